@@ -1,0 +1,38 @@
+#pragma once
+#include <concepts>
+
+#include <lamina/core/dtype.hpp>
+
+namespace lamina {
+
+/// Plain C++ and Eigen on the host's cores.
+struct Cpu {};
+/// NVIDIA GPUs; its kernels live in .cuh headers.
+struct Cuda {};
+
+template <class B>
+inline constexpr bool is_backend = false;
+template <>
+inline constexpr bool is_backend<Cpu> = true;
+template <>
+inline constexpr bool is_backend<Cuda> = true;
+
+/// Something that kernels run on. A user's own backend specialises is_backend.
+template <class B>
+concept Backend = is_backend<B>;
+static_assert(Backend<Cpu> && !Backend<int>);
+
+/// An element type that activations may have.
+template <class T>
+concept Real = std::same_as<T, float> || std::same_as<T, bf16> || std::same_as<T, f16>;
+static_assert(Real<float> && Real<bf16> && !Real<int>);
+
+/// The order that a backend's launches keep.
+template <Backend B>
+struct Stream {};
+
+/// False for every type: a static_assert that fires only when its template is used.
+template <class...>
+inline constexpr bool always_false = false;
+
+}  // namespace lamina

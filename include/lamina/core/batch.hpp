@@ -1,0 +1,28 @@
+#pragma once
+#include <vector>
+
+namespace lamina {
+
+/// The patch grid of one image (t = 1) or one clip: t * h * w patches, h and w even.
+struct Grid {
+  int t = 0, h = 0, w = 0;
+  int patches() const { return t * h * w; }
+  /// Tokens of the language model after merge x merge patches are joined.
+  int tokens(int merge) const { return patches() / (merge * merge); }
+  bool operator==(const Grid&) const = default;
+};
+
+/// The token that carries no loss.
+inline constexpr int ignored_label = -100;
+
+/// Packed sequences: nothing is ever padded. N tokens in all, S sequences, P patches.
+struct Batch {
+  std::vector<int> ids;             ///< (N) image placeholders already expanded
+  std::vector<int> cu_seqlens;      ///< (S + 1) first token of each sequence, then N
+  std::vector<int> labels;          ///< (N) as Hugging Face has them (token i predicts label i + 1), or empty
+  std::vector<float> loss_weights;  ///< (N) weight of each label: loss = sum_i weight[i] * nll(label[i]); or empty
+  std::vector<float> patches;       ///< (P, in_channels * temporal_patch_size * patch_size^2)
+  std::vector<Grid> grids;          ///< one an image, in the order of their placeholders
+};
+
+}  // namespace lamina

@@ -1,0 +1,28 @@
+#pragma once
+#include <cstdint>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace lamina {
+
+/// Threads that parallel_for uses: OMP_NUM_THREADS, else every core.
+inline int thread_count() {
+#if defined(_OPENMP)
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+/// Calls f(i) for i in [0, n), one contiguous run of i a thread. f must write only what belongs to its i: then the
+/// result does not depend on the number of threads.
+template <class F>
+void parallel_for(std::int64_t n, F f) {
+#if defined(_OPENMP)
+#pragma omp parallel for schedule(static) if (n > 1)
+#endif
+  for (std::int64_t i = 0; i < n; ++i) f(i);
+}
+
+}  // namespace lamina

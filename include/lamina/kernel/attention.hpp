@@ -1,0 +1,46 @@
+#pragma once
+#include <lamina/core/backend.hpp>
+#include <lamina/core/view.hpp>
+
+/// Softmax attention over packed sequences with grouped queries: query head h reads key/value head h / (H / K).
+///
+///     s[i,j] = scale * q[i] . k[j]     o[i] = sum_j softmax_j(s[i,:]) v[j]     lse[i] = log sum_j exp s[i,j]
+///
+/// Sequence b owns query rows cu_q[b] .. cu_q[b+1] and key rows cu_k[b] .. cu_k[b+1] (int32, on the backend).
+/// causal: query i of a sequence sees keys j <= i + (Lk - Lq), so a chunk may attend to a longer cache.
+/// backward: D = rowsum(dO * O), P = exp(s - lse), dS = P * (dO V^T - D); dq, dk, dv are overwritten, in a fixed
+/// order, so two runs agree bit for bit.   source: Dao 2023, arXiv:2307.08691
+namespace lamina::kernel {
+
+struct AttentionShape { int heads = 0, kv_heads = 0, head_dim = 0; float scale = 0; bool causal = false; };
+
+/// q, o (Nq, H*Dh); k, v (Nk, K*Dh); rows may be strided, so that q, k, v can share one buffer. lse (Nq, H), may be null.
+template <class T>
+struct AttentionFwd {
+  Matrix<const T> q, k, v;
+  Matrix<T> o;
+  float* lse = nullptr;
+  const int* cu_q = nullptr;
+  const int* cu_k = nullptr;
+  int sequences = 0;
+  AttentionShape shape;
+};
+template <class T>
+struct AttentionBwd {
+  Matrix<const T> q, k, v, o, dout;
+  const float* lse = nullptr;
+  Matrix<T> dq, dk, dv;
+  const int* cu = nullptr;  ///< queries and keys are the same tokens in training
+  int sequences = 0;
+  AttentionShape shape;
+};
+
+template <class B>
+struct attention {
+  static_assert(always_false<B>, "attention has no kernel for this backend: include <lamina/kernel/cpu/attention.hpp> "
+                                 "or <lamina/kernel/cuda/attention.cuh>");
+  static void forward(auto...) {}
+  static void backward(auto...) {}
+};
+
+}  // namespace lamina::kernel

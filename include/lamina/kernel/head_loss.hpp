@@ -1,0 +1,30 @@
+#pragma once
+#include <lamina/kernel/matmul.hpp>
+
+/// Output head and cross-entropy in one, on labelled rows only, without ever holding all logits (M, V).
+///
+///     z = x W^T      nll[m] = log sum_v exp z[m,v] - z[m, target[m]]      dz = weight[m] * (softmax(z[m]) - onehot)
+///     dx = dz W      dW += dz^T x
+///
+/// x, dx (M, D); W (V, D); target, weight, nll (M). The softmax is fp32. dx and dw may be null (evaluation; frozen head).
+namespace lamina::kernel {
+
+template <class T>
+struct HeadLoss {
+  Matrix<const T> x;
+  Weight w;
+  const int* target = nullptr;
+  const float* weight = nullptr;
+  float* nll = nullptr;
+  Matrix<T> dx;
+  Matrix<float> dw;
+};
+
+template <class B>
+struct head_loss {
+  static_assert(always_false<B>, "head_loss has no kernel for this backend: include <lamina/kernel/cpu/head_loss.hpp> "
+                                 "or <lamina/kernel/cuda/head_loss.cuh>");
+  static void run(auto...) {}
+};
+
+}  // namespace lamina::kernel

@@ -1,0 +1,36 @@
+#pragma once
+#include <lamina/core/backend.hpp>
+#include <lamina/core/view.hpp>
+
+/// The three products of a linear layer y = x W^T + b. Row-major; M rows of tokens, K inputs, N outputs.
+/// Sums are fp32 for every element type. Extents are run-time values: every model shares one set of kernels.
+namespace lamina::kernel {
+
+/// A weight matrix (N, K) whose element type is known at run time (F32, BF16 or F16): a checkpoint keeps its own.
+struct Weight {
+  const void* data = nullptr;
+  DType dtype = DType::F32;
+  int rows = 0, cols = 0;
+  std::ptrdiff_t stride = 0;
+};
+
+/// y = alpha * x W^T + bias + beta * y. bias (N) may be null; beta = 0 does not read y.
+template <class T>
+struct MatmulFwd { Matrix<const T> x; Weight w; const T* bias = nullptr; Matrix<T> y; float alpha = 1, beta = 0; };
+/// dx = alpha * dy W + beta * dx.
+template <class T>
+struct MatmulBwdInput { Matrix<const T> dy; Weight w; Matrix<T> dx; float alpha = 1, beta = 0; };
+/// dw += alpha * dy^T x, in fp32; db += column sums of dy where db is not null.
+template <class T>
+struct MatmulBwdWeight { Matrix<const T> dy; Matrix<const T> x; Matrix<float> dw; float* db = nullptr; float alpha = 1; };
+
+template <class B>
+struct matmul {
+  static_assert(always_false<B>, "matmul has no kernel for this backend: include <lamina/kernel/cpu/matmul.hpp> or "
+                                 "<lamina/kernel/cuda/matmul.cuh>");
+  static void forward(auto...) {}
+  static void backward_input(auto...) {}
+  static void backward_weight(auto...) {}
+};
+
+}  // namespace lamina::kernel

@@ -1,0 +1,97 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <lamina/core/batch.hpp>
+#include <lamina/core/dtype.hpp>
+
+/// The seam between programs and models: the only type-erased interface of the library. Programs (YAML, JSON, HTTP)
+/// see this header; model/registry.hpp implements it once for every composition that is compiled in.
+namespace lamina {
+
+/// The optimizer's settings for one step; decoupled weight decay, bias-corrected moments (torch.optim.AdamW).
+struct AdamW { double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0; };
+
+struct BatchLoss {
+  double loss = 0;                      ///< sum over labels of loss_weights * nll
+  std::vector<double> sequence_losses;  ///< the same sum, one a sequence: names the sample when a value is not finite
+};
+
+/// A trainable tensor with its optimizer state, all fp32 in the session's own memory: read it to save, write it to resume.
+struct TrainableTensor {
+  std::string name;  ///< as in the checkpoint: "...q_proj.weight", or PEFT's "base_model.model....lora_A.weight"
+  std::vector<std::int64_t> shape;
+  std::span<float> value, exp_avg, exp_avg_sq;
+  bool decays = true;  ///< biases and norms are exempt from weight decay
+};
+
+/// Bytes that a run needs, known before anything is allocated.
+struct MemoryPlan {
+  std::int64_t weights = 0, trainable = 0, gradients = 0, optimizer = 0, saved = 0, workspace = 0, kv_cache = 0;
+  std::int64_t total() const { return weights + trainable + gradients + optimizer + saved + workspace + kv_cache; }
+};
+
+class TrainSession {
+ public:
+  virtual ~TrainSession() = default;
+  /// Forward and backward; gradients add up until update().
+  virtual BatchLoss accumulate(const Batch&) = 0;
+  virtual BatchLoss evaluate(const Batch&) = 0;
+  /// L2 norm over all trainable gradients.
+  virtual double gradient_norm() = 0;
+  /// One optimizer step on gradients * gradient_scale (clipping), then gradients are zero again.
+  virtual void update(const AdamW&, double gradient_scale) = 0;
+  virtual std::vector<TrainableTensor> trainable() = 0;
+  /// Optimizer steps done, which bias correction depends on; set on resume.
+  virtual std::int64_t optimizer_steps() const = 0;
+  virtual void set_optimizer_steps(std::int64_t) = 0;
+  virtual std::int64_t param_count() const = 0;
+  virtual std::int64_t trainable_count() const = 0;
+  virtual MemoryPlan plan(int tokens, int sequences, int patches) const = 0;
+};
+
+/// One sequence at a time, with a KV cache.
+class GenerateSession {
+ public:
+  virtual ~GenerateSession() = default;
+  /// Forgets the last sequence, reads this one (one sequence, with its images) and gives the last token's logits (V).
+  virtual std::span<const float> prefill(const Batch&) = 0;
+  /// Appends one token; logits (V), valid until the next call.
+  virtual std::span<const float> decode(int id) = 0;
+  virtual int vocab_size() const = 0;
+  virtual int max_model_len() const = 0;
+};
+
+/// What is trainable, as the YAML of LLaMA-Factory says it.
+struct TrainableOptions {
+  enum class Method { lora, full, freeze } method = Method::lora;
+  int lora_rank = 8;
+  double lora_alpha = 16, lora_dropout = 0;
+  bool use_rslora = false;
+  std::vector<std::string> lora_target = {"all"};
+  bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
+  int freeze_trainable_layers = 2;  ///< method freeze: the last n decoder layers, negative: the first n
+  bool recompute = false;           ///< gradient checkpointing of decoder layers
+  std::uint64_t seed = 42;          ///< of the adapter's initial values and of dropout
+  /// Adapters to start from, in PEFT's layout: all but the last are merged, the last goes on training.
+  std::vector<std::filesystem::path> adapters;
+  bool create_new_adapter = false;  ///< merge them all and start a fresh one
+};
+
+struct GenerateOptions {
+  int max_model_len = 0;  ///< 0: the checkpoint's max_position_embeddings, at most 32768
+  std::optional<DType> dtype;
+  std::vector<std::filesystem::path> adapters;
+};
+
+/// Reads config.json and weights of a model directory and opens the composition that fits; lamina::Error where none does.
+/// Defined in the programs' model translation units (examples/registry.cpp).
+std::unique_ptr<TrainSession> open_for_training(const std::filesystem::path& model_dir, const TrainableOptions&);
+std::unique_ptr<GenerateSession> open_for_generation(const std::filesystem::path& model_dir, const GenerateOptions&);
+
+}  // namespace lamina

@@ -1,0 +1,7 @@
+#pragma once
+// Debian 12 packages Catch2 2.13, Ubuntu 24.04 packages 3.4.
+#if __has_include(<catch2/catch_all.hpp>)
+#include <catch2/catch_all.hpp>
+#else
+#include <catch2/catch.hpp>
+#endif

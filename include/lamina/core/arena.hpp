@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -29,11 +30,12 @@ class Arena {
   /// n elements, 64-byte aligned, not initialised; a counting arena returns an address that nobody may touch.
   template <class T>
   T* take(std::size_t n) {
-    std::byte* at = (block_ ? block_.get() : nullptr) + used_;
+    const auto base = block_ ? reinterpret_cast<std::uintptr_t>(block_.get()) : alignment;  // never null: null means "not wanted"
+    const auto at = reinterpret_cast<T*>(base + used_);
     used_ += rounded(n * sizeof(T));
     peak_ = std::max(peak_, used_);
     if (block_ && used_ > capacity_) throw std::bad_alloc();
-    return block_ ? reinterpret_cast<T*>(at) : nullptr;
+    return at;
   }
   template <class T>
   Matrix<T> matrix(int rows, int cols) {

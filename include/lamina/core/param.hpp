@@ -42,7 +42,8 @@ struct Parameter {
   Weight value;
   float* grad = nullptr;  ///< where gradients add up, fp32; null: frozen
   float scale = 1;        ///< of an adapter's product: alpha / r
-  float dropout = 0;      ///< of an adapter's input
+  float dropout = 0;      ///< of an adapter's input: probability that an element is zeroed
+  std::uint64_t id = 0;   ///< differs between tensors of a model: each adapter drops elements of its own
 
   template <class T, int D>
   View<const T, D> vector() const {

@@ -73,6 +73,9 @@ CHINESE = """我 你 他 她 我们 他们 这 那 什么 怎么 为什么 谁 �
 足球 比赛 音乐 电影 价格 数量 总计 金额 日期 地址 电话 商品 编号 姓名 单位 备注 请 谢谢 您好 再见 左边 右边 上面 下面 中间 里面 外面""".split()
 DETERMINERS = "the the the a this that each every our their his her my your some any no one another".split()
 PREPOSITIONS = "of of in in on at to for from with by about after before between under over near against through into".split()
+PRONOUNS = "I you he she it we they there who which what everyone someone nothing".split()
+AUXILIARIES = """can |could |will |would |should |must |may |is |are |was |were |has |have |had |be |been |do |did |does not
+|is not |are not |didn't |can't |isn't |it's |you're |I'm |they've |we'll |let us |please |want to |able to |helpful |""".replace("\n", " ").split("|")
 HEADERS = """Name Item Date Price Quantity Total Unit Amount Address City Country Code Number Score Grade Year Month Region
 Product Category Status Type Description Remark Weight Height Age Phone Email Rate Tax Discount Balance""".split()
 CODE = [
@@ -119,8 +122,8 @@ class Writer:
         return f"{self.pick(DETERMINERS)} {adjective}{noun}"
 
     def clause(self) -> str:
-        subject = self.pick(NAMES) if self.random.random() < 0.2 else self.noun_phrase()
-        auxiliary = self.pick(["", "", "", "can ", "will ", "is ", "was ", "has ", "should ", "does not ", "didn't ", "it's "])
+        subject = self.pick([self.pick(NAMES), self.pick(PRONOUNS), self.noun_phrase(), self.noun_phrase()])
+        auxiliary = self.pick(["", ""] + AUXILIARIES)
         tail = f" {self.pick(PREPOSITIONS)} {self.noun_phrase()}" if self.random.random() < 0.6 else ""
         adverb = " " + self.pick(ADVERBS) if self.random.random() < 0.3 else ""
         return f"{subject} {auxiliary}{self.verb()} {self.noun_phrase()}{tail}{adverb}"

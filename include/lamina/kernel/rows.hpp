@@ -6,6 +6,7 @@
 namespace lamina::kernel {
 
 /// gather: y[i] = x[index[i]].   scatter: y[index[i]] = x[i].   scatter_add: y[index[i]] += x[i].
+/// zero: y = 0.
 /// The indices of one scatter_add are distinct, or i is taken in order.
 template <class T>
 struct Rows { Matrix<const T> x; const int* index = nullptr; Matrix<T> y; };
@@ -30,6 +31,7 @@ struct rows {
   static void gather(auto...) {}
   static void scatter(auto...) {}
   static void scatter_add(auto...) {}
+  static void zero(auto...) {}
 };
 template <class B>
 struct embedding {

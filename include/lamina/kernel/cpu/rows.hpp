@@ -29,6 +29,10 @@ struct lamina::kernel::rows<lamina::Cpu> {
     parallel_for(count, [=](std::int64_t i) { std::memcpy(a.y.row(a.index[i]), a.x.row(i), sizeof(T) * a.x.cols); });
   }
   template <class T>
+  static void zero(Stream<Cpu>, Matrix<T> y) {
+    parallel_for(y.rows, [=](std::int64_t i) { std::memset(y.row(i), 0, sizeof(T) * y.cols); });
+  }
+  template <class T>
   static void scatter_add(Stream<Cpu>, int count, Rows<T> a) {
     for (int i = 0; i < count; ++i)
       for (int c = 0; c < a.x.cols; ++c) a.y(a.index[i], c) = round_to<T>(to_f32(a.y(a.index[i], c)) + to_f32(a.x(i, c)));

@@ -1,7 +1,7 @@
-#include "support/catch.hpp"
-#include "scratch.hpp"
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/core/suggest.hpp>
+#include "scratch.hpp"
+#include "support/catch.hpp"
 
 using namespace lamina;
 using namespace lamina::checkpoint;

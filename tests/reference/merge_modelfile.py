@@ -4,7 +4,11 @@
 """
 
 import sys
+import types
 from pathlib import Path
+
+# LLaMA-Factory imports torchaudio, which no text template uses and which must match torch's build exactly.
+sys.modules["torchaudio"] = types.ModuleType("torchaudio")
 
 from llamafactory.data.template import TEMPLATES
 from transformers import AutoTokenizer

@@ -166,7 +166,8 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
   out.bos_token_id = detail::first_id(top, text, "bos_token_id");
   out.eos_token_id = detail::first_id(top, text, "eos_token_id");
   out.pad_token_id = detail::first_id(top, text, "pad_token_id");
-  out.tie_word_embeddings = top.boolean("tie_word_embeddings", false) || text.boolean("tie_word_embeddings", false);
+  const bool tied_at_top = top.boolean("tie_word_embeddings", false);
+  out.tie_word_embeddings = text.boolean("tie_word_embeddings", false) || tied_at_top;
   out.dtype = detail::read_dtype(top, text);
   if (top.has("quantization_config"))
     out.quant_method = top.object("quantization_config").text("quant_method", "unknown");

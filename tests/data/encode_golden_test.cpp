@@ -29,6 +29,14 @@ std::vector<std::string> words(const std::string& text) {
   return {std::istream_iterator<std::string>(in), {}};
 }
 
+/// Runs of <|image_pad|> in front of a <|vision_end|>: images that are whole at their end.
+std::size_t image_runs(const Sample& sample) {
+  std::size_t runs = 0;
+  for (std::size_t i = 0; i + 1 < sample.ids.size(); ++i)
+    runs += sample.ids[i] == 151655 && sample.ids[i + 1] == 151653;
+  return runs;
+}
+
 /// Encodes every row of a data set the way the run says, and gives a hash a row, "-" for dropped ones.
 class GoldenRunner {
  public:
@@ -38,7 +46,8 @@ class GoldenRunner {
   std::vector<std::optional<Sample>> run(const Json& run, const Json& options, const Json& limits) const {
     const auto dir = run["data"] == "demo" ? test_data_ / "llamafactory" / "data" : golden("cases");
     const vision::Processor processor = run["template"] == "qwen2_vl" ? qwen2_processor() : qwen3_processor();
-    const ImageLimits pixels{limits["image_max_pixels"].get<std::int64_t>(), limits["image_min_pixels"].get<std::int64_t>()};
+    const ImageLimits pixels{limits["image_max_pixels"].get<std::int64_t>(),
+                             limits["image_min_pixels"].get<std::int64_t>()};
     std::optional<std::string> system;
     if (options.contains("default_system")) system = options["default_system"].get<std::string>();
     Encoder encoder(tokenizer_, Template::named(run["template"].get<std::string>(), system), encode_options(options),
@@ -74,7 +83,7 @@ TEST_CASE("Encoder: token ids and labels are those of LLaMA-Factory, on its demo
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       INFO(run["template"] << " " << run["dataset"] << " " << run["options"] << " row " << i + 1);
       if (wanted[i] == "cut") {  // there an image was cut in two; here the turn is left out, or the sample
-        if (samples[i]) CHECK(hash_of(*samples[i]) != wanted[i]);
+        if (samples[i]) CHECK(image_runs(*samples[i]) == samples[i]->images.size());
         ++cut;
         continue;
       }

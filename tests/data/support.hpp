@@ -73,8 +73,13 @@ inline text::Tokenizer byte_tokenizer() {
   int id = 256;
   for (const char* token : {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>",
                             "<|image_pad|>", "<|video_pad|>"}) {
-    added.push_back({{"id", id++}, {"content", token}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                     {"normalized", false}, {"special", true}});
+    added.push_back({{"id", id++},
+                     {"content", token},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
   }
   // The normalizer and the pre-tokenizer are spelt as in the files of Qwen.
   const Json file = {
@@ -84,11 +89,12 @@ inline text::Tokenizer byte_tokenizer() {
       {"pre_tokenizer",
        {{"type", "Sequence"},
         {"pretokenizers",
-         Json::array({{{"type", "Split"},
-                       {"pattern", {{"Regex", std::string(text::qwen_pattern)}}},
-                       {"behavior", "Isolated"},
-                       {"invert", false}},
-                      {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}})}}},
+         Json::array(
+             {{{"type", "Split"},
+               {"pattern", {{"Regex", std::string(text::qwen_pattern)}}},
+               {"behavior", "Isolated"},
+               {"invert", false}},
+              {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}})}}},
       {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
       {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", Json::array()}}}};
   folder.write("tokenizer.json", file.dump());
@@ -98,8 +104,13 @@ inline constexpr int image_pad_id = 261;
 
 /// The processors of the released checkpoints.
 inline vision::Processor qwen3_processor() {
-  return {.patch_size = 16, .temporal_patch_size = 2, .merge_size = 2, .min_pixels = 65536, .max_pixels = 16777216,
-          .mean = {0.5f, 0.5f, 0.5f}, .std = {0.5f, 0.5f, 0.5f}};
+  return {.patch_size = 16,
+          .temporal_patch_size = 2,
+          .merge_size = 2,
+          .min_pixels = 65536,
+          .max_pixels = 16777216,
+          .mean = {0.5f, 0.5f, 0.5f},
+          .std = {0.5f, 0.5f, 0.5f}};
 }
 inline vision::Processor qwen2_processor() {
   vision::Processor processor;

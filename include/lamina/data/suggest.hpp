@@ -30,13 +30,15 @@ inline std::string did_you_mean(std::string_view word, const std::vector<std::st
     const int distance = edit_distance(word, candidate);
     if (distance < best_distance) best = &candidate, best_distance = distance;
   }
-  return best ? " (did you mean " + *best + "?)" : "";
+  if (!best) return "";
+  std::string out = " (did you mean ";
+  return out.append(*best).append("?)");
 }
 
 /// "a, b, c"; after `most` words, "... (n in all)".
 inline std::string listed(const std::vector<std::string>& words, std::size_t most) {
   std::string out;
-  for (std::size_t i = 0; i < std::min(most, words.size()); ++i) out += (i ? ", " : "") + words[i];
+  for (std::size_t i = 0; i < std::min(most, words.size()); ++i) out.append(i ? ", " : "").append(words[i]);
   if (words.size() > most) out += ", ... (" + std::to_string(words.size()) + " in all)";
   return out;
 }

@@ -51,6 +51,18 @@ class Folder {
   std::filesystem::path path_;
 };
 
+/// A picture of one colour as an uncompressed 24-bit file; `shade` fills all channels.
+inline std::string bmp(int width, int height, int shade = 200) {
+  const int row_bytes = (width * 3 + 3) / 4 * 4, pixel_bytes = row_bytes * height;
+  std::string out = "BM";
+  const auto put = [&](std::uint32_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i) & 0xff);
+  };
+  put(54 + pixel_bytes, 4), put(0, 4), put(54, 4), put(40, 4), put(width, 4), put(height, 4), put(1, 2), put(24, 2);
+  put(0, 4), put(pixel_bytes, 4), put(2835, 4), put(2835, 4), put(0, 4), put(0, 4);
+  return out + std::string(pixel_bytes, static_cast<char>(shade));
+}
+
 /// The words of the Error that `f` throws; "" if it throws none.
 template <class F>
 std::string error_of(F f) {

@@ -179,6 +179,16 @@ TEST_CASE("Dataset: a set without any valid record, and settings that are not su
   CHECK(contains(with([](DataOptions& o) { o.dataset.clear(), o.val_size = 2; }), "no dataset to take it from"));
 }
 
+TEST_CASE("Dataset: a reasoning template says that it teaches empty thoughts") {
+  const Shelf shelf;
+  DataOptions options = shelf.options({"four"});
+  options.template_name = "qwen3_vl";
+  REQUIRE(shelf.load(options).notes.size() == 1);
+  CHECK(contains(shelf.load(options).notes[0], "for an Instruct model take qwen3_vl_nothink"));
+  options.enable_thinking = false;
+  CHECK(shelf.load(options).notes.empty());
+}
+
 TEST_CASE("Collate: weights give the mean of each micro-batch, over the number of micro-batches") {
   constexpr int no = ignored_label;
   const Sample a = tokens({no, 5, 5}), b = tokens({5, no, 5, no, 5}), c = tokens({no, no, 5});

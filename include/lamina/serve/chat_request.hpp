@@ -31,7 +31,7 @@ struct ChatRequest {
   std::optional<std::int64_t> min_pixels, max_pixels;  ///< mm_processor_kwargs
   std::optional<std::string> request_id;
   int choices = 1;
-  bool stream = false, include_usage = false, continuous_usage = false, echo = false;
+  bool stream = false, include_usage = false, continuous_usage = false;
   bool return_tokens_as_ids = false;
 };
 
@@ -87,7 +87,7 @@ class ChatRequestReader {
     options.add_generation_prompt = fields_.flag("add_generation_prompt", true);
     if (fields_.flag("continue_final_message"))
       throw not_implemented("continue_final_message", "continue_final_message: is not supported by this server");
-    out_.echo = fields_.flag("echo");
+    if (fields_.flag("echo")) throw not_implemented("echo", "echo: is not supported by this server");
     if (const Json* kwargs = fields_.find("chat_template_kwargs")) {
       const Fields given(*kwargs, "chat_template_kwargs");
       for (const auto& [key, value] : kwargs->items())

@@ -36,6 +36,7 @@ constexpr const char* name_of(FinishReason reason) {
 struct Delta {
   std::string text;
   std::vector<Sampled> tokens;
+  int completion_tokens = 0;  ///< so far, this one included
 };
 
 struct Completion {
@@ -114,6 +115,7 @@ class Generation {
       finish(FinishReason::stop);
       done_.stop_reason = *matcher_.matched();
     }
+    delta.completion_tokens = done_.completion_tokens;
     if (!delta.text.empty() || !delta.tokens.empty()) deliver_(std::move(delta));
     return ended_;
   }

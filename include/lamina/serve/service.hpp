@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,7 +53,7 @@ class ChatService {
 
   /// Ends running work at its next token and drops what waits; their exchanges are let go of.
   void stop() {
-    stopping_ = true;
+    stopping_.request_stop();
     preparing_.stop();
     running_.stop();
   }
@@ -108,8 +109,8 @@ class ChatService {
   using Ticket = std::shared_ptr<void>;
 
   Ticket admit() {
-    if (stopping_ || ++load_ > options_.max_requests) {
-      if (!stopping_) --load_;
+    if (++load_ > options_.max_requests || stopping_.stop_requested()) {
+      --load_;
       return {};
     }
     return Ticket(&load_, [](std::atomic<int>* load) { --*load; });
@@ -142,7 +143,7 @@ class ChatService {
   std::unique_ptr<GenerateSession> session_;  // used by running_ alone, but for its two sizes
   ServiceOptions options_;
   std::atomic<int> load_{0};
-  std::atomic<bool> stopping_{false};
+  std::stop_source stopping_;
   std::atomic<std::uint64_t> serial_{0};
   TaskQueue running_{1};
   TaskQueue preparing_{2};
@@ -208,13 +209,9 @@ inline GenerationParams ChatService::params_of(const Job& job, int choice) const
 inline Completion ChatService::run(Exchange& exchange, const Job& job, int choice,
                                    const std::function<void(Delta)>& deliver) {
   std::stop_source stop;
-  const std::stop_callback gone(exchange.cancelled(), [&] { stop.request_stop(); });
-  return generate(*session_, files_.tokenizer, job.prompt, params_of(job, choice),
-                  [&](Delta delta) {
-                    if (stopping_) stop.request_stop();
-                    deliver(std::move(delta));
-                  },
-                  stop.get_token());
+  const auto request_stop = [&] { stop.request_stop(); };
+  const std::stop_callback gone(exchange.cancelled(), request_stop), ending(stopping_.get_token(), request_stop);
+  return generate(*session_, files_.tokenizer, job.prompt, params_of(job, choice), deliver, stop.get_token());
 }
 
 inline void ChatService::answer(Exchange& exchange, const Job& job) {
@@ -227,7 +224,7 @@ inline void ChatService::answer(Exchange& exchange, const Job& job) {
       choice.text += delta.text;
       for (auto& token : delta.tokens) choice.tokens.push_back(std::move(token));
     });
-    if (exchange.cancelled().stop_requested()) return;
+    if (choice.done.finish == FinishReason::abort) return;
     usage.prompt_tokens = choice.done.prompt_tokens;
     usage.completion_tokens += choice.done.completion_tokens;
     const bool wanted = job.request.params.sampling.logprobs;
@@ -276,13 +273,13 @@ inline void ChatService::stream(Exchange& exchange, const Job& job) {
       };
       const int before = usage.completion_tokens;
       const Completion done = run(exchange, job, i, [&](Delta delta) {
-        ++usage.completion_tokens;
+        usage.completion_tokens = before + delta.completion_tokens;
         start();
         send(chunk_json(job.head, i, {{"content", delta.text}},
                         delta.tokens.empty() ? Json() : logprobs_json(files_.tokenizer, delta.tokens, request.return_tokens_as_ids),
                         nullptr));
       });
-      if (exchange.cancelled().stop_requested()) return;
+      if (done.finish == FinishReason::abort) return;
       usage.completion_tokens = before + done.completion_tokens;
       start();
       send(chunk_json(job.head, i, Json::object(), nullptr, &done));

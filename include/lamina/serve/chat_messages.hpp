@@ -52,8 +52,7 @@ class MessageReader {
       message.parts.push_back({text::Part::Kind::text, content->get<std::string>()});
     } else if (content && content->is_array()) {
       message.plain = false;
-      for (std::size_t i = 0; i < content->size(); ++i)
-        read_part((*content)[i], cat(path, ".content.", i), message);
+      for (std::size_t i = 0; i < content->size(); ++i) read_part((*content)[i], cat(path, ".content.", i), message);
     } else if (content) {
       fields.wrong("content", *content, "a string or a list of parts");
     }
@@ -74,7 +73,8 @@ class MessageReader {
     } else if (type == "video_url") {
       throw not_implemented(path, path + ": video is not supported by this server yet");
     } else {
-      throw bad_field(path + ".type", cat(path, ".type: ", clipped(type), " is not supported by this model; wanted text or "
+      throw bad_field(path + ".type", cat(path, ".type: ", clipped(type),
+                                          " is not supported by this model; wanted text or "
                                           "image_url"));
     }
   }

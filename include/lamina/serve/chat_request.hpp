@@ -25,9 +25,9 @@ struct ChatRequest {
   std::optional<std::string> model;  ///< absent: the first served name
   ChatMessages chat;
   text::TemplateOptions template_options;
-  GenerationParams params;                     ///< `eos` and the final max_tokens are the server's to fill in
-  std::optional<int> max_tokens;               ///< as given; absent: the rest of the context
-  std::optional<std::int64_t> seed;            ///< absent: a stream of the server's own
+  GenerationParams params;                             ///< `eos` and the final max_tokens are the server's to fill in
+  std::optional<int> max_tokens;                       ///< as given; absent: the rest of the context
+  std::optional<std::int64_t> seed;                    ///< absent: a stream of the server's own
   std::optional<std::int64_t> min_pixels, max_pixels;  ///< mm_processor_kwargs
   std::optional<std::string> request_id;
   int choices = 1;
@@ -65,8 +65,8 @@ class ChatRequestReader {
 
   void refuse_what_is_missing() {
     static constexpr const char* unsupported[] = {
-        "structured_outputs", "guided_json",    "guided_regex",     "guided_choice",
-        "guided_grammar",     "bad_words",      "prompt_logprobs",  "truncate_prompt_tokens",
+        "structured_outputs", "guided_json",     "guided_regex",     "guided_choice",
+        "guided_grammar",     "bad_words",       "prompt_logprobs",  "truncate_prompt_tokens",
         "documents",          "media_io_kwargs", "logits_processors"};
     for (const char* name : unsupported)
       if (fields_.find(name)) throw not_implemented(name, cat(name, ": is not supported by this server"));
@@ -92,17 +92,21 @@ class ChatRequestReader {
       const Fields given(*kwargs, "chat_template_kwargs");
       for (const auto& [key, value] : kwargs->items())
         if (key != "add_vision_id" && key != "enable_thinking")
-          throw bad_field("chat_template_kwargs", cat("chat_template_kwargs: ", clipped(key), " is not a setting of the template"));
+          throw bad_field("chat_template_kwargs",
+                          cat("chat_template_kwargs: ", clipped(key), " is not a setting of the template"));
       options.add_vision_id = given.flag("add_vision_id");
     }
     const Json* tools = fields_.list("tools");
     const Json* choice = fields_.find("tool_choice");
     if (tools && tools->empty()) throw bad_field("tools", "tools: is empty; leave it out instead");
-    const std::string wanted = !choice ? (tools ? "auto" : "none") : choice->is_string() ? choice->get<std::string>() : "named";
+    const std::string wanted = !choice               ? (tools ? "auto" : "none")
+                               : choice->is_string() ? choice->get<std::string>()
+                                                     : "named";
     if (!tools && wanted != "none") throw bad_field("tool_choice", "tool_choice: needs tools");
     if (tools && wanted != "none")
-      throw not_implemented("tool_choice", "tool_choice: this server does not read tool calls from the answer; "
-                                           "\"none\" shows the tools to the model");
+      throw not_implemented("tool_choice",
+                            "tool_choice: this server does not read tool calls from the answer; "
+                            "\"none\" shows the tools to the model");
     if (tools)
       for (const auto& tool : *tools) options.tools.push_back(text::python_json(tool));
   }
@@ -114,7 +118,8 @@ class ChatRequestReader {
     auto& sampling = out_.params.sampling;
     sampling.min_tokens = static_cast<int>(fields_.integer("min_tokens", 0, any).value_or(0));
     if (out_.max_tokens && sampling.min_tokens > *out_.max_tokens)
-      throw bad_field("min_tokens", cat("min_tokens: is ", sampling.min_tokens, ", more than max_tokens ", *out_.max_tokens));
+      throw bad_field("min_tokens",
+                      cat("min_tokens: is ", sampling.min_tokens, ", more than max_tokens ", *out_.max_tokens));
   }
 
   void read_sampling() {
@@ -128,9 +133,11 @@ class ChatRequestReader {
                                .value_or(defaults_.repetition_penalty.value_or(1));
     s.presence_penalty = fields_.number("presence_penalty", -2, 2).value_or(defaults_.presence_penalty.value_or(0));
     s.frequency_penalty = fields_.number("frequency_penalty", -2, 2).value_or(defaults_.frequency_penalty.value_or(0));
-    out_.seed = fields_.integer("seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
+    out_.seed =
+        fields_.integer("seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
     if (out_.seed == -1) out_.seed.reset();
-    if (out_.choices > 1 && s.greedy()) throw bad_field("n", cat("n: is ", out_.choices, ", must be 1 when temperature is 0"));
+    if (out_.choices > 1 && s.greedy())
+      throw bad_field("n", cat("n: is ", out_.choices, ", must be 1 when temperature is 0"));
     if (const Json* bias = fields_.find("logit_bias")) {
       const Fields checked(*bias, "logit_bias");
       for (const auto& [key, value] : bias->items()) {
@@ -206,7 +213,8 @@ class ChatRequestReader {
     const Fields fields(*kwargs, "mm_processor_kwargs");
     for (const auto& [key, value] : kwargs->items())
       if (key != "min_pixels" && key != "max_pixels")
-        throw bad_field("mm_processor_kwargs", cat("mm_processor_kwargs: ", clipped(key), " is not known; wanted min_pixels or max_pixels"));
+        throw bad_field("mm_processor_kwargs",
+                        cat("mm_processor_kwargs: ", clipped(key), " is not known; wanted min_pixels or max_pixels"));
     out_.min_pixels = fields.integer("min_pixels", 1, 178956970);
     out_.max_pixels = fields.integer("max_pixels", 1, 178956970);
   }

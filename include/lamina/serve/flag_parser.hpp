@@ -31,7 +31,9 @@ template <class... Parts>
 
 /// A length or a size: 4096, 1k = 1000, 25.6k = 25600, 2m, and in powers of 1024: 1K, 2M, 1G. UsageError otherwise.
 inline std::int64_t parse_size(std::string_view option, const std::string& text) {
-  const auto bad = [&] { detail::usage("--", option, " ", text, ": wanted a number such as 4096, 4k (4000) or 4K (4096)"); };
+  const auto bad = [&] {
+    detail::usage("--", option, " ", text, ": wanted a number such as 4096, 4k (4000) or 4K (4096)");
+  };
   std::size_t end = 0;
   double value = 0;
   try {
@@ -44,9 +46,12 @@ inline std::int64_t parse_size(std::string_view option, const std::string& text)
     const std::string_view small = "kmgt", large = "KMGT";
     const char c = text[end++];
     const auto low = small.find(c), high = large.find(c);
-    if (low != std::string_view::npos) unit = std::pow(1000.0, static_cast<double>(low) + 1);
-    else if (high != std::string_view::npos && text.find('.') == std::string::npos) unit = std::pow(1024.0, static_cast<double>(high) + 1);
-    else bad();
+    if (low != std::string_view::npos)
+      unit = std::pow(1000.0, static_cast<double>(low) + 1);
+    else if (high != std::string_view::npos && text.find('.') == std::string::npos)
+      unit = std::pow(1024.0, static_cast<double>(high) + 1);
+    else
+      bad();
   }
   value *= unit;
   if (end != text.size() || std::abs(value - std::round(value)) > 1e-6 || !(std::abs(value) < 0x1p53)) bad();
@@ -119,7 +124,8 @@ class FlagWords {
       const bool inline_value = equals != std::string::npos;
       if (inline_value) values.push_back(name.substr(equals + 1)), name.resize(equals);
       std::string dotted = name, key;  // --opt.key value: one entry of a JSON option
-      if (const auto dot = name.find('.'); dot != std::string::npos) key = name.substr(dot + 1), dotted = name.substr(0, dot);
+      if (const auto dot = name.find('.'); dot != std::string::npos)
+        key = name.substr(dot + 1), dotted = name.substr(0, dot);
       bool negated = false;
       const Flag& flag = find_flag(dotted, word, negated);
       if (flag.takes == Flag::Takes::nothing) {
@@ -141,18 +147,22 @@ class FlagWords {
     slot = std::move(values);
   }
   static void store_entry(std::vector<std::string>& slot, const Flag& flag, std::string key, const std::string& text) {
-    auto json = slot.empty() ? nlohmann::ordered_json::object() : nlohmann::ordered_json::parse(slot.back(), nullptr, false);
+    auto json =
+        slot.empty() ? nlohmann::ordered_json::object() : nlohmann::ordered_json::parse(slot.back(), nullptr, false);
     if (!json.is_object()) detail::usage("--", flag.name, ".", key, ": the option is not a JSON object");
     auto value = nlohmann::ordered_json::parse(text, nullptr, false);
     if (value.is_discarded()) value = text;
     const bool append = key.ends_with('+');
     if (append) key.pop_back();
     nlohmann::ordered_json* at = &json;
-    for (std::size_t dot = 0; (dot = key.find('.')) != std::string::npos; key.erase(0, dot + 1)) at = &(*at)[key.substr(0, dot)];
+    for (std::size_t dot = 0; (dot = key.find('.')) != std::string::npos; key.erase(0, dot + 1))
+      at = &(*at)[key.substr(0, dot)];
     if (!at->is_object() && !at->is_null()) detail::usage("--", flag.name, ": ", key, " lies inside a value");
     auto& entry = (*at)[key];
-    if (append && (entry.is_null() || entry.is_array())) entry.push_back(value);
-    else entry = value;
+    if (append && (entry.is_null() || entry.is_array()))
+      entry.push_back(value);
+    else
+      entry = value;
     slot = {json.dump()};
   }
 
@@ -187,7 +197,8 @@ class FlagWords {
       const auto& node = entry.second;
       if (node.IsSequence() && flag.takes == Flag::Takes::many)
         for (const auto& item : node) values.push_back(item.as<std::string>());
-      else values.push_back(node.IsScalar() ? node.Scalar() : to_json(node).dump());
+      else
+        values.push_back(node.IsScalar() ? node.Scalar() : to_json(node).dump());
       if (flag.takes == Flag::Takes::nothing) {
         bool on = false;
         if (!YAML::convert<bool>::decode(node, on)) detail::usage(path, ": ", name, ": wanted true or false");

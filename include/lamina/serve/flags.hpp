@@ -34,8 +34,8 @@ struct Flags {
   bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;
   bool force_include_usage = false, access_log = true;
   bool show_version = false;
-  std::optional<std::string> help;       ///< wanted; the word to look for, or ""
-  std::vector<std::string> log_lines;    ///< what to tell at the start: options that do nothing here, and why
+  std::optional<std::string> help;     ///< wanted; the word to look for, or ""
+  std::vector<std::string> log_lines;  ///< what to tell at the start: options that do nothing here, and why
 
   /// Reads a command line without the program's name. UsageError for what is not understood, out of range or refused.
   static Flags parse(const std::vector<std::string>& arguments);
@@ -45,7 +45,10 @@ struct Flags {
 inline std::string flags_help(std::string_view word = {}) {
   std::string out = "usage: lamina-serve [MODEL] [--option VALUE]...\n";
   for (const auto& flag : flag_table()) {
-    std::string line = cat("  --", flag.name, flag.takes == Flag::Takes::nothing ? "" : flag.takes == Flag::Takes::one ? " X" : " X [X...]");
+    std::string line = cat("  --", flag.name,
+                           flag.takes == Flag::Takes::nothing ? ""
+                           : flag.takes == Flag::Takes::one   ? " X"
+                                                              : " X [X...]");
     line.resize(std::max<std::size_t>(line.size() + 1, 38), ' ');
     if (flag.does == Flag::Does::ignore) line += "accepted, without effect";
     if (flag.does == Flag::Does::refuse) line += "refused";
@@ -85,7 +88,8 @@ class FlagReader {
       if (!values || values->back() == "false") continue;
       if (flag.does == Flag::Does::ignore) ignored += cat(ignored.empty() ? "" : ", ", "--", flag.name);
       if (flag.does == Flag::Does::ignore && !flag.note.empty()) ignored += cat(" (", flag.note, ")");
-      if (flag.does == Flag::Does::refuse && cat("|", flag.off, "|").find(cat("|", values->back(), "|")) == std::string::npos)
+      if (flag.does == Flag::Does::refuse &&
+          cat("|", flag.off, "|").find(cat("|", values->back(), "|")) == std::string::npos)
         usage("--", flag.name, flag.takes == Flag::Takes::nothing ? "" : " " + values->back(), ": ", flag.note);
     }
     if (!ignored.empty()) out_.log_lines.push_back("without effect here: " + ignored);
@@ -100,10 +104,14 @@ class FlagReader {
     if (out_.served_model_names.empty()) out_.served_model_names = {model->back()};
     if (const auto* adapters = words_.find("adapter")) out_.adapters.assign(adapters->begin(), adapters->end());
     const std::string dtype = text("dtype", "auto");
-    if (dtype == "half" || dtype == "float16") out_.dtype = DType::F16;
-    else if (dtype == "bfloat16") out_.dtype = DType::BF16;
-    else if (dtype == "float" || dtype == "float32") out_.dtype = DType::F32;
-    else if (dtype != "auto") usage("--dtype ", dtype, ": wanted auto, half, float16, bfloat16, float or float32");
+    if (dtype == "half" || dtype == "float16")
+      out_.dtype = DType::F16;
+    else if (dtype == "bfloat16")
+      out_.dtype = DType::BF16;
+    else if (dtype == "float" || dtype == "float32")
+      out_.dtype = DType::F32;
+    else if (dtype != "auto")
+      usage("--dtype ", dtype, ": wanted auto, half, float16, bfloat16, float or float32");
     const std::string length = text("max-model-len", "auto");
     if (length != "auto" && length != "-1") out_.max_model_len = static_cast<int>(size("max-model-len", 0, 1, int_max));
     if (size("tensor-parallel-size", 1, 1, int_max) != 1)
@@ -120,18 +128,22 @@ class FlagReader {
   void read_server() {
     out_.host = text("host");
     out_.port = static_cast<std::uint16_t>(size("port", 8000, 0, 65535));
-    if (const auto* keys = words_.find("api-key")) out_.api_keys = *keys;
-    else if (const char* key = std::getenv("VLLM_API_KEY"); key && *key) out_.api_keys = {key};
+    if (const auto* keys = words_.find("api-key"))
+      out_.api_keys = *keys;
+    else if (const char* key = std::getenv("VLLM_API_KEY"); key && *key)
+      out_.api_keys = {key};
     out_.root_path = text("root-path");
     while (out_.root_path.ends_with('/')) out_.root_path.pop_back();
-    if (!out_.root_path.empty() && !out_.root_path.starts_with('/')) usage("--root-path ", out_.root_path, ": wanted /path");
+    if (!out_.root_path.empty() && !out_.root_path.starts_with('/'))
+      usage("--root-path ", out_.root_path, ": wanted /path");
     out_.allow_credentials = flag("allow-credentials");
     out_.allowed_origins = list("allowed-origins");
     out_.allowed_methods = list("allowed-methods");
     out_.allowed_headers = list("allowed-headers");
     out_.request_id_headers = flag("enable-request-id-headers");
     const std::string level = text("uvicorn-log-level", "info");
-    out_.access_log = !flag("disable-uvicorn-access-log") && level != "warning" && level != "error" && level != "critical";
+    out_.access_log =
+        !flag("disable-uvicorn-access-log") && level != "warning" && level != "error" && level != "critical";
     out_.max_header_bytes = size("h11-max-incomplete-event-size", out_.max_header_bytes, 1024, 16 << 20);
     out_.max_header_count = static_cast<int>(size("h11-max-header-count", out_.max_header_count, 1, 65536));
     out_.max_body_bytes = size("max-request-body-size", out_.max_body_bytes, 1024, std::int64_t{1} << 40);
@@ -154,9 +166,12 @@ class FlagReader {
       if (key != "size" && key != "min_pixels" && key != "max_pixels")
         usage("--mm-processor-kwargs: ", key, " is not supported; wanted min_pixels, max_pixels or size");
     const auto pixels = [&](const char* key, const char* edge) -> std::optional<std::int64_t> {
-      const Json* value = kwargs.contains(key) ? &kwargs[key] : edges.is_object() && edges.contains(edge) ? &edges[edge] : nullptr;
+      const Json* value = kwargs.contains(key)                        ? &kwargs[key]
+                          : edges.is_object() && edges.contains(edge) ? &edges[edge]
+                                                                      : nullptr;
       if (!value) return {};
-      if (!value->is_number_integer() || *value < 1) usage("--mm-processor-kwargs: ", key, " is ", value->dump(), ", wanted pixels");
+      if (!value->is_number_integer() || *value < 1)
+        usage("--mm-processor-kwargs: ", key, " is ", value->dump(), ", wanted pixels");
       return value->get<std::int64_t>();
     };
     out_.min_pixels = pixels("min_pixels", "shortest_edge");
@@ -171,15 +186,18 @@ class FlagReader {
     if (json.is_discarded()) {
       json = Json::object();
       for (std::size_t at = 0; at < limit.size();) {
-        const std::size_t end = std::min(limit.find(',', at), limit.size()), equals = std::min(limit.find('=', at), end);
-        json[limit.substr(at, equals - at)] = Json::parse(limit.substr(std::min(equals + 1, end), end - std::min(equals + 1, end)), nullptr, false);
+        const std::size_t end = std::min(limit.find(',', at), limit.size()),
+                          equals = std::min(limit.find('=', at), end);
+        json[limit.substr(at, equals - at)] =
+            Json::parse(limit.substr(std::min(equals + 1, end), end - std::min(equals + 1, end)), nullptr, false);
         at = end + 1;
       }
     }
     if (!json.is_object()) usage("--limit-mm-per-prompt ", limit, ": wanted {\"image\": 4} or image=4");
     for (const auto& [kind, value] : json.items()) {
       const Json count = value.is_object() && value.contains("count") ? value["count"] : value;
-      if (!count.is_number_unsigned() || count > int_max) usage("--limit-mm-per-prompt ", limit, ": ", kind, " wants a count");
+      if (!count.is_number_unsigned() || count > int_max)
+        usage("--limit-mm-per-prompt ", limit, ": ", kind, " wants a count");
       if (kind == "image") out_.max_images = count.get<int>();
     }
   }
@@ -193,7 +211,8 @@ class FlagReader {
   std::int64_t size(std::string_view name, std::int64_t otherwise, std::int64_t least, std::int64_t most) const {
     if (!words_.find(name)) return otherwise;
     const std::int64_t value = parse_size(name, text(name));
-    if (value < least || value > most) usage("--", name, " ", text(name), ": wanted a number in [", least, ", ", most, "]");
+    if (value < least || value > most)
+      usage("--", name, " ", text(name), ": wanted a number in [", least, ", ", most, "]");
     return value;
   }
   double number(std::string_view name, double otherwise) const {

@@ -137,9 +137,9 @@ class Generation {
 
 }  // namespace detail
 
-/// Answers one prompt: reads it, then draws tokens until an end, a stop string, a limit, or `cancelled` (looked at before
-/// each token). `deliver` gets text in whole UTF-8 characters, never a part of a stop string. Throws lamina::Error where
-/// the model's numbers are not finite.
+/// Answers one prompt: reads it, then draws tokens until an end, a stop string, a limit, or `cancelled` (looked at
+/// before each token). `deliver` gets text in whole UTF-8 characters, never a part of a stop string. Throws
+/// lamina::Error where the model's numbers are not finite.
 inline Completion generate(GenerateSession& session, const text::Tokenizer& tokenizer, const Batch& prompt,
                            GenerationParams params, const std::function<void(Delta)>& deliver,
                            const std::stop_token& cancelled = {}) {

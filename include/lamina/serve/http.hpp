@@ -23,8 +23,8 @@ namespace lamina::serve {
 class HttpServer {
  public:
   struct Options {
-    std::string host;                      ///< empty: all interfaces
-    unsigned short port = 8000;            ///< 0: any free one
+    std::string host;            ///< empty: all interfaces
+    unsigned short port = 8000;  ///< 0: any free one
     HttpLimits limits;
     int threads = 2;
     std::chrono::milliseconds grace{10'000};  ///< for running requests when the server is stopped
@@ -128,8 +128,9 @@ class HttpServer {
   }
   static void turn_away(tcp::socket& socket) {
     static const std::string body = ApiError(503, "ServiceUnavailable", "too many connections").body();
-    static const std::string reply = cat("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n",
-                                         "Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n\r\n", body);
+    static const std::string reply =
+        cat("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n",
+            "Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n\r\n", body);
     error_code ignored;
     socket.non_blocking(true, ignored);
     socket.write_some(boost::asio::buffer(reply), ignored);  // a fresh socket's buffer takes it whole

@@ -31,12 +31,12 @@ struct HttpLimits {
   int header_count = 256;
   std::uint64_t body_bytes = 64 * 1024 * 1024;
   int connections = 1024;
-  std::chrono::milliseconds idle{75'000};          ///< between requests
-  std::chrono::milliseconds header_read{10'000};   ///< first byte to end of header
-  std::chrono::milliseconds body_grace{30'000};    ///< a body may take this, and its bytes at body_bytes_per_s
+  std::chrono::milliseconds idle{75'000};         ///< between requests
+  std::chrono::milliseconds header_read{10'000};  ///< first byte to end of header
+  std::chrono::milliseconds body_grace{30'000};   ///< a body may take this, and its bytes at body_bytes_per_s
   std::uint64_t body_bytes_per_s = 16 * 1024;
-  std::chrono::milliseconds write{60'000};         ///< for a client that does not read
-  std::size_t unsent_bytes = 8 * 1024 * 1024;      ///< a stream whose client lags further is cancelled
+  std::chrono::milliseconds write{60'000};     ///< for a client that does not read
+  std::size_t unsent_bytes = 8 * 1024 * 1024;  ///< a stream whose client lags further is cancelled
 };
 
 namespace detail {
@@ -56,9 +56,7 @@ struct HttpShared {
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
   HttpConnection(net::ip::tcp::socket socket, std::shared_ptr<HttpShared> shared)
-      : stream_(std::move(socket)),
-        buffer_(shared->limits.header_bytes + 64 * 1024),
-        shared_(std::move(shared)) {
+      : stream_(std::move(socket)), buffer_(shared->limits.header_bytes + 64 * 1024), shared_(std::move(shared)) {
     ++shared_->connections;
     beast::error_code error;
     const auto peer = stream_.socket().remote_endpoint(error);
@@ -187,12 +185,11 @@ inline void HttpConnection::await_request() {
   if (shared_->draining) return close();
   if (buffer_.size() > 0) return read_header();
   stream_.expires_after(shared_->limits.idle);
-  stream_.async_read_some(buffer_.prepare(4096),
-                          [self = shared_from_this()](beast::error_code error, std::size_t n) {
-                            if (error || self->phase_ != Phase::idle) return self->close();
-                            self->buffer_.commit(n);
-                            self->read_header();
-                          });
+  stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this()](beast::error_code error, std::size_t n) {
+    if (error || self->phase_ != Phase::idle) return self->close();
+    self->buffer_.commit(n);
+    self->read_header();
+  });
 }
 
 inline void HttpConnection::read_header() {
@@ -201,9 +198,9 @@ inline void HttpConnection::read_header() {
   parser_->header_limit(shared_->limits.header_bytes);
   parser_->body_limit(shared_->limits.body_bytes);
   stream_.expires_after(shared_->limits.header_read);
-  http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, std::size_t) {
-    self->on_header(error);
-  });
+  http::async_read_header(
+      stream_, buffer_, *parser_,
+      [self = shared_from_this()](beast::error_code error, std::size_t) { self->on_header(error); });
 }
 
 inline void HttpConnection::on_header(beast::error_code error) {
@@ -241,19 +238,22 @@ inline void HttpConnection::on_header(beast::error_code error) {
 inline void HttpConnection::read_body() {
   if (parser_->is_done()) return handle();
   const auto& limits = shared_->limits;
-  const auto earned = std::chrono::milliseconds(body_received_ * 1000 / std::max<std::uint64_t>(limits.body_bytes_per_s, 1));
+  const auto earned =
+      std::chrono::milliseconds(body_received_ * 1000 / std::max<std::uint64_t>(limits.body_bytes_per_s, 1));
   stream_.expires_at(body_start_ + limits.body_grace + earned);
-  http::async_read_some(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, std::size_t n) {
-    if (self->phase_ != Phase::reading) return;
-    self->body_received_ += n;
-    if (error == http::error::body_limit)
-      return self->refuse(413, "PayloadTooLarge", cat("body: larger than ", self->shared_->limits.body_bytes, " bytes"));
-    if (error && error.category() == http::make_error_code(http::error::bad_chunk).category() &&
-        error != http::error::end_of_stream && error != http::error::partial_message)
-      return self->refuse(400, "Bad Request", "body: not valid HTTP/1.1: " + error.message());
-    if (error) return self->close();
-    self->read_body();
-  });
+  http::async_read_some(stream_, buffer_, *parser_,
+                        [self = shared_from_this()](beast::error_code error, std::size_t n) {
+                          if (self->phase_ != Phase::reading) return;
+                          self->body_received_ += n;
+                          if (error == http::error::body_limit)
+                            return self->refuse(413, "PayloadTooLarge",
+                                                cat("body: larger than ", self->shared_->limits.body_bytes, " bytes"));
+                          if (error && error.category() == http::make_error_code(http::error::bad_chunk).category() &&
+                              error != http::error::end_of_stream && error != http::error::partial_message)
+                            return self->refuse(400, "Bad Request", "body: not valid HTTP/1.1: " + error.message());
+                          if (error) return self->close();
+                          self->read_body();
+                        });
 }
 
 inline void HttpConnection::handle() {
@@ -288,8 +288,8 @@ inline void HttpConnection::handle() {
   }
 }
 
-/// Reads on while an answer is made: the end of the client's stream cancels the work; what it sends early is kept, up to
-/// the buffer's limit.
+/// Reads on while an answer is made: the end of the client's stream cancels the work; what it sends early is kept, up
+/// to the buffer's limit.
 inline void HttpConnection::watch_client() {
   const std::size_t room = buffer_.max_size() - buffer_.size();
   if (room == 0) return;
@@ -342,14 +342,15 @@ inline void HttpConnection::send(std::string bytes) {
 
 inline void HttpConnection::write_next() {
   stream_.expires_after(shared_->limits.write);
-  net::async_write(stream_, net::buffer(unsent_.front()), [self = shared_from_this()](beast::error_code error, std::size_t) {
-    if (self->phase_ == Phase::closed) return;
-    if (error) return self->close();
-    self->unsent_bytes_ -= self->unsent_.front().size();
-    self->unsent_.pop_front();
-    if (!self->unsent_.empty()) return self->write_next();
-    if (self->last_queued_) self->answer_ended();
-  });
+  net::async_write(stream_, net::buffer(unsent_.front()),
+                   [self = shared_from_this()](beast::error_code error, std::size_t) {
+                     if (self->phase_ == Phase::closed) return;
+                     if (error) return self->close();
+                     self->unsent_bytes_ -= self->unsent_.front().size();
+                     self->unsent_.pop_front();
+                     if (!self->unsent_.empty()) return self->write_next();
+                     if (self->last_queued_) self->answer_ended();
+                   });
 }
 
 inline void HttpConnection::answer_ended() {
@@ -375,10 +376,11 @@ inline void HttpConnection::linger() {
 inline void HttpConnection::discard() {
   buffer_.clear();
   stream_.expires_at(linger_until_);
-  stream_.async_read_some(buffer_.prepare(64 * 1024), [self = shared_from_this()](beast::error_code error, std::size_t) {
-    if (error || self->phase_ == Phase::closed) return self->close();
-    self->discard();
-  });
+  stream_.async_read_some(buffer_.prepare(64 * 1024),
+                          [self = shared_from_this()](beast::error_code error, std::size_t) {
+                            if (error || self->phase_ == Phase::closed) return self->close();
+                            self->discard();
+                          });
 }
 
 inline void HttpConnection::close() {

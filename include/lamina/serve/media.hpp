@@ -35,7 +35,10 @@ inline vision::Image load_data_uri(std::string_view url, const std::string& para
 /// Decodes %41; anything else stands for itself.
 inline std::string percent_decoded(std::string_view text) {
   const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
   };
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -90,8 +93,9 @@ inline vision::Image load_image_source(const ImageSource& source, const std::fil
   if (url.starts_with("data:")) return detail::load_data_uri(url, source.param);
   if (url.starts_with("file://")) return detail::load_file_url(url, source.param, allowed);
   if (url.starts_with("http://") || url.starts_with("https://"))
-    throw bad_field("image_url", source.param + ": this server does not fetch remote pictures; send the picture itself "
-                                                "as data:image/png;base64,<data>");
+    throw bad_field("image_url", source.param +
+                                     ": this server does not fetch remote pictures; send the picture itself "
+                                     "as data:image/png;base64,<data>");
   throw bad_field(source.param, source.param + ": the URL " + clipped(url, 40) + " is not a data: URL");
 }
 

@@ -104,9 +104,11 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
     detail::read_eos(config, files.eos);
   }
   if (const auto end = files.tokenizer.id_of("<|im_end|>"); end && files.eos.empty()) files.eos.push_back(*end);
-  if (files.eos.empty()) fail(model_dir.string(), ": no eos_token_id in generation_config.json and no <|im_end|> token");
+  if (files.eos.empty())
+    fail(model_dir.string(), ": no eos_token_id in generation_config.json and no <|im_end|> token");
   const auto pad = files.tokenizer.id_of(text::image_pad);
-  if (!pad) fail(model_dir.string(), ": the tokenizer has no ", text::image_pad, " token: is it a vision-language model?");
+  if (!pad)
+    fail(model_dir.string(), ": the tokenizer has no ", text::image_pad, " token: is it a vision-language model?");
   files.image_pad = *pad;
   return files;
 }

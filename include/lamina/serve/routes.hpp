@@ -67,14 +67,10 @@ class Routes {
   Routes(ChatService& service, RouteOptions options)
       : service_(service), options_(std::move(options)), keys_(options_.api_keys), created_(std::time(nullptr)) {
     using R = Routes;
-    table_ = {{"GET", "/health", false, &R::health},
-              {"GET", "/ping", false, &R::health},
-              {"POST", "/ping", false, &R::health},
-              {"GET", "/version", false, &R::version},
-              {"GET", "/v1/models", true, &R::models},
-              {"POST", "/v1/chat/completions", true, &R::chat},
-              {"POST", "/tokenize", true, &R::tokenize},
-              {"POST", "/detokenize", true, &R::detokenize}};
+    table_ = {{"GET", "/health", false, &R::health},     {"GET", "/ping", false, &R::health},
+              {"POST", "/ping", false, &R::health},      {"GET", "/version", false, &R::version},
+              {"GET", "/v1/models", true, &R::models},   {"POST", "/v1/chat/completions", true, &R::chat},
+              {"POST", "/tokenize", true, &R::tokenize}, {"POST", "/detokenize", true, &R::detokenize}};
   }
 
   void operator()(std::shared_ptr<Exchange> inner, HttpRequest request) const {
@@ -136,7 +132,8 @@ class Routes {
     }
     for (auto& header : origin_headers(request)) headers.push_back(std::move(header));
     std::string line;
-    if (options_.access_log) line = cat(request.peer, " ", detail::printable(request.method), " ", detail::printable(request.path));
+    if (options_.access_log)
+      line = cat(request.peer, " ", detail::printable(request.method), " ", detail::printable(request.path));
     return std::make_shared<detail::DecoratedExchange>(std::move(inner), std::move(headers), std::move(line));
   }
 
@@ -170,11 +167,14 @@ class Routes {
     };
     const std::string* wanted = request.header("Access-Control-Request-Headers");
     const bool any_header = contains(options_.allowed_headers, "*");
-    exchange.reply({200, {}, {},
-                    {{"Access-Control-Allow-Methods",
-                      contains(options_.allowed_methods, "*") ? "GET, POST, HEAD, OPTIONS" : joined(options_.allowed_methods)},
-                     {"Access-Control-Allow-Headers", any_header && wanted ? *wanted : joined(options_.allowed_headers)},
-                     {"Access-Control-Max-Age", "600"}}});
+    exchange.reply(
+        {200,
+         {},
+         {},
+         {{"Access-Control-Allow-Methods",
+           contains(options_.allowed_methods, "*") ? "GET, POST, HEAD, OPTIONS" : joined(options_.allowed_methods)},
+          {"Access-Control-Allow-Headers", any_header && wanted ? *wanted : joined(options_.allowed_headers)},
+          {"Access-Control-Max-Age", "600"}}});
   }
 
   void health(ExchangePtr exchange, HttpRequest&) const { exchange->reply({200, {}, {}, {}}); }
@@ -206,10 +206,18 @@ class Routes {
             {"permission", Json::array({permission()})}};
   }
   Json permission() const {
-    return {{"id", "modelperm-" + random_id()}, {"object", "model_permission"}, {"created", created_},
-            {"allow_create_engine", false},     {"allow_sampling", true},       {"allow_logprobs", true},
-            {"allow_search_indices", false},    {"allow_view", true},           {"allow_fine_tuning", false},
-            {"organization", "*"},              {"group", nullptr},             {"is_blocking", false}};
+    return {{"id", "modelperm-" + random_id()},
+            {"object", "model_permission"},
+            {"created", created_},
+            {"allow_create_engine", false},
+            {"allow_sampling", true},
+            {"allow_logprobs", true},
+            {"allow_search_indices", false},
+            {"allow_view", true},
+            {"allow_fine_tuning", false},
+            {"organization", "*"},
+            {"group", nullptr},
+            {"is_blocking", false}};
   }
 
   static void check_json(const HttpRequest& request) {
@@ -217,7 +225,8 @@ class Routes {
     if (!type) return;
     std::string kind = type->substr(0, type->find(';'));
     kind.erase(kind.find_last_not_of(" \t") + 1);
-    std::transform(kind.begin(), kind.end(), kind.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    std::transform(kind.begin(), kind.end(), kind.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     if (kind != "application/json")
       throw ApiError(400, "Bad Request", "Content-Type: is " + clipped(*type) + ", wanted application/json");
   }

@@ -46,8 +46,8 @@ struct Sampled {
   std::vector<TokenLogprob> top;
 };
 
-/// Draws the tokens of one completion. Works in fp32 logits and fp64 probabilities, in the order: mask, bias, penalties,
-/// temperature, min_p, top_k, top_p, draw. Ties go to the lowest id.
+/// Draws the tokens of one completion. Works in fp32 logits and fp64 probabilities, in the order: mask, bias,
+/// penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lowest id.
 class Sampler {
  public:
   /// prompt: ids that the repetition penalty counts; ids outside [0, vocab) are an Error.

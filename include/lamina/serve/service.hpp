@@ -64,7 +64,8 @@ class ChatService {
   /// Requests that are waiting or running.
   int load() const { return load_; }
   RequestLimits limits() const {
-    return {files_.family, session_->vocab_size(), session_->max_model_len(), options_.max_images, options_.max_logprobs, 128};
+    return {files_.family,       session_->vocab_size(), session_->max_model_len(),
+            options_.max_images, options_.max_logprobs,  128};
   }
 
   /// Runs `work` off the network threads; what it throws becomes the answer. 503 when too many requests are here.
@@ -181,9 +182,10 @@ inline ChatService::Job ChatService::prepare(const HttpRequest& http) {
   request.chat.images.clear();
   const int prompt_tokens = static_cast<int>(job.prompt.ids.size()), room = max_model_len() - prompt_tokens;
   if (room < 1 || (request.max_tokens && *request.max_tokens > room))
-    throw bad_field("max_tokens", cat("This model's maximum context length is ", max_model_len(), " tokens; the prompt is ",
-                                      prompt_tokens, " tokens and ", request.max_tokens.value_or(1),
-                                      " more were asked for. Shorten the prompt or lower max_tokens."));
+    throw bad_field("max_tokens",
+                    cat("This model's maximum context length is ", max_model_len(), " tokens; the prompt is ",
+                        prompt_tokens, " tokens and ", request.max_tokens.value_or(1),
+                        " more were asked for. Shorten the prompt or lower max_tokens."));
   request.params.max_tokens = std::min(request.max_tokens.value_or(room), options_.max_new_tokens.value_or(room));
   request.params.eos = files_.eos;
   if (options_.force_usage) request.include_usage = true;
@@ -199,7 +201,8 @@ inline ChatService::Job ChatService::prepare(const HttpRequest& http) {
 inline GenerationParams ChatService::params_of(const Job& job, int choice) const {
   auto params = job.request.params;
   auto& sampling = params.sampling;
-  // Requests with a seed repeat themselves whatever else is served; the others share the server's seed, each its stream.
+  // Requests with a seed repeat themselves whatever else is served; the others share the server's seed, each its
+  // stream.
   sampling.seed = static_cast<std::uint64_t>(job.request.seed.value_or(options_.seed));
   sampling.stream = job.request.seed ? static_cast<std::uint64_t>(choice)
                                      : (std::uint64_t{1} << 63 | job.serial << 8 | static_cast<std::uint64_t>(choice));
@@ -228,7 +231,8 @@ inline void ChatService::answer(Exchange& exchange, const Job& job) {
     usage.prompt_tokens = choice.done.prompt_tokens;
     usage.completion_tokens += choice.done.completion_tokens;
     const bool wanted = job.request.params.sampling.logprobs;
-    logprobs.push_back(wanted ? logprobs_json(files_.tokenizer, choice.tokens, job.request.return_tokens_as_ids) : Json());
+    logprobs.push_back(wanted ? logprobs_json(files_.tokenizer, choice.tokens, job.request.return_tokens_as_ids)
+                              : Json());
     choices.push_back(std::move(choice));
   }
   exchange.reply({200, compact(chat_completion_json(job.head, choices, logprobs, usage)), "application/json", {}});
@@ -240,8 +244,7 @@ class EventWriter {
  public:
   EventWriter(Exchange& exchange) : exchange_(exchange) {}
   void send(const Json& json) {
-    if (!open_)
-      exchange_.begin_stream({200, {}, "text/event-stream; charset=utf-8", {{"Cache-Control", "no-cache"}}});
+    if (!open_) exchange_.begin_stream({200, {}, "text/event-stream; charset=utf-8", {{"Cache-Control", "no-cache"}}});
     open_ = true;
     exchange_.write(sse_event(compact(json)));
   }
@@ -275,9 +278,10 @@ inline void ChatService::stream(Exchange& exchange, const Job& job) {
       const Completion done = run(exchange, job, i, [&](Delta delta) {
         usage.completion_tokens = before + delta.completion_tokens;
         start();
-        send(chunk_json(job.head, i, {{"content", delta.text}},
-                        delta.tokens.empty() ? Json() : logprobs_json(files_.tokenizer, delta.tokens, request.return_tokens_as_ids),
-                        nullptr));
+        send(chunk_json(
+            job.head, i, {{"content", delta.text}},
+            delta.tokens.empty() ? Json() : logprobs_json(files_.tokenizer, delta.tokens, request.return_tokens_as_ids),
+            nullptr));
       });
       if (done.finish == FinishReason::abort) return;
       usage.completion_tokens = before + done.completion_tokens;

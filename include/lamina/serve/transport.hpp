@@ -34,8 +34,8 @@ struct HttpReply {
   HeaderList headers;
 };
 
-/// The answer to one request; any thread may give it. Exactly one of reply() or begin_stream() ... end_stream(). One that
-/// is dropped unanswered becomes status 500, a stream dropped open a broken connection.
+/// The answer to one request; any thread may give it. Exactly one of reply() or begin_stream() ... end_stream(). One
+/// that is dropped unanswered becomes status 500, a stream dropped open a broken connection.
 class Exchange {
  public:
   virtual ~Exchange() = default;

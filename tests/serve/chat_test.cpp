@@ -13,7 +13,7 @@ namespace {
 
 /// A 2 x 2 BMP, as base64.
 const std::string bmp =
-    "Qk1GAAAAAAAAADYAAAAoAAAAAgAAAAIAAAABABgAAAAAABAAAAATCwAAEwsAAAAAAAAAAAAA/wAAAP8AAAAAAP///wAAAA==";
+    "Qk1GAAAAAAAAADYAAAAoAAAAAgAAAAIAAAABABgAAAAAABAAAAATCwAAEwsAAAAAAAAAAAAAAAD/AP8AAAD/AAD///8AAA==";
 
 /// The JSON of each event of a stream; the last must be [DONE].
 std::vector<Json> events(const std::string& body) {

@@ -4,6 +4,7 @@
 #include <thread>
 #include <vector>
 
+#include "serve/message_of.hpp"
 #include "serve/running_server.hpp"
 #include "support/catch.hpp"
 
@@ -307,7 +308,7 @@ TEST_CASE("media: file:// reads strictly below the allowed directory, through no
   std::filesystem::create_directories(root / "in");
   std::filesystem::create_directories(root / "in_evil");
   const auto bmp = serve::decode_base64(
-      "Qk1GAAAAAAAAADYAAAAoAAAAAgAAAAIAAAABABgAAAAAABAAAAATCwAAEwsAAAAAAAAAAAAA/wAAAP8AAAAAAP///wAAAA==");
+      "Qk1GAAAAAAAAADYAAAAoAAAAAgAAAAIAAAABABgAAAAAABAAAAATCwAAEwsAAAAAAAAAAAAAAAD/AP8AAAD/AAD///8AAA==");
   REQUIRE(bmp);
   for (const char* name : {"in/a b.bmp", "in_evil/a.bmp"})
     std::ofstream(root / name, std::ios::binary)
@@ -326,6 +327,7 @@ TEST_CASE("media: file:// reads strictly below the allowed directory, through no
 
 TEST_CASE("HttpServer: an address in use is an error that says so") {
   RunningServer server;
-  CHECK_THROWS_WITH(serve::HttpServer({.host = "127.0.0.1", .port = server.http.port()}, [](auto, auto) {}),
-                    Catch::Matchers::Contains("--port"));
+  const auto message =
+      message_of([&] { serve::HttpServer({.host = "127.0.0.1", .port = server.http.port()}, [](auto, auto) {}); });
+  CHECK(message.find("--port") != std::string::npos);
 }

@@ -11,15 +11,16 @@
 
 namespace lamina::test {
 
+/// What a test changes of a server.
+struct Setup {
+  serve::ServiceOptions service{.served_names = {"tiny", "also"}, .root = "dir/tiny"};
+  serve::RouteOptions routes{.access_log = false};
+  serve::HttpLimits limits;
+  int max_len = 400;
+};
+
 /// A whole server on a free port of the loopback interface, with a model that recites.
 struct RunningServer {
-  struct Setup {
-    serve::ServiceOptions service{.served_names = {"tiny", "also"}, .root = "dir/tiny"};
-    serve::RouteOptions routes{.access_log = false};
-    serve::HttpLimits limits;
-    int max_len = 400;
-  };
-
   explicit RunningServer(Setup setup = {})
       : service(files(), std::make_unique<FakeSession>(script, files().tokenizer.size(), setup.max_len), setup.service),
         routes(service, setup.routes),

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "serve/message_of.hpp"
 #include "support/catch.hpp"
 
 using namespace lamina;
@@ -117,17 +118,18 @@ TEST_CASE("Sampler: logprobs are of the raw distribution and list the best") {
   SamplingParams p{.temperature = 0, .logit_bias = {{2, 100.0}}, .logprobs = true, .top_logprobs = 2};
   const auto s = Sampler(p, {}, 4).next(quarters);
   CHECK(s.token.id == 2);
-  CHECK(s.token.logprob == Approx(std::log(0.125)).epsilon(1e-6));
+  CHECK(std::abs(s.token.logprob - std::log(0.125)) < 1e-6);
   REQUIRE(s.top.size() == 2);
   CHECK(s.top[0].id == 0);
-  CHECK(s.top[1].logprob == Approx(std::log(0.25)).epsilon(1e-6));
+  CHECK(std::abs(s.top[1].logprob - std::log(0.25)) < 1e-6);
 }
 
 TEST_CASE("Sampler: a logit that is not finite is an error that names it, never a token") {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity()}) {
     Sampler sampler({}, {}, 3);
-    CHECK_THROWS_WITH(sampler.next(std::vector<float>{0, bad, 0}), Catch::Matchers::Contains("logit of token 1"));
+    const auto message = test::message_of([&] { sampler.next(std::vector<float>{0, bad, 0}); });
+    CHECK(message.find("logit of token 1") != std::string::npos);
   }
   CHECK_THROWS_AS(Sampler({}, std::vector<int>{9}, 3), Error);
   CHECK_THROWS_AS(Sampler({.logit_bias = {{-1, 1.0}}}, {}, 3), Error);

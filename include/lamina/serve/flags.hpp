@@ -82,6 +82,12 @@ class FlagReader {
   /// Says what is ignored; refuses what would change the answers.
   void sort_out() {
     out_.log_lines = words_.warnings();
+    std::string all;
+    for (const auto& [name, values] : words_.given()) {
+      all += cat(all.empty() ? "" : ", ", name);
+      for (const auto& value : values) all += name == "api-key" || name == "hf-token" ? "=***" : "=" + value;
+    }
+    out_.log_lines.push_back("options: " + all);
     std::string ignored;
     for (const auto& flag : flag_table()) {
       const auto* values = words_.find(flag.name);

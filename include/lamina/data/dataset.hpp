@@ -1,0 +1,232 @@
+#pragma once
+#include <lamina/core/error.hpp>
+#include <lamina/data/encode.hpp>
+#include <lamina/data/mix.hpp>
+#include <lamina/data/records.hpp>
+#include <lamina/data/registry.hpp>
+#include <lamina/data/report.hpp>
+#include <lamina/data/rows.hpp>
+#include <lamina/data/sample.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace lamina::data {
+
+/// The data keys of a training configuration, under LLaMA-Factory's names and with its defaults.
+struct DataOptions {
+  std::string template_name;  ///< key `template`
+  std::vector<std::string> dataset, eval_dataset;
+  std::filesystem::path dataset_dir = "data";
+  std::filesystem::path media_dir;  ///< empty: dataset_dir
+  int cutoff_len = 2048;
+  bool train_on_prompt = false, mask_history = false;
+  std::optional<std::int64_t> max_samples;  ///< the first rows of each data set
+  double val_size = 0;                      ///< above 1 a count, below 1 a fraction
+  bool eval_on_each_dataset = false;
+  std::string mix_strategy = "concat";
+  std::vector<double> interleave_probs;
+  std::optional<std::string> default_system, tool_format;
+  std::optional<bool> enable_thinking = true;
+  bool preserve_thinking = false;
+  bool streaming = false, packing = false, neat_packing = false;
+  std::string tokenized_path;
+  ImageLimits images;             ///< keys image_max_pixels and image_min_pixels
+  std::uint64_t seed = 42;        ///< of num_samples, mixing and val_size
+  bool skip_bad_samples = false;  ///< leave wrong records out (wrong <image> counts, broken files) and report them
+};
+
+/// Fails on settings that exclude each other or that this library does not have.
+inline void check(const DataOptions& options) {
+  if (options.streaming)
+    fail("streaming: not supported yet: remove the key, files are read whole and images one by one");
+  if (options.packing || options.neat_packing) {
+    fail(options.neat_packing ? "neat_packing" : "packing",
+         ": not supported yet: remove the key. Nothing is padded here, so packing would save nothing; it would change ",
+         "the weight of samples");
+  }
+  if (!options.tokenized_path.empty()) {
+    fail("tokenized_path: not supported: remove the key, tokenising takes seconds and needs no cache");
+  }
+  if (options.tool_format && *options.tool_format != "qwen") {
+    fail("tool_format: ", *options.tool_format, " is not supported, these templates use qwen");
+  }
+  if (options.cutoff_len < 1) fail("cutoff_len: ", options.cutoff_len, " is not positive");
+  if (options.mask_history && options.train_on_prompt) fail("mask_history and train_on_prompt exclude each other");
+  if (options.max_samples && *options.max_samples < 1) fail("max_samples: ", *options.max_samples, " is not positive");
+  if (options.images.max_pixels < options.images.min_pixels) {
+    fail("image_max_pixels: ", options.images.max_pixels, " is below image_min_pixels ", options.images.min_pixels);
+  }
+  if (options.images.min_pixels < 1) fail("image_min_pixels: ", options.images.min_pixels, " is not positive");
+  mix_strategy_named(options.mix_strategy);
+  if (options.val_size != 0 && options.dataset.empty()) fail("val_size: there is no dataset to take it from");
+  if (options.val_size != 0 && !options.eval_dataset.empty()) fail("val_size and eval_dataset exclude each other");
+}
+
+/// A named set of samples to evaluate on.
+struct EvalSet {
+  std::string name;  ///< "" for one set, else the data set's name (eval_on_each_dataset)
+  std::vector<Sample> samples;
+};
+
+/// What training reads.
+struct Datasets {
+  std::vector<Sample> train;
+  std::vector<EvalSet> eval;
+  std::vector<std::string> notes;  ///< what was left out and why; for the user
+};
+
+namespace detail {
+
+/// A record with its entry in the registry.
+struct Source {
+  Row row;
+  const DatasetInfo* info;
+};
+
+/// The rows of one entry: num_samples at random, then the first max_samples.
+inline std::vector<Row> rows_of(const DatasetInfo& info, const std::filesystem::path& dir, const DataOptions& options) {
+  if (info.ranking) fail("dataset ", info.name, ": it holds preference pairs (\"ranking\": true), not for stage sft");
+  std::vector<Row> rows = read_rows(dir / info.file_name);
+  if (rows.empty()) fail("dataset ", info.name, ": ", (dir / info.file_name).string(), " holds no record");
+  check_columns_exist(rows, info);
+  if (info.num_samples) {
+    std::vector<Row> sampled;
+    for (const int i : sample_rows(static_cast<int>(rows.size()), *info.num_samples, options.seed)) {
+      sampled.push_back(rows[i]);
+    }
+    rows = std::move(sampled);
+  }
+  if (options.max_samples && static_cast<std::int64_t>(rows.size()) > *options.max_samples) {
+    rows.resize(*options.max_samples);
+  }
+  return rows;
+}
+
+/// Merges the named data sets; the entries are kept alive by `infos`.
+inline std::vector<Source> merged(const std::vector<const DatasetInfo*>& infos, const std::filesystem::path& dir,
+                                  const DataOptions& options) {
+  std::vector<std::vector<Row>> rows;
+  std::vector<int> lengths;
+  for (const DatasetInfo* info : infos) {
+    rows.push_back(rows_of(*info, dir, options));
+    lengths.push_back(static_cast<int>(rows.back().size()));
+  }
+  std::vector<Source> sources;
+  const MixStrategy strategy = mix_strategy_named(options.mix_strategy);
+  for (const Pick pick : mix(strategy, lengths, options.interleave_probs, options.seed)) {
+    sources.push_back({rows[pick.dataset][pick.row], infos[pick.dataset]});
+  }
+  return sources;
+}
+
+/// Converts and encodes records; wrong ones go to the report.
+inline std::vector<Sample> encoded(const std::vector<const Source*>& sources, Encoder& encoder, Report& report) {
+  std::vector<Sample> samples;
+  for (const Source* source : sources) {
+    const std::string origin = source->row.origin();
+    try {
+      const Converted converted = convert(source->row, *source->info);
+      if (const auto* dropped = std::get_if<Dropped>(&converted)) {
+        report.drop(origin, dropped->reason);
+        continue;
+      }
+      Encoded result = encoder.encode(std::get<Conversation>(converted));
+      if (const auto* dropped = std::get_if<Dropped>(&result)) {
+        report.drop(origin, dropped->reason);
+      } else {
+        samples.push_back(std::move(std::get<Sample>(result)));
+      }
+    } catch (const Error& error) {
+      report.wrong(origin, error.what());
+    }
+  }
+  return samples;
+}
+
+inline std::vector<const Source*> chosen(const std::vector<Source>& sources, const std::vector<int>& rows) {
+  std::vector<const Source*> out;
+  for (const int row : rows) out.push_back(&sources[row]);
+  return out;
+}
+
+inline std::vector<const Source*> all_of(const std::vector<Source>& sources) {
+  std::vector<const Source*> out;
+  for (const Source& source : sources) out.push_back(&source);
+  return out;
+}
+
+/// Looks every name up before any file is read.
+inline std::vector<DatasetInfo> find_all(const Registry& registry, const std::vector<std::string>& names) {
+  std::vector<DatasetInfo> infos;
+  for (const std::string& name : names) infos.push_back(registry.find(name));
+  return infos;
+}
+
+inline std::vector<const DatasetInfo*> pointers(const std::vector<DatasetInfo>& infos) {
+  std::vector<const DatasetInfo*> out;
+  for (const DatasetInfo& info : infos) out.push_back(&info);
+  return out;
+}
+
+/// eval_dataset as one set, or one set each.
+inline void load_eval(const std::vector<DatasetInfo>& infos, const std::filesystem::path& dir,
+                      const DataOptions& options, Encoder& encoder, Report& report, std::vector<EvalSet>& out) {
+  std::vector<std::vector<const DatasetInfo*>> groups;
+  if (!options.eval_on_each_dataset) groups.push_back(pointers(infos));
+  if (options.eval_on_each_dataset) {
+    for (const DatasetInfo& info : infos) groups.push_back({&info});
+  }
+  for (const auto& group : groups) {
+    DataOptions own = options;
+    if (group.size() == 1) own.mix_strategy = "concat", own.interleave_probs.clear();
+    const std::vector<Source> sources = merged(group, dir, own);
+    const std::string name = options.eval_on_each_dataset ? group.front()->name : "";
+    out.push_back({name, encoded(all_of(sources), encoder, report)});
+    if (out.back().samples.empty()) fail("eval_dataset ", name, ": no valid sample is left\n", report.text());
+  }
+}
+
+}  // namespace detail
+
+/// Reads, checks and encodes everything that a run needs, in one pass before training: all wrong records are reported
+/// together. Images are only measured by their headers; they are decoded in collate().
+/// source  LLaMA-Factory, data/loader.py
+inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer& tokenizer,
+                              const vision::Processor& processor) {
+  check(options);
+  const Registry registry = Registry::load(options.dataset_dir);
+  const auto train_infos = detail::find_all(registry, options.dataset);
+  const auto eval_infos = detail::find_all(registry, options.eval_dataset);
+  Encoder encoder(tokenizer, Template::named(options.template_name, options.default_system),
+                  {.cutoff_len = options.cutoff_len,
+                   .train_on_prompt = options.train_on_prompt,
+                   .mask_history = options.mask_history,
+                   .enable_thinking = options.enable_thinking,
+                   .preserve_thinking = options.preserve_thinking},
+                  ImageTokens(processor, options.images),
+                  options.media_dir.empty() ? options.dataset_dir : options.media_dir);
+  Report report;
+  Datasets out;
+  if (!train_infos.empty()) {
+    const auto sources = detail::merged(detail::pointers(train_infos), options.dataset_dir, options);
+    const SplitRows split = split_rows(static_cast<int>(sources.size()), options.val_size, options.seed);
+    out.train = detail::encoded(detail::chosen(sources, split.train), encoder, report);
+    if (!split.validation.empty()) {
+      out.eval.push_back({"", detail::encoded(detail::chosen(sources, split.validation), encoder, report)});
+    }
+  }
+  if (!eval_infos.empty()) {
+    detail::load_eval(eval_infos, options.dataset_dir, options, encoder, report, out.eval);
+  }
+  if (!options.skip_bad_samples) report.refuse_wrong();
+  if (!train_infos.empty() && out.train.empty()) fail("dataset: no valid sample is left to train on\n", report.text());
+  out.notes = report.notes();
+  return out;
+}
+
+}  // namespace lamina::data

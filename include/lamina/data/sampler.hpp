@@ -1,0 +1,98 @@
+#pragma once
+#include <lamina/core/error.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <random>
+#include <utility>
+#include <vector>
+
+namespace lamina::data {
+
+/// torch.randperm(n) of a CPU generator with this seed: PyTorch's generator is the standard's mt19937, and below
+/// 2^32 / 20 its shuffle draws one 32-bit number a step.
+/// source  PyTorch, aten/src/ATen/native/TensorFactories.cpp, randperm_cpu
+inline std::vector<int> torch_randperm(int n, std::uint64_t seed) {
+  if (n < 0 || n >= INT64_C(0xffffffff) / 20) fail("shuffle: ", n, " samples, at most 214 million can be shuffled");
+  std::mt19937 generator(static_cast<std::uint32_t>(seed));
+  std::vector<int> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  for (int i = 0; i + 1 < n; ++i) std::swap(order[i], order[i + generator() % static_cast<std::uint32_t>(n - i)]);
+  return order;
+}
+
+/// Where a run stands in its data: what a checkpoint stores, and all that is needed to go on.
+struct Position {
+  std::int64_t epoch = 0;
+  std::int64_t window = 0;  ///< optimizer steps done in this epoch
+  bool operator==(const Position&) const = default;
+};
+
+/// Settings of the order of samples, under the names of the training arguments.
+struct SamplerOptions {
+  int sample_count = 0;
+  int per_device_train_batch_size = 1, gradient_accumulation_steps = 1;
+  std::uint64_t seed = 42;
+  bool disable_shuffling = false;
+};
+
+/// Deals sample numbers into micro-batches and accumulation windows; one window is one optimizer step. Epoch e has the
+/// order torch_randperm(N, seed + e); the last micro-batch and the last window of an epoch may be smaller.
+class Sampler {
+ public:
+  explicit Sampler(const SamplerOptions& options) : options_(options) {
+    if (options.sample_count < 1) fail("data: no sample to train on");
+    if (options.per_device_train_batch_size < 1) fail("per_device_train_batch_size: must be at least 1");
+    if (options.gradient_accumulation_steps < 1) fail("gradient_accumulation_steps: must be at least 1");
+  }
+
+  /// ceil(ceil(N / batch) / accumulation)
+  std::int64_t windows_per_epoch() const { return ceil_div(micro_batches(), options_.gradient_accumulation_steps); }
+
+  /// The micro-batches of the window at the position, each a list of sample numbers.
+  std::vector<std::vector<int>> window_at(Position at) {
+    if (at.epoch < 0 || at.window < 0 || at.window >= windows_per_epoch()) {
+      fail("data position: window ", at.window, " of epoch ", at.epoch, " does not exist, an epoch has ",
+           windows_per_epoch(), ": the data set or the batch size changed since the checkpoint");
+    }
+    order_for(at.epoch);
+    std::vector<std::vector<int>> window;
+    const std::int64_t first = at.window * options_.gradient_accumulation_steps;
+    const std::int64_t last = std::min<std::int64_t>(first + options_.gradient_accumulation_steps, micro_batches());
+    for (std::int64_t m = first; m < last; ++m) {
+      const std::int64_t begin = m * options_.per_device_train_batch_size;
+      const std::int64_t end = std::min<std::int64_t>(begin + options_.per_device_train_batch_size, order_.size());
+      window.emplace_back(order_.begin() + begin, order_.begin() + end);
+    }
+    return window;
+  }
+
+  /// The position after this one.
+  Position after(Position at) const {
+    if (++at.window >= windows_per_epoch()) ++at.epoch, at.window = 0;
+    return at;
+  }
+  /// The position after `steps` optimizer steps.
+  Position at_step(std::int64_t steps) const { return {steps / windows_per_epoch(), steps % windows_per_epoch()}; }
+
+ private:
+  static std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+  std::int64_t micro_batches() const { return ceil_div(options_.sample_count, options_.per_device_train_batch_size); }
+  void order_for(std::int64_t epoch) {
+    if (epoch == epoch_) return;
+    epoch_ = epoch;
+    if (!options_.disable_shuffling) {
+      order_ = torch_randperm(options_.sample_count, options_.seed + static_cast<std::uint64_t>(epoch));
+    } else {
+      order_.resize(options_.sample_count);
+      std::iota(order_.begin(), order_.end(), 0);
+    }
+  }
+
+  SamplerOptions options_;
+  std::int64_t epoch_ = -1;  // of order_
+  std::vector<int> order_;
+};
+
+}  // namespace lamina::data

@@ -1,0 +1,200 @@
+#pragma once
+#include <lamina/text/added_tokens.hpp>
+#include <lamina/text/bpe.hpp>
+#include <lamina/text/byte_alphabet.hpp>
+#include <lamina/text/piece_cache.hpp>
+#include <lamina/text/pretokenize.hpp>
+#include <lamina/text/tokenizer_files.hpp>
+#include <lamina/text/unicode.hpp>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lamina::text {
+
+/// The byte-level BPE tokenizer of Qwen2.5 and Qwen3: text to token ids and back, equal to the `tokenizers` library.
+///
+/// encode   added tokens are split out by their literal text; the rest goes through NFC, then qwen_pattern, then BPE
+///          over UTF-8 bytes. No token is added at either end.
+/// threads  any number may use one Tokenizer; copies share its tables
+/// errors   lamina::Error names the file and the field
+class Tokenizer {
+ public:
+  /// What encode makes of special tokens that the text spells out, such as <|im_end|>.
+  enum class Special {
+    recognise,  ///< the special token
+    as_text     ///< ordinary text: for input that must not be able to end a turn. Added tokens that are not special,
+                ///< such as <tool_call>, are recognised all the same, as by `encode_special_tokens`
+  };
+
+  /// Reads tokenizer.json, or vocab.json + merges.txt + tokenizer_config.json, from a model directory.
+  static Tokenizer load(const std::filesystem::path& model_dir) { return Tokenizer(TokenizerFiles::read(model_dir)); }
+
+  /// Builds a tokenizer from what files say.
+  explicit Tokenizer(const TokenizerFiles& files);
+
+  /// The token ids of a text. Bytes that are not UTF-8 count as U+FFFD.
+  std::vector<int> encode(std::string_view utf8, Special special = Special::recognise) const;
+
+  /// The text of token ids. Bytes that are not UTF-8 become U+FFFD; ids that name no token are left out, and with
+  /// `skip_special` special tokens too.
+  std::string decode(std::span<const int> ids, bool skip_special = false) const {
+    std::string bytes;
+    for (const int id : ids) {
+      if (!(skip_special && is_special(id))) bytes += bytes_of(id);
+    }
+    return is_valid_utf8(bytes) ? bytes : replace_invalid_utf8(bytes);
+  }
+
+  /// The bytes of one token, part of a character perhaps; empty if the id names no token.
+  std::string_view bytes_of(int id) const {
+    return id >= 0 && id < size() ? std::string_view(state_->tokens[id].bytes) : std::string_view();
+  }
+
+  /// The id of a token as the files spell it: added tokens literally, others in ByteAlphabet ("Ġthe").
+  std::optional<int> id_of(std::string_view token) const {
+    const auto found = state_->ids.find(token);
+    return found == state_->ids.end() ? std::nullopt : std::optional(found->second);
+  }
+
+  /// Is this a control token, such as <|im_end|>?
+  bool is_special(int id) const { return id >= 0 && id < size() && state_->tokens[id].special; }
+
+  /// The highest id + 1. A model's vocab_size may be larger: the rows above are padding.
+  int size() const { return static_cast<int>(state_->tokens.size()); }
+
+ private:
+  struct Token {
+    std::string bytes;
+    bool special = false;
+  };
+  struct State {
+    std::vector<Token> tokens;  // by id
+    StringMap<int> ids;         // by spelling
+    AddedTokenSearch added, added_after_nfc;
+    bool any_after_nfc = false;
+    std::optional<Bpe> bpe;
+    mutable PieceCache cache;
+  };
+
+  static void read_vocab(State& state, const TokenizerFiles& files);
+  static void read_merges(State& state, const TokenizerFiles& files);
+  static void read_added(State& state, const TokenizerFiles& files);
+  void encode_plain(std::string_view text, std::vector<int>& ids) const;
+
+  std::shared_ptr<const State> state_;
+};
+
+inline Tokenizer::Tokenizer(const TokenizerFiles& files) {
+  auto state = std::make_shared<State>();
+  read_vocab(*state, files);
+  read_merges(*state, files);
+  read_added(*state, files);
+  state_ = std::move(state);
+}
+
+inline void Tokenizer::read_vocab(State& state, const TokenizerFiles& files) {
+  static const ByteAlphabet alphabet;
+  int highest = 0;
+  for (const auto& [token, id] : files.vocab) highest = std::max(highest, id);
+  for (const AddedToken& token : files.added) highest = std::max(highest, token.id);
+  state.tokens.resize(highest + 1);
+  state.ids.reserve(files.vocab.size() + files.added.size());
+  for (const auto& [token, id] : files.vocab) {
+    auto bytes = alphabet.bytes(token);
+    if (!bytes || bytes->empty()) {
+      // Qwen's own files list some added tokens in the vocabulary; those need not be spelt in bytes.
+      const bool added = std::any_of(files.added.begin(), files.added.end(), [&](const auto& a) { return a.id == id; });
+      if (!added) fail(files.source, ": token \"", token, "\" (id ", id, ") is not spelt in byte-level BPE's alphabet");
+      bytes = token;
+    }
+    if (!state.tokens[id].bytes.empty())
+      fail(files.source, ": id ", id, " is given to two tokens, \"", token, "\" last");
+    state.tokens[id].bytes = *std::move(bytes);
+    state.ids.emplace(token, id);
+  }
+}
+
+inline void Tokenizer::read_merges(State& state, const TokenizerFiles& files) {
+  const auto id_of = [&](const std::string& token, std::size_t number, const char* what) {
+    const auto found = state.ids.find(token);
+    if (found == state.ids.end()) {
+      fail(files.merges_source, ": merge ", number, " (\"", files.merges[number].first, "\" + \"",
+           files.merges[number].second, "\") ", what, " \"", token, "\", which the vocabulary of ", files.source,
+           " lacks: do the files belong together?");
+    }
+    return found->second;
+  };
+  const ByteAlphabet alphabet;
+  std::array<int, 256> byte_ids;
+  for (int byte = 0; byte < 256; ++byte) {
+    const auto found = state.ids.find(alphabet.sign(static_cast<unsigned char>(byte)));
+    if (found == state.ids.end()) {
+      fail(files.source, ": the vocabulary lacks a token for byte ", byte, " (\"",
+           alphabet.sign(static_cast<unsigned char>(byte)), "\"): not a byte-level BPE vocabulary");
+    }
+    byte_ids[byte] = found->second;
+  }
+  state.bpe.emplace(byte_ids, files.merges.size());
+  std::string merged;
+  for (std::size_t i = 0; i < files.merges.size(); ++i) {
+    const auto& [left, right] = files.merges[i];
+    merged = left;
+    merged += right;
+    state.bpe->add_merge(id_of(left, i, "joins"), id_of(right, i, "joins"), id_of(merged, i, "makes"));
+  }
+}
+
+inline void Tokenizer::read_added(State& state, const TokenizerFiles& files) {
+  const ByteAlphabet alphabet;
+  for (AddedToken token : files.added) {
+    const auto [known, fresh] = state.ids.emplace(token.content, token.id);
+    Token& slot = state.tokens[token.id];
+    if (known->second != token.id || (fresh && !slot.bytes.empty())) {
+      fail(files.source, ": added token \"", token.content, "\" has id ", token.id, ", but ",
+           fresh ? cat("that id is another token's") : cat("the same token has id ", known->second));
+    }
+    // The byte-level decoder reads a token that is spelt in its alphabet as bytes, an added one too.
+    slot = {alphabet.bytes(token.content).value_or(token.content), token.special};
+    if (token.normalized) {
+      token.content = nfc(token.content);
+      state.any_after_nfc = true;
+      state.added_after_nfc.add(std::move(token));
+    } else {
+      state.added.add(std::move(token));
+    }
+  }
+}
+
+inline void Tokenizer::encode_plain(std::string_view text, std::vector<int>& ids) const {
+  pretokenize(text, [&](std::string_view piece) {
+    state_->cache.encode(piece, ids, [&](std::string_view p, std::vector<int>& out) { state_->bpe->encode(p, out); });
+  });
+}
+
+inline std::vector<int> Tokenizer::encode(std::string_view utf8, Special special) const {
+  std::string repaired;
+  if (!is_valid_utf8(utf8)) utf8 = repaired = replace_invalid_utf8(utf8);
+  std::vector<int> ids;
+  ids.reserve(utf8.size() / 3);
+  const bool as_text = special == Special::as_text;
+  const auto push = [&](int id) { ids.push_back(id); };
+  state_->added.split(
+      utf8, as_text,
+      [&](std::string_view part) {
+        std::string normal;
+        if (!is_ascii(part)) part = normal = nfc(part);
+        if (!state_->any_after_nfc) return encode_plain(part, ids);
+        state_->added_after_nfc.split(
+            part, as_text, [&](std::string_view rest) { encode_plain(rest, ids); }, push);
+      },
+      push);
+  return ids;
+}
+
+}  // namespace lamina::text

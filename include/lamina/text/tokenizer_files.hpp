@@ -1,0 +1,252 @@
+#pragma once
+#include <lamina/core/error.hpp>
+#include <lamina/text/pretokenize.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lamina::text {
+
+/// A token with its own literal text, found before any other step.
+struct AddedToken {
+  int id = 0;
+  std::string content;
+  bool special = false;     ///< a control token: decode(skip_special) leaves it out
+  bool normalized = false;  ///< searched for in the text after NFC rather than before
+};
+
+/// What the files of a tokenizer say, checked for being one that Tokenizer implements. Tokens and merges are spelt in
+/// ByteAlphabet.
+struct TokenizerFiles {
+  std::string source;  ///< the file that errors about the vocabulary name
+  std::vector<std::pair<std::string, int>> vocab;
+  std::string merges_source;
+  std::vector<std::pair<std::string, std::string>> merges;
+  std::vector<AddedToken> added;
+
+  /// Reads tokenizer.json, or where there is none vocab.json, merges.txt and the added tokens of tokenizer_config.json.
+  static TokenizerFiles read(const std::filesystem::path& model_dir);
+};
+
+namespace detail {
+
+using Json = nlohmann::json;
+
+/// Ids above this are taken for a broken file, before memory is made for them.
+inline constexpr std::int64_t highest_token_id = 1 << 24;
+
+inline std::string read_text_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) fail("tokenizer: cannot open ", path.string(), ": does the file exist, and may it be read?");
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  if (in.bad()) fail("tokenizer: cannot read ", path.string());
+  return text;
+}
+
+inline Json read_json_file(const std::filesystem::path& path) {
+  const std::string text = read_text_file(path);
+  try {
+    Json json = Json::parse(text);
+    if (!json.is_object()) fail(path.string(), ": is JSON ", json.type_name(), ", wanted an object");
+    return json;
+  } catch (const Json::exception& error) {
+    fail(path.string(), ": not valid JSON: ", error.what(), ": is the download whole?");
+  }
+}
+
+/// json[key], or null where it is missing or json is no object.
+inline const Json& member(const Json& json, std::string_view key) {
+  static const Json null;
+  if (!json.is_object()) return null;
+  const auto found = json.find(key);
+  return found == json.end() ? null : *found;
+}
+
+/// The value as an error prints it, cut to a readable length.
+inline std::string shown(const Json& json) {
+  std::string text = json.dump(-1, ' ', true, Json::error_handler_t::replace);
+  return text.size() > 120 ? text.substr(0, 120) + "..." : text;
+}
+
+inline int token_id(const Json& json, const std::string& source, std::string_view field) {
+  if (!json.is_number_integer() || json < 0 || json > highest_token_id) {
+    fail(source, ": ", field, " is ", shown(json), ", wanted a token id from 0 to ", highest_token_id);
+  }
+  return json.get<int>();
+}
+
+inline void read_vocab(const Json& json, std::string_view field, TokenizerFiles& files) {
+  if (!json.is_object() || json.empty()) {
+    fail(files.source, ": ", field, " is ", shown(json), ", wanted an object from token to id");
+  }
+  files.vocab.reserve(json.size());
+  for (const auto& [token, id] : json.items()) {
+    files.vocab.emplace_back(token, token_id(id, files.source, cat(field, "[\"", token, "\"]")));
+  }
+}
+
+/// "left right", the form of merges.txt and of older tokenizer.json files.
+inline std::pair<std::string, std::string> split_merge(std::string_view line, const std::string& source,
+                                                       std::string_view field) {
+  const auto space = line.find(' ');
+  if (space == line.npos || space == 0 || space + 1 == line.size() || line.find(' ', space + 1) != line.npos) {
+    fail(source, ": ", field, " is \"", line.substr(0, 120), "\", wanted two tokens with a space between");
+  }
+  return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
+}
+
+inline void read_merges(const Json& json, TokenizerFiles& files) {
+  if (!json.is_array()) fail(files.source, ": model.merges is ", shown(json), ", wanted a list");
+  files.merges.reserve(json.size());
+  for (const Json& merge : json) {
+    if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+      files.merges.emplace_back(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>());
+      continue;
+    }
+    const std::string field = cat("model.merges[", files.merges.size(), "]");
+    if (!merge.is_string()) fail(files.source, ": ", field, " is ", shown(merge), ", wanted a pair of tokens");
+    files.merges.push_back(split_merge(merge.get_ref<const std::string&>(), files.source, field));
+  }
+}
+
+inline bool flag(const Json& token, std::string_view key, const std::string& source, const std::string& field) {
+  const Json& value = member(token, key);
+  if (!value.is_null() && !value.is_boolean()) {
+    fail(source, ": ", field, ".", key, " is ", shown(value), ", wanted true or false");
+  }
+  return value.is_boolean() && value.get<bool>();
+}
+
+inline AddedToken read_added_token(const Json& token, int id, const std::string& source, const std::string& field) {
+  const Json& content = member(token, "content");
+  if (!content.is_string() || content.get_ref<const std::string&>().empty()) {
+    fail(source, ": ", field, ".content is ", shown(content), ", wanted a non-empty string");
+  }
+  for (const char* key : {"lstrip", "rstrip", "single_word"}) {
+    if (flag(token, key, source, field)) {
+      fail(source, ": ", field, ".", key, " is true: added tokens are matched literally here, set it to false");
+    }
+  }
+  return {id, content.get<std::string>(), flag(token, "special", source, field),
+          flag(token, "normalized", source, field)};
+}
+
+/// Is the value absent or exactly this?
+inline void want(const Json& value, const Json& wanted, const std::string& source, std::string_view field) {
+  if (value != wanted) fail(source, ": ", field, " is ", shown(value), ", wanted ", shown(wanted), " as Qwen's are");
+}
+
+inline void want_off(const Json& value, const std::string& source, std::string_view field) {
+  if (!value.is_null() && value != false && value != "") {
+    fail(source, ": ", field, " is ", shown(value), ", which Qwen's tokenizer does not use: not supported");
+  }
+}
+
+/// The steps around BPE must be the ones implemented here: NFC, qwen_pattern, byte level.
+inline void check_pipeline(const Json& json, const std::string& source) {
+  want(member(member(json, "normalizer"), "type"), "NFC", source, "normalizer.type");
+  const Json& pre = member(json, "pre_tokenizer");
+  want(member(pre, "type"), "Sequence", source, "pre_tokenizer.type");
+  const Json& steps = member(pre, "pretokenizers");
+  if (!steps.is_array() || steps.size() != 2) {
+    fail(source, ": pre_tokenizer.pretokenizers is ", shown(steps), ", wanted a Split and a ByteLevel");
+  }
+  const std::string split = "pre_tokenizer.pretokenizers[0]", bytes = "pre_tokenizer.pretokenizers[1]";
+  want(member(steps[0], "type"), "Split", source, split + ".type");
+  want(member(member(steps[0], "pattern"), "Regex"), std::string(qwen_pattern), source, split + ".pattern.Regex");
+  want(member(steps[0], "behavior"), "Isolated", source, split + ".behavior");
+  want_off(member(steps[0], "invert"), source, split + ".invert");
+  want(member(steps[1], "type"), "ByteLevel", source, bytes + ".type");
+  want(member(steps[1], "add_prefix_space"), false, source, bytes + ".add_prefix_space");
+  want(member(steps[1], "use_regex"), false, source, bytes + ".use_regex");
+  want(member(member(json, "decoder"), "type"), "ByteLevel", source, "decoder.type");
+}
+
+inline TokenizerFiles read_tokenizer_json(const std::filesystem::path& path) {
+  TokenizerFiles files;
+  files.source = files.merges_source = path.string();
+  const Json json = read_json_file(path);
+  const Json& model = member(json, "model");
+  want(member(model, "type"), "BPE", files.source, "model.type");
+  for (const char* key :
+       {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"}) {
+    want_off(member(model, key), files.source, cat("model.", key));
+  }
+  check_pipeline(json, files.source);
+  read_vocab(member(model, "vocab"), "model.vocab", files);
+  read_merges(member(model, "merges"), files);
+  const Json& added = member(json, "added_tokens");
+  if (!added.is_array() && !added.is_null()) {
+    fail(files.source, ": added_tokens is ", shown(added), ", wanted a list");
+  }
+  for (std::size_t i = 0; i < added.size(); ++i) {
+    const std::string field = cat("added_tokens[", i, "]");
+    const int id = token_id(member(added[i], "id"), files.source, field + ".id");
+    files.added.push_back(read_added_token(added[i], id, files.source, field));
+  }
+  return files;
+}
+
+inline void read_merges_txt(const std::filesystem::path& path, TokenizerFiles& files) {
+  files.merges_source = path.string();
+  const std::string text = read_text_file(path);
+  std::size_t number = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string_view line(text.data() + at, end - at);
+    at = end + 1;
+    ++number;
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
+    files.merges.push_back(split_merge(line, files.merges_source, cat("line ", number)));
+  }
+}
+
+inline void read_tokenizer_config(const std::filesystem::path& path, TokenizerFiles& files) {
+  const Json json = read_json_file(path);
+  const std::string source = path.string();
+  const Json& kind = member(json, "tokenizer_class");
+  // vocab.json and merges.txt do not name their pattern: only the class tells Qwen's files from, say, GPT-2's.
+  if (kind != "Qwen2Tokenizer" && kind != "Qwen2TokenizerFast") {
+    fail(source, ": tokenizer_class is ", shown(kind), ", wanted \"Qwen2Tokenizer\" beside vocab.json and merges.txt");
+  }
+  const Json& added = member(json, "added_tokens_decoder");
+  if (!added.is_object()) {
+    fail(source, ": added_tokens_decoder is ", shown(added), ", wanted an object from id to token");
+  }
+  for (const auto& [key, token] : added.items()) {
+    const std::string field = cat("added_tokens_decoder[\"", key, "\"]");
+    const bool digits = !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == key.npos;
+    const int id = token_id(digits ? Json(std::stoll(key)) : Json(key), source, "the key of " + field);
+    files.added.push_back(read_added_token(token, id, source, field));
+  }
+}
+
+}  // namespace detail
+
+inline TokenizerFiles TokenizerFiles::read(const std::filesystem::path& model_dir) {
+  std::error_code ignored;
+  if (std::filesystem::exists(model_dir / "tokenizer.json", ignored)) {
+    return detail::read_tokenizer_json(model_dir / "tokenizer.json");
+  }
+  if (!std::filesystem::exists(model_dir / "vocab.json", ignored)) {
+    fail("tokenizer: ", model_dir.string(),
+         " has neither tokenizer.json nor vocab.json: wanted tokenizer.json, or vocab.json, merges.txt and "
+         "tokenizer_config.json");
+  }
+  TokenizerFiles files;
+  files.source = (model_dir / "vocab.json").string();
+  detail::read_vocab(detail::read_json_file(model_dir / "vocab.json"), "the vocabulary", files);
+  detail::read_merges_txt(model_dir / "merges.txt", files);
+  detail::read_tokenizer_config(model_dir / "tokenizer_config.json", files);
+  return files;
+}
+
+}  // namespace lamina::text

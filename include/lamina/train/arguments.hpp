@@ -31,6 +31,9 @@ struct Arguments {
   bool train_on_prompt = false, mask_history = false;
   std::optional<std::int64_t> max_samples;
   double val_size = 0;
+  std::string mix_strategy = "concat";
+  std::vector<double> interleave_probs;
+  bool skip_bad_samples = false;
   std::optional<std::string> default_system;
   std::optional<bool> enable_thinking = true;  ///< null is its own value: neither on nor off
   bool preserve_thinking = false;
@@ -66,7 +69,7 @@ struct Arguments {
   std::string metric_for_best_model = "loss";
   bool greater_is_better = false;
   std::optional<std::string> resume_from_checkpoint;  ///< a path, or "true": the newest of output_dir
-  bool ignore_data_skip = false, dataloader_drop_last = false;
+  bool ignore_data_skip = false;
   int dataloader_num_workers = 0;
   std::optional<bool> disable_tqdm;
 

@@ -126,15 +126,22 @@ inline std::optional<FoundCheckpoint> newest_checkpoint(const std::filesystem::p
   return std::nullopt;
 }
 
-/// save_total_limit: removes the lowest steps until `limit` checkpoints are left; never the best one, never the newest.
+/// save_total_limit: removes the checkpoints that were saved first until `limit` are left; never the best one, never
+/// `newest`, which was just saved.
 inline void rotate_checkpoints(const std::filesystem::path& output_dir, std::int64_t limit,
-                               const std::optional<std::string>& best) {
+                               const std::optional<std::string>& best, const std::filesystem::path& newest) {
   auto found = list_checkpoints(output_dir);
+  std::error_code error;
+  std::stable_sort(found.begin(), found.end(), [&](const auto& a, const auto& b) {
+    return std::filesystem::last_write_time(a.path, error) < std::filesystem::last_write_time(b.path, error);
+  });
   auto excess = static_cast<std::int64_t>(found.size()) - limit;
-  for (std::size_t i = 0; i + 1 < found.size() && excess > 0; ++i) {
-    if (best && found[i].path.filename() == std::filesystem::path(*best).filename()) continue;
-    std::error_code error;
-    std::filesystem::remove_all(found[i].path, error);
+  for (const FoundCheckpoint& c : found) {
+    if (excess <= 0) break;
+    if (c.path.filename() == newest.filename() ||
+        (best && c.path.filename() == std::filesystem::path(*best).filename()))
+      continue;
+    std::filesystem::remove_all(c.path, error);
     --excess;
   }
 }

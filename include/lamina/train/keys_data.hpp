@@ -3,7 +3,8 @@
 
 namespace lamina::train {
 
-/// Dataset keys (LLaMA-Factory's data_args.py).
+/// Dataset keys (LLaMA-Factory's data_args.py), and skip_bad_samples, which is our own: leave wrong rows out, with a
+/// report.
 inline constexpr Key data_keys[] = {
     {"template", KeyType::text, KeyStatus::honoured, "", ""},
     {"dataset", KeyType::list, KeyStatus::honoured, "", ""},
@@ -17,10 +18,8 @@ inline constexpr Key data_keys[] = {
     {"val_size", KeyType::number, KeyStatus::honoured, "0", ""},
     {"eval_on_each_dataset", KeyType::flag, KeyStatus::refused, "false",
      "one eval loss over all evaluation rows is reported; run once per eval_dataset"},
-    {"mix_strategy", KeyType::text, KeyStatus::refused, "concat",
-     "datasets are joined one after the other and shuffled; write the mixture as its own dataset"},
-    {"interleave_probs", KeyType::list, KeyStatus::refused, "",
-     "it belongs to the interleaving mix strategies, which are not built"},
+    {"mix_strategy", KeyType::text, KeyStatus::honoured, "concat", ""},
+    {"interleave_probs", KeyType::list, KeyStatus::honoured, "", ""},
     {"overwrite_cache", KeyType::flag, KeyStatus::accepted, "false",
      "there is no preprocessing cache, so nothing is stale"},
     {"preprocessing_batch_size", KeyType::integer, KeyStatus::accepted, "1000", "rows are read one by one"},
@@ -33,7 +32,7 @@ inline constexpr Key data_keys[] = {
      "it changes which samples share a loss; micro-batches of a step are already packed into one run without padding"},
     {"neat_packing", KeyType::flag, KeyStatus::refused, "false",
      "it changes which samples share a loss; micro-batches of a step are already packed into one run without padding"},
-    {"tool_format", KeyType::text, KeyStatus::refused, "", "tools are written as the template has them"},
+    {"tool_format", KeyType::text, KeyStatus::refused, "qwen", "the templates write tools as Qwen does; leave it out"},
     {"default_system", KeyType::text, KeyStatus::honoured, "", ""},
     {"enable_thinking", KeyType::flag, KeyStatus::honoured, "true", ""},
     {"preserve_thinking", KeyType::flag, KeyStatus::honoured, "false", ""},
@@ -41,6 +40,7 @@ inline constexpr Key data_keys[] = {
     {"eval_num_beams", KeyType::integer, KeyStatus::accepted, "", "it belongs to do_predict"},
     {"tokenized_path", KeyType::text, KeyStatus::refused, "",
      "rows are tokenised when they are needed, there is nothing to store"},
+    {"skip_bad_samples", KeyType::flag, KeyStatus::honoured, "false", ""},
     {"data_shared_file_system", KeyType::flag, KeyStatus::accepted, "false", "there is one process"},
 };
 

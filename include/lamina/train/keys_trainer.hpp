@@ -62,7 +62,7 @@ inline constexpr Key trainer_keys[] = {
     {"resume_from_checkpoint", KeyType::text, KeyStatus::honoured, "", ""},
     {"ignore_data_skip", KeyType::flag, KeyStatus::honoured, "false", ""},
     {"dataloader_num_workers", KeyType::integer, KeyStatus::honoured, "0", ""},
-    {"dataloader_drop_last", KeyType::flag, KeyStatus::honoured, "false", ""},
+    {"dataloader_drop_last", KeyType::flag, KeyStatus::refused, "false", "every row is trained on; leave it out"},
     {"group_by_length", KeyType::flag, KeyStatus::refused, "false",
      "rows come in the order of the seed; nothing is padded, so grouping saves nothing"},
     {"train_sampling_strategy", KeyType::text, KeyStatus::refused, "random",

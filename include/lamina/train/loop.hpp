@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <set>
 #include <string>
 
 #include <lamina/model/session.hpp>
@@ -46,7 +47,7 @@ class Trainer {
       : a_(arguments),
         parts_(std::move(parts)),
         plan_(plan_steps(parts_.train.rows(), a_.per_device_train_batch_size, a_.gradient_accumulation_steps,
-                         a_.num_train_epochs, a_.max_steps, a_.dataloader_drop_last)),
+                         a_.num_train_epochs, a_.max_steps)),
         schedule_(a_.schedule, a_.optimizer.learning_rate, plan_.total_steps) {
     state_.max_steps = plan_.total_steps;
     state_.num_train_epochs = plan_.epochs;
@@ -95,6 +96,7 @@ class Trainer {
   std::int64_t first_step_ = 0, saved_step_ = -1, tokens_ = 0;
   double last_loss_ = std::numeric_limits<double>::quiet_NaN(), last_norm_ = 0, last_rate_ = 0;
   bool is_new_best_ = false;
+  std::set<std::string> warned_;  // each warning is said once, the first 20 of them
   std::chrono::steady_clock::time_point start_;
 };
 

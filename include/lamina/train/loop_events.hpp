@@ -92,7 +92,8 @@ inline void Trainer::save() {
   checkpoint::write_text(staged.path() / "trainer_state.json", to_text(written));
   staged.commit();
   saved_step_ = state_.global_step;
-  if (a_.save_total_limit) rotate_checkpoints(a_.output_dir, *a_.save_total_limit, state_.best_model_checkpoint);
+  if (a_.save_total_limit)
+    rotate_checkpoints(a_.output_dir, *a_.save_total_limit, state_.best_model_checkpoint, target);
 }
 
 }  // namespace lamina::train

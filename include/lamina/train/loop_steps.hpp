@@ -105,6 +105,8 @@ inline Outcome Trainer::run() {
 
 inline void Trainer::train_step() {
   const Window window = parts_.train.next();
+  for (const std::string& warning : window.warnings)
+    if (warned_.insert(warning).second && warned_.size() <= 20) parts_.console.line("warning: " + warning);
   const BatchLoss loss = parts_.session.accumulate(window.batch);
   last_norm_ = parts_.session.gradient_norm();
   check_finite(window, loss, last_norm_);

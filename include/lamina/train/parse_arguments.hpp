@@ -117,6 +117,11 @@ inline void read_data(const Reader& r, Arguments& a) {
   r.flag("mask_history", a.mask_history);
   r.integer("max_samples", a.max_samples);
   r.number("val_size", a.val_size);
+  r.text("mix_strategy", a.mix_strategy);
+  if (const Setting* s = r.find("interleave_probs"))
+    for (const std::string& item : list_of(*s, "interleave_probs"))
+      a.interleave_probs.push_back(number_of({item, s->origin}, "interleave_probs"));
+  r.flag("skip_bad_samples", a.skip_bad_samples);
   r.text("default_system", a.default_system);
   if (const auto at = r.settings.find("enable_thinking"); at != r.settings.end() && at->second.value.is_null())
     a.enable_thinking.reset();
@@ -237,7 +242,6 @@ inline void read_run(const Reader& r, Arguments& a) {
   if (auto& from = a.resume_from_checkpoint; from == "True") from = "true";
   if (auto& from = a.resume_from_checkpoint; from == "" || from == "false" || from == "False") from.reset();
   r.flag("ignore_data_skip", a.ignore_data_skip);
-  r.flag("dataloader_drop_last", a.dataloader_drop_last);
   r.integer("dataloader_num_workers", a.dataloader_num_workers);
   r.flag("disable_tqdm", a.disable_tqdm);
 }

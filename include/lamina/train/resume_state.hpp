@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/model/session.hpp>
 #include <lamina/train/schedule.hpp>
@@ -40,27 +41,7 @@ inline void load_values(const checkpoint::Checkpoint& file, const std::string& n
   if (info.shape != shape)
     fail(file.path().string(), ": ", name, " is ", checkpoint::shape_text(info.shape), ", this run trains ",
          checkpoint::shape_text(shape), ": resume with the settings that the checkpoint was made with");
-  const std::span<const std::byte> bytes = file.data(name);
-  const auto convert = [&]<class T>(T) {
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      T value;
-      std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-      out[i] = to_f32(value);
-    }
-  };
-  switch (info.dtype) {
-    case DType::F32:
-      std::memcpy(out.data(), bytes.data(), bytes.size());
-      break;
-    case DType::BF16:
-      convert(bf16{});
-      break;
-    case DType::F16:
-      convert(f16{});
-      break;
-    default:
-      fail(file.path().string(), ": ", name, " is ", name_of(info.dtype), ", wanted F32, BF16 or F16");
-  }
+  checkpoint::widen(info.dtype, file.data(name), out);
 }
 
 }  // namespace detail

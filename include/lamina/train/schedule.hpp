@@ -154,7 +154,7 @@ class Schedule {
 /// The arithmetic of a run: rows to batches to accumulation windows (= optimizer steps) to epochs.
 struct StepPlan {
   std::int64_t rows = 0;             ///< N
-  std::int64_t batches = 0;          ///< micro-batches of an epoch: ceil(N / B), or floor with drop_last
+  std::int64_t batches = 0;          ///< micro-batches of an epoch: ceil(N / B)
   std::int64_t accumulation = 1;     ///< micro-batches of a window; the last window of an epoch may hold fewer
   std::int64_t steps_per_epoch = 0;  ///< ceil(batches / accumulation)
   std::int64_t total_steps = 0;      ///< ceil(epochs * steps_per_epoch), or max_steps
@@ -173,15 +173,12 @@ struct StepPlan {
 };
 
 /// source  transformers' Trainer: set_initial_training_values
-inline StepPlan plan_steps(std::int64_t rows, int batch_size, int accumulation, double epochs, std::int64_t max_steps,
-                           bool drop_last = false) {
+inline StepPlan plan_steps(std::int64_t rows, int batch_size, int accumulation, double epochs, std::int64_t max_steps) {
   StepPlan plan;
   plan.rows = rows;
   plan.accumulation = accumulation;
-  plan.batches = drop_last ? rows / batch_size : (rows + batch_size - 1) / batch_size;
-  if (plan.batches == 0)
-    fail("training: ", rows, " rows make no batch of ", batch_size,
-         ", wanted at least one: add data or lower per_device_train_batch_size");
+  plan.batches = (rows + batch_size - 1) / batch_size;
+  if (rows < 1) fail("training: the dataset has no rows, wanted at least one");
   plan.steps_per_epoch = (plan.batches + accumulation - 1) / accumulation;
   if (max_steps > 0) {
     plan.total_steps = max_steps;

@@ -11,7 +11,8 @@ namespace lamina::train {
 /// weighing 1 / (labels of its micro-batch * M); for evaluation, one batch, each label weighing 1 / labels.
 struct Window {
   Batch batch;
-  std::vector<std::string> origins;  ///< (S) where each sequence comes from: "mllm_demo.json row 3"
+  std::vector<std::string> origins;   ///< (S) where each sequence comes from: "mllm_demo.json row 3"
+  std::vector<std::string> warnings;  ///< what the user should know about these rows
 };
 
 /// The training rows in their shuffled order. The order is a function of (seed, epoch), so that a position is enough

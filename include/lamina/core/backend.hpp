@@ -27,9 +27,12 @@ template <class T>
 concept Real = std::same_as<T, float> || std::same_as<T, bf16> || std::same_as<T, f16>;
 static_assert(Real<float> && Real<bf16> && !Real<int>);
 
-/// The order that a backend's launches keep.
+/// The order that a backend's launches keep. enter and leave tell it which named module runs: Plan writes that down.
 template <Backend B>
-struct Stream {};
+struct Stream {
+  void enter(std::string_view) const {}
+  void leave() const {}
+};
 
 /// False for every type: a static_assert that fires only when its template is used.
 template <class...>

@@ -94,4 +94,10 @@ struct Matrix {
   LAMINA_HD constexpr Matrix row_range(int first, int count) const { return {data ? data + first * stride : nullptr, count, cols, stride}; }
 };
 
+/// The rows of a matrix that has no gaps, as a view of static width D.
+template <int D, class T>
+LAMINA_HD constexpr View<T, Dyn, D> packed(Matrix<T> m) {
+  return View<T, Dyn, D>(m.data, m.rows);
+}
+
 }  // namespace lamina

@@ -1,18 +1,11 @@
 #pragma once
 #include <lamina/core/backend.hpp>
+#include <lamina/core/param.hpp>
 #include <lamina/core/view.hpp>
 
 /// The three products of a linear layer y = x W^T + b. Row-major; M rows of tokens, K inputs, N outputs.
 /// Sums are fp32 for every element type. Extents are run-time values: every model shares one set of kernels.
 namespace lamina::kernel {
-
-/// A weight matrix (N, K) whose element type is known at run time (F32, BF16 or F16): a checkpoint keeps its own.
-struct Weight {
-  const void* data = nullptr;
-  DType dtype = DType::F32;
-  int rows = 0, cols = 0;
-  std::ptrdiff_t stride = 0;
-};
 
 /// y = alpha * x W^T + bias + beta * y. bias (N) may be null; beta = 0 does not read y.
 template <class T>

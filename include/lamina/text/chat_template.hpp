@@ -8,7 +8,7 @@
 #include <vector>
 
 /// The chat templates of Qwen2.5-VL-Instruct and Qwen3-VL-Instruct, written out: text equal to what Jinja makes of the
-/// templates that the models ship (tests/reference/chat_template.py holds both).
+/// templates that the models ship (tests/reference/chat_templates/).
 namespace lamina::text {
 
 enum class Family { qwen2_5_vl, qwen3_vl };

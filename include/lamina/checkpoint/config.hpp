@@ -1,0 +1,207 @@
+#pragma once
+#include <lamina/checkpoint/json_fields.hpp>
+#include <lamina/checkpoint/model_config.hpp>
+#include <lamina/checkpoint/safetensors_header.hpp>
+
+/// Reading config.json in every layout that releases and re-saves of Qwen2.5-VL and Qwen3-VL have: text fields nested
+/// or flat, a sparse vision_config, rope_scaling or rope_parameters, torch_dtype or dtype.
+namespace lamina::checkpoint {
+
+/// The element type that config.json calls "bfloat16" and so on.
+inline std::optional<DType> dtype_from_torch_name(std::string_view name) {
+  if (name.starts_with("torch.")) name.remove_prefix(6);
+  if (name == "bfloat16") return DType::BF16;
+  if (name == "float16" || name == "half") return DType::F16;
+  if (name == "float32" || name == "float") return DType::F32;
+  if (name == "float64" || name == "double") return DType::F64;
+  return std::nullopt;
+}
+
+/// PyTorch's name of a floating element type: "bfloat16".
+inline std::string_view torch_name_of(DType t) {
+  switch (t) {
+    case DType::BF16: return "bfloat16";
+    case DType::F16: return "float16";
+    case DType::F64: return "float64";
+    default: return "float32";
+  }
+}
+
+namespace detail {
+
+/// The JSON of a small file of a model directory.
+inline nlohmann::json read_json(const std::filesystem::path& path) {
+  return parse_checked<nlohmann::json>(read_text(path), path.string(), 64);
+}
+
+/// The object that holds one of the two spellings of the rotary fields; files of both kinds carry equal values.
+inline JsonFields rope_fields(const JsonFields& text) {
+  return text.object(text.has("rope_parameters") || !text.has("rope_scaling") ? "rope_parameters" : "rope_scaling");
+}
+
+inline void read_rope(const JsonFields& text, TextConfig& out) {
+  const JsonFields rope = rope_fields(text);
+  for (const char* key : {"rope_type", "type"}) {
+    const std::string type = rope.text(key, "default");
+    if (type != "default" && type != "mrope")
+      fail(rope.file(), ": ", rope.path(key), " is \"", type, "\": only plain multimodal RoPE (default) is supported");
+  }
+  out.rope_theta = rope.has("rope_theta") ? rope.number("rope_theta") : text.number("rope_theta");
+  if (!(out.rope_theta > 0)) fail(text.file(), ": rope_theta is ", out.rope_theta, ", wanted a positive number");
+  const std::vector<int> section = rope.integers("mrope_section");
+  int sum = 0;
+  for (const int n : section) sum += n;
+  if (section.size() != 3 || 2 * sum != out.head_dim || *std::min_element(section.begin(), section.end()) < 0)
+    rope.wrong("mrope_section", rope.json()["mrope_section"],
+               cat("three lengths that sum to head_dim / 2 = ", out.head_dim / 2));
+  std::copy(section.begin(), section.end(), out.mrope_section.begin());
+}
+
+inline TextConfig read_text_config(const JsonFields& text, bool qwen3) {
+  TextConfig out;
+  out.vocab_size = text.size("vocab_size");
+  out.hidden_size = text.size("hidden_size");
+  out.intermediate_size = text.size("intermediate_size");
+  out.num_hidden_layers = text.size("num_hidden_layers");
+  out.num_attention_heads = text.size("num_attention_heads");
+  out.num_key_value_heads = text.size("num_key_value_heads", out.num_attention_heads);
+  // Qwen3's heads have a width of their own, 128 unless given; Qwen2.5's are always hidden_size / heads.
+  out.head_dim = qwen3 ? text.size("head_dim", 128) : out.hidden_size / out.num_attention_heads;
+  out.max_position_embeddings = text.size("max_position_embeddings", qwen3 ? 128000 : 32768);
+  out.rms_norm_eps = text.number("rms_norm_eps");
+  out.hidden_act = text.text("hidden_act", "silu");
+  if (out.num_attention_heads % out.num_key_value_heads != 0)
+    fail(text.file(), ": ", text.path("num_attention_heads"), " = ", out.num_attention_heads,
+         " is not a multiple of num_key_value_heads = ", out.num_key_value_heads);
+  if (text.boolean("use_sliding_window", false))
+    fail(text.file(), ": ", text.path("use_sliding_window"), " is true: sliding windows are not supported");
+  if (text.boolean("attention_bias", false) && qwen3)
+    fail(text.file(), ": ", text.path("attention_bias"), " is true: Qwen3-VL's projections have no bias");
+  read_rope(text, out);
+  return out;
+}
+
+/// Gaps are filled with the library's own defaults: the released Qwen2.5-VL-3B relies on them.
+inline VisionConfig read_vision_config(const JsonFields& vision, bool qwen3) {
+  VisionConfig out;
+  out.depth = qwen3 ? vision.size("depth") : vision.size("depth", 32);
+  out.hidden_size = vision.size("hidden_size");
+  out.intermediate_size = qwen3 ? vision.size("intermediate_size") : vision.size("intermediate_size", 3420);
+  out.num_heads = vision.size("num_heads", 16);
+  out.out_hidden_size = vision.size("out_hidden_size");
+  out.in_channels = vision.size("in_channels", vision.size("in_chans", 3));
+  out.patch_size = vision.size("patch_size", vision.size("spatial_patch_size", qwen3 ? 16 : 14));
+  out.temporal_patch_size = vision.size("temporal_patch_size", 2);
+  out.spatial_merge_size = vision.size("spatial_merge_size", 2);
+  out.hidden_act = vision.text("hidden_act", qwen3 ? "gelu_pytorch_tanh" : "silu");
+  if (qwen3) {
+    out.num_position_embeddings = vision.size("num_position_embeddings", 2304);
+    out.deepstack_visual_indexes = vision.integers("deepstack_visual_indexes");
+  } else {
+    out.window_size = vision.size("window_size", 112);
+    out.fullatt_block_indexes =
+        vision.has("fullatt_block_indexes") ? vision.integers("fullatt_block_indexes") : std::vector{7, 15, 23, 31};
+    out.tokens_per_second = vision.number("tokens_per_second", 4);
+  }
+  if (out.hidden_size % out.num_heads != 0)
+    fail(vision.file(), ": ", vision.path("hidden_size"), " = ", out.hidden_size, " is not a multiple of num_heads = ",
+         out.num_heads);
+  for (const int block : qwen3 ? out.deepstack_visual_indexes : out.fullatt_block_indexes)
+    if (block < 0 || (qwen3 && block >= out.depth))
+      fail(vision.file(), ": vision_config names block ", block, " of a tower of ", out.depth);
+  return out;
+}
+
+inline DType read_dtype(const JsonFields& top, const JsonFields& text) {
+  for (const JsonFields* fields : {&top, &text})
+    for (const char* key : {"dtype", "torch_dtype"}) {
+      if (!fields->has(key)) continue;
+      const std::string name = fields->text(key);
+      if (const auto dtype = dtype_from_torch_name(name)) return *dtype;
+      fields->wrong(key, fields->json()[key], "bfloat16, float16 or float32");
+    }
+  return DType::F32;
+}
+
+/// A token id at the top or in text_config; of a list, the first.
+inline std::optional<int> first_id(const JsonFields& top, const JsonFields& text, const std::string& key) {
+  const JsonFields& fields = top.has(key) ? top : text;
+  if (!fields.has(key)) return std::nullopt;
+  if (!fields.json()[key].is_array()) return fields.integer(key);
+  const std::vector<int> ids = fields.integers(key);
+  return ids.empty() ? std::nullopt : std::optional(ids.front());
+}
+
+inline std::string read_model_type(const JsonFields& top) {
+  const std::string type = top.text("model_type");
+  if (type == "qwen3_vl" || type == "qwen2_5_vl") return type;
+  fail(top.file(), ": model_type is \"", type, "\", known are qwen3_vl and qwen2_5_vl",
+       type == "qwen3_vl_moe" ? ": mixture-of-experts models are not supported" : "");
+}
+
+}  // namespace detail
+
+inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
+  const std::filesystem::path path = dir / "config.json";
+  if (!std::filesystem::exists(path)) fail(path.string(), ": no such file: is ", dir.string(), " a model directory?");
+  const nlohmann::json json = detail::read_json(path);
+  const JsonFields top(json, path.string());
+  ModelConfig out;
+  out.model_type = detail::read_model_type(top);
+  const bool qwen3 = out.model_type == "qwen3_vl";
+  const JsonFields text = top.has("text_config") || qwen3 ? top.object("text_config") : top;
+  out.text_config = detail::read_text_config(text, qwen3);
+  out.vision_config = detail::read_vision_config(top.object("vision_config"), qwen3);
+  if (out.vision_config.out_hidden_size != out.text_config.hidden_size)
+    fail(path.string(), ": vision_config.out_hidden_size = ", out.vision_config.out_hidden_size,
+         " must equal the decoder's hidden_size = ", out.text_config.hidden_size);
+  out.image_token_id = top.integer("image_token_id", 151655);
+  out.video_token_id = top.integer("video_token_id", 151656);
+  out.vision_start_token_id = top.integer("vision_start_token_id", 151652);
+  out.vision_end_token_id = top.integer("vision_end_token_id", 151653);
+  out.bos_token_id = detail::first_id(top, text, "bos_token_id");
+  out.eos_token_id = detail::first_id(top, text, "eos_token_id");
+  out.pad_token_id = detail::first_id(top, text, "pad_token_id");
+  out.tie_word_embeddings = top.boolean("tie_word_embeddings", false) || text.boolean("tie_word_embeddings", false);
+  out.dtype = detail::read_dtype(top, text);
+  if (top.has("quantization_config"))
+    out.quant_method = top.object("quantization_config").text("quant_method", "unknown");
+  return out;
+}
+
+/// Whether the output head is the embedding itself: the file says so, and the weights hold no head of their own (or
+/// one that equals the embedding, as some trainers save it).
+inline bool tied_head(const ModelConfig& config, const Checkpoint& weights) {
+  if (!config.tie_word_embeddings) return false;
+  if (!weights.find("lm_head.weight")) return true;
+  const auto head = weights.data("lm_head.weight"), embedding = weights.data("model.language_model.embed_tokens.weight");
+  return head.size() == embedding.size() && std::memcmp(head.data(), embedding.data(), head.size()) == 0;
+}
+
+inline GenerationConfig GenerationConfig::load(const std::filesystem::path& dir) {
+  GenerationConfig out;
+  const std::filesystem::path path = dir / "generation_config.json";
+  if (!std::filesystem::exists(path)) {
+    const ModelConfig config = ModelConfig::load(dir);
+    if (config.eos_token_id) out.eos_token_id = {*config.eos_token_id};
+    out.bos_token_id = config.bos_token_id;
+    out.pad_token_id = config.pad_token_id;
+    return out;
+  }
+  const nlohmann::json json = detail::read_json(path);
+  const JsonFields fields(json, path.string());
+  if (fields.has("eos_token_id"))
+    out.eos_token_id = json["eos_token_id"].is_array() ? fields.integers("eos_token_id")
+                                                       : std::vector{fields.integer("eos_token_id")};
+  out.bos_token_id = fields.maybe_integer("bos_token_id");
+  out.pad_token_id = fields.maybe_integer("pad_token_id");
+  out.top_k = fields.maybe_integer("top_k");
+  if (fields.has("do_sample")) out.do_sample = fields.boolean("do_sample", false);
+  out.temperature = fields.maybe_number("temperature");
+  out.top_p = fields.maybe_number("top_p");
+  out.min_p = fields.maybe_number("min_p");
+  out.repetition_penalty = fields.maybe_number("repetition_penalty");
+  return out;
+}
+
+}  // namespace lamina::checkpoint

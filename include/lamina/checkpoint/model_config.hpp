@@ -1,0 +1,64 @@
+#pragma once
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <lamina/core/dtype.hpp>
+
+/// What config.json says, under its own names, free of any layout. Reading it is in checkpoint/config.hpp.
+namespace lamina::checkpoint {
+
+/// The language decoder.
+struct TextConfig {
+  int vocab_size = 0, hidden_size = 0, intermediate_size = 0;
+  int num_hidden_layers = 0, num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
+  int max_position_embeddings = 0;
+  double rms_norm_eps = 1e-6, rope_theta = 0;
+  std::array<int, 3> mrope_section{};  ///< frequencies of the time, height and width axes
+  std::string hidden_act = "silu";
+  bool operator==(const TextConfig&) const = default;
+};
+
+/// The vision tower. A field that the family does not have is 0 or empty.
+struct VisionConfig {
+  int depth = 0, hidden_size = 0, intermediate_size = 0, num_heads = 0, out_hidden_size = 0;
+  int in_channels = 3, patch_size = 0, temporal_patch_size = 0, spatial_merge_size = 0;
+  std::string hidden_act;
+  int num_position_embeddings = 0;             ///< Qwen3-VL
+  std::vector<int> deepstack_visual_indexes;   ///< Qwen3-VL
+  int window_size = 0;                         ///< Qwen2.5-VL, pixels
+  std::vector<int> fullatt_block_indexes;      ///< Qwen2.5-VL
+  double tokens_per_second = 0;                ///< Qwen2.5-VL
+  bool operator==(const VisionConfig&) const = default;
+};
+
+/// A model directory's config.json.
+struct ModelConfig {
+  std::string model_type;  ///< "qwen3_vl" or "qwen2_5_vl"
+  TextConfig text_config;
+  VisionConfig vision_config;
+  int image_token_id = 0, video_token_id = 0, vision_start_token_id = 0, vision_end_token_id = 0;
+  std::optional<int> bos_token_id, eos_token_id, pad_token_id;
+  bool tie_word_embeddings = false;  ///< as the file says; tied_head() of checkpoint/config.hpp asks the weights too
+  DType dtype = DType::F32;          ///< of the weights; F32 where the file does not say, as in transformers
+  std::string quant_method;          ///< "awq", "fp8", ...; empty: not quantised
+
+  /// Error, naming the field, where it is missing, mistyped or out of range, and on an unknown model_type.
+  /// Defined in checkpoint/config.hpp.
+  inline static ModelConfig load(const std::filesystem::path& dir);
+};
+
+/// generation_config.json: how the model's authors sample. Fields that the file lacks are empty.
+struct GenerationConfig {
+  std::vector<int> eos_token_id;  ///< any of them ends the answer
+  std::optional<int> bos_token_id, pad_token_id, top_k;
+  std::optional<bool> do_sample;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty;
+
+  /// Without such a file, the end token is config.json's. Defined in checkpoint/config.hpp.
+  inline static GenerationConfig load(const std::filesystem::path& dir);
+};
+
+}  // namespace lamina::checkpoint

@@ -1,0 +1,141 @@
+#pragma once
+#include <concepts>
+#include <tuple>
+
+#include <lamina/compose/named.hpp>
+#include <lamina/core/tensors.hpp>
+
+namespace lamina {
+
+/// What two neighbours in a Chain must agree on.
+template <class Prev, class Next>
+struct Junction {  // has a name, so that compilers print both layers
+  static constexpr bool fits = std::same_as<typename Prev::Out, typename Next::In>;
+  static_assert(fits, "Chain: the first layer's Out is not the second layer's In; Junction<first, second> names both");
+};
+
+/// Layers one after another: y = L_n(...L_2(L_1(x))). A value between two layers stays only if the later one asks for
+/// its input in backward; backward stops where nothing below can learn. Both are known at compile time.
+template <class... L>
+struct Chain {
+  static constexpr std::size_t size = sizeof...(L);
+  using composition = Chain;
+  using children = List<L...>;
+  template <class... C>
+  using rebuild = Chain<C...>;
+  template <std::size_t I>
+  using part = at<children, I>;
+  using In = typename part<0>::In;
+  using Out = typename part<size - 1>::Out;
+  static constexpr bool learns = (L::learns || ...);
+  static constexpr bool junctions_fit() {
+    return []<std::size_t... I>(std::index_sequence<I...>) { return (Junction<part<I>, part<I + 1>>::fits && ... && true); }
+    (std::make_index_sequence<size - 1>{});
+  }
+  static_assert(junctions_fit());
+  static constexpr int row_divisor = (row_divisor_of<L>() * ...);
+
+  /// Whether a part before I learns.
+  template <std::size_t I>
+  static constexpr bool learns_before() {
+    return [&]<std::size_t... J>(std::index_sequence<J...>) { return (part<J>::learns || ... || false); }
+    (std::make_index_sequence<I>{});
+  }
+  template <std::size_t I, class Mode>
+  using mode_of = part_mode<part<I>, Mode, learns_before<I>()>;
+  /// Whether the value between part I and part I + 1 must stay until backward.
+  template <std::size_t I, class Mode>
+  static constexpr bool keeps_after =
+      output_stays<part<I>, mode_of<I, Mode>>() ||
+      (keeps<part<I + 1>, mode_of<I + 1, Mode>> && part<I + 1>::template saves_input<mode_of<I + 1, Mode>>);
+
+  template <class Mode>
+  static constexpr bool saves_input = part<0>::template saves_input<mode_of<0, Mode>> && keeps<part<0>, mode_of<0, Mode>>;
+  template <class Mode>
+  static constexpr bool saves_output = output_stays<part<size - 1>, mode_of<size - 1, Mode>>();
+
+  template <class Mode, class Indices = std::make_index_sequence<size>>
+  struct SavedParts;
+  template <class Mode, std::size_t... I>
+  struct SavedParts<Mode, std::index_sequence<I...>> {
+    std::tuple<typename part<I>::template Saved<mode_of<I, Mode>>...> parts;
+    std::array<Matrix<typename Mode::T>, size> after{};  ///< kept values between parts
+  };
+  template <class Mode>
+  using Saved = SavedParts<Mode>;
+
+  template <class Mode>
+  static constexpr std::size_t row_bytes() {
+    std::size_t bytes = 0, divisor = 1;
+    for_constants<size>([&](auto i) {
+      bytes += saved_row_bytes<part<i>, mode_of<i, Mode>>() / divisor;
+      divisor *= row_divisor_of<part<i>>();
+      if constexpr (i + 1 < size)
+        if constexpr (keeps_after<i, Mode>) bytes += sizeof(typename Mode::T) * part<i>::Out::width / divisor;
+    });
+    return bytes;
+  }
+  template <class Mode>
+  static void allocate(Saved<Mode>& saved, Arena& arena, int rows) {
+    for_constants<size>([&](auto i) {
+      allocate_saved<part<i>, mode_of<i, Mode>>(std::get<i>(saved.parts), arena, rows);
+      rows = out_rows<part<i>>(rows);
+      if constexpr (i + 1 < size)
+        if constexpr (keeps_after<i, Mode>) saved.after[i] = arena.matrix<typename Mode::T>(rows, part<i>::Out::width);
+    });
+  }
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    Arena::Scope scope(*run.scratch);
+    forward_from<0>(run, p, saved, x, y);
+  }
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    Arena::Scope scope(*run.scratch);
+    backward_from<size - 1>(run, p, saved, dy, dx);
+  }
+
+ private:
+  template <std::size_t I>
+  static constexpr int first_tensor = []<std::size_t... J>(std::index_sequence<J...>) {
+    return (tensor_count<part<J>> + ... + 0);
+  }(std::make_index_sequence<I>{});
+
+  template <std::size_t I, class R, class S, class X, class Y>
+  static void forward_from(R run, const Parameter* p, S& saved, X x, Y y) {
+    using T = typename R::T;
+    const auto part_run = run.template as<mode_of<I, typename R::mode>>();
+    auto& part_saved = std::get<I>(saved.parts);
+    if constexpr (I + 1 == size) {
+      part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, y);
+    } else {
+      Matrix<T> h;
+      if constexpr (keeps_after<I, typename R::mode>) h = saved.after[I];
+      else h = run.scratch->template matrix<T>(out_rows<part<I>>(x.rows), part<I>::Out::width);
+      part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, h);
+      forward_from<I + 1>(run, p, saved, Matrix<const T>(h), y);
+    }
+  }
+  template <std::size_t I, class R, class S, class DY, class DX>
+  static void backward_from(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    using T = typename R::T;
+    using part_mode_t = mode_of<I, typename R::mode>;
+    if constexpr (keeps<part<I>, part_mode_t>) {
+      const auto part_run = run.template as<part_mode_t>();
+      if constexpr (I == 0) {
+        part<I>::backward(part_run, p, std::get<I>(saved.parts), dy, dx);
+      } else {
+        Matrix<T> dh;
+        if constexpr (part_mode_t::dx) {
+          if (dx || learns_before<I>())
+            dh = run.scratch->template matrix<T>(dy.rows * row_divisor_of<part<I>>(), part<I>::In::width);
+        }
+        part<I>::backward(part_run, p + first_tensor<I>, std::get<I>(saved.parts), dy, dh);
+        if (dh) backward_from<I - 1>(run, p, saved, Matrix<const T>(dh), dx);
+      }
+    }
+  }
+};
+
+}  // namespace lamina

@@ -1,0 +1,70 @@
+#pragma once
+#include <lamina/compose/chain.hpp>
+#include <lamina/kernel/add.hpp>
+
+namespace lamina {
+
+/// Several modules read the same x; their outputs stand side by side in y: q, k and v, or gate and up.
+template <class... L>
+struct Fork {
+  static constexpr std::size_t size = sizeof...(L);
+  using composition = Fork;
+  using children = List<L...>;
+  template <class... C>
+  using rebuild = Fork<C...>;
+  template <std::size_t I>
+  using part = at<children, I>;
+  using In = typename part<0>::In;
+  using Out = Shape<Dyn, (L::Out::width + ...)>;
+  static_assert((std::same_as<In, typename L::In> && ...), "Fork: every branch reads the same input, so every In must be equal");
+  static constexpr bool learns = (L::learns || ...);
+
+  template <class Mode>
+  static constexpr bool saves_input = (L::template saves_input<part_mode<L, Mode, false>> || ...);
+  template <class Mode>
+  using Saved = std::tuple<typename L::template Saved<part_mode<L, Mode, false>>...>;
+  template <class Mode>
+  static constexpr std::size_t row_bytes() {
+    return (saved_row_bytes<L, part_mode<L, Mode, false>>() + ...);
+  }
+  template <class Mode>
+  static void allocate(Saved<Mode>& saved, Arena& arena, int rows) {
+    for_constants<size>([&](auto i) { allocate_saved<part<i>, part_mode<part<i>, Mode, false>>(std::get<i>(saved), arena, rows); });
+  }
+
+  template <std::size_t I>
+  static constexpr int first_column = []<std::size_t... J>(std::index_sequence<J...>) {
+    return (part<J>::Out::width + ... + 0);
+  }(std::make_index_sequence<I>{});
+  template <std::size_t I>
+  static constexpr int first_tensor = []<std::size_t... J>(std::index_sequence<J...>) {
+    return (tensor_count<part<J>> + ... + 0);
+  }(std::make_index_sequence<I>{});
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    for_constants<size>([&](auto i) {
+      using L_i = part<i>;
+      L_i::forward(run.template as<part_mode<L_i, typename R::mode, false>>(), p + first_tensor<i>, std::get<i>(saved), x,
+                   y.columns(first_column<i>, L_i::Out::width));
+    });
+  }
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    using T = typename R::T;
+    Arena::Scope scope(*run.scratch);
+    const Matrix<T> later = dx ? run.scratch->template matrix<T>(dx.rows, dx.cols) : Matrix<T>{};
+    for_constants<size>([&](auto i) {
+      using L_i = part<i>;
+      using mode = part_mode<L_i, typename R::mode, false>;
+      if constexpr (keeps<L_i, mode>) {
+        const Matrix<T> to = i == 0 ? dx : later;
+        L_i::backward(run.template as<mode>(), p + first_tensor<i>, std::get<i>(saved),
+                      dy.columns(first_column<i>, L_i::Out::width), to);
+        if (i > 0 && dx) kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = later, .y = dx});
+      }
+    });
+  }
+};
+
+}  // namespace lamina

@@ -1,0 +1,53 @@
+#pragma once
+#include <lamina/compose/frozen.hpp>
+#include <lamina/compose/rewrite.hpp>
+#include <lamina/layer/adapted_linear.hpp>
+
+namespace lamina {
+
+/// Which linear layers an adapter goes to: those whose last name component is one of Tags.
+template <class... Tags>
+struct Targets {
+  template <class Path>
+  static constexpr bool match = (path_ends<Path, Tags> || ...);
+};
+/// Every linear layer but the output head; with Rank<Dyn>, which of them get a rank above 0 is decided at run time.
+struct AllLinears {
+  template <class Path>
+  static constexpr bool match = !path_ends<Path, name::lm_head>;
+};
+/// Only below this name: LLaMA-Factory's `all` means the language model while the vision tower is frozen.
+template <class Tag, class Inner = AllLinears>
+struct Within {
+  template <class Path>
+  static constexpr bool match = path_has<Path, Tag> && Inner::template match<Path>;
+};
+
+namespace detail {
+template <class M>
+inline constexpr bool is_linear = false;
+template <int In, int Out, class B>
+inline constexpr bool is_linear<Linear<In, Out, B>> = true;
+
+template <class R, class A, class T>
+struct AdaptRule {
+  template <class M, class Path>
+  static constexpr bool applies = ParametricLayer<M>;
+  template <class M, class Path>
+  using apply = std::conditional_t<is_linear<M> && T::template match<Path>, std::type_identity<AdaptedLinear<M, R, A>>,
+                                   std::type_identity<Frozen<M>>>::type;
+};
+}  // namespace detail
+
+/// M with low-rank adapters on its target layers and everything else frozen. Rank<Dyn>, Alpha<Dyn> and
+/// AllLinears leave the choice to run time, as programs that read YAML need.
+template <class M, class R, class A, class T>
+struct LoRA : rewrite_t<M, detail::AdaptRule<R, A, T>> {
+  using base_model = M;
+};
+
+/// The model that merging an adapted model gives back: LoRA<M, ...> gives M.
+template <class M>
+using merged_t = typename M::base_model;
+
+}  // namespace lamina

@@ -1,0 +1,42 @@
+#pragma once
+#include <lamina/compose/chain.hpp>
+
+namespace lamina {
+
+/// L with only its input saved: backward runs L forward again. Trades one more forward for the memory of what L saves.
+template <class L>
+struct Recompute {
+  using composition = Recompute;
+  using children = List<L>;
+  template <class C>
+  using rebuild = Recompute<C>;
+  using In = typename L::In;
+  using Out = typename L::Out;
+  static constexpr bool learns = L::learns;
+
+  template <class Mode>
+  struct Saved {
+    Matrix<const typename Mode::T> x;
+  };
+  template <class Mode>
+  static constexpr bool saves_input = true;
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    saved.x = x;
+    typename L::template Saved<typename R::mode::inference> nothing{};
+    L::forward(run.template as<typename R::mode::inference>(), p, nothing, x, y);
+  }
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    using T = typename R::T;
+    Arena::Scope scope(*run.scratch);
+    typename L::template Saved<typename R::mode> again{};
+    allocate_saved<L, typename R::mode>(again, *run.scratch, saved.x.rows);
+    const Matrix<T> y = run.scratch->template matrix<T>(saved.x.rows, Out::width);
+    L::forward(run, p, again, saved.x, y);
+    L::backward(run, p, again, dy, dx);
+  }
+};
+
+}  // namespace lamina

@@ -1,0 +1,46 @@
+#pragma once
+#include <lamina/compose/chain.hpp>
+#include <lamina/kernel/add.hpp>
+
+namespace lamina {
+
+/// A pre-norm residual branch: y = x + Body(Norm(x)).
+template <class Norm, class Body>
+struct Residual {
+  using composition = Residual;
+  using children = List<Norm, Body>;
+  template <class N, class B>
+  using rebuild = Residual<N, B>;
+  using Branch = Chain<Norm, Body>;
+  using In = typename Branch::In;
+  using Out = typename Branch::Out;
+  static_assert(std::same_as<In, Out>, "Residual: the body must give back the width of its input");
+  static constexpr bool learns = Branch::learns;
+
+  template <class Mode>
+  static constexpr bool saves_input = Branch::template saves_input<Mode>;
+  template <class Mode>
+  using Saved = typename Branch::template Saved<Mode>;
+  template <class Mode>
+  static constexpr std::size_t row_bytes() {
+    return saved_row_bytes<Branch, Mode>();
+  }
+  template <class Mode>
+  static void allocate(Saved<Mode>& saved, Arena& arena, int rows) {
+    allocate_saved<Branch, Mode>(saved, arena, rows);
+  }
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    static_assert(!output_stays<Branch, typename R::mode>(), "Residual: the body's output is added to, so it cannot stay");
+    Branch::forward(run, p, saved, x, y);
+    kernel::add<typename R::backend>::forward(run.stream, kernel::Add<typename R::T>{.x = x, .y = y});
+  }
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    Branch::backward(run, p, saved, dy, dx);
+    if (dx) kernel::add<typename R::backend>::forward(run.stream, kernel::Add<typename R::T>{.x = dy, .y = dx});
+  }
+};
+
+}  // namespace lamina

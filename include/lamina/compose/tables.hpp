@@ -1,0 +1,227 @@
+#pragma once
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include <lamina/compose/vision_language.hpp>
+#include <lamina/core/batch.hpp>
+#include <lamina/core/error.hpp>
+#include <lamina/layer/learned_position.hpp>
+#include <lamina/layer/rope.hpp>
+
+/// From a batch to what layers look up: positions, rotary tables, segment bounds, window order. Plain host code, run
+/// once a batch; the vectors keep their memory from batch to batch.
+namespace lamina {
+
+/// The position (time, height, width) of every token, and where each sequence's next token would stand.
+struct Positions {
+  std::vector<std::array<int, 3>> of_token;
+  std::vector<int> next;          ///< one a sequence: position of its first generated token, on all axes
+  std::vector<int> visual_rows;   ///< token index of each merged vision row, in order of images
+};
+
+/// Text counts up by one on all axes; an image of merged grid h x w at counter p puts (y, x) at (p, p + y, p + x), and
+/// the counter goes on after the largest of them.   source: Wang et al. 2024, arXiv:2409.12191, section 2.1
+inline void find_positions(const Batch& batch, int merge, int image_token, Positions& out) {
+  const int tokens = static_cast<int>(batch.ids.size());
+  out.of_token.resize(static_cast<std::size_t>(tokens));
+  out.next.clear();
+  out.visual_rows.clear();
+  std::size_t image = 0;
+  for (std::size_t s = 0; s + 1 < batch.cu_seqlens.size(); ++s) {
+    int counter = 0;
+    for (int n = batch.cu_seqlens[s]; n < batch.cu_seqlens[s + 1];) {
+      if (batch.ids[static_cast<std::size_t>(n)] != image_token) {
+        out.of_token[static_cast<std::size_t>(n++)] = {counter, counter, counter};
+        ++counter;
+        continue;
+      }
+      if (image == batch.grids.size()) fail("batch: token ", n, " is an image placeholder, but all ", image, " images are used up");
+      const Grid& grid = batch.grids[image++];
+      const int h = grid.h / merge, w = grid.w / merge;
+      if (grid.t != 1) fail("batch: image ", image - 1, " has ", grid.t, " frames; video is not supported");
+      if (n + h * w > batch.cu_seqlens[s + 1])
+        fail("batch: image ", image - 1, " needs ", h * w, " placeholder tokens from token ", n, ", but its sequence ends at ", batch.cu_seqlens[s + 1]);
+      for (int y = 0; y < h; ++y)
+        for (int x = 0; x < w; ++x, ++n) {
+          if (batch.ids[static_cast<std::size_t>(n)] != image_token)
+            fail("batch: image ", image - 1, " needs ", h * w, " placeholder tokens, but token ", n, " is another one");
+          out.of_token[static_cast<std::size_t>(n)] = {counter, counter + y, counter + x};
+          out.visual_rows.push_back(n);
+        }
+      counter += std::max(h, w);
+    }
+    out.next.push_back(counter);
+  }
+  if (image != batch.grids.size()) fail("batch: ", batch.grids.size(), " images, but placeholders for ", image);
+}
+
+/// Row and column of each patch of a grid, in the order of the patches: block by block of merge x merge.
+template <class F>
+void for_each_patch(const Grid& grid, int merge, F f) {
+  for (int t = 0; t < grid.t; ++t)
+    for (int by = 0; by < grid.h; by += merge)
+      for (int bx = 0; bx < grid.w; bx += merge)
+        for (int y = 0; y < merge; ++y)
+          for (int x = 0; x < merge; ++x) f(by + y, bx + x);
+}
+
+namespace detail {
+template <class M>
+struct HasHeads : std::bool_constant<requires { typename M::HeadsOf; }> {};
+template <class M>
+struct HasTable : std::bool_constant<requires { M::table_rows; }> {};
+template <class M>
+struct HasWindow : std::bool_constant<requires { M::window_cells; }> {};
+
+/// torch.linspace(0, last, steps)[i] in fp32, which counts from the nearer end.
+inline float linspace(float last, int steps, int i) {
+  if (steps == 1) return 0;
+  const float step = last / static_cast<float>(steps - 1);
+  return i < steps / 2 ? step * static_cast<float>(i) : last - step * static_cast<float>(steps - 1 - i);
+}
+}  // namespace detail
+
+/// The tables of one model type.
+template <class Model>
+class Tables {
+ public:
+  using TextCore = find_t<typename Model::Language, detail::HasHeads>;
+  using VisionCore = find_t<typename Model::Visual, detail::HasHeads>;
+  using PositionTable = find_t<typename Model::Visual, detail::HasTable>;
+  using Window = find_t<typename Model::Visual, detail::HasWindow>;
+  static constexpr int merge = Model::merge;
+
+  /// Reads a batch; the result points into it and into this object.
+  template <class T>
+  Input<T> build(const Batch& batch, int image_token) {
+    find_positions(batch, merge, image_token, positions_);
+    ids_.assign(batch.ids.begin(), batch.ids.end());
+    for (int row : positions_.visual_rows) ids_[static_cast<std::size_t>(row)] = -1;
+    cu_seqlens_ = batch.cu_seqlens;
+    Input<T> in = text_input<T>();
+    in.text.sequences = static_cast<int>(cu_seqlens_.size()) - 1;
+    if (!batch.grids.empty()) add_vision(batch, in);
+    return in;
+  }
+  /// One more token of the sequence that build() read last, as its n-th generated one (n = 0 first).
+  template <class T>
+  Input<T> build_next(int id, int n) {
+    const int position = positions_.next.back() + n;
+    ids_.assign(1, id);
+    positions_.of_token.assign(1, {position, position, position});
+    cu_seqlens_ = {0, 1};
+    Input<T> in = text_input<T>();
+    in.text.sequences = 1;
+    return in;
+  }
+  const Positions& positions() const { return positions_; }
+
+ private:
+  template <class T>
+  Input<T> text_input() {
+    constexpr int half = TextCore::HeadsOf::head_dim / 2;
+    const int tokens = static_cast<int>(ids_.size());
+    cos_.resize(static_cast<std::size_t>(tokens) * half);
+    sin_.resize(cos_.size());
+    for (int n = 0; n < tokens; ++n)
+      fill_mrope<typename TextCore::Rope>(positions_.of_token[static_cast<std::size_t>(n)].data(), 2 * half,
+                                          &cos_[static_cast<std::size_t>(n) * half], &sin_[static_cast<std::size_t>(n) * half]);
+    Input<T> in;
+    in.ids = ids_.data();
+    in.tokens = tokens;
+    in.visual_rows = positions_.visual_rows.data();
+    in.text.rows = tokens;
+    in.text.cu_seqlens = cu_seqlens_.data();
+    in.text.cos = {cos_.data(), tokens, half};
+    in.text.sin = {sin_.data(), tokens, half};
+    return in;
+  }
+
+  template <class T>
+  void add_vision(const Batch& batch, Input<T>& in) {
+    constexpr int half = VisionCore::HeadsOf::head_dim / 2;
+    cu_frames_.assign(1, 0);
+    places_.clear();
+    for (const Grid& grid : batch.grids) {
+      for (int t = 0; t < grid.t; ++t) cu_frames_.push_back(cu_frames_.back() + grid.h * grid.w);
+      for_each_patch(grid, merge, [&](int row, int column) { places_.push_back({row, column, grid.h, grid.w}); });
+    }
+    const int patches = static_cast<int>(places_.size());
+    if (batch.patches.size() != static_cast<std::size_t>(patches) * Model::patch_width)
+      fail("batch: ", patches, " patches in the grids, but ", batch.patches.size(), " values: a patch has ", Model::patch_width);
+    order_.resize(static_cast<std::size_t>(patches));
+    for (int i = 0; i < patches; ++i) order_[static_cast<std::size_t>(i)] = i;
+    if constexpr (!std::is_void_v<Window>) find_windows(batch.grids);
+    vision_cos_.resize(static_cast<std::size_t>(patches) * half);
+    vision_sin_.resize(vision_cos_.size());
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+      const Place& place = places_[static_cast<std::size_t>(order_[i])];
+      fill_rope2d(place.row, place.column, 2 * half, &vision_cos_[i * half], &vision_sin_[i * half]);
+    }
+    if constexpr (!std::is_void_v<PositionTable>) find_position_rows();
+
+    if constexpr (std::is_same_v<T, float>) in.patches = {batch.patches.data(), patches, Model::patch_width};
+    Context<T>& c = in.vision;
+    c.rows = patches;
+    c.cu_seqlens = cu_frames_.data();
+    c.sequences = static_cast<int>(cu_frames_.size()) - 1;
+    c.cu_windows = cu_windows_.data();
+    c.windows = static_cast<int>(cu_windows_.size()) - 1;
+    c.cos = {vision_cos_.data(), patches, half};
+    c.sin = {vision_sin_.data(), patches, half};
+    c.position_rows = position_rows_.data();
+    c.position_weights = position_weights_.data();
+    c.order = order_.data();
+    c.merged_order = merged_order_.data();
+  }
+
+  /// Four taps a patch in the table of positions, align-corners: the table's corners are the image's corners.
+  void find_position_rows() {
+    constexpr int side = [] {
+      int s = 1;
+      while (s * s < PositionTable::table_rows) ++s;
+      return s;
+    }();
+    static_assert(side * side == PositionTable::table_rows, "LearnedPosition: the table must be square");
+    position_rows_.clear();
+    position_weights_.clear();
+    for (const Place& place : places_) {
+      const float y = detail::linspace(side - 1, place.rows, place.row), x = detail::linspace(side - 1, place.columns, place.column);
+      const int y0 = static_cast<int>(y), x0 = static_cast<int>(x), y1 = std::min(y0 + 1, side - 1), x1 = std::min(x0 + 1, side - 1);
+      const float dy = y - static_cast<float>(y0), dx = x - static_cast<float>(x0);
+      position_rows_.insert(position_rows_.end(), {y0 * side + x0, y0 * side + x1, y1 * side + x0, y1 * side + x1});
+      position_weights_.insert(position_weights_.end(), {(1 - dy) * (1 - dx), (1 - dy) * dx, dy * (1 - dx), dy * dx});
+    }
+  }
+
+  /// Merged cells window by window from the top left; windows at the right and bottom edge may be smaller.
+  void find_windows(const std::vector<Grid>& grids) {
+    constexpr int cells = Window::window_cells;
+    merged_order_.clear();
+    cu_windows_.assign(1, 0);
+    int first = 0;
+    for (const Grid& grid : grids) {
+      const int h = grid.h / merge, w = grid.w / merge;
+      for (int t = 0; t < grid.t; ++t, first += h * w)
+        for (int wy = 0; wy < h; wy += cells)
+          for (int wx = 0; wx < w; wx += cells) {
+            for (int y = wy; y < std::min(wy + cells, h); ++y)
+              for (int x = wx; x < std::min(wx + cells, w); ++x) merged_order_.push_back(first + y * w + x);
+            cu_windows_.push_back(static_cast<int>(merged_order_.size()) * merge * merge);
+          }
+    }
+    for (std::size_t i = 0; i < order_.size(); ++i)
+      order_[i] = merged_order_[i / (merge * merge)] * merge * merge + static_cast<int>(i % (merge * merge));
+  }
+
+  struct Place {
+    int row, column, rows, columns;
+  };
+  Positions positions_;
+  std::vector<int> ids_, cu_seqlens_, cu_frames_, cu_windows_, position_rows_, order_, merged_order_;
+  std::vector<float> cos_, sin_, vision_cos_, vision_sin_, position_weights_;
+  std::vector<Place> places_;
+};
+
+}  // namespace lamina

@@ -1,0 +1,211 @@
+#pragma once
+#include <lamina/compose/frozen.hpp>
+#include <lamina/compose/rewrite.hpp>
+#include <lamina/compose/tapped.hpp>
+#include <lamina/layer/embedding.hpp>
+#include <lamina/layer/linear.hpp>
+
+namespace lamina {
+
+/// Decoder layers after which the vision tower's side outputs are added at the image tokens.
+template <int... Layers>
+using DeepStack = Indices<Layers...>;
+
+/// The output head reads the embedding table: no parameters of its own.
+template <class Tag>
+struct TiedHead {
+  static constexpr bool learns = false;
+  static constexpr bool tied = true;
+};
+/// An output head of its own, "<tag>.weight".
+template <class Tag, class L>
+struct OwnHead : Named<Tag, L> {
+  static constexpr bool tied = false;
+};
+
+/// The two towers under the name "model"; they run as VisionLanguage says.
+template <class Visual, class Language>
+struct Towers {
+  using composition = Towers;
+  using tag = name::model;
+  using children = List<Visual, Language>;
+  template <class V, class L>
+  using rebuild = Towers<V, L>;
+  using visual = Visual;
+  using language = Language;
+  static constexpr bool learns = Visual::learns || Language::learns;
+};
+
+namespace detail {
+
+/// The three parts of a language model (embedding, stack, norm), with Frozen and names around them resolved.
+template <class M, bool freeze = false>
+struct LanguageParts;
+template <class Tag, class M, bool freeze>
+struct LanguageParts<Named<Tag, M>, freeze> : LanguageParts<M, freeze> {};
+template <class M, bool freeze>
+struct LanguageParts<Frozen<M>, freeze> : LanguageParts<M, true> {};
+template <class E, class S, class N, bool freeze>
+struct LanguageParts<Chain<E, S, N>, freeze> {
+  template <class M>
+  using part = std::conditional_t<freeze, Frozen<M>, M>;
+  using embed = part<E>;
+  using stack = part<S>;
+  using norm = part<N>;
+};
+template <class M, bool freeze>
+  requires(!std::is_same_v<M, typename M::composition>)
+struct LanguageParts<M, freeze> : LanguageParts<typename M::composition, freeze> {};
+
+template <class M>
+struct Innermost {
+  using type = M;
+};
+template <class Tag, class M>
+struct Innermost<Named<Tag, M>> : Innermost<M> {};
+template <class M>
+struct Innermost<Frozen<M>> : Innermost<M> {};
+
+}  // namespace detail
+
+/// What a vision-language model reads, as its backend sees it.
+template <class T>
+struct Input {
+  const int* ids = nullptr;          ///< (N) negative where an image stands
+  int tokens = 0;
+  Matrix<const T> patches;           ///< (P, patch elements), P may be 0
+  const int* visual_rows = nullptr;  ///< (P / merge^2) the token that each merged row replaces
+  Context<T> text, vision;
+};
+
+/// A vision tower whose rows replace image tokens of a language model; its side outputs are added to the residual
+/// stream after the decoder layers of Deep. Image rows go in by order of appearance.
+template <class Visual_, class Language_, class Deep, class Head_>
+struct VisionLanguage {
+  using composition = VisionLanguage;
+  using Visual = Visual_;
+  using Language = Language_;
+  using Head = Head_;
+  using children = List<Towers<Visual, Language>, Head>;
+  template <class T, class H>
+  using rebuild = VisionLanguage<typename T::visual, typename T::language, Deep, H>;
+  static constexpr bool learns = Visual::learns || Language::learns || Head::learns;
+
+  using Parts = detail::LanguageParts<Language>;
+  using Embed = typename Parts::embed;
+  using EmbedLayer = typename detail::Innermost<Embed>::type;
+  using Stack_ = typename Parts::stack;
+  using Norm = typename Parts::norm;
+  static constexpr int hidden_size = Norm::Out::width, vocab_size = EmbedLayer::vocab_size;
+  static constexpr int patch_width = Visual::In::width, merge = Visual::row_divisor;
+  static_assert(Visual::Out::width == hidden_size,
+                "VisionLanguage: the vision tower's out_hidden_size must be the language model's hidden_size");
+
+  template <class Mode>
+  using visual_mode = part_mode<Visual, Mode, false>;
+  template <class Mode>
+  using stack_mode = part_mode<Stack_, Mode, Embed::learns || Visual::learns>;
+  template <class Mode>
+  using norm_mode = part_mode<Norm, Mode, Embed::learns || Visual::learns || Stack_::learns>;
+
+  template <class Mode>
+  struct Saved {
+    typename Visual::template Saved<visual_mode<Mode>> visual;
+    typename Stack_::template Saved<stack_mode<Mode>> stack;
+    typename Norm::template Saved<norm_mode<Mode>> norm;
+    Matrix<typename Mode::T> embedded, last;  ///< (N, D) into the stack, out of it
+  };
+  /// Takes what a training run of `tokens` tokens and `patches` patches saves.
+  template <class Mode>
+  static void allocate(Saved<Mode>& saved, Arena& arena, int tokens, int patches) {
+    allocate_saved<Visual, visual_mode<Mode>>(saved.visual, arena, patches);
+    allocate_saved<Stack_, stack_mode<Mode>>(saved.stack, arena, tokens);
+    allocate_saved<Norm, norm_mode<Mode>>(saved.norm, arena, tokens);
+    saved.embedded = arena.matrix<typename Mode::T>(tokens, hidden_size);
+    saved.last = arena.matrix<typename Mode::T>(tokens, hidden_size);
+  }
+  template <class Mode>
+  static constexpr std::size_t saved_bytes_per_token =
+      saved_row_bytes<Stack_, stack_mode<Mode>>() + saved_row_bytes<Norm, norm_mode<Mode>>() + 2 * sizeof(typename Mode::T) * hidden_size;
+  template <class Mode>
+  static constexpr std::size_t saved_bytes_per_patch = saved_row_bytes<Visual, visual_mode<Mode>>();
+
+  /// hidden (N, D) from ids and patches. saved holds allocate()'s memory while training; else its matrices are empty.
+  template <class R, class S>
+  static void forward(R run, const Parameter* p, S& saved, Input<typename R::T>& in, Matrix<typename R::T> hidden) {
+    using T = typename R::T;
+    using mode = typename R::mode;
+    using rows = kernel::rows<typename R::backend>;
+    Arena::Scope scope(*run.scratch);
+    const int visual_count = in.patches.rows / (merge * merge);
+    const auto take = [&](int n) { return run.scratch->template matrix<T>(n, hidden_size); };
+    const Matrix<T> x = saved.embedded ? saved.embedded : take(in.tokens);
+    const Matrix<T> last = saved.last ? saved.last : take(in.tokens);
+
+    run.stream.enter("model");
+    EmbedLayer::forward(run, p + embed_at, in.ids, x);
+    if (visual_count > 0) {
+      const Matrix<T> main = take(visual_count);
+      for (int k = 0; k < Deep::size; ++k) in.vision.taps[k] = take(visual_count);
+      auto tower = run.template as<visual_mode<mode>>();
+      tower.context = &in.vision;
+      Visual::forward(tower, p, saved.visual, in.patches, main);
+      rows::scatter(run.stream, visual_count, kernel::Rows<T>{.x = main, .index = in.visual_rows, .y = x});
+    }
+    run.context = &in.text;
+    Stack_::forward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(x), last, [&](int layer, Matrix<T> y) {
+      const int k = Deep::find(layer);
+      if (k >= 0 && visual_count > 0)
+        rows::scatter_add(run.stream, visual_count, kernel::Rows<T>{.x = in.vision.taps[k], .index = in.visual_rows, .y = y});
+    });
+    Norm::forward(run.template as<norm_mode<mode>>(), p + norm_at, saved.norm, Matrix<const T>(last), hidden);
+    run.stream.leave();
+  }
+
+  /// Adds every learning parameter's gradient, given that of hidden.
+  template <class R, class S>
+  static void backward(R run, const Parameter* p, S& saved, Input<typename R::T>& in, Matrix<const typename R::T> dhidden) {
+    using T = typename R::T;
+    using mode = typename R::mode;
+    using rows = kernel::rows<typename R::backend>;
+    if constexpr (keeps<Norm, norm_mode<mode>>) {
+      Arena::Scope scope(*run.scratch);
+      const int visual_count = in.patches.rows / (merge * merge);
+      const auto take = [&](int n) { return run.scratch->template matrix<T>(n, hidden_size); };
+      run.context = &in.text;
+      const Matrix<T> dlast = norm_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
+      Norm::backward(run.template as<norm_mode<mode>>(), p + norm_at, saved.norm, dhidden, dlast);
+      if constexpr (keeps<Stack_, stack_mode<mode>>) {
+        const Matrix<T> dx = stack_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
+        const bool to_tower = Visual::learns && visual_count > 0;
+        for (int k = 0; to_tower && k < Deep::size; ++k) in.vision.taps[k] = take(visual_count);
+        Stack_::backward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(dlast), dx, [&](int layer, Matrix<T> dy) {
+          const int k = Deep::find(layer);
+          if (to_tower && k >= 0)
+            rows::gather(run.stream, visual_count, kernel::Rows<T>{.x = dy, .index = in.visual_rows, .y = in.vision.taps[k]});
+        });
+        if constexpr (Embed::learns) EmbedLayer::backward(run, p + embed_at, in.ids, Matrix<const T>(dx));
+        if constexpr (Visual::learns) {
+          if (!to_tower) return;
+          const Matrix<T> dmain = take(visual_count);
+          rows::gather(run.stream, visual_count, kernel::Rows<T>{.x = dx, .index = in.visual_rows, .y = dmain});
+          auto tower = run.template as<visual_mode<mode>>();
+          tower.context = &in.vision;
+          Visual::backward(tower, p, saved.visual, Matrix<const T>(dmain), Matrix<T>{});
+        }
+      }
+    }
+  }
+
+  /// The head's matrix (V, D): the embedding table where the head is tied to it.
+  static const Parameter& head(const Parameter* p) {
+    if constexpr (Head::tied) return p[embed_at];
+    else return p[norm_at + tensor_count<Norm>];
+  }
+
+ private:
+  static constexpr int embed_at = tensor_count<Visual>, stack_at = embed_at + tensor_count<Embed>,
+                       norm_at = stack_at + tensor_count<Stack_>;
+};
+
+}  // namespace lamina

@@ -1,0 +1,68 @@
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include <lamina/core/view.hpp>
+
+namespace lamina {
+
+/// One block of memory, handed out from the bottom up. Without a block it only counts: that is how a plan is made.
+class Arena {
+ public:
+  static constexpr std::size_t alignment = 64;
+
+  Arena() = default;  ///< counts
+  explicit Arena(std::size_t capacity_bytes)
+      : block_(static_cast<std::byte*>(std::aligned_alloc(alignment, rounded(std::max(capacity_bytes, alignment))))),
+        capacity_(rounded(capacity_bytes)) {
+    if (!block_) throw std::bad_alloc();
+  }
+
+  bool counts() const { return block_ == nullptr; }
+  std::size_t used_bytes() const { return used_; }
+  std::size_t peak_bytes() const { return peak_; }
+  std::size_t capacity_bytes() const { return capacity_; }
+
+  /// n elements, 64-byte aligned, not initialised; a counting arena returns an address that nobody may touch.
+  template <class T>
+  T* take(std::size_t n) {
+    const auto base = block_ ? reinterpret_cast<std::uintptr_t>(block_.get()) : alignment;  // never null: null means "not wanted"
+    const auto at = reinterpret_cast<T*>(base + used_);
+    used_ += rounded(n * sizeof(T));
+    peak_ = std::max(peak_, used_);
+    if (block_ && used_ > capacity_) throw std::bad_alloc();
+    return at;
+  }
+  template <class T>
+  Matrix<T> matrix(int rows, int cols) {
+    return {take<T>(static_cast<std::size_t>(rows) * cols), rows, cols};
+  }
+  void release_to(std::size_t mark) { used_ = mark; }
+
+  /// Gives back, at the end of a block of code, what was taken inside it.
+  class Scope {
+   public:
+    explicit Scope(Arena& arena) : arena_(arena), mark_(arena.used_bytes()) {}
+    ~Scope() { arena_.release_to(mark_); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Arena& arena_;
+    std::size_t mark_;
+  };
+
+ private:
+  static constexpr std::size_t rounded(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+  struct Free {
+    void operator()(std::byte* p) const { std::free(p); }
+  };
+  std::unique_ptr<std::byte, Free> block_;
+  std::size_t capacity_ = 0, used_ = 0, peak_ = 0;
+};
+
+}  // namespace lamina

@@ -1,0 +1,153 @@
+#pragma once
+#include <array>
+#include <cstddef>
+
+#include <lamina/core/arena.hpp>
+#include <lamina/core/backend.hpp>
+#include <lamina/core/fields.hpp>
+#include <lamina/core/list.hpp>
+#include <lamina/core/param.hpp>
+#include <lamina/core/shape.hpp>
+
+/// How a type runs. Every module M, layer or composition, has
+///
+///     using In, Out                                   Shape<Dyn, width>, checked where modules meet
+///     template <class Mode> struct Saved              what forward leaves for backward
+///     template <class Mode> saves_input               whether Saved points at the input, which then must stay
+///     template <class Mode> saves_output              the same for the output; absent: no
+///     forward (run, const Parameter* p, Saved&, Matrix<const T> x, Matrix<T> y)
+///     backward(run, const Parameter* p, Saved&, Matrix<const T> dy, Matrix<T> dx)   dx is overwritten; null: not wanted
+///
+/// p points at the first of the module's parameters, in the order of for_each_tensor.
+namespace lamina {
+
+/// What forward must leave behind, as a type: whether parameters learn, and whether the input needs a gradient.
+template <Real T_, bool Train, bool Dx>
+struct Mode {
+  using T = T_;
+  static constexpr bool train = Train, dx = Dx;
+  using inference = Mode<T, false, false>;
+  using frozen = Mode<T, false, Dx>;
+  template <bool Wanted>
+  using with_dx = Mode<T, Train, Wanted>;
+};
+
+/// Whether anything below M learns; Frozen and the adapters specialise it through M::learns.
+template <class M>
+inline constexpr bool learns = M::learns;
+
+/// Whether backward passes through M at all in this mode: if not, M runs as in inference and saves nothing.
+template <class M, class Mode>
+inline constexpr bool keeps = Mode::dx || (Mode::train && learns<M>);
+
+/// The mode in which a part of a composition runs, given whether something before it learns.
+template <class M, class Mode, bool LearnsBefore>
+using part_mode = std::conditional_t<keeps<M, typename Mode::template with_dx<Mode::dx || (Mode::train && LearnsBefore)>>,
+                                     typename Mode::template with_dx<Mode::dx || (Mode::train && LearnsBefore)>,
+                                     typename Mode::inference>;
+
+/// A member of a layer's Saved: (N, W) elements that forward fills. Compositions allocate it and count its bytes.
+template <class T, int W>
+struct Kept : Matrix<T> {
+  static constexpr std::size_t row_bytes = sizeof(T) * W;
+  void allocate(Arena& arena, int rows) { static_cast<Matrix<T>&>(*this) = arena.matrix<T>(rows, W); }
+};
+
+/// Keys and values of one sequence, one slot per causal attention of the model: (capacity, width) each.
+template <class T>
+struct KVCache {
+  struct Slot {
+    Matrix<T> k, v;
+  };
+  Slot* slots = nullptr;
+  int length = 0;  ///< tokens that every slot holds before this run
+};
+
+/// The tables of a batch that layers share. Built once on the host for each tower; all (rows) unless said otherwise.
+template <class T>
+struct Context {
+  int rows = 0;
+  const int* cu_seqlens = nullptr;  ///< (sequences + 1) text: samples; vision: frames
+  int sequences = 0;
+  const int* cu_keys = nullptr;     ///< (sequences + 1) the same, for keys: longer than cu_seqlens where a cache is read
+  const int* cu_windows = nullptr;  ///< (windows + 1) vision towers with windowed attention
+  int windows = 0;
+  Matrix<const float> cos, sin;            ///< (rows, head_dim / 2) rotary angles
+  const int* position_rows = nullptr;      ///< (rows, 4) rows of a learned position table
+  const float* position_weights = nullptr; ///< (rows, 4) their bilinear weights
+  const int* order = nullptr;              ///< (rows) windowed[i] = plain[order[i]]
+  const int* merged_order = nullptr;       ///< (rows / merge^2) the same for merged rows
+  int layer = 0;                           ///< index in the Stack that runs now
+  int cache_slot = 0;                      ///< next slot of the cache
+  KVCache<T>* cache = nullptr;             ///< null while training
+  static constexpr int max_taps = 8;
+  std::array<Matrix<T>, max_taps> taps{};  ///< side outputs of a Tapped stack; in backward, their gradients
+  std::uint64_t dropout_seed = 0;          ///< changes with every step
+};
+
+template <Backend B, class Mode_>
+struct Run {
+  using backend = B;
+  using mode = Mode_;
+  using T = typename Mode_::T;
+  Stream<B> stream;
+  Arena* scratch = nullptr;
+  Context<T>* context = nullptr;
+
+  template <class Other>
+  Run<B, Other> as() const {
+    return {stream, scratch, context};
+  }
+};
+
+/// Bytes per input row that M saves in a mode; a composition sums its parts, a layer its Kept members.
+template <class M, class Mode>
+constexpr std::size_t saved_row_bytes() {
+  using Saved = typename M::template Saved<Mode>;
+  if constexpr (!keeps<M, Mode>) {
+    return 0;
+  } else if constexpr (requires { M::template row_bytes<Mode>(); }) {
+    return M::template row_bytes<Mode>();
+  } else {
+    std::size_t bytes = 0;
+    Saved saved{};
+    for_each_field(saved, [&]<class F>(F&) {
+      if constexpr (requires { F::row_bytes; }) bytes += F::row_bytes;
+    });
+    return bytes;
+  }
+}
+
+/// Takes from the arena all that M saves for `rows` input rows.
+template <class M, class Mode>
+void allocate_saved(typename M::template Saved<Mode>& saved, Arena& arena, int rows) {
+  if constexpr (!keeps<M, Mode>) {
+    return;
+  } else if constexpr (requires { M::template allocate<Mode>(saved, arena, rows); }) {
+    M::template allocate<Mode>(saved, arena, rows);
+  } else {
+    for_each_field(saved, [&]<class F>(F& field) {
+      if constexpr (requires { F::row_bytes; }) field.allocate(arena, rows);
+    });
+  }
+}
+
+/// Whether M's output must stay until M's backward.
+template <class M, class Mode>
+constexpr bool output_stays() {
+  if constexpr (requires { M::template saves_output<Mode>; }) return keeps<M, Mode> && M::template saves_output<Mode>;
+  else return false;
+}
+
+/// Input rows that M joins into one output row: a merger's square, else 1.
+template <class M>
+constexpr int row_divisor_of() {
+  if constexpr (requires { M::row_divisor; }) return M::row_divisor;
+  else return 1;
+}
+template <class M>
+constexpr int out_rows(int rows) {
+  return rows / row_divisor_of<M>();
+}
+
+}  // namespace lamina

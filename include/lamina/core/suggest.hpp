@@ -1,0 +1,40 @@
+#pragma once
+#include <algorithm>
+#include <numeric>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lamina {
+
+/// Edits (insert, delete, replace, swap of neighbours) that turn a into b: Damerau's distance, restricted form.
+inline int edit_distance(std::string_view a, std::string_view b) {
+  std::vector<int> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
+  std::iota(above.begin(), above.end(), 0);
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    row[0] = static_cast<int>(i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1])});
+      const bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped) row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+    std::swap(before, above);
+    std::swap(above, row);
+  }
+  return above[b.size()];
+}
+
+/// The known word nearest to a misspelt one, or "" where none is near enough to be meant: at most a third of the
+/// word's letters (and at least one) may differ. The first of equally near words wins.
+inline std::string suggest(std::string_view word, std::span<const std::string_view> known) {
+  int best = std::max<int>(1, static_cast<int>(word.size()) / 3) + 1;
+  std::string_view nearest;
+  for (const std::string_view candidate : known) {
+    const int distance = edit_distance(word, candidate);
+    if (distance < best) best = distance, nearest = candidate;
+  }
+  return std::string(nearest);
+}
+
+}  // namespace lamina

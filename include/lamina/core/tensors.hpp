@@ -1,0 +1,178 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include <lamina/core/fields.hpp>
+#include <lamina/core/param.hpp>
+
+/// What a type owns: its tensors with their checkpoint names, counted and listed at compile time.
+namespace lamina {
+
+/// A tensor's name, built up from tags and layer numbers; usable at compile time.
+class Path {
+ public:
+  constexpr Path() = default;
+  constexpr Path operator/(std::string_view component) const {
+    Path longer = *this;
+    if (size_ > 0) longer.push('.');
+    for (char c : component) longer.push(c);
+    return longer;
+  }
+  constexpr Path operator/(int number) const {
+    char digits[12]{};
+    int n = 0;
+    do digits[n++] = static_cast<char>('0' + number % 10);
+    while ((number /= 10) > 0);
+    char text[12]{};
+    for (int i = 0; i < n; ++i) text[i] = digits[n - 1 - i];
+    return *this / std::string_view(text, static_cast<std::size_t>(n));
+  }
+  constexpr std::string_view view() const { return {text_.data(), static_cast<std::size_t>(size_)}; }
+
+ private:
+  constexpr void push(char c) { text_[static_cast<std::size_t>(size_++)] = c; }
+  std::array<char, 160> text_{};
+  int size_ = 0;
+};
+
+/// One tensor of a model: what a checkpoint must hold. A Dyn extent is an adapter's rank, decided at run time.
+struct TensorSpec {
+  Path path;
+  std::array<int, 5> extents{};
+  int rank = 0;
+  bool learns = true;   ///< false below Frozen
+  bool adapter = false;  ///< lora_A, lora_B: lives in the adapter's file, not in the model's
+  float scale = 1;       ///< of an adapter: alpha / rank; 0: decided at run time
+  enum class Init : std::uint8_t { zeros, ones, normal, kaiming } init = Init::normal;
+
+  constexpr std::int64_t count() const {
+    std::int64_t n = 1;
+    for (int i = 0; i < rank; ++i) n *= extents[static_cast<std::size_t>(i)];
+    return n;
+  }
+  /// As the matrix that kernels see: every extent but the first joined.
+  constexpr int rows() const { return rank == 1 ? 1 : extents[0]; }
+  constexpr int cols() const {
+    int n = 1;
+    for (int i = rank == 1 ? 0 : 1; i < rank; ++i) n *= extents[static_cast<std::size_t>(i)];
+    return n;
+  }
+};
+
+namespace detail {
+template <class Init>
+constexpr TensorSpec::Init init_of() {
+  if constexpr (std::is_same_v<Init, init::zeros>) return TensorSpec::Init::zeros;
+  else if constexpr (std::is_same_v<Init, init::ones>) return TensorSpec::Init::ones;
+  else if constexpr (std::is_same_v<Init, init::kaiming>) return TensorSpec::Init::kaiming;
+  else return TensorSpec::Init::normal;
+}
+
+template <class M, class F>
+constexpr void visit_tensors(const Path& path, bool learning, F& f);
+
+template <class P, class F>
+constexpr void visit_param(const Path& path, TensorSpec spec, F& f) {
+  spec.path = path / P::name::text;
+  spec.rank = P::shape::rank;
+  for (int i = 0; i < spec.rank; ++i) spec.extents[static_cast<std::size_t>(i)] = P::shape::extents[static_cast<std::size_t>(i)];
+  spec.init = init_of<typename P::init>();
+  f(spec);
+}
+template <class... P, class F>
+constexpr void visit_params(List<P...>, const Path& path, const TensorSpec& common, F& f) {
+  (visit_param<P>(path, common, f), ...);
+}
+template <class... C, class F>
+constexpr void visit_children(List<C...>, const Path& path, bool learning, F& f) {
+  (visit_tensors<C>(path, learning, f), ...);
+}
+
+template <class M, class F>
+constexpr void visit_tensors(const Path& path, [[maybe_unused]] bool learning, F& f) {
+  if constexpr (requires { M::freezes; }) learning = learning && !M::freezes;
+  if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
+    for (int i = 0; i < M::repeats; ++i) visit_children(typename M::children{}, path / M::tag::text / i, learning, f);
+  } else {
+    const Path below = [&] {
+      if constexpr (requires { typename M::tag; }) return path / M::tag::text;
+      else return path;
+    }();
+    if constexpr (requires { typename M::children; }) visit_children(typename M::children{}, below, learning, f);
+    if constexpr (requires { typename M::params; }) {
+      TensorSpec spec;
+      spec.learns = learning;
+      visit_params(typename M::params{}, below, spec, f);
+    }
+    if constexpr (requires { typename M::adapter_params; }) {
+      TensorSpec spec;
+      spec.adapter = true;
+      spec.scale = M::scale;
+      visit_params(typename M::adapter_params{}, below, spec, f);
+    }
+  }
+}
+}  // namespace detail
+
+/// Calls f(TensorSpec) for every tensor of M, in the order in which modules receive their parameters.
+template <class M, class F>
+constexpr void for_each_tensor(F&& f) {
+  detail::visit_tensors<M>(Path{}, true, f);
+}
+
+namespace detail {
+template <class M>
+constexpr int count_tensors();
+template <class... C>
+constexpr int count_children(List<C...>) {
+  return (count_tensors<C>() + ... + 0);
+}
+template <class M>
+constexpr int count_tensors() {
+  int n = 0;
+  if constexpr (requires { typename M::children; }) n += count_children(typename M::children{});
+  if constexpr (requires { M::repeats; }) n *= M::repeats;
+  if constexpr (requires { typename M::params; }) n += static_cast<int>(M::params::size);
+  if constexpr (requires { typename M::adapter_params; }) n += static_cast<int>(M::adapter_params::size);
+  return n;
+}
+
+template <class M>
+constexpr std::int64_t count_elements(bool learning_only, bool learning);
+template <class... C>
+constexpr std::int64_t count_child_elements(List<C...>, bool only, bool learning) {
+  return (count_elements<C>(only, learning) + ... + 0);
+}
+template <class... P>
+constexpr std::int64_t count_param_elements(List<P...>) {
+  return ([] {
+    std::int64_t n = 1;
+    for (int e : P::shape::extents) n *= e == Dyn ? 0 : e;  // a rank known at run time counts as nothing
+    return n;
+  }() + ... + std::int64_t{0});
+}
+template <class M>
+constexpr std::int64_t count_elements([[maybe_unused]] bool only, [[maybe_unused]] bool learning) {
+  if constexpr (requires { M::freezes; }) learning = learning && !M::freezes;
+  std::int64_t n = 0;
+  if constexpr (requires { typename M::children; }) n += count_child_elements(typename M::children{}, only, learning);
+  if constexpr (requires { M::repeats; }) n *= M::repeats;
+  if constexpr (requires { typename M::params; })
+    if (!only || learning) n += count_param_elements(typename M::params{});
+  if constexpr (requires { typename M::adapter_params; }) n += count_param_elements(typename M::adapter_params{});
+  return n;
+}
+}  // namespace detail
+
+/// Tensors below M.
+template <class M>
+inline constexpr int tensor_count = detail::count_tensors<M>();
+/// Elements of all tensors of M, adapters included.
+template <class M>
+inline constexpr std::int64_t param_count = detail::count_elements<M>(false, true);
+/// Elements of the tensors that training changes.
+template <class M>
+inline constexpr std::int64_t trainable_count = detail::count_elements<M>(true, true);
+
+}  // namespace lamina

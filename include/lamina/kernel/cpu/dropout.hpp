@@ -1,0 +1,14 @@
+#pragma once
+#include <lamina/core/threads.hpp>
+#include <lamina/kernel/dropout.hpp>
+
+template <>
+struct lamina::kernel::dropout<lamina::Cpu> {
+  template <class T>
+  static void forward(Stream<Cpu>, DropoutMask mask, Dropout<T> a) {
+    parallel_for(a.x.rows, [=](std::int64_t n) {
+      for (int i = 0; i < a.x.cols; ++i)
+        a.y(n, i) = round_to<T>(to_f32(a.x(n, i)) * mask.factor(static_cast<std::uint64_t>(n) * a.x.cols + i));
+    });
+  }
+};

@@ -1,0 +1,33 @@
+#pragma once
+#include <cstdint>
+#include <lamina/core/backend.hpp>
+#include <lamina/core/view.hpp>
+
+namespace lamina::kernel {
+
+/// Which elements fall out: a pure function of the seed and the element's index, so backward drops the same ones.
+struct DropoutMask {
+  float probability = 0;
+  std::uint64_t seed = 0;
+
+  /// splitmix64 (Steele et al. 2014) of seed and index; the upper 24 bits decide.
+  LAMINA_HD float factor(std::uint64_t index) const {
+    std::uint64_t z = seed + (index + 1) * 0x9E3779B97F4A7C15ull;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    z ^= z >> 31;
+    return static_cast<float>(z >> 40) * 0x1p-24f < probability ? 0 : 1 / (1 - probability);
+  }
+};
+
+/// y = x * factor, both (N, D); y may be x.
+template <class T>
+struct Dropout { Matrix<const T> x; Matrix<T> y; };
+
+template <class B>
+struct dropout {
+  static_assert(always_false<B>, "dropout has no kernel for this backend: include <lamina/kernel/cpu/dropout.hpp>");
+  static void forward(auto...) {}
+};
+
+}  // namespace lamina::kernel

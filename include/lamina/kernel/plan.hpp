@@ -1,0 +1,95 @@
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lamina/kernel/activation.hpp>
+#include <lamina/kernel/add.hpp>
+#include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/dropout.hpp>
+#include <lamina/kernel/head_loss.hpp>
+#include <lamina/kernel/layer_norm.hpp>
+#include <lamina/kernel/matmul.hpp>
+#include <lamina/kernel/norm_rope.hpp>
+#include <lamina/kernel/rms_norm.hpp>
+#include <lamina/kernel/rows.hpp>
+
+/// A backend that computes nothing: a model run on it tells which kernels it launches and, with counting arenas, how
+/// many bytes it takes. Plans are therefore made by the very code that runs.
+namespace lamina {
+
+struct Plan {};
+template <>
+inline constexpr bool is_backend<Plan> = true;
+
+/// What ran on the Plan backend, in order.
+struct PlanRecord {
+  struct Launch {
+    std::string path, kernel;
+  };
+  std::vector<Launch> launches;
+  std::vector<std::string_view> path;
+};
+
+template <>
+struct Stream<Plan> {
+  PlanRecord* record = nullptr;
+
+  void enter(std::string_view tag) const {
+    if (record) record->path.push_back(tag);
+  }
+  void leave() const {
+    if (record) record->path.pop_back();
+  }
+  void launch(std::string_view kernel) const {
+    if (!record) return;
+    std::string path;
+    for (std::string_view tag : record->path) (path += path.empty() ? "" : ".") += tag;
+    record->launches.push_back({path, std::string(kernel)});
+  }
+};
+
+namespace kernel {
+
+#define LAMINA_PLAN_FORWARD_BACKWARD(op)                                                              \
+  template <>                                                                                         \
+  struct op<Plan> {                                                                                   \
+    static void forward(Stream<Plan> s, const auto&...) { s.launch(#op "_fwd"); }                     \
+    static void backward(Stream<Plan> s, const auto&...) { s.launch(#op "_bwd"); }                    \
+  }
+LAMINA_PLAN_FORWARD_BACKWARD(activation);
+LAMINA_PLAN_FORWARD_BACKWARD(attention);
+LAMINA_PLAN_FORWARD_BACKWARD(dropout);
+LAMINA_PLAN_FORWARD_BACKWARD(embedding);
+LAMINA_PLAN_FORWARD_BACKWARD(layer_norm);
+LAMINA_PLAN_FORWARD_BACKWARD(learned_position);
+LAMINA_PLAN_FORWARD_BACKWARD(norm_rope);
+LAMINA_PLAN_FORWARD_BACKWARD(rms_norm);
+LAMINA_PLAN_FORWARD_BACKWARD(silu_gate);
+#undef LAMINA_PLAN_FORWARD_BACKWARD
+
+template <>
+struct add<Plan> {
+  static void forward(Stream<Plan> s, const auto&...) { s.launch("add"); }
+  static void copy(Stream<Plan> s, const auto&...) { s.launch("copy"); }
+};
+template <>
+struct matmul<Plan> {
+  static void forward(Stream<Plan> s, const auto&...) { s.launch("matmul_fwd"); }
+  static void backward_input(Stream<Plan> s, const auto&...) { s.launch("matmul_bwd_input"); }
+  static void backward_weight(Stream<Plan> s, const auto&...) { s.launch("matmul_bwd_weight"); }
+};
+template <>
+struct rows<Plan> {
+  static void gather(Stream<Plan> s, const auto&...) { s.launch("rows_gather"); }
+  static void scatter(Stream<Plan> s, const auto&...) { s.launch("rows_scatter"); }
+  static void scatter_add(Stream<Plan> s, const auto&...) { s.launch("rows_scatter_add"); }
+  static void zero(Stream<Plan> s, const auto&...) { s.launch("zero"); }
+};
+template <>
+struct head_loss<Plan> {
+  static void run(Stream<Plan> s, const auto&...) { s.launch("head_loss"); }
+};
+
+}  // namespace kernel
+}  // namespace lamina

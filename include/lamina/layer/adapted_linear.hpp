@@ -1,0 +1,109 @@
+#pragma once
+#include <lamina/kernel/add.hpp>
+#include <lamina/kernel/dropout.hpp>
+#include <lamina/layer/linear.hpp>
+
+namespace lamina {
+
+/// An adapter's inner width; Rank<Dyn>: decided at run time, 0 = no adapter here.
+template <int r>
+struct Rank {
+  static_assert(r == Dyn || r > 0, "Rank<r>: an adapter's rank must be positive, or Dyn");
+  static constexpr int value = r;
+};
+/// The weight of an adapter: its product counts alpha / rank times. Alpha<Dyn>: decided at run time.
+template <int a>
+struct Alpha {
+  static constexpr int value = a;
+};
+
+/// A frozen linear layer with a trainable low-rank branch.
+///
+///     y = W x + b + s B (A drop(x)),   s = alpha / rank
+///
+/// shapes      A: (rank, In);  B: (Out, rank), both fp32;  the input's dropout is the parameter's
+/// backward    saves its input; h = A x is computed again.  dB += s dy^T h;  dA += s (dy B)^T x;  dx = dy W + s dy B A
+/// checkpoint  "<path>.lora_A.weight", "<path>.lora_B.weight", as PEFT names them
+/// source      Hu et al. 2021, arXiv:2106.09685
+template <class L, class Rank_, class Alpha_>
+struct AdaptedLinear : L {
+  struct lora_A_weight { static constexpr std::string_view text = "lora_A.weight"; };
+  struct lora_B_weight { static constexpr std::string_view text = "lora_B.weight"; };
+  using base = L;
+  static constexpr bool freezes = true;
+  static constexpr bool learns = true;
+  static constexpr int rank = Rank_::value;
+  static constexpr float scale = rank == Dyn || Alpha_::value == Dyn ? 0 : static_cast<float>(Alpha_::value) / static_cast<float>(rank);
+  static constexpr int In_ = L::In::width, Out_ = L::Out::width, own = static_cast<int>(L::params::size);
+  using adapter_params = ParamList<Param<lora_A_weight, Shape<rank, In_>, init::kaiming>, Param<lora_B_weight, Shape<Out_, rank>, init::zeros>>;
+
+  template <class Mode>
+  static constexpr bool saves_input = Mode::train;
+  template <class Mode>
+  struct Saved {
+    Matrix<const typename Mode::T> x;
+  };
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    using T = typename R::T;
+    using matmul = kernel::matmul<typename R::backend>;
+    saved.x = x;
+    typename L::template Saved<typename R::mode::inference> nothing{};
+    L::forward(run, p, nothing, x, y);
+    const Parameter &A = p[own], &B = p[own + 1];
+    if (A.value.rows == 0) return;
+    Arena::Scope scope(*run.scratch);
+    const Matrix<const T> dropped = drop(run, A, x);
+    const Matrix<T> h = run.scratch->template matrix<T>(x.rows, A.value.rows);
+    matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = dropped, .w = A.value, .y = h});
+    matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = h, .w = B.value, .y = y, .alpha = B.scale, .beta = 1});
+  }
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    using T = typename R::T;
+    using matmul = kernel::matmul<typename R::backend>;
+    if (dx) matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = p[0].value, .dx = dx});
+    const Parameter &A = p[own], &B = p[own + 1];
+    if (A.value.rows == 0) return;
+    Arena::Scope scope(*run.scratch);
+    const Matrix<T> dh = run.scratch->template matrix<T>(dy.rows, A.value.rows);
+    matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = B.value, .dx = dh, .alpha = B.scale});
+    if constexpr (R::mode::train) {
+      const Matrix<const T> dropped = drop(run, A, saved.x);
+      const Matrix<T> h = run.scratch->template matrix<T>(dy.rows, A.value.rows);
+      matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = dropped, .w = A.value, .y = h});
+      matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dy, .x = h, .dw = B.matrix_grad(), .alpha = B.scale});
+      matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dh, .x = dropped, .dw = A.matrix_grad()});
+    }
+    if (dx) add_input_gradient(run, A, dh, Matrix<T>(dx));
+  }
+
+ private:
+  template <class R>
+  static kernel::DropoutMask mask(R run, const Parameter& A) {
+    return {A.dropout, run.context->dropout_seed + A.id};
+  }
+  template <class R, class X>
+  static Matrix<const typename R::T> drop(R run, const Parameter& A, X x) {
+    using T = typename R::T;
+    if (A.dropout == 0 || run.context->dropout_seed == 0) return x;
+    const Matrix<T> dropped = run.scratch->template matrix<T>(x.rows, x.cols);
+    kernel::dropout<typename R::backend>::forward(run.stream, mask(run, A), kernel::Dropout<T>{.x = x, .y = dropped});
+    return dropped;
+  }
+  template <class R, class T>
+  static void add_input_gradient(R run, const Parameter& A, Matrix<T> dh, Matrix<T> dx) {
+    using matmul = kernel::matmul<typename R::backend>;
+    if (A.dropout == 0 || run.context->dropout_seed == 0) {
+      matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dh, .w = A.value, .dx = dx, .beta = 1});
+      return;
+    }
+    const Matrix<T> d = run.scratch->template matrix<T>(dx.rows, dx.cols);
+    matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dh, .w = A.value, .dx = d});
+    kernel::dropout<typename R::backend>::forward(run.stream, mask(run, A), kernel::Dropout<T>{.x = d, .y = d});
+    kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = d, .y = dx});
+  }
+};
+
+}  // namespace lamina

@@ -1,0 +1,148 @@
+#pragma once
+#include <cmath>
+
+#include <lamina/core/run.hpp>
+#include <lamina/kernel/add.hpp>
+#include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/norm_rope.hpp>
+
+namespace lamina {
+
+/// H query heads that share K key/value heads, each Dh wide.
+template <int H, int K, int Dh>
+struct Heads {
+  static_assert(K > 0 && H % K == 0, "Heads<H, K, Dh>: query heads must be a multiple of key/value heads");
+  static_assert(Dh % 4 == 0, "Heads<H, K, Dh>: rotary embedding turns pairs on two axes, so head_dim must divide by 4");
+  static constexpr int heads = H, kv_heads = K, head_dim = Dh, q_width = H * Dh, kv_width = K * Dh;
+};
+
+/// Which keys a query sees. Causal: its own sequence, up to itself. Bidirectional: its own sequence (a frame).
+struct Causal {
+  static constexpr bool causal = true;
+  static constexpr bool windowed(int) { return false; }
+};
+struct Bidirectional {
+  static constexpr bool causal = false;
+  static constexpr bool windowed(int) { return false; }
+};
+/// Its own window, but for the layers named, which see the whole frame (Qwen2.5-VL's fullatt_block_indexes).
+template <int... FullLayers>
+struct WindowedExcept {
+  static constexpr bool causal = false;
+  static constexpr bool windowed(int layer) { return ((layer != FullLayers) && ...); }
+};
+
+/// Attention between the projections: x holds q, k and v side by side; q and k are normed (where the model does) and
+/// rotated, then o = softmax(q k^T / sqrt(Dh)) v over packed sequences.
+///
+/// shapes      x, dx: (N, (H + 2K) Dh);  y, dy: (N, H Dh)
+/// backward    saves x, y and the log-sum-exp of each row (4 H bytes); q and k are normed and rotated again
+/// generation  with a cache in the context, k and v are appended to it and attention reads the whole cache
+/// checkpoint  the norms' own names: "<path>.q_norm.weight", "<path>.k_norm.weight"
+/// source      Vaswani et al. 2017, arXiv:1706.03762; grouped heads: Ainslie et al. 2023, arXiv:2305.13245
+template <class Heads_, class Mask_, class Rope_, class... Norms>
+struct AttentionCore {
+  using HeadsOf = Heads_;
+  using Mask = Mask_;
+  using Rope = Rope_;
+  static_assert(sizeof...(Norms) == 0 || sizeof...(Norms) == 2, "AttentionCore: give a norm for q and one for k, or none");
+  using composition = AttentionCore;
+  using children = List<Norms...>;
+  template <class... C>
+  using rebuild = AttentionCore<Heads_, Mask_, Rope_, C...>;
+  static constexpr int Q = Heads_::q_width, KV = Heads_::kv_width;
+  using In = Shape<Dyn, Q + 2 * KV>;
+  using Out = Shape<Dyn, Q>;
+  static constexpr bool has_norms = sizeof...(Norms) == 2;
+  static constexpr bool learns = (Norms::learns || ... || false);
+  static constexpr float eps = 1e-6f;
+  static constexpr kernel::AttentionShape shape() {
+    return {Heads_::heads, Heads_::kv_heads, Heads_::head_dim, 1.0f / std::sqrt(static_cast<float>(Heads_::head_dim)), Mask_::causal};
+  }
+
+  template <class Mode>
+  static constexpr bool saves_input = true;
+  template <class Mode>
+  static constexpr bool saves_output = true;
+  template <class Mode>
+  struct Saved {
+    Matrix<const typename Mode::T> x, o;
+    Kept<float, Heads_::heads> lse;
+  };
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    using T = typename R::T;
+    Arena::Scope scope(*run.scratch);
+    auto& context = *run.context;
+    const Matrix<const T> qkv = x;
+    const Matrix<T> q = run.scratch->template matrix<T>(x.rows, Q);
+    Matrix<T> k;
+    Matrix<const T> keys, values = qkv.columns(Q + KV, KV);
+    if (context.cache) {
+      const auto& slot = context.cache->slots[context.cache_slot++];
+      const int length = context.cache->length;
+      k = slot.k.row_range(length, x.rows);
+      kernel::add<typename R::backend>::copy(run.stream, kernel::Add<T>{.x = values, .y = slot.v.row_range(length, x.rows)});
+      keys = slot.k.row_range(0, length + x.rows);
+      values = slot.v.row_range(0, length + x.rows);
+    } else {
+      keys = k = run.scratch->template matrix<T>(x.rows, KV);
+    }
+    rotate(run, p, qkv, q, k);
+    kernel::attention<typename R::backend>::forward(
+        run.stream, kernel::AttentionFwd<T>{.q = q, .k = keys, .v = values, .o = y, .lse = saved.lse.data, .cu_q = segments(context),
+                                            .cu_k = context.cache ? context.cu_keys : segments(context),
+                                            .sequences = segment_count(context), .shape = shape()});
+    saved.x = qkv;
+    saved.o = y;
+  }
+
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx_wanted) {
+    using T = typename R::T;
+    Arena::Scope scope(*run.scratch);
+    const auto take = [&](int width) { return run.scratch->template matrix<T>(dy.rows, width); };
+    const Matrix<T> q = take(Q), k = take(KV), dx = dx_wanted ? Matrix<T>(dx_wanted) : take(Q + 2 * KV);
+    rotate(run, p, saved.x, q, k);
+    const Matrix<T> dq = dx.columns(0, Q), dk = dx.columns(Q, KV), dv = dx.columns(Q + KV, KV);
+    kernel::attention<typename R::backend>::backward(
+        run.stream, kernel::AttentionBwd<T>{.q = q, .k = k, .v = saved.x.columns(Q + KV, KV), .o = saved.o, .dout = dy,
+                                            .lse = saved.lse.data, .dq = dq, .dk = dk, .dv = dv, .cu = segments(*run.context),
+                                            .sequences = segment_count(*run.context), .shape = shape()});
+    unrotate(run, p, 0, saved.x.columns(0, Q), dq);
+    unrotate(run, p, 1, saved.x.columns(Q, KV), dk);
+  }
+
+ private:
+  template <class C>
+  static const int* segments(const C& context) { return Mask_::windowed(context.layer) ? context.cu_windows : context.cu_seqlens; }
+  template <class C>
+  static int segment_count(const C& context) { return Mask_::windowed(context.layer) ? context.windows : context.sequences; }
+
+  template <class T>
+  static const T* gain(const Parameter* p, int i) {
+    if constexpr (has_norms) return static_cast<const T*>(p[i].value.data);
+    else return nullptr;
+  }
+  template <class R, class T>
+  static void rotate(R run, const Parameter* p, Matrix<const T> qkv, Matrix<T> q, Matrix<T> k) {
+    const auto turn = [&](Matrix<const T> x, const T* g, Matrix<T> y) {
+      kernel::norm_rope<typename R::backend>::forward(
+          run.stream, kernel::NormRopeFwd<T>{.x = x, .g = g, .cos = run.context->cos, .sin = run.context->sin, .y = y,
+                                             .head_dim = Heads_::head_dim, .eps = eps});
+    };
+    turn(qkv.columns(0, Q), gain<T>(p, 0), q);
+    turn(qkv.columns(Q, KV), gain<T>(p, 1), k);
+  }
+  template <class R, class T>
+  static void unrotate(R run, const Parameter* p, int i, Matrix<const T> x, Matrix<T> d) {
+    float* dg = nullptr;
+    if constexpr (has_norms) dg = p[i].grad;
+    kernel::norm_rope<typename R::backend>::backward(
+        run.stream, kernel::NormRopeBwd<T>{.x = x, .g = gain<T>(p, i), .cos = run.context->cos, .sin = run.context->sin, .dy = d,
+                                           .dx = d, .dg = dg, .head_dim = Heads_::head_dim, .eps = eps});
+  }
+};
+
+}  // namespace lamina

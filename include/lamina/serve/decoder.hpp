@@ -1,0 +1,95 @@
+#pragma once
+#include <memory>
+#include <vector>
+
+#include <lamina/compose/tables.hpp>
+#include <lamina/compose/weights.hpp>
+#include <lamina/kernel/plan.hpp>
+
+namespace lamina::serve {
+
+/// Runs a model on one sequence with a KV cache, on the CPU: prefill reads a prompt with its images, decode one token.
+template <class Model, Real T = float>
+class Decoder {
+ public:
+  using Inference = Mode<T, false, false>;
+  using TextCore = typename Tables<Model>::TextCore;
+  static constexpr int layers = Model::Stack_::repeats, kv_width = TextCore::HeadsOf::kv_width;
+
+  /// capacity: the most tokens a sequence may have, answer included.
+  Decoder(const Weights<Model, T>& weights, int image_token, int capacity)
+      : weights_(weights), image_token_(image_token), capacity_(capacity), logits_(Model::vocab_size) {}
+
+  static std::size_t cache_bytes(int capacity) { return sizeof(T) * 2 * layers * kv_width * static_cast<std::size_t>(capacity); }
+  int capacity() const { return capacity_; }
+
+  /// Logits (V) that follow the prompt. The batch holds one sequence.
+  std::span<const float> prefill(const Batch& prompt) {
+    if (static_cast<int>(prompt.ids.size()) > capacity_)
+      fail("the prompt has ", prompt.ids.size(), " tokens, the context at most ", capacity_);
+    reserve_cache(static_cast<int>(prompt.ids.size()));
+    cache_.length = 0;
+    generated_ = 0;
+    return run(tables_.template build<T>(prompt, image_token_));
+  }
+  /// Logits (V) after one more token.
+  std::span<const float> decode(int id) {
+    if (cache_.length == capacity_) fail("the context is full: it holds at most ", capacity_, " tokens");
+    reserve_cache(cache_.length + 1);
+    return run(tables_.template build_next<T>(id, generated_++));
+  }
+
+ private:
+  /// The cache doubles as a sequence grows: a short answer in a long context costs little memory.
+  void reserve_cache(int tokens) {
+    if (tokens <= reserved_) return;
+    const int rows = std::min(capacity_, std::max({256, tokens, 2 * reserved_}));
+    Arena larger(cache_bytes(rows) + 2 * layers * Arena::alignment);
+    std::vector<typename KVCache<T>::Slot> slots(layers);
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      slots[i] = {larger.matrix<T>(rows, kv_width), larger.matrix<T>(rows, kv_width)};
+      if (reserved_ == 0) continue;
+      const Stream<Cpu> s;
+      kernel::add<Cpu>::copy(s, kernel::Add<T>{.x = slots_[i].k.row_range(0, cache_.length), .y = slots[i].k});
+      kernel::add<Cpu>::copy(s, kernel::Add<T>{.x = slots_[i].v.row_range(0, cache_.length), .y = slots[i].v});
+    }
+    cache_arena_ = std::move(larger);
+    slots_ = std::move(slots);
+    cache_.slots = slots_.data();
+    reserved_ = rows;
+  }
+
+  std::span<const float> run(Input<T> in) {
+    cu_keys_ = {0, cache_.length + in.tokens};
+    in.text.cu_keys = cu_keys_.data();
+    in.text.cache = &cache_;
+    Arena counting;
+    run_on(Run<Plan, Inference>{{}, &counting, nullptr}, in);
+    if (scratch_.counts() || scratch_.capacity_bytes() < counting.peak_bytes()) scratch_ = Arena(counting.peak_bytes());
+    run_on(Run<Cpu, Inference>{{}, &scratch_, nullptr}, in);
+    cache_.length += in.tokens;
+    return logits_;
+  }
+  template <class R>
+  void run_on(R run, Input<T> in) {
+    Arena::Scope scope(*run.scratch);
+    run.context = &in.text;
+    typename Model::template Saved<Inference> nothing{};
+    const Matrix<T> hidden = run.scratch->template matrix<T>(in.tokens, Model::hidden_size);
+    Model::forward(run, weights_.parameters(), nothing, in, hidden);
+    kernel::matmul<typename R::backend>::forward(
+        run.stream, kernel::MatmulFwd<T>{.x = hidden.row_range(in.tokens - 1, 1), .w = Model::head(weights_.parameters()).value,
+                                         .y = Matrix<T>(logits_.data(), 1, Model::vocab_size)});
+  }
+
+  const Weights<Model, T>& weights_;
+  int image_token_, capacity_, reserved_ = 0, generated_ = 0;
+  Tables<Model> tables_;
+  Arena cache_arena_, scratch_;
+  std::vector<typename KVCache<T>::Slot> slots_;
+  KVCache<T> cache_;
+  std::array<int, 2> cu_keys_{};
+  std::vector<T> logits_;
+};
+
+}  // namespace lamina::serve

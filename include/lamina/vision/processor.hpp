@@ -1,0 +1,207 @@
+#pragma once
+#include <lamina/core/batch.hpp>
+#include <lamina/vision/image.hpp>
+
+#include <array>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace lamina::vision {
+
+/// The model's own image preprocessing ("stage B"): resize to a multiple of patch_size * merge_size, normalise, cut
+/// into patches. Equal to transformers' Qwen2VLImageProcessorFast on a CPU, which both model families use.
+///
+///     y[c] = (x[c] - 255 * mean[c]) / (255 * std[c])        x in 0..255, all in fp32
+///
+/// rows      (P, 3 * temporal_patch_size * patch_size^2), P = grid.h * grid.w: within a row (channel, frame, y, x), x
+///           fastest, a still picture standing in every frame; rows in block-major order (block row, block column, row
+///           in block, column in block), so that merge_size^2 neighbours become one token
+/// source    transformers 5.6, models/qwen2_vl/image_processing_qwen2_vl.py
+struct Processor {
+  int patch_size = 14, temporal_patch_size = 2, merge_size = 2;
+  std::int64_t min_pixels = 56 * 56, max_pixels = 28 * 28 * 1280;
+  std::array<float, 3> mean{0.48145466f, 0.4578275f, 0.40821073f}, std{0.26862954f, 0.26130258f, 0.27577711f};
+
+  /// Reads preprocessor_config.json, or the image_processor part of processor_config.json (transformers 5). Limits may
+  /// be min_pixels/max_pixels (which win) or size.shortest_edge/longest_edge. Steps that are switched off or differ
+  /// from the above (do_resize, resample, rescale_factor...) are refused, not ignored.
+  static Processor load(const std::filesystem::path& model_dir);
+
+  /// Length of a row of patches.
+  int row_length() const { return 3 * temporal_patch_size * patch_size * patch_size; }
+
+  /// The patch grid of a picture of this size. Fails for a ratio of sides above 200.
+  Grid grid_for(ImageSize size) const;
+
+  /// Appends the picture's rows to `rows` and returns its grid.
+  Grid append_patches(const Image& image, std::vector<float>& rows) const;
+};
+
+namespace detail {
+
+/// Rounds to a multiple of `factor`, ties to an even multiple, as Python's round.
+inline std::int64_t round_to_multiple(int side, int factor) {
+  const std::int64_t below = side / factor, rest = side % factor;
+  return (below + (2 * rest > factor || (2 * rest == factor && below % 2 == 1))) * factor;
+}
+
+/// "smart_resize": multiples of factor nearest to the size, scaled into [min_pixels, max_pixels].
+inline ImageSize smart_resize(ImageSize size, int factor, std::int64_t min_pixels, std::int64_t max_pixels) {
+  const double w = size.width, h = size.height;
+  if (std::max(w, h) / std::min(w, h) > 200)
+    fail("image of ", size.width, " x ", size.height, " pixels: one side is over 200 times the other: crop it");
+  std::int64_t width = round_to_multiple(size.width, factor), height = round_to_multiple(size.height, factor);
+  const auto multiple = [&](double side, auto round) {
+    return static_cast<std::int64_t>(round(side / factor)) * factor;
+  };
+  if (width * height > max_pixels) {
+    const double beta = std::sqrt(h * w / static_cast<double>(max_pixels));
+    const auto floor = [](double x) { return std::floor(x); };
+    width = std::max<std::int64_t>(factor, multiple(w / beta, floor));
+    height = std::max<std::int64_t>(factor, multiple(h / beta, floor));
+  } else if (width * height < min_pixels) {
+    const double beta = std::sqrt(static_cast<double>(min_pixels) / (h * w));
+    const auto ceil = [](double x) { return std::ceil(x); };
+    width = multiple(w * beta, ceil);
+    height = multiple(h * beta, ceil);
+  }
+  return {static_cast<int>(width), static_cast<int>(height)};
+}
+
+/// Normalised value of each level of each channel.
+inline std::array<std::array<float, 256>, 3> level_table(const Processor& p) {
+  std::array<std::array<float, 256>, 3> table;
+  for (int c = 0; c < 3; ++c)
+    for (int level = 0; level < 256; ++level)
+      table[c][level] = (static_cast<float>(level) - p.mean[c] * 255.0f) / (p.std[c] * 255.0f);
+  return table;
+}
+
+/// One patch, whose first pixel is at rgb, to one row; image_width in pixels.
+inline void write_patch(const std::uint8_t* rgb, int image_width, const Processor& p,
+                        const std::array<std::array<float, 256>, 3>& level, float* row) {
+  for (int c = 0; c < 3; ++c) {
+    const float* frame = row;
+    for (int y = 0; y < p.patch_size; ++y) {
+      const std::uint8_t* pixel = rgb + static_cast<std::size_t>(y) * image_width * 3 + c;
+      for (int x = 0; x < p.patch_size; ++x) *row++ = level[c][pixel[3 * x]];
+    }
+    for (int t = 1; t < p.temporal_patch_size; ++t) row = std::copy(frame, frame + p.patch_size * p.patch_size, row);
+  }
+}
+
+/// Reads one value if it is there; the wrong type is an error that names the key.
+template <class T>
+void read_field(const nlohmann::json& object, const char* key, T& value, const std::string& file) {
+  const auto it = object.find(key);
+  if (it == object.end() || it->is_null()) return;
+  try {
+    it->get_to(value);
+  } catch (const nlohmann::json::exception&) {
+    fail(file, ": ", key, " is ", it->dump(), ", which has the wrong type");
+  }
+}
+
+/// Refuses a step that this processor does not do, or cannot leave out.
+template <class T>
+void require_field(const nlohmann::json& object, const char* key, T only, const std::string& file) {
+  T value = only;
+  read_field(object, key, value, file);
+  const bool same = [&] {
+    if constexpr (std::is_floating_point_v<T>) return std::abs(value - only) <= 1e-9;
+    return value == only;
+  }();
+  if (!same) fail(file, ": ", key, " is ", object[key].dump(), ", only ", nlohmann::json(only).dump(), " is supported");
+}
+
+/// The picture section of a model directory, and the file it came from.
+inline std::pair<nlohmann::json, std::string> read_processor_json(const std::filesystem::path& model_dir) {
+  const auto parse = [](const std::filesystem::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    auto json = nlohmann::json::parse(in, nullptr, false);
+    if (!json.is_object()) fail(path.string(), ": not a JSON object: copy the file again");
+    return json;
+  };
+  std::error_code error;
+  const auto nested = model_dir / "processor_config.json", plain = model_dir / "preprocessor_config.json";
+  if (std::filesystem::exists(nested, error)) {
+    const auto json = parse(nested);
+    const auto it = json.find("image_processor");
+    if (it != json.end() && it->is_object()) return {*it, nested.string()};
+  }
+  if (std::filesystem::exists(plain, error)) return {parse(plain), plain.string()};
+  fail(model_dir.string(), ": neither preprocessor_config.json nor processor_config.json with an image_processor: ",
+       "copy it from the model's page");
+}
+
+/// What no picture could go through.
+inline void check_processor(const Processor& p, const std::string& file) {
+  const auto in_range = [&](const char* key, std::int64_t value, std::int64_t least, std::int64_t most) {
+    if (value < least || value > most) fail(file, ": ", key, " is ", value, ", wanted ", least, " to ", most);
+  };
+  in_range("patch_size", p.patch_size, 1, 1024);
+  in_range("temporal_patch_size", p.temporal_patch_size, 1, 64);
+  in_range("merge_size", p.merge_size, 1, 64);
+  in_range("min_pixels (size.shortest_edge)", p.min_pixels, 1, max_image_pixels);
+  in_range("max_pixels (size.longest_edge)", p.max_pixels, p.min_pixels, max_image_pixels);
+  for (float s : p.std)
+    if (!(s > 0)) fail(file, ": image_std holds ", s, ", wanted positive numbers");
+}
+
+}  // namespace detail
+
+inline Processor Processor::load(const std::filesystem::path& model_dir) {
+  const auto [json, file] = detail::read_processor_json(model_dir);
+  for (const char* step : {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"})
+    detail::require_field(json, step, true, file);
+  detail::require_field(json, "resample", 3, file);  // bicubic
+  detail::require_field(json, "rescale_factor", 1 / 255.0, file);
+  Processor p;
+  detail::read_field(json, "patch_size", p.patch_size, file);
+  detail::read_field(json, "temporal_patch_size", p.temporal_patch_size, file);
+  detail::read_field(json, "merge_size", p.merge_size, file);
+  detail::read_field(json, "image_mean", p.mean, file);
+  detail::read_field(json, "image_std", p.std, file);
+  if (const auto size = json.find("size"); size != json.end() && size->is_object()) {
+    for (const char* key : {"shortest_edge", "min_pixels"}) detail::read_field(*size, key, p.min_pixels, file);
+    for (const char* key : {"longest_edge", "max_pixels"}) detail::read_field(*size, key, p.max_pixels, file);
+  }
+  detail::read_field(json, "min_pixels", p.min_pixels, file);
+  detail::read_field(json, "max_pixels", p.max_pixels, file);
+  detail::check_processor(p, file);
+  return p;
+}
+
+inline Grid Processor::grid_for(ImageSize size) const {
+  detail::check_size(size, "given to the processor");
+  const ImageSize resized = detail::smart_resize(size, patch_size * merge_size, min_pixels, max_pixels);
+  return {1, resized.height / patch_size, resized.width / patch_size};
+}
+
+inline Grid Processor::append_patches(const Image& image, std::vector<float>& rows) const {
+  const Grid grid = grid_for(image.size());
+  const ImageSize size{grid.w * patch_size, grid.h * patch_size};
+  const std::vector<std::uint8_t> rgb = resize_bicubic<3>(image.rgb, image.size(), size, Resampler::torch);
+  const auto level = detail::level_table(*this);
+  const std::size_t start = rows.size(), length = row_length();
+  rows.resize(start + grid.patches() * length);
+  const int block_rows = grid.h / merge_size, patches_per_block_row = merge_size * grid.w;
+  parallel_for(block_rows, [&](std::int64_t block_row) {
+    for (int i = 0; i < patches_per_block_row; ++i) {
+      const int block_column = i / (merge_size * merge_size), inside = i % (merge_size * merge_size);
+      const std::size_t y = (block_row * merge_size + inside / merge_size) * patch_size;
+      const std::size_t x = static_cast<std::size_t>(block_column * merge_size + inside % merge_size) * patch_size;
+      detail::write_patch(rgb.data() + (y * size.width + x) * 3, size.width, *this, level,
+                          rows.data() + start + (block_row * patches_per_block_row + i) * length);
+    }
+  });
+  return grid;
+}
+
+}  // namespace lamina::vision

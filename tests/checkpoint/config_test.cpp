@@ -1,0 +1,175 @@
+#include "support/catch.hpp"
+#include "scratch.hpp"
+#include <lamina/checkpoint/config.hpp>
+#include <lamina/checkpoint/safetensors.hpp>
+
+#include <nlohmann/json.hpp>
+
+using namespace lamina;
+using namespace lamina::checkpoint;
+using nlohmann::json;
+
+namespace {
+
+ModelConfig load_text(const std::string& text) {
+  Scratch dir;
+  spill(dir / "config.json", text);
+  return ModelConfig::load(dir.dir());
+}
+ModelConfig load_layout(const std::string& name) { return load_text(slurp(golden("layouts/" + name + ".json"))); }
+
+/// The Error of loading a layout after a change by JSON merge patch (RFC 7386).
+std::string error_after(const std::string& layout, const json& patch) {
+  json config = json::parse(slurp(golden("layouts/" + layout + ".json")));
+  config.merge_patch(patch);
+  return error_of([&] { load_text(config.dump()); });
+}
+
+}  // namespace
+
+TEST_CASE("ModelConfig: Qwen3-VL-2B as released") {
+  const ModelConfig c = load_layout("qwen3_vl_2b_released");
+  const TextConfig text{.vocab_size = 151936, .hidden_size = 2048, .intermediate_size = 6144, .num_hidden_layers = 28,
+                        .num_attention_heads = 16, .num_key_value_heads = 8, .head_dim = 128,
+                        .max_position_embeddings = 262144, .rms_norm_eps = 1e-6, .rope_theta = 5e6,
+                        .mrope_section = {24, 20, 20}, .hidden_act = "silu"};
+  CHECK(c.model_type == "qwen3_vl");
+  CHECK(c.text_config == text);
+  CHECK(c.vision_config.depth == 24);
+  CHECK(c.vision_config.hidden_size == 1024);
+  CHECK(c.vision_config.intermediate_size == 4096);
+  CHECK(c.vision_config.num_heads == 16);
+  CHECK(c.vision_config.out_hidden_size == 2048);
+  CHECK(c.vision_config.patch_size == 16);
+  CHECK(c.vision_config.num_position_embeddings == 2304);
+  CHECK(c.vision_config.deepstack_visual_indexes == std::vector{5, 11, 17});
+  CHECK(c.vision_config.hidden_act == "gelu_pytorch_tanh");
+  CHECK(c.image_token_id == 151655);
+  CHECK(c.vision_end_token_id == 151653);
+  CHECK(c.eos_token_id == 151645);
+  CHECK(c.bos_token_id == 151643);
+  CHECK(!c.pad_token_id);
+  CHECK(c.tie_word_embeddings);
+  CHECK(c.dtype == DType::BF16);
+  CHECK(c.quant_method.empty());
+}
+
+TEST_CASE("ModelConfig: Qwen2.5-VL as released, flat, with a full and a sparse vision_config") {
+  const ModelConfig seven = load_layout("qwen2_5_vl_7b_released"), three = load_layout("qwen2_5_vl_3b_released");
+  CHECK(seven.text_config.hidden_size == 3584);
+  CHECK(seven.text_config.head_dim == 128);
+  CHECK(seven.text_config.mrope_section == std::array{16, 24, 24});
+  CHECK(!seven.tie_word_embeddings);
+  CHECK(three.tie_word_embeddings);
+  CHECK(three.text_config.num_hidden_layers == 36);
+  CHECK(three.dtype == DType::BF16);
+  VisionConfig expected = seven.vision_config;  // what the 3B file leaves out equals the 7B's
+  CHECK(expected.fullatt_block_indexes == std::vector{7, 15, 23, 31});
+  CHECK(expected.window_size == 112);
+  CHECK(expected.tokens_per_second == 2);
+  CHECK(expected.intermediate_size == 3420);
+  expected.out_hidden_size = 2048;
+  CHECK(three.vision_config == expected);
+}
+
+TEST_CASE("ModelConfig: files that transformers 5 saved again read the same as the released ones") {
+  for (const std::string name : {"qwen3_vl_2b", "qwen2_5_vl_3b", "qwen2_5_vl_7b"}) {
+    const ModelConfig released = load_layout(name + "_released"), resaved = load_layout(name + "_resaved_v5");
+    CHECK(released.text_config == resaved.text_config);
+    CHECK(released.vision_config == resaved.vision_config);
+    CHECK(released.tie_word_embeddings == resaved.tie_word_embeddings);
+    CHECK(released.dtype == resaved.dtype);
+    CHECK(released.eos_token_id == resaved.eos_token_id);
+    CHECK(released.image_token_id == resaved.image_token_id);
+  }
+}
+
+TEST_CASE("ModelConfig: text_config wins over stale duplicates beside it, and rope_parameters over rope_scaling") {
+  json config = json::parse(slurp(golden("layouts/qwen2_5_vl_7b_released.json")));
+  json text = config;
+  text.erase("vision_config");
+  config["text_config"] = text;
+  config["hidden_size"] = 1;
+  config["num_hidden_layers"] = 99;
+  config["text_config"]["rope_parameters"] = {{"rope_theta", 123.0}, {"mrope_section", {20, 22, 22}}};
+  const ModelConfig c = load_text(config.dump());
+  CHECK(c.text_config.hidden_size == 3584);
+  CHECK(c.text_config.num_hidden_layers == 28);
+  CHECK(c.text_config.rope_theta == 123.0);
+  CHECK(c.text_config.mrope_section == std::array{20, 22, 22});
+}
+
+TEST_CASE("ModelConfig: a missing or mistyped field is named") {
+  const auto three = [](const json& patch) { return error_after("qwen3_vl_2b_released", patch); };
+  const auto text = [&](const json& patch) { return three({{"text_config", patch}}); };
+  const auto vision = [&](const json& patch) { return three({{"vision_config", patch}}); };
+  CHECK(three(json::object()) == "");
+  CHECK(contains(text({{"hidden_size", nullptr}}), "text_config.hidden_size is missing"));
+  CHECK(contains(text({{"hidden_size", "2048"}}), "text_config.hidden_size is \"2048\", wanted an integer"));
+  CHECK(contains(text({{"hidden_size", 2048.5}}), "wanted an integer"));
+  CHECK(contains(text({{"hidden_size", 0}}), "wanted a positive integer"));
+  CHECK(contains(text({{"hidden_size", 1e30}}), "wanted an integer"));
+  CHECK(contains(text({{"hidden_size", 18446744073709551615u}}), "wanted an integer"));
+  CHECK(contains(text({{"num_key_value_heads", 3}}), "not a multiple of num_key_value_heads = 3"));
+  CHECK(contains(text({{"rms_norm_eps", nullptr}}), "text_config.rms_norm_eps is missing"));
+  CHECK(contains(text({{"rope_theta", nullptr}}), "text_config.rope_theta is missing"));
+  CHECK(contains(text({{"rope_theta", -1}}), "wanted a positive number"));
+  CHECK(contains(text({{"rope_scaling", nullptr}}), "text_config.rope_parameters is missing"));
+  CHECK(contains(text({{"rope_scaling", {{"rope_type", "yarn"}}}}), "only plain multimodal RoPE"));
+  CHECK(contains(text({{"rope_scaling", {{"mrope_section", {1, 2}}}}}), "sum to head_dim / 2 = 64"));
+  CHECK(contains(text({{"rope_scaling", {{"mrope_section", "x"}}}}), "wanted a list of integers"));
+  CHECK(contains(text({{"attention_bias", true}}), "have no bias"));
+  CHECK(contains(text({{"use_sliding_window", true}}), "sliding windows are not supported"));
+  CHECK(contains(text({{"tie_word_embeddings", 1}}), "text_config.tie_word_embeddings is 1, wanted true or false"));
+  CHECK(contains(text({{"dtype", "int4"}}), "wanted bfloat16, float16 or float32"));
+  CHECK(contains(vision({{"depth", nullptr}}), "vision_config.depth is missing"));
+  CHECK(contains(vision({{"num_heads", 7}}), "not a multiple of num_heads = 7"));
+  CHECK(contains(vision({{"deepstack_visual_indexes", {5, 24}}}), "names block 24 of a tower of 24"));
+  CHECK(contains(vision({{"out_hidden_size", 2560}}), "must equal the decoder's hidden_size"));
+  CHECK(contains(three({{"vision_config", nullptr}}), "vision_config is missing"));
+  CHECK(contains(three({{"vision_config", 3}}), "vision_config: got number, wanted an object"));
+  CHECK(contains(three({{"text_config", nullptr}}), "text_config is missing"));
+  CHECK(contains(three({{"model_type", "llama"}}), "model_type is \"llama\", known are qwen3_vl and qwen2_5_vl"));
+  CHECK(contains(three({{"model_type", "qwen3_vl_moe"}}), "mixture-of-experts models are not supported"));
+  CHECK(contains(error_of([] { load_text("[1]"); }), "wanted an object"));
+  CHECK(contains(error_of([] { load_text("{\"model_type\": \"qwen3_vl\""); }), "not valid JSON"));
+  CHECK(contains(error_of([] { load_text("{\"a\":1,\"a\":2}"); }), "occurs twice"));
+  Scratch empty;
+  CHECK(contains(error_of([&] { ModelConfig::load(empty.dir()); }), "config.json: no such file"));
+}
+
+TEST_CASE("ModelConfig: a quantised base is recognised") {
+  json config = json::parse(slurp(golden("layouts/qwen3_vl_2b_released.json")));
+  config["quantization_config"] = {{"quant_method", "fp8"}};
+  CHECK(load_text(config.dump()).quant_method == "fp8");
+}
+
+TEST_CASE("tied_head: tied needs the flag and no head of its own in the weights") {
+  const Checkpoint tied = Checkpoint::open(golden("tiny3")), untied = Checkpoint::open(golden("tiny2_5"));
+  ModelConfig config = ModelConfig::load(golden("tiny3"));
+  CHECK(config.tie_word_embeddings);
+  CHECK(tied_head(config, tied));
+  CHECK(!tied_head(config, untied));  // a flag that the weights contradict
+  config.tie_word_embeddings = false;
+  CHECK(!tied_head(config, tied));
+}
+
+TEST_CASE("GenerationConfig: lists, single ids, absent fields and an absent file") {
+  Scratch dir;
+  spill(dir / "generation_config.json", R"({"bos_token_id": 151643, "do_sample": true, "eos_token_id": [151645, 151643],
+    "pad_token_id": 151643, "repetition_penalty": 1.05, "temperature": 0.000001, "top_k": 20, "top_p": 0.8})");
+  const GenerationConfig g = GenerationConfig::load(dir.dir());
+  CHECK(g.eos_token_id == std::vector{151645, 151643});
+  CHECK(g.do_sample == true);
+  CHECK(g.temperature == 1e-6);
+  CHECK(g.top_p == 0.8);
+  CHECK(g.top_k == 20);
+  CHECK(g.repetition_penalty == 1.05);
+  CHECK(!g.min_p);
+  CHECK(GenerationConfig::load(golden("tiny2_5")).eos_token_id == std::vector{151645});
+  spill(dir / "generation_config.json", R"({"top_k": "many"})");
+  CHECK(contains(error_of([&] { GenerationConfig::load(dir.dir()); }), "top_k is \"many\", wanted an integer"));
+  std::filesystem::remove(dir / "generation_config.json");
+  spill(dir / "config.json", slurp(golden("layouts/qwen3_vl_2b_released.json")));
+  CHECK(GenerationConfig::load(dir.dir()).eos_token_id == std::vector{151645});
+}

@@ -1,0 +1,101 @@
+#include <lamina/core/error.hpp>
+#include <lamina/text/chat_template.hpp>
+#include <lamina/text/python_json.hpp>
+#include "support.hpp"
+
+#include <vector>
+
+using namespace lamina::text;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+Part part(const Json& item) {
+  const std::string type = item.value("type", "");
+  if (type == "image" || item.contains("image") || item.contains("image_url")) return {Part::Kind::image, ""};
+  if (type == "video" || item.contains("video")) return {Part::Kind::video, ""};
+  return {Part::Kind::text, item["text"]};
+}
+
+Message message(const Json& json) {
+  Message out;
+  out.role = json["role"];
+  out.plain = json["content"].is_string();
+  if (out.plain) {
+    out.parts.push_back({Part::Kind::text, json["content"]});
+  } else {
+    for (const auto& item : json["content"]) out.parts.push_back(part(item));
+  }
+  for (const auto& call : json.value("tool_calls", Json::array())) {
+    const Json& inner = call.contains("function") ? call["function"] : call;
+    const Json& arguments = inner["arguments"];
+    out.tool_calls.push_back(
+        {inner["name"], arguments.is_string() ? arguments.get<std::string>() : python_json(arguments)});
+  }
+  return out;
+}
+
+std::vector<Message> messages(const Json& json) {
+  std::vector<Message> out;
+  for (const auto& item : json) out.push_back(message(item));
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("chat template: the text is Jinja's on a table of conversations, for both families") {
+  const Json cases = test_text::read_json("chat_template.json");
+  REQUIRE(cases.size() >= 200);
+  for (const auto& test : cases) {
+    const std::vector<Message> conversation = messages(test["messages"]);
+    TemplateOptions options;
+    options.add_generation_prompt = test["add_generation_prompt"];
+    options.add_vision_id = test["add_vision_id"];
+    for (const auto& tool : test["tools"]) options.tools.push_back(python_json(tool));
+    CAPTURE(test["name"].get<std::string>(), options.add_generation_prompt, options.add_vision_id,
+            options.tools.size());
+    CHECK(render(Family::qwen2_5_vl, conversation, options) == test["qwen2_5_vl"].get<std::string>());
+    CHECK(render(Family::qwen3_vl, conversation, options) == test["qwen3_vl"].get<std::string>());
+  }
+}
+
+TEST_CASE("chat template: Qwen3-VL refuses a conversation without messages, as its template does") {
+  CHECK_THROWS_AS(render(Family::qwen3_vl, {}), lamina::Error);
+  CHECK(render(Family::qwen2_5_vl, {}) == "<|im_start|>assistant\n");
+}
+
+TEST_CASE("expand_images: each place is repeated as often as its image has tokens") {
+  const std::vector<int> counts{3, 1};
+  CHECK(expand_images("a<|image_pad|>b<|image_pad|>c", counts) ==
+        "a<|image_pad|><|image_pad|><|image_pad|>b<|image_pad|>c");
+  CHECK(expand_images("plain", {}) == "plain");
+  CHECK(expand_images("", {}).empty());
+}
+
+TEST_CASE("expand_images: places and images that do not pair up are refused with both counts") {
+  const auto refused = [](std::string_view prompt, std::vector<int> counts, const std::string& wanted) {
+    std::string text = "nothing was thrown";
+    try {
+      expand_images(prompt, counts);
+    } catch (const lamina::Error& error) {
+      text = error.what();
+    }
+    CAPTURE(text);
+    CHECK(text.find(wanted) != text.npos);
+  };
+  refused("<|image_pad|>", {2, 2}, "has 1 <|image_pad|> for 2 images");
+  refused("<|image_pad|><|image_pad|><|image_pad|>", {2}, "has 3 <|image_pad|> for 1 images");
+  refused("<|image_pad|>", {}, "for 0 images");
+  refused("<|image_pad|>", {0}, "image 1 has 0 tokens");
+}
+
+TEST_CASE("python_json: writes what Python's json.dumps writes") {
+  for (const auto& test : test_text::read_json("python_json.json")) {
+    CHECK(python_json(Json::parse(test["json"].get<std::string>())) == test["text"].get<std::string>());
+  }
+}
+
+TEST_CASE("python_json: refuses nesting that would exhaust the stack and repairs ill-formed strings") {
+  CHECK_THROWS_AS(python_json(Json::parse(std::string(5000, '[') + std::string(5000, ']'))), lamina::Error);
+  CHECK(python_json(Json("a\xff")) == "\"a\ufffd\"");
+}

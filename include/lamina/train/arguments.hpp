@@ -1,0 +1,103 @@
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <lamina/model/session.hpp>
+#include <lamina/train/keys.hpp>
+#include <lamina/train/schedule.hpp>
+#include <lamina/train/settings.hpp>
+
+namespace lamina::train {
+
+/// When something happens during training.
+enum class Interval { no, steps, epoch, best };
+
+/// The honoured keys, typed, with LLaMA-Factory's defaults and names.
+struct Arguments {
+  std::filesystem::path model_name_or_path;
+  std::vector<std::filesystem::path> adapter_name_or_path;  ///< adapter_folder already appended
+  bool disable_gradient_checkpointing = false, print_param_status = false;
+  std::int64_t image_max_pixels = 768 * 768, image_min_pixels = 32 * 32;
+
+  std::string template_name;
+  std::vector<std::string> dataset, eval_dataset;
+  std::filesystem::path dataset_dir = "data", media_dir;
+  int cutoff_len = 2048;
+  bool train_on_prompt = false, mask_history = false;
+  std::optional<std::int64_t> max_samples;
+  double val_size = 0;
+  std::string mix_strategy = "concat";
+  std::vector<double> interleave_probs;
+  bool skip_bad_samples = false;
+  std::optional<std::string> default_system;
+  std::optional<bool> enable_thinking = true;  ///< null is its own value: neither on nor off
+  bool preserve_thinking = false;
+
+  std::string finetuning_type = "lora";
+  int lora_rank = 8;
+  std::optional<double> lora_alpha;  ///< unset: 2 * lora_rank
+  double lora_dropout = 0;
+  std::vector<std::string> lora_target = {"all"};
+  bool use_rslora = false, create_new_adapter = false;
+  bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
+  int freeze_trainable_layers = 2;
+  bool plot_loss = false, disable_shuffling = false, include_effective_tokens_per_second = false;
+  std::optional<std::int64_t> early_stopping_steps;
+
+  std::filesystem::path output_dir;
+  bool overwrite_output_dir = false, do_train = false, do_eval = false;
+  int per_device_train_batch_size = 8, per_device_eval_batch_size = 8, gradient_accumulation_steps = 1;
+  double num_train_epochs = 3;
+  std::int64_t max_steps = -1;
+  ScheduleOptions schedule;    ///< type, warm-up and kwargs of the learning rate
+  AdamW optimizer;             ///< learning_rate is the base rate
+  double max_grad_norm = 1.0;  ///< 0: no clipping
+  std::uint64_t seed = 42;
+  std::optional<std::uint64_t> data_seed;
+  Interval logging_strategy = Interval::steps, save_strategy = Interval::steps, eval_strategy = Interval::no;
+  double logging_steps = 500, save_steps = 500;  ///< below 1: a fraction of all steps
+  std::optional<double> eval_steps;              ///< unset: logging_steps
+  double eval_delay = 0;
+  bool logging_first_step = false, eval_on_start = false, include_num_input_tokens_seen = false;
+  std::optional<std::int64_t> save_total_limit;
+  bool save_only_model = false, load_best_model_at_end = false;
+  std::string metric_for_best_model = "loss";
+  bool greater_is_better = false;
+  std::optional<std::string> resume_from_checkpoint;  ///< a path, or "true": the newest of output_dir
+  bool ignore_data_skip = false;
+  int dataloader_num_workers = 0;
+  std::optional<bool> disable_tqdm;
+
+  Settings given;                  ///< everything that was set, as it was written
+  std::vector<std::string> notes;  ///< one line for each key that was accepted without effect
+};
+
+/// What of the model is trainable, for open_for_training.
+inline TrainableOptions trainable_options(const Arguments& a) {
+  TrainableOptions options;
+  using Method = TrainableOptions::Method;
+  options.method = a.finetuning_type == "lora"   ? Method::lora
+                   : a.finetuning_type == "full" ? Method::full
+                                                 : Method::freeze;
+  options.lora_rank = a.lora_rank;
+  options.lora_alpha = a.lora_alpha.value_or(2.0 * a.lora_rank);
+  options.lora_dropout = a.lora_dropout;
+  options.use_rslora = a.use_rslora;
+  options.lora_target = a.lora_target;
+  options.freeze_vision_tower = a.freeze_vision_tower;
+  options.freeze_multi_modal_projector = a.freeze_multi_modal_projector;
+  options.freeze_language_model = a.freeze_language_model;
+  options.freeze_trainable_layers = a.freeze_trainable_layers;
+  options.recompute = !a.disable_gradient_checkpointing;
+  options.seed = a.seed;
+  options.adapters = a.adapter_name_or_path;
+  options.create_new_adapter = a.create_new_adapter;
+  return options;
+}
+
+}  // namespace lamina::train

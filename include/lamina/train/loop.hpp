@@ -1,0 +1,106 @@
+#pragma once
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <set>
+#include <string>
+
+#include <lamina/model/session.hpp>
+#include <lamina/train/arguments.hpp>
+#include <lamina/train/checkpoints.hpp>
+#include <lamina/train/evaluate.hpp>
+#include <lamina/train/interrupt.hpp>
+#include <lamina/train/progress.hpp>
+#include <lamina/train/resume_state.hpp>
+#include <lamina/train/source.hpp>
+
+namespace lamina::train {
+
+/// What a run works with. Everything outlives the trainer.
+struct TrainerParts {
+  TrainSession& session;
+  TrainSource& train;
+  EvalSource* evaluation = nullptr;  ///< null: no evaluation
+  Console& console;
+  /// Writes adapter or model, tokenizer, processor and model card into a directory.
+  std::function<void(const std::filesystem::path&, const OrderedJson& log_history)> save_model;
+  double flops_per_token = 0;  ///< 6 * (parameters that are not embeddings), as transformers counts
+};
+
+enum class Ending { finished, stopped_early, interrupted };
+
+struct Outcome {
+  Ending ending = Ending::finished;
+  TrainerState state;
+  OrderedJson metrics;               ///< train_results.json; empty after an interruption
+  std::filesystem::path checkpoint;  ///< interrupted: where to resume from
+};
+
+/// The training loop: windows in, optimizer steps, and the events between them. The order inside a step is that of
+/// transformers' Trainer: clip, optimizer, schedule, log, evaluate, save.
+class Trainer {
+ public:
+  Trainer(const Arguments& arguments, TrainerParts parts)
+      : a_(arguments),
+        parts_(std::move(parts)),
+        plan_(plan_steps(parts_.train.rows(), a_.per_device_train_batch_size, a_.gradient_accumulation_steps,
+                         a_.num_train_epochs, a_.max_steps)),
+        schedule_(a_.schedule, a_.optimizer.learning_rate, plan_.total_steps) {
+    state_.max_steps = plan_.total_steps;
+    state_.num_train_epochs = plan_.epochs;
+    state_.logging_steps = steps_of(a_.logging_steps, plan_.total_steps);
+    state_.save_steps = steps_of(a_.save_steps, plan_.total_steps);
+    if (a_.eval_steps || a_.eval_strategy == Interval::steps)
+      state_.eval_steps = steps_of(a_.eval_steps.value_or(a_.logging_steps), plan_.total_steps);
+    state_.train_batch_size = a_.per_device_train_batch_size;
+    state_.early_stopping_steps = a_.early_stopping_steps;
+    position_.seed = a_.seed;
+    position_.data_seed = a_.data_seed.value_or(a_.seed);
+    position_.micro_batch_rows = a_.per_device_train_batch_size;
+    position_.accumulation = a_.gradient_accumulation_steps;
+  }
+
+  const StepPlan& plan() const { return plan_; }
+  const TrainerState& state() const { return state_; }
+
+  /// Takes weights, optimizer, schedule and position from a checkpoint; says what it cannot take.
+  void resume(const std::filesystem::path& from);
+  /// Trains to the end, or until Ctrl-C. Error on a loss that is not finite: nothing is saved after it.
+  Outcome run();
+
+ private:
+  void print_banner();
+  void train_step();
+  void check_finite(const Window&, const BatchLoss&, double gradient_norm) const;
+  void after_step(bool stop_requested);
+  void log_loss(double gradient_norm, double rate);
+  void log(OrderedJson entry);
+  void evaluate();
+  void judge(double eval_loss);
+  void save();
+  bool due(Interval interval, std::int64_t every) const;
+  void finish(Outcome&);
+  Progress progress() const;
+  double elapsed_s() const;
+
+  const Arguments& a_;
+  TrainerParts parts_;
+  StepPlan plan_;
+  Schedule schedule_;
+  TrainerState state_;
+  RunPosition position_;
+  std::optional<TrainerLog> log_file_;
+  std::int64_t first_step_ = 0, saved_step_ = -1, tokens_ = 0;
+  double last_loss_ = std::numeric_limits<double>::quiet_NaN(), last_norm_ = 0, last_rate_ = 0;
+  bool is_new_best_ = false;
+  std::set<std::string> warned_;  // each warning is said once, the first 20 of them
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace lamina::train
+
+#include <lamina/train/loop_events.hpp>
+#include <lamina/train/loop_steps.hpp>

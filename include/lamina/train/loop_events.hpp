@@ -1,0 +1,99 @@
+#pragma once
+#include <lamina/train/loop.hpp>
+
+/// Trainer: what happens between steps.
+namespace lamina::train {
+
+/// True if an event is due after this step. An epoch also ends where the run does.
+inline bool Trainer::due(Interval interval, std::int64_t every) const {
+  const bool last = state_.global_step == plan_.total_steps;
+  if (interval == Interval::steps) return state_.global_step % every == 0;
+  return interval == Interval::epoch && (last || state_.global_step % plan_.steps_per_epoch == 0);
+}
+
+inline void Trainer::after_step(bool stop_requested) {
+  const bool last = state_.global_step == plan_.total_steps;
+  parts_.console.step(progress(), last_loss_);
+  if (due(a_.logging_strategy, state_.logging_steps) || (a_.logging_first_step && state_.global_step == 1))
+    log_loss(last_norm_, last_rate_);
+  is_new_best_ = false;
+  const double delay_reached =
+      a_.eval_strategy == Interval::epoch ? state_.epoch : static_cast<double>(state_.global_step);
+  if (parts_.evaluation && due(a_.eval_strategy, state_.eval_steps) && a_.eval_delay <= delay_reached) evaluate();
+  const bool save_due = due(a_.save_strategy, state_.save_steps) || (a_.save_strategy == Interval::steps && last) ||
+                        (a_.save_strategy == Interval::best && is_new_best_);
+  if (save_due || stop_requested) save();
+}
+
+inline void Trainer::log_loss(double gradient_norm, double rate) {
+  if (position_.steps_since_log == 0) return;
+  OrderedJson entry = {{"loss", position_.loss_since_log / static_cast<double>(position_.steps_since_log)},
+                       {"grad_norm", gradient_norm},
+                       {"learning_rate", rate},
+                       {"epoch", state_.epoch}};
+  position_.loss_since_log = 0;
+  position_.steps_since_log = 0;
+  if (a_.include_num_input_tokens_seen) entry["num_input_tokens_seen"] = state_.num_input_tokens_seen;
+  log(std::move(entry));
+}
+
+/// Into log_history, trainer_log.jsonl and the console.
+inline void Trainer::log(OrderedJson entry) {
+  entry["step"] = state_.global_step;
+  const Progress at = progress();
+  state_.log_history.push_back(entry);
+  log_file_->write(entry, at, a_.include_num_input_tokens_seen ? tokens_ : 0);
+  parts_.console.event(entry, at);
+}
+
+inline void Trainer::evaluate() {
+  OrderedJson metrics = evaluate_all(parts_.session, *parts_.evaluation);
+  const double loss = metrics["eval_loss"].get<double>();
+  metrics["epoch"] = state_.epoch;
+  log(std::move(metrics));
+  if (a_.load_best_model_at_end || a_.save_strategy == Interval::best || a_.given.contains("metric_for_best_model"))
+    judge(loss);
+}
+
+/// Keeps the best evaluation, and stops when early_stopping_steps evaluations brought no better one.
+inline void Trainer::judge(double eval_loss) {
+  const bool better =
+      !state_.best_metric || (a_.greater_is_better ? eval_loss > *state_.best_metric : eval_loss < *state_.best_metric);
+  if (better) {
+    state_.best_metric = eval_loss;
+    state_.best_global_step = state_.global_step;
+    is_new_best_ = true;
+    state_.evaluations_without_gain = 0;
+  } else if (a_.early_stopping_steps && ++state_.evaluations_without_gain >= *a_.early_stopping_steps) {
+    state_.should_training_stop = true;
+    parts_.console.line(cat("Early stop after step ", state_.global_step, ": ", state_.evaluations_without_gain,
+                            " evaluations without a better eval_loss than ", *state_.best_metric));
+  }
+}
+
+inline void Trainer::save() {
+  if (saved_step_ == state_.global_step) return;
+  const std::filesystem::path target = a_.output_dir / cat("checkpoint-", state_.global_step);
+  StagedDirectory staged(target);
+  parts_.save_model(staged.path(), state_.log_history);
+  if (!a_.save_only_model) {
+    write_optimizer(staged.path(), parts_.session, a_.finetuning_type != "lora");
+    write_scheduler(staged.path(), a_.schedule, schedule_, a_.optimizer.learning_rate, state_.global_step,
+                    plan_.total_steps);
+    write_position(staged.path(), position_);
+  }
+  if (state_.best_global_step) {
+    const auto best = a_.output_dir / cat("checkpoint-", *state_.best_global_step);
+    if (best == target || std::filesystem::exists(best)) state_.best_model_checkpoint = best.string();
+  }
+  TrainerState written = state_;
+  written.should_save = true;
+  written.should_training_stop = state_.should_training_stop || state_.global_step == plan_.total_steps;
+  checkpoint::write_text(staged.path() / "trainer_state.json", to_text(written));
+  staged.commit();
+  saved_step_ = state_.global_step;
+  if (a_.save_total_limit)
+    rotate_checkpoints(a_.output_dir, *a_.save_total_limit, state_.best_model_checkpoint, target);
+}
+
+}  // namespace lamina::train

@@ -1,0 +1,178 @@
+#pragma once
+#include <lamina/train/loop.hpp>
+
+/// Trainer: resuming, stepping and ending.
+namespace lamina::train {
+
+namespace detail {
+
+/// 16,515,072
+inline std::string with_thousands(std::int64_t n) {
+  std::string digits = std::to_string(n);
+  for (std::size_t at = digits.size(); at > 3 && digits[at - 4] != '-';) digits.insert(at -= 3, ",");
+  return digits;
+}
+
+}  // namespace detail
+
+inline void Trainer::resume(const std::filesystem::path& from) {
+  if (const auto reason = broken_reason(from))
+    fail("resume_from_checkpoint: ", from.string(), " is not whole: ", *reason);
+  const TrainerState before = read_trainer_state(from / "trainer_state.json");
+  read_weights(from, parts_.session);
+  state_.global_step = before.global_step;
+  state_.total_flos = before.total_flos;
+  state_.num_input_tokens_seen = before.num_input_tokens_seen;
+  state_.best_metric = before.best_metric;
+  state_.best_global_step = before.best_global_step;
+  state_.best_model_checkpoint = before.best_model_checkpoint;
+  state_.evaluations_without_gain = before.evaluations_without_gain;
+  state_.log_history = before.log_history;
+  Console& console = parts_.console;
+  console.line(
+      cat("Resuming from ", from.string(), ": ", before.global_step, " of ", plan_.total_steps, " steps are done"));
+  if (const auto position = read_position(from)) {
+    read_optimizer(from, parts_.session);
+    parts_.session.set_optimizer_steps(position->optimizer_steps);
+    if (position->seed != position_.seed || position->data_seed != position_.data_seed)
+      console.line(cat("warning: the checkpoint was made with seed ", position->seed, ", this run has ", position_.seed,
+                       ": rows come in another order from here on"));
+    if (position->micro_batch_rows != position_.micro_batch_rows || position->accumulation != position_.accumulation)
+      console.line(cat("warning: the checkpoint was made with batches of ", position->micro_batch_rows, " x ",
+                       position->accumulation, " rows, this run has ", position_.micro_batch_rows, " x ",
+                       position_.accumulation,
+                       ": the step count is kept, the place in the data is recomputed from it"));
+    position_.loss_sum = position->loss_sum;
+    position_.loss_since_log = position->loss_since_log;
+    position_.steps_since_log = position->steps_since_log;
+  } else {
+    parts_.session.set_optimizer_steps(0);
+    console.line(cat("WARNING: ", from.string(),
+                     " holds no optimizer state that lamina reads (save_only_model, or another program): ",
+                     "Adam's moments start from zero; the learning rate goes on at step ", before.global_step,
+                     " of the schedule"));
+  }
+  if (before.max_steps != plan_.total_steps)
+    console.line(cat("warning: the checkpoint's run had ", before.max_steps, " steps, this one has ", plan_.total_steps,
+                     ": the learning rate follows the new number"));
+}
+
+inline void Trainer::print_banner() {
+  Console& c = parts_.console;
+  const std::int64_t batch = a_.per_device_train_batch_size, accumulation = a_.gradient_accumulation_steps;
+  c.line("***** Running training *****");
+  c.line(cat("  Num examples = ", detail::with_thousands(plan_.rows)));
+  c.line(cat("  Num Epochs = ", detail::with_thousands(plan_.epochs)));
+  c.line(cat("  Instantaneous batch size per device = ", batch));
+  c.line(cat("  Total train batch size (w. parallel, distributed & accumulation) = ",
+             detail::with_thousands(batch * accumulation)));
+  c.line(cat("  Gradient Accumulation steps = ", accumulation));
+  c.line(cat("  Total optimization steps = ", detail::with_thousands(plan_.total_steps)));
+  c.line(cat("  Number of trainable parameters = ", detail::with_thousands(parts_.session.trainable_count())));
+}
+
+inline Outcome Trainer::run() {
+  InterruptGuard interrupt;
+  print_banner();
+  first_step_ = state_.global_step;
+  start_ = std::chrono::steady_clock::now();
+  log_file_.emplace(a_.output_dir, first_step_);
+  if (a_.eval_on_start && first_step_ == 0) evaluate();
+  const std::int64_t window = state_.global_step % plan_.steps_per_epoch;
+  if (state_.global_step < plan_.total_steps)
+    parts_.train.seek(state_.global_step / plan_.steps_per_epoch, a_.ignore_data_skip ? 0 : window);
+  Outcome outcome;
+  while (state_.global_step < plan_.total_steps && !state_.should_training_stop) {
+    train_step();
+    const bool stop = interrupt.requested() && state_.global_step < plan_.total_steps;
+    after_step(stop);
+    if (stop) {
+      outcome.ending = Ending::interrupted;
+      outcome.checkpoint = a_.output_dir / cat("checkpoint-", state_.global_step);
+      parts_.console.finish();
+      parts_.console.line(cat("Interrupted after step ", state_.global_step, " of ", plan_.total_steps,
+                              ". To go on: resume_from_checkpoint=", outcome.checkpoint.string()));
+      outcome.state = state_;
+      return outcome;
+    }
+    if (state_.global_step % plan_.steps_per_epoch == 0 && state_.global_step < plan_.total_steps)
+      parts_.train.seek(state_.global_step / plan_.steps_per_epoch, 0);
+  }
+  if (state_.global_step < plan_.total_steps) outcome.ending = Ending::stopped_early;
+  finish(outcome);
+  return outcome;
+}
+
+inline void Trainer::train_step() {
+  const Window window = parts_.train.next();
+  for (const std::string& warning : window.warnings)
+    if (warned_.insert(warning).second && warned_.size() <= 20) parts_.console.line("warning: " + warning);
+  const BatchLoss loss = parts_.session.accumulate(window.batch);
+  last_norm_ = parts_.session.gradient_norm();
+  check_finite(window, loss, last_norm_);
+  // torch's clip_grad_norm_: the norm plus 1e-6 below, never scaling up
+  const double scale = a_.max_grad_norm > 0 ? std::min(1.0, a_.max_grad_norm / (last_norm_ + 1e-6)) : 1;
+  last_rate_ = schedule_.rate(state_.global_step);
+  AdamW step = a_.optimizer;
+  step.learning_rate = last_rate_;
+  parts_.session.update(step, scale);
+  ++state_.global_step;
+  state_.epoch = plan_.epoch_at(state_.global_step);
+  const auto tokens = static_cast<std::int64_t>(window.batch.ids.size());
+  tokens_ += tokens;
+  if (a_.include_num_input_tokens_seen) state_.num_input_tokens_seen += tokens;
+  state_.total_flos += parts_.flops_per_token * static_cast<double>(tokens);
+  last_loss_ = loss.loss;
+  position_.loss_sum += loss.loss;
+  position_.loss_since_log += loss.loss;
+  ++position_.steps_since_log;
+  position_.epoch = state_.global_step / plan_.steps_per_epoch;
+  position_.window = state_.global_step % plan_.steps_per_epoch;
+  position_.optimizer_steps = parts_.session.optimizer_steps();
+}
+
+inline void Trainer::check_finite(const Window& window, const BatchLoss& loss, double gradient_norm) const {
+  if (std::isfinite(loss.loss) && std::isfinite(gradient_norm)) return;
+  std::string samples;
+  for (std::size_t s = 0; s < loss.sequence_losses.size() && s < window.origins.size(); ++s)
+    if (!std::isfinite(loss.sequence_losses[s])) samples += (samples.empty() ? "" : ", ") + window.origins[s];
+  const bool named = !samples.empty();
+  if (!named)
+    for (const std::string& origin : window.origins) samples += (samples.empty() ? "" : ", ") + origin;
+  const auto saved = list_checkpoints(a_.output_dir);
+  fail("step ", state_.global_step + 1, ": ",
+       std::isfinite(loss.loss) ? cat("the gradient norm is ", gradient_norm) : cat("the loss is ", loss.loss),
+       named ? ", from " : ", in a step of ", samples, ". The optimizer step was not taken and nothing was saved over",
+       saved.empty() ? "" : cat("; the last checkpoint is ", saved.back().path.string()),
+       ". Check that sample, or lower learning_rate");
+}
+
+inline void Trainer::finish(Outcome& outcome) {
+  parts_.console.finish();
+  const double seconds = elapsed_s();
+  const double samples = a_.max_steps > 0 ? static_cast<double>(a_.max_steps) * a_.per_device_train_batch_size *
+                                                a_.gradient_accumulation_steps
+                                          : std::floor(static_cast<double>(plan_.rows) * a_.num_train_epochs);
+  OrderedJson metrics = speed_metrics("train", seconds, samples, static_cast<double>(plan_.total_steps));
+  metrics["total_flos"] = state_.total_flos;
+  metrics["train_loss"] = position_.loss_sum / static_cast<double>(std::max<std::int64_t>(1, state_.global_step));
+  metrics["epoch"] = state_.epoch;
+  log(metrics);
+  if (a_.load_best_model_at_end && state_.best_model_checkpoint) {
+    parts_.console.line(
+        cat("Loading the best model from ", *state_.best_model_checkpoint, " (eval_loss: ", *state_.best_metric, ")."));
+    read_weights(*state_.best_model_checkpoint, parts_.session);
+  }
+  if (a_.include_effective_tokens_per_second && seconds > 0)
+    metrics["effective_tokens_per_sec"] = static_cast<double>(tokens_) / seconds;
+  outcome.metrics = std::move(metrics);
+  outcome.state = state_;
+}
+
+inline double Trainer::elapsed_s() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+inline Progress Trainer::progress() const { return {state_.global_step, plan_.total_steps, first_step_, elapsed_s()}; }
+
+}  // namespace lamina::train

@@ -1,0 +1,51 @@
+#pragma once
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <ostream>
+#include <utility>
+
+#include <lamina/model/session.hpp>
+
+namespace lamina::train {
+
+/// Bytes of memory that this host has free or can free, 0 where that is unknown.
+inline std::int64_t available_bytes() {
+  std::FILE* in = std::fopen("/proc/meminfo", "r");
+  if (!in) return 0;
+  char line[128];
+  long long kib = 0;
+  while (std::fgets(line, sizeof line, in) && std::sscanf(line, "MemAvailable: %lld", &kib) != 1) {
+  }
+  std::fclose(in);
+  return static_cast<std::int64_t>(kib) * 1024;
+}
+
+/// Prints what a run needs at its largest step, and says so where the host has less, with the settings that would help.
+inline void print_memory(std::ostream& out, const MemoryPlan& plan, std::int64_t tokens, std::int64_t sequences,
+                         std::int64_t patches) {
+  out << "Memory plan for the largest step: " << tokens << " tokens in " << sequences << " sequences, " << patches
+      << " image patches\n";
+  const auto row = [&](const char* name, std::int64_t bytes) {
+    char line[96];
+    std::snprintf(line, sizeof line, "  %-24s %12.1f MiB\n", name, static_cast<double>(bytes) / (1 << 20));
+    out << line;
+  };
+  for (const auto& [name, bytes] :
+       {std::pair{"weights", plan.weights}, std::pair{"trainable weights", plan.trainable},
+        std::pair{"gradients", plan.gradients}, std::pair{"optimizer", plan.optimizer},
+        std::pair{"saved for backward", plan.saved}, std::pair{"workspace", plan.workspace}})
+    row(name, bytes);
+  row("total", plan.total());
+  const std::int64_t available = available_bytes();
+  if (available > 0 && available < plan.total()) {
+    row("available here", available);
+    out << "warning: that is more than this host has free. What lowers it: per_device_train_batch_size, "
+           "gradient_accumulation_steps, "
+           "cutoff_len, image_max_pixels, disable_gradient_checkpointing: false, lora_rank\n";
+  }
+  out << std::flush;
+}
+
+}  // namespace lamina::train

@@ -1,0 +1,201 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <lamina/checkpoint/config.hpp>
+#include <lamina/text/tokenizer.hpp>
+#include <lamina/train/dataset_source.hpp>
+#include <lamina/train/loop.hpp>
+#include <lamina/train/memory_report.hpp>
+#include <lamina/train/model_writer.hpp>
+#include <lamina/train/parse_arguments.hpp>
+#include <lamina/train/plot.hpp>
+
+namespace lamina::train {
+
+using OpenSession = std::function<std::unique_ptr<TrainSession>(const std::filesystem::path&, const TrainableOptions&)>;
+
+/// Which checkpoint a run goes on from, after LLaMA-Factory's rules: a path; "true", the newest whole one of
+/// output_dir; unset, the same as "true" where output_dir exists and overwrite_output_dir is false, said loudly.
+inline std::optional<std::filesystem::path> resume_path(const Arguments& a, Console& console) {
+  const auto say = [&](const std::string& text) { console.line(text); };
+  if (a.resume_from_checkpoint && *a.resume_from_checkpoint != "true") return *a.resume_from_checkpoint;
+  if (a.resume_from_checkpoint) {
+    if (const auto newest = newest_checkpoint(a.output_dir, say)) return newest->path;
+    fail("resume_from_checkpoint: true, but ", a.output_dir.string(),
+         " holds no whole checkpoint: set it to null to start anew");
+  }
+  if (a.overwrite_output_dir) {
+    if (const auto found = list_checkpoints(a.output_dir); !found.empty())
+      console.line(cat("warning: ", found.back().path.string(),
+                       " of an earlier run stays in place until this run saves that step: ",
+                       "resume_from_checkpoint: true would take the highest step, so resume by path or remove it"));
+    return std::nullopt;
+  }
+  if (const auto newest = newest_checkpoint(a.output_dir, say)) {
+    console.line(cat("ATTENTION: output_dir holds checkpoints, so training goes on from ", newest->path.string(), "."));
+    console.line("           To start anew, change output_dir or set overwrite_output_dir: true.");
+    return newest->path;
+  }
+  for (const char* name : {"adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"})
+    if (std::filesystem::exists(a.output_dir / name))
+      fail("output_dir: ", a.output_dir.string(), " already holds ", name,
+           " of an earlier run: choose another output_dir, or set overwrite_output_dir: true");
+  return std::nullopt;
+}
+
+/// One run of lamina-train, from arguments to reports.
+class TrainProgram {
+ public:
+  TrainProgram(Arguments arguments, OpenSession open, std::ostream& out)
+      : a_(std::move(arguments)),
+        open_(std::move(open)),
+        console_(out, Console::for_terminal() && !a_.disable_tqdm.value_or(false)) {}
+
+  /// The process's exit status: 0, or 130 after an interruption.
+  int run(bool dry_run) {
+    for (const std::string& note : a_.notes) console_.line("note: " + note);
+    std::optional<std::filesystem::path> from;
+    if (!dry_run) {
+      require_writable(a_.output_dir);
+      if (a_.do_train) from = resume_path(a_, console_);
+    }
+    load();
+    if (a_.print_param_status) print_parameters();
+    if (dry_run) return 0;
+    if (a_.do_train && !train(from)) return 130;
+    if (a_.do_eval) evaluate();
+    return 0;
+  }
+
+ private:
+  void load() {
+    config_ = checkpoint::ModelConfig::load(a_.model_name_or_path);
+    const auto tokenizer = text::Tokenizer::load(a_.model_name_or_path);
+    const auto processor = vision::Processor::load(a_.model_name_or_path);
+    datasets_ = data::load_datasets(data_options(a_), tokenizer, processor);
+    for (const std::string& note : datasets_.notes) console_.line(note);
+    const Preparation preparation{
+        processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.image_token_id};
+    if (a_.do_eval && !datasets_.eval.empty())
+      eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size);
+    session_ = open_(a_.model_name_or_path, trainable_options(a_));
+    const double trainable = static_cast<double>(session_->trainable_count()),
+                 all = static_cast<double>(session_->param_count());
+    char share[32];
+    std::snprintf(share, sizeof share, "%.4f", 100 * trainable / all);
+    console_.line(cat("trainable params: ", detail::with_thousands(session_->trainable_count()),
+                      " || all params: ", detail::with_thousands(session_->param_count()), " || trainable%: ", share));
+    if (!a_.do_train) return;
+    train_.emplace(datasets_.train, preparation, a_);
+    const StepPlan steps = plan_steps(train_->rows(), a_.per_device_train_batch_size, a_.gradient_accumulation_steps,
+                                      a_.num_train_epochs, a_.max_steps);
+    const auto largest = train_->largest(std::min<std::int64_t>(steps.epochs, 3));
+    print_memory(console_.stream(),
+                 session_->plan(static_cast<int>(largest.tokens), static_cast<int>(largest.sequences),
+                                static_cast<int>(largest.patches)),
+                 largest.tokens, largest.sequences, largest.patches);
+  }
+
+  void print_parameters() {
+    for (const TrainableTensor& t : session_->trainable())
+      console_.line(
+          cat("name: ", t.name, ", shape: ", checkpoint::shape_text(t.shape), ", dtype: F32, trainable: True"));
+  }
+
+  /// False after an interruption.
+  bool train(const std::optional<std::filesystem::path>& from) {
+    const ModelWriter writer(a_, *session_);
+    const double embeddings = static_cast<double>(config_.text_config.vocab_size) * config_.text_config.hidden_size;
+    Trainer trainer(a_, {.session = *session_,
+                         .train = *train_,
+                         .evaluation = eval_ ? &*eval_ : nullptr,
+                         .console = console_,
+                         .save_model = [&](const std::filesystem::path& to,
+                                           const OrderedJson& history) { writer.save(to, history); },
+                         .flops_per_token = 6 * (static_cast<double>(session_->param_count()) - embeddings)});
+    if (from) trainer.resume(*from);
+    const Outcome outcome = trainer.run();
+    if (outcome.ending == Ending::interrupted) return false;
+    history_ = outcome.state.log_history;
+    writer.save(a_.output_dir, history_);
+    print_metrics(console_.stream(), "train", outcome.metrics);
+    save_metrics(a_.output_dir, "train", outcome.metrics);
+    checkpoint::write_text(a_.output_dir / "trainer_state.json", to_text(outcome.state));
+    if (a_.plot_loss)
+      for (const char* key : {"loss", "eval_loss"}) console_.line(plot_curve(a_.output_dir, history_, key));
+    epoch_ = outcome.state.epoch;
+    console_.line(cat("Saved in ", a_.output_dir.string()));
+    return true;
+  }
+
+  void evaluate() {
+    if (!eval_) fail("do_eval: there are no rows to evaluate on: raise val_size or set eval_dataset");
+    OrderedJson metrics = evaluate_all(*session_, *eval_);
+    if (epoch_) metrics["epoch"] = *epoch_;
+    print_metrics(console_.stream(), "eval", metrics);
+    save_metrics(a_.output_dir, "eval", metrics);
+  }
+
+  Arguments a_;
+  OpenSession open_;
+  Console console_;
+  checkpoint::ModelConfig config_;
+  data::Datasets datasets_;
+  std::unique_ptr<TrainSession> session_;
+  std::optional<DatasetSource> train_;
+  std::optional<DatasetEvalSource> eval_;
+  OrderedJson history_ = OrderedJson::array();
+  std::optional<double> epoch_;
+};
+
+inline constexpr std::string_view usage =
+    "lamina-train FILE.yaml [key=value ...] [--dry-run]\n"
+    "lamina-train FILE.json [key=value ...] [--dry-run]\n"
+    "lamina-train --key value ... [--dry-run]\n\n"
+    "Fine-tunes a Qwen2.5-VL or Qwen3-VL model with the settings of a LLaMA-Factory training file.\n"
+    "  --dry-run   read settings, data and model, print the plan and the memory it needs, and stop\n"
+    "  --keys      list every key: its default, and whether it is honoured, accepted without effect, or refused\n"
+    "  --help      this text\n";
+
+/// The table of keys, for people.
+inline void print_keys(std::ostream& out) {
+  for (const Key& key : all_keys()) {
+    out << key.name << ": " << (key.inert.empty() ? "null" : key.inert) << "   # ";
+    if (key.status == KeyStatus::honoured)
+      out << "honoured\n";
+    else
+      out << (key.status == KeyStatus::accepted ? "accepted, no effect: " : "other values are refused: ") << key.note
+          << "\n";
+  }
+}
+
+/// main() of lamina-train, given what opens a model.
+inline int train_main(int argc, char** argv, const OpenSession& open) {
+  try {
+    std::vector<std::string> words;
+    bool dry_run = false;
+    for (int i = 1; i < argc; ++i) {
+      const std::string word = argv[i];
+      if (word == "--help" || word == "-h") return std::cout << usage, 0;
+      if (word == "--keys") return print_keys(std::cout), 0;
+      if (word == "--dry-run")
+        dry_run = true;
+      else
+        words.push_back(word);
+    }
+    if (words.empty()) return std::cerr << usage, 1;
+    return TrainProgram(parse_arguments(read_settings(words)), open, std::cout).run(dry_run);
+  } catch (const std::exception& e) {
+    std::cout << std::flush;
+    std::cerr << "lamina-train: " << e.what() << std::endl;
+    return 1;
+  }
+}
+
+}  // namespace lamina::train

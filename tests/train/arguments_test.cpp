@@ -1,0 +1,148 @@
+#include <lamina/train/parse_arguments.hpp>
+
+#include <fstream>
+#include <set>
+
+#include "support/catch.hpp"
+
+using namespace lamina;
+using namespace lamina::train;
+
+namespace {
+const std::string example = LAMINA_SOURCE_DIR "/examples/configs/qwen3_vl_lora_sft.yaml";
+
+Arguments parse(std::vector<std::string> words) { return parse_arguments(read_settings(words)); }
+std::string error_of(std::vector<std::string> words) {
+  try {
+    parse(std::move(words));
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+std::string error_with(const std::string& word) { return error_of({example, word}); }
+bool says(const std::string& text, const std::string& part) {
+  INFO(text << " | wanted: " << part);
+  CHECK(text.find(part) != std::string::npos);
+  return text.find(part) != std::string::npos;
+}
+std::string file_of(const std::string& name, const std::string& text) {
+  const auto path = std::filesystem::temp_directory_path() / ("lamina-" + std::to_string(::getpid()) + name);
+  std::ofstream(path) << text;
+  return path.string();
+}
+}  // namespace
+
+TEST_CASE("Arguments: the example file is read as LLaMA-Factory reads it", "[train]") {
+  const Arguments a = parse({example});
+  CHECK(a.model_name_or_path == "./qwen3_vl_model");
+  CHECK(a.dataset == std::vector<std::string>{"mllm_demo", "identity", "alpaca_en_demo"});
+  CHECK(a.gradient_accumulation_steps == 8);
+  CHECK(a.optimizer.learning_rate == 1e-4);
+  CHECK(a.schedule.type == ScheduleType::cosine);
+  CHECK(a.schedule.warmup_ratio == 0.1);
+  CHECK(!a.resume_from_checkpoint);
+  CHECK(a.plot_loss);
+  const TrainableOptions o = trainable_options(a);
+  CHECK(o.lora_alpha == 16);
+  CHECK(o.recompute);
+  CHECK(a.notes.size() ==
+        6);  // bf16, ddp_timeout, overwrite_cache, preprocessing_num_workers, trust_remote_code, video_max_pixels
+}
+
+TEST_CASE("Arguments: numbers, flags and null are read in every spelling", "[train]") {
+  for (const char* spelling :
+       {"learning_rate=1e-4", "learning_rate=1.0e-4", "learning_rate=0.0001", "learning_rate=+1E-4"})
+    CHECK(parse({example, spelling}).optimizer.learning_rate == 1e-4);
+  for (const char* spelling : {"plot_loss=false", "plot_loss=no", "plot_loss=Off", "plot_loss=0"})
+    CHECK(!parse({example, spelling}).plot_loss);
+  CHECK(parse({example, "lora_rank=null"}).lora_rank == 8);
+  CHECK(parse({example, "resume_from_checkpoint=true"}).resume_from_checkpoint == std::optional<std::string>("true"));
+  CHECK(!parse({example, "enable_thinking=null"}).enable_thinking);
+  CHECK(parse({example, "lora_target=[q_proj, v_proj]"}).lora_target == std::vector<std::string>{"q_proj", "v_proj"});
+}
+
+TEST_CASE("Arguments: flags and JSON files mean the same as YAML", "[train]") {
+  const std::vector<std::string> flags = {"--model_name_or_path", "m",        "--dataset",      "d",
+                                          "--template",           "qwen2_vl", "--output_dir=o", "--do_train",
+                                          "--learning_rate",      "1e-3"};
+  CHECK(parse(flags).optimizer.learning_rate == 1e-3);
+  CHECK(parse(flags).do_train);
+  const auto json = file_of(
+      "a.json",
+      R"({"model_name_or_path": "m", "dataset": ["d", "e"], "template": "qwen2_vl", "output_dir": "o", "do_train": true, "learning_rate": 0.001, "lora_alpha": null})");
+  CHECK(parse({json, "lora_rank=4"}).dataset.size() == 2);
+  CHECK(parse({json, "lora_rank=4"}).lora_rank == 4);
+}
+
+TEST_CASE("Arguments: every key is refused or noted or honoured, and none is silent", "[train]") {
+  std::set<std::string_view> names;
+  for (const Key& key : all_keys()) {
+    INFO(key.name);
+    CHECK(names.insert(key.name).second);
+    CHECK((key.status == KeyStatus::honoured) == key.note.empty());
+    const std::string other = key.type == KeyType::flag ? (key.inert == "true" ? "false" : "true")
+                              : key.type == KeyType::integer || key.type == KeyType::number ? "7"
+                                                                                            : "{something: 1}";
+    const std::string value = key.type == KeyType::text || key.type == KeyType::list ? "something" : other;
+    Settings one = {{std::string(key.name), {detail::parse_scalar(value, std::string(key.name)), "here"}}};
+    std::vector<std::string> notes;
+    if (key.status == KeyStatus::refused)
+      CHECK_THROWS_AS(detail::check_keys(one, notes), Error);
+    else
+      detail::check_keys(one, notes);
+    CHECK(notes.size() == (key.status == KeyStatus::accepted ? 1u : 0u));
+    one.begin()->second.value = std::string(key.inert);
+    notes.clear();
+    if (!key.inert.empty()) CHECK_NOTHROW(detail::check_keys(one, notes));
+    CHECK(notes.empty());
+  }
+}
+
+TEST_CASE("Arguments: a misspelt key is named with its place and the nearest key", "[train]") {
+  says(error_with("lora_rnak=8"), "lora_rnak is not a known key: did you mean lora_rank?");
+  const auto yaml = file_of("b.yaml", "model_name_or_path: m\n\nlerning_rate: 1\n");
+  says(error_of({yaml}), "b.yaml line 3: lerning_rate is not a known key: did you mean learning_rate?");
+  says(error_with("lr_scheduler_kwargs.num_cycle=2"), "takes no num_cycle: did you mean num_cycles?");
+  says(error_with("lr_scheduler_type=cosin"), "nearest: cosine");
+}
+
+TEST_CASE("Arguments: refusals say why", "[train]") {
+  says(error_with("stage=dpo"), "only supervised fine-tuning is built");
+  says(error_with("quantization_bit=4"), "quantised base weights are not built");
+  says(error_with("deepspeed=ds.json"), "one process");
+  says(error_with("use_galore=true"), "the optimizer is AdamW");
+  says(error_with("fp8=true"), "fp8 training is not built");
+  says(error_with("packing=true"), "already packed");
+  says(error_with("optim=adafactor"), "AdamW");
+  says(error_with("report_to=wandb"), "trainer_log.jsonl");
+  says(error_with("report_to=[wandb, mlflow]"), "trainer_log.jsonl");
+}
+
+TEST_CASE("Arguments: wrong types and broken files name the place", "[train]") {
+  says(error_with("lora_rank=eight"), "lora_rank is eight, wanted a whole number");
+  says(error_with("lora_rank=8.5"), "wanted a whole number");
+  says(error_with("plot_loss=perhaps"), "wanted true or false");
+  says(error_with("seed=-1"), "whole number from 0");
+  says(error_with("output_dir=${oc.env:HOME}/x"), "interpolation is not supported");
+  says(error_of({file_of("c.yaml", "a: 1\nlora_rank: 8\nlora_rank: 9\n")}), "line 3: lora_rank is set twice");
+  says(error_of({file_of("d.yaml", "a: [1\n")}), "not readable as YAML");
+  says(error_of({file_of("e.json", "{")}), "not readable as JSON");
+  says(error_of({"/nonexistent/x.yaml"}), "cannot be read");
+  says(error_of({"nonsense"}), "neither");
+}
+
+TEST_CASE("Arguments: what does not fit together is refused as LLaMA-Factory refuses it", "[train]") {
+  says(error_with("eval_strategy=steps"), "set val_size or eval_dataset");
+  says(error_with("val_size=1"), "val_size");
+  says(error_of({example, "val_size=0.1", "eval_dataset=identity"}), "cannot be combined with eval_dataset");
+  says(error_of({example, "train_on_prompt=true", "mask_history=true"}), "mask_history");
+  says(error_of({example, "finetuning_type=full", "adapter_name_or_path=x"}), "needs finetuning_type: lora");
+  says(error_with("image_max_pixels=10"), "below image_min_pixels");
+  says(error_with("early_stopping_steps=2"), "needs load_best_model_at_end");
+  says(error_of({example, "load_best_model_at_end=true", "val_size=0.1", "eval_strategy=steps", "eval_steps=300"}),
+       "multiple of eval_steps");
+  says(error_with("do_train=false"), "nothing to do");
+  says(error_with("freeze_language_model=true"), "nothing would be trained");
+  says(error_with("lr_scheduler_type=cosine_with_min_lr"), "needs one of min_lr");
+}

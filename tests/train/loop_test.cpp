@@ -1,0 +1,245 @@
+#include "train/fake_run.hpp"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <csignal>
+
+#include "support/catch.hpp"
+
+using namespace lamina;
+using namespace lamina::train;
+namespace fs = std::filesystem;
+
+namespace {
+nlohmann::json read(const fs::path& path) { return nlohmann::json::parse(std::ifstream(path)); }
+std::vector<std::string> keys_of(const nlohmann::json& object) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : object.items())
+    keys.push_back(key + ":" + (value.is_number() ? "number" : value.type_name()));
+  return keys;
+}
+/// log_history without the times.
+nlohmann::json timeless(nlohmann::json history) {
+  for (auto& entry : history)
+    for (const char* key : {"train_runtime", "train_samples_per_second", "train_steps_per_second", "eval_runtime",
+                            "eval_samples_per_second", "eval_steps_per_second"})
+      entry.erase(key);
+  return history;
+}
+/// Runs f in a child process and gives its wait status.
+template <class F>
+int in_child(F f) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      f();
+    } catch (const std::exception& e) {
+      ::_exit(std::string(e.what()).find("space") != std::string::npos ? 3 : 4);
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+}  // namespace
+
+TEST_CASE("Trainer: windows, rates and files are those of transformers' Trainer", "[train]") {
+  const auto dir = fake::fresh_directory("files");
+  Arguments a = fake::arguments(dir);
+  a.eval_strategy = Interval::steps, a.eval_steps = 3;
+  fake::Run run(a, 11, true);
+  const Outcome outcome = run.trainer.run();
+  CHECK(outcome.ending == Ending::finished);
+  CHECK(run.session.windows == std::vector<int>{4, 4, 3, 4, 4, 3});
+  const auto golden = read(LAMINA_GOLDEN_DIR "/train/trainer_state.json");
+  const auto ours = nlohmann::json::parse(to_text(outcome.state));
+  CHECK(keys_of(ours) == keys_of(golden));
+  REQUIRE(ours["log_history"].size() == golden["log_history"].size());
+  for (std::size_t i = 0; i < golden["log_history"].size(); ++i) {
+    CHECK(keys_of(ours["log_history"][i]) == keys_of(golden["log_history"][i]));
+    CHECK(ours["log_history"][i]["step"] == golden["log_history"][i]["step"]);
+    CHECK(ours["log_history"][i]["epoch"] == golden["log_history"][i]["epoch"]);
+    if (golden["log_history"][i].contains("learning_rate"))
+      CHECK(ours["log_history"][i]["learning_rate"].get<double>() ==
+            Approx(golden["log_history"][i]["learning_rate"].get<double>()));
+  }
+  for (const char* key : {"eval_steps", "logging_steps", "save_steps", "max_steps", "num_train_epochs",
+                          "train_batch_size", "global_step", "epoch"})
+    CHECK(ours[key] == golden[key]);
+  CHECK(read(dir / "checkpoint-6/trainer_state.json")["stateful_callbacks"] == golden["stateful_callbacks"]);
+  CHECK(keys_of(outcome.metrics) == keys_of(read(LAMINA_GOLDEN_DIR "/train/train_results.json")));
+  CHECK(list_checkpoints(dir).size() == 2);
+  std::ifstream log(dir / "trainer_log.jsonl");
+  std::string line;
+  std::getline(log, line);
+  CHECK(line.starts_with("{\"current_steps\": 2, \"total_steps\": 6, \"loss\": "));
+  CHECK(line.find("\"epoch\": 0.6666666666666666, \"percentage\": 33.33, \"elapsed_time\": \"0:00:0") !=
+        std::string::npos);
+}
+
+TEST_CASE("Trainer: eval loss is the row-weighted mean of batch means", "[train]") {
+  fake::Session session;
+  fake::Evaluation evaluation;
+  double sum = 0;
+  for (int i = 0; i < 3; ++i) sum += session.evaluate(evaluation.batch(i).batch).loss * (i == 2 ? 1 : 2);
+  CHECK(evaluate_all(session, evaluation)["eval_loss"].get<double>() == Approx(sum / 5).epsilon(1e-14));
+}
+
+TEST_CASE("Trainer: resuming at any step goes on bit for bit", "[train]") {
+  const auto whole_dir = fake::fresh_directory("whole");
+  Arguments a = fake::arguments(whole_dir);
+  a.save_steps = 1;
+  fake::Run whole(a);
+  const Outcome expected = whole.trainer.run();
+  for (int step : {1, 2, 3, 4, 5}) {
+    INFO("resumed at step " << step);
+    Arguments b = a;
+    b.output_dir = fake::fresh_directory("resumed");
+    fs::copy(whole_dir / "trainer_log.jsonl", b.output_dir / "trainer_log.jsonl");
+    fake::Run resumed(b);
+    resumed.trainer.resume(whole_dir / cat("checkpoint-", step));
+    const Outcome got = resumed.trainer.run();
+    CHECK(resumed.session.all() == whole.session.all());
+    CHECK(timeless(got.state.log_history) == timeless(expected.state.log_history));
+    CHECK(got.metrics["train_loss"] == expected.metrics["train_loss"]);
+    std::ifstream log(b.output_dir / "trainer_log.jsonl");
+    int lines = 0;
+    for (std::string line; std::getline(log, line);) ++lines;
+    CHECK(lines == 4);  // steps 2, 4, 6 and the summary: none twice
+  }
+}
+
+TEST_CASE("Trainer: a model-only checkpoint resumes with a warning and the schedule at its step", "[train]") {
+  const auto dir = fake::fresh_directory("model-only");
+  Arguments a = fake::arguments(dir);
+  a.save_only_model = true;
+  fake::Run first(a);
+  first.trainer.run();
+  CHECK(!fs::exists(dir / "checkpoint-4/optimizer.safetensors"));
+  Arguments b = a;
+  b.output_dir = fake::fresh_directory("model-only-resumed");
+  fake::Run resumed(b);
+  resumed.trainer.resume(dir / "checkpoint-4");
+  resumed.trainer.run();
+  CHECK(resumed.text.str().find("WARNING") != std::string::npos);
+  CHECK(resumed.session.rates == std::vector<double>(first.session.rates.begin() + 4, first.session.rates.end()));
+}
+
+TEST_CASE("Trainer: kill -9 during a save leaves the last whole checkpoint", "[train]") {
+  const auto dir = fake::fresh_directory("kill");
+  Arguments a = fake::arguments(dir);
+  a.save_steps = 2;
+  const int status = in_child([&] {
+    fake::Run run(a);
+    run.after_weights = [&] {
+      if (run.trainer.state().global_step == 4) ::kill(::getpid(), SIGKILL);
+    };
+    run.trainer.run();
+  });
+  REQUIRE(WIFSIGNALED(status));
+  CHECK(fs::exists(dir / ".checkpoint-4.incomplete/adapter_model.safetensors"));
+  std::string said;
+  const auto newest = newest_checkpoint(dir, [&](const std::string& text) { said += text; });
+  REQUIRE(newest);
+  CHECK(newest->step == 2);
+  fake::Run resumed(a);
+  resumed.trainer.resume(newest->path);
+  resumed.trainer.run();
+  fake::Run whole(fake::arguments(fake::fresh_directory("unkilled")));
+  whole.trainer.run();
+  CHECK(resumed.session.all() == whole.session.all());
+  CHECK(!fs::exists(dir / ".checkpoint-4.incomplete"));
+}
+
+TEST_CASE("Trainer: a damaged checkpoint is passed over and named", "[train]") {
+  const auto dir = fake::fresh_directory("damaged");
+  fake::Run run(fake::arguments(dir));
+  run.trainer.run();
+  fs::resize_file(dir / "checkpoint-6/optimizer.safetensors",
+                  fs::file_size(dir / "checkpoint-6/optimizer.safetensors") - 1);
+  std::string said;
+  CHECK(newest_checkpoint(dir, [&](const std::string& text) { said += text; })->step == 4);
+  CHECK(said.find("checkpoint-6 is not whole") != std::string::npos);
+  fake::Run other(fake::arguments(dir));
+  CHECK_THROWS_WITH(other.trainer.resume(dir / "checkpoint-6"), Catch::Contains("is not whole"));
+}
+
+TEST_CASE("Trainer: a full disk stops the run and keeps the last checkpoint", "[train]") {
+  const auto dir = fake::fresh_directory("full");
+  Arguments a = fake::arguments(dir);
+  a.save_steps = 2;
+  const int status = in_child([&] {
+    fake::Run run(a);
+    run.after_weights = [&] {
+      if (run.trainer.state().global_step != 4) return;
+      std::signal(SIGXFSZ, SIG_IGN);  // writes past the limit then fail as on a full disk
+      const rlimit limit{64, 64};
+      ::setrlimit(RLIMIT_FSIZE, &limit);
+    };
+    run.trainer.run();
+  });
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 3);
+  CHECK(list_checkpoints(dir).back().step == 2);
+  CHECK(!broken_reason(dir / "checkpoint-2"));
+}
+
+TEST_CASE("Trainer: an output directory that cannot be written stops at once", "[train]") {
+  const auto dir = fake::fresh_directory("blocked");
+  std::ofstream(dir / "file") << "x";
+  CHECK_THROWS_WITH(require_writable(dir / "file"), Catch::Contains("output_dir"));
+  CHECK_THROWS_WITH(require_writable(dir / "file/below"), Catch::Contains("choose another output_dir"));
+  CHECK_NOTHROW(require_writable(dir / "new/deep"));
+}
+
+TEST_CASE("Trainer: a loss that is not finite names step and sample and saves nothing", "[train]") {
+  const auto dir = fake::fresh_directory("nan");
+  Arguments a = fake::arguments(dir);
+  a.save_steps = 1;
+  fake::Run run(a);
+  run.rows.first_id = fake::poison - 5;  // ids 8 to 18, with the poison among them
+  std::string message;
+  try {
+    run.trainer.run();
+  } catch (const Error& e) {
+    message = e.what();
+  }
+  CHECK(message.starts_with("step "));
+  CHECK(message.find("the loss is nan, from rows.json row 13.") != std::string::npos);
+  for (const auto& c : list_checkpoints(dir)) CHECK(c.step <= run.trainer.state().global_step);
+  for (float value : run.session.all()) CHECK(std::isfinite(value));
+}
+
+TEST_CASE("Trainer: an interruption ends the step, saves and says how to go on", "[train]") {
+  const auto dir = fake::fresh_directory("interrupt");
+  Arguments a = fake::arguments(dir);
+  a.save_steps = 3;
+  fake::Run run(a);
+  run.after_weights = [&] {
+    if (run.trainer.state().global_step == 3) ::raise(SIGINT);
+  };
+  const Outcome outcome = run.trainer.run();
+  CHECK(outcome.ending == Ending::interrupted);
+  CHECK(outcome.checkpoint == dir / "checkpoint-4");
+  CHECK(!broken_reason(outcome.checkpoint));
+  CHECK(run.text.str().find("resume_from_checkpoint=" + outcome.checkpoint.string()) != std::string::npos);
+}
+
+TEST_CASE("Trainer: the best model is kept, loaded, and early stopping ends the run", "[train]") {
+  const auto dir = fake::fresh_directory("best");
+  Arguments a = fake::arguments(dir);
+  a.num_train_epochs = 30;
+  a.schedule = {.type = ScheduleType::constant};
+  a.optimizer.learning_rate = 2.0;  // overshoots, so that some evaluations are worse
+  a.eval_strategy = Interval::steps, a.eval_steps = 1, a.save_steps = 1;
+  a.load_best_model_at_end = true, a.early_stopping_steps = 2, a.save_total_limit = 1;
+  fake::Run run(a, 11, true);
+  const Outcome outcome = run.trainer.run();
+  CHECK(outcome.ending == Ending::stopped_early);
+  REQUIRE(outcome.state.best_metric);
+  CHECK(evaluate_all(run.session, run.evaluation)["eval_loss"].get<double>() == *outcome.state.best_metric);
+  CHECK(fs::exists(*outcome.state.best_model_checkpoint));
+  CHECK(list_checkpoints(dir).size() == 2);  // the best and the newest
+}

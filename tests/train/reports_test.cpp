@@ -1,0 +1,65 @@
+#include <lamina/train/plot.hpp>
+#include <lamina/train/progress.hpp>
+#include <lamina/train/results.hpp>
+
+#include <fstream>
+#include <sstream>
+
+#include "support/catch.hpp"
+#include "train/fake_run.hpp"
+
+using namespace lamina::train;
+
+TEST_CASE("Reports: times, progress and console lines have the usual form", "[train]") {
+  CHECK(clock_text(31.9) == "0:00:31");
+  CHECK(clock_text(86400 + 7384) == "1 day, 2:03:04");
+  CHECK(clock_text(3 * 86400) == "3 days, 0:00:00");
+  CHECK(console_line({{"loss", 6.354296684265137}, {"epoch", 1.0}, {"step", 2}}) == "{'loss': '6.354', 'epoch': '1'}");
+  const Progress resumed{.step = 200, .total_steps = 400, .first_step = 190, .elapsed_s = 20};
+  CHECK(resumed.remaining_s() == 400);  // 2 s a step of this process, not of the run before it
+  CHECK(bar_text({171, 411, 0, 171}, 1.4931).find("171/411 [02:51<04:00, 1.00s/it, loss=1.493]") != std::string::npos);
+  CHECK(bar_text({0, 411, 0, 0}, NAN).find("0/411 [00:00<?, ?s/it]") != std::string::npos);
+}
+
+TEST_CASE("Reports: results are printed and merged as transformers does", "[train]") {
+  std::ostringstream out;
+  print_metrics(out, "train",
+                {{"epoch", 2.0},
+                 {"total_flos", 0.0},
+                 {"train_loss", 5.35073455174764},
+                 {"train_runtime", 0.1277},
+                 {"train_samples_per_second", 172.305},
+                 {"train_steps_per_second", 46.992}});
+  CHECK(out.str() ==
+        "***** train metrics *****\n  epoch                    =        2.0\n  total_flos               =        0GF\n"
+        "  train_loss               =     5.3507\n  train_runtime            = 0:00:00.12\n"
+        "  train_samples_per_second =    172.305\n  train_steps_per_second   =     46.992\n");
+  const auto dir = fake::fresh_directory("results");
+  for (const char* split : {"train", "eval"}) {
+    const auto golden = std::string(LAMINA_GOLDEN_DIR "/train/") + split + "_results.json";
+    save_metrics(dir, split, OrderedJson::parse(std::ifstream(golden)));
+  }
+  const auto text = [](const std::filesystem::path& path) { return lamina::checkpoint::read_text(path); };
+  for (const char* name : {"train_results.json", "all_results.json"})
+    CHECK(text(dir / name) == text(std::filesystem::path(LAMINA_GOLDEN_DIR "/train") / name));
+}
+
+TEST_CASE("Plot: smoothing has LLaMA-Factory's weights, and the picture is a 640x480 PNG", "[train]") {
+  // w = 0.112 for 5 values: s_1 = w * 0 + (1 - w) * 1
+  CHECK(smoothed({0, 1, 1, 1, 1})[1] == Approx(1 - 0.112).margin(5e-4));
+  CHECK(axis_ticks(-0.5, 10.5) == std::vector<double>{0, 2, 4, 6, 8, 10});
+  const auto dir = fake::fresh_directory("plot");
+  auto history = OrderedJson::array();
+  CHECK(plot_curve(dir, history, "loss") == "No metric loss to plot.");
+  for (int i = 1; i <= 41; ++i) history.push_back({{"step", i * 10}, {"loss", 1.5 * std::exp(-i / 15.0)}});
+  const std::string said = plot_curve(dir, history, "loss");
+#if defined(LAMINA_HAS_CAIRO)
+  CHECK(said == "Figure saved at: " + (dir / "training_loss.png").string());
+  const std::string png = lamina::checkpoint::read_text(dir / "training_loss.png");
+  REQUIRE(png.size() > 4000);
+  CHECK(png.substr(1, 3) == "PNG");
+  CHECK(png.substr(16, 8) == std::string("\0\0\x02\x80\0\0\x01\xe0", 8));  // width, height
+#else
+  CHECK(said.find("without cairo") != std::string::npos);
+#endif
+}

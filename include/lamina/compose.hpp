@@ -3,6 +3,7 @@
 #include <lamina/compose/attention.hpp>
 #include <lamina/compose/chain.hpp>
 #include <lamina/compose/fork.hpp>
+#include <lamina/compose/freeze.hpp>
 #include <lamina/compose/frozen.hpp>
 #include <lamina/compose/lora.hpp>
 #include <lamina/compose/mlp.hpp>

@@ -42,6 +42,7 @@ struct TappedBy {
   using In = typename Stack_::In;
   using Out = typename Stack_::Out;
   static constexpr bool learns = Stack_::learns || Mergers::learns;
+  static constexpr auto taps_at = At::values;
 
   template <class Mode>
   using stack_mode = part_mode<Stack_, Mode, false>;

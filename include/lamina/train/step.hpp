@@ -79,7 +79,7 @@ class Step {
   };
   /// What a batch needs, found by running it on the Plan backend.
   template <class Mode_>
-  Bytes plan(const Parameter* p, Input<T> in, const LabelledRows& labelled, PlanRecord* record = nullptr) {
+  static Bytes plan(const Parameter* p, Input<T> in, const LabelledRows& labelled, PlanRecord* record = nullptr) {
     Arena saved_arena, scratch;
     auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
     if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, saved_arena, in.tokens, in.patches.rows);

@@ -1,0 +1,50 @@
+# The compositions that the programs hold, and for each of them the ways it runs. Every pair is a translation unit of
+# its own, so that they build side by side and a change of one model rebuilds that model alone.
+set(LAMINA_ALL_MODELS
+    "qwen3_vl_tiny=qwen3_vl::Qwen3VL_Tiny" "qwen3_vl_2b=qwen3_vl::Qwen3VL_2B" "qwen3_vl_4b=qwen3_vl::Qwen3VL_4B"
+    "qwen3_vl_8b=qwen3_vl::Qwen3VL_8B" "qwen3_vl_32b=qwen3_vl::Qwen3VL_32B"
+    "qwen2_5_vl_tiny=qwen2_5_vl::Qwen2_5VL_Tiny" "qwen2_5_vl_3b=qwen2_5_vl::Qwen2_5VL_3B" "qwen2_5_vl_7b=qwen2_5_vl::Qwen2_5VL_7B"
+    "qwen2_5_vl_32b=qwen2_5_vl::Qwen2_5VL_32B" "qwen2_5_vl_72b=qwen2_5_vl::Qwen2_5VL_72B")
+set(LAMINA_WAYS
+    "lora|train|LoRA<Base, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>"
+    "lora_all|train|LoRA<Base, Rank<Dyn>, Alpha<Dyn>, AllLinears>"
+    "full|train|FreezeUnder<Base, name::visual>"
+    "full_all|train|Base"
+    "generate|serve|Base")
+
+set(LAMINA_MODEL_SOURCES)
+set(LAMINA_MODEL_DECLARATIONS "")
+set(LAMINA_MODEL_ENTRIES "")
+foreach(entry IN LISTS LAMINA_ALL_MODELS)
+  string(REPLACE "=" ";" entry "${entry}")
+  list(GET entry 0 NAME)
+  list(GET entry 1 TYPE)
+  if(NOT LAMINA_MODELS STREQUAL "all" AND NOT NAME IN_LIST LAMINA_MODELS AND NOT NAME MATCHES "_tiny$")
+    continue()
+  endif()
+  string(REGEX MATCH "^[a-z0-9_]+" FAMILY "${TYPE}")
+  set(openers "")
+  foreach(way IN LISTS LAMINA_WAYS)
+    string(REPLACE "|" ";" way "${way}")
+    list(GET way 0 WAY)
+    list(GET way 1 KIND)
+    list(GET way 2 COMPOSITION)
+    if(KIND STREQUAL "train")
+      set(HEADER train/session.hpp)
+      set(INTERFACE TrainSession)
+      set(OPTIONS TrainableOptions)
+      set(SESSION train::ModelTrainSession)
+    else()
+      set(HEADER serve/session.hpp)
+      set(INTERFACE GenerateSession)
+      set(OPTIONS GenerateOptions)
+      set(SESSION serve::ModelGenerateSession)
+    endif()
+    configure_file(${PROJECT_SOURCE_DIR}/examples/model_sessions.cpp.in ${CMAKE_CURRENT_BINARY_DIR}/${NAME}_${WAY}.cpp @ONLY)
+    list(APPEND LAMINA_MODEL_SOURCES ${CMAKE_CURRENT_BINARY_DIR}/${NAME}_${WAY}.cpp)
+    string(APPEND LAMINA_MODEL_DECLARATIONS
+           "std::unique_ptr<${INTERFACE}> open_${NAME}_${WAY}(const checkpoint::ModelSource&, const ${OPTIONS}&);\n")
+    string(APPEND openers ", open_${NAME}_${WAY}")
+  endforeach()
+  string(APPEND LAMINA_MODEL_ENTRIES "      {\"${NAME}\", \"${FAMILY}\", facts_of<${TYPE}>()${openers}},\n")
+endforeach()

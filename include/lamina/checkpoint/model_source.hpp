@@ -1,0 +1,77 @@
+#pragma once
+#include <cstring>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <lamina/checkpoint/convert.hpp>
+#include <lamina/checkpoint/model_config.hpp>
+#include <lamina/checkpoint/tensors.hpp>
+#include <lamina/compose/weights.hpp>
+#include <lamina/core/threads.hpp>
+
+/// A model directory and its adapters as a model type reads them: free of JSON, so that translation units which hold a
+/// model need not parse files. checkpoint/open_source.hpp fills it.
+namespace lamina::checkpoint {
+
+/// An adapter's matrices for one linear layer, fp32: A (rank, in), B (out, rank).
+struct AdapterLayer {
+  int rank = 0;
+  float scale = 0;
+  std::vector<float> a, b;
+};
+/// By canonical name of the layer.
+using AdapterLayers = std::map<std::string, AdapterLayer>;
+
+struct ModelSource {
+  ModelConfig config;
+  Checkpoint weights;
+  std::vector<AdapterLayers> folded;  ///< adapters that become part of the weights, in order
+  AdapterLayers trained;              ///< the adapter that goes on training; empty: a fresh one
+};
+
+/// W += scale * B A, in place, fp32; W (rows, cols).
+inline void fold_adapter(const AdapterLayer& layer, int rows, int cols, std::span<float> w) {
+  parallel_for(rows, [&](std::int64_t o) {
+    float* row = w.data() + o * cols;
+    for (int r = 0; r < layer.rank; ++r) {
+      const float weight = layer.scale * layer.b[static_cast<std::size_t>(o) * layer.rank + r];
+      const float* a = layer.a.data() + static_cast<std::size_t>(r) * cols;
+      for (int i = 0; i < cols; ++i) row[i] += weight * a[i];
+    }
+  });
+}
+
+/// "<module>.weight" without its last component.
+inline std::string module_of(const std::string& tensor) { return tensor.substr(0, tensor.rfind('.')); }
+
+/// Reads every tensor of the model from its files into memory, adapters folded in. Error, naming the file and both
+/// shapes, where a tensor is missing or has another shape.
+template <class Model, class T>
+void load_weights(Weights<Model, T>& weights, const ModelSource& source) {
+  for (const TensorSlot& slot : weights.slots()) {
+    if (slot.spec.adapter) continue;
+    const std::string name = slot.name();
+    const TensorInfo& info = source.weights.at(name);
+    const std::vector<std::int64_t> wanted(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
+    if (info.shape != wanted)
+      fail(source.weights.path().string(), ": ", info.name, " is ", shape_text(info.shape), ", config.json's sizes want ",
+           shape_text(wanted), ": do config.json and the weights belong together?");
+    const std::size_t count = static_cast<std::size_t>(slot.spec.count());
+    const std::span<std::byte> to(static_cast<std::byte*>(weights.data(slot)), count * size_bytes(slot.dtype));
+    bool folds = false;
+    for (const AdapterLayers& adapter : source.folded) folds = folds || (name.ends_with(".weight") && adapter.contains(module_of(name)));
+    if (!folds && info.dtype == slot.dtype) {
+      source.weights.read(info.name, to);
+      continue;
+    }
+    std::vector<float> values = read_f32(source.weights, info.name);
+    for (const AdapterLayers& adapter : source.folded)
+      if (const auto it = adapter.find(module_of(name)); folds && it != adapter.end())
+        fold_adapter(it->second, slot.spec.rows(), slot.spec.cols(), values);
+    narrow(values, slot.dtype, to);
+  }
+}
+
+}  // namespace lamina::checkpoint

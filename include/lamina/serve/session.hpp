@@ -1,0 +1,47 @@
+#pragma once
+#include <algorithm>
+
+#include <lamina/checkpoint/model_source.hpp>
+#include <lamina/kernel/cpu.hpp>
+#include <lamina/model/session.hpp>
+#include <lamina/serve/decoder.hpp>
+
+namespace lamina::serve {
+
+/// GenerateSession for one model type: nothing learns, matrices keep the checkpoint's element type (or the one asked for).
+template <class Model, Real T = float>
+class ModelGenerateSession final : public GenerateSession {
+ public:
+  ModelGenerateSession(const checkpoint::ModelSource& source, const GenerateOptions& options)
+      : weights_(choose(source, options)),
+        decoder_(weights_, source.config.image_token_id, context_length(source.config.text_config.max_position_embeddings, options)) {
+    weights_.allocate(false);
+    checkpoint::load_weights(weights_, source);
+  }
+  std::span<const float> prefill(const Batch& prompt) override { return decoder_.prefill(prompt); }
+  std::span<const float> decode(int id) override { return decoder_.decode(id); }
+  int vocab_size() const override { return Model::vocab_size; }
+  int max_model_len() const override { return decoder_.capacity(); }
+
+ private:
+  using Choice = typename Weights<Model, T>::Choice;
+  static auto choose(const checkpoint::ModelSource& source, const GenerateOptions& options) {
+    return [&source, &options](const TensorSpec& spec) {
+      const DType stored = source.weights.at(spec.path.view()).dtype;
+      const bool half = stored == DType::BF16 || stored == DType::F16;
+      return Choice{options.dtype.value_or(half ? stored : DType::F32), 0, false};
+    };
+  }
+  static int context_length(int max_position_embeddings, const GenerateOptions& options) {
+    constexpr int most_by_default = 32768;
+    const int most = max_position_embeddings > 0 ? max_position_embeddings : most_by_default;
+    if (options.max_model_len > most)
+      fail("max_model_len: ", options.max_model_len, " is more than the model's max_position_embeddings, ", most);
+    return options.max_model_len > 0 ? options.max_model_len : std::min(most, most_by_default);
+  }
+
+  Weights<Model, T> weights_;
+  Decoder<Model, T> decoder_;
+};
+
+}  // namespace lamina::serve

@@ -1,0 +1,142 @@
+#pragma once
+#include <memory>
+
+#include <lamina/checkpoint/model_source.hpp>
+#include <lamina/core/torch_random.hpp>
+#include <lamina/kernel/cpu.hpp>
+#include <lamina/train/optimizer.hpp>
+#include <lamina/train/step.hpp>
+#include <lamina/train/trainable.hpp>
+
+namespace lamina::train {
+
+/// TrainSession for one model type: its weights, its steps, its optimizer.
+template <class Model, Real T = float>
+class ModelTrainSession final : public TrainSession {
+ public:
+  ModelTrainSession(const checkpoint::ModelSource& source, const TrainableOptions& options)
+      : image_token_(source.config.image_token_id),
+        seed_(options.seed),
+        weights_(choose(source, options)),
+        optimizer_(weights_.learning_count()) {
+    weights_.allocate(true);
+    checkpoint::load_weights(weights_, source);
+    start_adapters(source, options);
+    if (weights_.learning_count() == 0) fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
+  }
+
+  BatchLoss accumulate(const Batch& batch) override {
+    return step_.accumulate(weights_, batch, image_token_, dropout_ > 0 ? mixed(++batches_) : 0);
+  }
+  BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights_, batch, image_token_); }
+  double gradient_norm() override { return train::gradient_norm(weights_); }
+  void update(const AdamW& settings, double gradient_scale) override { optimizer_.update(weights_, settings, gradient_scale); }
+
+  std::vector<TrainableTensor> trainable() override {
+    std::vector<TrainableTensor> tensors;
+    for (const TensorSlot& slot : weights_.slots()) {
+      const auto count = static_cast<std::size_t>(slot.spec.count());
+      if (!slot.learns || count == 0) continue;
+      tensors.push_back({(slot.spec.adapter ? "base_model.model." : "") + slot.name(),
+                         {slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank},
+                         weights_.values(slot),
+                         std::span(optimizer_.exp_avg).subspan(slot.offset, count),
+                         std::span(optimizer_.exp_avg_sq).subspan(slot.offset, count),
+                         slot.spec.rank > 1});
+    }
+    return tensors;
+  }
+  std::int64_t optimizer_steps() const override { return optimizer_.steps; }
+  void set_optimizer_steps(std::int64_t steps) override { optimizer_.steps = steps; }
+  std::int64_t param_count() const override { return weights_.param_count(); }
+  std::int64_t trainable_count() const override { return static_cast<std::int64_t>(weights_.learning_count()); }
+
+  MemoryPlan plan(int tokens, int sequences, int patches) const override {
+    Batch batch;
+    batch.labels.assign(static_cast<std::size_t>(tokens), 0);
+    batch.loss_weights.assign(static_cast<std::size_t>(tokens), 1.0f);
+    for (int s = 0; s <= sequences; ++s) batch.cu_seqlens.push_back(static_cast<int>(std::int64_t{tokens} * s / sequences));
+    Input<T> in;
+    in.tokens = in.text.rows = tokens;
+    in.patches = {nullptr, patches, Model::patch_width};
+    const auto bytes = Step<Model, T>::template plan<typename Step<Model, T>::Training>(weights_.parameters(), in, LabelledRows(batch));
+    const auto learning = static_cast<std::int64_t>(weights_.learning_count() * sizeof(float));
+    return {.weights = static_cast<std::int64_t>(weights_.frozen_bytes()), .trainable = learning, .gradients = learning,
+            .optimizer = 2 * learning, .saved = static_cast<std::int64_t>(bytes.saved), .workspace = static_cast<std::int64_t>(bytes.scratch)};
+  }
+
+ private:
+  using Choice = typename Weights<Model, T>::Choice;
+
+  static std::function<Choice(const TensorSpec&)> choose(const checkpoint::ModelSource& source, const TrainableOptions& options) {
+    std::set<std::string> adapted;
+    if (options.method == TrainableOptions::Method::lora && source.trained.empty()) adapted = lora_modules(linears(), options);
+    return [&source, &options, adapted](const TensorSpec& spec) {
+      const std::string name(spec.path.view());
+      if (spec.adapter) {
+        const std::string module = name.substr(0, name.rfind(".lora_"));
+        if (const auto it = source.trained.find(module); it != source.trained.end()) return Choice{DType::F32, it->second.rank, true};
+        return Choice{DType::F32, adapted.contains(module) ? options.lora_rank : 0, true};
+      }
+      const DType stored = source.weights.at(name).dtype;
+      const bool half = stored == DType::BF16 || stored == DType::F16;
+      return Choice{half ? stored : DType::F32, 0, options.method != TrainableOptions::Method::lora &&
+                        is_trained(name, source.config.text_config.num_hidden_layers, options)};
+    };
+  }
+  /// Linear layers that can be adapted, in the order in which PEFT visits them: deepstack mergers after the merger.
+  static std::vector<std::string> linears() {
+    std::vector<std::string> names;
+    for_each_tensor<Model>([&](const TensorSpec& spec) {
+      const std::string name(spec.path.view());
+      if (spec.adapter && name.ends_with(".lora_A.weight")) names.push_back(name.substr(0, name.rfind(".lora_")));
+    });
+    const auto place = [](const std::string& n) {
+      return n.starts_with("model.visual.deepstack") ? 1 : n.starts_with("model.visual.") ? 0 : 2;
+    };
+    std::stable_sort(names.begin(), names.end(), [&](const auto& a, const auto& b) { return place(a) < place(b); });
+    return names;
+  }
+
+  void start_adapters(const checkpoint::ModelSource& source, const TrainableOptions& options) {
+    TorchGenerator generator(options.seed);
+    const double root = options.use_rslora ? std::sqrt(options.lora_rank) : options.lora_rank;
+    const auto fresh_scale = static_cast<float>(options.lora_alpha / root);
+    std::map<std::string, std::size_t> slot_of;
+    for (std::size_t i = 0; i < weights_.slots().size(); ++i) slot_of[weights_.slots()[i].name()] = i;
+    dropout_ = static_cast<float>(options.lora_dropout);
+    for (const std::string& module : linears()) {
+      const std::size_t a = slot_of.at(module + ".lora_A.weight"), b = slot_of.at(module + ".lora_B.weight");
+      const TensorSlot &slot_a = weights_.slots()[a], &slot_b = weights_.slots()[b];
+      if (slot_a.spec.count() == 0) continue;
+      Parameter &pa = weights_.parameters()[a], &pb = weights_.parameters()[b];
+      pa.dropout = dropout_;
+      pb.scale = fresh_scale;
+      const auto it = source.trained.find(module);
+      if (it == source.trained.end()) {
+        draw_lora_a(generator, slot_a.spec.cols(), slot_b.spec.rows(), slot_a.spec.rows(), weights_.values(slot_a));
+        continue;
+      }
+      pb.scale = it->second.scale;
+      if (it->second.a.size() != weights_.values(slot_a).size() || it->second.b.size() != weights_.values(slot_b).size())
+        fail("adapter_name_or_path: ", module, " has adapter matrices for another width than the model's: was it made for another size?");
+      std::copy(it->second.a.begin(), it->second.a.end(), weights_.values(slot_a).begin());
+      std::copy(it->second.b.begin(), it->second.b.end(), weights_.values(slot_b).begin());
+    }
+    for (const auto& [module, layer] : source.trained)
+      if (!slot_of.contains(module + ".lora_A.weight"))
+        fail("adapter_name_or_path: the adapter has ", module, ", which is no linear layer of this model that can be adapted");
+  }
+
+  /// A seed for one batch's dropout: never 0, which means none.
+  std::uint64_t mixed(std::uint64_t n) const { return ((seed_ + 1) * 0x9E3779B97F4A7C15ull + n * 0xBF58476D1CE4E5B9ull) | 1; }
+
+  int image_token_;
+  std::uint64_t seed_, batches_ = 0;
+  float dropout_ = 0;
+  Weights<Model, T> weights_;
+  Optimizer optimizer_;
+  Step<Model, T> step_;
+};
+
+}  // namespace lamina::train

@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=2 python bench/peer_tiny_lora.py [--steps 10] [--threads 2]
 
-One step: 8 samples of one 256 x 256 image (64 tokens) and 60 text tokens, 30 of them labelled; micro-batch 1, accumulation 8, rank 8 on
-every linear of the decoder, frozen vision tower, fp32, AdamW (fused), clipping. Prints a JSON line for gradient checkpointing on
-(LLaMA-Factory's default) and off: the best of `steps` after two to warm up.
+One step: 8 samples of one 256 x 256 image (64 tokens) and 60 text tokens, 30 of them labelled; micro-batch 1,
+accumulation 8, rank 8 on every linear of the decoder, frozen vision tower, fp32, AdamW (fused), clipping. Prints a JSON
+line for gradient checkpointing on (LLaMA-Factory's default) and off: the best of `steps` after two to warm up.
 """
 
 import argparse
@@ -59,9 +59,15 @@ def measure(checkpointing: bool, steps: int) -> dict:
         losses.append(total)
     timed = sorted(seconds[2:])
     return {
-        "peer": f"transformers+peft, torch {torch.__version__}", "threads": torch.get_num_threads(), "gradient_checkpointing": checkpointing,
-        "tokens_per_sample": samples[0]["input_ids"].shape[1], "step_ms": round(1e3 * timed[0], 1), "median_step_ms": round(1e3 * timed[len(timed) // 2], 1),
-        "samples_per_s": round(SAMPLES / timed[0], 2), "first_loss": losses[0], "last_loss": losses[-1],
+        "peer": f"transformers+peft, torch {torch.__version__}",
+        "threads": torch.get_num_threads(),
+        "gradient_checkpointing": checkpointing,
+        "tokens_per_sample": samples[0]["input_ids"].shape[1],
+        "step_ms": round(1e3 * timed[0], 1),
+        "median_step_ms": round(1e3 * timed[len(timed) // 2], 1),
+        "samples_per_s": round(SAMPLES / timed[0], 2),
+        "first_loss": losses[0],
+        "last_loss": losses[-1],
     }
 
 

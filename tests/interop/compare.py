@@ -1,6 +1,7 @@
 """python tests/interop/compare.py A.json B.json [TOLERANCE]
 
-Compares two logits files (prompt.py; any JSON with a list "logits"): fails when ||a - b|| / ||b|| exceeds TOLERANCE (1e-5)."""
+Compares two logits files (prompt.py; any JSON with a list "logits"): fails when ||a - b|| / ||b|| exceeds TOLERANCE,
+1e-5 unless given."""
 
 import json
 import math
@@ -13,7 +14,8 @@ def main(first: str, second: str, tolerance: float = 1e-5) -> None:
     if len(a) != len(b) or not a:
         raise SystemExit(f"{first} has {len(a)} logits, {second} has {len(b)}")
     error = math.dist(a, b) / math.hypot(*b)
-    print(f"{first} against {second}: relative error {error:.2e}, largest difference {max(abs(x - y) for x, y in zip(a, b)):.2e}")
+    largest = max(abs(x - y) for x, y in zip(a, b))
+    print(f"{first} against {second}: relative error {error:.2e}, largest difference {largest:.2e}")
     if not error <= tolerance:
         raise SystemExit(f"relative error {error:.2e} exceeds {tolerance:.0e}")
 

@@ -36,8 +36,12 @@ def load_model(directory):
     """A model directory by transformers, in fp32; every tensor of the file must be used and none may be missing."""
     from transformers import AutoModelForImageTextToText
 
-    model, report = AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32, output_loading_info=True)
-    wrong = {kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]}
+    model, report = AutoModelForImageTextToText.from_pretrained(
+        directory, dtype=torch.float32, output_loading_info=True
+    )
+    wrong = {
+        kind: sorted(report[kind]) for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if report[kind]
+    }
     if wrong:
         raise SystemExit(f"{directory}: {wrong}")
     return model

@@ -1,7 +1,8 @@
 """python tests/interop/write_peer_files.py OUT
 
-What the other side writes, for us to read. OUT/<model>/ gets base/ and merged/ (transformers save_pretrained, beside tokenizer and
-processor files), adapter/ (PEFT save_pretrained), base.json, adapter.json and merged.json (logits, see prompt.py)."""
+What the other side writes, for us to read. OUT/<model>/ gets base/ and merged/ (transformers save_pretrained, beside
+tokenizer and processor files), adapter/ (PEFT save_pretrained), base.json, adapter.json and merged.json (logits, see
+prompt.py)."""
 
 import contextlib
 import io

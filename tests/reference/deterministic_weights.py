@@ -1,6 +1,6 @@
 """Weights by rule: the twin of include/lamina/testing/deterministic_weights.hpp, which states the rule.
 
-    python tests/reference/deterministic_weights.py      writes tests/golden/testing/deterministic_weights.json
+python tests/reference/deterministic_weights.py      writes tests/golden/testing/deterministic_weights.json
 """
 
 import json
@@ -77,9 +77,14 @@ def main() -> None:
         values = deterministic(name, shape).reshape(-1)
         picks = sorted({0, 1, 2, 3, 255, values.size // 2, values.size - 1} & set(range(values.size)))
         golden.append(
-            {"name": name, "shape": shape, "index": picks, "bits": [int(values[i : i + 1].view(np.uint32)[0]) for i in picks],
-             "value": [float(values[i]) for i in picks],
-             "xor_of_bits": int(np.bitwise_xor.reduce(values.view(np.uint32)))}
+            {
+                "name": name,
+                "shape": shape,
+                "index": picks,
+                "bits": [int(values[i : i + 1].view(np.uint32)[0]) for i in picks],
+                "value": [float(values[i]) for i in picks],
+                "xor_of_bits": int(np.bitwise_xor.reduce(values.view(np.uint32))),
+            }
         )
     path = pathlib.Path(__file__).resolve().parents[1] / "golden/testing/deterministic_weights.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,17 +4,17 @@
 
 Written for each run:
 
-    config.yaml            the settings, as LLaMA-Factory and lamina-train read them; model_name_or_path, dataset_dir and
-                           output_dir name folders that the reader of the golden replaces
+    config.yaml            the settings, as LLaMA-Factory and lamina-train read them; whoever uses the golden puts
+                           folders of their own for model_name_or_path, dataset_dir and output_dir
     trainer_log.jsonl      as LLaMA-Factory writes it (elapsed and remaining times are this machine's)
     steps.json             log_history of trainer_state.json: loss, grad_norm, learning_rate of each step, all digits
     train_results.json     as written
-    samples.json           each encoded training sample in file order: length, number of labelled tokens, FNV-1a 64 of the ids and
-                           of the labels (as little-endian int32), and, for some, both in full
+    samples.json           each encoded training sample in file order: length, number of labelled tokens, FNV-1a 64 of
+                           the ids and of the labels (as little-endian int32), and, for some, both in full
     order.json             the samples in the order in which the trainer computes their losses, epoch after epoch
     micro_losses.json      the loss of each micro-batch in that order
-    adapter.json           per trained tensor, in the order of the module tree, PEFT's saved names: L2 norm and first 4 values,
-                           before and after training; for adapters also FNV-1a 64 of the initial bytes
+    adapter.json           per trained tensor, in the order of the module tree, PEFT's saved names: L2 norm and first 4
+                           values, before and after training; for adapters also FNV-1a 64 of the initial bytes
     rng.json               whether the CPU generator is fresh from the seed when the adapters are about to be drawn
 """
 
@@ -82,13 +82,44 @@ resume_from_checkpoint: null
 """
 RUNS = {
     "qwen3_vl_nothink": ("qwen3_vl_tiny", {}),
-    "qwen3_vl": ("qwen3_vl_tiny", {"template": "qwen3_vl", "max_samples": 9, "num_train_epochs": 1.0, "gradient_accumulation_steps": 4}),
-    "vision_lora": ("qwen3_vl_tiny", {"freeze_vision_tower": False, "freeze_multi_modal_projector": False, "max_samples": 6, "num_train_epochs": 1.0,
-                                      "gradient_accumulation_steps": 4, "learning_rate": 1.0e-3, "lora_rank": 4, "lora_alpha": 8, "seed": 7}),
-    "full": ("qwen3_vl_tiny", {"finetuning_type": "full", "max_samples": 6, "num_train_epochs": 1.0, "gradient_accumulation_steps": 4,
-                               "learning_rate": 1.0e-4, "lr_scheduler_type": "linear", "weight_decay": 0.1}),
-    "qwen2_vl": ("qwen2_5_vl_tiny", {"template": "qwen2_vl", "max_samples": 9, "num_train_epochs": 1.0, "gradient_accumulation_steps": 4}),
-    "cutoff": ("qwen3_vl_tiny", {"dataset": "identity,alpaca_en_demo", "cutoff_len": 96, "max_samples": 16, "num_train_epochs": 1.0}),
+    "qwen3_vl": (
+        "qwen3_vl_tiny",
+        {"template": "qwen3_vl", "max_samples": 9, "num_train_epochs": 1.0, "gradient_accumulation_steps": 4},
+    ),
+    "vision_lora": (
+        "qwen3_vl_tiny",
+        {
+            "freeze_vision_tower": False,
+            "freeze_multi_modal_projector": False,
+            "max_samples": 6,
+            "num_train_epochs": 1.0,
+            "gradient_accumulation_steps": 4,
+            "learning_rate": 1.0e-3,
+            "lora_rank": 4,
+            "lora_alpha": 8,
+            "seed": 7,
+        },
+    ),
+    "full": (
+        "qwen3_vl_tiny",
+        {
+            "finetuning_type": "full",
+            "max_samples": 6,
+            "num_train_epochs": 1.0,
+            "gradient_accumulation_steps": 4,
+            "learning_rate": 1.0e-4,
+            "lr_scheduler_type": "linear",
+            "weight_decay": 0.1,
+        },
+    ),
+    "qwen2_vl": (
+        "qwen2_5_vl_tiny",
+        {"template": "qwen2_vl", "max_samples": 9, "num_train_epochs": 1.0, "gradient_accumulation_steps": 4},
+    ),
+    "cutoff": (
+        "qwen3_vl_tiny",
+        {"dataset": "identity,alpaca_en_demo", "cutoff_len": 96, "max_samples": 16, "num_train_epochs": 1.0},
+    ),
 }
 
 
@@ -109,7 +140,7 @@ def initial_facts(name: str, tensor: torch.Tensor) -> dict:
 
 
 def stand_in_for_torchaudio() -> None:
-    """LLaMA-Factory imports torchaudio on sight, whose CUDA build does not load on a bare CPU; nothing here has sound."""
+    """LLaMA-Factory imports torchaudio on sight, whose CUDA build may not load on a CPU; nothing here has sound."""
     try:
         import torchaudio  # noqa: F401
     except (ImportError, OSError):
@@ -151,7 +182,9 @@ class Recorder:
 
         def compute_loss(self, model, inputs, *args, **kwargs):
             loss = original_loss(self, model, inputs, *args, **kwargs)
-            recorder.fed.append([row[mask.bool()].tolist() for row, mask in zip(inputs["input_ids"], inputs["attention_mask"])])
+            recorder.fed.append(
+                [row[mask.bool()].tolist() for row, mask in zip(inputs["input_ids"], inputs["attention_mask"])]
+            )
             recorder.micro_losses.append(float((loss[0] if isinstance(loss, tuple) else loss).detach()))
             return loss
 
@@ -197,7 +230,11 @@ def execute(run: str, data: pathlib.Path, work: pathlib.Path) -> None:
     """Runs LLaMA-Factory in this process and writes the golden; one process a run."""
     make_tiny.write_weights(work)
     out, target = work / "saves" / run, ROOT / "tests/golden/llamafactory" / run
-    config = yaml.safe_load(settings(run)) | {"model_name_or_path": str(work / RUNS[run][0]), "dataset_dir": str(data), "output_dir": str(out)}
+    config = yaml.safe_load(settings(run)) | {
+        "model_name_or_path": str(work / RUNS[run][0]),
+        "dataset_dir": str(data),
+        "output_dir": str(out),
+    }
     stand_in_for_torchaudio()
     recorder = Recorder()
     recorder.install()
@@ -210,20 +247,36 @@ def execute(run: str, data: pathlib.Path, work: pathlib.Path) -> None:
     for file in ("trainer_log.jsonl", "train_results.json"):
         shutil.copy(out / file, target / file)
     if (out / "adapter_config.json").exists():
-        adapter_config = json.loads((out / "adapter_config.json").read_text()) | {"base_model_name_or_path": f"./{RUNS[run][0]}"}
+        adapter_config = json.loads((out / "adapter_config.json").read_text()) | {
+            "base_model_name_or_path": f"./{RUNS[run][0]}"
+        }
         adapter_config["target_modules"] = sorted(adapter_config["target_modules"])
         (target / "adapter_config.json").write_text(json.dumps(adapter_config, indent=2, sort_keys=True) + "\n")
     write_lines(target / "steps.json", json.loads((out / "trainer_state.json").read_text())["log_history"])
     full = {0, 1, len(recorder.samples) // 2, len(recorder.samples) - 1}
-    write_lines(target / "samples.json", [
-        {"index": i, "length": len(ids), "labelled": sum(label != -100 for label in labels), "ids_fnv1a64": digest(ids), "labels_fnv1a64": digest(labels)}
-        | ({"ids": ids, "labels": labels} if i in full else {})
-        for i, (ids, labels) in enumerate(recorder.samples)])
+    write_lines(
+        target / "samples.json",
+        [
+            {
+                "index": i,
+                "length": len(ids),
+                "labelled": sum(label != -100 for label in labels),
+                "ids_fnv1a64": digest(ids),
+                "labels_fnv1a64": digest(labels),
+            }
+            | ({"ids": ids, "labels": labels} if i in full else {})
+            for i, (ids, labels) in enumerate(recorder.samples)
+        ],
+    )
     (target / "order.json").write_text(json.dumps(recorder.order()) + "\n")
     (target / "micro_losses.json").write_text(json.dumps(recorder.micro_losses) + "\n")
-    write_lines(target / "adapter.json", [
-        {"name": name} | {"initial": initial_facts(name, value), "final": tensor_facts(final)}
-        for (name, value), final in zip(recorder.initial.items(), final_tensors(out, recorder.initial))])
+    write_lines(
+        target / "adapter.json",
+        [
+            {"name": name} | {"initial": initial_facts(name, value), "final": tensor_facts(final)}
+            for (name, value), final in zip(recorder.initial.items(), final_tensors(out, recorder.initial))
+        ],
+    )
     (target / "rng.json").write_text(json.dumps(recorder.rng) + "\n")
 
 
@@ -246,7 +299,9 @@ def main() -> None:
     if len(runs) > 1:  # one process each: LLaMA-Factory keeps global state
         for run in runs:
             arguments = [sys.executable, __file__, "--data", str(options.data), "--run", run]
-            status = os.spawnv(os.P_WAIT, sys.executable, arguments + (["--keep", str(options.keep)] if options.keep else []))
+            status = os.spawnv(
+                os.P_WAIT, sys.executable, arguments + (["--keep", str(options.keep)] if options.keep else [])
+            )
             if status:
                 raise SystemExit(f"run {run} failed")
         return

@@ -11,7 +11,8 @@ run one by one, never padded:
 Layout; N tokens, P patches, all float32 unless said. s is A, B or C; <name> is the checkpoint's own:
 
     s.ids  s.labels                       int32 (N); labels as Hugging Face has them, -100 = no loss
-    s.grids                               int32 (images, 3): t, h, w in patches. Pixels: deterministic("pixels.<s>", (P, patch))
+    s.grids                               int32 (images, 3): t, h, w in patches. Pixels are
+                                          deterministic("pixels.<s>", (P, patch))
     s.positions                           int32 (3, N): t, h, w
     s.vision.block.<i>                    (P, C) output of vision block i; for Qwen2.5 in window order. s = A only
     s.vision.output                       (tokens, D) what replaces the placeholders, in their order (s = A, C)
@@ -22,17 +23,17 @@ Layout; N tokens, P patches, all float32 unless said. s is A, B or C; <name> is 
     s.logits.columns                      int32 (64) columns of s.logits.picked (N, 64)
     s.loss                                (1) mean over the labelled tokens of s
     lora.<run>.loss                       (3) losses of A, B, C with adapters; run: decoder, all
-    lora.<run>.grad.<name>                gradients of (A + B + C) / 3, PEFT's names; run all: adapters of the vision tower
-                                          in full, those of the decoder as picks (below)
+    lora.<run>.grad.<name>                gradients of (A + B + C) / 3, PEFT's names; run all: adapters of the vision
+                                          tower in full, those of the decoder as picks (below)
     full.grad.<name>                      (65) picks: the L2 norm, then elements picked_index(k, size), k = 0..63
-    steps.<run>.loss  .grad_norm          (10) runs lora and full: step k sees micro-batches 2k and 2k+1 of A B C A B C ...
-                                          loss = mean of the two means; grad_norm before clipping
+    steps.<run>.loss  .grad_norm          (10) runs lora and full: step k sees micro-batches 2k and 2k + 1 of
+                                          A B C A B C ...; loss = mean of the two means; grad_norm before clipping
     generate.<text|image>.prompt .tokens .margin   int32, int32 (64), (64): greedy, margin = top logit less the second;
                                           image: the image of A, other text
 
 Runs: rank 4, alpha 8. decoder: q k v o gate up down of every decoder layer. all: those, and every linear of the vision
-blocks and (Qwen3) of the mergers. Steps: AdamW, lr 1e-3 (full: 1e-4), betas 0.9 0.999, eps 1e-8, no weight decay, gradient norm
-clipped to 1.
+blocks and (Qwen3) of the mergers. Steps: AdamW, lr 1e-3 (full: 1e-4), betas 0.9 0.999, eps 1e-8, no weight decay,
+gradient norm clipped to 1.
 """
 
 import argparse
@@ -60,7 +61,10 @@ VISION = {
     "qwen2_5_vl_tiny": r".*visual\.blocks\..*\.(qkv|proj|gate_proj|up_proj|down_proj)",
 }
 # Prompts whose greedy answers vary most among 60 tried, no choice being close.
-PROMPTS = {"qwen3_vl_tiny": {"text": "text.3", "image": "image.50"}, "qwen2_5_vl_tiny": {"text": "text.38", "image": "image.33"}}
+PROMPTS = {
+    "qwen3_vl_tiny": {"text": "text.3", "image": "image.50"},
+    "qwen2_5_vl_tiny": {"text": "text.38", "image": "image.33"},
+}
 LEARNING_RATE = {"lora": 1e-3, "full": 1e-4}
 
 
@@ -133,7 +137,9 @@ def saved_name(name: str) -> str:
 
 def lora_model(name: str, run: str, dtype):
     target = DECODER if run == "decoder" else f"(?:{DECODER})|(?:{VISION[name]})"
-    model = get_peft_model(base_model(name, torch.float32), LoraConfig(r=4, lora_alpha=8, target_modules=target, task_type="CAUSAL_LM"))
+    model = get_peft_model(
+        base_model(name, torch.float32), LoraConfig(r=4, lora_alpha=8, target_modules=target, task_type="CAUSAL_LM")
+    )
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if parameter.requires_grad:
@@ -153,7 +159,9 @@ def array(tensor: torch.Tensor) -> np.ndarray:
 
 def picks(gradient: np.ndarray) -> np.ndarray:
     flat = gradient.reshape(-1)
-    return np.concatenate([[np.sqrt((flat.astype(np.float64) ** 2).sum())], flat[[picked_index(k, flat.size) for k in range(64)]]])
+    return np.concatenate(
+        [[np.sqrt((flat.astype(np.float64) ** 2).sum())], flat[[picked_index(k, flat.size) for k in range(64)]]]
+    )
 
 
 def forward_golden(name: str, dtype) -> dict:
@@ -163,6 +171,7 @@ def forward_golden(name: str, dtype) -> dict:
     def keep(key):
         def hook(module, args, kwargs, output):
             seen[key] = output[0] if isinstance(output, tuple) else output
+
         return hook
 
     language, visual = model.model.language_model, model.model.visual
@@ -173,7 +182,10 @@ def forward_golden(name: str, dtype) -> dict:
         block.register_forward_hook(keep(f"vision.block.{i}"), with_kwargs=True)
     for k, merger in enumerate(getattr(visual, "deepstack_merger_list", [])):
         merger.register_forward_hook(keep(f"vision.deepstack.{k}"), with_kwargs=True)
-    language.register_forward_pre_hook(lambda module, args, kwargs: seen.update(positions=kwargs["position_ids"], embeds=kwargs["inputs_embeds"]), with_kwargs=True)
+    language.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.update(positions=kwargs["position_ids"], embeds=kwargs["inputs_embeds"]),
+        with_kwargs=True,
+    )
 
     for sequence in sequences(name):
         seen.clear()
@@ -261,16 +273,33 @@ def generate_golden(name: str, dtype) -> dict:
     for kind, text in PROMPTS[name].items():
         grids, lengths = (GRIDS[name]["A"], [5, 14]) if kind == "image" else ([], [21])
         sequence = Sequence(config_of(name), "A", grids, lengths, 1, text)
-        answer = model.generate(**sequence.inputs(dtype), do_sample=False, max_new_tokens=64, min_new_tokens=64, repetition_penalty=1.0,
-                                temperature=None, top_p=None, top_k=None, eos_token_id=None, pad_token_id=0, use_cache=True, output_logits=True, return_dict_in_generate=True)
+        answer = model.generate(
+            **sequence.inputs(dtype),
+            do_sample=False,
+            max_new_tokens=64,
+            min_new_tokens=64,
+            repetition_penalty=1.0,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            eos_token_id=None,
+            pad_token_id=0,
+            use_cache=True,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
         tokens = answer.sequences[0, len(sequence.ids) :]
         top = torch.stack(answer.logits)[:, 0].topk(2).values
         margin = array(top[:, 0] - top[:, 1])
-        print(f"{name} {kind}: {len(set(tokens.tolist()))} different tokens of {len(tokens)}, least margin {margin.min():.4f}")
+        print(f"{name} {kind}: {len(set(tokens.tolist()))} different tokens, least margin {margin.min():.4f}")
         if margin.min() <= 1e-3:
             raise SystemExit("a greedy choice is too close to call: change the prompt")
         key = f"generate.{kind}"
-        out[f"{key}.prompt"], out[f"{key}.tokens"], out[f"{key}.margin"] = np.int32(sequence.ids), np.int32(tokens), margin
+        out[f"{key}.prompt"], out[f"{key}.tokens"], out[f"{key}.margin"] = (
+            np.int32(sequence.ids),
+            np.int32(tokens),
+            margin,
+        )
     return out
 
 
@@ -280,7 +309,10 @@ def golden(name: str, dtype) -> dict:
 
 
 def as_stored(tensors: dict) -> dict:
-    return {key: np.ascontiguousarray(value if value.dtype == np.int32 else value.astype(np.float32)) for key, value in tensors.items()}
+    return {
+        key: np.ascontiguousarray(value if value.dtype == np.int32 else value.astype(np.float32))
+        for key, value in tensors.items()
+    }
 
 
 def print_noise(single: dict, double: dict) -> None:

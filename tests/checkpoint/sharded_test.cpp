@@ -10,7 +10,7 @@ using namespace lamina::checkpoint;
 namespace {
 /// A copy of the sharded golden model that a test may damage.
 void copy_model(const std::filesystem::path& to) {
-  std::filesystem::copy(golden("tiny2_5"), to, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy(golden("tiny2_5"), to, std::filesystem::copy_options::recursive);
 }
 constexpr const char* index_name = "model.safetensors.index.json";
 std::string open_with_index(const Scratch& dir, const nlohmann::json& index) {
@@ -97,7 +97,7 @@ TEST_CASE("Sharded checkpoint: writing splits at the limit, and what is written 
     for (const TensorFile& file : back.files()) {
       std::uint64_t bytes = 0;
       for (const TensorEntry& e : file.entries()) bytes += e.info.bytes;
-      CHECK(bytes <= limit);
+      CHECK((bytes <= limit || file.entries().size() == 1));
     }
   }
   CHECK(std::filesystem::exists(dir / "model.safetensors"));

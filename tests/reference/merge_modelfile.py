@@ -3,12 +3,14 @@
     python tests/reference/merge_modelfile.py QWEN3_TOKENIZER_DIR tests/golden/merge
 """
 
+import importlib.machinery
 import sys
 import types
 from pathlib import Path
 
 # LLaMA-Factory imports torchaudio, which no text template uses and which must match torch's build exactly.
 sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+sys.modules["torchaudio"].__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
 
 from llamafactory.data.template import TEMPLATES
 from transformers import AutoTokenizer

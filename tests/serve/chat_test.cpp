@@ -295,7 +295,9 @@ TEST_CASE("generate: cancelled before the first token, nothing is read") {
   FakeSession session(script, files.tokenizer.size(), 100);
   std::stop_source stop;
   stop.request_stop();
-  const Batch prompt{.ids = {1}, .cu_seqlens = {0, 1}};
+  Batch prompt;
+  prompt.ids = {1};
+  prompt.cu_seqlens = {0, 1};
   const auto done = serve::generate(
       session, files.tokenizer, prompt, {}, [](serve::Delta) {}, stop.get_token());
   CHECK(done.finish == serve::FinishReason::abort);

@@ -77,7 +77,9 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "--limit-mm-per-prompt", "{"}, "--limit-mm-per-prompt"},
       {{"d", "--trust-remote-code=yes"}, "takes no value"},
       {{"d", "-x"}, "-x"}};
-  for (const auto& [words, message] : table) {
+  for (const auto& entry : table) {  // clang 14 captures no structured bindings
+    const Words& words = entry.first;
+    const std::string& message = entry.second;
     CAPTURE(message);
     CHECK(test::message_of([&] { Flags::parse(words); }).find(message) != std::string::npos);
     CHECK_THROWS_AS(Flags::parse(words), UsageError);

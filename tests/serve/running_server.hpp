@@ -15,7 +15,7 @@ namespace lamina::test {
 struct Setup {
   serve::ServiceOptions service{.served_names = {"tiny", "also"}, .root = "dir/tiny"};
   serve::RouteOptions routes{.access_log = false};
-  serve::HttpLimits limits;
+  serve::HttpLimits limits = {};
   int max_len = 400;
 };
 

@@ -23,9 +23,9 @@ namespace lamina::serve {
 class HttpServer {
  public:
   struct Options {
-    std::string host;            ///< empty: all interfaces
+    std::string host = {};       ///< empty: all interfaces
     unsigned short port = 8000;  ///< 0: any free one
-    HttpLimits limits;
+    HttpLimits limits = {};
     int threads = 2;
     std::chrono::milliseconds grace{10'000};  ///< for running requests when the server is stopped
     bool handle_signals = false;              ///< SIGINT and SIGTERM stop the server

@@ -15,8 +15,8 @@ namespace lamina::serve {
 
 /// How the routes answer, whatever they answer.
 struct RouteOptions {
-  std::vector<std::string> api_keys;
-  std::string root_path;  ///< a prefix that a proxy may leave in place
+  std::vector<std::string> api_keys = {};
+  std::string root_path = {};  ///< a prefix that a proxy may leave in place
   std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
   bool allow_credentials = false, request_id_headers = false, access_log = true;
   std::string version = "0.1.0";

@@ -22,10 +22,10 @@ struct SamplingParams {
   double repetition_penalty = 1;  ///< on ids of prompt and output: positive logits divided, negative multiplied
   double presence_penalty = 0;    ///< subtracted once from ids of the output
   double frequency_penalty = 0;   ///< subtracted once an occurrence in the output
-  std::vector<std::pair<int, double>> logit_bias;
-  std::vector<int> allowed_token_ids;  ///< empty: all
-  int min_tokens = 0;                  ///< ids of `ends` are impossible before so many tokens
-  std::vector<int> ends;               ///< end-of-sequence and stop ids
+  std::vector<std::pair<int, double>> logit_bias = {};
+  std::vector<int> allowed_token_ids = {};  ///< empty: all
+  int min_tokens = 0;                       ///< ids of `ends` are impossible before so many tokens
+  std::vector<int> ends = {};               ///< end-of-sequence and stop ids
   bool logprobs = false;
   int top_logprobs = 0;      ///< alternatives listed with each token, of the raw distribution; -1: the whole vocabulary
   std::uint64_t seed = 0;    ///< same seed, stream, prompt and build: same tokens

@@ -22,13 +22,13 @@ namespace lamina::serve {
 /// What the operator chose, beyond where to listen.
 struct ServiceOptions {
   std::vector<std::string> served_names;  ///< at least one; the first is what answers carry
-  std::string root;                       ///< the model path as given
+  std::string root = {};                  ///< the model path as given
   std::string response_role = "assistant";
-  std::filesystem::path allowed_media;  ///< empty: no file:// URLs
+  std::filesystem::path allowed_media = {};  ///< empty: no file:// URLs
   int max_images = 999, max_logprobs = 20;
   std::int64_t seed = 0;
-  std::optional<int> max_new_tokens;  ///< a cap on every answer
-  int max_requests = 256;             ///< waiting and running; more are told to come back
+  std::optional<int> max_new_tokens = {};  ///< a cap on every answer
+  int max_requests = 256;                  ///< waiting and running; more are told to come back
   bool prompt_details = false, force_usage = false;
 };
 

@@ -1,6 +1,6 @@
-#include "support/catch.hpp"
-#include "scratch.hpp"
 #include <lamina/checkpoint/adapter.hpp>
+#include "scratch.hpp"
+#include "support/catch.hpp"
 
 #include <functional>
 
@@ -37,7 +37,8 @@ std::string error_after(const std::string& name, const std::function<void(ordere
 }
 
 std::string with_config(const std::string& key, ordered_json value) {
-  return error_after("tiny3_adapter", [&](ordered_json& c) { c[key] = value; }, [](auto&) {});
+  return error_after(
+      "tiny3_adapter", [&](ordered_json& c) { c[key] = value; }, [](auto&) {});
 }
 
 }  // namespace
@@ -61,11 +62,13 @@ TEST_CASE("Adapter: PEFT's plain adapter") {
 
 TEST_CASE("Adapter: rsLoRA, rank and alpha patterns, and a module saved whole") {
   const Adapter a = Adapter::load(golden("tiny2_5_adapter"));
-  const auto scale = [&](const char* name) { return pair_of(a, std::string("model.language_model.layers.") + name).scale; };
-  CHECK(scale("0.self_attn.q_proj") - (6 / std::sqrt(4.0))) == 0.0);
-  CHECK(scale("1.self_attn.q_proj") - (6 / std::sqrt(2.0))) == 0.0);
-  CHECK(scale("0.self_attn.k_proj") - (3 / std::sqrt(4.0))) == 0.0);
-  CHECK(scale("1.self_attn.o_proj") - (5 / std::sqrt(4.0))) == 0.0);
+  const auto scale = [&](const char* name) {
+    return pair_of(a, std::string("model.language_model.layers.") + name).scale;
+  };
+  CHECK(scale("0.self_attn.q_proj") == 6 / std::sqrt(4.0));
+  CHECK(scale("1.self_attn.q_proj") == 6 / std::sqrt(2.0));
+  CHECK(scale("0.self_attn.k_proj") == 3 / std::sqrt(4.0));
+  CHECK(scale("1.self_attn.o_proj") == 5 / std::sqrt(4.0));
   REQUIRE(a.replaced().size() == 1);
   CHECK(a.replaced()[0].tensor == "lm_head.weight");
   CHECK(a.config().modules_to_save == std::vector<std::string>{"lm_head"});
@@ -107,7 +110,8 @@ TEST_CASE("Adapter: every accepted spelling gives the same pairs") {
     return s.ends_with("lm_head.weight") ? prefix + "lm_head.modules_to_save.default.weight" : s;
   };
   for (const std::function<std::string(std::string)>& rename :
-       std::initializer_list<std::function<std::string(std::string)>>{old_names, vllm, bare, with_adapter_name, wrapped}) {
+       std::initializer_list<std::function<std::string(std::string)>>{old_names, vllm, bare, with_adapter_name,
+                                                                      wrapped}) {
     Scratch dir;
     write_adapter(dir.dir(), expected.config(), tensors_of(expected.weights(), rename));
     const Adapter a = Adapter::load(dir.dir());
@@ -153,7 +157,8 @@ TEST_CASE("Adapter: a config that is mistyped, or that its tensors contradict, i
 
 TEST_CASE("Adapter: pairs that are incomplete or do not fit together are named") {
   const auto change = [](const std::function<void(std::vector<TensorData>&)>& f) {
-    return error_after("tiny3_adapter", [](ordered_json&) {}, f);
+    return error_after(
+        "tiny3_adapter", [](ordered_json&) {}, f);
   };
   const auto is_first = [](const std::string& name) { return contains(name, "layers.0.self_attn.q_proj"); };
   const auto rename_first = [&](const std::string& from, const std::string& to) {
@@ -163,16 +168,20 @@ TEST_CASE("Adapter: pairs that are incomplete or do not fit together are named")
     });
   };
   CHECK(contains(change([&](auto& tensors) {
-          std::erase_if(tensors, [&](const TensorData& t) { return is_first(t.name) && contains(t.name, "lora_B"); });
-        }), "layers.0.self_attn.q_proj has lora_A but no lora_B"));
+                   std::erase_if(tensors,
+                                 [&](const TensorData& t) { return is_first(t.name) && contains(t.name, "lora_B"); });
+                 }),
+                 "layers.0.self_attn.q_proj has lora_A but no lora_B"));
   CHECK(contains(change([&](auto& tensors) {
-          for (TensorData& t : tensors)
-            if (is_first(t.name) && contains(t.name, "lora_B")) t.shape = {32, 2};
-        }), "lora_A (4, 16) and lora_B (32, 2) do not share a rank"));
+                   for (TensorData& t : tensors)
+                     if (is_first(t.name) && contains(t.name, "lora_B")) t.shape = {32, 2};
+                 }),
+                 "lora_A (4, 16) and lora_B (32, 2) do not share a rank"));
   CHECK(contains(change([&](auto& tensors) {
-          for (TensorData& t : tensors)
-            if (is_first(t.name) && contains(t.name, "lora_A")) t.shape = {4, 4, 4};
-        }), "only linear layers are supported"));
+                   for (TensorData& t : tensors)
+                     if (is_first(t.name) && contains(t.name, "lora_A")) t.shape = {4, 4, 4};
+                 }),
+                 "only linear layers are supported"));
   CHECK(contains(rename_first("lora_A.weight", "lora_C.weight"), "is not a tensor that LoRA has"));
   CHECK(contains(rename_first("lora_A.weight", "lora_embedding_A"), "LoRA on an embedding is not supported"));
   CHECK(contains(rename_first("lora_A.weight", "lora_magnitude_vector"), "has lora_B but no lora_A"));

@@ -1,6 +1,6 @@
-#include "support/catch.hpp"
-#include "scratch.hpp"
 #include <lamina/checkpoint/safetensors.hpp>
+#include "scratch.hpp"
+#include "support/catch.hpp"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -23,7 +23,8 @@ int in_child(F f) {
 
 std::vector<TensorData> tensors_of(const std::vector<float>& values) {
   const auto n = static_cast<std::int64_t>(values.size());
-  return {{"a", DType::F32, {n}, std::as_bytes(std::span(values))}, {"b", DType::F32, {n}, std::as_bytes(std::span(values))}};
+  return {{"a", DType::F32, {n}, std::as_bytes(std::span(values))},
+          {"b", DType::F32, {n}, std::as_bytes(std::span(values))}};
 }
 
 /// Files of at most 64 KiB from here on: the disk is "full" after that.
@@ -45,7 +46,10 @@ TEST_CASE("Saving: on a full disk the error says so, the old file stays and noth
     const std::string single = error_of([&] { write_safetensors(dir / "model.safetensors", tensors_of(large)); });
     const std::string several = error_of([&] { write_sharded(dir.dir(), tensors_of(large), 300'000); });
     spill(dir / "message", single + "\n" + several);
-    return contains(single, "File too large") && contains(single, "free some space") && contains(several, "File too large") ? 0 : 1;
+    return contains(single, "File too large") && contains(single, "free some space") &&
+                   contains(several, "File too large")
+               ? 0
+               : 1;
   });
   INFO(slurp(dir / "message"));
   CHECK(WIFEXITED(status));

@@ -1,7 +1,7 @@
-#include "support/catch.hpp"
-#include "scratch.hpp"
 #include <lamina/checkpoint/config.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
+#include "scratch.hpp"
+#include "support/catch.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -29,10 +29,18 @@ std::string error_after(const std::string& layout, const json& patch) {
 
 TEST_CASE("ModelConfig: Qwen3-VL-2B as released") {
   const ModelConfig c = load_layout("qwen3_vl_2b_released");
-  const TextConfig text{.vocab_size = 151936, .hidden_size = 2048, .intermediate_size = 6144, .num_hidden_layers = 28,
-                        .num_attention_heads = 16, .num_key_value_heads = 8, .head_dim = 128,
-                        .max_position_embeddings = 262144, .rms_norm_eps = 1e-6, .rope_theta = 5e6,
-                        .mrope_section = {24, 20, 20}, .hidden_act = "silu"};
+  const TextConfig text{.vocab_size = 151936,
+                        .hidden_size = 2048,
+                        .intermediate_size = 6144,
+                        .num_hidden_layers = 28,
+                        .num_attention_heads = 16,
+                        .num_key_value_heads = 8,
+                        .head_dim = 128,
+                        .max_position_embeddings = 262144,
+                        .rms_norm_eps = 1e-6,
+                        .rope_theta = 5e6,
+                        .mrope_section = {24, 20, 20},
+                        .hidden_act = "silu"};
   CHECK(c.model_type == "qwen3_vl");
   CHECK(c.text_config == text);
   CHECK(c.vision_config.depth == 24);

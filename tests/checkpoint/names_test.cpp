@@ -1,7 +1,7 @@
-#include "support/catch.hpp"
-#include "scratch.hpp"
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/core/suggest.hpp>
+#include "scratch.hpp"
+#include "support/catch.hpp"
 
 using namespace lamina;
 using namespace lamina::checkpoint;
@@ -35,13 +35,16 @@ TEST_CASE("Names: respelling a canonical name and reading it back gives it again
   CHECK(respelt_name(v, Spelling::released_qwen2_5_vl) == "visual.pos_embed.weight");
   CHECK(respelt_name(q, Spelling::vllm) == "language_model.model.layers.3.mlp.up_proj.weight");
   CHECK(respelt_name("lm_head.weight", Spelling::vllm) == "language_model.lm_head.weight");
-  for (const Checkpoint& c : {Checkpoint::open(golden("tiny3")), Checkpoint::open(golden("tiny2_5"))})
+  for (const char* model : {"tiny3", "tiny2_5"}) {
+    const Checkpoint c = Checkpoint::open(golden(model));
     for (const TensorInfo& t : c.tensors())
       for (const Spelling s : {Spelling::canonical, Spelling::released_qwen2_5_vl, Spelling::vllm}) {
         const std::string canonical = canonical_name(t.name);
         REQUIRE(canonical_name(respelt_name(canonical, s)) == canonical);
       }
-  for (const TensorInfo& t : Checkpoint::open(golden("tiny2_5")).tensors())
+  }
+  const Checkpoint released = Checkpoint::open(golden("tiny2_5"));
+  for (const TensorInfo& t : released.tensors())
     REQUIRE(respelt_name(canonical_name(t.name), Spelling::released_qwen2_5_vl) == t.name);
 }
 

@@ -1,7 +1,7 @@
-#include "support/catch.hpp"
-#include "scratch.hpp"
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
+#include "scratch.hpp"
+#include "support/catch.hpp"
 
 #include <cstring>
 
@@ -70,7 +70,8 @@ TEST_CASE("safetensors: read() gives what the mapping shows, whole and in parts"
 
 TEST_CASE("safetensors: what is written equals the Python library's file byte for byte") {
   Scratch scratch;
-  for (const char* name : {"every_dtype.safetensors", "tiny3/model.safetensors", "tiny3_adapter/adapter_model.safetensors"}) {
+  for (const char* name :
+       {"every_dtype.safetensors", "tiny3/model.safetensors", "tiny3_adapter/adapter_model.safetensors"}) {
     const Checkpoint c = Checkpoint::open(golden(name));
     auto tensors = all_tensors(c);
     std::reverse(tensors.begin(), tensors.end());  // the order given does not matter
@@ -81,14 +82,15 @@ TEST_CASE("safetensors: what is written equals the Python library's file byte fo
 
 TEST_CASE("safetensors: the model's own names find tensors in every spelling of a file") {
   const Checkpoint old_names = Checkpoint::open(golden("tiny2_5"));
-  CHECK(old_names.at("model.language_model.layers.1.self_attn.q_proj.bias").name == "model.layers.1.self_attn.q_proj.bias");
+  CHECK(old_names.at("model.language_model.layers.1.self_attn.q_proj.bias").name ==
+        "model.layers.1.self_attn.q_proj.bias");
   CHECK(old_names.at("model.visual.merger.ln_q.weight").name == "visual.merger.ln_q.weight");
   CHECK(old_names.at("lm_head.weight").name == "lm_head.weight");
   Scratch scratch;
   const float x = 1;
   const auto data = std::as_bytes(std::span(&x, 1));
   write_safetensors(scratch / "both.safetensors", std::vector<TensorData>{{"model.norm.weight", DType::F32, {1}, data},
-                                                                        {"norm.weight", DType::F32, {1}, data}});
+                                                                          {"norm.weight", DType::F32, {1}, data}});
   const Checkpoint both = Checkpoint::open(scratch / "both.safetensors");
   CHECK(both.at("norm.weight").name == "norm.weight");
   CHECK(contains(error_of([&] { both.find("model.language_model.norm.weight"); }), "two tensors mean"));
@@ -123,16 +125,22 @@ TEST_CASE("safetensors: each kind of broken file is an error that says what is w
       {file_of(one(R"({"dtype":"F32","shape":2,"data_offsets":[0,8]})"), 8), "shape is not an array"},
       {file_of(one(R"({"dtype":"F32","shape":[-2],"data_offsets":[0,8]})"), 8), "wanted a non-negative integer"},
       {file_of(one(R"({"dtype":"F32","shape":[2.0],"data_offsets":[0,8]})"), 8), "wanted a non-negative integer"},
-      {file_of(one(R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})"), 8), "has 12 bytes, data_offsets [0,8] hold 8"},
+      {file_of(one(R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})"), 8),
+       "has 12 bytes, data_offsets [0,8] hold 8"},
       {file_of(one(R"({"dtype":"F32","shape":[2],"data_offsets":[8,0]})"), 8), "hold -8"},
       {file_of(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0]})"), 8), "not a pair"},
       {file_of(one(R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]})"), 0), "more bytes than"},
-      {file_of(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,99999999999999999999]})"), 8), "non-negative integer"},
+      {file_of(one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,99999999999999999999]})"), 8),
+       "non-negative integer"},
       {file_of(one(R"({"dtype":"F32","shape":[2],"data_offsets":[8,16]})"), 8), "8 bytes before tensor a belong to no"},
       {file_of(one(R"({"dtype":"F32","shape":[8],"data_offsets":[0,32]})"), 8), "ends at byte 32 of the data"},
-      {file_of(R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"I8","shape":[4],"data_offsets":[2,6]}})", 6),
+      {file_of(
+           R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"I8","shape":[4],"data_offsets":[2,6]}})",
+           6),
        "tensor b overlaps"},
-      {file_of(R"({"a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"I8","shape":[2],"data_offsets":[3,5]}})", 5),
+      {file_of(
+           R"({"a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"I8","shape":[2],"data_offsets":[3,5]}})",
+           5),
        "1 bytes before tensor b"},
       {file_of(R"({"__metadata__":7})", 0), "__metadata__ is not an object"},
       {file_of(R"({"__metadata__":{"a":7}})", 0), "wanted a string"},

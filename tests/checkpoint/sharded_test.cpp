@@ -1,6 +1,6 @@
-#include "support/catch.hpp"
-#include "scratch.hpp"
 #include <lamina/checkpoint/safetensors.hpp>
+#include "scratch.hpp"
+#include "support/catch.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -35,10 +35,12 @@ TEST_CASE("Sharded checkpoint: an index that lies is an error that names the ten
 
   auto index = good;
   index["weight_map"]["lm_head.weight"] = "model-00002-of-00005.safetensors";
-  CHECK(contains(open_with_index(dir, index), "lm_head.weight is in model-00002-of-00005.safetensors, but model-00001"));
+  CHECK(
+      contains(open_with_index(dir, index), "lm_head.weight is in model-00002-of-00005.safetensors, but model-00001"));
   index = good;
   index["weight_map"]["ghost"] = "model-00002-of-00005.safetensors";
-  CHECK(contains(open_with_index(dir, index), "tensor ghost is in model-00002-of-00005.safetensors, which does not hold"));
+  CHECK(contains(open_with_index(dir, index),
+                 "tensor ghost is in model-00002-of-00005.safetensors, which does not hold"));
   index = good;
   index["weight_map"].erase("lm_head.weight");
   CHECK(contains(open_with_index(dir, index), "does not list tensor lm_head.weight"));

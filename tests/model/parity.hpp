@@ -130,6 +130,83 @@ void check_ten_steps(Weights<Model, float>& weights, const Golden& golden, const
   }
 }
 
+inline std::span<const float> elements(Matrix<float> m) { return {m.data, static_cast<std::size_t>(m.rows) * m.cols}; }
+
+/// What a training run keeps on its way, against transformers: positions, vision rows, each decoder layer, norm, logits.
+template <class Model>
+void check_activations(const Weights<Model, float>& weights, const Golden& golden, const std::string& s) {
+  INFO("sequence " << s);
+  using Training = Mode<float, true, false>;
+  const Batch batch = golden_batch(golden, s, Model::patch_width);
+  Tables<Model> tables;
+  Input<float> in = tables.template build<float>(batch, image_token_of<Model>(golden));
+  const std::vector<int> positions = golden.ints(s + ".positions");
+  for (int axis = 0; axis < 3; ++axis)
+    for (int n = 0; n < in.tokens; ++n) REQUIRE(tables.positions().of_token[n][axis] == positions[axis * in.tokens + n]);
+
+  Arena keep(std::size_t{1} << 28), scratch(std::size_t{1} << 28);
+  typename Model::template Saved<Training> saved{};
+  Model::template allocate<Training>(saved, keep, in.tokens, in.patches.rows);
+  std::vector<float> hidden(static_cast<std::size_t>(in.tokens) * Model::hidden_size);
+  Model::forward(Run<Cpu, Training>{{}, &scratch, &in.text}, weights.parameters(), saved, in,
+                 Matrix<float>(hidden.data(), in.tokens, Model::hidden_size));
+  const std::vector<int> rows = tables.positions().visual_rows;
+  if (!rows.empty()) {
+    std::vector<float> visual;
+    for (int row : rows) visual.insert(visual.end(), saved.embedded.row(row), saved.embedded.row(row) + Model::hidden_size);
+    CHECK(relative_error(visual, golden.floats(s + ".vision.output")) <= value_tolerance);
+  }
+  constexpr int layers = Model::Stack_::repeats;
+  for (int i = 0; i < layers; ++i) {
+    INFO("decoder layer " << i);
+    std::vector<float> expected = golden.floats(s + ".decoder." + std::to_string(i));
+    const std::string map = s + ".vision.deepstack." + std::to_string(i);
+    if (golden.has(map)) {  // the golden value is that before the map is added
+      const std::vector<float> deep = golden.floats(map);
+      for (std::size_t r = 0; r < rows.size(); ++r)
+        for (int c = 0; c < Model::hidden_size; ++c) expected[rows[r] * Model::hidden_size + c] += deep[r * Model::hidden_size + c];
+    }
+    CHECK(relative_error(elements(i + 1 < layers ? saved.stack.after[i] : saved.last), expected) <= value_tolerance);
+  }
+  CHECK(relative_error(hidden, golden.floats(s + ".norm")) <= value_tolerance);
+  const std::vector<int> logit_rows = golden.ints(s + ".logits.rows");
+  std::vector<float> logits(logit_rows.size() * Model::vocab_size);
+  for (std::size_t r = 0; r < logit_rows.size(); ++r)
+    kernel::matmul<Cpu>::forward({}, kernel::MatmulFwd<float>{.x = Matrix<const float>(&hidden[logit_rows[r] * Model::hidden_size], 1, Model::hidden_size),
+                                                              .w = Model::head(weights.parameters()).value,
+                                                              .y = Matrix<float>(&logits[r * Model::vocab_size], 1, Model::vocab_size)});
+  CHECK(relative_error(logits, golden.floats(s + ".logits")) <= value_tolerance);
+}
+
+/// Losses of A, B, C one by one, and the gradients of all three packed into one run.
+template <class Model>
+void check_adapter_run(Weights<Model, float>& weights, const Golden& golden, const std::string& run) {
+  const std::vector<float> losses = golden.floats("lora." + run + ".loss");
+  train::Step<Model> step;
+  std::vector<Batch> batches;
+  for (const char* s : {"A", "B", "C"}) batches.push_back(golden_batch(golden, s, Model::patch_width));
+  for (std::size_t i = 0; i < 3; ++i) {
+    Batch one = packed_batch({batches[i]});
+    CHECK(std::abs(step.evaluate(weights, one, image_token_of<Model>(golden)).loss - losses[i]) <= value_tolerance * losses[i]);
+  }
+  step.accumulate(weights, packed_batch(batches), image_token_of<Model>(golden), 0);
+  check_gradients(weights, golden, "lora." + run + ".grad.");
+}
+/// The whole model as it stands: vision output, decoder layers, logits, loss, then every parameter's gradient.
+template <class Model>
+void check_full_run(Weights<Model, float>& weights, const Golden& golden) {
+  train::Step<Model> step;
+  std::vector<Batch> batches;
+  for (const std::string s : {"A", "B", "C"}) {
+    batches.push_back(golden_batch(golden, s, Model::patch_width));
+    check_activations(weights, golden, s);
+    const float loss = golden.floats(s + ".loss")[0];
+    CHECK(std::abs(step.evaluate(weights, packed_batch({batches.back()}), image_token_of<Model>(golden)).loss - loss) <= value_tolerance * loss);
+  }
+  step.accumulate(weights, packed_batch(batches), image_token_of<Model>(golden), 0);
+  check_gradients(weights, golden, "full.grad.");
+}
+
 /// 64 greedy tokens with a KV cache.
 template <class Model>
 void check_greedy(const Weights<Model, float>& weights, const Golden& golden, const std::string& kind) {

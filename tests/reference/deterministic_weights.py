@@ -23,9 +23,9 @@ CASES = [
 ]
 
 
-def fnv1a64(name: str) -> int:
+def fnv1a64(text: str | bytes) -> int:
     h = 0xCBF29CE484222325
-    for byte in name.encode():
+    for byte in text.encode() if isinstance(text, str) else text:
         h = ((h ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
     return h
 

@@ -56,7 +56,7 @@ GRIDS = {
 }
 DECODER = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 VISION = {
-    "qwen3_vl_tiny": r".*visual\..*\.(qkv|proj|linear_fc1|linear_fc2)",
+    "qwen3_vl_tiny": r".*visual\.(?!patch_embed).*\.(qkv|proj|linear_fc1|linear_fc2)",
     "qwen2_5_vl_tiny": r".*visual\.blocks\..*\.(qkv|proj|gate_proj|up_proj|down_proj)",
 }
 # Prompts whose greedy answers vary most among 60 tried, no choice being close.

@@ -119,11 +119,16 @@ inline void Adapter::sort_tensor(const TensorInfo& info, std::map<std::string, L
   }
   LoraPair& pair = by_module[canonical_name(spelt)];
   std::string* place = nullptr;
-  if (detail::is_lora(rest, "lora_A")) place = &pair.a;
-  else if (detail::is_lora(rest, "lora_B")) place = &pair.b;
-  else if (rest.starts_with("lora_magnitude_vector")) place = &pair.magnitude;
-  else if (rest.starts_with("lora_embedding")) fail(subject, ": LoRA on an embedding is not supported");
-  else fail(subject, ": ", rest, " is not a tensor that LoRA has");
+  if (detail::is_lora(rest, "lora_A"))
+    place = &pair.a;
+  else if (detail::is_lora(rest, "lora_B"))
+    place = &pair.b;
+  else if (rest.starts_with("lora_magnitude_vector"))
+    place = &pair.magnitude;
+  else if (rest.starts_with("lora_embedding"))
+    fail(subject, ": LoRA on an embedding is not supported");
+  else
+    fail(subject, ": ", rest, " is not a tensor that LoRA has");
   if (!place->empty()) fail(subject, ": means the same as ", *place);
   *place = info.name;
 }
@@ -150,14 +155,15 @@ Otherwise Adapter::from_pattern(const std::vector<std::pair<std::string, Value>>
 
 inline void Adapter::check_pair(LoraPair& pair) const {
   const std::string subject = path().string() + ": " + pair.module;
-  if (pair.a.empty() || pair.b.empty()) fail(subject, " has lora_", pair.a.empty() ? "B but no lora_A" : "A but no lora_B");
+  if (pair.a.empty() || pair.b.empty())
+    fail(subject, " has lora_", pair.a.empty() ? "B but no lora_A" : "A but no lora_B");
   const TensorInfo& a = matrix(pair.a, pair);
   const TensorInfo& b = matrix(pair.b, pair);
   if (a.shape[0] != b.shape[1])
     fail(subject, ": lora_A ", shape_text(a.shape), " and lora_B ", shape_text(b.shape), " do not share a rank");
   const int rank = from_pattern(config_.rank_pattern, pair, config_.r);
-  if (a.shape[0] != rank) fail(subject, ": lora_A ", shape_text(a.shape), " has rank ", a.shape[0],
-                               ", adapter_config.json says ", rank);
+  if (a.shape[0] != rank)
+    fail(subject, ": lora_A ", shape_text(a.shape), " has rank ", a.shape[0], ", adapter_config.json says ", rank);
   const double alpha = from_pattern(config_.alpha_pattern, pair, config_.lora_alpha);
   pair.rank = rank;
   pair.scale = alpha / (config_.use_rslora ? std::sqrt(static_cast<double>(rank)) : rank);

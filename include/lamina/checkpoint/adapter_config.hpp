@@ -59,7 +59,8 @@ inline void refuse_variants(const JsonFields& fields) {
   for (const char* base_changing : {"pissa", "olora", "corda", "loftq"})
     if (name.starts_with(base_changing))
       fail(fields.file(), ": init_lora_weights is \"", name,
-           "\": such an adapter fits a changed base model; convert it to a plain one first (in LLaMA-Factory: pissa_convert)");
+           "\": such an adapter fits a changed base model; convert it to a plain one first (in LLaMA-Factory: "
+           "pissa_convert)");
 }
 
 inline void check_ranges(const AdapterConfig& c, const std::string& file) {
@@ -91,8 +92,10 @@ inline AdapterConfig AdapterConfig::load(const std::filesystem::path& dir) {
   out.use_dora = fields.boolean("use_dora", false);
   out.bias = fields.text("bias", "none");
   if (fields.has("target_modules")) {
-    if (json["target_modules"].is_string()) out.target_regex = fields.text("target_modules");
-    else out.target_modules = fields.texts("target_modules");
+    if (json["target_modules"].is_string())
+      out.target_regex = fields.text("target_modules");
+    else
+      out.target_modules = fields.texts("target_modules");
   }
   if (fields.has("modules_to_save")) out.modules_to_save = fields.texts("modules_to_save");
   for (const auto& [pattern, rank] : detail::pattern_fields(ordered, "rank_pattern", file))

@@ -20,10 +20,14 @@ inline std::optional<DType> dtype_from_torch_name(std::string_view name) {
 /// PyTorch's name of a floating element type: "bfloat16".
 inline std::string_view torch_name_of(DType t) {
   switch (t) {
-    case DType::BF16: return "bfloat16";
-    case DType::F16: return "float16";
-    case DType::F64: return "float64";
-    default: return "float32";
+    case DType::BF16:
+      return "bfloat16";
+    case DType::F16:
+      return "float16";
+    case DType::F64:
+      return "float64";
+    default:
+      return "float32";
   }
 }
 
@@ -104,8 +108,8 @@ inline VisionConfig read_vision_config(const JsonFields& vision, bool qwen3) {
     out.tokens_per_second = vision.number("tokens_per_second", 4);
   }
   if (out.hidden_size % out.num_heads != 0)
-    fail(vision.file(), ": ", vision.path("hidden_size"), " = ", out.hidden_size, " is not a multiple of num_heads = ",
-         out.num_heads);
+    fail(vision.file(), ": ", vision.path("hidden_size"), " = ", out.hidden_size,
+         " is not a multiple of num_heads = ", out.num_heads);
   for (const int block : qwen3 ? out.deepstack_visual_indexes : out.fullatt_block_indexes)
     if (block < 0 || (qwen3 && block >= out.depth))
       fail(vision.file(), ": vision_config names block ", block, " of a tower of ", out.depth);
@@ -162,7 +166,8 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
   out.bos_token_id = detail::first_id(top, text, "bos_token_id");
   out.eos_token_id = detail::first_id(top, text, "eos_token_id");
   out.pad_token_id = detail::first_id(top, text, "pad_token_id");
-  out.tie_word_embeddings = top.boolean("tie_word_embeddings", false) || text.boolean("tie_word_embeddings", false);
+  const bool tied_at_top = top.boolean("tie_word_embeddings", false);
+  out.tie_word_embeddings = text.boolean("tie_word_embeddings", false) || tied_at_top;
   out.dtype = detail::read_dtype(top, text);
   if (top.has("quantization_config"))
     out.quant_method = top.object("quantization_config").text("quant_method", "unknown");
@@ -174,7 +179,8 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
 inline bool tied_head(const ModelConfig& config, const Checkpoint& weights) {
   if (!config.tie_word_embeddings) return false;
   if (!weights.find("lm_head.weight")) return true;
-  const auto head = weights.data("lm_head.weight"), embedding = weights.data("model.language_model.embed_tokens.weight");
+  const auto head = weights.data("lm_head.weight"),
+             embedding = weights.data("model.language_model.embed_tokens.weight");
   return head.size() == embedding.size() && std::memcmp(head.data(), embedding.data(), head.size()) == 0;
 }
 
@@ -191,8 +197,8 @@ inline GenerationConfig GenerationConfig::load(const std::filesystem::path& dir)
   const nlohmann::json json = detail::read_json(path);
   const JsonFields fields(json, path.string());
   if (fields.has("eos_token_id"))
-    out.eos_token_id = json["eos_token_id"].is_array() ? fields.integers("eos_token_id")
-                                                       : std::vector{fields.integer("eos_token_id")};
+    out.eos_token_id =
+        json["eos_token_id"].is_array() ? fields.integers("eos_token_id") : std::vector{fields.integer("eos_token_id")};
   out.bos_token_id = fields.maybe_integer("bos_token_id");
   out.pad_token_id = fields.maybe_integer("pad_token_id");
   out.top_k = fields.maybe_integer("top_k");

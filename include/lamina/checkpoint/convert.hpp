@@ -9,9 +9,7 @@
 /// Elements of files, which may be unaligned, to and from fp32.
 namespace lamina::checkpoint {
 
-inline bool is_floating(DType t) {
-  return t == DType::F32 || t == DType::BF16 || t == DType::F16 || t == DType::F64;
-}
+inline bool is_floating(DType t) { return t == DType::F32 || t == DType::BF16 || t == DType::F16 || t == DType::F64; }
 
 namespace detail {
 template <class T>
@@ -23,16 +21,20 @@ T load_element(const std::byte* from) {
 template <class T>
 void widen_run(const std::byte* from, std::span<float> to) {
   for (std::size_t i = 0; i < to.size(); ++i) {
-    if constexpr (std::is_same_v<T, double>) to[i] = static_cast<float>(load_element<double>(from + i * sizeof(T)));
-    else to[i] = to_f32(load_element<T>(from + i * sizeof(T)));
+    if constexpr (std::is_same_v<T, double>)
+      to[i] = static_cast<float>(load_element<double>(from + i * sizeof(T)));
+    else
+      to[i] = to_f32(load_element<T>(from + i * sizeof(T)));
   }
 }
 template <class T>
 void round_run(std::span<const float> from, std::byte* to) {
   for (std::size_t i = 0; i < from.size(); ++i) {
     T value;
-    if constexpr (std::is_same_v<T, double>) value = from[i];
-    else value = round_to<T>(from[i]);
+    if constexpr (std::is_same_v<T, double>)
+      value = from[i];
+    else
+      value = round_to<T>(from[i]);
     std::memcpy(to + i * sizeof(T), &value, sizeof(T));
   }
 }
@@ -42,11 +44,16 @@ void round_run(std::span<const float> from, std::byte* to) {
 inline void widen(DType type, std::span<const std::byte> from, std::span<float> to) {
   if (from.size() != to.size() * size_bytes(type)) fail("widen: ", from.size(), " bytes for ", to.size(), " elements");
   switch (type) {
-    case DType::F32: return detail::widen_run<float>(from.data(), to);
-    case DType::BF16: return detail::widen_run<bf16>(from.data(), to);
-    case DType::F16: return detail::widen_run<f16>(from.data(), to);
-    case DType::F64: return detail::widen_run<double>(from.data(), to);
-    default: fail("widen: ", name_of(type), " is not a floating type");
+    case DType::F32:
+      return detail::widen_run<float>(from.data(), to);
+    case DType::BF16:
+      return detail::widen_run<bf16>(from.data(), to);
+    case DType::F16:
+      return detail::widen_run<f16>(from.data(), to);
+    case DType::F64:
+      return detail::widen_run<double>(from.data(), to);
+    default:
+      fail("widen: ", name_of(type), " is not a floating type");
   }
 }
 
@@ -54,11 +61,16 @@ inline void widen(DType type, std::span<const std::byte> from, std::span<float> 
 inline void narrow(std::span<const float> from, DType type, std::span<std::byte> to) {
   if (to.size() != from.size() * size_bytes(type)) fail("narrow: ", to.size(), " bytes for ", from.size(), " elements");
   switch (type) {
-    case DType::F32: return detail::round_run<float>(from, to.data());
-    case DType::BF16: return detail::round_run<bf16>(from, to.data());
-    case DType::F16: return detail::round_run<f16>(from, to.data());
-    case DType::F64: return detail::round_run<double>(from, to.data());
-    default: fail("narrow: ", name_of(type), " is not a floating type");
+    case DType::F32:
+      return detail::round_run<float>(from, to.data());
+    case DType::BF16:
+      return detail::round_run<bf16>(from, to.data());
+    case DType::F16:
+      return detail::round_run<f16>(from, to.data());
+    case DType::F64:
+      return detail::round_run<double>(from, to.data());
+    default:
+      fail("narrow: ", name_of(type), " is not a floating type");
   }
 }
 

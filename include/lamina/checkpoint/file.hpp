@@ -130,8 +130,11 @@ class AtomicFile {
   }
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile(AtomicFile&& other) noexcept
-      : path_(std::move(other.path_)), aside_(std::move(other.aside_)), fd_(std::exchange(other.fd_, -1)),
-        written_bytes_(other.written_bytes_), closed_(std::exchange(other.closed_, false)) {}
+      : path_(std::move(other.path_)),
+        aside_(std::move(other.aside_)),
+        fd_(std::exchange(other.fd_, -1)),
+        written_bytes_(other.written_bytes_),
+        closed_(std::exchange(other.closed_, false)) {}
   ~AtomicFile() {
     if (fd_ < 0 && !closed_) return;
     if (fd_ >= 0) ::close(fd_);

@@ -17,7 +17,8 @@ class JsonFields {
   /// Borrows json. where: the path of the object inside the file, such as "text_config".
   JsonFields(const nlohmann::json& json, std::string file, std::string where = "")
       : json_(json), file_(std::move(file)), where_(std::move(where)) {
-    if (!json.is_object()) fail(file_, where_.empty() ? "" : ": " + where_, ": got ", json.type_name(), ", wanted an object");
+    if (!json.is_object())
+      fail(file_, where_.empty() ? "" : ": " + where_, ": got ", json.type_name(), ", wanted an object");
   }
 
   const std::string& file() const { return file_; }

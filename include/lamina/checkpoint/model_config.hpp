@@ -26,11 +26,11 @@ struct VisionConfig {
   int depth = 0, hidden_size = 0, intermediate_size = 0, num_heads = 0, out_hidden_size = 0;
   int in_channels = 3, patch_size = 0, temporal_patch_size = 0, spatial_merge_size = 0;
   std::string hidden_act;
-  int num_position_embeddings = 0;             ///< Qwen3-VL
-  std::vector<int> deepstack_visual_indexes;   ///< Qwen3-VL
-  int window_size = 0;                         ///< Qwen2.5-VL, pixels
-  std::vector<int> fullatt_block_indexes;      ///< Qwen2.5-VL
-  double tokens_per_second = 0;                ///< Qwen2.5-VL
+  int num_position_embeddings = 0;            ///< Qwen3-VL
+  std::vector<int> deepstack_visual_indexes;  ///< Qwen3-VL
+  int window_size = 0;                        ///< Qwen2.5-VL, pixels
+  std::vector<int> fullatt_block_indexes;     ///< Qwen2.5-VL
+  double tokens_per_second = 0;               ///< Qwen2.5-VL
   bool operator==(const VisionConfig&) const = default;
 };
 

@@ -44,22 +44,25 @@ inline void check_writable(const TensorInfo& t) {
 /// The JSON header of tensors in file order, padded so that the data is aligned to 8 bytes.
 inline std::string header_text(std::span<const TensorInfo> tensors, const Metadata& metadata) {
   const auto quoted = [](const std::string& s) { return nlohmann::json(s).dump(); };
-  std::string text = "{", comma;
+  std::ostringstream text;
+  const char* comma = "";
+  text << "{";
   if (!metadata.empty()) {
-    text += "\"__metadata__\":{";
-    for (const auto& [key, value] : metadata) text += std::exchange(comma, ",") + quoted(key) + ":" + quoted(value);
-    text += "}";
+    text << "\"__metadata__\":{";
+    for (const auto& [key, value] : metadata) text << std::exchange(comma, ",") << quoted(key) << ":" << quoted(value);
+    text << "}";
   }
   std::uint64_t offset = 0;
   for (const TensorInfo& t : tensors) {
-    text += std::exchange(comma, ",") + quoted(t.name) + ":{\"dtype\":\"" + std::string(name_of(t.dtype)) + "\",\"shape\":[";
-    for (std::size_t i = 0; i < t.shape.size(); ++i) text += (i ? "," : "") + std::to_string(t.shape[i]);
-    text += "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + t.bytes) + "]}";
+    text << std::exchange(comma, ",") << quoted(t.name) << ":{\"dtype\":\"" << name_of(t.dtype) << "\",\"shape\":[";
+    for (std::size_t i = 0; i < t.shape.size(); ++i) text << (i ? "," : "") << t.shape[i];
+    text << "],\"data_offsets\":[" << offset << "," << offset + t.bytes << "]}";
     offset += t.bytes;
   }
-  text += "}";
-  text.append((8 - text.size() % 8) % 8, ' ');
-  return text;
+  text << "}";
+  std::string padded = text.str();
+  padded.append((8 - padded.size() % 8) % 8, ' ');
+  return padded;
 }
 
 }  // namespace detail
@@ -68,7 +71,8 @@ inline std::string header_text(std::span<const TensorInfo> tensors, const Metada
 /// under its name at commit(); destroyed before that, it leaves nothing.
 class SafetensorsWriter {
  public:
-  /// Writes the header. Error on a tensor whose bytes do not fit its shape, on a name that occurs twice, on a full disk.
+  /// Writes the header. Error on a tensor whose bytes do not fit its shape, on a name that occurs twice, on a full
+  /// disk.
   SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorInfo> tensors,
                     const Metadata& metadata = pytorch_metadata)
       : tensors_(std::move(tensors)), file_(path) {
@@ -144,7 +148,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
 
 /// Which tensors go into which file: in the order given, each file at most limit_bytes of data; a tensor larger than
 /// that gets a file of its own. Source: huggingface_hub, split_state_dict_into_shards_factory.
-inline std::vector<std::vector<TensorInfo>> plan_shards(std::span<const TensorInfo> tensors, std::uint64_t limit_bytes) {
+inline std::vector<std::vector<TensorInfo>> plan_shards(std::span<const TensorInfo> tensors,
+                                                        std::uint64_t limit_bytes) {
   std::vector<std::vector<TensorInfo>> shards;
   std::vector<TensorInfo> current;
   std::uint64_t bytes = 0;

@@ -27,9 +27,9 @@ struct TensorInfo {
 
 /// "(151936, 2048)"
 inline std::string shape_text(std::span<const std::int64_t> shape) {
-  std::string text = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + ")";
+  std::ostringstream text;
+  for (std::size_t i = 0; i < shape.size(); ++i) text << (i ? ", " : "(") << shape[i];
+  return shape.empty() ? "()" : text.str() + ")";
 }
 
 /// Elements of a shape; 1 for a scalar's empty one.

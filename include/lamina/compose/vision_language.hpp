@@ -97,7 +97,12 @@ struct VisionLanguage {
   using Stack_ = typename Parts::stack;
   using Norm = typename Parts::norm;
   static constexpr int hidden_size = Norm::Out::width, vocab_size = EmbedLayer::vocab_size;
-  static constexpr int patch_width = Visual::In::width, merge = Visual::row_divisor;
+  static constexpr int patch_width = Visual::In::width;
+  static constexpr int merge = [] {  // spatial_merge_size: the tower joins merge x merge patches
+    int m = 1;
+    while (m * m < Visual::row_divisor) ++m;
+    return m;
+  }();
   static_assert(Visual::Out::width == hidden_size,
                 "VisionLanguage: the vision tower's out_hidden_size must be the language model's hidden_size");
 

@@ -89,10 +89,11 @@ struct Source {
 };
 
 /// The rows of one entry: num_samples at random, then the first max_samples.
-inline std::vector<Row> rows_of(const DatasetInfo& info, const std::filesystem::path& dir, const DataOptions& options) {
+inline std::vector<Row> rows_of(const DatasetInfo& info, const DataOptions& options) {
   if (info.ranking) fail("dataset ", info.name, ": it holds preference pairs (\"ranking\": true), not for stage sft");
-  std::vector<Row> rows = read_rows(dir / info.file_name);
-  if (rows.empty()) fail("dataset ", info.name, ": ", (dir / info.file_name).string(), " holds no record");
+  const std::filesystem::path path = options.dataset_dir / info.file_name;
+  std::vector<Row> rows = read_rows(path);
+  if (rows.empty()) fail("dataset ", info.name, ": ", path.string(), " holds no record");
   check_columns_exist(rows, info);
   if (info.num_samples) {
     std::vector<Row> sampled;
@@ -108,12 +109,11 @@ inline std::vector<Row> rows_of(const DatasetInfo& info, const std::filesystem::
 }
 
 /// Merges the named data sets; the entries are kept alive by `infos`.
-inline std::vector<Source> merged(const std::vector<const DatasetInfo*>& infos, const std::filesystem::path& dir,
-                                  const DataOptions& options) {
+inline std::vector<Source> merged(const std::vector<const DatasetInfo*>& infos, const DataOptions& options) {
   std::vector<std::vector<Row>> rows;
   std::vector<int> lengths;
   for (const DatasetInfo* info : infos) {
-    rows.push_back(rows_of(*info, dir, options));
+    rows.push_back(rows_of(*info, options));
     lengths.push_back(static_cast<int>(rows.back().size()));
   }
   std::vector<Source> sources;
@@ -173,22 +173,39 @@ inline std::vector<const DatasetInfo*> pointers(const std::vector<DatasetInfo>& 
   return out;
 }
 
-/// eval_dataset as one set, or one set each.
-inline void load_eval(const std::vector<DatasetInfo>& infos, const std::filesystem::path& dir,
-                      const DataOptions& options, Encoder& encoder, Report& report, std::vector<EvalSet>& out) {
-  std::vector<std::vector<const DatasetInfo*>> groups;
-  if (!options.eval_on_each_dataset) groups.push_back(pointers(infos));
-  if (options.eval_on_each_dataset) {
-    for (const DatasetInfo& info : infos) groups.push_back({&info});
+/// `dataset`, with the records of val_size as the one set to evaluate on.
+inline void load_train(const std::vector<DatasetInfo>& infos, const DataOptions& options, Encoder& encoder,
+                       Report& report, Datasets& out) {
+  const std::vector<Source> sources = merged(pointers(infos), options);
+  const SplitRows split = split_rows(static_cast<int>(sources.size()), options.val_size, options.seed);
+  out.train = encoded(chosen(sources, split.train), encoder, report);
+  if (!split.validation.empty()) out.eval.push_back({"", encoded(chosen(sources, split.validation), encoder, report)});
+}
+
+/// `eval_dataset` as one set, or one set each.
+inline void load_eval(const std::vector<DatasetInfo>& infos, const DataOptions& options, Encoder& encoder,
+                      Report& report, std::vector<EvalSet>& out) {
+  if (!options.eval_on_each_dataset) {
+    out.push_back({"", encoded(all_of(merged(pointers(infos), options)), encoder, report)});
+    return;
   }
-  for (const auto& group : groups) {
-    DataOptions own = options;
-    if (group.size() == 1) own.mix_strategy = "concat", own.interleave_probs.clear();
-    const std::vector<Source> sources = merged(group, dir, own);
-    const std::string name = options.eval_on_each_dataset ? group.front()->name : "";
-    out.push_back({name, encoded(all_of(sources), encoder, report)});
-    if (out.back().samples.empty()) fail("eval_dataset ", name, ": no valid sample is left\n", report.text());
+  DataOptions alone = options;
+  alone.mix_strategy = "concat", alone.interleave_probs.clear();
+  for (const DatasetInfo& info : infos) {
+    out.push_back({info.name, encoded(all_of(merged({&info}, alone)), encoder, report)});
   }
+}
+
+inline Encoder make_encoder(const DataOptions& options, const text::Tokenizer& tokenizer,
+                            const vision::Processor& processor) {
+  const EncodeOptions how{.cutoff_len = options.cutoff_len,
+                          .train_on_prompt = options.train_on_prompt,
+                          .mask_history = options.mask_history,
+                          .enable_thinking = options.enable_thinking,
+                          .preserve_thinking = options.preserve_thinking};
+  return Encoder(tokenizer, Template::named(options.template_name, options.default_system), how,
+                 ImageTokens(processor, options.images),
+                 options.media_dir.empty() ? options.dataset_dir : options.media_dir);
 }
 
 }  // namespace detail
@@ -202,30 +219,22 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   const Registry registry = Registry::load(options.dataset_dir);
   const auto train_infos = detail::find_all(registry, options.dataset);
   const auto eval_infos = detail::find_all(registry, options.eval_dataset);
-  Encoder encoder(tokenizer, Template::named(options.template_name, options.default_system),
-                  {.cutoff_len = options.cutoff_len,
-                   .train_on_prompt = options.train_on_prompt,
-                   .mask_history = options.mask_history,
-                   .enable_thinking = options.enable_thinking,
-                   .preserve_thinking = options.preserve_thinking},
-                  ImageTokens(processor, options.images),
-                  options.media_dir.empty() ? options.dataset_dir : options.media_dir);
+  Encoder encoder = detail::make_encoder(options, tokenizer, processor);
   Report report;
   Datasets out;
-  if (!train_infos.empty()) {
-    const auto sources = detail::merged(detail::pointers(train_infos), options.dataset_dir, options);
-    const SplitRows split = split_rows(static_cast<int>(sources.size()), options.val_size, options.seed);
-    out.train = detail::encoded(detail::chosen(sources, split.train), encoder, report);
-    if (!split.validation.empty()) {
-      out.eval.push_back({"", detail::encoded(detail::chosen(sources, split.validation), encoder, report)});
-    }
-  }
-  if (!eval_infos.empty()) {
-    detail::load_eval(eval_infos, options.dataset_dir, options, encoder, report, out.eval);
-  }
+  if (!train_infos.empty()) detail::load_train(train_infos, options, encoder, report, out);
+  if (!eval_infos.empty()) detail::load_eval(eval_infos, options, encoder, report, out.eval);
   if (!options.skip_bad_samples) report.refuse_wrong();
   if (!train_infos.empty() && out.train.empty()) fail("dataset: no valid sample is left to train on\n", report.text());
+  for (const EvalSet& set : out.eval) {
+    if (set.samples.empty()) fail("evaluation set ", set.name, ": no valid sample is left\n", report.text());
+  }
   out.notes = report.notes();
+  if (options.template_name == "qwen3_vl" && options.enable_thinking.value_or(false)) {
+    out.notes.push_back(
+        "template qwen3_vl teaches an empty thought in front of answers that have none: "
+        "for an Instruct model take qwen3_vl_nothink");
+  }
   return out;
 }
 

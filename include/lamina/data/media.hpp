@@ -2,6 +2,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/data/records.hpp>
 #include <lamina/vision/image.hpp>
+#include <lamina/vision/limit.hpp>
 #include <lamina/vision/processor.hpp>
 
 #include <cstdint>

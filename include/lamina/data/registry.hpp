@@ -147,7 +147,8 @@ inline DatasetInfo read_entry(const std::string& registry, const std::string& di
   read.known({"hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "file_name", "formatting",
               "ranking", "subset", "split", "folder", "num_samples", "columns", "tags"});
   refuse_remote(subject, read, dir);
-  DatasetInfo info{.name = name};
+  DatasetInfo info;
+  info.name = name;
   const auto file_name = read.text("file_name");
   if (!file_name || file_name->empty()) fail(subject, ": \"file_name\" is missing: which file of ", dir, " is it?");
   info.file_name = *file_name;

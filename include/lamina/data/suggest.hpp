@@ -22,21 +22,25 @@ inline int edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-/// " (did you mean x?)" for the nearest of the known words, or nothing where none is near.
+/// " (did you mean x?)" for the nearest of the known words, or nothing where none is near. A known word that begins
+/// with the given one is near: user for user_tag.
 inline std::string did_you_mean(std::string_view word, const std::vector<std::string>& known) {
   const std::string* best = nullptr;
   int best_distance = static_cast<int>(word.size()) / 3 + 2;
   for (const std::string& candidate : known) {
-    const int distance = edit_distance(word, candidate);
+    const bool begins = word.size() > 2 && candidate.starts_with(word);
+    const int distance = begins ? 1 : edit_distance(word, candidate);
     if (distance < best_distance) best = &candidate, best_distance = distance;
   }
-  return best ? " (did you mean " + *best + "?)" : "";
+  if (!best) return "";
+  std::string out = " (did you mean ";
+  return out.append(*best).append("?)");
 }
 
 /// "a, b, c"; after `most` words, "... (n in all)".
 inline std::string listed(const std::vector<std::string>& words, std::size_t most) {
   std::string out;
-  for (std::size_t i = 0; i < std::min(most, words.size()); ++i) out += (i ? ", " : "") + words[i];
+  for (std::size_t i = 0; i < std::min(most, words.size()); ++i) out.append(i ? ", " : "").append(words[i]);
   if (words.size() > most) out += ", ... (" + std::to_string(words.size()) + " in all)";
   return out;
 }

@@ -22,8 +22,10 @@ struct Template {
   /// qwen2_vl, qwen3_vl or qwen3_vl_nothink. `system` overrides the default system prompt.
   static Template named(const std::string& name, const std::optional<std::string>& system = std::nullopt) {
     const std::vector<std::string> known = {"qwen2_vl", "qwen3_vl", "qwen3_vl_nothink"};
-    if (name.empty())
-      fail("template: not set: qwen2_vl for Qwen2.5-VL, qwen3_vl_nothink for Qwen3-VL Instruct, qwen3_vl for Thinking");
+    if (name.empty()) {
+      fail("template: not set: qwen2_vl is for Qwen2.5-VL, qwen3_vl_nothink for Qwen3-VL Instruct, qwen3_vl for ",
+           "Qwen3-VL Thinking");
+    }
     if (std::find(known.begin(), known.end(), name) == known.end()) {
       fail("template: ", name, " is unknown", did_you_mean(name, known), "; known are ", listed(known, known.size()));
     }

@@ -54,7 +54,7 @@ inline std::string tools_text(std::string_view tools) {
   for (const Json& tool : list) {
     if (!tool.is_object()) fail("\"tools\" must be a list of objects, it holds ", tool.dump());
     const bool wrapped = tool.value("type", Json()) == "function";
-    out += "\n" + text::python_json(wrapped ? tool : Json{{"type", "function"}, {"function", tool}});
+    out.append("\n").append(text::python_json(wrapped ? tool : Json{{"type", "function"}, {"function", tool}}));
   }
   return out +
          "\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
@@ -81,7 +81,8 @@ inline std::string calls_text(std::string_view json) {
            call.dump());
     }
     const Json ordered{{"name", call["name"]}, {"arguments", call["arguments"]}};
-    out += (out.empty() ? "" : "\n") + ("<tool_call>\n" + text::python_json(ordered)) + "\n</tool_call>";
+    out.append(out.empty() ? "" : "\n").append("<tool_call>\n").append(text::python_json(ordered));
+    out.append("\n</tool_call>");
   }
   return out;
 }

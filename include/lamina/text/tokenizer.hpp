@@ -109,7 +109,8 @@ inline void Tokenizer::read_vocab(State& state, const TokenizerFiles& files) {
     auto bytes = alphabet.bytes(token);
     if (!bytes || bytes->empty()) {
       // Qwen's own files list some added tokens in the vocabulary; those need not be spelt in bytes.
-      const bool added = std::any_of(files.added.begin(), files.added.end(), [&](const auto& a) { return a.id == id; });
+      const bool added =
+          std::any_of(files.added.begin(), files.added.end(), [id = id](const auto& a) { return a.id == id; });
       if (!added) fail(files.source, ": token \"", token, "\" (id ", id, ") is not spelt in byte-level BPE's alphabet");
       bytes = token;
     }

@@ -1,0 +1,179 @@
+// lamina-chat: asks a model on the command line, with pictures; without --prompt it reads lines.
+#include <unistd.h>
+
+#include <csignal>
+#include <exception>
+#include <filesystem>
+#include <iomanip>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <random>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <lamina/model/session.hpp>
+#include <lamina/serve/generate.hpp>
+#include <lamina/serve/prompt.hpp>
+
+namespace {
+using namespace lamina;
+
+struct Settings {
+  std::filesystem::path model;
+  std::vector<std::filesystem::path> images, adapters;
+  std::string prompt, system, dtype = "auto";
+  std::optional<double> temperature, top_p;
+  std::optional<int> top_k;
+  std::optional<std::uint64_t> seed;
+  int max_tokens = 1024, max_model_len = 0;
+  bool greedy = false;
+};
+
+volatile std::sig_atomic_t interrupted = 0;
+
+/// The conversation so far, and how it goes on.
+class Chat {
+ public:
+  explicit Chat(const Settings& settings)
+      : settings_(settings),
+        files_(serve::ModelFiles::load(settings.model)),
+        session_(open_for_generation(settings.model, options(settings))),
+        seed_(settings.seed.value_or(std::random_device{}())) {
+    clear();
+  }
+
+  void clear() {
+    conversation_ = {};
+    waiting_.clear();
+    if (!settings_.system.empty())
+      conversation_.messages.push_back({"system", {{text::Part::Kind::text, settings_.system}}, true, {}});
+  }
+  void add_image(const std::filesystem::path& path) { waiting_.push_back(vision::load_image(path)); }
+
+  /// Prints the answer as it comes, then the speed on stderr. A failed turn leaves the conversation as it was.
+  void ask(const std::string& prompt) {
+    auto next = conversation_;
+    text::Message turn{"user", {}, waiting_.empty(), {}};
+    for (auto& image : waiting_) {
+      turn.parts.push_back({text::Part::Kind::image, {}});
+      next.images.push_back(std::move(image));
+    }
+    waiting_.clear();
+    turn.parts.push_back({text::Part::Kind::text, prompt});
+    next.messages.push_back(std::move(turn));
+    const Batch batch = serve::make_prompt(files_, files_.processor, next, {}, session_->max_model_len() - 1);
+    std::string answer;
+    std::stop_source stop;
+    interrupted = 0;
+    const auto done = serve::generate(
+        *session_, files_.tokenizer, batch, params(),
+        [&](serve::Delta delta) {
+          std::cout << delta.text << std::flush;
+          answer += delta.text;
+          if (interrupted) stop.request_stop();
+        },
+        stop.get_token());
+    std::cout << std::endl;
+    report(done);
+    next.messages.push_back({"assistant", {{text::Part::Kind::text, answer}}, true, {}});
+    conversation_ = std::move(next);
+  }
+
+ private:
+  static lamina::GenerateOptions options(const Settings& settings) {
+    lamina::GenerateOptions out{.max_model_len = settings.max_model_len, .dtype = {}, .adapters = settings.adapters};
+    if (settings.dtype == "float16") out.dtype = DType::F16;
+    if (settings.dtype == "bfloat16") out.dtype = DType::BF16;
+    if (settings.dtype == "float32") out.dtype = DType::F32;
+    return out;
+  }
+  serve::GenerationParams params() {
+    const auto& defaults = files_.defaults;
+    serve::GenerationParams out;
+    auto& s = out.sampling;
+    s.temperature = settings_.greedy ? 0 : settings_.temperature.value_or(defaults.temperature.value_or(1));
+    s.top_p = settings_.top_p.value_or(defaults.top_p.value_or(1));
+    s.top_k = settings_.top_k.value_or(defaults.top_k.value_or(0));
+    s.repetition_penalty = settings_.greedy ? 1 : defaults.repetition_penalty.value_or(1);
+    s.seed = seed_;
+    s.stream = turn_++;
+    out.eos = files_.eos;
+    out.max_tokens = settings_.max_tokens;
+    return out;
+  }
+  static void report(const serve::Completion& done) {
+    std::cerr << std::fixed << std::setprecision(1) << "[prompt " << done.prompt_tokens << " tokens, "
+              << done.prompt_tokens / std::max(done.prefill_s, 1e-9) << " tokens/s; answer " << done.completion_tokens
+              << " tokens, " << done.completion_tokens / std::max(done.decode_s, 1e-9) << " tokens/s; "
+              << serve::name_of(done.finish) << "]\n";
+  }
+
+  const Settings& settings_;
+  serve::ModelFiles files_;
+  std::unique_ptr<GenerateSession> session_;
+  serve::Conversation conversation_;
+  std::vector<vision::Image> waiting_;
+  std::uint64_t seed_, turn_ = 0;
+};
+
+/// Reads lines until /exit or the end of input; an error ends a turn, not the program.
+void converse(Chat& chat) {
+  const bool terminal = ::isatty(STDIN_FILENO);
+  if (terminal) std::cerr << "/image PATH adds a picture to the next question, /clear forgets, /exit ends\n";
+  std::signal(SIGINT, [](int) { interrupted = 1; });
+  for (std::string line; (terminal && std::cerr << "> "), std::getline(std::cin, line);) try {
+      if (line == "/exit" || line == "exit") return;
+      if (line == "/clear" || line == "clear")
+        chat.clear();
+      else if (line.starts_with("/image "))
+        chat.add_image(line.substr(7));
+      else if (line.starts_with("/"))
+        std::cerr << line << ": unknown; there are /image PATH, /clear and /exit\n";
+      else if (!line.empty())
+        chat.ask(line);
+    } catch (const Error& e) {
+      std::cerr << "lamina-chat: " << e.what() << "\n";
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings settings;
+  CLI::App app{"Asks a vision-language model; without --prompt it reads lines.", "lamina-chat"};
+  app.add_option("--model", settings.model, "model directory")->required();
+  app.add_option("--image", settings.images, "a picture for the first question; may be repeated");
+  app.add_option("--prompt", settings.prompt, "the question; the program ends after its answer");
+  app.add_option("--system", settings.system, "what the model is told first");
+  app.add_option("--adapter", settings.adapters, "a PEFT adapter directory; may be repeated");
+  app.add_option("--temperature", settings.temperature, "0: greedy")->check(CLI::Range(0.0, 2.0));
+  app.add_option("--top-p,--top_p", settings.top_p, "mass of the tokens to draw from")->check(CLI::Range(1e-9, 1.0));
+  app.add_option("--top-k,--top_k", settings.top_k, "number of tokens to draw from; 0: all")
+      ->check(CLI::Range(-1, 1 << 30));
+  app.add_option("--seed", settings.seed, "the same seed gives the same answer");
+  app.add_option("--max-tokens,--max_tokens", settings.max_tokens, "of an answer, default 1024")
+      ->check(CLI::Range(1, 1 << 30));
+  app.add_option("--max-model-len,--max_model_len", settings.max_model_len, "of the whole conversation, in tokens")
+      ->check(CLI::Range(1, 1 << 30));
+  app.add_option("--dtype", settings.dtype, "of the weights")
+      ->check(CLI::IsMember({"auto", "float16", "bfloat16", "float32"}));
+  app.add_flag("--greedy", settings.greedy, "take the most probable token, without penalties");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    Chat chat(settings);
+    for (const auto& image : settings.images) chat.add_image(image);
+    if (settings.prompt.empty())
+      converse(chat);
+    else
+      chat.ask(settings.prompt);
+    return 0;
+  } catch (const std::exception& e) {
+    std::cerr << "lamina-chat: " << e.what() << "\n";
+    return 1;
+  }
+}

@@ -1,0 +1,93 @@
+// lamina-serve: an OpenAI-compatible server for Qwen2.5-VL and Qwen3-VL, started with vLLM's command line.
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lamina/model/session.hpp>
+#include <lamina/serve/flags.hpp>
+#include <lamina/serve/http.hpp>
+#include <lamina/serve/routes.hpp>
+
+namespace {
+using namespace lamina;
+
+serve::ModelFiles load_files(const serve::Flags& flags) {
+  auto files = serve::ModelFiles::load(flags.model, flags.tokenizer);
+  if (flags.generation_config == "vllm") {
+    files.defaults = {};
+  } else if (flags.generation_config != "auto") {
+    const auto path = std::filesystem::path(flags.generation_config) / "generation_config.json";
+    files.defaults = {};
+    files.defaults.read(serve::detail::read_json_object(path), path.string());
+  }
+  files.defaults.read(flags.override_generation_config, "--override-generation-config");
+  if (flags.min_pixels) files.processor.min_pixels = *flags.min_pixels;
+  if (flags.max_pixels) files.processor.max_pixels = *flags.max_pixels;
+  return files;
+}
+
+serve::ServiceOptions service_options(const serve::Flags& flags, const serve::ModelFiles& files) {
+  const bool own_config =
+      flags.generation_config != "auto" || flags.override_generation_config.contains("max_new_tokens");
+  return {.served_names = flags.served_model_names,
+          .root = flags.model.string(),
+          .response_role = flags.response_role,
+          .allowed_media = flags.allowed_local_media_path,
+          .max_images = flags.max_images,
+          .max_logprobs = flags.max_logprobs,
+          .seed = flags.seed,
+          .max_new_tokens = own_config ? files.defaults.max_new_tokens : std::nullopt,
+          .max_requests = flags.max_queued_requests,
+          .prompt_details = flags.prompt_tokens_details,
+          .force_usage = flags.force_include_usage};
+}
+
+int run(const serve::Flags& flags) {
+  for (const auto& line : flags.log_lines) std::clog << "lamina-serve: " << line << "\n";
+  auto files = load_files(flags);
+  const auto options = service_options(flags, files);
+  auto session = open_for_generation(
+      flags.model, {.max_model_len = flags.max_model_len, .dtype = flags.dtype, .adapters = flags.adapters});
+  serve::ChatService service(std::move(files), std::move(session), options);
+  const serve::Routes routes(service, {.api_keys = flags.api_keys,
+                                       .root_path = flags.root_path,
+                                       .allowed_origins = flags.allowed_origins,
+                                       .allowed_methods = flags.allowed_methods,
+                                       .allowed_headers = flags.allowed_headers,
+                                       .allow_credentials = flags.allow_credentials,
+                                       .request_id_headers = flags.request_id_headers,
+                                       .access_log = flags.access_log});
+  serve::HttpLimits limits;
+  limits.header_bytes = static_cast<std::uint32_t>(flags.max_header_bytes);
+  limits.header_count = flags.max_header_count;
+  limits.body_bytes = static_cast<std::uint64_t>(flags.max_body_bytes);
+  serve::HttpServer server({.host = flags.host, .port = flags.port, .limits = limits, .handle_signals = true},
+                           [&](auto exchange, auto request) { routes(std::move(exchange), std::move(request)); });
+  std::clog << "lamina-serve: " << flags.served_model_names.front() << " (" << flags.model.string() << "), at most "
+            << service.max_model_len() << " tokens, on http://" << (flags.host.empty() ? "0.0.0.0" : flags.host) << ":"
+            << server.port() << "/v1\n";
+  server.wait();
+  service.stop();  // lets go of the exchanges, which the server outlives
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const auto flags = serve::Flags::parse({argv + 1, argv + argc});
+    if (flags.help) return std::cout << serve::flags_help(*flags.help), 0;
+    if (flags.show_version) return std::cout << serve::RouteOptions{}.version << "\n", 0;
+    return run(flags);
+  } catch (const serve::UsageError& e) {
+    std::cerr << "usage: lamina-serve [MODEL] [--option VALUE]... (--help lists them)\nlamina-serve: " << e.what()
+              << "\n";
+    return 2;
+  } catch (const std::exception& e) {
+    std::cerr << "lamina-serve: " << e.what() << "\n";
+    return 1;
+  }
+}

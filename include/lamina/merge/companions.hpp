@@ -1,0 +1,96 @@
+#pragma once
+#include <fstream>
+#include <optional>
+
+#include <lamina/checkpoint/config.hpp>
+#include <lamina/merge/modelfile.hpp>
+
+/// The files beside the weights that make a model directory whole.
+namespace lamina::merge {
+
+/// What a tokenizer, a processor and a chat template are made of, over the years; copied as they are.
+inline constexpr std::string_view companion_names[] = {"tokenizer.json",
+                                                       "vocab.json",
+                                                       "merges.txt",
+                                                       "added_tokens.json",
+                                                       "special_tokens_map.json",
+                                                       "chat_template.json",
+                                                       "chat_template.jinja",
+                                                       "preprocessor_config.json",
+                                                       "video_preprocessor_config.json",
+                                                       "processor_config.json",
+                                                       "LICENSE"};
+
+namespace detail {
+
+inline nlohmann::ordered_json read_ordered(const std::filesystem::path& path) {
+  return checkpoint::detail::parse_checked<nlohmann::ordered_json>(checkpoint::read_text(path), path.string(), 64);
+}
+
+/// As Hugging Face's libraries write it.
+inline void write_json(const std::filesystem::path& path, const nlohmann::ordered_json& json) {
+  checkpoint::write_text(path, json.dump(2, ' ', true) + "\n");
+}
+
+/// Sets the element type wherever the config names one; at the top where it names none.
+inline void set_dtype(nlohmann::ordered_json& config, DType dtype) {
+  const std::string name(checkpoint::torch_name_of(dtype));
+  for (const char* key : {"torch_dtype", "dtype"})
+    for (auto* object : {&config, config.contains("text_config") ? &config["text_config"] : &config,
+                         config.contains("vision_config") ? &config["vision_config"] : &config})
+      if (object->contains(key)) (*object)[key] = name;
+  if (!config.contains("torch_dtype") && !config.contains("dtype")) config["torch_dtype"] = name;
+}
+
+/// Sampling values without do_sample are refused by transformers when it saves: as in LLaMA-Factory, they switch it on.
+inline void fix_sampling(nlohmann::ordered_json& generation) {
+  if (!generation.is_object()) return;
+  const auto find = generation.find("do_sample");
+  if (find != generation.end() && *find == true) return;
+  for (const char* key : {"temperature", "top_p", "typical_p"}) {
+    const auto value = generation.find(key);
+    if (value != generation.end() && value->is_number() && *value != 1.0) generation["do_sample"] = true;
+  }
+}
+
+}  // namespace detail
+
+/// Copies the tokenizer, processor and generation settings of a model into another folder and writes its config.json
+/// with the element type of its weights, and a Modelfile. Gives the names written; config.json is among them.
+inline std::vector<std::string> write_companions(const std::filesystem::path& model, const std::filesystem::path& out,
+                                                 DType dtype, std::string_view template_name) {
+  std::vector<std::string> names;
+  for (const std::string_view name : companion_names)
+    if (std::filesystem::is_regular_file(model / name)) {
+      checkpoint::write_text(out / name, checkpoint::read_text(model / name));
+      names.emplace_back(name);
+    }
+  const auto edit = [&](const std::string& name, auto change) {
+    if (!std::filesystem::exists(model / name)) return;
+    nlohmann::ordered_json json = detail::read_ordered(model / name);
+    change(json);
+    detail::write_json(out / name, json);
+    names.push_back(name);
+  };
+  edit("config.json", [&](auto& json) { detail::set_dtype(json, dtype); });
+  edit("generation_config.json", [&](auto& json) { detail::fix_sampling(json); });
+  edit("tokenizer_config.json", [&](auto& json) { json["padding_side"] = "left"; });
+  checkpoint::write_text(out / "Modelfile", modelfile_text(template_name));
+  names.push_back("Modelfile");
+  return names;
+}
+
+/// Characters that would break the YAML front matter of a model card become a quoted string's.
+inline std::string model_card(const std::filesystem::path& model, std::span<const std::filesystem::path> adapters,
+                              const std::filesystem::path& out, DType dtype, std::string_view template_name) {
+  const auto quoted = [](const std::filesystem::path& p) { return nlohmann::json(p.string()).dump(); };
+  std::string text = "---\nlibrary_name: transformers\nlicense: other\nbase_model: " + quoted(model) +
+                     "\ntags:\n- lora\n- merged\npipeline_tag: image-text-to-text\n---\n\n# " +
+                     out.filename().string() + "\n\n" + quoted(model);
+  text += adapters.empty() ? ", saved again.\n" : " with these adapters merged into its weights:\n\n";
+  for (const auto& adapter : adapters) text += "- " + quoted(adapter) + "\n";
+  return text + "\nWeights are " + std::string(checkpoint::torch_name_of(dtype)) + "; merged in fp32, rounded once. " +
+         "Chat template: " + std::string(template_name) + ".\n";
+}
+
+}  // namespace lamina::merge

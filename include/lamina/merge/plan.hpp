@@ -1,0 +1,101 @@
+#pragma once
+#include <unordered_map>
+
+#include <lamina/checkpoint/config.hpp>
+#include <lamina/merge/fold.hpp>
+
+/// Which adapter touches which tensor of the base, settled and checked before anything is written.
+namespace lamina::merge {
+
+/// A tensor of the output and how it comes about.
+struct Step {
+  Source source;
+  std::vector<std::pair<const checkpoint::Adapter*, const checkpoint::LoraPair*>> deltas;  ///< in the adapters' order
+};
+
+/// The output's tensors, named and ordered as the base's, with one Step each.
+struct Plan {
+  std::vector<checkpoint::TensorInfo> tensors;
+  std::unordered_map<std::string, Step> steps;  ///< by the tensor's name
+  std::int64_t merged_modules = 0, replaced_tensors = 0;
+};
+
+namespace detail {
+
+/// "was the adapter trained on another model?", with what its config says of that.
+inline std::string other_model(const checkpoint::Adapter& adapter) {
+  const std::string& named = adapter.config().base_model_name_or_path;
+  return ": was the adapter trained on another model" +
+         (named.empty() ? "?" : " than " + named + ", which its config names?");
+}
+
+inline Step& step_for(Plan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
+                      const std::string& tensor, bool tied) {
+  if (const checkpoint::TensorInfo* info = base.find(tensor)) return plan.steps.at(info->name);
+  if (tied && tensor.starts_with("lm_head."))
+    fail(adapter.path().string(), ": changes lm_head, but ", base.path().string(),
+         " ties it to the embedding and has no lm_head.weight: such an adapter cannot be merged without untying them");
+  fail(adapter.path().string(), ": ", tensor, " is not in ", base.path().string(), other_model(adapter));
+}
+
+inline void plan_pair(Plan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
+                      const checkpoint::LoraPair& pair, bool tied) {
+  Step& step = step_for(plan, base, adapter, pair.module + ".weight", tied);
+  const checkpoint::TensorInfo& w = *step.source.info;
+  if (!checkpoint::is_floating(w.dtype))
+    fail(base.path().string(), ": ", w.name, " is ", name_of(w.dtype),
+         ": a quantised base cannot be merged into, use the bf16 release");
+  if (w.shape != std::vector<std::int64_t>{pair.out_features, pair.in_features})
+    fail(adapter.path().string(), ": ", pair.b, " x ", pair.a, " is (", pair.out_features, ", ", pair.in_features,
+         "), ", w.name, " of the base is ", checkpoint::shape_text(w.shape), other_model(adapter));
+  step.deltas.emplace_back(&adapter, &pair);
+  ++plan.merged_modules;
+}
+
+inline void plan_replaced(Plan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
+                          const checkpoint::ReplacedTensor& replaced, bool tied) {
+  Step& step = step_for(plan, base, adapter, replaced.tensor, tied);
+  const checkpoint::TensorInfo& from = adapter.weights().at(replaced.source);
+  if (from.shape != step.source.info->shape)
+    fail(adapter.path().string(), ": ", replaced.source, " is ", checkpoint::shape_text(from.shape), ", ",
+         step.source.info->name, " of the base is ", checkpoint::shape_text(step.source.info->shape),
+         other_model(adapter));
+  if (!checkpoint::is_floating(from.dtype))
+    fail(adapter.path().string(), ": ", from.name, " is ", name_of(from.dtype), ", wanted a floating type");
+  step.deltas.clear();  // what earlier adapters did to it is overwritten
+  step.source = {&adapter.weights(), &from};
+  ++plan.replaced_tensors;
+}
+
+}  // namespace detail
+
+/// Matches every tensor of every adapter to a tensor of the base. Floating tensors come out in dtype, others as they
+/// are. tied: the base's head is its embedding. Error where a tensor is unknown or its shape differs: the adapter
+/// belongs to another model. base and adapters must outlive the plan.
+inline Plan make_plan(const checkpoint::Checkpoint& base, std::span<const checkpoint::Adapter> adapters, DType dtype,
+                      bool tied) {
+  Plan plan;
+  for (const checkpoint::TensorInfo& info : base.tensors()) {
+    checkpoint::TensorInfo out = info;
+    if (checkpoint::is_floating(info.dtype)) {
+      out.dtype = dtype;
+      out.bytes = static_cast<std::size_t>(checkpoint::element_count(info.shape)) * size_bytes(dtype);
+    }
+    plan.tensors.push_back(out);
+    plan.steps[info.name].source = {&base, &info};
+  }
+  for (const checkpoint::Adapter& adapter : adapters) {
+    for (const auto& replaced : adapter.replaced()) detail::plan_replaced(plan, base, adapter, replaced, tied);
+    for (const auto& pair : adapter.pairs()) detail::plan_pair(plan, base, adapter, pair, tied);
+  }
+  return plan;
+}
+
+/// Computes one tensor of a plan into out.
+inline void run_step(const Step& step, const checkpoint::TensorInfo& info, std::span<std::byte> out) {
+  std::vector<Delta> deltas;
+  for (const auto& [adapter, pair] : step.deltas) deltas.push_back(Delta::load(*adapter, *pair));
+  fold(step.source, deltas, info.dtype, out);
+}
+
+}  // namespace lamina::merge

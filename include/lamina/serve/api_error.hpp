@@ -1,0 +1,47 @@
+#pragma once
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace lamina::serve {
+
+/// At most `limit` bytes of a text, cut between characters: messages must not send a client's input back in full.
+inline std::string clipped(std::string_view text, std::size_t limit = 200) {
+  if (text.size() <= limit) return std::string(text);
+  std::size_t end = limit;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return std::string(text.substr(0, end)) + "...";
+}
+
+/// A request that cannot be answered: the HTTP status and the words of the error object.
+struct ApiError : std::runtime_error {
+  int status;
+  std::string type, param;  ///< param: dotted path of the field, empty for none
+
+  ApiError(int status, std::string type, const std::string& message, std::string param = {})
+      : std::runtime_error(message), status(status), type(std::move(type)), param(std::move(param)) {}
+
+  /// {"error":{"message","type","param","code"}}, as vLLM sends it since 0.10.
+  nlohmann::ordered_json json() const {
+    return {{"error",
+             {{"message", what()},
+              {"type", type},
+              {"param", param.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(param)},
+              {"code", status}}}};
+  }
+  std::string body() const { return json().dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace); }
+};
+
+/// A field that is there but wrong.
+inline ApiError bad_field(const std::string& param, const std::string& message) {
+  return {400, "BadRequestError", message, param};
+}
+/// Something that the API has and this server has not.
+inline ApiError not_implemented(const std::string& param, const std::string& message) {
+  return {400, "NotImplementedError", message, param};
+}
+
+}  // namespace lamina::serve

@@ -1,0 +1,260 @@
+#pragma once
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <lamina/core/dtype.hpp>
+#include <lamina/core/error.hpp>
+#include <lamina/serve/flag_parser.hpp>
+
+namespace lamina::serve {
+
+/// The command line of lamina-serve: vLLM's, with what each option means here.
+struct Flags {
+  std::filesystem::path model, tokenizer, allowed_local_media_path;
+  std::vector<std::filesystem::path> adapters;
+  std::vector<std::string> served_model_names, api_keys;
+  std::string host, root_path, response_role = "assistant", generation_config = "auto";
+  nlohmann::ordered_json override_generation_config = nlohmann::ordered_json::object();
+  std::uint16_t port = 8000;
+  std::optional<DType> dtype;  ///< none: the checkpoint's
+  int max_model_len = 0;       ///< 0: what the model allows
+  int max_images = 999, max_logprobs = 20, max_queued_requests = 256, max_header_count = 256;
+  std::int64_t max_header_bytes = 64 * 1024, max_body_bytes = 64 * 1024 * 1024, seed = 0;
+  std::optional<std::int64_t> min_pixels, max_pixels;
+  std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
+  bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;
+  bool force_include_usage = false, access_log = true;
+  bool show_version = false;
+  std::optional<std::string> help;     ///< wanted; the word to look for, or ""
+  std::vector<std::string> log_lines;  ///< what to tell at the start: options that do nothing here, and why
+
+  /// Reads a command line without the program's name. UsageError for what is not understood, out of range or refused.
+  static Flags parse(const std::vector<std::string>& arguments);
+};
+
+/// The text of --help; a word leaves only the options whose line holds it.
+inline std::string flags_help(std::string_view word = {}) {
+  std::string out = "usage: lamina-serve [MODEL] [--option VALUE]...\n";
+  for (const auto& flag : flag_table()) {
+    std::string line = cat("  --", flag.name,
+                           flag.takes == Flag::Takes::nothing ? ""
+                           : flag.takes == Flag::Takes::one   ? " X"
+                                                              : " X [X...]");
+    line.resize(std::max<std::size_t>(line.size() + 1, 38), ' ');
+    if (flag.does == Flag::Does::ignore) line += "accepted, without effect";
+    if (flag.does == Flag::Does::refuse) line += "refused";
+    if (!flag.note.empty()) line += cat(flag.does == Flag::Does::work ? "" : ": ", flag.note);
+    if (word.empty() || line.find(word) != std::string::npos) out += line + "\n";
+  }
+  return out;
+}
+
+namespace detail {
+
+/// Gives the words of FlagWords their meaning.
+class FlagReader {
+ public:
+  explicit FlagReader(const FlagWords& words) : words_(words) {}
+
+  Flags read() {
+    if (const auto* help = words_.find("help")) out_.help = help->back() == "true" ? "" : help->back();
+    out_.show_version = flag("version");
+    if (out_.help || out_.show_version) return std::move(out_);
+    sort_out();
+    read_model();
+    read_server();
+    read_requests();
+    return std::move(out_);
+  }
+
+ private:
+  using Json = nlohmann::ordered_json;
+
+  /// Says what is ignored; refuses what would change the answers.
+  void sort_out() {
+    out_.log_lines = words_.warnings();
+    std::string all;
+    for (const auto& [name, values] : words_.given()) {
+      all += cat(all.empty() ? "" : ", ", name);
+      for (const auto& value : values) all += name == "api-key" || name == "hf-token" ? "=***" : "=" + value;
+    }
+    out_.log_lines.push_back("options: " + all);
+    std::string ignored;
+    for (const auto& flag : flag_table()) {
+      const auto* values = words_.find(flag.name);
+      if (!values || values->back() == "false") continue;
+      if (flag.does == Flag::Does::ignore) ignored += cat(ignored.empty() ? "" : ", ", "--", flag.name);
+      if (flag.does == Flag::Does::ignore && !flag.note.empty()) ignored += cat(" (", flag.note, ")");
+      if (flag.does == Flag::Does::refuse &&
+          cat("|", flag.off, "|").find(cat("|", values->back(), "|")) == std::string::npos)
+        usage("--", flag.name, flag.takes == Flag::Takes::nothing ? "" : " " + values->back(), ": ", flag.note);
+    }
+    if (!ignored.empty()) out_.log_lines.push_back("without effect here: " + ignored);
+  }
+
+  void read_model() {
+    const auto* model = words_.find("model");
+    if (!model) usage("--model: is missing, wanted a model directory");
+    out_.model = model->back();
+    out_.tokenizer = text("tokenizer");
+    if (const auto* names = words_.find("served-model-name")) out_.served_model_names = *names;
+    if (out_.served_model_names.empty()) out_.served_model_names = {model->back()};
+    if (const auto* adapters = words_.find("adapter")) out_.adapters.assign(adapters->begin(), adapters->end());
+    const std::string dtype = text("dtype", "auto");
+    if (dtype == "half" || dtype == "float16")
+      out_.dtype = DType::F16;
+    else if (dtype == "bfloat16")
+      out_.dtype = DType::BF16;
+    else if (dtype == "float" || dtype == "float32")
+      out_.dtype = DType::F32;
+    else if (dtype != "auto")
+      usage("--dtype ", dtype, ": wanted auto, half, float16, bfloat16, float or float32");
+    const std::string length = text("max-model-len", "auto");
+    if (length != "auto" && length != "-1") out_.max_model_len = static_cast<int>(size("max-model-len", 0, 1, int_max));
+    if (size("tensor-parallel-size", 1, 1, int_max) != 1)
+      usage("--tensor-parallel-size ", text("tensor-parallel-size"), ": one device serves; wanted 1");
+    const double utilization = number("gpu-memory-utilization", 0.9);
+    if (!(utilization > 0 && utilization <= 1))
+      usage("--gpu-memory-utilization ", text("gpu-memory-utilization"), ": wanted a number in (0, 1]");
+    const std::string format = text("load-format", "auto");
+    if (format != "auto" && format != "safetensors") usage("--load-format ", format, ": wanted auto or safetensors");
+    out_.generation_config = text("generation-config", "auto");
+    out_.override_generation_config = object("override-generation-config");
+  }
+
+  void read_server() {
+    out_.host = text("host");
+    out_.port = static_cast<std::uint16_t>(size("port", 8000, 0, 65535));
+    if (const auto* keys = words_.find("api-key"))
+      out_.api_keys = *keys;
+    else if (const char* key = std::getenv("VLLM_API_KEY"); key && *key)
+      out_.api_keys = {key};
+    out_.root_path = text("root-path");
+    while (out_.root_path.ends_with('/')) out_.root_path.pop_back();
+    if (!out_.root_path.empty() && !out_.root_path.starts_with('/'))
+      usage("--root-path ", out_.root_path, ": wanted /path");
+    out_.allow_credentials = flag("allow-credentials");
+    out_.allowed_origins = list("allowed-origins");
+    out_.allowed_methods = list("allowed-methods");
+    out_.allowed_headers = list("allowed-headers");
+    out_.request_id_headers = flag("enable-request-id-headers");
+    const std::string level = text("uvicorn-log-level", "info");
+    out_.access_log =
+        !flag("disable-uvicorn-access-log") && level != "warning" && level != "error" && level != "critical";
+    out_.max_header_bytes = size("h11-max-incomplete-event-size", out_.max_header_bytes, 1024, 16 << 20);
+    out_.max_header_count = static_cast<int>(size("h11-max-header-count", out_.max_header_count, 1, 65536));
+    out_.max_body_bytes = size("max-request-body-size", out_.max_body_bytes, 1024, std::int64_t{1} << 40);
+    out_.max_queued_requests = static_cast<int>(size("max-queued-requests", out_.max_queued_requests, 1, int_max));
+  }
+
+  void read_requests() {
+    out_.response_role = text("response-role", "assistant");
+    out_.seed = size("seed", 0, std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
+    out_.max_logprobs = static_cast<int>(size("max-logprobs", 20, -1, int_max));
+    out_.prompt_tokens_details = flag("enable-prompt-tokens-details");
+    out_.force_include_usage = flag("enable-force-include-usage");
+    out_.allowed_local_media_path = text("allowed-local-media-path");
+    if (!out_.allowed_local_media_path.empty() && !std::filesystem::is_directory(out_.allowed_local_media_path))
+      usage("--allowed-local-media-path ", out_.allowed_local_media_path.string(), ": is not a directory");
+    read_image_limit();
+    const Json kwargs = object("mm-processor-kwargs");
+    const Json edges = kwargs.contains("size") ? kwargs["size"] : Json::object();
+    for (const auto& [key, value] : kwargs.items())
+      if (key != "size" && key != "min_pixels" && key != "max_pixels")
+        usage("--mm-processor-kwargs: ", key, " is not supported; wanted min_pixels, max_pixels or size");
+    const auto pixels = [&](const char* key, const char* edge) -> std::optional<std::int64_t> {
+      const Json* value = kwargs.contains(key)                        ? &kwargs[key]
+                          : edges.is_object() && edges.contains(edge) ? &edges[edge]
+                                                                      : nullptr;
+      if (!value) return {};
+      if (!value->is_number_integer() || *value < 1)
+        usage("--mm-processor-kwargs: ", key, " is ", value->dump(), ", wanted pixels");
+      return value->get<std::int64_t>();
+    };
+    out_.min_pixels = pixels("min_pixels", "shortest_edge");
+    out_.max_pixels = pixels("max_pixels", "longest_edge");
+  }
+  /// {"image": 4}, {"image": {"count": 4}} or image=4,video=0.
+  void read_image_limit() {
+    const std::string limit = text("limit-mm-per-prompt");
+    if (limit.empty()) return;
+    Json json = Json::parse(limit, nullptr, false);
+    if (json.is_discarded() && limit.starts_with('{')) usage("--limit-mm-per-prompt ", limit, ": is not JSON");
+    if (json.is_discarded()) {
+      json = Json::object();
+      for (std::size_t at = 0; at < limit.size();) {
+        const std::size_t end = std::min(limit.find(',', at), limit.size()),
+                          equals = std::min(limit.find('=', at), end);
+        json[limit.substr(at, equals - at)] =
+            Json::parse(limit.substr(std::min(equals + 1, end), end - std::min(equals + 1, end)), nullptr, false);
+        at = end + 1;
+      }
+    }
+    if (!json.is_object()) usage("--limit-mm-per-prompt ", limit, ": wanted {\"image\": 4} or image=4");
+    for (const auto& [kind, value] : json.items()) {
+      const Json count = value.is_object() && value.contains("count") ? value["count"] : value;
+      if (!count.is_number_unsigned() || count > int_max)
+        usage("--limit-mm-per-prompt ", limit, ": ", kind, " wants a count");
+      if (kind == "image") out_.max_images = count.get<int>();
+    }
+  }
+
+  static constexpr int int_max = std::numeric_limits<int>::max();
+  std::string text(std::string_view name, std::string otherwise = {}) const {
+    const auto* values = words_.find(name);
+    return values ? values->back() : otherwise;
+  }
+  bool flag(std::string_view name) const { return text(name) == "true"; }
+  std::int64_t size(std::string_view name, std::int64_t otherwise, std::int64_t least, std::int64_t most) const {
+    if (!words_.find(name)) return otherwise;
+    const std::int64_t value = parse_size(name, text(name));
+    if (value < least || value > most)
+      usage("--", name, " ", text(name), ": wanted a number in [", least, ", ", most, "]");
+    return value;
+  }
+  double number(std::string_view name, double otherwise) const {
+    if (!words_.find(name)) return otherwise;
+    const std::string value = text(name);
+    char* end = nullptr;
+    const double out = std::strtod(value.c_str(), &end);
+    if (value.empty() || *end) usage("--", name, " ", value, ": wanted a number");
+    return out;
+  }
+  Json object(std::string_view name) const {
+    if (!words_.find(name)) return Json::object();
+    auto json = Json::parse(text(name), nullptr, false);
+    if (!json.is_object()) usage("--", name, " ", text(name), ": wanted a JSON object");
+    return json;
+  }
+  std::vector<std::string> list(std::string_view name) const {
+    if (!words_.find(name)) return {"*"};
+    const auto json = Json::parse(text(name), nullptr, false);
+    std::vector<std::string> out;
+    if (!json.is_array()) usage("--", name, " ", text(name), ": wanted a JSON list such as [\"*\"]");
+    for (const auto& item : json) {
+      if (!item.is_string()) usage("--", name, " ", text(name), ": wanted a JSON list of strings");
+      out.push_back(item.get<std::string>());
+    }
+    return out;
+  }
+
+  const FlagWords& words_;
+  Flags out_;
+};
+
+}  // namespace detail
+
+inline Flags Flags::parse(const std::vector<std::string>& arguments) {
+  return detail::FlagReader(FlagWords::parse(arguments)).read();
+}
+
+}  // namespace lamina::serve

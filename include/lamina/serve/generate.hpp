@@ -1,0 +1,149 @@
+#pragma once
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <lamina/core/batch.hpp>
+#include <lamina/model/session.hpp>
+#include <lamina/serve/sampler.hpp>
+#include <lamina/serve/stop.hpp>
+#include <lamina/text/stream_decoder.hpp>
+
+namespace lamina::serve {
+
+/// How one completion is made and when it ends.
+struct GenerationParams {
+  SamplingParams sampling;  ///< `ends` is filled in from the two lists below
+  std::vector<std::string> stop;
+  std::vector<int> stop_token_ids, eos;
+  bool include_stop_str_in_output = false, ignore_eos = false, skip_special_tokens = true;
+  int max_tokens = 16;  ///< of output, at least 1; the model's context is the other limit
+};
+
+enum class FinishReason { stop, length, abort };
+
+/// The word that the OpenAI API has for it.
+constexpr const char* name_of(FinishReason reason) {
+  return reason == FinishReason::stop ? "stop" : reason == FinishReason::length ? "length" : "abort";
+}
+
+/// What became certain with one token: text, perhaps empty, and the token with its logprobs if they were asked for.
+struct Delta {
+  std::string text;
+  std::vector<Sampled> tokens;
+  int completion_tokens = 0;  ///< so far, this one included
+};
+
+struct Completion {
+  FinishReason finish = FinishReason::stop;
+  std::variant<std::monostate, std::string, int> stop_reason;  ///< nothing for end of sequence, else what matched
+  int prompt_tokens = 0, completion_tokens = 0;                ///< every generated id counts, the ending one too
+  double prefill_s = 0, decode_s = 0;
+};
+
+namespace detail {
+
+/// One completion on its way. `deliver` is called with what is certain after each token.
+class Generation {
+ public:
+  Generation(GenerateSession& session, const text::Tokenizer& tokenizer, const Batch& prompt, GenerationParams params,
+             const std::function<void(Delta)>& deliver)
+      : session_(session),
+        prompt_(prompt),
+        params_(std::move(params)),
+        deliver_(deliver),
+        sampler_(with_ends(params_), prompt.ids, session.vocab_size()),
+        decoder_(tokenizer, params_.skip_special_tokens),
+        matcher_(params_.stop, params_.include_stop_str_in_output) {}
+
+  Completion run(const std::stop_token& cancelled) {
+    using clock = std::chrono::steady_clock;
+    const auto seconds = [](clock::duration d) { return std::chrono::duration<double>(d).count(); };
+    done_.prompt_tokens = static_cast<int>(prompt_.ids.size());
+    done_.finish = FinishReason::abort;
+    if (cancelled.stop_requested()) return done_;
+    const auto start = clock::now();
+    auto logits = session_.prefill(prompt_);
+    const auto prefilled = clock::now();
+    while (!cancelled.stop_requested()) {
+      const Sampled sampled = sampler_.next(logits);
+      ++done_.completion_tokens;
+      if (take(sampled)) break;
+      logits = session_.decode(sampled.token.id);
+    }
+    done_.prefill_s = seconds(prefilled - start);
+    done_.decode_s = seconds(clock::now() - prefilled);
+    return done_;
+  }
+
+ private:
+  static SamplingParams with_ends(const GenerationParams& params) {
+    auto sampling = params.sampling;
+    sampling.ends = params.stop_token_ids;
+    if (!params.ignore_eos) sampling.ends.insert(sampling.ends.end(), params.eos.begin(), params.eos.end());
+    return sampling;
+  }
+  static bool contains(const std::vector<int>& ids, int id) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  }
+
+  /// Turns a token into text and tells whether it was the last one.
+  bool take(const Sampled& sampled) {
+    const int id = sampled.token.id;
+    const bool is_eos = !params_.ignore_eos && contains(params_.eos, id);
+    const bool is_end = is_eos || contains(params_.stop_token_ids, id);
+    Delta delta;
+    if (params_.sampling.logprobs) delta.tokens.push_back(sampled);
+    if (!is_end || params_.include_stop_str_in_output) delta.text = matcher_.push(decoder_.push(id));
+    if (is_end) {
+      finish(FinishReason::stop);
+      if (!is_eos) done_.stop_reason = id;
+    }
+    const bool full = done_.completion_tokens >= params_.max_tokens ||
+                      done_.prompt_tokens + done_.completion_tokens >= session_.max_model_len();
+    if (full && !is_end) finish(FinishReason::length);
+    if (ended_) {
+      delta.text += matcher_.push(decoder_.finish());
+      if (!matcher_.matched()) delta.text += matcher_.finish();
+    }
+    if (matcher_.matched()) {
+      finish(FinishReason::stop);
+      done_.stop_reason = *matcher_.matched();
+    }
+    delta.completion_tokens = done_.completion_tokens;
+    if (!delta.text.empty() || !delta.tokens.empty()) deliver_(std::move(delta));
+    return ended_;
+  }
+  void finish(FinishReason reason) {
+    done_.finish = reason;
+    ended_ = true;
+  }
+
+  GenerateSession& session_;
+  const Batch& prompt_;
+  GenerationParams params_;
+  const std::function<void(Delta)>& deliver_;
+  Sampler sampler_;
+  text::StreamDecoder decoder_;
+  StopMatcher matcher_;
+  Completion done_;
+  bool ended_ = false;
+};
+
+}  // namespace detail
+
+/// Answers one prompt: reads it, then draws tokens until an end, a stop string, a limit, or `cancelled` (looked at
+/// before each token). `deliver` gets text in whole UTF-8 characters, never a part of a stop string. Throws
+/// lamina::Error where the model's numbers are not finite.
+inline Completion generate(GenerateSession& session, const text::Tokenizer& tokenizer, const Batch& prompt,
+                           GenerationParams params, const std::function<void(Delta)>& deliver,
+                           const std::stop_token& cancelled = {}) {
+  return detail::Generation(session, tokenizer, prompt, std::move(params), deliver).run(cancelled);
+}
+
+}  // namespace lamina::serve

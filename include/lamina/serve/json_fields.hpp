@@ -1,0 +1,120 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include <lamina/core/error.hpp>
+#include <lamina/serve/api_error.hpp>
+
+namespace lamina::serve {
+
+using Json = nlohmann::ordered_json;
+
+/// Depth of [ and { in a JSON text, whether or not it is valid.
+inline int nesting_depth(std::string_view text) {
+  int depth = 0, deepest = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+/// The body of a request as a JSON object; ApiError 400 where it is none, is not UTF-8, or nests deeper than 128.
+inline Json parse_body(std::string_view body) {
+  if (nesting_depth(body) > 128) throw ApiError(400, "Bad Request", "body: JSON nested deeper than 128 levels");
+  Json json;
+  try {
+    json = Json::parse(body);
+  } catch (const Json::exception& e) {
+    throw ApiError(400, "Bad Request", "body: not valid JSON: " + clipped(e.what()));
+  }
+  if (!json.is_object())
+    throw ApiError(400, "Bad Request", cat("body: is JSON of type ", json.type_name(), ", wanted an object"));
+  return json;
+}
+
+/// Reads the fields of one JSON object; a wrong type or range is an ApiError that names the field's path. A field that
+/// is missing or null counts as absent.
+class Fields {
+ public:
+  /// object must outlive this; path is its own place, "" at the top.
+  explicit Fields(const Json& object, std::string path = {}) : object_(object), path_(std::move(path)) {
+    if (!object.is_object()) throw bad_field(path_, cat(path_, ": is ", object.type_name(), ", wanted an object"));
+  }
+
+  std::string path(std::string_view name) const { return path_.empty() ? std::string(name) : cat(path_, ".", name); }
+
+  const Json* find(const char* name) const {
+    const auto it = object_.find(name);
+    return it == object_.end() || it->is_null() ? nullptr : &*it;
+  }
+
+  std::optional<std::string> text(const char* name) const {
+    const Json* value = find(name);
+    if (!value) return {};
+    if (!value->is_string()) wrong(name, *value, "a string");
+    return value->get<std::string>();
+  }
+  bool flag(const char* name, bool otherwise = false) const {
+    const Json* value = find(name);
+    if (!value) return otherwise;
+    if (!value->is_boolean()) wrong(name, *value, "true or false");
+    return value->get<bool>();
+  }
+  std::optional<std::int64_t> integer(const char* name, std::int64_t least, std::int64_t most) const {
+    const Json* value = find(name);
+    if (!value) return {};
+    const auto wanted = [&] { return cat("an integer in [", least, ", ", most, "]"); };
+    if (!value->is_number()) wrong(name, *value, wanted());
+    if (value->is_number_float()) {
+      const double x = value->get<double>();
+      if (!(std::trunc(x) == x && std::abs(x) < 0x1p53)) wrong(name, *value, wanted());
+    } else if (value->is_number_unsigned() && value->get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max()) {
+      wrong(name, *value, wanted());
+    }
+    const auto number = value->get<std::int64_t>();
+    if (number < least || number > most) wrong(name, *value, wanted());
+    return number;
+  }
+  std::optional<double> number(const char* name, double least, double most) const {
+    const Json* value = find(name);
+    if (!value) return {};
+    const double x = value->is_number() ? value->get<double>() : std::numeric_limits<double>::quiet_NaN();
+    if (!(x >= least && x <= most)) wrong(name, *value, cat("a number in [", least, ", ", most, "]"));
+    return x;
+  }
+  const Json* list(const char* name) const {
+    const Json* value = find(name);
+    if (value && !value->is_array()) wrong(name, *value, "a list");
+    return value;
+  }
+
+  [[noreturn]] void wrong(const char* name, const Json& value, const std::string& wanted) const {
+    const std::string got =
+        value.is_structured() ? value.type_name() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+    throw bad_field(clipped(path(name)), cat(clipped(path(name)), ": is ", clipped(got), ", wanted ", wanted));
+  }
+
+ private:
+  const Json& object_;
+  std::string path_;
+};
+
+}  // namespace lamina::serve

@@ -1,0 +1,197 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <lamina/core/error.hpp>
+#include <lamina/serve/philox.hpp>
+
+namespace lamina::serve {
+
+/// How the next token is chosen. The defaults leave the model's distribution as it is.
+struct SamplingParams {
+  double temperature = 1;         ///< below 1e-5: greedy, and top_k, top_p, min_p mean nothing
+  double top_p = 1;               ///< smallest set of tokens with this mass, (0, 1]
+  int top_k = 0;                  ///< 0 or -1: off
+  double min_p = 0;               ///< keep tokens with p >= min_p * max p
+  double repetition_penalty = 1;  ///< on ids of prompt and output: positive logits divided, negative multiplied
+  double presence_penalty = 0;    ///< subtracted once from ids of the output
+  double frequency_penalty = 0;   ///< subtracted once an occurrence in the output
+  std::vector<std::pair<int, double>> logit_bias;
+  std::vector<int> allowed_token_ids;  ///< empty: all
+  int min_tokens = 0;                  ///< ids of `ends` are impossible before so many tokens
+  std::vector<int> ends;               ///< end-of-sequence and stop ids
+  bool logprobs = false;
+  int top_logprobs = 0;      ///< alternatives listed with each token, of the raw distribution; -1: the whole vocabulary
+  std::uint64_t seed = 0;    ///< same seed, stream, prompt and build: same tokens
+  std::uint64_t stream = 0;  ///< tells apart the choices of one request, or requests without a seed
+
+  bool greedy() const { return temperature < 1e-5; }
+};
+
+/// A token and its natural logarithm of probability under the model's raw logits.
+struct TokenLogprob {
+  int id = 0;
+  double logprob = 0;
+};
+
+/// The token drawn; its logprob and alternatives only where they were asked for.
+struct Sampled {
+  TokenLogprob token;
+  std::vector<TokenLogprob> top;
+};
+
+/// Draws the tokens of one completion. Works in fp32 logits and fp64 probabilities, in the order: mask, bias,
+/// penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lowest id.
+class Sampler {
+ public:
+  /// prompt: ids that the repetition penalty counts; ids outside [0, vocab) are an Error.
+  Sampler(SamplingParams params, std::span<const int> prompt, int vocab)
+      : params_(std::move(params)), seen_(static_cast<std::size_t>(vocab), false) {
+    for (int id : prompt) mark(id);
+    for (const auto& [id, bias] : params_.logit_bias) check_id(id, "logit_bias");
+    for (int id : params_.allowed_token_ids) check_id(id, "allowed_token_ids");
+  }
+
+  /// The next token from the model's logits (V). Error where one is not finite: a wrong number must end the request,
+  /// never become a token.
+  Sampled next(std::span<const float> logits) {
+    if (logits.size() != seen_.size())
+      fail("sampler: ", logits.size(), " logits, wanted one for each of ", seen_.size(), " tokens");
+    for (std::size_t i = 0; i < logits.size(); ++i)
+      if (!std::isfinite(logits[i]))
+        fail("sampler: the logit of token ", i, " at output position ", position_, " is ", logits[i],
+             ", not a finite number: the model's activations overflowed; try --dtype bfloat16 or float32");
+    adjust(logits);
+    Sampled out;
+    out.token.id = params_.greedy() ? argmax() : draw();
+    if (params_.logprobs) add_logprobs(logits, out);
+    mark(out.token.id);
+    ++counts_[out.token.id];
+    ++position_;
+    return out;
+  }
+
+  const SamplingParams& params() const { return params_; }
+
+ private:
+  struct Candidate {
+    double p;
+    int id;
+    /// Heaps keep the largest first: more probable, then lower id.
+    bool operator<(const Candidate& o) const { return p != o.p ? p < o.p : id > o.id; }
+  };
+  static constexpr float masked = -std::numeric_limits<float>::infinity();
+
+  void check_id(int id, const char* what) const {
+    if (id < 0 || static_cast<std::size_t>(id) >= seen_.size())
+      fail("sampler: token id ", id, " of ", what, " is outside the vocabulary of ", seen_.size());
+  }
+  void mark(int id) {
+    check_id(id, "the prompt");
+    seen_[static_cast<std::size_t>(id)] = true;
+  }
+  float& at(int id) { return work_[static_cast<std::size_t>(id)]; }
+
+  void adjust(std::span<const float> logits) {
+    work_.assign(logits.begin(), logits.end());
+    if (!params_.allowed_token_ids.empty()) {
+      work_.assign(logits.size(), masked);
+      for (int id : params_.allowed_token_ids) at(id) = logits[static_cast<std::size_t>(id)];
+    }
+    if (position_ < params_.min_tokens)
+      for (int id : params_.ends)
+        if (id >= 0 && static_cast<std::size_t>(id) < work_.size()) at(id) = masked;
+    for (const auto& [id, bias] : params_.logit_bias) at(id) += static_cast<float>(bias);
+    if (params_.repetition_penalty != 1)
+      for (std::size_t i = 0; i < work_.size(); ++i)
+        if (seen_[i])
+          work_[i] = static_cast<float>(work_[i] > 0 ? work_[i] / params_.repetition_penalty
+                                                     : work_[i] * params_.repetition_penalty);
+    for (const auto& [id, count] : counts_)
+      at(id) -= static_cast<float>(params_.frequency_penalty * count + params_.presence_penalty);
+  }
+
+  int argmax() const {
+    const auto best = std::max_element(work_.begin(), work_.end());
+    if (!(*best > masked)) fail("sampler: every token is excluded by allowed_token_ids, min_tokens or logit_bias");
+    return static_cast<int>(best - work_.begin());
+  }
+
+  int draw() {
+    const double max = at(argmax());
+    candidates_.clear();
+    for (std::size_t i = 0; i < work_.size(); ++i) {
+      const double p = std::exp((work_[i] - max) / params_.temperature);  // relative to the most probable
+      if (p > 0 && p >= params_.min_p) candidates_.push_back({p, static_cast<int>(i)});
+    }
+    keep_top_k();
+    double mass = total();
+    if (params_.top_p < 1) mass = keep_top_p(params_.top_p * mass);
+    double left = uniform(params_.seed, params_.stream, static_cast<std::uint64_t>(position_)) * mass;
+    for (const auto& c : candidates_)
+      if ((left -= c.p) < 0) return c.id;
+    return candidates_.back().id;  // the sum was rounded up
+  }
+
+  double total() const {
+    double sum = 0;
+    for (const auto& c : candidates_) sum += c.p;
+    return sum;
+  }
+  void keep_top_k() {
+    const auto k = static_cast<std::size_t>(std::max(params_.top_k, 0));
+    if (k == 0 || k >= candidates_.size()) return;
+    const auto more_probable = [](const Candidate& a, const Candidate& b) { return b < a; };
+    std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(k), candidates_.end(),
+                     more_probable);
+    candidates_.resize(k);
+    std::sort(candidates_.begin(), candidates_.end(), more_probable);
+  }
+  /// Leaves the most probable tokens whose sum first reaches `wanted`; gives that sum.
+  double keep_top_p(double wanted) {
+    std::make_heap(candidates_.begin(), candidates_.end());
+    auto end = candidates_.end();
+    double sum = 0;
+    while (end != candidates_.begin()) {
+      std::pop_heap(candidates_.begin(), end);
+      sum += (--end)->p;
+      if (sum >= wanted) break;
+    }
+    candidates_.erase(candidates_.begin(), end);
+    std::reverse(candidates_.begin(), candidates_.end());
+    return sum;
+  }
+
+  void add_logprobs(std::span<const float> logits, Sampled& out) const {
+    const double max = *std::max_element(logits.begin(), logits.end());
+    double sum = 0;
+    for (float x : logits) sum += std::exp(x - max);
+    const double log_sum = max + std::log(sum);
+    const auto logprob = [&](int id) { return std::max(logits[static_cast<std::size_t>(id)] - log_sum, -9999.0); };
+    out.token.logprob = logprob(out.token.id);
+    std::size_t k = params_.top_logprobs < 0 ? logits.size() : static_cast<std::size_t>(params_.top_logprobs);
+    k = std::min(k, logits.size());
+    std::vector<int> order(logits.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
+    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(), [&](int a, int b) {
+      const float x = logits[static_cast<std::size_t>(a)], y = logits[static_cast<std::size_t>(b)];
+      return x != y ? x > y : a < b;
+    });
+    for (std::size_t i = 0; i < k; ++i) out.top.push_back({order[i], logprob(order[i])});
+  }
+
+  SamplingParams params_;
+  std::vector<bool> seen_;
+  std::unordered_map<int, int> counts_;
+  std::vector<float> work_;
+  std::vector<Candidate> candidates_;
+  int position_ = 0;
+};
+
+}  // namespace lamina::serve

@@ -1,0 +1,303 @@
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <random>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lamina/model/session.hpp>
+#include <lamina/serve/openai.hpp>
+#include <lamina/serve/prompt.hpp>
+#include <lamina/serve/task_queue.hpp>
+#include <lamina/serve/transport.hpp>
+
+namespace lamina::serve {
+
+/// What the operator chose, beyond where to listen.
+struct ServiceOptions {
+  std::vector<std::string> served_names;  ///< at least one; the first is what answers carry
+  std::string root;                       ///< the model path as given
+  std::string response_role = "assistant";
+  std::filesystem::path allowed_media;  ///< empty: no file:// URLs
+  int max_images = 999, max_logprobs = 20;
+  std::int64_t seed = 0;
+  std::optional<int> max_new_tokens;  ///< a cap on every answer
+  int max_requests = 256;             ///< waiting and running; more are told to come back
+  bool prompt_details = false, force_usage = false;
+};
+
+/// 24 random hexadecimal digits.
+inline std::string random_id() {
+  static thread_local std::mt19937_64 generator{std::random_device{}()};
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string id(24, '0');
+  for (char& c : id) c = digits[generator() & 15];
+  return id;
+}
+
+/// The model behind the API: prepares requests on threads of its own, answers them one at a time in the order in which
+/// they became ready.
+class ChatService {
+ public:
+  ChatService(ModelFiles files, std::unique_ptr<GenerateSession> session, ServiceOptions options)
+      : files_(std::move(files)), session_(std::move(session)), options_(std::move(options)) {
+    if (options_.served_names.empty()) fail("service: no served model name");
+  }
+  ~ChatService() { stop(); }
+
+  /// Ends running work at its next token and drops what waits; their exchanges are let go of.
+  void stop() {
+    stopping_.request_stop();
+    preparing_.stop();
+    running_.stop();
+  }
+
+  const ModelFiles& files() const { return files_; }
+  const ServiceOptions& options() const { return options_; }
+  int max_model_len() const { return session_->max_model_len(); }
+  /// Requests that are waiting or running.
+  int load() const { return load_; }
+  RequestLimits limits() const {
+    return {files_.family,       session_->vocab_size(), session_->max_model_len(),
+            options_.max_images, options_.max_logprobs,  128};
+  }
+
+  /// Runs `work` off the network threads; what it throws becomes the answer. 503 when too many requests are here.
+  void post(std::shared_ptr<Exchange> exchange, std::function<void()> work) {
+    auto ticket = admit();
+    if (!ticket) return send_busy(*exchange);
+    preparing_.add([exchange, ticket, work = std::move(work)] { guard(*exchange, work); });
+  }
+
+  /// Answers a chat request; the body is not looked at yet.
+  void chat(std::shared_ptr<Exchange> exchange, HttpRequest request) {
+    auto ticket = admit();
+    if (!ticket) return send_busy(*exchange);
+    auto shared = std::make_shared<HttpRequest>(std::move(request));
+    preparing_.add([this, exchange, ticket, shared] {
+      guard(*exchange, [&] {
+        auto job = std::make_shared<Job>(prepare(*shared));
+        *shared = {};  // the body may be large
+        running_.add([this, exchange, ticket, job] {
+          if (!exchange->cancelled().stop_requested())
+            guard(*exchange, [&] { job->request.stream ? stream(*exchange, *job) : answer(*exchange, *job); });
+        });
+      });
+    });
+  }
+
+  /// The ids of a conversation, its pictures decoded. Throws ApiError.
+  Batch tokenize(const ChatRequest& request) const;
+  void check_model(const std::optional<std::string>& name) const;
+
+  static void send_error(Exchange& exchange, const ApiError& error) {
+    exchange.reply({error.status, error.body(), "application/json", {}});
+  }
+
+ private:
+  struct Job {
+    ChatRequest request;
+    Batch prompt;
+    ResponseHead head;
+    std::uint64_t serial = 0;
+  };
+  using Ticket = std::shared_ptr<void>;
+
+  Ticket admit() {
+    if (++load_ > options_.max_requests || stopping_.stop_requested()) {
+      --load_;
+      return {};
+    }
+    return Ticket(&load_, [](std::atomic<int>* load) { --*load; });
+  }
+  static void send_busy(Exchange& exchange) {
+    const ApiError error(503, "ServiceUnavailable", "too many requests are waiting; try again");
+    exchange.reply({503, error.body(), "application/json", {{"Retry-After", "2"}}});
+  }
+  /// Runs f; an exception becomes the answer.
+  template <class F>
+  static void guard(Exchange& exchange, const F& f) {
+    try {
+      f();
+    } catch (const ApiError& e) {
+      send_error(exchange, e);
+    } catch (const std::bad_alloc&) {
+      send_error(exchange, {500, "InternalServerError", "out of memory"});
+    } catch (const std::exception& e) {
+      send_error(exchange, {500, "InternalServerError", clipped(e.what(), 400)});
+    }
+  }
+
+  Job prepare(const HttpRequest& request);
+  GenerationParams params_of(const Job& job, int choice) const;
+  void answer(Exchange& exchange, const Job& job);
+  void stream(Exchange& exchange, const Job& job);
+  Completion run(Exchange& exchange, const Job& job, int choice, const std::function<void(Delta)>& deliver);
+
+  ModelFiles files_;
+  std::unique_ptr<GenerateSession> session_;  // used by running_ alone, but for its two sizes
+  ServiceOptions options_;
+  std::atomic<int> load_{0};
+  std::stop_source stopping_;
+  std::atomic<std::uint64_t> serial_{0};
+  TaskQueue running_{1};
+  TaskQueue preparing_{2};
+};
+
+inline void ChatService::check_model(const std::optional<std::string>& name) const {
+  const auto& names = options_.served_names;
+  if (name && std::find(names.begin(), names.end(), *name) == names.end())
+    throw ApiError(404, "NotFoundError", "The model `" + clipped(*name) + "` does not exist.", "model");
+}
+
+inline Batch ChatService::tokenize(const ChatRequest& request) const {
+  auto processor = files_.processor;
+  if (request.min_pixels) processor.min_pixels = *request.min_pixels;
+  if (request.max_pixels) processor.max_pixels = *request.max_pixels;
+  if (processor.min_pixels > processor.max_pixels)
+    throw bad_field("mm_processor_kwargs", "mm_processor_kwargs: min_pixels is larger than max_pixels");
+  Conversation conversation{request.chat.messages, {}};
+  for (const auto& source : request.chat.images)
+    conversation.images.push_back(load_image_source(source, options_.allowed_media));
+  try {
+    return make_prompt(files_, processor, std::move(conversation), request.template_options, max_model_len());
+  } catch (const Error& e) {
+    throw bad_field("messages", clipped(e.what(), 400));
+  }
+}
+
+inline ChatService::Job ChatService::prepare(const HttpRequest& http) {
+  Job job;
+  const Json body = parse_body(http.body);
+  if (const auto it = body.find("model"); it != body.end() && it->is_string()) check_model(it->get<std::string>());
+  job.request = read_chat_request(body, limits(), files_.defaults);
+  auto& request = job.request;
+  job.prompt = tokenize(request);
+  request.chat.images.clear();
+  const int prompt_tokens = static_cast<int>(job.prompt.ids.size()), room = max_model_len() - prompt_tokens;
+  if (room < 1 || (request.max_tokens && *request.max_tokens > room))
+    throw bad_field("max_tokens",
+                    cat("This model's maximum context length is ", max_model_len(), " tokens; the prompt is ",
+                        prompt_tokens, " tokens and ", request.max_tokens.value_or(1),
+                        " more were asked for. Shorten the prompt or lower max_tokens."));
+  request.params.max_tokens = std::min(request.max_tokens.value_or(room), options_.max_new_tokens.value_or(room));
+  request.params.eos = files_.eos;
+  if (options_.force_usage) request.include_usage = true;
+  const std::string* header = http.header("X-Request-Id");
+  const std::string id = header ? *header : request.request_id.value_or(random_id());
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  job.head = {"chatcmpl-" + clipped(id), std::chrono::duration_cast<std::chrono::seconds>(now).count(),
+              options_.served_names.front(), options_.response_role};
+  job.serial = serial_++;
+  return job;
+}
+
+inline GenerationParams ChatService::params_of(const Job& job, int choice) const {
+  auto params = job.request.params;
+  auto& sampling = params.sampling;
+  // Requests with a seed repeat themselves whatever else is served; the others share the server's seed, each its
+  // stream.
+  sampling.seed = static_cast<std::uint64_t>(job.request.seed.value_or(options_.seed));
+  sampling.stream = job.request.seed ? static_cast<std::uint64_t>(choice)
+                                     : (std::uint64_t{1} << 63 | job.serial << 8 | static_cast<std::uint64_t>(choice));
+  return params;
+}
+
+inline Completion ChatService::run(Exchange& exchange, const Job& job, int choice,
+                                   const std::function<void(Delta)>& deliver) {
+  std::stop_source stop;
+  const auto request_stop = [&] { stop.request_stop(); };
+  const std::stop_callback gone(exchange.cancelled(), request_stop), ending(stopping_.get_token(), request_stop);
+  return generate(*session_, files_.tokenizer, job.prompt, params_of(job, choice), deliver, stop.get_token());
+}
+
+inline void ChatService::answer(Exchange& exchange, const Job& job) {
+  std::vector<Choice> choices;
+  std::vector<Json> logprobs;
+  Usage usage{.prompt_details = options_.prompt_details};
+  for (int i = 0; i < job.request.choices; ++i) {
+    Choice choice{.index = i, .text = {}, .tokens = {}, .done = {}};
+    choice.done = run(exchange, job, i, [&](Delta delta) {
+      choice.text += delta.text;
+      for (auto& token : delta.tokens) choice.tokens.push_back(std::move(token));
+    });
+    if (choice.done.finish == FinishReason::abort) return;
+    usage.prompt_tokens = choice.done.prompt_tokens;
+    usage.completion_tokens += choice.done.completion_tokens;
+    const bool wanted = job.request.params.sampling.logprobs;
+    logprobs.push_back(wanted ? logprobs_json(files_.tokenizer, choice.tokens, job.request.return_tokens_as_ids)
+                              : Json());
+    choices.push_back(std::move(choice));
+  }
+  exchange.reply({200, compact(chat_completion_json(job.head, choices, logprobs, usage)), "application/json", {}});
+}
+
+/// One answer as server-sent events. The head is sent with the first token, so that what fails before it is still an
+/// HTTP error; what fails later is an event.
+class EventWriter {
+ public:
+  EventWriter(Exchange& exchange) : exchange_(exchange) {}
+  void send(const Json& json) {
+    if (!open_) exchange_.begin_stream({200, {}, "text/event-stream; charset=utf-8", {{"Cache-Control", "no-cache"}}});
+    open_ = true;
+    exchange_.write(sse_event(compact(json)));
+  }
+  bool open() const { return open_; }
+  void done() {
+    exchange_.write(sse_event("[DONE]"));
+    exchange_.end_stream();
+  }
+
+ private:
+  Exchange& exchange_;
+  bool open_ = false;
+};
+
+inline void ChatService::stream(Exchange& exchange, const Job& job) {
+  EventWriter events(exchange);
+  Usage usage{.prompt_tokens = static_cast<int>(job.prompt.ids.size()), .prompt_details = options_.prompt_details};
+  const auto& request = job.request;
+  const auto send = [&](Json chunk) {
+    if (request.continuous_usage) chunk["usage"] = usage_json(usage);
+    events.send(chunk);
+  };
+  try {
+    for (int i = 0; i < request.choices; ++i) {
+      bool started = false;
+      const auto start = [&] {
+        if (!std::exchange(started, true))
+          send(chunk_json(job.head, i, {{"role", job.head.role}, {"content", ""}}, nullptr, nullptr));
+      };
+      const int before = usage.completion_tokens;
+      const Completion done = run(exchange, job, i, [&](Delta delta) {
+        usage.completion_tokens = before + delta.completion_tokens;
+        start();
+        send(chunk_json(
+            job.head, i, {{"content", delta.text}},
+            delta.tokens.empty() ? Json() : logprobs_json(files_.tokenizer, delta.tokens, request.return_tokens_as_ids),
+            nullptr));
+      });
+      if (done.finish == FinishReason::abort) return;
+      usage.completion_tokens = before + done.completion_tokens;
+      start();
+      send(chunk_json(job.head, i, Json::object(), nullptr, &done));
+    }
+    if (request.include_usage) {
+      Json last = chunk_json(job.head);
+      last["usage"] = usage_json(usage);
+      events.send(last);
+    }
+  } catch (const std::exception& e) {
+    if (!events.open()) throw;
+    events.send(ApiError(500, "InternalServerError", clipped(e.what(), 400)).json());
+  }
+  events.done();
+}
+
+}  // namespace lamina::serve

@@ -1,0 +1,233 @@
+#include "data/support.hpp"
+#include "support/catch.hpp"
+
+#include <lamina/data/collate.hpp>
+#include <lamina/data/dataset.hpp>
+
+using namespace lamina;
+using namespace lamina::data;
+using namespace lamina::data::test;
+
+namespace {
+
+/// Two text data sets of 4 and 6 rows and one with pictures, in a folder.
+struct Shelf {
+  Folder folder;
+  text::Tokenizer tokenizer = byte_tokenizer();
+  vision::Processor processor = qwen3_processor();
+  Shelf() {
+    folder.write("dataset_info.json", R"({"four": {"file_name": "four.json"}, "six": {"file_name": "six.json"},
+      "sampled": {"file_name": "six.json", "num_samples": 9}, "pairs": {"file_name": "six.json", "ranking": true},
+      "pictures": {"file_name": "pictures.json", "columns": {"prompt": "q", "response": "a", "images": "images"}}})");
+    folder.write("four.json", rows("f", 4));
+    folder.write("six.json", rows("s", 6));
+    folder.write("p.bmp", bmp(64, 64));
+  }
+  static std::string rows(const std::string& name, int count) {
+    Json list = Json::array();
+    for (int i = 0; i < count; ++i) list.push_back({{"instruction", "q"}, {"output", cat(name, i)}});
+    return list.dump();
+  }
+  DataOptions options(std::vector<std::string> dataset) const {
+    DataOptions options;
+    options.template_name = "qwen3_vl_nothink", options.dataset = std::move(dataset);
+    options.dataset_dir = folder.path();
+    return options;
+  }
+  Datasets load(const DataOptions& options) const { return load_datasets(options, tokenizer, processor); }
+  std::string error(const DataOptions& options) const {
+    return error_of([&] { load(options); });
+  }
+  /// The answers in order: "f0 f1 ..."
+  std::string answers(const std::vector<Sample>& samples) const {
+    std::string out;
+    for (const Sample& sample : samples) {
+      std::vector<int> learned;
+      for (const int id : sample.labels) {
+        if (id != ignored_label && id < 256 && id != '\n') learned.push_back(id);
+      }
+      out += (out.empty() ? "" : " ") + tokenizer.decode(learned);
+    }
+    return out;
+  }
+};
+
+Sample tokens(std::vector<int> labels, const std::string& origin = "x row 1") {
+  return {.ids = std::vector<int>(labels.size(), 7), .labels = std::move(labels), .images = {}, .origin = origin};
+}
+
+}  // namespace
+
+TEST_CASE("Dataset: sets are concatenated in the listed order, each cut to max_samples") {
+  const Shelf shelf;
+  CHECK(shelf.answers(shelf.load(shelf.options({"six", "four"})).train) == "s0 s1 s2 s3 s4 s5 f0 f1 f2 f3");
+  DataOptions options = shelf.options({"four", "six"});
+  options.max_samples = 2;
+  const Datasets few = shelf.load(options);
+  CHECK(shelf.answers(few.train) == "f0 f1 s0 s1");
+  CHECK(few.train[3].origin == shelf.folder.file("six.json") + " row 2");
+  CHECK(few.notes.empty());
+}
+
+TEST_CASE("Dataset: num_samples takes rows at random, each once before any twice") {
+  const Shelf shelf;
+  const auto train = shelf.load(shelf.options({"sampled"})).train;
+  CHECK(train.size() == 9);
+  std::string sorted = shelf.answers({train.begin(), train.begin() + 6});
+  for (int i = 0; i < 6; ++i) CHECK(contains(sorted, cat("s", i)));
+  CHECK(shelf.answers(train) == shelf.answers(shelf.load(shelf.options({"sampled"})).train));
+}
+
+TEST_CASE("Dataset: interleaving is that of the datasets library") {
+  using Picks = std::vector<Pick>;
+  const std::vector<int> lengths = {2, 3};
+  CHECK(mix(MixStrategy::interleave_under, lengths, {}, 1) == Picks{{0, 0}, {1, 0}, {0, 1}, {1, 1}});
+  CHECK(mix(MixStrategy::interleave_over, lengths, {}, 1) == Picks{{0, 0}, {1, 0}, {0, 1}, {1, 1}, {0, 0}, {1, 2}});
+  CHECK(mix(MixStrategy::interleave_once, lengths, {}, 1) == Picks{{0, 0}, {1, 0}, {0, 1}, {1, 1}, {1, 2}});
+  CHECK(mix(MixStrategy::concat, lengths, {}, 1) == Picks{{0, 0}, {0, 1}, {1, 0}, {1, 1}, {1, 2}});
+}
+
+TEST_CASE("Dataset: interleave_probs draw data sets in those proportions") {
+  const auto picks = mix(MixStrategy::interleave_over, {1000, 1000}, {0.8, 0.2}, 3);
+  const auto first = std::count_if(picks.begin(), picks.begin() + 2000, [](const Pick& p) { return p.dataset == 0; });
+  CHECK(first > 1600 - 90);  // five standard deviations of a binomial: 5 * sqrt(2000 * 0.8 * 0.2) = 89.4
+  CHECK(first < 1600 + 90);
+  CHECK(mix(MixStrategy::interleave_once, {5, 7}, {0.5, 0.5}, 3).size() == 12);
+  CHECK(contains(error_of([] { mix(MixStrategy::concat, {1, 1}, {0.5, 0.5}, 1); }), "not with concat"));
+  CHECK(contains(error_of([] { mix(MixStrategy::interleave_over, {1, 1}, {1.0}, 1); }), "1 numbers for 2 data sets"));
+  CHECK(contains(error_of([] { mix(MixStrategy::interleave_over, {1, 1}, {0.5, 0.4}, 1); }), "add up to 0.9"));
+  CHECK(contains(error_of([] { mix(MixStrategy::interleave_over, {1, 1}, {1.5, -0.5}, 1); }), "is not positive"));
+  CHECK(contains(error_of([] { mix_strategy_named("interleave"); }), "mix_strategy: interleave is unknown"));
+}
+
+TEST_CASE("Dataset: val_size holds records out, a fraction rounded up") {
+  const Shelf shelf;
+  DataOptions options = shelf.options({"six", "four"});
+  options.val_size = 0.11;
+  const Datasets split = shelf.load(options);
+  CHECK(split.train.size() == 8);
+  REQUIRE(split.eval.size() == 1);
+  CHECK(split.eval[0].samples.size() == 2);
+  const SplitRows rows = split_rows(10, 3, 42);  // randperm(10, 42) begins 2 6 1
+  CHECK(rows.validation == std::vector<int>{1, 2, 6});
+  CHECK(rows.train == std::vector<int>{0, 3, 4, 5, 7, 8, 9});
+  options.val_size = 1;
+  CHECK(contains(shelf.error(options), "val_size: 1 is neither a fraction"));
+  options.val_size = 10;
+  CHECK(contains(shelf.error(options), "takes 10 of 10 records"));
+  options.eval_dataset = {"four"};
+  CHECK(shelf.error(options) == "val_size and eval_dataset exclude each other");
+}
+
+TEST_CASE("Dataset: eval_dataset gives one set, or one each") {
+  const Shelf shelf;
+  DataOptions options = shelf.options({"six"});
+  options.eval_dataset = {"four", "six"};
+  const Datasets one = shelf.load(options);
+  REQUIRE(one.eval.size() == 1);
+  CHECK(one.eval[0].name == "");
+  CHECK(one.eval[0].samples.size() == 10);
+  options.eval_on_each_dataset = true;
+  const Datasets each = shelf.load(options);
+  REQUIRE(each.eval.size() == 2);
+  CHECK(each.eval[0].name == "four");
+  CHECK(each.eval[1].samples.size() == 6);
+}
+
+TEST_CASE("Dataset: all wrong records are named together, with file, row and counts") {
+  const Shelf shelf;
+  shelf.folder.write("pictures.json", R"([{"q": "<image>", "a": "b", "images": ["p.bmp"]},
+    {"q": "<image><image>", "a": "b", "images": ["p.bmp"]}, {"q": "<image>", "a": "b", "images": ["lost.png"]},
+    {"q": "no answer", "images": []}, {"q": "<video>", "a": "b"}, {"q": "no answer either"}])");
+  const std::string error = shelf.error(shelf.options({"pictures"}));
+  const std::string file = shelf.folder.file("pictures.json");
+  CHECK(contains(error, "dataset: 3 records are wrong:"));
+  CHECK(contains(error, file + " row 2: the messages hold 2 <image> and the record lists 1 image"));
+  CHECK(contains(error, file + " row 3: image lost.png does not exist"));
+  CHECK(contains(error, file + " row 5: video is not supported yet"));
+  DataOptions options = shelf.options({"pictures"});
+  options.skip_bad_samples = true;
+  const Datasets kept = shelf.load(options);
+  CHECK(kept.train.size() == 1);
+  REQUIRE(kept.notes.size() == 2);
+  CHECK(kept.notes[0] == "dropped 2 records (no text in \"a\"): " + file + " row 4, " + file + " row 6");
+  CHECK(contains(kept.notes[1], "skipped 3 wrong record(s):"));
+}
+
+TEST_CASE("Dataset: a set without any valid record, and settings that are not supported, are refused") {
+  const Shelf shelf;
+  shelf.folder.write("pictures.json", R"([{"q": "x", "a": null, "images": []}])");
+  CHECK(contains(shelf.error(shelf.options({"pictures"})), "no valid sample is left to train on\ndropped 1 record"));
+  CHECK(contains(shelf.error(shelf.options({"pairs"})), "preference pairs"));
+  CHECK(contains(shelf.error(shelf.options({"fuor"})), "dataset: fuor is not in"));
+  const auto with = [&](auto change) {
+    DataOptions options = shelf.options({"four"});
+    change(options);
+    return shelf.error(options);
+  };
+  CHECK(contains(with([](DataOptions& o) { o.streaming = true; }), "streaming: not supported yet"));
+  CHECK(contains(with([](DataOptions& o) { o.packing = true; }), "packing: not supported yet"));
+  CHECK(contains(with([](DataOptions& o) { o.neat_packing = true; }), "neat_packing: not supported yet"));
+  CHECK(contains(with([](DataOptions& o) { o.tokenized_path = "t"; }), "tokenized_path: not supported"));
+  CHECK(contains(with([](DataOptions& o) { o.tool_format = "glm4"; }), "tool_format: glm4 is not supported"));
+  CHECK(contains(with([](DataOptions& o) { o.cutoff_len = 0; }), "cutoff_len: 0 is not positive"));
+  CHECK(contains(with([](DataOptions& o) { o.max_samples = 0; }), "max_samples: 0 is not positive"));
+  CHECK(contains(with([](DataOptions& o) { o.images = {100, 200}; }), "image_max_pixels: 100 is below"));
+  CHECK(contains(with([](DataOptions& o) { o.images = {100, 0}; }), "image_min_pixels: 0 is not positive"));
+  CHECK(contains(with([](DataOptions& o) { o.mask_history = o.train_on_prompt = true; }), "exclude each other"));
+  CHECK(contains(with([](DataOptions& o) { o.template_name = "qwen"; }), "template: qwen is unknown"));
+  CHECK(contains(with([](DataOptions& o) { o.dataset.clear(), o.val_size = 2; }), "no dataset to take it from"));
+}
+
+TEST_CASE("Dataset: a reasoning template says that it teaches empty thoughts") {
+  const Shelf shelf;
+  DataOptions options = shelf.options({"four"});
+  options.template_name = "qwen3_vl";
+  REQUIRE(shelf.load(options).notes.size() == 1);
+  CHECK(contains(shelf.load(options).notes[0], "for an Instruct model take qwen3_vl_nothink"));
+  options.enable_thinking = false;
+  CHECK(shelf.load(options).notes.empty());
+}
+
+TEST_CASE("Collate: weights give the mean of each micro-batch, over the number of micro-batches") {
+  constexpr int no = ignored_label;
+  const Sample a = tokens({no, 5, 5}), b = tokens({5, no, 5, no, 5}), c = tokens({no, no, 5});
+  const std::vector<std::vector<const Sample*>> window = {{&a, &c}, {&b}};
+  const Collated out = collate(window, qwen3_processor(), {}, image_pad_id);
+  CHECK(out.batch.cu_seqlens == std::vector<int>{0, 3, 6, 11});
+  const float first = 1.0f / 6, second = 1.0f / 4;  // 3 learned tokens and 2, in 2 micro-batches
+  CHECK(out.batch.loss_weights == std::vector<float>{0, first, first, 0, 0, first, 0, 0, second, 0, second});
+  CHECK(out.batch.labels == std::vector<int>{no, 5, 5, no, no, 5, 5, no, 5, no, 5});
+  CHECK(out.batch.ids.size() == 11);
+  CHECK(out.batch.grids.empty());
+  CHECK(out.origins.size() == 3);
+  CHECK(out.warnings.empty());
+}
+
+TEST_CASE("Collate: a micro-batch that teaches nothing adds nothing, keeps its share and is named") {
+  const Sample a = tokens({ignored_label, 5}), b = tokens({5, ignored_label}, "x row 2");
+  const std::vector<std::vector<const Sample*>> window = {{&a}, {&b}};
+  const Collated out = collate(window, qwen3_processor(), {}, image_pad_id);
+  CHECK(out.batch.loss_weights == std::vector<float>{0, 0.5f, 0, 0});
+  CHECK(out.warnings == std::vector<std::string>{"x row 2: a micro-batch without any learned token adds no loss"});
+}
+
+TEST_CASE("Collate: images become patches in the order of their placeholders, and changed files are noticed") {
+  const Shelf shelf;
+  shelf.folder.write("q.bmp", bmp(480, 160));
+  Sample a = tokens(std::vector<int>(75 + 64 + 2, 1), "x row 9");
+  std::fill(a.ids.begin(), a.ids.begin() + 75, image_pad_id);
+  std::fill(a.ids.begin() + 76, a.ids.begin() + 140, image_pad_id);
+  a.images = {shelf.folder.path() / "q.bmp", shelf.folder.path() / "p.bmp"};
+  const std::vector<std::vector<const Sample*>> window = {{&a}};
+  const Collated out = collate(window, shelf.processor, {}, image_pad_id);
+  CHECK(out.batch.grids == std::vector<Grid>{{1, 10, 30}, {1, 16, 16}});
+  CHECK(out.batch.patches.size() == (300 + 256) * std::size_t{1536});
+  shelf.folder.write("p.bmp", bmp(480, 160));
+  CHECK(contains(error_of([&] { collate(window, shelf.processor, {}, image_pad_id); }),
+                 "x row 9: its images give 150 tokens, 139 were counted"));
+  shelf.folder.write("p.bmp", "BM");
+  const std::string error = error_of([&] { collate(window, shelf.processor, {}, image_pad_id); });
+  CHECK(contains(error, "x row 9: "));
+  CHECK(contains(error, "p.bmp"));
+}

@@ -1,0 +1,105 @@
+#include "data/support.hpp"
+#include "support/catch.hpp"
+
+#include <lamina/data/dataset.hpp>
+
+using namespace lamina;
+using namespace lamina::data;
+using namespace lamina::data::test;
+
+namespace {
+
+/// The options of a golden run, under their YAML names.
+EncodeOptions encode_options(const Json& keys) {
+  EncodeOptions options;
+  for (const auto& [key, value] : keys.items()) {
+    if (key == "cutoff_len") options.cutoff_len = value.get<int>();
+    if (key == "mask_history") options.mask_history = value.get<bool>();
+    if (key == "train_on_prompt") options.train_on_prompt = value.get<bool>();
+    if (key == "preserve_thinking") options.preserve_thinking = value.get<bool>();
+    if (key == "enable_thinking") {
+      options.enable_thinking = value.is_null() ? std::nullopt : std::optional(value.get<bool>());
+    }
+  }
+  return options;
+}
+
+std::vector<std::string> words(const std::string& text) {
+  std::istringstream in(text);
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
+/// Runs of <|image_pad|> in front of a <|vision_end|>: images that are whole at their end.
+std::size_t image_runs(const Sample& sample) {
+  std::size_t runs = 0;
+  for (std::size_t i = 0; i + 1 < sample.ids.size(); ++i)
+    runs += sample.ids[i] == 151655 && sample.ids[i + 1] == 151653;
+  return runs;
+}
+
+/// Encodes every row of a data set the way the run says, and gives a hash a row, "-" for dropped ones.
+class GoldenRunner {
+ public:
+  explicit GoldenRunner(const std::filesystem::path& test_data)
+      : test_data_(test_data), tokenizer_(text::Tokenizer::load(test_data / "qwen3-tokenizer")) {}
+
+  std::vector<std::optional<Sample>> run(const Json& run, const Json& options, const Json& limits) const {
+    const auto dir = run["data"] == "demo" ? test_data_ / "llamafactory" / "data" : golden("cases");
+    const vision::Processor processor = run["template"] == "qwen2_vl" ? qwen2_processor() : qwen3_processor();
+    const ImageLimits pixels{limits["image_max_pixels"].get<std::int64_t>(),
+                             limits["image_min_pixels"].get<std::int64_t>()};
+    std::optional<std::string> system;
+    if (options.contains("default_system")) system = options["default_system"].get<std::string>();
+    Encoder encoder(tokenizer_, Template::named(run["template"].get<std::string>(), system), encode_options(options),
+                    ImageTokens(processor, pixels), dir);
+    const DatasetInfo info = Registry::load(dir).find(run["dataset"].get<std::string>());
+    std::vector<std::optional<Sample>> samples;
+    for (const Row& row : read_rows(dir / info.file_name)) samples.push_back(encode(encoder, convert(row, info)));
+    return samples;
+  }
+
+ private:
+  static std::optional<Sample> encode(Encoder& encoder, const Converted& converted) {
+    if (std::holds_alternative<Dropped>(converted)) return std::nullopt;
+    Encoded result = encoder.encode(std::get<Conversation>(converted));
+    return std::holds_alternative<Sample>(result) ? std::optional(std::get<Sample>(result)) : std::nullopt;
+  }
+  std::filesystem::path test_data_;
+  text::Tokenizer tokenizer_;
+};
+
+}  // namespace
+
+TEST_CASE("Encoder: token ids and labels are those of LLaMA-Factory, on its demo data and on hand-written cases") {
+  const auto folder = test_data("the comparison with LLaMA-Factory");
+  if (!folder) return;
+  const GoldenRunner runner(*folder);
+  const Json file = read_json(golden("encoded.json"));
+  int equal = 0, dropped = 0, cut = 0;
+  for (const Json& run : file["runs"]) {
+    const std::vector<std::string> wanted = words(run["rows"].get<std::string>());
+    const auto samples = runner.run(run, file["options"][run["options"].get<std::string>()], file["limits"]);
+    REQUIRE(samples.size() == wanted.size());
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      INFO(run["template"] << " " << run["dataset"] << " " << run["options"] << " row " << i + 1);
+      if (wanted[i] == "cut") {  // there an image was cut in two; here the turn is left out, or the sample
+        if (samples[i]) CHECK(image_runs(*samples[i]) == samples[i]->images.size());
+        ++cut;
+        continue;
+      }
+      REQUIRE(samples[i].has_value() == (wanted[i] != "-"));
+      if (samples[i]) CHECK(hash_of(*samples[i]) == wanted[i]);
+      ++(samples[i] ? equal : dropped);
+    }
+  }
+  CHECK(equal > 5000);
+  CHECK(dropped > 100);
+  CHECK(cut > 0);
+  for (const Json& full : file["full"]) {
+    Json run = full;
+    run["data"] = "cases";
+    const Sample sample = runner.run(run, Json::object(), file["limits"])[full["row"].get<int>() - 1].value();
+    CHECK(sample.ids == full["ids"].get<std::vector<int>>());
+    CHECK(sample.labels == full["labels"].get<std::vector<int>>());
+  }
+}

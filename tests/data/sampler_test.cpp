@@ -1,0 +1,115 @@
+#include "data/support.hpp"
+#include "support/catch.hpp"
+
+#include <lamina/data/prefetch.hpp>
+#include <lamina/data/sampler.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+using namespace lamina;
+using namespace lamina::data;
+using namespace lamina::data::test;
+
+namespace {
+std::vector<int> start(std::vector<int> order) {
+  order.resize(10);
+  return order;
+}
+}  // namespace
+
+TEST_CASE("Sampler: the order of samples is torch.randperm's") {
+  CHECK(torch_randperm(10, 42) == std::vector<int>{2, 6, 1, 8, 4, 5, 0, 9, 3, 7});
+  CHECK(torch_randperm(10, 43) == std::vector<int>{8, 4, 9, 0, 5, 1, 6, 7, 2, 3});
+  CHECK(start(torch_randperm(1096, 42)) == std::vector<int>{1078, 48, 800, 1087, 190, 301, 186, 381, 110, 749});
+  CHECK(start(torch_randperm(1096, 43)) == std::vector<int>{972, 214, 609, 875, 785, 408, 206, 151, 729, 676});
+  CHECK(start(torch_randperm(1096, 44)) == std::vector<int>{932, 669, 191, 841, 607, 1050, 842, 112, 395, 92});
+  CHECK(torch_randperm(1, 7) == std::vector<int>{0});
+  CHECK(torch_randperm(0, 7).empty());
+}
+
+TEST_CASE("Sampler: windows hold every sample of an epoch once, the last ones being smaller") {
+  Sampler sampler({.sample_count = 10,
+                   .per_device_train_batch_size = 3,
+                   .gradient_accumulation_steps = 2,
+                   .seed = 42,
+                   .disable_shuffling = false});
+  CHECK(sampler.windows_per_epoch() == 2);
+  using Window = std::vector<std::vector<int>>;
+  CHECK(sampler.window_at({0, 0}) == Window{{2, 6, 1}, {8, 4, 5}});
+  CHECK(sampler.window_at({0, 1}) == Window{{0, 9, 3}, {7}});
+  CHECK(sampler.window_at({1, 0}) == Window{{8, 4, 9}, {0, 5, 1}});
+  CHECK(sampler.window_at({0, 1}) == Window{{0, 9, 3}, {7}});  // any position, in any order
+  CHECK(sampler.after({0, 0}) == Position{0, 1});
+  CHECK(sampler.after({0, 1}) == Position{1, 0});
+  CHECK(sampler.at_step(5) == Position{2, 1});
+}
+
+TEST_CASE("Sampler: the demo configuration has 137 steps an epoch, and disable_shuffling keeps the order") {
+  CHECK(Sampler({.sample_count = 1096,
+                 .per_device_train_batch_size = 1,
+                 .gradient_accumulation_steps = 8,
+                 .seed = 42,
+                 .disable_shuffling = false})
+            .windows_per_epoch() == 137);
+  Sampler plain({.sample_count = 3,
+                 .per_device_train_batch_size = 2,
+                 .gradient_accumulation_steps = 1,
+                 .seed = 1,
+                 .disable_shuffling = true});
+  CHECK(plain.window_at({5, 0}) == std::vector<std::vector<int>>{{0, 1}});
+  CHECK(plain.window_at({5, 1}) == std::vector<std::vector<int>>{{2}});
+}
+
+TEST_CASE("Sampler: impossible settings and positions are refused") {
+  SamplerOptions options{.sample_count = 4,
+                         .per_device_train_batch_size = 1,
+                         .gradient_accumulation_steps = 1,
+                         .seed = 42,
+                         .disable_shuffling = false};
+  Sampler sampler(options);
+  CHECK(contains(error_of([&] { sampler.window_at({0, 4}); }), "window 4 of epoch 0 does not exist, an epoch has 4"));
+  CHECK(contains(error_of([] { torch_randperm(214748365, 1); }), "at most 214 million"));
+  options.gradient_accumulation_steps = 0;
+  CHECK(contains(error_of([&] { Sampler{options}; }), "gradient_accumulation_steps"));
+  options.per_device_train_batch_size = 0;
+  CHECK(contains(error_of([&] { Sampler{options}; }), "per_device_train_batch_size"));
+  options.sample_count = 0;
+  CHECK(contains(error_of([&] { Sampler{options}; }), "no sample to train on"));
+}
+
+TEST_CASE("Prefetch: items come in order whatever the number of workers") {
+  for (const int workers : {0, 1, 4}) {
+    Prefetch<int> prefetch(50, workers, 3, [](std::int64_t i) {
+      std::this_thread::sleep_for(std::chrono::microseconds((i * 7919) % 300));
+      return static_cast<int>(i * i);
+    });
+    for (int i = 0; i < 50; ++i) REQUIRE(prefetch.next() == i * i);
+    CHECK(!prefetch.next());
+    CHECK(!prefetch.next());
+  }
+}
+
+TEST_CASE("Prefetch: at most depth items are made ahead") {
+  std::atomic<int> made = 0;
+  Prefetch<int> prefetch(100, 4, 2, [&](std::int64_t i) { return ++made, static_cast<int>(i); });
+  for (int taken = 1; taken <= 20; ++taken) {
+    prefetch.next();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    REQUIRE(made <= taken + 2);
+  }
+}
+
+TEST_CASE("Prefetch: an exception arrives in its turn, and the items after it still come") {
+  for (const int workers : {0, 3}) {
+    Prefetch<int> prefetch(6, workers, 4, [](std::int64_t i) {
+      if (i == 2) fail("item 2 is broken");
+      return static_cast<int>(i);
+    });
+    CHECK(prefetch.next() == 0);
+    CHECK(prefetch.next() == 1);
+    CHECK(error_of([&] { prefetch.next(); }) == "item 2 is broken");
+    CHECK(prefetch.next() == 3);
+  }
+}

@@ -1,0 +1,116 @@
+"""Asks a running lamina-serve with the official openai client: python openai_client.py URL [API_KEY].
+
+URL ends in /v1. Needs the packages openai and pillow. Exits with status 1 and the failed claim when one does not hold.
+"""
+import base64
+import io
+import sys
+
+import openai
+from PIL import Image, ImageDraw
+
+
+def picture() -> str:
+    image = Image.new("RGB", (96, 64), "white")
+    ImageDraw.Draw(image).text((10, 20), "42", fill="black")
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def question(text: str, *urls: str) -> list:
+    if not urls:
+        return [{"role": "system", "content": "You read pictures."}, {"role": "user", "content": text}]
+    parts = [{"type": "text", "text": text}]
+    parts += [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"role": "user", "content": parts}]
+
+
+def check(claim: str, holds: bool) -> None:
+    if not holds:
+        sys.exit(f"FAILED: {claim}")
+    print(f"ok: {claim}")
+
+
+def raises(claim: str, kind: type, status: int, call) -> None:
+    try:
+        call()
+    except kind as error:
+        check(claim, error.status_code == status and bool(error.message))
+    else:
+        check(claim, False)
+
+
+def answers(client: openai.OpenAI, model: str) -> None:
+    ask = client.chat.completions.create
+    whole = ask(model=model, messages=question("Hello"), temperature=0, max_tokens=12)
+    choice = whole.choices[0]
+    check("an answer has an id, a model and a role", whole.id.startswith("chatcmpl-") and whole.model == model
+          and choice.message.role == "assistant")
+    check("finish_reason is stop or length", choice.finish_reason in ("stop", "length"))
+    check("usage adds up", whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+          and 0 < whole.usage.completion_tokens <= 12)
+
+    chunks = list(ask(model=model, messages=question("Hello"), temperature=0, max_tokens=12, stream=True,
+                      stream_options={"include_usage": True}))
+    check("the first chunk names the role", chunks[0].choices[0].delta.role == "assistant")
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    check("the stream says what the whole answer says", text == choice.message.content)
+    check("the last chunk carries the same usage", chunks[-1].usage.completion_tokens == whole.usage.completion_tokens)
+    finishes = [c.choices[0].finish_reason for c in chunks if c.choices]
+    check("one chunk finishes", finishes[-1] == choice.finish_reason and not any(finishes[:-1]))
+
+    seen = ask(model=model, messages=question("What is this?", picture()), temperature=0.1, max_tokens=8, timeout=60)
+    two = ask(model=model, messages=question("And these?", picture(), picture()), temperature=0.1, max_tokens=8)
+    check("pictures count as prompt tokens", two.usage.prompt_tokens > seen.usage.prompt_tokens > 10)
+
+    def same(seed):
+        return ask(model=model, messages=question("Hello"), seed=seed, temperature=1, top_p=0.9, max_tokens=12,
+                   extra_body={"top_k": 50, "ignore_eos": True}).choices[0].message.content
+
+    check("a seed repeats itself", same(3) == same(3))
+    detailed = ask(model=model, messages=question("Hello"), temperature=0, max_tokens=3, logprobs=True, top_logprobs=2)
+    entries = detailed.choices[0].logprobs.content
+    check("logprobs have an entry a token", len(entries) == detailed.usage.completion_tokens
+          and all(len(entry.top_logprobs) == 2 for entry in entries))
+    if len(choice.message.content) > 4:
+        stop = choice.message.content[2:4]
+        cut = ask(model=model, messages=question("Hello"), temperature=0, max_tokens=12, stop=[stop])
+        check("a stop string ends the answer before it", stop not in cut.choices[0].message.content
+              and cut.choices[0].finish_reason == "stop")
+
+
+def errors(client: openai.OpenAI, url: str, model: str, key: str) -> None:
+    ask = client.chat.completions.create
+    raises("an unknown model is NotFoundError", openai.NotFoundError, 404,
+           lambda: ask(model="no-such-model", messages=question("x")))
+    for claim, fields in {"a temperature of 9": {"temperature": 9}, "no messages": {"messages": []},
+                          "more tokens than the context": {"max_tokens": 10**8},
+                          "a broken picture": {"messages": question("x", "data:image/png;base64,AAAA")},
+                          "a remote picture": {"messages": question("x", "http://example.invalid/x.png")}}.items():
+        raises(f"{claim} is BadRequestError", openai.BadRequestError, 400,
+               lambda: ask(**{"model": model, "messages": question("x"), **fields}))
+    raises("an unknown path is NotFoundError", openai.NotFoundError, 404,
+           lambda: client.embeddings.create(model=model, input="x"))
+    if key != "EMPTY":
+        stranger = openai.OpenAI(base_url=url, api_key="wrong", max_retries=0)
+        raises("a wrong key is AuthenticationError", openai.AuthenticationError, 401, stranger.models.list)
+
+
+def main() -> None:
+    url, key = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "EMPTY"
+    client = openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=120)
+    models = client.models.list().data
+    check("models are listed", len(models) > 0 and models[0].object == "model")
+    model = models[0].id
+    check("a model can be looked up", client.models.retrieve(model).id == model)
+    answers(client, model)
+    errors(client, url, model, key)
+    with client.chat.completions.create(model=model, messages=question("Count."), stream=True) as stream:
+        next(iter(stream))  # then leave: the server must be free for the next request
+    check("after a broken stream the server answers", bool(
+        client.chat.completions.create(model=model, messages=question("Hello"), max_tokens=1).id))
+
+
+if __name__ == "__main__":
+    main()

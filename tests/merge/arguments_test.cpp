@@ -1,0 +1,84 @@
+#include <lamina/merge/arguments.hpp>
+#include "checkpoint/scratch.hpp"
+#include "support/catch.hpp"
+
+using namespace lamina;
+using merge::make_request, merge::read_settings;
+
+namespace {
+const std::string example = std::string(LAMINA_SOURCE_DIR) + "/examples/configs/qwen3_vl_merge.yaml";
+merge::Request request(std::vector<std::string> words) { return make_request(read_settings(words)); }
+std::string request_error(std::vector<std::string> words) {
+  return error_of([&] { request(words); });
+}
+/// Enough for a request, and more words.
+std::vector<std::string> minimal(std::vector<std::string> more) {
+  std::vector<std::string> words = {"--model_name_or_path", "m", "--export_dir", "o"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+}  // namespace
+
+TEST_CASE("lamina-merge: the workflow's YAML is read as it is") {
+  const merge::Request r = request({example});
+  CHECK(r.options.model_name_or_path == "./qwen3_vl_model");
+  CHECK(r.options.adapter_name_or_path == std::vector<std::filesystem::path>{"saves/qwen3vl-2b/lora/sft"});
+  CHECK(r.options.export_dir == "output/qwen3vl_lora_sft");
+  CHECK(r.options.export_size == 5);
+  CHECK(r.options.template_name == "qwen3_vl");
+  CHECK(!r.options.infer_dtype);
+  REQUIRE(r.notes.size() == 1);
+  CHECK(contains(r.notes[0], "trust_remote_code"));
+}
+
+TEST_CASE("lamina-merge: overrides and flags win over the file") {
+  const merge::Request r = request({example, "export_size=2.5", "--infer-dtype", "float16",
+                                    "adapter_name_or_path=a, b/c", "template=null", "--trust_remote_code"});
+  CHECK(r.options.export_size == 2.5);
+  CHECK(r.options.infer_dtype == DType::F16);
+  CHECK(r.options.adapter_name_or_path == std::vector<std::filesystem::path>{"a", "b/c"});
+  CHECK(r.options.template_name.empty());
+  CHECK(request(minimal({"--adapter_name_or_path=x", "--adapter_folder", "sub"})).options.adapter_name_or_path[0] ==
+        "x/sub");
+}
+
+TEST_CASE("lamina-merge: JSON and lists are read too") {
+  Scratch dir;
+  spill(dir / "m.json",
+        R"({"model_name_or_path": "m", "adapter_name_or_path": ["a", "b"], "export_dir": "o", "export_size": 1})");
+  CHECK(request({(dir / "m.json").string()}).options.adapter_name_or_path.size() == 2);
+}
+
+TEST_CASE("lamina-merge: an unknown key is an error that suggests the nearest known one") {
+  CHECK(contains(request_error({example, "exprt_dir=x"}), "unknown key exprt_dir: did you mean export_dir?"));
+  CHECK(contains(request_error(minimal({"--adapter-name-or-pth", "x"})), "did you mean adapter_name_or_path?"));
+  CHECK(contains(request_error(minimal({"zzzzzzzzz=1"})), "--help lists"));
+  CHECK(contains(request_error({"merge.yaml.txt"}), "cannot read \"merge.yaml.txt\""));
+}
+
+TEST_CASE("lamina-merge: a value that cannot be honoured is refused, a neutral one is not") {
+  CHECK(contains(request_error(minimal({"export_quantization_bit=4"})), "quantising on export is not supported"));
+  CHECK(contains(request_error(minimal({"resize_vocab=true"})), "adding tokens is not supported"));
+  CHECK(request_error(minimal({"resize_vocab=false", "quantization_bit=null"})) == "");
+  CHECK(contains(request_error(minimal({"stage=rm"})), "stage: got \"rm\", wanted sft"));
+  CHECK(contains(request_error(minimal({"export_device=cuda"})), "wanted cpu, auto"));
+  CHECK(contains(request_error(minimal({"infer_dtype=int8"})), "wanted auto, bfloat16"));
+  CHECK(contains(request_error(minimal({"export_size=big"})), "wanted a number"));
+  CHECK(contains(request_error(minimal({"export_legacy_format=maybe"})), "wanted true or false"));
+  CHECK(contains(request(minimal({"export_legacy_format=true"})).notes[0], "always written as safetensors"));
+  CHECK(contains(request_error({"export_dir=x"}), "model_name_or_path is missing"));
+}
+
+TEST_CASE("lamina-merge: a broken file is named") {
+  Scratch dir;
+  const auto file_error = [&](const char* text) {
+    spill(dir / "m.yaml", text);
+    return request_error({(dir / "m.yaml").string()});
+  };
+  CHECK(contains(file_error("a: [1"), "not valid YAML"));
+  CHECK(contains(file_error("- a\n- b\n"), "wanted lines of the form key: value"));
+  CHECK(contains(file_error("export_dir: a\nexport_dir: b\n"), "export_dir is given twice"));
+  CHECK(contains(file_error("export_dir: {a: b}\n"), "got a mapping"));
+  CHECK(contains(file_error("export_dir: ${x}\n"), "interpolation is not supported"));
+  CHECK(contains(request_error({(dir / "absent.yaml").string()}), "cannot open"));
+}

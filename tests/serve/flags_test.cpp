@@ -1,0 +1,115 @@
+#include <lamina/serve/flags.hpp>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "serve/message_of.hpp"
+#include "support/catch.hpp"
+
+using namespace lamina;
+using namespace lamina::serve;
+using Words = std::vector<std::string>;
+
+TEST_CASE("Flags: takes the users' command line unchanged") {
+  const auto f =
+      Flags::parse({"--host", "0.0.0.0", "--port", "8003", "--model", "output/m", "--served-model-name", "qwen3_vl",
+                    "--trust-remote-code", "--dtype", "float16", "--gpu-memory-utilization", "0.8", "--tp", "1"});
+  CHECK(f.host == "0.0.0.0");
+  CHECK(f.port == 8003);
+  CHECK(f.model == "output/m");
+  CHECK(f.served_model_names == Words{"qwen3_vl"});
+  CHECK(f.dtype == DType::F16);
+  REQUIRE(f.log_lines.size() == 2);
+  CHECK(f.log_lines[0].find("port=8003") != std::string::npos);
+  CHECK(f.log_lines[1].find("--trust-remote-code") != std::string::npos);
+}
+
+TEST_CASE("Flags: names take _ or -, =, unique beginnings, aliases; the last one holds") {
+  const auto f = Flags::parse({"dir", "--served_model_name", "a", "b", "--max-model-l=4k", "-tp", "1", "--port=1",
+                               "--port", "2", "--no-enable-prefix-caching", "--allow-credentials"});
+  CHECK(f.model == "dir");
+  CHECK(f.served_model_names == Words{"a", "b"});
+  CHECK(f.max_model_len == 4000);
+  CHECK(f.port == 2);
+  CHECK(f.allow_credentials);
+  CHECK(f.log_lines[0].find("twice") != std::string::npos);
+  CHECK(Flags::parse({"dir"}).served_model_names == Words{"dir"});
+  CHECK(Flags::parse({"dir", "--max-model-len", "-1"}).max_model_len == 0);
+  CHECK(Flags::parse({"--tp-size=1", "dir"}).port == 8000);
+}
+
+TEST_CASE("Flags: sizes take decimal and binary units") {
+  CHECK(parse_size("x", "1k") == 1000);
+  CHECK(parse_size("x", "1K") == 1024);
+  CHECK(parse_size("x", "25.6k") == 25600);
+  CHECK(parse_size("x", "2M") == 2 * 1024 * 1024);
+  for (const char* bad : {"", "k", "1.5K", "1kk", "1.5", "nan", "1e99", "x1"})
+    CHECK_THROWS_AS(parse_size("x", bad), UsageError);
+}
+
+TEST_CASE("Flags: JSON comes as text, as dotted keys, or in the old form") {
+  CHECK(Flags::parse({"d", "--limit-mm-per-prompt", "{\"image\":4,\"video\":0}"}).max_images == 4);
+  CHECK(Flags::parse({"d", "--limit-mm-per-prompt", "image=3,video=0"}).max_images == 3);
+  CHECK(Flags::parse({"d", "--limit-mm-per-prompt", "{\"image\":{\"count\":2}}"}).max_images == 2);
+  CHECK(Flags::parse({"d", "--limit-mm-per-prompt.image", "5"}).max_images == 5);
+  CHECK(Flags::parse({"d", "--mm-processor-kwargs", "{\"max_pixels\":1000}"}).max_pixels == 1000);
+  CHECK(Flags::parse({"d", "--mm-processor-kwargs.size.longest_edge=9"}).max_pixels == 9);
+  CHECK(Flags::parse({"d", "--allowed-origins", "[\"http://a\"]"}).allowed_origins == Words{"http://a"});
+}
+
+TEST_CASE("Flags: what is unknown, out of range or impossible here is refused with its name") {
+  const std::vector<std::pair<Words, std::string>> table = {
+      {{}, "--model"},
+      {{"d", "--nonsense"}, "--nonsense"},
+      {{"d", "e"}, "e: an argument too many"},
+      {{"d", "--port"}, "wants a value"},
+      {{"d", "--port", "70000"}, "--port"},
+      {{"d", "--port", "x"}, "--port"},
+      {{"d", "--max"}, "several options"},
+      {{"d", "--tp", "2"}, "one device"},
+      {{"d", "--dtype", "int8"}, "--dtype"},
+      {{"d", "--gpu-memory-utilization", "1.5"}, "(0, 1]"},
+      {{"d", "--gpu-memory-utilization", "nan"}, "(0, 1]"},
+      {{"d", "--enable-lora"}, "lamina-merge"},
+      {{"d", "--quantization", "awq"}, "quantised"},
+      {{"d", "--load-format", "dummy"}, "--load-format"},
+      {{"d", "--limit-mm-per-prompt", "{"}, "--limit-mm-per-prompt"},
+      {{"d", "--trust-remote-code=yes"}, "takes no value"},
+      {{"d", "-x"}, "-x"}};
+  for (const auto& [words, message] : table) {
+    CAPTURE(message);
+    CHECK(test::message_of([&] { Flags::parse(words); }).find(message) != std::string::npos);
+    CHECK_THROWS_AS(Flags::parse(words), UsageError);
+  }
+  CHECK(Flags::parse(
+            {"d", "--scheduling-policy", "fcfs", "--kv-cache-dtype=auto", "--swap-space", "4", "--no-enable-lora"})
+            .port == 8000);
+}
+
+TEST_CASE("Flags: a YAML file gives options, the command line wins") {
+  const std::string path = "serve_flags_test.yaml";
+  std::ofstream(path) << "model: from_file\nport: 1234\nserved-model-name: [x, y]\nenforce-eager: "
+                         "true\nlimit_mm_per_prompt: {image: 7}\n";
+  const auto f = Flags::parse({"--config", path, "--port", "99"});
+  CHECK(f.model == "from_file");
+  CHECK(f.port == 99);
+  CHECK(f.served_model_names == Words{"x", "y"});
+  CHECK(f.max_images == 7);
+  std::ofstream(path) << "nonsense: 1\n";
+  CHECK_THROWS_AS(Flags::parse({"--config", path}), UsageError);
+  std::remove(path.c_str());
+  CHECK_THROWS_AS(Flags::parse({"--config", "no_such_file.yaml"}), UsageError);
+}
+
+TEST_CASE("Flags: keys are not shown in the log") {
+  for (const auto& line : Flags::parse({"d", "--api-key", "secret"}).log_lines)
+    CHECK(line.find("secret") == std::string::npos);
+}
+
+TEST_CASE("Flags: help lists every option, or those that hold a word") {
+  CHECK(Flags::parse({"--help"}).help == std::string());
+  CHECK(Flags::parse({"--help=port"}).help == std::string("port"));
+  CHECK(flags_help().find("--served-model-name") != std::string::npos);
+  CHECK(flags_help("TCP").find("--host") == std::string::npos);
+}

@@ -1,0 +1,70 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <lamina/serve/http.hpp>
+#include <lamina/serve/routes.hpp>
+
+#include "serve/fake_session.hpp"
+#include "serve/loopback.hpp"
+
+namespace lamina::test {
+
+/// What a test changes of a server.
+struct Setup {
+  serve::ServiceOptions service{.served_names = {"tiny", "also"}, .root = "dir/tiny"};
+  serve::RouteOptions routes{.access_log = false};
+  serve::HttpLimits limits;
+  int max_len = 400;
+};
+
+/// A whole server on a free port of the loopback interface, with a model that recites.
+struct RunningServer {
+  explicit RunningServer(Setup setup = {})
+      : service(files(), std::make_unique<FakeSession>(script, files().tokenizer.size(), setup.max_len), setup.service),
+        routes(service, setup.routes),
+        http({.host = "127.0.0.1",
+              .port = 0,
+              .limits = setup.limits,
+              .threads = 2,
+              .grace = std::chrono::milliseconds(500)},
+             [this](auto exchange, auto request) { routes(std::move(exchange), std::move(request)); }) {
+    script.say(files(), "The answer is 42.");
+  }
+  ~RunningServer() {
+    http.stop();
+    service.stop();
+  }
+
+  static const serve::ModelFiles& files() {
+    static const serve::ModelFiles loaded = [] {
+      auto f = serve::ModelFiles::load(tiny_model());
+      f.defaults = {};
+      return f;
+    }();
+    return loaded;
+  }
+  Client::Reply ask(const std::string& body, const std::string& path = "/v1/chat/completions") {
+    return Client(http.port()).ask("POST", path, body);
+  }
+  serve::Json chat(const std::string& body) {
+    const auto reply = ask(body);
+    if (reply.status != 200) fail("status ", reply.status, ": ", reply.body);
+    return serve::Json::parse(reply.body);
+  }
+  /// Waits, at most 10 s, until no request is here.
+  bool becomes_idle() {
+    for (int i = 0; i < 1000 && service.load(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return service.load() == 0;
+  }
+
+  Script script;
+  serve::ChatService service;
+  serve::Routes routes;
+  serve::HttpServer http;
+};
+
+inline const std::string hello = R"("messages":[{"role":"user","content":"Hello"}])";
+
+}  // namespace lamina::test

@@ -1,0 +1,182 @@
+#include <lamina/serve/base64.hpp>
+#include <lamina/serve/sampler.hpp>
+#include <lamina/serve/stop.hpp>
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "serve/message_of.hpp"
+#include "support/catch.hpp"
+
+using namespace lamina;
+using namespace lamina::serve;
+
+namespace {
+const std::vector<float> quarters = {std::log(0.5f), std::log(0.25f), std::log(0.125f), std::log(0.125f)};
+
+/// Counts of n draws, each from a stream of its own.
+std::vector<int> draws(SamplingParams params, const std::vector<float>& logits, int n) {
+  std::vector<int> counts(logits.size());
+  for (int i = 0; i < n; ++i) {
+    params.stream = static_cast<std::uint64_t>(i);
+    ++counts[static_cast<std::size_t>(Sampler(params, {}, static_cast<int>(logits.size())).next(logits).token.id)];
+  }
+  return counts;
+}
+
+/// Chi-square of counts against probabilities; zero probabilities must have zero counts.
+double chi_square(const std::vector<int>& counts, const std::vector<double>& p) {
+  double n = 0, sum = 0;
+  for (const int c : counts) n += c;
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    if (p[i] == 0) {
+      CHECK(counts[i] == 0);
+      continue;
+    }
+    sum += (counts[i] - n * p[i]) * (counts[i] - n * p[i]) / (n * p[i]);
+  }
+  return sum;
+}
+// The 1 - 1e-6 quantile of chi-square with 3 degrees of freedom is 30.7; the seeds are fixed, so a pass stays one.
+constexpr double unlikely = 30.7;
+}  // namespace
+
+TEST_CASE("philox: equals the known answers of Random123") {
+  CHECK(philox({0, 0, 0, 0}, {0, 0}) == std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  CHECK(philox({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}) ==
+        std::array<std::uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  CHECK(philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
+        std::array<std::uint32_t, 4>{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    CHECK(uniform(1, 2, i) >= 0);
+    CHECK(uniform(1, 2, i) < 1);
+  }
+}
+
+TEST_CASE("Sampler: greedy takes the largest logit, of equals the lowest id") {
+  SamplingParams p{.temperature = 0};
+  CHECK(Sampler(p, {}, 4).next(std::vector<float>{0, 3, 3, 1}).token.id == 1);
+}
+
+TEST_CASE("Sampler: draws follow softmax(logits / temperature)") {
+  CHECK(chi_square(draws({}, quarters, 20000), {0.5, 0.25, 0.125, 0.125}) < unlikely);
+  // Temperature 0.5 squares the probabilities: 1/4, 1/16, 1/64, 1/64, over 22/64.
+  CHECK(chi_square(draws({.temperature = 0.5}, quarters, 20000), {16 / 22., 4 / 22., 1 / 22., 1 / 22.}) < unlikely);
+}
+
+TEST_CASE("Sampler: top_k, top_p and min_p keep exactly the tokens they should, renormalised") {
+  CHECK(chi_square(draws({.top_k = 2}, quarters, 20000), {2 / 3., 1 / 3., 0, 0}) < unlikely);
+  CHECK(chi_square(draws({.top_k = 3}, quarters, 20000), {4 / 7., 2 / 7., 1 / 7., 0}) < unlikely);
+  CHECK(chi_square(draws({.top_p = 0.6}, quarters, 20000), {2 / 3., 1 / 3., 0, 0}) < unlikely);
+  CHECK(draws({.top_p = 1e-9}, quarters, 100) == std::vector<int>{100, 0, 0, 0});
+  CHECK(chi_square(draws({.min_p = 0.4}, quarters, 20000), {2 / 3., 1 / 3., 0, 0}) < unlikely);
+  CHECK(chi_square(draws({.min_p = 0.6}, quarters, 20000), {1, 0, 0, 0}) < unlikely);
+  // top_p works on what top_k left: 2/3 of the mass of {0.5, 0.25} is the first token alone.
+  CHECK(draws({.top_p = 0.65, .top_k = 2}, quarters, 100) == std::vector<int>{100, 0, 0, 0});
+  CHECK(chi_square(draws({.top_k = -1}, quarters, 20000), {0.5, 0.25, 0.125, 0.125}) < unlikely);
+}
+
+TEST_CASE("Sampler: the same seed and stream give the same tokens, others do not") {
+  const std::vector<float> flat(1000, 0.0f);
+  const auto run = [&](std::uint64_t seed, std::uint64_t stream) {
+    Sampler sampler({.seed = seed, .stream = stream}, {}, 1000);
+    std::vector<int> ids;
+    for (int i = 0; i < 20; ++i) ids.push_back(sampler.next(flat).token.id);
+    return ids;
+  };
+  CHECK(run(1, 0) == run(1, 0));
+  CHECK(run(1, 0) != run(2, 0));
+  CHECK(run(1, 0) != run(1, 1));
+}
+
+TEST_CASE("Sampler: penalties, bias and masks change the logits as documented") {
+  const std::vector<float> logits = {2.0f, 1.9f, -1.0f, -1.1f};
+  const auto first = [&](SamplingParams p, std::vector<int> prompt = {}) {
+    p.temperature = 0;
+    return Sampler(p, prompt, 4).next(logits).token.id;
+  };
+  CHECK(first({}) == 0);
+  CHECK(first({.repetition_penalty = 1.1}, {0}) == 1);                               // 2 / 1.1 < 1.9
+  CHECK(first({.repetition_penalty = 1.2, .allowed_token_ids = {2, 3}}, {2}) == 3);  // -1 * 1.2 < -1.1
+  CHECK(first({.logit_bias = {{3, 5.0}}}) == 3);
+  CHECK(first({.allowed_token_ids = {1, 3}}) == 1);
+  CHECK(first({.min_tokens = 1, .ends = {0}}) == 1);
+  const auto second = [&](SamplingParams p) {
+    p.temperature = 0;
+    Sampler sampler(p, {}, 4);
+    sampler.next(logits);
+    return sampler.next(logits).token.id;
+  };
+  CHECK(second({.presence_penalty = 0.2}) == 1);
+  CHECK(second({.presence_penalty = 0.05}) == 0);
+  CHECK(second({.frequency_penalty = 0.2}) == 1);
+  CHECK(second({.min_tokens = 1, .ends = {0}}) == 0);
+}
+
+TEST_CASE("Sampler: logprobs are of the raw distribution and list the best") {
+  SamplingParams p{.temperature = 0, .logit_bias = {{2, 100.0}}, .logprobs = true, .top_logprobs = 2};
+  const auto s = Sampler(p, {}, 4).next(quarters);
+  CHECK(s.token.id == 2);
+  CHECK(std::abs(s.token.logprob - std::log(0.125)) < 1e-6);
+  REQUIRE(s.top.size() == 2);
+  CHECK(s.top[0].id == 0);
+  CHECK(std::abs(s.top[1].logprob - std::log(0.25)) < 1e-6);
+}
+
+TEST_CASE("Sampler: a logit that is not finite is an error that names it, never a token") {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity()}) {
+    Sampler sampler({}, {}, 3);
+    const auto message = test::message_of([&] { sampler.next(std::vector<float>{0, bad, 0}); });
+    CHECK(message.find("logit of token 1") != std::string::npos);
+  }
+  CHECK_THROWS_AS(Sampler({}, std::vector<int>{9}, 3), Error);
+  CHECK_THROWS_AS(Sampler({.logit_bias = {{-1, 1.0}}}, {}, 3), Error);
+}
+
+TEST_CASE("StopMatcher: the result does not depend on how the text is cut") {
+  const std::string text = "Hello wor wörld! END of it";
+  for (const auto& stops : std::vector<std::vector<std::string>>{
+           {"END"}, {"wör", "wörld"}, {"world", "ld! E"}, {"nothing"}, {"H"}, {"of it"}}) {
+    StopMatcher whole(stops);
+    std::string expected = whole.push(text);
+    expected += whole.finish();
+    for (std::size_t step = 1; step < text.size(); ++step) {
+      StopMatcher matcher(stops);
+      std::string got;
+      for (std::size_t at = 0; at < text.size(); at += step)
+        got += matcher.push(std::string_view(text).substr(at, step));
+      got += matcher.finish();
+      CHECK(got == expected);
+      CHECK(matcher.matched() == whole.matched());
+    }
+  }
+}
+
+TEST_CASE("StopMatcher: holds back only what may begin a stop string") {
+  StopMatcher matcher({"<end>"});
+  CHECK(matcher.push("a<e") == "a");
+  CHECK(matcher.push("x") == "<ex");
+  CHECK(matcher.push("b<en") == "b");
+  CHECK(matcher.push("d>c") == "");
+  CHECK(matcher.matched() == std::string("<end>"));
+  CHECK(matcher.push("more") == "");
+  StopMatcher including({"<end>"}, true);
+  CHECK(including.push("a<end>c") == "a<end>");
+}
+
+TEST_CASE("base64: takes the standard alphabet with padding and nothing else") {
+  const auto text = [](std::string_view in) -> std::string {
+    const auto out = decode_base64(in);
+    return out ? std::string(out->begin(), out->end()) : "(none)";
+  };
+  CHECK(text("") == "");
+  CHECK(text("Zg==") == "f");
+  CHECK(text("Zm8=") == "fo");
+  CHECK(text("Zm9v") == "foo");
+  CHECK(text("Zm9v\nYmFy ") == "foobar");
+  for (const char* bad :
+       {"Z", "Zg", "Zg=", "Zg===", "Zm9v=", "=", "====", "Zm8=Zm8=", "Zh==", "Zm9-", "Zm9_", "Zm9\xff", "Z==="})
+    CHECK(text(bad) == "(none)");
+}

@@ -1,0 +1,46 @@
+#include "vision/golden.hpp"
+
+#include <set>
+
+using namespace lamina;
+using namespace lamina::vision;
+
+namespace {
+
+std::filesystem::path data_dir() { return std::filesystem::path(LAMINA_SOURCE_DIR) / "data"; }
+
+nlohmann::json read_json(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  return nlohmann::json::parse(in);
+}
+
+}  // namespace
+
+TEST_CASE("data/tables: 250 readable pictures, each with a question and one table, none in both splits") {
+  const auto registry = read_json(data_dir() / "dataset_info.json");
+  std::set<std::string> answers, pictures;
+  for (const auto& [name, count] : {std::pair{"tables_train", 200u}, std::pair{"tables_heldout", 50u}}) {
+    const auto records = read_json(data_dir() / registry[name]["file_name"].get<std::string>());
+    CHECK(records.size() == count);
+    for (const auto& record : records) {
+      const std::string picture = record["images"].at(0), question = record["messages"].at(0)["content"],
+                        answer = record["messages"].at(1)["content"];
+      CAPTURE(picture, question, answer);
+      CHECK(question.starts_with("<image>"));
+      CHECK(golden::contains(answer, golden::contains(question, "HTML") ? "<table>" : "| --- |"));
+      answers.insert(answer);
+      pictures.insert(picture);
+      const Image image = load_image(data_dir() / picture);
+      CHECK((std::min(image.width, image.height) >= 160 && std::max(image.width, image.height) <= 256));
+    }
+  }
+  CHECK(answers.size() == 250);
+  CHECK(pictures.size() == 250);
+}
+
+TEST_CASE("data: stays under 2 MB") {
+  std::uintmax_t bytes = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(data_dir() / "tables"))
+    if (entry.is_regular_file()) bytes += entry.file_size();
+  CHECK(bytes < 2'000'000);
+}

@@ -232,7 +232,8 @@ TEST_CASE("Trainer: the best model is kept, loaded, and early stopping ends the 
   const auto dir = fake::fresh_directory("best");
   Arguments a = fake::arguments(dir);
   a.num_train_epochs = 30;
-  a.schedule = {.type = ScheduleType::constant};
+  a.schedule = ScheduleOptions();
+  a.schedule.type = ScheduleType::constant;
   a.optimizer.learning_rate = 2.0;  // overshoots, so that some evaluations are worse
   a.eval_strategy = Interval::steps, a.eval_steps = 1, a.save_steps = 1;
   a.load_best_model_at_end = true, a.early_stopping_steps = 2, a.save_total_limit = 1;

@@ -19,6 +19,7 @@ TEST_CASE("Reports: times, progress and console lines have the usual form", "[tr
   const Progress resumed{.step = 200, .total_steps = 400, .first_step = 190, .elapsed_s = 20};
   CHECK(resumed.remaining_s() == 400);  // 2 s a step of this process, not of the run before it
   CHECK(bar_text({171, 411, 0, 171}, 1.4931).find("171/411 [02:51<04:00, 1.00s/it, loss=1.493]") != std::string::npos);
+  CHECK(lamina::train::detail::with_thousands(16515072) == "16,515,072");
   CHECK(bar_text({0, 411, 0, 0}, NAN).find("0/411 [00:00<?, ?s/it]") != std::string::npos);
 }
 

@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "support/catch.hpp"
+#include "train/helpers.hpp"
 
 using namespace lamina;
 using namespace lamina::train;
@@ -62,8 +63,8 @@ TEST_CASE("Trainer: windows, rates and files are those of transformers' Trainer"
     CHECK(ours["log_history"][i]["step"] == golden["log_history"][i]["step"]);
     CHECK(ours["log_history"][i]["epoch"] == golden["log_history"][i]["epoch"]);
     if (golden["log_history"][i].contains("learning_rate"))
-      CHECK(ours["log_history"][i]["learning_rate"].get<double>() ==
-            Approx(golden["log_history"][i]["learning_rate"].get<double>()));
+      CHECK(fake::near(ours["log_history"][i]["learning_rate"].get<double>(),
+                       golden["log_history"][i]["learning_rate"].get<double>()));
   }
   for (const char* key : {"eval_steps", "logging_steps", "save_steps", "max_steps", "num_train_epochs",
                           "train_batch_size", "global_step", "epoch"})
@@ -84,7 +85,7 @@ TEST_CASE("Trainer: eval loss is the row-weighted mean of batch means", "[train]
   fake::Evaluation evaluation;
   double sum = 0;
   for (int i = 0; i < 3; ++i) sum += session.evaluate(evaluation.batch(i).batch).loss * (i == 2 ? 1 : 2);
-  CHECK(evaluate_all(session, evaluation)["eval_loss"].get<double>() == Approx(sum / 5).epsilon(1e-14));
+  CHECK(fake::near(evaluate_all(session, evaluation)["eval_loss"].get<double>(), sum / 5));
 }
 
 TEST_CASE("Trainer: resuming at any step goes on bit for bit", "[train]") {
@@ -163,7 +164,7 @@ TEST_CASE("Trainer: a damaged checkpoint is passed over and named", "[train]") {
   CHECK(newest_checkpoint(dir, [&](const std::string& text) { said += text; })->step == 4);
   CHECK(said.find("checkpoint-6 is not whole") != std::string::npos);
   fake::Run other(fake::arguments(dir));
-  CHECK_THROWS_WITH(other.trainer.resume(dir / "checkpoint-6"), Catch::Contains("is not whole"));
+  CHECK(fake::contains(fake::message_of([&] { other.trainer.resume(dir / "checkpoint-6"); }), "is not whole"));
 }
 
 TEST_CASE("Trainer: a full disk stops the run and keeps the last checkpoint", "[train]") {
@@ -189,8 +190,8 @@ TEST_CASE("Trainer: a full disk stops the run and keeps the last checkpoint", "[
 TEST_CASE("Trainer: an output directory that cannot be written stops at once", "[train]") {
   const auto dir = fake::fresh_directory("blocked");
   std::ofstream(dir / "file") << "x";
-  CHECK_THROWS_WITH(require_writable(dir / "file"), Catch::Contains("output_dir"));
-  CHECK_THROWS_WITH(require_writable(dir / "file/below"), Catch::Contains("choose another output_dir"));
+  CHECK(fake::contains(fake::message_of([&] { require_writable(dir / "file"); }), "output_dir"));
+  CHECK(fake::contains(fake::message_of([&] { require_writable(dir / "file/below"); }), "choose another output_dir"));
   CHECK_NOTHROW(require_writable(dir / "new/deep"));
 }
 
@@ -231,7 +232,8 @@ TEST_CASE("Trainer: the best model is kept, loaded, and early stopping ends the 
   const auto dir = fake::fresh_directory("best");
   Arguments a = fake::arguments(dir);
   a.num_train_epochs = 30;
-  a.schedule = {.type = ScheduleType::constant};
+  a.schedule = ScheduleOptions();
+  a.schedule.type = ScheduleType::constant;
   a.optimizer.learning_rate = 2.0;  // overshoots, so that some evaluations are worse
   a.eval_strategy = Interval::steps, a.eval_steps = 1, a.save_steps = 1;
   a.load_best_model_at_end = true, a.early_stopping_steps = 2, a.save_total_limit = 1;

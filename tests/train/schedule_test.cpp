@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/catch.hpp"
+#include "train/helpers.hpp"
 
 using namespace lamina::train;
 
@@ -28,8 +29,7 @@ TEST_CASE("Schedule: every type gives transformers' learning rates", "[train]") 
     const Schedule schedule(o, 1e-4, c["steps"].get<std::int64_t>());
     for (std::size_t s = 0; s < c["lr"].size(); ++s) {
       INFO("step " << s);
-      CHECK(schedule.rate(static_cast<std::int64_t>(s)) ==
-            Approx(c["lr"][s].get<double>()).epsilon(1e-12).margin(1e-19));
+      CHECK(fake::near(schedule.rate(static_cast<std::int64_t>(s)), c["lr"][s].get<double>()));
     }
   }
 }
@@ -43,14 +43,14 @@ TEST_CASE("Schedule: the example's run has the published rates", "[train]") {
   const std::pair<int, double> published[] = {
       {1, 0},     {2, 2.38095238e-06},  {10, 2.14285714e-05},  {42, 9.76190476e-05},
       {43, 1e-4}, {44, 9.99981879e-05}, {200, 6.15998178e-05}, {411, 1.81210934e-09}};
-  for (const auto& [step, rate] : published) CHECK(schedule.rate(step - 1) == Approx(rate).epsilon(1e-8));
+  for (const auto& [step, rate] : published) CHECK(fake::near(schedule.rate(step - 1), rate, 1e-8));
 }
 
 TEST_CASE("Steps: the last batch and the last window of an epoch may be short", "[train]") {
   const StepPlan demo = plan_steps(1096, 1, 8, 3, -1);
   CHECK(demo.steps_per_epoch == 137);
   CHECK(demo.total_steps == 411);
-  CHECK(demo.epoch_at(10) == 0.07299270072992701);
+  CHECK(demo.epoch_at(10) == 80.0 / 1096);
   const StepPlan small = plan_steps(11, 2, 2, 2, -1);
   CHECK(small.batches == 6);
   CHECK(plan_steps(11, 2, 4, 2, -1).micro_batches(1) == 2);

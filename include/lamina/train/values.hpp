@@ -102,7 +102,7 @@ inline bool is_inert(const Key& key, const Setting& s) {
   const std::string text = shown(s.value);
   switch (key.type) {
     case KeyType::flag:
-      return key.inert == "false" ? !flag_of(s, key.name) : flag_of(s, key.name);
+      return !key.inert.empty() && flag_of(s, key.name) == (key.inert == "true");
     case KeyType::number:
     case KeyType::integer:
       return !key.inert.empty() && number_of(s, key.name) == parse_number(std::string(key.inert));

@@ -1,30 +1,82 @@
 #pragma once
 #include <lamina/kernel/attention.hpp>
 #include <lamina/kernel/cpu/matmul.hpp>
+#include <lamina/kernel/cpu/softmax.hpp>
+
+#include <numeric>
 
 namespace lamina::kernel::detail {
 
-/// One (sequence, head, block of queries), or in backward one (sequence, kv head), and what it costs.
+/// Independent work on one thread: in forward some query rows of one head, in backward one kv head of one sequence.
 struct AttentionItem {
   int sequence, head, first, rows;
   std::int64_t cost;
 };
 
-/// Runs items so that every thread gets about the same cost. Items are independent: who runs one does not matter.
+/// Runs every item, each thread about the same cost. Items share no output, so who runs one does not matter.
 template <class F>
 void parallel_by_cost(std::vector<AttentionItem>& items, F run) {
   std::stable_sort(items.begin(), items.end(), [](const auto& a, const auto& b) { return a.cost > b.cost; });
-  const int threads = std::max(1, thread_count());
-  parallel_for(threads, [&](std::int64_t t) {
-    for (std::size_t i = t; i < items.size(); i += threads) run(items[i]);
+  const auto threads = static_cast<std::size_t>(std::max(1, thread_count()));
+  parallel_for(static_cast<std::int64_t>(std::min(threads, items.size())), [&](std::int64_t t) {
+    for (std::size_t i = static_cast<std::size_t>(t); i < items.size(); i += threads) run(items[i]);
   });
 }
 
-inline Matrix<const float> head_of(Matrix<const float> x, int row, int rows, int head, int dh) {
+template <class T>
+Matrix<T> head_of(Matrix<T> x, int row, int rows, int head, int dh) {
   return x.row_range(row, rows).columns(head * dh, dh);
 }
-inline Matrix<float> head_of(Matrix<float> x, int row, int rows, int head, int dh) {
-  return x.row_range(row, rows).columns(head * dh, dh);
+
+inline void fill_zero(const Matrix<float>& x) {
+  for (int i = 0; i < x.rows; ++i) std::fill_n(x.row(i), x.cols, 0.0f);
+}
+
+/// c = alpha a b^T, on this thread.
+inline void product_nt(const Matrix<const float>& a, const Matrix<const float>& b, const Matrix<float>& c,
+                       float alpha) {
+  const Gemm g{.rows = a.rows,
+               .cols = b.rows,
+               .depth = a.cols,
+               .a = {a.data, a.stride},
+               .b = {as_weight(b), true},
+               .c = c.data,
+               .c_row = c.stride,
+               .alpha = alpha};
+  if (a.rows <= dot_rows_limit)
+    dot_rows_serial<float>(best_tile().isa, g);
+  else
+    gemm_serial(best_tile(), g);
+}
+/// c += a b.
+inline void add_product(const Matrix<const float>& a, const Matrix<const float>& b, const Matrix<float>& c) {
+  if (a.rows <= dot_rows_limit) {  // too few rows to pay for packing b
+    for (int k = 0; k < a.cols; ++k) {
+      for (int m = 0; m < a.rows; ++m) {
+        for (int n = 0; n < b.cols; ++n) c(m, n) += a(m, k) * b(k, n);
+      }
+    }
+    return;
+  }
+  gemm_serial(best_tile(), {.rows = a.rows,
+                            .cols = b.cols,
+                            .depth = a.cols,
+                            .a = {a.data, a.stride},
+                            .b = {as_weight(b)},
+                            .c = c.data,
+                            .c_row = c.stride,
+                            .beta = 1});
+}
+/// c += a^T b.
+inline void add_product_tn(const Matrix<const float>& a, const Matrix<const float>& b, const Matrix<float>& c) {
+  gemm_serial(best_tile(), {.rows = a.cols,
+                            .cols = b.cols,
+                            .depth = a.rows,
+                            .a = {a.data, a.stride, true},
+                            .b = {as_weight(b)},
+                            .c = c.data,
+                            .c_row = c.stride,
+                            .beta = 1});
 }
 
 inline void expect_heads(const AttentionShape& s) {
@@ -37,9 +89,11 @@ inline void expect_heads(const AttentionShape& s) {
 }  // namespace lamina::kernel::detail
 
 /// Blocks of queries against blocks of keys with a running softmax: the scores of a sequence are never held at once.
+/// Where a sequence has one query, the query heads of a group are the rows of a block, so the cache is read once.
 template <>
 struct lamina::kernel::attention<lamina::Cpu> {
-  static constexpr int query_block = 64, key_block = 256;
+  /// Multiples of every register tile's rows and columns, whose two blocks of scores stay in the second-level cache.
+  static constexpr int query_block = 96, key_block = 192;
 
   template <class T>
   static void forward(Stream<Cpu>, const AttentionFwd<T>& a) {
@@ -50,17 +104,7 @@ struct lamina::kernel::attention<lamina::Cpu> {
     detail::expect_shape("attention", "k", a.k.rows, a.k.cols, a.v.rows, s.kv_heads * s.head_dim);
     detail::expect_shape("attention", "v", a.v.rows, a.v.cols, a.k.rows, s.kv_heads * s.head_dim);
     if constexpr (std::is_same_v<T, float>) {
-      std::vector<detail::AttentionItem> items;
-      for (int b = 0; b < a.sequences; ++b) {
-        const int queries = a.cu_q[b + 1] - a.cu_q[b], keys = a.cu_k[b + 1] - a.cu_k[b];
-        for (int h = 0; h < s.heads; ++h) {
-          for (int i = 0; i < queries; i += query_block) {
-            const int rows = std::min(query_block, queries - i);
-            const std::int64_t seen = plain::visible_keys(s, i + rows - 1, queries, keys);
-            items.push_back({b, h, i, rows, rows * (seen + 1)});
-          }
-        }
-      }
+      std::vector<detail::AttentionItem> items = forward_items(a);
       detail::parallel_by_cost(items, [&](const detail::AttentionItem& item) { forward_block(a, item); });
     } else {
       plain::attention_forward(a);
@@ -91,92 +135,112 @@ struct lamina::kernel::attention<lamina::Cpu> {
  private:
   struct Scores {};
   struct Deltas {};
+  static Matrix<float> block(float* data, int rows, int cols) { return {data, rows, cols, key_block}; }
 
-  /// Scores of a block: scale * q k^T, minus infinity where the mask hides a key.
-  static void scores(const AttentionShape& shape, Matrix<const float> q, Matrix<const float> k, int first_query,
-                     int first_key, int queries, int keys, Matrix<float> s) {
-    detail::map(s).noalias() = shape.scale * detail::map(q) * detail::map(k).transpose();
-    for (int i = 0; shape.causal && i < s.rows; ++i) {
-      const int seen = plain::visible_keys(shape, first_query + i, queries, keys) - first_key;
-      for (int j = std::max(0, seen); j < s.cols; ++j) s(i, j) = -INFINITY;
+  /// Items of queries > 1: (head, block of queries). Items of one query: head is the kv head.
+  static std::vector<detail::AttentionItem> forward_items(const AttentionFwd<float>& a) {
+    std::vector<detail::AttentionItem> items;
+    for (int b = 0; b < a.sequences; ++b) {
+      const int queries = a.cu_q[b + 1] - a.cu_q[b], keys = a.cu_k[b + 1] - a.cu_k[b];
+      const int group = a.shape.heads / a.shape.kv_heads;
+      if (queries == 1) {
+        for (int h = 0; h < a.shape.kv_heads; ++h) items.push_back({b, h, 0, 1, std::int64_t{group} * (keys + 1)});
+        continue;
+      }
+      for (int h = 0; h < a.shape.heads; ++h) {
+        for (int i = 0; i < queries; i += query_block) {
+          const int rows = std::min(query_block, queries - i);
+          items.push_back(
+              {b, h, i, rows, rows * (std::int64_t{1} + plain::visible_keys(a.shape, i + rows - 1, queries, keys))});
+        }
+      }
     }
+    return items;
   }
 
   static void forward_block(const AttentionFwd<float>& a, const detail::AttentionItem& item) {
-    const int dh = a.shape.head_dim, kv = item.head / (a.shape.heads / a.shape.kv_heads);
-    const int q0 = a.cu_q[item.sequence], k0 = a.cu_k[item.sequence];
-    const int queries = a.cu_q[item.sequence + 1] - q0, keys = a.cu_k[item.sequence + 1] - k0;
-    const auto q = detail::head_of(a.q, q0 + item.first, item.rows, item.head, dh);
-    const auto o = detail::head_of(a.o, q0 + item.first, item.rows, item.head, dh);
-    float top[query_block], sum[query_block];
-    std::fill_n(top, item.rows, -INFINITY);
-    std::fill_n(sum, item.rows, 0.0f);
-    detail::map(o).setZero();
-    const int seen = plain::visible_keys(a.shape, item.first + item.rows - 1, queries, keys);
-    for (int j = 0; j < seen; j += key_block) {
-      const int cols = std::min(key_block, seen - j);
-      const Matrix<float> s(detail::scratch<Scores>(query_block * key_block), item.rows, cols);
-      scores(a.shape, q, detail::head_of(a.k, k0 + j, cols, kv, dh), item.first, j, queries, keys, s);
-      for (int i = 0; i < item.rows; ++i) {
-        auto row = Eigen::Map<Eigen::ArrayXf>(s.row(i), cols);
-        const float now = std::max(top[i], row.maxCoeff());
-        if (now == -INFINITY) {
-          row.setZero();
-          continue;
-        }
-        const float shrink = std::exp(top[i] - now);
-        row = (row - now).exp();
-        sum[i] = sum[i] * shrink + row.sum();
-        top[i] = now;
-        for (int d = 0; d < dh; ++d) o(i, d) *= shrink;
-      }
-      detail::map(o).noalias() += detail::map(s) * detail::map(detail::head_of(a.v, k0 + j, cols, kv, dh));
+    const int dh = a.shape.head_dim, group = a.shape.heads / a.shape.kv_heads;
+    const int row = a.cu_q[item.sequence] + item.first;
+    if (a.cu_q[item.sequence + 1] - a.cu_q[item.sequence] > 1) {
+      const auto q = detail::head_of(a.q, row, item.rows, item.head, dh);
+      const auto o = detail::head_of(a.o, row, item.rows, item.head, dh);
+      float* lse = a.lse ? a.lse + std::ptrdiff_t{row} * a.shape.heads + item.head : nullptr;
+      return softmax_rows(a, item, item.head / group, q, o, lse, a.shape.heads, 1);
     }
-    for (int i = 0; i < item.rows; ++i) {
-      for (int d = 0; sum[i] > 0 && d < dh; ++d) o(i, d) /= sum[i];
-      if (a.lse) a.lse[std::ptrdiff_t{q0 + item.first + i} * a.shape.heads + item.head] = top[i] + std::log(sum[i]);
+    for (int h = item.head * group; h < (item.head + 1) * group; h += query_block) {
+      const int rows = std::min(query_block, (item.head + 1) * group - h);
+      float* lse = a.lse ? a.lse + std::ptrdiff_t{row} * a.shape.heads + h : nullptr;
+      softmax_rows(a, item, item.head, {a.q.row(row) + h * dh, rows, dh}, {a.o.row(row) + h * dh, rows, dh}, lse, 1, 0);
+    }
+  }
+
+  /// Rows of q that look at the same keys; row i is query item.first + i * step of its sequence.
+  static void softmax_rows(const AttentionFwd<float>& a, const detail::AttentionItem& item, int kv,
+                           Matrix<const float> q, Matrix<float> o, float* lse, std::ptrdiff_t lse_stride, int step) {
+    const int queries = a.cu_q[item.sequence + 1] - a.cu_q[item.sequence], dh = a.shape.head_dim;
+    const int k0 = a.cu_k[item.sequence], keys = a.cu_k[item.sequence + 1] - k0;
+    float top[query_block], sum[query_block];
+    std::fill_n(top, q.rows, -INFINITY);
+    std::fill_n(sum, q.rows, 0.0f);
+    detail::fill_zero(o);
+    const int last = plain::visible_keys(a.shape, item.first + (q.rows - 1) * step, queries, keys);
+    for (int j = 0; j < last; j += key_block) {
+      const int cols = std::min(key_block, last - j);
+      const auto s = block(detail::scratch<Scores>(query_block * key_block), q.rows, cols);
+      detail::product_nt(q, detail::head_of(a.k, k0 + j, cols, kv, dh), s, a.shape.scale);
+      for (int i = 0; i < q.rows; ++i) {
+        const int seen = std::clamp(plain::visible_keys(a.shape, item.first + i * step, queries, keys) - j, 0, cols);
+        std::fill_n(s.row(i) + seen, cols - seen, 0.0f);
+        if (seen == 0) continue;
+        const float now = std::max(top[i], detail::row_max(s.row(i), seen));
+        const float shrink = now == top[i] ? 1.0f : std::exp(top[i] - now);
+        sum[i] = sum[i] * shrink + detail::exp_row(s.row(i), seen, now);
+        top[i] = now;
+        for (int d = 0; shrink != 1 && d < dh; ++d) o(i, d) *= shrink;
+      }
+      detail::add_product(s, detail::head_of(a.v, k0 + j, cols, kv, dh), o);
+    }
+    for (int i = 0; i < q.rows; ++i) {
+      for (int d = 0; sum[i] != 0 && d < dh; ++d) o(i, d) /= sum[i];
+      if (lse) lse[i * lse_stride] = top[i] + std::log(sum[i]);
     }
   }
 
   static void backward_head(const AttentionBwd<float>& a, const detail::AttentionItem& item) {
     const int dh = a.shape.head_dim, group = a.shape.heads / a.shape.kv_heads, start = a.cu[item.sequence];
-    detail::map(detail::head_of(a.dk, start, item.rows, item.head, dh)).setZero();
-    detail::map(detail::head_of(a.dv, start, item.rows, item.head, dh)).setZero();
+    detail::fill_zero(detail::head_of(a.dk, start, item.rows, item.head, dh));
+    detail::fill_zero(detail::head_of(a.dv, start, item.rows, item.head, dh));
     for (int h = item.head * group; h < (item.head + 1) * group; ++h) {
-      detail::map(detail::head_of(a.dq, start, item.rows, h, dh)).setZero();
+      detail::fill_zero(detail::head_of(a.dq, start, item.rows, h, dh));
       for (int i = 0; i < item.rows; i += query_block) {
         const int rows = std::min(query_block, item.rows - i);
-        const int seen = plain::visible_keys(a.shape, i + rows - 1, item.rows, item.rows);
-        for (int j = 0; j < seen; j += key_block) {
-          backward_block(a, item, h, i, rows, j, std::min(key_block, seen - j));
-        }
+        const int last = plain::visible_keys(a.shape, i + rows - 1, item.rows, item.rows);
+        for (int j = 0; j < last; j += key_block) backward_block(a, item, h, i, rows, j, std::min(key_block, last - j));
       }
     }
   }
 
+  /// Queries [i, i + rows) of head h against keys [j, j + cols) of its kv head.
   static void backward_block(const AttentionBwd<float>& a, const detail::AttentionItem& item, int h, int i, int rows,
                              int j, int cols) {
-    const int dh = a.shape.head_dim, start = a.cu[item.sequence], q0 = start + i, k0 = start + j;
+    const int dh = a.shape.head_dim, q0 = a.cu[item.sequence] + i, k0 = a.cu[item.sequence] + j;
     const auto q = detail::head_of(a.q, q0, rows, h, dh), dout = detail::head_of(a.dout, q0, rows, h, dh);
-    const auto o = detail::head_of(a.o, q0, rows, h, dh), k = detail::head_of(a.k, k0, cols, item.head, dh);
-    const auto v = detail::head_of(a.v, k0, cols, item.head, dh);
-    const Matrix<float> p(detail::scratch<Scores>(query_block * key_block), rows, cols);
-    const Matrix<float> ds(detail::scratch<Deltas>(query_block * key_block), rows, cols);
-    scores(a.shape, q, k, i, j, item.rows, item.rows, p);
-    detail::map(ds).noalias() = detail::map(dout) * detail::map(v).transpose();
+    const auto k = detail::head_of(a.k, k0, cols, item.head, dh), v = detail::head_of(a.v, k0, cols, item.head, dh);
+    const auto o = detail::head_of(a.o, q0, rows, h, dh);
+    const auto p = block(detail::scratch<Scores>(query_block * key_block), rows, cols);
+    const auto ds = block(detail::scratch<Deltas>(query_block * key_block), rows, cols);
+    detail::product_nt(q, k, p, a.shape.scale);
+    detail::product_nt(dout, v, ds, 1);
     for (int r = 0; r < rows; ++r) {
-      const float lse = a.lse[std::ptrdiff_t{q0 + r} * a.shape.heads + h];
-      float delta = 0;
-      for (int d = 0; d < dh; ++d) delta += dout(r, d) * o(r, d);
-      auto p_row = Eigen::Map<Eigen::ArrayXf>(p.row(r), cols);
-      p_row = (p_row - lse).exp();
-      auto ds_row = Eigen::Map<Eigen::ArrayXf>(ds.row(r), cols);
-      ds_row = a.shape.scale * p_row * (ds_row - delta);
+      const int seen = std::clamp(plain::visible_keys(a.shape, i + r, item.rows, item.rows) - j, 0, cols);
+      const float delta = std::inner_product(dout.row(r), dout.row(r) + dh, o.row(r), 0.0f);
+      detail::exp_row(p.row(r), seen, a.lse[std::ptrdiff_t{q0 + r} * a.shape.heads + h]);
+      for (int c = 0; c < seen; ++c) ds(r, c) = a.shape.scale * p(r, c) * (ds(r, c) - delta);
+      std::fill_n(p.row(r) + seen, cols - seen, 0.0f);
+      std::fill_n(ds.row(r) + seen, cols - seen, 0.0f);
     }
-    detail::map(detail::head_of(a.dv, k0, cols, item.head, dh)).noalias() +=
-        detail::map(p).transpose() * detail::map(dout);
-    detail::map(detail::head_of(a.dk, k0, cols, item.head, dh)).noalias() +=
-        detail::map(ds).transpose() * detail::map(q);
-    detail::map(detail::head_of(a.dq, q0, rows, h, dh)).noalias() += detail::map(ds) * detail::map(k);
+    detail::add_product_tn(p, dout, detail::head_of(a.dv, k0, cols, item.head, dh));
+    detail::add_product_tn(ds, q, detail::head_of(a.dk, k0, cols, item.head, dh));
+    detail::add_product(ds, k, detail::head_of(a.dq, q0, rows, h, dh));
   }
 };

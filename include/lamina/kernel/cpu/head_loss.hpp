@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/kernel/cpu/matmul.hpp>
+#include <lamina/kernel/cpu/softmax.hpp>
 #include <lamina/kernel/head_loss.hpp>
 
 /// Rows are taken in chunks whose logits fit 64 MB, so memory does not grow with the batch; within a chunk the
@@ -47,17 +48,12 @@ struct lamina::kernel::head_loss<lamina::Cpu> {
 
   /// Returns the row's loss; where a weight is given, turns its logits into dz.
   static float softmax_loss(float* z, int vocab, int target, const float* weight) {
-    auto row = Eigen::Map<Eigen::ArrayXf>(z, vocab);
-    const float top = row.maxCoeff(), at_target = z[target];
-    double sum = 0;  // over vocabularies of 150 thousand entries fp32 sums would lose digits
-    constexpr int block = 1024;
-    for (int v = 0; v < vocab; v += block) {
-      auto part = row.segment(v, std::min(block, vocab - v));
-      part = (part - top).exp();
-      sum += part.sum();
-    }
+    const float top = detail::row_max(z, vocab), at_target = z[target];
+    double sum = 0;  // one fp32 sum over 150 thousand entries would lose digits
+    for (int v = 0; v < vocab; v += 1024) sum += detail::exp_row(z + v, std::min(1024, vocab - v), top);
     if (weight) {
-      row *= static_cast<float>(*weight / sum);
+      const float factor = static_cast<float>(*weight / sum);
+      for (int v = 0; v < vocab; ++v) z[v] *= factor;
       z[target] -= *weight;
     }
     return top + static_cast<float>(std::log(sum)) - at_target;

@@ -1,0 +1,135 @@
+#pragma once
+#include <lamina/core/param.hpp>
+#include <lamina/core/threads.hpp>
+#include <lamina/core/view.hpp>
+#include <lamina/kernel/cpu/gemm_tile.hpp>
+#include <lamina/kernel/cpu/pack.hpp>
+
+#include <vector>
+
+/// C = alpha A B + beta C + bias for every product of the library: panels of B, a register tile wide, are converted to
+/// fp32 and packed into the first-level cache, and all rows of A pass over them. Each element of C is one chain of
+/// fused multiply-adds in the order of k, so results depend neither on threads nor on how C is cut.
+/// source: Goto & van de Geijn 2008, doi:10.1145/1356052.1356053, with one level of blocking fewer, as A is used in
+/// place
+namespace lamina::kernel::detail {
+
+/// A buffer that lives as long as its thread and only grows, aligned to 64 bytes; one a Tag, so no two users share it.
+template <class Tag>
+float* scratch(std::size_t floats) {
+  struct alignas(64) Line {
+    float x[16];
+  };
+  static thread_local std::vector<Line> buffer;
+  if (buffer.size() * 16 < floats) buffer.resize((floats + 15) / 16);
+  return buffer.empty() ? nullptr : buffer[0].x;
+}
+
+/// A (rows, depth), row-major, or where transposed stored as (depth, rows).
+struct LeftFactor {
+  const float* data;
+  std::ptrdiff_t stride;
+  bool transposed = false;
+};
+/// B (depth, cols), row-major in any element type of a weight, or where transposed stored as (cols, depth).
+struct RightFactor {
+  Weight w;
+  bool transposed = false;
+};
+
+struct Gemm {
+  int rows, cols, depth;
+  LeftFactor a;
+  RightFactor b;
+  float* c;
+  std::ptrdiff_t c_row;
+  float alpha = 1, beta = 0;
+  const float* bias = nullptr;
+};
+
+/// A panel of B, 320 * 16 floats, and six rows of A share the 32 KB first-level cache; a block of A, 240 * 320 floats,
+/// stays in the second.
+inline constexpr int panel_depth = 320, block_rows = 240;
+
+/// Copies rows [m, m + rows) and columns [k, k + depth) of A: row after row, or where A is transposed, for each strip
+/// of tile.rows rows one k after the other. In place its rows, often a power of two apart, would evict each other.
+inline void pack_left(const Tile& tile, const LeftFactor& a, int m, int rows, int k, int depth, float* out) {
+  if (!a.transposed) {
+    for (int r = 0; r < rows; ++r) std::copy_n(a.data + (m + r) * a.stride + k, depth, out + r * depth);
+    return;
+  }
+  for (int r = 0; r < rows; r += tile.rows) {
+    const float* from = a.data + k * a.stride + m + r;
+    const int strip = std::min(tile.rows, rows - r);
+    for (int i = 0; i < depth; ++i, from += a.stride, out += tile.rows) std::copy_n(from, strip, out);
+  }
+}
+
+/// Packs the rows [k, k + depth) and columns [n, n + cols) of B.
+inline void pack_panel(const Tile& tile, const RightFactor& b, int k, int depth, int n, int cols, float* out) {
+  const auto pack = [&](const auto* w) {
+    if (b.transposed)
+      pack_transposed(tile.isa, w + n * b.w.stride + k, b.w.stride, depth, cols, out, tile.cols);
+    else
+      pack_straight(tile.isa, w + k * b.w.stride + n, b.w.stride, depth, cols, out, tile.cols);
+  };
+  if (b.w.dtype == DType::BF16)
+    pack(static_cast<const bf16*>(b.w.data));
+  else if (b.w.dtype == DType::F16)
+    pack(static_cast<const f16*>(b.w.data));
+  else
+    pack(static_cast<const float*>(b.w.data));
+}
+
+/// Rows [first, last) of C, panels [from, to) of its columns; first is a multiple of the tile's rows.
+inline void gemm_block(const Tile& tile, const Gemm& g, int first, int last, int from, int to) {
+  struct Left {};
+  alignas(64) float panel[panel_depth * Tile::max_cols];
+  float* left = scratch<Left>(block_rows * panel_depth);
+  for (int m = first; m < last; m += block_rows) {
+    const int rows = std::min(block_rows, last - m);
+    for (int k = 0; k < std::max(g.depth, 1); k += panel_depth) {
+      const int depth = std::min(panel_depth, g.depth - k);
+      pack_left(tile, g.a, m, rows, k, depth, left);
+      TileArgs t{.depth = depth,
+                 .a_row = g.a.transposed ? 1 : depth,
+                 .a_col = g.a.transposed ? tile.rows : 1,
+                 .b = panel,
+                 .c_row = g.c_row,
+                 .alpha = g.alpha,
+                 .beta = k == 0 ? g.beta : 1};
+      for (int p = from; p < to; ++p) {
+        const int n = p * tile.cols;
+        t.cols = std::min(tile.cols, g.cols - n);
+        t.bias = g.bias && k == 0 ? g.bias + n : nullptr;
+        pack_panel(tile, g.b, k, depth, n, t.cols, panel);
+        for (int r = 0; r < rows; r += tile.rows) {
+          t.a = left + r * depth, t.c = g.c + (m + r) * g.c_row + n;
+          tile.run[std::min(tile.rows, rows - r) - 1](t);
+        }
+      }
+    }
+  }
+}
+
+/// On the calling thread alone, for products inside a parallel loop.
+inline void gemm_serial(const Tile& tile, const Gemm& g) {
+  gemm_block(tile, g, 0, g.rows, 0, (g.cols + tile.cols - 1) / tile.cols);
+}
+
+/// On all threads: by panels where these share out evenly, else by rows.
+inline void gemm(const Tile& tile, const Gemm& g) {
+  const int panels = (g.cols + tile.cols - 1) / tile.cols, strips = (g.rows + tile.rows - 1) / tile.rows;
+  const int threads = thread_count();
+  const bool by_panels = panels % threads == 0 || panels >= 16 * threads || strips < threads;
+  const int units = by_panels ? panels : strips, parts = std::min(units, threads);
+  parallel_for(parts, [&](std::int64_t i) {
+    const int from = static_cast<int>(i * units / parts), to = static_cast<int>((i + 1) * units / parts);
+    if (by_panels)
+      gemm_block(tile, g, 0, g.rows, from, to);
+    else
+      gemm_block(tile, g, from * tile.rows, std::min(g.rows, to * tile.rows), 0, panels);
+  });
+}
+
+}  // namespace lamina::kernel::detail

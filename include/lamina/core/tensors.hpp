@@ -69,28 +69,37 @@ constexpr TensorSpec::Init init_of() {
   else return TensorSpec::Init::normal;
 }
 
-template <class M, class F>
-constexpr void visit_tensors(const Path& path, bool learning, F& f);
+/// Called for each tensor. Virtual, so that a module's visit is compiled once and not once for every caller.
+struct TensorVisitor {
+  constexpr virtual void visit(const TensorSpec&) = 0;
 
-template <class P, class F>
-constexpr void visit_param(const Path& path, TensorSpec spec, F& f) {
+ protected:
+  constexpr ~TensorVisitor() = default;
+};
+
+template <class M>
+constexpr void visit_tensors(const Path& path, bool learning, TensorVisitor& f);
+
+template <class P>
+constexpr void visit_param(const Path& path, TensorSpec spec, TensorVisitor& f) {
   spec.path = path / P::name::text;
   spec.rank = P::shape::rank;
   for (int i = 0; i < spec.rank; ++i) spec.extents[static_cast<std::size_t>(i)] = P::shape::extents[static_cast<std::size_t>(i)];
   spec.init = init_of<typename P::init>();
-  f(spec);
+  f.visit(spec);
 }
-template <class... P, class F>
-constexpr void visit_params(List<P...>, const Path& path, const TensorSpec& common, F& f) {
+template <class... P>
+constexpr void visit_params(List<P...>, const Path& path, const TensorSpec& common, TensorVisitor& f) {
   (visit_param<P>(path, common, f), ...);
 }
-template <class... C, class F>
-constexpr void visit_children(List<C...>, const Path& path, bool learning, F& f) {
+template <class... C>
+constexpr void visit_children(List<C...>, [[maybe_unused]] const Path& path, [[maybe_unused]] bool learning,
+                              [[maybe_unused]] TensorVisitor& f) {
   (visit_tensors<C>(path, learning, f), ...);
 }
 
-template <class M, class F>
-constexpr void visit_tensors(const Path& path, [[maybe_unused]] bool learning, F& f) {
+template <class M>
+constexpr void visit_tensors(const Path& path, [[maybe_unused]] bool learning, [[maybe_unused]] TensorVisitor& f) {
   if constexpr (requires { M::freezes; }) learning = learning && !M::freezes;
   if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
     for (int i = 0; i < M::repeats; ++i) visit_children(typename M::children{}, path / M::tag::text / i, learning, f);
@@ -118,7 +127,12 @@ constexpr void visit_tensors(const Path& path, [[maybe_unused]] bool learning, F
 /// Calls f(TensorSpec) for every tensor of M, in the order in which modules receive their parameters.
 template <class M, class F>
 constexpr void for_each_tensor(F&& f) {
-  detail::visit_tensors<M>(Path{}, true, f);
+  struct Visitor final : detail::TensorVisitor {
+    constexpr explicit Visitor(F& callee) : f(callee) {}
+    constexpr void visit(const TensorSpec& spec) override { f(spec); }
+    F& f;
+  } visitor(f);
+  detail::visit_tensors<M>(Path{}, true, visitor);
 }
 
 namespace detail {
@@ -141,7 +155,7 @@ constexpr int count_tensors() {
 template <class M>
 constexpr std::int64_t count_elements(bool learning_only, bool learning);
 template <class... C>
-constexpr std::int64_t count_child_elements(List<C...>, bool only, bool learning) {
+constexpr std::int64_t count_child_elements(List<C...>, [[maybe_unused]] bool only, [[maybe_unused]] bool learning) {
   return (count_elements<C>(only, learning) + ... + 0);
 }
 template <class... P>

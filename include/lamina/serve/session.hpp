@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include <lamina/checkpoint/model_source.hpp>
-#include <lamina/kernel/cpu.hpp>
 #include <lamina/model/session.hpp>
 #include <lamina/serve/decoder.hpp>
 

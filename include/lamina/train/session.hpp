@@ -1,16 +1,16 @@
 #pragma once
+#include <functional>
 #include <memory>
 
 #include <lamina/checkpoint/model_source.hpp>
 #include <lamina/core/torch_random.hpp>
-#include <lamina/kernel/cpu.hpp>
 #include <lamina/train/optimizer.hpp>
 #include <lamina/train/step.hpp>
 #include <lamina/train/trainable.hpp>
 
 namespace lamina::train {
 
-/// TrainSession for one model type: its weights, its steps, its optimizer.
+/// TrainSession for one model type: its weights, its steps, its optimizer. Include kernel/cpu.hpp as well.
 template <class Model, Real T = float>
 class ModelTrainSession final : public TrainSession {
  public:

@@ -96,41 +96,10 @@ struct lamina::kernel::attention<lamina::Cpu> {
   static constexpr int query_block = 96, key_block = 192;
 
   template <class T>
-  static void forward(Stream<Cpu>, const AttentionFwd<T>& a) {
-    const auto& s = a.shape;
-    detail::expect_heads(s);
-    detail::expect_shape("attention", "q", a.q.rows, a.q.cols, a.o.rows, s.heads * s.head_dim);
-    detail::expect_shape("attention", "o", a.o.rows, a.o.cols, a.q.rows, s.heads * s.head_dim);
-    detail::expect_shape("attention", "k", a.k.rows, a.k.cols, a.v.rows, s.kv_heads * s.head_dim);
-    detail::expect_shape("attention", "v", a.v.rows, a.v.cols, a.k.rows, s.kv_heads * s.head_dim);
-    if constexpr (std::is_same_v<T, float>) {
-      std::vector<detail::AttentionItem> items = forward_items(a);
-      detail::parallel_by_cost(items, [&](const detail::AttentionItem& item) { forward_block(a, item); });
-    } else {
-      plain::attention_forward(a);
-    }
-  }
+  static void forward(Stream<Cpu>, const AttentionFwd<T>& a);
 
   template <class T>
-  static void backward(Stream<Cpu>, const AttentionBwd<T>& a) {
-    const auto& s = a.shape;
-    detail::expect_heads(s);
-    detail::expect_shape("attention", "dout", a.dout.rows, a.dout.cols, a.q.rows, s.heads * s.head_dim);
-    detail::expect_shape("attention", "dq", a.dq.rows, a.dq.cols, a.q.rows, s.heads * s.head_dim);
-    detail::expect_shape("attention", "dk", a.dk.rows, a.dk.cols, a.q.rows, s.kv_heads * s.head_dim);
-    detail::expect_shape("attention", "dv", a.dv.rows, a.dv.cols, a.q.rows, s.kv_heads * s.head_dim);
-    if constexpr (std::is_same_v<T, float>) {
-      std::vector<detail::AttentionItem> items;
-      for (int b = 0; b < a.sequences; ++b) {
-        const int length = a.cu[b + 1] - a.cu[b];
-        for (int h = 0; length > 0 && h < s.kv_heads; ++h)
-          items.push_back({b, h, 0, length, std::int64_t{length} * length});
-      }
-      detail::parallel_by_cost(items, [&](const detail::AttentionItem& item) { backward_head(a, item); });
-    } else {
-      plain::attention_backward(a);
-    }
-  }
+  static void backward(Stream<Cpu>, const AttentionBwd<T>& a);
 
  private:
   struct Scores {};
@@ -244,3 +213,39 @@ struct lamina::kernel::attention<lamina::Cpu> {
     detail::add_product(ds, k, detail::head_of(a.dq, q0, rows, h, dh));
   }
 };
+
+template <class T>
+void lamina::kernel::attention<lamina::Cpu>::forward(Stream<Cpu>, const AttentionFwd<T>& a) {
+  const auto& s = a.shape;
+  detail::expect_heads(s);
+  detail::expect_shape("attention", "q", a.q.rows, a.q.cols, a.o.rows, s.heads * s.head_dim);
+  detail::expect_shape("attention", "o", a.o.rows, a.o.cols, a.q.rows, s.heads * s.head_dim);
+  detail::expect_shape("attention", "k", a.k.rows, a.k.cols, a.v.rows, s.kv_heads * s.head_dim);
+  detail::expect_shape("attention", "v", a.v.rows, a.v.cols, a.k.rows, s.kv_heads * s.head_dim);
+  if constexpr (std::is_same_v<T, float>) {
+    std::vector<detail::AttentionItem> items = forward_items(a);
+    detail::parallel_by_cost(items, [&](const detail::AttentionItem& item) { forward_block(a, item); });
+  } else {
+    plain::attention_forward(a);
+  }
+}
+template <class T>
+void lamina::kernel::attention<lamina::Cpu>::backward(Stream<Cpu>, const AttentionBwd<T>& a) {
+  const auto& s = a.shape;
+  detail::expect_heads(s);
+  detail::expect_shape("attention", "dout", a.dout.rows, a.dout.cols, a.q.rows, s.heads * s.head_dim);
+  detail::expect_shape("attention", "dq", a.dq.rows, a.dq.cols, a.q.rows, s.heads * s.head_dim);
+  detail::expect_shape("attention", "dk", a.dk.rows, a.dk.cols, a.q.rows, s.kv_heads * s.head_dim);
+  detail::expect_shape("attention", "dv", a.dv.rows, a.dv.cols, a.q.rows, s.kv_heads * s.head_dim);
+  if constexpr (std::is_same_v<T, float>) {
+    std::vector<detail::AttentionItem> items;
+    for (int b = 0; b < a.sequences; ++b) {
+      const int length = a.cu[b + 1] - a.cu[b];
+      for (int h = 0; length > 0 && h < s.kv_heads; ++h)
+        items.push_back({b, h, 0, length, std::int64_t{length} * length});
+    }
+    detail::parallel_by_cost(items, [&](const detail::AttentionItem& item) { backward_head(a, item); });
+  } else {
+    plain::attention_backward(a);
+  }
+}

@@ -10,23 +10,7 @@ struct lamina::kernel::head_loss<lamina::Cpu> {
   static constexpr std::int64_t workspace_bytes = 64 << 20;
 
   template <class T>
-  static void run(Stream<Cpu> s, const HeadLoss<T>& a) {
-    detail::expect_weight("head_loss", a.w);
-    detail::expect_shape("head_loss", "x", a.x.rows, a.x.cols, a.x.rows, a.w.cols);
-    if (a.dx) detail::expect_shape("head_loss", "dx", a.dx.rows, a.dx.cols, a.x.rows, a.x.cols);
-    if (a.dw) detail::expect_shape("head_loss", "dw", a.dw.rows, a.dw.cols, a.w.rows, a.w.cols);
-    for (int m = 0; m < a.x.rows; ++m) {
-      if (a.target[m] < 0 || a.target[m] >= a.w.rows) {
-        fail("head_loss: target ", a.target[m], " of row ", m, " is outside the vocabulary of ", a.w.rows);
-      }
-    }
-    if constexpr (std::is_same_v<T, float>) {
-      const int chunk = static_cast<int>(std::clamp<std::int64_t>(workspace_bytes / 4 / a.w.rows, 1, 1 << 20));
-      for (int m = 0; m < a.x.rows; m += chunk) run_rows(s, a, m, std::min(chunk, a.x.rows - m));
-    } else {
-      plain::head_loss(a);
-    }
-  }
+  static void run(Stream<Cpu> s, const HeadLoss<T>& a);
 
  private:
   struct Logits {};
@@ -59,3 +43,22 @@ struct lamina::kernel::head_loss<lamina::Cpu> {
     return top + static_cast<float>(std::log(sum)) - at_target;
   }
 };
+
+template <class T>
+void lamina::kernel::head_loss<lamina::Cpu>::run(Stream<Cpu> s, const HeadLoss<T>& a) {
+  detail::expect_weight("head_loss", a.w);
+  detail::expect_shape("head_loss", "x", a.x.rows, a.x.cols, a.x.rows, a.w.cols);
+  if (a.dx) detail::expect_shape("head_loss", "dx", a.dx.rows, a.dx.cols, a.x.rows, a.x.cols);
+  if (a.dw) detail::expect_shape("head_loss", "dw", a.dw.rows, a.dw.cols, a.w.rows, a.w.cols);
+  for (int m = 0; m < a.x.rows; ++m) {
+    if (a.target[m] < 0 || a.target[m] >= a.w.rows) {
+      fail("head_loss: target ", a.target[m], " of row ", m, " is outside the vocabulary of ", a.w.rows);
+    }
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    const int chunk = static_cast<int>(std::clamp<std::int64_t>(workspace_bytes / 4 / a.w.rows, 1, 1 << 20));
+    for (int m = 0; m < a.x.rows; m += chunk) run_rows(s, a, m, std::min(chunk, a.x.rows - m));
+  } else {
+    plain::head_loss(a);
+  }
+}

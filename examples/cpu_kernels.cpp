@@ -1,0 +1,6 @@
+// The heavy CPU kernels, compiled once for all models of the programs.
+#include <lamina/kernel/cpu_elsewhere.hpp>
+
+namespace lamina::kernel {
+LAMINA_CPU_KERNELS(template);
+}

@@ -163,7 +163,11 @@ int main(int argc, char** argv) {
   app.add_option("--dtype", settings.dtype, "of the weights")
       ->check(CLI::IsMember({"auto", "float16", "bfloat16", "float32"}));
   app.add_flag("--greedy", settings.greedy, "take the most probable token, without penalties");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
   try {
     Chat chat(settings);
     for (const auto& image : settings.images) chat.add_image(image);

@@ -9,6 +9,7 @@
 
 #include <lamina/core/batch.hpp>
 #include <lamina/core/dtype.hpp>
+#include <lamina/core/tensors.hpp>
 
 /// The seam between programs and models: the only type-erased interface of the library. Programs (YAML, JSON, HTTP)
 /// see this header; model/registry.hpp implements it once for every composition that is compiled in.
@@ -93,5 +94,7 @@ struct GenerateOptions {
 /// Defined in the programs' model translation units (examples/registry.cpp).
 std::unique_ptr<TrainSession> open_for_training(const std::filesystem::path& model_dir, const TrainableOptions&);
 std::unique_ptr<GenerateSession> open_for_generation(const std::filesystem::path& model_dir, const GenerateOptions&);
+/// The tensors that a model directory's config.json asks for; the directory needs no weights yet.
+std::vector<TensorSpec> tensors_of(const std::filesystem::path& model_dir);
 
 }  // namespace lamina

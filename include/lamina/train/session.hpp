@@ -26,11 +26,14 @@ class ModelTrainSession final : public TrainSession {
   }
 
   BatchLoss accumulate(const Batch& batch) override {
-    return step_.accumulate(weights_, batch, image_token_, dropout_ > 0 ? mixed(++batches_) : 0);
+    return step_.accumulate(weights_, batch, image_token_, dropout_ > 0 ? dropout_seed() : 0);
   }
   BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights_, batch, image_token_); }
   double gradient_norm() override { return train::gradient_norm(weights_); }
-  void update(const AdamW& settings, double gradient_scale) override { optimizer_.update(weights_, settings, gradient_scale); }
+  void update(const AdamW& settings, double gradient_scale) override {
+    optimizer_.update(weights_, settings, gradient_scale);
+    batches_in_step_ = 0;
+  }
 
   std::vector<TrainableTensor> trainable() override {
     std::vector<TrainableTensor> tensors;
@@ -128,11 +131,15 @@ class ModelTrainSession final : public TrainSession {
         fail("adapter_name_or_path: the adapter has ", module, ", which is no linear layer of this model that can be adapted");
   }
 
-  /// A seed for one batch's dropout: never 0, which means none.
-  std::uint64_t mixed(std::uint64_t n) const { return ((seed_ + 1) * 0x9E3779B97F4A7C15ull + n * 0xBF58476D1CE4E5B9ull) | 1; }
+  /// The next batch's dropout: a function of seed and step alone, so that a resumed run drops the same elements. Never
+  /// 0, which means none.
+  std::uint64_t dropout_seed() {
+    const std::uint64_t n = static_cast<std::uint64_t>(optimizer_.steps) << 16 | batches_in_step_++;
+    return ((seed_ + 1) * 0x9E3779B97F4A7C15ull + n * 0xBF58476D1CE4E5B9ull) | 1;
+  }
 
   int image_token_;
-  std::uint64_t seed_, batches_ = 0;
+  std::uint64_t seed_, batches_in_step_ = 0;
   float dropout_ = 0;
   Weights<Model, T> weights_;
   Optimizer optimizer_;

@@ -1,0 +1,65 @@
+// lamina-init: gives a model directory random weights, so that there is a model to try things on without a download.
+//
+//     lamina-init --model data/qwen3_vl_tiny --out saves/qwen3_vl_tiny
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <iostream>
+
+#include <lamina/checkpoint/convert.hpp>
+#include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/core/threads.hpp>
+#include <lamina/model/session.hpp>
+#include <lamina/testing/deterministic_weights.hpp>
+
+namespace fs = std::filesystem;
+using namespace lamina;
+
+namespace {
+
+void copy_files(const fs::path& from, const fs::path& to) {
+  fs::create_directories(to);
+  for (const auto& file : fs::directory_iterator(from))
+    if (file.is_regular_file() && file.path().extension() != ".safetensors")
+      fs::copy_file(file.path(), to / file.path().filename(), fs::copy_options::overwrite_existing);
+}
+
+/// Weights by rule: the same for everybody, uniform, scaled so that activations keep their size.
+void write_weights(const fs::path& model, const fs::path& out, DType dtype) {
+  const std::vector<TensorSpec> specs = tensors_of(model);
+  std::vector<std::vector<std::byte>> bytes(specs.size());
+  std::vector<checkpoint::TensorData> tensors(specs.size());
+  parallel_for(static_cast<std::int64_t>(specs.size()), [&](std::int64_t i) {
+    const TensorSpec& spec = specs[static_cast<std::size_t>(i)];
+    auto& tensor = tensors[static_cast<std::size_t>(i)];
+    auto& to = bytes[static_cast<std::size_t>(i)];
+    std::vector<float> values(static_cast<std::size_t>(spec.count()));
+    tensor.name = spec.path.view();
+    tensor.dtype = dtype;
+    tensor.shape.assign(spec.extents.begin(), spec.extents.begin() + spec.rank);
+    testing::fill_deterministic(tensor.name, tensor.shape, values);
+    to.resize(values.size() * size_bytes(dtype));
+    checkpoint::narrow(values, dtype, to);
+    tensor.data = to;
+  });
+  checkpoint::write_safetensors(out / "model.safetensors", tensors);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Gives a model directory (config.json, tokenizer and processor files) random weights.");
+  std::string model, out, dtype = "float32";
+  app.add_option("--model", model, "directory to take config.json and the other files from")->required();
+  app.add_option("--out", out, "directory to write to")->required();
+  app.add_option("--dtype", dtype, "element type of the weights: float32, bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
+  CLI11_PARSE(app, argc, argv);
+  try {
+    copy_files(model, out);
+    write_weights(model, out, dtype == "bfloat16" ? DType::BF16 : DType::F32);
+    std::cout << "wrote " << out << "\n";
+    return 0;
+  } catch (const std::exception& e) {
+    std::cerr << "lamina-init: " << e.what() << "\n";
+    return 1;
+  }
+}

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs what Lamina builds with, from the distribution's packages: Debian 12, Ubuntu 24.04 and their like.
+set -euo pipefail
+packages=(g++ cmake ninja-build ccache libeigen3-dev libboost-dev nlohmann-json3-dev libyaml-cpp-dev libcli11-dev
+          libutf8proc-dev libstb-dev libjpeg-dev libwebp-dev libssl-dev libcairo2-dev pkg-config catch2 curl)
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+echo "installing: ${missing[*]}"
+as_root=(); [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <lamina/compose/tables.hpp>
+#include <lamina/layer/activation.hpp>
 
 /// Where run-time sizes meet compile-time models: the numbers that a composition's type holds, under config.json's own
 /// names, so that a directory's config finds the composition that fits it.

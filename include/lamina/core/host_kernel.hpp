@@ -13,7 +13,8 @@ void host_kernel(Stream<B> stream, std::string_view name, F f) {
     stream.launch(name);
   } else {
     static_assert(std::same_as<B, Cpu>,
-                  "host_kernel: plain loops run on the Cpu backend; for another one, write the layer a kernel as in lamina/kernel/");
+                  "host_kernel: plain loops run on the Cpu backend; for another one, write the layer a kernel as in "
+                  "lamina/kernel/");
     f();
   }
 }

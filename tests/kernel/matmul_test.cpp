@@ -6,14 +6,16 @@
 
 using namespace lamina;
 using namespace lamina::kernel;
+namespace fast = lamina::kernel::detail;
 using test::RandomMatrix;
 
 namespace {
 
 /// Every odd way a tile can end, one row and one column, nothing at all, and sizes of real layers.
-constexpr std::array<int, 3> sizes[] = {{1, 1, 1},     {0, 5, 7},      {5, 0, 7},      {5, 7, 0},     {1, 300, 129}, {2, 257, 64},
-                        {3, 64, 515},  {4, 97, 1031},  {5, 16, 16},    {6, 17, 33},   {7, 15, 8},    {13, 130, 61},
-                        {64, 96, 128}, {67, 259, 301}, {130, 31, 770}, {515, 70, 40}, {33, 1027, 18}};
+constexpr std::array<int, 3> sizes[] = {{1, 1, 1},     {0, 5, 7},     {5, 0, 7},     {5, 7, 0},      {1, 300, 129},
+                                        {2, 257, 64},  {3, 64, 515},  {4, 97, 1031}, {5, 16, 16},    {6, 17, 33},
+                                        {7, 15, 8},    {13, 130, 61}, {64, 96, 128}, {67, 259, 301}, {130, 31, 770},
+                                        {515, 70, 40}, {33, 1027, 18}};
 
 void check_close(RandomMatrix<float>& got, RandomMatrix<float>& want, RandomMatrix<float>& magnitude, int length) {
   const float tolerance = test::sum_tolerance(length);
@@ -126,3 +128,80 @@ TEST_CASE("matmul: shapes that disagree and weights of other types are named") {
   CHECK_THROWS_WITH(matmul<Cpu>::forward({}, MatmulFwd<float>{.x = x, .w = integer, .y = y}),
                     "matmul: the weight is I32, wanted F32, BF16 or F16");
 }
+
+TEST_CASE("matmul: each instruction set that this CPU has gives the specification's result") {
+  using fast::Isa;
+  for (const auto& [isa, name] : {std::pair{Isa::plain, "plain"}, {Isa::avx2, "AVX2"}, {Isa::avx512, "AVX-512"}}) {
+    if (!fast::cpu_supports(isa)) {
+      WARN("SKIPPED: this CPU has no " << name);
+      continue;
+    }
+    for (const auto& [m, n, k] : sizes) {
+      CAPTURE(name, m, n, k);
+      RandomMatrix<float> x(m, k, 1), y(m, n, 3), plain = y, size = y.magnitude();
+      RandomMatrix<f16> w(n, k, 2, 5);
+      auto ax = x.magnitude();
+      const auto aw = w.magnitude();
+      fast::gemm(fast::tile_for(isa), {.rows = m,
+                                       .cols = n,
+                                       .depth = k,
+                                       .a = {x.data.data(), x.stride},
+                                       .b = {w.weight(), true},
+                                       .c = y.data.data(),
+                                       .c_row = y.stride,
+                                       .beta = 1});
+      plain::matmul_forward(MatmulFwd<float>{.x = x, .w = w.weight(), .y = plain, .beta = 1});
+      plain::matmul_forward(MatmulFwd<float>{.x = ax, .w = aw.weight(), .y = size, .beta = 1});
+      check_close(y, plain, size, k);
+    }
+  }
+}
+
+TEST_CASE("matmul: AVX512-BF16 gives the product of the rounded factors") {
+  if (!fast::cpu_supports(fast::Isa::avx512_bf16)) {
+    WARN("SKIPPED: this CPU has no AVX512-BF16");
+    return;
+  }
+  for (const auto& [m, n, k] : sizes) {
+    if (k % 2) continue;
+    CAPTURE(m, n, k);
+    RandomMatrix<float> x(m, k, 1), y(m, n, 3), plain = y, size = y.magnitude(), bias(1, n, 4, 0);
+    RandomMatrix<bf16> w(n, k, 2, 2);
+    fast::gemm_pairs({.rows = m,
+                      .cols = n,
+                      .depth = k,
+                      .a = {x.data.data(), x.stride},
+                      .b = {w.weight(), true},
+                      .c = y.data.data(),
+                      .c_row = y.stride,
+                      .alpha = 0.5f,
+                      .beta = -1,
+                      .bias = bias.data.data()});
+    for (float& value : x.data) value = to_f32(round_to<bf16>(value));
+    auto ax = x.magnitude(), abias = bias.magnitude();
+    const auto aw = w.magnitude();
+    plain::matmul_forward(MatmulFwd<float>{x, w.weight(), bias.data.data(), plain, 0.5f, -1});
+    plain::matmul_forward(MatmulFwd<float>{ax, aw.weight(), abias.data.data(), size, 0.5f, 1});
+    check_close(y, plain, size, k);
+  }
+}
+
+#if defined(_OPENMP)
+TEST_CASE("matmul: results do not depend on the number of threads") {
+  const int before = omp_get_max_threads();
+  for (const auto& [m, n, k] : sizes) {
+    CAPTURE(m, n, k);
+    RandomMatrix<float> x(m, k, 1), w(n, k, 2), y1(m, n, 3), dx1(m, k, 4), dw1(n, k, 5), y2 = y1, dx2 = dx1, dw2 = dw1;
+    const auto run = [&](int threads, RandomMatrix<float>& y, RandomMatrix<float>& dx, RandomMatrix<float>& dw) {
+      omp_set_num_threads(threads);
+      matmul<Cpu>::forward({}, MatmulFwd<float>{.x = x, .w = w.weight(), .y = y});
+      matmul<Cpu>::backward_input({}, MatmulBwdInput<float>{.dy = y, .w = w.weight(), .dx = dx});
+      matmul<Cpu>::backward_weight({}, MatmulBwdWeight<float>{.dy = y, .x = x, .dw = dw});
+    };
+    run(1, y1, dx1, dw1);
+    run(3, y2, dx2, dw2);
+    CHECK((y1.same_bits(y2) && dx1.same_bits(dx2) && dw1.same_bits(dw2)));
+  }
+  omp_set_num_threads(before);
+}
+#endif

@@ -24,11 +24,6 @@ struct Within {
 };
 
 namespace detail {
-template <class M>
-inline constexpr bool is_linear = false;
-template <int In, int Out, class B>
-inline constexpr bool is_linear<Linear<In, Out, B>> = true;
-
 template <class R, class A, class T>
 struct AdaptRule {
   template <class M, class Path>

@@ -31,6 +31,9 @@ class Weights {
     bool learns = true;
   };
 
+  /// Everything fp32, and what the type lets learn learns.
+  Weights()
+      : Weights([](const TensorSpec&) { return Choice{}; }) {}
   template <class Choose>
   explicit Weights(Choose choose) {
     for_each_tensor<Model>([&](TensorSpec spec) {

@@ -49,6 +49,11 @@ struct Parameter {
   View<const T, D> vector() const {
     return View<const T, D>(static_cast<const T*>(value.data));
   }
+  /// A matrix whose element type is known to be T.
+  template <class T>
+  Matrix<const T> matrix() const {
+    return {static_cast<const T*>(value.data), value.rows, value.cols, value.stride};
+  }
   Matrix<float> matrix_grad() const { return {grad, value.rows, value.cols}; }
 };
 

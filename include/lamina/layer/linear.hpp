@@ -54,4 +54,10 @@ struct Linear {
   }
 };
 
+/// Whether M is a plain Linear: what an adapter may replace.
+template <class M>
+inline constexpr bool is_linear = false;
+template <int In, int Out, class B>
+inline constexpr bool is_linear<Linear<In, Out, B>> = true;
+
 }  // namespace lamina

@@ -24,36 +24,35 @@ LAMINA_AVX2 void load16(const W* p, __m256& first, __m256& second) {
   first = load8(p), second = load8(p + 8);
 }
 
-/// out[m * N + n] = x[m] . w[n] for M rows of x and N rows of w; depth is a multiple of 16. Rows of weights are short
-/// beside a memory page, where the hardware's prefetch stops, so the rows after these are asked for on the way.
+/// sum[m * N + n] += x[m] * w[n] in eight lanes, for M rows of x and N rows of w; depth is a multiple of 16. The
+/// hardware's prefetch stops at the end of a page, where rows of weights often end too, so what is read next, `ahead`
+/// elements on, is asked for here.
 template <class W, int M, int N>
-LAMINA_AVX2 void dot_block(const float* x, const W* w, std::ptrdiff_t w_stride, int depth, float* out) {
+LAMINA_AVX2 void dot_block(const float* x, std::ptrdiff_t x_stride, const W* w, std::ptrdiff_t w_stride, int depth,
+                           std::ptrdiff_t ahead, float* sums) {
   __m256 sum[M * N];
 #pragma GCC unroll 16
-  for (int i = 0; i < M * N; ++i) sum[i] = _mm256_setzero_ps();
+  for (int i = 0; i < M * N; ++i) sum[i] = _mm256_loadu_ps(sums + 8 * i);
   for (int k = 0; k < depth; k += 16) {
     __m256 first[N], second[N];
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
       load16(w + n * w_stride + k, first[n], second[n]);
-      _mm_prefetch(w + (n + N) * w_stride + k, _MM_HINT_T0);
+      _mm_prefetch(w + n * w_stride + k + ahead, _MM_HINT_T0);
     }
 #pragma GCC unroll 4
     for (int m = 0; m < M; ++m) {
-      const float* row = x + static_cast<std::ptrdiff_t>(m) * depth + k;
+      const __m256 x_first = _mm256_loadu_ps(x + m * x_stride + k),
+                   x_second = _mm256_loadu_ps(x + m * x_stride + k + 8);
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) {
-        sum[m * N + n] = _mm256_fmadd_ps(first[n], _mm256_loadu_ps(row), sum[m * N + n]);
-        sum[m * N + n] = _mm256_fmadd_ps(second[n], _mm256_loadu_ps(row + 8), sum[m * N + n]);
+        sum[m * N + n] = _mm256_fmadd_ps(first[n], x_first, sum[m * N + n]);
+        sum[m * N + n] = _mm256_fmadd_ps(second[n], x_second, sum[m * N + n]);
       }
     }
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < M * N; ++i) {
-    const __m128 half = _mm_add_ps(_mm256_castps256_ps128(sum[i]), _mm256_extractf128_ps(sum[i], 1));
-    const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
-    out[i] = _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
-  }
+  for (int i = 0; i < M * N; ++i) _mm256_storeu_ps(sums + 8 * i, sum[i]);
 }
 #endif
 
@@ -67,56 +66,67 @@ void arrange_row(const float* x, int depth, float* out) {
   }
 }
 
-/// y[m .. m + M, n .. n + N] from the whole sixteens of `arranged` (null: none) and the rest of x.
-template <class W, int M, int N>
-void dot_tile(const Gemm& g, const float* arranged, int whole, int m, int n) {
-  const W* w = static_cast<const W*>(g.b.w.data) + n * g.b.w.stride;
-  float sum[M * N] = {};
-#if LAMINA_X86
-  if (whole > 0) dot_block<W, M, N>(arranged + static_cast<std::ptrdiff_t>(m) * whole, w, g.b.w.stride, whole, sum);
-#endif
-  for (int i = 0; i < M * N; ++i) {
-    const float* x = g.a.data + (m + i / N) * g.a.stride;
-    const W* row = w + i % N * g.b.w.stride;
-    for (int k = whole; k < g.depth; ++k) sum[i] += x[k] * to_f32(row[k]);
-    float& y = g.c[(m + i / N) * g.c_row + n + i % N];
-    const float value = g.alpha * sum[i] + (g.bias ? g.bias[n + i % N] : 0.0f);
-    y = g.beta == 0 ? value : value + g.beta * y;
-  }
-}
-
-/// Columns [n, n + N) of y: four rows of x at a time, so a weight that came from memory is used by all of them at once.
-template <class W, int N>
-void dot_columns(const Gemm& g, const float* arranged, int whole, int n) {
-  int m = 0;
-  for (; m + 4 <= g.rows; m += 4) dot_tile<W, 4, N>(g, arranged, whole, m, n);
-  if (g.rows - m == 3) dot_tile<W, 3, N>(g, arranged, whole, m, n);
-  if (g.rows - m == 2) dot_tile<W, 2, N>(g, arranged, whole, m, n);
-  if (g.rows - m == 1) dot_tile<W, 1, N>(g, arranged, whole, m, n);
-}
-
 /// Rows of x in the order in which dot_block reads them, and how many of their elements it reads.
 struct ArrangedRows {
   const float* data;
+  std::ptrdiff_t stride;
   int whole;
 };
 template <class W>
 ArrangedRows arrange(Isa isa, const Gemm& g) {
   struct Arranged {};
   const int whole = isa == Isa::plain ? 0 : g.depth / 16 * 16;
-  float* out = scratch<Arranged>(static_cast<std::size_t>(g.rows) * whole);
-  for (int m = 0; m < g.rows; ++m) arrange_row<W>(g.a.data + m * g.a.stride, whole, out + std::ptrdiff_t{m} * whole);
-  return {out, whole};
+  const std::ptrdiff_t stride =
+      whole + 16;  // rows a power of two apart would evict each other from the first-level cache
+  float* out = scratch<Arranged>(static_cast<std::size_t>(g.rows * stride));
+  for (int m = 0; m < g.rows; ++m) arrange_row<W>(g.a.data + m * g.a.stride, whole, out + m * stride);
+  return {out, stride, whole};
+}
+
+/// y[m .. m + M, n .. n + chunk * N] from the whole sixteens of x, arranged, and the rest of x as it is. x passes in
+/// pieces that stay in the first-level cache.
+template <class W, int M, int N, int Chunk>
+void dot_chunk(const Gemm& g, ArrangedRows x, int m, int n) {
+  const std::ptrdiff_t stride = g.b.w.stride;
+  const W* w = static_cast<const W*>(g.b.w.data) + n * stride;
+  float sum[Chunk * M * N][8] = {};
+#if LAMINA_X86
+  constexpr int piece = 2048 / M;
+  for (int k = 0; k < x.whole; k += piece) {
+    const int depth = std::min(piece, x.whole - k);
+    const std::ptrdiff_t ahead = k + piece < x.whole ? piece : Chunk * N * stride - k;
+    for (int c = 0; c < Chunk; ++c) {
+      dot_block<W, M, N>(x.data + m * x.stride + k, x.stride, w + c * N * stride + k, stride, depth, ahead,
+                         sum[c * M * N]);
+    }
+  }
+#endif
+  for (int i = 0; i < Chunk * M * N; ++i) {
+    const int row = m + i / N % M, col = i / (M * N) * N + i % N;
+    float total =
+        ((sum[i][0] + sum[i][4]) + (sum[i][1] + sum[i][5])) + ((sum[i][2] + sum[i][6]) + (sum[i][3] + sum[i][7]));
+    for (int k = x.whole; k < g.depth; ++k) total += g.a.data[row * g.a.stride + k] * to_f32(w[col * stride + k]);
+    float& y = g.c[row * g.c_row + n + col];
+    const float value = g.alpha * total + (g.bias ? g.bias[n + col] : 0.0f);
+    y = g.beta == 0 ? value : value + g.beta * y;
+  }
+}
+
+/// Columns [n, n + Chunk * N) of y: four rows of x at a time.
+template <class W, int N, int Chunk>
+void dot_columns(const Gemm& g, ArrangedRows x, int n) {
+  int m = 0;
+  for (; m + 4 <= g.rows; m += 4) dot_chunk<W, 4, N, Chunk>(g, x, m, n);
+  if (g.rows - m == 3) dot_chunk<W, 3, N, Chunk>(g, x, m, n);
+  if (g.rows - m == 2) dot_chunk<W, 2, N, Chunk>(g, x, m, n);
+  if (g.rows - m == 1) dot_chunk<W, 1, N, Chunk>(g, x, m, n);
 }
 
 /// Columns [n, last) of C.
 template <class W>
 void dot_range(const Gemm& g, ArrangedRows x, int n, int last) {
-  if (g.rows == 1) {
-    for (; n + 4 <= last; n += 4) dot_columns<W, 4>(g, x.data, x.whole, n);
-  }
-  for (; n + 2 <= last; n += 2) dot_columns<W, 2>(g, x.data, x.whole, n);
-  if (n < last) dot_columns<W, 1>(g, x.data, x.whole, n);
+  for (; n + 4 <= last; n += 4) dot_columns<W, 2, 2>(g, x, n);
+  for (; n < last; ++n) dot_columns<W, 1, 1>(g, x, n);
 }
 
 /// C = alpha A B + beta C + bias where A has few rows and B is a transposed weight of element type W.

@@ -13,7 +13,7 @@ inline float fast_exp(float x) {
   constexpr float shift = 0x1.8p23f;              // adding it leaves the nearest integer in the low bits
   const float clamped = x < -87.0f ? -87.0f : x;  // in this order a NaN passes
   const float shifted = clamped * 0x1.715476p0f + shift, n = shifted - shift;
-  const float r = (clamped - n * 0x1.62e4p-1f) - n * -0x1.7f7d1cp-20f;  // ln 2 in two parts; the first product is exact
+  const float r = (clamped - n * 0x1.62e4p-1f) - n * 0x1.7f7d1cp-20f;  // ln 2 in two parts; the first product is exact
   float p = 1.0f / 5040;
   p = p * r + 1.0f / 720, p = p * r + 1.0f / 120, p = p * r + 1.0f / 24, p = p * r + 1.0f / 6, p = p * r + 0.5f;
   p = (p * r * r + r) + 1;

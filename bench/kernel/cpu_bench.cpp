@@ -1,0 +1,208 @@
+// Matmul and attention of the CPU backend beside the machine's measured roofs. "roof" in the output is the share of the
+// read bandwidth (decode) or of the peak of its multiply-adds (the rest). Checks a sample of each answer before timing
+// it.
+#include <benchmark/benchmark.h>
+#include <lamina/kernel/cpu/attention.hpp>
+#include <lamina/kernel/cpu/head_loss.hpp>
+
+#include <random>
+
+#include "roof.hpp"
+
+using namespace lamina;
+using namespace lamina::kernel;
+
+namespace {
+
+struct Random {
+  std::mt19937 generator{1};
+  std::vector<float> floats(std::size_t n) {
+    std::vector<float> x(n);
+    for (float& v : x) v = static_cast<float>(generator()) * 0x1p-31f - 1;
+    return x;
+  }
+  std::vector<bf16> halves(std::size_t n) {
+    std::vector<bf16> x(n);
+    for (bf16& v : x) v = round_to<bf16>(static_cast<float>(generator()) * 0x1p-31f - 1);
+    return x;
+  }
+};
+
+void report_flops(benchmark::State& state, double flop, bool halves = false) {
+  static const double peak[] = {bench::peak_flop_per_s(false), bench::peak_flop_per_s(true)};
+  state.counters["GFLOP/s"] = benchmark::Counter(flop * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["roof"] = benchmark::Counter(flop / peak[halves], benchmark::Counter::kIsIterationInvariantRate);
+}
+
+/// One element of y = x W^T against the specification: bf16 rounding of x, where the CPU does that, is the widest
+/// error.
+void check_element(benchmark::State& state, const MatmulFwd<float>& a, int m, int n) {
+  float got = a.y(m, n), want = 0, size = 0;
+  for (int k = 0; k < a.w.cols; ++k) {
+    const float term = a.x(m, k) * plain::weight_at(a.w, n, k);
+    want += term, size += std::fabs(term);
+  }
+  if (!(std::fabs(got - want) <= size * 0x1p-8f)) state.SkipWithError("the answer is wrong");
+}
+
+/// y (M, N) = x (M, K) W^T; arguments M, N, K, and whether weights are bf16.
+void matmul_forward(benchmark::State& state) {
+  const int m = static_cast<int>(state.range(0)), n = static_cast<int>(state.range(1)),
+            k = static_cast<int>(state.range(2));
+  const bool halves = state.range(3) != 0;
+  Random random;
+  const auto x = random.floats(static_cast<std::size_t>(m) * k);
+  const std::size_t weights = static_cast<std::size_t>(n) * k;
+  const auto w_half = random.halves(halves ? weights : 0);
+  const auto w_full = random.floats(halves ? 0 : weights);
+  std::vector<float> y(static_cast<std::size_t>(m) * n);
+  const Weight w = halves ? Weight{w_half.data(), DType::BF16, n, k, k} : Weight{w_full.data(), DType::F32, n, k, k};
+  const MatmulFwd<float> arguments{.x = {x.data(), m, k}, .w = w, .y = {y.data(), m, n}};
+  matmul<Cpu>::forward({}, arguments);
+  check_element(state, arguments, m - 1, n - 1);
+  for (auto _ : state) matmul<Cpu>::forward({}, arguments);
+  if (m <= kernel::detail::dot_rows_limit) {
+    const double bytes = static_cast<double>(weights) * (halves ? 2 : 4);
+    state.counters["GB/s"] = benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+    state.counters["roof"] =
+        benchmark::Counter(bytes / bench::read_bytes_per_s(), benchmark::Counter::kIsIterationInvariantRate);
+  } else {
+    report_flops(state, 2.0 * m * static_cast<double>(weights), halves);
+  }
+}
+
+/// dx (M, K) = dy W and dw (N, K) += dy^T x, in fp32.
+void matmul_backward(benchmark::State& state) {
+  const int m = static_cast<int>(state.range(0)), n = static_cast<int>(state.range(1)),
+            k = static_cast<int>(state.range(2));
+  Random random;
+  const auto x = random.floats(static_cast<std::size_t>(m) * k), dy = random.floats(static_cast<std::size_t>(m) * n);
+  const auto w = random.floats(static_cast<std::size_t>(n) * k);
+  std::vector<float> dx(x.size()), dw(w.size());
+  for (auto _ : state) {
+    matmul<Cpu>::backward_input(
+        {},
+        MatmulBwdInput<float>{.dy = {dy.data(), m, n}, .w = {w.data(), DType::F32, n, k, k}, .dx = {dx.data(), m, k}});
+    matmul<Cpu>::backward_weight(
+        {}, MatmulBwdWeight<float>{.dy = {dy.data(), m, n}, .x = {x.data(), m, k}, .dw = {dw.data(), n, k}});
+  }
+  report_flops(state, 4.0 * m * n * k);
+}
+
+/// Causal attention over one sequence; arguments: queries, keys, heads, kv heads, head_dim, and whether to run
+/// backward.
+void attention_causal(benchmark::State& state) {
+  const int queries = static_cast<int>(state.range(0)), keys = static_cast<int>(state.range(1));
+  const AttentionShape shape{static_cast<int>(state.range(2)), static_cast<int>(state.range(3)),
+                             static_cast<int>(state.range(4)), 0.1f, true};
+  const int wide = shape.heads * shape.head_dim, narrow = shape.kv_heads * shape.head_dim;
+  Random random;
+  const auto q = random.floats(static_cast<std::size_t>(queries) * wide);
+  const auto k = random.floats(static_cast<std::size_t>(keys) * narrow), v = k;
+  std::vector<float> o(q.size()), lse(static_cast<std::size_t>(queries) * shape.heads), dq(q.size()), dk(k), dv(v);
+  const int cu_q[] = {0, queries}, cu_k[] = {0, keys};
+  const Matrix<const float> qm(q.data(), queries, wide), km(k.data(), keys, narrow), vm(v.data(), keys, narrow);
+  const Matrix<float> om(o.data(), queries, wide);
+  const AttentionFwd<float> forward{qm, km, vm, om, lse.data(), cu_q, cu_k, 1, shape};
+  attention<Cpu>::forward({}, forward);
+  const AttentionBwd<float> gradients{qm,
+                                      km,
+                                      vm,
+                                      om,
+                                      om,
+                                      lse.data(),
+                                      {dq.data(), queries, wide},
+                                      {dk.data(), keys, narrow},
+                                      {dv.data(), keys, narrow},
+                                      cu_q,
+                                      1,
+                                      shape};
+  const bool backward = state.range(5) != 0;
+  for (auto _ : state) {
+    if (backward)
+      attention<Cpu>::backward({}, gradients);
+    else
+      attention<Cpu>::forward({}, forward);
+  }
+  const double pairs = queries == 1 ? keys : static_cast<double>(queries) * (keys - 0.5 * (queries - 1));
+  report_flops(state, pairs * wide * (backward ? 10 : 4));
+}
+
+/// Head and cross-entropy with both gradients; arguments: rows, width, vocabulary.
+void head_loss_backward(benchmark::State& state) {
+  const int rows = static_cast<int>(state.range(0)), width = static_cast<int>(state.range(1));
+  const int vocab = static_cast<int>(state.range(2));
+  Random random;
+  const auto x = random.floats(static_cast<std::size_t>(rows) * width);
+  const auto w = random.floats(static_cast<std::size_t>(vocab) * width);
+  std::vector<float> dx(x.size()), dw(w.size()), nll(rows), weight(rows, 1.0f);
+  std::vector<int> target(rows, vocab / 2);
+  for (auto _ : state) {
+    head_loss<Cpu>::run({}, HeadLoss<float>{{x.data(), rows, width},
+                                            {w.data(), DType::F32, vocab, width, width},
+                                            target.data(),
+                                            weight.data(),
+                                            nll.data(),
+                                            {dx.data(), rows, width},
+                                            {dw.data(), vocab, width}});
+  }
+  report_flops(state, 6.0 * rows * width * vocab);
+}
+
+void roof_read(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(bench::read_bytes_per_s());
+  state.counters["GB/s"] = bench::read_bytes_per_s() * 1e-9;
+}
+void roof_copy(benchmark::State& state) {
+  double best = 0;
+  for (auto _ : state) best = bench::copy_bytes_per_s();
+  state.counters["GB/s"] = best * 1e-9;
+}
+void roof_peak(benchmark::State& state) {
+  double best = 0;
+  for (auto _ : state) best = bench::peak_flop_per_s(state.range(0) != 0);
+  state.counters["GFLOP/s"] = best * 1e-9;
+}
+
+BENCHMARK(roof_read)->Iterations(1)->UseRealTime();
+BENCHMARK(roof_copy)->Iterations(1)->UseRealTime();
+BENCHMARK(roof_peak)->Name("roof_peak/bf16")->Arg(0)->Arg(1)->Iterations(1)->UseRealTime();
+// Qwen3-VL-2B: q and o, k with v, gate and up, down, head. Decoding has 1 to 4 rows, prefill the tokens of a prompt.
+BENCHMARK(matmul_forward)
+    ->Name("matmul/decode/M/N/K/bf16")
+    ->ArgsProduct({{1, 2, 4}, {2048}, {2048}, {1}})
+    ->ArgsProduct({{1, 2, 4}, {6144}, {2048}, {1}})
+    ->ArgsProduct({{1, 2, 4}, {2048}, {6144}, {1}})
+    ->ArgsProduct({{1, 2, 4}, {151936}, {2048}, {1}})
+    ->UseRealTime();
+BENCHMARK(matmul_forward)
+    ->Name("matmul/prefill/M/N/K/bf16")
+    ->ArgsProduct({{64, 512, 2048}, {2048}, {2048}, {1}})
+    ->ArgsProduct({{64, 512, 2048}, {1024}, {2048}, {1}})
+    ->ArgsProduct({{64, 512, 2048}, {6144}, {2048}, {1}})
+    ->ArgsProduct({{64, 512, 2048}, {2048}, {6144}, {1}})
+    ->ArgsProduct({{64}, {151936}, {2048}, {1}})
+    ->UseRealTime();
+// The tiny models in training.
+BENCHMARK(matmul_forward)
+    ->Name("matmul/train_forward/M/N/K/bf16")
+    ->ArgsProduct({{512, 1000}, {128, 256, 512, 768}, {256}, {0}})
+    ->Args({512, 256, 768, 0})
+    ->UseRealTime();
+BENCHMARK(matmul_backward)
+    ->Name("matmul/train_backward/M/N/K")
+    ->ArgsProduct({{512, 1000}, {128, 256, 512, 768}, {256}})
+    ->Args({512, 256, 768})
+    ->UseRealTime();
+BENCHMARK(attention_causal)
+    ->Name("attention/queries/keys/heads/kv_heads/head_dim/backward")
+    ->Args({1, 4096, 16, 8, 128, 0})
+    ->Args({1024, 1024, 16, 8, 128, 0})
+    ->Args({512, 512, 4, 2, 128, 0})
+    ->Args({512, 512, 4, 2, 128, 1})
+    ->UseRealTime();
+BENCHMARK(head_loss_backward)->Name("head_loss/rows/width/vocab")->Args({256, 256, 4096})->UseRealTime();
+
+}  // namespace
+
+BENCHMARK_MAIN();

@@ -1,0 +1,24 @@
+#pragma once
+#include <vector>
+
+#include <lamina/train/optimizer.hpp>
+#include <lamina/train/step.hpp>
+
+namespace lamina::testing {
+
+/// The first thing to ask of a new model: can it learn one batch by heart? Trains `steps` AdamW steps on it and returns
+/// the loss before each of them.
+template <class Model>
+std::vector<double> overfit(Weights<Model, float>& weights, const Batch& batch, int image_token, int steps,
+                            const AdamW& adamw) {
+  train::Step<Model> step;
+  train::Optimizer optimizer(weights.learning_count());
+  std::vector<double> losses(static_cast<std::size_t>(steps));
+  for (double& loss : losses) {
+    loss = step.accumulate(weights, batch, image_token, 0).loss;
+    optimizer.update(weights, adamw, 1);
+  }
+  return losses;
+}
+
+}  // namespace lamina::testing

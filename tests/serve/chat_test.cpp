@@ -154,12 +154,12 @@ TEST_CASE("chat: logprobs have one entry a token, with the best alternatives") {
   REQUIRE(content.size() == 3);
   std::string text;
   for (const auto& entry : content) {
-    text += entry["token"];
+    text += entry["token"].get<std::string>();
     CHECK(entry["logprob"] <= 0);
     CHECK(entry["top_logprobs"].size() == 2);
     CHECK(entry["top_logprobs"][0]["token"] == entry["token"]);
   }
-  CHECK(text == json["choices"][0]["message"]["content"]);
+  CHECK(text == json["choices"][0]["message"]["content"].get<std::string>());
 }
 
 TEST_CASE("chat: pictures become patches, in the order of the parts") {

@@ -85,16 +85,16 @@ TEST_CASE("Arguments: every key is refused or noted or honoured, and none is sil
                               : key.type == KeyType::integer || key.type == KeyType::number ? "7"
                                                                                             : "{something: 1}";
     const std::string value = key.type == KeyType::text || key.type == KeyType::list ? "something" : other;
-    Settings one = {{std::string(key.name), {detail::parse_scalar(value, std::string(key.name)), "here"}}};
+    Settings one = {{std::string(key.name), {train::detail::parse_scalar(value, std::string(key.name)), "here"}}};
     std::vector<std::string> notes;
     if (key.status == KeyStatus::refused)
-      CHECK_THROWS_AS(detail::check_keys(one, notes), Error);
+      CHECK_THROWS_AS(train::detail::check_keys(one, notes), Error);
     else
-      detail::check_keys(one, notes);
+      train::detail::check_keys(one, notes);
     CHECK(notes.size() == (key.status == KeyStatus::accepted ? 1u : 0u));
     one.begin()->second.value = std::string(key.inert);
     notes.clear();
-    if (!key.inert.empty()) CHECK_NOTHROW(detail::check_keys(one, notes));
+    if (!key.inert.empty()) CHECK_NOTHROW(train::detail::check_keys(one, notes));
     CHECK(notes.empty());
   }
 }

@@ -101,12 +101,12 @@ TEST_CASE("Adapter: target_modules are the endings that PEFT writes", "[train]")
     ++runs;
     std::set<std::string> adapted, others;
     for (const auto& tensor : read(entry.path() / "adapter.json"))
-      adapted.insert(detail::lora_module(tensor["name"].get<std::string>()));
+      adapted.insert(train::detail::lora_module(tensor["name"].get<std::string>()));
     for (const std::string& module : tiny_modules(entry.path().filename() == "qwen2_vl"))
       if (!adapted.contains(module)) others.insert(module);
     auto wanted = read(entry.path() / "adapter_config.json")["target_modules"].get<std::vector<std::string>>();
     std::sort(wanted.begin(), wanted.end());
-    CHECK(detail::target_modules(adapted, others) == wanted);
+    CHECK(train::detail::target_modules(adapted, others) == wanted);
   }
   CHECK(runs >= 4);
 }

@@ -19,6 +19,8 @@ struct Fork {
   static_assert((std::same_as<In, typename L::In> && ...), "Fork: every branch reads the same input, so every In must be equal");
   static constexpr bool learns = (L::learns || ...);
 
+  template <std::size_t I, class Mode>
+  using mode_of = part_mode<part<I>, Mode, false>;
   template <class Mode>
   static constexpr bool saves_input = (L::template saves_input<part_mode<L, Mode, false>> || ...);
   template <class Mode>

@@ -17,6 +17,8 @@ struct Frozen {
   using Out = typename M::Out;
   static constexpr int row_divisor = row_divisor_of<M>();
 
+  template <std::size_t, class Mode>
+  using mode_of = typename Mode::frozen;
   template <class Mode>
   using Saved = typename M::template Saved<typename Mode::frozen>;
   template <class Mode>
@@ -41,4 +43,16 @@ struct Frozen {
   }
 };
 
+namespace detail {
+/// A layer without the names around it and without Frozen.
+template <class M>
+struct Innermost {
+  using type = M;
+};
+template <class Tag, class M>
+struct Innermost<Named<Tag, M>> : Innermost<M> {};
+template <class M>
+struct Innermost<Frozen<M>> : Innermost<M> {};
+
+}  // namespace detail
 }  // namespace lamina

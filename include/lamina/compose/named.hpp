@@ -40,7 +40,9 @@ struct Named {
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    run.stream.enter(Tag::text);
     M::backward(run, p, saved, dy, dx);
+    run.stream.leave();
   }
 };
 

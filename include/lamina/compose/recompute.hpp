@@ -18,6 +18,8 @@ struct Recompute {
   struct Saved {
     Matrix<const typename Mode::T> x;
   };
+  template <std::size_t, class Mode>
+  using mode_of = typename Mode::inference;
   template <class Mode>
   static constexpr bool saves_input = true;
 

@@ -17,6 +17,8 @@ struct Residual {
   static_assert(std::same_as<In, Out>, "Residual: the body must give back the width of its input");
   static constexpr bool learns = Branch::learns;
 
+  template <std::size_t I, class Mode>
+  using mode_of = typename Branch::template mode_of<I, Mode>;
   template <class Mode>
   static constexpr bool saves_input = Branch::template saves_input<Mode>;
   template <class Mode>

@@ -27,6 +27,8 @@ struct Stack {
 
   template <class Mode>
   using layer_mode = part_mode<L, Mode, L::learns>;  ///< one mode for all: the first layer's dx is null where unwanted
+  template <std::size_t, class Mode>
+  using mode_of = layer_mode<Mode>;
   template <class Mode>
   static constexpr bool saves_input = L::template saves_input<layer_mode<Mode>>;
 
@@ -58,15 +60,15 @@ struct Stack {
     if (!kept && n > 1)
       for (auto& s : spare) s = run.scratch->template matrix<T>(x.rows, Out::width);
     Matrix<const T> in = x;
-    run.stream.enter(Tag::text);
     for (int i = 0; i < n; ++i) {
       const Matrix<T> out = i + 1 == n ? y : kept ? saved.after[i] : spare[i % 2];
       run.context->layer = i;
+      run.stream.enter(Tag::text);
       L::forward(run.template as<layer_mode<mode>>(), p + i * tensor_count<L>, saved.layers[i], in, out);
+      run.stream.leave();
       hook(i, out);
       in = out;
     }
-    run.stream.leave();
   }
   template <class R, class S, class DY, class DX, class Hook = NoHook>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx, Hook hook = {}) {
@@ -81,7 +83,9 @@ struct Stack {
       hook(i, grad);
       run.context->layer = i;
       const Matrix<T> below = i == 0 ? Matrix<T>(dx) : spare[(n - 1 - i) % 2];
+      run.stream.enter(Tag::text);
       L::backward(run.template as<mode>(), p + i * tensor_count<L>, saved.layers[i], Matrix<const T>(grad), below);
+      run.stream.leave();
       grad = below;
     }
   }

@@ -48,6 +48,8 @@ struct TappedBy {
   using stack_mode = part_mode<Stack_, Mode, false>;
   template <class Mode>
   using tap_mode = part_mode<Tap, Mode, Stack_::learns>;
+  template <std::size_t I, class Mode>
+  using mode_of = std::conditional_t<I == 0, stack_mode<Mode>, tap_mode<Mode>>;
   template <class Mode>
   static constexpr bool saves_input = keeps<Stack_, stack_mode<Mode>> && Stack_::template saves_input<stack_mode<Mode>>;
 
@@ -74,7 +76,9 @@ struct TappedBy {
     Stack_::forward(run.template as<stack_mode<typename R::mode>>(), p, saved.stack, x, y, [&](int i, Matrix<T> h) {
       const int k = At::find(i);
       if (k < 0) return;
+      run.stream.enter(Mergers::tag::text);
       Tap::forward(run.template as<mode>(), taps(p) + k * tensor_count<Tap>, saved.taps[k], Matrix<const T>(h), run.context->taps[k]);
+      run.stream.leave();
     });
   }
   template <class R, class S, class DY, class DX>
@@ -87,7 +91,9 @@ struct TappedBy {
       if constexpr (keeps<Tap, mode>) {
         Arena::Scope scope(*run.scratch);
         const Matrix<T> more = mode::dx ? run.scratch->template matrix<T>(dh.rows, dh.cols) : Matrix<T>{};
+        run.stream.enter(Mergers::tag::text);
         Tap::backward(run.template as<mode>(), taps(p) + k * tensor_count<Tap>, saved.taps[k], Matrix<const T>(run.context->taps[k]), more);
+        run.stream.leave();
         if (more) kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = more, .y = dh});
       }
     });

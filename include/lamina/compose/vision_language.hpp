@@ -20,6 +20,9 @@ struct TiedHead {
 /// An output head of its own, "<tag>.weight".
 template <class Tag, class L>
 struct OwnHead : Named<Tag, L> {
+  using composition = OwnHead;
+  template <class C>
+  using rebuild = OwnHead<Tag, C>;
   static constexpr bool tied = false;
 };
 
@@ -57,14 +60,12 @@ template <class M, bool freeze>
   requires(!std::is_same_v<M, typename M::composition>)
 struct LanguageParts<M, freeze> : LanguageParts<typename M::composition, freeze> {};
 
+/// The name that M has by itself, if any.
 template <class M>
-struct Innermost {
-  using type = M;
-};
-template <class Tag, class M>
-struct Innermost<Named<Tag, M>> : Innermost<M> {};
-template <class M>
-struct Innermost<Frozen<M>> : Innermost<M> {};
+constexpr std::string_view tag_text() {
+  if constexpr (requires { typename M::tag; }) return M::tag::text;
+  else return "";
+}
 
 }  // namespace detail
 
@@ -147,8 +148,11 @@ struct VisionLanguage {
     const Matrix<T> x = saved.embedded ? saved.embedded : take(in.tokens);
     const Matrix<T> last = saved.last ? saved.last : take(in.tokens);
 
-    run.stream.enter("model");
-    EmbedLayer::forward(run, p + embed_at, in.ids, x);
+    const InModule model(run.stream, "model");
+    {
+      const InModule language(run.stream, language_name), table(run.stream, embed_name);
+      EmbedLayer::forward(run, p + embed_at, in.ids, x);
+    }
     if (visual_count > 0) {
       const Matrix<T> main = take(visual_count);
       for (int k = 0; k < Deep::size; ++k) in.vision.taps[k] = take(visual_count);
@@ -158,13 +162,13 @@ struct VisionLanguage {
       rows::scatter(run.stream, visual_count, kernel::Rows<T>{.x = main, .index = in.visual_rows, .y = x});
     }
     run.context = &in.text;
+    const InModule language(run.stream, language_name);
     Stack_::forward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(x), last, [&](int layer, Matrix<T> y) {
       const int k = Deep::find(layer);
       if (k >= 0 && visual_count > 0)
         rows::scatter_add(run.stream, visual_count, kernel::Rows<T>{.x = in.vision.taps[k], .index = in.visual_rows, .y = y});
     });
     Norm::forward(run.template as<norm_mode<mode>>(), p + norm_at, saved.norm, Matrix<const T>(last), hidden);
-    run.stream.leave();
   }
 
   /// Adds every learning parameter's gradient, given that of hidden.
@@ -178,26 +182,18 @@ struct VisionLanguage {
       const int visual_count = in.patches.rows / (merge * merge);
       const auto take = [&](int n) { return run.scratch->template matrix<T>(n, hidden_size); };
       run.context = &in.text;
+      const InModule model(run.stream, "model");
+      const bool to_tower = Visual::learns && visual_count > 0;
       const Matrix<T> dlast = norm_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
-      Norm::backward(run.template as<norm_mode<mode>>(), p + norm_at, saved.norm, dhidden, dlast);
-      if constexpr (keeps<Stack_, stack_mode<mode>>) {
-        const Matrix<T> dx = stack_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
-        const bool to_tower = Visual::learns && visual_count > 0;
-        for (int k = 0; to_tower && k < Deep::size; ++k) in.vision.taps[k] = take(visual_count);
-        Stack_::backward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(dlast), dx, [&](int layer, Matrix<T> dy) {
-          const int k = Deep::find(layer);
-          if (to_tower && k >= 0)
-            rows::gather(run.stream, visual_count, kernel::Rows<T>{.x = dy, .index = in.visual_rows, .y = in.vision.taps[k]});
-        });
-        if constexpr (Embed::learns) EmbedLayer::backward(run, p + embed_at, in.ids, Matrix<const T>(dx));
-        if constexpr (Visual::learns) {
-          if (!to_tower) return;
-          const Matrix<T> dmain = take(visual_count);
-          rows::gather(run.stream, visual_count, kernel::Rows<T>{.x = dx, .index = in.visual_rows, .y = dmain});
-          auto tower = run.template as<visual_mode<mode>>();
-          tower.context = &in.vision;
-          Visual::backward(tower, p, saved.visual, Matrix<const T>(dmain), Matrix<T>{});
-        }
+      const Matrix<T> dx = stack_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
+      language_backward(run, p, saved, in, dhidden, dlast, dx, to_tower);
+      if constexpr (Visual::learns && keeps<Stack_, stack_mode<mode>>) {
+        if (!to_tower) return;
+        const Matrix<T> dmain = take(visual_count);
+        rows::gather(run.stream, visual_count, kernel::Rows<T>{.x = dx, .index = in.visual_rows, .y = dmain});
+        auto tower = run.template as<visual_mode<mode>>();
+        tower.context = &in.vision;
+        Visual::backward(tower, p, saved.visual, Matrix<const T>(dmain), Matrix<T>{});
       }
     }
   }
@@ -211,6 +207,29 @@ struct VisionLanguage {
  private:
   static constexpr int embed_at = tensor_count<Visual>, stack_at = embed_at + tensor_count<Embed>,
                        norm_at = stack_at + tensor_count<Stack_>;
+  static constexpr std::string_view language_name = detail::tag_text<Language>(), embed_name = detail::tag_text<Embed>();
+
+  template <class R, class S, class T>
+  static void language_backward(R run, const Parameter* p, S& saved, Input<T>& in, Matrix<const T> dhidden, Matrix<T> dlast, Matrix<T> dx,
+                                bool to_tower) {
+    using mode = typename R::mode;
+    using rows = kernel::rows<typename R::backend>;
+    const InModule language(run.stream, language_name);
+    Norm::backward(run.template as<norm_mode<mode>>(), p + norm_at, saved.norm, dhidden, dlast);
+    if constexpr (keeps<Stack_, stack_mode<mode>>) {
+      const int visual_count = in.patches.rows / (merge * merge);
+      for (int k = 0; to_tower && k < Deep::size; ++k) in.vision.taps[k] = run.scratch->template matrix<T>(visual_count, hidden_size);
+      Stack_::backward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(dlast), dx, [&](int layer, Matrix<T> dy) {
+        const int k = Deep::find(layer);
+        if (to_tower && k >= 0)
+          rows::gather(run.stream, visual_count, kernel::Rows<T>{.x = dy, .index = in.visual_rows, .y = in.vision.taps[k]});
+      });
+      if constexpr (Embed::learns) {
+        const InModule embed(run.stream, embed_name);
+        EmbedLayer::backward(run, p + embed_at, in.ids, Matrix<const T>(dx));
+      }
+    }
+  }
 };
 
 }  // namespace lamina

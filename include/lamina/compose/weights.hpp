@@ -8,8 +8,9 @@
 #include <lamina/core/tensors.hpp>
 
 /// The tensors of a model in memory. What learns lies in one run of fp32 values, with gradients beside it in the same
-/// order; frozen matrices keep the checkpoint's element type; frozen vectors are stored as activations are. Matrices
-/// that follow one another in the model are neighbours in memory, so that a fused layer sees q, k and v as one.
+/// order; frozen matrices keep the checkpoint's element type; frozen vectors are stored as activations are. Matrices of
+/// the base model lie before those of adapters, vectors last, each in the model's order; the tensors that a fused layer
+/// joins follow one another without a gap, so that it sees q, k and v as one matrix.
 namespace lamina {
 
 /// A tensor of a model with its place at run time. An adapter's rank is filled in.
@@ -45,9 +46,10 @@ class Weights {
       if (slot.learns) slot.dtype = DType::F32;
       slots_.push_back(slot);
     });
-    for (bool matrices : {true, false})
+    for (int kind : {0, 1, 2})
       for (TensorSlot& slot : slots_)
-        if ((slot.spec.rank > 1) == matrices) place(slot);
+        if (kind_of(slot.spec) == kind) place(slot);
+    frozen_ = aligned(frozen_);
   }
 
   const std::vector<TensorSlot>& slots() const { return slots_; }
@@ -65,16 +67,22 @@ class Weights {
     frozen_base_ = frozen_block_.take<std::byte>(frozen_);
     values_.assign(learning_, 0.0f);
     if (with_gradients) gradients_.assign(learning_, 0.0f);
-    parameters_.clear();
+    parameters_ = parameters_at(frozen_base_, values_.data(), with_gradients ? gradients_.data() : nullptr);
+  }
+  /// The parameters as they are with this memory; a plan gives addresses that nobody touches.
+  std::vector<Parameter> parameters_at(std::byte* frozen, float* values, float* gradients) const {
+    std::vector<Parameter> parameters;
     for (std::size_t i = 0; i < slots_.size(); ++i) {
       const TensorSlot& slot = slots_[i];
       Parameter p;
-      p.value = {data(slot), slot.dtype, slot.spec.rows(), slot.spec.cols(), slot.spec.cols()};
-      if (slot.learns && with_gradients) p.grad = gradients_.data() + slot.offset;
+      const void* data = slot.learns ? static_cast<const void*>(values + slot.offset) : frozen + slot.offset;
+      p.value = {data, slot.dtype, slot.spec.rows(), slot.spec.cols(), slot.spec.cols()};
+      if (slot.learns && gradients) p.grad = gradients + slot.offset;
       p.scale = slot.spec.scale;
       p.id = (i + 1) * 0xD1B54A32D192ED03ull;
-      parameters_.push_back(p);
+      parameters.push_back(p);
     }
+    return parameters;
   }
   void* data(const TensorSlot& slot) {
     if (slot.learns) return values_.data() + slot.offset;
@@ -87,14 +95,17 @@ class Weights {
   const Parameter* parameters() const { return parameters_.data(); }
 
  private:
+  static int kind_of(const TensorSpec& spec) { return spec.rank == 1 ? 2 : spec.adapter ? 1 : 0; }
+  static std::size_t aligned(std::size_t bytes) { return (bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment; }
   void place(TensorSlot& slot) {
     const auto count = static_cast<std::size_t>(slot.spec.count());
     if (slot.learns) {
       slot.offset = learning_;
       learning_ += count;
     } else {
+      if (!slot.spec.joined) frozen_ = aligned(frozen_);
       slot.offset = frozen_;
-      frozen_ += (count * size_bytes(slot.dtype) + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
+      frozen_ += count * size_bytes(slot.dtype);
     }
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <concepts>
+#include <string_view>
 
 #include <lamina/core/dtype.hpp>
 
@@ -32,6 +33,19 @@ template <Backend B>
 struct Stream {
   void enter(std::string_view) const {}
   void leave() const {}
+};
+
+/// What runs until the end of a block of code belongs to the named module.
+template <class S>
+class InModule {
+ public:
+  InModule(S stream, std::string_view tag) : stream_(stream) { stream_.enter(tag); }
+  ~InModule() { stream_.leave(); }
+  InModule(const InModule&) = delete;
+  InModule& operator=(const InModule&) = delete;
+
+ private:
+  S stream_;
 };
 
 /// False for every type: a static_assert that fires only when its template is used.

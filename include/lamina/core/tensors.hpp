@@ -43,6 +43,7 @@ struct TensorSpec {
   int rank = 0;
   bool learns = true;   ///< false below Frozen
   bool adapter = false;  ///< lora_A, lora_B: lives in the adapter's file, not in the model's
+  bool joined = false;   ///< a fused layer reads it together with the one of its kind before: no gap between them
   float scale = 1;       ///< of an adapter: alpha / rank; 0: decided at run time
   enum class Init : std::uint8_t { zeros, ones, normal, kaiming } init = Init::normal;
 
@@ -77,8 +78,13 @@ struct TensorVisitor {
   constexpr ~TensorVisitor() = default;
 };
 
+/// What the modules around a tensor say about it.
+struct Around {
+  bool learning = true, joined = false;
+};
+
 template <class M>
-constexpr void visit_tensors(const Path& path, bool learning, TensorVisitor& f);
+constexpr void visit_tensors(const Path& path, Around around, TensorVisitor& f);
 
 template <class P>
 constexpr void visit_param(const Path& path, TensorSpec spec, TensorVisitor& f) {
@@ -92,26 +98,29 @@ template <class... P>
 constexpr void visit_params(List<P...>, const Path& path, const TensorSpec& common, TensorVisitor& f) {
   (visit_param<P>(path, common, f), ...);
 }
+/// joins: the children's tensors stand side by side, each kind in one run; the first child begins it.
 template <class... C>
-constexpr void visit_children(List<C...>, [[maybe_unused]] const Path& path, [[maybe_unused]] bool learning,
-                              [[maybe_unused]] TensorVisitor& f) {
-  (visit_tensors<C>(path, learning, f), ...);
+constexpr void visit_children(List<C...>, [[maybe_unused]] const Path& path, [[maybe_unused]] Around around,
+                              [[maybe_unused]] bool joins, [[maybe_unused]] TensorVisitor& f) {
+  ((visit_tensors<C>(path, around, f), around.joined = around.joined || joins), ...);
 }
 
 template <class M>
-constexpr void visit_tensors(const Path& path, [[maybe_unused]] bool learning, [[maybe_unused]] TensorVisitor& f) {
-  if constexpr (requires { M::freezes; }) learning = learning && !M::freezes;
+constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around, [[maybe_unused]] TensorVisitor& f) {
+  if constexpr (requires { M::freezes; }) around.learning = around.learning && !M::freezes;
   if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
-    for (int i = 0; i < M::repeats; ++i) visit_children(typename M::children{}, path / M::tag::text / i, learning, f);
+    for (int i = 0; i < M::repeats; ++i) visit_children(typename M::children{}, path / M::tag::text / i, around, false, f);
   } else {
     const Path below = [&] {
       if constexpr (requires { typename M::tag; }) return path / M::tag::text;
       else return path;
     }();
-    if constexpr (requires { typename M::children; }) visit_children(typename M::children{}, below, learning, f);
+    constexpr bool joins = requires { M::joins; };
+    if constexpr (requires { typename M::children; }) visit_children(typename M::children{}, below, around, joins, f);
     if constexpr (requires { typename M::params; }) {
       TensorSpec spec;
-      spec.learns = learning;
+      spec.learns = around.learning;
+      spec.joined = around.joined;
       visit_params(typename M::params{}, below, spec, f);
     }
     if constexpr (requires { typename M::adapter_params; }) {
@@ -132,7 +141,7 @@ constexpr void for_each_tensor(F&& f) {
     constexpr void visit(const TensorSpec& spec) override { f(spec); }
     F& f;
   } visitor(f);
-  detail::visit_tensors<M>(Path{}, true, visitor);
+  detail::visit_tensors<M>(Path{}, {}, visitor);
 }
 
 namespace detail {

@@ -2,6 +2,7 @@
 // Every kernel of the CPU backend.
 #include <lamina/kernel/cpu/activation.hpp>
 #include <lamina/kernel/cpu/add.hpp>
+#include <lamina/kernel/cpu/add_norm.hpp>
 #include <lamina/kernel/cpu/attention.hpp>
 #include <lamina/kernel/cpu/dropout.hpp>
 #include <lamina/kernel/cpu/head_loss.hpp>

@@ -5,6 +5,7 @@
 
 #include <lamina/kernel/activation.hpp>
 #include <lamina/kernel/add.hpp>
+#include <lamina/kernel/add_norm.hpp>
 #include <lamina/kernel/attention.hpp>
 #include <lamina/kernel/dropout.hpp>
 #include <lamina/kernel/head_loss.hpp>
@@ -58,6 +59,8 @@ namespace kernel {
     static void backward(Stream<Plan> s, const auto&...) { s.launch(#op "_bwd"); }                    \
   }
 LAMINA_PLAN_FORWARD_BACKWARD(activation);
+LAMINA_PLAN_FORWARD_BACKWARD(add_layer_norm);
+LAMINA_PLAN_FORWARD_BACKWARD(add_rms_norm);
 LAMINA_PLAN_FORWARD_BACKWARD(attention);
 LAMINA_PLAN_FORWARD_BACKWARD(dropout);
 LAMINA_PLAN_FORWARD_BACKWARD(embedding);

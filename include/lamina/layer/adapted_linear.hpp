@@ -46,11 +46,23 @@ struct AdaptedLinear : L {
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
-    using T = typename R::T;
-    using matmul = kernel::matmul<typename R::backend>;
     saved.x = x;
     typename L::template Saved<typename R::mode::inference> nothing{};
     L::forward(run, p, nothing, x, y);
+    add_branch(run, p, x, y);
+  }
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    using T = typename R::T;
+    if (dx) kernel::matmul<typename R::backend>::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = p[0].value, .dx = dx});
+    branch_backward(run, p, saved.x, dy, dx);
+  }
+
+  /// The low-rank branch alone: y += s B (A drop(x)).
+  template <class R, class X, class Y>
+  static void add_branch(R run, const Parameter* p, X x, Y y) {
+    using T = typename R::T;
+    using matmul = kernel::matmul<typename R::backend>;
     const Parameter &A = p[own], &B = p[own + 1];
     if (A.value.rows == 0) return;
     Arena::Scope scope(*run.scratch);
@@ -59,18 +71,18 @@ struct AdaptedLinear : L {
     matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = dropped, .w = A.value, .y = h});
     matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = h, .w = B.value, .y = y, .alpha = B.scale, .beta = 1});
   }
-  template <class R, class S, class DY, class DX>
-  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+  /// Its backward: dA and dB are added to, and dx, which holds dy W already, unless it is null.
+  template <class R, class X, class DY, class DX>
+  static void branch_backward(R run, const Parameter* p, X x, DY dy, DX dx) {
     using T = typename R::T;
     using matmul = kernel::matmul<typename R::backend>;
-    if (dx) matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = p[0].value, .dx = dx});
     const Parameter &A = p[own], &B = p[own + 1];
     if (A.value.rows == 0) return;
     Arena::Scope scope(*run.scratch);
     const Matrix<T> dh = run.scratch->template matrix<T>(dy.rows, A.value.rows);
     matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = B.value, .dx = dh, .alpha = B.scale});
     if constexpr (R::mode::train) {
-      const Matrix<const T> dropped = drop(run, A, saved.x);
+      const Matrix<const T> dropped = drop(run, A, x);
       const Matrix<T> h = run.scratch->template matrix<T>(dy.rows, A.value.rows);
       matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = dropped, .w = A.value, .y = h});
       matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dy, .x = h, .dw = B.matrix_grad(), .alpha = B.scale});

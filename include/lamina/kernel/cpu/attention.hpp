@@ -3,8 +3,6 @@
 #include <lamina/kernel/cpu/matmul.hpp>
 #include <lamina/kernel/cpu/softmax.hpp>
 
-#include <numeric>
-
 namespace lamina::kernel::detail {
 
 /// Independent work on one thread: in forward some query rows of one head, in backward one kv head of one sequence.
@@ -48,16 +46,25 @@ inline void product_nt(const Matrix<const float>& a, const Matrix<const float>& 
   else
     gemm_serial(best_tile(), g);
 }
-/// c += a b.
-inline void add_product(const Matrix<const float>& a, const Matrix<const float>& b, const Matrix<float>& c) {
-  if (a.rows <= dot_rows_limit) {  // too few rows to pay for packing b
-    for (int k = 0; k < a.cols; ++k) {
-      for (int m = 0; m < a.rows; ++m) {
-        for (int n = 0; n < b.cols; ++n) c(m, n) += a(m, k) * b(k, n);
+/// c += a b for too few rows to pay for packing b: four rows of b at a time, in the order of their index.
+inline void add_product_rows(const Matrix<const float>& a, const Matrix<const float>& b, const Matrix<float>& c) {
+  for (int k = 0; k < a.cols; k += 4) {
+    const int some = std::min(4, a.cols - k);
+    const float* rows[4];
+    for (int i = 0; i < 4; ++i) rows[i] = b.row(k + std::min(i, some - 1));
+    for (int m = 0; m < a.rows; ++m) {
+      float x[4] = {};
+      std::copy_n(a.row(m) + k, some, x);
+      float* __restrict out = c.row(m);
+      for (int n = 0; n < b.cols; ++n) {
+        out[n] += (x[0] * rows[0][n] + x[1] * rows[1][n]) + (x[2] * rows[2][n] + x[3] * rows[3][n]);
       }
     }
-    return;
   }
+}
+/// c += a b.
+inline void add_product(const Matrix<const float>& a, const Matrix<const float>& b, const Matrix<float>& c) {
+  if (a.rows <= dot_rows_limit) return add_product_rows(a, b, c);
   gemm_serial(best_tile(), {.rows = a.rows,
                             .cols = b.cols,
                             .depth = a.cols,
@@ -184,27 +191,29 @@ struct lamina::kernel::attention<lamina::Cpu> {
       for (int i = 0; i < item.rows; i += query_block) {
         const int rows = std::min(query_block, item.rows - i);
         const int last = plain::visible_keys(a.shape, i + rows - 1, item.rows, item.rows);
-        for (int j = 0; j < last; j += key_block) backward_block(a, item, h, i, rows, j, std::min(key_block, last - j));
+        float delta[query_block];
+        for (int r = 0; r < rows; ++r)
+          delta[r] = plain::head_dot<float>(a.dout, start + i + r, h, a.o, start + i + r, h, dh);
+        for (int j = 0; j < last; j += key_block)
+          backward_block(a, item, h, delta, i, rows, j, std::min(key_block, last - j));
       }
     }
   }
 
-  /// Queries [i, i + rows) of head h against keys [j, j + cols) of its kv head.
-  static void backward_block(const AttentionBwd<float>& a, const detail::AttentionItem& item, int h, int i, int rows,
-                             int j, int cols) {
+  /// Queries [i, i + rows) of head h against keys [j, j + cols) of its kv head; delta[r] = dout[i + r] . o[i + r].
+  static void backward_block(const AttentionBwd<float>& a, const detail::AttentionItem& item, int h, const float* delta,
+                             int i, int rows, int j, int cols) {
     const int dh = a.shape.head_dim, q0 = a.cu[item.sequence] + i, k0 = a.cu[item.sequence] + j;
     const auto q = detail::head_of(a.q, q0, rows, h, dh), dout = detail::head_of(a.dout, q0, rows, h, dh);
     const auto k = detail::head_of(a.k, k0, cols, item.head, dh), v = detail::head_of(a.v, k0, cols, item.head, dh);
-    const auto o = detail::head_of(a.o, q0, rows, h, dh);
     const auto p = block(detail::scratch<Scores>(query_block * key_block), rows, cols);
     const auto ds = block(detail::scratch<Deltas>(query_block * key_block), rows, cols);
     detail::product_nt(q, k, p, a.shape.scale);
     detail::product_nt(dout, v, ds, 1);
     for (int r = 0; r < rows; ++r) {
       const int seen = std::clamp(plain::visible_keys(a.shape, i + r, item.rows, item.rows) - j, 0, cols);
-      const float delta = std::inner_product(dout.row(r), dout.row(r) + dh, o.row(r), 0.0f);
       detail::exp_row(p.row(r), seen, a.lse[std::ptrdiff_t{q0 + r} * a.shape.heads + h]);
-      for (int c = 0; c < seen; ++c) ds(r, c) = a.shape.scale * p(r, c) * (ds(r, c) - delta);
+      for (int c = 0; c < seen; ++c) ds(r, c) = a.shape.scale * p(r, c) * (ds(r, c) - delta[r]);
       std::fill_n(p.row(r) + seen, cols - seen, 0.0f);
       std::fill_n(ds.row(r) + seen, cols - seen, 0.0f);
     }

@@ -61,7 +61,11 @@ inline void pack_left(const Tile& tile, const LeftFactor& a, int m, int rows, in
   for (int r = 0; r < rows; r += tile.rows) {
     const float* from = a.data + k * a.stride + m + r;
     const int strip = std::min(tile.rows, rows - r);
-    for (int i = 0; i < depth; ++i, from += a.stride, out += tile.rows) std::copy_n(from, strip, out);
+    for (int i = 0; i < depth; ++i, from += a.stride, out += tile.rows) {
+      int c = 0;
+      for (; c + 2 <= strip; c += 2) std::memcpy(out + c, from + c, 2 * sizeof(float));
+      if (c < strip) out[c] = from[c];
+    }
   }
 }
 

@@ -1,0 +1,98 @@
+#pragma once
+#include <lamina/fuse/joint.hpp>
+#include <lamina/layer/activation.hpp>
+
+namespace lamina {
+
+/// A gated MLP, y = down(silu(gate(x)) * up(x)), that keeps gate and up alone: where down wants its input in backward,
+/// the activation is evaluated again. Saves F elements a row against one more pass over 2F.
+template <class GateUp, class Gate, class Down>
+struct Gated : Chain<GateUp, Gate, Down> {
+  using Whole = Chain<GateUp, Gate, Down>;
+  using composition = Gated;
+  template <class A, class B, class C>
+  using rebuild = Gated<A, B, C>;
+  using typename Whole::In;
+  static constexpr int F = Gate::Out::width;
+  template <std::size_t I, class Mode>
+  using mode_of = typename Whole::template mode_of<I, Mode>;
+  template <class Mode>
+  static constexpr bool keeps_gate = keeps<Gate, mode_of<1, Mode>> || keeps<Down, mode_of<2, Mode>>;
+
+  template <class Mode>
+  struct Saved {
+    typename GateUp::template Saved<mode_of<0, Mode>> gate_up;
+    typename Gate::template Saved<mode_of<1, Mode>> gate;
+    typename Down::template Saved<mode_of<2, Mode>> down;
+    Matrix<typename Mode::T> h;  ///< (N, 2F) gate and up side by side
+  };
+  template <class Mode>
+  static constexpr std::size_t row_bytes() {
+    return saved_row_bytes<GateUp, mode_of<0, Mode>>() + saved_row_bytes<Down, mode_of<2, Mode>>() +
+           (keeps_gate<Mode> ? sizeof(typename Mode::T) * 2 * F : 0);
+  }
+  template <class Mode>
+  static void allocate(Saved<Mode>& saved, Arena& arena, int rows) {
+    allocate_saved<GateUp, mode_of<0, Mode>>(saved.gate_up, arena, rows);
+    allocate_saved<Down, mode_of<2, Mode>>(saved.down, arena, rows);
+    if (keeps_gate<Mode>) saved.h = arena.matrix<typename Mode::T>(rows, 2 * F);
+  }
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    using T = typename R::T;
+    using mode = typename R::mode;
+    Arena::Scope scope(*run.scratch);
+    const Matrix<T> h = keeps_gate<mode> ? saved.h : run.scratch->template matrix<T>(x.rows, 2 * F);
+    const Matrix<T> a = run.scratch->template matrix<T>(x.rows, F);
+    GateUp::forward(run.template as<mode_of<0, mode>>(), p, saved.gate_up, x, h);
+    Gate::forward(run.template as<mode_of<1, mode>>(), p, saved.gate, Matrix<const T>(h), a);
+    Down::forward(run.template as<mode_of<2, mode>>(), p + tensor_count<GateUp>, saved.down, Matrix<const T>(a), y);
+  }
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    using T = typename R::T;
+    using gate_up_mode = mode_of<0, typename R::mode>;
+    using down_mode = mode_of<2, typename R::mode>;
+    if constexpr (keeps<Down, down_mode>) {
+      Arena::Scope scope(*run.scratch);
+      const auto take = [&](int width) { return run.scratch->template matrix<T>(dy.rows, width); };
+      if constexpr (Down::template saves_input<down_mode>) {
+        const Matrix<T> a = take(F);
+        typename Gate::template Saved<typename R::mode::inference> nothing{};
+        Gate::forward(run.template as<typename R::mode::inference>(), p, nothing, Matrix<const T>(saved.h), a);
+        saved.down.x = a;
+      }
+      const Matrix<T> da = down_mode::dx && (dx || GateUp::learns) ? take(F) : Matrix<T>{};
+      Down::backward(run.template as<down_mode>(), p + tensor_count<GateUp>, saved.down, dy, da);
+      if constexpr (keeps<GateUp, gate_up_mode>) {
+        if (!da) return;
+        const Matrix<T> dh = take(2 * F);
+        Gate::backward(run.template as<mode_of<1, typename R::mode>>(), p, saved.gate, Matrix<const T>(da), dh);
+        GateUp::backward(run.template as<gate_up_mode>(), p, saved.gate_up, Matrix<const T>(dh), dx);
+      }
+    }
+  }
+};
+
+namespace detail {
+template <class M>
+struct GateChain {
+  static constexpr bool applies = false;
+};
+template <class... L, int F, class Down>
+struct GateChain<Chain<Joint<L...>, SiluGate<F>, Down>> {
+  static constexpr bool applies = JointPart<Down>::fits;  // a linear layer: its saved input can be set again
+  using type = Gated<Joint<L...>, SiluGate<F>, Down>;
+};
+}  // namespace detail
+
+/// Fusion rule, after JoinLinears: SwiGLU becomes Gated.
+struct RecomputeGate {
+  template <class M, class Path>
+  static constexpr bool applies = detail::GateChain<M>::applies;
+  template <class M, class Path>
+  using apply = typename detail::GateChain<M>::type;
+};
+
+}  // namespace lamina

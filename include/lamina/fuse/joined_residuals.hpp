@@ -1,0 +1,116 @@
+#pragma once
+#include <lamina/compose/frozen.hpp>
+#include <lamina/compose/residual.hpp>
+#include <lamina/layer/layer_norm.hpp>
+#include <lamina/layer/rms_norm.hpp>
+
+namespace lamina {
+namespace detail {
+template <class M>
+inline constexpr bool sums_first = false;
+template <int D, class Eps>
+inline constexpr bool sums_first<RMSNorm<D, Eps>> = true;
+template <int D, class Eps>
+inline constexpr bool sums_first<LayerNorm<D, Eps>> = true;
+
+template <class M>
+constexpr std::string_view name_of_norm() {
+  if constexpr (requires { typename M::tag; }) return M::tag::text;
+  else return "norm";
+}
+}  // namespace detail
+
+/// Two residual branches, one after the other. The first branch's addition runs with the second's norm, and in backward
+/// each norm adds what goes past it: two passes over the residual stream less forward, two less backward.
+///
+///     s = x + Body1(Norm1(x)),   y = s + Body2(Norm2(s))
+///
+/// backward    saves what Chain<First, Second> saves
+template <class First, class Second>
+struct JoinedResiduals;
+template <class N1, class B1, class N2, class B2>
+struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, B1>, Residual<N2, B2>> {
+  using Whole = Chain<Residual<N1, B1>, Residual<N2, B2>>;
+  using composition = JoinedResiduals;
+  template <class A, class B>
+  using rebuild = JoinedResiduals<A, B>;
+  using typename Whole::In;
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    using T = typename R::T;
+    using first_mode = typename Whole::template mode_of<0, typename R::mode>;
+    using second_mode = typename Whole::template mode_of<1, typename R::mode>;
+    using Branch = Chain<N2, B2>;
+    Arena::Scope scope(*run.scratch);
+    const auto take = [&] { return run.scratch->template matrix<T>(x.rows, In::width); };
+    const Matrix<T> s = Whole::template keeps_after<0, typename R::mode> ? saved.after[0] : take();
+    Chain<N1, B1>::forward(run.template as<first_mode>(), p, std::get<0>(saved.parts), x, s);
+
+    const Parameter* p2 = p + tensor_count<Residual<N1, B1>>;
+    auto& branch = std::get<1>(saved.parts);
+    const Matrix<T> h = Branch::template keeps_after<0, second_mode> ? branch.after[0] : take();
+    run.stream.enter(detail::name_of_norm<N2>());
+    detail::Innermost<N2>::type::forward_sum(run, p2, std::get<0>(branch.parts), Matrix<const T>(x), s, h);
+    run.stream.leave();
+    B2::forward(run.template as<typename Branch::template mode_of<1, second_mode>>(), p2 + tensor_count<N2>, std::get<1>(branch.parts),
+                Matrix<const T>(h), y);
+    kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = s, .y = y});
+  }
+
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    using T = typename R::T;
+    using first_mode = typename Whole::template mode_of<0, typename R::mode>;
+    using second_mode = typename Whole::template mode_of<1, typename R::mode>;
+    Arena::Scope scope(*run.scratch);
+    Matrix<T> ds;
+    if (second_mode::dx && (dx || Residual<N1, B1>::learns)) ds = run.scratch->template matrix<T>(dy.rows, In::width);
+    branch_backward<N2, B2>(run.template as<second_mode>(), p + tensor_count<Residual<N1, B1>>, std::get<1>(saved.parts),
+                            Matrix<const T>(dy), ds);
+    if constexpr (second_mode::dx)
+      if (ds) branch_backward<N1, B1>(run.template as<first_mode>(), p, std::get<0>(saved.parts), Matrix<const T>(ds), Matrix<T>(dx));
+  }
+
+ private:
+  /// dx = dy + (gradient through Body and Norm), for as far down as something learns.
+  template <class N, class B, class R, class S, class T>
+  static void branch_backward(R run, const Parameter* p, S& saved, Matrix<const T> dy, Matrix<T> dx) {
+    using body_mode = typename Chain<N, B>::template mode_of<1, typename R::mode>;
+    using norm_mode = typename Chain<N, B>::template mode_of<0, typename R::mode>;
+    if constexpr (keeps<B, body_mode>) {
+      Arena::Scope scope(*run.scratch);
+      Matrix<T> dh;
+      if (body_mode::dx && (dx || N::learns)) dh = run.scratch->template matrix<T>(dy.rows, In::width);
+      B::backward(run.template as<body_mode>(), p + tensor_count<N>, std::get<1>(saved.parts), dy, dh);
+      if constexpr (keeps<N, norm_mode>) {
+        if (!dh) return;
+        run.stream.enter(detail::name_of_norm<N>());
+        detail::Innermost<N>::type::backward_sum(run, p, std::get<0>(saved.parts), Matrix<const T>(dh), dy, dx);
+        run.stream.leave();
+      }
+    }
+  }
+};
+
+namespace detail {
+template <class M>
+struct JoinNeighbours {
+  static constexpr bool applies = false;
+};
+template <class N1, class B1, class N2, class B2>
+struct JoinNeighbours<Chain<Residual<N1, B1>, Residual<N2, B2>>> {
+  static constexpr bool applies = sums_first<typename Innermost<N1>::type> && sums_first<typename Innermost<N2>::type>;
+  using type = JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>>;
+};
+}  // namespace detail
+
+/// Fusion rule: a decoder layer's two residual branches become JoinedResiduals.
+struct JoinResiduals {
+  template <class M, class Path>
+  static constexpr bool applies = detail::JoinNeighbours<M>::applies;
+  template <class M, class Path>
+  using apply = typename detail::JoinNeighbours<M>::type;
+};
+
+}  // namespace lamina

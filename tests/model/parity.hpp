@@ -109,6 +109,14 @@ void check_gradients(Weights<Model, float>& weights, const Golden& golden, const
   CHECK(checked > 0);
 }
 
+/// How far a step's loss may be from transformers'. Adam divides each gradient by its size, so rounding grows from step
+/// to step: in full fine-tuning transformers' own fp32 ends 3.5e-5 from its float64 (tests/reference/README.md). The golden
+/// values were computed with AVX2; a CPU that sums in another order is held to that figure, others to the 1e-5.
+inline double step_tolerance(const std::string& run) {
+  const bool other_order = kernel::detail::cpu_supports(kernel::detail::Isa::avx512) || !kernel::detail::cpu_supports(kernel::detail::Isa::avx2);
+  return run == "full" && other_order ? 3.5e-5 : value_tolerance;
+}
+
 /// Ten AdamW steps; each sees two sequences of A B C A B C ...
 template <class Model>
 void check_ten_steps(Weights<Model, float>& weights, const Golden& golden, const std::string& run, double learning_rate) {
@@ -124,7 +132,7 @@ void check_ten_steps(Weights<Model, float>& weights, const Golden& golden, const
     const double loss = step.accumulate(weights, window, image_token, 0).loss;
     const double norm = train::gradient_norm(weights);
     INFO(run << " step " << k);
-    CHECK(std::abs(loss - losses[k]) <= value_tolerance * std::max(1.0f, losses[k]));
+    CHECK(std::abs(loss - losses[k]) <= step_tolerance(run) * std::max(1.0f, losses[k]));
     CHECK(std::abs(norm - norms[k]) <= gradient_tolerance * norms[k]);
     optimizer.update(weights, AdamW{.learning_rate = learning_rate}, norm > 1 ? 1 / (norm + 1e-6) : 1.0);
   }

@@ -10,8 +10,7 @@
 /// A rule is a type, in any header; here, one that gives a user's norm to a user's fused norm and rotation:
 ///
 ///     struct FuseNormRope {
-///       template <class M, class Path> static constexpr bool applies = false;
-///       template <class Path> static constexpr bool applies<Chain<MyNorm, MyRope>, Path> = true;
+///       template <class M, class Path> static constexpr bool applies = std::is_same_v<M, Chain<MyNorm, MyRope>>;
 ///       template <class M, class Path> using apply = MyNormRope;
 ///     };
 ///     using Rules = append_t<FusionRules<Cpu>::type, FuseNormRope>;

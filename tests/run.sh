@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Everything that can be tested without a GPU: installs what is missing, builds, runs every test.
-# LAMINA_TEST_DATA may name a folder with qwen3-tokenizer/ and llamafactory/data/; tests that need it are skipped without.
+# LAMINA_TEST_DATA may name a folder with qwen3-tokenizer/ and llamafactory/data/, LAMINA_PYTHON a Python that has
+# transformers and peft: tests that need them say so and are skipped without.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cmake/install-dependencies.sh
-cmake -S . -B build -G Ninja -DLAMINA_MODELS=tiny
+cmake -S . -B build -G Ninja -DLAMINA_MODELS=tiny -DLAMINA_BUILD_TESTS=ON
 cmake --build build
 ctest --test-dir build --output-on-failure

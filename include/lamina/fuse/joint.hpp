@@ -63,6 +63,7 @@ struct Joint {
   using In = typename Branches::In;
   using Out = typename Branches::Out;
   static constexpr bool joins = true;
+  static constexpr std::string_view name = detail::JointName<detail::JointPart<L>...>::view;
   static constexpr std::size_t size = sizeof...(L);
   static constexpr bool learns = (L::learns || ...);
   static constexpr bool weights_learn = (detail::JointPart<L>::learns && ...), has_bias = (detail::JointPart<L>::has_bias && ...);
@@ -85,7 +86,7 @@ struct Joint {
     saved.x = x;
     const T* bias = nullptr;
     if constexpr (has_bias) bias = static_cast<const T*>(p[1].value.data);
-    run.stream.enter(name::view);
+    run.stream.enter(name);
     kernel::matmul<typename R::backend>::forward(run.stream, kernel::MatmulFwd<T>{.x = x, .w = joined(p), .bias = bias, .y = y});
     run.stream.leave();
     for_each_adapter([&]<class Part>(std::type_identity<Part>, int tensor, int column, int width) {
@@ -99,7 +100,7 @@ struct Joint {
     using T = typename R::T;
     using matmul = kernel::matmul<typename R::backend>;
     expect_neighbours(p);
-    run.stream.enter(name::view);
+    run.stream.enter(name);
     if (dx) matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = joined(p), .dx = dx});
     if constexpr (R::mode::train && weights_learn) {
       float* db = nullptr;
@@ -116,8 +117,6 @@ struct Joint {
   }
 
  private:
-  using name = detail::JointName<detail::JointPart<L>...>;
-
   static Weight joined(const Parameter* p) {
     Weight w = p[0].value;
     w.rows = Out::width;
@@ -143,7 +142,7 @@ struct Joint {
       for (int t = 0; t < (has_bias ? 2 : 1); ++t) {
         const Parameter &a = p[Branches::template first_tensor<i> + t], &b = p[Branches::template first_tensor<i + 1> + t];
         if (!follows(a, b))
-          fail("Joint ", name::view, ": the ", t == 0 ? "weight" : "bias", " of part ", i + 1, " (", name_of(b.value.dtype), b.grad ? ", learning" : "",
+          fail("Joint ", name, ": the ", t == 0 ? "weight" : "bias", " of part ", i + 1, " (", name_of(b.value.dtype), b.grad ? ", learning" : "",
                ") does not follow that of part ", +i, " (", name_of(a.value.dtype), a.grad ? ", learning" : "",
                ") in memory: let Weights place the fused model, with one element type for all parts, all learning or all frozen");
       }

@@ -46,13 +46,17 @@ struct PlanPlace {
 
 template <class M, class Mode>
 constexpr std::size_t saved_bytes_of() {
-  if constexpr (requires { typename M::template Saved<Mode>; }) return saved_row_bytes<M, Mode>();
-  else return static_cast<std::size_t>(M::repeats) * saved_row_bytes<typename M::module, Mode>();
+  if constexpr (requires { typename M::template Saved<Mode>; })
+    return saved_row_bytes<M, Mode>();
+  else
+    return static_cast<std::size_t>(M::repeats) * saved_row_bytes<typename M::module, Mode>();
 }
 template <class M, std::size_t I, class Mode>
 constexpr auto child_mode() {
-  if constexpr (requires { typename M::template mode_of<I, Mode>; }) return std::type_identity<typename M::template mode_of<I, Mode>>{};
-  else return std::type_identity<Mode>{};
+  if constexpr (requires { typename M::template mode_of<I, Mode>; })
+    return std::type_identity<typename M::template mode_of<I, Mode>>{};
+  else
+    return std::type_identity<Mode>{};
 }
 
 /// Runs one training step of a model on the Plan backend and walks its type.
@@ -61,7 +65,9 @@ class Describer {
  public:
   using Training = Mode<T, true, false>;
   explicit Describer(DescribeOptions options)
-      : weights_([&](const TensorSpec&) { return typename Weights<Model, T>::Choice{DType::F32, options.rank, true}; }) {
+      : weights_([&](const TensorSpec&) {
+          return typename Weights<Model, T>::Choice{DType::F32, options.rank, true};
+        }) {
     run();
     const PlanPlace model = PlanPlace{}.below("model");
     walk<typename Model::Visual, typename Model::template visual_mode<Training>>(model);
@@ -71,7 +77,8 @@ class Describer {
     walk<typename Model::Stack_, typename Model::template stack_mode<Training>>(language);
     walk<typename Model::Norm, typename Model::template norm_mode<Training>>(language);
     PlanLine head = line<void>(PlanPlace{}.below("lm_head"), 0);
-    head.what = "head " + std::to_string(Model::hidden_size) + " -> " + std::to_string(Model::vocab_size) + (Model::Head::tied ? ", tied" : "");
+    head.what = "head " + std::to_string(Model::hidden_size) + " -> " + std::to_string(Model::vocab_size) +
+                (Model::Head::tied ? ", tied" : "");
     lines_.push_back(head);
   }
   const std::vector<PlanLine>& lines() const { return lines_; }
@@ -91,7 +98,8 @@ class Describer {
     Tables<Model> tables;
     Input<float> in = tables.template build<float>(batch, image_token);
     Arena memory, scratch;  // both count only
-    const auto parameters = weights_.parameters_at(memory.take<std::byte>(weights_.frozen_bytes()), memory.take<float>(weights_.learning_count()),
+    const auto parameters = weights_.parameters_at(memory.take<std::byte>(weights_.frozen_bytes()),
+                                                   memory.take<float>(weights_.learning_count()),
                                                    memory.take<float>(weights_.learning_count()));
     auto saved = std::make_unique<typename Model::template Saved<Training>>();
     Model::template allocate<Training>(*saved, memory, in.tokens, in.patches.rows);
@@ -154,10 +162,13 @@ class Describer {
   }
   template <class M>
   static std::string widths() {
-    if constexpr (requires { M::vocab_size; }) return " " + std::to_string(M::vocab_size) + " -> " + std::to_string(M::Out::width);
+    if constexpr (requires { M::vocab_size; })
+      return " " + std::to_string(M::vocab_size) + " -> " + std::to_string(M::Out::width);
     else if constexpr (requires { M::In::width; })
-      return " " + std::to_string(M::In::width) + (M::In::width == M::Out::width ? "" : " -> " + std::to_string(M::Out::width));
-    else return "";
+      return " " + std::to_string(M::In::width) +
+             (M::In::width == M::Out::width ? "" : " -> " + std::to_string(M::Out::width));
+    else
+      return "";
   }
 
   /// "matmul_fwd x3 add": what runs in this very module, each time it runs. The first layer of a stack may launch less
@@ -187,14 +198,17 @@ class Describer {
 
 }  // namespace detail
 
-/// The plan of a training step of Model with activations of type T: a line a module with its shape, its parameters (all,
-/// learning), the bytes it saves for backward (a token; below the vision tower, a patch), and what it launches, forward | backward.
+/// The plan of a training step of Model with activations of type T: a line a module with its shape, its parameters
+/// (all, learning), the bytes it saves for backward (a token; below the vision tower, a patch), and what it launches,
+/// forward | backward.
 template <class Model, class T = float>
 std::string describe(DescribeOptions options = {}) {
   const detail::Describer<Model, T> plan(options);
   std::ostringstream out;
-  out << plan.param_count() << " parameters, " << plan.learning_count() << " learn; saved: " << saved_bytes_per_token<Model, T> << " bytes a token, "
-      << saved_bytes_per_patch<Model, T> << " a patch; forward: " << flops_per_token<Model> << " FLOP a token, " << flops_per_patch<Model> << " a patch\n";
+  out << plan.param_count() << " parameters, " << plan.learning_count()
+      << " learn; saved: " << saved_bytes_per_token<Model, T> << " bytes a token, "
+      << saved_bytes_per_patch<Model, T> << " a patch; forward: " << flops_per_token<Model> << " FLOP a token, "
+      << flops_per_patch<Model> << " a patch\n";
   const auto cell = [&](int width, const auto& value) { out << std::setw(width) << value; };
   out << std::left << std::setw(70) << "module" << std::right;
   cell(14, "parameters"), cell(12, "learning"), cell(10, "saved");

@@ -13,7 +13,8 @@ const char* const file = "parity/qwen3_vl_tiny.safetensors";
 TEST_CASE("Fusion: every weight of Qwen3-VL gets the gradient that it gets unfused") { check_fused<Full>(file); }
 
 TEST_CASE("Fusion: one weight gradient for q, k and v, one for gate and up") {
-  const auto plain = launches<Full::unfused>(file, "model.language_model.layers"), fused = launches<Full>(file, "model.language_model.layers");
+  const auto plain = launches<Full::unfused>(file, "model.language_model.layers"),
+             fused = launches<Full>(file, "model.language_model.layers");
   CHECK(plain.at("matmul_bwd_weight") == 4 * 7);
   CHECK(fused.at("matmul_bwd_weight") == 4 * 4);
 }

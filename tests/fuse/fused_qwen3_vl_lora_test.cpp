@@ -11,7 +11,9 @@ const char* const file = "parity/qwen3_vl_tiny.safetensors";
 const char* const layers = "model.language_model.layers";
 }  // namespace
 
-TEST_CASE("Fusion: adapters of Qwen3-VL get the loss and gradients that they get unfused") { check_fused<Decoder>(file); }
+TEST_CASE("Fusion: adapters of Qwen3-VL get the loss and gradients that they get unfused") {
+  check_fused<Decoder>(file);
+}
 
 TEST_CASE("Fusion: a fused Qwen3-VL still agrees with transformers and peft") {
   const Golden golden(file);

@@ -57,7 +57,8 @@ std::map<std::string, int> launches(const char* file, std::string_view prefix) {
   Tables<Model> tables;
   const auto in = tables.template build<float>(batch, image_token_of<Model>(golden));
   PlanRecord record;
-  train::Step<Model>::template plan<Mode<float, true, false>>(weights->parameters(), in, train::LabelledRows(batch), &record);
+  train::Step<Model>::template plan<Mode<float, true, false>>(weights->parameters(), in, train::LabelledRows(batch),
+                                                              &record);
   std::map<std::string, int> count;
   for (const auto& launch : record.launches)
     if (std::string_view(launch.path).starts_with(prefix)) ++count[launch.kernel];

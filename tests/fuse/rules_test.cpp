@@ -11,7 +11,9 @@ using namespace lamina;
 
 namespace {
 template <class M>
-struct IsJoint : std::bool_constant<requires { M::joins; }> {};
+    struct IsJoint : std::bool_constant < requires {
+  M::joins;
+} > {};
 template <class M>
 struct IsJoinedResiduals : std::false_type {};
 template <class A, class B>
@@ -28,23 +30,28 @@ template <class M, template <class> class Is>
 constexpr bool has = !std::is_void_v<find_t<M, Is>>;
 
 template <class Model>
-constexpr bool decoder_fused = has<typename Model::Language, IsJoint> && has<typename Model::Language, IsJoinedResiduals> &&
-                               has<typename Model::Language, IsGated> && !has<typename Model::Language, IsFork>;
+constexpr bool decoder_fused =
+    has<typename Model::Language, IsJoint>&& has<typename Model::Language, IsJoinedResiduals>&&
+        has<typename Model::Language, IsGated> &&
+    !has<typename Model::Language, IsFork>;
 template <class Base>
 using Adapted = LoRA<Base, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>;
 template <class Base>
-constexpr bool fuses = decoder_fused<fused_for<Cpu, Base>> && decoder_fused<fused_for<Cpu, Adapted<Base>>> &&
-                       has<typename fused_for<Cpu, Base>::Visual, IsJoinedResiduals> &&
-                       has<typename fused_for<Cpu, Adapted<Base>>::Visual, IsJoinedResiduals>;
-static_assert(fuses<qwen3_vl::Qwen3VL_2B> && fuses<qwen3_vl::Qwen3VL_4B> && fuses<qwen3_vl::Qwen3VL_8B> && fuses<qwen3_vl::Qwen3VL_32B>);
+constexpr bool fuses = decoder_fused<fused_for<Cpu, Base>>&& decoder_fused<fused_for<Cpu, Adapted<Base>>>&&
+    has<typename fused_for<Cpu, Base>::Visual, IsJoinedResiduals>&&
+        has<typename fused_for<Cpu, Adapted<Base>>::Visual, IsJoinedResiduals>;
+static_assert(fuses<qwen3_vl::Qwen3VL_2B> && fuses<qwen3_vl::Qwen3VL_4B> && fuses<qwen3_vl::Qwen3VL_8B> &&
+              fuses<qwen3_vl::Qwen3VL_32B>);
 static_assert(fuses<qwen2_5_vl::Qwen2_5VL_3B> && fuses<qwen2_5_vl::Qwen2_5VL_7B>);
 static_assert(has<fused_for<Cpu, qwen2_5_vl::Qwen2_5VL_3B>::Visual, IsGated>);  // its vision MLP is gated, with biases
 static_assert(!has<qwen3_vl::Qwen3VL_2B::Language, IsJoint>);
 
 // Counts do not change.
 using Fused2B = fused_for<Cpu, LoRA<qwen3_vl::Qwen3VL_2B, Rank<16>, Alpha<32>, Targets<name::q_proj, name::v_proj>>>;
-static_assert(param_count<Fused2B> == param_count<Fused2B::unfused> && trainable_count<Fused2B> == trainable_count<Fused2B::unfused>);
-static_assert(has<Fused2B::Language, IsJoint>);  // adapters on q and v alone: k is frozen, as are the matrices of q and v
+static_assert(param_count<Fused2B> == param_count<Fused2B::unfused> &&
+              trainable_count<Fused2B> == trainable_count<Fused2B::unfused>);
+static_assert(
+    has<Fused2B::Language, IsJoint>);  // adapters on q and v alone: k is frozen, as are the matrices of q and v
 
 // Layers that differ in what learns stay apart.
 using Mixed = Fork<Named<name::q_proj, Linear<8, 4>>, Named<name::k_proj, Frozen<Linear<8, 4>>>>;
@@ -68,13 +75,15 @@ std::vector<std::string> names() {
   return out;
 }
 
-using Odd = Joint<Named<name::q_proj, Frozen<Linear<5, 3, Bias>>>, Named<name::k_proj, Frozen<Linear<5, 1, Bias>>>>;  // 60 bytes: not 64
+using Odd = Joint<Named<name::q_proj, Frozen<Linear<5, 3, Bias>>>,
+                  Named<name::k_proj, Frozen<Linear<5, 1, Bias>>>>;  // 60 bytes: not 64
 using Inference = Mode<float, false, false>;
 std::vector<float> run_odd(const Parameter* p) {
   std::vector<float> x{1, 2, 3, 4, 5}, y(4);
   Arena scratch(1 << 16);
   Odd::Saved<Inference> saved;
-  Odd::forward(Run<Cpu, Inference>{{}, &scratch, nullptr}, p, saved, Matrix<const float>(x.data(), 1, 5), Matrix<float>(y.data(), 1, 4));
+  Odd::forward(Run<Cpu, Inference>{{}, &scratch, nullptr}, p, saved, Matrix<const float>(x.data(), 1, 5),
+               Matrix<float>(y.data(), 1, 4));
   return y;
 }
 }  // namespace
@@ -99,6 +108,8 @@ TEST_CASE("Joint: weights that are not neighbours are an error, never another pa
   std::vector<Parameter> p(weights.parameters(), weights.parameters() + 4);
   const std::vector<float> elsewhere(5);
   p[2].value.data = elsewhere.data();
-  CHECK_THROWS_WITH(run_odd(p.data()), "Joint q_proj+k_proj: the weight of part 1 (F32) does not follow that of part 0 (F32) in memory: let "
-                                       "Weights place the fused model, with one element type for all parts, all learning or all frozen");
+  CHECK_THROWS_WITH(
+      run_odd(p.data()),
+      "Joint q_proj+k_proj: the weight of part 1 (F32) does not follow that of part 0 (F32) in memory: let "
+      "Weights place the fused model, with one element type for all parts, all learning or all frozen");
 }

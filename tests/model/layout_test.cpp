@@ -42,8 +42,10 @@ constexpr std::uint64_t layout_hash() {
   });
   return sum;
 }
-static_assert(layout_hash<qwen3_vl::Qwen3VL_2B>() == 0x662a1211c822b3a1ull, "Qwen3VL_2B: a name or shape is not transformers'; test_model lists it");
-static_assert(layout_hash<qwen2_5_vl::Qwen2_5VL_3B>() == 0x17340b6951b4e2f3ull, "Qwen2_5VL_3B: a name or shape is not transformers'; test_model lists it");
+static_assert(layout_hash<qwen3_vl::Qwen3VL_2B>() == 0x662a1211c822b3a1ull,
+              "Qwen3VL_2B: a name or shape is not transformers'; test_model lists it");
+static_assert(layout_hash<qwen2_5_vl::Qwen2_5VL_3B>() == 0x17340b6951b4e2f3ull,
+              "Qwen2_5VL_3B: a name or shape is not transformers'; test_model lists it");
 
 template <class Model>
 std::vector<std::string> listed() {
@@ -89,5 +91,9 @@ void check_layout(const std::string& model) {
 
 }  // namespace
 
-TEST_CASE("Layout: tensors of Qwen3-VL 2B have transformers' names and shapes") { check_layout<qwen3_vl::Qwen3VL_2B>("qwen3_vl_2b"); }
-TEST_CASE("Layout: tensors of Qwen2.5-VL 3B have transformers' names and shapes") { check_layout<qwen2_5_vl::Qwen2_5VL_3B>("qwen2_5_vl_3b"); }
+TEST_CASE("Layout: tensors of Qwen3-VL 2B have transformers' names and shapes") {
+  check_layout<qwen3_vl::Qwen3VL_2B>("qwen3_vl_2b");
+}
+TEST_CASE("Layout: tensors of Qwen2.5-VL 3B have transformers' names and shapes") {
+  check_layout<qwen2_5_vl::Qwen2_5VL_3B>("qwen2_5_vl_3b");
+}

@@ -15,8 +15,10 @@ inline constexpr bool sums_first<LayerNorm<D, Eps>> = true;
 
 template <class M>
 constexpr std::string_view name_of_norm() {
-  if constexpr (requires { typename M::tag; }) return M::tag::text;
-  else return "norm";
+  if constexpr (requires { typename M::tag; })
+    return M::tag::text;
+  else
+    return "norm";
 }
 }  // namespace detail
 
@@ -53,8 +55,8 @@ struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, 
     run.stream.enter(detail::name_of_norm<N2>());
     detail::Innermost<N2>::type::forward_sum(run, p2, std::get<0>(branch.parts), Matrix<const T>(x), s, h);
     run.stream.leave();
-    B2::forward(run.template as<typename Branch::template mode_of<1, second_mode>>(), p2 + tensor_count<N2>, std::get<1>(branch.parts),
-                Matrix<const T>(h), y);
+    B2::forward(run.template as<typename Branch::template mode_of<1, second_mode>>(), p2 + tensor_count<N2>,
+                std::get<1>(branch.parts), Matrix<const T>(h), y);
     kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = s, .y = y});
   }
 
@@ -66,10 +68,12 @@ struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, 
     Arena::Scope scope(*run.scratch);
     Matrix<T> ds;
     if (second_mode::dx && (dx || Residual<N1, B1>::learns)) ds = run.scratch->template matrix<T>(dy.rows, In::width);
-    branch_backward<N2, B2>(run.template as<second_mode>(), p + tensor_count<Residual<N1, B1>>, std::get<1>(saved.parts),
-                            Matrix<const T>(dy), ds);
+    branch_backward<N2, B2>(run.template as<second_mode>(), p + tensor_count<Residual<N1, B1>>,
+                            std::get<1>(saved.parts), Matrix<const T>(dy), ds);
     if constexpr (second_mode::dx)
-      if (ds) branch_backward<N1, B1>(run.template as<first_mode>(), p, std::get<0>(saved.parts), Matrix<const T>(ds), Matrix<T>(dx));
+      if (ds)
+        branch_backward<N1, B1>(run.template as<first_mode>(), p, std::get<0>(saved.parts), Matrix<const T>(ds),
+                                Matrix<T>(dx));
   }
 
  private:

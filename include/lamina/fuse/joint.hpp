@@ -63,11 +63,16 @@ struct Joint {
   using In = typename Branches::In;
   using Out = typename Branches::Out;
   static constexpr bool joins = true;
+  static constexpr std::string_view name = detail::JointName<detail::JointPart<L>...>::view;
   static constexpr std::size_t size = sizeof...(L);
   static constexpr bool learns = (L::learns || ...);
-  static constexpr bool weights_learn = (detail::JointPart<L>::learns && ...), has_bias = (detail::JointPart<L>::has_bias && ...);
-  static_assert(((detail::JointPart<L>::fits && detail::JointPart<L>::learns == weights_learn && detail::JointPart<L>::has_bias == has_bias) && ...),
-                "Joint: every part must be a linear layer, all of them learning or all frozen, all with a bias or none");
+  static constexpr bool weights_learn = (detail::JointPart<L>::learns && ...),
+                        has_bias = (detail::JointPart<L>::has_bias && ...);
+  static_assert(
+      ((detail::JointPart<L>::fits && detail::JointPart<L>::learns == weights_learn &&
+        detail::JointPart<L>::has_bias == has_bias) &&
+       ...),
+      "Joint: every part must be a linear layer, all of them learning or all frozen, all with a bias or none");
 
   template <std::size_t I, class Mode>
   using mode_of = typename Branches::template mode_of<I, Mode>;
@@ -85,8 +90,9 @@ struct Joint {
     saved.x = x;
     const T* bias = nullptr;
     if constexpr (has_bias) bias = static_cast<const T*>(p[1].value.data);
-    run.stream.enter(name::view);
-    kernel::matmul<typename R::backend>::forward(run.stream, kernel::MatmulFwd<T>{.x = x, .w = joined(p), .bias = bias, .y = y});
+    run.stream.enter(name);
+    kernel::matmul<typename R::backend>::forward(run.stream,
+                                                 kernel::MatmulFwd<T>{.x = x, .w = joined(p), .bias = bias, .y = y});
     run.stream.leave();
     for_each_adapter([&]<class Part>(std::type_identity<Part>, int tensor, int column, int width) {
       run.stream.enter(Part::name);
@@ -99,13 +105,14 @@ struct Joint {
     using T = typename R::T;
     using matmul = kernel::matmul<typename R::backend>;
     expect_neighbours(p);
-    run.stream.enter(name::view);
+    run.stream.enter(name);
     if (dx) matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = joined(p), .dx = dx});
     if constexpr (R::mode::train && weights_learn) {
       float* db = nullptr;
       if constexpr (has_bias) db = p[1].grad;
       const Matrix<float> dw(p[0].grad, Out::width, In::width);
-      if (dw) matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dy, .x = saved.x, .dw = dw, .db = db});
+      if (dw)
+        matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dy, .x = saved.x, .dw = dw, .db = db});
     }
     run.stream.leave();
     for_each_adapter([&]<class Part>(std::type_identity<Part>, int tensor, int column, int width) {
@@ -116,8 +123,6 @@ struct Joint {
   }
 
  private:
-  using name = detail::JointName<detail::JointPart<L>...>;
-
   static Weight joined(const Parameter* p) {
     Weight w = p[0].value;
     w.rows = Out::width;
@@ -128,24 +133,29 @@ struct Joint {
     for_constants<size>([&](auto i) {
       using Part = detail::JointPart<at<children, i>>;
       if constexpr (Part::adapted)
-        f(std::type_identity<Part>{}, Branches::template first_tensor<i>, Branches::template first_column<i>, at<children, i>::Out::width);
+        f(std::type_identity<Part>{}, Branches::template first_tensor<i>, Branches::template first_column<i>,
+          at<children, i>::Out::width);
     });
   }
   /// Whether b begins where a ends, with its gradient.
   static bool follows(const Parameter& a, const Parameter& b) {
     const std::ptrdiff_t count = std::ptrdiff_t{a.value.rows} * a.value.cols;
-    const auto end = reinterpret_cast<std::uintptr_t>(a.value.data) + static_cast<std::size_t>(count) * size_bytes(a.value.dtype);
+    const auto end =
+        reinterpret_cast<std::uintptr_t>(a.value.data) + static_cast<std::size_t>(count) * size_bytes(a.value.dtype);
     return a.value.dtype == b.value.dtype && end == reinterpret_cast<std::uintptr_t>(b.value.data) &&
            (a.grad == nullptr ? b.grad == nullptr : b.grad == a.grad + count);
   }
   static void expect_neighbours(const Parameter* p) {
     for_constants<size - 1>([&](auto i) {
       for (int t = 0; t < (has_bias ? 2 : 1); ++t) {
-        const Parameter &a = p[Branches::template first_tensor<i> + t], &b = p[Branches::template first_tensor<i + 1> + t];
+        const Parameter &a = p[Branches::template first_tensor<i> + t],
+                        &b = p[Branches::template first_tensor<i + 1> + t];
         if (!follows(a, b))
-          fail("Joint ", name::view, ": the ", t == 0 ? "weight" : "bias", " of part ", i + 1, " (", name_of(b.value.dtype), b.grad ? ", learning" : "",
-               ") does not follow that of part ", +i, " (", name_of(a.value.dtype), a.grad ? ", learning" : "",
-               ") in memory: let Weights place the fused model, with one element type for all parts, all learning or all frozen");
+          fail("Joint ", name, ": the ", t == 0 ? "weight" : "bias", " of part ", i + 1, " (", name_of(b.value.dtype),
+               b.grad ? ", learning" : "", ") does not follow that of part ", +i, " (", name_of(a.value.dtype),
+               a.grad ? ", learning" : "",
+               ") in memory: let Weights place the fused model, with one element type for all parts, all learning or "
+               "all frozen");
       }
     });
   }
@@ -160,7 +170,9 @@ template <class First, class... Rest>
 struct JoinFork<Fork<First, Rest...>> {
   using A = JointPart<First>;
   static constexpr bool applies = A::fits && sizeof...(Rest) > 0 &&
-      ((JointPart<Rest>::fits && JointPart<Rest>::learns == A::learns && JointPart<Rest>::has_bias == A::has_bias) && ...);
+                                  ((JointPart<Rest>::fits && JointPart<Rest>::learns == A::learns &&
+                                    JointPart<Rest>::has_bias == A::has_bias) &&
+                                   ...);
   using type = Joint<First, Rest...>;
 };
 }  // namespace detail

@@ -60,6 +60,8 @@ struct AttentionCore {
     return {Heads_::heads, Heads_::kv_heads, Heads_::head_dim, 1.0f / std::sqrt(static_cast<float>(Heads_::head_dim)), Mask_::causal};
   }
 
+  template <std::size_t, class Mode>
+  using mode_of = typename Mode::inference;  ///< the norms save nothing: they are computed again
   template <class Mode>
   static constexpr bool saves_input = true;
   template <class Mode>

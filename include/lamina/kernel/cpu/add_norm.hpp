@@ -21,7 +21,8 @@ struct lamina::kernel::add_rms_norm<lamina::Cpu> {
   }
   template <class T, int D>
   static void backward(Stream<Cpu> stream, AddRMSNormBwd<T, D> a) {
-    if (a.dg) rms_norm<Cpu>::backward(stream, RMSNormBwd<T, D>{.x = a.x, .g = a.g, .r = a.r, .dy = a.dy, .dx = {}, .dg = a.dg});
+    if (a.dg)
+      rms_norm<Cpu>::backward(stream, RMSNormBwd<T, D>{.x = a.x, .g = a.g, .r = a.r, .dy = a.dy, .dx = {}, .dg = a.dg});
     if (!a.dx) return;
     parallel_for(a.x.extent(0), [=](std::int64_t n) {
       float dot = 0;
@@ -29,8 +30,8 @@ struct lamina::kernel::add_rms_norm<lamina::Cpu> {
       for (int i = 0; i < D; ++i) dot += to_f32(a.g(i)) * to_f32(a.dy(n, i)) * to_f32(a.x(n, i));
       const float r = a.r[n], c = r * r * dot / D;
       for (int i = 0; i < D; ++i)
-        a.dx(n, i) = round_to<T>(to_f32(a.residual(n, i)) +
-                                 r * (to_f32(a.g(i)) * to_f32(a.dy(n, i)) - to_f32(a.x(n, i)) * c));
+        a.dx(n, i) =
+            round_to<T>(to_f32(a.residual(n, i)) + r * (to_f32(a.g(i)) * to_f32(a.dy(n, i)) - to_f32(a.x(n, i)) * c));
     });
   }
 };
@@ -56,8 +57,9 @@ struct lamina::kernel::add_layer_norm<lamina::Cpu> {
   template <class T, int D>
   static void backward(Stream<Cpu> stream, AddLayerNormBwd<T, D> a) {
     if (a.dg)
-      layer_norm<Cpu>::backward(stream, LayerNormBwd<T, D>{.x = a.x, .g = a.g, .mean = a.mean, .r = a.r, .dy = a.dy,
-                                                           .dx = {}, .dg = a.dg, .db = a.db});
+      layer_norm<Cpu>::backward(
+          stream, LayerNormBwd<T, D>{
+                      .x = a.x, .g = a.g, .mean = a.mean, .r = a.r, .dy = a.dy, .dx = {}, .dg = a.dg, .db = a.db});
     if (!a.dx) return;
     parallel_for(a.x.extent(0), [=](std::int64_t n) {
       const float mean = a.mean[n], r = a.r[n];
@@ -70,8 +72,8 @@ struct lamina::kernel::add_layer_norm<lamina::Cpu> {
       }
       for (int i = 0; i < D; ++i) {
         const float h = (to_f32(a.x(n, i)) - mean) * r;
-        a.dx(n, i) = round_to<T>(to_f32(a.residual(n, i)) +
-                                 r * (to_f32(a.g(i)) * to_f32(a.dy(n, i)) - sum / D - h * dot / D));
+        a.dx(n, i) =
+            round_to<T>(to_f32(a.residual(n, i)) + r * (to_f32(a.g(i)) * to_f32(a.dy(n, i)) - sum / D - h * dot / D));
       }
     });
   }

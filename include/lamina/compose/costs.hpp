@@ -1,0 +1,52 @@
+#pragma once
+#include <lamina/compose/vision_language.hpp>
+#include <lamina/layer/adapted_linear.hpp>
+
+/// What a model costs, as constants of its type.
+namespace lamina {
+namespace detail {
+
+template <int In, int Out, class WithBias>
+constexpr std::int64_t linear_flops(const Linear<In, Out, WithBias>*) {
+  return std::int64_t{2} * In * Out;
+}
+constexpr std::int64_t linear_flops(const void*) { return 0; }
+
+template <class M>
+constexpr std::int64_t row_flops();
+/// Parts one after another: a part that joins rows leaves fewer of them to the next.
+template <class... C>
+constexpr std::int64_t children_flops(List<C...>) {
+  [[maybe_unused]] std::int64_t flops = 0, divisor = 1;
+  ((flops += row_flops<C>() / divisor, divisor *= row_divisor_of<C>()), ...);
+  return flops;
+}
+template <class M>
+constexpr std::int64_t row_flops() {
+  std::int64_t flops = linear_flops(static_cast<const M*>(nullptr));
+  if constexpr (requires { typename M::adapter_params; })
+    if (M::rank != Dyn) flops += std::int64_t{2} * M::rank * (M::In::width + M::Out::width);
+  if constexpr (requires { typename M::children; }) flops += children_flops(typename M::children{});
+  if constexpr (requires { M::repeats; }) flops *= M::repeats;
+  return flops;
+}
+
+}  // namespace detail
+
+/// Bytes that a training step keeps of each token of the language model, with activations of type T.
+template <class Model, class T = float>
+inline constexpr std::size_t saved_bytes_per_token = Model::template saved_bytes_per_token<Mode<T, true, false>>;
+/// The same of each patch of the vision tower: 0 where nothing in it learns.
+template <class Model, class T = float>
+inline constexpr std::size_t saved_bytes_per_patch = Model::template saved_bytes_per_patch<Mode<T, true, false>>;
+
+/// Forward work of the linear layers for one token, head included; a multiply-add is 2. Attention's own products, which
+/// grow with the sequence, and adapters whose rank is decided at run time are not in it.
+template <class Model>
+inline constexpr std::int64_t flops_per_token =
+    detail::row_flops<typename Model::Language>() + std::int64_t{2} * Model::hidden_size* Model::vocab_size;
+/// The same for one patch in the vision tower, its mergers included.
+template <class Model>
+inline constexpr std::int64_t flops_per_patch = detail::row_flops<typename Model::Visual>();
+
+}  // namespace lamina

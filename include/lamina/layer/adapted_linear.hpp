@@ -17,7 +17,7 @@ struct RankCheck {  // apart from Rank, whose number stays good: one mistake is 
 template <int r>
 struct Rank {
   static constexpr int value = r;
-  using checked = std::bool_constant<detail::RankCheck<r>::seen>;
+  static_assert(Checked<detail::RankCheck<r>>::seen);
 };
 /// The weight of an adapter: its product counts alpha / rank times. Alpha<Dyn>: decided at run time.
 template <int a>

@@ -21,7 +21,7 @@ struct HeadsCheck {  // apart from Heads, whose numbers stay good: one mistake i
 template <int H, int K, int Dh>
 struct Heads {
   static constexpr int heads = H, kv_heads = K, head_dim = Dh, q_width = H * Dh, kv_width = K * Dh;
-  using checked = std::bool_constant<detail::HeadsCheck<H, K, Dh>::seen>;
+  static_assert(Checked<detail::HeadsCheck<H, K, Dh>>::seen);
 };
 
 /// Which keys a query sees. Causal: its own sequence, up to itself. Bidirectional: its own sequence (a frame).

@@ -39,11 +39,18 @@ struct AttentionChain {
   using core = typename CoreOf<H, M, R, norms>::type;
   template <class Tag>
   using part = at<pick<Tag, Parts...>, 0>;
-  static constexpr bool one_projection = pick<name::qkv, Parts...>::size == 1;
+  template <class... Tags>
+  static constexpr bool has = ((pick<Tags, Parts...>::size == 1) && ...);
+  static constexpr bool one_projection = has<name::qkv, name::proj>;
+  static constexpr bool three_projections = has<name::q_proj, name::k_proj, name::v_proj, name::o_proj>;
+  static_assert(one_projection || three_projections,
+                "Attention: wants q_proj, k_proj, v_proj and o_proj, or qkv and proj, each as Named<tag, layer>");
 
   static auto chain() {
     if constexpr (one_projection) {
       return std::type_identity<Chain<part<name::qkv>, core, part<name::proj>>>{};
+    } else if constexpr (!three_projections) {
+      return std::type_identity<Fork<Parts...>>{};  // the error has been told
     } else {
       return std::type_identity<
           Chain<Fork<part<name::q_proj>, part<name::k_proj>, part<name::v_proj>>, core, part<name::o_proj>>>{};

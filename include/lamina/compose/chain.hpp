@@ -1,5 +1,4 @@
 #pragma once
-#include <concepts>
 #include <tuple>
 
 #include <lamina/compose/named.hpp>
@@ -10,8 +9,18 @@ namespace lamina {
 /// What two neighbours in a Chain must agree on.
 template <class Prev, class Next>
 struct Junction {  // has a name, so that compilers print both layers
-  static constexpr bool fits = std::same_as<typename Prev::Out, typename Next::In>;
-  static_assert(fits, "Chain: the first layer's Out is not the second layer's In; Junction<first, second> names both");
+  static constexpr bool seen = true;
+  static_assert(std::is_same_v<typename Prev::Out, typename Next::In>,
+                "Chain: the first layer's Out is not the second layer's In; Junction<first, second> names both");
+};
+
+/// Every junction of a Chain, looked at but not asked, so that a misfit is one error and not one for each user of it.
+template <class Layers, class Indices>
+struct Junctions;
+template <class Layers, std::size_t... I>
+struct Junctions<Layers, std::index_sequence<I...>> {
+  static constexpr bool seen = true;
+  using all = List<std::bool_constant<Junction<at<Layers, I>, at<Layers, I + 1>>::seen>...>;
 };
 
 /// Layers one after another: y = L_n(...L_2(L_1(x))). A value between two layers stays only if the later one asks for
@@ -28,11 +37,7 @@ struct Chain {
   using In = typename part<0>::In;
   using Out = typename part<size - 1>::Out;
   static constexpr bool learns = (L::learns || ...);
-  static constexpr bool junctions_fit() {
-    return []<std::size_t... I>(std::index_sequence<I...>) { return (Junction<part<I>, part<I + 1>>::fits && ... && true); }
-    (std::make_index_sequence<size - 1>{});
-  }
-  static_assert(junctions_fit());
+  static_assert(Junctions<children, std::make_index_sequence<size - 1>>::seen);
   static constexpr int row_divisor = (row_divisor_of<L>() * ...);
 
   /// Whether a part before I learns.

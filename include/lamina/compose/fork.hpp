@@ -45,11 +45,7 @@ struct Fork {
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
-    for_constants<size>([&](auto i) {
-      using L_i = part<i>;
-      L_i::forward(run.template as<part_mode<L_i, typename R::mode, false>>(), p + first_tensor<i>, std::get<i>(saved), x,
-                   y.columns(first_column<i>, L_i::Out::width));
-    });
+    forward_from<0>(run, p, saved, x, y);
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
@@ -66,6 +62,15 @@ struct Fork {
         if (i > 0 && dx) kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = later, .y = dx});
       }
     });
+  }
+
+ private:
+  template <std::size_t I, class R, class S, class X, class Y>  // a loop over lambdas would triple every error's context
+  static void forward_from(R run, const Parameter* p, S& saved, X x, Y y) {
+    using L_i = part<I>;
+    L_i::forward(run.template as<part_mode<L_i, typename R::mode, false>>(), p + first_tensor<I>, std::get<I>(saved), x,
+                 y.columns(first_column<I>, L_i::Out::width));
+    if constexpr (I + 1 < size) forward_from<I + 1>(run, p, saved, x, y);
   }
 };
 

@@ -29,8 +29,7 @@ struct AdaptRule {
   template <class M, class Path>
   static constexpr bool applies = ParametricLayer<M>;
   template <class M, class Path>
-  using apply = std::conditional_t<is_linear<M> && T::template match<Path>, std::type_identity<AdaptedLinear<M, R, A>>,
-                                   std::type_identity<Frozen<M>>>::type;
+  using apply = std::conditional_t<is_linear<M> && T::template match<Path>, AdaptedLinear<M, R, A>, Frozen<M>>;
 };
 }  // namespace detail
 
@@ -39,6 +38,8 @@ struct AdaptRule {
 template <class M, class R, class A, class T>
 struct LoRA : rewrite_t<M, detail::AdaptRule<R, A, T>> {
   using base_model = M;
+  static_assert(rewrite_t<M, detail::AdaptRule<R, A, T>>::learns,
+                "LoRA: no linear layer of the model bears any of the names in Targets<...>");
 };
 
 /// The model that merging an adapted model gives back: LoRA<M, ...> gives M.

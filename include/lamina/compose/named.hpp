@@ -4,13 +4,13 @@
 namespace lamina {
 
 /// M under a component of the checkpoint's names: Named<q_proj, Linear<...>> owns "<path>.q_proj.weight".
-template <class Tag, class M>
+template <class Tag, Module M>
 struct Named {
   using composition = Named;
   using tag = Tag;
   using module = M;
   using children = List<M>;
-  template <class C>
+  template <Module C>
   using rebuild = Named<Tag, C>;
   using In = typename M::In;
   using Out = typename M::Out;

@@ -14,7 +14,7 @@ struct Residual {
   using Branch = Chain<Norm, Body>;
   using In = typename Branch::In;
   using Out = typename Branch::Out;
-  static_assert(std::same_as<In, Out>, "Residual: the body must give back the width of its input");
+  static_assert(std::is_same_v<In, Out>, "Residual: the body must give back the width of its input");
   static constexpr bool learns = Branch::learns;
 
   template <std::size_t I, class Mode>

@@ -22,7 +22,7 @@ struct Stack {
   static constexpr int repeats = n;
   using In = typename L::In;
   using Out = typename L::Out;
-  static_assert(std::same_as<In, Out>, "Stack: a layer must give back the width of its input");
+  static_assert(std::is_same_v<In, Out>, "Stack: a layer must give back the width of its input");
   static constexpr bool learns = L::learns;
 
   template <class Mode>

@@ -1,6 +1,7 @@
 #pragma once
 #include <concepts>
 #include <string_view>
+#include <type_traits>
 
 #include <lamina/core/dtype.hpp>
 
@@ -46,6 +47,14 @@ class InModule {
 
  private:
   S stream_;
+};
+
+/// Always true, but instantiates Assertion, whose static_assert then is one error: clang gives up on whatever depends on
+/// a class with a failed assertion, and would report each user of it again.
+template <class Assertion>
+struct Checked {
+  static constexpr bool seen = true;
+  using assertion = std::bool_constant<Assertion::seen>;
 };
 
 /// False for every type: a static_assert that fires only when its template is used.

@@ -27,7 +27,7 @@ template <std::size_t I, class L>
 struct ListAt;
 template <std::size_t I, class... T>
 struct ListAt<I, List<T...>> {
-  using type = typename decltype(list_leaf<I>(ListMap<std::index_sequence_for<T...>, T...>{}))::type;
+  using type = typename decltype(detail::list_leaf<I>(ListMap<std::index_sequence_for<T...>, T...>{}))::type;
 };
 }  // namespace detail
 

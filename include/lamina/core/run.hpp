@@ -21,6 +21,14 @@
 /// p points at the first of the module's parameters, in the order of for_each_tensor.
 namespace lamina {
 
+/// Something that runs: a layer or a composition. The other members are asked for where they are used.
+template <class M>
+concept Module = requires {
+  typename M::In;
+  typename M::Out;
+  { M::learns } -> std::convertible_to<bool>;
+};
+
 /// What forward must leave behind, as a type: whether parameters learn, and whether the input needs a gradient.
 template <Real T_, bool Train, bool Dx>
 struct Mode {

@@ -5,11 +5,19 @@
 
 namespace lamina {
 
+namespace detail {
+template <int r>
+struct RankCheck {  // apart from Rank, whose number stays good: one mistake is one error
+  static constexpr bool seen = true;
+  static_assert(r == Dyn || r > 0, "Rank<r>: an adapter's rank must be positive, or Dyn");
+};
+}  // namespace detail
+
 /// An adapter's inner width; Rank<Dyn>: decided at run time, 0 = no adapter here.
 template <int r>
 struct Rank {
-  static_assert(r == Dyn || r > 0, "Rank<r>: an adapter's rank must be positive, or Dyn");
   static constexpr int value = r;
+  static_assert(Checked<detail::RankCheck<r>>::seen);
 };
 /// The weight of an adapter: its product counts alpha / rank times. Alpha<Dyn>: decided at run time.
 template <int a>

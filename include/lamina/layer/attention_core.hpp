@@ -8,12 +8,20 @@
 
 namespace lamina {
 
+namespace detail {
+template <int H, int K, int Dh>
+struct HeadsCheck {  // apart from Heads, whose numbers stay good: one mistake is one error
+  static constexpr bool seen = true;
+  static_assert(K > 0 && H % K == 0, "Heads<H, K, Dh>: query heads must be a multiple of key/value heads");
+  static_assert(Dh % 4 == 0, "Heads<H, K, Dh>: rotary embedding turns pairs on two axes, so head_dim must divide by 4");
+};
+}  // namespace detail
+
 /// H query heads that share K key/value heads, each Dh wide.
 template <int H, int K, int Dh>
 struct Heads {
-  static_assert(K > 0 && H % K == 0, "Heads<H, K, Dh>: query heads must be a multiple of key/value heads");
-  static_assert(Dh % 4 == 0, "Heads<H, K, Dh>: rotary embedding turns pairs on two axes, so head_dim must divide by 4");
   static constexpr int heads = H, kv_heads = K, head_dim = Dh, q_width = H * Dh, kv_width = K * Dh;
+  static_assert(Checked<detail::HeadsCheck<H, K, Dh>>::seen);
 };
 
 /// Which keys a query sees. Causal: its own sequence, up to itself. Bidirectional: its own sequence (a frame).

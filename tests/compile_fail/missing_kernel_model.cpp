@@ -1,0 +1,9 @@
+// expect: matmul has no kernel for this backend: include
+#include <lamina/kernel/cpu/activation.hpp>
+#include <lamina/lamina.hpp>
+using namespace lamina;
+using Training = Mode<float, true, true>;
+struct Model : MLP<Named<name::linear_fc1, Linear<8, 16>>, Gelu, Named<name::linear_fc2, Linear<16, 8>>> {};
+void run(Run<Cpu, Training> run, const Parameter* p, Model::Saved<Training>& saved, Matrix<const float> x, Matrix<float> y) {
+  Model::forward(run, p, saved, x, y);
+}

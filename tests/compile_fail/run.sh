@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Programs that must not compile: each starts with "// expect: <our words>". Every compiler found must refuse it, say
+# these words, and say them in at most 6 KB. Arguments: the include flags; or set CXXFLAGS.
+set -uo pipefail
+cd "$(dirname "$0")"
+limit_bytes=6144
+failed=0
+read -ra flags <<<"${CXXFLAGS:-}"
+# The programs' own folder is the only difference to a build: a program that compiles checks that the flags suffice.
+for compiler in g++ clang++; do
+  command -v "$compiler" >/dev/null || { echo "SKIPPED $compiler: not found"; continue; }
+  compile=("$compiler" -std=c++20 -fsyntax-only -I../../include "${flags[@]}" "$@")
+  if ! message=$("${compile[@]}" control.cc 2>&1); then
+    echo "FAILED $compiler: control.cc must compile, but:"$'\n'"$message"
+    failed=1
+    continue
+  fi
+  for program in ${PROGRAMS:-*.cpp}; do
+    words=$(sed -n '1s|^// expect: ||p' "$program")
+    why=""
+    if message=$("${compile[@]}" "$program" 2>&1); then why="it compiles"
+    elif [ -z "$words" ]; then why="its first line names no words to expect"
+    elif ! grep -qF -- "$words" <<<"$message"; then why="the error does not say: $words"
+    elif [ "${#message}" -gt "$limit_bytes" ]; then why="the error is ${#message} bytes, more than $limit_bytes"
+    fi
+    status=ok; [ -z "$why" ] || status=FAILED
+    printf "%-7s %-8s %-24s %5d bytes, %d errors\n" "$status" "$compiler" "$program" "${#message}" \
+           "$(grep -c 'error: ' <<<"$message")"
+    [ -z "$why" ] || { failed=1; echo "        $why"; [ -z "${VERBOSE:-}" ] || echo "$message"; }
+  done
+done
+exit $failed

@@ -1,0 +1,6 @@
+// A project that has nothing of Lamina but what was installed.
+#include <lamina/kernel/cpu/rms_norm.hpp>
+#include <lamina/lamina.hpp>
+#include <lamina/testing/gradient_check.hpp>
+
+int main() { return lamina::testing::check_gradients<lamina::RMSNorm<8>>().passed() ? 0 : 1; }

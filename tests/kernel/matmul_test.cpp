@@ -157,6 +157,27 @@ TEST_CASE("matmul: each instruction set that this CPU has gives the specificatio
   }
 }
 
+TEST_CASE("matmul: rows of dot products give the specification's result without vectors too") {
+  for (const auto& [m, n, k] : sizes) {
+    CAPTURE(m, n, k);
+    RandomMatrix<float> x(m, k, 1), y(m, n, 3), plain = y, size = y.magnitude();
+    RandomMatrix<bf16> w(n, k, 2, 5);
+    auto ax = x.magnitude();
+    const auto aw = w.magnitude();
+    fast::dot_rows<bf16>(fast::Isa::plain, {.rows = m,
+                                            .cols = n,
+                                            .depth = k,
+                                            .a = {x.data.data(), x.stride},
+                                            .b = {w.weight(), true},
+                                            .c = y.data.data(),
+                                            .c_row = y.stride,
+                                            .beta = 1});
+    plain::matmul_forward(MatmulFwd<float>{.x = x, .w = w.weight(), .y = plain, .beta = 1});
+    plain::matmul_forward(MatmulFwd<float>{.x = ax, .w = aw.weight(), .y = size, .beta = 1});
+    check_close(y, plain, size, k);
+  }
+}
+
 TEST_CASE("matmul: AVX512-BF16 gives the product of the rounded factors") {
   if (!fast::cpu_supports(fast::Isa::avx512_bf16)) {
     WARN("SKIPPED: this CPU has no AVX512-BF16");

@@ -12,10 +12,15 @@ namespace lamina::kernel::detail {
 inline constexpr int dot_rows_limit = 8;
 
 #if LAMINA_X86
+/// Keeps a loaded vector in its register: g++ 12 else loads it again for every use, and the load units become the
+/// limit.
+#define LAMINA_IN_REGISTER(v) asm("" : "+x"(v))
+
 /// Sixteen weights as fp32. Two bf16 share a 32-bit word: shifting gives those of even index, masking those of odd
 /// index, which costs half of widening them in order; x is stored in the same order (see arrange_row).
 LAMINA_AVX2 inline void load16(const bf16* p, __m256& first, __m256& second) {
-  const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  LAMINA_IN_REGISTER(both);
   first = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
   second = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
 }
@@ -42,8 +47,9 @@ LAMINA_AVX2 void dot_block(const float* x, std::ptrdiff_t x_stride, const W* w, 
     }
 #pragma GCC unroll 4
     for (int m = 0; m < M; ++m) {
-      const __m256 x_first = _mm256_loadu_ps(x + m * x_stride + k),
-                   x_second = _mm256_loadu_ps(x + m * x_stride + k + 8);
+      __m256 x_first = _mm256_loadu_ps(x + m * x_stride + k), x_second = _mm256_loadu_ps(x + m * x_stride + k + 8);
+      LAMINA_IN_REGISTER(x_first);
+      LAMINA_IN_REGISTER(x_second);
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) {
         sum[m * N + n] = _mm256_fmadd_ps(first[n], x_first, sum[m * N + n]);

@@ -1,6 +1,6 @@
 // A LoRA step of qwen3_vl_tiny on the CPU, the same work as bench/peer_tiny_lora.py does: 8 samples of one 256 x 256
-// image (64 tokens) and 60 text tokens, 30 of them labelled; rank 8 on every linear of the decoder, frozen vision tower,
-// fp32, AdamW, clipping. Prints a JSON line: best and median of the steps after two to warm up.
+// image (64 tokens) and 60 text tokens, 30 of them labelled; rank 8 on every linear of the decoder, frozen vision
+// tower, fp32, AdamW, clipping. Prints a JSON line: best and median of the steps after two to warm up.
 //
 //     OMP_NUM_THREADS=2 build/bin/bench_lora_step MODEL_DIR [STEPS]
 #include <algorithm>
@@ -16,7 +16,8 @@ using namespace lamina;
 
 namespace {
 
-constexpr int samples = 8, before = 8, image_tokens = 64, after = 50, labelled = 30, image_pad = 4082, vision_start = 4079, vision_end = 4080;
+constexpr int samples = 8, before = 8, image_tokens = 64, after = 50, labelled = 30, image_pad = 4082,
+              vision_start = 4079, vision_end = 4080;
 
 Batch window() {
   Batch batch;
@@ -63,7 +64,8 @@ int main(int argc, char** argv) {
   }
   std::sort(seconds.begin() + 2, seconds.end());
   const double best = seconds[2], median = seconds[2 + static_cast<std::size_t>(steps) / 2];
-  std::printf("{\"ours\": \"lamina\", \"threads\": %d, \"step_ms\": %.1f, \"median_step_ms\": %.1f, \"samples_per_s\": %.2f, "
-              "\"first_loss\": %.5f, \"last_loss\": %.5f}\n",
-              thread_count(), 1e3 * best, 1e3 * median, samples / best, first, last);
+  std::printf(
+      "{\"ours\": \"lamina\", \"threads\": %d, \"step_ms\": %.1f, \"median_step_ms\": %.1f, \"samples_per_s\": %.2f, "
+      "\"first_loss\": %.5f, \"last_loss\": %.5f}\n",
+      thread_count(), 1e3 * best, 1e3 * median, samples / best, first, last);
 }

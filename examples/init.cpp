@@ -51,7 +51,8 @@ int main(int argc, char** argv) {
   std::string model, out, dtype = "float32";
   app.add_option("--model", model, "directory to take config.json and the other files from")->required();
   app.add_option("--out", out, "directory to write to")->required();
-  app.add_option("--dtype", dtype, "element type of the weights: float32, bfloat16")->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option("--dtype", dtype, "element type of the weights: float32, bfloat16")
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
   CLI11_PARSE(app, argc, argv);
   try {
     copy_files(model, out);

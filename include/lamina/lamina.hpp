@@ -1,6 +1,6 @@
 #pragma once
-// Everything a model author needs, without a GPU: compositions, layers, and the memory of a model's weights. Kernels are
-// chosen by the program that runs the model: <lamina/kernel/cpu.hpp>.
+// Everything a model author needs, without a GPU: compositions, layers, and the memory of a model's weights. Kernels
+// are chosen by the program that runs the model: <lamina/kernel/cpu.hpp>.
 #include <lamina/compose.hpp>
 #include <lamina/compose/initialise.hpp>
 #include <lamina/compose/weights.hpp>

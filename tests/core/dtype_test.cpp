@@ -1,5 +1,5 @@
-#include "support/catch.hpp"
 #include <lamina/core/dtype.hpp>
+#include "support/catch.hpp"
 
 #include <cmath>
 
@@ -17,7 +17,7 @@ TEST_CASE("dtype: every finite half survives a trip through float") {
 }
 
 TEST_CASE("dtype: ties round to even and overflow becomes infinity") {
-  CHECK(to_f32(round_to<bf16>(1.00390625f)) == 1.0f);   // halfway between 1 and 1.0078125
+  CHECK(to_f32(round_to<bf16>(1.00390625f)) == 1.0f);  // halfway between 1 and 1.0078125
   CHECK(to_f32(round_to<bf16>(1.01171875f)) == 1.015625f);
   CHECK(to_f32(round_to<f16>(65519.9f)) == 65504.0f);
   CHECK(std::isinf(to_f32(round_to<f16>(65520.0f))));

@@ -13,7 +13,9 @@ namespace lamina::testing {
 
 inline constexpr double value_tolerance = 1e-5, gradient_tolerance = 1e-4;
 
-inline std::string saved_name(const TensorSlot& slot) { return (slot.spec.adapter ? "base_model.model." : "") + slot.name(); }
+inline std::string saved_name(const TensorSlot& slot) {
+  return (slot.spec.adapter ? "base_model.model." : "") + slot.name();
+}
 
 /// Weights by rule; adapters of rank 4 and scale 2 where `adapted` says so.
 template <class Model, class Adapted>
@@ -25,7 +27,8 @@ std::unique_ptr<Weights<Model, float>> rule_weights(Adapted adapted) {
   for (std::size_t i = 0; i < weights->slots().size(); ++i) {
     const TensorSlot& slot = weights->slots()[i];
     const std::vector<std::int64_t> shape(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
-    fill_deterministic(saved_name(slot), shape, {static_cast<float*>(weights->data(slot)), static_cast<std::size_t>(slot.spec.count())});
+    fill_deterministic(saved_name(slot), shape,
+                       {static_cast<float*>(weights->data(slot)), static_cast<std::size_t>(slot.spec.count())});
     weights->parameters()[i].scale = 2;
   }
   return weights;
@@ -103,30 +106,35 @@ void check_gradients(Weights<Model, float>& weights, const Golden& golden, const
     const std::string name = prefix + saved_name(slot);
     if (!slot.learns || slot.spec.count() == 0) continue;
     REQUIRE(golden.has(name));
-    check_gradient(golden.floats(name), weights.gradients().subspan(slot.offset, static_cast<std::size_t>(slot.spec.count())), name);
+    check_gradient(golden.floats(name),
+                   weights.gradients().subspan(slot.offset, static_cast<std::size_t>(slot.spec.count())), name);
     ++checked;
   }
   CHECK(checked > 0);
 }
 
 /// How far a step's loss may be from transformers'. Adam divides each gradient by its size, so rounding grows from step
-/// to step: in full fine-tuning transformers' own fp32 ends 3.5e-5 from its float64 (tests/reference/README.md). The golden
-/// values were computed with AVX2; a CPU that sums in another order is held to that figure, others to the 1e-5.
+/// to step: in full fine-tuning transformers' own fp32 ends 3.5e-5 from its float64 (tests/reference/README.md). The
+/// golden values were computed with AVX2; a CPU that sums in another order is held to that figure, others to the
+/// issue's 1e-5.
 inline double step_tolerance(const std::string& run) {
-  const bool other_order = kernel::detail::cpu_supports(kernel::detail::Isa::avx512) || !kernel::detail::cpu_supports(kernel::detail::Isa::avx2);
+  const bool other_order = kernel::detail::cpu_supports(kernel::detail::Isa::avx512) ||
+                           !kernel::detail::cpu_supports(kernel::detail::Isa::avx2);
   return run == "full" && other_order ? 3.5e-5 : value_tolerance;
 }
 
 /// Ten AdamW steps; each sees two sequences of A B C A B C ...
 template <class Model>
-void check_ten_steps(Weights<Model, float>& weights, const Golden& golden, const std::string& run, double learning_rate) {
+void check_ten_steps(Weights<Model, float>& weights, const Golden& golden, const std::string& run,
+                     double learning_rate) {
   const int image_token = image_token_of<Model>(golden);
   std::vector<Batch> batches;
   for (const char* s : {"A", "B", "C"}) batches.push_back(golden_batch(golden, s, Model::patch_width));
   train::Step<Model> step;
   train::Optimizer optimizer(weights.learning_count());
   std::fill(weights.gradients().begin(), weights.gradients().end(), 0.0f);
-  const std::vector<float> losses = golden.floats("steps." + run + ".loss"), norms = golden.floats("steps." + run + ".grad_norm");
+  const std::vector<float> losses = golden.floats("steps." + run + ".loss"),
+                           norms = golden.floats("steps." + run + ".grad_norm");
   for (int k = 0; k < 10; ++k) {
     const Batch window = packed_batch({batches[2 * k % 3], batches[(2 * k + 1) % 3]});
     const double loss = step.accumulate(weights, window, image_token, 0).loss;
@@ -140,7 +148,8 @@ void check_ten_steps(Weights<Model, float>& weights, const Golden& golden, const
 
 inline std::span<const float> elements(Matrix<float> m) { return {m.data, static_cast<std::size_t>(m.rows) * m.cols}; }
 
-/// What a training run keeps on its way, against transformers: positions, vision rows, each decoder layer, norm, logits.
+/// What a training run keeps on its way, against transformers: positions, vision rows, each decoder layer, norm,
+/// logits.
 template <class Model>
 void check_activations(const Weights<Model, float>& weights, const Golden& golden, const std::string& s) {
   INFO("sequence " << s);
@@ -150,7 +159,8 @@ void check_activations(const Weights<Model, float>& weights, const Golden& golde
   Input<float> in = tables.template build<float>(batch, image_token_of<Model>(golden));
   const std::vector<int> positions = golden.ints(s + ".positions");
   for (int axis = 0; axis < 3; ++axis)
-    for (int n = 0; n < in.tokens; ++n) REQUIRE(tables.positions().of_token[n][axis] == positions[axis * in.tokens + n]);
+    for (int n = 0; n < in.tokens; ++n)
+      REQUIRE(tables.positions().of_token[n][axis] == positions[axis * in.tokens + n]);
 
   Arena keep(std::size_t{1} << 28), scratch(std::size_t{1} << 28);
   typename Model::template Saved<Training> saved{};
@@ -161,7 +171,8 @@ void check_activations(const Weights<Model, float>& weights, const Golden& golde
   const std::vector<int> rows = tables.positions().visual_rows;
   if (!rows.empty()) {
     std::vector<float> visual;
-    for (int row : rows) visual.insert(visual.end(), saved.embedded.row(row), saved.embedded.row(row) + Model::hidden_size);
+    for (int row : rows)
+      visual.insert(visual.end(), saved.embedded.row(row), saved.embedded.row(row) + Model::hidden_size);
     CHECK(relative_error(visual, golden.floats(s + ".vision.output")) <= value_tolerance);
   }
   constexpr int layers = Model::Stack_::repeats;
@@ -172,7 +183,8 @@ void check_activations(const Weights<Model, float>& weights, const Golden& golde
     if (golden.has(map)) {  // the golden value is that before the map is added
       const std::vector<float> deep = golden.floats(map);
       for (std::size_t r = 0; r < rows.size(); ++r)
-        for (int c = 0; c < Model::hidden_size; ++c) expected[rows[r] * Model::hidden_size + c] += deep[r * Model::hidden_size + c];
+        for (int c = 0; c < Model::hidden_size; ++c)
+          expected[rows[r] * Model::hidden_size + c] += deep[r * Model::hidden_size + c];
     }
     CHECK(relative_error(elements(i + 1 < layers ? saved.stack.after[i] : saved.last), expected) <= value_tolerance);
   }
@@ -180,9 +192,11 @@ void check_activations(const Weights<Model, float>& weights, const Golden& golde
   const std::vector<int> logit_rows = golden.ints(s + ".logits.rows");
   std::vector<float> logits(logit_rows.size() * Model::vocab_size);
   for (std::size_t r = 0; r < logit_rows.size(); ++r)
-    kernel::matmul<Cpu>::forward({}, kernel::MatmulFwd<float>{.x = Matrix<const float>(&hidden[logit_rows[r] * Model::hidden_size], 1, Model::hidden_size),
-                                                              .w = Model::head(weights.parameters()).value,
-                                                              .y = Matrix<float>(&logits[r * Model::vocab_size], 1, Model::vocab_size)});
+    kernel::matmul<Cpu>::forward(
+        {}, kernel::MatmulFwd<float>{
+                .x = Matrix<const float>(&hidden[logit_rows[r] * Model::hidden_size], 1, Model::hidden_size),
+                .w = Model::head(weights.parameters()).value,
+                .y = Matrix<float>(&logits[r * Model::vocab_size], 1, Model::vocab_size)});
   CHECK(relative_error(logits, golden.floats(s + ".logits")) <= value_tolerance);
 }
 
@@ -195,7 +209,8 @@ void check_adapter_run(Weights<Model, float>& weights, const Golden& golden, con
   for (const char* s : {"A", "B", "C"}) batches.push_back(golden_batch(golden, s, Model::patch_width));
   for (std::size_t i = 0; i < 3; ++i) {
     Batch one = packed_batch({batches[i]});
-    CHECK(std::abs(step.evaluate(weights, one, image_token_of<Model>(golden)).loss - losses[i]) <= value_tolerance * losses[i]);
+    CHECK(std::abs(step.evaluate(weights, one, image_token_of<Model>(golden)).loss - losses[i]) <=
+          value_tolerance * losses[i]);
   }
   step.accumulate(weights, packed_batch(batches), image_token_of<Model>(golden), 0);
   check_gradients(weights, golden, "lora." + run + ".grad.");
@@ -209,7 +224,8 @@ void check_full_run(Weights<Model, float>& weights, const Golden& golden) {
     batches.push_back(golden_batch(golden, s, Model::patch_width));
     check_activations(weights, golden, s);
     const float loss = golden.floats(s + ".loss")[0];
-    CHECK(std::abs(step.evaluate(weights, packed_batch({batches.back()}), image_token_of<Model>(golden)).loss - loss) <= value_tolerance * loss);
+    CHECK(std::abs(step.evaluate(weights, packed_batch({batches.back()}), image_token_of<Model>(golden)).loss - loss) <=
+          value_tolerance * loss);
   }
   step.accumulate(weights, packed_batch(batches), image_token_of<Model>(golden), 0);
   check_gradients(weights, golden, "full.grad.");

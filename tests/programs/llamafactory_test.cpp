@@ -1,9 +1,9 @@
 // lamina-train on the tiny models and LLaMA-Factory's own demo data, against what LLaMA-Factory itself logged: equal
 // steps, learning rates and losses. tests/reference/llamafactory_run.py wrote the golden files.
+#include <yaml-cpp/yaml.h>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <yaml-cpp/yaml.h>
 
 #include "programs/program.hpp"
 #include "support/catch.hpp"

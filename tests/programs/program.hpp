@@ -37,7 +37,8 @@ inline Program run_program(const std::string& name, const std::vector<std::strin
 
 /// data/<name> with weights by rule.
 inline Program make_model(const std::string& name, const std::filesystem::path& out) {
-  return run_program("lamina-init", {"--model", std::string(LAMINA_SOURCE_DIR) + "/data/" + name, "--out", out.string()});
+  return run_program("lamina-init",
+                     {"--model", std::string(LAMINA_SOURCE_DIR) + "/data/" + name, "--out", out.string()});
 }
 
 /// Removed with everything in it at the end of the test.

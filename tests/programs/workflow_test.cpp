@@ -20,7 +20,8 @@ std::string bytes_of(const fs::path& path) {
 }
 
 /// A short LoRA run on data/tables.
-std::vector<std::string> settings(const fs::path& folder, const std::string& out, const std::vector<std::string>& more) {
+std::vector<std::string> settings(const fs::path& folder, const std::string& out,
+                                  const std::vector<std::string>& more) {
   std::vector<std::string> words = {LAMINA_SOURCE_DIR "/examples/configs/quickstart_lora_sft.yaml",
                                     "model_name_or_path=" + (folder / "model").string(),
                                     "dataset_dir=" LAMINA_SOURCE_DIR "/data",
@@ -66,10 +67,12 @@ TEST_CASE("lamina-train: a resumed run ends with the very bytes of a run that wa
   INFO(whole.output);
   REQUIRE(whole.status == 0);
   const fs::path from = folder.path() / "whole/checkpoint-2";
-  const Program rest = run_program("lamina-train", settings(folder.path(), "rest", {"resume_from_checkpoint=" + from.string()}));
+  const Program rest =
+      run_program("lamina-train", settings(folder.path(), "rest", {"resume_from_checkpoint=" + from.string()}));
   INFO(rest.output);
   REQUIRE(rest.status == 0);
-  CHECK(bytes_of(folder.path() / "whole/adapter_model.safetensors") == bytes_of(folder.path() / "rest/adapter_model.safetensors"));
+  CHECK(bytes_of(folder.path() / "whole/adapter_model.safetensors") ==
+        bytes_of(folder.path() / "rest/adapter_model.safetensors"));
 }
 
 TEST_CASE("lamina-train: full and freeze fine-tuning write whole models that load, evaluation is reported") {
@@ -78,12 +81,15 @@ TEST_CASE("lamina-train: full and freeze fine-tuning write whole models that loa
   const TemporaryFolder folder;
   REQUIRE(make_model(model, folder.path() / "model").status == 0);
   const Program train = run_program(
-      "lamina-train", settings(folder.path(), "out", {"finetuning_type=" + method, "lora_dropout=0", "val_size=4", "eval_strategy=steps",
-                                                      "eval_steps=2", std::string("template=") + (model == "qwen3_vl_tiny" ? "qwen3_vl_nothink" : "qwen2_vl")}));
+      "lamina-train",
+      settings(folder.path(), "out",
+               {"finetuning_type=" + method, "lora_dropout=0", "val_size=4", "eval_strategy=steps", "eval_steps=2",
+                std::string("template=") + (model == "qwen3_vl_tiny" ? "qwen3_vl_nothink" : "qwen2_vl")}));
   INFO(train.output);
   REQUIRE(train.status == 0);
   CHECK(bytes_of(folder.path() / "out/trainer_log.jsonl").find("\"eval_loss\"") != std::string::npos);
-  const std::vector<float> before = logits(folder.path() / "model", {}, prompt(model)), after = logits(folder.path() / "out", {}, prompt(model));
+  const std::vector<float> before = logits(folder.path() / "model", {}, prompt(model)),
+                           after = logits(folder.path() / "out", {}, prompt(model));
   CHECK(relative_error(after, before) > 1e-4);  // it did train
 }
 
@@ -93,14 +99,20 @@ TEST_CASE("lamina-merge: the merged model's logits are those of base and adapter
   const TemporaryFolder folder;
   const fs::path base = folder.path() / "model", adapter = folder.path() / "adapter", merged = folder.path() / "merged";
   REQUIRE(make_model(model, base).status == 0);
-  const Program train = run_program("lamina-train", settings(folder.path(), "adapter", {std::string("template=") + (model == "qwen3_vl_tiny" ? "qwen3_vl_nothink" : "qwen2_vl")}));
+  const Program train =
+      run_program("lamina-train",
+                  settings(folder.path(), "adapter",
+                           {std::string("template=") + (model == "qwen3_vl_tiny" ? "qwen3_vl_nothink" : "qwen2_vl")}));
   INFO(train.output);
   REQUIRE(train.status == 0);
-  const Program merge = run_program("lamina-merge", {LAMINA_SOURCE_DIR "/examples/configs/quickstart_merge.yaml", "model_name_or_path=" + base.string(),
-                                                     "adapter_name_or_path=" + adapter.string(), "export_dir=" + merged.string(), "infer_dtype=float32"});
+  const Program merge =
+      run_program("lamina-merge",
+                  {LAMINA_SOURCE_DIR "/examples/configs/quickstart_merge.yaml", "model_name_or_path=" + base.string(),
+                   "adapter_name_or_path=" + adapter.string(), "export_dir=" + merged.string(), "infer_dtype=float32"});
   INFO(merge.output);
   REQUIRE(merge.status == 0);
-  const std::vector<float> with_adapter = logits(base, {adapter}, prompt(model)), of_merged = logits(merged, {}, prompt(model));
+  const std::vector<float> with_adapter = logits(base, {adapter}, prompt(model)),
+                           of_merged = logits(merged, {}, prompt(model));
   CHECK(relative_error(of_merged, with_adapter) <= 1e-5);
   CHECK(relative_error(of_merged, logits(base, {}, prompt(model))) > 1e-4);
 
@@ -111,20 +123,25 @@ TEST_CASE("lamina-merge: the merged model's logits are those of base and adapter
   }
   const auto theirs = [&](const std::string& script, const std::string& arguments) {
     const std::string out = (folder.path() / "logits.json").string();
-    const std::string command = quoted(python) + " " LAMINA_SOURCE_DIR "/tests/interop/" + script + " " + arguments + " > " + quoted(out);
+    const std::string command =
+        quoted(python) + " " LAMINA_SOURCE_DIR "/tests/interop/" + script + " " + arguments + " > " + quoted(out);
     INFO(command);
     REQUIRE(std::system(command.c_str()) == 0);
     return nlohmann::json::parse(bytes_of(out)).at("logits").get<std::vector<float>>();
   };
-  CHECK(relative_error(with_adapter, theirs("peft_load.py", quoted(adapter.string()) + " " + quoted(base.string()))) <= 1e-5);
+  CHECK(relative_error(with_adapter, theirs("peft_load.py", quoted(adapter.string()) + " " + quoted(base.string()))) <=
+        1e-5);
   CHECK(relative_error(of_merged, theirs("transformers_load.py", quoted(merged.string()))) <= 1e-5);
 }
 
 TEST_CASE("lamina-chat: answers about a picture, the same twice with one seed") {
   const TemporaryFolder folder;
   REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
-  const std::vector<std::string> words = {"--model", (folder.path() / "model").string(), "--image", LAMINA_SOURCE_DIR "/data/tables/heldout_0001.jpg",
-                                          "--prompt", "What does the table say?", "--max-tokens", "16", "--seed", "7"};
+  const std::vector<std::string> words = {"--model",      (folder.path() / "model").string(),
+                                          "--image",      LAMINA_SOURCE_DIR "/data/tables/heldout_0001.jpg",
+                                          "--prompt",     "What does the table say?",
+                                          "--max-tokens", "16",
+                                          "--seed",       "7"};
   const Program first = run_program("lamina-chat", words), again = run_program("lamina-chat", words);
   INFO(first.output);
   REQUIRE(first.status == 0);

@@ -14,7 +14,8 @@ namespace lamina::testing {
 /// A golden file's tensors as vectors.
 class Golden {
  public:
-  explicit Golden(const std::string& file) : file_(checkpoint::Checkpoint::open(std::string(LAMINA_GOLDEN_DIR) + "/" + file)) {}
+  explicit Golden(const std::string& file)
+      : file_(checkpoint::Checkpoint::open(std::string(LAMINA_GOLDEN_DIR) + "/" + file)) {}
   bool has(const std::string& name) const { return file_.find(name) != nullptr; }
   std::vector<std::int64_t> shape(const std::string& name) const { return file_.find(name)->shape; }
   std::vector<float> floats(const std::string& name) const { return read<float>(name); }

@@ -56,12 +56,13 @@ void load_weights(Weights<Model, T>& weights, const ModelSource& source) {
     const TensorInfo& info = source.weights.at(name);
     const std::vector<std::int64_t> wanted(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
     if (info.shape != wanted)
-      fail(source.weights.path().string(), ": ", info.name, " is ", shape_text(info.shape), ", config.json's sizes want ",
-           shape_text(wanted), ": do config.json and the weights belong together?");
+      fail(source.weights.path().string(), ": ", info.name, " is ", shape_text(info.shape),
+           ", config.json's sizes want ", shape_text(wanted), ": do config.json and the weights belong together?");
     const std::size_t count = static_cast<std::size_t>(slot.spec.count());
     const std::span<std::byte> to(static_cast<std::byte*>(weights.data(slot)), count * size_bytes(slot.dtype));
     bool folds = false;
-    for (const AdapterLayers& adapter : source.folded) folds = folds || (name.ends_with(".weight") && adapter.contains(module_of(name)));
+    for (const AdapterLayers& adapter : source.folded)
+      folds = folds || (name.ends_with(".weight") && adapter.contains(module_of(name)));
     if (!folds && info.dtype == slot.dtype) {
       source.weights.read(info.name, to);
       continue;

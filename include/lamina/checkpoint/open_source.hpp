@@ -15,13 +15,15 @@ inline AdapterLayers read_adapter(const std::filesystem::path& dir) {
          " whole (modules_to_save), which is supported by lamina-merge alone: merge it first");
   AdapterLayers layers;
   for (const LoraPair& pair : adapter.pairs()) {
-    if (!pair.magnitude.empty()) fail(dir.string(), ": a DoRA adapter can be merged with lamina-merge, not trained or served unmerged");
+    if (!pair.magnitude.empty())
+      fail(dir.string(), ": a DoRA adapter can be merged with lamina-merge, not trained or served unmerged");
     layers[pair.module] = {pair.rank, static_cast<float>(pair.scale), adapter.read(pair.a), adapter.read(pair.b)};
   }
   return layers;
 }
 
-inline ModelSource open_source(const std::filesystem::path& model_dir, const std::vector<std::filesystem::path>& folded) {
+inline ModelSource open_source(const std::filesystem::path& model_dir,
+                               const std::vector<std::filesystem::path>& folded) {
   ModelSource source{ModelConfig::load(model_dir), Checkpoint::open(model_dir), {}, {}};
   if (!source.config.quant_method.empty())
     fail(model_dir.string(), ": config.json has quantization_config (", source.config.quant_method,
@@ -48,14 +50,18 @@ inline std::vector<Fact> facts_of_config(const ModelConfig& c, bool tied) {
       {"vision_config.intermediate_size", v.intermediate_size},
       {"vision_config.num_heads", v.num_heads},
       {"vision_config.out_hidden_size", v.out_hidden_size},
-      {"in_channels * temporal_patch_size * patch_size^2", std::int64_t{v.in_channels} * v.temporal_patch_size * v.patch_size * v.patch_size},
+      {"in_channels * temporal_patch_size * patch_size^2",
+       std::int64_t{v.in_channels} * v.temporal_patch_size * v.patch_size * v.patch_size},
       {"vision_config.spatial_merge_size", v.spatial_merge_size},
       {"tie_word_embeddings", tied},
   };
-  if (v.num_position_embeddings > 0) facts.push_back({"vision_config.num_position_embeddings", v.num_position_embeddings});
+  if (v.num_position_embeddings > 0)
+    facts.push_back({"vision_config.num_position_embeddings", v.num_position_embeddings});
   for (std::size_t k = 0; k < v.deepstack_visual_indexes.size(); ++k)
-    facts.push_back({"vision_config.deepstack_visual_indexes[" + std::to_string(k) + "]", v.deepstack_visual_indexes[k]});
-  for (int i : v.fullatt_block_indexes) facts.push_back({"vision_config.fullatt_block_indexes has " + std::to_string(i), 1});
+    facts.push_back(
+        {"vision_config.deepstack_visual_indexes[" + std::to_string(k) + "]", v.deepstack_visual_indexes[k]});
+  for (int i : v.fullatt_block_indexes)
+    facts.push_back({"vision_config.fullatt_block_indexes has " + std::to_string(i), 1});
   return facts;
 }
 

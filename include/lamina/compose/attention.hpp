@@ -12,8 +12,8 @@ struct Pick {
   using type = List<>;
 };
 template <class Tag, class First, class... Rest>
-struct Pick<Tag, First, Rest...>
-    : std::conditional_t<std::is_same_v<typename First::tag, Tag>, std::type_identity<List<First>>, Pick<Tag, Rest...>> {};
+struct Pick<Tag, First, Rest...> : std::conditional_t<std::is_same_v<typename First::tag, Tag>,
+                                                      std::type_identity<List<First>>, Pick<Tag, Rest...>> {};
 template <class Tag, class... Parts>
 using pick = typename Pick<Tag, Parts...>::type;
 

@@ -50,12 +50,13 @@ struct Chain {
   using mode_of = part_mode<part<I>, Mode, learns_before<I>()>;
   /// Whether the value between part I and part I + 1 must stay until backward.
   template <std::size_t I, class Mode>
-  static constexpr bool keeps_after =
-      output_stays<part<I>, mode_of<I, Mode>>() ||
-      (keeps<part<I + 1>, mode_of<I + 1, Mode>> && part<I + 1>::template saves_input<mode_of<I + 1, Mode>>);
+  static constexpr bool keeps_after = output_stays<part<I>, mode_of<I, Mode>>() ||
+                                      (keeps<part<I + 1>, mode_of<I + 1, Mode>> &&
+                                       part<I + 1>::template saves_input<mode_of<I + 1, Mode>>);
 
   template <class Mode>
-  static constexpr bool saves_input = part<0>::template saves_input<mode_of<0, Mode>> && keeps<part<0>, mode_of<0, Mode>>;
+  static constexpr bool saves_input =
+      part<0>::template saves_input<mode_of<0, Mode>>&& keeps<part<0>, mode_of<0, Mode>>;
   template <class Mode>
   static constexpr bool saves_output = output_stays<part<size - 1>, mode_of<size - 1, Mode>>();
 
@@ -105,7 +106,8 @@ struct Chain {
   template <std::size_t I>
   static constexpr int first_tensor = []<std::size_t... J>(std::index_sequence<J...>) {
     return (tensor_count<part<J>> + ... + 0);
-  }(std::make_index_sequence<I>{});
+  }
+  (std::make_index_sequence<I>{});
 
   template <std::size_t I, class R, class S, class X, class Y>
   static void forward_from(R run, const Parameter* p, S& saved, X x, Y y) {
@@ -116,8 +118,10 @@ struct Chain {
       part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, y);
     } else {
       Matrix<T> h;
-      if constexpr (keeps_after<I, typename R::mode>) h = saved.after[I];
-      else h = run.scratch->template matrix<T>(out_rows<part<I>>(x.rows), part<I>::Out::width);
+      if constexpr (keeps_after<I, typename R::mode>)
+        h = saved.after[I];
+      else
+        h = run.scratch->template matrix<T>(out_rows<part<I>>(x.rows), part<I>::Out::width);
       part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, h);
       forward_from<I + 1>(run, p, saved, Matrix<const T>(h), y);
     }

@@ -16,7 +16,8 @@ struct Fork {
   using part = at<children, I>;
   using In = typename part<0>::In;
   using Out = Shape<Dyn, (L::Out::width + ...)>;
-  static_assert((std::same_as<In, typename L::In> && ...), "Fork: every branch reads the same input, so every In must be equal");
+  static_assert((std::same_as<In, typename L::In> && ...),
+                "Fork: every branch reads the same input, so every In must be equal");
   static constexpr bool learns = (L::learns || ...);
 
   template <std::size_t I, class Mode>
@@ -31,17 +32,20 @@ struct Fork {
   }
   template <class Mode>
   static void allocate(Saved<Mode>& saved, Arena& arena, int rows) {
-    for_constants<size>([&](auto i) { allocate_saved<part<i>, part_mode<part<i>, Mode, false>>(std::get<i>(saved), arena, rows); });
+    for_constants<size>(
+        [&](auto i) { allocate_saved<part<i>, part_mode<part<i>, Mode, false>>(std::get<i>(saved), arena, rows); });
   }
 
   template <std::size_t I>
   static constexpr int first_column = []<std::size_t... J>(std::index_sequence<J...>) {
     return (part<J>::Out::width + ... + 0);
-  }(std::make_index_sequence<I>{});
+  }
+  (std::make_index_sequence<I>{});
   template <std::size_t I>
   static constexpr int first_tensor = []<std::size_t... J>(std::index_sequence<J...>) {
     return (tensor_count<part<J>> + ... + 0);
-  }(std::make_index_sequence<I>{});
+  }
+  (std::make_index_sequence<I>{});
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
@@ -65,7 +69,8 @@ struct Fork {
   }
 
  private:
-  template <std::size_t I, class R, class S, class X, class Y>  // a loop over lambdas would triple every error's context
+  template <std::size_t I, class R, class S, class X,
+            class Y>  // a loop over lambdas would triple every error's context
   static void forward_from(R run, const Parameter* p, S& saved, X x, Y y) {
     using L_i = part<I>;
     L_i::forward(run.template as<part_mode<L_i, typename R::mode, false>>(), p + first_tensor<I>, std::get<I>(saved), x,

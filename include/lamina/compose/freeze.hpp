@@ -7,7 +7,7 @@ namespace detail {
 template <class Tag>
 struct FreezeRule {
   template <class M, class Path>
-  static constexpr bool applies = ParametricLayer<M> && path_has<Path, Tag>;
+  static constexpr bool applies = ParametricLayer<M>&& path_has<Path, Tag>;
   template <class M, class Path>
   using apply = Frozen<M>;
 };

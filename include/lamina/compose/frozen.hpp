@@ -22,7 +22,7 @@ struct Frozen {
   template <class Mode>
   using Saved = typename M::template Saved<typename Mode::frozen>;
   template <class Mode>
-  static constexpr bool saves_input = Mode::dx && M::template saves_input<typename Mode::frozen>;
+  static constexpr bool saves_input = Mode::dx&& M::template saves_input<typename Mode::frozen>;
   template <class Mode>
   static constexpr bool saves_output = output_stays<M, typename Mode::frozen>();
   template <class Mode>

@@ -20,7 +20,7 @@ struct AllLinears {
 template <class Tag, class Inner = AllLinears>
 struct Within {
   template <class Path>
-  static constexpr bool match = path_has<Path, Tag> && Inner::template match<Path>;
+  static constexpr bool match = path_has<Path, Tag>&& Inner::template match<Path>;
 };
 
 namespace detail {

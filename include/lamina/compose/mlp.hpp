@@ -20,9 +20,9 @@ namespace detail {
 template <int M, NormAt Where, class Norm, class Fc1, class Act, class Fc2>
 struct MergerChain {
   using act = typename Act::template layer<Fc1::Out::width>;
-  using type = std::conditional_t<Where == NormAt::patch,
-                                  Chain<Norm, JoinRows<M * M, Fc1::In::width / (M * M)>, Fc1, act, Fc2>,
-                                  Chain<JoinRows<M * M, Fc1::In::width / (M * M)>, Norm, Fc1, act, Fc2>>;
+  using type =
+      std::conditional_t<Where == NormAt::patch, Chain<Norm, JoinRows<M * M, Fc1::In::width / (M * M)>, Fc1, act, Fc2>,
+                         Chain<JoinRows<M * M, Fc1::In::width / (M * M)>, Norm, Fc1, act, Fc2>>;
 };
 }  // namespace detail
 

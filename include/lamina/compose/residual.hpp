@@ -34,7 +34,8 @@ struct Residual {
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
-    static_assert(!output_stays<Branch, typename R::mode>(), "Residual: the body's output is added to, so it cannot stay");
+    static_assert(!output_stays<Branch, typename R::mode>(),
+                  "Residual: the body's output is added to, so it cannot stay");
     Branch::forward(run, p, saved, x, y);
     kernel::add<typename R::backend>::forward(run.stream, kernel::Add<typename R::T>{.x = x, .y = y});
   }

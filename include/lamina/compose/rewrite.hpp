@@ -11,10 +11,15 @@
 namespace lamina {
 
 template <class M>
-concept HasChildren = requires { typename M::children; };
+concept HasChildren = requires {
+  typename M::children;
+};
 /// A layer that owns parameters.
 template <class M>
-concept ParametricLayer = requires { typename M::params; } && !HasChildren<M>;
+concept ParametricLayer = requires {
+  typename M::params;
+}
+&&!HasChildren<M>;
 
 namespace detail {
 
@@ -23,7 +28,7 @@ struct PathBelow {
   using type = Path;
 };
 template <class M, class Path>
-  requires requires { typename M::tag; }
+requires requires { typename M::tag; }
 struct PathBelow<M, Path> {
   using type = append_t<Path, typename M::tag>;
 };
@@ -48,8 +53,7 @@ struct ApplyHere {
   using type = M;
 };
 template <class M, class Rule, class Path>
-  requires(Rule::template applies<M, Path>)
-struct ApplyHere<M, Rule, Path> {
+requires(Rule::template applies<M, Path>) struct ApplyHere<M, Rule, Path> {
   using type = typename Rule::template apply<M, Path>;
 };
 
@@ -89,8 +93,8 @@ inline constexpr bool path_has = contains<Path, Tag>;
 template <class Path, class Tag>
 inline constexpr bool path_ends = false;
 template <class... P, class Tag>
-  requires(sizeof...(P) > 0)
-inline constexpr bool path_ends<List<P...>, Tag> = std::is_same_v<at<List<P...>, sizeof...(P) - 1>, Tag>;
+requires(sizeof...(P) >
+         0) inline constexpr bool path_ends<List<P...>, Tag> = std::is_same_v<at<List<P...>, sizeof...(P) - 1>, Tag>;
 
 namespace detail {
 template <class M, template <class> class Is>
@@ -111,9 +115,12 @@ struct FindInList<Is, List<C...>> : FindIn<Is, C...> {};
 template <class M, template <class> class Is>
 struct Find {
   static auto found() {
-    if constexpr (Is<M>::value) return std::type_identity<M>{};
-    else if constexpr (HasChildren<M>) return FindInList<Is, typename M::children>{};
-    else return std::type_identity<void>{};
+    if constexpr (Is<M>::value)
+      return std::type_identity<M>{};
+    else if constexpr (HasChildren<M>)
+      return FindInList<Is, typename M::children>{};
+    else
+      return std::type_identity<void>{};
   }
   using type = typename decltype(found())::type;
 };

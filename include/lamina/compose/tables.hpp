@@ -16,8 +16,8 @@ namespace lamina {
 /// The position (time, height, width) of every token, and where each sequence's next token would stand.
 struct Positions {
   std::vector<std::array<int, 3>> of_token;
-  std::vector<int> next;          ///< one a sequence: position of its first generated token, on all axes
-  std::vector<int> visual_rows;   ///< token index of each merged vision row, in order of images
+  std::vector<int> next;         ///< one a sequence: position of its first generated token, on all axes
+  std::vector<int> visual_rows;  ///< token index of each merged vision row, in order of images
 };
 
 /// Text counts up by one on all axes; an image of merged grid h x w at counter p puts (y, x) at (p, p + y, p + x), and
@@ -36,12 +36,14 @@ inline void find_positions(const Batch& batch, int merge, int image_token, Posit
         ++counter;
         continue;
       }
-      if (image == batch.grids.size()) fail("batch: token ", n, " is an image placeholder, but all ", image, " images are used up");
+      if (image == batch.grids.size())
+        fail("batch: token ", n, " is an image placeholder, but all ", image, " images are used up");
       const Grid& grid = batch.grids[image++];
       const int h = grid.h / merge, w = grid.w / merge;
       if (grid.t != 1) fail("batch: image ", image - 1, " has ", grid.t, " frames; video is not supported");
       if (n + h * w > batch.cu_seqlens[s + 1])
-        fail("batch: image ", image - 1, " needs ", h * w, " placeholder tokens from token ", n, ", but its sequence ends at ", batch.cu_seqlens[s + 1]);
+        fail("batch: image ", image - 1, " needs ", h * w, " placeholder tokens from token ", n,
+             ", but its sequence ends at ", batch.cu_seqlens[s + 1]);
       for (int y = 0; y < h; ++y)
         for (int x = 0; x < w; ++x, ++n) {
           if (batch.ids[static_cast<std::size_t>(n)] != image_token)
@@ -68,11 +70,17 @@ void for_each_patch(const Grid& grid, int merge, F f) {
 
 namespace detail {
 template <class M>
-struct HasHeads : std::bool_constant<requires { typename M::HeadsOf; }> {};
+    struct HasHeads : std::bool_constant < requires {
+  typename M::HeadsOf;
+} > {};
 template <class M>
-struct HasTable : std::bool_constant<requires { M::table_rows; }> {};
+    struct HasTable : std::bool_constant < requires {
+  M::table_rows;
+} > {};
 template <class M>
-struct HasWindow : std::bool_constant<requires { M::window_cells; }> {};
+    struct HasWindow : std::bool_constant < requires {
+  M::window_cells;
+} > {};
 
 /// torch.linspace(0, last, steps)[i] in fp32, which counts from the nearer end.
 inline float linspace(float last, int steps, int i) {
@@ -126,7 +134,8 @@ class Tables {
     sin_.resize(cos_.size());
     for (int n = 0; n < tokens; ++n)
       fill_mrope<typename TextCore::Rope>(positions_.of_token[static_cast<std::size_t>(n)].data(), 2 * half,
-                                          &cos_[static_cast<std::size_t>(n) * half], &sin_[static_cast<std::size_t>(n) * half]);
+                                          &cos_[static_cast<std::size_t>(n) * half],
+                                          &sin_[static_cast<std::size_t>(n) * half]);
     Input<T> in;
     in.ids = ids_.data();
     in.tokens = tokens;
@@ -149,7 +158,8 @@ class Tables {
     }
     const int patches = static_cast<int>(places_.size());
     if (batch.patches.size() != static_cast<std::size_t>(patches) * Model::patch_width)
-      fail("batch: ", patches, " patches in the grids, but ", batch.patches.size(), " values: a patch has ", Model::patch_width);
+      fail("batch: ", patches, " patches in the grids, but ", batch.patches.size(), " values: a patch has ",
+           Model::patch_width);
     order_.resize(static_cast<std::size_t>(patches));
     for (int i = 0; i < patches; ++i) order_[static_cast<std::size_t>(i)] = i;
     if constexpr (!std::is_void_v<Window>) find_windows(batch.grids);
@@ -187,8 +197,10 @@ class Tables {
     position_rows_.clear();
     position_weights_.clear();
     for (const Place& place : places_) {
-      const float y = detail::linspace(side - 1, place.rows, place.row), x = detail::linspace(side - 1, place.columns, place.column);
-      const int y0 = static_cast<int>(y), x0 = static_cast<int>(x), y1 = std::min(y0 + 1, side - 1), x1 = std::min(x0 + 1, side - 1);
+      const float y = detail::linspace(side - 1, place.rows, place.row),
+                  x = detail::linspace(side - 1, place.columns, place.column);
+      const int y0 = static_cast<int>(y), x0 = static_cast<int>(x), y1 = std::min(y0 + 1, side - 1),
+                x1 = std::min(x0 + 1, side - 1);
       const float dy = y - static_cast<float>(y0), dx = x - static_cast<float>(x0);
       position_rows_.insert(position_rows_.end(), {y0 * side + x0, y0 * side + x1, y1 * side + x0, y1 * side + x1});
       position_weights_.insert(position_weights_.end(), {(1 - dy) * (1 - dx), (1 - dy) * dx, dy * (1 - dx), dy * dx});

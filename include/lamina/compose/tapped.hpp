@@ -51,7 +51,7 @@ struct TappedBy {
   template <std::size_t I, class Mode>
   using mode_of = std::conditional_t<I == 0, stack_mode<Mode>, tap_mode<Mode>>;
   template <class Mode>
-  static constexpr bool saves_input = keeps<Stack_, stack_mode<Mode>> && Stack_::template saves_input<stack_mode<Mode>>;
+  static constexpr bool saves_input = keeps<Stack_, stack_mode<Mode>>&& Stack_::template saves_input<stack_mode<Mode>>;
 
   template <class Mode>
   struct Saved {
@@ -72,12 +72,14 @@ struct TappedBy {
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
     using T = typename R::T;
     using mode = tap_mode<typename R::mode>;
-    static_assert(!(keeps<Tap, mode> && Tap::template saves_input<mode>), "Tapped: a tap must not keep the stack's value: join its rows first");
+    static_assert(!(keeps<Tap, mode> && Tap::template saves_input<mode>),
+                  "Tapped: a tap must not keep the stack's value: join its rows first");
     Stack_::forward(run.template as<stack_mode<typename R::mode>>(), p, saved.stack, x, y, [&](int i, Matrix<T> h) {
       const int k = At::find(i);
       if (k < 0) return;
       run.stream.enter(Mergers::tag::text);
-      Tap::forward(run.template as<mode>(), taps(p) + k * tensor_count<Tap>, saved.taps[k], Matrix<const T>(h), run.context->taps[k]);
+      Tap::forward(run.template as<mode>(), taps(p) + k * tensor_count<Tap>, saved.taps[k], Matrix<const T>(h),
+                   run.context->taps[k]);
       run.stream.leave();
     });
   }
@@ -92,7 +94,8 @@ struct TappedBy {
         Arena::Scope scope(*run.scratch);
         const Matrix<T> more = mode::dx ? run.scratch->template matrix<T>(dh.rows, dh.cols) : Matrix<T>{};
         run.stream.enter(Mergers::tag::text);
-        Tap::backward(run.template as<mode>(), taps(p) + k * tensor_count<Tap>, saved.taps[k], Matrix<const T>(run.context->taps[k]), more);
+        Tap::backward(run.template as<mode>(), taps(p) + k * tensor_count<Tap>, saved.taps[k],
+                      Matrix<const T>(run.context->taps[k]), more);
         run.stream.leave();
         if (more) kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = more, .y = dh});
       }

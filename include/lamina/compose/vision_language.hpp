@@ -57,14 +57,17 @@ struct LanguageParts<Chain<E, S, N>, freeze> {
   using norm = part<N>;
 };
 template <class M, bool freeze>
-  requires(!std::is_same_v<M, typename M::composition>)
-struct LanguageParts<M, freeze> : LanguageParts<typename M::composition, freeze> {};
+requires(!std::is_same_v<M, typename M::composition>) struct LanguageParts<M, freeze>
+    : LanguageParts<typename M::composition, freeze> {
+};
 
 /// The name that M has by itself, if any.
 template <class M>
 constexpr std::string_view tag_text() {
-  if constexpr (requires { typename M::tag; }) return M::tag::text;
-  else return "";
+  if constexpr (requires { typename M::tag; })
+    return M::tag::text;
+  else
+    return "";
 }
 
 }  // namespace detail
@@ -72,7 +75,7 @@ constexpr std::string_view tag_text() {
 /// What a vision-language model reads, as its backend sees it.
 template <class T>
 struct Input {
-  const int* ids = nullptr;          ///< (N) negative where an image stands
+  const int* ids = nullptr;  ///< (N) negative where an image stands
   int tokens = 0;
   Matrix<const T> patches;           ///< (P, patch elements), P may be 0
   const int* visual_rows = nullptr;  ///< (P / merge^2) the token that each merged row replaces
@@ -132,7 +135,8 @@ struct VisionLanguage {
   }
   template <class Mode>
   static constexpr std::size_t saved_bytes_per_token =
-      saved_row_bytes<Stack_, stack_mode<Mode>>() + saved_row_bytes<Norm, norm_mode<Mode>>() + 2 * sizeof(typename Mode::T) * hidden_size;
+      saved_row_bytes<Stack_, stack_mode<Mode>>() + saved_row_bytes<Norm, norm_mode<Mode>>() +
+      2 * sizeof(typename Mode::T) * hidden_size;
   template <class Mode>
   static constexpr std::size_t saved_bytes_per_patch = saved_row_bytes<Visual, visual_mode<Mode>>();
 
@@ -163,17 +167,20 @@ struct VisionLanguage {
     }
     run.context = &in.text;
     const InModule language(run.stream, language_name);
-    Stack_::forward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(x), last, [&](int layer, Matrix<T> y) {
-      const int k = Deep::find(layer);
-      if (k >= 0 && visual_count > 0)
-        rows::scatter_add(run.stream, visual_count, kernel::Rows<T>{.x = in.vision.taps[k], .index = in.visual_rows, .y = y});
-    });
+    Stack_::forward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(x), last,
+                    [&](int layer, Matrix<T> y) {
+                      const int k = Deep::find(layer);
+                      if (k >= 0 && visual_count > 0)
+                        rows::scatter_add(run.stream, visual_count,
+                                          kernel::Rows<T>{.x = in.vision.taps[k], .index = in.visual_rows, .y = y});
+                    });
     Norm::forward(run.template as<norm_mode<mode>>(), p + norm_at, saved.norm, Matrix<const T>(last), hidden);
   }
 
   /// Adds every learning parameter's gradient, given that of hidden.
   template <class R, class S>
-  static void backward(R run, const Parameter* p, S& saved, Input<typename R::T>& in, Matrix<const typename R::T> dhidden) {
+  static void backward(R run, const Parameter* p, S& saved, Input<typename R::T>& in,
+                       Matrix<const typename R::T> dhidden) {
     using T = typename R::T;
     using mode = typename R::mode;
     using rows = kernel::rows<typename R::backend>;
@@ -200,30 +207,36 @@ struct VisionLanguage {
 
   /// The head's matrix (V, D): the embedding table where the head is tied to it.
   static const Parameter& head(const Parameter* p) {
-    if constexpr (Head::tied) return p[embed_at];
-    else return p[norm_at + tensor_count<Norm>];
+    if constexpr (Head::tied)
+      return p[embed_at];
+    else
+      return p[norm_at + tensor_count<Norm>];
   }
 
  private:
   static constexpr int embed_at = tensor_count<Visual>, stack_at = embed_at + tensor_count<Embed>,
                        norm_at = stack_at + tensor_count<Stack_>;
-  static constexpr std::string_view language_name = detail::tag_text<Language>(), embed_name = detail::tag_text<Embed>();
+  static constexpr std::string_view language_name = detail::tag_text<Language>(),
+                                    embed_name = detail::tag_text<Embed>();
 
   template <class R, class S, class T>
-  static void language_backward(R run, const Parameter* p, S& saved, Input<T>& in, Matrix<const T> dhidden, Matrix<T> dlast, Matrix<T> dx,
-                                bool to_tower) {
+  static void language_backward(R run, const Parameter* p, S& saved, Input<T>& in, Matrix<const T> dhidden,
+                                Matrix<T> dlast, Matrix<T> dx, bool to_tower) {
     using mode = typename R::mode;
     using rows = kernel::rows<typename R::backend>;
     const InModule language(run.stream, language_name);
     Norm::backward(run.template as<norm_mode<mode>>(), p + norm_at, saved.norm, dhidden, dlast);
     if constexpr (keeps<Stack_, stack_mode<mode>>) {
       const int visual_count = in.patches.rows / (merge * merge);
-      for (int k = 0; to_tower && k < Deep::size; ++k) in.vision.taps[k] = run.scratch->template matrix<T>(visual_count, hidden_size);
-      Stack_::backward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(dlast), dx, [&](int layer, Matrix<T> dy) {
-        const int k = Deep::find(layer);
-        if (to_tower && k >= 0)
-          rows::gather(run.stream, visual_count, kernel::Rows<T>{.x = dy, .index = in.visual_rows, .y = in.vision.taps[k]});
-      });
+      for (int k = 0; to_tower && k < Deep::size; ++k)
+        in.vision.taps[k] = run.scratch->template matrix<T>(visual_count, hidden_size);
+      Stack_::backward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(dlast), dx,
+                       [&](int layer, Matrix<T> dy) {
+                         const int k = Deep::find(layer);
+                         if (to_tower && k >= 0)
+                           rows::gather(run.stream, visual_count,
+                                        kernel::Rows<T>{.x = dy, .index = in.visual_rows, .y = in.vision.taps[k]});
+                       });
       if constexpr (Embed::learns) {
         const InModule embed(run.stream, embed_name);
         EmbedLayer::backward(run, p + embed_at, in.ids, Matrix<const T>(dx));

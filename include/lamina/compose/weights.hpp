@@ -33,8 +33,7 @@ class Weights {
   };
 
   /// Everything fp32, and what the type lets learn learns.
-  Weights()
-      : Weights([](const TensorSpec&) { return Choice{}; }) {}
+  Weights() : Weights([](const TensorSpec&) { return Choice{}; }) {}
   template <class Choose>
   explicit Weights(Choose choose) {
     for_each_tensor<Model>([&](TensorSpec spec) {
@@ -88,7 +87,9 @@ class Weights {
     if (slot.learns) return values_.data() + slot.offset;
     return frozen_base_ + slot.offset;
   }
-  std::span<float> values(const TensorSlot& slot) { return {values_.data() + slot.offset, static_cast<std::size_t>(slot.spec.count())}; }
+  std::span<float> values(const TensorSlot& slot) {
+    return {values_.data() + slot.offset, static_cast<std::size_t>(slot.spec.count())};
+  }
   std::span<float> values() { return values_; }
   std::span<float> gradients() { return gradients_; }
   Parameter* parameters() { return parameters_.data(); }
@@ -96,7 +97,9 @@ class Weights {
 
  private:
   static int kind_of(const TensorSpec& spec) { return spec.rank == 1 ? 2 : spec.adapter ? 1 : 0; }
-  static std::size_t aligned(std::size_t bytes) { return (bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment; }
+  static std::size_t aligned(std::size_t bytes) {
+    return (bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
+  }
   void place(TensorSlot& slot) {
     const auto count = static_cast<std::size_t>(slot.spec.count());
     if (slot.learns) {

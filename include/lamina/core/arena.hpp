@@ -30,7 +30,8 @@ class Arena {
   /// n elements, 64-byte aligned, not initialised; a counting arena returns an address that nobody may touch.
   template <class T>
   T* take(std::size_t n) {
-    const auto base = block_ ? reinterpret_cast<std::uintptr_t>(block_.get()) : alignment;  // never null: null means "not wanted"
+    const auto base =
+        block_ ? reinterpret_cast<std::uintptr_t>(block_.get()) : alignment;  // never null: null means "not wanted"
     const auto at = reinterpret_cast<T*>(base + used_);
     used_ += rounded(n * sizeof(T));
     peak_ = std::max(peak_, used_);

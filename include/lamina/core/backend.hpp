@@ -49,8 +49,8 @@ class InModule {
   S stream_;
 };
 
-/// Always true, but instantiates Assertion, whose static_assert then is one error: clang gives up on whatever depends on
-/// a class with a failed assertion, and would report each user of it again.
+/// Always true, but instantiates Assertion, whose static_assert then is one error: clang gives up on whatever depends
+/// on a class with a failed assertion, and would report each user of it again.
 template <class Assertion>
 struct Checked {
   static constexpr bool seen = true;

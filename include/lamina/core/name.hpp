@@ -2,9 +2,9 @@
 #include <string_view>
 
 /// Declares a tag: a type whose text is one component of a checkpoint's tensor name. Used inside any namespace.
-#define LAMINA_NAME(tag)                              \
-  struct tag {                                        \
-    static constexpr std::string_view text = #tag;    \
+#define LAMINA_NAME(tag)                           \
+  struct tag {                                     \
+    static constexpr std::string_view text = #tag; \
   }
 
 /// Tags spelt as in the checkpoints. The path of tags is the tensor's name; there is no other table of names.

@@ -16,7 +16,8 @@
 ///     template <class Mode> saves_input               whether Saved points at the input, which then must stay
 ///     template <class Mode> saves_output              the same for the output; absent: no
 ///     forward (run, const Parameter* p, Saved&, Matrix<const T> x, Matrix<T> y)
-///     backward(run, const Parameter* p, Saved&, Matrix<const T> dy, Matrix<T> dx)   dx is overwritten; null: not wanted
+///     backward(run, const Parameter* p, Saved&, Matrix<const T> dy, Matrix<T> dx)   dx is overwritten; null: not
+///     wanted
 ///
 /// p points at the first of the module's parameters, in the order of for_each_tensor.
 namespace lamina {
@@ -50,9 +51,10 @@ inline constexpr bool keeps = Mode::dx || (Mode::train && learns<M>);
 
 /// The mode in which a part of a composition runs, given whether something before it learns.
 template <class M, class Mode, bool LearnsBefore>
-using part_mode = std::conditional_t<keeps<M, typename Mode::template with_dx<Mode::dx || (Mode::train && LearnsBefore)>>,
-                                     typename Mode::template with_dx<Mode::dx || (Mode::train && LearnsBefore)>,
-                                     typename Mode::inference>;
+using part_mode =
+    std::conditional_t<keeps<M, typename Mode::template with_dx<Mode::dx || (Mode::train && LearnsBefore)>>,
+                       typename Mode::template with_dx<Mode::dx || (Mode::train && LearnsBefore)>,
+                       typename Mode::inference>;
 
 /// A member of a layer's Saved: (N, W) elements that forward fills. Compositions allocate it and count its bytes.
 template <class T, int W>
@@ -77,17 +79,17 @@ struct Context {
   int rows = 0;
   const int* cu_seqlens = nullptr;  ///< (sequences + 1) text: samples; vision: frames
   int sequences = 0;
-  const int* cu_keys = nullptr;     ///< (sequences + 1) the same, for keys: longer than cu_seqlens where a cache is read
+  const int* cu_keys = nullptr;  ///< (sequences + 1) the same, for keys: longer than cu_seqlens where a cache is read
   const int* cu_windows = nullptr;  ///< (windows + 1) vision towers with windowed attention
   int windows = 0;
-  Matrix<const float> cos, sin;            ///< (rows, head_dim / 2) rotary angles
-  const int* position_rows = nullptr;      ///< (rows, 4) rows of a learned position table
-  const float* position_weights = nullptr; ///< (rows, 4) their bilinear weights
-  const int* order = nullptr;              ///< (rows) windowed[i] = plain[order[i]]
-  const int* merged_order = nullptr;       ///< (rows / merge^2) the same for merged rows
-  int layer = 0;                           ///< index in the Stack that runs now
-  int cache_slot = 0;                      ///< next slot of the cache
-  KVCache<T>* cache = nullptr;             ///< null while training
+  Matrix<const float> cos, sin;             ///< (rows, head_dim / 2) rotary angles
+  const int* position_rows = nullptr;       ///< (rows, 4) rows of a learned position table
+  const float* position_weights = nullptr;  ///< (rows, 4) their bilinear weights
+  const int* order = nullptr;               ///< (rows) windowed[i] = plain[order[i]]
+  const int* merged_order = nullptr;        ///< (rows / merge^2) the same for merged rows
+  int layer = 0;                            ///< index in the Stack that runs now
+  int cache_slot = 0;                       ///< next slot of the cache
+  KVCache<T>* cache = nullptr;              ///< null while training
   static constexpr int max_taps = 8;
   std::array<Matrix<T>, max_taps> taps{};  ///< side outputs of a Tapped stack; in backward, their gradients
   std::uint64_t dropout_seed = 0;          ///< changes with every step
@@ -143,15 +145,19 @@ void allocate_saved(typename M::template Saved<Mode>& saved, Arena& arena, int r
 /// Whether M's output must stay until M's backward.
 template <class M, class Mode>
 constexpr bool output_stays() {
-  if constexpr (requires { M::template saves_output<Mode>; }) return keeps<M, Mode> && M::template saves_output<Mode>;
-  else return false;
+  if constexpr (requires { M::template saves_output<Mode>; })
+    return keeps<M, Mode> && M::template saves_output<Mode>;
+  else
+    return false;
 }
 
 /// Input rows that M joins into one output row: a merger's square, else 1.
 template <class M>
 constexpr int row_divisor_of() {
-  if constexpr (requires { M::row_divisor; }) return M::row_divisor;
-  else return 1;
+  if constexpr (requires { M::row_divisor; })
+    return M::row_divisor;
+  else
+    return 1;
 }
 template <class M>
 constexpr int out_rows(int rows) {

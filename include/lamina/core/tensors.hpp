@@ -41,7 +41,7 @@ struct TensorSpec {
   Path path;
   std::array<int, 5> extents{};
   int rank = 0;
-  bool learns = true;   ///< false below Frozen
+  bool learns = true;    ///< false below Frozen
   bool adapter = false;  ///< lora_A, lora_B: lives in the adapter's file, not in the model's
   bool joined = false;   ///< a fused layer reads it together with the one of its kind before: no gap between them
   float scale = 1;       ///< of an adapter: alpha / rank; 0: decided at run time
@@ -64,10 +64,14 @@ struct TensorSpec {
 namespace detail {
 template <class Init>
 constexpr TensorSpec::Init init_of() {
-  if constexpr (std::is_same_v<Init, init::zeros>) return TensorSpec::Init::zeros;
-  else if constexpr (std::is_same_v<Init, init::ones>) return TensorSpec::Init::ones;
-  else if constexpr (std::is_same_v<Init, init::kaiming>) return TensorSpec::Init::kaiming;
-  else return TensorSpec::Init::normal;
+  if constexpr (std::is_same_v<Init, init::zeros>)
+    return TensorSpec::Init::zeros;
+  else if constexpr (std::is_same_v<Init, init::ones>)
+    return TensorSpec::Init::ones;
+  else if constexpr (std::is_same_v<Init, init::kaiming>)
+    return TensorSpec::Init::kaiming;
+  else
+    return TensorSpec::Init::normal;
 }
 
 /// Called for each tensor. Virtual, so that a module's visit is compiled once and not once for every caller.
@@ -90,7 +94,8 @@ template <class P>
 constexpr void visit_param(const Path& path, TensorSpec spec, TensorVisitor& f) {
   spec.path = path / P::name::text;
   spec.rank = P::shape::rank;
-  for (int i = 0; i < spec.rank; ++i) spec.extents[static_cast<std::size_t>(i)] = P::shape::extents[static_cast<std::size_t>(i)];
+  for (int i = 0; i < spec.rank; ++i)
+    spec.extents[static_cast<std::size_t>(i)] = P::shape::extents[static_cast<std::size_t>(i)];
   spec.init = init_of<typename P::init>();
   f.visit(spec);
 }
@@ -109,11 +114,14 @@ template <class M>
 constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around, [[maybe_unused]] TensorVisitor& f) {
   if constexpr (requires { M::freezes; }) around.learning = around.learning && !M::freezes;
   if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
-    for (int i = 0; i < M::repeats; ++i) visit_children(typename M::children{}, path / M::tag::text / i, around, false, f);
+    for (int i = 0; i < M::repeats; ++i)
+      visit_children(typename M::children{}, path / M::tag::text / i, around, false, f);
   } else {
     const Path below = [&] {
-      if constexpr (requires { typename M::tag; }) return path / M::tag::text;
-      else return path;
+      if constexpr (requires { typename M::tag; })
+        return path / M::tag::text;
+      else
+        return path;
     }();
     constexpr bool joins = requires { M::joins; };
     if constexpr (requires { typename M::children; }) visit_children(typename M::children{}, below, around, joins, f);
@@ -173,7 +181,8 @@ constexpr std::int64_t count_param_elements(List<P...>) {
     std::int64_t n = 1;
     for (int e : P::shape::extents) n *= e == Dyn ? 0 : e;  // a rank known at run time counts as nothing
     return n;
-  }() + ... + std::int64_t{0});
+  }() + ... +
+          std::int64_t{0});
 }
 template <class M>
 constexpr std::int64_t count_elements([[maybe_unused]] bool only, [[maybe_unused]] bool learning) {

@@ -24,16 +24,14 @@ class View {
   constexpr View() = default;
   /// One argument a dynamic extent, in order.
   template <class... Ints>
-    requires(sizeof...(Ints) == ((Extents == Dyn) + ... + 0))
-  LAMINA_HD constexpr explicit View(T* data, Ints... dynamic) : data_(data) {
+  requires(sizeof...(Ints) == ((Extents == Dyn) + ... + 0)) LAMINA_HD constexpr explicit View(T* data, Ints... dynamic)
+      : data_(data) {
     const int given[] = {static_cast<int>(dynamic)..., 0};
     int next = 0, i = 0;
     ((extents_[i++] = Extents == Dyn ? given[next++] : Extents), ...);
   }
   /// A view of const elements from one of mutable elements.
-  LAMINA_HD constexpr operator View<const T, Extents...>() const
-    requires(!std::is_const_v<T>)
-  {
+  LAMINA_HD constexpr operator View<const T, Extents...>() const requires(!std::is_const_v<T>) {
     View<const T, Extents...> v;
     v.data_ = data_;
     for (int i = 0; i < rank; ++i) v.extents_[i] = extents_[i];
@@ -50,8 +48,7 @@ class View {
   LAMINA_HD constexpr explicit operator bool() const { return data_ != nullptr; }
 
   template <class... Index>
-    requires(sizeof...(Index) == sizeof...(Extents))
-  LAMINA_HD constexpr T& operator()(Index... index) const {
+  requires(sizeof...(Index) == sizeof...(Extents)) LAMINA_HD constexpr T& operator()(Index... index) const {
     std::size_t at = 0;
     int i = 0;
     ((at = at * static_cast<std::size_t>(extents_[i++]) + static_cast<std::size_t>(index)), ...);
@@ -79,19 +76,21 @@ struct Matrix {
   template <int R, int C>
   LAMINA_HD constexpr Matrix(View<T, R, C> v) : Matrix(v.data(), v.extent(0), v.extent(1)) {}
   template <class U, int R, int C>
-    requires(std::is_same_v<const U, T>)
-  LAMINA_HD constexpr Matrix(View<U, R, C> v) : Matrix(v.data(), v.extent(0), v.extent(1)) {}
-  LAMINA_HD constexpr operator Matrix<const T>() const
-    requires(!std::is_const_v<T>)
-  {
+  requires(std::is_same_v<const U, T>) LAMINA_HD constexpr Matrix(View<U, R, C> v)
+      : Matrix(v.data(), v.extent(0), v.extent(1)) {}
+  LAMINA_HD constexpr operator Matrix<const T>() const requires(!std::is_const_v<T>) {
     return {data, rows, cols, stride};
   }
 
   LAMINA_HD constexpr explicit operator bool() const { return data != nullptr; }
   LAMINA_HD constexpr T* row(int r) const { return data + r * stride; }
   LAMINA_HD constexpr T& operator()(int r, int c) const { return data[r * stride + c]; }
-  LAMINA_HD constexpr Matrix columns(int first, int count) const { return {data ? data + first : nullptr, rows, count, stride}; }
-  LAMINA_HD constexpr Matrix row_range(int first, int count) const { return {data ? data + first * stride : nullptr, count, cols, stride}; }
+  LAMINA_HD constexpr Matrix columns(int first, int count) const {
+    return {data ? data + first : nullptr, rows, count, stride};
+  }
+  LAMINA_HD constexpr Matrix row_range(int first, int count) const {
+    return {data ? data + first * stride : nullptr, count, cols, stride};
+  }
 };
 
 /// The rows of a matrix that has no gaps, as a view of static width D.

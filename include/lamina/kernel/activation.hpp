@@ -10,27 +10,41 @@ struct GeluTanh {};  ///< 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
 
 /// y = f(x), both (N, D).
 template <class T>
-struct ActivationFwd { Matrix<const T> x; Matrix<T> y; };
+struct ActivationFwd {
+  Matrix<const T> x;
+  Matrix<T> y;
+};
 /// dx = dy f'(x).
 template <class T>
-struct ActivationBwd { Matrix<const T> x, dy; Matrix<T> dx; };
+struct ActivationBwd {
+  Matrix<const T> x, dy;
+  Matrix<T> dx;
+};
 
 /// x holds gate and up side by side, (N, 2F):  y = silu(gate) * up, (N, F);  silu(g) = g / (1 + exp(-g)).
 template <class T>
-struct SiluGateFwd { Matrix<const T> x; Matrix<T> y; };
+struct SiluGateFwd {
+  Matrix<const T> x;
+  Matrix<T> y;
+};
 /// dx (N, 2F) from dy (N, F).
 template <class T>
-struct SiluGateBwd { Matrix<const T> x, dy; Matrix<T> dx; };
+struct SiluGateBwd {
+  Matrix<const T> x, dy;
+  Matrix<T> dx;
+};
 
 template <class B>
 struct activation {
-  static_assert(always_false<B>, "activation has no kernel for this backend: include <lamina/kernel/cpu/activation.hpp>");
+  static_assert(always_false<B>,
+                "activation has no kernel for this backend: include <lamina/kernel/cpu/activation.hpp>");
   static void forward(auto...) {}
   static void backward(auto...) {}
 };
 template <class B>
 struct silu_gate {
-  static_assert(always_false<B>, "silu_gate has no kernel for this backend: include <lamina/kernel/cpu/activation.hpp>");
+  static_assert(always_false<B>,
+                "silu_gate has no kernel for this backend: include <lamina/kernel/cpu/activation.hpp>");
   static void forward(auto...) {}
   static void backward(auto...) {}
 };

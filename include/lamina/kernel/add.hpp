@@ -6,7 +6,10 @@ namespace lamina::kernel {
 
 /// forward: y += x, both (N, D), the sum rounded once.   copy: y = x.
 template <class T>
-struct Add { Matrix<const T> x; Matrix<T> y; };
+struct Add {
+  Matrix<const T> x;
+  Matrix<T> y;
+};
 
 template <class B>
 struct add {

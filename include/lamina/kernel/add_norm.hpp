@@ -10,35 +10,56 @@ namespace lamina::kernel {
 
 /// r (N) may be null: inference does not need it.
 template <class T, int D>
-struct AddRMSNormFwd { View<const T, Dyn, D> x; View<const T, D> g; View<T, Dyn, D> s, y; float* r = nullptr; };
+struct AddRMSNormFwd {
+  View<const T, Dyn, D> x;
+  View<const T, D> g;
+  View<T, Dyn, D> s, y;
+  float* r = nullptr;
+};
 /// x is the norm's input, residual what its other readers send back. dx and dg (D) may be null.
 template <class T, int D>
 struct AddRMSNormBwd {
-  View<const T, Dyn, D> x; View<const T, D> g; const float* r = nullptr;
-  View<const T, Dyn, D> dy, residual; View<T, Dyn, D> dx; float* dg = nullptr;
+  View<const T, Dyn, D> x;
+  View<const T, D> g;
+  const float* r = nullptr;
+  View<const T, Dyn, D> dy, residual;
+  View<T, Dyn, D> dx;
+  float* dg = nullptr;
 };
 
 /// mean, r (N) may be null.
 template <class T, int D>
 struct AddLayerNormFwd {
-  View<const T, Dyn, D> x; View<const T, D> g, b; View<T, Dyn, D> s, y; float* mean = nullptr; float* r = nullptr;
+  View<const T, Dyn, D> x;
+  View<const T, D> g, b;
+  View<T, Dyn, D> s, y;
+  float* mean = nullptr;
+  float* r = nullptr;
 };
 /// dx, and dg with db (D), may be null.
 template <class T, int D>
 struct AddLayerNormBwd {
-  View<const T, Dyn, D> x; View<const T, D> g; const float* mean = nullptr; const float* r = nullptr;
-  View<const T, Dyn, D> dy, residual; View<T, Dyn, D> dx; float* dg = nullptr; float* db = nullptr;
+  View<const T, Dyn, D> x;
+  View<const T, D> g;
+  const float* mean = nullptr;
+  const float* r = nullptr;
+  View<const T, Dyn, D> dy, residual;
+  View<T, Dyn, D> dx;
+  float* dg = nullptr;
+  float* db = nullptr;
 };
 
 template <class B>
 struct add_rms_norm {
-  static_assert(always_false<B>, "add_rms_norm has no kernel for this backend: include <lamina/kernel/cpu/add_norm.hpp>");
+  static_assert(always_false<B>,
+                "add_rms_norm has no kernel for this backend: include <lamina/kernel/cpu/add_norm.hpp>");
   static void forward(auto...) {}
   static void backward(auto...) {}
 };
 template <class B>
 struct add_layer_norm {
-  static_assert(always_false<B>, "add_layer_norm has no kernel for this backend: include <lamina/kernel/cpu/add_norm.hpp>");
+  static_assert(always_false<B>,
+                "add_layer_norm has no kernel for this backend: include <lamina/kernel/cpu/add_norm.hpp>");
   static void forward(auto...) {}
   static void backward(auto...) {}
 };

@@ -12,9 +12,14 @@
 /// order, so two runs agree bit for bit.   source: Dao 2023, arXiv:2307.08691
 namespace lamina::kernel {
 
-struct AttentionShape { int heads = 0, kv_heads = 0, head_dim = 0; float scale = 0; bool causal = false; };
+struct AttentionShape {
+  int heads = 0, kv_heads = 0, head_dim = 0;
+  float scale = 0;
+  bool causal = false;
+};
 
-/// q, o (Nq, H*Dh); k, v (Nk, K*Dh); rows may be strided, so that q, k, v can share one buffer. lse (Nq, H), may be null.
+/// q, o (Nq, H*Dh); k, v (Nk, K*Dh); rows may be strided, so that q, k, v can share one buffer. lse (Nq, H), may be
+/// null.
 template <class T>
 struct AttentionFwd {
   Matrix<const T> q, k, v;
@@ -37,8 +42,9 @@ struct AttentionBwd {
 
 template <class B>
 struct attention {
-  static_assert(always_false<B>, "attention has no kernel for this backend: include <lamina/kernel/cpu/attention.hpp> "
-                                 "or <lamina/kernel/cuda/attention.cuh>");
+  static_assert(always_false<B>,
+                "attention has no kernel for this backend: include <lamina/kernel/cpu/attention.hpp> "
+                "or <lamina/kernel/cuda/attention.cuh>");
   static void forward(auto...) {}
   static void backward(auto...) {}
 };

@@ -22,7 +22,10 @@ struct DropoutMask {
 
 /// y = x * factor, both (N, D); y may be x.
 template <class T>
-struct Dropout { Matrix<const T> x; Matrix<T> y; };
+struct Dropout {
+  Matrix<const T> x;
+  Matrix<T> y;
+};
 
 template <class B>
 struct dropout {

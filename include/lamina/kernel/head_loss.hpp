@@ -6,7 +6,8 @@
 ///     z = x W^T      nll[m] = log sum_v exp z[m,v] - z[m, target[m]]      dz = weight[m] * (softmax(z[m]) - onehot)
 ///     dx = dz W      dW += dz^T x
 ///
-/// x, dx (M, D); W (V, D); target, weight, nll (M). The softmax is fp32. dx and dw may be null (evaluation; frozen head).
+/// x, dx (M, D); W (V, D); target, weight, nll (M). The softmax is fp32. dx and dw may be null (evaluation; frozen
+/// head).
 namespace lamina::kernel {
 
 template <class T>
@@ -22,8 +23,9 @@ struct HeadLoss {
 
 template <class B>
 struct head_loss {
-  static_assert(always_false<B>, "head_loss has no kernel for this backend: include <lamina/kernel/cpu/head_loss.hpp> "
-                                 "or <lamina/kernel/cuda/head_loss.cuh>");
+  static_assert(always_false<B>,
+                "head_loss has no kernel for this backend: include <lamina/kernel/cpu/head_loss.hpp> "
+                "or <lamina/kernel/cuda/head_loss.cuh>");
   static void run(auto...) {}
 };
 

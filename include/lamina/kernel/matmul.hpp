@@ -9,18 +9,36 @@ namespace lamina::kernel {
 
 /// y = alpha * x W^T + bias + beta * y. bias (N) may be null; beta = 0 does not read y.
 template <class T>
-struct MatmulFwd { Matrix<const T> x; Weight w; const T* bias = nullptr; Matrix<T> y; float alpha = 1, beta = 0; };
+struct MatmulFwd {
+  Matrix<const T> x;
+  Weight w;
+  const T* bias = nullptr;
+  Matrix<T> y;
+  float alpha = 1, beta = 0;
+};
 /// dx = alpha * dy W + beta * dx.
 template <class T>
-struct MatmulBwdInput { Matrix<const T> dy; Weight w; Matrix<T> dx; float alpha = 1, beta = 0; };
+struct MatmulBwdInput {
+  Matrix<const T> dy;
+  Weight w;
+  Matrix<T> dx;
+  float alpha = 1, beta = 0;
+};
 /// dw += alpha * dy^T x, in fp32; db += column sums of dy where db is not null.
 template <class T>
-struct MatmulBwdWeight { Matrix<const T> dy; Matrix<const T> x; Matrix<float> dw; float* db = nullptr; float alpha = 1; };
+struct MatmulBwdWeight {
+  Matrix<const T> dy;
+  Matrix<const T> x;
+  Matrix<float> dw;
+  float* db = nullptr;
+  float alpha = 1;
+};
 
 template <class B>
 struct matmul {
-  static_assert(always_false<B>, "matmul has no kernel for this backend: include <lamina/kernel/cpu/matmul.hpp> or "
-                                 "<lamina/kernel/cuda/matmul.cuh>");
+  static_assert(always_false<B>,
+                "matmul has no kernel for this backend: include <lamina/kernel/cpu/matmul.hpp> or "
+                "<lamina/kernel/cuda/matmul.cuh>");
   static void forward(auto...) {}
   static void backward_input(auto...) {}
   static void backward_weight(auto...) {}

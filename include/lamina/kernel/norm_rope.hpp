@@ -14,12 +14,25 @@ namespace lamina::kernel {
 
 /// y may be x.
 template <class T>
-struct NormRopeFwd { Matrix<const T> x; const T* g = nullptr; Matrix<const float> cos, sin; Matrix<T> y; int head_dim = 0; float eps = 0; };
+struct NormRopeFwd {
+  Matrix<const T> x;
+  const T* g = nullptr;
+  Matrix<const float> cos, sin;
+  Matrix<T> y;
+  int head_dim = 0;
+  float eps = 0;
+};
 /// dx may be dy; dg (Dh) may be null, else it is added to.
 template <class T>
 struct NormRopeBwd {
-  Matrix<const T> x; const T* g = nullptr; Matrix<const float> cos, sin; Matrix<const T> dy; Matrix<T> dx;
-  float* dg = nullptr; int head_dim = 0; float eps = 0;
+  Matrix<const T> x;
+  const T* g = nullptr;
+  Matrix<const float> cos, sin;
+  Matrix<const T> dy;
+  Matrix<T> dx;
+  float* dg = nullptr;
+  int head_dim = 0;
+  float eps = 0;
 };
 
 template <class B>

@@ -52,11 +52,11 @@ struct Stream<Plan> {
 
 namespace kernel {
 
-#define LAMINA_PLAN_FORWARD_BACKWARD(op)                                                              \
-  template <>                                                                                         \
-  struct op<Plan> {                                                                                   \
-    static void forward(Stream<Plan> s, const auto&...) { s.launch(#op "_fwd"); }                     \
-    static void backward(Stream<Plan> s, const auto&...) { s.launch(#op "_bwd"); }                    \
+#define LAMINA_PLAN_FORWARD_BACKWARD(op)                                           \
+  template <>                                                                      \
+  struct op<Plan> {                                                                \
+    static void forward(Stream<Plan> s, const auto&...) { s.launch(#op "_fwd"); }  \
+    static void backward(Stream<Plan> s, const auto&...) { s.launch(#op "_bwd"); } \
   }
 LAMINA_PLAN_FORWARD_BACKWARD(activation);
 LAMINA_PLAN_FORWARD_BACKWARD(add_layer_norm);

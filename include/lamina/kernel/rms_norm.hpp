@@ -6,18 +6,28 @@ namespace lamina::kernel {
 
 /// r (N) may be null: inference does not need it.
 template <class T, int D>
-struct RMSNormFwd { View<const T, Dyn, D> x; View<const T, D> g; View<T, Dyn, D> y; float* r = nullptr; };
+struct RMSNormFwd {
+  View<const T, Dyn, D> x;
+  View<const T, D> g;
+  View<T, Dyn, D> y;
+  float* r = nullptr;
+};
 /// dx and dg (D) may be null: nothing below learns; the gain is frozen.
 template <class T, int D>
 struct RMSNormBwd {
-  View<const T, Dyn, D> x; View<const T, D> g; const float* r = nullptr;
-  View<const T, Dyn, D> dy; View<T, Dyn, D> dx; float* dg = nullptr;
+  View<const T, Dyn, D> x;
+  View<const T, D> g;
+  const float* r = nullptr;
+  View<const T, Dyn, D> dy;
+  View<T, Dyn, D> dx;
+  float* dg = nullptr;
 };
 
 template <class B>
 struct rms_norm {
-  static_assert(always_false<B>, "rms_norm has no kernel for this backend: include <lamina/kernel/cpu/rms_norm.hpp> or "
-                                 "<lamina/kernel/cuda/rms_norm.cuh>");
+  static_assert(always_false<B>,
+                "rms_norm has no kernel for this backend: include <lamina/kernel/cpu/rms_norm.hpp> or "
+                "<lamina/kernel/cuda/rms_norm.cuh>");
   static void forward(auto...) {}
   static void backward(auto...) {}
 };

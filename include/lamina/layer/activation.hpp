@@ -20,11 +20,14 @@ struct Activation {
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter*, S& saved, X x, Y y) {
     saved.x = x;
-    kernel::activation<typename R::backend>::forward(run.stream, F{}, kernel::ActivationFwd<typename R::T>{.x = x, .y = y});
+    kernel::activation<typename R::backend>::forward(run.stream, F{},
+                                                     kernel::ActivationFwd<typename R::T>{.x = x, .y = y});
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter*, S& saved, DY dy, DX dx) {
-    if (dx) kernel::activation<typename R::backend>::backward(run.stream, F{}, kernel::ActivationBwd<typename R::T>{.x = saved.x, .dy = dy, .dx = dx});
+    if (dx)
+      kernel::activation<typename R::backend>::backward(
+          run.stream, F{}, kernel::ActivationBwd<typename R::T>{.x = saved.x, .dy = dy, .dx = dx});
   }
 };
 
@@ -61,7 +64,9 @@ struct SiluGate {
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter*, S& saved, DY dy, DX dx) {
-    if (dx) kernel::silu_gate<typename R::backend>::backward(run.stream, kernel::SiluGateBwd<typename R::T>{.x = saved.x, .dy = dy, .dx = dx});
+    if (dx)
+      kernel::silu_gate<typename R::backend>::backward(
+          run.stream, kernel::SiluGateBwd<typename R::T>{.x = saved.x, .dy = dy, .dx = dx});
   }
 };
 

@@ -35,15 +35,21 @@ struct Alpha {
 /// source      Hu et al. 2021, arXiv:2106.09685
 template <class L, class Rank_, class Alpha_>
 struct AdaptedLinear : L {
-  struct lora_A_weight { static constexpr std::string_view text = "lora_A.weight"; };
-  struct lora_B_weight { static constexpr std::string_view text = "lora_B.weight"; };
+  struct lora_A_weight {
+    static constexpr std::string_view text = "lora_A.weight";
+  };
+  struct lora_B_weight {
+    static constexpr std::string_view text = "lora_B.weight";
+  };
   using base = L;
   static constexpr bool freezes = true;
   static constexpr bool learns = true;
   static constexpr int rank = Rank_::value;
-  static constexpr float scale = rank == Dyn || Alpha_::value == Dyn ? 0 : static_cast<float>(Alpha_::value) / static_cast<float>(rank);
+  static constexpr float scale =
+      rank == Dyn || Alpha_::value == Dyn ? 0 : static_cast<float>(Alpha_::value) / static_cast<float>(rank);
   static constexpr int In_ = L::In::width, Out_ = L::Out::width, own = static_cast<int>(L::params::size);
-  using adapter_params = ParamList<Param<lora_A_weight, Shape<rank, In_>, init::kaiming>, Param<lora_B_weight, Shape<Out_, rank>, init::zeros>>;
+  using adapter_params = ParamList<Param<lora_A_weight, Shape<rank, In_>, init::kaiming>,
+                                   Param<lora_B_weight, Shape<Out_, rank>, init::zeros>>;
 
   template <class Mode>
   static constexpr bool saves_input = Mode::train;
@@ -62,7 +68,9 @@ struct AdaptedLinear : L {
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
     using T = typename R::T;
-    if (dx) kernel::matmul<typename R::backend>::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = p[0].value, .dx = dx});
+    if (dx)
+      kernel::matmul<typename R::backend>::backward_input(
+          run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = p[0].value, .dx = dx});
     branch_backward(run, p, saved.x, dy, dx);
   }
 
@@ -93,7 +101,8 @@ struct AdaptedLinear : L {
       const Matrix<const T> dropped = drop(run, A, x);
       const Matrix<T> h = run.scratch->template matrix<T>(dy.rows, A.value.rows);
       matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = dropped, .w = A.value, .y = h});
-      matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dy, .x = h, .dw = B.matrix_grad(), .alpha = B.scale});
+      matmul::backward_weight(run.stream,
+                              kernel::MatmulBwdWeight<T>{.dy = dy, .x = h, .dw = B.matrix_grad(), .alpha = B.scale});
       matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dh, .x = dropped, .dw = A.matrix_grad()});
     }
     if (dx) add_input_gradient(run, A, dh, Matrix<T>(dx));

@@ -53,7 +53,8 @@ struct AttentionCore {
   using HeadsOf = Heads_;
   using Mask = Mask_;
   using Rope = Rope_;
-  static_assert(sizeof...(Norms) == 0 || sizeof...(Norms) == 2, "AttentionCore: give a norm for q and one for k, or none");
+  static_assert(sizeof...(Norms) == 0 || sizeof...(Norms) == 2,
+                "AttentionCore: give a norm for q and one for k, or none");
   using composition = AttentionCore;
   using children = List<Norms...>;
   template <class... C>
@@ -65,7 +66,8 @@ struct AttentionCore {
   static constexpr bool learns = (Norms::learns || ... || false);
   static constexpr float eps = 1e-6f;
   static constexpr kernel::AttentionShape shape() {
-    return {Heads_::heads, Heads_::kv_heads, Heads_::head_dim, 1.0f / std::sqrt(static_cast<float>(Heads_::head_dim)), Mask_::causal};
+    return {Heads_::heads, Heads_::kv_heads, Heads_::head_dim, 1.0f / std::sqrt(static_cast<float>(Heads_::head_dim)),
+            Mask_::causal};
   }
 
   template <std::size_t, class Mode>
@@ -93,7 +95,8 @@ struct AttentionCore {
       const auto& slot = context.cache->slots[context.cache_slot++];
       const int length = context.cache->length;
       k = slot.k.row_range(length, x.rows);
-      kernel::add<typename R::backend>::copy(run.stream, kernel::Add<T>{.x = values, .y = slot.v.row_range(length, x.rows)});
+      kernel::add<typename R::backend>::copy(run.stream,
+                                             kernel::Add<T>{.x = values, .y = slot.v.row_range(length, x.rows)});
       keys = slot.k.row_range(0, length + x.rows);
       values = slot.v.row_range(0, length + x.rows);
     } else {
@@ -101,9 +104,15 @@ struct AttentionCore {
     }
     rotate(run, p, qkv, q, k);
     kernel::attention<typename R::backend>::forward(
-        run.stream, kernel::AttentionFwd<T>{.q = q, .k = keys, .v = values, .o = y, .lse = saved.lse.data, .cu_q = segments(context),
+        run.stream, kernel::AttentionFwd<T>{.q = q,
+                                            .k = keys,
+                                            .v = values,
+                                            .o = y,
+                                            .lse = saved.lse.data,
+                                            .cu_q = segments(context),
                                             .cu_k = context.cache ? context.cu_keys : segments(context),
-                                            .sequences = segment_count(context), .shape = shape()});
+                                            .sequences = segment_count(context),
+                                            .shape = shape()});
     saved.x = qkv;
     saved.o = y;
   }
@@ -116,31 +125,50 @@ struct AttentionCore {
     const Matrix<T> q = take(Q), k = take(KV), dx = dx_wanted ? Matrix<T>(dx_wanted) : take(Q + 2 * KV);
     rotate(run, p, saved.x, q, k);
     const Matrix<T> dq = dx.columns(0, Q), dk = dx.columns(Q, KV), dv = dx.columns(Q + KV, KV);
-    kernel::attention<typename R::backend>::backward(
-        run.stream, kernel::AttentionBwd<T>{.q = q, .k = k, .v = saved.x.columns(Q + KV, KV), .o = saved.o, .dout = dy,
-                                            .lse = saved.lse.data, .dq = dq, .dk = dk, .dv = dv, .cu = segments(*run.context),
-                                            .sequences = segment_count(*run.context), .shape = shape()});
+    kernel::attention<typename R::backend>::backward(run.stream,
+                                                     kernel::AttentionBwd<T>{.q = q,
+                                                                             .k = k,
+                                                                             .v = saved.x.columns(Q + KV, KV),
+                                                                             .o = saved.o,
+                                                                             .dout = dy,
+                                                                             .lse = saved.lse.data,
+                                                                             .dq = dq,
+                                                                             .dk = dk,
+                                                                             .dv = dv,
+                                                                             .cu = segments(*run.context),
+                                                                             .sequences = segment_count(*run.context),
+                                                                             .shape = shape()});
     unrotate(run, p, 0, saved.x.columns(0, Q), dq);
     unrotate(run, p, 1, saved.x.columns(Q, KV), dk);
   }
 
  private:
   template <class C>
-  static const int* segments(const C& context) { return Mask_::windowed(context.layer) ? context.cu_windows : context.cu_seqlens; }
+  static const int* segments(const C& context) {
+    return Mask_::windowed(context.layer) ? context.cu_windows : context.cu_seqlens;
+  }
   template <class C>
-  static int segment_count(const C& context) { return Mask_::windowed(context.layer) ? context.windows : context.sequences; }
+  static int segment_count(const C& context) {
+    return Mask_::windowed(context.layer) ? context.windows : context.sequences;
+  }
 
   template <class T>
   static const T* gain(const Parameter* p, int i) {
-    if constexpr (has_norms) return static_cast<const T*>(p[i].value.data);
-    else return nullptr;
+    if constexpr (has_norms)
+      return static_cast<const T*>(p[i].value.data);
+    else
+      return nullptr;
   }
   template <class R, class T>
   static void rotate(R run, const Parameter* p, Matrix<const T> qkv, Matrix<T> q, Matrix<T> k) {
     const auto turn = [&](Matrix<const T> x, const T* g, Matrix<T> y) {
-      kernel::norm_rope<typename R::backend>::forward(
-          run.stream, kernel::NormRopeFwd<T>{.x = x, .g = g, .cos = run.context->cos, .sin = run.context->sin, .y = y,
-                                             .head_dim = Heads_::head_dim, .eps = eps});
+      kernel::norm_rope<typename R::backend>::forward(run.stream, kernel::NormRopeFwd<T>{.x = x,
+                                                                                         .g = g,
+                                                                                         .cos = run.context->cos,
+                                                                                         .sin = run.context->sin,
+                                                                                         .y = y,
+                                                                                         .head_dim = Heads_::head_dim,
+                                                                                         .eps = eps});
     };
     turn(qkv.columns(0, Q), gain<T>(p, 0), q);
     turn(qkv.columns(Q, KV), gain<T>(p, 1), k);
@@ -149,9 +177,15 @@ struct AttentionCore {
   static void unrotate(R run, const Parameter* p, int i, Matrix<const T> x, Matrix<T> d) {
     float* dg = nullptr;
     if constexpr (has_norms) dg = p[i].grad;
-    kernel::norm_rope<typename R::backend>::backward(
-        run.stream, kernel::NormRopeBwd<T>{.x = x, .g = gain<T>(p, i), .cos = run.context->cos, .sin = run.context->sin, .dy = d,
-                                           .dx = d, .dg = dg, .head_dim = Heads_::head_dim, .eps = eps});
+    kernel::norm_rope<typename R::backend>::backward(run.stream, kernel::NormRopeBwd<T>{.x = x,
+                                                                                        .g = gain<T>(p, i),
+                                                                                        .cos = run.context->cos,
+                                                                                        .sin = run.context->sin,
+                                                                                        .dy = d,
+                                                                                        .dx = d,
+                                                                                        .dg = dg,
+                                                                                        .head_dim = Heads_::head_dim,
+                                                                                        .eps = eps});
   }
 };
 

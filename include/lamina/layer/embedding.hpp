@@ -23,12 +23,14 @@ struct Embedding {
 
   template <class R, class Y>
   static void forward(R run, const Parameter* p, const int* ids, Y y) {
-    kernel::embedding<typename R::backend>::forward(run.stream, kernel::EmbeddingFwd<typename R::T>{.ids = ids, .w = p[0].value, .y = y});
+    kernel::embedding<typename R::backend>::forward(
+        run.stream, kernel::EmbeddingFwd<typename R::T>{.ids = ids, .w = p[0].value, .y = y});
   }
   template <class R, class DY>
   static void backward(R run, const Parameter* p, const int* ids, DY dy) {
     if (p[0].grad)
-      kernel::embedding<typename R::backend>::backward(run.stream, kernel::EmbeddingBwd<typename R::T>{.ids = ids, .dy = dy, .dw = p[0].matrix_grad()});
+      kernel::embedding<typename R::backend>::backward(
+          run.stream, kernel::EmbeddingBwd<typename R::T>{.ids = ids, .dy = dy, .dw = p[0].matrix_grad()});
   }
 };
 

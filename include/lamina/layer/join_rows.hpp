@@ -23,7 +23,9 @@ struct JoinRows {
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter*, S&, DY dy, DX dx) {
     using T = typename R::T;
-    if (dx) kernel::add<typename R::backend>::copy(run.stream, kernel::Add<T>{.x = Matrix<const T>(dy.data, dx.rows, D), .y = dx});
+    if (dx)
+      kernel::add<typename R::backend>::copy(run.stream,
+                                             kernel::Add<T>{.x = Matrix<const T>(dy.data, dx.rows, D), .y = dx});
   }
 };
 

@@ -36,18 +36,27 @@ struct LayerNorm {
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
     using T = typename R::T;
     saved.x = x;
-    kernel::layer_norm<typename R::backend>::forward(
-        run.stream,
-        kernel::LayerNormFwd<T, D>{.x = packed<D>(Matrix<const T>(x)), .g = p[0].vector<T, D>(), .b = p[1].vector<T, D>(),
-                                   .y = packed<D>(y), .mean = saved.mean.data, .r = saved.r.data}, eps);
+    kernel::layer_norm<typename R::backend>::forward(run.stream,
+                                                     kernel::LayerNormFwd<T, D>{.x = packed<D>(Matrix<const T>(x)),
+                                                                                .g = p[0].vector<T, D>(),
+                                                                                .b = p[1].vector<T, D>(),
+                                                                                .y = packed<D>(y),
+                                                                                .mean = saved.mean.data,
+                                                                                .r = saved.r.data},
+                                                     eps);
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
     using T = typename R::T;
-    kernel::layer_norm<typename R::backend>::backward(
-        run.stream, kernel::LayerNormBwd<T, D>{.x = packed<D>(saved.x), .g = p[0].vector<T, D>(), .mean = saved.mean.data,
-                                               .r = saved.r.data, .dy = packed<D>(Matrix<const T>(dy)),
-                                               .dx = packed<D>(Matrix<T>(dx)), .dg = p[0].grad, .db = p[1].grad});
+    kernel::layer_norm<typename R::backend>::backward(run.stream,
+                                                      kernel::LayerNormBwd<T, D>{.x = packed<D>(saved.x),
+                                                                                 .g = p[0].vector<T, D>(),
+                                                                                 .mean = saved.mean.data,
+                                                                                 .r = saved.r.data,
+                                                                                 .dy = packed<D>(Matrix<const T>(dy)),
+                                                                                 .dx = packed<D>(Matrix<T>(dx)),
+                                                                                 .dg = p[0].grad,
+                                                                                 .db = p[1].grad});
   }
 
   /// s += x, then y of s: what a residual stream does, in one kernel.
@@ -56,17 +65,30 @@ struct LayerNorm {
     using T = typename R::T;
     saved.x = s;
     kernel::add_layer_norm<typename R::backend>::forward(
-        run.stream, kernel::AddLayerNormFwd<T, D>{.x = packed<D>(Matrix<const T>(x)), .g = p[0].vector<T, D>(), .b = p[1].vector<T, D>(),
-                                                  .s = packed<D>(s), .y = packed<D>(y), .mean = saved.mean.data, .r = saved.r.data}, eps);
+        run.stream,
+        kernel::AddLayerNormFwd<T, D>{.x = packed<D>(Matrix<const T>(x)),
+                                      .g = p[0].vector<T, D>(),
+                                      .b = p[1].vector<T, D>(),
+                                      .s = packed<D>(s),
+                                      .y = packed<D>(y),
+                                      .mean = saved.mean.data,
+                                      .r = saved.r.data},
+        eps);
   }
   /// dx = residual + backward's dx, in one kernel.
   template <class R, class S, class DY, class DX>
   static void backward_sum(R run, const Parameter* p, S& saved, DY dy, DY residual, DX dx) {
     using T = typename R::T;
-    kernel::add_layer_norm<typename R::backend>::backward(
-        run.stream, kernel::AddLayerNormBwd<T, D>{.x = packed<D>(saved.x), .g = p[0].vector<T, D>(), .mean = saved.mean.data,
-                                                  .r = saved.r.data, .dy = packed<D>(dy), .residual = packed<D>(residual),
-                                                  .dx = packed<D>(dx), .dg = p[0].grad, .db = p[1].grad});
+    kernel::add_layer_norm<typename R::backend>::backward(run.stream,
+                                                          kernel::AddLayerNormBwd<T, D>{.x = packed<D>(saved.x),
+                                                                                        .g = p[0].vector<T, D>(),
+                                                                                        .mean = saved.mean.data,
+                                                                                        .r = saved.r.data,
+                                                                                        .dy = packed<D>(dy),
+                                                                                        .residual = packed<D>(residual),
+                                                                                        .dx = packed<D>(dx),
+                                                                                        .dg = p[0].grad,
+                                                                                        .db = p[1].grad});
   }
 };
 

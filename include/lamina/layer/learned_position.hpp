@@ -25,8 +25,11 @@ struct LearnedPosition {
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S&, X x, Y y) {
     kernel::learned_position<typename R::backend>::forward(
-        run.stream, kernel::LearnedPositionFwd<typename R::T>{.x = x, .w = p[0].value, .row = run.context->position_rows,
-                                                              .weight = run.context->position_weights, .y = y});
+        run.stream, kernel::LearnedPositionFwd<typename R::T>{.x = x,
+                                                              .w = p[0].value,
+                                                              .row = run.context->position_rows,
+                                                              .weight = run.context->position_weights,
+                                                              .y = y});
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S&, DY dy, DX dx) {
@@ -34,8 +37,10 @@ struct LearnedPosition {
     if constexpr (R::mode::train)
       if (p[0].grad)
         kernel::learned_position<typename R::backend>::backward(
-            run.stream, kernel::LearnedPositionBwd<T>{.dy = dy, .row = run.context->position_rows,
-                                                      .weight = run.context->position_weights, .dw = p[0].matrix_grad()});
+            run.stream, kernel::LearnedPositionBwd<T>{.dy = dy,
+                                                      .row = run.context->position_rows,
+                                                      .weight = run.context->position_weights,
+                                                      .dw = p[0].matrix_grad()});
     if (dx) kernel::add<typename R::backend>::copy(run.stream, kernel::Add<T>{.x = dy, .y = dx});
   }
 };

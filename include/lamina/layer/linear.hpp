@@ -22,7 +22,8 @@ struct Linear {
   using Out = Shape<Dyn, Out_>;
   static constexpr bool has_bias = std::is_same_v<WithBias, Bias>;
   using weight = Param<name::weight, Shape<Out_, In_>, init::normal>;
-  using params = std::conditional_t<has_bias, ParamList<weight, Param<name::bias, Shape<Out_>, init::zeros>>, ParamList<weight>>;
+  using params =
+      std::conditional_t<has_bias, ParamList<weight, Param<name::bias, Shape<Out_>, init::zeros>>, ParamList<weight>>;
   static constexpr bool learns = true;
 
   template <class Mode>
@@ -38,7 +39,8 @@ struct Linear {
     saved.x = x;
     const T* bias = nullptr;
     if constexpr (has_bias) bias = static_cast<const T*>(p[1].value.data);
-    kernel::matmul<typename R::backend>::forward(run.stream, kernel::MatmulFwd<T>{.x = x, .w = p[0].value, .bias = bias, .y = y});
+    kernel::matmul<typename R::backend>::forward(run.stream,
+                                                 kernel::MatmulFwd<T>{.x = x, .w = p[0].value, .bias = bias, .y = y});
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
@@ -49,7 +51,8 @@ struct Linear {
       float* db = nullptr;
       if constexpr (has_bias) db = p[1].grad;
       if (p[0].grad)
-        matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dy, .x = saved.x, .dw = p[0].matrix_grad(), .db = db});
+        matmul::backward_weight(run.stream,
+                                kernel::MatmulBwdWeight<T>{.dy = dy, .x = saved.x, .dw = p[0].matrix_grad(), .db = db});
     }
   }
 };

@@ -11,10 +11,15 @@ namespace lamina {
 /// checkpoint  "<path>.proj.weight", with Bias "<path>.proj.bias"
 template <int Channels, int Frames, int Patch, int D, class WithBias = Bias>
 struct PatchEmbed : Linear<Channels * Frames * Patch * Patch, D, WithBias> {
-  struct proj_weight { static constexpr std::string_view text = "proj.weight"; };
-  struct proj_bias { static constexpr std::string_view text = "proj.bias"; };
+  struct proj_weight {
+    static constexpr std::string_view text = "proj.weight";
+  };
+  struct proj_bias {
+    static constexpr std::string_view text = "proj.bias";
+  };
   using weight = Param<proj_weight, Shape<D, Channels, Frames, Patch, Patch>, init::normal>;
-  using params = std::conditional_t<std::is_same_v<WithBias, Bias>, ParamList<weight, Param<proj_bias, Shape<D>, init::zeros>>, ParamList<weight>>;
+  using params = std::conditional_t<std::is_same_v<WithBias, Bias>,
+                                    ParamList<weight, Param<proj_bias, Shape<D>, init::zeros>>, ParamList<weight>>;
 };
 
 }  // namespace lamina

@@ -41,14 +41,20 @@ struct RMSNorm {
     saved.x = x;
     kernel::rms_norm<typename R::backend>::forward(
         run.stream,
-        kernel::RMSNormFwd<T, D>{.x = packed<D>(Matrix<const T>(x)), .g = p[0].vector<T, D>(), .y = packed<D>(y), .r = saved.r.data}, eps);
+        kernel::RMSNormFwd<T, D>{
+            .x = packed<D>(Matrix<const T>(x)), .g = p[0].vector<T, D>(), .y = packed<D>(y), .r = saved.r.data},
+        eps);
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
     using T = typename R::T;
-    kernel::rms_norm<typename R::backend>::backward(
-        run.stream, kernel::RMSNormBwd<T, D>{.x = packed<D>(saved.x), .g = p[0].vector<T, D>(), .r = saved.r.data,
-                                             .dy = packed<D>(Matrix<const T>(dy)), .dx = packed<D>(Matrix<T>(dx)), .dg = p[0].grad});
+    kernel::rms_norm<typename R::backend>::backward(run.stream,
+                                                    kernel::RMSNormBwd<T, D>{.x = packed<D>(saved.x),
+                                                                             .g = p[0].vector<T, D>(),
+                                                                             .r = saved.r.data,
+                                                                             .dy = packed<D>(Matrix<const T>(dy)),
+                                                                             .dx = packed<D>(Matrix<T>(dx)),
+                                                                             .dg = p[0].grad});
   }
 
   /// s += x, then y of s: what a residual stream does, in one kernel.
@@ -56,18 +62,26 @@ struct RMSNorm {
   static void forward_sum(R run, const Parameter* p, S& saved, X x, Y s, Y y) {
     using T = typename R::T;
     saved.x = s;
-    kernel::add_rms_norm<typename R::backend>::forward(
-        run.stream, kernel::AddRMSNormFwd<T, D>{.x = packed<D>(Matrix<const T>(x)), .g = p[0].vector<T, D>(), .s = packed<D>(s),
-                                                .y = packed<D>(y), .r = saved.r.data}, eps);
+    kernel::add_rms_norm<typename R::backend>::forward(run.stream,
+                                                       kernel::AddRMSNormFwd<T, D>{.x = packed<D>(Matrix<const T>(x)),
+                                                                                   .g = p[0].vector<T, D>(),
+                                                                                   .s = packed<D>(s),
+                                                                                   .y = packed<D>(y),
+                                                                                   .r = saved.r.data},
+                                                       eps);
   }
   /// dx = residual + backward's dx, in one kernel.
   template <class R, class S, class DY, class DX>
   static void backward_sum(R run, const Parameter* p, S& saved, DY dy, DY residual, DX dx) {
     using T = typename R::T;
-    kernel::add_rms_norm<typename R::backend>::backward(
-        run.stream, kernel::AddRMSNormBwd<T, D>{.x = packed<D>(saved.x), .g = p[0].vector<T, D>(), .r = saved.r.data,
-                                                .dy = packed<D>(dy), .residual = packed<D>(residual), .dx = packed<D>(dx),
-                                                .dg = p[0].grad});
+    kernel::add_rms_norm<typename R::backend>::backward(run.stream,
+                                                        kernel::AddRMSNormBwd<T, D>{.x = packed<D>(saved.x),
+                                                                                    .g = p[0].vector<T, D>(),
+                                                                                    .r = saved.r.data,
+                                                                                    .dy = packed<D>(dy),
+                                                                                    .residual = packed<D>(residual),
+                                                                                    .dx = packed<D>(dx),
+                                                                                    .dg = p[0].grad});
   }
 };
 

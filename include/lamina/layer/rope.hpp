@@ -44,8 +44,8 @@ struct SectionedMRoPE {
 template <class MRoPE>
 void fill_mrope(const int* position, int head_dim, float* cos, float* sin) {
   for (int j = 0; j < head_dim / 2; ++j) {
-    const float angle =
-        static_cast<float>(position[MRoPE::axis(j)]) * detail::inverse_frequency(static_cast<double>(MRoPE::theta), j, head_dim);
+    const float angle = static_cast<float>(position[MRoPE::axis(j)]) *
+                        detail::inverse_frequency(static_cast<double>(MRoPE::theta), j, head_dim);
     cos[j] = std::cos(angle);
     sin[j] = std::sin(angle);
   }

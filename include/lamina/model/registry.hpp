@@ -28,15 +28,22 @@ struct IsActivation : std::false_type {};
 template <int D, class F>
 struct IsActivation<Activation<D, F>> : std::bool_constant<(D > 0)> {};
 template <class M>
-struct IsStack : std::bool_constant<requires { M::repeats; typename M::In; }> {};
+    struct IsStack : std::bool_constant < requires {
+  M::repeats;
+  typename M::In;
+} > {};
 template <class M>
-struct IsTapped : std::bool_constant<requires { typename M::Tap; }> {};
+    struct IsTapped : std::bool_constant < requires {
+  typename M::Tap;
+} > {};
 
 template <class Tower>
 constexpr int intermediate_size() {
   using gate = find_t<Tower, IsSiluGate>;
-  if constexpr (!std::is_void_v<gate>) return gate::Out::width;
-  else return find_t<Tower, IsActivation>::Out::width;  // the first one: the block's MLP comes before the mergers
+  if constexpr (!std::is_void_v<gate>)
+    return gate::Out::width;
+  else
+    return find_t<Tower, IsActivation>::Out::width;  // the first one: the block's MLP comes before the mergers
 }
 }  // namespace detail
 
@@ -78,7 +85,8 @@ std::vector<Fact> facts_of() {
 }
 
 /// The facts in which a config differs from a composition, as "name is 1, qwen3_vl_2b has 2" lines.
-inline std::vector<std::string> differences(const std::vector<Fact>& config, const std::vector<Fact>& model, std::string_view model_name) {
+inline std::vector<std::string> differences(const std::vector<Fact>& config, const std::vector<Fact>& model,
+                                            std::string_view model_name) {
   std::vector<std::string> lines;
   const auto value_in = [](const std::vector<Fact>& facts, const std::string& name) -> const Fact* {
     for (const Fact& f : facts)
@@ -87,12 +95,15 @@ inline std::vector<std::string> differences(const std::vector<Fact>& config, con
   };
   for (const Fact& f : config) {
     const Fact* other = value_in(model, f.name);
-    if (!other) lines.push_back(f.name + " is " + std::to_string(f.value) + ", " + std::string(model_name) + " has none");
+    if (!other)
+      lines.push_back(f.name + " is " + std::to_string(f.value) + ", " + std::string(model_name) + " has none");
     else if (other->value != f.value)
-      lines.push_back(f.name + " is " + std::to_string(f.value) + ", " + std::string(model_name) + " has " + std::to_string(other->value));
+      lines.push_back(f.name + " is " + std::to_string(f.value) + ", " + std::string(model_name) + " has " +
+                      std::to_string(other->value));
   }
   for (const Fact& f : model)
-    if (!value_in(config, f.name)) lines.push_back(f.name + " is not given, " + std::string(model_name) + " has " + std::to_string(f.value));
+    if (!value_in(config, f.name))
+      lines.push_back(f.name + " is not given, " + std::string(model_name) + " has " + std::to_string(f.value));
   return lines;
 }
 

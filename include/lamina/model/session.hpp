@@ -16,14 +16,17 @@
 namespace lamina {
 
 /// The optimizer's settings for one step; decoupled weight decay, bias-corrected moments (torch.optim.AdamW).
-struct AdamW { double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0; };
+struct AdamW {
+  double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
+};
 
 struct BatchLoss {
   double loss = 0;                      ///< sum over labels of loss_weights * nll
   std::vector<double> sequence_losses;  ///< the same sum, one a sequence: names the sample when a value is not finite
 };
 
-/// A trainable tensor with its optimizer state, all fp32 in the session's own memory: read it to save, write it to resume.
+/// A trainable tensor with its optimizer state, all fp32 in the session's own memory: read it to save, write it to
+/// resume.
 struct TrainableTensor {
   std::string name;  ///< as in the checkpoint: "...q_proj.weight", or PEFT's "base_model.model....lora_A.weight"
   std::vector<std::int64_t> shape;
@@ -90,8 +93,8 @@ struct GenerateOptions {
   std::vector<std::filesystem::path> adapters;
 };
 
-/// Reads config.json and weights of a model directory and opens the composition that fits; lamina::Error where none does.
-/// Defined in the programs' model translation units (examples/registry.cpp).
+/// Reads config.json and weights of a model directory and opens the composition that fits; lamina::Error where none
+/// does. Defined in the programs' model translation units (examples/registry.cpp).
 std::unique_ptr<TrainSession> open_for_training(const std::filesystem::path& model_dir, const TrainableOptions&);
 std::unique_ptr<GenerateSession> open_for_generation(const std::filesystem::path& model_dir, const GenerateOptions&);
 /// The tensors that a model directory's config.json asks for; the directory needs no weights yet.

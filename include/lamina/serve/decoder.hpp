@@ -20,7 +20,9 @@ class Decoder {
   Decoder(const Weights<Model, T>& weights, int image_token, int capacity)
       : weights_(weights), image_token_(image_token), capacity_(capacity), logits_(Model::vocab_size) {}
 
-  static std::size_t cache_bytes(int capacity) { return sizeof(T) * 2 * layers * kv_width * static_cast<std::size_t>(capacity); }
+  static std::size_t cache_bytes(int capacity) {
+    return sizeof(T) * 2 * layers * kv_width * static_cast<std::size_t>(capacity);
+  }
   int capacity() const { return capacity_; }
 
   /// Logits (V) that follow the prompt. The batch holds one sequence.
@@ -78,7 +80,8 @@ class Decoder {
     const Matrix<T> hidden = run.scratch->template matrix<T>(in.tokens, Model::hidden_size);
     Model::forward(run, weights_.parameters(), nothing, in, hidden);
     kernel::matmul<typename R::backend>::forward(
-        run.stream, kernel::MatmulFwd<T>{.x = hidden.row_range(in.tokens - 1, 1), .w = Model::head(weights_.parameters()).value,
+        run.stream, kernel::MatmulFwd<T>{.x = hidden.row_range(in.tokens - 1, 1),
+                                         .w = Model::head(weights_.parameters()).value,
                                          .y = Matrix<T>(logits_.data(), 1, Model::vocab_size)});
   }
 

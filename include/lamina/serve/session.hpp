@@ -7,13 +7,15 @@
 
 namespace lamina::serve {
 
-/// GenerateSession for one model type: nothing learns, matrices keep the checkpoint's element type (or the one asked for).
+/// GenerateSession for one model type: nothing learns, matrices keep the checkpoint's element type (or the one asked
+/// for).
 template <class Model, Real T = float>
 class ModelGenerateSession final : public GenerateSession {
  public:
   ModelGenerateSession(const checkpoint::ModelSource& source, const GenerateOptions& options)
       : weights_(choose(source, options)),
-        decoder_(weights_, source.config.image_token_id, context_length(source.config.text_config.max_position_embeddings, options)) {
+        decoder_(weights_, source.config.image_token_id,
+                 context_length(source.config.text_config.max_position_embeddings, options)) {
     weights_.allocate(false);
     checkpoint::load_weights(weights_, source);
   }

@@ -22,7 +22,8 @@ class ModelTrainSession final : public TrainSession {
     weights_.allocate(true);
     checkpoint::load_weights(weights_, source);
     start_adapters(source, options);
-    if (weights_.learning_count() == 0) fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
+    if (weights_.learning_count() == 0)
+      fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
   }
 
   BatchLoss accumulate(const Batch& batch) override {
@@ -58,32 +59,42 @@ class ModelTrainSession final : public TrainSession {
     Batch batch;
     batch.labels.assign(static_cast<std::size_t>(tokens), 0);
     batch.loss_weights.assign(static_cast<std::size_t>(tokens), 1.0f);
-    for (int s = 0; s <= sequences; ++s) batch.cu_seqlens.push_back(static_cast<int>(std::int64_t{tokens} * s / sequences));
+    for (int s = 0; s <= sequences; ++s)
+      batch.cu_seqlens.push_back(static_cast<int>(std::int64_t{tokens} * s / sequences));
     Input<T> in;
     in.tokens = in.text.rows = tokens;
     in.patches = {nullptr, patches, Model::patch_width};
-    const auto bytes = Step<Model, T>::template plan<typename Step<Model, T>::Training>(weights_.parameters(), in, LabelledRows(batch));
+    const auto bytes = Step<Model, T>::template plan<typename Step<Model, T>::Training>(weights_.parameters(), in,
+                                                                                        LabelledRows(batch));
     const auto learning = static_cast<std::int64_t>(weights_.learning_count() * sizeof(float));
-    return {.weights = static_cast<std::int64_t>(weights_.frozen_bytes()), .trainable = learning, .gradients = learning,
-            .optimizer = 2 * learning, .saved = static_cast<std::int64_t>(bytes.saved), .workspace = static_cast<std::int64_t>(bytes.scratch)};
+    return {.weights = static_cast<std::int64_t>(weights_.frozen_bytes()),
+            .trainable = learning,
+            .gradients = learning,
+            .optimizer = 2 * learning,
+            .saved = static_cast<std::int64_t>(bytes.saved),
+            .workspace = static_cast<std::int64_t>(bytes.scratch)};
   }
 
  private:
   using Choice = typename Weights<Model, T>::Choice;
 
-  static std::function<Choice(const TensorSpec&)> choose(const checkpoint::ModelSource& source, const TrainableOptions& options) {
+  static std::function<Choice(const TensorSpec&)> choose(const checkpoint::ModelSource& source,
+                                                         const TrainableOptions& options) {
     std::set<std::string> adapted;
-    if (options.method == TrainableOptions::Method::lora && source.trained.empty()) adapted = lora_modules(linears(), options);
+    if (options.method == TrainableOptions::Method::lora && source.trained.empty())
+      adapted = lora_modules(linears(), options);
     return [&source, &options, adapted](const TensorSpec& spec) {
       const std::string name(spec.path.view());
       if (spec.adapter) {
         const std::string module = name.substr(0, name.rfind(".lora_"));
-        if (const auto it = source.trained.find(module); it != source.trained.end()) return Choice{DType::F32, it->second.rank, true};
+        if (const auto it = source.trained.find(module); it != source.trained.end())
+          return Choice{DType::F32, it->second.rank, true};
         return Choice{DType::F32, adapted.contains(module) ? options.lora_rank : 0, true};
       }
       const DType stored = source.weights.at(name).dtype;
       const bool half = stored == DType::BF16 || stored == DType::F16;
-      return Choice{half ? stored : DType::F32, 0, options.method != TrainableOptions::Method::lora &&
+      return Choice{half ? stored : DType::F32, 0,
+                    options.method != TrainableOptions::Method::lora &&
                         is_trained(name, source.config.text_config.num_hidden_layers, options)};
     };
   }
@@ -121,14 +132,17 @@ class ModelTrainSession final : public TrainSession {
         continue;
       }
       pb.scale = it->second.scale;
-      if (it->second.a.size() != weights_.values(slot_a).size() || it->second.b.size() != weights_.values(slot_b).size())
-        fail("adapter_name_or_path: ", module, " has adapter matrices for another width than the model's: was it made for another size?");
+      if (it->second.a.size() != weights_.values(slot_a).size() ||
+          it->second.b.size() != weights_.values(slot_b).size())
+        fail("adapter_name_or_path: ", module,
+             " has adapter matrices for another width than the model's: was it made for another size?");
       std::copy(it->second.a.begin(), it->second.a.end(), weights_.values(slot_a).begin());
       std::copy(it->second.b.begin(), it->second.b.end(), weights_.values(slot_b).begin());
     }
     for (const auto& [module, layer] : source.trained)
       if (!slot_of.contains(module + ".lora_A.weight"))
-        fail("adapter_name_or_path: the adapter has ", module, ", which is no linear layer of this model that can be adapted");
+        fail("adapter_name_or_path: the adapter has ", module,
+             ", which is no linear layer of this model that can be adapted");
   }
 
   /// The next batch's dropout: a function of seed and step alone, so that a resumed run drops the same elements. Never

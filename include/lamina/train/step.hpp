@@ -35,7 +35,8 @@ template <class Model>
 struct Objective {
   /// nll (rows) from a batch's input; with Run in training mode, gradients are added as well.
   template <class R, class S>
-  static void run(R run, const Parameter* p, S& saved, Input<typename R::T>& in, const LabelledRows& labelled, float* nll) {
+  static void run(R run, const Parameter* p, S& saved, Input<typename R::T>& in, const LabelledRows& labelled,
+                  float* nll) {
     using T = typename R::T;
     using B = typename R::backend;
     Arena::Scope scope(*run.scratch);
@@ -48,11 +49,17 @@ struct Objective {
     const Matrix<T> dx = R::mode::train ? run.scratch->template matrix<T>(count, D) : Matrix<T>{};
     kernel::rows<B>::gather(run.stream, count, kernel::Rows<T>{.x = hidden, .index = labelled.row.data(), .y = x});
     const Parameter& head = Model::head(p);
-    kernel::head_loss<B>::run(run.stream, kernel::HeadLoss<T>{.x = x, .w = head.value, .target = labelled.target.data(),
-                                                              .weight = labelled.weight.data(), .nll = nll, .dx = dx,
-                                                              .dw = R::mode::train && head.grad ? head.matrix_grad() : Matrix<float>{}});
+    kernel::head_loss<B>::run(
+        run.stream, kernel::HeadLoss<T>{.x = x,
+                                        .w = head.value,
+                                        .target = labelled.target.data(),
+                                        .weight = labelled.weight.data(),
+                                        .nll = nll,
+                                        .dx = dx,
+                                        .dw = R::mode::train && head.grad ? head.matrix_grad() : Matrix<float>{}});
     if constexpr (R::mode::train) {
-      kernel::rows<B>::zero(run.stream, hidden);  // the hidden states are no longer needed: their gradient takes their place
+      kernel::rows<B>::zero(run.stream,
+                            hidden);  // the hidden states are no longer needed: their gradient takes their place
       kernel::rows<B>::scatter(run.stream, count, kernel::Rows<T>{.x = dx, .index = labelled.row.data(), .y = hidden});
       Model::backward(run, p, saved, in, Matrix<const T>(hidden));
     }
@@ -67,7 +74,8 @@ class Step {
   using Training = Mode<T, true, false>;
 
   /// Adds gradients of sum_i loss_weights[i] * nll[i]; dropout_seed 0: no dropout.
-  BatchLoss accumulate(const Weights<Model, T>& weights, const Batch& batch, int image_token, std::uint64_t dropout_seed) {
+  BatchLoss accumulate(const Weights<Model, T>& weights, const Batch& batch, int image_token,
+                       std::uint64_t dropout_seed) {
     return run<Training>(weights, batch, image_token, dropout_seed);
   }
   BatchLoss evaluate(const Weights<Model, T>& weights, const Batch& batch, int image_token) {
@@ -101,7 +109,8 @@ class Step {
     auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
     if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, saved_arena_, in.tokens, in.patches.rows);
     nll_.assign(static_cast<std::size_t>(labelled.count()), 0.0f);
-    Objective<Model>::run(Run<Cpu, Mode_>{{}, &scratch_, &in.text}, weights.parameters(), *saved, in, labelled, nll_.data());
+    Objective<Model>::run(Run<Cpu, Mode_>{{}, &scratch_, &in.text}, weights.parameters(), *saved, in, labelled,
+                          nll_.data());
 
     BatchLoss result;
     result.sequence_losses.assign(batch.cu_seqlens.size() - 1, 0.0);

@@ -21,9 +21,12 @@ inline Region region_of(std::string_view name) {
 }
 inline bool is_frozen(Region region, const TrainableOptions& o) {
   switch (region) {
-    case Region::vision_tower: return o.freeze_vision_tower;
-    case Region::projector: return o.freeze_multi_modal_projector;
-    case Region::language: return o.freeze_language_model;
+    case Region::vision_tower:
+      return o.freeze_vision_tower;
+    case Region::projector:
+      return o.freeze_multi_modal_projector;
+    case Region::language:
+      return o.freeze_language_model;
   }
   return false;
 }
@@ -37,14 +40,16 @@ inline std::set<std::string> lora_modules(const std::vector<std::string>& linear
     components.clear();
     for (const std::string& m : linears) {
       const Region region = region_of(m + ".");
-      if (m == "lm_head" || region == Region::projector || (region == Region::vision_tower && o.freeze_vision_tower)) continue;
+      if (m == "lm_head" || region == Region::projector || (region == Region::vision_tower && o.freeze_vision_tower))
+        continue;
       components.insert(m.substr(m.rfind('.') + 1));
     }
   }
   std::set<std::string> chosen;
   for (const std::string& m : linears)
     if (!is_frozen(region_of(m + "."), o) &&
-        std::any_of(components.begin(), components.end(), [&](const std::string& c) { return m.find(c) != std::string::npos; }))
+        std::any_of(components.begin(), components.end(),
+                    [&](const std::string& c) { return m.find(c) != std::string::npos; }))
       chosen.insert(m);
   if (chosen.empty()) {
     std::string list;

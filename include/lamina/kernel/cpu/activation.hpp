@@ -15,7 +15,8 @@ inline Sigmoid sigmoid(float x) {
   const float e = fast_exp(x < 0 ? x : -x), d = 1 / (1 + e);
   return {x < 0 ? e * d : d, e * d * d};
 }
-/// The normal distribution's Phi(x) and its density. erf by Abramowitz & Stegun 7.1.26: within 1.5e-7, so Phi within 8e-8.
+/// The normal distribution's Phi(x) and its density. erf by Abramowitz & Stegun 7.1.26: within 1.5e-7, so Phi within
+/// 8e-8.
 struct Normal {
   float cumulative, density;
 };
@@ -75,7 +76,8 @@ struct lamina::kernel::silu_gate<lamina::Cpu> {
       const T *gate = a.x.row(n), *up = gate + F;
       T* y = a.y.row(n);
 #pragma omp simd
-      for (int i = 0; i < F; ++i) y[i] = round_to<T>(to_f32(gate[i]) * detail::sigmoid(to_f32(gate[i])).value * to_f32(up[i]));
+      for (int i = 0; i < F; ++i)
+        y[i] = round_to<T>(to_f32(gate[i]) * detail::sigmoid(to_f32(gate[i])).value * to_f32(up[i]));
     });
   }
   template <class T>

@@ -20,7 +20,8 @@ struct lamina::kernel::layer_norm<lamina::Cpu> {
         a.y(n, i) = round_to<T>((to_f32(a.x(n, i)) - mean) * r * to_f32(a.g(i)) + to_f32(a.b(i)));
     });
   }
-  template <class T, int D>  // with h = (x - mean) r:  dx = r (g dy - mean_i(g dy) - h mean_i(g dy h)),  dg += dy h,  db += dy
+  template <class T,
+            int D>  // with h = (x - mean) r:  dx = r (g dy - mean_i(g dy) - h mean_i(g dy h)),  dg += dy h,  db += dy
   static void backward(Stream<Cpu>, LayerNormBwd<T, D> a) {
     if (a.dg) affine_gradients(a);
     if (!a.dx) return;

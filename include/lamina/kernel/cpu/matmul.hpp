@@ -21,8 +21,9 @@ inline void expect_shape(const char* who, const char* what, int got_rows, int go
 /// A matrix of activations as the right factor of a product.
 inline Weight as_weight(const Matrix<const float>& x) { return {x.data, DType::F32, x.rows, x.cols, x.stride}; }
 
-/// Whether products of bf16 pairs pay. AMD documents twice the rate of fp32 for them; on Intel's Sapphire Rapids they were
-/// measured at half of it (175 against 334 GFLOP/s on two threads), so widening the weights wins there, and rounds less.
+/// Whether products of bf16 pairs pay. AMD documents twice the rate of fp32 for them; on Intel's Sapphire Rapids they
+/// were measured at half of it (175 against 334 GFLOP/s on two threads), so widening the weights wins there, and rounds
+/// less.
 inline bool pairs_pay() {
 #if LAMINA_X86
   return cpu_supports(Isa::avx512_bf16) && __builtin_cpu_is("amd");

@@ -25,7 +25,8 @@ struct lamina::kernel::rms_norm<lamina::Cpu> {
 #pragma omp simd reduction(+ : dot)
       for (int i = 0; i < D; ++i) dot += to_f32(a.g(i)) * to_f32(a.dy(n, i)) * to_f32(a.x(n, i));
       const float r = a.r[n], c = r * r * dot / D;
-      for (int i = 0; i < D; ++i) a.dx(n, i) = round_to<T>(r * (to_f32(a.g(i)) * to_f32(a.dy(n, i)) - to_f32(a.x(n, i)) * c));
+      for (int i = 0; i < D; ++i)
+        a.dx(n, i) = round_to<T>(r * (to_f32(a.g(i)) * to_f32(a.dy(n, i)) - to_f32(a.x(n, i)) * c));
     });
   }
 

@@ -10,9 +10,12 @@ namespace lamina::kernel::detail {
 inline float element(const Weight& w, std::int64_t r, int c) {
   const std::int64_t at = r * w.stride + c;
   switch (w.dtype) {
-    case DType::BF16: return to_f32(static_cast<const bf16*>(w.data)[at]);
-    case DType::F16: return to_f32(static_cast<const f16*>(w.data)[at]);
-    default: return static_cast<const float*>(w.data)[at];
+    case DType::BF16:
+      return to_f32(static_cast<const bf16*>(w.data)[at]);
+    case DType::F16:
+      return to_f32(static_cast<const f16*>(w.data)[at]);
+    default:
+      return static_cast<const float*>(w.data)[at];
   }
 }
 
@@ -35,7 +38,8 @@ struct lamina::kernel::rows<lamina::Cpu> {
   template <class T>
   static void scatter_add(Stream<Cpu>, int count, Rows<T> a) {
     for (int i = 0; i < count; ++i)
-      for (int c = 0; c < a.x.cols; ++c) a.y(a.index[i], c) = round_to<T>(to_f32(a.y(a.index[i], c)) + to_f32(a.x(i, c)));
+      for (int c = 0; c < a.x.cols; ++c)
+        a.y(a.index[i], c) = round_to<T>(to_f32(a.y(a.index[i], c)) + to_f32(a.x(i, c)));
   }
 };
 
@@ -44,7 +48,8 @@ struct lamina::kernel::embedding<lamina::Cpu> {
   template <class T>
   static void forward(Stream<Cpu>, EmbeddingFwd<T> a) {
     parallel_for(a.y.rows, [=](std::int64_t n) {
-      for (int c = 0; c < a.y.cols; ++c) a.y(n, c) = a.ids[n] < 0 ? T{} : round_to<T>(detail::element(a.w, a.ids[n], c));
+      for (int c = 0; c < a.y.cols; ++c)
+        a.y(n, c) = a.ids[n] < 0 ? T{} : round_to<T>(detail::element(a.w, a.ids[n], c));
     });
   }
   template <class T>

@@ -38,7 +38,7 @@ inline double read_bytes_per_s() {
   static const double value = [] {
     const auto& buffer = large_buffer();
     const std::int64_t parts = thread_count(), size = static_cast<std::int64_t>(buffer.size()) / parts;
-    const double seconds = best_seconds(30, [&] {
+    const double seconds = best_seconds(10, [&] {
       parallel_for(parts, [&](std::int64_t part) {
         float sum[64] = {};
         const float* p = buffer.data() + part * size;
@@ -59,7 +59,7 @@ inline double read_bytes_per_s() {
 inline double copy_bytes_per_s() {
   auto& buffer = large_buffer();
   const std::int64_t half = static_cast<std::int64_t>(buffer.size()) / 2, parts = thread_count(), size = half / parts;
-  const double seconds = best_seconds(30, [&] {
+  const double seconds = best_seconds(10, [&] {
     parallel_for(parts, [&](std::int64_t part) {
       std::copy_n(buffer.data() + part * size, size, buffer.data() + half + part * size);
       keep(buffer[half + part * size]);
@@ -105,7 +105,7 @@ inline double peak_flop_per_s(bool halves) {
   using kernel::detail::Isa;
   constexpr int rounds = 4'000'000;
   double lanes = 0;
-  const double seconds = best_seconds(30, [&] {
+  const double seconds = best_seconds(10, [&] {
     parallel_for(thread_count(), [&](std::int64_t part) {
       double mine = 0;
 #if LAMINA_X86

@@ -1,8 +1,9 @@
 """Times bench_kernel_cpu and PyTorch on the same shapes in one run and prints a Markdown table.
 
-    python bench/kernel/cpu_peer.py build/bin/bench_kernel_cpu [--filter decode] [--repetitions 9]
+    python bench/kernel/cpu_peer.py build/bin/bench_kernel_cpu [--filter decode] [--rounds 5]
 
-Every number is the best repetition: what else runs on the machine can only add time.
+Rounds of both alternate, and every number, the machine's roofs too, is the best of all rounds: what else runs on the
+machine can only add time.
 """
 import argparse
 import json
@@ -13,16 +14,13 @@ import torch
 import torch.nn.functional as F
 
 
-def best_ms(run, repetitions):
+def best_ms(run, seconds=0.03):
     run()
-    best = float("inf")
-    for _ in range(repetitions):
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < 0.05:
-            once = time.perf_counter()
-            run()
-            best = min(best, time.perf_counter() - once)
-            count += 1
+    best, start = float("inf"), time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        once = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - once)
     return best * 1e3
 
 
@@ -69,35 +67,44 @@ PEERS = {
 }
 
 
+def run_ours(program, pattern):
+    """name -> counters of one round"""
+    report = json.loads(subprocess.run(
+        [program, "--benchmark_format=json", f"--benchmark_filter={pattern}|roof", "--benchmark_min_time=0.03"],
+        check=True, capture_output=True, text=True).stdout)
+    return {run["name"].removesuffix("/real_time"): run for run in report["benchmarks"]}
+
+
+def peer_of(name):
+    peer = next(make for prefix, make in PEERS.items() if name.startswith(prefix + "/"))
+    return peer(*(int(word) for word in name.split("/") if word.isdigit()))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("--filter", default=".")
-    parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    report = json.loads(subprocess.run(
-        [args.program, "--benchmark_format=json", f"--benchmark_filter={args.filter}|roof", "--benchmark_min_time=0.05",
-         f"--benchmark_repetitions={args.repetitions}"], check=True, capture_output=True, text=True).stdout)
-    best = {}
-    for run in report["benchmarks"]:
-        if run["run_type"] != "iteration":
-            continue
-        known = best.setdefault(run["name"], run)
-        if run["real_time"] < known["real_time"]:
-            best[run["name"]] = run
-    roofs = {name: max(run.get("GB/s", 0), run.get("GFLOP/s", 0)) for name, run in best.items() if name.startswith("roof")}
-    for name, value in roofs.items():
-        print(f"{name.split('/iterations')[0]}: {value:.1f}")
-    print("\n| kernel | ours | share of roof | torch | torch / ours |\n| --- | ---: | ---: | ---: | ---: |")
-    for name, run in best.items():
-        short = name.removesuffix("/real_time")
-        peer = next((p for p in PEERS if short.startswith(p + "/")), None)
-        if peer is None:
-            continue
-        sizes = [int(word) for word in short.split("/") if word.isdigit()]
-        ours = run["real_time"] * {"ns": 1e-6, "us": 1e-3, "ms": 1}[run["time_unit"]]
-        theirs = best_ms(PEERS[peer](*sizes), args.repetitions)
-        print(f"| {short} | {ours:.3f} ms | {100 * run['roof']:.0f} % | {theirs:.3f} ms | {theirs / ours:.2f} |", flush=True)
+    roof, rate, ours, theirs = {}, {}, {}, {}
+    for _ in range(args.rounds):
+        for name, run in run_ours(args.program, args.filter).items():
+            unit = "GB/s" if "GB/s" in run else "GFLOP/s"
+            if name.startswith("roof"):
+                key = name.split("/iterations")[0]
+                roof[key] = max(roof.get(key, 0), run[unit])
+                continue
+            rate[name] = max(rate.get(name, (0, unit)), (run[unit], unit))
+            ours[name] = min(ours.get(name, float("inf")), run["best_ms"])
+            theirs[name] = min(theirs.get(name, float("inf")), best_ms(peer_of(name)))
+    for name, value in roof.items():
+        print(f"{name}: {value:.1f}")
+    print("\n| kernel | ours | rate | of roof | torch | torch / ours |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, (value, unit) in rate.items():
+        half = "bf16" in name and name.endswith("/1")
+        limit = roof["roof_read"] if unit == "GB/s" else roof[f"roof_peak/bf16/{int(half)}"]
+        print(f"| {name} | {ours[name]:.3f} ms | {value:.1f} {unit} | {100 * value / limit:.0f} % | {theirs[name]:.3f} ms "
+              f"| {theirs[name] / ours[name]:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,11 @@ inline void add_product_rows(const Matrix<const float>& a, const Matrix<const fl
   for (int k = 0; k < a.cols; k += 4) {
     const int some = std::min(4, a.cols - k);
     const float* rows[4];
-    for (int i = 0; i < 4; ++i) rows[i] = b.row(k + std::min(i, some - 1));
+    for (int i = 0; i < 4; ++i) {
+      rows[i] = b.row(k + std::min(i, some - 1));
+      const float* ahead = b.row(std::min(k + i + 16, a.cols - 1));  // rows of a cache lie a page apart
+      for (int n = 0; n < b.cols; n += 16) __builtin_prefetch(ahead + n);
+    }
     for (int m = 0; m < a.rows; ++m) {
       float x[4] = {};
       std::copy_n(a.row(m) + k, some, x);

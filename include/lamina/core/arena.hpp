@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <new>
+#include <utility>
 
+#include <lamina/core/memory.hpp>
 #include <lamina/core/view.hpp>
 
 namespace lamina {
@@ -13,13 +13,23 @@ namespace lamina {
 /// One block of memory, handed out from the bottom up. Without a block it only counts: that is how a plan is made.
 class Arena {
  public:
-  static constexpr std::size_t alignment = 64;
+  static constexpr std::size_t alignment = 256;
 
   Arena() = default;  ///< counts
-  explicit Arena(std::size_t capacity_bytes)
-      : block_(static_cast<std::byte*>(std::aligned_alloc(alignment, rounded(std::max(capacity_bytes, alignment))))),
-        capacity_(rounded(capacity_bytes)) {
-    if (!block_) throw std::bad_alloc();
+  explicit Arena(std::size_t capacity_bytes) : Arena(capacity_bytes, Memory<Cpu>{}) {}
+  /// The same on another backend's memory: Arena(bytes, Memory<Cuda>{}).
+  template <Backend B>
+  Arena(std::size_t capacity_bytes, Memory<B>)
+      : block_(Memory<B>::allocate(rounded(std::max(capacity_bytes, alignment)))),
+        release_(Memory<B>::release),
+        capacity_(rounded(capacity_bytes)) {}
+  Arena(Arena&& other) noexcept { swap(other); }
+  Arena& operator=(Arena&& other) noexcept {
+    Arena(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~Arena() {
+    if (block_) release_(block_);
   }
 
   bool counts() const { return block_ == nullptr; }
@@ -27,11 +37,11 @@ class Arena {
   std::size_t peak_bytes() const { return peak_; }
   std::size_t capacity_bytes() const { return capacity_; }
 
-  /// n elements, 64-byte aligned, not initialised; a counting arena returns an address that nobody may touch.
+  /// n elements, 256-byte aligned, not initialised; a counting arena returns an address that nobody may touch.
   template <class T>
   T* take(std::size_t n) {
     const auto base =
-        block_ ? reinterpret_cast<std::uintptr_t>(block_.get()) : alignment;  // never null: null means "not wanted"
+        block_ ? reinterpret_cast<std::uintptr_t>(block_) : alignment;  // never null: null means "not wanted"
     const auto at = reinterpret_cast<T*>(base + used_);
     used_ += rounded(n * sizeof(T));
     peak_ = std::max(peak_, used_);
@@ -59,10 +69,15 @@ class Arena {
 
  private:
   static constexpr std::size_t rounded(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
-  struct Free {
-    void operator()(std::byte* p) const { std::free(p); }
-  };
-  std::unique_ptr<std::byte, Free> block_;
+  void swap(Arena& other) noexcept {
+    std::swap(block_, other.block_);
+    std::swap(release_, other.release_);
+    std::swap(capacity_, other.capacity_);
+    std::swap(used_, other.used_);
+    std::swap(peak_, other.peak_);
+  }
+  std::byte* block_ = nullptr;
+  void (*release_)(std::byte*) = nullptr;
   std::size_t capacity_ = 0, used_ = 0, peak_ = 0;
 };
 

@@ -36,6 +36,23 @@ struct Stream {
   void leave() const {}
 };
 
+class Arena;
+}  // namespace lamina
+struct CUstream_st;  // CUDA's own name for a stream, so that plain C++ can hold one
+namespace lamina {
+class CudaDevice;
+
+/// A CUDA stream with what its kernels need: library handles, and memory that lasts until a launch returns.
+template <>
+struct Stream<Cuda> {
+  CUstream_st* handle = nullptr;
+  CudaDevice* device = nullptr;
+  Arena* scratch = nullptr;  ///< on the device; work in the stream's order may use it again at once
+
+  void enter(std::string_view) const {}
+  void leave() const {}
+};
+
 /// What runs until the end of a block of code belongs to the named module.
 template <class S>
 class InModule {

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string_view>
 
+#include <lamina/core/host_device.hpp>
+
 namespace lamina {
 
 /// Element types of tensors in memory and in files; the names are safetensors' own.
@@ -65,9 +67,9 @@ struct f16 {
   std::uint16_t bits = 0;
 };
 
-inline float to_f32(float x) { return x; }
-inline float to_f32(bf16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
-inline float to_f32(f16 x) {
+LAMINA_HD inline float to_f32(float x) { return x; }
+LAMINA_HD inline float to_f32(bf16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
+LAMINA_HD inline float to_f32(f16 x) {
   const std::uint32_t sign = (x.bits & 0x8000u) << 16, exponent = (x.bits >> 10) & 31, mantissa = x.bits & 0x3ffu;
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
   if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
@@ -77,19 +79,19 @@ inline float to_f32(f16 x) {
 
 /// Rounds to T, to nearest even; overflow becomes infinity, NaN stays NaN.
 template <class T>
-T round_to(float x);
+LAMINA_HD T round_to(float x);
 template <>
-inline float round_to<float>(float x) {
+LAMINA_HD inline float round_to<float>(float x) {
   return x;
 }
 template <>
-inline bf16 round_to<bf16>(float x) {
+LAMINA_HD inline bf16 round_to<bf16>(float x) {
   const auto u = std::bit_cast<std::uint32_t>(x);
   if ((u & 0x7fffffffu) > 0x7f800000u) return {static_cast<std::uint16_t>((u >> 16) | 0x40u)};
   return {static_cast<std::uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16)};
 }
 template <>
-inline f16 round_to<f16>(float x) {
+LAMINA_HD inline f16 round_to<f16>(float x) {
   const auto u = std::bit_cast<std::uint32_t>(x);
   const auto sign = static_cast<std::uint16_t>((u >> 16) & 0x8000u);
   const std::uint32_t a = u & 0x7fffffffu;

@@ -3,11 +3,7 @@
 #include <cstddef>
 #include <type_traits>
 
-#if defined(__CUDACC__)
-#define LAMINA_HD __host__ __device__
-#else
-#define LAMINA_HD
-#endif
+#include <lamina/core/host_device.hpp>
 
 namespace lamina {
 

@@ -1,0 +1,31 @@
+# lamina::cuda: what the .cuh headers need, nvcc 12.8 or newer. Without it the CPU backend is all there is.
+file(GLOB_RECURSE LAMINA_CUH CONFIGURE_DEPENDS include/lamina/*.cuh)
+add_library(lamina_cuda INTERFACE)
+add_library(lamina::cuda ALIAS lamina_cuda)
+set_target_properties(lamina_cuda PROPERTIES EXPORT_NAME cuda)
+target_sources(lamina_cuda INTERFACE FILE_SET cuda TYPE HEADERS BASE_DIRS include FILES ${LAMINA_CUH})
+target_link_libraries(lamina_cuda INTERFACE lamina)
+
+include(CheckLanguage)
+check_language(CUDA)
+set(LAMINA_CUDA OFF)
+if(CMAKE_CUDA_COMPILER)
+  set(CMAKE_CUDA_ARCHITECTURES OFF)  # spelt below: 90a has instructions that 90 has not
+  enable_language(CUDA)
+  find_package(CUDAToolkit 12.8)
+  set(LAMINA_CUDA ${CUDAToolkit_FOUND})
+endif()
+if(LAMINA_CUDA)
+  if(CCACHE)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
+  endif()
+  foreach(arch IN LISTS LAMINA_CUDA_ARCH)
+    list(APPEND LAMINA_GENCODE "-gencode=arch=compute_${arch},code=sm_${arch}")
+  endforeach()
+  # CMake 3.25 knows no C++20 for CUDA 13, so the flag is spelt out.
+  target_compile_options(lamina_cuda INTERFACE
+    "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;${LAMINA_GENCODE}>")
+  target_link_libraries(lamina_cuda INTERFACE CUDA::cudart_static CUDA::cublasLt)
+else()
+  message(STATUS "lamina: no CUDA compiler of version 12.8 or newer, programs run on the CPU alone")
+endif()

@@ -1,0 +1,44 @@
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include <lamina/core/backend.hpp>
+
+namespace lamina {
+
+/// Where a backend's data lives, and how the host reaches it. upload, download and zero keep the stream's order;
+/// upload and download return when the host's bytes may be touched again.
+template <Backend B>
+struct Memory {
+  static constexpr std::size_t alignment = 256;
+
+  /// Aligned, not initialised; std::bad_alloc where there is not enough.
+  static std::byte* allocate(std::size_t bytes) {
+    const std::size_t rounded = (std::max(bytes, alignment) + alignment - 1) / alignment * alignment;
+    void* p = std::aligned_alloc(alignment, rounded);
+    if (!p) throw std::bad_alloc();
+    return static_cast<std::byte*>(p);
+  }
+  static void release(std::byte* p) { std::free(p); }
+  static void upload(Stream<B>, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+  static void download(Stream<B>, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+  static void zero(Stream<B>, void* to, std::size_t bytes) { std::memset(to, 0, bytes); }
+};
+
+/// Memory of the current GPU. Defined in kernel/cuda/device.cuh.
+template <>
+struct Memory<Cuda> {
+  static constexpr std::size_t alignment = 256;
+
+  /// Error, with what is free and what to do, where there is not enough.
+  static std::byte* allocate(std::size_t bytes);
+  static void release(std::byte* p);
+  static void upload(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
+  static void download(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
+  static void zero(Stream<Cuda>, void* to, std::size_t bytes);
+};
+
+}  // namespace lamina

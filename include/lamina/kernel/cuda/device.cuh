@@ -1,0 +1,88 @@
+#pragma once
+#include <lamina/kernel/cuda/launch.cuh>
+
+/// Definitions of what core/memory.hpp and kernel/cuda/device.hpp declare. gnu::used: plain C++ calls them, so a
+/// translation unit that includes this emits them.
+namespace lamina {
+
+[[gnu::used]] inline bool CudaDevice::available(std::string* why_not) {
+  int count = 0, driver = 0;
+  const auto no = [&](const std::string& why) {
+    if (why_not) *why_not = why;
+    return false;
+  };
+  cudaDriverGetVersion(&driver);
+  const auto version = [](int v) { return cat(v / 1000, ".", v % 1000 / 10); };
+  if (driver == 0) return no("no NVIDIA driver was found: install one, or use device: cpu");
+  if (driver / 1000 < CUDART_VERSION / 1000)
+    return no(cat("the NVIDIA driver supports CUDA ", version(driver), ", this program was built with CUDA ",
+                  version(CUDART_VERSION), ": update the driver, or build with an older toolkit"));
+  if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess || count == 0)
+    return no(cat("no GPU was found (", cudaGetErrorString(status), "): look at nvidia-smi and CUDA_VISIBLE_DEVICES"));
+  return true;
+}
+
+[[gnu::used]] inline std::unique_ptr<CudaDevice> CudaDevice::open(int index) {
+  std::string why;
+  if (!available(&why)) fail("device: ", why);
+  int count = 0;
+  kernel::cuda::check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+  if (index >= count) fail("device: cuda:", index, " was asked for, there are ", count, " GPUs, counted from 0");
+  cudaDeviceProp properties{};
+  kernel::cuda::check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  if (properties.major < 8)
+    fail("device: ", properties.name, " is sm_", properties.major, properties.minor,
+         "; lamina's kernels need sm_80 (Ampere) or newer: use device: cpu");
+  kernel::cuda::check(cudaSetDevice(index), "cudaSetDevice");
+  std::unique_ptr<CudaDevice> device(new CudaDevice);
+  device->name_ = properties.name;
+  device->multiprocessors_ = properties.multiProcessorCount;
+  device->compute_capability_ = 10 * properties.major + properties.minor;
+  device->total_bytes_ = properties.totalGlobalMem;
+  kernel::cuda::check(cudaStreamCreateWithFlags(&device->handle_, cudaStreamNonBlocking), "cudaStreamCreate");
+  return device;
+}
+
+[[gnu::used]] inline CudaDevice::~CudaDevice() {
+  cudaStreamSynchronize(handle_);  // an error here was told by wait(), or the process ends
+  states_.clear();
+  cudaStreamDestroy(handle_);
+}
+
+[[gnu::used]] inline std::size_t CudaDevice::free_bytes() {
+  std::size_t free = 0, total = 0;
+  kernel::cuda::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return free;
+}
+
+[[gnu::used]] inline void CudaDevice::wait() { kernel::cuda::check(cudaStreamSynchronize(handle_), "waiting for the GPU"); }
+
+[[gnu::used]] inline std::byte* Memory<Cuda>::allocate(std::size_t bytes) {
+  void* p = nullptr;
+  const cudaError_t status = cudaMalloc(&p, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // it is told here
+    std::size_t free = 0, total = 0;
+    cudaMemGetInfo(&free, &total);
+    const auto gib = [](std::size_t n) { return cat(static_cast<double>(n >> 20) / 1024, " GiB"); };
+    fail("the GPU is out of memory: ", gib(bytes), " were asked for, ", gib(free), " of ", gib(total),
+         " are free. Lower per_device_train_batch_size, gradient_accumulation_steps, cutoff_len or image_max_pixels, or "
+         "end what else uses this GPU (nvidia-smi lists it)");
+  }
+  kernel::cuda::check(status, "cudaMalloc");
+  return static_cast<std::byte*>(p);
+}
+[[gnu::used]] inline void Memory<Cuda>::release(std::byte* p) { cudaFree(p); }
+[[gnu::used]] inline void Memory<Cuda>::upload(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
+  kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, s.handle), "copying to the GPU");
+  kernel::cuda::check(cudaStreamSynchronize(s.handle), "copying to the GPU");
+}
+[[gnu::used]] inline void Memory<Cuda>::download(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
+  kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, s.handle), "copying from the GPU");
+  kernel::cuda::check(cudaStreamSynchronize(s.handle), "copying from the GPU");
+}
+[[gnu::used]] inline void Memory<Cuda>::zero(Stream<Cuda> s, void* to, std::size_t bytes) {
+  kernel::cuda::check(cudaMemsetAsync(to, 0, bytes, s.handle), "clearing memory of the GPU");
+}
+
+}  // namespace lamina

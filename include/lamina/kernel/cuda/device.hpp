@@ -1,0 +1,53 @@
+#pragma once
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <typeindex>
+
+#include <lamina/core/backend.hpp>
+
+namespace lamina {
+
+/// One GPU as kernels need it: its facts, its stream, and what kernels keep between calls. One thread at a time. Defined in kernel/cuda/device.cuh.
+class CudaDevice {
+ public:
+  /// Opens the device that is current, or index. Error, with what was found and what to do, where there is none, it is
+  /// older than sm_80, or its driver is older than the toolkit that this program was built with.
+  static std::unique_ptr<CudaDevice> open(int index = 0);
+  /// Whether open() would succeed; where not, why.
+  static bool available(std::string* why_not = nullptr);
+  ~CudaDevice();
+  CudaDevice(const CudaDevice&) = delete;
+  CudaDevice& operator=(const CudaDevice&) = delete;
+
+  const std::string& name() const { return name_; }
+  int multiprocessors() const { return multiprocessors_; }
+  int compute_capability() const { return compute_capability_; }  ///< 90: sm_90
+  std::size_t total_bytes() const { return total_bytes_; }
+  static std::size_t free_bytes();  ///< of the current device
+
+  /// The stream that everything runs on; kernels take their temporary memory from scratch.
+  Stream<Cuda> stream(Arena* scratch = nullptr) { return {handle_, this, scratch}; }
+  /// Waits until all work is done. Error where some of it failed.
+  void wait();
+
+  /// What a family of kernels keeps between calls (a library's handle, plans, algorithms): made at first use as
+  /// S(device).
+  template <class S>
+  S& state() {
+    std::shared_ptr<void>& held = states_[typeid(S)];
+    if (!held) held = std::make_shared<S>(*this);
+    return *static_cast<S*>(held.get());
+  }
+
+ private:
+  CudaDevice() = default;
+  std::string name_;
+  int multiprocessors_ = 0, compute_capability_ = 0;
+  std::size_t total_bytes_ = 0;
+  CUstream_st* handle_ = nullptr;
+  std::map<std::type_index, std::shared_ptr<void>> states_;
+};
+
+}  // namespace lamina

@@ -26,7 +26,7 @@ using namespace lamina;
 struct Settings {
   std::filesystem::path model;
   std::vector<std::filesystem::path> images, adapters;
-  std::string prompt, system, dtype = "auto";
+  std::string prompt, system, dtype = "auto", device = "auto";
   std::optional<double> temperature, top_p;
   std::optional<int> top_k;
   std::optional<std::uint64_t> seed;
@@ -86,7 +86,10 @@ class Chat {
 
  private:
   static lamina::GenerateOptions options(const Settings& settings) {
-    lamina::GenerateOptions out{.max_model_len = settings.max_model_len, .dtype = {}, .adapters = settings.adapters};
+    lamina::GenerateOptions out{.max_model_len = settings.max_model_len,
+                                .dtype = {},
+                                .adapters = settings.adapters,
+                                .device = settings.device};
     if (settings.dtype == "float16") out.dtype = DType::F16;
     if (settings.dtype == "bfloat16") out.dtype = DType::BF16;
     if (settings.dtype == "float32") out.dtype = DType::F32;
@@ -160,6 +163,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 30));
   app.add_option("--max-model-len,--max_model_len", settings.max_model_len, "of the whole conversation, in tokens")
       ->check(CLI::Range(1, 1 << 30));
+  app.add_option("--device", settings.device, "auto: the GPU where there is one")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_option("--dtype", settings.dtype, "of the weights")
       ->check(CLI::IsMember({"auto", "float16", "bfloat16", "float32"}));
   app.add_flag("--greedy", settings.greedy, "take the most probable token, without penalties");

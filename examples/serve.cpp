@@ -50,7 +50,7 @@ int run(const serve::Flags& flags) {
   auto files = load_files(flags);
   const auto options = service_options(flags, files);
   auto session = open_for_generation(
-      flags.model, {.max_model_len = flags.max_model_len, .dtype = flags.dtype, .adapters = flags.adapters});
+      flags.model, {.max_model_len = flags.max_model_len, .dtype = flags.dtype, .adapters = flags.adapters, .device = flags.device});
   serve::ChatService service(std::move(files), std::move(session), options);
   const serve::Routes routes(service, {.api_keys = flags.api_keys,
                                        .root_path = flags.root_path,

@@ -40,9 +40,9 @@ int main() {
   constexpr int image_token = Model::vocab_size - 1;
   const Batch batch = testing::random_batch<Model>({1, 4, 4}, 8, image_token, 1);
   train::Step<Model> step;
-  train::Optimizer optimizer(weights.learning_count());
+  train::Optimizer<> optimizer(weights);
   const double before = step.accumulate(weights, batch, image_token, 0).loss;
-  optimizer.update(weights, AdamW{.learning_rate = 1e-3}, 1);
+  optimizer.step(weights, AdamW{.learning_rate = 1e-3}, 0, {});
   const double after = step.evaluate(weights, batch, image_token).loss;
   std::cout << "loss " << before << ", after one step " << after << "\n";
   return after < before ? 0 : 1;

@@ -25,18 +25,21 @@ class Session : public TrainSession {
       for (auto* state : {&t->gradient, &t->exp_avg, &t->exp_avg_sq}) state->assign(t->value.size(), 0.0f);
     }
   }
-  BatchLoss accumulate(const Batch& batch) override {
+  StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) override {
     windows.push_back(static_cast<int>(batch.cu_seqlens.size()) - 1);
-    return visit(batch, true);
+    const BatchLoss loss = visit(batch, true);
+    const double norm = gradient_norm();
+    if (std::isfinite(loss.loss) && std::isfinite(norm)) update(settings, clip_scale(norm, max_gradient_norm));
+    return {loss, norm};
   }
   BatchLoss evaluate(const Batch& batch) override { return visit(batch, false); }
-  double gradient_norm() override {
+  double gradient_norm() const {
     double sum = 0;
-    for (auto* t : {&a_, &b_})
+    for (const auto* t : {&a_, &b_})
       for (float g : t->gradient) sum += double{g} * g;
     return std::sqrt(sum);
   }
-  void update(const AdamW& o, double scale) override {
+  void update(const AdamW& o, double scale) {
     ++steps_;
     rates.push_back(o.learning_rate);
     const double c1 = 1 - std::pow(o.beta1, steps_), c2 = 1 - std::pow(o.beta2, steps_);

@@ -48,8 +48,8 @@ inline std::string module_of(const std::string& tensor) { return tensor.substr(0
 
 /// Reads every tensor of the model from its files into memory, adapters folded in. Error, naming the file and both
 /// shapes, where a tensor is missing or has another shape.
-template <class Model, class T>
-void load_weights(Weights<Model, T>& weights, const ModelSource& source) {
+template <class Model, class T, Backend B>
+void load_weights(Weights<Model, T, B>& weights, const ModelSource& source) {
   for (const TensorSlot& slot : weights.slots()) {
     if (slot.spec.adapter) continue;
     const std::string name = slot.name();
@@ -58,20 +58,20 @@ void load_weights(Weights<Model, T>& weights, const ModelSource& source) {
     if (info.shape != wanted)
       fail(source.weights.path().string(), ": ", info.name, " is ", shape_text(info.shape),
            ", config.json's sizes want ", shape_text(wanted), ": do config.json and the weights belong together?");
-    const std::size_t count = static_cast<std::size_t>(slot.spec.count());
-    const std::span<std::byte> to(static_cast<std::byte*>(weights.data(slot)), count * size_bytes(slot.dtype));
     bool folds = false;
     for (const AdapterLayers& adapter : source.folded)
       folds = folds || (name.ends_with(".weight") && adapter.contains(module_of(name)));
-    if (!folds && info.dtype == slot.dtype) {
-      source.weights.read(info.name, to);
-      continue;
-    }
-    std::vector<float> values = read_f32(source.weights, info.name);
-    for (const AdapterLayers& adapter : source.folded)
-      if (const auto it = adapter.find(module_of(name)); folds && it != adapter.end())
-        fold_adapter(it->second, slot.spec.rows(), slot.spec.cols(), values);
-    narrow(values, slot.dtype, to);
+    weights.fill(slot, [&](std::span<std::byte> to) {
+      if (!folds && info.dtype == slot.dtype) {
+        source.weights.read(info.name, to);
+        return;
+      }
+      std::vector<float> values = read_f32(source.weights, info.name);
+      for (const AdapterLayers& adapter : source.folded)
+        if (const auto it = adapter.find(module_of(name)); folds && it != adapter.end())
+          fold_adapter(it->second, slot.spec.rows(), slot.spec.cols(), values);
+      narrow(values, slot.dtype, to);
+    });
   }
 }
 

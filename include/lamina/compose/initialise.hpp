@@ -34,17 +34,18 @@ void initialise_tensor(const TensorSpec& spec, TorchGenerator& random, void* dat
 }  // namespace detail
 
 /// Gives every tensor the values that its Param starts from; the same seed gives the same model.
-template <class Model, class T>
-void initialise(Weights<Model, T>& weights, std::uint64_t seed) {
+template <class Model, class T, Backend B>
+void initialise(Weights<Model, T, B>& weights, std::uint64_t seed) {
   TorchGenerator random(seed);
-  for (const TensorSlot& slot : weights.slots()) {
-    if (slot.dtype == DType::BF16)
-      detail::initialise_tensor<bf16>(slot.spec, random, weights.data(slot));
-    else if (slot.dtype == DType::F16)
-      detail::initialise_tensor<f16>(slot.spec, random, weights.data(slot));
-    else
-      detail::initialise_tensor<float>(slot.spec, random, weights.data(slot));
-  }
+  for (const TensorSlot& slot : weights.slots())
+    weights.fill(slot, [&](std::span<std::byte> to) {
+      if (slot.dtype == DType::BF16)
+        detail::initialise_tensor<bf16>(slot.spec, random, to.data());
+      else if (slot.dtype == DType::F16)
+        detail::initialise_tensor<f16>(slot.spec, random, to.data());
+      else
+        detail::initialise_tensor<float>(slot.spec, random, to.data());
+    });
 }
 
 /// A model of its own starting values, in fp32, ready to train: for experiments and examples.

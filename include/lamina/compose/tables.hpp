@@ -6,6 +6,7 @@
 #include <lamina/compose/vision_language.hpp>
 #include <lamina/core/batch.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/core/threads.hpp>
 #include <lamina/layer/learned_position.hpp>
 #include <lamina/layer/rope.hpp>
 
@@ -132,10 +133,11 @@ class Tables {
     const int tokens = static_cast<int>(ids_.size());
     cos_.resize(static_cast<std::size_t>(tokens) * half);
     sin_.resize(cos_.size());
-    for (int n = 0; n < tokens; ++n)
-      fill_mrope<typename TextCore::Rope>(positions_.of_token[static_cast<std::size_t>(n)].data(), 2 * half,
-                                          &cos_[static_cast<std::size_t>(n) * half],
-                                          &sin_[static_cast<std::size_t>(n) * half]);
+    parallel_for(tokens, [this](std::int64_t n) {
+      const auto row = static_cast<std::size_t>(n);
+      fill_mrope<typename TextCore::Rope>(positions_.of_token[row].data(), frequencies_, &cos_[row * half],
+                                          &sin_[row * half]);
+    });
     Input<T> in;
     in.ids = ids_.data();
     in.tokens = tokens;
@@ -165,13 +167,15 @@ class Tables {
     if constexpr (!std::is_void_v<Window>) find_windows(batch.grids);
     vision_cos_.resize(static_cast<std::size_t>(patches) * half);
     vision_sin_.resize(vision_cos_.size());
-    for (std::size_t i = 0; i < order_.size(); ++i) {
+    parallel_for(patches, [this](std::int64_t row) {
+      const auto i = static_cast<std::size_t>(row);
       const Place& place = places_[static_cast<std::size_t>(order_[i])];
-      fill_rope2d(place.row, place.column, 2 * half, &vision_cos_[i * half], &vision_sin_[i * half]);
-    }
+      fill_rope2d(place.row, place.column, vision_frequencies_, &vision_cos_[i * half], &vision_sin_[i * half]);
+    });
     if constexpr (!std::is_void_v<PositionTable>) find_position_rows();
 
-    if constexpr (std::is_same_v<T, float>) in.patches = {batch.patches.data(), patches, Model::patch_width};
+    in.patches = {nullptr, patches, Model::patch_width};  // Staging sets where they are
+    if constexpr (std::is_same_v<T, float>) in.patches.data = batch.patches.data();
     Context<T>& c = in.vision;
     c.rows = patches;
     c.cu_seqlens = cu_frames_.data();
@@ -230,6 +234,8 @@ class Tables {
   struct Place {
     int row, column, rows, columns;
   };
+  const std::vector<float> frequencies_ = inverse_frequencies(TextCore::Rope::theta, TextCore::HeadsOf::head_dim),
+                           vision_frequencies_ = inverse_frequencies(RoPE2D::theta, VisionCore::HeadsOf::head_dim / 2);
   Positions positions_;
   std::vector<int> ids_, cu_seqlens_, cu_frames_, cu_windows_, position_rows_, order_, merged_order_;
   std::vector<float> cos_, sin_, vision_cos_, vision_sin_, position_weights_;

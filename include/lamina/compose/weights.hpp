@@ -10,7 +10,8 @@
 /// The tensors of a model in memory. What learns lies in one run of fp32 values, with gradients beside it in the same
 /// order; frozen matrices keep the checkpoint's element type; frozen vectors are stored as activations are. Matrices of
 /// the base model lie before those of adapters, vectors last, each in the model's order; the tensors that a fused layer
-/// joins follow one another without a gap, so that it sees q, k and v as one matrix.
+/// joins follow one another without a gap, so that it sees q, k and v as one matrix. Where activations are half
+/// precision, what learns has a half-precision copy in the same order, which the model reads and the optimizer renews.
 namespace lamina {
 
 /// A tensor of a model with its place at run time. An adapter's rank is filled in.
@@ -22,9 +23,12 @@ struct TensorSlot {
   std::string name() const { return std::string(spec.path.view()); }
 };
 
-template <class Model, class T>
+template <class Model, class T, Backend B = Cpu>
 class Weights {
  public:
+  using Copy = T;
+  static constexpr bool has_copy = !std::is_same_v<T, float>;
+
   /// Decides per tensor: its element type while frozen (matrices only), an adapter's rank (0: none), whether it learns.
   struct Choice {
     DType dtype = DType::F32;
@@ -60,22 +64,39 @@ class Weights {
   std::size_t learning_count() const { return learning_; }
   std::size_t frozen_bytes() const { return frozen_; }
 
-  /// Takes the memory. Values are not set.
-  void allocate(bool with_gradients) {
-    frozen_block_ = Arena(frozen_);
+  /// Takes the memory. Frozen tensors are not set; what learns is 0, gradients too.
+  void allocate(bool with_gradients, Stream<B> stream = {}) {
+    stream_ = stream;
+    frozen_block_ = Arena(frozen_, Memory<B>{});
     frozen_base_ = frozen_block_.take<std::byte>(frozen_);
-    values_.assign(learning_, 0.0f);
-    if (with_gradients) gradients_.assign(learning_, 0.0f);
-    parameters_ = parameters_at(frozen_base_, values_.data(), with_gradients ? gradients_.data() : nullptr);
+    learning_block_ = Arena(learning_bytes(with_gradients), Memory<B>{});
+    values_ = learning_block_.take<float>(learning_);
+    gradients_ = with_gradients ? learning_block_.take<float>(learning_) : nullptr;
+    copy_ = has_copy ? learning_block_.take<T>(learning_) : nullptr;
+    Memory<B>::zero(stream, values_, learning_block_.used_bytes());
+    parameters_ = parameters_at(frozen_base_, values_, gradients_, copy_);
+  }
+  /// Of values, gradients and the half-precision copy.
+  std::size_t learning_bytes(bool with_gradients) const {
+    Arena counting;
+    counting.take<float>(learning_);
+    if (with_gradients) counting.take<float>(learning_);
+    if (has_copy) counting.take<T>(learning_);
+    return counting.used_bytes();
   }
   /// The parameters as they are with this memory; a plan gives addresses that nobody touches.
-  std::vector<Parameter> parameters_at(std::byte* frozen, float* values, float* gradients) const {
+  std::vector<Parameter> parameters_at(std::byte* frozen, float* values, float* gradients, T* copy = nullptr) const {
     std::vector<Parameter> parameters;
     for (std::size_t i = 0; i < slots_.size(); ++i) {
       const TensorSlot& slot = slots_[i];
       Parameter p;
-      const void* data = slot.learns ? static_cast<const void*>(values + slot.offset) : frozen + slot.offset;
-      p.value = {data, slot.dtype, slot.spec.rows(), slot.spec.cols(), slot.spec.cols()};
+      const void* data = frozen + slot.offset;
+      DType dtype = slot.dtype;
+      if (slot.learns && copy)
+        data = copy + slot.offset, dtype = dtype_of<T>;
+      else if (slot.learns)
+        data = values + slot.offset;
+      p.value = {data, dtype, slot.spec.rows(), slot.spec.cols(), slot.spec.cols()};
       if (slot.learns && gradients) p.grad = gradients + slot.offset;
       p.scale = slot.spec.scale;
       p.id = (i + 1) * 0xD1B54A32D192ED03ull;
@@ -83,15 +104,32 @@ class Weights {
     }
     return parameters;
   }
+
+  /// Gives a tensor its values: write(std::span<std::byte>) fills host memory with elements of slot.dtype.
+  template <class F>
+  void fill(const TensorSlot& slot, F write) {
+    const std::size_t bytes = static_cast<std::size_t>(slot.spec.count()) * size_bytes(slot.dtype);
+    if constexpr (std::is_same_v<B, Cpu> && !has_copy) {
+      write(std::span(static_cast<std::byte*>(data(slot)), bytes));
+    } else {
+      staging_.resize(bytes);
+      write(std::span(staging_));
+      Memory<B>::upload(stream_, data(slot), staging_.data(), bytes);
+      if (slot.learns) renew_copy(slot, reinterpret_cast<const float*>(staging_.data()));
+    }
+  }
+  /// Where a tensor lies, in the backend's memory.
   void* data(const TensorSlot& slot) {
-    if (slot.learns) return values_.data() + slot.offset;
+    if (slot.learns) return values_ + slot.offset;
     return frozen_base_ + slot.offset;
   }
+  /// What learns, its gradients and its half-precision copy, in the backend's memory.
   std::span<float> values(const TensorSlot& slot) {
-    return {values_.data() + slot.offset, static_cast<std::size_t>(slot.spec.count())};
+    return {values_ + slot.offset, static_cast<std::size_t>(slot.spec.count())};
   }
-  std::span<float> values() { return values_; }
-  std::span<float> gradients() { return gradients_; }
+  std::span<float> values() { return {values_, learning_}; }
+  std::span<float> gradients() { return {gradients_, gradients_ ? learning_ : 0}; }
+  std::span<T> copy() { return {copy_, copy_ ? learning_ : 0}; }
   Parameter* parameters() { return parameters_.data(); }
   const Parameter* parameters() const { return parameters_.data(); }
 
@@ -112,11 +150,22 @@ class Weights {
     }
   }
 
+  void renew_copy(const TensorSlot& slot, const float* values) {
+    if constexpr (has_copy) {
+      std::vector<T> rounded(static_cast<std::size_t>(slot.spec.count()));
+      for (std::size_t i = 0; i < rounded.size(); ++i) rounded[i] = round_to<T>(values[i]);
+      Memory<B>::upload(stream_, copy_ + slot.offset, rounded.data(), rounded.size() * sizeof(T));
+    }
+  }
+
   std::vector<TensorSlot> slots_;
   std::size_t learning_ = 0, frozen_ = 0;
-  Arena frozen_block_;
+  Stream<B> stream_;
+  Arena frozen_block_, learning_block_;
   std::byte* frozen_base_ = nullptr;
-  std::vector<float> values_, gradients_;
+  float *values_ = nullptr, *gradients_ = nullptr;
+  T* copy_ = nullptr;
+  std::vector<std::byte> staging_;
   std::vector<Parameter> parameters_;
 };
 

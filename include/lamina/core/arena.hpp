@@ -23,6 +23,15 @@ class Arena {
       : block_(Memory<B>::allocate(rounded(std::max(capacity_bytes, alignment)))),
         release_(Memory<B>::release),
         capacity_(rounded(capacity_bytes)) {}
+  /// On host memory that uploads read from.
+  template <Backend B>
+  static Arena staging(std::size_t capacity_bytes, Memory<B>) {
+    Arena arena;
+    arena.block_ = Memory<B>::allocate_staging(rounded(std::max(capacity_bytes, alignment)));
+    arena.release_ = Memory<B>::release_staging;
+    arena.capacity_ = rounded(capacity_bytes);
+    return arena;
+  }
   Arena(Arena&& other) noexcept { swap(other); }
   Arena& operator=(Arena&& other) noexcept {
     Arena(std::move(other)).swap(*this);

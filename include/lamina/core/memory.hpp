@@ -23,6 +23,11 @@ struct Memory {
     return static_cast<std::byte*>(p);
   }
   static void release(std::byte* p) { std::free(p); }
+  /// Host memory that upload_later() reads from.
+  static std::byte* allocate_staging(std::size_t bytes) { return allocate(bytes); }
+  static void release_staging(std::byte* p) { release(p); }
+  /// upload() that may return before the host's bytes, which are staging memory, were read.
+  static void upload_later(Stream<B> s, void* to, const void* from, std::size_t bytes) { upload(s, to, from, bytes); }
   static void upload(Stream<B>, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
   static void download(Stream<B>, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
   static void zero(Stream<B>, void* to, std::size_t bytes) { std::memset(to, 0, bytes); }
@@ -36,6 +41,9 @@ struct Memory<Cuda> {
   /// Error, with what is free and what to do, where there is not enough.
   static std::byte* allocate(std::size_t bytes);
   static void release(std::byte* p);
+  static std::byte* allocate_staging(std::size_t bytes);
+  static void release_staging(std::byte* p);
+  static void upload_later(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
   static void upload(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
   static void download(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
   static void zero(Stream<Cuda>, void* to, std::size_t bytes);

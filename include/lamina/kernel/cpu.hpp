@@ -9,5 +9,6 @@
 #include <lamina/kernel/cpu/layer_norm.hpp>
 #include <lamina/kernel/cpu/matmul.hpp>
 #include <lamina/kernel/cpu/norm_rope.hpp>
+#include <lamina/kernel/cpu/optimizer.hpp>
 #include <lamina/kernel/cpu/rms_norm.hpp>
 #include <lamina/kernel/cpu/rows.hpp>

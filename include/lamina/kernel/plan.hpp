@@ -35,6 +35,7 @@ struct PlanRecord {
 template <>
 struct Stream<Plan> {
   PlanRecord* record = nullptr;
+  Arena* cuda_scratch = nullptr;  ///< where a plan is made for Cuda: counts what its kernels take during a call
 
   void enter(std::string_view tag) const {
     if (record) record->path.push_back(tag);
@@ -50,13 +51,36 @@ struct Stream<Plan> {
   }
 };
 
-namespace kernel {
+/// A plan of what runs on B, whose kernels' own memory is counted in scratch.
+template <Backend B>
+Stream<Plan> plan_stream(PlanRecord* record, Arena& scratch) {
+  return {record, std::same_as<B, Cuda> ? &scratch : nullptr};
+}
 
-#define LAMINA_PLAN_FORWARD_BACKWARD(op)                                           \
-  template <>                                                                      \
-  struct op<Plan> {                                                                \
-    static void forward(Stream<Plan> s, const auto&...) { s.launch(#op "_fwd"); }  \
-    static void backward(Stream<Plan> s, const auto&...) { s.launch(#op "_bwd"); } \
+namespace kernel {
+namespace detail {
+/// Counts what Op takes during a call with these arguments.
+template <class Op, class... Args>
+void reserve(Stream<Plan> s, const Args&... args) {
+  if constexpr (requires { Op::workspace_bytes(args...); }) {
+    if (!s.cuda_scratch) return;
+    Arena::Scope scope(*s.cuda_scratch);
+    s.cuda_scratch->take<std::byte>(Op::workspace_bytes(args...));
+  }
+}
+}  // namespace detail
+
+#define LAMINA_PLAN_FORWARD_BACKWARD(op)                          \
+  template <>                                                     \
+  struct op<Plan> {                                               \
+    static void forward(Stream<Plan> s, const auto&... args) {    \
+      s.launch(#op "_fwd");                                       \
+      detail::reserve<op<Cuda>>(s, args...);                      \
+    }                                                             \
+    static void backward(Stream<Plan> s, const auto&... args) {   \
+      s.launch(#op "_bwd");                                       \
+      detail::reserve<op<Cuda>>(s, args...);                      \
+    }                                                             \
   }
 LAMINA_PLAN_FORWARD_BACKWARD(activation);
 LAMINA_PLAN_FORWARD_BACKWARD(add_layer_norm);
@@ -78,9 +102,15 @@ struct add<Plan> {
 };
 template <>
 struct matmul<Plan> {
-  static void forward(Stream<Plan> s, const auto&...) { s.launch("matmul_fwd"); }
-  static void backward_input(Stream<Plan> s, const auto&...) { s.launch("matmul_bwd_input"); }
-  static void backward_weight(Stream<Plan> s, const auto&...) { s.launch("matmul_bwd_weight"); }
+  static void forward(Stream<Plan> s, const auto& args) { launch(s, "matmul_fwd", args); }
+  static void backward_input(Stream<Plan> s, const auto& args) { launch(s, "matmul_bwd_input", args); }
+  static void backward_weight(Stream<Plan> s, const auto& args) { launch(s, "matmul_bwd_weight", args); }
+
+ private:
+  static void launch(Stream<Plan> s, std::string_view name, const auto& args) {
+    s.launch(name);
+    detail::reserve<matmul<Cuda>>(s, args);
+  }
 };
 template <>
 struct rows<Plan> {
@@ -91,7 +121,10 @@ struct rows<Plan> {
 };
 template <>
 struct head_loss<Plan> {
-  static void run(Stream<Plan> s, const auto&...) { s.launch("head_loss"); }
+  static void run(Stream<Plan> s, const auto&... args) {
+    s.launch("head_loss");
+    detail::reserve<head_loss<Cuda>>(s, args...);
+  }
 };
 
 }  // namespace kernel

@@ -1,6 +1,7 @@
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include <lamina/core/list.hpp>
 
@@ -40,12 +41,18 @@ struct SectionedMRoPE {
   static constexpr std::int64_t theta = Theta;
 };
 
-/// Fills cos and sin (tokens, head_dim / 2) for one token of a text model at (t, h, w).
+/// theta^(-2j/dim) for j < dim / 2, in fp32 throughout, as transformers computes them.
+inline std::vector<float> inverse_frequencies(double theta, int dim) {
+  std::vector<float> f;
+  for (int j = 0; j < dim / 2; ++j) f.push_back(detail::inverse_frequency(theta, j, dim));
+  return f;
+}
+
+/// Fills cos and sin (head_dim / 2) for one token of a text model at (t, h, w).
 template <class MRoPE>
-void fill_mrope(const int* position, int head_dim, float* cos, float* sin) {
-  for (int j = 0; j < head_dim / 2; ++j) {
-    const float angle = static_cast<float>(position[MRoPE::axis(j)]) *
-                        detail::inverse_frequency(static_cast<double>(MRoPE::theta), j, head_dim);
+void fill_mrope(const int* position, const std::vector<float>& frequencies, float* cos, float* sin) {
+  for (std::size_t j = 0; j < frequencies.size(); ++j) {
+    const float angle = static_cast<float>(position[MRoPE::axis(static_cast<int>(j))]) * frequencies[j];
     cos[j] = std::cos(angle);
     sin[j] = std::sin(angle);
   }
@@ -55,11 +62,12 @@ void fill_mrope(const int* position, int head_dim, float* cos, float* sin) {
 struct RoPE2D {
   static constexpr std::int64_t theta = 10000;
 };
-inline void fill_rope2d(int row, int column, int head_dim, float* cos, float* sin) {
-  const int quarter = head_dim / 4;
-  for (int j = 0; j < head_dim / 2; ++j) {
+/// frequencies: inverse_frequencies(theta, head_dim / 2), a quarter of a head.
+inline void fill_rope2d(int row, int column, const std::vector<float>& frequencies, float* cos, float* sin) {
+  const std::size_t quarter = frequencies.size();
+  for (std::size_t j = 0; j < 2 * quarter; ++j) {
     const float position = static_cast<float>(j < quarter ? row : column);
-    const float angle = position * detail::inverse_frequency(RoPE2D::theta, j % quarter, head_dim / 2);
+    const float angle = position * frequencies[j % quarter];
     cos[j] = std::cos(angle);
     sin[j] = std::sin(angle);
   }

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -20,13 +21,21 @@ struct AdamW {
   double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
 };
 
+/// What clipping multiplies gradients by, as torch's clip_grad_norm_ does: never scaling up; most 0: no clipping.
+inline double clip_scale(double norm, double most) { return most > 0 ? std::min(1.0, most / (norm + 1e-6)) : 1; }
+
 struct BatchLoss {
   double loss = 0;                      ///< sum over labels of loss_weights * nll
   std::vector<double> sequence_losses;  ///< the same sum, one a sequence: names the sample when a value is not finite
 };
 
-/// A trainable tensor with its optimizer state, all fp32 in the session's own memory: read it to save, write it to
-/// resume.
+struct StepResult {
+  BatchLoss loss;
+  double gradient_norm = 0;  ///< L2, over all trainable gradients, before clipping
+};
+
+/// A trainable tensor with its optimizer state, all fp32 in the session's own memory: read it to save; write it and call
+/// TrainSession::restored() to resume.
 struct TrainableTensor {
   std::string name;  ///< as in the checkpoint: "...q_proj.weight", or PEFT's "base_model.model....lora_A.weight"
   std::vector<std::int64_t> shape;
@@ -43,14 +52,14 @@ struct MemoryPlan {
 class TrainSession {
  public:
   virtual ~TrainSession() = default;
-  /// Forward and backward; gradients add up until update().
-  virtual BatchLoss accumulate(const Batch&) = 0;
+  /// One optimizer step on a batch: gradients, clipping to max_gradient_norm (0: none), AdamW. Where loss or norm is not
+  /// finite, weights and optimizer stay as they were.
+  virtual StepResult step(const Batch&, const AdamW&, double max_gradient_norm) = 0;
   virtual BatchLoss evaluate(const Batch&) = 0;
-  /// L2 norm over all trainable gradients.
-  virtual double gradient_norm() = 0;
-  /// One optimizer step on gradients * gradient_scale (clipping), then gradients are zero again.
-  virtual void update(const AdamW&, double gradient_scale) = 0;
+  /// The state as it is now; valid until the next step.
   virtual std::vector<TrainableTensor> trainable() = 0;
+  /// Takes over what was written to the spans of trainable().
+  virtual void restored() {}
   /// Optimizer steps done, which bias correction depends on; set on resume.
   virtual std::int64_t optimizer_steps() const = 0;
   virtual void set_optimizer_steps(std::int64_t) = 0;
@@ -81,6 +90,7 @@ struct TrainableOptions {
   bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
   int freeze_trainable_layers = 2;  ///< method freeze: the last n decoder layers, negative: the first n
   bool recompute = false;           ///< gradient checkpointing of decoder layers
+  std::string device = "auto";      ///< cpu, cuda, or auto: the GPU where there is one
   std::uint64_t seed = 42;          ///< of the adapter's initial values and of dropout
   /// Adapters to start from, in PEFT's layout: all but the last are merged, the last goes on training.
   std::vector<std::filesystem::path> adapters;
@@ -91,6 +101,7 @@ struct GenerateOptions {
   int max_model_len = 0;  ///< 0: the checkpoint's max_position_embeddings, at most 32768
   std::optional<DType> dtype;
   std::vector<std::filesystem::path> adapters;
+  std::string device = "auto";  ///< as in TrainableOptions
 };
 
 /// Reads config.json and weights of a model directory and opens the composition that fits; lamina::Error where none

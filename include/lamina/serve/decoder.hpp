@@ -2,14 +2,16 @@
 #include <memory>
 #include <vector>
 
+#include <lamina/compose/staging.hpp>
 #include <lamina/compose/tables.hpp>
 #include <lamina/compose/weights.hpp>
+#include <lamina/kernel/device.hpp>
 #include <lamina/kernel/plan.hpp>
 
 namespace lamina::serve {
 
-/// Runs a model on one sequence with a KV cache, on the CPU: prefill reads a prompt with its images, decode one token.
-template <class Model, Real T = float>
+/// Runs a model on one sequence with a KV cache: prefill reads a prompt with its images, decode one token.
+template <class Model, Real T = float, Backend B = Cpu>
 class Decoder {
  public:
   using Inference = Mode<T, false, false>;
@@ -17,8 +19,14 @@ class Decoder {
   static constexpr int layers = Model::Stack_::repeats, kv_width = TextCore::HeadsOf::kv_width;
 
   /// capacity: the most tokens a sequence may have, answer included.
-  Decoder(const Weights<Model, T>& weights, int image_token, int capacity)
-      : weights_(weights), image_token_(image_token), capacity_(capacity), logits_(Model::vocab_size) {}
+  Decoder(Device<B>& device, const Weights<Model, T, B>& weights, int image_token, int capacity)
+      : device_(device),
+        weights_(weights),
+        image_token_(image_token),
+        capacity_(capacity),
+        logits_block_(sizeof(T) * Model::vocab_size, Memory<B>{}),
+        logits_(logits_block_.template take<T>(Model::vocab_size)),
+        widened_(Model::vocab_size) {}
 
   static std::size_t cache_bytes(int capacity) {
     return sizeof(T) * 2 * layers * kv_width * static_cast<std::size_t>(capacity);
@@ -32,13 +40,13 @@ class Decoder {
     reserve_cache(static_cast<int>(prompt.ids.size()));
     cache_.length = 0;
     generated_ = 0;
-    return run(tables_.template build<T>(prompt, image_token_));
+    return run(tables_.template build<T>(prompt, image_token_), prompt.patches.data());
   }
   /// Logits (V) after one more token.
   std::span<const float> decode(int id) {
     if (cache_.length == capacity_) fail("the context is full: it holds at most ", capacity_, " tokens");
     reserve_cache(cache_.length + 1);
-    return run(tables_.template build_next<T>(id, generated_++));
+    return run(tables_.template build_next<T>(id, generated_++), nullptr);
   }
 
  private:
@@ -46,31 +54,49 @@ class Decoder {
   void reserve_cache(int tokens) {
     if (tokens <= reserved_) return;
     const int rows = std::min(capacity_, std::max({256, tokens, 2 * reserved_}));
-    Arena larger(cache_bytes(rows) + 2 * layers * Arena::alignment);
+    Arena larger(cache_bytes(rows) + 2 * layers * Arena::alignment, Memory<B>{});
     std::vector<typename KVCache<T>::Slot> slots(layers);
     for (std::size_t i = 0; i < slots.size(); ++i) {
       slots[i] = {larger.matrix<T>(rows, kv_width), larger.matrix<T>(rows, kv_width)};
       if (reserved_ == 0) continue;
-      const Stream<Cpu> s;
-      kernel::add<Cpu>::copy(s, kernel::Add<T>{.x = slots_[i].k.row_range(0, cache_.length), .y = slots[i].k});
-      kernel::add<Cpu>::copy(s, kernel::Add<T>{.x = slots_[i].v.row_range(0, cache_.length), .y = slots[i].v});
+      const Stream<B> s = device_.stream();
+      kernel::add<B>::copy(s, kernel::Add<T>{.x = slots_[i].k.row_range(0, cache_.length), .y = slots[i].k});
+      kernel::add<B>::copy(s, kernel::Add<T>{.x = slots_[i].v.row_range(0, cache_.length), .y = slots[i].v});
     }
+    device_.wait();
     cache_arena_ = std::move(larger);
     slots_ = std::move(slots);
     cache_.slots = slots_.data();
     reserved_ = rows;
   }
 
-  std::span<const float> run(Input<T> in) {
+  std::span<const float> run(Input<T> in, const float* patches) {
     cu_keys_ = {0, cache_.length + in.tokens};
     in.text.cu_keys = cu_keys_.data();
     in.text.cache = &cache_;
     Arena counting;
-    run_on(Run<Plan, Inference>{{}, &counting, nullptr}, in);
-    if (scratch_.counts() || scratch_.capacity_bytes() < counting.peak_bytes()) scratch_ = Arena(counting.peak_bytes());
-    run_on(Run<Cpu, Inference>{{}, &scratch_, nullptr}, in);
+    run_on(Run<Plan, Inference>{plan_stream<B>(nullptr, counting), &counting, nullptr}, in);
+    if (scratch_.counts() || scratch_.capacity_bytes() < counting.peak_bytes()) {
+      scratch_ = Arena();  // its memory must be free before more is asked for
+      scratch_ = Arena(counting.peak_bytes(), Memory<B>{});
+    }
+    const Stream<B> stream = device_.stream(&scratch_);
+    staging_.add(in, patches, Model::merge, 2);
+    staging_.send(stream);
+    run_on(Run<B, Inference>{stream, &scratch_, nullptr}, in);
     cache_.length += in.tokens;
-    return logits_;
+    read_logits();
+    return widened_;
+  }
+  void read_logits() {
+    const Stream<B> stream = device_.stream();
+    if constexpr (std::is_same_v<T, float>) {
+      Memory<B>::download(stream, widened_.data(), logits_, sizeof(T) * widened_.size());
+    } else {
+      rounded_.resize(widened_.size());
+      Memory<B>::download(stream, rounded_.data(), logits_, sizeof(T) * rounded_.size());
+      for (std::size_t i = 0; i < widened_.size(); ++i) widened_[i] = to_f32(rounded_[i]);
+    }
   }
   template <class R>
   void run_on(R run, Input<T> in) {
@@ -82,17 +108,22 @@ class Decoder {
     kernel::matmul<typename R::backend>::forward(
         run.stream, kernel::MatmulFwd<T>{.x = hidden.row_range(in.tokens - 1, 1),
                                          .w = Model::head(weights_.parameters()).value,
-                                         .y = Matrix<T>(logits_.data(), 1, Model::vocab_size)});
+                                         .y = Matrix<T>(logits_, 1, Model::vocab_size)});
   }
 
-  const Weights<Model, T>& weights_;
+  Device<B>& device_;
+  const Weights<Model, T, B>& weights_;
   int image_token_, capacity_, reserved_ = 0, generated_ = 0;
   Tables<Model> tables_;
   Arena cache_arena_, scratch_;
   std::vector<typename KVCache<T>::Slot> slots_;
   KVCache<T> cache_;
   std::array<int, 2> cu_keys_{};
-  std::vector<T> logits_;
+  Staging<B> staging_;
+  Arena logits_block_;
+  T* logits_;
+  std::vector<T> rounded_;
+  std::vector<float> widened_;  ///< the last token's logits
 };
 
 }  // namespace lamina::serve

@@ -41,6 +41,7 @@ inline const std::vector<Flag>& flag_table() {
       {"host", one, work, "address to listen on; default: all interfaces"},
       {"port", one, work, "TCP port, default 8000"},
       {"served-model-name", many, work, "names that requests may use; answers carry the first"},
+      {"device", one, work, "auto, cpu or cuda; default auto: the GPU where there is one"},
       {"dtype", one, work, "auto, half, float16, bfloat16, float or float32; default auto"},
       {"max-model-len", one, work, "prompt and answer together, in tokens; -1 or auto: what the model allows"},
       {"tensor-parallel-size", one, work, "1 only (also -tp, --tp, --tp-size)"},

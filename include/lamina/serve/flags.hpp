@@ -25,6 +25,7 @@ struct Flags {
   std::string host, root_path, response_role = "assistant", generation_config = "auto";
   nlohmann::ordered_json override_generation_config = nlohmann::ordered_json::object();
   std::uint16_t port = 8000;
+  std::string device = "auto";  ///< auto, cpu or cuda
   std::optional<DType> dtype;  ///< none: the checkpoint's
   int max_model_len = 0;       ///< 0: what the model allows
   int max_images = 999, max_logprobs = 20, max_queued_requests = 256, max_header_count = 256;
@@ -109,6 +110,7 @@ class FlagReader {
     if (const auto* names = words_.find("served-model-name")) out_.served_model_names = *names;
     if (out_.served_model_names.empty()) out_.served_model_names = {model->back()};
     if (const auto* adapters = words_.find("adapter")) out_.adapters.assign(adapters->begin(), adapters->end());
+    out_.device = text("device", "auto");
     const std::string dtype = text("dtype", "auto");
     if (dtype == "half" || dtype == "float16")
       out_.dtype = DType::F16;

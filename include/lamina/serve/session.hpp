@@ -7,16 +7,16 @@
 
 namespace lamina::serve {
 
-/// GenerateSession for one model type: nothing learns, matrices keep the checkpoint's element type (or the one asked
-/// for).
-template <class Model, Real T = float>
+/// GenerateSession for one model type on one backend: nothing learns; matrices keep the checkpoint's element type (or
+/// the one asked for) where activations are fp32, else they have that of activations.
+template <class Model, Real T = float, Backend B = Cpu>
 class ModelGenerateSession final : public GenerateSession {
  public:
   ModelGenerateSession(const checkpoint::ModelSource& source, const GenerateOptions& options)
       : weights_(choose(source, options)),
-        decoder_(weights_, source.config.image_token_id,
+        decoder_(device_, weights_, source.config.image_token_id,
                  context_length(source.config.text_config.max_position_embeddings, options)) {
-    weights_.allocate(false);
+    weights_.allocate(false, device_.stream());
     checkpoint::load_weights(weights_, source);
   }
   std::span<const float> prefill(const Batch& prompt) override { return decoder_.prefill(prompt); }
@@ -25,9 +25,10 @@ class ModelGenerateSession final : public GenerateSession {
   int max_model_len() const override { return decoder_.capacity(); }
 
  private:
-  using Choice = typename Weights<Model, T>::Choice;
+  using Choice = typename Weights<Model, T, B>::Choice;
   static auto choose(const checkpoint::ModelSource& source, const GenerateOptions& options) {
     return [&source, &options](const TensorSpec& spec) {
+      if constexpr (!std::is_same_v<B, Cpu>) return Choice{dtype_of<T>, 0, false};
       const DType stored = source.weights.at(spec.path.view()).dtype;
       const bool half = stored == DType::BF16 || stored == DType::F16;
       return Choice{options.dtype.value_or(half ? stored : DType::F32), 0, false};
@@ -41,8 +42,9 @@ class ModelGenerateSession final : public GenerateSession {
     return options.max_model_len > 0 ? options.max_model_len : std::min(most, most_by_default);
   }
 
-  Weights<Model, T> weights_;
-  Decoder<Model, T> decoder_;
+  Device<B> device_;
+  Weights<Model, T, B> weights_;
+  Decoder<Model, T, B> decoder_;
 };
 
 }  // namespace lamina::serve

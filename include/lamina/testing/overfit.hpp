@@ -12,11 +12,11 @@ template <class Model>
 std::vector<double> overfit(Weights<Model, float>& weights, const Batch& batch, int image_token, int steps,
                             const AdamW& adamw) {
   train::Step<Model> step;
-  train::Optimizer optimizer(weights.learning_count());
+  train::Optimizer<> optimizer(weights);
   std::vector<double> losses(static_cast<std::size_t>(steps));
   for (double& loss : losses) {
     loss = step.accumulate(weights, batch, image_token, 0).loss;
-    optimizer.update(weights, adamw, 1);
+    optimizer.step(weights, adamw, 0, {});
   }
   return losses;
 }

@@ -71,6 +71,7 @@ struct Arguments {
   std::optional<std::string> resume_from_checkpoint;  ///< a path, or "true": the newest of output_dir
   bool ignore_data_skip = false;
   int dataloader_num_workers = 0;
+  std::string device = "auto";  ///< auto, cpu or cuda
   std::optional<bool> disable_tqdm;
 
   Settings given;                  ///< everything that was set, as it was written
@@ -94,6 +95,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.freeze_language_model = a.freeze_language_model;
   options.freeze_trainable_layers = a.freeze_trainable_layers;
   options.recompute = !a.disable_gradient_checkpointing;
+  options.device = a.device;
   options.seed = a.seed;
   options.adapters = a.adapter_name_or_path;
   options.create_new_adapter = a.create_new_adapter;

@@ -38,6 +38,7 @@ inline constexpr Key trainer_keys[] = {
      "adds up in fp32"},
     {"fp16", KeyType::flag, KeyStatus::refused, "false",
      "fp16 training needs loss scaling, which is not built; use bf16: true"},
+    {"device", KeyType::text, KeyStatus::honoured, "auto", ""},
     {"seed", KeyType::integer, KeyStatus::honoured, "42", ""},
     {"data_seed", KeyType::integer, KeyStatus::honoured, "", ""},
     {"logging_strategy", KeyType::text, KeyStatus::honoured, "steps", ""},

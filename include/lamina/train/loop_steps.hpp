@@ -111,15 +111,12 @@ inline void Trainer::train_step() {
   const Window window = parts_.train.next();
   for (const std::string& warning : window.warnings)
     if (warned_.insert(warning).second && warned_.size() <= 20) parts_.console.line("warning: " + warning);
-  const BatchLoss loss = parts_.session.accumulate(window.batch);
-  last_norm_ = parts_.session.gradient_norm();
-  check_finite(window, loss, last_norm_);
-  // torch's clip_grad_norm_: the norm plus 1e-6 below, never scaling up
-  const double scale = a_.max_grad_norm > 0 ? std::min(1.0, a_.max_grad_norm / (last_norm_ + 1e-6)) : 1;
   last_rate_ = schedule_.rate(state_.global_step);
-  AdamW step = a_.optimizer;
-  step.learning_rate = last_rate_;
-  parts_.session.update(step, scale);
+  AdamW settings = a_.optimizer;
+  settings.learning_rate = last_rate_;
+  const auto [loss, norm] = parts_.session.step(window.batch, settings, a_.max_grad_norm);
+  last_norm_ = norm;
+  check_finite(window, loss, last_norm_);
   ++state_.global_step;
   state_.epoch = plan_.epoch_at(state_.global_step);
   const auto tokens = static_cast<std::int64_t>(window.batch.ids.size());

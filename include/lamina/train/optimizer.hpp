@@ -1,67 +1,130 @@
 #pragma once
-#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include <lamina/compose/weights.hpp>
-#include <lamina/core/threads.hpp>
+#include <lamina/kernel/optimizer.hpp>
 #include <lamina/model/session.hpp>
 
 namespace lamina::train {
 
-/// AdamW on the learning run of a model's weights, fp32 throughout.
-///
-///     m = b1 m + (1 - b1) g      v = b2 v + (1 - b2) g^2      g = gradient * scale
-///     w = w (1 - lr wd) - lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)
-///
-/// Vectors (norm gains and biases) are not decayed, as Hugging Face's trainer groups them.
-/// source      Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2
+/// AdamW on the learning run of a model's weights, with its moments in the backend's memory. Vectors (norm gains and
+/// biases) are not decayed, as Hugging Face's trainer groups them.
+template <Backend B = Cpu>
 class Optimizer {
  public:
-  explicit Optimizer(std::size_t count) : exp_avg(count, 0.0f), exp_avg_sq(count, 0.0f) {}
-
-  std::vector<float> exp_avg, exp_avg_sq;
   std::int64_t steps = 0;
 
+  explicit Optimizer(std::size_t count) : count_(count) {}
+  /// An optimizer of these weights, its moments 0.
   template <class W>
-  void update(W& weights, const AdamW& o, double scale) {
-    ++steps;
-    for (const TensorSlot& slot : weights.slots())
-      if (slot.learns) update_tensor(weights, slot, o, static_cast<float>(scale));
+  Optimizer(const W& weights, Stream<B> stream = {}) : Optimizer(weights.learning_count()) {
+    allocate(weights, stream);
   }
+  /// Takes the memory; the moments are 0.
+  template <class W>
+  void allocate(const W& weights, Stream<B> stream) {
+    block_ = Arena(bytes(count_), Memory<B>{});
+    exp_avg_ = block_.take<float>(count_);
+    exp_avg_sq_ = block_.take<float>(count_);
+    clip_ = block_.take<kernel::Clip>(1);
+    Memory<B>::zero(stream, exp_avg_, block_.used_bytes());
+    decayed_ = count_;  // Weights places vectors last
+    for (const TensorSlot& slot : weights.slots())
+      if (slot.learns && slot.spec.rank == 1) decayed_ = std::min(decayed_, slot.offset);
+  }
+  static std::size_t bytes(std::size_t count) {
+    Arena counting;
+    counting.take<float>(count), counting.take<float>(count), counting.take<kernel::Clip>(1);
+    return counting.used_bytes();
+  }
+
+  /// Clips to a norm of max_gradient_norm (0: does not) and updates; gradients are zero then. Where the norm is not
+  /// finite nothing changes. May return before the work is done: finish_step() waits for it.
+  template <class W>
+  void step(W& weights, const AdamW& o, double max_gradient_norm, Stream<B> stream) {
+    kernel::optimizer<B>::clip(stream, {.g = weights.gradients().data(),
+                                        .n = count_,
+                                        .most = max_gradient_norm,
+                                        .clip = clip_});
+    ++steps;
+    const auto t = static_cast<double>(steps);
+    using T = typename W::Copy;
+    kernel::optimizer<B>::adamw(
+        stream, kernel::AdamWStep<T>{.w = weights.values().data(),
+                                     .g = weights.gradients().data(),
+                                     .m = exp_avg_,
+                                     .v = exp_avg_sq_,
+                                     .copy = weights.copy().data(),
+                                     .n = count_,
+                                     .decayed = decayed_,
+                                     .clip = clip_,
+                                     .b1 = static_cast<float>(o.beta1),
+                                     .b2 = static_cast<float>(o.beta2),
+                                     .rest1 = static_cast<float>(1 - o.beta1),
+                                     .rest2 = static_cast<float>(1 - o.beta2),
+                                     .eps = static_cast<float>(o.epsilon),
+                                     .decay = static_cast<float>(1 - o.learning_rate * o.weight_decay),
+                                     .step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t))),
+                                     .v_correction = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, t)))});
+  }
+  /// The gradients' norm before clipping, in the step that ran last.
+  double finish_step(Stream<B> stream) {
+    kernel::Clip clip;
+    Memory<B>::download(stream, &clip, clip_, sizeof clip);
+    if (!std::isfinite(clip.norm)) --steps;
+    return clip.norm;
+  }
+
+  /// The moments, in the backend's memory.
+  std::span<float> exp_avg() { return {exp_avg_, count_}; }
+  std::span<float> exp_avg_sq() { return {exp_avg_sq_, count_}; }
 
  private:
-  template <class W>
-  void update_tensor(W& weights, const TensorSlot& slot, const AdamW& o, float scale) {
-    const auto t = static_cast<double>(steps);
-    const auto step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t)));
-    const auto v_correction = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, t)));
-    const float decay = slot.spec.rank > 1 ? static_cast<float>(1 - o.learning_rate * o.weight_decay) : 1.0f;
-    const auto b1 = static_cast<float>(o.beta1), b2 = static_cast<float>(o.beta2), eps = static_cast<float>(o.epsilon);
-    const auto rest1 = static_cast<float>(1 - o.beta1), rest2 = static_cast<float>(1 - o.beta2);
-    float* w = weights.values().data() + slot.offset;
-    float* g = weights.gradients().data() + slot.offset;
-    float *m = exp_avg.data() + slot.offset, *v = exp_avg_sq.data() + slot.offset;
-    constexpr std::int64_t block = 1 << 14;
-    const std::int64_t count = slot.spec.count();
-    parallel_for((count + block - 1) / block, [=](std::int64_t b) {
-      for (std::int64_t i = b * block; i < std::min(count, (b + 1) * block); ++i) {
-        const float grad = g[i] * scale;
-        m[i] = b1 * m[i] + rest1 * grad;
-        v[i] = b2 * v[i] + rest2 * grad * grad;
-        w[i] = w[i] * decay - step_size * m[i] / (std::sqrt(v[i]) / v_correction + eps);
-        g[i] = 0;
-      }
-    });
-  }
+  std::size_t count_ = 0, decayed_ = 0;
+  Arena block_;
+  float *exp_avg_ = nullptr, *exp_avg_sq_ = nullptr;
+  kernel::Clip* clip_ = nullptr;
 };
 
-/// L2 norm of all gradients, summed in double in a fixed order.
-template <class W>
-double gradient_norm(W& weights) {
-  double sum_sq = 0;
-  for (const float g : weights.gradients()) sum_sq += static_cast<double>(g) * static_cast<double>(g);
-  return std::sqrt(sum_sq);
-}
+/// What a checkpoint holds of weights and moments, where the host reads and writes it: on Cpu the thing itself, else a
+/// copy.
+template <Backend B>
+class HostState {
+ public:
+  template <class W>
+  void read(W& weights, Optimizer<B>& optimizer, Stream<B> stream) {
+    const std::array<std::span<float>, 3> live = {weights.values(), optimizer.exp_avg(), optimizer.exp_avg_sq()};
+    for (std::size_t i = 0; i < live.size(); ++i) {
+      parts_[i] = live[i];
+      if constexpr (remote) {
+        copies_[i].resize(live[i].size());
+        Memory<B>::download(stream, copies_[i].data(), live[i].data(), live[i].size_bytes());
+        parts_[i] = copies_[i];
+      }
+    }
+  }
+  /// Takes over what was written to the spans since read().
+  template <class W>
+  void write(W& weights, Optimizer<B>& optimizer, Stream<B> stream) {
+    if constexpr (remote) {
+      for (const TensorSlot& slot : weights.slots())
+        if (slot.learns)
+          weights.fill(slot, [&](std::span<std::byte> to) {
+            std::memcpy(to.data(), values().data() + slot.offset, to.size());
+          });
+      Memory<B>::upload(stream, optimizer.exp_avg().data(), exp_avg().data(), exp_avg().size_bytes());
+      Memory<B>::upload(stream, optimizer.exp_avg_sq().data(), exp_avg_sq().data(), exp_avg_sq().size_bytes());
+    }
+  }
+  std::span<float> values() { return parts_[0]; }
+  std::span<float> exp_avg() { return parts_[1]; }
+  std::span<float> exp_avg_sq() { return parts_[2]; }
+
+ private:
+  static constexpr bool remote = !std::is_same_v<B, Cpu>;
+  std::array<std::span<float>, 3> parts_;
+  std::array<std::vector<float>, 3> copies_;
+};
 
 }  // namespace lamina::train

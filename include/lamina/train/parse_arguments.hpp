@@ -236,6 +236,7 @@ inline void read_run(const Reader& r, Arguments& a) {
   r.integer("gradient_accumulation_steps", a.gradient_accumulation_steps);
   r.number("num_train_epochs", a.num_train_epochs);
   r.integer("max_steps", a.max_steps);
+  r.text("device", a.device);
   r.integer("seed", a.seed);
   r.integer("data_seed", a.data_seed);
   r.text("resume_from_checkpoint", a.resume_from_checkpoint);

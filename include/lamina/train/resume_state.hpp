@@ -67,6 +67,7 @@ inline void read_optimizer(const std::filesystem::path& directory, TrainSession&
     detail::load_values(file, "exp_avg_sq." + t.name, t.shape, t.exp_avg_sq);
     if (file.find("value." + t.name)) detail::load_values(file, "value." + t.name, t.shape, t.value);
   }
+  session.restored();
 }
 
 /// Restores the trainable weights from the model's or adapter's own file in a checkpoint.
@@ -74,6 +75,7 @@ inline void read_weights(const std::filesystem::path& directory, TrainSession& s
   const bool adapter = std::filesystem::exists(directory / "adapter_model.safetensors");
   const auto file = checkpoint::Checkpoint::open(adapter ? directory / "adapter_model.safetensors" : directory);
   for (const TrainableTensor& t : session.trainable()) detail::load_values(file, t.name, t.shape, t.value);
+  session.restored();
 }
 
 /// scheduler.json: where the learning rate stood. It is recomputed from the step on resume; the file is for readers.

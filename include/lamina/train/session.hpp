@@ -10,8 +10,9 @@
 
 namespace lamina::train {
 
-/// TrainSession for one model type: its weights, its steps, its optimizer. Include kernel/cpu.hpp as well.
-template <class Model, Real T = float>
+/// TrainSession for one model type on one backend: its weights, its steps, its optimizer. Include the backend's kernels,
+/// kernel/cpu.hpp or kernel/cuda.hpp, as well.
+template <class Model, Real T = float, Backend B = Cpu>
 class ModelTrainSession final : public TrainSession {
  public:
   ModelTrainSession(const checkpoint::ModelSource& source, const TrainableOptions& options)
@@ -19,37 +20,38 @@ class ModelTrainSession final : public TrainSession {
         seed_(options.seed),
         weights_(choose(source, options)),
         optimizer_(weights_.learning_count()) {
-    weights_.allocate(true);
-    checkpoint::load_weights(weights_, source);
-    start_adapters(source, options);
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
+    weights_.allocate(true, device_.stream());
+    optimizer_.allocate(weights_, device_.stream());
+    checkpoint::load_weights(weights_, source);
+    start_adapters(source, options);
   }
 
-  BatchLoss accumulate(const Batch& batch) override {
-    return step_.accumulate(weights_, batch, image_token_, dropout_ > 0 ? dropout_seed() : 0);
+  StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) override {
+    step_.start(weights_, batch, image_token_, dropout_ > 0 ? dropout_seed() : 0);
+    optimizer_.step(weights_, settings, max_gradient_norm, device_.stream(&step_.scratch()));
+    BatchLoss loss = step_.losses();
+    return {std::move(loss), optimizer_.finish_step(device_.stream())};
   }
   BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights_, batch, image_token_); }
-  double gradient_norm() override { return train::gradient_norm(weights_); }
-  void update(const AdamW& settings, double gradient_scale) override {
-    optimizer_.update(weights_, settings, gradient_scale);
-    batches_in_step_ = 0;
-  }
 
   std::vector<TrainableTensor> trainable() override {
+    state_.read(weights_, optimizer_, device_.stream());
     std::vector<TrainableTensor> tensors;
     for (const TensorSlot& slot : weights_.slots()) {
       const auto count = static_cast<std::size_t>(slot.spec.count());
       if (!slot.learns || count == 0) continue;
       tensors.push_back({(slot.spec.adapter ? "base_model.model." : "") + slot.name(),
                          {slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank},
-                         weights_.values(slot),
-                         std::span(optimizer_.exp_avg).subspan(slot.offset, count),
-                         std::span(optimizer_.exp_avg_sq).subspan(slot.offset, count),
+                         state_.values().subspan(slot.offset, count),
+                         state_.exp_avg().subspan(slot.offset, count),
+                         state_.exp_avg_sq().subspan(slot.offset, count),
                          slot.spec.rank > 1});
     }
     return tensors;
   }
+  void restored() override { state_.write(weights_, optimizer_, device_.stream()); }
   std::int64_t optimizer_steps() const override { return optimizer_.steps; }
   void set_optimizer_steps(std::int64_t steps) override { optimizer_.steps = steps; }
   std::int64_t param_count() const override { return weights_.param_count(); }
@@ -64,19 +66,19 @@ class ModelTrainSession final : public TrainSession {
     Input<T> in;
     in.tokens = in.text.rows = tokens;
     in.patches = {nullptr, patches, Model::patch_width};
-    const auto bytes = Step<Model, T>::template plan<typename Step<Model, T>::Training>(weights_.parameters(), in,
-                                                                                        LabelledRows(batch));
+    using S = Step<Model, T, B>;
+    const auto bytes = S::template plan<typename S::Training>(weights_.parameters(), in, LabelledRows(batch));
     const auto learning = static_cast<std::int64_t>(weights_.learning_count() * sizeof(float));
     return {.weights = static_cast<std::int64_t>(weights_.frozen_bytes()),
-            .trainable = learning,
+            .trainable = static_cast<std::int64_t>(weights_.learning_bytes(true)) - learning,
             .gradients = learning,
-            .optimizer = 2 * learning,
+            .optimizer = static_cast<std::int64_t>(Optimizer<B>::bytes(weights_.learning_count())),
             .saved = static_cast<std::int64_t>(bytes.saved),
             .workspace = static_cast<std::int64_t>(bytes.scratch)};
   }
 
  private:
-  using Choice = typename Weights<Model, T>::Choice;
+  using Choice = typename Weights<Model, T, B>::Choice;
 
   static std::function<Choice(const TensorSpec&)> choose(const checkpoint::ModelSource& source,
                                                          const TrainableOptions& options) {
@@ -93,7 +95,8 @@ class ModelTrainSession final : public TrainSession {
       }
       const DType stored = source.weights.at(name).dtype;
       const bool half = stored == DType::BF16 || stored == DType::F16;
-      return Choice{half ? stored : DType::F32, 0,
+      const DType kept = !std::is_same_v<B, Cpu> ? dtype_of<T> : half ? stored : DType::F32;
+      return Choice{kept, 0,
                     options.method != TrainableOptions::Method::lora &&
                         is_trained(name, source.config.text_config.num_hidden_layers, options)};
     };
@@ -128,7 +131,9 @@ class ModelTrainSession final : public TrainSession {
       pb.scale = fresh_scale;
       const auto it = source.trained.find(module);
       if (it == source.trained.end()) {
-        draw_lora_a(generator, slot_a.spec.cols(), slot_b.spec.rows(), slot_a.spec.rows(), weights_.values(slot_a));
+        std::vector<float> drawn(static_cast<std::size_t>(slot_a.spec.count()));
+        draw_lora_a(generator, slot_a.spec.cols(), slot_b.spec.rows(), slot_a.spec.rows(), drawn);
+        set(slot_a, drawn);
         continue;
       }
       pb.scale = it->second.scale;
@@ -136,8 +141,8 @@ class ModelTrainSession final : public TrainSession {
           it->second.b.size() != weights_.values(slot_b).size())
         fail("adapter_name_or_path: ", module,
              " has adapter matrices for another width than the model's: was it made for another size?");
-      std::copy(it->second.a.begin(), it->second.a.end(), weights_.values(slot_a).begin());
-      std::copy(it->second.b.begin(), it->second.b.end(), weights_.values(slot_b).begin());
+      set(slot_a, it->second.a);
+      set(slot_b, it->second.b);
     }
     for (const auto& [module, layer] : source.trained)
       if (!slot_of.contains(module + ".lora_A.weight"))
@@ -145,19 +150,25 @@ class ModelTrainSession final : public TrainSession {
              ", which is no linear layer of this model that can be adapted");
   }
 
+  void set(const TensorSlot& slot, const std::vector<float>& values) {
+    weights_.fill(slot, [&](std::span<std::byte> to) { std::memcpy(to.data(), values.data(), to.size()); });
+  }
+
   /// The next batch's dropout: a function of seed and step alone, so that a resumed run drops the same elements. Never
   /// 0, which means none.
-  std::uint64_t dropout_seed() {
-    const std::uint64_t n = static_cast<std::uint64_t>(optimizer_.steps) << 16 | batches_in_step_++;
+  std::uint64_t dropout_seed() const {
+    const std::uint64_t n = static_cast<std::uint64_t>(optimizer_.steps) << 16;
     return ((seed_ + 1) * 0x9E3779B97F4A7C15ull + n * 0xBF58476D1CE4E5B9ull) | 1;
   }
 
   int image_token_;
-  std::uint64_t seed_, batches_in_step_ = 0;
+  std::uint64_t seed_;
   float dropout_ = 0;
-  Weights<Model, T> weights_;
-  Optimizer optimizer_;
-  Step<Model, T> step_;
+  Device<B> device_;
+  Weights<Model, T, B> weights_;
+  Optimizer<B> optimizer_;
+  HostState<B> state_;
+  Step<Model, T, B> step_{device_};
 };
 
 }  // namespace lamina::train

@@ -73,6 +73,16 @@ namespace lamina {
   return static_cast<std::byte*>(p);
 }
 [[gnu::used]] inline void Memory<Cuda>::release(std::byte* p) { cudaFree(p); }
+[[gnu::used]] inline std::byte* Memory<Cuda>::allocate_staging(std::size_t bytes) {
+  void* p = nullptr;
+  kernel::cuda::check(cudaHostAlloc(&p, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault),
+                      "allocating pinned host memory");
+  return static_cast<std::byte*>(p);
+}
+[[gnu::used]] inline void Memory<Cuda>::release_staging(std::byte* p) { cudaFreeHost(p); }
+[[gnu::used]] inline void Memory<Cuda>::upload_later(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
+  kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, s.handle), "copying to the GPU");
+}
 [[gnu::used]] inline void Memory<Cuda>::upload(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
   kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, s.handle), "copying to the GPU");
   kernel::cuda::check(cudaStreamSynchronize(s.handle), "copying to the GPU");

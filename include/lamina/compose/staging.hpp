@@ -1,0 +1,116 @@
+#pragma once
+#include <vector>
+
+#include <lamina/compose/vision_language.hpp>
+#include <lamina/core/arena.hpp>
+#include <lamina/core/threads.hpp>
+
+namespace lamina {
+
+/// Carries a batch's tables to where a backend's kernels read them, all in one copy. On Cpu they stay where they are,
+/// unless they must be rounded. What was sent last stays until the next send().
+template <Backend B>
+class Staging {
+ public:
+  /// p points at n elements of host memory; after send(), at the backend's copy.
+  template <class E>
+  void add(const E*& p, std::size_t n) {
+    if (!p || n == 0) return;
+    parts_.push_back({reinterpret_cast<const void**>(&p), n * sizeof(E), copy_bytes, p});
+  }
+  /// m gets the rounded values of m.rows * m.cols floats.
+  template <class T>
+  void add_rounded(Matrix<const T>& m, const float* values) {
+    const std::size_t n = static_cast<std::size_t>(m.rows) * static_cast<std::size_t>(m.cols);
+    if (std::is_same_v<T, float>) {
+      m.data = reinterpret_cast<const T*>(values);
+      add(m.data, n);
+    } else if (n > 0) {
+      parts_.push_back({reinterpret_cast<const void**>(&m.data), n * sizeof(T), round_values<T>, values});
+    }
+  }
+  /// Everything that layers look up.
+  template <class T>
+  void add(Input<T>& in, const float* patches, int merge, int windows_of_keys = 0) {
+    const auto rows = [](const Context<T>& c, std::size_t each) { return static_cast<std::size_t>(c.rows) * each; };
+    add(in.ids, static_cast<std::size_t>(in.tokens));
+    add(in.visual_rows, static_cast<std::size_t>(in.patches.rows / (merge * merge)));
+    add_rounded(in.patches, patches);
+    add(in.text.cu_keys, static_cast<std::size_t>(windows_of_keys));
+    for (Context<T>* c : {&in.text, &in.vision}) {
+      if (c->rows == 0) continue;
+      add(c->cu_seqlens, static_cast<std::size_t>(c->sequences) + 1);
+      if (c->windows > 0) add(c->cu_windows, static_cast<std::size_t>(c->windows) + 1);
+      add(c->cos.data, rows(*c, static_cast<std::size_t>(c->cos.cols)));
+      add(c->sin.data, rows(*c, static_cast<std::size_t>(c->sin.cols)));
+      add(c->position_rows, rows(*c, 4));
+      add(c->position_weights, rows(*c, 4));
+      add(c->order, rows(*c, 1));
+      add(c->merged_order, rows(*c, 1) / static_cast<std::size_t>(merge * merge));
+    }
+  }
+
+  /// Bytes that what was added takes on the backend.
+  std::size_t bytes() const {
+    Arena counting;
+    for (const Part& part : parts_)
+      if (travels(part)) counting.take<std::byte>(part.bytes);
+    return counting.used_bytes();
+  }
+  /// Sends what was added; waits for nothing, so the host may go on while the backend still reads.
+  void send(Stream<B> stream) {
+    const std::size_t wanted = bytes();
+    if (host_.counts() || host_.capacity_bytes() < wanted) {
+      host_ = Arena::staging(wanted, Memory<B>{});
+      if (remote) remote_ = Arena(wanted, Memory<B>{});
+    }
+    host_.release_to(0);
+    remote_.release_to(0);
+    for (const Part& part : parts_) {
+      if (!travels(part)) continue;
+      std::byte* here = host_.take<std::byte>(part.bytes);
+      part.write(here, part.values, part.bytes);
+      *part.pointer = remote ? remote_.take<std::byte>(part.bytes) : here;
+    }
+    if (remote && wanted > 0)
+      Memory<B>::upload_later(stream, first(remote_), first(host_), wanted);
+    parts_.clear();
+  }
+
+ private:
+  static constexpr bool remote = !std::is_same_v<B, Cpu>;
+  using Write = void (*)(std::byte* to, const void* from, std::size_t bytes);
+  struct Part {
+    const void** pointer;
+    std::size_t bytes;
+    Write write;
+    const void* values;
+  };
+  static constexpr std::size_t block = 1 << 16;  ///< bytes that one thread moves at a time
+
+  static bool travels(const Part& part) { return remote || part.write != copy_bytes; }
+  static std::byte* first(Arena& arena) {
+    arena.release_to(0);
+    return arena.take<std::byte>(0);
+  }
+  static void copy_bytes(std::byte* to, const void* from, std::size_t bytes) {
+    parallel_for(static_cast<std::int64_t>((bytes + block - 1) / block), [=](std::int64_t i) {
+      const std::size_t at = static_cast<std::size_t>(i) * block;
+      std::memcpy(to + at, static_cast<const std::byte*>(from) + at, std::min(block, bytes - at));
+    });
+  }
+  template <class T>
+  static void round_values(std::byte* to, const void* from, std::size_t bytes) {
+    const std::size_t n = bytes / sizeof(T);
+    parallel_for(static_cast<std::int64_t>((n + block - 1) / block), [=](std::int64_t i) {
+      const std::size_t begin = static_cast<std::size_t>(i) * block, end = std::min(n, begin + block);
+      for (std::size_t k = begin; k < end; ++k)
+        reinterpret_cast<T*>(to)[k] = round_to<T>(static_cast<const float*>(from)[k]);
+    });
+  }
+
+  std::vector<Part> parts_;
+  Arena host_, remote_;
+};
+
+}  // namespace lamina

@@ -1,0 +1,60 @@
+#pragma once
+#include <algorithm>
+#include <cstddef>
+
+#include <lamina/kernel/matmul.hpp>
+
+namespace lamina::kernel::cuda {
+
+/// Up to this width a product with an adapter counts as skinny: bounded by reading its other factor once.
+inline constexpr int skinny_limit = 64;
+/// Parts of a sum over tokens that are formed side by side, then added up in order.
+inline constexpr int token_splits = 64;
+
+constexpr std::size_t arena_bytes(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+/// A copy of a weight as T, its rows padded to 16 bytes, straight or transposed.
+template <class T>
+std::size_t weight_copy_bytes(const Weight& w) {
+  const auto padded = [](int n) { return (static_cast<std::size_t>(n) + 7) / 8 * 8; };
+  return arena_bytes(std::max(w.rows * padded(w.cols), w.cols * padded(w.rows)) * sizeof(T));
+}
+
+}  // namespace lamina::kernel::cuda
+
+/// cuBLASLt, with own kernels for a few rows (decode) and for adapters. Sums are fp32, fp32 factors are not rounded,
+/// and results are the same from run to run. A weight of another element type than T is first copied as T into scratch.
+///
+/// workspace_bytes   what a call takes of its stream's scratch at most, whatever the device
+template <>
+struct lamina::kernel::matmul<lamina::Cuda> {
+  template <class T>
+  static void forward(Stream<Cuda> s, const MatmulFwd<T>& a);
+  template <class T>
+  static void backward_input(Stream<Cuda> s, const MatmulBwdInput<T>& a);
+  template <class T>
+  static void backward_weight(Stream<Cuda> s, const MatmulBwdWeight<T>& a);
+
+  template <class T>
+  static std::size_t workspace_bytes(const MatmulFwd<T>& a) {
+    return product_bytes<T>(a.w) + (a.bias ? cuda::arena_bytes(a.w.rows * sizeof(T)) : 0);
+  }
+  template <class T>
+  static std::size_t workspace_bytes(const MatmulBwdInput<T>& a) {
+    return product_bytes<T>(a.w);
+  }
+  template <class T>
+  static std::size_t workspace_bytes(const MatmulBwdWeight<T>& a) {
+    const auto partial_sums = [](std::size_t n) { return cuda::arena_bytes(cuda::token_splits * n * sizeof(float)); };
+    const bool skinny = std::min(a.dw.rows, a.dw.cols) <= cuda::skinny_limit;
+    return (a.db ? partial_sums(a.dy.cols) : 0) +
+           (skinny ? partial_sums(static_cast<std::size_t>(a.dw.rows) * a.dw.cols) : 0);
+  }
+
+ private:
+  template <class T>
+  static std::size_t product_bytes(const Weight& w) {
+    const bool copied = w.dtype != dtype_of<T> || std::min(w.rows, w.cols) <= cuda::skinny_limit;
+    return copied ? cuda::weight_copy_bytes<T>(w) : 0;
+  }
+};

@@ -6,10 +6,11 @@ set_target_properties(lamina_cuda PROPERTIES EXPORT_NAME cuda)
 target_sources(lamina_cuda INTERFACE FILE_SET cuda TYPE HEADERS BASE_DIRS include FILES ${LAMINA_CUH})
 target_link_libraries(lamina_cuda INTERFACE lamina)
 
+option(LAMINA_WITH_CUDA "Build the CUDA backend where nvcc is found" ON)
 include(CheckLanguage)
 check_language(CUDA)
 set(LAMINA_CUDA OFF)
-if(CMAKE_CUDA_COMPILER)
+if(LAMINA_WITH_CUDA AND CMAKE_CUDA_COMPILER)
   set(CMAKE_CUDA_ARCHITECTURES OFF)  # spelt below: 90a has instructions that 90 has not
   enable_language(CUDA)
   find_package(CUDAToolkit 12.8)

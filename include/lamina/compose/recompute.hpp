@@ -1,5 +1,6 @@
 #pragma once
-#include <lamina/compose/chain.hpp>
+#include <lamina/compose/rewrite.hpp>
+#include <lamina/compose/stack.hpp>
 
 namespace lamina {
 
@@ -40,5 +41,29 @@ struct Recompute {
     L::backward(run, p, again, dy, dx);
   }
 };
+
+namespace detail {
+template <class M>
+struct RecomputeLayers {
+  static constexpr bool applies = false;
+};
+template <class Tag, int n, class L>
+struct RecomputeLayers<Stack<Tag, n, L>> {
+  static constexpr bool applies = true;
+  using type = Stack<Tag, n, Recompute<L>>;
+};
+template <class Tag>
+struct RecomputeRule {
+  template <class M, class Path>
+  static constexpr bool applies = RecomputeLayers<M>::applies&& path_has<Path, Tag>;
+  template <class M, class Path>
+  using apply = typename RecomputeLayers<M>::type;
+};
+}  // namespace detail
+
+/// M with every layer of the stacks under a name recomputed: RecomputeUnder<Qwen3VL_2B, language_model>. Tensors, their
+/// order and results are M's.
+template <class M, class Tag>
+struct RecomputeUnder : rewrite_t<M, detail::RecomputeRule<Tag>> {};
 
 }  // namespace lamina

@@ -7,6 +7,7 @@
 #include <lamina/kernel/add.hpp>
 #include <lamina/kernel/add_norm.hpp>
 #include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/cuda.hpp>
 #include <lamina/kernel/dropout.hpp>
 #include <lamina/kernel/head_loss.hpp>
 #include <lamina/kernel/layer_norm.hpp>

@@ -46,6 +46,7 @@ struct TrainableTensor {
 /// Bytes that a run needs, known before anything is allocated.
 struct MemoryPlan {
   std::int64_t weights = 0, trainable = 0, gradients = 0, optimizer = 0, saved = 0, workspace = 0, kv_cache = 0;
+  std::int64_t free = 0;  ///< on the device, for all of these; 0: not known
   std::int64_t total() const { return weights + trainable + gradients + optimizer + saved + workspace + kv_cache; }
 };
 
@@ -89,7 +90,8 @@ struct TrainableOptions {
   std::vector<std::string> lora_target = {"all"};
   bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
   int freeze_trainable_layers = 2;  ///< method freeze: the last n decoder layers, negative: the first n
-  bool recompute = false;           ///< gradient checkpointing of decoder layers
+  /// Gradient checkpointing of decoder layers; unset: where their activations would not fit.
+  std::optional<bool> recompute;
   std::string device = "auto";      ///< cpu, cuda, or auto: the GPU where there is one
   std::uint64_t seed = 42;          ///< of the adapter's initial values and of dropout
   /// Adapters to start from, in PEFT's layout: all but the last are merged, the last goes on training.

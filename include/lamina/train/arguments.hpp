@@ -21,7 +21,8 @@ enum class Interval { no, steps, epoch, best };
 struct Arguments {
   std::filesystem::path model_name_or_path;
   std::vector<std::filesystem::path> adapter_name_or_path;  ///< adapter_folder already appended
-  bool disable_gradient_checkpointing = false, print_param_status = false;
+  std::optional<bool> disable_gradient_checkpointing;  ///< unset: the memory plan decides
+  bool print_param_status = false;
   std::int64_t image_max_pixels = 768 * 768, image_min_pixels = 32 * 32;
 
   std::string template_name;
@@ -94,7 +95,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.freeze_multi_modal_projector = a.freeze_multi_modal_projector;
   options.freeze_language_model = a.freeze_language_model;
   options.freeze_trainable_layers = a.freeze_trainable_layers;
-  options.recompute = !a.disable_gradient_checkpointing;
+  if (a.disable_gradient_checkpointing) options.recompute = !*a.disable_gradient_checkpointing;
   options.device = a.device;
   options.seed = a.seed;
   options.adapters = a.adapter_name_or_path;

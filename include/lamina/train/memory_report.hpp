@@ -1,6 +1,4 @@
 #pragma once
-#include <unistd.h>
-
 #include <cstdint>
 #include <cstdio>
 #include <ostream>
@@ -9,18 +7,6 @@
 #include <lamina/model/session.hpp>
 
 namespace lamina::train {
-
-/// Bytes of memory that this host has free or can free, 0 where that is unknown.
-inline std::int64_t available_bytes() {
-  std::FILE* in = std::fopen("/proc/meminfo", "r");
-  if (!in) return 0;
-  char line[128];
-  long long kib = 0;
-  while (std::fgets(line, sizeof line, in) && std::sscanf(line, "MemAvailable: %lld", &kib) != 1) {
-  }
-  std::fclose(in);
-  return static_cast<std::int64_t>(kib) * 1024;
-}
 
 /// Prints what a run needs at its largest step, and says so where the host has less, with the settings that would help.
 inline void print_memory(std::ostream& out, const MemoryPlan& plan, std::int64_t tokens, std::int64_t sequences,
@@ -38,10 +24,9 @@ inline void print_memory(std::ostream& out, const MemoryPlan& plan, std::int64_t
         std::pair{"saved for backward", plan.saved}, std::pair{"workspace", plan.workspace}})
     row(name, bytes);
   row("total", plan.total());
-  const std::int64_t available = available_bytes();
-  if (available > 0 && available < plan.total()) {
-    row("available here", available);
-    out << "warning: that is more than this host has free. What lowers it: per_device_train_batch_size, "
+  if (plan.free > 0 && plan.free < plan.total()) {
+    row("free on the device", plan.free);
+    out << "warning: that is more than is free. What lowers it: per_device_train_batch_size, "
            "gradient_accumulation_steps, "
            "cutoff_len, image_max_pixels, disable_gradient_checkpointing: false, lora_rank\n";
   }

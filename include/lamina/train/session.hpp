@@ -3,6 +3,7 @@
 #include <memory>
 
 #include <lamina/checkpoint/model_source.hpp>
+#include <lamina/compose/recompute.hpp>
 #include <lamina/core/torch_random.hpp>
 #include <lamina/train/optimizer.hpp>
 #include <lamina/train/step.hpp>
@@ -18,6 +19,7 @@ class ModelTrainSession final : public TrainSession {
   ModelTrainSession(const checkpoint::ModelSource& source, const TrainableOptions& options)
       : image_token_(source.config.image_token_id),
         seed_(options.seed),
+        recompute_(options.recompute),
         weights_(choose(source, options)),
         optimizer_(weights_.learning_count()) {
     if (weights_.learning_count() == 0)
@@ -29,10 +31,20 @@ class ModelTrainSession final : public TrainSession {
   }
 
   StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) override {
-    step_.start(weights_, batch, image_token_, dropout_ > 0 ? dropout_seed() : 0);
-    optimizer_.step(weights_, settings, max_gradient_norm, device_.stream(&step_.scratch()));
-    BatchLoss loss = step_.losses();
-    return {std::move(loss), optimizer_.finish_step(device_.stream())};
+    const std::uint64_t seed = dropout_ > 0 ? dropout_seed() : 0;
+    const auto run = [&](auto& step) {
+      step.start(weights_, batch, image_token_, seed);
+      optimizer_.step(weights_, settings, max_gradient_norm, device_.stream(&step.scratch()));
+      BatchLoss loss = step.losses();
+      return StepResult{std::move(loss), optimizer_.finish_step(device_.stream())};
+    };
+    if (recomputes(static_cast<int>(batch.ids.size()), static_cast<int>(batch.cu_seqlens.size()) - 1,
+                   patches_of(batch))) {
+      step_.release();
+      return run(recomputing_step_);
+    }
+    recomputing_step_.release();
+    return run(step_);
   }
   BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights_, batch, image_token_); }
 
@@ -58,27 +70,37 @@ class ModelTrainSession final : public TrainSession {
   std::int64_t trainable_count() const override { return static_cast<std::int64_t>(weights_.learning_count()); }
 
   MemoryPlan plan(int tokens, int sequences, int patches) const override {
-    Batch batch;
-    batch.labels.assign(static_cast<std::size_t>(tokens), 0);
-    batch.loss_weights.assign(static_cast<std::size_t>(tokens), 1.0f);
-    for (int s = 0; s <= sequences; ++s)
-      batch.cu_seqlens.push_back(static_cast<int>(std::int64_t{tokens} * s / sequences));
-    Input<T> in;
-    in.tokens = in.text.rows = tokens;
-    in.patches = {nullptr, patches, Model::patch_width};
-    using S = Step<Model, T, B>;
-    const auto bytes = S::template plan<typename S::Training>(weights_.parameters(), in, LabelledRows(batch));
+    const auto bytes = recomputes(tokens, sequences, patches)
+                           ? RecomputingStep::plan(weights_.parameters(), tokens, sequences, patches)
+                           : PlainStep::plan(weights_.parameters(), tokens, sequences, patches);
     const auto learning = static_cast<std::int64_t>(weights_.learning_count() * sizeof(float));
     return {.weights = static_cast<std::int64_t>(weights_.frozen_bytes()),
             .trainable = static_cast<std::int64_t>(weights_.learning_bytes(true)) - learning,
             .gradients = learning,
             .optimizer = static_cast<std::int64_t>(Optimizer<B>::bytes(weights_.learning_count())),
             .saved = static_cast<std::int64_t>(bytes.saved),
-            .workspace = static_cast<std::int64_t>(bytes.scratch)};
+            .workspace = static_cast<std::int64_t>(bytes.scratch),
+            .free = free_at_start_};
   }
 
  private:
   using Choice = typename Weights<Model, T, B>::Choice;
+  using PlainStep = Step<Model, T, B>;
+  using RecomputingStep = Step<RecomputeUnder<Model, name::language_model>, T, B>;
+
+  static int patches_of(const Batch& batch) {
+    int patches = 0;
+    for (const Grid& grid : batch.grids) patches += grid.patches();
+    return patches;
+  }
+  /// Whether a step of this size recomputes the decoder's activations: as asked for, else where they would not fit.
+  bool recomputes(int tokens, int sequences, int patches) const {
+    if (recompute_) return *recompute_;
+    const std::int64_t held = static_cast<std::int64_t>(step_.held_bytes() + recomputing_step_.held_bytes());
+    const auto needed = static_cast<std::int64_t>(PlainStep::plan(weights_.parameters(), tokens, sequences, patches).total());
+    const std::int64_t free = device_.free_bytes();
+    return free > 0 && needed > free + held;
+  }
 
   static std::function<Choice(const TensorSpec&)> choose(const checkpoint::ModelSource& source,
                                                          const TrainableOptions& options) {
@@ -163,12 +185,15 @@ class ModelTrainSession final : public TrainSession {
 
   int image_token_;
   std::uint64_t seed_;
+  std::optional<bool> recompute_;
   float dropout_ = 0;
   Device<B> device_;
+  std::int64_t free_at_start_ = device_.free_bytes();
   Weights<Model, T, B> weights_;
   Optimizer<B> optimizer_;
   HostState<B> state_;
-  Step<Model, T, B> step_{device_};
+  PlainStep step_{device_};
+  RecomputingStep recomputing_step_{device_};
 };
 
 }  // namespace lamina::train

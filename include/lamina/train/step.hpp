@@ -80,6 +80,12 @@ struct Objective {
   }
 };
 
+/// What a step takes besides weights.
+struct StepBytes {
+  std::size_t saved = 0, scratch = 0;
+  std::size_t total() const { return saved + scratch; }
+};
+
 /// Runs training steps of a model. Memory for a batch is planned, then taken, before anything runs; it only grows when
 /// a batch is larger than every batch before.
 template <class Model, Real T = float, Backend B = Cpu>
@@ -91,18 +97,20 @@ class Step {
   explicit Step(Device<B>& device) : device_(device) {}
 
   /// Adds gradients of sum_i loss_weights[i] * nll[i]; dropout_seed 0: no dropout.
-  BatchLoss accumulate(const Weights<Model, T, B>& weights, const Batch& batch, int image_token,
-                       std::uint64_t dropout_seed) {
+  template <class W>
+  BatchLoss accumulate(const W& weights, const Batch& batch, int image_token, std::uint64_t dropout_seed) {
     start(weights, batch, image_token, dropout_seed);
     return losses();
   }
-  BatchLoss evaluate(const Weights<Model, T, B>& weights, const Batch& batch, int image_token) {
-    run<typename Training::inference>(weights, batch, image_token, 0);
+  template <class W>
+  BatchLoss evaluate(const W& weights, const Batch& batch, int image_token) {
+    run<typename Training::inference>(weights.parameters(), batch, image_token, 0);
     return losses();
   }
   /// accumulate() that returns while the work may still be under way: losses() waits for it.
-  void start(const Weights<Model, T, B>& weights, const Batch& batch, int image_token, std::uint64_t dropout_seed) {
-    run<Training>(weights, batch, image_token, dropout_seed);
+  template <class W>
+  void start(const W& weights, const Batch& batch, int image_token, std::uint64_t dropout_seed) {
+    run<Training>(weights.parameters(), batch, image_token, dropout_seed);
   }
   /// Memory that a launch after the step may use.
   Arena& scratch() { return scratch_; }
@@ -120,9 +128,29 @@ class Step {
     return result;
   }
 
-  struct Bytes {
-    std::size_t saved = 0, scratch = 0;
-  };
+  using Bytes = StepBytes;
+  /// What a training step of so many tokens and patches needs, every token labelled: known before there is a batch.
+  static Bytes plan(const Parameter* p, int tokens, int sequences, int patches) {
+    Batch batch;
+    batch.labels.assign(static_cast<std::size_t>(tokens), 0);
+    batch.loss_weights.assign(static_cast<std::size_t>(tokens), 1.0f);
+    for (int s = 0; s <= sequences; ++s)
+      batch.cu_seqlens.push_back(static_cast<int>(std::int64_t{tokens} * s / sequences));
+    Input<T> in;
+    in.tokens = in.text.rows = tokens;
+    in.text.sequences = sequences;
+    in.vision.rows = patches;
+    in.patches = {nullptr, patches, Model::patch_width};
+    return plan<Training>(p, in, LabelledRows(batch));
+  }
+  /// Bytes that it holds now, for reuse.
+  std::size_t held_bytes() const { return saved_arena_.capacity_bytes() + scratch_.capacity_bytes(); }
+  /// Gives them back.
+  void release() {
+    device_.wait();
+    saved_arena_ = Arena();
+    scratch_ = Arena();
+  }
   /// What a batch needs, found by running it on the Plan backend.
   template <class Mode_>
   static Bytes plan(const Parameter* p, Input<T> in, const LabelledRows& labelled, PlanRecord* record = nullptr) {
@@ -141,13 +169,13 @@ class Step {
     return device;
   }
   template <class Mode_>
-  void run(const Weights<Model, T, B>& weights, const Batch& batch, int image_token, std::uint64_t dropout_seed) {
+  void run(const Parameter* parameters, const Batch& batch, int image_token, std::uint64_t dropout_seed) {
     Input<T> in = tables_.template build<T>(batch, image_token);
     in.text.dropout_seed = in.vision.dropout_seed = dropout_seed;
     labelled_ = LabelledRows(batch);
     sequences_ = batch.cu_seqlens.size() - 1;
     expect_vocabulary(batch);
-    const Bytes bytes = plan<Mode_>(weights.parameters(), in, labelled_);
+    const Bytes bytes = plan<Mode_>(parameters, in, labelled_);
     reserve(saved_arena_, bytes.saved);
     reserve(scratch_, bytes.scratch);
     LabelledRowsView labelled(labelled_);
@@ -157,7 +185,7 @@ class Step {
     auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
     if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, saved_arena_, in.tokens, in.patches.rows);
     nll_ = scratch_.take<float>(static_cast<std::size_t>(labelled.count));
-    Objective<Model>::run(Run<B, Mode_>{stream, &scratch_, &in.text}, weights.parameters(), *saved, in, labelled, nll_);
+    Objective<Model>::run(Run<B, Mode_>{stream, &scratch_, &in.text}, parameters, *saved, in, labelled, nll_);
   }
   void stage(Input<T>& in, const Batch& batch, LabelledRowsView& labelled) {
     const auto count = static_cast<std::size_t>(labelled.count);

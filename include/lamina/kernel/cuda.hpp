@@ -3,4 +3,5 @@
 #include <lamina/kernel/cuda/device.hpp>
 #include <lamina/kernel/cuda/head_loss.hpp>
 #include <lamina/kernel/cuda/matmul.hpp>
+#include <lamina/kernel/cuda/optimizer.hpp>
 #include <lamina/kernel/cuda/tmp_decl.hpp>

@@ -6,7 +6,6 @@
 #include <lamina/kernel/dropout.hpp>
 #include <lamina/kernel/layer_norm.hpp>
 #include <lamina/kernel/norm_rope.hpp>
-#include <lamina/kernel/optimizer.hpp>
 #include <lamina/kernel/rms_norm.hpp>
 #include <lamina/kernel/rows.hpp>
 namespace lamina::kernel {
@@ -20,7 +19,6 @@ template <> struct layer_norm<Cuda> { template <class T,int D> static void forwa
 template <> struct attention<Cuda> { template <class T> static void forward(Stream<Cuda>, const AttentionFwd<T>&); template <class T> static void backward(Stream<Cuda>, const AttentionBwd<T>&); };
 template <> struct dropout<Cuda> { template <class T> static void forward(Stream<Cuda>, DropoutMask, const Dropout<T>&); };
 template <> struct norm_rope<Cuda> { template <class T> static void forward(Stream<Cuda>, const NormRopeFwd<T>&); template <class T> static void backward(Stream<Cuda>, const NormRopeBwd<T>&); };
-template <> struct optimizer<Cuda> { static void clip(Stream<Cuda>, const ClipGradients&); template <class T> static void adamw(Stream<Cuda>, const AdamWStep<T>&); };
 template <> struct rows<Cuda> { template <class T> static void gather(Stream<Cuda>, int, const Rows<T>&);template <class T> static void scatter(Stream<Cuda>, int, const Rows<T>&);template <class T> static void scatter_add(Stream<Cuda>, int, const Rows<T>&);template <class T> static void zero(Stream<Cuda>, Matrix<T>); };
 template <> struct embedding<Cuda> { template <class T> static void forward(Stream<Cuda>, const EmbeddingFwd<T>&); template <class T> static void backward(Stream<Cuda>, const EmbeddingBwd<T>&); };
 template <> struct learned_position<Cuda> { template <class T> static void forward(Stream<Cuda>, const LearnedPositionFwd<T>&); template <class T> static void backward(Stream<Cuda>, const LearnedPositionBwd<T>&); };

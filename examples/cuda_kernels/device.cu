@@ -1,0 +1,2 @@
+// GPUs and their memory.
+#include <lamina/kernel/cuda/device.cuh>

@@ -1,0 +1,89 @@
+#pragma once
+#include <lamina/kernel/cuda.hpp>
+
+#include "fuse/fused_run.hpp"
+
+/// The tiny models on a GPU, against the CPU and against transformers' golden values.
+namespace lamina::testing {
+
+inline Device<Cuda>& gpu_device() {
+  static Device<Cuda> device;
+  return device;
+}
+
+/// rule_weights() on the GPU: the same values, frozen matrices rounded to T.
+template <class Model, class T, class Adapted>
+std::unique_ptr<Weights<Model, T, Cuda>> gpu_weights(Adapted adapted) {
+  using W = Weights<Model, T, Cuda>;
+  auto weights = std::make_unique<W>([&](const TensorSpec& spec) {
+    return typename W::Choice{dtype_of<T>, adapted(spec.path.view()) ? 4 : 0, true};
+  });
+  weights->allocate(true, gpu_device().stream());
+  for (std::size_t i = 0; i < weights->slots().size(); ++i) {
+    const TensorSlot& slot = weights->slots()[i];
+    const std::vector<std::int64_t> shape(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
+    std::vector<float> values(static_cast<std::size_t>(slot.spec.count()));
+    fill_deterministic(saved_name(slot), shape, values);
+    weights->fill(slot, [&](std::span<std::byte> to) {
+      for (std::size_t k = 0; k < values.size(); ++k) {
+        if (slot.dtype == DType::F32)
+          reinterpret_cast<float*>(to.data())[k] = values[k];
+        else
+          reinterpret_cast<T*>(to.data())[k] = round_to<T>(values[k]);
+      }
+    });
+    weights->parameters()[i].scale = 2;
+  }
+  return weights;
+}
+
+/// train_once() on the GPU.
+template <class Model, class T>
+LossAndGradients train_once_on_gpu(const Golden& golden) {
+  auto weights = gpu_weights<Model, T>([](std::string_view) { return true; });
+  train::Step<Model, T, Cuda> step(gpu_device());
+  std::vector<Batch> batches;
+  for (const char* s : {"A", "B", "C"}) batches.push_back(golden_batch(golden, s, Model::patch_width));
+  LossAndGradients out;
+  out.loss = step.accumulate(*weights, packed_batch(batches), image_token_of<Model>(golden), 0).loss;
+  std::vector<float> gradients(weights->gradients().size());
+  Memory<Cuda>::download(gpu_device().stream(), gradients.data(), weights->gradients().data(),
+                         gradients.size() * sizeof(float));
+  for (const TensorSlot& slot : weights->slots()) {
+    if (!slot.learns) continue;
+    const auto first = gradients.begin() + static_cast<std::ptrdiff_t>(slot.offset);
+    out.gradients.emplace(slot.name(), std::vector<float>(first, first + slot.spec.count()));
+  }
+  return out;
+}
+
+/// Greatest relative error of any tensor's gradient.
+inline double worst_gradient(const LossAndGradients& a, const LossAndGradients& b, std::string& name) {
+  double worst = 0;
+  for (const auto& [tensor, gradient] : b.gradients) {
+    const double error = a.gradients.contains(tensor) ? relative_error(a.gradients.at(tensor), gradient) : 1e30;
+    if (!(error <= worst)) worst = error, name = tensor;
+  }
+  return worst;
+}
+
+/// Greedy tokens with a KV cache, beside transformers' own.
+template <class Model, class T>
+std::vector<int> greedy_on_gpu(const Golden& golden, const std::string& kind) {
+  auto weights = gpu_weights<Model, T>([](std::string_view) { return false; });
+  Batch prompt;
+  if (kind == "image") prompt = golden_batch(golden, "A", Model::patch_width);
+  prompt.ids = golden.ints("generate." + kind + ".prompt");
+  prompt.cu_seqlens = {0, static_cast<int>(prompt.ids.size())};
+  prompt.labels.clear();
+  serve::Decoder<Model, T, Cuda> decoder(gpu_device(), *weights, image_token_of<Model>(golden), 512);
+  std::vector<int> tokens;
+  std::span<const float> logits = decoder.prefill(prompt);
+  while (tokens.size() < golden.ints("generate." + kind + ".tokens").size()) {
+    tokens.push_back(static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+    logits = decoder.decode(tokens.back());
+  }
+  return tokens;
+}
+
+}  // namespace lamina::testing

@@ -1,0 +1,67 @@
+#include <lamina/model/qwen2_5_vl.hpp>
+
+#include <iostream>
+
+#include "cuda/gpu_run.hpp"
+
+using namespace lamina;
+using namespace lamina::testing;
+
+namespace {
+using Base = qwen2_5_vl::Qwen2_5VL_Tiny;
+using Adapted = LoRA<Base, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>;
+struct PlainAdapted : Adapted {};
+struct PlainEverywhere : LoRA<Base, Rank<Dyn>, Alpha<Dyn>, AllLinears> {};
+struct PlainFull : Base {};
+template <class Plain>
+struct OnGpu : fused_for<Cuda, Plain> {};
+struct Recomputed : RecomputeUnder<OnGpu<PlainAdapted>, name::language_model> {};
+const char* const file = "parity/qwen2_5_vl_tiny.safetensors";
+
+/// fp32 on the GPU adds up in another order than the CPU: the parity tolerances hold for both.
+template <class Plain>
+void check_fp32() {
+  const Golden golden(file);
+  const LossAndGradients cpu = train_once<Plain>(golden), gpu = train_once_on_gpu<OnGpu<Plain>, float>(golden);
+  CHECK(std::abs(gpu.loss - cpu.loss) <= value_tolerance * cpu.loss);
+  std::string name;
+  const double worst = worst_gradient(gpu, cpu, name);
+  INFO(name);
+  CHECK(worst <= gradient_tolerance);
+}
+}  // namespace
+
+TEST_CASE("qwen2_5_vl on a GPU: fp32 losses and gradients are the CPU's") {
+  SECTION("adapters of the decoder") { check_fp32<PlainAdapted>(); }
+  SECTION("adapters everywhere") { check_fp32<PlainEverywhere>(); }
+  SECTION("full") { check_fp32<PlainFull>(); }
+}
+
+TEST_CASE("qwen2_5_vl on a GPU: two bf16 runs are bit-equal, and so is one that recomputes") {
+  const Golden golden(file);
+  using Model = OnGpu<PlainAdapted>;
+  const LossAndGradients once = train_once_on_gpu<Model, bf16>(golden), again = train_once_on_gpu<Model, bf16>(golden),
+                         recomputed = train_once_on_gpu<Recomputed, bf16>(golden);
+  CHECK(once.loss == again.loss);
+  CHECK(once.gradients == again.gradients);
+  CHECK(once.loss == recomputed.loss);
+  CHECK(once.gradients == recomputed.gradients);
+}
+
+TEST_CASE("qwen2_5_vl on a GPU: half precision stays near fp32") {
+  const Golden golden(file);
+  using Model = OnGpu<PlainAdapted>;
+  const LossAndGradients cpu = train_once<PlainAdapted>(golden), half = train_once_on_gpu<Model, bf16>(golden);
+  std::string name;
+  const double worst = worst_gradient(half, cpu, name);
+  std::cout << "bf16: loss off by " << std::abs(half.loss - cpu.loss) / cpu.loss << ", worst gradient " << worst << " ("
+            << name << ")\n";
+  // bf16 rounds to 2^-9; some twenty roundings follow one another through four layers
+  CHECK(std::abs(half.loss - cpu.loss) <= 0x1p-9 * std::sqrt(20.0) * cpu.loss);
+}
+
+TEST_CASE("qwen2_5_vl on a GPU: 64 greedy tokens in fp32 are transformers'") {
+  const Golden golden(file);
+  for (const char* kind : {"text", "image"})
+    CHECK(greedy_on_gpu<OnGpu<Base>, float>(golden, kind) == golden.ints(std::string("generate.") + kind + ".tokens"));
+}

@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/compose/rewrite.hpp>
+#include <lamina/fuse/folded.hpp>
 #include <lamina/fuse/gated.hpp>
 #include <lamina/fuse/joined_residuals.hpp>
 #include <lamina/fuse/joint.hpp>
@@ -17,7 +18,8 @@
 ///     struct Model : fused_for<Cpu, MyModel, Rules> {};
 ///
 /// Path is the List of tags above M, for a rule that means one place only. Rules run one after another over the whole
-/// type, each from the layers up, so that a later rule sees what an earlier one made.
+/// type, each from the layers up (or, where it says outermost_first, from the model down), so that a later rule sees what
+/// an earlier one made.
 namespace lamina {
 
 /// The rules of a backend. A backend with kernels of its own specialises it.
@@ -26,7 +28,20 @@ struct FusionRules {
   using type = List<JoinLinears, JoinResiduals, RecomputeGate>;
 };
 
+/// On a GPU an adapter's share costs as much as reading y again, unless its base product adds it.
+template <>
+struct FusionRules<Cuda> {
+  using type = List<JoinLinears, JoinResiduals, RecomputeGate, FoldAdapters>;
+};
+
 namespace detail {
+template <class M, class Rule>
+constexpr auto apply_rule() {
+  if constexpr (requires { Rule::outermost_first; })
+    return std::type_identity<rewrite_t<M, Rule>>{};
+  else
+    return std::type_identity<rewrite_bottom_up_t<M, Rule>>{};
+}
 template <class M, class Rules>
 struct Fuse;
 template <class M>
@@ -34,7 +49,7 @@ struct Fuse<M, List<>> {
   using type = M;
 };
 template <class M, class First, class... Rest>
-struct Fuse<M, List<First, Rest...>> : Fuse<rewrite_bottom_up_t<M, First>, List<Rest...>> {};
+struct Fuse<M, List<First, Rest...>> : Fuse<typename decltype(apply_rule<M, First>())::type, List<Rest...>> {};
 }  // namespace detail
 
 /// M as a backend runs it best: struct Model : fused_for<Cpu, LoRA<Qwen3VL_2B, ...>> {};

@@ -24,6 +24,7 @@ std::unique_ptr<Weights<Model, T, Cuda>> gpu_weights(Adapted adapted) {
     const std::vector<std::int64_t> shape(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
     std::vector<float> values(static_cast<std::size_t>(slot.spec.count()));
     fill_deterministic(saved_name(slot), shape, values);
+    weights->parameters()[i].scale = 2;
     weights->fill(slot, [&](std::span<std::byte> to) {
       for (std::size_t k = 0; k < values.size(); ++k) {
         if (slot.dtype == DType::F32)
@@ -32,7 +33,6 @@ std::unique_ptr<Weights<Model, T, Cuda>> gpu_weights(Adapted adapted) {
           reinterpret_cast<T*>(to.data())[k] = round_to<T>(values[k]);
       }
     });
-    weights->parameters()[i].scale = 2;
   }
   return weights;
 }

@@ -39,6 +39,7 @@ struct Chain {
   static constexpr bool learns = (L::learns || ...);
   static_assert(Junctions<children, std::make_index_sequence<size - 1>>::seen);
   static constexpr int row_divisor = (row_divisor_of<L>() * ...);
+  static constexpr int input_tail = input_tail_of<part<0>>(), gradient_tail = gradient_tail_of<part<size - 1>>();
 
   /// Whether a part before I learns.
   template <std::size_t I>
@@ -77,7 +78,8 @@ struct Chain {
       bytes += saved_row_bytes<part<i>, mode_of<i, Mode>>() / divisor;
       divisor *= row_divisor_of<part<i>>();
       if constexpr (i + 1 < size)
-        if constexpr (keeps_after<i, Mode>) bytes += sizeof(typename Mode::T) * part<i>::Out::width / divisor;
+        if constexpr (keeps_after<i, Mode>)
+          bytes += sizeof(typename Mode::T) * (part<i>::Out::width + input_tail_of<part<i + 1>>()) / divisor;
     });
     return bytes;
   }
@@ -87,7 +89,8 @@ struct Chain {
       allocate_saved<part<i>, mode_of<i, Mode>>(std::get<i>(saved.parts), arena, rows);
       rows = out_rows<part<i>>(rows);
       if constexpr (i + 1 < size)
-        if constexpr (keeps_after<i, Mode>) saved.after[i] = arena.matrix<typename Mode::T>(rows, part<i>::Out::width);
+        if constexpr (keeps_after<i, Mode>)
+          saved.after[i] = arena.matrix<typename Mode::T>(rows, part<i>::Out::width, input_tail_of<part<i + 1>>());
     });
   }
 
@@ -121,7 +124,8 @@ struct Chain {
       if constexpr (keeps_after<I, typename R::mode>)
         h = saved.after[I];
       else
-        h = run.scratch->template matrix<T>(out_rows<part<I>>(x.rows), part<I>::Out::width);
+        h = run.scratch->template matrix<T>(out_rows<part<I>>(x.rows), part<I>::Out::width,
+                                            input_tail_of<part<I + 1>>());
       part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, h);
       forward_from<I + 1>(run, p, saved, Matrix<const T>(h), y);
     }
@@ -138,7 +142,8 @@ struct Chain {
         Matrix<T> dh;
         if constexpr (part_mode_t::dx) {
           if (dx || learns_before<I>())
-            dh = run.scratch->template matrix<T>(dy.rows * row_divisor_of<part<I>>(), part<I>::In::width);
+            dh = run.scratch->template matrix<T>(dy.rows * row_divisor_of<part<I>>(), part<I>::In::width,
+                                                 gradient_tail_of<part<I - 1>>());
         }
         part<I>::backward(part_run, p + first_tensor<I>, std::get<I>(saved.parts), dy, dh);
         if (dh) backward_from<I - 1>(run, p, saved, Matrix<const T>(dh), dx);

@@ -16,6 +16,7 @@ struct Named {
   using Out = typename M::Out;
   static constexpr bool learns = M::learns;
   static constexpr int row_divisor = row_divisor_of<M>();
+  static constexpr int input_tail = input_tail_of<M>(), gradient_tail = gradient_tail_of<M>();
 
   template <class Mode>
   using Saved = typename M::template Saved<Mode>;

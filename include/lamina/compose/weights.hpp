@@ -6,6 +6,7 @@
 #include <lamina/core/arena.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/core/tensors.hpp>
+#include <lamina/kernel/optimizer.hpp>
 
 /// The tensors of a model in memory. What learns lies in one run of fp32 values, with gradients beside it in the same
 /// order; frozen matrices keep the checkpoint's element type; frozen vectors are stored as activations are. Matrices of
@@ -20,6 +21,10 @@ struct TensorSlot {
   std::size_t offset = 0;  ///< elements into the learning run, or bytes into the frozen block
   DType dtype = DType::F32;
   bool learns = false;
+  bool folded = false;              ///< a window of a folded matrix: a base matrix, or an adapter's half-precision copy
+  std::size_t folded_offset = 0;    ///< bytes into the frozen block, of that window
+  std::ptrdiff_t folded_stride = 0; ///< elements from row to row of it
+  bool folds_scaled = false;        ///< the copy holds scale * value: B, whose product counts scale times
   std::string name() const { return std::string(spec.path.view()); }
 };
 
@@ -49,9 +54,10 @@ class Weights {
       if (slot.learns) slot.dtype = DType::F32;
       slots_.push_back(slot);
     });
+    if (has_copy) place_folded();
     for (int kind : {0, 1, 2})
       for (TensorSlot& slot : slots_)
-        if (kind_of(slot.spec) == kind) place(slot);
+        if (kind_of(slot.spec) == kind && (slot.learns || !slot.folded)) place(slot);
     frozen_ = aligned(frozen_);
   }
 
@@ -64,7 +70,7 @@ class Weights {
   std::size_t learning_count() const { return learning_; }
   std::size_t frozen_bytes() const { return frozen_; }
 
-  /// Takes the memory. Frozen tensors are not set; what learns is 0, gradients too.
+  /// Takes the memory. Frozen tensors are not set (0 where there are folded ones); what learns is 0, gradients too.
   void allocate(bool with_gradients, Stream<B> stream = {}) {
     stream_ = stream;
     frozen_block_ = Arena(frozen_, Memory<B>{});
@@ -74,6 +80,7 @@ class Weights {
     gradients_ = with_gradients ? learning_block_.take<float>(learning_) : nullptr;
     copy_ = has_copy ? learning_block_.take<T>(learning_) : nullptr;
     Memory<B>::zero(stream, values_, learning_block_.used_bytes());
+    if (has_copy) Memory<B>::zero(stream, frozen_base_, frozen_);  // between a folded matrix's windows there are zeros
     parameters_ = parameters_at(frozen_base_, values_, gradients_, copy_);
   }
   /// Of values, gradients and the half-precision copy.
@@ -92,11 +99,14 @@ class Weights {
       Parameter p;
       const void* data = frozen + slot.offset;
       DType dtype = slot.dtype;
-      if (slot.learns && copy)
+      std::ptrdiff_t stride = slot.spec.cols();
+      if (slot.folded)
+        data = frozen + slot.folded_offset, dtype = dtype_of<T>, stride = slot.folded_stride;
+      else if (slot.learns && copy)
         data = copy + slot.offset, dtype = dtype_of<T>;
       else if (slot.learns)
         data = values + slot.offset;
-      p.value = {data, dtype, slot.spec.rows(), slot.spec.cols(), slot.spec.cols()};
+      p.value = {data, dtype, slot.spec.rows(), slot.spec.cols(), stride};
       if (slot.learns && gradients) p.grad = gradients + slot.offset;
       p.scale = slot.spec.scale;
       p.id = (i + 1) * 0xD1B54A32D192ED03ull;
@@ -114,14 +124,17 @@ class Weights {
     } else {
       staging_.resize(bytes);
       write(std::span(staging_));
-      Memory<B>::upload(stream_, data(slot), staging_.data(), bytes);
+      if (slot.folded && !slot.learns)
+        upload_folded(slot, staging_.data(), size_bytes(slot.dtype));
+      else
+        Memory<B>::upload(stream_, data(slot), staging_.data(), bytes);
       if (slot.learns) renew_copy(slot, reinterpret_cast<const float*>(staging_.data()));
     }
   }
   /// Where a tensor lies, in the backend's memory.
   void* data(const TensorSlot& slot) {
     if (slot.learns) return values_ + slot.offset;
-    return frozen_base_ + slot.offset;
+    return frozen_base_ + (slot.folded ? slot.folded_offset : slot.offset);
   }
   /// What learns, its gradients and its half-precision copy, in the backend's memory.
   std::span<float> values(const TensorSlot& slot) {
@@ -130,6 +143,18 @@ class Weights {
   std::span<float> values() { return {values_, learning_}; }
   std::span<float> gradients() { return {gradients_, gradients_ ? learning_ : 0}; }
   std::span<T> copy() { return {copy_, copy_ ? learning_ : 0}; }
+  /// Where the optimizer writes the half-precision copies that are no part of copy().
+  std::vector<kernel::FoldedCopy<T>> folded_copies() const {
+    std::vector<kernel::FoldedCopy<T>> copies;
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      const TensorSlot& slot = slots_[i];
+      if (!slot.folded || !slot.learns) continue;
+      copies.push_back({values_ + slot.offset, reinterpret_cast<T*>(frozen_base_ + slot.folded_offset),
+                        slot.spec.rows(), slot.spec.cols(), slot.folded_stride,
+                        slot.folds_scaled ? parameters_[i].scale : 1.0f});
+    }
+    return copies;
+  }
   Parameter* parameters() { return parameters_.data(); }
   const Parameter* parameters() const { return parameters_.data(); }
 
@@ -152,10 +177,67 @@ class Weights {
 
   void renew_copy(const TensorSlot& slot, const float* values) {
     if constexpr (has_copy) {
+      const float scale = slot.folds_scaled ? parameters_[static_cast<std::size_t>(&slot - slots_.data())].scale : 1;
       std::vector<T> rounded(static_cast<std::size_t>(slot.spec.count()));
-      for (std::size_t i = 0; i < rounded.size(); ++i) rounded[i] = round_to<T>(values[i]);
-      Memory<B>::upload(stream_, copy_ + slot.offset, rounded.data(), rounded.size() * sizeof(T));
+      for (std::size_t i = 0; i < rounded.size(); ++i) rounded[i] = round_to<T>(scale * values[i]);
+      if (slot.folded)
+        upload_folded(slot, rounded.data(), sizeof(T));
+      else
+        Memory<B>::upload(stream_, copy_ + slot.offset, rounded.data(), rounded.size() * sizeof(T));
     }
+  }
+  void upload_folded(const TensorSlot& slot, const void* from, std::size_t element_bytes) {
+    const std::size_t row_bytes = static_cast<std::size_t>(slot.spec.cols()) * element_bytes;
+    Memory<B>::upload_rows(stream_, frozen_base_ + slot.folded_offset,
+                           static_cast<std::size_t>(slot.folded_stride) * element_bytes, from, row_bytes,
+                           static_cast<std::size_t>(slot.spec.rows()));
+  }
+
+  /// Gives each group of adapted layers that may share a matrix the room for it (fuse/folded.hpp), where their ranks fit
+  /// its tail.
+  void place_folded() {
+    const auto begins = [](const TensorSlot& slot) {
+      return slot.spec.fold == TensorSpec::Fold::first && !slot.spec.adapter && slot.spec.rank == 2;
+    };
+    for (std::size_t first = 0; first < slots_.size(); ++first) {
+      if (!begins(slots_[first])) continue;
+      std::size_t last = first + 1;
+      while (last < slots_.size() && slots_[last].spec.fold != TensorSpec::Fold::none && !begins(slots_[last])) ++last;
+      place_group({slots_.data() + first, last - first});
+    }
+  }
+  void place_group(std::span<TensorSlot> group) {
+    int rows = 0, ranks = 0;
+    bool a_next = true;
+    for (const TensorSlot& slot : group) {
+      if (slot.spec.rank != 2) continue;
+      if (!slot.spec.adapter) rows += slot.spec.rows();
+      if (slot.spec.adapter && std::exchange(a_next, !a_next)) ranks += slot.spec.rows();
+    }
+    if (ranks == 0 || ranks > adapter_tail) return;
+    const int inputs = group[0].spec.cols();
+    const std::ptrdiff_t stride = inputs + adapter_tail;
+    frozen_ = aligned(frozen_);
+    const auto at = [&](int row, int column) {
+      return frozen_ + static_cast<std::size_t>(row * stride + column) * sizeof(T);
+    };
+    int row = 0, rank = 0;
+    for (TensorSlot& slot : group) {  // a layer's matrix, then its A, then its B
+      if (slot.spec.rank != 2) continue;
+      slot.folded = true;
+      slot.folded_stride = stride;
+      if (!slot.spec.adapter) {
+        slot.folded_offset = at(row, 0);
+        row += slot.spec.rows();
+      } else if (std::exchange(a_next, !a_next)) {
+        slot.folded_offset = at(rows + rank, 0);
+        rank += slot.spec.rows();
+      } else {
+        slot.folded_offset = at(row - slot.spec.rows(), inputs + rank - slot.spec.cols());
+        slot.folds_scaled = true;
+      }
+    }
+    frozen_ += static_cast<std::size_t>(rows + ranks) * static_cast<std::size_t>(stride) * sizeof(T);
   }
 
   std::vector<TensorSlot> slots_;

@@ -58,8 +58,11 @@ class Arena {
     return at;
   }
   template <class T>
-  Matrix<T> matrix(int rows, int cols) {
-    return {take<T>(static_cast<std::size_t>(rows) * cols), rows, cols};
+  Matrix<T> matrix(int rows, int cols, int tail = 0) {
+    Matrix<T> m(take<T>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols + tail)), rows, cols,
+                cols + tail);
+    m.tail = tail;
+    return m;
   }
   void release_to(std::size_t mark) { used_ = mark; }
 

@@ -151,6 +151,27 @@ constexpr bool output_stays() {
     return false;
 }
 
+/// Columns for adapters after a folded matrix's own, and after what is multiplied with it (fuse/folded.hpp): the most
+/// that the ranks of its layers may add up to. 64 of 2 bytes keep rows at multiples of 128 bytes.
+inline constexpr int adapter_tail = 64;
+
+/// Columns after its input that M likes to write to in forward: Matrix::tail. Whoever allocates the input leaves them.
+template <class M>
+constexpr int input_tail_of() {
+  if constexpr (requires { M::input_tail; })
+    return M::input_tail;
+  else
+    return 0;
+}
+/// The same after the gradient of M's output, in backward.
+template <class M>
+constexpr int gradient_tail_of() {
+  if constexpr (requires { M::gradient_tail; })
+    return M::gradient_tail;
+  else
+    return 0;
+}
+
 /// Input rows that M joins into one output row: a merger's square, else 1.
 template <class M>
 constexpr int row_divisor_of() {

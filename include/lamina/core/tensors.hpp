@@ -44,6 +44,9 @@ struct TensorSpec {
   bool learns = true;    ///< false below Frozen
   bool adapter = false;  ///< lora_A, lora_B: lives in the adapter's file, not in the model's
   bool joined = false;   ///< a fused layer reads it together with the one of its kind before: no gap between them
+  /// A fused layer keeps matrices and adapters of several linear layers in one matrix (Weights): the first of them, a
+  /// later one, or not so.
+  enum class Fold : std::uint8_t { none, first, later } fold = Fold::none;
   float scale = 1;       ///< of an adapter: alpha / rank; 0: decided at run time
   enum class Init : std::uint8_t { zeros, ones, normal, kaiming } init = Init::normal;
 
@@ -85,6 +88,7 @@ struct TensorVisitor {
 /// What the modules around a tensor say about it.
 struct Around {
   bool learning = true, joined = false;
+  TensorSpec::Fold fold = TensorSpec::Fold::none;
 };
 
 template <class M>
@@ -103,11 +107,16 @@ template <class... P>
 constexpr void visit_params(List<P...>, const Path& path, const TensorSpec& common, TensorVisitor& f) {
   (visit_param<P>(path, common, f), ...);
 }
-/// joins: the children's tensors stand side by side, each kind in one run; the first child begins it.
+/// joins: the children's tensors stand side by side, each kind in one run; the first child begins it. folds: they share
+/// one matrix.
 template <class... C>
 constexpr void visit_children(List<C...>, [[maybe_unused]] const Path& path, [[maybe_unused]] Around around,
-                              [[maybe_unused]] bool joins, [[maybe_unused]] TensorVisitor& f) {
-  ((visit_tensors<C>(path, around, f), around.joined = around.joined || joins), ...);
+                              [[maybe_unused]] bool joins, [[maybe_unused]] bool folds,
+                              [[maybe_unused]] TensorVisitor& f) {
+  if (folds) around.fold = TensorSpec::Fold::first;
+  ((visit_tensors<C>(path, around, f), around.joined = around.joined || joins,
+    around.fold = around.fold == TensorSpec::Fold::none ? around.fold : TensorSpec::Fold::later),
+   ...);
 }
 
 template <class M>
@@ -115,7 +124,7 @@ constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around, [
   if constexpr (requires { M::freezes; }) around.learning = around.learning && !M::freezes;
   if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
     for (int i = 0; i < M::repeats; ++i)
-      visit_children(typename M::children{}, path / M::tag::text / i, around, false, f);
+      visit_children(typename M::children{}, path / M::tag::text / i, around, false, false, f);
   } else {
     const Path below = [&] {
       if constexpr (requires { typename M::tag; })
@@ -123,17 +132,20 @@ constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around, [
       else
         return path;
     }();
-    constexpr bool joins = requires { M::joins; };
-    if constexpr (requires { typename M::children; }) visit_children(typename M::children{}, below, around, joins, f);
+    constexpr bool joins = requires { M::joins; }, folds = requires { M::folds; };
+    if constexpr (requires { typename M::children; })
+      visit_children(typename M::children{}, below, around, joins, folds, f);
     if constexpr (requires { typename M::params; }) {
       TensorSpec spec;
       spec.learns = around.learning;
       spec.joined = around.joined;
+      spec.fold = around.fold;
       visit_params(typename M::params{}, below, spec, f);
     }
     if constexpr (requires { typename M::adapter_params; }) {
       TensorSpec spec;
       spec.adapter = true;
+      spec.fold = around.fold;
       spec.scale = M::scale;
       visit_params(typename M::adapter_params{}, below, spec, f);
     }

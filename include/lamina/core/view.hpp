@@ -65,6 +65,7 @@ struct Matrix {
   T* data = nullptr;
   int rows = 0, cols = 0;
   std::ptrdiff_t stride = 0;
+  int tail = 0;  ///< columns after the last one that nobody else uses: whoever reads the matrix may write there
 
   constexpr Matrix() = default;
   LAMINA_HD constexpr Matrix(T* d, int r, int c, std::ptrdiff_t s) : data(d), rows(r), cols(c), stride(s) {}
@@ -75,7 +76,9 @@ struct Matrix {
   requires(std::is_same_v<const U, T>) LAMINA_HD constexpr Matrix(View<U, R, C> v)
       : Matrix(v.data(), v.extent(0), v.extent(1)) {}
   LAMINA_HD constexpr operator Matrix<const T>() const requires(!std::is_const_v<T>) {
-    return {data, rows, cols, stride};
+    Matrix<const T> m(data, rows, cols, stride);
+    m.tail = tail;
+    return m;
   }
 
   LAMINA_HD constexpr explicit operator bool() const { return data != nullptr; }

@@ -13,7 +13,8 @@ template <class T, int D>
 struct AddRMSNormFwd {
   View<const T, Dyn, D> x;
   View<const T, D> g;
-  View<T, Dyn, D> s, y;
+  View<T, Dyn, D> s;
+  Matrix<T> y;  ///< (N, D)
   float* r = nullptr;
 };
 /// x is the norm's input, residual what its other readers send back. dx and dg (D) may be null.
@@ -32,7 +33,8 @@ template <class T, int D>
 struct AddLayerNormFwd {
   View<const T, Dyn, D> x;
   View<const T, D> g, b;
-  View<T, Dyn, D> s, y;
+  View<T, Dyn, D> s;
+  Matrix<T> y;  ///< (N, D)
   float* mean = nullptr;
   float* r = nullptr;
 };

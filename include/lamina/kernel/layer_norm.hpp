@@ -9,7 +9,7 @@ template <class T, int D>
 struct LayerNormFwd {
   View<const T, Dyn, D> x;
   View<const T, D> g, b;
-  View<T, Dyn, D> y;
+  Matrix<T> y;  ///< (N, D)
   float* mean = nullptr;
   float* r = nullptr;
 };

@@ -39,6 +39,22 @@ struct AdamWStep {
   float eps = 0, decay = 1, step_size = 0, v_correction = 1;
 };
 
+/// The half-precision copy of an adapter's matrix inside a folded one (fuse/folded.hpp): to = scale * from, rounded.
+template <class T>
+struct FoldedCopy {
+  const float* from = nullptr;  ///< (rows, cols)
+  T* to = nullptr;
+  int rows = 0, cols = 0;
+  std::ptrdiff_t stride = 0;  ///< of to
+  float scale = 1;
+};
+/// A table of them, in the backend's memory.
+template <class T>
+struct FoldedCopies {
+  const FoldedCopy<T>* table = nullptr;
+  int count = 0;
+};
+
 template <class B>
 struct optimizer {
   static_assert(always_false<B>,
@@ -46,6 +62,7 @@ struct optimizer {
                 "<lamina/kernel/cuda/optimizer.cuh>");
   static void clip(auto...) {}
   static void adamw(auto...) {}
+  static void copy_folded(auto...) {}
 };
 
 }  // namespace lamina::kernel

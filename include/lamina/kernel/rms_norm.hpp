@@ -9,7 +9,7 @@ template <class T, int D>
 struct RMSNormFwd {
   View<const T, Dyn, D> x;
   View<const T, D> g;
-  View<T, Dyn, D> y;
+  Matrix<T> y;  ///< (N, D)
   float* r = nullptr;
 };
 /// dx and dg (D) may be null: nothing below learns; the gain is frozen.

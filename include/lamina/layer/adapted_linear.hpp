@@ -108,11 +108,11 @@ struct AdaptedLinear : L {
     if (dx) add_input_gradient(run, A, dh, Matrix<T>(dx));
   }
 
- private:
   template <class R>
   static kernel::DropoutMask mask(R run, const Parameter& A) {
     return {A.dropout, run.context->dropout_seed + A.id};
   }
+  /// x as the branch sees it.
   template <class R, class X>
   static Matrix<const typename R::T> drop(R run, const Parameter& A, X x) {
     using T = typename R::T;
@@ -121,6 +121,7 @@ struct AdaptedLinear : L {
     kernel::dropout<typename R::backend>::forward(run.stream, mask(run, A), kernel::Dropout<T>{.x = x, .y = dropped});
     return dropped;
   }
+  /// dx += drop(dh A).
   template <class R, class T>
   static void add_input_gradient(R run, const Parameter& A, Matrix<T> dh, Matrix<T> dx) {
     using matmul = kernel::matmul<typename R::backend>;

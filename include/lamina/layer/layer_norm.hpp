@@ -40,7 +40,7 @@ struct LayerNorm {
                                                      kernel::LayerNormFwd<T, D>{.x = packed<D>(Matrix<const T>(x)),
                                                                                 .g = p[0].vector<T, D>(),
                                                                                 .b = p[1].vector<T, D>(),
-                                                                                .y = packed<D>(y),
+                                                                                .y = y,
                                                                                 .mean = saved.mean.data,
                                                                                 .r = saved.r.data},
                                                      eps);
@@ -70,7 +70,7 @@ struct LayerNorm {
                                       .g = p[0].vector<T, D>(),
                                       .b = p[1].vector<T, D>(),
                                       .s = packed<D>(s),
-                                      .y = packed<D>(y),
+                                      .y = y,
                                       .mean = saved.mean.data,
                                       .r = saved.r.data},
         eps);

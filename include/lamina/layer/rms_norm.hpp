@@ -42,7 +42,7 @@ struct RMSNorm {
     kernel::rms_norm<typename R::backend>::forward(
         run.stream,
         kernel::RMSNormFwd<T, D>{
-            .x = packed<D>(Matrix<const T>(x)), .g = p[0].vector<T, D>(), .y = packed<D>(y), .r = saved.r.data},
+            .x = packed<D>(Matrix<const T>(x)), .g = p[0].vector<T, D>(), .y = y, .r = saved.r.data},
         eps);
   }
   template <class R, class S, class DY, class DX>
@@ -66,7 +66,7 @@ struct RMSNorm {
                                                        kernel::AddRMSNormFwd<T, D>{.x = packed<D>(Matrix<const T>(x)),
                                                                                    .g = p[0].vector<T, D>(),
                                                                                    .s = packed<D>(s),
-                                                                                   .y = packed<D>(y),
+                                                                                   .y = y,
                                                                                    .r = saved.r.data},
                                                        eps);
   }

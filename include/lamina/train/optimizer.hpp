@@ -21,7 +21,7 @@ class Optimizer {
   Optimizer(const W& weights, Stream<B> stream = {}) : Optimizer(weights.learning_count()) {
     allocate(weights, stream);
   }
-  /// Takes the memory; the moments are 0.
+  /// Takes the memory; the moments are 0. The weights have theirs, and their parameters' scales are set.
   template <class W>
   void allocate(const W& weights, Stream<B> stream) {
     block_ = Arena(bytes(count_), Memory<B>{});
@@ -29,6 +29,13 @@ class Optimizer {
     exp_avg_sq_ = block_.take<float>(count_);
     clip_ = block_.take<kernel::Clip>(1);
     Memory<B>::zero(stream, exp_avg_, block_.used_bytes());
+    if constexpr (W::has_copy) {
+      const auto copies = weights.folded_copies();
+      folded_block_ = Arena(copies.size() * sizeof(copies[0]), Memory<B>{});
+      folded_ = folded_block_.template take<std::byte>(copies.size() * sizeof(copies[0]));
+      folded_count_ = static_cast<int>(copies.size());
+      if (folded_count_ > 0) Memory<B>::upload(stream, folded_, copies.data(), copies.size() * sizeof(copies[0]));
+    }
     decayed_ = count_;  // Weights places vectors last
     for (const TensorSlot& slot : weights.slots())
       if (slot.learns && slot.spec.rank == 1) decayed_ = std::min(decayed_, slot.offset);
@@ -67,6 +74,9 @@ class Optimizer {
                                      .decay = static_cast<float>(1 - o.learning_rate * o.weight_decay),
                                      .step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t))),
                                      .v_correction = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, t)))});
+    if constexpr (W::has_copy)
+      kernel::optimizer<B>::copy_folded(
+          stream, kernel::FoldedCopies<T>{reinterpret_cast<const kernel::FoldedCopy<T>*>(folded_), folded_count_});
   }
   /// The gradients' norm before clipping, in the step that ran last.
   double finish_step(Stream<B> stream) {
@@ -82,7 +92,9 @@ class Optimizer {
 
  private:
   std::size_t count_ = 0, decayed_ = 0;
-  Arena block_;
+  int folded_count_ = 0;
+  std::byte* folded_ = nullptr;  ///< table of FoldedCopy
+  Arena block_, folded_block_;
   float *exp_avg_ = nullptr, *exp_avg_sq_ = nullptr;
   kernel::Clip* clip_ = nullptr;
 };

@@ -25,9 +25,9 @@ class ModelTrainSession final : public TrainSession {
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
     weights_.allocate(true, device_.stream());
-    optimizer_.allocate(weights_, device_.stream());
     checkpoint::load_weights(weights_, source);
     start_adapters(source, options);
+    optimizer_.allocate(weights_, device_.stream());
   }
 
   StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) override {

@@ -15,6 +15,14 @@ struct lamina::kernel::optimizer<lamina::Cpu> {
                                                  : 1;
   }
   template <class T>
+  static void copy_folded(Stream<Cpu>, const FoldedCopies<T>& a) {
+    parallel_for(a.count, [=](std::int64_t i) {
+      const FoldedCopy<T>& c = a.table[i];
+      for (int r = 0; r < c.rows; ++r)
+        for (int k = 0; k < c.cols; ++k) c.to[r * c.stride + k] = round_to<T>(c.scale * c.from[r * c.cols + k]);
+    });
+  }
+  template <class T>
   static void adamw(Stream<Cpu>, const AdamWStep<T>& a) {
     if (!std::isfinite(a.clip->norm)) return;
     constexpr std::size_t block = 1 << 14;

@@ -56,6 +56,15 @@ __global__ void adamw_step(AdamWStep<T> a) {
   }
 }
 
+/// One row of blocks a matrix.
+template <class T>
+__global__ void copy_folded_matrices(FoldedCopies<T> a) {
+  const FoldedCopy<T> c = a.table[blockIdx.y];
+  const int n = c.rows * c.cols;
+  for (int i = blockIdx.x * optimizer_threads + threadIdx.x; i < n; i += gridDim.x * optimizer_threads)
+    c.to[i / c.cols * c.stride + i % c.cols] = narrow<T>(c.scale * c.from[i]);
+}
+
 }  // namespace lamina::kernel::cuda
 
 namespace lamina::kernel {
@@ -78,7 +87,15 @@ void optimizer<Cuda>::adamw(Stream<Cuda> s, const AdamWStep<T>& a) {
   cuda::check_launch("adamw_step");
 }
 
+template <class T>
+void optimizer<Cuda>::copy_folded(Stream<Cuda> s, const FoldedCopies<T>& a) {
+  if (a.count == 0) return;
+  cuda::copy_folded_matrices<T><<<dim3(16, a.count), cuda::optimizer_threads, 0, s.handle>>>(a);
+  cuda::check_launch("copy_folded_matrices");
+}
+
 }  // namespace lamina::kernel
 
-#define LAMINA_CUDA_OPTIMIZER(prefix, T) \
+#define LAMINA_CUDA_OPTIMIZER(prefix, T)                                                                      \
+  prefix void lamina::kernel::optimizer<lamina::Cuda>::copy_folded<T>(Stream<Cuda>, const FoldedCopies<T>&); \
   prefix void lamina::kernel::optimizer<lamina::Cuda>::adamw<T>(Stream<Cuda>, const AdamWStep<T>&)

@@ -5,6 +5,8 @@ template <>
 struct lamina::kernel::optimizer<lamina::Cuda> {
   static void clip(Stream<Cuda> s, const ClipGradients& a);
   template <class T>
+  static void copy_folded(Stream<Cuda> s, const FoldedCopies<T>& a);
+  template <class T>
   static void adamw(Stream<Cuda> s, const AdamWStep<T>& a);
 
   static constexpr int blocks = 1024;  ///< partial sums of clip()

@@ -1,0 +1,241 @@
+#pragma once
+#include <lamina/fuse/joint.hpp>
+
+namespace lamina {
+
+/// Adapted linear layers that read the same x, each product with its adapters in one. Weights keeps matrices and adapters
+/// in one matrix of (N + R) rows and (K + tail) columns, R the sum of the ranks:
+///
+///     W   sB        t = x A^T,   [x t] [W sB]^T = x W^T + s t B^T          forward
+///     A    .        dt = s dy B, [dy dt] [W; A] = dy W + dt A              backward
+///
+/// so neither y nor dx is read again to add the adapters' share. sB is block-diagonal. t stands in the tail of x, dt in
+/// that of dy; where there is none, x or dy is copied to where there is. Names, tensors and gradients are Joint's.
+///
+/// numerics    the adapter's share is added in fp32 before y is rounded: once, not twice
+/// memory      where ranks are 0 or their sum exceeds the tail, Weights places the layers apart, and they run as Joint
+/// source      kernels: Hu et al. 2021, arXiv:2106.09685, as one product
+template <class... L>
+struct FoldedAdapters : Joint<L...> {
+  using Plain = Joint<L...>;
+  using Branches = typename Plain::Branches;
+  using composition = FoldedAdapters;
+  template <class... C>
+  using rebuild = FoldedAdapters<C...>;
+  using typename Plain::children;
+  using typename Plain::In;
+  using typename Plain::Out;
+  static constexpr bool folds = true;
+  static constexpr int K = In::width, N = Out::width;
+  static constexpr int input_tail = adapter_tail, gradient_tail = adapter_tail;
+
+  template <class Mode>
+  struct Saved {
+    Matrix<const typename Mode::T> x;
+    const typename Mode::T* t = nullptr;  ///< where t stands, if it does
+  };
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    using T = typename R::T;
+    if (!is_folded(p)) return forward_plain(run, p, saved, x, y);
+    Arena::Scope scope(*run.scratch);
+    const int ranks = rank_sum(p);
+    const Matrix<T> wide = with_tail(run, Matrix<const T>(x), ranks);
+    run.stream.enter(Plain::name);
+    find_t(run, p, wide);
+    kernel::matmul<typename R::backend>::forward(run.stream, kernel::MatmulFwd<T>{.x = widened(wide, ranks),
+                                                                                 .w = part_of(p, 0, 0, N, K + ranks),
+                                                                                 .bias = bias<T>(p),
+                                                                                 .y = y});
+    run.stream.leave();
+    saved.x = x;
+    saved.t = wide.data == x.data ? wide.data + K : nullptr;
+  }
+
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    using T = typename R::T;
+    using matmul = kernel::matmul<typename R::backend>;
+    if (!is_folded(p)) return backward_plain(run, p, saved, dy, dx);
+    Arena::Scope scope(*run.scratch);
+    const int ranks = rank_sum(p);
+    const bool drops = p[first_adapter].dropout > 0 && run.context->dropout_seed != 0;
+    run.stream.enter(Plain::name);
+    const Matrix<T> wide = with_tail(run, Matrix<const T>(dy), ranks);
+    const Matrix<T> dt = after(wide, ranks);
+    matmul::backward_input(run.stream,
+                           kernel::MatmulBwdInput<T>{.dy = wide, .w = part_of(p, 0, K, N, ranks), .dx = dt});
+    if (dx && !drops)
+      matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = widened(wide, ranks),
+                                                                   .w = part_of(p, 0, 0, N + ranks, K),
+                                                                   .dx = dx});
+    else if (dx)
+      matmul::backward_input(run.stream,
+                             kernel::MatmulBwdInput<T>{.dy = wide, .w = part_of(p, 0, 0, N, K), .dx = dx});
+    run.stream.leave();
+    if (drops)
+      each_input_gradient(run, p, dt, dx);
+    if constexpr (R::mode::train) weight_gradients(run, p, saved, wide, dt);
+  }
+
+ private:
+  static constexpr int own = Plain::has_bias ? 2 : 1;
+  static constexpr int first_adapter = own;
+
+  static bool is_folded(const Parameter* p) { return p[0].value.stride > K; }
+  template <class F>
+  static void for_each_part(const Parameter* p, F f) {
+    int rank_before = 0;
+    for_constants<Plain::size>([&](auto i) {
+      const Parameter* part = p + Branches::template first_tensor<i>;
+      f(std::type_identity<detail::JointPart<at<children, i>>>{}, part, Branches::template first_column<i>,
+        at<children, i>::Out::width, rank_before);
+      rank_before += part[own].value.rows;
+    });
+  }
+  static int rank_sum(const Parameter* p) {
+    int sum = 0;
+    for_each_part(p, [&](auto, const Parameter* part, int, int, int) { sum += part[own].value.rows; });
+    return sum;
+  }
+  /// A window of the folded matrix.
+  static Weight part_of(const Parameter* p, int row, int column, int rows, int cols) {
+    Weight w = p[0].value;
+    w.data = static_cast<const std::byte*>(w.data) +
+             static_cast<std::size_t>(row * w.stride + column) * size_bytes(w.dtype);
+    w.rows = rows, w.cols = cols;
+    return w;
+  }
+  template <class T>
+  static const T* bias(const Parameter* p) {
+    if constexpr (Plain::has_bias)
+      return static_cast<const T*>(p[1].value.data);
+    else
+      return nullptr;
+  }
+
+  /// m with its first columns after the last one.
+  template <class T>
+  static Matrix<const T> widened(Matrix<T> m, int more) {
+    return {m.data, m.rows, m.cols + more, m.stride};
+  }
+  template <class T>
+  static Matrix<T> after(Matrix<T> m, int count) {
+    return {m.data + m.cols, m.rows, count, m.stride};
+  }
+  /// m itself where it has a tail (which is ours to write), else a copy that has.
+  template <class R, class T>
+  static Matrix<T> with_tail(R run, Matrix<const T> m, int count) {
+    if (m.tail >= count) {
+      Matrix<T> same(const_cast<T*>(m.data), m.rows, m.cols, m.stride);
+      same.tail = m.tail;
+      return same;
+    }
+    const Matrix<T> copy = run.scratch->template matrix<T>(m.rows, m.cols, adapter_tail);
+    kernel::add<typename R::backend>::copy(run.stream, kernel::Add<T>{.x = m, .y = copy});
+    return copy;
+  }
+
+  /// t = x A^T into the tail of x; each part's own elements drop out.
+  template <class R, class T>
+  static void find_t(R run, const Parameter* p, Matrix<T> x) {
+    using matmul = kernel::matmul<typename R::backend>;
+    const int ranks = rank_sum(p);
+    if (p[first_adapter].dropout == 0 || run.context->dropout_seed == 0) {
+      matmul::forward(run.stream,
+                      kernel::MatmulFwd<T>{.x = x, .w = part_of(p, N, 0, ranks, K), .y = after(x, ranks)});
+      return;
+    }
+    for_each_part(p, [&](auto type, const Parameter* part, int, int, int rank_before) {
+      using Adapter = typename decltype(type)::type::adapter;
+      if (part[own].value.rows == 0) return;
+      Arena::Scope scope(*run.scratch);
+      matmul::forward(run.stream,
+                      kernel::MatmulFwd<T>{.x = Adapter::drop(run, part[own], Matrix<const T>(x)),
+                                           .w = part[own].value,
+                                           .y = after(x, ranks).columns(rank_before, part[own].value.rows)});
+    });
+  }
+  template <class R, class T, class DX>
+  static void each_input_gradient(R run, const Parameter* p, Matrix<T> dt, DX dx) {
+    if (!dx) return;
+    for_each_part(p, [&](auto type, const Parameter* part, int, int, int rank_before) {
+      using Adapter = typename decltype(type)::type::adapter;
+      if (part[own].value.rows == 0) return;
+      Arena::Scope scope(*run.scratch);
+      Adapter::add_input_gradient(run, part[own], dt.columns(rank_before, part[own].value.rows), Matrix<T>(dx));
+    });
+  }
+  /// dB += s dy^T t,   dA += dt^T drop(x).
+  template <class R, class S, class T>
+  static void weight_gradients(R run, const Parameter* p, S& saved, Matrix<T> dy, Matrix<T> dt) {
+    using matmul = kernel::matmul<typename R::backend>;
+    const int ranks = rank_sum(p);
+    Matrix<const T> t(saved.t, saved.x.rows, ranks, saved.x.stride);
+    if (!saved.t || saved.t != saved.x.data + K) {
+      const Matrix<T> wide = with_tail(run, saved.x, ranks);
+      run.stream.enter(Plain::name);
+      find_t(run, p, wide);
+      run.stream.leave();
+      t = after(wide, ranks);
+    }
+    for_each_part(p, [&](auto type, const Parameter* part, int column, int width, int rank_before) {
+      using Part = typename decltype(type)::type;
+      const Parameter &A = part[own], &B = part[own + 1];
+      const int rank = A.value.rows;
+      if (rank == 0) return;
+      Arena::Scope scope(*run.scratch);
+      run.stream.enter(Part::name);
+      matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dy.columns(column, width),
+                                                                    .x = t.columns(rank_before, rank),
+                                                                    .dw = B.matrix_grad(),
+                                                                    .alpha = B.scale});
+      matmul::backward_weight(run.stream,
+                              kernel::MatmulBwdWeight<T>{.dy = dt.columns(rank_before, rank),
+                                                         .x = Part::adapter::drop(run, A, Matrix<const T>(saved.x)),
+                                                         .dw = A.matrix_grad()});
+      run.stream.leave();
+    });
+  }
+
+  template <class R, class S, class X, class Y>
+  static void forward_plain(R run, const Parameter* p, S& saved, X x, Y y) {
+    typename Plain::template Saved<typename R::mode> plain{};
+    Plain::forward(run, p, plain, x, y);
+    saved.x = plain.x;
+  }
+  template <class R, class S, class DY, class DX>
+  static void backward_plain(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    typename Plain::template Saved<typename R::mode> plain{saved.x};
+    Plain::backward(run, p, plain, dy, dx);
+  }
+};
+
+namespace detail {
+template <class M>
+struct FoldJoint {
+  static constexpr bool applies = false;
+};
+template <class... L>
+struct FoldJoint<Joint<L...>> {
+  static constexpr bool applies = (JointPart<L>::adapted && ...);
+  using type = FoldedAdapters<L...>;
+};
+template <class Tag, class L, class R, class A>
+struct FoldJoint<Named<Tag, AdaptedLinear<L, R, A>>> {
+  static constexpr bool applies = true;
+  using type = FoldedAdapters<Named<Tag, AdaptedLinear<L, R, A>>>;
+};
+}  // namespace detail
+
+/// Fusion rule, after all others: Joint and single adapted linear layers become FoldedAdapters.
+struct FoldAdapters {
+  static constexpr bool outermost_first = true;
+  template <class M, class Path>
+  static constexpr bool applies = detail::FoldJoint<M>::applies;
+  template <class M, class Path>
+  using apply = typename detail::FoldJoint<M>::type;
+};
+
+}  // namespace lamina

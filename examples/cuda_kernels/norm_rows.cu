@@ -1,0 +1,7 @@
+#include <lamina/kernel/cuda/norm_rows.cuh>
+
+namespace lamina::kernel::cuda {
+LAMINA_CUDA_NORM_ROWS(template, float);
+LAMINA_CUDA_NORM_ROWS(template, bf16);
+LAMINA_CUDA_NORM_ROWS(template, f16);
+}  // namespace lamina::kernel::cuda

@@ -1,22 +1,11 @@
 #pragma once
-#include <lamina/core/error.hpp>
 #include <lamina/kernel/cpu/dot_rows.hpp>
 #include <lamina/kernel/cpu/gemm.hpp>
 #include <lamina/kernel/cpu/gemm_pairs.hpp>
 #include <lamina/kernel/cpu/plain.hpp>
+#include <lamina/kernel/expect.hpp>
 
 namespace lamina::kernel::detail {
-
-inline void expect_weight(const char* who, const Weight& w) {
-  if (w.dtype != DType::F32 && w.dtype != DType::BF16 && w.dtype != DType::F16) {
-    fail(who, ": the weight is ", name_of(w.dtype), ", wanted F32, BF16 or F16");
-  }
-}
-inline void expect_shape(const char* who, const char* what, int got_rows, int got_cols, int rows, int cols) {
-  if (got_rows != rows || got_cols != cols) {
-    fail(who, ": ", what, " is (", got_rows, ", ", got_cols, "), wanted (", rows, ", ", cols, ")");
-  }
-}
 
 /// A matrix of activations as the right factor of a product.
 inline Weight as_weight(const Matrix<const float>& x) { return {x.data, DType::F32, x.rows, x.cols, x.stride}; }

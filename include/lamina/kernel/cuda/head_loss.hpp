@@ -17,15 +17,12 @@ struct lamina::kernel::head_loss<lamina::Cuda> {
   /// What a call takes of its stream's scratch at most.
   template <class T>
   static std::size_t workspace_bytes(const HeadLoss<T>& a) {
-    const int rows = chunk_rows<T>(a.x.rows, a.w.rows);
-    const Matrix<const T> z(nullptr, rows, a.w.rows, logits_stride(a.w.rows));
-    const MatmulFwd<T> logits{.x = a.x.row_range(0, rows), .w = a.w};
-    const MatmulBwdInput<T> input{.dy = z, .w = a.w};
-    const MatmulBwdWeight<T> weight{.dy = z, .x = a.x.row_range(0, rows), .dw = a.dw};
-    return cuda::arena_bytes(static_cast<std::size_t>(rows) * z.stride * sizeof(T)) + cuda::arena_bytes(sizeof(T)) +
-           std::max({matmul<Cuda>::workspace_bytes(logits), matmul<Cuda>::workspace_bytes(input),
-                     a.dw ? matmul<Cuda>::workspace_bytes(weight) : 0});
+    const auto rows = static_cast<std::size_t>(chunk_rows<T>(a.x.rows, a.w.rows));
+    return cuda::arena_bytes(rows * logits_stride(a.w.rows) * sizeof(T)) +
+           cuda::arena_bytes(scale_count * sizeof(float)) +
+           (a.w.dtype == dtype_of<T> ? 0 : cuda::weight_copy_bytes<T>(a.w));
   }
+  static constexpr int scale_count = 5;  ///< floats: alpha, beta of dx, alpha, beta of dw, and the scale of dz
 
   /// Rows of one chunk of logits: at least 1024, for the products' sake; chunks of one call are about equal.
   template <class T>

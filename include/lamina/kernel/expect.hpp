@@ -1,0 +1,19 @@
+#pragma once
+#include <lamina/core/error.hpp>
+#include <lamina/core/param.hpp>
+
+/// What every backend's kernels check of their arguments before they run.
+namespace lamina::kernel::detail {
+
+inline void expect_weight(const char* who, const Weight& w) {
+  if (w.dtype != DType::F32 && w.dtype != DType::BF16 && w.dtype != DType::F16) {
+    fail(who, ": the weight is ", name_of(w.dtype), ", wanted F32, BF16 or F16");
+  }
+}
+inline void expect_shape(const char* who, const char* what, int got_rows, int got_cols, int rows, int cols) {
+  if (got_rows != rows || got_cols != cols) {
+    fail(who, ": ", what, " is (", got_rows, ", ", got_cols, "), wanted (", rows, ", ", cols, ")");
+  }
+}
+
+}  // namespace lamina::kernel::detail

@@ -5,6 +5,7 @@
 
 #include <lamina/core/arena.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/core/run.hpp>
 #include <lamina/core/tensors.hpp>
 #include <lamina/kernel/optimizer.hpp>
 

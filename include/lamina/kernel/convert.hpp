@@ -1,0 +1,24 @@
+#pragma once
+#include <cstddef>
+
+#include <lamina/core/backend.hpp>
+
+namespace lamina::kernel {
+
+/// to[i] = from[i], rounded to nearest even where To is narrower: a run of n elements, such as a weight being loaded.
+template <class From, class To>
+struct Convert {
+  const From* from = nullptr;
+  To* to = nullptr;
+  std::size_t n = 0;
+};
+
+template <class B>
+struct convert {
+  static_assert(always_false<B>,
+                "convert has no kernel for this backend: include <lamina/kernel/cpu/convert.hpp> or "
+                "<lamina/kernel/cuda/convert.cuh>");
+  static void run(auto...) {}
+};
+
+}  // namespace lamina::kernel

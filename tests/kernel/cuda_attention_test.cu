@@ -402,6 +402,18 @@ TEMPLATE_TEST_CASE("CUDA attention: a full GPU of blocks that wait for each othe
   }
 }
 
+TEST_CASE("CUDA attention: backward without double buffering gives the same bits") {
+  gpu().release();
+  Problem<bf16> p(cases[6]);
+  p.solve_forward();
+  const OnGpu<bf16> two(p), one(p);
+  attention<Cuda>::backward(gpu().stream(), two.backward);
+  kernel::cuda::attention_backward_tiles(gpu().stream(), one.backward, 99 << 10);
+  CHECK(same_bits(rows_of(one.backward.dq), rows_of(two.backward.dq)));
+  CHECK(same_bits(rows_of(one.backward.dk), rows_of(two.backward.dk)));
+  CHECK(same_bits(rows_of(one.backward.dv), rows_of(two.backward.dv)));
+}
+
 TEST_CASE("CUDA attention: workspace_bytes bounds what is taken") {
   gpu().release();
   for (const Case& c : cases) {

@@ -13,18 +13,20 @@
 #endif
 namespace lamina::kernel::cuda {
 
-/// Tiles of the pass over queries; a warp forms 32 x 32 scores, 32 keys x Width / 2 of dK and dV, 32 queries of dQ.
-template <int Width, int Keys>
+/// Tiles of the pass over queries; a warp forms 32 x 32 scores, 32 keys x Width / 2 of dK and dV, 32 queries of dQ. With
+/// two stages the next queries are copied while one tile is worked on; one stage fits GPUs with less shared memory.
+template <int Width, int Keys, int Stages>
 struct AttentionBwdTiles {
   static constexpr int queries = 64, keys = Keys, key_warps = keys / 32, warps = 2 * key_warps,
-                       threads = warps * warp_size, blocks = keys == 64 ? 2 : 1;
+                       threads = warps * warp_size, blocks = keys == 64 ? 2 : 1, stages = Stages;
   using Tile = SharedTile<Width>;
   using Scores = SharedTile<keys>;
   static constexpr int kv_n = Width / 2 / 8, q_n = Width / key_warps / 8;  ///< mma columns a warp has of dK, dV; of dQ
   static_assert(kv_n * 16 == Width && q_n * key_warps * 8 == Width);
   static constexpr int key_bytes = Tile::bytes(keys), query_bytes = Tile::bytes(queries),
                        score_bytes = Scores::bytes(queries), row_bytes = queries * 4;
-  static constexpr int shared_bytes = 2 * key_bytes + 4 * query_bytes + 2 * score_bytes + 4 * row_bytes;
+  static constexpr int stage_bytes = 2 * query_bytes + 2 * row_bytes;
+  static constexpr int shared_bytes = 2 * key_bytes + 2 * score_bytes + stages * stage_bytes;
 };
 
 /// What the passes of backward share, in scratch. Row sums are (H, Nq), so that a head's lie side by side. dQ's sums
@@ -79,20 +81,16 @@ __global__ void attention_bwd_delta(AttentionBwd<T> a, AttentionBwdSums sums) {
   }
 }
 
-/// The turns of blocks that add to the same sum: a counter in memory. Called by one thread.
+/// Whose turn it is to add to a sum: a counter in memory, read and moved on by one thread of a block.
 __device__ inline int turn_now(const int* turn) {
-  int seen;
-  asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(seen) : "l"(turn) : "memory");
-  return seen;
+  int now;
+  asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(now) : "l"(turn) : "memory");
+  return now;
 }
-/// After this and a barrier the block sees what the blocks before it added.
-__device__ inline void wait_turn(const int* turn, int seen, int mine) {
-  while (seen < mine) seen = turn_now(turn);
-  __threadfence();
-}
-/// After a barrier: the next block sees what this one added.
+/// Between two barriers: what the block added before the first is seen by whoever sees the store after this, and what
+/// others added before a store that this thread has seen is seen by the block after the second.
+__device__ inline void fence_turns() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 __device__ inline void pass_turn(int* turn, int next) {
-  __threadfence();
   asm volatile("st.relaxed.gpu.global.s32 [%0], %1;" ::"l"(turn), "r"(next) : "memory");
 }
 
@@ -106,9 +104,9 @@ __device__ inline void add_pair(float* to, float x, float y) {
 }
 
 /// One block's tile of keys.
-template <class T, int Width, int Keys>
+template <class T, int Width, int Keys, int Stages>
 struct AttentionBwdBlock {
-  using Tiles = AttentionBwdTiles<Width, Keys>;
+  using Tiles = AttentionBwdTiles<Width, Keys, Stages>;
   using Tile = typename Tiles::Tile;
   using Scores = typename Tiles::Scores;
   static constexpr int TQ = Tiles::queries, TK = Tiles::keys;
@@ -116,13 +114,13 @@ struct AttentionBwdBlock {
   const AttentionBwd<T>& a;
   const AttentionBwdSums& sums;
   int kv_head, row0, length, first_key;                    // of the sequence
-  unsigned k_tile, v_tile, q_tiles, p_tile, ds_tile, rows;  // shared memory
+  unsigned k_tile, v_tile, p_tile, ds_tile, q_tiles;  // shared memory
 
   __device__ int warp_q() const { return threadIdx.x / warp_size % 2; }
   __device__ int warp_k() const { return threadIdx.x / warp_size / 2; }
-  __device__ unsigned q_tile(int stage) const { return q_tiles + stage * (2 * Tiles::query_bytes); }
+  __device__ unsigned q_tile(int stage) const { return q_tiles + stage * Tiles::stage_bytes; }
   __device__ unsigned do_tile(int stage) const { return q_tile(stage) + Tiles::query_bytes; }
-  __device__ unsigned row_sums(int stage) const { return rows + stage * (2 * Tiles::row_bytes); }  // lse, then delta
+  __device__ unsigned row_sums(int stage) const { return do_tile(stage) + Tiles::query_bytes; }  // lse, then delta
 
   __device__ void copy_keys() const {
     const HeadRows<const T> k(a.k, row0, kv_head, a.shape.head_dim), v(a.v, row0, kv_head, a.shape.head_dim);
@@ -183,40 +181,46 @@ struct AttentionBwdBlock {
   }
 
   /// This block's part of dQ of a tile, to where it is added up; the last block's sum goes to dq itself.
-  __device__ void add_dq(int head, int tile, bool first_to_add, bool last) const {
+  __device__ void add_dq(int head, int tile, bool first, bool last) const {
     float dq[2][Tiles::q_n][4];
     clear(dq);
     const int column = warp_k() * Tiles::q_n;  // in units of 8
     multiply<T, TK / 16>(dq, operand_a<TK>(ds_tile, warp_q() * 32), operand_b_transposed<Width>(k_tile, 0, column));
-    const int first = tile * TQ + warp_q() * 32;
-    const std::ptrdiff_t groups = AttentionBwdSums::start(row0, 8) + first / 8;
-    const HeadRows<T> out(a.dq, row0, head, a.shape.head_dim);
+    const int query = tile * TQ + warp_q() * 32;
+    const std::ptrdiff_t groups = AttentionBwdSums::start(row0, 8) + query / 8;
+    const auto each_pair = [&](auto run) {
 #pragma unroll
-    for (int m = 0; m < 2; ++m) {
+      for (int m = 0; m < 2; ++m) {
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int in_tile = m * 16 + half * 8, row = first + in_tile + lane_id() / 4;
-        if (first + in_tile >= length) continue;
-        float* sum = sums.dq + ((groups + in_tile / 8) * a.shape.heads + head) * (Width * 8) + column * 64 + lane_id() * 2;
+        for (int half = 0; half < 2; ++half) {
+          const int in_tile = m * 16 + half * 8;
+          if (query + in_tile >= length) continue;
+          float* sum = sums.dq + ((groups + in_tile / 8) * a.shape.heads + head) * (Width * 8) + column * 64;
 #pragma unroll
-        for (int n = 0; n < Tiles::q_n; ++n) {
-          float x = dq[m][n][2 * half], y = dq[m][n][2 * half + 1];
-          if (last) {
-            if (!first_to_add) {
-              const float2 before = __ldcg(reinterpret_cast<const float2*>(sum + n * 64));
-              x += before.x, y += before.y;
-            }
-            const int c = (column + n) * 8;
-            if (row < length && c < a.shape.head_dim)
-              *reinterpret_cast<unsigned*>(out.row(row) + c + lane_id() % 4 * 2) =
-                  pack<T>(x * a.shape.scale, y * a.shape.scale);
-          } else if (first_to_add) {
-            __stcg(reinterpret_cast<float2*>(sum + n * 64), make_float2(x, y));
-          } else {
-            add_pair(sum + n * 64, x, y);
-          }
+          for (int n = 0; n < Tiles::q_n; ++n)
+            run(sum + n * 64 + lane_id() * 2, query + in_tile + lane_id() / 4, (column + n) * 8 + lane_id() % 4 * 2,
+                dq[m][n][2 * half], dq[m][n][2 * half + 1]);
         }
       }
+    };
+    if (last) {
+      if (!first) {
+        each_pair([](float* sum, int, int, float& x, float& y) {
+          const float2 before = __ldcg(reinterpret_cast<const float2*>(sum));
+          x += before.x, y += before.y;
+        });
+      }
+      const HeadRows<T> out(a.dq, row0, head, a.shape.head_dim);
+      each_pair([&](float*, int row, int c, float x, float y) {
+        if (row < length && c < a.shape.head_dim)
+          *reinterpret_cast<unsigned*>(out.row(row) + c) = pack<T>(x * a.shape.scale, y * a.shape.scale);
+      });
+    } else if (first) {
+      each_pair([](float* sum, int, int, float x, float y) {
+        __stcg(reinterpret_cast<float2*>(sum), make_float2(x, y));
+      });
+    } else {
+      each_pair([](float* sum, int, int, float x, float y) { add_pair(sum, x, y); });
     }
   }
 
@@ -238,7 +242,7 @@ struct AttentionBwdBlock {
     }
   }
 
-  __device__ int* turn(int head, int tile) const {
+  __device__ int* turn_of(int head, int tile) const {
     return sums.turns + std::ptrdiff_t{head} * sums.tiles + AttentionBwdSums::start(row0, TQ) + tile;
   }
 
@@ -247,6 +251,7 @@ struct AttentionBwdBlock {
     const int mine = first_key / TK, query_tiles = ceil_div(length, TQ), key_tiles = ceil_div(length, TK);
     const int group = a.shape.heads / a.shape.kv_heads, lowest = a.shape.causal ? first_key / TQ : 0;
     const int each = query_tiles - lowest;
+    const bool leader = threadIdx.x == 0;
     const auto head_at = [&](int i) { return kv_head * group + i / each; };
     const auto tile_at = [&](int i) { return query_tiles - 1 - i % each; };
     float dk[2][Tiles::kv_n][4], dv[2][Tiles::kv_n][4];
@@ -256,26 +261,39 @@ struct AttentionBwdBlock {
     copy_queries(0, head_at(0), tile_at(0));
     int* passing = nullptr;  // the tile whose sum this block has just added to
     for (int i = 0; i < each * group; ++i) {
-      const int stage = i % 2, head = head_at(i), tile = tile_at(i);
+      const int stage = i % Tiles::stages, head = head_at(i), tile = tile_at(i);
       wait_copies<0>();
       __syncthreads();  // this tile is here; nobody reads the one before, or its P and dS; all have added to its sum
-      if (i + 1 < each * group) copy_queries(1 - stage, head_at(i + 1), tile_at(i + 1));
+      if (Tiles::stages == 2 && i + 1 < each * group) copy_queries(1 - stage, head_at(i + 1), tile_at(i + 1));
       const int key_end = a.shape.causal ? ceil_div(min((tile + 1) * TQ, length), TK) : key_tiles;
-      const bool shared_sum = key_end > 1, leader = threadIdx.x == 0;
-      const int seen = leader && shared_sum ? turn_now(turn(head, tile)) : mine;  // known by the time scores() ends
+      int* const turn = key_end > 1 ? turn_of(head, tile) : nullptr;  // of a sum that others add to as well
+      int now = leader && turn ? turn_now(turn) : mine;               // arrives during scores()
       scores(stage, tile);
-      if (leader && passing) pass_turn(passing, mine + 1);
-      if (leader && shared_sum) wait_turn(turn(head, tile), seen, mine);
-      passing = shared_sum ? turn(head, tile) : nullptr;
+      if (leader) {
+        fence_turns();
+        if (passing) pass_turn(passing, mine + 1);
+        if (now < mine) {
+          while (now < mine) now = turn_now(turn);
+          fence_turns();
+        }
+      }
+      passing = turn;
       __syncthreads();
       multiply<T, TQ / 16>(dv, operand_a_transposed<TK>(p_tile, 0, warp_k() * 4),
                            operand_b_transposed<Width>(do_tile(stage), 0, warp_q() * Tiles::kv_n));
       add_dq(head, tile, mine == 0, mine + 1 == key_end);
       multiply<T, TQ / 16>(dk, operand_a_transposed<TK>(ds_tile, 0, warp_k() * 4),
                            operand_b_transposed<Width>(q_tile(stage), 0, warp_q() * Tiles::kv_n));
+      if (Tiles::stages == 1 && i + 1 < each * group) {
+        __syncthreads();
+        copy_queries(0, head_at(i + 1), tile_at(i + 1));
+      }
     }
     __syncthreads();
-    if (threadIdx.x == 0 && passing) pass_turn(passing, mine + 1);
+    if (leader && passing) {
+      fence_turns();
+      pass_turn(passing, mine + 1);
+    }
     store_keys(a.dk, dk, a.shape.scale);
     store_keys(a.dv, dv, 1);
   }
@@ -304,10 +322,10 @@ struct AttentionBwdBlock {
 };
 
 /// grid: tile_bound(q.rows, sequences, Keys) * kv_heads
-template <class T, int Width, int Keys>
-__global__ void __launch_bounds__(AttentionBwdTiles<Width, Keys>::threads, AttentionBwdTiles<Width, Keys>::blocks)
+template <class T, int Width, int Keys, int Stages>
+__global__ void __launch_bounds__(AttentionBwdTiles<Width, Keys, Stages>::threads, AttentionBwdTiles<Width, Keys, Stages>::blocks)
     attention_bwd(AttentionBwd<T> a, AttentionBwdSums sums) {
-  using Tiles = AttentionBwdTiles<Width, Keys>;
+  using Tiles = AttentionBwdTiles<Width, Keys, Stages>;
   extern __shared__ __align__(1024) unsigned char shared[];
   int* ticket = reinterpret_cast<int*>(shared);
   if (threadIdx.x == 0) *ticket = atomicAdd(sums.turns + std::ptrdiff_t{sums.tiles} * a.shape.heads, 1);
@@ -317,31 +335,47 @@ __global__ void __launch_bounds__(AttentionBwdTiles<Width, Keys>::threads, Atten
   const auto [b, rest] = costly_first(a.cu, a.sequences, Keys, slot);  // rest: tiles of keys after this one
   if (b < 0) return;
   const int row0 = a.cu[b], length = a.cu[b + 1] - row0;
-  const unsigned k = shared_address(shared), v = k + Tiles::key_bytes, q = v + Tiles::key_bytes,
-                 p = q + 4 * Tiles::query_bytes, ds = p + Tiles::score_bytes, rows = ds + Tiles::score_bytes;
-  AttentionBwdBlock<T, Width, Keys>{a, sums,   kv_head, row0, length, (ceil_div(length, Keys) - 1 - rest) * Keys, k, v,
-                                    q, p, ds, rows}
+  const unsigned k = shared_address(shared), v = k + Tiles::key_bytes, p = v + Tiles::key_bytes,
+                 ds = p + Tiles::score_bytes, q = ds + Tiles::score_bytes;
+  AttentionBwdBlock<T, Width, Keys, Stages>{
+      a, sums, kv_head, row0, length, (ceil_div(length, Keys) - 1 - rest) * Keys, k, v, p, ds, q}
       .run();
 }
 
-template <class T, int Width, int Keys>
+template <class T, int Width, int Keys, int Stages>
 void launch_attention_bwd(Stream<Cuda> s, const AttentionBwd<T>& a, const AttentionBwdSums& sums) {
-  using Tiles = AttentionBwdTiles<Width, Keys>;
-  allow_shared(attention_bwd<T, Width, Keys>, Tiles::shared_bytes);
+  using Tiles = AttentionBwdTiles<Width, Keys, Stages>;
+  allow_shared(attention_bwd<T, Width, Keys, Stages>, Tiles::shared_bytes);
   const int blocks = tile_bound(a.q.rows, a.sequences, Keys) * a.shape.kv_heads;
-  attention_bwd<T, Width, Keys><<<blocks, Tiles::threads, Tiles::shared_bytes, s.handle>>>(a, sums);
+  attention_bwd<T, Width, Keys, Stages><<<blocks, Tiles::threads, Tiles::shared_bytes, s.handle>>>(a, sums);
   check_launch("attention_bwd");
 }
 
+/// What a block of the current GPU may have.
+inline int most_shared_bytes() {
+  int device = 0, bytes = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "shared memory of a block");
+  return bytes;
+}
+
 template <class T>
-void attention_backward_tiles(Stream<Cuda> s, const AttentionBwd<T>& a) {
+void attention_backward_tiles(Stream<Cuda> s, const AttentionBwd<T>& a, int most_shared = most_shared_bytes()) {
   Arena::Scope scope(*s.scratch);
   const AttentionBwdSums sums = AttentionBwdSums::take(*s.scratch, a.q.rows, a.shape);
   constexpr int threads = 256, lanes = 16;
   const std::int64_t items = std::int64_t{std::max(a.q.rows, 1)} * a.shape.heads;
   attention_bwd_delta<<<static_cast<int>(ceil_div(items * lanes, std::int64_t{threads})), threads, 0, s.handle>>>(a, sums);
   check_launch("attention_bwd_delta");
-  with_tile_width(a.shape.head_dim, [&]<int Width>() { launch_attention_bwd<T, Width, Width == 80 ? 64 : ATTN_KEYS>(s, a, sums); });
+  constexpr int least_shared = 99 << 10;  // of a block of sm_86, sm_89 and sm_120; others have 163 KiB and more
+  with_tile_width(a.shape.head_dim, [&]<int Width>() {
+    constexpr int keys = Width == 80 ? 64 : ATTN_KEYS;
+    if constexpr (AttentionBwdTiles<Width, keys, 2>::shared_bytes > least_shared) {
+      if (AttentionBwdTiles<Width, keys, 2>::shared_bytes > most_shared)
+        return launch_attention_bwd<T, Width, keys, 1>(s, a, sums);
+    }
+    launch_attention_bwd<T, Width, keys, 2>(s, a, sums);
+  });
 }
 
 }  // namespace lamina::kernel::cuda

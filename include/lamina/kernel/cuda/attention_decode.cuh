@@ -8,12 +8,15 @@
 /// partial results in scratch; the last to arrive adds all up, in the order of their keys. How many take part follows
 /// from cu_k on the device; the grid follows from sizes that the host knows, so that a CUDA graph may be replayed while
 /// the cache grows.
+#ifndef DEC_STAGES
+#define DEC_STAGES 3
+#endif
 namespace lamina::kernel::cuda {
 
 template <int Width>
 struct AttentionDecodeTiles {
   static constexpr int rows = 16, warp_keys = 16, warps = 4, keys = warps * warp_keys, threads = warps * warp_size;
-  static constexpr int stages = 3;
+  static constexpr int stages = DEC_STAGES;
   using Tile = SharedTile<Width>;
   static constexpr int query_bytes = Tile::bytes(rows), key_bytes = Tile::bytes(warp_keys);
   static constexpr int warp_bytes = stages * 2 * key_bytes, shared_bytes = query_bytes + warps * warp_bytes;

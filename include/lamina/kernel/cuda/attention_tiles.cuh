@@ -53,7 +53,7 @@ __device__ inline SequenceTile in_order(const int* cu, int sequences, int tile, 
     (start(middle) <= slot ? low : high) = middle;
   }
   const int index = ceil_div((cu[low + 1] - cu[low]) * scale, tile) - 1 - (slot - start(low));
-  return {index < 0 ? -1 : low, index};
+  return {index < 0 || slot < start(low) ? -1 : low, index};
 }
 
 }  // namespace detail
@@ -80,11 +80,20 @@ struct HeadRows {
 template <int Width, int Rows, int Threads, class T>
 __device__ void copy_tile(unsigned tile, const HeadRows<const T>& from, int first, int end, int head_dim, int thread) {
   constexpr int chunks = Width / 8;
+  if constexpr (Threads % chunks == 0) {  // a thread keeps to one column of chunks, and steps by a fixed number of rows
+    constexpr int step = Threads / chunks;
+    const int row = thread / chunks, chunk = thread % chunks, there = chunk * 8 < head_dim ? end - first - row : 0;
+    const T* source = from.row(first + row) + chunk * 8;
 #pragma unroll
-  for (int i = thread; i < Rows * chunks; i += Threads) {
-    const int row = i / chunks, chunk = i % chunks;
-    const bool wanted = first + row < end && chunk * 8 < head_dim;
-    copy_async(SharedTile<Width>::at(tile, row, chunk), wanted ? from.row(first + row) + chunk * 8 : from.data, wanted);
+    for (int i = 0; i < Rows; i += step, source += step * from.stride)
+      copy_async(SharedTile<Width>::at(tile, row + i, chunk), source, i < there);
+  } else {
+#pragma unroll
+    for (int i = thread; i < Rows * chunks; i += Threads) {
+      const int row = i / chunks, chunk = i % chunks;
+      copy_async(SharedTile<Width>::at(tile, row, chunk), from.row(first + row) + chunk * 8,
+                 first + row < end && chunk * 8 < head_dim);
+    }
   }
 }
 

@@ -10,7 +10,7 @@ namespace lamina::kernel::cuda {
 __device__ inline int lane_id() { return static_cast<int>(threadIdx.x) % warp_size; }
 __device__ inline unsigned shared_address(const void* p) { return static_cast<unsigned>(__cvta_generic_to_shared(p)); }
 
-/// Starts copying 16 bytes to shared memory, or zeros where not wanted.
+/// Starts copying 16 bytes to shared memory; where not wanted, zeros, and `from` is not read.
 __device__ inline void copy_async(unsigned to, const void* from, bool wanted) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(wanted ? 16 : 0));
 }

@@ -1,0 +1,35 @@
+#pragma once
+#include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/cuda/device.hpp>
+
+/// Attention on the GPU: bf16 and f16 on tensor cores (head_dim a multiple of 8 up to 128; rows that start at multiples
+/// of 16 bytes), fp32 without. Defined in kernel/cuda/attention.cuh.
+namespace lamina::kernel::cuda {
+
+/// This library's own kernels.
+template <class T>
+void attention_forward_own(Stream<Cuda> s, const AttentionFwd<T>& a);
+template <class T>
+void attention_backward_own(Stream<Cuda> s, const AttentionBwd<T>& a);
+
+/// At most this much scratch do they take.
+std::size_t attention_workspace_bytes(const AttentionShape& shape, int queries, bool backward);
+
+}  // namespace lamina::kernel::cuda
+
+template <>
+struct lamina::kernel::attention<lamina::Cuda> {
+  template <class T>
+  static void forward(Stream<Cuda> s, const AttentionFwd<T>& a);
+  template <class T>
+  static void backward(Stream<Cuda> s, const AttentionBwd<T>& a);
+
+  template <class T>
+  static std::size_t workspace_bytes(const AttentionFwd<T>& a) {
+    return cuda::attention_workspace_bytes(a.shape, a.q.rows, false);
+  }
+  template <class T>
+  static std::size_t workspace_bytes(const AttentionBwd<T>& a) {
+    return cuda::attention_workspace_bytes(a.shape, a.q.rows, true);
+  }
+};

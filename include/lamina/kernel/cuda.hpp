@@ -3,6 +3,7 @@
 #include <lamina/kernel/cuda/activation.hpp>
 #include <lamina/kernel/cuda/add.hpp>
 #include <lamina/kernel/cuda/add_norm.hpp>
+#include <lamina/kernel/cuda/attention.hpp>
 #include <lamina/kernel/cuda/convert.hpp>
 #include <lamina/kernel/cuda/device.hpp>
 #include <lamina/kernel/cuda/dropout.hpp>
@@ -14,4 +15,3 @@
 #include <lamina/kernel/cuda/optimizer.hpp>
 #include <lamina/kernel/cuda/rms_norm.hpp>
 #include <lamina/kernel/cuda/rows.hpp>
-#include <lamina/kernel/cuda/tmp_decl.hpp>

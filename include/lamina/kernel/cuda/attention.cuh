@@ -40,15 +40,6 @@ void attention_backward_own(Stream<Cuda> s, const AttentionBwd<T>& a) {
   }
 }
 
-[[gnu::used]] inline std::size_t attention_workspace_bytes(const AttentionShape& shape, int queries, bool backward) {
-  Arena counts;
-  if (backward)
-    AttentionBwdSums::take(counts, queries, shape);
-  else
-    counts.take<float>(AttentionDecodePlan::floats(AttentionDecodePlan::most_blocks, shape.head_dim));
-  return counts.peak_bytes();
-}
-
 }  // namespace lamina::kernel::cuda
 
 template <class T>

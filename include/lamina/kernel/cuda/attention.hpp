@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/cuda/attention_scratch.hpp>
 #include <lamina/kernel/cuda/device.hpp>
 
 /// Attention on the GPU: bf16 and f16 on tensor cores (head_dim a multiple of 8 up to 128; rows that start at multiples
@@ -11,9 +12,6 @@ template <class T>
 void attention_forward_own(Stream<Cuda> s, const AttentionFwd<T>& a);
 template <class T>
 void attention_backward_own(Stream<Cuda> s, const AttentionBwd<T>& a);
-
-/// At most this much scratch do they take.
-std::size_t attention_workspace_bytes(const AttentionShape& shape, int queries, bool backward);
 
 }  // namespace lamina::kernel::cuda
 

@@ -22,19 +22,6 @@ struct AttentionDecodeTiles {
   static constexpr int warp_bytes = stages * 2 * key_bytes, shared_bytes = query_bytes + warps * warp_bytes;
 };
 
-/// How the keys of each sequence are shared out. A partial result of a row is its reference, its sum, and o.
-struct AttentionDecodePlan {
-  static constexpr int part_rows = 16, most_blocks = 512, most_groups = 256;
-  int groups;    ///< (tile of rows, kv head): each reads the keys of a sequence once
-  int splits;    ///< most blocks that share the keys of a group
-  float* parts;  ///< (groups, splits, part_rows, 2 + head_dim)
-
-  static constexpr int row_floats(int head_dim) { return 2 + head_dim; }
-  static constexpr std::size_t floats(std::size_t blocks, int head_dim) {
-    return blocks * part_rows * row_floats(head_dim);
-  }
-};
-
 /// Blocks of a group that have left their partial results; the last one sets the counter back to 0. They outlast a
 /// launch because a replay of a graph would not clear counters in scratch without a launch for it.
 static __device__ unsigned attention_decode_arrivals[AttentionDecodePlan::most_groups];

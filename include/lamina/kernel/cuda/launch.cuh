@@ -15,7 +15,8 @@ namespace lamina::kernel::cuda {
 
 /// Error where a CUDA call failed.
 inline void check(cudaError_t status, const char* what) {
-  if (status != cudaSuccess) fail("CUDA: ", what, ": ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
+  if (status != cudaSuccess)
+    fail("CUDA: ", what, ": ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
 }
 /// After every launch: Error where the launch itself was refused.
 inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
@@ -61,10 +62,12 @@ __device__ inline f16 narrow<f16>(float x) {
 /// A 16-byte piece of a row: 8 half-precision or 4 fp32 elements.
 template <class T>
 inline constexpr int piece_elements = 16 / static_cast<int>(sizeof(T));
+/// Whether 16-byte accesses may start here.
+inline bool is_aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
 
+/// The elements of a piece, to the piece_elements<T> floats at to.
 template <class T>
-__device__ void load_piece(const T* from, float (&to)[piece_elements<T>]) {
-  const uint4 raw = *reinterpret_cast<const uint4*>(from);
+__device__ void widen_piece(uint4 raw, float* to) {
   const unsigned words[4] = {raw.x, raw.y, raw.z, raw.w};
   if constexpr (sizeof(T) == 4) {
     for (int i = 0; i < 4; ++i) to[i] = __uint_as_float(words[i]);
@@ -76,7 +79,7 @@ __device__ void load_piece(const T* from, float (&to)[piece_elements<T>]) {
   }
 }
 template <class T>
-__device__ void store_piece(T* to, const float (&from)[piece_elements<T>]) {
+__device__ uint4 narrow_piece(const float* from) {
   unsigned words[4];
   if constexpr (sizeof(T) == 4) {
     for (int i = 0; i < 4; ++i) words[i] = __float_as_uint(from[i]);
@@ -84,7 +87,15 @@ __device__ void store_piece(T* to, const float (&from)[piece_elements<T>]) {
     for (int i = 0; i < 4; ++i)
       words[i] = narrow<T>(from[2 * i]).bits | static_cast<unsigned>(narrow<T>(from[2 * i + 1]).bits) << 16;
   }
-  *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+  return make_uint4(words[0], words[1], words[2], words[3]);
+}
+template <class T>
+__device__ void load_piece(const T* from, float (&to)[piece_elements<T>]) {
+  widen_piece<T>(*reinterpret_cast<const uint4*>(from), to);
+}
+template <class T>
+__device__ void store_piece(T* to, const float (&from)[piece_elements<T>]) {
+  *reinterpret_cast<uint4*>(to) = narrow_piece<T>(from);
 }
 
 __device__ inline float warp_sum(float x) {

@@ -185,8 +185,6 @@ void with_row_share(int width, bool whole, F f) {
   fail("norm: rows of ", width, " elements are wider than the kernels hold");
 }
 
-inline bool is_aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
-
 template <class T>
 void norm_rows_forward(Stream<Cuda> s, const NormRowsFwd<T>& a) {
   if (a.rows == 0) return;

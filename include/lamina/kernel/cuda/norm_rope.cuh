@@ -1,0 +1,261 @@
+#pragma once
+#include <lamina/kernel/cuda/elementwise.cuh>
+#include <lamina/kernel/cuda/norm_rope.hpp>
+
+/// A warp takes a token. Groups of `Lanes` lanes take a head each: a lane holds Each elements of the head's lower half
+/// and the Each that they turn with in its upper half, so nothing crosses lanes but the norm's sum. cos, sin and the
+/// gain are read once for all heads of the token.
+namespace lamina::kernel::cuda {
+
+inline constexpr int rope_warps = 8;  ///< of a block: tokens
+inline constexpr int max_head_dim = 256;
+
+/// Sums over the lanes of a head, the same in each of them.
+template <int Lanes>
+__device__ float head_sum(float x) {
+#pragma unroll
+  for (int offset = Lanes / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  return x;
+}
+
+/// A lane's pairs of a head of 2 * half elements: Each neighbours, or, where heads are not made of 16-byte pieces,
+/// scalar_pairs single ones that lie Lanes apart.
+template <class T, int Lanes, bool Whole>
+struct HeadShare {
+  static constexpr int scalar_pairs = 4;
+  static constexpr int pairs = Whole ? piece_elements<T> : scalar_pairs;
+  static constexpr int groups = warp_size / Lanes;
+  int lane = threadIdx.x % Lanes, group = threadIdx.x % warp_size / Lanes, half;
+
+  __device__ explicit HeadShare(int half_dim) : half(half_dim) {}
+  __device__ int at(int p) const { return Whole ? lane * pairs + p : lane + p * Lanes; }
+
+  /// to[p] = from[at(p)], 0 beyond the half and where the head is none.
+  template <class U>
+  __device__ void load(const U* from, bool exists, float (&to)[pairs]) const {
+    if constexpr (Whole) {
+      if (exists && at(0) < half) {
+        load_elements(from + at(0), to);
+        return;
+      }
+#pragma unroll
+      for (int p = 0; p < pairs; ++p) to[p] = 0;
+    } else {
+#pragma unroll
+      for (int p = 0; p < pairs; ++p) to[p] = exists && at(p) < half ? widen(from[at(p)]) : 0;
+    }
+  }
+  __device__ void store(T* to, bool exists, const float (&from)[pairs]) const {
+    if constexpr (Whole) {
+      if (exists && at(0) < half) store_elements(to + at(0), from);
+    } else {
+#pragma unroll
+      for (int p = 0; p < pairs; ++p)
+        if (exists && at(p) < half) to[at(p)] = narrow<T>(from[p]);
+    }
+  }
+};
+
+/// 1 / sqrt(mean of squares + eps) of the head that a group holds.
+template <int Lanes, int Pairs>
+__device__ float head_scale(const float (&lo)[Pairs], const float (&hi)[Pairs], int head_dim, float eps) {
+  float squares = 0;
+#pragma unroll
+  for (int p = 0; p < Pairs; ++p) squares += lo[p] * lo[p] + hi[p] * hi[p];
+  return 1 / sqrtf(head_sum<Lanes>(squares) / static_cast<float>(head_dim) + eps);
+}
+
+template <class T, int Lanes, bool Whole>
+__global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeFwd<T> a) {
+  using Share = HeadShare<T, Lanes, Whole>;
+  constexpr int pairs = Share::pairs;
+  const int n = blockIdx.x * rope_warps + threadIdx.x / warp_size;
+  if (n >= a.x.rows) return;
+  const int half = a.head_dim / 2, heads = a.x.cols / a.head_dim;
+  const Share share(half);
+  float cos[pairs], sin[pairs], g_lo[pairs], g_hi[pairs];
+  share.load(a.cos.row(n), true, cos);
+  share.load(a.sin.row(n), true, sin);
+  if (a.g) {
+    share.load(a.g, true, g_lo);
+    share.load(a.g + half, true, g_hi);
+  }
+  for (int first = 0; first < heads; first += Share::groups) {  // all lanes take part in every sum
+    const int head = first + share.group;
+    const bool exists = head < heads;
+    const T* x = a.x.row(n) + head * a.head_dim;
+    float lo[pairs], hi[pairs];
+    share.load(x, exists, lo);
+    share.load(x + half, exists, hi);
+    if (a.g) {
+      const float r = head_scale<Lanes>(lo, hi, a.head_dim, a.eps);
+#pragma unroll
+      for (int p = 0; p < pairs; ++p) lo[p] = g_lo[p] * (lo[p] * r), hi[p] = g_hi[p] * (hi[p] * r);
+    }
+#pragma unroll
+    for (int p = 0; p < pairs; ++p) {
+      const float h = lo[p];
+      lo[p] = h * cos[p] - hi[p] * sin[p];
+      hi[p] = hi[p] * cos[p] + h * sin[p];
+    }
+    T* y = a.y.row(n) + head * a.head_dim;
+    share.store(y, exists, lo);
+    share.store(y + half, exists, hi);
+  }
+}
+
+/// Adds up what the lanes of a block hold of dg, in order of groups, then of warps; parts[block][d] is the sum.
+template <class T, int Lanes, bool Whole>
+__device__ void write_gain_part(HeadShare<T, Lanes, Whole> share, float* lo, float* hi, float* parts) {
+  __shared__ float sums[rope_warps][max_head_dim];
+  const int warp = threadIdx.x / warp_size, head_dim = 2 * share.half;
+  for (int p = 0; p < share.pairs; ++p) {
+    for (int offset = Lanes; offset < warp_size; offset *= 2) {
+      lo[p] += __shfl_xor_sync(0xffffffffu, lo[p], offset);
+      hi[p] += __shfl_xor_sync(0xffffffffu, hi[p], offset);
+    }
+    if (share.group == 0 && share.at(p) < share.half) {
+      sums[warp][share.at(p)] = lo[p];
+      sums[warp][share.at(p) + share.half] = hi[p];
+    }
+  }
+  __syncthreads();
+  for (int d = threadIdx.x; d < head_dim; d += rope_warps * warp_size) {
+    float sum = 0;
+    for (int w = 0; w < rope_warps; ++w) sum += sums[w][d];
+    parts[blockIdx.x * head_dim + d] = sum;
+  }
+}
+
+/// With h the gradient turned back and xhat = x r:  dx = r (g h - xhat mean(g h xhat)),   dg += h xhat.
+template <class T, int Lanes, bool Whole, bool Gains>
+__global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_bwd(NormRopeBwd<T> a, float* parts) {
+  using Share = HeadShare<T, Lanes, Whole>;
+  constexpr int pairs = Share::pairs;
+  const int half = a.head_dim / 2, heads = a.x.cols / a.head_dim;
+  const Share share(half);
+  float g_lo[pairs], g_hi[pairs], dg_lo[pairs] = {}, dg_hi[pairs] = {};
+  if (a.g) {
+    share.load(a.g, true, g_lo);
+    share.load(a.g + half, true, g_hi);
+  }
+  for (int n = blockIdx.x * rope_warps + threadIdx.x / warp_size; n < a.x.rows; n += gridDim.x * rope_warps) {
+    float cos[pairs], sin[pairs];
+    share.load(a.cos.row(n), true, cos);
+    share.load(a.sin.row(n), true, sin);
+    for (int first = 0; first < heads; first += Share::groups) {
+      const int head = first + share.group;
+      const bool exists = head < heads;
+      const T *x = a.x.row(n) + head * a.head_dim, *dy = a.dy.row(n) + head * a.head_dim;
+      float lo[pairs], hi[pairs], x_lo[pairs], x_hi[pairs];
+      share.load(dy, exists, lo);
+      share.load(dy + half, exists, hi);
+      if (a.g) {
+        share.load(x, exists, x_lo);
+        share.load(x + half, exists, x_hi);
+      }
+#pragma unroll
+      for (int p = 0; p < pairs; ++p) {
+        const float d = lo[p];
+        lo[p] = d * cos[p] + hi[p] * sin[p];
+        hi[p] = hi[p] * cos[p] - d * sin[p];
+      }
+      if (a.g) {
+        const float r = head_scale<Lanes>(x_lo, x_hi, a.head_dim, a.eps);
+        float dot = 0;
+#pragma unroll
+        for (int p = 0; p < pairs; ++p) {
+          x_lo[p] *= r, x_hi[p] *= r;
+          if constexpr (Gains) dg_lo[p] += lo[p] * x_lo[p], dg_hi[p] += hi[p] * x_hi[p];
+          lo[p] *= g_lo[p], hi[p] *= g_hi[p];
+          dot += lo[p] * x_lo[p] + hi[p] * x_hi[p];
+        }
+        dot = head_sum<Lanes>(dot) / static_cast<float>(a.head_dim);
+#pragma unroll
+        for (int p = 0; p < pairs; ++p) lo[p] = r * (lo[p] - x_lo[p] * dot), hi[p] = r * (hi[p] - x_hi[p] * dot);
+      }
+      T* dx = a.dx.row(n) + head * a.head_dim;
+      share.store(dx, exists, lo);
+      share.store(dx + half, exists, hi);
+    }
+  }
+  if constexpr (Gains) write_gain_part(share, dg_lo, dg_hi, parts);
+}
+
+/// dg[d] += parts[0][d] + parts[1][d] + ...: a block an element, in a fixed order.
+static __global__ void norm_rope_bwd_gain(const float* parts, int runs, int head_dim, float* dg) {
+  constexpr int threads = 128;
+  float sum = 0;
+  for (int run = threadIdx.x; run < runs; run += threads) sum += parts[run * head_dim + blockIdx.x];
+  sum = block_sum<threads>(sum);
+  if (threadIdx.x == 0) dg[blockIdx.x] += sum;
+}
+
+/// Calls f<Lanes, Whole>() with the fewest lanes that hold a head.
+template <class T, class F>
+void with_head_share(int head_dim, bool whole, F f) {
+  constexpr int fewest = warp_size / piece_elements<T>;  // 64 elements in pieces
+  const int pieces = head_dim / 2 / piece_elements<T>;
+  if (!whole) return f.template operator()<warp_size, false>();
+  if (pieces <= fewest) return f.template operator()<fewest, true>();
+  if (pieces <= 2 * fewest) return f.template operator()<2 * fewest, true>();
+  return f.template operator()<4 * fewest, true>();
+}
+inline void check_head_dim(int head_dim) {
+  if (head_dim % 2 != 0 || head_dim > max_head_dim)
+    fail("norm_rope: heads of ", head_dim, " elements; the kernel wants an even number up to ", max_head_dim);
+}
+
+/// Whether both halves of every head consist of 16-byte pieces.
+template <class T, class Args>
+bool halves_are_whole(const Args& a) {
+  constexpr int n = piece_elements<T>;
+  return a.head_dim % (2 * n) == 0 && is_aligned(a.g) && in_pieces<n>(a.x) && is_aligned(a.cos.data) &&
+         is_aligned(a.sin.data) && a.cos.stride % 4 == 0 && a.sin.stride % 4 == 0;
+}
+
+}  // namespace lamina::kernel::cuda
+
+namespace lamina::kernel {
+
+template <class T>
+void norm_rope<Cuda>::forward(Stream<Cuda> s, const NormRopeFwd<T>& a) {
+  cuda::check_head_dim(a.head_dim);
+  if (a.x.rows == 0) return;
+  const bool whole = cuda::halves_are_whole<T>(a) && cuda::in_pieces<cuda::piece_elements<T>>(a.y);
+  const int blocks = cuda::ceil_div(a.x.rows, cuda::rope_warps), threads = cuda::rope_warps * cuda::warp_size;
+  cuda::with_head_share<T>(a.head_dim, whole, [&]<int Lanes, bool Whole>() {
+    cuda::norm_rope_fwd<T, Lanes, Whole><<<blocks, threads, 0, s.handle>>>(a);
+  });
+  cuda::check_launch("norm_rope_fwd");
+}
+
+template <class T>
+void norm_rope<Cuda>::backward(Stream<Cuda> s, const NormRopeBwd<T>& a) {
+  cuda::check_head_dim(a.head_dim);
+  if (a.x.rows == 0) return;
+  constexpr int n = cuda::piece_elements<T>;
+  const bool whole = cuda::halves_are_whole<T>(a) && cuda::in_pieces<n>(a.dy) && cuda::in_pieces<n>(a.dx);
+  const int blocks = cuda::ceil_div(a.x.rows, cuda::rope_warps), threads = cuda::rope_warps * cuda::warp_size;
+  if (!a.dg || !a.g) {
+    cuda::with_head_share<T>(a.head_dim, whole, [&]<int Lanes, bool Whole>() {
+      cuda::norm_rope_bwd<T, Lanes, Whole, false><<<blocks, threads, 0, s.handle>>>(a, nullptr);
+    });
+    return cuda::check_launch("norm_rope_bwd");
+  }
+  Arena::Scope scope(*s.scratch);
+  const int runs = std::min({blocks, max_gain_runs, 4 * s.device->multiprocessors()});
+  float* parts = s.scratch->take<float>(static_cast<std::size_t>(runs) * a.head_dim);
+  cuda::with_head_share<T>(a.head_dim, whole, [&]<int Lanes, bool Whole>() {
+    cuda::norm_rope_bwd<T, Lanes, Whole, true><<<runs, threads, 0, s.handle>>>(a, parts);
+  });
+  cuda::check_launch("norm_rope_bwd");
+  cuda::norm_rope_bwd_gain<<<a.head_dim, 128, 0, s.handle>>>(parts, runs, a.head_dim, a.dg);
+  cuda::check_launch("norm_rope_bwd_gain");
+}
+
+}  // namespace lamina::kernel
+
+#define LAMINA_CUDA_NORM_ROPE(prefix, T)                                                                \
+  prefix void lamina::kernel::norm_rope<lamina::Cuda>::forward<T>(Stream<Cuda>, const NormRopeFwd<T>&); \
+  prefix void lamina::kernel::norm_rope<lamina::Cuda>::backward<T>(Stream<Cuda>, const NormRopeBwd<T>&)

@@ -8,7 +8,6 @@
 namespace lamina::kernel::cuda {
 
 inline constexpr int rope_warps = 8;  ///< of a block: tokens
-inline constexpr int max_head_dim = 256;
 
 /// Sums over the lanes of a head, the same in each of them.
 template <int Lanes>
@@ -107,7 +106,7 @@ __global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeF
 /// Adds up what the lanes of a block hold of dg, in order of groups, then of warps; parts[block][d] is the sum.
 template <class T, int Lanes, bool Whole>
 __device__ void write_gain_part(HeadShare<T, Lanes, Whole> share, float* lo, float* hi, float* parts) {
-  __shared__ float sums[rope_warps][max_head_dim];
+  __shared__ float sums[rope_warps][2 * warp_size * piece_elements<float>];
   const int warp = threadIdx.x / warp_size, head_dim = 2 * share.half;
   for (int p = 0; p < share.pairs; ++p) {
     for (int offset = Lanes; offset < warp_size; offset *= 2) {
@@ -202,8 +201,8 @@ void with_head_share(int head_dim, bool whole, F f) {
   return f.template operator()<4 * fewest, true>();
 }
 inline void check_head_dim(int head_dim) {
-  if (head_dim % 2 != 0 || head_dim > max_head_dim)
-    fail("norm_rope: heads of ", head_dim, " elements; the kernel wants an even number up to ", max_head_dim);
+  if (head_dim % 2 != 0 || head_dim > 256)
+    fail("norm_rope: heads of ", head_dim, " elements; the kernel wants an even number up to 256");
 }
 
 /// Whether both halves of every head consist of 16-byte pieces.
@@ -256,6 +255,6 @@ void norm_rope<Cuda>::backward(Stream<Cuda> s, const NormRopeBwd<T>& a) {
 
 }  // namespace lamina::kernel
 
-#define LAMINA_CUDA_NORM_ROPE(prefix, T)                                                                \
-  prefix void lamina::kernel::norm_rope<lamina::Cuda>::forward<T>(Stream<Cuda>, const NormRopeFwd<T>&); \
+#define LAMINA_CUDA_NORM_ROPE(prefix, T)                                                                   \
+  prefix void lamina::kernel::norm_rope<lamina::Cuda>::forward<T>(Stream<Cuda>, const NormRopeFwd<T>&);    \
   prefix void lamina::kernel::norm_rope<lamina::Cuda>::backward<T>(Stream<Cuda>, const NormRopeBwd<T>&)

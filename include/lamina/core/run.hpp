@@ -172,6 +172,32 @@ constexpr int gradient_tail_of() {
     return 0;
 }
 
+/// Whether M's forward can write rows that lie further apart than they are long, as rows with a tail do.
+template <class M>
+constexpr bool strided_y() {
+  if constexpr (requires { M::strided_y; })
+    return M::strided_y;
+  else
+    return false;
+}
+/// The same of its backward and dx.
+template <class M>
+constexpr bool strided_dx() {
+  if constexpr (requires { M::strided_dx; })
+    return M::strided_dx;
+  else
+    return false;
+}
+/// The tail of the value between two modules, and of that value's gradient.
+template <class Before, class After>
+constexpr int tail_between() {
+  return strided_y<Before>() ? input_tail_of<After>() : 0;
+}
+template <class Before, class After>
+constexpr int gradient_tail_between() {
+  return strided_dx<After>() ? gradient_tail_of<Before>() : 0;
+}
+
 /// Input rows that M joins into one output row: a merger's square, else 1.
 template <class M>
 constexpr int row_divisor_of() {

@@ -64,6 +64,7 @@ struct AttentionCore {
   using Out = Shape<Dyn, Q>;
   static constexpr bool has_norms = sizeof...(Norms) == 2;
   static constexpr bool learns = (Norms::learns || ... || false);
+  static constexpr bool strided_y = true, strided_dx = true;
   static constexpr float eps = 1e-6f;
   static constexpr kernel::AttentionShape shape() {
     return {Heads_::heads, Heads_::kv_heads, Heads_::head_dim, 1.0f / std::sqrt(static_cast<float>(Heads_::head_dim)),

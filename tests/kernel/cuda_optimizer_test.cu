@@ -1,0 +1,85 @@
+#include <lamina/kernel/cuda/optimizer.cuh>
+
+#include "cuda_compare.hpp"
+
+using namespace lamina;
+using namespace lamina::kernel;
+using namespace lamina::test;
+using testing::gpu;
+
+namespace {
+
+Clip clip_of(const RandomMatrix<float>& g, int n, double most) {
+  const ClipGradients a{.g = upload(g).data, .n = std::size_t(n), .most = most, .clip = gpu().poisoned<Clip>(1)};
+  ExactScratch scratch(optimizer<Cuda>::workspace_bytes(a));
+  optimizer<Cuda>::clip(scratch.stream(), a);
+  return gpu().download(a.clip, 1)[0];
+}
+
+}  // namespace
+
+TEST_CASE("clip on CUDA: the norm is summed in double, the scale follows it, and what is not finite counts 0") {
+  for (const int n : {0, 1, 3, 257, 4096, 1000003}) {
+    CAPTURE(n);
+    gpu().release();
+    RandomMatrix<float> g(1, std::max(n, 1), 1, 0);
+    double squares = 0;
+    for (int i = 0; i < n; ++i) squares += double{g(0, i)} * g(0, i);
+    const double norm = std::sqrt(squares);
+    const Clip clip = clip_of(g, n, 0.5);
+    CHECK(std::fabs(clip.norm - norm) <= 1e-12 * norm);  // n * 2^-53
+    CHECK(clip.scale == static_cast<float>(std::min(1.0, 0.5 / (clip.norm + 1e-6))));
+    CHECK(clip_of(g, n, 0.5).norm == clip.norm);
+    CHECK(clip_of(g, n, 0).scale == 1);
+    if (n == 0) continue;
+    for (const float bad : {INFINITY, -INFINITY, NAN}) {
+      auto h = g;
+      h(0, n - 1) = bad;
+      const Clip refused = clip_of(h, n, 0.5);
+      CHECK_FALSE(std::isfinite(refused.norm));
+      CHECK(refused.scale == 0);
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("adamw on CUDA: one step equals the formula, clears gradients and rounds the copy", "", float, bf16,
+                   f16) {
+  using T = TestType;
+  for (const int n : {0, 1, 5, 256, 1027, 100001}) {
+    CAPTURE(n);
+    gpu().release();
+    RandomMatrix<float> w(1, n, 1, 1), g(1, n, 2, 1), m(1, n, 3, 1), v = RandomMatrix<float>(1, n, 4, 1).magnitude();
+    const auto copy = unwritten<T>(1, n, 1);
+    AdamWStep<T> a{.w = upload(w).data, .g = upload(g).data, .m = upload(m).data, .v = upload(v).data};
+    a.copy = upload(copy).data, a.n = n, a.decayed = n / 2;
+    a.b1 = 0.9f, a.b2 = 0.999f, a.rest1 = 0.1f, a.rest2 = 0.001f;
+    a.eps = 1e-8f, a.decay = 0.99f, a.step_size = 1e-2f, a.v_correction = 0.9f;
+    const float scale = 0.25f;
+    a.clip = gpu().upload(std::vector<Clip>{{4.0, scale}});
+    optimizer<Cuda>::adamw(gpu().stream(), a);
+    const auto matrix = [&](float* p) { return download(Matrix<float>(p, 1, n, n + 1), w); };
+    auto w_got = matrix(a.w), g_got = matrix(a.g), m_got = matrix(a.m), v_got = matrix(a.v);
+    auto copy_got = download(Matrix<T>(a.copy, 1, n, n + 1), copy);
+    const auto m_want = [&](int i) { return double{a.b1} * m(0, i) + double{a.rest1} * g(0, i) * scale; };
+    const auto v_want = [&](int i) { return double{a.b2} * v(0, i) + double{a.rest2} * std::pow(g(0, i) * scale, 2); };
+    CHECK(count_far(m_got, 4, [&](int, int i) { return Expected{m_want(i), 1}; }) == 0);
+    CHECK(count_far(v_got, 4, [&](int, int i) { return Expected{v_want(i), v_want(i)}; }) == 0);
+    CHECK(count_far(w_got, 8, [&](int, int i) {
+            const double step = double{a.step_size} * m_want(i) / (std::sqrt(v_want(i)) / a.v_correction + a.eps);
+            const double rounded = a.step_size * 0x1p-22 / (std::sqrt(v_want(i)) / a.v_correction + a.eps);  // m's
+            const double kept = w(0, i) * (i < n / 2 ? double{a.decay} : 1.0);
+            return Expected{kept - step, std::fabs(kept) + std::fabs(step) + rounded * 0x1p24};
+          }) == 0);
+    CHECK(count_unequal(g_got, [](int, int) { return 0.0f; }) == 0);
+    CHECK(count_unequal(copy_got, [&](int, int i) { return w_got(0, i); }) == 0);
+  }
+}
+
+TEST_CASE("adamw on CUDA: a norm that is not finite leaves everything as it was") {
+  gpu().release();
+  RandomMatrix<float> w(1, 1000, 1, 0);
+  AdamWStep<bf16> a{.w = upload(w).data, .g = upload(w).data, .m = upload(w).data, .v = upload(w).data};
+  a.n = 1000, a.clip = gpu().upload(std::vector<Clip>{{INFINITY, 0}});
+  optimizer<Cuda>::adamw(gpu().stream(), a);
+  for (float* p : {a.w, a.m, a.v}) CHECK(download(Matrix<float>(p, 1, 1000), w).same_bits(w));
+}

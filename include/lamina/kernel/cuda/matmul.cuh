@@ -12,7 +12,9 @@
 /// that do not lie in 16-byte pieces; what all decline goes to cuBLASLt.
 namespace lamina::kernel::cuda {
 
-inline constexpr int few_rows_limit = 8;
+/// Rows that one product of a warp takes, in fp32 and in half precision.
+template <class T>
+inline constexpr int few_rows_limit = std::is_same_v<T, float> ? 8 : 16;
 
 /// The bias where cuBLASLt may read it, 16-byte aligned.
 template <class T>
@@ -26,7 +28,7 @@ const T* aligned_bias(Stream<Cuda> s, const T* bias, int n) {
 /// Decode: few rows of x.
 template <class T>
 bool try_few_rows(Stream<Cuda> s, const MatmulFwd<T>& a) {
-  if (a.x.rows > few_rows_limit) return false;
+  if (a.x.rows > few_rows_limit<T>) return false;
   if constexpr (std::is_same_v<T, float>) {
     few_rows_of_any(s, a);
     return true;
@@ -43,7 +45,7 @@ bool try_few_rows(Stream<Cuda> s, const MatmulFwd<T>& a) {
     };
     if (a.w.cols % 8 != 0 || !in_pieces(a.x)) return false;
     const StreamedProduct<T> p = at(weight_as<T>(s, a.w));
-    if (p.supported()) streamed(s, p);
+    if (p.supported()) streamed_weight(s, p, a.w.dtype == dtype_of<T>);
     return p.supported();
   }
 }
@@ -55,13 +57,13 @@ bool try_streamed(Stream<Cuda> s, const Matrix<const T>& x, const Weight& w, con
   if (std::is_same_v<T, float> || out.cols > skinny_limit || x.cols % 8 != 0 || !in_pieces(x)) return false;
   if constexpr (!std::is_same_v<T, float>) {
     const Matrix<const T> small = weight_in_pieces<Transposed, T>(s, w, 8);
-    streamed(s, StreamedProduct<T>{.large = x,
-                                   .small = small,
-                                   .out = out.data,
-                                   .z_step = out.stride,
-                                   .s_step = 1,
-                                   .alpha = alpha,
-                                   .beta = beta});
+    streamed_tokens(s, StreamedProduct<T>{.large = x,
+                                          .small = small,
+                                          .out = out.data,
+                                          .z_step = out.stride,
+                                          .s_step = 1,
+                                          .alpha = alpha,
+                                          .beta = beta});
   }
   return true;
 }
@@ -148,9 +150,10 @@ template <class T>
 void lamina::kernel::matmul<lamina::Cuda>::backward_weight(Stream<Cuda> s, const MatmulBwdWeight<T>& a) {
   detail::expect_shape("matmul", "x", a.x.rows, a.x.cols, a.dy.rows, a.dw.cols);
   detail::expect_shape("matmul", "dw", a.dw.rows, a.dw.cols, a.dy.cols, a.x.cols);
-  if (a.dy.rows == 0 || a.dw.rows == 0 || a.dw.cols == 0) return;
+  if (a.dy.rows == 0) return;
   Arena::Scope scope(*s.scratch);
   if (a.db) cuda::add_column_sums(s, a.dy, a.db);
+  if (a.dw.rows == 0 || a.dw.cols == 0) return;
   if (cuda::try_token_product(s, a)) return;
   cuda::multiply(s, cuda::Product<T, float>{.rows = a.dw.rows,
                                             .cols = a.dw.cols,

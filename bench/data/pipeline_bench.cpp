@@ -165,9 +165,10 @@ void time_windows(const Pictures& pictures, std::int64_t limit, int workers, dou
       window.push_back({&pictures.samples[static_cast<std::size_t>(index * samples_per_window + i) % file_count]});
     return window;
   };
-  constexpr std::int64_t endless = 1 << 20, warm = 4;
+  constexpr std::int64_t endless = 1 << 20, warm = 8;
   data::Prefetch<data::WindowRecipe> ahead({&preparation, micro_batches}, endless, {.workers = workers});
   for (std::int64_t i = 0; i < warm; ++i) ahead.give_back(*ahead.next());
+  if (pause > 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
   double waited = 0, longest = 0;
   std::int64_t windows = 0;
   const auto start = Clock::now();

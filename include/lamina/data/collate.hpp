@@ -163,7 +163,7 @@ struct WindowRecipe {
     make_picture(draft.pictures[static_cast<std::size_t>(part)], *preparation, draft.collated.batch);
   }
   /// Of the patches alone: the rest is some kilobytes.
-  std::size_t bytes(const Draft& draft) const { return draft.collated.batch.patches.size() * sizeof(float); }
+  std::size_t bytes(const Draft& draft) const { return draft.collated.batch.patches.capacity() * sizeof(float); }
 };
 
 }  // namespace lamina::data

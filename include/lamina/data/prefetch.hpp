@@ -66,10 +66,13 @@ class Prefetch {
     return threads_.empty() ? make_here() : take();
   }
 
-  /// Hands a used item back: its memory serves an item to come.
+  /// Hands a used item back: its memory serves an item to come. One is always kept, more within the bytes allowed.
   void give_back(Item item) {
+    const std::size_t bytes = recipe_.bytes(item);
     std::lock_guard lock(mutex_);
-    if (spare_.size() < 2) spare_.push_back(std::move(item));
+    if (!spare_.empty() && bytes_ + spare_bytes_ >= ahead_.bytes) return;
+    spare_.push_back(std::move(item));
+    spare_bytes_ += bytes;
   }
 
  private:
@@ -113,6 +116,7 @@ class Prefetch {
     if (spare_.empty()) return {};
     Item item = std::move(spare_.back());
     spare_.pop_back();
+    spare_bytes_ -= recipe_.bytes(item);
     return item;
   }
 
@@ -188,7 +192,7 @@ class Prefetch {
   std::deque<Entry> entries_;                // guarded, as are those below: the items after those taken, in order
   std::vector<Item> spare_;
   std::int64_t taken_ = 0;
-  std::size_t bytes_ = 0;
+  std::size_t bytes_ = 0, spare_bytes_ = 0;
   bool beginning_ = false, stopped_ = false;
   std::vector<std::thread> threads_;
 };

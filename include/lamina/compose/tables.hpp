@@ -132,8 +132,11 @@ class Tables {
     const int tokens = static_cast<int>(ids_.size());
     cos_.resize(static_cast<std::size_t>(tokens) * half);
     sin_.resize(cos_.size());
+    int last = 0;
+    for (const auto& position : positions_.of_token) last = std::max({last, position[0], position[1], position[2]});
+    turns_.reach(last + 1);
     for (int n = 0; n < tokens; ++n)
-      fill_mrope<typename TextCore::Rope>(positions_.of_token[static_cast<std::size_t>(n)].data(), 2 * half,
+      fill_mrope<typename TextCore::Rope>(turns_, positions_.of_token[static_cast<std::size_t>(n)].data(), 2 * half,
                                           &cos_[static_cast<std::size_t>(n) * half],
                                           &sin_[static_cast<std::size_t>(n) * half]);
     Input<T> in;
@@ -165,9 +168,10 @@ class Tables {
     if constexpr (!std::is_void_v<Window>) find_windows(batch.grids);
     vision_cos_.resize(static_cast<std::size_t>(patches) * half);
     vision_sin_.resize(vision_cos_.size());
+    for (const Grid& grid : batch.grids) vision_turns_.reach(std::max(grid.h, grid.w));
     for (std::size_t i = 0; i < order_.size(); ++i) {
       const Place& place = places_[static_cast<std::size_t>(order_[i])];
-      fill_rope2d(place.row, place.column, 2 * half, &vision_cos_[i * half], &vision_sin_[i * half]);
+      fill_rope2d(vision_turns_, place.row, place.column, 2 * half, &vision_cos_[i * half], &vision_sin_[i * half]);
     }
     if constexpr (!std::is_void_v<PositionTable>) find_position_rows();
 
@@ -231,6 +235,8 @@ class Tables {
     int row, column, rows, columns;
   };
   Positions positions_;
+  Turns turns_{static_cast<double>(TextCore::Rope::theta), TextCore::HeadsOf::head_dim};
+  Turns vision_turns_{static_cast<double>(RoPE2D::theta), VisionCore::HeadsOf::head_dim / 2};
   std::vector<int> ids_, cu_seqlens_, cu_frames_, cu_windows_, position_rows_, order_, merged_order_;
   std::vector<float> cos_, sin_, vision_cos_, vision_sin_, position_weights_;
   std::vector<Place> places_;

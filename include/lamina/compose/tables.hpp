@@ -133,9 +133,12 @@ class Tables {
     const int tokens = static_cast<int>(ids_.size());
     cos_.resize(static_cast<std::size_t>(tokens) * half);
     sin_.resize(cos_.size());
+    int last = 0;
+    for (const auto& position : positions_.of_token) last = std::max({last, position[0], position[1], position[2]});
+    turns_.reach(last + 1);
     parallel_for(tokens, [this](std::int64_t n) {
       const auto row = static_cast<std::size_t>(n);
-      fill_mrope<typename TextCore::Rope>(positions_.of_token[row].data(), frequencies_, &cos_[row * half],
+      fill_mrope<typename TextCore::Rope>(turns_, positions_.of_token[row].data(), 2 * half, &cos_[row * half],
                                           &sin_[row * half]);
     });
     Input<T> in;
@@ -167,10 +170,11 @@ class Tables {
     if constexpr (!std::is_void_v<Window>) find_windows(batch.grids);
     vision_cos_.resize(static_cast<std::size_t>(patches) * half);
     vision_sin_.resize(vision_cos_.size());
+    for (const Grid& grid : batch.grids) vision_turns_.reach(std::max(grid.h, grid.w));
     parallel_for(patches, [this](std::int64_t row) {
       const auto i = static_cast<std::size_t>(row);
       const Place& place = places_[static_cast<std::size_t>(order_[i])];
-      fill_rope2d(place.row, place.column, vision_frequencies_, &vision_cos_[i * half], &vision_sin_[i * half]);
+      fill_rope2d(vision_turns_, place.row, place.column, 2 * half, &vision_cos_[i * half], &vision_sin_[i * half]);
     });
     if constexpr (!std::is_void_v<PositionTable>) find_position_rows();
 
@@ -234,9 +238,9 @@ class Tables {
   struct Place {
     int row, column, rows, columns;
   };
-  const std::vector<float> frequencies_ = inverse_frequencies(TextCore::Rope::theta, TextCore::HeadsOf::head_dim),
-                           vision_frequencies_ = inverse_frequencies(RoPE2D::theta, VisionCore::HeadsOf::head_dim / 2);
   Positions positions_;
+  Turns turns_{static_cast<double>(TextCore::Rope::theta), TextCore::HeadsOf::head_dim};
+  Turns vision_turns_{static_cast<double>(RoPE2D::theta), VisionCore::HeadsOf::head_dim / 2};
   std::vector<int> ids_, cu_seqlens_, cu_frames_, cu_windows_, position_rows_, order_, merged_order_;
   std::vector<float> cos_, sin_, vision_cos_, vision_sin_, position_weights_;
   std::vector<Place> places_;

@@ -21,11 +21,12 @@
 namespace lamina::kernel::cuda {
 
 /// The functions of libcudnn.so.9 that are called here.
-#define LAMINA_CUDNN_FUNCTIONS(X)                                                                                \
-  X(GetVersion)                                                                                                  \
-  X(GetErrorString)                                                                                              \
-  X(GetLastErrorString) X(Create) X(Destroy) X(SetStream) X(BackendCreateDescriptor) X(BackendDestroyDescriptor) \
-      X(BackendSetAttribute) X(BackendGetAttribute) X(BackendFinalize) X(BackendExecute)
+#define LAMINA_CUDNN_FUNCTIONS(X)                                                                                 \
+  X(GetVersion)                                                                                                   \
+  X(GetErrorString)                                                                                               \
+  X(GetLastErrorString)                                                                                           \
+  X(Create) X(Destroy) X(SetStream) X(BackendCreateDescriptor) X(BackendDestroyDescriptor) X(BackendSetAttribute) \
+      X(BackendGetAttribute) X(BackendFinalize) X(BackendExecute)
 struct Cudnn {
 #define LAMINA_CUDNN_MEMBER(name) decltype(&::cudnn##name) name = nullptr;
   LAMINA_CUDNN_FUNCTIONS(LAMINA_CUDNN_MEMBER)
@@ -65,7 +66,8 @@ struct Cudnn {
 };
 #undef LAMINA_CUDNN_FUNCTIONS
 
-/// The tag that goes with an attribute's values.
+/// The tag that goes with an attribute's values. A descriptor is a void* to C, so that descriptors are told apart by
+/// CudnnDescriptor::set.
 template <class V>
 inline constexpr cudnnBackendAttributeType_t cudnn_type_of = CUDNN_TYPE_VOID_PTR;
 template <>
@@ -84,8 +86,6 @@ template <>
 inline constexpr cudnnBackendAttributeType_t cudnn_type_of<cudnnReduceTensorOp_t> = CUDNN_TYPE_REDUCTION_OPERATOR_TYPE;
 template <>
 inline constexpr cudnnBackendAttributeType_t cudnn_type_of<cudnnBackendHeurMode_t> = CUDNN_TYPE_HEUR_MODE;
-template <>
-inline constexpr cudnnBackendAttributeType_t cudnn_type_of<cudnnBackendDescriptor_t> = CUDNN_TYPE_BACKEND_DESCRIPTOR;
 
 /// Owns one descriptor. Its name leads every error message.
 class CudnnDescriptor {
@@ -107,17 +107,19 @@ class CudnnDescriptor {
   cudnnBackendDescriptor_t handle() const { return handle_; }
   template <class V>
   CudnnDescriptor& set(cudnnBackendAttributeName_t attribute, const V* values, std::size_t count) {
-    const auto status =
-        library().BackendSetAttribute(handle_, attribute, cudnn_type_of<V>, static_cast<std::int64_t>(count), values);
-    library().check(status, cat(name_, ": attribute ", static_cast<int>(attribute)));
-    return *this;
+    return set(attribute, cudnn_type_of<V>, values, count);
   }
   template <class V>
   requires(std::is_scalar_v<V>) CudnnDescriptor& set(cudnnBackendAttributeName_t attribute, V value) {
     return set(attribute, &value, 1);
   }
   CudnnDescriptor& set(cudnnBackendAttributeName_t attribute, const CudnnDescriptor& other) {
-    return set(attribute, other.handle_);
+    return set(attribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, &other.handle_, 1);
+  }
+  CudnnDescriptor& set(cudnnBackendAttributeName_t attribute, const std::deque<CudnnDescriptor>& others) {
+    std::vector<cudnnBackendDescriptor_t> handles;
+    for (const CudnnDescriptor& other : others) handles.push_back(other.handle_);
+    return set(attribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, handles.data(), handles.size());
   }
   CudnnDescriptor& finalize() {
     library().check(library().BackendFinalize(handle_), name_ + ": finalize");
@@ -133,6 +135,13 @@ class CudnnDescriptor {
 
  private:
   static const Cudnn& library() { return Cudnn::get(); }
+  CudnnDescriptor& set(cudnnBackendAttributeName_t attribute, cudnnBackendAttributeType_t type, const void* values,
+                       std::size_t count) {
+    const auto status =
+        library().BackendSetAttribute(handle_, attribute, type, static_cast<std::int64_t>(count), values);
+    library().check(status, cat(name_, ": attribute ", static_cast<int>(attribute)));
+    return *this;
+  }
   std::string name_;
   cudnnBackendDescriptor_t handle_ = nullptr;
 };
@@ -257,10 +266,8 @@ class CudnnGraph {
   /// The first engine of the heuristics that supports the graph, for the current device or for one that device_json
   /// describes (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION: plans without a GPU). Error where there is none.
   CudnnPlan plan(cudnnHandle_t handle, const std::string& device_json = {}) const {
-    std::vector<cudnnBackendDescriptor_t> ops;
-    for (const CudnnDescriptor& op : operations_) ops.push_back(op.handle());
     CudnnDescriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, "operation graph");
-    graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, ops.data(), ops.size());
+    graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operations_);
     if (handle) graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle);
     graph.finalize();
 

@@ -27,6 +27,9 @@ class CudaDevice {
   std::size_t total_bytes() const { return total_bytes_; }
   static std::size_t free_bytes();  ///< of the current device
 
+  /// Two runs agree bit for bit: no kernel whose sums are taken in the order in which blocks happen to finish.
+  bool deterministic = false;
+
   /// The stream that everything runs on; kernels take their temporary memory from scratch.
   Stream<Cuda> stream(Arena* scratch = nullptr) { return {handle_, this, scratch}; }
   /// Waits until all work is done. Error where some of it failed.

@@ -100,6 +100,7 @@ void run(const char* name, const Shape_& shape, int steps) {
     if (i >= 3) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     if (i == steps + 2) std::printf("case %s: the host was busy for %.1f ms of a step\n", name, 1e3 * started);
   }
+  if (seconds.empty()) return;  // a negative number of steps: for profilers
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
   std::printf("case %s: %.2f samples/s, %.0f tokens/s, %.1f ms a step, peak %.2f GB, loss %.4f to %.4f\n", name,

@@ -110,6 +110,7 @@ class Tables {
     cu_seqlens_ = batch.cu_seqlens;
     Input<T> in = text_input<T>();
     in.text.sequences = static_cast<int>(cu_seqlens_.size()) - 1;
+    in.text.longest = longest(cu_seqlens_);
     if (!batch.grids.empty()) add_vision(batch, in);
     return in;
   }
@@ -121,7 +122,7 @@ class Tables {
     positions_.of_token.assign(1, {position, position, position});
     cu_seqlens_ = {0, 1};
     Input<T> in = text_input<T>();
-    in.text.sequences = 1;
+    in.text.sequences = in.text.longest = 1;
     return in;
   }
   const Positions& positions() const { return positions_; }
@@ -184,14 +185,22 @@ class Tables {
     c.rows = patches;
     c.cu_seqlens = cu_frames_.data();
     c.sequences = static_cast<int>(cu_frames_.size()) - 1;
+    c.longest = longest(cu_frames_);
     c.cu_windows = cu_windows_.data();
     c.windows = static_cast<int>(cu_windows_.size()) - 1;
+    c.longest_window = longest(cu_windows_);
     c.cos = {vision_cos_.data(), patches, half};
     c.sin = {vision_sin_.data(), patches, half};
     c.position_rows = position_rows_.data();
     c.position_weights = position_weights_.data();
     c.order = order_.data();
     c.merged_order = merged_order_.data();
+  }
+
+  static int longest(const std::vector<int>& cu) {
+    int most = 0;
+    for (std::size_t i = 0; i + 1 < cu.size(); ++i) most = std::max(most, cu[i + 1] - cu[i]);
+    return most;
   }
 
   /// Four taps a patch in the table of positions, align-corners: the table's corners are the image's corners.

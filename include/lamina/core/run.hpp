@@ -79,9 +79,11 @@ struct Context {
   int rows = 0;
   const int* cu_seqlens = nullptr;  ///< (sequences + 1) text: samples; vision: frames
   int sequences = 0;
+  int longest = 0;  ///< rows of the longest sequence
   const int* cu_keys = nullptr;  ///< (sequences + 1) the same, for keys: longer than cu_seqlens where a cache is read
   const int* cu_windows = nullptr;  ///< (windows + 1) vision towers with windowed attention
   int windows = 0;
+  int longest_window = 0;
   Matrix<const float> cos, sin;             ///< (rows, head_dim / 2) rotary angles
   const int* position_rows = nullptr;       ///< (rows, 4) rows of a learned position table
   const float* position_weights = nullptr;  ///< (rows, 4) their bilinear weights

@@ -113,7 +113,8 @@ struct AttentionCore {
                                             .cu_q = segments(context),
                                             .cu_k = context.cache ? context.cu_keys : segments(context),
                                             .sequences = segment_count(context),
-                                            .shape = shape()});
+                                            .shape = shape(),
+                                            .longest = longest_segment(context)});
     saved.x = qkv;
     saved.o = y;
   }
@@ -138,7 +139,8 @@ struct AttentionCore {
                                                                              .dv = dv,
                                                                              .cu = segments(*run.context),
                                                                              .sequences = segment_count(*run.context),
-                                                                             .shape = shape()});
+                                                                             .shape = shape(),
+                                                                             .longest = longest_segment(*run.context)});
     unrotate(run, p, 0, saved.x.columns(0, Q), dq);
     unrotate(run, p, 1, saved.x.columns(Q, KV), dk);
   }
@@ -151,6 +153,11 @@ struct AttentionCore {
   template <class C>
   static int segment_count(const C& context) {
     return Mask_::windowed(context.layer) ? context.windows : context.sequences;
+  }
+
+  template <class C>
+  static int longest_segment(const C& context) {
+    return Mask_::windowed(context.layer) ? context.longest_window : context.longest;
   }
 
   template <class T>

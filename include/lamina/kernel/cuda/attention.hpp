@@ -6,8 +6,9 @@
 #include <lamina/kernel/cuda/cudnn_attention.hpp>
 #include <lamina/kernel/cuda/device.hpp>
 
-/// Attention on the GPU: through cuDNN where it has an engine, else, or where results must repeat bit for bit, bf16 and f16 on tensor cores (head_dim a multiple of 8 up to 128; rows that start at multiples
-/// of 16 bytes), fp32 without. Defined in kernel/cuda/attention.cuh.
+/// Attention on the GPU: through cuDNN where it has an engine, else, or where results must repeat bit for bit, bf16 and
+/// f16 on tensor cores (head_dim a multiple of 8 up to 128; rows that start at multiples of 16 bytes), fp32 without.
+/// Defined in kernel/cuda/attention.cuh.
 namespace lamina::kernel::cuda {
 
 /// This library's own kernels.

@@ -55,7 +55,9 @@ namespace lamina {
   return free;
 }
 
-[[gnu::used]] inline void CudaDevice::wait() { kernel::cuda::check(cudaStreamSynchronize(handle_), "waiting for the GPU"); }
+[[gnu::used]] inline void CudaDevice::wait() {
+  kernel::cuda::check(cudaStreamSynchronize(handle_), "waiting for the GPU");
+}
 
 [[gnu::used]] inline std::byte* Memory<Cuda>::allocate(std::size_t bytes) {
   void* p = nullptr;
@@ -65,9 +67,10 @@ namespace lamina {
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
     const auto gib = [](std::size_t n) { return cat(static_cast<double>(n >> 20) / 1024, " GiB"); };
-    fail("the GPU is out of memory: ", gib(bytes), " were asked for, ", gib(free), " of ", gib(total),
-         " are free. Lower per_device_train_batch_size, gradient_accumulation_steps, cutoff_len or image_max_pixels, or "
-         "end what else uses this GPU (nvidia-smi lists it)");
+    fail(
+        "the GPU is out of memory: ", gib(bytes), " were asked for, ", gib(free), " of ", gib(total),
+        " are free. Lower per_device_train_batch_size, gradient_accumulation_steps, cutoff_len or image_max_pixels, or "
+        "end what else uses this GPU (nvidia-smi lists it)");
   }
   kernel::cuda::check(status, "cudaMalloc");
   return static_cast<std::byte*>(p);

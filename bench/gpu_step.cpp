@@ -14,6 +14,8 @@
 #include <lamina/train/optimizer.hpp>
 #include <lamina/train/step.hpp>
 
+#include "gpu_weights.hpp"
+
 namespace {
 using namespace lamina;
 using namespace lamina::name;
@@ -50,28 +52,6 @@ Batch random_batch(const Shape_& shape, int patch_width) {
   batch.patches.resize(static_cast<std::size_t>(shape.samples) * shape.image_side * shape.image_side * patch_width);
   for (std::size_t i = 0; i < batch.patches.size(); ++i) batch.patches[i] = block[i % block.size()];
   return batch;
-}
-
-/// Matrices N(0, 0.02), norms 1; adapters as PEFT starts them, but B not zero, so that A has gradients.
-template <class W>
-void randomise(W& weights) {
-  std::mt19937 random(2);
-  std::normal_distribution<float> normal(0, 0.02f);
-  std::vector<float> block(3 << 20);
-  for (float& v : block) v = normal(random);
-  std::size_t next = 0;
-  for (const TensorSlot& slot : weights.slots())
-    weights.fill(slot, [&](std::span<std::byte> to) {
-      const auto count = static_cast<std::size_t>(slot.spec.count());
-      const bool ones = slot.spec.init == TensorSpec::Init::ones;
-      for (std::size_t i = 0; i < count; ++i) {
-        const float v = ones ? 1 : block[next++ % block.size()];
-        if (slot.dtype == DType::BF16)
-          reinterpret_cast<bf16*>(to.data())[i] = round_to<bf16>(v);
-        else
-          reinterpret_cast<float*>(to.data())[i] = v;
-      }
-    });
 }
 
 template <class Model>

@@ -70,7 +70,6 @@ struct KVCache {
     Matrix<T> k, v;
   };
   Slot* slots = nullptr;
-  int length = 0;  ///< tokens that every slot holds before this run
 };
 
 /// The tables of a batch that layers share. Built once on the host for each tower; all (rows) unless said otherwise.
@@ -80,7 +79,8 @@ struct Context {
   const int* cu_seqlens = nullptr;  ///< (sequences + 1) text: samples; vision: frames
   int sequences = 0;
   int longest = 0;  ///< rows of the longest sequence
-  const int* cu_keys = nullptr;  ///< (sequences + 1) the same, for keys: longer than cu_seqlens where a cache is read
+  /// (sequences + 1) the same, for keys: where a cache is read, how many rows of it are in use once this run's are there.
+  const int* cu_keys = nullptr;
   const int* cu_windows = nullptr;  ///< (windows + 1) vision towers with windowed attention
   int windows = 0;
   int longest_window = 0;

@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include <lamina/core/run.hpp>
-#include <lamina/kernel/add.hpp>
 #include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/cache.hpp>
 #include <lamina/kernel/norm_rope.hpp>
 
 namespace lamina {
@@ -90,20 +90,18 @@ struct AttentionCore {
     auto& context = *run.context;
     const Matrix<const T> qkv = x;
     const Matrix<T> q = run.scratch->template matrix<T>(x.rows, Q);
-    Matrix<T> k;
-    Matrix<const T> keys, values = qkv.columns(Q + KV, KV);
+    const Matrix<T> k = run.scratch->template matrix<T>(x.rows, KV);
+    Matrix<const T> keys = k, values = qkv.columns(Q + KV, KV);
+    rotate(run, p, qkv, q, k);
     if (context.cache) {
       const auto& slot = context.cache->slots[context.cache_slot++];
-      const int length = context.cache->length;
-      k = slot.k.row_range(length, x.rows);
-      kernel::add<typename R::backend>::copy(run.stream,
-                                             kernel::Add<T>{.x = values, .y = slot.v.row_range(length, x.rows)});
-      keys = slot.k.row_range(0, length + x.rows);
-      values = slot.v.row_range(0, length + x.rows);
-    } else {
-      keys = k = run.scratch->template matrix<T>(x.rows, KV);
+      kernel::cache<typename R::backend>::append(run.stream, kernel::CacheAppend<T>{.k = k,
+                                                                                    .v = values,
+                                                                                    .end = context.cu_keys + 1,
+                                                                                    .k_cache = slot.k,
+                                                                                    .v_cache = slot.v});
+      keys = slot.k, values = slot.v;
     }
-    rotate(run, p, qkv, q, k);
     kernel::attention<typename R::backend>::forward(
         run.stream, kernel::AttentionFwd<T>{.q = q,
                                             .k = keys,

@@ -59,6 +59,29 @@ namespace lamina {
   kernel::cuda::check(cudaStreamSynchronize(handle_), "waiting for the GPU");
 }
 
+[[gnu::used]] inline void CudaGraph::begin(CudaDevice& device) {
+  reset();
+  kernel::cuda::check(cudaStreamBeginCapture(device.stream().handle, cudaStreamCaptureModeThreadLocal),
+                      "recording a graph");
+}
+[[gnu::used]] inline void CudaGraph::end(CudaDevice& device) {
+  cudaGraph_t graph = nullptr;
+  kernel::cuda::check(cudaStreamEndCapture(device.stream().handle, &graph), "recording a graph");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  kernel::cuda::check(status, "instantiating a graph");
+  executable_ = reinterpret_cast<decltype(executable_)>(executable);
+}
+[[gnu::used]] inline void CudaGraph::launch(CudaDevice& device) {
+  kernel::cuda::check(cudaGraphLaunch(reinterpret_cast<cudaGraphExec_t>(executable_), device.stream().handle),
+                      "launching a graph");
+}
+[[gnu::used]] inline void CudaGraph::reset() {
+  if (executable_) cudaGraphExecDestroy(reinterpret_cast<cudaGraphExec_t>(executable_));
+  executable_ = nullptr;
+}
+
 [[gnu::used]] inline std::byte* Memory<Cuda>::allocate(std::size_t bytes) {
   void* p = nullptr;
   const cudaError_t status = cudaMalloc(&p, bytes);

@@ -53,4 +53,31 @@ class CudaDevice {
   std::map<std::type_index, std::shared_ptr<void>> states_;
 };
 
+/// Launches that were recorded once and run again with one call, with the same arguments: what changes from run to run
+/// lies in the device's memory.
+class CudaGraph {
+ public:
+  CudaGraph() = default;
+  ~CudaGraph() { reset(); }
+  CudaGraph(const CudaGraph&) = delete;
+  CudaGraph& operator=(const CudaGraph&) = delete;
+
+  /// Records what f() launches on the device's stream; nothing runs. f must have run before, so that nothing is left to
+  /// be loaded or allocated.
+  template <class F>
+  void record(CudaDevice& device, F f) {
+    begin(device);
+    f();
+    end(device);
+  }
+  bool recorded() const { return executable_ != nullptr; }
+  void launch(CudaDevice& device);
+  void reset();
+
+ private:
+  void begin(CudaDevice& device);
+  void end(CudaDevice& device);
+  void* executable_ = nullptr;  ///< a cudaGraphExec_t
+};
+
 }  // namespace lamina

@@ -179,6 +179,7 @@ void with_row_share(int width, bool whole, F f) {
     if (units <= 2 * norm_threads) return f.template operator()<2, norm_threads, true>();
     if (units <= 4 * norm_threads) return f.template operator()<4, norm_threads, true>();
     if (units <= 8 * norm_threads) return f.template operator()<8, norm_threads, true>();
+    if (units <= 16 * norm_threads) return f.template operator()<16, norm_threads, true>();
   } else {
     if (units <= 4 * norm_threads) return f.template operator()<4, norm_threads, false>();
     if (units <= 64 * norm_threads) return f.template operator()<64, norm_threads, false>();

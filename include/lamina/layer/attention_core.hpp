@@ -167,17 +167,17 @@ struct AttentionCore {
   }
   template <class R, class T>
   static void rotate(R run, const Parameter* p, Matrix<const T> qkv, Matrix<T> q, Matrix<T> k) {
-    const auto turn = [&](Matrix<const T> x, const T* g, Matrix<T> y) {
-      kernel::norm_rope<typename R::backend>::forward(run.stream, kernel::NormRopeFwd<T>{.x = x,
-                                                                                         .g = g,
-                                                                                         .cos = run.context->cos,
-                                                                                         .sin = run.context->sin,
-                                                                                         .y = y,
-                                                                                         .head_dim = Heads_::head_dim,
-                                                                                         .eps = eps});
+    const auto turned = [&](Matrix<const T> x, const T* g, Matrix<T> y) {
+      return kernel::NormRopeFwd<T>{.x = x,
+                                    .g = g,
+                                    .cos = run.context->cos,
+                                    .sin = run.context->sin,
+                                    .y = y,
+                                    .head_dim = Heads_::head_dim,
+                                    .eps = eps};
     };
-    turn(qkv.columns(0, Q), gain<T>(p, 0), q);
-    turn(qkv.columns(Q, KV), gain<T>(p, 1), k);
+    kernel::norm_rope<typename R::backend>::forward(run.stream, turned(qkv.columns(0, Q), gain<T>(p, 0), q),
+                                                    turned(qkv.columns(Q, KV), gain<T>(p, 1), k));
   }
   template <class R, class T>
   static void unrotate(R run, const Parameter* p, int i, Matrix<const T> x, Matrix<T> d) {

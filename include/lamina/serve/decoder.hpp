@@ -76,7 +76,7 @@ class Decoder {
     cu_keys_ = {0, length_ + in.tokens};
     in.text.cu_keys = cu_keys_.data();
     in.text.cache = &cache_;
-    reserve_scratch(in);
+    if (steps_ == 0 || in.tokens > 1) reserve_scratch(in);
     const Stream<B> stream = device_.stream(&scratch_);
     staging_.add(in, patches, Model::merge, 2);
     staging_.send(stream);

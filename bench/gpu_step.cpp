@@ -1,12 +1,14 @@
-// Training steps on the GPU, random weights: bench_gpu_step a|b|c [STEPS]. Prints rate and peak memory of
+// Training steps on the GPU, random weights: bench_gpu_step a|b|c|m [STEPS]. Prints rate and peak memory of
 //   a  Qwen3-VL-2B, r = 8: 8 samples a step, each one 512x512 image and 344 tokens of text, loss on the last 200
 //   b  Qwen3-VL-2B, r = 8: 16 sequences of 2048 tokens of text a step, loss on all
 //   c  Qwen2.5-VL-7B, r = 16: 4 sequences of 4096 tokens a step, loss on all
+//   m  one sample of a, with recomputed decoder layers: how little memory it takes
 // The peer of each is gpu_peer.py --case a|b|c.
 #include <chrono>
 #include <cstdio>
 #include <random>
 
+#include <lamina/compose/recompute.hpp>
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/model/qwen2_5_vl.hpp>
@@ -21,6 +23,7 @@ using namespace lamina;
 using namespace lamina::name;
 using Linears = Within<language_model, Targets<q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj>>;
 struct CaseAB : fused_for<Cuda, LoRA<qwen3_vl::Qwen3VL_2B, Rank<8>, Alpha<16>, Linears>> {};
+struct CaseM : RecomputeUnder<CaseAB, language_model> {};
 struct CaseC : fused_for<Cuda, LoRA<qwen2_5_vl::Qwen2_5VL_7B, Rank<16>, Alpha<32>, Linears>> {};
 
 constexpr int image_token = 151655;
@@ -67,6 +70,11 @@ void run(const char* name, const Shape_& shape, int steps) {
   optimizer.allocate(weights, device.stream());
   train::Step<Model, bf16, Cuda> step(device);
   const Batch batch = random_batch(shape, Model::patch_width);
+  const auto planned =
+      weights.frozen_bytes() + weights.learning_bytes(true) + train::Optimizer<Cuda>::bytes(weights.learning_count()) +
+      train::Step<Model, bf16, Cuda>::plan(weights.parameters(), static_cast<int>(batch.ids.size()), shape.samples,
+                                           shape.samples * shape.image_side * shape.image_side)
+          .total();
   std::vector<double> seconds;
   double loss = 0, first = 0;
   for (int i = 0; i < steps + 3; ++i) {
@@ -83,9 +91,10 @@ void run(const char* name, const Shape_& shape, int steps) {
   if (seconds.empty()) return;  // a negative number of steps: for profilers
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
-  std::printf("case %s: %.2f samples/s, %.0f tokens/s, %.1f ms a step, peak %.2f GB, loss %.4f to %.4f\n", name,
+  std::printf("case %s: %.2f samples/s, %.0f tokens/s, %.1f ms a step, peak %.2f GiB (planned %.2f), loss %.4f to %.4f\n", name,
               shape.samples / median, static_cast<double>(batch.ids.size()) / median, 1e3 * median,
-              static_cast<double>(free_before - CudaDevice::free_bytes()) / (1u << 30), first, loss);
+              static_cast<double>(free_before - CudaDevice::free_bytes()) / (1u << 30),
+              static_cast<double>(planned) / (1u << 30), first, loss);
 }
 }  // namespace
 
@@ -95,7 +104,8 @@ int main(int argc, char** argv) try {
   if (name == "a") return run<CaseAB>("a", {8, 344, 200, 32}, steps), 0;
   if (name == "b") return run<CaseAB>("b", {16, 2048, 2048, 0}, steps), 0;
   if (name == "c") return run<CaseC>("c", {4, 4096, 4096, 0}, steps), 0;
-  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c [STEPS]\n"), 2;
+  if (name == "m") return run<CaseM>("m", {1, 344, 200, 32}, steps), 0;
+  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|m [STEPS]\n"), 2;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "bench_gpu_step: %s\n", e.what()), 1;
 }

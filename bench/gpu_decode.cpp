@@ -38,8 +38,8 @@ int main(int argc, char** argv) try {
   start = clock::now();
   for (int i = 0; i < tokens; ++i) logits = decoder.decode(next());
   const double token_s = seconds(clock::now() - start) / tokens;
-  const double bytes = 2.0 * (param_count<Model::Language> + 0.0) +
-                       serve::Decoder<Model, bf16, Cuda>::cache_bytes(context + tokens / 2);
+  const double bytes =
+      2.0 * (param_count<Model::Language> + 0.0) + serve::Decoder<Model, bf16, Cuda>::cache_bytes(context + tokens / 2);
   std::printf("decode: %.1f tokens/s, %.3f ms a token, %.2f TB/s of weights and cache; prefill of %d: %.0f tokens/s\n",
               1 / token_s, 1e3 * token_s, bytes / token_s / 1e12, context, context / prefill_s);
 } catch (const std::exception& e) {

@@ -91,10 +91,11 @@ void run(const char* name, const Shape_& shape, int steps) {
   if (seconds.empty()) return;  // a negative number of steps: for profilers
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
-  std::printf("case %s: %.2f samples/s, %.0f tokens/s, %.1f ms a step, peak %.2f GiB (planned %.2f), loss %.4f to %.4f\n", name,
-              shape.samples / median, static_cast<double>(batch.ids.size()) / median, 1e3 * median,
-              static_cast<double>(free_before - CudaDevice::free_bytes()) / (1u << 30),
-              static_cast<double>(planned) / (1u << 30), first, loss);
+  std::printf(
+      "case %s: %.2f samples/s, %.0f tokens/s, %.1f ms a step, peak %.2f GiB (planned %.2f), loss %.4f to %.4f\n", name,
+      shape.samples / median, static_cast<double>(batch.ids.size()) / median, 1e3 * median,
+      static_cast<double>(free_before - CudaDevice::free_bytes()) / (1u << 30),
+      static_cast<double>(planned) / (1u << 30), first, loss);
 }
 }  // namespace
 

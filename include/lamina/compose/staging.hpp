@@ -72,8 +72,7 @@ class Staging {
       part.write(here, part.values, part.bytes);
       *part.pointer = remote ? remote_.take<std::byte>(part.bytes) : here;
     }
-    if (remote && wanted > 0)
-      Memory<B>::upload_later(stream, first(remote_), first(host_), wanted);
+    if (remote && wanted > 0) Memory<B>::upload_later(stream, first(remote_), first(host_), wanted);
     parts_.clear();
   }
 

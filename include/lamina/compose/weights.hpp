@@ -22,10 +22,10 @@ struct TensorSlot {
   std::size_t offset = 0;  ///< elements into the learning run, or bytes into the frozen block
   DType dtype = DType::F32;
   bool learns = false;
-  bool folded = false;              ///< a window of a folded matrix: a base matrix, or an adapter's half-precision copy
-  std::size_t folded_offset = 0;    ///< bytes into the frozen block, of that window
-  std::ptrdiff_t folded_stride = 0; ///< elements from row to row of it
-  bool folds_scaled = false;        ///< the copy holds scale * value: B, whose product counts scale times
+  bool folded = false;            ///< a window of a folded matrix: a base matrix, or an adapter's half-precision copy
+  std::size_t folded_offset = 0;  ///< bytes into the frozen block, of that window
+  std::ptrdiff_t folded_stride = 0;  ///< elements from row to row of it
+  bool folds_scaled = false;         ///< the copy holds scale * value: B, whose product counts scale times
   std::string name() const { return std::string(spec.path.view()); }
 };
 
@@ -194,8 +194,8 @@ class Weights {
                            static_cast<std::size_t>(slot.spec.rows()));
   }
 
-  /// Gives each group of adapted layers that may share a matrix the room for it (fuse/folded.hpp), where their ranks fit
-  /// its tail.
+  /// Gives each group of adapted layers that may share a matrix the room for it (fuse/folded.hpp), where their ranks
+  /// fit its tail.
   void place_folded() {
     const auto begins = [](const TensorSlot& slot) {
       return slot.spec.fold == TensorSpec::Fold::first && !slot.spec.adapter && slot.spec.rank == 2;

@@ -47,7 +47,7 @@ struct TensorSpec {
   /// A fused layer keeps matrices and adapters of several linear layers in one matrix (Weights): the first of them, a
   /// later one, or not so.
   enum class Fold : std::uint8_t { none, first, later } fold = Fold::none;
-  float scale = 1;       ///< of an adapter: alpha / rank; 0: decided at run time
+  float scale = 1;  ///< of an adapter: alpha / rank; 0: decided at run time
   enum class Init : std::uint8_t { zeros, ones, normal, kaiming } init = Init::normal;
 
   constexpr std::int64_t count() const {
@@ -132,7 +132,8 @@ constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around, [
       else
         return path;
     }();
-    constexpr bool joins = requires { M::joins; }, folds = requires { M::folds; };
+    constexpr bool joins = requires { M::joins; }
+    , folds = requires { M::folds; };
     if constexpr (requires { typename M::children; })
       visit_children(typename M::children{}, below, around, joins, folds, f);
     if constexpr (requires { typename M::params; }) {

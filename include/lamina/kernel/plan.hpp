@@ -72,17 +72,17 @@ void reserve(Stream<Plan> s, const Args&... args) {
 }
 }  // namespace detail
 
-#define LAMINA_PLAN_FORWARD_BACKWARD(op)                          \
-  template <>                                                     \
-  struct op<Plan> {                                               \
-    static void forward(Stream<Plan> s, const auto&... args) {    \
-      s.launch(#op "_fwd");                                       \
-      detail::reserve<op<Cuda>>(s, args...);                      \
-    }                                                             \
-    static void backward(Stream<Plan> s, const auto&... args) {   \
-      s.launch(#op "_bwd");                                       \
-      detail::reserve<op<Cuda>>(s, args...);                      \
-    }                                                             \
+#define LAMINA_PLAN_FORWARD_BACKWARD(op)                        \
+  template <>                                                   \
+  struct op<Plan> {                                             \
+    static void forward(Stream<Plan> s, const auto&... args) {  \
+      s.launch(#op "_fwd");                                     \
+      detail::reserve<op<Cuda>>(s, args...);                    \
+    }                                                           \
+    static void backward(Stream<Plan> s, const auto&... args) { \
+      s.launch(#op "_bwd");                                     \
+      detail::reserve<op<Cuda>>(s, args...);                    \
+    }                                                           \
   }
 LAMINA_PLAN_FORWARD_BACKWARD(activation);
 LAMINA_PLAN_FORWARD_BACKWARD(add_layer_norm);

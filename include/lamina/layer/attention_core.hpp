@@ -95,11 +95,9 @@ struct AttentionCore {
     rotate(run, p, qkv, q, k);
     if (context.cache) {
       const auto& slot = context.cache->slots[context.cache_slot++];
-      kernel::cache<typename R::backend>::append(run.stream, kernel::CacheAppend<T>{.k = k,
-                                                                                    .v = values,
-                                                                                    .end = context.cu_keys + 1,
-                                                                                    .k_cache = slot.k,
-                                                                                    .v_cache = slot.v});
+      kernel::cache<typename R::backend>::append(
+          run.stream, kernel::CacheAppend<T>{
+                          .k = k, .v = values, .end = context.cu_keys + 1, .k_cache = slot.k, .v_cache = slot.v});
       keys = slot.k, values = slot.v;
     }
     kernel::attention<typename R::backend>::forward(

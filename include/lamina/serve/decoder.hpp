@@ -123,10 +123,10 @@ class Decoder {
     typename Model::template Saved<Inference> nothing{};
     const Matrix<T> hidden = run.scratch->template matrix<T>(in.tokens, Model::hidden_size);
     Model::forward(run, weights_.parameters(), nothing, in, hidden);
-    kernel::matmul<typename R::backend>::forward(
-        run.stream, kernel::MatmulFwd<T>{.x = hidden.row_range(in.tokens - 1, 1),
-                                         .w = Model::head(weights_.parameters()).value,
-                                         .y = Matrix<T>(logits_, 1, Model::vocab_size)});
+    kernel::matmul<typename R::backend>::forward(run.stream,
+                                                 kernel::MatmulFwd<T>{.x = hidden.row_range(in.tokens - 1, 1),
+                                                                      .w = Model::head(weights_.parameters()).value,
+                                                                      .y = Matrix<T>(logits_, 1, Model::vocab_size)});
   }
 
   Device<B>& device_;

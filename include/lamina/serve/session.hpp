@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <iostream>
 
 #include <lamina/checkpoint/model_source.hpp>
 #include <lamina/model/session.hpp>
@@ -16,6 +17,9 @@ class ModelGenerateSession final : public GenerateSession {
       : weights_(choose(source, options)),
         decoder_(device_, weights_, source.config.image_token_id,
                  context_length(source.config.text_config.max_position_embeddings, options)) {
+    if (!std::is_same_v<B, Cpu> && options.dtype && *options.dtype != dtype_of<T>)
+      std::cerr << "note: dtype " << name_of(*options.dtype) << " was asked for; a GPU computes in "
+                << name_of(dtype_of<T>) << ", and so it does here\n";
     weights_.allocate(false, device_.stream());
     checkpoint::load_weights(weights_, source);
   }

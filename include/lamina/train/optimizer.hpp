@@ -50,10 +50,8 @@ class Optimizer {
   /// finite nothing changes. May return before the work is done: finish_step() waits for it.
   template <class W>
   void step(W& weights, const AdamW& o, double max_gradient_norm, Stream<B> stream) {
-    kernel::optimizer<B>::clip(stream, {.g = weights.gradients().data(),
-                                        .n = count_,
-                                        .most = max_gradient_norm,
-                                        .clip = clip_});
+    kernel::optimizer<B>::clip(
+        stream, {.g = weights.gradients().data(), .n = count_, .most = max_gradient_norm, .clip = clip_});
     ++steps;
     const auto t = static_cast<double>(steps);
     using T = typename W::Copy;
@@ -122,9 +120,8 @@ class HostState {
     if constexpr (remote) {
       for (const TensorSlot& slot : weights.slots())
         if (slot.learns)
-          weights.fill(slot, [&](std::span<std::byte> to) {
-            std::memcpy(to.data(), values().data() + slot.offset, to.size());
-          });
+          weights.fill(
+              slot, [&](std::span<std::byte> to) { std::memcpy(to.data(), values().data() + slot.offset, to.size()); });
       Memory<B>::upload(stream, optimizer.exp_avg().data(), exp_avg().data(), exp_avg().size_bytes());
       Memory<B>::upload(stream, optimizer.exp_avg_sq().data(), exp_avg_sq().data(), exp_avg_sq().size_bytes());
     }

@@ -11,8 +11,8 @@
 
 namespace lamina::train {
 
-/// TrainSession for one model type on one backend: its weights, its steps, its optimizer. Include the backend's kernels,
-/// kernel/cpu.hpp or kernel/cuda.hpp, as well.
+/// TrainSession for one model type on one backend: its weights, its steps, its optimizer. Include the backend's
+/// kernels, kernel/cpu.hpp or kernel/cuda.hpp, as well.
 template <class Model, Real T = float, Backend B = Cpu>
 class ModelTrainSession final : public TrainSession {
  public:
@@ -98,7 +98,8 @@ class ModelTrainSession final : public TrainSession {
   bool recomputes(int tokens, int sequences, int patches) const {
     if (recompute_) return *recompute_;
     const std::int64_t held = static_cast<std::int64_t>(step_.held_bytes() + recomputing_step_.held_bytes());
-    const auto needed = static_cast<std::int64_t>(PlainStep::plan(weights_.parameters(), tokens, sequences, patches).total());
+    const auto needed =
+        static_cast<std::int64_t>(PlainStep::plan(weights_.parameters(), tokens, sequences, patches).total());
     const std::int64_t free = device_.free_bytes();
     return free > 0 && needed > free + held;
   }

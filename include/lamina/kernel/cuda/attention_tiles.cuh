@@ -5,8 +5,6 @@
 /// Which rows a block of an attention kernel works on, found on the device: the host never reads cu_seqlens.
 namespace lamina::kernel::cuda {
 
-inline constexpr float log2_e = 1.4426950408889634f, ln_2 = 0.6931471805599453f;
-
 /// A tile of one sequence; sequence is -1 where there is none.
 struct SequenceTile {
   int sequence, tile;

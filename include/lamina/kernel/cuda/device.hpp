@@ -9,7 +9,8 @@
 
 namespace lamina {
 
-/// One GPU as kernels need it: its facts, its stream, and what kernels keep between calls. One thread at a time. Defined in kernel/cuda/device.cuh.
+/// One GPU as kernels need it: its facts, its stream, and what kernels keep between calls. One thread at a time.
+/// Defined in kernel/cuda/device.cuh.
 class CudaDevice {
  public:
   /// Opens the device that is current, or index. Error, with what was found and what to do, where there is none, it is

@@ -25,7 +25,6 @@ __global__ void head_loss_scale(const float* weight, int rows, float* scales) {
   scales[4] = scale;
 }
 
-inline constexpr float log2_e = 1.44269504f, ln_2 = 0.693147181f;
 __device__ inline float exp2_fast(float x) {  // 2 ulp; below 2^-126 it is 0
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

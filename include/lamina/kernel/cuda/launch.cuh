@@ -22,6 +22,7 @@ inline void check(cudaError_t status, const char* what) {
 inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
 inline constexpr int warp_size = 32;
+inline constexpr float log2_e = 1.4426950408889634f, ln_2 = 0.6931471805599453f;
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 

@@ -71,18 +71,28 @@ __global__ void __launch_bounds__(Warps* warp_size) streamed_product(StreamedPro
       }
     }
   }
-  __shared__ float part[Warps][values][warp_size];
-  for (int v = 0; v < values; ++v) part[warp][v][lane] = sum[v / (4 * Large)][v / 4 % Large][v % 4];
-  __syncthreads();
-  for (int at = threadIdx.x; at < values * warp_size; at += Warps * warp_size) {
-    const int v = at / warp_size, row = lane / 4 + v % 4 / 2 * 8, col = lane % 4 * 2 + v % 2;
-    const int s = 16 * (v / (4 * Large)) + row, z = z0 + v / 4 % Large * 8 + col;
-    if (s >= p.small.rows || z >= p.large.rows) continue;
-    float total = 0;
-    for (int w = 0; w < Warps; ++w) total += part[w][v][lane];
-    total = p.alpha * total + (p.bias ? widen(p.bias[z]) : 0.0f);
-    T& out = p.out[z * p.z_step + s * p.s_step];
-    out = narrow<T>(p.beta == 0 ? total : total + p.beta * widen(out));
+  // in rounds, so that the sums fit the 48 KiB of shared memory that every architecture gives without asking
+  constexpr int rounds = Warps * values * warp_size * 4 > (48 << 10) ? 2 : 1, each = values / rounds;
+  __shared__ float part[Warps][each][warp_size];
+#pragma unroll
+  for (int round = 0; round < rounds; ++round) {
+    if (round > 0) __syncthreads();
+#pragma unroll
+    for (int k = 0; k < each; ++k) {
+      const int v = round * each + k;
+      part[warp][k][lane] = sum[v / (4 * Large)][v / 4 % Large][v % 4];
+    }
+    __syncthreads();
+    for (int at = threadIdx.x; at < each * warp_size; at += Warps * warp_size) {
+      const int k = at / warp_size, v = round * each + k, row = lane / 4 + v % 4 / 2 * 8, col = lane % 4 * 2 + v % 2;
+      const int s = 16 * (v / (4 * Large)) + row, z = z0 + v / 4 % Large * 8 + col;
+      if (s >= p.small.rows || z >= p.large.rows) continue;
+      float total = 0;
+      for (int w = 0; w < Warps; ++w) total += part[w][k][lane];
+      total = p.alpha * total + (p.bias ? widen(p.bias[z]) : 0.0f);
+      T& out = p.out[z * p.z_step + s * p.s_step];
+      out = narrow<T>(p.beta == 0 ? total : total + p.beta * widen(out));
+    }
   }
 }
 

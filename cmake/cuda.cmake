@@ -26,7 +26,7 @@ if(LAMINA_CUDA)
   # CMake 3.25 knows no C++20 for CUDA 13, so the flag is spelt out.
   target_compile_options(lamina_cuda INTERFACE
     "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;-diag-suppress=554;${LAMINA_GENCODE}>")
-  target_link_libraries(lamina_cuda INTERFACE CUDA::cudart_static CUDA::cublasLt)
+  target_link_libraries(lamina_cuda INTERFACE CUDA::cudart_static CUDA::cublasLt ${CMAKE_DL_LIBS})
 else()
   message(STATUS "lamina: no CUDA compiler of version 12.8 or newer, programs run on the CPU alone")
 endif()

@@ -174,7 +174,7 @@ int main(int argc, char** argv) {
   for (const auto& [tokens, width] : {std::pair{4800, 2048}, {16384, 2048}, {16384, 6144}}) {
     for (const int r : {8, 16, 32, 64}) bench_adapter(gpu, tokens, width, r);
   }
-  for (const int rows : {1, 4, 8}) {
+  for (const int rows : {1, 8, 16}) {
     for (const auto& [layer, out, in] : layers) bench_few_rows(gpu, rows, out, in);
     bench_few_rows(gpu, rows, 151936, 2048);
   }

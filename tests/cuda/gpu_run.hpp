@@ -11,6 +11,12 @@ inline Device<Cuda>& gpu_device() {
   return device;
 }
 
+/// While it lives, runs on gpu_device() repeat bit for bit.
+struct Deterministic {
+  Deterministic() { gpu_device().gpu().deterministic = true; }
+  ~Deterministic() { gpu_device().gpu().deterministic = false; }
+};
+
 /// rule_weights() on the GPU: the same values, frozen matrices rounded to T.
 template <class Model, class T, class Adapted>
 std::unique_ptr<Weights<Model, T, Cuda>> gpu_weights(Adapted adapted) {

@@ -37,7 +37,8 @@ TEST_CASE("qwen3_vl on a GPU: fp32 losses and gradients are the CPU's") {
   SECTION("full") { check_fp32<PlainFull>(); }
 }
 
-TEST_CASE("qwen3_vl on a GPU: two bf16 runs are bit-equal, and so is one that recomputes") {
+TEST_CASE("qwen3_vl on a GPU: two deterministic bf16 runs are bit-equal, and so is one that recomputes") {
+  const Deterministic deterministic;
   const Golden golden(file);
   using Model = OnGpu<PlainAdapted>;
   const LossAndGradients once = train_once_on_gpu<Model, bf16>(golden), again = train_once_on_gpu<Model, bf16>(golden),

@@ -193,7 +193,7 @@ TEST_CASE("Collate: weights give the mean of each micro-batch, over the number o
   constexpr int no = ignored_label;
   const Sample a = tokens({no, 5, 5}), b = tokens({5, no, 5, no, 5}), c = tokens({no, no, 5});
   const std::vector<std::vector<const Sample*>> window = {{&a, &c}, {&b}};
-  const Collated out = collate(window, qwen3_processor(), {}, image_pad_id);
+  const Collated out = collate(window, {qwen3_processor(), {}, image_pad_id});
   CHECK(out.batch.cu_seqlens == std::vector<int>{0, 3, 6, 11});
   const float first = 1.0f / 6, second = 1.0f / 4;  // 3 learned tokens and 2, in 2 micro-batches
   CHECK(out.batch.loss_weights == std::vector<float>{0, first, first, 0, 0, first, 0, 0, second, 0, second});
@@ -207,7 +207,7 @@ TEST_CASE("Collate: weights give the mean of each micro-batch, over the number o
 TEST_CASE("Collate: a micro-batch that teaches nothing adds nothing, keeps its share and is named") {
   const Sample a = tokens({ignored_label, 5}), b = tokens({5, ignored_label}, "x row 2");
   const std::vector<std::vector<const Sample*>> window = {{&a}, {&b}};
-  const Collated out = collate(window, qwen3_processor(), {}, image_pad_id);
+  const Collated out = collate(window, {qwen3_processor(), {}, image_pad_id});
   CHECK(out.batch.loss_weights == std::vector<float>{0, 0.5f, 0, 0});
   CHECK(out.warnings == std::vector<std::string>{"x row 2: a micro-batch without any learned token adds no loss"});
 }
@@ -220,14 +220,16 @@ TEST_CASE("Collate: images become patches in the order of their placeholders, an
   std::fill(a.ids.begin() + 76, a.ids.begin() + 140, image_pad_id);
   a.images = {shelf.folder.path() / "q.bmp", shelf.folder.path() / "p.bmp"};
   const std::vector<std::vector<const Sample*>> window = {{&a}};
-  const Collated out = collate(window, shelf.processor, {}, image_pad_id);
+  const Collated out = collate(window, {shelf.processor, {}, image_pad_id});
   CHECK(out.batch.grids == std::vector<Grid>{{1, 10, 30}, {1, 16, 16}});
   CHECK(out.batch.patches.size() == (300 + 256) * std::size_t{1536});
   shelf.folder.write("p.bmp", bmp(480, 160));
-  CHECK(contains(error_of([&] { collate(window, shelf.processor, {}, image_pad_id); }),
-                 "x row 9: its images give 150 tokens, 139 were counted"));
+  CHECK(contains(error_of([&] {
+                   collate(window, {shelf.processor, {}, image_pad_id});
+                 }),
+                 "p.bmp gives 75 tokens, 64 were counted"));
   shelf.folder.write("p.bmp", "BM");
-  const std::string error = error_of([&] { collate(window, shelf.processor, {}, image_pad_id); });
+  const std::string error = error_of([&] { collate(window, {shelf.processor, {}, image_pad_id}); });
   CHECK(contains(error, "x row 9: "));
   CHECK(contains(error, "p.bmp"));
 }

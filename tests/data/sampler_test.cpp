@@ -1,12 +1,7 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/data/prefetch.hpp>
 #include <lamina/data/sampler.hpp>
-
-#include <atomic>
-#include <chrono>
-#include <thread>
 
 using namespace lamina;
 using namespace lamina::data;
@@ -77,39 +72,4 @@ TEST_CASE("Sampler: impossible settings and positions are refused") {
   CHECK(contains(error_of([&] { Sampler{options}; }), "per_device_train_batch_size"));
   options.sample_count = 0;
   CHECK(contains(error_of([&] { Sampler{options}; }), "no sample to train on"));
-}
-
-TEST_CASE("Prefetch: items come in order whatever the number of workers") {
-  for (const int workers : {0, 1, 4}) {
-    Prefetch<int> prefetch(50, workers, 3, [](std::int64_t i) {
-      std::this_thread::sleep_for(std::chrono::microseconds((i * 7919) % 300));
-      return static_cast<int>(i * i);
-    });
-    for (int i = 0; i < 50; ++i) REQUIRE(prefetch.next() == i * i);
-    CHECK(!prefetch.next());
-    CHECK(!prefetch.next());
-  }
-}
-
-TEST_CASE("Prefetch: at most depth items are made ahead") {
-  std::atomic<int> made = 0;
-  Prefetch<int> prefetch(100, 4, 2, [&](std::int64_t i) { return ++made, static_cast<int>(i); });
-  for (int taken = 1; taken <= 20; ++taken) {
-    prefetch.next();
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    REQUIRE(made <= taken + 2);
-  }
-}
-
-TEST_CASE("Prefetch: an exception arrives in its turn, and the items after it still come") {
-  for (const int workers : {0, 3}) {
-    Prefetch<int> prefetch(6, workers, 4, [](std::int64_t i) {
-      if (i == 2) fail("item 2 is broken");
-      return static_cast<int>(i);
-    });
-    CHECK(prefetch.next() == 0);
-    CHECK(prefetch.next() == 1);
-    CHECK(error_of([&] { prefetch.next(); }) == "item 2 is broken");
-    CHECK(prefetch.next() == 3);
-  }
 }

@@ -40,6 +40,7 @@ struct Chain {
   static_assert(Junctions<children, std::make_index_sequence<size - 1>>::seen);
   static constexpr int row_divisor = (row_divisor_of<L>() * ...);
   static constexpr int input_tail = input_tail_of<part<0>>(), gradient_tail = gradient_tail_of<part<size - 1>>();
+  static constexpr bool strided_y = lamina::strided_y<part<size - 1>>(), strided_dx = lamina::strided_dx<part<0>>();
 
   /// Whether a part before I learns.
   template <std::size_t I>
@@ -79,7 +80,7 @@ struct Chain {
       divisor *= row_divisor_of<part<i>>();
       if constexpr (i + 1 < size)
         if constexpr (keeps_after<i, Mode>)
-          bytes += sizeof(typename Mode::T) * (part<i>::Out::width + input_tail_of<part<i + 1>>()) / divisor;
+          bytes += sizeof(typename Mode::T) * (part<i>::Out::width + tail_between<part<i>, part<i + 1>>()) / divisor;
     });
     return bytes;
   }
@@ -90,7 +91,8 @@ struct Chain {
       rows = out_rows<part<i>>(rows);
       if constexpr (i + 1 < size)
         if constexpr (keeps_after<i, Mode>)
-          saved.after[i] = arena.matrix<typename Mode::T>(rows, part<i>::Out::width, input_tail_of<part<i + 1>>());
+          saved.after[i] = arena.matrix<typename Mode::T>(rows, part<i>::Out::width,
+                                                           tail_between<part<i>, part<i + 1>>());
     });
   }
 
@@ -125,7 +127,7 @@ struct Chain {
         h = saved.after[I];
       else
         h = run.scratch->template matrix<T>(out_rows<part<I>>(x.rows), part<I>::Out::width,
-                                            input_tail_of<part<I + 1>>());
+                                            tail_between<part<I>, part<I + 1>>());
       part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, h);
       forward_from<I + 1>(run, p, saved, Matrix<const T>(h), y);
     }
@@ -143,7 +145,7 @@ struct Chain {
         if constexpr (part_mode_t::dx) {
           if (dx || learns_before<I>())
             dh = run.scratch->template matrix<T>(dy.rows * row_divisor_of<part<I>>(), part<I>::In::width,
-                                                 gradient_tail_of<part<I - 1>>());
+                                                 gradient_tail_between<part<I - 1>, part<I>>());
         }
         part<I>::backward(part_run, p + first_tensor<I>, std::get<I>(saved.parts), dy, dh);
         if (dh) backward_from<I - 1>(run, p, saved, Matrix<const T>(dh), dx);

@@ -16,6 +16,7 @@ struct Frozen {
   using In = typename M::In;
   using Out = typename M::Out;
   static constexpr int row_divisor = row_divisor_of<M>();
+  static constexpr bool strided_y = lamina::strided_y<M>(), strided_dx = lamina::strided_dx<M>();
 
   template <std::size_t, class Mode>
   using mode_of = typename Mode::frozen;

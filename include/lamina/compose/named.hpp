@@ -17,6 +17,7 @@ struct Named {
   static constexpr bool learns = M::learns;
   static constexpr int row_divisor = row_divisor_of<M>();
   static constexpr int input_tail = input_tail_of<M>(), gradient_tail = gradient_tail_of<M>();
+  static constexpr bool strided_y = lamina::strided_y<M>(), strided_dx = lamina::strided_dx<M>();
 
   template <class Mode>
   using Saved = typename M::template Saved<Mode>;

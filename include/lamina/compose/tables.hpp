@@ -110,6 +110,7 @@ class Tables {
     cu_seqlens_ = batch.cu_seqlens;
     Input<T> in = text_input<T>();
     in.text.sequences = static_cast<int>(cu_seqlens_.size()) - 1;
+    in.text.longest = longest(cu_seqlens_);
     if (!batch.grids.empty()) add_vision(batch, in);
     return in;
   }
@@ -121,7 +122,7 @@ class Tables {
     positions_.of_token.assign(1, {position, position, position});
     cu_seqlens_ = {0, 1};
     Input<T> in = text_input<T>();
-    in.text.sequences = 1;
+    in.text.sequences = in.text.longest = 1;
     return in;
   }
   const Positions& positions() const { return positions_; }
@@ -133,9 +134,12 @@ class Tables {
     const int tokens = static_cast<int>(ids_.size());
     cos_.resize(static_cast<std::size_t>(tokens) * half);
     sin_.resize(cos_.size());
+    int last = 0;
+    for (const auto& position : positions_.of_token) last = std::max({last, position[0], position[1], position[2]});
+    turns_.reach(last + 1);
     parallel_for(tokens, [this](std::int64_t n) {
       const auto row = static_cast<std::size_t>(n);
-      fill_mrope<typename TextCore::Rope>(positions_.of_token[row].data(), frequencies_, &cos_[row * half],
+      fill_mrope<typename TextCore::Rope>(turns_, positions_.of_token[row].data(), 2 * half, &cos_[row * half],
                                           &sin_[row * half]);
     });
     Input<T> in;
@@ -167,10 +171,11 @@ class Tables {
     if constexpr (!std::is_void_v<Window>) find_windows(batch.grids);
     vision_cos_.resize(static_cast<std::size_t>(patches) * half);
     vision_sin_.resize(vision_cos_.size());
+    for (const Grid& grid : batch.grids) vision_turns_.reach(std::max(grid.h, grid.w));
     parallel_for(patches, [this](std::int64_t row) {
       const auto i = static_cast<std::size_t>(row);
       const Place& place = places_[static_cast<std::size_t>(order_[i])];
-      fill_rope2d(place.row, place.column, vision_frequencies_, &vision_cos_[i * half], &vision_sin_[i * half]);
+      fill_rope2d(vision_turns_, place.row, place.column, 2 * half, &vision_cos_[i * half], &vision_sin_[i * half]);
     });
     if constexpr (!std::is_void_v<PositionTable>) find_position_rows();
 
@@ -180,14 +185,22 @@ class Tables {
     c.rows = patches;
     c.cu_seqlens = cu_frames_.data();
     c.sequences = static_cast<int>(cu_frames_.size()) - 1;
+    c.longest = longest(cu_frames_);
     c.cu_windows = cu_windows_.data();
     c.windows = static_cast<int>(cu_windows_.size()) - 1;
+    c.longest_window = longest(cu_windows_);
     c.cos = {vision_cos_.data(), patches, half};
     c.sin = {vision_sin_.data(), patches, half};
     c.position_rows = position_rows_.data();
     c.position_weights = position_weights_.data();
     c.order = order_.data();
     c.merged_order = merged_order_.data();
+  }
+
+  static int longest(const std::vector<int>& cu) {
+    int most = 0;
+    for (std::size_t i = 0; i + 1 < cu.size(); ++i) most = std::max(most, cu[i + 1] - cu[i]);
+    return most;
   }
 
   /// Four taps a patch in the table of positions, align-corners: the table's corners are the image's corners.
@@ -234,9 +247,9 @@ class Tables {
   struct Place {
     int row, column, rows, columns;
   };
-  const std::vector<float> frequencies_ = inverse_frequencies(TextCore::Rope::theta, TextCore::HeadsOf::head_dim),
-                           vision_frequencies_ = inverse_frequencies(RoPE2D::theta, VisionCore::HeadsOf::head_dim / 2);
   Positions positions_;
+  Turns turns_{static_cast<double>(TextCore::Rope::theta), TextCore::HeadsOf::head_dim};
+  Turns vision_turns_{static_cast<double>(RoPE2D::theta), VisionCore::HeadsOf::head_dim / 2};
   std::vector<int> ids_, cu_seqlens_, cu_frames_, cu_windows_, position_rows_, order_, merged_order_;
   std::vector<float> cos_, sin_, vision_cos_, vision_sin_, position_weights_;
   std::vector<Place> places_;

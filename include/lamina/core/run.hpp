@@ -70,7 +70,6 @@ struct KVCache {
     Matrix<T> k, v;
   };
   Slot* slots = nullptr;
-  int length = 0;  ///< tokens that every slot holds before this run
 };
 
 /// The tables of a batch that layers share. Built once on the host for each tower; all (rows) unless said otherwise.
@@ -79,9 +78,12 @@ struct Context {
   int rows = 0;
   const int* cu_seqlens = nullptr;  ///< (sequences + 1) text: samples; vision: frames
   int sequences = 0;
-  const int* cu_keys = nullptr;  ///< (sequences + 1) the same, for keys: longer than cu_seqlens where a cache is read
+  int longest = 0;  ///< rows of the longest sequence
+  /// (sequences + 1) the same, for keys: where a cache is read, how many rows of it are in use once this run's are there.
+  const int* cu_keys = nullptr;
   const int* cu_windows = nullptr;  ///< (windows + 1) vision towers with windowed attention
   int windows = 0;
+  int longest_window = 0;
   Matrix<const float> cos, sin;             ///< (rows, head_dim / 2) rotary angles
   const int* position_rows = nullptr;       ///< (rows, 4) rows of a learned position table
   const float* position_weights = nullptr;  ///< (rows, 4) their bilinear weights
@@ -170,6 +172,32 @@ constexpr int gradient_tail_of() {
     return M::gradient_tail;
   else
     return 0;
+}
+
+/// Whether M's forward can write rows that lie further apart than they are long, as rows with a tail do.
+template <class M>
+constexpr bool strided_y() {
+  if constexpr (requires { M::strided_y; })
+    return M::strided_y;
+  else
+    return false;
+}
+/// The same of its backward and dx.
+template <class M>
+constexpr bool strided_dx() {
+  if constexpr (requires { M::strided_dx; })
+    return M::strided_dx;
+  else
+    return false;
+}
+/// The tail of the value between two modules, and of that value's gradient.
+template <class Before, class After>
+constexpr int tail_between() {
+  return strided_y<Before>() ? input_tail_of<After>() : 0;
+}
+template <class Before, class After>
+constexpr int gradient_tail_between() {
+  return strided_dx<After>() ? gradient_tail_of<Before>() : 0;
 }
 
 /// Input rows that M joins into one output row: a merger's square, else 1.

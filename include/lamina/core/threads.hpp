@@ -15,6 +15,13 @@ inline int thread_count() {
 #endif
 }
 
+/// From here on parallel_for keeps to the calling thread: for workers, which are many themselves.
+inline void use_one_thread() {
+#if defined(_OPENMP)
+  omp_set_num_threads(1);
+#endif
+}
+
 /// Calls f(i) for i in [0, n), one contiguous run of i a thread. f must write only what belongs to its i: then the
 /// result does not depend on the number of threads.
 template <class F>

@@ -4,11 +4,15 @@
 #include <lamina/data/media.hpp>
 #include <lamina/data/sample.hpp>
 #include <lamina/vision/image.hpp>
+#include <lamina/vision/limit.hpp>
 #include <lamina/vision/processor.hpp>
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace lamina::data {
@@ -38,63 +42,128 @@ inline void append_sequence(const Sample& sample, float weight, Batch& batch) {
   batch.cu_seqlens.push_back(static_cast<int>(batch.ids.size()));
 }
 
-/// Decodes the sample's images, resizes them as LLaMA-Factory and then the model's processor do, and appends patches.
-inline void append_images(const Sample& sample, const vision::Processor& processor, const ImageLimits& limits,
-                          Batch& batch) {
-  for (const std::filesystem::path& path : sample.images) {
-    try {
-      const vision::Image image = vision::limit_pixels(vision::load_image(path), limits.min_pixels, limits.max_pixels);
-      batch.grids.push_back(processor.append_patches(image, batch.patches));
-    } catch (const Error& error) {
-      fail(sample.origin, ": ", error.what());
-    }
+/// Lengths of the runs of image_pad_id: tokens of each image of the sample, in order.
+inline std::vector<int> image_runs(const Sample& sample, int image_pad_id) {
+  std::vector<int> runs;
+  for (std::size_t i = 0; i < sample.ids.size(); ++i) {
+    if (sample.ids[i] != image_pad_id) continue;
+    if (i == 0 || sample.ids[i - 1] != image_pad_id) runs.push_back(0);
+    ++runs.back();
   }
+  return runs;
 }
 
-inline int image_run_tokens(const Sample& sample, int image_pad_id) {
-  int count = 0;
-  for (const int id : sample.ids) count += id == image_pad_id;
-  return count;
+/// Makes room for `count` values; what they are does not matter. Memory is taken anew rather than copied.
+inline void make_room(std::vector<float>& values, std::size_t count) {
+  if (values.capacity() < count) std::vector<float>().swap(values);
+  values.resize(count);
 }
 
 }  // namespace detail
 
-/// One accumulation window as one run of packed sequences. `window` holds M micro-batches; the weights are such that
+/// What a window's pictures go through, and which token stands for them.
+struct Preparation {
+  vision::Processor processor;
+  ImageLimits limits;
+  int image_pad_id = 0;
+};
+
+/// A picture that is still to be made: which file, and where in the batch it belongs.
+struct Picture {
+  const Sample* sample = nullptr;
+  int of_sample = 0;            ///< number of the image in its sample
+  std::size_t grid = 0;         ///< its element of Batch::grids
+  std::size_t first_patch = 0;  ///< its first row of Batch::patches
+  int tokens = 0;               ///< of the language model, counted when the data was read
+};
+
+/// A window with room for its pictures, which can then be made in any order, by several threads.
+struct Draft {
+  Collated collated;
+  std::vector<Picture> pictures;
+};
+
+/// Everything of one accumulation window but the pixels. `window` holds M micro-batches; the weights are such that
 ///
 ///     sum_i loss_weights[i] * nll(labels[i])  =  sum_m (mean of nll over the labelled tokens of micro-batch m) / M
 ///
 /// which is what accumulating the micro-batches one by one gives. A micro-batch without labelled token adds nothing
-/// and is named in `warnings` (in LLaMA-Factory it makes the loss NaN).
-/// `image_pad_id` is the token whose runs stand for images: their number is checked against the patches.
-inline Collated collate(std::span<const std::vector<const Sample*>> window, const vision::Processor& processor,
-                        const ImageLimits& limits, int image_pad_id) {
-  Collated out;
-  out.batch.cu_seqlens.push_back(0);
+/// and is named in `warnings` (in LLaMA-Factory it makes the loss NaN). A `used` draft lends its memory.
+inline Draft begin_window(std::span<const std::vector<const Sample*>> window, const Preparation& preparation,
+                          Draft used = {}) {
+  Draft out;
+  Batch& batch = out.collated.batch;
+  batch.cu_seqlens.push_back(0);
+  const int merged = preparation.processor.merge_size * preparation.processor.merge_size;
+  std::size_t patches = 0;
   for (const auto& micro_batch : window) {
     int labelled = 0;
     for (const Sample* sample : micro_batch) labelled += detail::labelled_tokens(*sample);
     const double weight = labelled ? 1.0 / (static_cast<double>(labelled) * static_cast<double>(window.size())) : 0;
     for (const Sample* sample : micro_batch) {
-      const std::size_t first_grid = out.batch.grids.size();
-      detail::append_sequence(*sample, static_cast<float>(weight), out.batch);
-      detail::append_images(*sample, processor, limits, out.batch);
-      int tokens = 0;
-      for (std::size_t g = first_grid; g < out.batch.grids.size(); ++g) {
-        tokens += out.batch.grids[g].tokens(processor.merge_size);
+      detail::append_sequence(*sample, static_cast<float>(weight), batch);
+      const std::vector<int> runs = detail::image_runs(*sample, preparation.image_pad_id);
+      if (runs.size() != sample->images.size())
+        fail(sample->origin, ": ", sample->images.size(), " images, but ", runs.size(),
+             " places for them in its tokens");
+      for (std::size_t i = 0; i < runs.size(); ++i) {
+        out.pictures.push_back({sample, static_cast<int>(i), out.pictures.size(), patches, runs[i]});
+        patches += static_cast<std::size_t>(runs[i]) * static_cast<std::size_t>(merged);
       }
-      const int wanted = detail::image_run_tokens(*sample, image_pad_id);
-      if (tokens != wanted) {
-        fail(sample->origin, ": its images give ", tokens, " tokens, ", wanted,
-             " were counted when the data was read: an image file was changed meanwhile");
-      }
-      out.origins.push_back(sample->origin);
+      out.collated.origins.push_back(sample->origin);
     }
-    if (labelled == 0 && !micro_batch.empty()) {
-      out.warnings.push_back(
+    if (labelled == 0 && !micro_batch.empty())
+      out.collated.warnings.push_back(
           cat(micro_batch.front()->origin, ": a micro-batch without any learned token adds no loss"));
-    }
   }
+  batch.grids.resize(out.pictures.size());
+  batch.patches = std::move(used.collated.batch.patches);
+  detail::make_room(batch.patches, patches * static_cast<std::size_t>(preparation.processor.row_length()));
   return out;
 }
+
+/// Decodes a picture, resizes it as LLaMA-Factory and then the model's processor do, and writes its grid and patches.
+inline void make_picture(const Picture& picture, const Preparation& preparation, Batch& batch) {
+  const vision::Processor& processor = preparation.processor;
+  const std::filesystem::path& path = picture.sample->images[static_cast<std::size_t>(picture.of_sample)];
+  try {
+    const vision::Image image =
+        vision::limit_pixels(vision::load_image(path), preparation.limits.min_pixels, preparation.limits.max_pixels);
+    const Grid grid = processor.grid_for(image.size());
+    const int tokens = grid.tokens(processor.merge_size);
+    if (tokens != picture.tokens)
+      fail("image ", path.string(), " gives ", tokens, " tokens, ", picture.tokens,
+           " were counted when the data was read: the file was changed meanwhile");
+    const auto row = static_cast<std::size_t>(processor.row_length());
+    processor.write_patches(image, {&batch.patches[picture.first_patch * row], grid.patches() * row});
+    batch.grids[picture.grid] = grid;
+  } catch (const Error& error) {
+    fail(picture.sample->origin, ": ", error.what());
+  }
+}
+
+/// One accumulation window as one run of packed sequences, made by the calling thread.
+inline Collated collate(std::span<const std::vector<const Sample*>> window, const Preparation& preparation) {
+  Draft draft = begin_window(window, preparation);
+  for (const Picture& picture : draft.pictures) make_picture(picture, preparation, draft.collated.batch);
+  return std::move(draft.collated);
+}
+
+/// The windows of a run as Prefetch makes them: a part is a picture.
+struct WindowRecipe {
+  using Item = Draft;
+  const Preparation* preparation;
+  std::function<std::vector<std::vector<const Sample*>>(std::int64_t)> micro_batches;  ///< of a window; called in order
+
+  Draft begin(std::int64_t index, Draft used) const {
+    return begin_window(micro_batches(index), *preparation, std::move(used));
+  }
+  int parts(const Draft& draft) const { return static_cast<int>(draft.pictures.size()); }
+  void make(Draft& draft, int part) const {
+    make_picture(draft.pictures[static_cast<std::size_t>(part)], *preparation, draft.collated.batch);
+  }
+  /// Of the patches alone: the rest is some kilobytes.
+  std::size_t bytes(const Draft& draft) const { return draft.collated.batch.patches.capacity() * sizeof(float); }
+};
 
 }  // namespace lamina::data

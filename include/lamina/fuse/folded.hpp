@@ -3,8 +3,8 @@
 
 namespace lamina {
 
-/// Adapted linear layers that read the same x, each product with its adapters in one. Weights keeps matrices and adapters
-/// in one matrix of (N + R) rows and (K + tail) columns, R the sum of the ranks:
+/// Adapted linear layers that read the same x, each product with its adapters in one. Weights keeps matrices and
+/// adapters in one matrix of (N + R) rows and (K + tail) columns, R the sum of the ranks:
 ///
 ///     W   sB        t = x A^T,   [x t] [W sB]^T = x W^T + s t B^T          forward
 ///     A    .        dt = s dy B, [dy dt] [W; A] = dy W + dt A              backward
@@ -44,10 +44,9 @@ struct FoldedAdapters : Joint<L...> {
     const Matrix<T> wide = with_tail(run, Matrix<const T>(x), ranks);
     run.stream.enter(Plain::name);
     find_t(run, p, wide);
-    kernel::matmul<typename R::backend>::forward(run.stream, kernel::MatmulFwd<T>{.x = widened(wide, ranks),
-                                                                                 .w = part_of(p, 0, 0, N, K + ranks),
-                                                                                 .bias = bias<T>(p),
-                                                                                 .y = y});
+    kernel::matmul<typename R::backend>::forward(
+        run.stream, kernel::MatmulFwd<T>{
+                        .x = widened(wide, ranks), .w = part_of(p, 0, 0, N, K + ranks), .bias = bias<T>(p), .y = y});
     run.stream.leave();
     saved.x = x;
     saved.t = wide.data == x.data ? wide.data + K : nullptr;
@@ -67,15 +66,13 @@ struct FoldedAdapters : Joint<L...> {
     matmul::backward_input(run.stream,
                            kernel::MatmulBwdInput<T>{.dy = wide, .w = part_of(p, 0, K, N, ranks), .dx = dt});
     if (dx && !drops)
-      matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = widened(wide, ranks),
-                                                                   .w = part_of(p, 0, 0, N + ranks, K),
-                                                                   .dx = dx});
+      matmul::backward_input(
+          run.stream,
+          kernel::MatmulBwdInput<T>{.dy = widened(wide, ranks), .w = part_of(p, 0, 0, N + ranks, K), .dx = dx});
     else if (dx)
-      matmul::backward_input(run.stream,
-                             kernel::MatmulBwdInput<T>{.dy = wide, .w = part_of(p, 0, 0, N, K), .dx = dx});
+      matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = wide, .w = part_of(p, 0, 0, N, K), .dx = dx});
     run.stream.leave();
-    if (drops)
-      each_input_gradient(run, p, dt, dx);
+    if (drops) each_input_gradient(run, p, dt, dx);
     if constexpr (R::mode::train) weight_gradients(run, p, saved, wide, dt);
   }
 
@@ -102,8 +99,8 @@ struct FoldedAdapters : Joint<L...> {
   /// A window of the folded matrix.
   static Weight part_of(const Parameter* p, int row, int column, int rows, int cols) {
     Weight w = p[0].value;
-    w.data = static_cast<const std::byte*>(w.data) +
-             static_cast<std::size_t>(row * w.stride + column) * size_bytes(w.dtype);
+    w.data =
+        static_cast<const std::byte*>(w.data) + static_cast<std::size_t>(row * w.stride + column) * size_bytes(w.dtype);
     w.rows = rows, w.cols = cols;
     return w;
   }
@@ -143,8 +140,7 @@ struct FoldedAdapters : Joint<L...> {
     using matmul = kernel::matmul<typename R::backend>;
     const int ranks = rank_sum(p);
     if (p[first_adapter].dropout == 0 || run.context->dropout_seed == 0) {
-      matmul::forward(run.stream,
-                      kernel::MatmulFwd<T>{.x = x, .w = part_of(p, N, 0, ranks, K), .y = after(x, ranks)});
+      matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = x, .w = part_of(p, N, 0, ranks, K), .y = after(x, ranks)});
       return;
     }
     for_each_part(p, [&](auto type, const Parameter* part, int, int, int rank_before) {
@@ -188,9 +184,9 @@ struct FoldedAdapters : Joint<L...> {
       Arena::Scope scope(*run.scratch);
       run.stream.enter(Part::name);
       matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dy.columns(column, width),
-                                                                    .x = t.columns(rank_before, rank),
-                                                                    .dw = B.matrix_grad(),
-                                                                    .alpha = B.scale});
+                                                                     .x = t.columns(rank_before, rank),
+                                                                     .dw = B.matrix_grad(),
+                                                                     .alpha = B.scale});
       matmul::backward_weight(run.stream,
                               kernel::MatmulBwdWeight<T>{.dy = dt.columns(rank_before, rank),
                                                          .x = Part::adapter::drop(run, A, Matrix<const T>(saved.x)),

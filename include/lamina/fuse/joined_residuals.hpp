@@ -53,7 +53,7 @@ struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, 
     auto& branch = std::get<1>(saved.parts);
     const Matrix<T> h = Branch::template keeps_after<0, second_mode>
                             ? branch.after[0]
-                            : run.scratch->template matrix<T>(x.rows, In::width, input_tail_of<B2>());
+                            : run.scratch->template matrix<T>(x.rows, In::width, tail_between<N2, B2>());
     run.stream.enter(detail::name_of_norm<N2>());
     detail::Innermost<N2>::type::forward_sum(run, p2, std::get<0>(branch.parts), Matrix<const T>(x), s, h);
     run.stream.leave();

@@ -66,6 +66,7 @@ struct Joint {
   static constexpr std::string_view name = detail::JointName<detail::JointPart<L>...>::view;
   static constexpr std::size_t size = sizeof...(L);
   static constexpr bool learns = (L::learns || ...);
+  static constexpr bool strided_y = true, strided_dx = true;
   static constexpr bool weights_learn = (detail::JointPart<L>::learns && ...),
                         has_bias = (detail::JointPart<L>::has_bias && ...);
   static_assert(

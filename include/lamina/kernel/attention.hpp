@@ -29,6 +29,7 @@ struct AttentionFwd {
   const int* cu_k = nullptr;
   int sequences = 0;
   AttentionShape shape;
+  int longest = 0;  ///< no sequence has more queries, nor keys; 0: not known
 };
 template <class T>
 struct AttentionBwd {
@@ -38,6 +39,7 @@ struct AttentionBwd {
   const int* cu = nullptr;  ///< queries and keys are the same tokens in training
   int sequences = 0;
   AttentionShape shape;
+  int longest = 0;  ///< no sequence has more tokens; 0: not known
 };
 
 template <class B>

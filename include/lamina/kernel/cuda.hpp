@@ -4,6 +4,7 @@
 #include <lamina/kernel/cuda/add.hpp>
 #include <lamina/kernel/cuda/add_norm.hpp>
 #include <lamina/kernel/cuda/attention.hpp>
+#include <lamina/kernel/cuda/cache.hpp>
 #include <lamina/kernel/cuda/convert.hpp>
 #include <lamina/kernel/cuda/device.hpp>
 #include <lamina/kernel/cuda/dropout.hpp>

@@ -38,7 +38,7 @@ struct NormRopeBwd {
 template <class B>
 struct norm_rope {
   static_assert(always_false<B>, "norm_rope has no kernel for this backend: include <lamina/kernel/cpu/norm_rope.hpp>");
-  static void forward(auto...) {}
+  static void forward(auto...) {}  // of one tensor; of q and k of the same tokens, in one launch
   static void backward(auto...) {}
 };
 

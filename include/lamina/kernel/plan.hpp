@@ -7,6 +7,7 @@
 #include <lamina/kernel/add.hpp>
 #include <lamina/kernel/add_norm.hpp>
 #include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/cache.hpp>
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/kernel/dropout.hpp>
 #include <lamina/kernel/head_loss.hpp>
@@ -100,6 +101,10 @@ template <>
 struct add<Plan> {
   static void forward(Stream<Plan> s, const auto&...) { s.launch("add"); }
   static void copy(Stream<Plan> s, const auto&...) { s.launch("copy"); }
+};
+template <>
+struct cache<Plan> {
+  static void append(Stream<Plan> s, const auto&...) { s.launch("cache_append"); }
 };
 template <>
 struct matmul<Plan> {

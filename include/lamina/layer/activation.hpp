@@ -11,6 +11,7 @@ struct Activation {
   using In = Shape<Dyn, D>;
   using Out = Shape<Dyn, D>;
   static constexpr bool learns = false;
+  static constexpr bool strided_y = true, strided_dx = true;
   template <class Mode>
   static constexpr bool saves_input = true;
   template <class Mode>
@@ -51,6 +52,7 @@ struct SiluGate {
   using In = Shape<Dyn, 2 * F>;
   using Out = Shape<Dyn, F>;
   static constexpr bool learns = false;
+  static constexpr bool strided_y = true, strided_dx = true;
   template <class Mode>
   static constexpr bool saves_input = true;
   template <class Mode>

@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include <lamina/core/run.hpp>
-#include <lamina/kernel/add.hpp>
 #include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/cache.hpp>
 #include <lamina/kernel/norm_rope.hpp>
 
 namespace lamina {
@@ -64,6 +64,7 @@ struct AttentionCore {
   using Out = Shape<Dyn, Q>;
   static constexpr bool has_norms = sizeof...(Norms) == 2;
   static constexpr bool learns = (Norms::learns || ... || false);
+  static constexpr bool strided_y = true, strided_dx = true;
   static constexpr float eps = 1e-6f;
   static constexpr kernel::AttentionShape shape() {
     return {Heads_::heads, Heads_::kv_heads, Heads_::head_dim, 1.0f / std::sqrt(static_cast<float>(Heads_::head_dim)),
@@ -89,20 +90,18 @@ struct AttentionCore {
     auto& context = *run.context;
     const Matrix<const T> qkv = x;
     const Matrix<T> q = run.scratch->template matrix<T>(x.rows, Q);
-    Matrix<T> k;
-    Matrix<const T> keys, values = qkv.columns(Q + KV, KV);
+    const Matrix<T> k = run.scratch->template matrix<T>(x.rows, KV);
+    Matrix<const T> keys = k, values = qkv.columns(Q + KV, KV);
+    rotate(run, p, qkv, q, k);
     if (context.cache) {
       const auto& slot = context.cache->slots[context.cache_slot++];
-      const int length = context.cache->length;
-      k = slot.k.row_range(length, x.rows);
-      kernel::add<typename R::backend>::copy(run.stream,
-                                             kernel::Add<T>{.x = values, .y = slot.v.row_range(length, x.rows)});
-      keys = slot.k.row_range(0, length + x.rows);
-      values = slot.v.row_range(0, length + x.rows);
-    } else {
-      keys = k = run.scratch->template matrix<T>(x.rows, KV);
+      kernel::cache<typename R::backend>::append(run.stream, kernel::CacheAppend<T>{.k = k,
+                                                                                    .v = values,
+                                                                                    .end = context.cu_keys + 1,
+                                                                                    .k_cache = slot.k,
+                                                                                    .v_cache = slot.v});
+      keys = slot.k, values = slot.v;
     }
-    rotate(run, p, qkv, q, k);
     kernel::attention<typename R::backend>::forward(
         run.stream, kernel::AttentionFwd<T>{.q = q,
                                             .k = keys,
@@ -112,7 +111,8 @@ struct AttentionCore {
                                             .cu_q = segments(context),
                                             .cu_k = context.cache ? context.cu_keys : segments(context),
                                             .sequences = segment_count(context),
-                                            .shape = shape()});
+                                            .shape = shape(),
+                                            .longest = longest_segment(context)});
     saved.x = qkv;
     saved.o = y;
   }
@@ -137,7 +137,8 @@ struct AttentionCore {
                                                                              .dv = dv,
                                                                              .cu = segments(*run.context),
                                                                              .sequences = segment_count(*run.context),
-                                                                             .shape = shape()});
+                                                                             .shape = shape(),
+                                                                             .longest = longest_segment(*run.context)});
     unrotate(run, p, 0, saved.x.columns(0, Q), dq);
     unrotate(run, p, 1, saved.x.columns(Q, KV), dk);
   }
@@ -152,6 +153,11 @@ struct AttentionCore {
     return Mask_::windowed(context.layer) ? context.windows : context.sequences;
   }
 
+  template <class C>
+  static int longest_segment(const C& context) {
+    return Mask_::windowed(context.layer) ? context.longest_window : context.longest;
+  }
+
   template <class T>
   static const T* gain(const Parameter* p, int i) {
     if constexpr (has_norms)
@@ -161,17 +167,17 @@ struct AttentionCore {
   }
   template <class R, class T>
   static void rotate(R run, const Parameter* p, Matrix<const T> qkv, Matrix<T> q, Matrix<T> k) {
-    const auto turn = [&](Matrix<const T> x, const T* g, Matrix<T> y) {
-      kernel::norm_rope<typename R::backend>::forward(run.stream, kernel::NormRopeFwd<T>{.x = x,
-                                                                                         .g = g,
-                                                                                         .cos = run.context->cos,
-                                                                                         .sin = run.context->sin,
-                                                                                         .y = y,
-                                                                                         .head_dim = Heads_::head_dim,
-                                                                                         .eps = eps});
+    const auto turned = [&](Matrix<const T> x, const T* g, Matrix<T> y) {
+      return kernel::NormRopeFwd<T>{.x = x,
+                                    .g = g,
+                                    .cos = run.context->cos,
+                                    .sin = run.context->sin,
+                                    .y = y,
+                                    .head_dim = Heads_::head_dim,
+                                    .eps = eps};
     };
-    turn(qkv.columns(0, Q), gain<T>(p, 0), q);
-    turn(qkv.columns(Q, KV), gain<T>(p, 1), k);
+    kernel::norm_rope<typename R::backend>::forward(run.stream, turned(qkv.columns(0, Q), gain<T>(p, 0), q),
+                                                    turned(qkv.columns(Q, KV), gain<T>(p, 1), k));
   }
   template <class R, class T>
   static void unrotate(R run, const Parameter* p, int i, Matrix<const T> x, Matrix<T> d) {

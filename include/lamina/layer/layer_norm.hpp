@@ -22,6 +22,7 @@ struct LayerNorm {
   using Out = Shape<Dyn, D>;
   using params = ParamList<Param<name::weight, Shape<D>, init::ones>, Param<name::bias, Shape<D>, init::zeros>>;
   static constexpr bool learns = true;
+  static constexpr bool strided_y = true;
   static constexpr float eps = static_cast<float>(Eps::num) / static_cast<float>(Eps::den);
 
   template <class Mode>

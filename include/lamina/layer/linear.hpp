@@ -25,6 +25,7 @@ struct Linear {
   using params =
       std::conditional_t<has_bias, ParamList<weight, Param<name::bias, Shape<Out_>, init::zeros>>, ParamList<weight>>;
   static constexpr bool learns = true;
+  static constexpr bool strided_y = true, strided_dx = true;
 
   template <class Mode>
   static constexpr bool saves_input = Mode::train;

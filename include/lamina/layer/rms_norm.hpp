@@ -25,6 +25,7 @@ struct RMSNorm {
   using Out = Shape<Dyn, D>;
   using params = ParamList<Param<name::weight, Shape<D>, init::ones>>;
   static constexpr bool learns = true;
+  static constexpr bool strided_y = true;
   static constexpr float eps = static_cast<float>(Eps::num) / static_cast<float>(Eps::den);
 
   template <class Mode>

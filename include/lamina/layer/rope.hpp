@@ -1,5 +1,7 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -16,12 +18,31 @@ struct Section {
   static constexpr int time = Time, height = Height, width = Width;
 };
 
-namespace detail {
-/// inv_freq as torch computes it: 1 / theta^(2j / dim), fp32.
-inline float inverse_frequency(double theta, int j, int dim) {
-  return 1.0f / std::pow(static_cast<float>(theta), static_cast<float>(2 * j) / static_cast<float>(dim));
-}
-}  // namespace detail
+/// cos and sin of position * theta^(-2j / dim), j < dim / 2, for positions 0, 1, ...: each position is computed once.
+class Turns {
+ public:
+  Turns(double theta, int dim) : frequencies_(static_cast<std::size_t>(dim / 2)) {
+    for (int j = 0; j < dim / 2; ++j)  // as torch computes them: 1 / theta^(2j / dim), fp32
+      frequencies_[static_cast<std::size_t>(j)] =
+          1.0f / std::pow(static_cast<float>(theta), static_cast<float>(2 * j) / static_cast<float>(dim));
+  }
+  /// Makes positions [0, count) known.
+  void reach(int count) {
+    for (; known_ < count; ++known_)
+      for (const float frequency : frequencies_) {
+        const float angle = static_cast<float>(known_) * frequency;
+        cos_.push_back(std::cos(angle));
+        sin_.push_back(std::sin(angle));
+      }
+  }
+  /// (dim / 2) values of a known position.
+  const float* cos(int position) const { return &cos_[static_cast<std::size_t>(position) * frequencies_.size()]; }
+  const float* sin(int position) const { return &sin_[static_cast<std::size_t>(position) * frequencies_.size()]; }
+
+ private:
+  std::vector<float> frequencies_, cos_, sin_;
+  int known_ = 0;
+};
 
 /// Qwen3-VL: axes t h w take turns, frequency by frequency; what is left at the end goes to t.
 template <std::int64_t Theta, class S>
@@ -41,20 +62,15 @@ struct SectionedMRoPE {
   static constexpr std::int64_t theta = Theta;
 };
 
-/// theta^(-2j/dim) for j < dim / 2, in fp32 throughout, as transformers computes them.
-inline std::vector<float> inverse_frequencies(double theta, int dim) {
-  std::vector<float> f;
-  for (int j = 0; j < dim / 2; ++j) f.push_back(detail::inverse_frequency(theta, j, dim));
-  return f;
-}
-
-/// Fills cos and sin (head_dim / 2) for one token of a text model at (t, h, w).
+/// Fills cos and sin (head_dim / 2) of one token of a text model at (t, h, w); turns: of MRoPE::theta, head_dim.
 template <class MRoPE>
-void fill_mrope(const int* position, const std::vector<float>& frequencies, float* cos, float* sin) {
-  for (std::size_t j = 0; j < frequencies.size(); ++j) {
-    const float angle = static_cast<float>(position[MRoPE::axis(static_cast<int>(j))]) * frequencies[j];
-    cos[j] = std::cos(angle);
-    sin[j] = std::sin(angle);
+void fill_mrope(const Turns& turns, const int* position, int head_dim, float* cos, float* sin) {
+  const float *cos_of[3], *sin_of[3];
+  for (int axis = 0; axis < 3; ++axis)
+    cos_of[axis] = turns.cos(position[axis]), sin_of[axis] = turns.sin(position[axis]);
+  for (int j = 0; j < head_dim / 2; ++j) {
+    cos[j] = cos_of[MRoPE::axis(j)][j];
+    sin[j] = sin_of[MRoPE::axis(j)][j];
   }
 }
 
@@ -62,15 +78,11 @@ void fill_mrope(const int* position, const std::vector<float>& frequencies, floa
 struct RoPE2D {
   static constexpr std::int64_t theta = 10000;
 };
-/// frequencies: inverse_frequencies(theta, head_dim / 2), a quarter of a head.
-inline void fill_rope2d(int row, int column, const std::vector<float>& frequencies, float* cos, float* sin) {
-  const std::size_t quarter = frequencies.size();
-  for (std::size_t j = 0; j < 2 * quarter; ++j) {
-    const float position = static_cast<float>(j < quarter ? row : column);
-    const float angle = position * frequencies[j % quarter];
-    cos[j] = std::cos(angle);
-    sin[j] = std::sin(angle);
-  }
+/// Fills cos and sin (head_dim / 2) of one patch; turns: of RoPE2D::theta, head_dim / 2.
+inline void fill_rope2d(const Turns& turns, int row, int column, int head_dim, float* cos, float* sin) {
+  const int quarter = head_dim / 4;
+  std::copy_n(turns.cos(column), quarter, std::copy_n(turns.cos(row), quarter, cos));
+  std::copy_n(turns.sin(column), quarter, std::copy_n(turns.sin(row), quarter, sin));
 }
 
 }  // namespace lamina

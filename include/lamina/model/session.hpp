@@ -93,6 +93,7 @@ struct TrainableOptions {
   /// Gradient checkpointing of decoder layers; unset: where their activations would not fit.
   std::optional<bool> recompute;
   std::string device = "auto";      ///< cpu, cuda, or auto: the GPU where there is one
+  bool deterministic = false;       ///< kernels that repeat bit for bit alone; on the CPU all do
   std::uint64_t seed = 42;          ///< of the adapter's initial values and of dropout
   /// Adapters to start from, in PEFT's layout: all but the last are merged, the last goes on training.
   std::vector<std::filesystem::path> adapters;

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include <lamina/compose/staging.hpp>
@@ -38,14 +39,14 @@ class Decoder {
     if (static_cast<int>(prompt.ids.size()) > capacity_)
       fail("the prompt has ", prompt.ids.size(), " tokens, the context at most ", capacity_);
     reserve_cache(static_cast<int>(prompt.ids.size()));
-    cache_.length = 0;
+    length_ = 0;
     generated_ = 0;
     return run(tables_.template build<T>(prompt, image_token_), prompt.patches.data());
   }
   /// Logits (V) after one more token.
   std::span<const float> decode(int id) {
-    if (cache_.length == capacity_) fail("the context is full: it holds at most ", capacity_, " tokens");
-    reserve_cache(cache_.length + 1);
+    if (length_ == capacity_) fail("the context is full: it holds at most ", capacity_, " tokens");
+    reserve_cache(length_ + 1);
     return run(tables_.template build_next<T>(id, generated_++), nullptr);
   }
 
@@ -60,10 +61,11 @@ class Decoder {
       slots[i] = {larger.matrix<T>(rows, kv_width), larger.matrix<T>(rows, kv_width)};
       if (reserved_ == 0) continue;
       const Stream<B> s = device_.stream();
-      kernel::add<B>::copy(s, kernel::Add<T>{.x = slots_[i].k.row_range(0, cache_.length), .y = slots[i].k});
-      kernel::add<B>::copy(s, kernel::Add<T>{.x = slots_[i].v.row_range(0, cache_.length), .y = slots[i].v});
+      kernel::add<B>::copy(s, kernel::Add<T>{.x = slots_[i].k.row_range(0, length_), .y = slots[i].k});
+      kernel::add<B>::copy(s, kernel::Add<T>{.x = slots_[i].v.row_range(0, length_), .y = slots[i].v});
     }
     device_.wait();
+    steps_ = 0;  // recorded launches point into the old cache
     cache_arena_ = std::move(larger);
     slots_ = std::move(slots);
     cache_.slots = slots_.data();
@@ -71,22 +73,38 @@ class Decoder {
   }
 
   std::span<const float> run(Input<T> in, const float* patches) {
-    cu_keys_ = {0, cache_.length + in.tokens};
+    cu_keys_ = {0, length_ + in.tokens};
     in.text.cu_keys = cu_keys_.data();
     in.text.cache = &cache_;
-    Arena counting;
-    run_on(Run<Plan, Inference>{plan_stream<B>(nullptr, counting), &counting, nullptr}, in);
-    if (scratch_.counts() || scratch_.capacity_bytes() < counting.peak_bytes()) {
-      scratch_ = Arena();  // its memory must be free before more is asked for
-      scratch_ = Arena(counting.peak_bytes(), Memory<B>{});
-    }
+    if (steps_ == 0 || in.tokens > 1) reserve_scratch(in);
     const Stream<B> stream = device_.stream(&scratch_);
     staging_.add(in, patches, Model::merge, 2);
     staging_.send(stream);
-    run_on(Run<B, Inference>{stream, &scratch_, nullptr}, in);
-    cache_.length += in.tokens;
+    launch(Run<B, Inference>{stream, &scratch_, nullptr}, in);
+    length_ += in.tokens;
     read_logits();
     return widened_;
+  }
+  void reserve_scratch(const Input<T>& in) {
+    Arena counting;
+    run_on(Run<Plan, Inference>{plan_stream<B>(nullptr, counting), &counting, nullptr}, in);
+    if (!scratch_.counts() && scratch_.capacity_bytes() >= counting.peak_bytes()) return;
+    steps_ = 0;          // recorded launches point into the old memory
+    scratch_ = Arena();  // which must be free before more is asked for
+    scratch_ = Arena(counting.peak_bytes(), Memory<B>{});
+  }
+  /// Decoding steps differ in nothing but what the tables hold: a GPU records the second of them and repeats it.
+  template <class R>
+  void launch(R run, const Input<T>& in) {
+    if constexpr (std::is_same_v<B, Cuda>) {
+      if (in.tokens == 1 && in.patches.rows == 0) {
+        if (++steps_ == 2) graph_.record(device_.gpu(), [&] { run_on(run, in); });
+        if (steps_ >= 2) return graph_.launch(device_.gpu());
+      } else {
+        steps_ = 0;  // tables lie elsewhere now
+      }
+    }
+    run_on(run, in);
   }
   void read_logits() {
     const Stream<B> stream = device_.stream();
@@ -113,11 +131,13 @@ class Decoder {
 
   Device<B>& device_;
   const Weights<Model, T, B>& weights_;
-  int image_token_, capacity_, reserved_ = 0, generated_ = 0;
+  int image_token_, capacity_, reserved_ = 0, length_ = 0, generated_ = 0;  ///< length_: tokens in the cache
   Tables<Model> tables_;
   Arena cache_arena_, scratch_;
   std::vector<typename KVCache<T>::Slot> slots_;
   KVCache<T> cache_;
+  int steps_ = 0;  ///< decoding steps since memory last moved
+  std::conditional_t<std::is_same_v<B, Cuda>, CudaGraph, std::monostate> graph_;
   std::array<int, 2> cu_keys_{};
   Staging<B> staging_;
   Arena logits_block_;

@@ -72,7 +72,8 @@ struct Arguments {
   std::optional<std::string> resume_from_checkpoint;  ///< a path, or "true": the newest of output_dir
   bool ignore_data_skip = false;
   int dataloader_num_workers = 0;
-  std::string device = "auto";  ///< auto, cpu or cuda
+  std::string device = "auto";    ///< auto, cpu or cuda
+  bool full_determinism = false;  ///< on a GPU, where runs need not repeat bit for bit otherwise
   std::optional<bool> disable_tqdm;
 
   Settings given;                  ///< everything that was set, as it was written
@@ -97,6 +98,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.freeze_trainable_layers = a.freeze_trainable_layers;
   if (a.disable_gradient_checkpointing) options.recompute = !*a.disable_gradient_checkpointing;
   options.device = a.device;
+  options.deterministic = a.full_determinism;
   options.seed = a.seed;
   options.adapters = a.adapter_name_or_path;
   options.create_new_adapter = a.create_new_adapter;

@@ -1,8 +1,8 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -11,6 +11,7 @@
 #include <lamina/data/prefetch.hpp>
 #include <lamina/data/sampler.hpp>
 #include <lamina/train/arguments.hpp>
+#include <lamina/train/schedule.hpp>
 #include <lamina/train/source.hpp>
 
 namespace lamina::train {
@@ -40,49 +41,59 @@ inline data::DataOptions data_options(const Arguments& a) {
   return o;
 }
 
-/// What turns samples into batches: the model's image preprocessing, the pixel limits and the image token.
-struct Preparation {
-  vision::Processor processor;
-  data::ImageLimits limits;
-  int image_pad_id = 0;
+/// Threads that make windows: as many as dataloader_num_workers says; where a device trains and the cores are free, all
+/// but two of them if that is more, at most 16. The windows are the same for every number.
+inline int data_workers(int dataloader_num_workers, bool on_device) {
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return on_device ? std::max(dataloader_num_workers, std::clamp(cores - 2, 1, 16)) : dataloader_num_workers;
+}
 
-  Window window(std::span<const std::vector<const data::Sample*>> micro_batches) const {
-    data::Collated collated = data::collate(micro_batches, processor, limits, image_pad_id);
-    return {std::move(collated.batch), std::move(collated.origins), std::move(collated.warnings)};
-  }
-};
+namespace detail {
+inline Window to_window(data::Draft draft) {
+  data::Collated& c = draft.collated;
+  return {std::move(c.batch), std::move(c.origins), std::move(c.warnings)};
+}
+}  // namespace detail
 
-/// Windows of encoded samples in LLaMA-Factory's order, their images decoded ahead of use by dataloader_num_workers
-/// threads.
+/// Windows of encoded samples in LLaMA-Factory's order, their images decoded ahead of use by `workers` threads, from
+/// one epoch on into the next.
 class DatasetSource : public TrainSource {
  public:
   /// The samples outlive the source.
-  DatasetSource(const std::vector<data::Sample>& samples, Preparation preparation, const Arguments& a)
+  DatasetSource(const std::vector<data::Sample>& samples, data::Preparation preparation, const Arguments& a,
+                int workers)
       : samples_(samples),
         preparation_(std::move(preparation)),
-        workers_(a.dataloader_num_workers),
+        workers_(workers),
         sampler_({.sample_count = static_cast<int>(samples.size()),
                   .per_device_train_batch_size = a.per_device_train_batch_size,
                   .gradient_accumulation_steps = a.gradient_accumulation_steps,
                   .seed = a.data_seed.value_or(a.seed),
-                  .disable_shuffling = a.disable_shuffling}) {}
+                  .disable_shuffling = a.disable_shuffling}),
+        total_windows_(plan_steps(rows(), a.per_device_train_batch_size, a.gradient_accumulation_steps,
+                                  a.num_train_epochs, a.max_steps)
+                           .total_steps) {}
 
   std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }
 
   void seek(std::int64_t epoch, std::int64_t window) override {
+    epoch_ = epoch;
+    if (ahead_ && at_ == data::Position{epoch, window}) return;
+    at_ = {epoch, window};
+    const std::int64_t per_epoch = sampler_.windows_per_epoch(), first = epoch * per_epoch + window,
+                       end = std::max(total_windows_, (epoch + 1) * per_epoch);
     ahead_.reset();
-    windows_.clear();
-    for (std::int64_t w = window; w < sampler_.windows_per_epoch(); ++w)
-      windows_.push_back(sampler_.window_at({epoch, w}));
-    ahead_ =
-        std::make_unique<data::Prefetch<Window>>(static_cast<std::int64_t>(windows_.size()), workers_,
-                                                 std::max(2, workers_), [this](std::int64_t i) { return make(i); });
+    ahead_.emplace(recipe(first), end - first, data::Ahead{.workers = workers_});
   }
 
   Window next() override {
-    std::optional<Window> window = ahead_ ? ahead_->next() : std::nullopt;
-    if (!window) fail("training data: the epoch has no further window");
-    return std::move(*window);
+    if (!ahead_ || at_.epoch != epoch_) fail("training data: the epoch has no further window");
+    at_ = sampler_.after(at_);
+    return detail::to_window(std::move(*ahead_->next()));
+  }
+
+  void give_back(Window window) override {
+    if (ahead_) ahead_->give_back({.collated = {std::move(window.batch), {}, {}}, .pictures = {}});
   }
 
   /// Tokens, sequences and patches of the largest window of the first epochs: what memory must hold.
@@ -109,42 +120,65 @@ class DatasetSource : public TrainSource {
   }
 
  private:
-  Window make(std::int64_t index) const {
-    std::vector<std::vector<const data::Sample*>> micro_batches;
-    for (const auto& rows : windows_[static_cast<std::size_t>(index)]) {
-      micro_batches.emplace_back();
-      for (int row : rows) micro_batches.back().push_back(&samples_[static_cast<std::size_t>(row)]);
-    }
-    return preparation_.window(micro_batches);
+  /// The windows from number `first` on, counted through the epochs.
+  data::WindowRecipe recipe(std::int64_t first) const {
+    return {&preparation_, [this, first, sampler = sampler_](std::int64_t index) mutable {
+              std::vector<std::vector<const data::Sample*>> micro_batches;
+              for (const auto& rows : sampler.window_at(sampler.at_step(first + index))) {
+                micro_batches.emplace_back();
+                for (int row : rows) micro_batches.back().push_back(&samples_[static_cast<std::size_t>(row)]);
+              }
+              return micro_batches;
+            }};
   }
 
   const std::vector<data::Sample>& samples_;
-  Preparation preparation_;
-  int workers_;
+  const data::Preparation preparation_;
+  const int workers_;
   data::Sampler sampler_;
-  std::vector<std::vector<std::vector<int>>> windows_;
-  std::unique_ptr<data::Prefetch<Window>> ahead_;  // reads windows_, so it goes first
+  const std::int64_t total_windows_;
+  std::int64_t epoch_ = 0;
+  data::Position at_;  // of the next window
+  std::optional<data::Prefetch<data::WindowRecipe>> ahead_;
 };
 
-/// Evaluation samples in their own order.
+/// Evaluation samples in their own order, made ahead like those of training.
 class DatasetEvalSource : public EvalSource {
  public:
-  DatasetEvalSource(const std::vector<data::Sample>& samples, Preparation preparation, int batch_size)
-      : samples_(samples), preparation_(std::move(preparation)), batch_size_(batch_size) {}
+  DatasetEvalSource(const std::vector<data::Sample>& samples, data::Preparation preparation, int batch_size,
+                    int workers)
+      : samples_(samples), preparation_(std::move(preparation)), batch_size_(batch_size), workers_(workers) {}
 
   std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }
   std::int64_t batches() const override { return (rows() + batch_size_ - 1) / batch_size_; }
   Window batch(std::int64_t index) override {
-    std::vector<std::vector<const data::Sample*>> one(1);
-    for (std::int64_t row = index * batch_size_; row < std::min(rows(), (index + 1) * batch_size_); ++row)
-      one[0].push_back(&samples_[static_cast<std::size_t>(row)]);
-    return preparation_.window(one);
+    if (!ahead_ || index != at_) {
+      ahead_.reset();
+      ahead_.emplace(recipe(index), batches() - index, data::Ahead{.workers = workers_});
+    }
+    at_ = index + 1;
+    Window window = detail::to_window(std::move(*ahead_->next()));
+    if (at_ == batches()) ahead_.reset();
+    return window;
   }
 
  private:
+  data::WindowRecipe recipe(std::int64_t first) const {
+    return {&preparation_, [this, first](std::int64_t index) {
+              std::vector<std::vector<const data::Sample*>> one(1);
+              const std::int64_t begin = (first + index) * batch_size_;
+              for (std::int64_t row = begin; row < std::min(rows(), begin + batch_size_); ++row)
+                one[0].push_back(&samples_[static_cast<std::size_t>(row)]);
+              return one;
+            }};
+  }
+
   const std::vector<data::Sample>& samples_;
-  Preparation preparation_;
-  std::int64_t batch_size_;
+  const data::Preparation preparation_;
+  const std::int64_t batch_size_;
+  const int workers_;
+  std::int64_t at_ = 0;  // number of the next batch
+  std::optional<data::Prefetch<data::WindowRecipe>> ahead_;
 };
 
 }  // namespace lamina::train

@@ -34,8 +34,7 @@ inline constexpr Key trainer_keys[] = {
     {"label_smoothing_factor", KeyType::number, KeyStatus::refused, "0", "the loss is the plain cross-entropy"},
     {"neftune_noise_alpha", KeyType::number, KeyStatus::refused, "", "noise on embeddings is not built"},
     {"bf16", KeyType::flag, KeyStatus::accepted, "false",
-     "the model keeps the checkpoint's dtype; adapters, gradients and Adam's moments are fp32, and the CPU backend "
-     "adds up in fp32"},
+     "a GPU always computes in bf16, the CPU in fp32; adapters, gradients and Adam's moments are fp32 on both"},
     {"fp16", KeyType::flag, KeyStatus::refused, "false",
      "fp16 training needs loss scaling, which is not built; use bf16: true"},
     {"device", KeyType::text, KeyStatus::honoured, "auto", ""},
@@ -151,7 +150,7 @@ inline constexpr Key runtime_keys[] = {
      "evaluation keeps the loss only, in the memory of training"},
     {"generation_config", KeyType::text, KeyStatus::accepted, "",
      "evaluation keeps the loss only, in the memory of training"},
-    {"full_determinism", KeyType::flag, KeyStatus::accepted, "false", "runs are always deterministic"},
+    {"full_determinism", KeyType::flag, KeyStatus::honoured, "false", ""},
     {"use_cpu", KeyType::flag, KeyStatus::accepted, "false", "the backend is the one that was built"},
     {"tf32", KeyType::flag, KeyStatus::accepted, "", "the backend is the one that was built"},
     {"torch_compile", KeyType::flag, KeyStatus::accepted, "false", "the backend is the one that was built"},

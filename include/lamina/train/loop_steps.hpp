@@ -108,7 +108,7 @@ inline Outcome Trainer::run() {
 }
 
 inline void Trainer::train_step() {
-  const Window window = parts_.train.next();
+  Window window = parts_.train.next();
   for (const std::string& warning : window.warnings)
     if (warned_.insert(warning).second && warned_.size() <= 20) parts_.console.line("warning: " + warning);
   last_rate_ = schedule_.rate(state_.global_step);
@@ -130,6 +130,7 @@ inline void Trainer::train_step() {
   position_.epoch = state_.global_step / plan_.steps_per_epoch;
   position_.window = state_.global_step % plan_.steps_per_epoch;
   position_.optimizer_steps = parts_.session.optimizer_steps();
+  parts_.train.give_back(std::move(window));
 }
 
 inline void Trainer::check_finite(const Window& window, const BatchLoss& loss, double gradient_norm) const {

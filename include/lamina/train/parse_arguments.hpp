@@ -237,6 +237,7 @@ inline void read_run(const Reader& r, Arguments& a) {
   r.number("num_train_epochs", a.num_train_epochs);
   r.integer("max_steps", a.max_steps);
   r.text("device", a.device);
+  r.flag("full_determinism", a.full_determinism);
   r.integer("seed", a.seed);
   r.integer("data_seed", a.data_seed);
   r.text("resume_from_checkpoint", a.resume_from_checkpoint);

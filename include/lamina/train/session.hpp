@@ -22,6 +22,7 @@ class ModelTrainSession final : public TrainSession {
         recompute_(options.recompute),
         weights_(choose(source, options)),
         optimizer_(weights_.learning_count()) {
+    if constexpr (std::is_same_v<B, Cuda>) device_.gpu().deterministic = options.deterministic;
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
     weights_.allocate(true, device_.stream());

@@ -25,6 +25,8 @@ class TrainSource {
   virtual void seek(std::int64_t epoch, std::int64_t window) = 0;
   /// The next window of the epoch.
   virtual Window next() = 0;
+  /// Takes a window that is used up: its memory may serve one to come.
+  virtual void give_back(Window) {}
 };
 
 /// The evaluation rows in their own order, per_device_eval_batch_size to a batch.

@@ -52,7 +52,7 @@ inline void resize_with_alpha(Image& image, ImageSize to) {
       rgba[4 * i + c] = static_cast<std::uint8_t>(mul_div_255(image.rgb[3 * i + c], image.alpha[i]));
     rgba[4 * i + 3] = image.alpha[i];
   }
-  rgba = resize_bicubic<4>(std::move(rgba), image.size(), to, Resampler::pillow);
+  rgba = resize_bicubic<4>(rgba, image.size(), to, Resampler::pillow);
   const std::size_t n = rgba.size() / 4;
   image.rgb.resize(3 * n);
   image.alpha.resize(n);
@@ -75,7 +75,7 @@ inline void resize_as_pillow(Image& image, ImageSize to) {
   } else if (!image.alpha.empty()) {
     resize_with_alpha(image, to);
   } else {
-    image.rgb = resize_bicubic<3>(std::move(image.rgb), image.size(), to, Resampler::pillow);
+    image.rgb = resize_bicubic<3>(image.rgb, image.size(), to, Resampler::pillow);
   }
   image.width = to.width;
   image.height = to.height;

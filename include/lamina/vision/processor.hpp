@@ -1,12 +1,14 @@
 #pragma once
 #include <lamina/core/batch.hpp>
 #include <lamina/vision/image.hpp>
+#include <lamina/vision/patch.hpp>
 
 #include <array>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,6 +41,8 @@ struct Processor {
   /// The patch grid of a picture of this size. Fails for a ratio of sides above 200.
   Grid grid_for(ImageSize size) const;
 
+  /// Writes the picture's rows: grid_for(image.size()).patches() of row_length() values.
+  void write_patches(const Image& image, std::span<float> rows) const;
   /// Appends the picture's rows to `rows` and returns its grid.
   Grid append_patches(const Image& image, std::vector<float>& rows) const;
 };
@@ -72,28 +76,6 @@ inline ImageSize smart_resize(ImageSize size, int factor, std::int64_t min_pixel
     height = multiple(h * beta, ceil);
   }
   return {static_cast<int>(width), static_cast<int>(height)};
-}
-
-/// Normalised value of each level of each channel.
-inline std::array<std::array<float, 256>, 3> level_table(const Processor& p) {
-  std::array<std::array<float, 256>, 3> table;
-  for (int c = 0; c < 3; ++c)
-    for (int level = 0; level < 256; ++level)
-      table[c][level] = (static_cast<float>(level) - p.mean[c] * 255.0f) / (p.std[c] * 255.0f);
-  return table;
-}
-
-/// One patch, whose first pixel is at rgb, to one row; image_width in pixels.
-inline void write_patch(const std::uint8_t* rgb, int image_width, const Processor& p,
-                        const std::array<std::array<float, 256>, 3>& level, float* row) {
-  for (int c = 0; c < 3; ++c) {
-    const float* frame = row;
-    for (int y = 0; y < p.patch_size; ++y) {
-      const std::uint8_t* pixel = rgb + static_cast<std::size_t>(y) * image_width * 3 + c;
-      for (int x = 0; x < p.patch_size; ++x) *row++ = level[c][pixel[3 * x]];
-    }
-    for (int t = 1; t < p.temporal_patch_size; ++t) row = std::copy(frame, frame + p.patch_size * p.patch_size, row);
-  }
 }
 
 /// Reads one value if it is there; the wrong type is an error that names the key.
@@ -184,23 +166,33 @@ inline Grid Processor::grid_for(ImageSize size) const {
   return {1, resized.height / patch_size, resized.width / patch_size};
 }
 
-inline Grid Processor::append_patches(const Image& image, std::vector<float>& rows) const {
+inline void Processor::write_patches(const Image& image, std::span<float> rows) const {
   const Grid grid = grid_for(image.size());
+  const std::size_t length = static_cast<std::size_t>(row_length());
+  if (rows.size() != grid.patches() * length)
+    fail("patches: room for ", rows.size(), " values is not that of the grid");
   const ImageSize size{grid.w * patch_size, grid.h * patch_size};
-  const std::vector<std::uint8_t> rgb = resize_bicubic<3>(image.rgb, image.size(), size, Resampler::torch);
-  const auto level = detail::level_table(*this);
-  const std::size_t start = rows.size(), length = row_length();
-  rows.resize(start + grid.patches() * length);
-  const int block_rows = grid.h / merge_size, patches_per_block_row = merge_size * grid.w;
-  parallel_for(block_rows, [&](std::int64_t block_row) {
+  std::vector<std::uint8_t> resized;
+  if (size != image.size()) resized = resize_bicubic<3>(image.rgb, image.size(), size, Resampler::torch);
+  const std::uint8_t* rgb = resized.empty() ? image.rgb.data() : resized.data();
+  const detail::PatchWriter writer(patch_size, temporal_patch_size, mean, std);
+  const int patches_per_block_row = merge_size * grid.w;
+  parallel_for(grid.h / merge_size, [&](std::int64_t block_row) {
     for (int i = 0; i < patches_per_block_row; ++i) {
       const int block_column = i / (merge_size * merge_size), inside = i % (merge_size * merge_size);
       const std::size_t y = (block_row * merge_size + inside / merge_size) * patch_size;
       const std::size_t x = static_cast<std::size_t>(block_column * merge_size + inside % merge_size) * patch_size;
-      detail::write_patch(rgb.data() + (y * size.width + x) * 3, size.width, *this, level,
-                          rows.data() + start + (block_row * patches_per_block_row + i) * length);
+      writer.write(rgb + (y * size.width + x) * 3, static_cast<std::size_t>(size.width) * 3,
+                   rows.data() + (block_row * patches_per_block_row + i) * length);
     }
   });
+}
+
+inline Grid Processor::append_patches(const Image& image, std::vector<float>& rows) const {
+  const Grid grid = grid_for(image.size());
+  const std::size_t start = rows.size();
+  rows.resize(start + grid.patches() * static_cast<std::size_t>(row_length()));
+  write_patches(image, std::span(rows).subspan(start));
   return grid;
 }
 

@@ -1,83 +1,44 @@
 #pragma once
 #include <lamina/core/threads.hpp>
+#include <lamina/vision/filter.hpp>
 #include <lamina/vision/pixels.hpp>
+#include <lamina/vision/resize_avx2.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace lamina::vision {
-
-/// Whose fixed-point weights a bicubic resize uses. Both filters are Keys' with a = -0.5, widened by the factor of
-/// reduction (antialias), both round to 8 bits after the horizontal and after the vertical pass; they differ in how
-/// many bits a weight keeps, and so, for about one sample in a thousand, by one level.
-enum class Resampler {
-  pillow,  ///< Pillow's Image.resize: 22 fractional bits
-  torch,   ///< torch's uint8 kernel on a CPU with AVX2, which torchvision uses: the most bits at which the largest
-           ///< weight of the pass still fits into int16
-};
-
 namespace detail {
-
-/// One pass as a sparse matrix: output i = sum_j weight[i * width + j] * input[first[i] + j], in units of 2^-bits.
-struct Filter {
-  int width = 0;                     ///< room for weights per output
-  int bits = 0;                      ///< fractional bits of a weight
-  std::vector<int> first;            ///< (out) first input each output reads
-  std::vector<int> count;            ///< (out) inputs each output reads
-  std::vector<std::int32_t> weight;  ///< (out, width)
-};
-
-/// Keys' cubic convolution kernel, a = -0.5 (Keys 1981, eq. 15), in the order of operations of the library that is
-/// matched: a weight may lie on a tie of its rounding.
-inline double cubic(double x, Resampler resampler) {
-  constexpr double a = -0.5;
-  x = std::fabs(x);
-  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  if (x >= 2) return 0;
-  if (resampler == Resampler::pillow) return (((x - 5) * x + 8) * x - 4) * a;
-  return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
-}
-
-/// Bits that torch gives a weight: as many, below 22, as leave the largest under 2^15.
-inline int torch_weight_bits(double largest) {
-  int bits = 0;
-  while (bits < 22 && static_cast<int>(0.5 + largest * (1 << (bits + 1))) < (1 << 15)) ++bits;
-  return bits;
-}
-
-/// The weights that turn `in` samples into `out`.
-inline Filter bicubic_filter(int in, int out, Resampler resampler) {
-  const double scale = static_cast<double>(in) / out, widening = std::max(scale, 1.0), inverse = 1.0 / widening;
-  const double support = 2.0 * widening;
-  Filter f;
-  f.width = static_cast<int>(std::ceil(support)) * 2 + 1;
-  f.first.resize(out);
-  f.count.resize(out);
-  std::vector<double> exact(static_cast<std::size_t>(out) * f.width, 0.0);
-  double largest = 0;
-  for (int i = 0; i < out; ++i) {
-    const double center = (i + 0.5) * scale;
-    const int first = std::max(static_cast<int>(center - support + 0.5), 0);
-    const int count = std::min(std::min(static_cast<int>(center + support + 0.5), in) - first, f.width);
-    double* w = exact.data() + static_cast<std::size_t>(i) * f.width;
-    double sum = 0;
-    for (int j = 0; j < count; ++j) sum += w[j] = cubic((j + first - center + 0.5) * inverse, resampler);
-    for (int j = 0; j < count && sum != 0; ++j) largest = std::max(largest, w[j] /= sum);
-    f.first[i] = first;
-    f.count[i] = count;
-  }
-  f.bits = resampler == Resampler::pillow ? 22 : torch_weight_bits(largest);
-  f.weight.resize(exact.size());
-  std::transform(exact.begin(), exact.end(), f.weight.begin(), [unit = static_cast<double>(1 << f.bits)](double w) {
-    return static_cast<std::int32_t>(w * unit + (w < 0 ? -0.5 : 0.5));
-  });
-  return f;
-}
 
 inline std::uint8_t round_to_level(std::int32_t sum, int bits) {
   return static_cast<std::uint8_t>(std::clamp(sum >> bits, 0, 255));
+}
+
+/// Output pixels [begin, end) of one row.
+template <int C>
+void resize_row(const std::uint8_t* in, const Filter& f, int begin, int end, std::uint8_t* out) {
+  for (int x = begin; x < end; ++x) {
+    const std::uint8_t* from = in + static_cast<std::size_t>(f.first[x]) * C;
+    const std::int32_t* w = f.weight.data() + static_cast<std::size_t>(x) * f.width;
+    std::int32_t sum[C];
+    std::fill(sum, sum + C, 1 << (f.bits - 1));
+    for (int j = 0; j < f.count[x]; ++j, from += C)
+      for (int c = 0; c < C; ++c) sum[c] += from[c] * w[j];
+    for (int c = 0; c < C; ++c) out[x * C + c] = round_to_level(sum[c], f.bits);
+  }
+}
+
+/// One output row of `row` samples from `count` input rows.
+inline void resize_column(const std::uint8_t* in, std::size_t row, const std::int32_t* weight, int count, int bits,
+                          std::uint8_t* to) {
+  std::vector<std::int32_t> sum(row, 1 << (bits - 1));
+  for (int j = 0; j < count; ++j) {
+    const std::uint8_t* from = in + j * row;
+    for (std::size_t i = 0; i < row; ++i) sum[i] += from[i] * weight[j];
+  }
+  for (std::size_t i = 0; i < row; ++i) to[i] = round_to_level(sum[i], bits);
 }
 
 /// (height, in_width, C) to (height, out_width, C).
@@ -85,18 +46,21 @@ template <int C>
 std::vector<std::uint8_t> resize_rows(const std::uint8_t* in, int in_width, int out_width, int height, Resampler r) {
   const Filter f = bicubic_filter(in_width, out_width, r);
   std::vector<std::uint8_t> out(static_cast<std::size_t>(height) * out_width * C);
+#if defined(LAMINA_VISION_AVX2)
+  const bool wide = is_wide(f);
+  const RowFilter fast = !has_avx2() ? RowFilter{}
+                         : wide      ? row_filter<C, true>(f, in_width)
+                                     : row_filter<C, false>(f, in_width);
+#endif
   parallel_for(height, [&](std::int64_t y) {
     const std::uint8_t* row = in + static_cast<std::size_t>(y) * in_width * C;
     std::uint8_t* to = out.data() + static_cast<std::size_t>(y) * out_width * C;
-    for (int x = 0; x < out_width; ++x, to += C) {
-      const std::uint8_t* from = row + static_cast<std::size_t>(f.first[x]) * C;
-      const std::int32_t* w = f.weight.data() + static_cast<std::size_t>(x) * f.width;
-      std::int32_t sum[C];
-      std::fill(sum, sum + C, 1 << (f.bits - 1));
-      for (int j = 0; j < f.count[x]; ++j, from += C)
-        for (int c = 0; c < C; ++c) sum[c] += from[c] * w[j];
-      for (int c = 0; c < C; ++c) to[c] = round_to_level(sum[c], f.bits);
-    }
+    int done = 0;
+#if defined(LAMINA_VISION_AVX2)
+    done = fast.outputs;
+    if (done > 0) wide ? resize_row_avx2<C, true>(row, f, fast, to) : resize_row_avx2<C, false>(row, f, fast, to);
+#endif
+    resize_row<C>(row, f, done, out_width, to);
   });
   return out;
 }
@@ -106,15 +70,12 @@ inline std::vector<std::uint8_t> resize_columns(const std::uint8_t* in, int in_h
                                                 Resampler r) {
   const Filter f = bicubic_filter(in_height, out_height, r);
   std::vector<std::uint8_t> out(out_height * row);
+  auto resize = resize_column;
+#if defined(LAMINA_VISION_AVX2)
+  if (has_avx2() && row >= 32) resize = is_wide(f) ? resize_column_avx2<true> : resize_column_avx2<false>;
+#endif
   parallel_for(out_height, [&](std::int64_t y) {
-    std::vector<std::int32_t> sum(row, 1 << (f.bits - 1));
-    for (int j = 0; j < f.count[y]; ++j) {
-      const std::uint8_t* from = in + (f.first[y] + j) * row;
-      const std::int32_t w = f.weight[static_cast<std::size_t>(y) * f.width + j];
-      for (std::size_t i = 0; i < row; ++i) sum[i] += from[i] * w;
-    }
-    std::uint8_t* to = out.data() + y * row;
-    for (std::size_t i = 0; i < row; ++i) to[i] = round_to_level(sum[i], f.bits);
+    resize(in + f.first[y] * row, row, f.weight.data() + y * f.width, f.count[y], f.bits, out.data() + y * row);
   });
   return out;
 }
@@ -127,14 +88,17 @@ inline std::vector<std::uint8_t> resize_columns(const std::uint8_t* in, int in_h
 /// source   Pillow's Resample.c and torch's UpSampleKernelAVXAntialias.h, re-derived; weights as in Resampler
 /// numerics sums are exact in int32: |weights| of one output sum to under 1.5, and 255 * 1.5 * 2^22 < 2^31
 template <int C>
-std::vector<std::uint8_t> resize_bicubic(std::vector<std::uint8_t> samples, ImageSize from, ImageSize to,
+std::vector<std::uint8_t> resize_bicubic(std::span<const std::uint8_t> samples, ImageSize from, ImageSize to,
                                          Resampler resampler) {
-  if (to.width != from.width)
-    samples = detail::resize_rows<C>(samples.data(), from.width, to.width, from.height, resampler);
-  if (to.height != from.height)
-    samples = detail::resize_columns(samples.data(), from.height, to.height, static_cast<std::size_t>(to.width) * C,
-                                     resampler);
-  return samples;
+  if (to == from) return {samples.begin(), samples.end()};
+  std::vector<std::uint8_t> narrowed;
+  if (to.width != from.width) {
+    narrowed = detail::resize_rows<C>(samples.data(), from.width, to.width, from.height, resampler);
+    if (to.height == from.height) return narrowed;
+    samples = narrowed;
+  }
+  return detail::resize_columns(samples.data(), from.height, to.height, static_cast<std::size_t>(to.width) * C,
+                                resampler);
 }
 
 /// Takes for each output pixel the input pixel under its centre, as Pillow does (which adds up the step, so that the

@@ -8,6 +8,11 @@ struct lamina::kernel::norm_rope<lamina::Cpu> {
   static constexpr int max_head_dim = 256;
 
   template <class T>
+  static void forward(Stream<Cpu> s, NormRopeFwd<T> q, NormRopeFwd<T> k) {
+    forward(s, q);
+    forward(s, k);
+  }
+  template <class T>
   static void forward(Stream<Cpu>, NormRopeFwd<T> a) {
     const int heads = a.x.cols / a.head_dim;
     parallel_for(a.x.rows, [=](std::int64_t n) {

@@ -3,6 +3,7 @@
 #include <lamina/kernel/cuda/attention_bwd.cuh>
 #include <lamina/kernel/cuda/attention_decode.cuh>
 #include <lamina/kernel/cuda/attention_f32.cuh>
+#include <lamina/kernel/cuda/cudnn_attention.cuh>
 
 namespace lamina::kernel::cuda {
 
@@ -44,6 +45,8 @@ void attention_backward_own(Stream<Cuda> s, const AttentionBwd<T>& a) {
 
 template <class T>
 void lamina::kernel::attention<lamina::Cuda>::forward(Stream<Cuda> s, const AttentionFwd<T>& a) {
+  if constexpr (!std::is_same_v<T, float>)
+    if (cudnn_attention_forward(s, a)) return;
   cuda::attention_forward_own(s, a);
 }
 template <class T>

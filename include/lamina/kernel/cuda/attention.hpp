@@ -1,10 +1,14 @@
 #pragma once
+#include <algorithm>
+
 #include <lamina/kernel/attention.hpp>
 #include <lamina/kernel/cuda/attention_scratch.hpp>
+#include <lamina/kernel/cuda/cudnn_attention.hpp>
 #include <lamina/kernel/cuda/device.hpp>
 
-/// Attention on the GPU: bf16 and f16 on tensor cores (head_dim a multiple of 8 up to 128; rows that start at multiples
-/// of 16 bytes), fp32 without. Defined in kernel/cuda/attention.cuh.
+/// Attention on the GPU: through cuDNN where it has an engine, else, or where results must repeat bit for bit, bf16 and
+/// f16 on tensor cores (head_dim a multiple of 8 up to 128; rows that start at multiples of 16 bytes), fp32 without.
+/// Defined in kernel/cuda/attention.cuh.
 namespace lamina::kernel::cuda {
 
 /// This library's own kernels.
@@ -24,10 +28,10 @@ struct lamina::kernel::attention<lamina::Cuda> {
 
   template <class T>
   static std::size_t workspace_bytes(const AttentionFwd<T>& a) {
-    return cuda::attention_workspace_bytes(a.shape, a.q.rows, false);
+    return std::max(cuda::attention_workspace_bytes(a.shape, a.q.rows, false), cudnn_attention_bytes(a));
   }
   template <class T>
   static std::size_t workspace_bytes(const AttentionBwd<T>& a) {
-    return cuda::attention_workspace_bytes(a.shape, a.q.rows, true);
+    return std::max(cuda::attention_workspace_bytes(a.shape, a.q.rows, true), cudnn_attention_bytes(a));
   }
 };

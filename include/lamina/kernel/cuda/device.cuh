@@ -55,7 +55,32 @@ namespace lamina {
   return free;
 }
 
-[[gnu::used]] inline void CudaDevice::wait() { kernel::cuda::check(cudaStreamSynchronize(handle_), "waiting for the GPU"); }
+[[gnu::used]] inline void CudaDevice::wait() {
+  kernel::cuda::check(cudaStreamSynchronize(handle_), "waiting for the GPU");
+}
+
+[[gnu::used]] inline void CudaGraph::begin(CudaDevice& device) {
+  reset();
+  kernel::cuda::check(cudaStreamBeginCapture(device.stream().handle, cudaStreamCaptureModeThreadLocal),
+                      "recording a graph");
+}
+[[gnu::used]] inline void CudaGraph::end(CudaDevice& device) {
+  cudaGraph_t graph = nullptr;
+  kernel::cuda::check(cudaStreamEndCapture(device.stream().handle, &graph), "recording a graph");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  kernel::cuda::check(status, "instantiating a graph");
+  executable_ = reinterpret_cast<decltype(executable_)>(executable);
+}
+[[gnu::used]] inline void CudaGraph::launch(CudaDevice& device) {
+  kernel::cuda::check(cudaGraphLaunch(reinterpret_cast<cudaGraphExec_t>(executable_), device.stream().handle),
+                      "launching a graph");
+}
+[[gnu::used]] inline void CudaGraph::reset() {
+  if (executable_) cudaGraphExecDestroy(reinterpret_cast<cudaGraphExec_t>(executable_));
+  executable_ = nullptr;
+}
 
 [[gnu::used]] inline std::byte* Memory<Cuda>::allocate(std::size_t bytes) {
   void* p = nullptr;
@@ -65,9 +90,10 @@ namespace lamina {
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
     const auto gib = [](std::size_t n) { return cat(static_cast<double>(n >> 20) / 1024, " GiB"); };
-    fail("the GPU is out of memory: ", gib(bytes), " were asked for, ", gib(free), " of ", gib(total),
-         " are free. Lower per_device_train_batch_size, gradient_accumulation_steps, cutoff_len or image_max_pixels, or "
-         "end what else uses this GPU (nvidia-smi lists it)");
+    fail(
+        "the GPU is out of memory: ", gib(bytes), " were asked for, ", gib(free), " of ", gib(total),
+        " are free. Lower per_device_train_batch_size, gradient_accumulation_steps, cutoff_len or image_max_pixels, or "
+        "end what else uses this GPU (nvidia-smi lists it)");
   }
   kernel::cuda::check(status, "cudaMalloc");
   return static_cast<std::byte*>(p);

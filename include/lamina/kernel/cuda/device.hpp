@@ -27,6 +27,9 @@ class CudaDevice {
   std::size_t total_bytes() const { return total_bytes_; }
   static std::size_t free_bytes();  ///< of the current device
 
+  /// Two runs agree bit for bit: no kernel whose sums are taken in the order in which blocks happen to finish.
+  bool deterministic = false;
+
   /// The stream that everything runs on; kernels take their temporary memory from scratch.
   Stream<Cuda> stream(Arena* scratch = nullptr) { return {handle_, this, scratch}; }
   /// Waits until all work is done. Error where some of it failed.
@@ -48,6 +51,33 @@ class CudaDevice {
   std::size_t total_bytes_ = 0;
   CUstream_st* handle_ = nullptr;
   std::map<std::type_index, std::shared_ptr<void>> states_;
+};
+
+/// Launches that were recorded once and run again with one call, with the same arguments: what changes from run to run
+/// lies in the device's memory.
+class CudaGraph {
+ public:
+  CudaGraph() = default;
+  ~CudaGraph() { reset(); }
+  CudaGraph(const CudaGraph&) = delete;
+  CudaGraph& operator=(const CudaGraph&) = delete;
+
+  /// Records what f() launches on the device's stream; nothing runs. f must have run before, so that nothing is left to
+  /// be loaded or allocated.
+  template <class F>
+  void record(CudaDevice& device, F f) {
+    begin(device);
+    f();
+    end(device);
+  }
+  bool recorded() const { return executable_ != nullptr; }
+  void launch(CudaDevice& device);
+  void reset();
+
+ private:
+  void begin(CudaDevice& device);
+  void end(CudaDevice& device);
+  void* executable_ = nullptr;  ///< a cudaGraphExec_t
 };
 
 }  // namespace lamina

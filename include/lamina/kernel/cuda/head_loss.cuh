@@ -25,47 +25,55 @@ __global__ void head_loss_scale(const float* weight, int rows, float* scales) {
   scales[4] = scale;
 }
 
-/// Largest value and sum of exp(z - largest) of what a thread, a warp, a block has seen. A NaN stays in the sum.
-struct OnlineSoftmax {
-  float most = -FLT_MAX, sum = 0;
+inline constexpr float log2_e = 1.44269504f, ln_2 = 0.693147181f;
+__device__ inline float exp2_fast(float x) {  // 2 ulp; below 2^-126 it is 0
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 
-  __device__ static float exp_of(float x) { return exp2f(x * 1.44269504f); }
+/// Of the logits seen: top, the largest, and sum of exp(z - largest), both to base 2. A NaN stays in the sum; -infinity
+/// adds nothing.
+struct OnlineSoftmax {
+  float top = -1e38f, sum = 0;
+
+  __device__ float exp_of(float z) const { return exp2_fast(fmaf(z, log2_e, -top)); }
   template <int N>
   __device__ void add(const float (&z)[N]) {
-    float top = most;
-    for (float v : z) top = fmaxf(top, v);
+    float most = z[0];
+    for (float v : z) most = fmaxf(most, v);
+    rise(most * log2_e);
     float more = 0;
-    for (float v : z) more += exp_of(v - top);
-    sum = sum * exp_of(most - top) + more;
-    most = top;
+    for (float v : z) more += exp_of(v);
+    sum += more;
   }
-  __device__ void merge(float other_most, float other_sum) {
-    const float top = fmaxf(most, other_most);
-    sum = sum * exp_of(most - top) + other_sum * exp_of(other_most - top);
-    most = top;
+  __device__ void rise(float to) {
+    if (to <= top) return;
+    sum *= exp2_fast(top - to);
+    top = to;
   }
+  __device__ void merge(OnlineSoftmax other) {
+    rise(other.top);
+    sum += other.sum * exp2_fast(other.top - top);
+  }
+  __device__ float log_sum() const { return (top + log2f(sum)) * ln_2; }
 };
 template <int Threads>
 __device__ OnlineSoftmax over_block(OnlineSoftmax mine) {
   __shared__ OnlineSoftmax part[Threads / warp_size];
-  const float top = warp_max(mine.most);
-  mine.sum = warp_sum(mine.sum * OnlineSoftmax::exp_of(mine.most - top));
-  mine.most = top;
+  mine.rise(warp_max(mine.top));
+  mine.sum = warp_sum(mine.sum);
   if (threadIdx.x % warp_size == 0) part[threadIdx.x / warp_size] = mine;
   __syncthreads();
   OnlineSoftmax all = part[0];
-  for (int w = 1; w < Threads / warp_size; ++w) all.merge(part[w].most, part[w].sum);
+  for (int w = 1; w < Threads / warp_size; ++w) all.merge(part[w]);
   return all;
 }
 
-/// nll of a row of logits; with weight, the row becomes dz = scale * weight * (softmax - onehot). One block a row,
-/// which keeps the row's first `kept` pieces in shared memory between its two passes; the rest it reads again, from L2.
+/// Reads a row of logits once; its first `kept` pieces stay in shared memory.
 template <class T, int Threads>
-__global__ void __launch_bounds__(Threads) softmax_loss(T* logits, std::ptrdiff_t stride, int vocab, const int* target,
-                                                        const float* weight, const float* scale, float* nll, int kept) {
+__device__ OnlineSoftmax read_logits(const T* z, int vocab, uint4* row_kept, int kept) {
   constexpr int size = piece_elements<T>, batch = 4;
-  extern __shared__ uint4 row_kept[];
-  T* z = logits + blockIdx.x * stride;
   const int pieces = ceil_div(vocab, size);
   OnlineSoftmax mine;
   for (int first = threadIdx.x; first < pieces; first += batch * Threads) {
@@ -81,25 +89,35 @@ __global__ void __launch_bounds__(Threads) softmax_loss(T* logits, std::ptrdiff_
       if (piece < kept) row_kept[piece] = raw[b];
       float v[size];
       load_piece(reinterpret_cast<const T*>(&raw[b]), v);
-      for (int i = 0; i < size; ++i) v[i] = piece * size + i < vocab ? v[i] : -INFINITY;
+      for (int i = 0; piece == pieces - 1 && i < size; ++i) v[i] = piece * size + i < vocab ? v[i] : -INFINITY;
       mine.add(v);
     }
   }
-  const OnlineSoftmax all = over_block<Threads>(mine);
-  const int at = target[blockIdx.x];
-  if (threadIdx.x == 0) nll[blockIdx.x] = all.most + logf(all.sum) - widen(z[at]);
+  return mine;
+}
+
+/// nll of a row of logits; with weight, the row becomes dz = scale * weight * (softmax - onehot). One block a row,
+/// which keeps the row's first `kept` pieces in shared memory between its two passes; the rest it reads again, from L2.
+template <class T, int Threads>
+__global__ void __launch_bounds__(Threads) softmax_loss(T* logits, std::ptrdiff_t stride, int vocab, const int* target,
+                                                        const float* weight, const float* scale, float* nll, int kept) {
+  constexpr int size = piece_elements<T>;
+  extern __shared__ uint4 row_kept[];
+  T* z = logits + blockIdx.x * stride;
+  const OnlineSoftmax all = over_block<Threads>(read_logits<T, Threads>(z, vocab, row_kept, kept));
+  const int at = target[blockIdx.x], pieces = ceil_div(vocab, size);
+  if (threadIdx.x == 0) nll[blockIdx.x] = all.log_sum() - widen(z[at]);
   if (!weight) return;
   __syncthreads();  // z[at] has been read
   const float factor = weight[blockIdx.x] * (scale ? *scale : 1.0f), share = factor / all.sum;
+#pragma unroll 4
   for (int piece = threadIdx.x + (pieces - 1) / Threads * Threads; piece >= 0; piece -= Threads) {
     if (piece >= pieces) continue;
     const uint4 raw = piece < kept ? row_kept[piece] : reinterpret_cast<const uint4*>(z)[piece];
     float v[size];
     load_piece(reinterpret_cast<const T*>(&raw), v);
-    for (int i = 0; i < size; ++i) {
-      v[i] = share * OnlineSoftmax::exp_of(v[i] - all.most);
-      if (piece * size + i == at) v[i] -= factor;
-    }
+    for (int i = 0; i < size; ++i) v[i] = share * all.exp_of(v[i]);
+    for (int i = 0; piece == at / size && i < size; ++i) v[i] -= i == at % size ? factor : 0.0f;
     store_piece(z + piece * size, v);
   }
 }
@@ -110,17 +128,21 @@ inline int softmax_kept_bytes(const CudaDevice& device) {
   return device.compute_capability() >= 90 ? 208 << 10 : device.compute_capability() == 80 ? 144 << 10 : 80 << 10;
 }
 
+template <int Threads, class T>
+void launch_softmax_loss(Stream<Cuda> s, const Matrix<T>& z, const int* target, const float* weight, const float* scale,
+                         float* nll, int kept_bytes) {
+  const auto kernel = softmax_loss<T, Threads>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kept_bytes), "softmax_loss");
+  kernel<<<z.rows, Threads, kept_bytes, s.handle>>>(z.data, z.stride, z.cols, target, weight, scale, nll,
+                                                    kept_bytes / 16);
+  check_launch("softmax_loss");
+}
 template <class T>
 void softmax_loss_rows(Stream<Cuda> s, const Matrix<T>& z, const int* target, const float* weight, const float* scale,
                        float* nll) {
-  constexpr int threads = 1024;
+  if (!weight) return launch_softmax_loss<512>(s, z, target, weight, scale, nll, 0);
   const int row_bytes = ceil_div(z.cols, piece_elements<T>) * 16;
-  const int kept_bytes = weight ? std::min(row_bytes, softmax_kept_bytes(*s.device)) : 0;
-  check(cudaFuncSetAttribute(softmax_loss<T, threads>, cudaFuncAttributeMaxDynamicSharedMemorySize, kept_bytes),
-        "shared memory of softmax_loss");
-  softmax_loss<T, threads><<<z.rows, threads, kept_bytes, s.handle>>>(z.data, z.stride, z.cols, target, weight, scale,
-                                                                      nll, kept_bytes / 16);
-  check_launch("softmax_loss");
+  launch_softmax_loss<1024>(s, z, target, weight, scale, nll, std::min(row_bytes, softmax_kept_bytes(*s.device)));
 }
 
 /// One chunk: its logits into z, its losses, and where asked for its gradients.

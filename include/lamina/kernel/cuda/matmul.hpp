@@ -13,11 +13,18 @@ inline constexpr int token_splits = 64;
 
 constexpr std::size_t arena_bytes(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-/// A copy of a weight as T, its rows padded to 16 bytes, straight or transposed.
+/// Rows of a weight's copy are padded with zeros: to whole 16-byte pieces, or where it is skinny to whole fragments of
+/// 16 elements.
+constexpr std::ptrdiff_t weight_copy_stride(int cols) {
+  const std::ptrdiff_t unit = cols <= skinny_limit ? 16 : 8;
+  return (cols + unit - 1) / unit * unit;
+}
+/// A copy of a weight as T, straight or transposed.
 template <class T>
 std::size_t weight_copy_bytes(const Weight& w) {
-  const auto padded = [](int n) { return (static_cast<std::size_t>(n) + 7) / 8 * 8; };
-  return arena_bytes(std::max(w.rows * padded(w.cols), w.cols * padded(w.rows)) * sizeof(T));
+  return arena_bytes(
+      static_cast<std::size_t>(std::max(w.rows * weight_copy_stride(w.cols), w.cols * weight_copy_stride(w.rows))) *
+      sizeof(T));
 }
 
 }  // namespace lamina::kernel::cuda

@@ -64,8 +64,10 @@ __device__ float head_scale(const float (&lo)[Pairs], const float (&hi)[Pairs], 
   return 1 / sqrtf(head_sum<Lanes>(squares) / static_cast<float>(head_dim) + eps);
 }
 
+/// A row of blocks (y) an argument, q and k of the same tokens; blocks along z share a token's heads.
 template <class T, int Lanes, bool Whole>
-__global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeFwd<T> a) {
+__global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeFwd<T> q, NormRopeFwd<T> k) {
+  const NormRopeFwd<T>& a = blockIdx.y == 0 ? q : k;
   using Share = HeadShare<T, Lanes, Whole>;
   constexpr int pairs = Share::pairs;
   const int n = blockIdx.x * rope_warps + threadIdx.x / warp_size;
@@ -79,8 +81,8 @@ __global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeF
     share.load(a.g, true, g_lo);
     share.load(a.g + half, true, g_hi);
   }
-  for (int first = 0; first < heads; first += Share::groups) {  // all lanes take part in every sum
-    const int head = first + share.group;
+  for (int first = blockIdx.z * Share::groups; first < heads; first += gridDim.z * Share::groups) {
+    const int head = first + share.group;  // all lanes take part in every sum
     const bool exists = head < heads;
     const T* x = a.x.row(n) + head * a.head_dim;
     float lo[pairs], hi[pairs];
@@ -217,16 +219,30 @@ bool halves_are_whole(const Args& a) {
 
 namespace lamina::kernel {
 
+namespace cuda {
+/// One launch for the first `count` of q and k.
+template <class T>
+void launch_norm_rope(Stream<Cuda> s, const NormRopeFwd<T>& q, const NormRopeFwd<T>& k, int count) {
+  check_head_dim(q.head_dim);
+  if (q.x.rows == 0) return;
+  const auto is_whole = [](const auto& a) { return halves_are_whole<T>(a) && in_pieces<piece_elements<T>>(a.y); };
+  const int blocks = ceil_div(q.x.rows, rope_warps), threads = rope_warps * warp_size;
+  with_head_share<T>(q.head_dim, is_whole(q) && is_whole(k), [&]<int Lanes, bool Whole>() {
+    const int heads = ceil_div(q.x.cols / q.head_dim, HeadShare<T, Lanes, Whole>::groups);
+    const int shares = std::clamp(s.device->multiprocessors() / (blocks * count), 1, heads);
+    norm_rope_fwd<T, Lanes, Whole><<<dim3(blocks, count, shares), threads, 0, s.handle>>>(q, k);
+  });
+  check_launch("norm_rope_fwd");
+}
+}  // namespace cuda
+
 template <class T>
 void norm_rope<Cuda>::forward(Stream<Cuda> s, const NormRopeFwd<T>& a) {
-  cuda::check_head_dim(a.head_dim);
-  if (a.x.rows == 0) return;
-  const bool whole = cuda::halves_are_whole<T>(a) && cuda::in_pieces<cuda::piece_elements<T>>(a.y);
-  const int blocks = cuda::ceil_div(a.x.rows, cuda::rope_warps), threads = cuda::rope_warps * cuda::warp_size;
-  cuda::with_head_share<T>(a.head_dim, whole, [&]<int Lanes, bool Whole>() {
-    cuda::norm_rope_fwd<T, Lanes, Whole><<<blocks, threads, 0, s.handle>>>(a);
-  });
-  cuda::check_launch("norm_rope_fwd");
+  cuda::launch_norm_rope(s, a, a, 1);
+}
+template <class T>
+void norm_rope<Cuda>::forward(Stream<Cuda> s, const NormRopeFwd<T>& q, const NormRopeFwd<T>& k) {
+  cuda::launch_norm_rope(s, q, k, 2);
 }
 
 template <class T>
@@ -256,5 +272,7 @@ void norm_rope<Cuda>::backward(Stream<Cuda> s, const NormRopeBwd<T>& a) {
 }  // namespace lamina::kernel
 
 #define LAMINA_CUDA_NORM_ROPE(prefix, T)                                                                   \
+  prefix void lamina::kernel::norm_rope<lamina::Cuda>::forward<T>(Stream<Cuda>, const NormRopeFwd<T>&,     \
+                                                                  const NormRopeFwd<T>&);                  \
   prefix void lamina::kernel::norm_rope<lamina::Cuda>::forward<T>(Stream<Cuda>, const NormRopeFwd<T>&);    \
   prefix void lamina::kernel::norm_rope<lamina::Cuda>::backward<T>(Stream<Cuda>, const NormRopeBwd<T>&)

@@ -10,6 +10,8 @@ struct lamina::kernel::norm_rope<lamina::Cuda> {
   template <class T>
   static void forward(Stream<Cuda> s, const NormRopeFwd<T>& a);
   template <class T>
+  static void forward(Stream<Cuda> s, const NormRopeFwd<T>& q, const NormRopeFwd<T>& k);
+  template <class T>
   static void backward(Stream<Cuda> s, const NormRopeBwd<T>& a);
 
   static constexpr int max_gain_runs = 1024;  ///< runs of rows whose shares of dg are added up side by side, at most

@@ -2,8 +2,8 @@
 #include <lamina/kernel/cuda/launch.cuh>
 #include <lamina/kernel/cuda/norm_rows.hpp>
 
-/// Norms of rows. A group of threads (a warp, or a block where rows are wide) holds its row in registers: each tensor is
-/// read once and written once, and the time is that of moving it.
+/// Norms of rows. A group of threads (a warp, or a block where rows are wide) holds its row in registers: each tensor
+/// is read once and written once, and the time is that of moving it.
 namespace lamina::kernel::cuda {
 
 inline constexpr int norm_threads = 256;
@@ -17,8 +17,8 @@ __device__ float group_sum(float x) {
     return block_sum<Group>(x);
 }
 
-/// A row's elements that one thread of a group holds: Pieces runs of 16 bytes, or, where rows are not made of such runs,
-/// single elements.
+/// A row's elements that one thread of a group holds: Pieces runs of 16 bytes, or, where rows are not made of such
+/// runs, single elements.
 template <class T, int Pieces, int Group, bool Whole>
 struct RowShare {
   static constexpr int each = Whole ? piece_elements<T> : 1;
@@ -105,7 +105,8 @@ __global__ void norm_rows_fwd(NormRowsFwd<T> a) {
   x.store(a.y + n * a.y_stride, a.width);
 }
 
-/// With xhat = (x - mean) r and h = g dy:  dx = residual + r (h - mean(h) - xhat mean(h xhat)); RMS norm has no mean(h).
+/// With xhat = (x - mean) r and h = g dy:  dx = residual + r (h - mean(h) - xhat mean(h xhat)); RMS norm has no
+/// mean(h).
 template <class T, int Pieces, int Group, bool Whole, bool Centred>
 __global__ void norm_rows_bwd_input(NormRowsBwd<T> a) {
   using Share = RowShare<T, Pieces, Group, Whole>;
@@ -178,6 +179,7 @@ void with_row_share(int width, bool whole, F f) {
     if (units <= 2 * norm_threads) return f.template operator()<2, norm_threads, true>();
     if (units <= 4 * norm_threads) return f.template operator()<4, norm_threads, true>();
     if (units <= 8 * norm_threads) return f.template operator()<8, norm_threads, true>();
+    if (units <= 16 * norm_threads) return f.template operator()<16, norm_threads, true>();
   } else {
     if (units <= 4 * norm_threads) return f.template operator()<4, norm_threads, false>();
     if (units <= 64 * norm_threads) return f.template operator()<64, norm_threads, false>();
@@ -230,6 +232,6 @@ void norm_rows_backward(Stream<Cuda> s, const NormRowsBwd<T>& a) {
 
 }  // namespace lamina::kernel::cuda
 
-#define LAMINA_CUDA_NORM_ROWS(prefix, T)                                                                           \
+#define LAMINA_CUDA_NORM_ROWS(prefix, T)                                                                             \
   prefix void lamina::kernel::cuda::norm_rows_forward<T>(Stream<Cuda>, const lamina::kernel::cuda::NormRowsFwd<T>&); \
   prefix void lamina::kernel::cuda::norm_rows_backward<T>(Stream<Cuda>, const lamina::kernel::cuda::NormRowsBwd<T>&)

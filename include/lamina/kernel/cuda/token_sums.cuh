@@ -6,16 +6,15 @@
 /// order, so the result does not depend on which came first.
 namespace lamina::kernel::cuda {
 
-/// to[r, c] += alpha * sum_s part[s, r, c]; where by_column part is laid out (s, c, r).
-template <bool by_column>
-__global__ void add_partial_sums(const float* part, int splits, float alpha, Matrix<float> to) {
+/// to[r, c] += alpha * sum_s part[s, r, c].
+template <class T>
+__global__ void add_partial_sums(const T* part, int splits, float alpha, Matrix<T> to) {
   const std::int64_t size = std::int64_t{to.rows} * to.cols, at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (at >= size) return;
-  float sum = 0;
+  T sum = 0;
+#pragma unroll 8
   for (int s = 0; s < splits; ++s) sum += part[s * size + at];
-  const int r = static_cast<int>(by_column ? at % to.rows : at / to.cols);
-  const int c = static_cast<int>(by_column ? at / to.rows : at % to.cols);
-  to(r, c) += alpha * sum;
+  to(static_cast<int>(at / to.cols), static_cast<int>(at % to.cols)) += alpha * sum;
 }
 
 /// part[s, c] = sum of x[m, c] over the s-th run of rows. A block: 32 x 8 threads, 32 columns.
@@ -36,10 +35,9 @@ __global__ void column_sums(Matrix<const T> x, int rows_per_split, float* part) 
   part[std::ptrdiff_t{blockIdx.y} * x.cols + c] = sum;
 }
 
-template <bool by_column>
-void add_up(Stream<Cuda> s, const float* part, int splits, float alpha, Matrix<float> to) {
+inline void add_up(Stream<Cuda> s, const float* part, int splits, float alpha, const Matrix<float>& to) {
   const auto blocks = static_cast<unsigned>(ceil_div(std::int64_t{to.rows} * to.cols, std::int64_t{256}));
-  add_partial_sums<by_column><<<blocks, 256, 0, s.handle>>>(part, splits, alpha, to);
+  add_partial_sums<<<blocks, 256, 0, s.handle>>>(part, splits, alpha, to);
   check_launch("add_partial_sums");
 }
 
@@ -51,7 +49,7 @@ void add_column_sums(Stream<Cuda> s, Matrix<const T> x, float* db) {
   float* part = s.scratch->take<float>(static_cast<std::size_t>(splits) * x.cols);
   column_sums<<<dim3(ceil_div(x.cols, 32), splits), dim3(32, 8), 0, s.handle>>>(x, rows_per_split, part);
   check_launch("column_sums");
-  add_up<false>(s, part, splits, 1, Matrix<float>(db, 1, x.cols));
+  add_up(s, part, splits, 1, Matrix<float>(db, 1, x.cols));
 }
 
 }  // namespace lamina::kernel::cuda

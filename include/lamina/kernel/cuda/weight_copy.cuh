@@ -1,43 +1,39 @@
 #pragma once
-#include <lamina/core/param.hpp>
-#include <lamina/kernel/cuda/launch.cuh>
+#include <lamina/kernel/cuda/matmul.hpp>
+#include <lamina/kernel/cuda/product_mma.cuh>
 
 /// Weights as products want them: of the activations' element type, 16-byte aligned, where asked for transposed.
 namespace lamina::kernel::cuda {
 
-/// to[r, c] = from[r, c], or to[c, r] where Transposed. One block a 32 x 32 tile.
+/// to[r, c] = from[r, c], or from[c, r] where Transposed; zeros up to the end of to's rows. One block a 32 x 32 tile.
 template <bool Transposed, class T, class W>
-__global__ void weight_copy(Matrix<const W> from, T* to, std::ptrdiff_t to_stride) {
+__global__ void weight_copy(Matrix<const W> from, Matrix<T> to) {
   __shared__ float tile[32][33];
   const int r0 = blockIdx.y * 32, c0 = blockIdx.x * 32, x = threadIdx.x;
-  for (int y = threadIdx.y; y < 32; y += blockDim.y) {
-    const bool inside = r0 + y < from.rows && c0 + x < from.cols;
-    const float value = inside ? widen(from(r0 + y, c0 + x)) : 0.0f;
-    if constexpr (Transposed)
-      tile[y][x] = value;
-    else if (inside)
-      to[(r0 + y) * to_stride + c0 + x] = narrow<T>(value);
+  for (int y = threadIdx.y; Transposed && y < 32; y += blockDim.y) {
+    const bool inside = c0 + y < from.rows && r0 + x < from.cols;
+    tile[y][x] = inside ? widen(from(c0 + y, r0 + x)) : 0.0f;
   }
-  if constexpr (Transposed) {
-    __syncthreads();
-    for (int y = threadIdx.y; y < 32; y += blockDim.y) {
-      if (c0 + y < from.cols && r0 + x < from.rows) to[(c0 + y) * to_stride + r0 + x] = narrow<T>(tile[x][y]);
-    }
+  __syncthreads();
+  for (int y = threadIdx.y; y < 32; y += blockDim.y) {
+    const int r = r0 + y, c = c0 + x;
+    if (r >= to.rows || c >= to.stride) continue;
+    to(r, c) = narrow<T>(Transposed ? tile[x][y] : c < from.cols ? widen(from(r, c)) : 0.0f);
   }
 }
 
 template <bool Transposed, class T, class W>
 Matrix<const T> copied_weight(Stream<Cuda> s, const Weight& w) {
   const int rows = Transposed ? w.cols : w.rows, cols = Transposed ? w.rows : w.cols;
-  const std::ptrdiff_t stride = (static_cast<std::ptrdiff_t>(cols) + 7) / 8 * 8;
-  T* to = s.scratch->take<T>(static_cast<std::size_t>(rows) * stride);
+  const std::ptrdiff_t stride = weight_copy_stride(cols);
+  const Matrix<T> to(s.scratch->take<T>(static_cast<std::size_t>(rows) * stride), rows, cols, stride);
   if (rows > 0 && cols > 0) {
+    const dim3 grid(ceil_div(static_cast<int>(stride), 32), ceil_div(rows, 32));
     const Matrix<const W> from(static_cast<const W*>(w.data), w.rows, w.cols, w.stride);
-    weight_copy<Transposed>
-        <<<dim3(ceil_div(w.cols, 32), ceil_div(w.rows, 32)), dim3(32, 8), 0, s.handle>>>(from, to, stride);
+    weight_copy<Transposed><<<grid, dim3(32, 8), 0, s.handle>>>(from, to);
     check_launch("weight_copy");
   }
-  return {to, rows, cols, stride};
+  return to;
 }
 
 /// The weight, or its transpose, as a new matrix in scratch.
@@ -57,6 +53,15 @@ template <class T>
 Matrix<const T> weight_as(Stream<Cuda> s, const Weight& w) {
   if (w.dtype == dtype_of<T>) return {static_cast<const T*>(w.data), w.rows, w.cols, w.stride};
   return weight_copy_as<false, T>(s, w);
+}
+
+/// The weight, or its transpose, in 16-byte pieces, its rows filled up with zeros to a multiple of `unit` elements: the
+/// weight itself where it is so already.
+template <bool Transposed, class T>
+Matrix<const T> weight_in_pieces(Stream<Cuda> s, const Weight& w, int unit) {
+  const Matrix<const T> as_is(static_cast<const T*>(w.data), w.rows, w.cols, w.stride);
+  if (!Transposed && w.dtype == dtype_of<T> && in_pieces(as_is) && w.cols % unit == 0) return as_is;
+  return weight_copy_as<Transposed, T>(s, w);
 }
 
 }  // namespace lamina::kernel::cuda

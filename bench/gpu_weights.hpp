@@ -1,0 +1,32 @@
+#pragma once
+#include <random>
+#include <span>
+#include <vector>
+
+#include <lamina/compose/weights.hpp>
+
+namespace lamina {
+
+/// Matrices N(0, 0.02), norms 1; adapters as PEFT starts them, but B not zero, so that A has gradients.
+template <class W>
+void randomise(W& weights) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal(0, 0.02f);
+  std::vector<float> block(3 << 20);
+  for (float& v : block) v = normal(random);
+  std::size_t next = 0;
+  for (const TensorSlot& slot : weights.slots())
+    weights.fill(slot, [&](std::span<std::byte> to) {
+      const auto count = static_cast<std::size_t>(slot.spec.count());
+      const bool ones = slot.spec.init == TensorSpec::Init::ones;
+      for (std::size_t i = 0; i < count; ++i) {
+        const float v = ones ? 1 : block[next++ % block.size()];
+        if (slot.dtype == DType::BF16)
+          reinterpret_cast<bf16*>(to.data())[i] = round_to<bf16>(v);
+        else
+          reinterpret_cast<float*>(to.data())[i] = v;
+      }
+    });
+}
+
+}  // namespace lamina

@@ -1,0 +1,71 @@
+#pragma once
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include <lamina/kernel/attention.hpp>
+
+/// Attention of training through cuDNN's fused engines: packed sequences that attend to themselves, bf16 or f16, head
+/// widths that are a multiple of 8 (backward: 16) up to 256, sm_90 and newer.
+/// backward is not repeatable: it adds to dq in the order in which blocks finish (CudaDevice::deterministic turns it
+/// off); forward is.
+/// source: NVIDIA cuDNN, "Attention" in the graph API's guide; Transformer Engine's buckets of sequences
+namespace lamina::kernel {
+
+/// Whether cuDNN did the work. Where it cannot (no library, a shape without an engine) it says so once on stderr and
+/// nothing was written: the caller's own kernel takes over. A first call with new sizes builds a plan, which takes
+/// about a second and may not happen while a CUDA graph is captured.
+template <class T>
+bool cudnn_attention_forward(Stream<Cuda> s, const AttentionFwd<T>& a);
+template <class T>
+bool cudnn_attention_backward(Stream<Cuda> s, const AttentionBwd<T>& a);
+
+namespace cuda {
+/// Sequences of a plan: 32, powers of two to 512, then multiples of 512. Those that a batch lacks are empty.
+constexpr int cudnn_sequences(int n) {
+  if (n <= 32) return 32;
+  return n <= 512 ? static_cast<int>(std::bit_ceil(static_cast<unsigned>(n))) : (n + 511) / 512 * 512;
+}
+/// Longest sequence of a plan: powers of two from 128 to 32 Ki, then multiples of 32 Ki.
+constexpr int cudnn_length(int n) {
+  constexpr int step = 32 << 10;
+  if (n <= 128) return 128;
+  return n <= step ? static_cast<int>(std::bit_ceil(static_cast<unsigned>(n))) : (n + step - 1) / step * step;
+}
+
+/// Where the sequences start, as cuDNN wants it: for each tensor, elements before each sequence, and before the end.
+struct CudnnRagged {
+  static constexpr int forward_tensors = 5, backward_tensors = 12;
+  /// int64 values a tensor, so that each tensor's begin 16-byte aligned.
+  static constexpr int pitch(int sequences) { return cudnn_sequences(sequences) + 2; }
+};
+
+constexpr std::size_t cudnn_rounded(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+/// What an engine may ask for beyond the graph's own tensors. cuDNN 9.19's take 448 bytes a sequence (descriptors of
+/// TMA copies) and 1.1 KiB; a plan that wants more than this is refused.
+constexpr std::size_t cudnn_engine_bytes(int sequences) {
+  return cudnn_rounded((std::size_t{64} << 10) +
+                       std::size_t{1024} * static_cast<std::size_t>(cudnn_sequences(sequences)));
+}
+constexpr std::size_t cudnn_common_bytes(int sequences, int tensors) {
+  const std::size_t pitch = static_cast<std::size_t>(CudnnRagged::pitch(sequences));
+  return cudnn_rounded(8 * pitch * static_cast<std::size_t>(tensors)) + cudnn_rounded(4 * pitch) +
+         cudnn_engine_bytes(sequences);
+}
+}  // namespace cuda
+
+/// Bytes of scratch that a call takes.
+template <class T>
+std::size_t cudnn_attention_bytes(const AttentionFwd<T>& a) {
+  return cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::forward_tensors);
+}
+/// dq, and dk and dv of every query head where heads share them, in fp32, and D.
+template <class T>
+std::size_t cudnn_attention_bytes(const AttentionBwd<T>& a) {
+  const std::size_t rows = static_cast<std::size_t>(a.q.rows), heads = static_cast<std::size_t>(a.shape.heads);
+  const std::size_t wide = cuda::cudnn_rounded(4 * rows * heads * static_cast<std::size_t>(a.shape.head_dim));
+  return cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::backward_tensors) +
+         (a.shape.heads == a.shape.kv_heads ? 1 : 3) * wide + cuda::cudnn_rounded(4 * rows * heads);
+}
+
+}  // namespace lamina::kernel

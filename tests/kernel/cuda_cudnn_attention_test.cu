@@ -1,0 +1,358 @@
+#include <iostream>
+#include <random>
+#include <thread>
+
+#include <lamina/kernel/cuda/cudnn_attention.cuh>
+#include "support/catch.hpp"
+#include "support/cuda.cuh"
+
+#if LAMINA_HAS_CUDNN
+using namespace lamina;
+using namespace lamina::kernel;
+using testing::gpu;
+
+namespace {
+
+struct Case {
+  std::vector<int> cu;
+  AttentionShape shape;
+  int longest = 0;
+};
+AttentionShape shape(int heads, int kv_heads, int head_dim, bool causal) {
+  return {heads, kv_heads, head_dim, 1 / std::sqrt(static_cast<float>(head_dim)), causal};
+}
+/// Sequences of 1, 129, 64, 0, 200, 3 and 1 tokens.
+const std::vector<int> uneven = {0, 1, 130, 194, 194, 394, 397, 398};
+const Case cases[] = {
+    {uneven, shape(16, 8, 128, true), 200}, {uneven, shape(28, 4, 128, true)}, {uneven, shape(16, 16, 64, false), 200},
+    {uneven, shape(16, 16, 80, false)},     {{0, 1}, shape(16, 8, 128, true)},
+};
+
+/// Rows side by side in one buffer, as a fused projection leaves them: [q | k | v].
+template <class T>
+struct Packed {
+  Packed(int rows, const AttentionShape& s, unsigned seed) : q(s.heads * s.head_dim), kv(s.kv_heads * s.head_dim) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    host.resize(static_cast<std::size_t>(rows) * width());
+    for (T& x : host) x = round_to<T>(normal(random));
+  }
+  int width() const { return q + 2 * kv; }
+  float at(int row, int column) const { return to_f32(host[static_cast<std::size_t>(row) * width() + column]); }
+  int q, kv;
+  std::vector<T> host;
+};
+
+/// o, lse and the gradients in double.
+struct Reference {
+  std::vector<double> o, lse, dqkv;
+};
+
+/// One thread a kv head: its query heads, keys and values belong to no other.
+template <class T>
+Reference reference(const Case& c, const Packed<T>& x, const std::vector<T>& dout) {
+  const auto [H, K, dh, scale, causal] = c.shape;
+  const int rows = c.cu.back(), group = H / K, width = x.width();
+  Reference r{std::vector<double>(static_cast<std::size_t>(rows) * H * dh), std::vector<double>(rows * H),
+              std::vector<double>(static_cast<std::size_t>(rows) * width)};
+  const auto one_head = [&, H = H, dh = dh, scale = scale, causal = causal](int h, int first, int end) {
+    const int qc = h * dh, kc = x.q + h / group * dh, vc = kc + x.kv;
+    std::vector<double> p(end - first);
+    for (int i = first; i < end; ++i) {
+      const int last = causal ? i + 1 : end;
+      double top = -INFINITY, sum = 0, delta = 0;
+      for (int j = first; j < last; ++j) {
+        double s = 0;
+        for (int d = 0; d < dh; ++d) s += static_cast<double>(x.at(i, qc + d)) * x.at(j, kc + d);
+        top = std::max(top, p[j - first] = s * scale);
+      }
+      for (int j = first; j < last; ++j) sum += p[j - first] = std::exp(p[j - first] - top);
+      r.lse[i * H + h] = top + std::log(sum);
+      double* const o = &r.o[(static_cast<std::size_t>(i) * H + h) * dh];
+      const T* const g = &dout[(static_cast<std::size_t>(i) * H + h) * dh];
+      for (int j = first; j < last; ++j) {
+        for (int d = 0; d < dh; ++d) o[d] += p[j - first] / sum * x.at(j, vc + d);
+      }
+      for (int d = 0; d < dh; ++d) delta += o[d] * to_f32(g[d]);
+      double* const dq = &r.dqkv[static_cast<std::size_t>(i) * width];
+      for (int j = first; j < last; ++j) {
+        double* const dk = &r.dqkv[static_cast<std::size_t>(j) * width];
+        double dp = 0;
+        for (int d = 0; d < dh; ++d) dp += static_cast<double>(to_f32(g[d])) * x.at(j, vc + d);
+        const double pij = p[j - first] / sum, ds = scale * pij * (dp - delta);
+        for (int d = 0; d < dh; ++d) {
+          dq[qc + d] += ds * x.at(j, kc + d);
+          dk[kc + d] += ds * x.at(i, qc + d);
+          dk[vc + d] += pij * to_f32(g[d]);
+        }
+      }
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int kv = 0; kv < K; ++kv) {
+    threads.emplace_back([&, kv] {
+      for (std::size_t b = 0; b + 1 < c.cu.size(); ++b) {
+        for (int h = kv * group; h < (kv + 1) * group; ++h) one_head(h, c.cu[b], c.cu[b + 1]);
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+  return r;
+}
+
+/// |got - want| / |want| over some columns of some rows; infinite where a value is not finite.
+template <class T>
+double error_of(const std::vector<T>& got, const std::vector<double>& want, int width, int first, int columns, int row,
+                int end) {
+  double difference = 0, size = 0;
+  for (int i = row; i < end; ++i) {
+    for (int j = first; j < first + columns; ++j) {
+      const std::size_t at = static_cast<std::size_t>(i) * width + j;
+      double g;
+      if constexpr (std::is_same_v<T, float>)
+        g = got[at];
+      else
+        g = to_f32(got[at]);
+      if (!std::isfinite(g)) return INFINITY;
+      difference += (g - want[at]) * (g - want[at]);
+      size += want[at] * want[at];
+    }
+  }
+  return std::sqrt(difference) / std::max(std::sqrt(size), 1e-30);
+}
+
+/// Columns agree within tolerance, taken over all rows; where not, each sequence's error and the first wrong element.
+template <class T>
+void check_columns(const char* name, const Case& c, const std::vector<T>& got, const std::vector<double>& want,
+                   int width, int first, int columns, double tolerance) {
+  const double error = error_of(got, want, width, first, columns, 0, c.cu.back());
+  INFO(name << " error " << error << " tolerance " << tolerance);
+  CHECK(error <= tolerance);
+  if (error <= tolerance) return;
+  for (std::size_t b = 0; b + 1 < c.cu.size(); ++b) {
+    std::cout << name << " sequence " << b << " (" << c.cu[b + 1] - c.cu[b] << " tokens) error "
+              << error_of(got, want, width, first, columns, c.cu[b], c.cu[b + 1]) << " by head:";
+    for (int j = first; j < first + columns; j += c.shape.head_dim)
+      std::cout << " " << error_of(got, want, width, j, c.shape.head_dim, c.cu[b], c.cu[b + 1]);
+    std::cout << "\n";
+  }
+  for (int i = 0, shown = 0; i < c.cu.back(); ++i) {
+    for (int j = first; j < first + columns && shown < 6; ++j) {
+      const std::size_t at = static_cast<std::size_t>(i) * width + j;
+      double g;
+      if constexpr (std::is_same_v<T, float>)
+        g = got[at];
+      else
+        g = to_f32(got[at]);
+      if (!(std::fabs(g - want[at]) <= 0.1 * std::fabs(want[at]) + 0.02)) {
+        std::cout << "  " << name << "(" << i << ", " << j - first << ") = " << g << ", want " << want[at] << "\n";
+        ++shown;
+      }
+    }
+  }
+}
+
+/// A problem on the GPU: q, k, v and their gradients share one buffer each.
+template <class T>
+struct Problem {
+  Case c;
+  Packed<T> x;
+  std::vector<T> dout;
+  Reference want;
+  int rows, width, o_width;
+  T *qkv, *o, *g, *dqkv;
+  float* lse;
+  int* cu;
+
+  explicit Problem(const Case& given)
+      : c(given), x(given.cu.back(), given.shape, 1), dout(Packed<T>(given.cu.back(), given.shape, 2).host) {
+    rows = c.cu.back(), width = x.width(), o_width = x.q;
+    dout.resize(static_cast<std::size_t>(rows) * o_width);
+    want = reference(c, x, dout);
+    gpu().release();
+    qkv = gpu().upload(x.host);
+    g = gpu().upload(dout);
+    cu = gpu().upload(c.cu);
+    o = gpu().poisoned<T>(static_cast<std::size_t>(rows) * o_width);
+    dqkv = gpu().poisoned<T>(static_cast<std::size_t>(rows) * width);
+    lse = gpu().poisoned<float>(static_cast<std::size_t>(rows) * c.shape.heads);
+  }
+  AttentionFwd<T> forward() const {
+    const Matrix<const T> all(qkv, rows, width);
+    return {.q = all.columns(0, x.q),
+            .k = all.columns(x.q, x.kv),
+            .v = all.columns(x.q + x.kv, x.kv),
+            .o = Matrix<T>(o, rows, o_width),
+            .lse = lse,
+            .cu_q = cu,
+            .cu_k = cu,
+            .sequences = static_cast<int>(c.cu.size()) - 1,
+            .shape = c.shape,
+            .longest = c.longest};
+  }
+  AttentionBwd<T> backward() const {
+    const AttentionFwd<T> f = forward();
+    const Matrix<T> all(dqkv, rows, width);
+    return {.q = f.q,
+            .k = f.k,
+            .v = f.v,
+            .o = f.o,
+            .dout = Matrix<const T>(g, rows, o_width),
+            .lse = lse,
+            .dq = all.columns(0, x.q),
+            .dk = all.columns(x.q, x.kv),
+            .dv = all.columns(x.q + x.kv, x.kv),
+            .cu = cu,
+            .sequences = f.sequences,
+            .shape = c.shape,
+            .longest = c.longest};
+  }
+  std::vector<T> o_now() const { return gpu().download(o, static_cast<std::size_t>(rows) * o_width); }
+  std::vector<T> gradients_now() const { return gpu().download(dqkv, static_cast<std::size_t>(rows) * width); }
+  /// What backward reads, without the errors of forward.
+  void give_reference_forward() {
+    std::vector<T> exact(want.o.size());
+    for (std::size_t i = 0; i < exact.size(); ++i) exact[i] = round_to<T>(static_cast<float>(want.o[i]));
+    o = gpu().upload(exact);
+    lse = gpu().upload(std::vector<float>(want.lse.begin(), want.lse.end()));
+  }
+};
+
+bool usable() {
+  static const bool yes = gpu().device().state<cuda::CudnnState>().handle() != nullptr;
+  if (!yes) WARN("skipped: cuDNN cannot be used here");
+  return yes;
+}
+
+/// Half a step between neighbouring numbers near 1.
+template <class T>
+constexpr double unit = std::is_same_v<T, bf16> ? 0x1p-9 : 0x1p-12;
+
+/// The engines round P (or dS) and each result to T, and D is made of a rounded o: three roundings of at most `unit` on
+/// the way to any output, independent of each other, so that their norms add up. Doubled for the products' signs, which
+/// make a sum smaller than its terms.
+template <class T>
+constexpr double tolerance = 6 * unit<T>;
+
+template <class T>
+void check_forward(const Case& c) {
+  Problem<T> p(c);
+  REQUIRE(cudnn_attention_forward(gpu().stream(), p.forward()));
+  const auto o = p.o_now();
+  check_columns("o", c, o, p.want.o, p.o_width, 0, p.o_width, tolerance<T>);
+  // Sums of head_dim products and of length exponentials in fp32, and exp2 of the special function unit, 2^-22.
+  check_columns("lse", c, gpu().download(p.lse, p.want.lse.size()), p.want.lse, c.shape.heads, 0, c.shape.heads, 1e-5);
+  REQUIRE(cudnn_attention_forward(gpu().stream(), p.forward()));
+  const auto again = p.o_now();
+  CHECK(std::memcmp(o.data(), again.data(), o.size() * sizeof(T)) == 0);
+}
+template <class T>
+void check_backward(const Case& c) {
+  Problem<T> p(c);
+  p.give_reference_forward();
+  REQUIRE(cudnn_attention_backward(gpu().stream(), p.backward()));
+  const auto d = p.gradients_now();
+  if (c.cu.back() > 1) {  // of one token alone dq and dk are 0
+    check_columns("dq", c, d, p.want.dqkv, p.width, 0, p.x.q, tolerance<T>);
+    check_columns("dk", c, d, p.want.dqkv, p.width, p.x.q, p.x.kv, tolerance<T>);
+  }
+  check_columns("dv", c, d, p.want.dqkv, p.width, p.x.q + p.x.kv, p.x.kv, tolerance<T>);
+}
+
+}  // namespace
+
+TEST_CASE("cuDNN attention: forward equals double precision, and itself bit for bit") {
+  if (!usable()) return;
+  for (const Case& c : cases) {
+    CAPTURE(c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.causal, c.cu.back());
+    check_forward<bf16>(c);
+  }
+  check_forward<f16>(cases[0]);
+  check_forward<bf16>({uneven, shape(16, 16, 72, false), 200});
+}
+
+TEST_CASE("cuDNN attention: backward equals double precision") {
+  if (!usable()) return;
+  for (const Case& c : cases) {
+    CAPTURE(c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.causal, c.cu.back());
+    check_backward<bf16>(c);
+  }
+  check_backward<f16>(cases[0]);
+}
+
+TEST_CASE("cuDNN attention: without lse, o is the same") {
+  if (!usable()) return;
+  Problem<bf16> p(cases[2]);
+  auto arguments = p.forward();
+  arguments.lse = nullptr;
+  REQUIRE(cudnn_attention_forward(gpu().stream(), arguments));
+  check_columns("o", p.c, p.o_now(), p.want.o, p.o_width, 0, p.o_width, tolerance<bf16>);
+}
+
+TEST_CASE("cuDNN attention: stays inside the bytes it announces") {
+  if (!usable()) return;
+  for (const Case& c : {cases[0], cases[3]}) {
+    Problem<bf16> p(c);
+    p.give_reference_forward();
+    const std::size_t bytes = cudnn_attention_bytes(p.backward()), beyond = std::size_t{64} << 20;
+    REQUIRE(cudnn_attention_bytes(p.forward()) <= bytes);
+    Arena exact(bytes, Memory<Cuda>{});  // throws where it is too small
+    REQUIRE(cudnn_attention_backward(gpu().device().stream(&exact), p.backward()));
+    Arena scratch(bytes + beyond, Memory<Cuda>{});
+    const Stream<Cuda> s = gpu().device().stream(&scratch);
+    const auto* memory = scratch.take<unsigned char>(bytes + beyond);
+    scratch.release_to(0);
+    cuda::check(cudaMemsetAsync(const_cast<unsigned char*>(memory), 0xff, bytes + beyond, s.handle), "memset");
+    REQUIRE(cudnn_attention_forward(s, p.forward()));
+    REQUIRE(cudnn_attention_backward(s, p.backward()));
+    const auto after = gpu().download(memory, bytes + beyond);
+    std::size_t written = 0;
+    for (std::size_t i = bytes; i < after.size(); ++i) written += after[i] != 0xff;
+    CHECK(written == 0);
+    const auto d = p.gradients_now();
+    check_columns("dk", c, d, p.want.dqkv, p.width, p.x.q, p.x.kv, tolerance<bf16>);
+  }
+}
+
+TEST_CASE("cuDNN attention: a captured graph repeats it") {
+  if (!usable()) return;
+  Problem<bf16> p(cases[0]);
+  const Stream<Cuda> s = gpu().stream();
+  REQUIRE(cudnn_attention_forward(s, p.forward()));
+  REQUIRE(cudnn_attention_backward(s, p.backward()));
+  const auto o = p.o_now();
+  cuda::check(cudaMemsetAsync(p.o, 0xff, o.size() * 2, s.handle), "memset");
+  cuda::check(cudaMemsetAsync(p.dqkv, 0xff, p.want.dqkv.size() * 2, s.handle), "memset");
+  cudaGraph_t graph;
+  cudaGraphExec_t executable;
+  cuda::check(cudaStreamBeginCapture(s.handle, cudaStreamCaptureModeThreadLocal), "begin capture");
+  REQUIRE(cudnn_attention_forward(s, p.forward()));
+  REQUIRE(cudnn_attention_backward(s, p.backward()));
+  cuda::check(cudaStreamEndCapture(s.handle, &graph), "end capture");
+  cuda::check(cudaGraphInstantiate(&executable, graph, 0), "instantiate");
+  cuda::check(cudaGraphLaunch(executable, s.handle), "launch");
+  cuda::check(cudaGraphLaunch(executable, s.handle), "launch");
+  const auto again = p.o_now();
+  CHECK(std::memcmp(o.data(), again.data(), o.size() * 2) == 0);
+  check_columns("dq", p.c, p.gradients_now(), p.want.dqkv, p.width, 0, p.x.q, 2 * tolerance<bf16>);
+  cudaGraphExecDestroy(executable);
+  cudaGraphDestroy(graph);
+}
+
+TEST_CASE("cuDNN attention: leaves to others what it cannot do") {
+  if (!usable()) return;
+  Problem<bf16> p(cases[0]);
+  p.give_reference_forward();
+  gpu().device().deterministic = true;
+  CHECK_FALSE(cudnn_attention_backward(gpu().stream(), p.backward()));
+  gpu().device().deterministic = false;
+  auto misaligned = p.forward();
+  misaligned.q.data += 1;
+  CHECK_FALSE(cudnn_attention_forward(gpu().stream(), misaligned));
+  auto cached = p.forward();
+  cached.cu_k = p.cu + 1;
+  CHECK_FALSE(cudnn_attention_forward(gpu().stream(), cached));
+  Problem<bf16> narrow({uneven, shape(16, 16, 72, false)});
+  CHECK_FALSE(cudnn_attention_backward(gpu().stream(), narrow.backward()));
+}
+#endif  // LAMINA_HAS_CUDNN

@@ -208,7 +208,7 @@ bool cudnn_attention_backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
   call.bind(Id::dv, a.dv);
   call.bind(Id::lse, a.lse, heads);
   call.bind(Id::delta, fp32(heads));
-  call.bind(Id::dq_sum, fp32(width), width);
+  call.bind(Id::dq_sum, fp32(static_cast<int>(a.dq.stride)));
   if (heads != a.shape.kv_heads) {
     call.bind(Id::dk_heads, fp32(width), a.shape.kv_heads * a.shape.head_dim);
     call.bind(Id::dv_heads, fp32(width), a.shape.kv_heads * a.shape.head_dim);

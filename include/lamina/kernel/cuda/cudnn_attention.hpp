@@ -35,7 +35,7 @@ constexpr int cudnn_length(int n) {
 
 /// Where the sequences start, as cuDNN wants it: for each tensor, elements before each sequence, and before the end.
 struct CudnnRagged {
-  static constexpr int forward_tensors = 5, backward_tensors = 12;
+  static constexpr int forward_tensors = 5, backward_tensors = 11;
   /// int64 values a tensor, so that each tensor's begin 16-byte aligned.
   static constexpr int pitch(int sequences) { return cudnn_sequences(sequences) + 2; }
 };
@@ -59,13 +59,15 @@ template <class T>
 std::size_t cudnn_attention_bytes(const AttentionFwd<T>& a) {
   return cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::forward_tensors);
 }
-/// dq, and dk and dv of every query head where heads share them, in fp32, and D.
+/// In fp32: dq with the strides of its rows; where heads share keys, dk and dv of every query head; and D.
 template <class T>
 std::size_t cudnn_attention_bytes(const AttentionBwd<T>& a) {
-  const std::size_t rows = static_cast<std::size_t>(a.q.rows), heads = static_cast<std::size_t>(a.shape.heads);
-  const std::size_t wide = cuda::cudnn_rounded(4 * rows * heads * static_cast<std::size_t>(a.shape.head_dim));
-  return cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::backward_tensors) +
-         (a.shape.heads == a.shape.kv_heads ? 1 : 3) * wide + cuda::cudnn_rounded(4 * rows * heads);
+  const auto fp32 = [&](std::ptrdiff_t columns) {
+    return cuda::cudnn_rounded(4 * static_cast<std::size_t>(a.q.rows) * static_cast<std::size_t>(columns));
+  };
+  const int heads = a.shape.heads;
+  return cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::backward_tensors) + fp32(a.dq.stride) + fp32(heads) +
+         (heads == a.shape.kv_heads ? 0 : 2 * fp32(heads * a.shape.head_dim));
 }
 
 }  // namespace lamina::kernel

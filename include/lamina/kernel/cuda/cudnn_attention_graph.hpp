@@ -91,10 +91,13 @@ class CudnnAttentionGraph {
     const Extents &d = kt->dims, &st = kt->strides;
     const Tensor k = graph_.reshape(
         kt, graph_.between({key_.type, {d[0], d[1], d[3], d[2]}, {st[0], st[1], st[3], st[2]}, k_ragged_}));
-    const Tensor dq_sum = graph_.tensor(id_of(Id::dq_sum), "dq in fp32",
-                                        {CUDNN_DATA_FLOAT, {S, H, L, Dh}, token_major(H * Dh), ragged(Id::dq_sum)});
+    const Tensor dq_offsets = ragged(Id::dq);  // the engines take dq_sum to lie as dq does
+    const Extents dq_dims = {S, H, L, Dh}, dq_strides = token_major(key_.strides[5]);
+    const Tensor dq_sum =
+        graph_.tensor(id_of(Id::dq_sum), "dq in fp32", {CUDNN_DATA_FLOAT, dq_dims, dq_strides, dq_offsets});
     graph_.matmul(ds, k, dq_sum, {.m = q_length_, .k = kv_length_});
-    unary(CUDNN_POINTWISE_IDENTITY, dq_sum, packed(Id::dq, "dq", H, key_.strides[5]));
+    unary(CUDNN_POINTWISE_IDENTITY, dq_sum,
+          graph_.tensor(id_of(Id::dq), "dq", {key_.type, dq_dims, dq_strides, dq_offsets}));
   }
 
   /// to[b, kv head] = sum over its query heads of weights^T rows: the gradient of k or v.

@@ -104,13 +104,14 @@ class CudnnAttentionGraph {
   void into_heads(Tensor weights, Tensor rows, Id to, Id every_head, std::int64_t stride) {
     const Tensor wt = graph_.reshape(weights, graph_.between({key_.type, {S, H, L, L}, {H * L * L, L * L, 1, L}}));
     const CudnnGraph::Lengths lengths{.m = kv_length_, .k = q_length_};
+    const Tensor offsets = ragged(to);
+    const Tensor sum = graph_.tensor(id_of(to), "dk or dv", {key_.type, {S, K, L, Dh}, token_major(stride), offsets});
     if (H == K) {
-      graph_.matmul(wt, rows, packed(to, "dk or dv", K, stride), lengths);
-    } else {  // cuDNN multiplies these offsets by H / K itself
+      graph_.matmul(wt, rows, sum, lengths);
+    } else {  // the engines use the offsets of `to`, times H / K
       const Tensor heads = graph_.tensor(id_of(every_head), "dk or dv of every query head",
-                                         {key_.type, {S, H, L, Dh}, token_major(H * Dh), ragged(every_head)});
-      graph_.matmul(wt, rows, heads, lengths);
-      graph_.reduction(CUDNN_REDUCE_TENSOR_ADD, heads, packed(to, "dk or dv", K, stride));
+                                         {key_.type, {S, H, L, Dh}, token_major(stride * (H / K)), offsets});
+      graph_.reduction(CUDNN_REDUCE_TENSOR_ADD, graph_.matmul(wt, rows, heads, lengths), sum);
     }
   }
 

@@ -90,7 +90,7 @@ class CudnnAttentionGraph {
 
     const Extents &d = kt->dims, &st = kt->strides;
     const Tensor k = graph_.reshape(
-        kt, graph_.between({key_.type, {d[0], d[1], d[3], d[2]}, {st[0], st[1], st[3], st[2]}, k_ragged_}));
+        kt, graph_.between({CUDNN_DATA_FLOAT, {d[0], d[1], d[3], d[2]}, {st[0], st[1], st[3], st[2]}, k_ragged_}));
     const Tensor dq_offsets = ragged(Id::dq);  // the engines take dq_sum to lie as dq does
     const Extents dq_dims = {S, H, L, Dh}, dq_strides = token_major(key_.strides[5]);
     const Tensor dq_sum =

@@ -195,8 +195,7 @@ bool cudnn_attention_backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
   if (!plan) return false;
 
   Arena::Scope scope(*s.scratch);
-  const int heads = a.shape.heads, width = heads * a.shape.head_dim;
-  const auto fp32 = [&](int columns) { return s.scratch->take<float>(static_cast<std::size_t>(a.q.rows) * columns); };
+  const CudnnBackwardSums sums(a);
   cuda::CudnnAttentionCall call(s, a.cu, a.sequences, a.shape, cuda::CudnnRagged::backward_tensors);
   call.bind(Id::q, a.q);
   call.bind(Id::k, a.k);
@@ -206,12 +205,13 @@ bool cudnn_attention_backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
   call.bind(Id::dq, a.dq);
   call.bind(Id::dk, a.dk);
   call.bind(Id::dv, a.dv);
-  call.bind(Id::lse, a.lse, heads);
-  call.bind(Id::delta, fp32(heads));
-  call.bind(Id::dq_sum, fp32(width), width);
-  if (heads != a.shape.kv_heads) {
-    call.bind(Id::dk_heads, fp32(width), a.shape.kv_heads * a.shape.head_dim);
-    call.bind(Id::dv_heads, fp32(width), a.shape.kv_heads * a.shape.head_dim);
+  call.bind(Id::lse, a.lse, a.shape.heads);
+  call.bind(Id::delta, s.scratch->take<float>(sums.delta));
+  call.bind(Id::dq_sum, s.scratch->take<float>(sums.dq));
+  if (a.shape.heads != a.shape.kv_heads) {
+    float* const dk_heads = s.scratch->take<float>(sums.dk_heads);
+    call.bind(Id::dk_heads, dk_heads);
+    call.bind(Id::dv_heads, sums.dv_at > 0 ? dk_heads + sums.dv_at : s.scratch->take<float>(sums.dv_heads));
   }
   call.bind_one();
   call.run(state, *plan);

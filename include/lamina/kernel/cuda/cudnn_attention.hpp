@@ -35,7 +35,7 @@ constexpr int cudnn_length(int n) {
 
 /// Where the sequences start, as cuDNN wants it: for each tensor, elements before each sequence, and before the end.
 struct CudnnRagged {
-  static constexpr int forward_tensors = 5, backward_tensors = 12;
+  static constexpr int forward_tensors = 5, backward_tensors = 9;
   /// int64 values a tensor, so that each tensor's begin 16-byte aligned.
   static constexpr int pitch(int sequences) { return cudnn_sequences(sequences) + 2; }
 };
@@ -59,13 +59,37 @@ template <class T>
 std::size_t cudnn_attention_bytes(const AttentionFwd<T>& a) {
   return cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::forward_tensors);
 }
-/// dq, and dk and dv of every query head where heads share them, in fp32, and D.
+/// Backward's sums before they are rounded: dq, with the strides of its rows; D; where query heads share keys, dk and
+/// dv of every query head, with the strides of their rows times H / K. Where q, k and v lie side by side those rows
+/// have room for both, and dv's begin `dv_at` elements behind dk's; else dv_at is 0 and each has its own memory. Room
+/// is made for fp32, as NVIDIA's frontend does, though the graph declares dk and dv of every head in T; the distance is
+/// enough for either.
+struct CudnnBackwardSums {
+  std::size_t dq = 0, delta = 0, dk_heads = 0, dv_heads = 0, dv_at = 0;  ///< elements
+
+  template <class T>
+  explicit CudnnBackwardSums(const AttentionBwd<T>& a) {
+    const auto elements = [&](std::ptrdiff_t columns) {
+      return static_cast<std::size_t>(a.q.rows) * static_cast<std::size_t>(columns);
+    };
+    const std::ptrdiff_t heads = a.shape.heads, kv_heads = a.shape.kv_heads, head_dim = a.shape.head_dim;
+    dq = elements(a.dq.stride);
+    delta = elements(heads);
+    if (heads == kv_heads) return;
+    dk_heads = elements(a.dk.stride * (heads / kv_heads));
+    if (a.dk.stride == a.dv.stride && a.dk.stride >= 3 * kv_heads * head_dim)
+      dv_at = static_cast<std::size_t>(heads * head_dim);
+    else
+      dv_heads = elements(a.dv.stride * (heads / kv_heads));
+  }
+};
 template <class T>
 std::size_t cudnn_attention_bytes(const AttentionBwd<T>& a) {
-  const std::size_t rows = static_cast<std::size_t>(a.q.rows), heads = static_cast<std::size_t>(a.shape.heads);
-  const std::size_t wide = cuda::cudnn_rounded(4 * rows * heads * static_cast<std::size_t>(a.shape.head_dim));
-  return cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::backward_tensors) +
-         (a.shape.heads == a.shape.kv_heads ? 1 : 3) * wide + cuda::cudnn_rounded(4 * rows * heads);
+  const CudnnBackwardSums sums(a);
+  std::size_t bytes = cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::backward_tensors);
+  for (const std::size_t n : {sums.dq, sums.delta, sums.dk_heads, sums.dv_heads})
+    bytes += cuda::cudnn_rounded(sizeof(float) * n);
+  return bytes;
 }
 
 }  // namespace lamina::kernel

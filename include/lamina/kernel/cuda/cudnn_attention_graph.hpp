@@ -90,24 +90,28 @@ class CudnnAttentionGraph {
 
     const Extents &d = kt->dims, &st = kt->strides;
     const Tensor k = graph_.reshape(
-        kt, graph_.between({key_.type, {d[0], d[1], d[3], d[2]}, {st[0], st[1], st[3], st[2]}, k_ragged_}));
-    const Tensor dq_sum = graph_.tensor(id_of(Id::dq_sum), "dq in fp32",
-                                        {CUDNN_DATA_FLOAT, {S, H, L, Dh}, token_major(H * Dh), ragged(Id::dq_sum)});
+        kt, graph_.between({CUDNN_DATA_FLOAT, {d[0], d[1], d[3], d[2]}, {st[0], st[1], st[3], st[2]}, k_ragged_}));
+    const Tensor dq_offsets = ragged(Id::dq);  // the engines take dq_sum to lie as dq does
+    const Extents dq_dims = {S, H, L, Dh}, dq_strides = token_major(key_.strides[5]);
+    const Tensor dq_sum =
+        graph_.tensor(id_of(Id::dq_sum), "dq in fp32", {CUDNN_DATA_FLOAT, dq_dims, dq_strides, dq_offsets});
     graph_.matmul(ds, k, dq_sum, {.m = q_length_, .k = kv_length_});
-    unary(CUDNN_POINTWISE_IDENTITY, dq_sum, packed(Id::dq, "dq", H, key_.strides[5]));
+    unary(CUDNN_POINTWISE_IDENTITY, dq_sum,
+          graph_.tensor(id_of(Id::dq), "dq", {key_.type, dq_dims, dq_strides, dq_offsets}));
   }
 
   /// to[b, kv head] = sum over its query heads of weights^T rows: the gradient of k or v.
   void into_heads(Tensor weights, Tensor rows, Id to, Id every_head, std::int64_t stride) {
     const Tensor wt = graph_.reshape(weights, graph_.between({key_.type, {S, H, L, L}, {H * L * L, L * L, 1, L}}));
     const CudnnGraph::Lengths lengths{.m = kv_length_, .k = q_length_};
+    const Tensor offsets = ragged(to);
+    const Tensor sum = graph_.tensor(id_of(to), "dk or dv", {key_.type, {S, K, L, Dh}, token_major(stride), offsets});
     if (H == K) {
-      graph_.matmul(wt, rows, packed(to, "dk or dv", K, stride), lengths);
-    } else {  // cuDNN multiplies these offsets by H / K itself
+      graph_.matmul(wt, rows, sum, lengths);
+    } else {  // the engines use the offsets of `to`, times H / K
       const Tensor heads = graph_.tensor(id_of(every_head), "dk or dv of every query head",
-                                         {key_.type, {S, H, L, Dh}, token_major(H * Dh), ragged(every_head)});
-      graph_.matmul(wt, rows, heads, lengths);
-      graph_.reduction(CUDNN_REDUCE_TENSOR_ADD, heads, packed(to, "dk or dv", K, stride));
+                                         {key_.type, {S, H, L, Dh}, token_major(stride * (H / K)), offsets});
+      graph_.reduction(CUDNN_REDUCE_TENSOR_ADD, graph_.matmul(wt, rows, heads, lengths), sum);
     }
   }
 

@@ -73,6 +73,23 @@ inline double worst_gradient(const LossAndGradients& a, const LossAndGradients& 
   return worst;
 }
 
+/// Distance of a run's adapter gradients from transformers' fp32: |ours - theirs| / |theirs|, root mean square over the
+/// tensors (tests/reference/half_precision.py).
+inline double gradient_distance(const LossAndGradients& ours, const Golden& yardstick) {
+  double sum_sq = 0;
+  for (const auto& [name, gradient] : ours.gradients) {
+    const std::vector<float> wanted = yardstick.floats("gradient.base_model.model." + name);
+    std::vector<float> picked = gradient;
+    if (wanted.size() < gradient.size()) {
+      picked.resize(wanted.size());
+      for (std::uint64_t k = 0; k < wanted.size(); ++k) picked[k] = gradient[k * 0x9E3779B1u % gradient.size()];
+    }
+    const double distance = relative_error(picked, wanted);
+    sum_sq += distance * distance;
+  }
+  return std::sqrt(sum_sq / static_cast<double>(ours.gradients.size()));
+}
+
 /// Greedy tokens with a KV cache, beside transformers' own.
 template <class Model, class T>
 std::vector<int> greedy_on_gpu(const Golden& golden, const std::string& kind) {

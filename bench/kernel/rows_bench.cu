@@ -199,6 +199,11 @@ void bench_rope(Gpu& gpu, int n, int heads, int head_dim) {
   time("norm_rope/fwd", 2 * tensor + tables, [&](int i) {
     norm_rope<Cuda>::forward(gpu.stream(), NormRopeFwd<T>{x[i], g, cos, sin, y[i], head_dim, 1e-6f});
   });
+  const auto k = [&](int i) { return Matrix<T>(x[i].data + width, n, width / 2, wide); };
+  time("norm_rope/fwd q+k", 3 * tensor + tables, [&](int i) {
+    norm_rope<Cuda>::forward(gpu.stream(), NormRopeFwd<T>{x[i], g, cos, sin, y[i], head_dim, 1e-6f},
+                             NormRopeFwd<T>{k(i), g, cos, sin, k(i), head_dim, 1e-6f});
+  });
   time("rope/fwd", 2 * tensor + tables, [&](int i) {
     norm_rope<Cuda>::forward(gpu.stream(), NormRopeFwd<T>{x[i], nullptr, cos, sin, y[i], head_dim, 1e-6f});
   });

@@ -293,3 +293,23 @@ TEMPLATE_TEST_CASE("norm_rope on CUDA: forward equals the formula, in place too"
 TEMPLATE_TEST_CASE("norm_rope on CUDA: backward equals the formula, in place too", "", float, bf16, f16) {
   for (const RopeCase& c : rope_cases) check_rope_backward<TestType>(c);
 }
+TEMPLATE_TEST_CASE("norm_rope on CUDA: q and k in one launch equal each alone", "", float, bf16, f16) {
+  using T = TestType;
+  for (const int tokens : {0, 1, 9, 300}) {
+    CAPTURE(tokens);
+    gpu().release();
+    Rope<T> q{{tokens, 16, 128, 8, true}}, k{{tokens, 4, 128, 0, true}};
+    const Matrix<float> cos = upload(q.cos), sin = upload(q.sin);
+    NormRopeFwd<T> a{.x = upload(q.x), .g = upload(q.g).data, .cos = cos, .sin = sin, .head_dim = 128, .eps = q.eps};
+    NormRopeFwd<T> b{.x = upload(k.x), .g = upload(k.g).data, .cos = cos, .sin = sin, .head_dim = 128, .eps = k.eps};
+    const auto q_empty = unwritten<T>(tokens, q.width, 8), k_empty = unwritten<T>(tokens, k.width, 0);
+    a.y = upload(q_empty), b.y = upload(k_empty);
+    norm_rope<Cuda>::forward(gpu().stream(), a);
+    norm_rope<Cuda>::forward(gpu().stream(), b);
+    const auto q_alone = download(a.y, q_empty), k_alone = download(b.y, k_empty);
+    a.y = upload(q_empty), b.y = upload(k_empty);
+    norm_rope<Cuda>::forward(gpu().stream(), a, b);
+    CHECK(q_alone.same_bits(download(a.y, q_empty)));
+    CHECK(k_alone.same_bits(download(b.y, k_empty)));
+  }
+}

@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(AttentionDecodeTiles<Width>::threads, 2)
     clear(s);
     multiply<T, Width / 16>(s, operand_a<Width>(q_tile, 0), operand_b<Width>(k_tile(i), 0));
     if (first_key(i) + Tiles::warp_keys > visible(0)) mask_scores(s, first_key(i), visible);
-    softmax.update(s, o, scale * log2_e);
+    if (softmax.update(s, scale * log2_e)) softmax.rescale(o);
     multiply<T, 1>(o, RegisterOperand<T, 1, Tiles::warp_keys / 8>{s},
                    operand_b_transposed<Width>(k_tile(i) + Tiles::key_bytes, 0, 0));
   }

@@ -37,14 +37,16 @@ const Case cases[] = {
     {{0, 5, 12}, {0, 600, 650}, {32, 4, 128, 0.088f, true}},
     {{0, 8}, {0, 1000}, {4, 1, 80, 0.11f, true}},
     {{0, 70, 71}, {0, 400, 700}, {4, 2, 128, 0.088f, true}},
-    {{0, 2, 5}, {0, 9, 9}, {2, 1, 8, 0.35f, false}},                // the last three queries have no keys
-    {{0, 5}, {0, 3}, {2, 1, 8, 0.35f, true}},                       // nor do the first two of these
+    {{0, 2, 5}, {0, 9, 9}, {2, 1, 8, 0.35f, false}},                   // the last three queries have no keys
+    {{0, 5}, {0, 3}, {2, 1, 8, 0.35f, true}},                          // nor do the first two of these
     {{0, 200, 200, 300}, {0, 100, 150, 150}, {2, 1, 64, 0.1f, true}},  // nor do half of these
 };
 
 /// Half the distance between two numbers of T next to 1: what rounding to T may move a value, as a share of it.
 template <class T>
-constexpr double rounding = std::is_same_v<T, bf16> ? 0x1p-8 : std::is_same_v<T, f16> ? 0x1p-11 : 0x1p-24;
+constexpr double rounding = std::is_same_v<T, bf16>  ? 0x1p-8
+                            : std::is_same_v<T, f16> ? 0x1p-11
+                                                     : 0x1p-24;
 /// T's smallest steps: below its normal numbers f16 rounds by up to this.
 template <class T>
 constexpr double least = std::is_same_v<T, f16> ? 0x1p-25 : 0;
@@ -53,8 +55,8 @@ constexpr double least = std::is_same_v<T, f16> ? 0x1p-25 : 0;
 ///
 /// Errors of the bound: a sum of n products in fp32 is off by sum_tolerance(n) of its terms' magnitudes. p = exp(s) is
 /// off by the error of s, by the roundings of its exponent (a few 2^-24 of scale * s and lse) and by ex2's 2^-21, as a
-/// share of p; sums over keys by sum_tolerance of their number. Tensor cores take p and dS rounded to T, and results are
-/// rounded to T. First order; factor 1.1 for the rest.
+/// share of p; sums over keys by sum_tolerance of their number. Tensor cores take p and dS rounded to T, and results
+/// are rounded to T. First order; factor 1.1 for the rest.
 template <class T>
 struct Problem {
   Case c;
@@ -131,8 +133,8 @@ struct Problem {
         for (int j = 0; j < seen; ++j) {
           const double x = to_f32(v(k0 + j, h / group() * dh() + d)), share = p[j] / sum;
           value += share * x;
-          bound += std::fabs(share * x) *
-                   (error[j] + rounding<T> + test::sum_tolerance(seen) + sum_error / sum + 0x1p-22);
+          bound +=
+              std::fabs(share * x) * (error[j] + rounding<T> + test::sum_tolerance(seen) + sum_error / sum + 0x1p-22);
           bound += least<T> * std::fabs(x);
         }
         const std::size_t out = at * dh() + d;
@@ -158,7 +160,7 @@ struct Problem {
         const Dot s = dot(q, row, h, k, key, kv), dp = dot(dout, row, h, v, key, kv);
         const double p = std::exp(scale * s.sum - log_sum), ds = scale * p * (dp.sum - delta.sum);
         const double p_share = score_error(s, log_sum);
-        const double p_error = p * (p_share + rounding<T>) + least<T>;
+        const double p_error = p * (p_share + rounding<T>)+least<T>;
         const double ds_error = std::fabs(ds) * (p_share + rounding<T> + 0x1p-22) + scale * least<T> +
                                 scale * p * test::sum_tolerance(dh()) * (dp.magnitude + delta.magnitude);
         const double length = test::sum_tolerance((seen + q.rows) * group());
@@ -196,11 +198,27 @@ struct OnGpu {
     const Matrix<const T> q = upload(p.q), k = upload(p.k), v = upload(p.v);
     const int* cu_q = gpu().upload(p.c.cu_q);
     const int* cu_k = gpu().upload(p.c.cu_k);
-    forward = {.q = q, .k = k, .v = v, .o = poisoned(q.rows, q.cols), .lse = gpu().poisoned<float>(p.lse.size()),
-               .cu_q = cu_q, .cu_k = cu_k, .sequences = p.sequences(), .shape = p.c.shape};
-    backward = {.q = q, .k = k, .v = v, .o = upload(p.o), .dout = upload(p.dout), .lse = gpu().upload(p.lse),
-                .dq = poisoned(q.rows, q.cols), .dk = poisoned(k.rows, k.cols), .dv = poisoned(k.rows, k.cols),
-                .cu = cu_q, .sequences = p.sequences(), .shape = p.c.shape};
+    forward = {.q = q,
+               .k = k,
+               .v = v,
+               .o = poisoned(q.rows, q.cols),
+               .lse = gpu().poisoned<float>(p.lse.size()),
+               .cu_q = cu_q,
+               .cu_k = cu_k,
+               .sequences = p.sequences(),
+               .shape = p.c.shape};
+    backward = {.q = q,
+                .k = k,
+                .v = v,
+                .o = upload(p.o),
+                .dout = upload(p.dout),
+                .lse = gpu().upload(p.lse),
+                .dq = poisoned(q.rows, q.cols),
+                .dk = poisoned(k.rows, k.cols),
+                .dv = poisoned(k.rows, k.cols),
+                .cu = cu_q,
+                .sequences = p.sequences(),
+                .shape = p.c.shape};
   }
 };
 
@@ -209,7 +227,8 @@ template <class T>
 std::vector<T> rows_of(const Matrix<T>& m) {
   std::vector<T> dense;
   const std::vector<T> all = gpu().download(m.data, static_cast<std::size_t>(m.rows) * m.stride);
-  for (int i = 0; i < m.rows; ++i) dense.insert(dense.end(), all.begin() + i * m.stride, all.begin() + i * m.stride + m.cols);
+  for (int i = 0; i < m.rows; ++i)
+    dense.insert(dense.end(), all.begin() + i * m.stride, all.begin() + i * m.stride + m.cols);
   return dense;
 }
 template <class T>
@@ -231,9 +250,9 @@ double worst(const char* name, const std::vector<T>& got, const std::vector<doub
     if (share > most) most = share, at = i;
   }
   if (wrong) {
-    std::printf("%s: %zu of %zu wrong, first (%zu, %zu) got %g want %g bound %g; worst (%zu, %zu) got %g want %g\n", name,
-                wrong, got.size(), first / cols, first % cols, to_f32(got[first]), want[first], bound[first], at / cols,
-                at % cols, to_f32(got[at]), want[at]);
+    std::printf("%s: %zu of %zu wrong, first (%zu, %zu) got %g want %g bound %g; worst (%zu, %zu) got %g want %g\n",
+                name, wrong, got.size(), first / cols, first % cols, to_f32(got[first]), want[first], bound[first],
+                at / cols, at % cols, to_f32(got[at]), want[at]);
   }
   return most;
 }
@@ -251,7 +270,8 @@ void check_backward(const Problem<T>& p, const OnGpu<T>& on) {
   CHECK(worst("dv", rows_of(on.backward.dv), p.want_dv, p.dv_bound, p.k.cols) <= 1);
 }
 
-/// The library's own kernels: those of this GPU, and those of every GPU from sm_80 on with much and little shared memory.
+/// The library's own kernels: those of this GPU, and those of every GPU from sm_80 on with much and little shared
+/// memory.
 enum class Kernels { own, tiles, small_tiles };
 template <class T>
 void forward(Kernels kernels, const AttentionFwd<T>& a) {
@@ -281,7 +301,8 @@ void contract(const Case& c) {
   if (training) p.solve_backward();
   for (const Kernels kernels : {Kernels::own, Kernels::tiles, Kernels::small_tiles}) {
     if (std::is_same_v<T, float> && kernels != Kernels::own) continue;
-    CAPTURE(c.cu_q, c.cu_k, c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.causal, static_cast<int>(kernels));
+    CAPTURE(c.cu_q, c.cu_k, c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.causal,
+            static_cast<int>(kernels));
     const OnGpu<T> one(p), two(p);
     forward(kernels, one.forward), forward(kernels, two.forward);
     check_forward(p, one);
@@ -384,8 +405,8 @@ TEMPLATE_TEST_CASE("CUDA attention: the kernels of decoding and of prefill agree
   }
 }
 
-TEMPLATE_TEST_CASE("CUDA attention: a full GPU of blocks that wait for each other is bit-equal, and near fp32", "", bf16,
-                   f16) {
+TEMPLATE_TEST_CASE("CUDA attention: a full GPU of blocks that wait for each other is bit-equal, and near fp32", "",
+                   bf16, f16) {
   for (const bool causal : {true, false}) {
     gpu().release();
     const Case c{{0, 1500, 1600, 3000, 4000}, {0, 1500, 1600, 3000, 4000}, {8, 4, 128, 0.088f, causal}};

@@ -55,7 +55,8 @@ void attention_backward_own(Stream<Cuda> s, const AttentionBwd<T>& a) {
     expect_chunks("dv", a.dv, a.shape);
     Arena::Scope scope(*s.scratch);
     const AttentionBwdSums sums = attention_bwd_sums(s, a);
-    attention_by_wgmma(s, a.shape.head_dim) ? attention_backward_sm90(s, a, sums) : attention_backward_tiles(s, a, sums);
+    attention_by_wgmma(s, a.shape.head_dim) ? attention_backward_sm90(s, a, sums)
+                                            : attention_backward_tiles(s, a, sums);
   }
 }
 
@@ -72,8 +73,8 @@ void lamina::kernel::attention<lamina::Cuda>::backward(Stream<Cuda> s, const Att
   cuda::attention_backward_own(s, a);
 }
 
-#define LAMINA_CUDA_ATTENTION(prefix, T)                                                       \
-  prefix void lamina::kernel::attention<lamina::Cuda>::forward<T>(lamina::Stream<lamina::Cuda>, \
+#define LAMINA_CUDA_ATTENTION(prefix, T)                                                                   \
+  prefix void lamina::kernel::attention<lamina::Cuda>::forward<T>(lamina::Stream<lamina::Cuda>,            \
                                                                   const lamina::kernel::AttentionFwd<T>&); \
-  prefix void lamina::kernel::attention<lamina::Cuda>::backward<T>(lamina::Stream<lamina::Cuda>, \
+  prefix void lamina::kernel::attention<lamina::Cuda>::backward<T>(lamina::Stream<lamina::Cuda>,           \
                                                                    const lamina::kernel::AttentionBwd<T>&)

@@ -5,8 +5,9 @@
 /// Backward attention by mma.sync; see attention_bwd_sums.cuh for its order.
 namespace lamina::kernel::cuda {
 
-/// Tiles of the pass over queries; a warp forms 32 x 32 scores, 32 keys x Width / 2 of dK and dV, 32 queries of dQ. With
-/// two stages the next queries are copied while one tile is worked on; one stage fits GPUs with less shared memory.
+/// Tiles of the pass over queries; a warp forms 32 x 32 scores, 32 keys x Width / 2 of dK and dV, 32 queries of dQ.
+/// With two stages the next queries are copied while one tile is worked on; one stage fits GPUs with less shared
+/// memory.
 template <int Width, int Keys, int Stages>
 struct AttentionBwdTiles {
   static constexpr int queries = 64, keys = Keys, key_warps = keys / 32, warps = 2 * key_warps,
@@ -32,8 +33,12 @@ struct AttentionBwdBlock : AttentionBwdKeys<T, Width, Keys> {
   unsigned k_tile, v_tile, p_tile, ds_tile, q_tiles;  // shared memory
 
   __device__ AttentionBwdBlock(const AttentionBwd<T>& args, const AttentionBwdSums& s, unsigned char* shared)
-      : Base(args, s, reinterpret_cast<int*>(shared)), k_tile(shared_address(shared)), v_tile(k_tile + Tiles::key_bytes),
-        p_tile(v_tile + Tiles::key_bytes), ds_tile(p_tile + Tiles::score_bytes), q_tiles(ds_tile + Tiles::score_bytes) {}
+      : Base(args, s, reinterpret_cast<int*>(shared)),
+        k_tile(shared_address(shared)),
+        v_tile(k_tile + Tiles::key_bytes),
+        p_tile(v_tile + Tiles::key_bytes),
+        ds_tile(p_tile + Tiles::score_bytes),
+        q_tiles(ds_tile + Tiles::score_bytes) {}
 
   __device__ int warp_q() const { return threadIdx.x / warp_size % 2; }
   __device__ int warp_k() const { return threadIdx.x / warp_size / 2; }
@@ -61,7 +66,8 @@ struct AttentionBwdBlock : AttentionBwdKeys<T, Width, Keys> {
     multiply<T, Width / 16>(s, operand_a<Width>(q_tile(stage), warp_q() * 32), operand_b<Width>(k_tile, warp_k() * 32));
     const int query = tile * TQ + warp_q() * 32, key = first_key + warp_k() * 32;
     const int visible = a.shape.causal ? query + 1 : length, step = a.shape.causal ? 1 : 0;
-    if (key + 32 > min(visible, length)) mask_scores(s, key, [&](int row) { return min(length, visible + row * step); });
+    if (key + 32 > min(visible, length))
+      mask_scores(s, key, [&](int row) { return min(length, visible + row * step); });
     const float scale = a.shape.scale * log2_e;
     const unsigned row_sum = row_sums(stage) + (warp_q() * 32 + lane_id() / 4) * 4;
 #pragma unroll
@@ -159,7 +165,8 @@ struct AttentionBwdBlock : AttentionBwdKeys<T, Width, Keys> {
 
 /// grid: tile_bound(q.rows, sequences, Keys) * kv_heads
 template <class T, int Width, int Keys, int Stages>
-__global__ void __launch_bounds__(AttentionBwdTiles<Width, Keys, Stages>::threads, AttentionBwdTiles<Width, Keys, Stages>::blocks)
+__global__ void __launch_bounds__(AttentionBwdTiles<Width, Keys, Stages>::threads,
+                                  AttentionBwdTiles<Width, Keys, Stages>::blocks)
     attention_bwd(AttentionBwd<T> a, AttentionBwdSums sums) {
   extern __shared__ __align__(1024) unsigned char shared[];
   const AttentionBwdBlock<T, Width, Keys, Stages> block(a, sums, shared);
@@ -187,7 +194,7 @@ template <class T>
 void attention_backward_tiles(Stream<Cuda> s, const AttentionBwd<T>& a, const AttentionBwdSums& sums,
                               int most_shared = most_shared_bytes()) {
   with_tile_width(a.shape.head_dim, [&]<int Width>() {
-    constexpr int least_shared = 99 << 10;  // of a block of sm_86, sm_89 and sm_120; others have 163 KiB and more
+    constexpr int least_shared = 99 << 10;        // of a block of sm_86, sm_89 and sm_120; others have 163 KiB and more
     constexpr int keys = Width == 80 ? 64 : 128;  // a warp's columns of dQ come in eights
     if constexpr (AttentionBwdTiles<Width, keys, 2>::shared_bytes > least_shared) {
       if (AttentionBwdTiles<Width, keys, 2>::shared_bytes > most_shared)

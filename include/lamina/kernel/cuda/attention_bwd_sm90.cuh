@@ -30,15 +30,20 @@ struct AttentionBwdSm90Block : AttentionBwdKeys<T, Width, AttentionBwdSm90Tiles<
   typename Tiles::Scores ds_tile;
 
   __device__ AttentionBwdSm90Block(const AttentionBwd<T>& args, const AttentionBwdSums& s, unsigned char* memory)
-      : Base(args, s, reinterpret_cast<int*>(memory)), shared(memory), k_tile{shared_address(memory)},
-        v_tile{k_tile.base + Tiles::Keys::bytes}, ds_tile{v_tile.base + Tiles::Keys::bytes} {}
+      : Base(args, s, reinterpret_cast<int*>(memory)),
+        shared(memory),
+        k_tile{shared_address(memory)},
+        v_tile{k_tile.base + Tiles::Keys::bytes},
+        ds_tile{v_tile.base + Tiles::Keys::bytes} {}
 
   __device__ int warpgroup() const { return threadIdx.x / warpgroup_size; }
   __device__ int warp() const { return threadIdx.x / warp_size % 4; }
   __device__ auto q_tile(int stage) const {
     return typename Tiles::Queries{ds_tile.base + Tiles::Scores::bytes + stage * 2 * Tiles::Queries::bytes};
   }
-  __device__ auto do_tile(int stage) const { return typename Tiles::Queries{q_tile(stage).base + Tiles::Queries::bytes}; }
+  __device__ auto do_tile(int stage) const {
+    return typename Tiles::Queries{q_tile(stage).base + Tiles::Queries::bytes};
+  }
   __device__ const float* lse(int stage) const {
     return reinterpret_cast<const float*>(shared + Tiles::row_sum_offset) + stage * 2 * TQ;
   }
@@ -53,8 +58,8 @@ struct AttentionBwdSm90Block : AttentionBwdKeys<T, Width, AttentionBwdSm90Tiles<
   }
   __device__ void copy_pair(int stage, int i) const {
     const int head = this->head_of(i), tile = this->tile_of(i), head_dim = a.shape.head_dim;
-    copy_panels<Width, TQ, Tiles::threads>(q_tile(stage), HeadRows<const T>(a.q, row0, head, head_dim), tile * TQ, length,
-                                           head_dim);
+    copy_panels<Width, TQ, Tiles::threads>(q_tile(stage), HeadRows<const T>(a.q, row0, head, head_dim), tile * TQ,
+                                           length, head_dim);
     copy_panels<Width, TQ, Tiles::threads>(do_tile(stage), HeadRows<const T>(a.dout, row0, head, head_dim), tile * TQ,
                                            length, head_dim);
     this->copy_row_sums(shared_address(lse(stage)), head, tile);
@@ -125,7 +130,8 @@ struct AttentionBwdSm90Block : AttentionBwdKeys<T, Width, AttentionBwdSm90Tiles<
       wgmma_commit();
 #pragma unroll
       for (int step = 0; step < Width / 16; ++step)
-        wgmma<T, false, false>(dp, v_tile.along_rows(warpgroup() * group_keys, step), dout.along_rows(0, step), step > 0);
+        wgmma<T, false, false>(dp, v_tile.along_rows(warpgroup() * group_keys, step), dout.along_rows(0, step),
+                               step > 0);
       wgmma_commit();
       if (i + 1 < pairs) copy_pair(1 - stage, i + 1);
       if (threadIdx.x == 0) turn.ask(this->turn_of(head, tile), this->mine());

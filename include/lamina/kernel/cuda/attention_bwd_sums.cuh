@@ -84,7 +84,7 @@ struct AttentionBwdKeys {
     __syncthreads();
     const int slot = *ticket / a.shape.kv_heads;
     kv_head = *ticket % a.shape.kv_heads;
-    __syncthreads();  // the place is used again
+    __syncthreads();                                                   // the place is used again
     const auto [b, rest] = costly_first(a.cu, a.sequences, TK, slot);  // rest: tiles of keys after this one
     if (b < 0) return;
     row0 = a.cu[b], length = a.cu[b + 1] - row0;
@@ -99,9 +99,7 @@ struct AttentionBwdKeys {
   __device__ int tile_of(int i) const { return ceil_div(length, TQ) - 1 - i % query_tiles(); }
   /// Of the blocks that add to a tile of queries, this one's number and how many there are.
   __device__ int mine() const { return first_key / TK; }
-  __device__ int adders(int tile) const {
-    return ceil_div(a.shape.causal ? min((tile + 1) * TQ, length) : length, TK);
-  }
+  __device__ int adders(int tile) const { return ceil_div(a.shape.causal ? min((tile + 1) * TQ, length) : length, TK); }
   /// Null where this block alone adds.
   __device__ int* turn_of(int head, int tile) const {
     if (adders(tile) == 1) return nullptr;
@@ -150,9 +148,8 @@ struct AttentionBwdKeys {
           *reinterpret_cast<unsigned*>(out.row(row) + c) = pack<T>(x * a.shape.scale, y * a.shape.scale);
       });
     } else if (first) {
-      each_pair([](float* sum, int, int, float x, float y) {
-        __stcg(reinterpret_cast<float2*>(sum), make_float2(x, y));
-      });
+      each_pair(
+          [](float* sum, int, int, float x, float y) { __stcg(reinterpret_cast<float2*>(sum), make_float2(x, y)); });
     } else {
       each_pair([](float* sum, int, int, float x, float y) { add_pair(sum, x, y); });
     }

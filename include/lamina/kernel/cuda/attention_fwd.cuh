@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
     float s[2][Tiles::keys / 8][4];
     clear(s);
     multiply<T, Width / 16>(s, operand_a<Width>(q_tile, warp * 32), operand_b<Width>(k_tile(t), 0));
-    if ((t + 1) * Tiles::keys > min(keys, warp_visible)) 
+    if ((t + 1) * Tiles::keys > min(keys, warp_visible))
       mask_scores(s, t * Tiles::keys, [&](int row) { return min(keys, warp_visible + row * step); });
     if (softmax.update(s, scale * log2_e)) softmax.rescale(o);
     multiply<T, Tiles::keys / 16>(o, RegisterOperand<T, 2, Tiles::keys / 8>{s},

@@ -2,8 +2,8 @@
 #include <lamina/kernel/cuda/attention_fwd.cuh>
 #include <lamina/kernel/cuda/wgmma.cuh>
 
-/// Forward attention by wgmma. source: Shah et al. 2024, arXiv:2407.08608, section 3.2: a tile's softmax runs beside the
-/// product of the tile before it with V.
+/// Forward attention by wgmma. source: Shah et al. 2024, arXiv:2407.08608, section 3.2: a tile's softmax runs beside
+/// the product of the tile before it with V.
 namespace lamina::kernel::cuda {
 
 /// A block owns 128 queries of one head, a warpgroup 64 of them.
@@ -17,7 +17,8 @@ struct AttentionFwdSm90Tiles {
 
 /// copy_tile for panels.
 template <int Width, int Rows, int Threads, class T>
-__device__ void copy_panels(const PanelTile<Rows, Width>& tile, HeadRows<const T> from, int first, int end, int head_dim) {
+__device__ void copy_panels(const PanelTile<Rows, Width>& tile, HeadRows<const T> from, int first, int end,
+                            int head_dim) {
 #pragma unroll
   for (int p = 0; p < Width / 64; ++p, from.data += 64)
     copy_tile<64, Rows, Threads>(tile.panel(p), from, first, end, head_dim - 64 * p, threadIdx.x);
@@ -79,7 +80,8 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
   };
   const auto pack_scores = [&] {
 #pragma unroll
-    for (int step = 0; step < Tiles::keys / 16; ++step) RegisterOperand<T, 1, Tiles::keys / 8>{s}.load(p[step], 0, step);
+    for (int step = 0; step < Tiles::keys / 16; ++step)
+      RegisterOperand<T, 1, Tiles::keys / 8>{s}.load(p[step], 0, step);
   };
 
   copy_panels<Width, Tiles::queries, Tiles::threads>(q_tile, HeadRows<const T>(a.q, q0, head, head_dim), first, queries,

@@ -58,8 +58,9 @@ struct PanelTile {
 #define LAMINA_C1(n) "+f"(c[0][n][0]), "+f"(c[0][n][1]), "+f"(c[0][n][2]), "+f"(c[0][n][3])
 #define LAMINA_C4(n) LAMINA_C1(n), LAMINA_C1(n + 1), LAMINA_C1(n + 2), LAMINA_C1(n + 3)
 #define LAMINA_C8(n) LAMINA_C4(n), LAMINA_C4(n + 4)
-#define LAMINA_R16(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p) \
-  "%" #a ",%" #b ",%" #c ",%" #d ",%" #e ",%" #f ",%" #g ",%" #h ",%" #i ",%" #j ",%" #k ",%" #l ",%" #m ",%" #n ",%" #o ",%" #p
+#define LAMINA_R16(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)                                               \
+  "%" #a ",%" #b ",%" #c ",%" #d ",%" #e ",%" #f ",%" #g ",%" #h ",%" #i ",%" #j ",%" #k ",%" #l ",%" #m ",%" #n \
+  ",%" #o ",%" #p
 #define LAMINA_R0 LAMINA_R16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #define LAMINA_R1 LAMINA_R16(16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31)
 #define LAMINA_R2 LAMINA_R16(32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47)
@@ -69,20 +70,20 @@ struct PanelTile {
 template <class T, bool ATransposed, bool BTransposed, int N>
 __device__ void wgmma(float (&c)[1][N][4], std::uint64_t a, std::uint64_t b, bool accumulate) {
 #define LAMINA_WGMMA(size, type, registers, operands, a_at, b_at, p_at, ta_at, tb_at)                                  \
-  LAMINA_WGMMA_ASM("{.reg .pred p; setp.ne.b32 p, %" #p_at ", 0; wgmma.mma_async.sync.aligned.m64n" #size               \
-                   "k16.f32." type "." type " {" registers "}, %" #a_at ", %" #b_at ", p, 1, 1, %" #ta_at ", %" #tb_at  \
+  LAMINA_WGMMA_ASM("{.reg .pred p; setp.ne.b32 p, %" #p_at ", 0; wgmma.mma_async.sync.aligned.m64n" #size              \
+                   "k16.f32." type "." type " {" registers "}, %" #a_at ", %" #b_at ", p, 1, 1, %" #ta_at ", %" #tb_at \
                    ";}"                                                                                                \
                    : operands                                                                                          \
                    : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(int(ATransposed)), "n"(int(BTransposed)))
-#define LAMINA_WGMMA_SIZES(type)                                                                                     \
-  if constexpr (N == 4) {                                                                                              \
-    LAMINA_WGMMA(32, type, LAMINA_R0, LAMINA_LIST(LAMINA_C4(0)), 16, 17, 18, 19, 20);                                    \
-  } else if constexpr (N == 8) {                                                                                       \
-    LAMINA_WGMMA(64, type, LAMINA_R0 "," LAMINA_R1, LAMINA_LIST(LAMINA_C8(0)), 32, 33, 34, 35, 36);                      \
-  } else {                                                                                                             \
-    static_assert(N == 16, "wgmma: 32, 64 or 128 columns");                                                            \
-    LAMINA_WGMMA(128, type, LAMINA_R0 "," LAMINA_R1 "," LAMINA_R2 "," LAMINA_R3,                                         \
-                 LAMINA_LIST(LAMINA_C8(0), LAMINA_C8(8)), 64, 65, 66, 67, 68);                                          \
+#define LAMINA_WGMMA_SIZES(type)                                                                    \
+  if constexpr (N == 4) {                                                                           \
+    LAMINA_WGMMA(32, type, LAMINA_R0, LAMINA_LIST(LAMINA_C4(0)), 16, 17, 18, 19, 20);               \
+  } else if constexpr (N == 8) {                                                                    \
+    LAMINA_WGMMA(64, type, LAMINA_R0 "," LAMINA_R1, LAMINA_LIST(LAMINA_C8(0)), 32, 33, 34, 35, 36); \
+  } else {                                                                                          \
+    static_assert(N == 16, "wgmma: 32, 64 or 128 columns");                                         \
+    LAMINA_WGMMA(128, type, LAMINA_R0 "," LAMINA_R1 "," LAMINA_R2 "," LAMINA_R3,                    \
+                 LAMINA_LIST(LAMINA_C8(0), LAMINA_C8(8)), 64, 65, 66, 67, 68);                      \
   }
 #define LAMINA_LIST(...) __VA_ARGS__
   if constexpr (std::is_same_v<T, bf16>) {
@@ -96,19 +97,19 @@ __device__ void wgmma(float (&c)[1][N][4], std::uint64_t a, std::uint64_t b, boo
 /// c += a b, a in registers as mma takes it.
 template <class T, bool BTransposed, int N>
 __device__ void wgmma(float (&c)[1][N][4], const unsigned (&a)[4], std::uint64_t b) {
-#define LAMINA_WGMMA(size, type, registers, operands, a0, a1, a2, a3, b_at, tb_at)                                      \
-  LAMINA_WGMMA_ASM("wgmma.mma_async.sync.aligned.m64n" #size "k16.f32." type "." type " {" registers "}, {%" #a0 ",%" #a1 \
-                   ",%" #a2 ",%" #a3 "}, %" #b_at ", 1, 1, 1, %" #tb_at ";"                                               \
-                   : operands                                                                                          \
+#define LAMINA_WGMMA(size, type, registers, operands, a0, a1, a2, a3, b_at, tb_at)                               \
+  LAMINA_WGMMA_ASM("wgmma.mma_async.sync.aligned.m64n" #size "k16.f32." type "." type " {" registers "}, {%" #a0 \
+                   ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b_at ", 1, 1, 1, %" #tb_at ";"                             \
+                   : operands                                                                                    \
                    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(int(BTransposed)))
 #undef LAMINA_WGMMA_SIZES
-#define LAMINA_WGMMA_SIZES(type)                                                                                     \
-  if constexpr (N == 8) {                                                                                              \
-    LAMINA_WGMMA(64, type, LAMINA_R0 "," LAMINA_R1, LAMINA_LIST(LAMINA_C8(0)), 32, 33, 34, 35, 36, 37);                  \
-  } else {                                                                                                             \
-    static_assert(N == 16, "wgmma: 64 or 128 columns");                                                                \
-    LAMINA_WGMMA(128, type, LAMINA_R0 "," LAMINA_R1 "," LAMINA_R2 "," LAMINA_R3,                                         \
-                 LAMINA_LIST(LAMINA_C8(0), LAMINA_C8(8)), 64, 65, 66, 67, 68, 69);                                      \
+#define LAMINA_WGMMA_SIZES(type)                                                                        \
+  if constexpr (N == 8) {                                                                               \
+    LAMINA_WGMMA(64, type, LAMINA_R0 "," LAMINA_R1, LAMINA_LIST(LAMINA_C8(0)), 32, 33, 34, 35, 36, 37); \
+  } else {                                                                                              \
+    static_assert(N == 16, "wgmma: 64 or 128 columns");                                                 \
+    LAMINA_WGMMA(128, type, LAMINA_R0 "," LAMINA_R1 "," LAMINA_R2 "," LAMINA_R3,                        \
+                 LAMINA_LIST(LAMINA_C8(0), LAMINA_C8(8)), 64, 65, 66, 67, 68, 69);                      \
   }
   if constexpr (std::is_same_v<T, bf16>) {
     LAMINA_WGMMA_SIZES("bf16")

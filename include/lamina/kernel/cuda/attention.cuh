@@ -1,11 +1,26 @@
 #pragma once
 #include <lamina/kernel/cuda/attention.hpp>
 #include <lamina/kernel/cuda/attention_bwd.cuh>
+#include <lamina/kernel/cuda/attention_bwd_sm90.cuh>
 #include <lamina/kernel/cuda/attention_decode.cuh>
 #include <lamina/kernel/cuda/attention_f32.cuh>
+#include <lamina/kernel/cuda/attention_fwd_sm90.cuh>
 #include <lamina/kernel/cuda/cudnn_attention.cuh>
 
 namespace lamina::kernel::cuda {
+
+/// Whether attention's kernels by wgmma run here: they are compiled for sm_90a alone, and for heads that fill panels.
+inline bool attention_by_wgmma(Stream<Cuda> s, int head_dim) {
+  return s.device->compute_capability() == 90 && (head_dim <= 64 || head_dim > 80);
+}
+template <class T>
+void attention_forward_sm90(Stream<Cuda> s, const AttentionFwd<T>& a) {
+  a.shape.head_dim <= 64 ? launch_attention_fwd_sm90<T, 64>(s, a) : launch_attention_fwd_sm90<T, 128>(s, a);
+}
+template <class T>
+void attention_backward_sm90(Stream<Cuda> s, const AttentionBwd<T>& a, const AttentionBwdSums& sums) {
+  a.shape.head_dim <= 64 ? launch_attention_bwd_sm90<T, 64>(s, a, sums) : launch_attention_bwd_sm90<T, 128>(s, a, sums);
+}
 
 template <class T>
 void attention_forward_own(Stream<Cuda> s, const AttentionFwd<T>& a) {
@@ -18,7 +33,8 @@ void attention_forward_own(Stream<Cuda> s, const AttentionFwd<T>& a) {
     expect_chunks("k", a.k, a.shape);
     expect_chunks("v", a.v, a.shape);
     expect_chunks("o", a.o, a.shape);
-    few_queries(a) ? attention_forward_decode(s, a) : attention_forward_tiles(s, a);
+    if (few_queries(a)) return attention_forward_decode(s, a);
+    attention_by_wgmma(s, a.shape.head_dim) ? attention_forward_sm90(s, a) : attention_forward_tiles(s, a);
   }
 }
 
@@ -37,7 +53,10 @@ void attention_backward_own(Stream<Cuda> s, const AttentionBwd<T>& a) {
     expect_chunks("dq", a.dq, a.shape);
     expect_chunks("dk", a.dk, a.shape);
     expect_chunks("dv", a.dv, a.shape);
-    attention_backward_tiles(s, a);
+    Arena::Scope scope(*s.scratch);
+    const AttentionBwdSums sums = attention_bwd_sums(s, a);
+    attention_by_wgmma(s, a.shape.head_dim) ? attention_backward_sm90(s, a, sums)
+                                            : attention_backward_tiles(s, a, sums);
   }
 }
 
@@ -56,8 +75,8 @@ void lamina::kernel::attention<lamina::Cuda>::backward(Stream<Cuda> s, const Att
   cuda::attention_backward_own(s, a);
 }
 
-#define LAMINA_CUDA_ATTENTION(prefix, T)                                                       \
-  prefix void lamina::kernel::attention<lamina::Cuda>::forward<T>(lamina::Stream<lamina::Cuda>, \
+#define LAMINA_CUDA_ATTENTION(prefix, T)                                                                   \
+  prefix void lamina::kernel::attention<lamina::Cuda>::forward<T>(lamina::Stream<lamina::Cuda>,            \
                                                                   const lamina::kernel::AttentionFwd<T>&); \
-  prefix void lamina::kernel::attention<lamina::Cuda>::backward<T>(lamina::Stream<lamina::Cuda>, \
+  prefix void lamina::kernel::attention<lamina::Cuda>::backward<T>(lamina::Stream<lamina::Cuda>,           \
                                                                    const lamina::kernel::AttentionBwd<T>&)

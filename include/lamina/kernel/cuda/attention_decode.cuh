@@ -3,20 +3,17 @@
 
 /// Forward attention of few queries against many keys, as in decoding: bound by reading K and V once.
 ///
-/// The query heads of a group and the queries of a sequence are the 16 rows of one mma. A sequence's keys are split over
-/// blocks, and over the four warps of a block, each of which streams its own. A block with company leaves its rows'
-/// partial results in scratch; the last to arrive adds all up, in the order of their keys. How many take part follows
-/// from cu_k on the device; the grid follows from sizes that the host knows, so that a CUDA graph may be replayed while
-/// the cache grows.
-#ifndef DEC_STAGES
-#define DEC_STAGES 3
-#endif
+/// The query heads of a group and the queries of a sequence are the 16 rows of one mma. A sequence's keys are split
+/// over blocks, and over the four warps of a block, each of which streams its own. A block with company leaves its
+/// rows' partial results in scratch; the last to arrive adds all up, in the order of their keys. How many take part
+/// follows from cu_k on the device; the grid follows from sizes that the host knows, so that a CUDA graph may be
+/// replayed while the cache grows.
 namespace lamina::kernel::cuda {
 
 template <int Width>
 struct AttentionDecodeTiles {
   static constexpr int rows = 16, warp_keys = 16, warps = 4, keys = warps * warp_keys, threads = warps * warp_size;
-  static constexpr int stages = DEC_STAGES;
+  static constexpr int stages = 2;
   using Tile = SharedTile<Width>;
   static constexpr int query_bytes = Tile::bytes(rows), key_bytes = Tile::bytes(warp_keys);
   static constexpr int warp_bytes = stages * 2 * key_bytes, shared_bytes = query_bytes + warps * warp_bytes;
@@ -26,29 +23,50 @@ struct AttentionDecodeTiles {
 /// launch because a replay of a graph would not clear counters in scratch without a launch for it.
 static __device__ unsigned attention_decode_arrivals[AttentionDecodePlan::most_groups];
 
-/// Adds partial results up, in their order: take(row, column, o, reference, sum) for each of `rows` rows. part(i, row, at)
-/// is a number of part i; weights is shared memory for rows * count floats.
-template <int Threads, class Part, class Take>
-__device__ void merge_parts(int count, int rows, int head_dim, float* weights, Part part, Take take) {
+/// Partial results, in shared memory or left by other blocks: row by row o, reference, sum.
+template <bool OtherBlocks>
+struct AttentionParts {
+  const float* first;
+  int row_floats;
+  __device__ const float* row(int part, int row) const {
+    return first + (std::ptrdiff_t{part} * AttentionDecodePlan::part_rows + row) * row_floats;
+  }
+  __device__ float operator()(int part, int r, int at) const {
+    return OtherBlocks ? __ldcg(row(part, r) + at) : row(part, r)[at];
+  }
+  __device__ float4 four(int part, int r, int at) const {
+    const auto* from = reinterpret_cast<const float4*>(row(part, r) + at);
+    return OtherBlocks ? __ldcg(from) : *from;
+  }
+};
+
+/// Adds partial results up, in their order: take(row, column, four of o, reference, sum) for each of `rows` rows.
+/// weights is shared memory for rows * count floats.
+template <int Threads, class Parts, class Take>
+__device__ void merge_parts(int count, int rows, int head_dim, float* weights, Parts part, Take take) {
   __shared__ float reference[AttentionDecodePlan::part_rows], sum[AttentionDecodePlan::part_rows];
   for (int row = threadIdx.x / warp_size; row < rows; row += Threads / warp_size) {
     float top = -INFINITY, total = 0;
-    for (int i = lane_id(); i < count; i += warp_size) top = fmaxf(top, part(i, row, 0));
+    for (int i = lane_id(); i < count; i += warp_size) top = fmaxf(top, part(i, row, head_dim));
     top = warp_max(top);
     for (int i = lane_id(); i < count; i += warp_size) {
-      const float weight = top == -INFINITY ? 0.0f : fast_exp2(part(i, row, 0) - top);
-      total += weight * part(i, row, 1);
+      const float weight = top == -INFINITY ? 0.0f : fast_exp2(part(i, row, head_dim) - top);
+      total += weight * part(i, row, head_dim + 1);
       weights[row * count + i] = weight;
     }
     total = warp_sum(total);
     if (lane_id() == 0) reference[row] = top, sum[row] = total;
   }
   __syncthreads();
-  for (int at = threadIdx.x; at < rows * head_dim; at += Threads) {
-    const int row = at / head_dim, column = at % head_dim;
-    float o = 0;
-#pragma unroll 8
-    for (int i = 0; i < count; ++i) o += weights[row * count + i] * part(i, row, 2 + column);
+  for (int at = threadIdx.x; at < rows * (head_dim / 4); at += Threads) {
+    const int row = at / (head_dim / 4), column = at % (head_dim / 4) * 4;
+    float4 o = make_float4(0, 0, 0, 0);
+#pragma unroll 16
+    for (int i = 0; i < count; ++i) {
+      const float weight = weights[row * count + i];
+      const float4 x = part.four(i, row, column);
+      o.x += weight * x.x, o.y += weight * x.y, o.z += weight * x.z, o.w += weight * x.w;
+    }
     take(row, column, o, reference[row], sum[row]);
   }
 }
@@ -110,7 +128,7 @@ __global__ void __launch_bounds__(AttentionDecodeTiles<Width>::threads, 2)
     clear(s);
     multiply<T, Width / 16>(s, operand_a<Width>(q_tile, 0), operand_b<Width>(k_tile(i), 0));
     if (first_key(i) + Tiles::warp_keys > visible(0)) mask_scores(s, first_key(i), visible);
-    softmax.update(s, o, scale * log2_e);
+    if (softmax.update(s, scale * log2_e)) softmax.rescale(o);
     multiply<T, 1>(o, RegisterOperand<T, 1, Tiles::warp_keys / 8>{s},
                    operand_b_transposed<Width>(k_tile(i) + Tiles::key_bytes, 0, 0));
   }
@@ -124,33 +142,31 @@ __global__ void __launch_bounds__(AttentionDecodeTiles<Width>::threads, 2)
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     float* part = warp_parts + warp * part_floats + (half * 8 + lane_id() / 4) * row_floats;
-    if (lane_id() % 4 == 0) part[0] = softmax.reference[0][half], part[1] = softmax.sum[0][half];
+    if (lane_id() % 4 == 0) part[head_dim] = softmax.reference[0][half], part[head_dim + 1] = softmax.sum[0][half];
 #pragma unroll
     for (int n = 0; n < Width / 8; ++n) {
       const int column = n * 8 + lane_id() % 4 * 2;
-      if (column >= head_dim) continue;
-      part[2 + column] = o[0][n][2 * half];
-      part[3 + column] = o[0][n][2 * half + 1];
+      if (column < head_dim)
+        *reinterpret_cast<float2*>(part + column) = make_float2(o[0][n][2 * half], o[0][n][2 * half + 1]);
     }
   }
   __syncthreads();
-  const auto finish = [&](int row, int column, float sum_o, float reference, float sum) {
-    a.o(q0 + query_of(row), head_of(row) * head_dim + column) = narrow<T>(sum > 0 ? sum_o / sum : 0.0f);
+  const auto finish = [&](int row, int column, float4 x, float reference, float sum) {
+    const float inverse = sum > 0 ? 1 / sum : 0.0f;
+    *reinterpret_cast<uint2*>(a.o.row(q0 + query_of(row)) + head_of(row) * head_dim + column) =
+        make_uint2(pack<T>(x.x * inverse, x.y * inverse), pack<T>(x.z * inverse, x.w * inverse));
     if (a.lse && column == 0)
       a.lse[std::ptrdiff_t{q0 + query_of(row)} * heads + head_of(row)] = reference * ln_2 + logf(sum);
   };
   float* const parts = plan.parts + std::ptrdiff_t{group} * plan.splits * part_floats;
-  const auto leave = [&](int row, int column, float sum_o, float reference, float sum) {
+  const auto leave = [&](int row, int column, float4 x, float reference, float sum) {
     float* part = parts + split * part_floats + row * row_floats;
-    if (column == 0) part[0] = reference, part[1] = sum;
-    part[2 + column] = sum_o;
+    if (column == 0) part[head_dim] = reference, part[head_dim + 1] = sum;
+    *reinterpret_cast<float4*>(part + column) = x;
   };
-  const auto warp_part = [&](int i, int row, int at) { return warp_parts[i * part_floats + row * row_floats + at]; };
-  const auto block_part = [&](int i, int row, int at) {
-    return __ldcg(parts + i * part_floats + row * row_floats + at);
-  };
-  if (active == 1) return merge_parts<Tiles::threads>(Tiles::warps, rows, head_dim, weights, warp_part, finish);
-  merge_parts<Tiles::threads>(Tiles::warps, rows, head_dim, weights, warp_part, leave);
+  const AttentionParts<false> of_warps{warp_parts, row_floats};
+  if (active == 1) return merge_parts<Tiles::threads>(Tiles::warps, rows, head_dim, weights, of_warps, finish);
+  merge_parts<Tiles::threads>(Tiles::warps, rows, head_dim, weights, of_warps, leave);
 
   __shared__ bool last;
   __threadfence();
@@ -161,7 +177,8 @@ __global__ void __launch_bounds__(AttentionDecodeTiles<Width>::threads, 2)
     __threadfence();
   }
   __syncthreads();
-  if (last) merge_parts<Tiles::threads>(active, rows, head_dim, warp_parts, block_part, finish);
+  const AttentionParts<true> of_blocks{parts, row_floats};
+  if (last) merge_parts<Tiles::threads>(active, rows, head_dim, warp_parts, of_blocks, finish);
 }
 
 /// Whether the queries are so few that reading keys is all the work.
@@ -172,8 +189,8 @@ bool few_queries(const AttentionFwd<T>& a) {
 
 template <class T>
 void attention_forward_decode(Stream<Cuda> s, const AttentionFwd<T>& a) {
-  const int row_tiles = tile_bound(a.q.rows * (a.shape.heads / a.shape.kv_heads), a.sequences,
-                                   AttentionDecodePlan::part_rows);
+  const int row_tiles =
+      tile_bound(a.q.rows * (a.shape.heads / a.shape.kv_heads), a.sequences, AttentionDecodePlan::part_rows);
   AttentionDecodePlan plan{};
   plan.groups = row_tiles * a.shape.kv_heads;
   const int blocks = std::min(2 * s.device->multiprocessors(), AttentionDecodePlan::most_blocks);
@@ -181,13 +198,12 @@ void attention_forward_decode(Stream<Cuda> s, const AttentionFwd<T>& a) {
   plan.splits = plan.groups > AttentionDecodePlan::most_groups ? 1 : std::clamp(blocks / plan.groups, 1, steps);
   Arena::Scope scope(*s.scratch);
   if (plan.splits > 1)
-    plan.parts = s.scratch->take<float>(
-        AttentionDecodePlan::floats(std::size_t(plan.groups) * plan.splits, a.shape.head_dim));
+    plan.parts =
+        s.scratch->take<float>(AttentionDecodePlan::floats(std::size_t(plan.groups) * plan.splits, a.shape.head_dim));
   with_tile_width(a.shape.head_dim, [&]<int Width>() {
     using Tiles = AttentionDecodeTiles<Width>;
     allow_shared(attention_decode<T, Width>, Tiles::shared_bytes);
-    attention_decode<T, Width>
-        <<<plan.groups * plan.splits, Tiles::threads, Tiles::shared_bytes, s.handle>>>(a, plan);
+    attention_decode<T, Width><<<plan.groups * plan.splits, Tiles::threads, Tiles::shared_bytes, s.handle>>>(a, plan);
     check_launch("attention_decode");
   });
 }

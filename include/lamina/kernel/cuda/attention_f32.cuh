@@ -230,8 +230,8 @@ inline void attention_backward_f32(Stream<Cuda> s, const AttentionBwd<float>& a)
   constexpr int threads = AttentionF32Tiles::threads;
   const int bytes = AttentionF32Tiles::bytes(4, 2, a.shape.head_dim);
   const int tiles = tile_bound(a.q.rows, a.sequences, AttentionF32Tiles::rows);
-  attention_bwd_delta_f32<<<static_cast<int>(ceil_div(items * warp_size, std::int64_t{threads})), threads, 0, s.handle>>>(
-      a, delta);
+  attention_bwd_delta_f32<<<static_cast<int>(ceil_div(items * warp_size, std::int64_t{threads})), threads, 0,
+                            s.handle>>>(a, delta);
   check_launch("attention_bwd_delta_f32");
   allow_shared(attention_bwd_query_f32, bytes);
   attention_bwd_query_f32<<<tiles * a.shape.heads, threads, bytes, s.handle>>>(a, delta);

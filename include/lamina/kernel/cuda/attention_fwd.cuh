@@ -14,7 +14,7 @@ struct AttentionFwdTiles {
   static constexpr int shared_bytes = query_bytes + 4 * key_bytes;
 };
 
-/// The softmax of a warp's 32 rows as their scores arrive: thread (g, t) keeps rows g, g+8, g+16, g+24 as [m][half].
+/// The softmax of a warp's 16 M rows as their scores arrive: thread (g, t) keeps rows g and g+8 of each 16.
 ///
 /// o and sum are relative to 2^reference. The reference follows a row's maximum only when that has grown by more than
 /// 2^slack, so that most tiles need no rescaling; probabilities stay below 2^slack, which 16-bit floats and sums hold.
@@ -22,14 +22,15 @@ template <int M>
 struct RunningSoftmax {
   static constexpr float slack = 8;
   float reference[M][2], sum[M][2];  // scores times log2 e; this thread's share of the columns
+  float shrink[M][2];                // what o is to be multiplied by where update() says so
   __device__ RunningSoftmax() {
 #pragma unroll
     for (int m = 0; m < M; ++m) reference[m][0] = reference[m][1] = -INFINITY, sum[m][0] = sum[m][1] = 0;
   }
 
-  /// Scores become probabilities; scale includes log2 e.
-  template <int N, int OutputN>
-  __device__ void update(float (&s)[M][N][4], float (&o)[M][OutputN][4], float scale) {
+  /// Scores become probabilities; scale includes log2 e. True, for the whole warp, where rescale(o) must follow.
+  template <int N>
+  __device__ bool update(float (&s)[M][N][4], float scale) {
     float top[M][2];
     bool grew = false;
 #pragma unroll
@@ -45,7 +46,8 @@ struct RunningSoftmax {
         grew |= top[m][half] > reference[m][half] + slack;  // also the first finite score: -inf + 8 is -inf
       }
     }
-    if (__any_sync(0xffffffffu, grew)) raise(top, o);
+    grew = __any_sync(0xffffffffu, grew);
+    if (grew) raise(top);
 #pragma unroll
     for (int m = 0; m < M; ++m) {
 #pragma unroll
@@ -61,6 +63,19 @@ struct RunningSoftmax {
         }
       }
     }
+    return grew;
+  }
+
+  template <int N>
+  __device__ void rescale(float (&o)[M][N][4]) const {
+#pragma unroll
+    for (int m = 0; m < M; ++m) {
+#pragma unroll
+      for (int n = 0; n < N; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) o[m][n][e] *= shrink[m][e / 2];
+      }
+    }
   }
 
   /// Sums over the row: afterwards the same in its four threads.
@@ -74,23 +89,20 @@ struct RunningSoftmax {
       }
     }
   }
+  /// The logarithm of the row's sum of exp(s).
+  __device__ float lse(int m, int half) const { return reference[m][half] * ln_2 + logf(sum[m][half]); }
+  __device__ float inverse(int m, int half) const { return sum[m][half] > 0 ? 1 / sum[m][half] : 0.0f; }
 
  private:
-  template <int OutputN>
-  __device__ void raise(const float (&top)[M][2], float (&o)[M][OutputN][4]) {
+  __device__ void raise(const float (&top)[M][2]) {
 #pragma unroll
     for (int m = 0; m < M; ++m) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const float higher = fmaxf(reference[m][half], top[m][half]);
-        const float shrink = higher == -INFINITY ? 1.0f : fast_exp2(reference[m][half] - higher);
+        shrink[m][half] = higher == -INFINITY ? 1.0f : fast_exp2(reference[m][half] - higher);
         reference[m][half] = higher;
-        sum[m][half] *= shrink;
-#pragma unroll
-        for (int n = 0; n < OutputN; ++n) {
-          o[m][n][2 * half] *= shrink;
-          o[m][n][2 * half + 1] *= shrink;
-        }
+        sum[m][half] *= shrink[m][half];
       }
     }
   }
@@ -155,9 +167,9 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
     float s[2][Tiles::keys / 8][4];
     clear(s);
     multiply<T, Width / 16>(s, operand_a<Width>(q_tile, warp * 32), operand_b<Width>(k_tile(t), 0));
-    if ((t + 1) * Tiles::keys > min(keys, warp_visible)) 
+    if ((t + 1) * Tiles::keys > min(keys, warp_visible))
       mask_scores(s, t * Tiles::keys, [&](int row) { return min(keys, warp_visible + row * step); });
-    softmax.update(s, o, scale * log2_e);
+    if (softmax.update(s, scale * log2_e)) softmax.rescale(o);
     multiply<T, Tiles::keys / 16>(o, RegisterOperand<T, 2, Tiles::keys / 8>{s},
                                   operand_b_transposed<Width>(v_tile(t), 0, 0));
   }
@@ -171,14 +183,14 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = warp * 32 + m * 16 + half * 8 + lane_row;
-      const float sum = softmax.sum[m][half], inverse = sum > 0 ? 1 / sum : 0.0f;
+      const float inverse = softmax.inverse(m, half);
 #pragma unroll
       for (int n = 0; n < Width / 8; ++n) {
         const unsigned pair = pack<T>(o[m][n][2 * half] * inverse, o[m][n][2 * half + 1] * inverse);
         *reinterpret_cast<unsigned*>(shared + (Tile::at(0, row, n) + lane_id() % 4 * 4)) = pair;
       }
       if (a.lse && lane_id() % 4 == 0 && first + row < end)
-        a.lse[std::ptrdiff_t{q0 + first + row} * heads + head] = softmax.reference[m][half] * ln_2 + logf(sum);
+        a.lse[std::ptrdiff_t{q0 + first + row} * heads + head] = softmax.lse(m, half);
     }
   }
   __syncwarp();

@@ -32,14 +32,15 @@ struct AttentionBwdSums {
   }
 };
 
-/// How the keys of each sequence are shared out. A partial result of a row is its reference, its sum, and o.
+/// How the keys of each sequence are shared out. A partial result of a row is o, its reference
+/// and its sum.
 struct AttentionDecodePlan {
   static constexpr int part_rows = 16, most_blocks = 512, most_groups = 256;
   int groups;    ///< (tile of rows, kv head): each reads the keys of a sequence once
   int splits;    ///< most blocks that share the keys of a group
-  float* parts;  ///< (groups, splits, part_rows, 2 + head_dim)
+  float* parts;  ///< (groups, splits, part_rows, head_dim + 4), a multiple of 16 bytes a row
 
-  static constexpr int row_floats(int head_dim) { return 2 + head_dim; }
+  static constexpr int row_floats(int head_dim) { return head_dim + 4; }
   static constexpr std::size_t floats(std::size_t blocks, int head_dim) {
     return blocks * part_rows * row_floats(head_dim);
   }

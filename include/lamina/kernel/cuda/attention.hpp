@@ -32,6 +32,6 @@ struct lamina::kernel::attention<lamina::Cuda> {
   }
   template <class T>
   static std::size_t workspace_bytes(const AttentionBwd<T>& a) {
-    return std::max(cuda::attention_workspace_bytes(a.shape, a.q.rows, true), cudnn_attention_bytes(a));
+    return cuda::attention_workspace_bytes(a.shape, a.q.rows, true);
   }
 };

@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# The figures of a GPU, ours beside the peer's from the same run: training steps, decoding, kernels. LAMINA_PYTHON names a
-# Python with torch, transformers and peft; without one the peer's rows are left out.
+# The figures of a GPU, ours beside the peer's from the same run: training steps, decoding, kernels, and the data pipeline
+# of the host. LAMINA_PYTHON names a Python with torch, transformers and peft; without one the peer's rows are left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
 [ "$arch" = 90 ] && arch=90a
+cmake/install-dependencies.sh
 cmake -S . -B build-bench -G Ninja -DLAMINA_MODELS=tiny -DLAMINA_BUILD_TESTS=OFF -DLAMINA_BUILD_BENCH=ON \
       "-DLAMINA_CUDA_ARCH=$arch" >/dev/null
 cmake --build build-bench --target bench_gpu_step bench_gpu_decode bench_kernel_attention bench_kernel_matmul \
-      bench_kernel_rows >/dev/null
+      bench_kernel_rows bench_data_pipeline >/dev/null
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 date +%F
-for case in a b c; do build-bench/bin/bench_gpu_step $case; done
+peer() { [ -z "${LAMINA_PYTHON:-}" ] || "$LAMINA_PYTHON" -W ignore bench/gpu_peer.py --case "$1"; }
+for case in a b c; do build-bench/bin/bench_gpu_step $case; peer $case; done
+build-bench/bin/bench_gpu_step m
 build-bench/bin/bench_gpu_decode
-if [ -n "${LAMINA_PYTHON:-}" ]; then
-  for case in a b c decode; do "$LAMINA_PYTHON" bench/gpu_peer.py --case $case; done
-fi
+peer decode
 for bench in attention matmul rows; do build-bench/bin/bench_kernel_$bench; done
+build-bench/bin/bench_data_pipeline 1 $(($(nproc) / 2)) "$(nproc)"

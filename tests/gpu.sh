@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds and runs the tests that need a GPU: kernels against their contracts, whole models against the CPU and against
-# transformers' golden values. --sanitize runs the kernels' tests under compute-sanitizer's memcheck as well.
+# transformers' golden values. --sanitize runs the kernels' tests under compute-sanitizer's memcheck, racecheck and
+# initcheck as well.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cmake/install-dependencies.sh
@@ -10,5 +11,7 @@ cmake -S . -B build-gpu -G Ninja -DLAMINA_MODELS=tiny -DLAMINA_BUILD_TESTS=ON "-
 cmake --build build-gpu --target test_kernel_cuda test_cuda
 ctest --test-dir build-gpu --output-on-failure -R '^(kernel_cuda|cuda)$'
 if [ "${1:-}" = --sanitize ]; then
-  compute-sanitizer --tool memcheck --error-exitcode 1 build-gpu/bin/test_kernel_cuda
+  for tool in memcheck racecheck initcheck; do
+    compute-sanitizer --tool $tool --error-exitcode 1 build-gpu/bin/test_kernel_cuda
+  done
 fi

@@ -10,22 +10,19 @@ them.
 
 The distance of a value is |bf16 - fp32| / |fp32| in the L2 norm over the elements stored; all float32.
 
-    <key>               fp32 values: all of them, or 4096 of a large tensor, elements picked_index(i, size) (parity.py)
+    <key>               fp32 values: all of them, or of more than 4096 those at picked_index(i, size) (parity.py)
     distance.<key>      (1)
     distance.gradients  (1) root mean square of the distances of the adapters' gradients
+    distance.logits     (1) the same of A.logits, B.logits, C.logits
 
-qwen3_vl_tiny, qwen2_5_vl_tiny: sequences A, B, C of parity.py, rank 4, alpha 8 on the decoder's seven linears
+    s.vision.output     (tokens, D) what replaces the placeholders     s is A, B or C: the sequences of parity.py
+    s.norm              (N, D) after the final norm
+    s.logits            (1, V) of the last token
+    gradient.<name>     PEFT's names; of the loss (A + B + C) / 3 with adapters of rank 4, alpha 8 on the seven linears
+                        of each decoder layer. The values above are without adapters
 
-    s.vision.output  s.norm  s.logits           as in parity.py, s.logits at its two rows; no adapters
-    gradient.<PEFT's name>                      of (A + B + C) / 3
-
-qwen3_vl_2b: one decoder layer and one vision block of the real size, named as the first of their stack
-
-    decoder.output      (T, D) layer 0 of x = deterministic("pixels.decoder", (96, 2048)), one sequence, positions 0 to 95
-    decoder.dx          (T, D) gradient of x where that of the output is dy = deterministic("pixels.dy", (96, 2048))
-    gradient.<name>     of the layer's adapters, rank 8, alpha 16, for the same dy
-    vision.output       (P, C) block 0 of x = deterministic("pixels.vision", (256, 1024)), an image of 16 x 16 patches in
-                        block-major order
+Models: qwen3_vl_tiny, qwen2_5_vl_tiny, and qwen3_vl_2b_layer, which has one decoder layer and one vision block of the
+sizes of Qwen3-VL-2B, its deepstack map after that block, the tiny model's vocabulary and its sequences.
 """
 
 import argparse
@@ -39,36 +36,38 @@ from safetensors.numpy import save_file
 from transformers import AutoModelForImageTextToText, Qwen3VLConfig
 
 PICKS = 4096
-SIZES_2B = {
-    "text_config": {
-        "vocab_size": 64,  # not part of the layer
+MODELS = [*parity.MODELS, "qwen3_vl_2b_layer"]
+
+
+def layer_config():
+    config = Qwen3VLConfig(**parity.config_of("qwen3_vl_tiny").to_dict())
+    text = {
         "hidden_size": 2048,
         "num_hidden_layers": 1,
         "num_attention_heads": 16,
         "num_key_value_heads": 8,
         "head_dim": 128,
         "intermediate_size": 6144,
-        "rms_norm_eps": 1e-6,
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": 5e6,
             "mrope_section": [24, 20, 20],
             "mrope_interleaved": True,
         },
-    },
-    "vision_config": {
+    }
+    vision = {
         "depth": 1,
         "hidden_size": 1024,
         "num_heads": 16,
         "intermediate_size": 4096,
-        "patch_size": 16,
-        "temporal_patch_size": 2,
-        "spatial_merge_size": 2,
         "out_hidden_size": 2048,
         "num_position_embeddings": 2304,
-        "deepstack_visual_indexes": [],
-    },
-}
+        "deepstack_visual_indexes": [0],
+    }
+    for part, sizes in ((config.text_config, text), (config.vision_config, vision)):
+        for key, value in sizes.items():
+            setattr(part, key, value)
+    return config
 
 
 def rounded(name: str, shape, dtype) -> torch.Tensor:
@@ -101,66 +100,43 @@ def values(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().float().numpy().reshape(-1, tensor.shape[-1])
 
 
-def adapter_gradients(model) -> dict:
-    named = {parity.saved_name(name): p for name, p in model.named_parameters() if p.requires_grad}
-    return {f"gradient.{name}": values(p.grad) for name, p in named.items()}
-
-
-def tiny_forward(name: str, dtype, attention: str) -> dict:
-    model, seen, out = make_model(parity.config_of(name), dtype, attention), {}, {}
+def forward(model, sequences, dtype) -> dict:
+    seen, out = {}, {}
     language = model.model.language_model
     language.norm.register_forward_hook(lambda module, args, output: seen.update(norm=output[0]))
     language.register_forward_pre_hook(
         lambda module, args, kwargs: seen.update(embeds=kwargs["inputs_embeds"][0]), with_kwargs=True
     )
-    for sequence in parity.sequences(name):
+    for sequence in sequences:
         with torch.no_grad(), precision(dtype):
             logits = model(**sequence.inputs(dtype)).logits[0]
-        s, count = sequence.name, len(sequence.ids)
+        s = sequence.name
         if sequence.grids:
             is_image = torch.tensor(sequence.ids) == sequence.image_token_id
             out[f"{s}.vision.output"] = values(seen["embeds"][is_image])
-        out[f"{s}.norm"] = values(seen["norm"])
-        out[f"{s}.logits"] = values(logits[[count // 2, count - 1]])
+        out[f"{s}.norm"], out[f"{s}.logits"] = values(seen["norm"]), values(logits[-1:])
     return out
 
 
-def tiny_gradients(name: str, dtype, attention: str) -> dict:
-    model = make_model(parity.config_of(name), dtype, attention, rank=4)
-    for sequence in parity.sequences(name):
+def gradients(model, sequences, dtype) -> dict:
+    for sequence in sequences:
         with precision(dtype):
-            loss = model(**sequence.inputs(dtype), labels=sequence.target()).loss / 3
+            loss = model(**sequence.inputs(dtype), labels=sequence.target()).loss / len(sequences)
         loss.backward()
-    return adapter_gradients(model)
+    named = {parity.saved_name(name): p for name, p in model.named_parameters() if p.requires_grad}
+    return {f"gradient.{name}": values(p.grad) for name, p in named.items()}
 
 
-def tiny(name: str, dtype, attention: str) -> dict:
-    return tiny_forward(name, dtype, attention) | tiny_gradients(name, dtype, attention)
-
-
-def real_size(dtype, attention: str) -> dict:
-    model, seen = make_model(Qwen3VLConfig(**SIZES_2B), dtype, attention, rank=8), {}
-    parts, out = model.base_model.model.model, {}
-    x = torch.from_numpy(rule.deterministic("pixels.decoder", (96, 2048))).to(dtype)[None].requires_grad_()
-    dy = torch.from_numpy(rule.deterministic("pixels.dy", (96, 2048))).to(dtype)[None]
-    parts.language_model.layers[0].register_forward_hook(lambda module, args, output: seen.update(output=output))
-    with precision(dtype):
-        parts.language_model(inputs_embeds=x, use_cache=False)
-    y = seen["output"]
-    y.backward(dy)
-    out |= {"decoder.output": values(y), "decoder.dx": values(x.grad)} | adapter_gradients(model)
-
-    x = torch.from_numpy(rule.deterministic("pixels.vision", (256, 1024))).to(dtype)
-    block = parts.visual.blocks[0]
-    block.register_forward_pre_hook(lambda module, args, kwargs: ((x, *args[1:]), kwargs), with_kwargs=True)
-    block.register_forward_hook(lambda module, args, output: seen.update(block=output))
-    with torch.no_grad(), precision(dtype):
-        parts.visual(torch.zeros(256, 1536, dtype=dtype), grid_thw=torch.tensor([[1, 16, 16]]))
-    return out | {"vision.output": values(seen["block"])}
+def run(name: str, dtype, attention: str) -> dict:
+    config = parity.config_of(name) if name in parity.MODELS else layer_config()
+    sequences = parity.sequences(name if name in parity.MODELS else "qwen3_vl_tiny")
+    out = forward(make_model(config, dtype, attention), sequences, dtype)
+    out |= gradients(make_model(config, dtype, attention, rank=4), sequences, dtype)
+    return {key: picked(value) for key, value in out.items()}
 
 
 def picked(value: np.ndarray) -> np.ndarray:
-    if value.size <= 4 * PICKS:
+    if value.size <= PICKS:
         return value
     return value.reshape(-1)[[parity.picked_index(i, value.size) for i in range(PICKS)]]
 
@@ -170,8 +146,8 @@ def distances(single: dict, half: dict) -> dict:
     for key, value in single.items():
         error = half[key].astype(np.float64) - value.astype(np.float64)
         out[key] = np.sqrt((error**2).sum() / (value.astype(np.float64) ** 2).sum())
-    gradients = [distance for key, distance in out.items() if key.startswith("gradient.")]
-    out["gradients"] = np.sqrt(np.mean(np.square(gradients)))
+    for name, of in (("gradients", lambda key: key.startswith("gradient.")), ("logits", lambda key: "logits" in key)):
+        out[name] = np.sqrt(np.mean(np.square([distance for key, distance in out.items() if of(key)])))
     return {f"distance.{key}": np.float32([distance]) for key, distance in out.items()}
 
 
@@ -180,11 +156,10 @@ def main() -> None:
     arguments.add_argument("--print", action="store_true", help="print the distances instead of writing")
     options = arguments.parse_args()
     torch.set_num_threads(2)
-    runs = {name: lambda *way, name=name: tiny(name, *way) for name in parity.MODELS} | {"qwen3_vl_2b": real_size}
-    for name, run in runs.items():
-        single = {key: picked(value) for key, value in run(torch.float32, "eager").items()}
+    for name in MODELS:
+        single = run(name, torch.float32, "eager")
         for attention in ("sdpa", "eager") if options.print else ("sdpa",):
-            half = {key: picked(value) for key, value in run(torch.bfloat16, attention).items()}
+            half = run(name, torch.bfloat16, attention)
             found = distances(single, half)
             for key, distance in found.items():
                 if options.print and not key.startswith("distance.gradient."):

@@ -67,6 +67,8 @@ class TrainSession {
   virtual std::int64_t param_count() const = 0;
   virtual std::int64_t trainable_count() const = 0;
   virtual MemoryPlan plan(int tokens, int sequences, int patches) const = 0;
+  /// Whether a GPU computes, so that the cores are free for other work.
+  virtual bool on_device() const { return false; }
 };
 
 /// One sequence at a time, with a KV cache.

@@ -82,10 +82,10 @@ class TrainProgram {
     for (const std::string& note : datasets_.notes) console_.line(note);
     const data::Preparation preparation{
         processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.image_token_id};
-    if (a_.do_eval && !datasets_.eval.empty())
-      eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size,
-                    data_workers(a_.dataloader_num_workers, false));
     session_ = open_(a_.model_name_or_path, trainable_options(a_));
+    const int workers = data_workers(a_.dataloader_num_workers, session_->on_device());
+    if (a_.do_eval && !datasets_.eval.empty())
+      eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size, workers);
     const double trainable = static_cast<double>(session_->trainable_count()),
                  all = static_cast<double>(session_->param_count());
     char share[32];
@@ -93,7 +93,7 @@ class TrainProgram {
     console_.line(cat("trainable params: ", detail::with_thousands(session_->trainable_count()),
                       " || all params: ", detail::with_thousands(session_->param_count()), " || trainable%: ", share));
     if (!a_.do_train) return;
-    train_.emplace(datasets_.train, preparation, a_, data_workers(a_.dataloader_num_workers, false));
+    train_.emplace(datasets_.train, preparation, a_, workers);
     const StepPlan steps = plan_steps(train_->rows(), a_.per_device_train_batch_size, a_.gradient_accumulation_steps,
                                       a_.num_train_epochs, a_.max_steps);
     const auto largest = train_->largest(std::min<std::int64_t>(steps.epochs, 3));

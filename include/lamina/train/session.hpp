@@ -64,6 +64,7 @@ class ModelTrainSession final : public TrainSession {
     }
     return tensors;
   }
+  bool on_device() const override { return std::is_same_v<B, Cuda>; }
   void restored() override { state_.write(weights_, optimizer_, device_.stream()); }
   std::int64_t optimizer_steps() const override { return optimizer_.steps; }
   void set_optimizer_steps(std::int64_t steps) override { optimizer_.steps = steps; }

@@ -86,10 +86,8 @@ class Chat {
 
  private:
   static lamina::GenerateOptions options(const Settings& settings) {
-    lamina::GenerateOptions out{.max_model_len = settings.max_model_len,
-                                .dtype = {},
-                                .adapters = settings.adapters,
-                                .device = settings.device};
+    lamina::GenerateOptions out{
+        .max_model_len = settings.max_model_len, .dtype = {}, .adapters = settings.adapters, .device = settings.device};
     if (settings.dtype == "float16") out.dtype = DType::F16;
     if (settings.dtype == "bfloat16") out.dtype = DType::BF16;
     if (settings.dtype == "float32") out.dtype = DType::F32;

@@ -15,7 +15,9 @@ TEST_CASE("Folded adapters: in fp32, where nothing folds, they run as joint prod
 }
 
 TEST_CASE("Folded adapters: in half precision a group's matrices and adapters are windows of one matrix") {
-  const Weights<Folded, bf16> weights([](const TensorSpec&) { return Weights<Folded, bf16>::Choice{DType::BF16, 8, true}; });
+  const Weights<Folded, bf16> weights([](const TensorSpec&) {
+    return Weights<Folded, bf16>::Choice{DType::BF16, 8, true};
+  });
   std::byte* const base = reinterpret_cast<std::byte*>(std::uintptr_t{1} << 20);  // nobody touches it
   const auto parameters = weights.parameters_at(base, reinterpret_cast<float*>(base), nullptr);
   const auto window = [&](const std::string& name) {

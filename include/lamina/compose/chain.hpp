@@ -91,8 +91,8 @@ struct Chain {
       rows = out_rows<part<i>>(rows);
       if constexpr (i + 1 < size)
         if constexpr (keeps_after<i, Mode>)
-          saved.after[i] = arena.matrix<typename Mode::T>(rows, part<i>::Out::width,
-                                                           tail_between<part<i>, part<i + 1>>());
+          saved.after[i] =
+              arena.matrix<typename Mode::T>(rows, part<i>::Out::width, tail_between<part<i>, part<i + 1>>());
     });
   }
 

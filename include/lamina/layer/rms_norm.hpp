@@ -63,13 +63,11 @@ struct RMSNorm {
   static void forward_sum(R run, const Parameter* p, S& saved, X x, Y s, Y y) {
     using T = typename R::T;
     saved.x = s;
-    kernel::add_rms_norm<typename R::backend>::forward(run.stream,
-                                                       kernel::AddRMSNormFwd<T, D>{.x = packed<D>(Matrix<const T>(x)),
-                                                                                   .g = p[0].vector<T, D>(),
-                                                                                   .s = packed<D>(s),
-                                                                                   .y = y,
-                                                                                   .r = saved.r.data},
-                                                       eps);
+    kernel::add_rms_norm<typename R::backend>::forward(
+        run.stream,
+        kernel::AddRMSNormFwd<T, D>{
+            .x = packed<D>(Matrix<const T>(x)), .g = p[0].vector<T, D>(), .s = packed<D>(s), .y = y, .r = saved.r.data},
+        eps);
   }
   /// dx = residual + backward's dx, in one kernel.
   template <class R, class S, class DY, class DX>

@@ -34,8 +34,8 @@ struct StepResult {
   double gradient_norm = 0;  ///< L2, over all trainable gradients, before clipping
 };
 
-/// A trainable tensor with its optimizer state, all fp32 in the session's own memory: read it to save; write it and call
-/// TrainSession::restored() to resume.
+/// A trainable tensor with its optimizer state, all fp32 in the session's own memory: read it to save; write it and
+/// call TrainSession::restored() to resume.
 struct TrainableTensor {
   std::string name;  ///< as in the checkpoint: "...q_proj.weight", or PEFT's "base_model.model....lora_A.weight"
   std::vector<std::int64_t> shape;
@@ -53,8 +53,8 @@ struct MemoryPlan {
 class TrainSession {
  public:
   virtual ~TrainSession() = default;
-  /// One optimizer step on a batch: gradients, clipping to max_gradient_norm (0: none), AdamW. Where loss or norm is not
-  /// finite, weights and optimizer stay as they were.
+  /// One optimizer step on a batch: gradients, clipping to max_gradient_norm (0: none), AdamW. Where loss or norm is
+  /// not finite, weights and optimizer stay as they were.
   virtual StepResult step(const Batch&, const AdamW&, double max_gradient_norm) = 0;
   virtual BatchLoss evaluate(const Batch&) = 0;
   /// The state as it is now; valid until the next step.
@@ -94,9 +94,9 @@ struct TrainableOptions {
   int freeze_trainable_layers = 2;  ///< method freeze: the last n decoder layers, negative: the first n
   /// Gradient checkpointing of decoder layers; unset: where their activations would not fit.
   std::optional<bool> recompute;
-  std::string device = "auto";      ///< cpu, cuda, or auto: the GPU where there is one
-  bool deterministic = false;       ///< kernels that repeat bit for bit alone; on the CPU all do
-  std::uint64_t seed = 42;          ///< of the adapter's initial values and of dropout
+  std::string device = "auto";  ///< cpu, cuda, or auto: the GPU where there is one
+  bool deterministic = false;   ///< kernels that repeat bit for bit alone; on the CPU all do
+  std::uint64_t seed = 42;      ///< of the adapter's initial values and of dropout
   /// Adapters to start from, in PEFT's layout: all but the last are merged, the last goes on training.
   std::vector<std::filesystem::path> adapters;
   bool create_new_adapter = false;  ///< merge them all and start a fresh one

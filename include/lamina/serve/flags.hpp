@@ -26,8 +26,8 @@ struct Flags {
   nlohmann::ordered_json override_generation_config = nlohmann::ordered_json::object();
   std::uint16_t port = 8000;
   std::string device = "auto";  ///< auto, cpu or cuda
-  std::optional<DType> dtype;  ///< none: the checkpoint's
-  int max_model_len = 0;       ///< 0: what the model allows
+  std::optional<DType> dtype;   ///< none: the checkpoint's
+  int max_model_len = 0;        ///< 0: what the model allows
   int max_images = 999, max_logprobs = 20, max_queued_requests = 256, max_header_count = 256;
   std::int64_t max_header_bytes = 64 * 1024, max_body_bytes = 64 * 1024 * 1024, seed = 0;
   std::optional<std::int64_t> min_pixels, max_pixels;

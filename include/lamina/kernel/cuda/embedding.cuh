@@ -142,8 +142,8 @@ void add_to_table(Stream<Cuda> s, TableEntries entries, Matrix<const T> dy, Matr
   find_starts<<<1, 1024, 0, s.handle>>>(next, dw.rows, start, next);
   place_entries<<<blocks, threads, 0, s.handle>>>(entries, next, placed);
   order_entries<<<blocks, threads, 0, s.handle>>>(entries, start, dw.rows, placed, ordered);
-  add_entries<T><<<dim3(entries.count, ceil_div(dy.cols, threads)), threads, 0, s.handle>>>(entries, start, ordered, dy,
-                                                                                           dw);
+  add_entries<T>
+      <<<dim3(entries.count, ceil_div(dy.cols, threads)), threads, 0, s.handle>>>(entries, start, ordered, dy, dw);
   check_launch("add_to_table");
 }
 
@@ -171,8 +171,8 @@ void learned_position<Cuda>::backward(Stream<Cuda> s, const LearnedPositionBwd<T
 
 }  // namespace lamina::kernel
 
-#define LAMINA_CUDA_EMBEDDING(prefix, T)                                                                               \
-  prefix void lamina::kernel::embedding<lamina::Cuda>::forward<T>(Stream<Cuda>, const EmbeddingFwd<T>&);               \
-  prefix void lamina::kernel::embedding<lamina::Cuda>::backward<T>(Stream<Cuda>, const EmbeddingBwd<T>&);              \
-  prefix void lamina::kernel::learned_position<lamina::Cuda>::forward<T>(Stream<Cuda>, const LearnedPositionFwd<T>&);  \
+#define LAMINA_CUDA_EMBEDDING(prefix, T)                                                                              \
+  prefix void lamina::kernel::embedding<lamina::Cuda>::forward<T>(Stream<Cuda>, const EmbeddingFwd<T>&);              \
+  prefix void lamina::kernel::embedding<lamina::Cuda>::backward<T>(Stream<Cuda>, const EmbeddingBwd<T>&);             \
+  prefix void lamina::kernel::learned_position<lamina::Cuda>::forward<T>(Stream<Cuda>, const LearnedPositionFwd<T>&); \
   prefix void lamina::kernel::learned_position<lamina::Cuda>::backward<T>(Stream<Cuda>, const LearnedPositionBwd<T>&)

@@ -52,14 +52,12 @@ __device__ inline unsigned pack<f16>(float low, float high) {
 template <class T>
 __device__ void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   if constexpr (std::is_same_v<T, bf16>) {
-    asm(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
   } else {
     static_assert(std::is_same_v<T, f16>, "mma: bf16 or f16");
-    asm(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
   }
@@ -81,9 +79,9 @@ __device__ void load_blocks(unsigned (&r)[4], unsigned address) {
   }
 }
 
-/// Rows of Width 16-bit elements in shared memory. Rows of whole 128 bytes exchange their 16-byte chunks (chunk c of row
-/// r lies at c ^ r % 8), others are padded to an odd number of chunks: either way the eight rows that ldmatrix reads
-/// together lie in different banks. A tile starts at a multiple of 256 bytes.
+/// Rows of Width 16-bit elements in shared memory. Rows of whole 128 bytes exchange their 16-byte chunks (chunk c of
+/// row r lies at c ^ r % 8), others are padded to an odd number of chunks: either way the eight rows that ldmatrix
+/// reads together lie in different banks. A tile starts at a multiple of 256 bytes.
 template <int Width>
 struct SharedTile {
   static_assert(Width % 16 == 0);

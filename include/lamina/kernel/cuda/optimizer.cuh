@@ -46,8 +46,7 @@ __global__ void adamw_step(AdamWStep<T> a) {
   for (std::size_t i = std::size_t{blockIdx.x} * optimizer_threads + threadIdx.x; i < a.n; i += step) {
     const float grad = a.g[i] * scale;
     const float m = a.b1 * a.m[i] + a.rest1 * grad, v = a.b2 * a.v[i] + a.rest2 * grad * grad;
-    const float w =
-        a.w[i] * (i < a.decayed ? a.decay : 1.0f) - a.step_size * m / (sqrtf(v) / a.v_correction + a.eps);
+    const float w = a.w[i] * (i < a.decayed ? a.decay : 1.0f) - a.step_size * m / (sqrtf(v) / a.v_correction + a.eps);
     a.m[i] = m;
     a.v[i] = v;
     a.w[i] = w;
@@ -96,6 +95,6 @@ void optimizer<Cuda>::copy_folded(Stream<Cuda> s, const FoldedCopies<T>& a) {
 
 }  // namespace lamina::kernel
 
-#define LAMINA_CUDA_OPTIMIZER(prefix, T)                                                                      \
+#define LAMINA_CUDA_OPTIMIZER(prefix, T)                                                                     \
   prefix void lamina::kernel::optimizer<lamina::Cuda>::copy_folded<T>(Stream<Cuda>, const FoldedCopies<T>&); \
   prefix void lamina::kernel::optimizer<lamina::Cuda>::adamw<T>(Stream<Cuda>, const AdamWStep<T>&)

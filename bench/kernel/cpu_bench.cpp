@@ -21,10 +21,8 @@ struct Random {
     for (float& v : x) v = static_cast<float>(generator()) * 0x1p-31f - 1;
     return x;
   }
-  std::vector<bf16> halves(std::size_t n) {
-    std::vector<bf16> x(n);
+  void fill(std::span<bf16> x) {
     for (bf16& v : x) v = round_to<bf16>(static_cast<float>(generator()) * 0x1p-31f - 1);
-    return x;
   }
 };
 
@@ -65,13 +63,13 @@ void matmul_forward(benchmark::State& state) {
   const auto x = random.floats(static_cast<std::size_t>(m) * k);
   const std::size_t weights = static_cast<std::size_t>(n) * k, bytes = weights * (halves ? 2 : 4);
   const std::size_t copies = decode ? 1 + (std::size_t{256} << 20) / bytes : 1;
-  auto w_half = random.halves(halves ? weights : 0);
+  const bench::Block<bf16> w_half(halves ? weights * copies : 0);
   const auto w_full = random.floats(halves ? 0 : weights);
-  w_half.resize(w_half.size() * copies);
-  for (std::size_t i = weights; i < w_half.size(); ++i) w_half[i] = w_half[i - weights];
+  random.fill(w_half.values.first(halves ? weights : 0));
+  for (std::size_t i = weights; i < w_half.values.size(); ++i) w_half.values[i] = w_half.values[i - weights];
   std::vector<float> y(static_cast<std::size_t>(m) * n);
   const auto arguments = [&](std::size_t copy) {
-    const Weight w = halves ? Weight{w_half.data() + copy * weights, DType::BF16, n, k, k}
+    const Weight w = halves ? Weight{w_half.values.data() + copy * weights, DType::BF16, n, k, k}
                             : Weight{w_full.data(), DType::F32, n, k, k};
     return MatmulFwd<float>{.x = {x.data(), m, k}, .w = w, .y = {y.data(), m, n}};
   };
@@ -112,10 +110,14 @@ void attention_causal(benchmark::State& state) {
   const int wide = shape.heads * shape.head_dim, narrow = shape.kv_heads * shape.head_dim;
   Random random;
   const auto q = random.floats(static_cast<std::size_t>(queries) * wide);
-  const auto k = random.floats(static_cast<std::size_t>(keys) * narrow), v = k;
-  std::vector<float> o(q.size()), lse(static_cast<std::size_t>(queries) * shape.heads), dq(q.size()), dk(k), dv(v);
+  const bench::Block<float> k(static_cast<std::size_t>(keys) * narrow), v(k.values.size());
+  std::ranges::copy(random.floats(k.values.size()), k.values.begin());
+  std::ranges::copy(k.values, v.values.begin());
+  std::vector<float> o(q.size()), lse(static_cast<std::size_t>(queries) * shape.heads), dq(q.size()),
+      dk(k.values.size()), dv(dk);
   const int cu_q[] = {0, queries}, cu_k[] = {0, keys};
-  const Matrix<const float> qm(q.data(), queries, wide), km(k.data(), keys, narrow), vm(v.data(), keys, narrow);
+  const Matrix<const float> qm(q.data(), queries, wide), km(k.values.data(), keys, narrow),
+      vm(v.values.data(), keys, narrow);
   const Matrix<float> om(o.data(), queries, wide);
   const AttentionFwd<float> forward{qm, km, vm, om, lse.data(), cu_q, cu_k, 1, shape};
   attention<Cpu>::forward({}, forward);

@@ -1,10 +1,11 @@
 #pragma once
+#include <lamina/core/arena.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/kernel/cpu/simd.hpp>
 
 #include <algorithm>
 #include <chrono>
-#include <vector>
+#include <span>
 
 /// What this machine can do at most, measured once a run: the roofs against which kernels are judged.
 namespace lamina::bench {
@@ -27,24 +28,34 @@ void keep(T& value) {
   asm volatile("" : "+m"(value) : : "memory");
 }
 
-/// 256 MB, far beyond the last-level cache, each thread's share touched by that thread.
-inline std::vector<float>& large_buffer() {
-  static std::vector<float> buffer(std::size_t{64} << 20, 1.0f);
-  return buffer;
+/// n values in memory as models have it: in large pages, where the system has them.
+template <class T>
+struct Block {
+  explicit Block(std::size_t n) : arena(n * sizeof(T)), values(arena.take<T>(n), n) {}
+  Arena arena;
+  std::span<T> values;
+};
+
+/// 256 MB, far beyond the last-level cache.
+inline std::span<float> large_buffer() {
+  static const Block<float> block = [] {
+    Block<float> ones(std::size_t{64} << 20);
+    std::fill(ones.values.begin(), ones.values.end(), 1.0f);
+    return ones;
+  }();
+  return block.values;
 }
 
 /// Bytes read per second by all threads from main memory.
 inline double read_bytes_per_s() {
   static const double value = [] {
-    const auto& buffer = large_buffer();
+    const auto buffer = large_buffer();
     const std::int64_t parts = thread_count(), size = static_cast<std::int64_t>(buffer.size()) / parts;
-    const double seconds = best_seconds(10, [&] {
+    const double seconds = best_seconds(20, [&] {
       parallel_for(parts, [&](std::int64_t part) {
         float sum[64] = {};
         const float* p = buffer.data() + part * size;
         for (std::int64_t i = 0; i + 64 <= size; i += 64) {
-          __builtin_prefetch(p + i + 512), __builtin_prefetch(p + i + 528);
-          __builtin_prefetch(p + i + 544), __builtin_prefetch(p + i + 560);
           for (int j = 0; j < 64; ++j) sum[j] += p[i + j];
         }
         keep(sum);
@@ -57,7 +68,7 @@ inline double read_bytes_per_s() {
 
 /// Bytes read plus bytes written per second by copying between two halves of main memory.
 inline double copy_bytes_per_s() {
-  auto& buffer = large_buffer();
+  const auto buffer = large_buffer();
   const std::int64_t half = static_cast<std::int64_t>(buffer.size()) / 2, parts = thread_count(), size = half / parts;
   const double seconds = best_seconds(10, [&] {
     parallel_for(parts, [&](std::int64_t part) {

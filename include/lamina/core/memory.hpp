@@ -7,6 +7,10 @@
 
 #include <lamina/core/backend.hpp>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace lamina {
 
 /// Where a backend's data lives, and how the host reaches it. upload, download and zero keep the stream's order;
@@ -15,11 +19,18 @@ template <Backend B>
 struct Memory {
   static constexpr std::size_t alignment = 256;
 
-  /// Aligned, not initialised; std::bad_alloc where there is not enough.
+  /// Aligned, not initialised; std::bad_alloc where there is not enough. Large blocks ask for large pages, whose
+  /// addresses are quicker to translate, above all in a virtual machine: two cores of a Zen 4 read 50 GB/s of them and
+  /// 28 of pages of 4 KB in one run, 37 and 32 in another, when neighbours used the memory too.
   static std::byte* allocate(std::size_t bytes) {
-    const std::size_t rounded = (std::max(bytes, alignment) + alignment - 1) / alignment * alignment;
-    void* p = std::aligned_alloc(alignment, rounded);
+    constexpr std::size_t page = std::size_t{2} << 20;
+    const std::size_t unit = bytes >= 4 * page ? page : alignment;
+    const std::size_t rounded = (std::max(bytes, unit) + unit - 1) / unit * unit;
+    void* p = std::aligned_alloc(unit, rounded);
     if (!p) throw std::bad_alloc();
+#if defined(__linux__)
+    if (unit == page) ::madvise(p, rounded, MADV_HUGEPAGE);  // a wish: without them all is slower, not wrong
+#endif
     return static_cast<std::byte*>(p);
   }
   static void release(std::byte* p) { std::free(p); }

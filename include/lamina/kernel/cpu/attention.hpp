@@ -30,21 +30,62 @@ inline void fill_zero(const Matrix<float>& x) {
   for (int i = 0; i < x.rows; ++i) std::fill_n(x.row(i), x.cols, 0.0f);
 }
 
+#if LAMINA_X86
+/// c[m, n .. n + 8] = alpha a[m] . b[n .. n + 8] over a multiple of eight columns, and asks for later rows of b: those
+/// of a cache lie a page apart, where the hardware's prefetch does not follow; into the second level, as in the first
+/// they would all fall on one set.
+LAMINA_AVX2 inline void dot_eight_rows(const Matrix<const float>& a, const Matrix<const float>& b,
+                                       const Matrix<float>& c, int n, int depth, float alpha) {
+  for (int i = n + 16; i < std::min(n + 24, b.rows); ++i) {
+    for (int k = 0; k < depth; k += 16) __builtin_prefetch(b.row(i) + k, 0, 2);
+  }
+  for (int m = 0; m < a.rows; ++m) {
+    __m256 sum[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) sum[i] = _mm256_setzero_ps();
+    for (int k = 0; k < depth; k += 8) {
+      const __m256 x = _mm256_loadu_ps(a.row(m) + k);
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i) sum[i] = _mm256_fmadd_ps(x, _mm256_loadu_ps(b.row(n + i) + k), sum[i]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) sum[i] = _mm256_hadd_ps(sum[i], sum[i + 1]);
+    const __m256 low = _mm256_hadd_ps(sum[0], sum[2]), high = _mm256_hadd_ps(sum[4], sum[6]);  // halves of four sums
+    const __m256 total =
+        _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+    _mm256_storeu_ps(c.row(m) + n, _mm256_mul_ps(_mm256_set1_ps(alpha), total));
+  }
+}
+#endif
+/// c = alpha a b^T for too few rows of a to pay for packing b.
+inline void product_nt_rows(const Matrix<const float>& a, const Matrix<const float>& b, const Matrix<float>& c,
+                            float alpha) {
+  int n = 0;
+#if LAMINA_X86
+  if (best_tile().isa != Isa::plain && a.cols % 8 == 0) {
+    for (; n + 8 <= b.rows; n += 8) dot_eight_rows(a, b, c, n, a.cols, alpha);
+  }
+#endif
+  for (; n < b.rows; ++n) {
+    for (int m = 0; m < a.rows; ++m) {
+      float sum = 0;
+      for (int k = 0; k < a.cols; ++k) sum += a(m, k) * b(n, k);
+      c(m, n) = alpha * sum;
+    }
+  }
+}
 /// c = alpha a b^T, on this thread.
 inline void product_nt(const Matrix<const float>& a, const Matrix<const float>& b, const Matrix<float>& c,
                        float alpha) {
-  const Gemm g{.rows = a.rows,
-               .cols = b.rows,
-               .depth = a.cols,
-               .a = {a.data, a.stride},
-               .b = {as_weight(b), true},
-               .c = c.data,
-               .c_row = c.stride,
-               .alpha = alpha};
-  if (a.rows <= dot_rows_limit)
-    dot_rows_serial<float>(best_tile().isa, g);
-  else
-    gemm_serial(best_tile(), g);
+  if (a.rows <= dot_rows_limit) return product_nt_rows(a, b, c, alpha);
+  gemm_serial(best_tile(), {.rows = a.rows,
+                            .cols = b.rows,
+                            .depth = a.cols,
+                            .a = {a.data, a.stride},
+                            .b = {as_weight(b), true},
+                            .c = c.data,
+                            .c_row = c.stride,
+                            .alpha = alpha});
 }
 /// c += a b for too few rows to pay for packing b: four rows of b at a time, in the order of their index.
 inline void add_product_rows(const Matrix<const float>& a, const Matrix<const float>& b, const Matrix<float>& c) {
@@ -54,7 +95,7 @@ inline void add_product_rows(const Matrix<const float>& a, const Matrix<const fl
     for (int i = 0; i < 4; ++i) {
       rows[i] = b.row(k + std::min(i, some - 1));
       const float* ahead = b.row(std::min(k + i + 16, a.cols - 1));  // rows of a cache lie a page apart
-      for (int n = 0; n < b.cols; n += 16) __builtin_prefetch(ahead + n);
+      for (int n = 0; n < b.cols; n += 16) __builtin_prefetch(ahead + n, 0, 2);
     }
     for (int m = 0; m < a.rows; ++m) {
       float x[4] = {};

@@ -11,40 +11,68 @@ namespace lamina::kernel::detail {
 /// Most rows of x for which reading W in place beats packing it (bench/kernel/cpu_bench.cpp).
 inline constexpr int dot_rows_limit = 8;
 
+/// Lanes of a vector of fp32, each a running sum: weights are taken two vectors at a time.
+inline int dot_lanes(Isa isa) { return isa == Isa::plain ? 0 : isa == Isa::avx2 ? 8 : 16; }
+
+/// Asks the second-level cache for weights before they are needed, row after row in the order of memory, which serves
+/// long runs best: the hardware's own prefetch ends with a page, where rows often end too.
+template <class W>
+struct Ahead {
+  const W* row;
+  std::ptrdiff_t stride;
+  int depth, at = 0;
+  void ask(int count) {
+    for (int i = 0; i < count; i += 64 / static_cast<int>(sizeof(W))) __builtin_prefetch(row + at + i, 0, 2);
+    if ((at += count) >= depth) at = 0, row += stride;
+  }
+};
+
 #if LAMINA_X86
 /// Keeps a loaded vector in its register: g++ 12 else loads it again for every use, and the load units become the
 /// limit.
-#define LAMINA_IN_REGISTER(v) asm("" : "+x"(v))
+#define LAMINA_IN_REGISTER(v) asm("" : "+v"(v))
 
-/// Sixteen weights as fp32. Two bf16 share a 32-bit word: shifting gives those of even index, masking those of odd
-/// index, which costs half of widening them in order; x is stored in the same order (see arrange_row).
-LAMINA_AVX2 inline void load16(const bf16* p, __m256& first, __m256& second) {
+/// Two vectors of weights as fp32. Two bf16 share a 32-bit word: shifting gives those of even index, masking those of
+/// odd index, which costs half of widening them in order; x is stored in the same order (see arrange_row).
+LAMINA_AVX2 inline void load_two(const bf16* p, __m256& first, __m256& second) {
   __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   LAMINA_IN_REGISTER(both);
   first = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
   second = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
 }
 template <class W>
-LAMINA_AVX2 void load16(const W* p, __m256& first, __m256& second) {
+LAMINA_AVX2 void load_two(const W* p, __m256& first, __m256& second) {
   first = load8(p), second = load8(p + 8);
 }
+LAMINA_AVX512 inline void load_two(const bf16* p, __m512& first, __m512& second) {
+  constexpr __mmask16 all = 0xffff;  // without a mask g++ 12 warns of its own header
+  __m512i both = _mm512_loadu_si512(p);
+  LAMINA_IN_REGISTER(both);
+  first = _mm512_castsi512_ps(_mm512_maskz_slli_epi32(all, both, 16));
+  second = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+LAMINA_AVX512 inline void load_two(const f16* p, __m512& first, __m512& second) {
+  constexpr __mmask16 all = 0xffff;
+  first = _mm512_maskz_cvtph_ps(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  second = _mm512_maskz_cvtph_ps(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16)));
+}
+LAMINA_AVX512 inline void load_two(const float* p, __m512& first, __m512& second) {
+  first = _mm512_loadu_ps(p), second = _mm512_loadu_ps(p + 16);
+}
 
-/// sum[m * N + n] += x[m] * w[n] in eight lanes, for M rows of x and N rows of w; depth is a multiple of 16. The
-/// hardware's prefetch stops at the end of a page, where rows of weights often end too, so what is read next, `ahead`
-/// elements on, is asked for here.
+/// sum[m * N + n] += x[m] * w[n] in eight lanes, for M rows of x and N rows of w; depth is a multiple of 16.
 template <class W, int M, int N>
-LAMINA_AVX2 void dot_block(const float* x, std::ptrdiff_t x_stride, const W* w, std::ptrdiff_t w_stride, int depth,
-                           std::ptrdiff_t ahead, float* sums) {
+LAMINA_AVX2 void dot_block_avx2(const float* x, std::ptrdiff_t x_stride, const W* w, std::ptrdiff_t w_stride, int depth,
+                                Ahead<W>& ahead, float* sums) {
+  Ahead<W> next = ahead;
   __m256 sum[M * N];
 #pragma GCC unroll 16
   for (int i = 0; i < M * N; ++i) sum[i] = _mm256_loadu_ps(sums + 8 * i);
   for (int k = 0; k < depth; k += 16) {
     __m256 first[N], second[N];
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) {
-      load16(w + n * w_stride + k, first[n], second[n]);
-      _mm_prefetch(w + n * w_stride + k + ahead, _MM_HINT_T0);
-    }
+    for (int n = 0; n < N; ++n) load_two(w + n * w_stride + k, first[n], second[n]);
+    next.ask(16 * N);
 #pragma GCC unroll 4
     for (int m = 0; m < M; ++m) {
       __m256 x_first = _mm256_loadu_ps(x + m * x_stride + k), x_second = _mm256_loadu_ps(x + m * x_stride + k + 8);
@@ -59,16 +87,46 @@ LAMINA_AVX2 void dot_block(const float* x, std::ptrdiff_t x_stride, const W* w, 
   }
 #pragma GCC unroll 16
   for (int i = 0; i < M * N; ++i) _mm256_storeu_ps(sums + 8 * i, sum[i]);
+  ahead = next;
+}
+/// The same in sixteen lanes; depth is a multiple of 32.
+template <class W, int M, int N>
+LAMINA_AVX512 void dot_block_avx512(const float* x, std::ptrdiff_t x_stride, const W* w, std::ptrdiff_t w_stride,
+                                    int depth, Ahead<W>& ahead, float* sums) {
+  Ahead<W> next = ahead;
+  __m512 sum[M * N];
+#pragma GCC unroll 16
+  for (int i = 0; i < M * N; ++i) sum[i] = _mm512_loadu_ps(sums + 16 * i);
+  for (int k = 0; k < depth; k += 32) {
+    __m512 first[N], second[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) load_two(w + n * w_stride + k, first[n], second[n]);
+    next.ask(32 * N);
+#pragma GCC unroll 4
+    for (int m = 0; m < M; ++m) {
+      __m512 x_first = _mm512_loadu_ps(x + m * x_stride + k), x_second = _mm512_loadu_ps(x + m * x_stride + k + 16);
+      LAMINA_IN_REGISTER(x_first);
+      LAMINA_IN_REGISTER(x_second);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) {
+        sum[m * N + n] = _mm512_fmadd_ps(first[n], x_first, sum[m * N + n]);
+        sum[m * N + n] = _mm512_fmadd_ps(second[n], x_second, sum[m * N + n]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < M * N; ++i) _mm512_storeu_ps(sums + 16 * i, sum[i]);
+  ahead = next;
 }
 #endif
 
-/// The order in which load16 delivers the elements of a row; depth is a multiple of 16.
+/// The order in which load_two delivers the elements of a row; depth is a multiple of two vectors.
 template <class W>
-void arrange_row(const float* x, int depth, float* out) {
+void arrange_row(const float* x, int depth, int lanes, float* out) {
   constexpr bool split = std::is_same_v<W, bf16>;
-  for (int k = 0; k < depth; k += 16) {
-    for (int i = 0; i < 8; ++i)
-      out[k + i] = x[k + (split ? 2 * i : i)], out[k + 8 + i] = x[k + (split ? 2 * i + 1 : i + 8)];
+  for (int k = 0; k < depth; k += 2 * lanes) {
+    for (int i = 0; i < lanes; ++i)
+      out[k + i] = x[k + (split ? 2 * i : i)], out[k + lanes + i] = x[k + (split ? 2 * i + 1 : i + lanes)];
   }
 }
 
@@ -76,41 +134,45 @@ void arrange_row(const float* x, int depth, float* out) {
 struct ArrangedRows {
   const float* data;
   std::ptrdiff_t stride;
-  int whole;
+  int whole, lanes;
 };
 template <class W>
 ArrangedRows arrange(Isa isa, const Gemm& g) {
   struct Arranged {};
-  const int whole = isa == Isa::plain ? 0 : g.depth / 16 * 16;
+  const int lanes = dot_lanes(isa), whole = lanes == 0 ? 0 : g.depth / (2 * lanes) * (2 * lanes);
   const std::ptrdiff_t stride =
       whole + 16;  // rows a power of two apart would evict each other from the first-level cache
   float* out = scratch<Arranged>(static_cast<std::size_t>(g.rows * stride));
-  for (int m = 0; m < g.rows; ++m) arrange_row<W>(g.a.data + m * g.a.stride, whole, out + m * stride);
-  return {out, stride, whole};
+  for (int m = 0; m < g.rows; ++m) arrange_row<W>(g.a.data + m * g.a.stride, whole, lanes, out + m * stride);
+  return {out, stride, whole, lanes};
 }
 
-/// y[m .. m + M, n .. n + chunk * N] from the whole sixteens of x, arranged, and the rest of x as it is. x passes in
-/// pieces that stay in the first-level cache.
-template <class W, int M, int N, int Chunk>
-void dot_chunk(const Gemm& g, ArrangedRows x, int m, int n) {
+/// y[m .. m + M, n .. n + N] from the whole vectors of x, arranged, and the rest of x as it is. x passes in pieces that
+/// stay in the first-level cache.
+template <class W, int M, int N>
+void dot_columns(const Gemm& g, ArrangedRows x, int m, int n) {
   const std::ptrdiff_t stride = g.b.w.stride;
   const W* w = static_cast<const W*>(g.b.w.data) + n * stride;
-  float sum[Chunk * M * N][8] = {};
+  float sum[M * N][16] = {};  // the first x.lanes * M * N of them
 #if LAMINA_X86
-  constexpr int piece = 2048 / M;
+  constexpr int piece = 2048 / M / 32 * 32;
+  Ahead<W> ahead{w + N * stride, stride, x.whole};
   for (int k = 0; k < x.whole; k += piece) {
     const int depth = std::min(piece, x.whole - k);
-    const std::ptrdiff_t ahead = k + piece < x.whole ? piece : Chunk * N * stride - k;
-    for (int c = 0; c < Chunk; ++c) {
-      dot_block<W, M, N>(x.data + m * x.stride + k, x.stride, w + c * N * stride + k, stride, depth, ahead,
-                         sum[c * M * N]);
-    }
+    const float* rows = x.data + m * x.stride + k;
+    if (x.lanes == 8)
+      dot_block_avx2<W, M, N>(rows, x.stride, w + k, stride, depth, ahead, sum[0]);
+    else
+      dot_block_avx512<W, M, N>(rows, x.stride, w + k, stride, depth, ahead, sum[0]);
   }
 #endif
-  for (int i = 0; i < Chunk * M * N; ++i) {
-    const int row = m + i / N % M, col = i / (M * N) * N + i % N;
-    float total =
-        ((sum[i][0] + sum[i][4]) + (sum[i][1] + sum[i][5])) + ((sum[i][2] + sum[i][6]) + (sum[i][3] + sum[i][7]));
+  for (int i = 0; i < M * N; ++i) {
+    const int row = m + i / N, col = i % N;
+    float* lane = sum[0] + i * x.lanes;
+    for (int half = x.lanes / 2; half > 0; half /= 2) {
+      for (int j = 0; j < half; ++j) lane[j] += lane[j + half];
+    }
+    float total = x.lanes ? lane[0] : 0.0f;
     for (int k = x.whole; k < g.depth; ++k) total += g.a.data[row * g.a.stride + k] * to_f32(w[col * stride + k]);
     float& y = g.c[row * g.c_row + n + col];
     const float value = g.alpha * total + (g.bias ? g.bias[n + col] : 0.0f);
@@ -118,21 +180,21 @@ void dot_chunk(const Gemm& g, ArrangedRows x, int m, int n) {
   }
 }
 
-/// Columns [n, n + Chunk * N) of y: four rows of x at a time.
-template <class W, int N, int Chunk>
-void dot_columns(const Gemm& g, ArrangedRows x, int n) {
+/// Columns [n, n + N) of y: four rows of x at a time.
+template <class W, int N>
+void dot_all_rows(const Gemm& g, ArrangedRows x, int n) {
   int m = 0;
-  for (; m + 4 <= g.rows; m += 4) dot_chunk<W, 4, N, Chunk>(g, x, m, n);
-  if (g.rows - m == 3) dot_chunk<W, 3, N, Chunk>(g, x, m, n);
-  if (g.rows - m == 2) dot_chunk<W, 2, N, Chunk>(g, x, m, n);
-  if (g.rows - m == 1) dot_chunk<W, 1, N, Chunk>(g, x, m, n);
+  for (; m + 4 <= g.rows; m += 4) dot_columns<W, 4, N>(g, x, m, n);
+  if (g.rows - m == 3) dot_columns<W, 3, N>(g, x, m, n);
+  if (g.rows - m == 2) dot_columns<W, 2, N>(g, x, m, n);
+  if (g.rows - m == 1) dot_columns<W, 1, N>(g, x, m, n);
 }
 
 /// Columns [n, last) of C.
 template <class W>
 void dot_range(const Gemm& g, ArrangedRows x, int n, int last) {
-  for (; n + 4 <= last; n += 4) dot_columns<W, 2, 2>(g, x, n);
-  for (; n < last; ++n) dot_columns<W, 1, 1>(g, x, n);
+  for (; n + 4 <= last; n += 4) dot_all_rows<W, 4>(g, x, n);
+  for (; n < last; ++n) dot_all_rows<W, 1>(g, x, n);
 }
 
 /// C = alpha A B + beta C + bias where A has few rows and B is a transposed weight of element type W.
@@ -143,12 +205,6 @@ void dot_rows(Isa isa, const Gemm& g) {
   parallel_for(parts, [&](std::int64_t i) {
     dot_range<W>(g, x, static_cast<int>(i * g.cols / parts), static_cast<int>((i + 1) * g.cols / parts));
   });
-}
-
-/// The same on the calling thread alone.
-template <class W>
-void dot_rows_serial(Isa isa, const Gemm& g) {
-  dot_range<W>(g, arrange<W>(isa, g), 0, g.cols);
 }
 
 }  // namespace lamina::kernel::detail

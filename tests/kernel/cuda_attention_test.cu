@@ -47,9 +47,10 @@ template <class T>
 constexpr double rounding = std::is_same_v<T, bf16>  ? 0x1p-8
                             : std::is_same_v<T, f16> ? 0x1p-11
                                                      : 0x1p-24;
-/// T's smallest steps: below its normal numbers f16 rounds by up to this.
+/// What a value may lose where it is tiny: half a step of f16 below its normal numbers; else fp32's smallest normal
+/// number, below which the GPU's exp2 gives 0.
 template <class T>
-constexpr double least = std::is_same_v<T, f16> ? 0x1p-25 : 0;
+constexpr double least = std::is_same_v<T, f16> ? 0x1p-25 : 0x1p-126;
 
 /// Inputs on the host, and the contract's equations in double with a bound on the error of each result.
 ///
@@ -161,7 +162,8 @@ struct Problem {
         const double p = std::exp(scale * s.sum - log_sum), ds = scale * p * (dp.sum - delta.sum);
         const double p_share = score_error(s, log_sum);
         const double p_error = p * (p_share + rounding<T>)+least<T>;
-        const double ds_error = std::fabs(ds) * (p_share + rounding<T> + 0x1p-22) + scale * least<T> +
+        const double ds_error = std::fabs(ds) * (p_share + rounding<T> + 0x1p-22) +
+                                scale * least<T> * (1 + dp.magnitude + delta.magnitude) +
                                 scale * p * test::sum_tolerance(dh()) * (dp.magnitude + delta.magnitude);
         const double length = test::sum_tolerance((seen + q.rows) * group());
         for (int d = 0; d < dh(); ++d) {

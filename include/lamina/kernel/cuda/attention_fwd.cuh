@@ -153,6 +153,7 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
   const int tiles = last_visible > 0 ? ceil_div(last_visible, Tiles::keys) : 0;
   copy_tile<Width, Tiles::queries, Tiles::threads>(q_tile, HeadRows<const T>(a.q, q0, head, head_dim), first, queries,
                                                    head_dim, threadIdx.x);
+  commit_copies();  // waited for even where there are no keys: outputs take the place of queries
   if (tiles > 0) copy_keys(tiles - 1);
 
   float o[2][Width / 8][4];

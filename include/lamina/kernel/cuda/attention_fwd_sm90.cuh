@@ -86,6 +86,7 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
 
   copy_panels<Width, Tiles::queries, Tiles::threads>(q_tile, HeadRows<const T>(a.q, q0, head, head_dim), first, queries,
                                                      head_dim);
+  commit_copies();  // waited for even where there are no keys: outputs take the place of queries
   if (tiles > 0) {
     int t = tiles - 1;
     copy_k(t);

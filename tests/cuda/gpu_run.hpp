@@ -140,4 +140,29 @@ std::vector<int> greedy_on_gpu(const Golden& golden, const std::string& kind) {
   return tokens;
 }
 
+/// fp32 on the GPU adds up in another order than the CPU: the parity tolerances hold for both.
+template <class Plain, class OnGpu>
+void check_fp32(const char* file) {
+  const Golden golden(file);
+  const LossAndGradients cpu = train_once<Plain>(golden), gpu = train_once_on_gpu<OnGpu, float>(golden);
+  CHECK(std::abs(gpu.loss - cpu.loss) <= value_tolerance * cpu.loss);
+  std::string name;
+  const double worst = worst_gradient(gpu, cpu, name);
+  INFO(name);
+  CHECK(worst <= gradient_tolerance);
+}
+
+/// Two deterministic bf16 runs, and one that recomputes, agree bit for bit.
+template <class Model, class Recomputed>
+void check_repeats(const char* file) {
+  const Deterministic deterministic;
+  const Golden golden(file);
+  const LossAndGradients once = train_once_on_gpu<Model, bf16>(golden), again = train_once_on_gpu<Model, bf16>(golden),
+                         recomputed = train_once_on_gpu<Recomputed, bf16>(golden);
+  CHECK(once.loss == again.loss);
+  CHECK(once.gradients == again.gradients);
+  CHECK(once.loss == recomputed.loss);
+  CHECK(once.gradients == recomputed.gradients);
+}
+
 }  // namespace lamina::testing

@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/kernel/optimizer.hpp>
 #include <lamina/train/loop.hpp>
 
 #include <cmath>
@@ -29,7 +30,7 @@ class Session : public TrainSession {
     windows.push_back(static_cast<int>(batch.cu_seqlens.size()) - 1);
     const BatchLoss loss = visit(batch, true);
     const double norm = gradient_norm();
-    if (std::isfinite(loss.loss) && std::isfinite(norm)) update(settings, clip_scale(norm, max_gradient_norm));
+    if (std::isfinite(loss.loss) && std::isfinite(norm)) update(settings, kernel::clip_scale(norm, max_gradient_norm));
     return {loss, norm};
   }
   BatchLoss evaluate(const Batch& batch) override { return visit(batch, false); }

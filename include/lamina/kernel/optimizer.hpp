@@ -2,6 +2,7 @@
 #include <cstddef>
 
 #include <lamina/core/backend.hpp>
+#include <lamina/core/host_device.hpp>
 
 /// One optimizer step on everything that learns, which lies in one run of n fp32 values.
 namespace lamina::kernel {
@@ -11,6 +12,13 @@ struct Clip {
   double norm = 0;  ///< L2 of all gradients, summed in double in a fixed order
   float scale = 0;  ///< what gradients are multiplied by: min(1, most / (norm + 1e-6)); 0 where norm is not finite
 };
+
+/// What clipping multiplies gradients of a finite norm by, as torch's clip_grad_norm_ does: never scaling up; most 0:
+/// no clipping.
+LAMINA_HD inline double clip_scale(double norm, double most) {
+  const double scale = most > 0 ? most / (norm + 1e-6) : 1;
+  return scale < 1 ? scale : 1;
+}
 
 /// clip = {norm of g, scale}; most 0: no clipping, scale 1.
 struct ClipGradients {

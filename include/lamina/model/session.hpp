@@ -1,5 +1,4 @@
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -20,9 +19,6 @@ namespace lamina {
 struct AdamW {
   double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
 };
-
-/// What clipping multiplies gradients by, as torch's clip_grad_norm_ does: never scaling up; most 0: no clipping.
-inline double clip_scale(double norm, double most) { return most > 0 ? std::min(1.0, most / (norm + 1e-6)) : 1; }
 
 struct BatchLoss {
   double loss = 0;                      ///< sum over labels of loss_weights * nll

@@ -101,6 +101,7 @@ class ModelTrainSession final : public TrainSession {
     const std::int64_t held = static_cast<std::int64_t>(step_.held_bytes() + recomputing_step_.held_bytes());
     const auto needed =
         static_cast<std::int64_t>(PlainStep::plan(weights_.parameters(), tokens, sequences, patches).total());
+    if (needed <= held) return false;  // the usual case: no look at the device's free memory
     const std::int64_t free = device_.free_bytes();
     return free > 0 && needed > free + held;
   }

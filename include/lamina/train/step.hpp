@@ -147,6 +147,7 @@ class Step {
   std::size_t held_bytes() const { return saved_arena_.capacity_bytes() + scratch_.capacity_bytes(); }
   /// Gives them back.
   void release() {
+    if (held_bytes() == 0) return;
     device_.wait();
     saved_arena_ = Arena();
     scratch_ = Arena();

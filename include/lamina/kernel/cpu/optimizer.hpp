@@ -10,9 +10,7 @@ struct lamina::kernel::optimizer<lamina::Cpu> {
     double sum_sq = 0;
     for (std::size_t i = 0; i < a.n; ++i) sum_sq += static_cast<double>(a.g[i]) * static_cast<double>(a.g[i]);
     a.clip->norm = std::sqrt(sum_sq);
-    a.clip->scale = !std::isfinite(a.clip->norm) ? 0
-                    : a.most > 0                 ? static_cast<float>(std::min(1.0, a.most / (a.clip->norm + 1e-6)))
-                                                 : 1;
+    a.clip->scale = std::isfinite(a.clip->norm) ? static_cast<float>(clip_scale(a.clip->norm, a.most)) : 0;
   }
   template <class T>
   static void copy_folded(Stream<Cpu>, const FoldedCopies<T>& a) {

@@ -6,31 +6,11 @@ template <>
 struct lamina::kernel::layer_norm<lamina::Cuda> {
   template <class T, int D>
   static void forward(Stream<Cuda> s, const LayerNormFwd<T, D>& a, float eps) {
-    cuda::norm_rows_forward(s, cuda::NormRowsFwd<T>{.x = a.x.data(),
-                                                    .g = a.g.data(),
-                                                    .b = a.b.data(),
-                                                    .y = a.y.data,
-                                                    .mean = a.mean,
-                                                    .r = a.r,
-                                                    .rows = a.x.extent(0),
-                                                    .width = D,
-                                                    .y_stride = a.y.stride,
-                                                    .centred = true,
-                                                    .eps = eps});
+    cuda::norm_rows_forward(s, cuda::norm_rows_forward_of<T, D>(a, eps));
   }
   template <class T, int D>
   static void backward(Stream<Cuda> s, const LayerNormBwd<T, D>& a) {
-    cuda::norm_rows_backward(s, cuda::NormRowsBwd<T>{.x = a.x.data(),
-                                                     .g = a.g.data(),
-                                                     .dy = a.dy.data(),
-                                                     .mean = a.mean,
-                                                     .r = a.r,
-                                                     .dx = a.dx.data(),
-                                                     .dg = a.dg,
-                                                     .db = a.db,
-                                                     .rows = a.x.extent(0),
-                                                     .width = D,
-                                                     .centred = true});
+    cuda::norm_rows_backward(s, cuda::norm_rows_backward_of<T, D>(a));
   }
   template <class T, int D>
   static std::size_t workspace_bytes(const LayerNormBwd<T, D>& a) {

@@ -33,6 +33,43 @@ void norm_rows_forward(Stream<Cuda> s, const NormRowsFwd<T>& a);
 template <class T>
 void norm_rows_backward(Stream<Cuda> s, const NormRowsBwd<T>& a);
 
+/// A contract's arguments as the shared kernels take them; what a contract has not stays null.
+template <class T, int D, class Args>
+NormRowsFwd<T> norm_rows_forward_of(const Args& a, float eps) {
+  NormRowsFwd<T> rows{.x = a.x.data(),
+                      .g = a.g.data(),
+                      .y = a.y.data,
+                      .r = a.r,
+                      .rows = a.x.extent(0),
+                      .width = D,
+                      .y_stride = a.y.stride,
+                      .centred = requires {a.b;
+}
+, .eps = eps
+};  // namespace lamina::kernel::cuda
+if constexpr (requires { a.b; }) rows.b = a.b.data(), rows.mean = a.mean;
+if constexpr (requires { a.s; }) rows.s = a.s.data();
+return rows;
+}
+template <class T, int D, class Args>
+NormRowsBwd<T> norm_rows_backward_of(const Args& a) {
+  NormRowsBwd<T> rows{.x = a.x.data(),
+                      .g = a.g.data(),
+                      .dy = a.dy.data(),
+                      .r = a.r,
+                      .dx = a.dx.data(),
+                      .dg = a.dg,
+                      .rows = a.x.extent(0),
+                      .width = D,
+                      .centred = requires {a.db;
+}
+}
+;
+if constexpr (requires { a.db; }) rows.mean = a.mean, rows.db = a.db;
+if constexpr (requires { a.residual; }) rows.residual = a.residual.data();
+return rows;
+}
+
 /// Runs of rows whose shares of dg and db are summed side by side, then in order.
 inline constexpr int gain_splits = 64;
 inline std::size_t norm_workspace_bytes(bool gains, int width) {

@@ -28,14 +28,14 @@ static __global__ void square_sums(const float* g, std::size_t n, double* parts)
   if (threadIdx.x == 0) parts[blockIdx.x] = sum;
 }
 
-static __global__ void clip_scale(const double* parts, int count, double most, Clip* clip) {
+static __global__ void finish_clip(const double* parts, int count, double most, Clip* clip) {
   double sum = 0;
   for (int i = threadIdx.x; i < count; i += optimizer_threads) sum += parts[i];
   sum = block_sum_double(sum);
   if (threadIdx.x != 0) return;
   const double norm = sqrt(sum);
   clip->norm = norm;
-  clip->scale = !isfinite(norm) ? 0 : most > 0 ? static_cast<float>(fmin(1.0, most / (norm + 1e-6))) : 1;
+  clip->scale = isfinite(norm) ? static_cast<float>(clip_scale(norm, most)) : 0;
 }
 
 template <class T>
@@ -73,8 +73,8 @@ namespace lamina::kernel {
   double* parts = s.scratch->take<double>(blocks);
   cuda::square_sums<<<blocks, cuda::optimizer_threads, 0, s.handle>>>(a.g, a.n, parts);
   cuda::check_launch("square_sums");
-  cuda::clip_scale<<<1, cuda::optimizer_threads, 0, s.handle>>>(parts, blocks, a.most, a.clip);
-  cuda::check_launch("clip_scale");
+  cuda::finish_clip<<<1, cuda::optimizer_threads, 0, s.handle>>>(parts, blocks, a.most, a.clip);
+  cuda::check_launch("finish_clip");
 }
 
 template <class T>

@@ -54,21 +54,22 @@ void run(CudaDevice& device, Arena& memory, Arena& scratch, const Timing& t) {
     longest = std::max(longest, n);
   }
   const int rows = host_cu.back(), q = t.heads * t.head_dim, kv = t.kv_heads * t.head_dim, width = q + 2 * kv;
-  const auto bytes = [&](int columns) { return static_cast<std::size_t>(rows) * columns; };
-  bf16 *qkv = memory.take<bf16>(bytes(width)), *o = memory.take<bf16>(bytes(q)), *g = memory.take<bf16>(bytes(q)),
-       *dqkv = memory.take<bf16>(bytes(width));
-  float* lse = memory.take<float>(bytes(t.heads));
+  const auto take = [&](int columns, int tail = 0) { return memory.matrix<bf16>(rows, columns, tail); };
+  // As layer/attention_core.hpp has them between adapted projections.
+  constexpr int tail = 64;
+  const Matrix<bf16> qr = take(q), kr = take(kv), x = take(width), o = take(q, tail), g = take(q), dq = take(q),
+                     dk = take(kv), dx = take(width, tail);
+  float* lse = memory.take<float>(static_cast<std::size_t>(rows) * t.heads);
   int* cu = memory.take<int>(host_cu.size());
-  fill<<<1024, 256, 0, s.handle>>>(qkv, bytes(width), 1);
-  fill<<<1024, 256, 0, s.handle>>>(g, bytes(q), 2);
+  unsigned seed = 0;
+  for (const Matrix<bf16>& m : {qr, kr, x, g})
+    fill<<<1024, 256, 0, s.handle>>>(m.data, static_cast<std::size_t>(rows) * m.stride, ++seed);
   Memory<Cuda>::upload(s, cu, host_cu.data(), host_cu.size() * 4);
   const AttentionShape shape{t.heads, t.kv_heads, t.head_dim, 1 / std::sqrt(float(t.head_dim)), t.causal};
-  const Matrix<const bf16> x(qkv, rows, width);
-  const Matrix<bf16> dx(dqkv, rows, width);
-  const AttentionFwd<bf16> f{.q = x.columns(0, q),
-                             .k = x.columns(q, kv),
+  const AttentionFwd<bf16> f{.q = qr,
+                             .k = kr,
                              .v = x.columns(q + kv, kv),
-                             .o = Matrix<bf16>(o, rows, q),
+                             .o = o,
                              .lse = lse,
                              .cu_q = cu,
                              .cu_k = cu,
@@ -78,11 +79,11 @@ void run(CudaDevice& device, Arena& memory, Arena& scratch, const Timing& t) {
   const AttentionBwd<bf16> b{.q = f.q,
                              .k = f.k,
                              .v = f.v,
-                             .o = f.o,
-                             .dout = Matrix<const bf16>(g, rows, q),
+                             .o = o,
+                             .dout = g,
                              .lse = lse,
-                             .dq = dx.columns(0, q),
-                             .dk = dx.columns(q, kv),
+                             .dq = dq,
+                             .dk = dk,
                              .dv = dx.columns(q + kv, kv),
                              .cu = cu,
                              .sequences = f.sequences,

@@ -1,11 +1,12 @@
-// cuDNN attention, forward and backward: ms and TFLOP/s (causal FLOPs halved, backward 2.5 times forward).
+// cuDNN attention and this library's own, forward and backward: ms and TFLOP/s (causal FLOPs halved, backward 2.5 times
+// forward), between adapted projections as layer/attention_core.hpp has them.
 // Baseline beside it: cuda_attention_peer.py, PyTorch's cuDNN and FlashAttention backends.
 #include <chrono>
 #include <cstdio>
 #include <string>
 #include <vector>
 
-#include <lamina/kernel/cuda/cudnn_attention.cuh>
+#include <lamina/kernel/cuda/attention.cuh>
 #include <lamina/kernel/cuda/device.cuh>
 
 using namespace lamina;
@@ -96,12 +97,20 @@ void run(CudaDevice& device, Arena& memory, Arena& scratch, const Timing& t) {
   }
   const std::chrono::duration<double> plans = std::chrono::steady_clock::now() - before;
   const double flops = 4 * pairs * t.heads * t.head_dim;
-  const float forward = milliseconds(s.handle, [&] { cudnn_attention_forward(s, f); });
-  std::printf("attention/cudnn/fwd/bf16/%-48s %8.3f ms %6.1f TFLOP/s\n", t.name, forward, flops / forward * 1e-9);
-  if (t.head_dim % 16 != 0) return;
-  const float backward = milliseconds(s.handle, [&] { cudnn_attention_backward(s, b); });
-  std::printf("attention/cudnn/bwd/bf16/%-48s %8.3f ms %6.1f TFLOP/s  scratch %.0f MiB, plans %.2f s\n", t.name,
-              backward, 2.5 * flops / backward * 1e-9, cudnn_attention_bytes(b) / 1048576.0, plans.count());
+  const auto report = [&](const char* what, double flop, auto call) {
+    const float ms = milliseconds(s.handle, call);
+    std::printf("attention/%s/bf16/%-48s %8.3f ms %6.1f TFLOP/s\n", what, t.name, ms, flop / ms * 1e-9);
+  };
+  report("cudnn/fwd", flops, [&] { cudnn_attention_forward(s, f); });
+  report("own/fwd", flops, [&] { cuda::attention_forward_own(s, f); });
+  if (t.head_dim % 16 == 0) {
+    report("cudnn/bwd", 2.5 * flops, [&] { cudnn_attention_backward(s, b); });
+    AttentionBwd<bf16> alike = b;
+    alike.dv = Matrix<bf16>(dx.data + q + kv, rows, kv, x.stride);
+    report("cudnn/bwd, v and dv alike", 2.5 * flops, [&] { cudnn_attention_backward(s, alike); });
+  }
+  report("own/bwd", 2.5 * flops, [&] { cuda::attention_backward_own(s, b); });
+  std::printf("  scratch %.0f MiB, plans %.2f s\n", cudnn_attention_bytes(b) / 1048576.0, plans.count());
 }
 
 }  // namespace

@@ -26,13 +26,16 @@ class Session : public TrainSession {
       for (auto* state : {&t->gradient, &t->exp_avg, &t->exp_avg_sq}) state->assign(t->value.size(), 0.0f);
     }
   }
-  StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) override {
+  void prepare(const Batch& batch) override { batch_ = batch; }
+  void start(const AdamW& settings, double max_gradient_norm) override {
+    const Batch batch = std::move(batch_);
     windows.push_back(static_cast<int>(batch.cu_seqlens.size()) - 1);
     const BatchLoss loss = visit(batch, true);
     const double norm = gradient_norm();
     if (std::isfinite(loss.loss) && std::isfinite(norm)) update(settings, kernel::clip_scale(norm, max_gradient_norm));
-    return {loss, norm};
+    result_ = {loss, norm};
   }
+  StepResult finish() override { return std::move(result_); }
   BatchLoss evaluate(const Batch& batch) override { return visit(batch, false); }
   double gradient_norm() const {
     double sum = 0;
@@ -97,6 +100,8 @@ class Session : public TrainSession {
     }
     return out;
   }
+  Batch batch_;
+  StepResult result_;
   Tensor a_{std::vector<float>(6), {}, {}, {}}, b_{std::vector<float>(8), {}, {}, {}};
   std::int64_t steps_ = 0;
 };

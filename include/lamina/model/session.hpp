@@ -51,7 +51,18 @@ class TrainSession {
   virtual ~TrainSession() = default;
   /// One optimizer step on a batch: gradients, clipping to max_gradient_norm (0: none), AdamW. Where loss or norm is
   /// not finite, weights and optimizer stay as they were.
-  virtual StepResult step(const Batch&, const AdamW&, double max_gradient_norm) = 0;
+  StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) {
+    prepare(batch);
+    start(settings, max_gradient_norm);
+    return finish();
+  }
+  /// The same in three parts, so that the host gets a batch ready while a GPU works on the one before: prepare() may
+  /// come between start() and finish() of the step before. The batch lives until its step has finished.
+  virtual void prepare(const Batch&) = 0;
+  /// Begins a step on the batch that was prepared last; may return while the work is under way.
+  virtual void start(const AdamW&, double max_gradient_norm) = 0;
+  /// Waits for it.
+  virtual StepResult finish() = 0;
   virtual BatchLoss evaluate(const Batch&) = 0;
   /// The state as it is now; valid until the next step.
   virtual std::vector<TrainableTensor> trainable() = 0;

@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -73,6 +74,7 @@ class Trainer {
 
  private:
   void print_banner();
+  void fetch(std::int64_t step);
   void train_step();
   void check_finite(const Window&, const BatchLoss&, double gradient_norm) const;
   void after_step(bool stop_requested);
@@ -86,6 +88,12 @@ class Trainer {
   Progress progress() const;
   double elapsed_s() const;
 
+  /// A step's window, which the session has prepared, or why there is none.
+  struct Upcoming {
+    Window window;
+    std::exception_ptr failure;
+  };
+
   const Arguments& a_;
   TrainerParts parts_;
   StepPlan plan_;
@@ -93,6 +101,7 @@ class Trainer {
   TrainerState state_;
   RunPosition position_;
   std::optional<TrainerLog> log_file_;
+  std::optional<Upcoming> upcoming_;
   std::int64_t first_step_ = 0, saved_step_ = -1, tokens_ = 0;
   double last_loss_ = std::numeric_limits<double>::quiet_NaN(), last_norm_ = 0, last_rate_ = 0;
   bool is_new_best_ = false;

@@ -82,9 +82,6 @@ inline Outcome Trainer::run() {
   start_ = std::chrono::steady_clock::now();
   log_file_.emplace(a_.output_dir, first_step_);
   if (a_.eval_on_start && first_step_ == 0) evaluate();
-  const std::int64_t window = state_.global_step % plan_.steps_per_epoch;
-  if (state_.global_step < plan_.total_steps)
-    parts_.train.seek(state_.global_step / plan_.steps_per_epoch, a_.ignore_data_skip ? 0 : window);
   Outcome outcome;
   while (state_.global_step < plan_.total_steps && !state_.should_training_stop) {
     train_step();
@@ -99,22 +96,42 @@ inline Outcome Trainer::run() {
       outcome.state = state_;
       return outcome;
     }
-    if (state_.global_step % plan_.steps_per_epoch == 0 && state_.global_step < plan_.total_steps)
-      parts_.train.seek(state_.global_step / plan_.steps_per_epoch, 0);
   }
   if (state_.global_step < plan_.total_steps) outcome.ending = Ending::stopped_early;
   finish(outcome);
   return outcome;
 }
 
+/// Takes a step's window from the source and has the session prepare it. A failure waits until the step is due.
+inline void Trainer::fetch(std::int64_t step) {
+  Upcoming& next = upcoming_.emplace();
+  try {
+    const std::int64_t epoch = step / plan_.steps_per_epoch, window = step % plan_.steps_per_epoch;
+    if (step == first_step_)
+      parts_.train.seek(epoch, a_.ignore_data_skip ? 0 : window);
+    else if (window == 0)
+      parts_.train.seek(epoch, 0);
+    next.window = parts_.train.next();
+    parts_.session.prepare(next.window.batch);
+  } catch (...) {
+    next.failure = std::current_exception();
+  }
+}
+
+/// One step. The next one's window is fetched and prepared while a GPU works on this one.
 inline void Trainer::train_step() {
-  Window window = parts_.train.next();
+  if (!upcoming_) fetch(state_.global_step);
+  if (upcoming_->failure) std::rethrow_exception(upcoming_->failure);
+  Window window = std::move(upcoming_->window);
+  upcoming_.reset();
   for (const std::string& warning : window.warnings)
     if (warned_.insert(warning).second && warned_.size() <= 20) parts_.console.line("warning: " + warning);
   last_rate_ = schedule_.rate(state_.global_step);
   AdamW settings = a_.optimizer;
   settings.learning_rate = last_rate_;
-  const auto [loss, norm] = parts_.session.step(window.batch, settings, a_.max_grad_norm);
+  parts_.session.start(settings, a_.max_grad_norm);
+  if (state_.global_step + 1 < plan_.total_steps) fetch(state_.global_step + 1);
+  const auto [loss, norm] = parts_.session.finish();
   last_norm_ = norm;
   check_finite(window, loss, last_norm_);
   ++state_.global_step;

@@ -70,8 +70,15 @@ namespace lamina {
   cudaGraphExec_t executable = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
   cudaGraphDestroy(graph);
+  cudaGetLastError();
   kernel::cuda::check(status, "instantiating a graph");
   executable_ = reinterpret_cast<decltype(executable_)>(executable);
+}
+[[gnu::used]] inline void CudaGraph::abandon(CudaDevice& device) {
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(device.stream().handle, &graph);
+  if (graph) cudaGraphDestroy(graph);
+  cudaGetLastError();  // why it was abandoned is told already
 }
 [[gnu::used]] inline void CudaGraph::launch(CudaDevice& device) {
   kernel::cuda::check(cudaGraphLaunch(reinterpret_cast<cudaGraphExec_t>(executable_), device.stream().handle),

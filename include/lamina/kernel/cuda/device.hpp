@@ -64,11 +64,16 @@ class CudaGraph {
   CudaGraph& operator=(const CudaGraph&) = delete;
 
   /// Records what f() launches on the device's stream; nothing runs. f must have run before, so that nothing is left to
-  /// be loaded or allocated.
+  /// be loaded or allocated. Error where something cannot be recorded.
   template <class F>
   void record(CudaDevice& device, F f) {
     begin(device);
-    f();
+    try {
+      f();
+    } catch (...) {
+      abandon(device);
+      throw;
+    }
     end(device);
   }
   bool recorded() const { return executable_ != nullptr; }
@@ -78,6 +83,7 @@ class CudaGraph {
  private:
   void begin(CudaDevice& device);
   void end(CudaDevice& device);
+  static void abandon(CudaDevice& device);
   void* executable_ = nullptr;  ///< a cudaGraphExec_t
 };
 

@@ -4,6 +4,7 @@
 //   c  Qwen2.5-VL-7B, r = 16: 4 sequences of 4096 tokens a step, loss on all
 //   m  one sample of a, with recomputed decoder layers: how little memory it takes
 // The peer of each is gpu_peer.py --case a|b|c.
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <random>
@@ -57,6 +58,10 @@ Batch random_batch(const Shape_& shape, int patch_width) {
   return batch;
 }
 
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
 template <class Model>
 void run(const char* name, const Shape_& shape, int steps, bool records) {
   Device<Cuda> device;
@@ -75,29 +80,35 @@ void run(const char* name, const Shape_& shape, int steps, bool records) {
       train::Step<Model, bf16, Cuda>::plan(weights.parameters(), static_cast<int>(batch.ids.size()), shape.samples,
                                            shape.samples * shape.image_side * shape.image_side)
           .total();
-  std::array<train::StepBatch<Model, bf16, Cuda>, 2> batches;  // one that runs, one to come, as in a training loop
-  batches[0].read(batch, image_token, 0);
   step.records = records;
-  std::vector<double> seconds;
-  double loss = 0, first = 0;
-  for (int i = 0; i < steps + 3; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    const auto since_start = [&] {
-      return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    };
+  std::array<train::StepBatch<Model, bf16, Cuda>, 2> batches;
+  double starting = 0;
+  const auto prepare = [&](int i) { batches[i % 2].read(batch, image_token, 0); };
+  const auto start = [&](int i) {
+    const auto begin = std::chrono::steady_clock::now();
     step.start(weights, batches[i % 2]);
     optimizer.step(weights, {.learning_rate = 1e-4}, 1.0, device.stream(&step.scratch()));
-    const double started = since_start();
-    batches[(i + 1) % 2].read(batch, image_token, 0);
-    const double prepared = since_start();
-    loss = step.losses().loss;
-    optimizer.finish_step(device.stream());
+    batches[i % 2].collect(device.stream(), step.nll(), optimizer.clip());
+    starting = seconds_since(begin);
+  };
+  std::vector<double> seconds;
+  double loss = 0, first = 0;
+  prepare(0), start(0), prepare(1);
+  for (int i = 0; i < steps + 3; ++i) {  // as a training loop does it
+    const auto begin = std::chrono::steady_clock::now();
+    start(i + 1);
+    const auto found = batches[i % 2].found();
+    loss = found.loss.loss;
+    optimizer.finish_with(found.clip);
+    const auto finished = std::chrono::steady_clock::now();
+    prepare(i + 2);
     if (i == 0) first = loss;
-    if (i >= 3) seconds.push_back(since_start());
+    if (i >= 3) seconds.push_back(seconds_since(begin));
     if (i == steps + 2)
-      std::printf("case %s: the host needs %.2f ms to start a step, %.2f ms to prepare the next\n", name, 1e3 * started,
-                  1e3 * (prepared - started));
+      std::printf("case %s: the host needs %.2f ms to start a step, %.2f ms to prepare one\n", name, 1e3 * starting,
+                  1e3 * seconds_since(finished));
   }
+  device.wait();
   if (seconds.empty()) return;  // a negative number of steps: for profilers
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];

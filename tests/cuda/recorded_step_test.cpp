@@ -51,7 +51,7 @@ struct Trained {
   std::vector<float> weights;
   int recorded = 0;
 };
-Trained train_steps(float dropout, bool records) {
+Trained train_steps(float dropout, bool records, bool ahead) {
   const auto weights = fresh_weights(dropout);
   train::Optimizer<Cuda> optimizer(*weights, gpu_device().stream());
   train::Step<Adapted, bf16, Cuda> step(gpu_device());
@@ -60,16 +60,22 @@ Trained train_steps(float dropout, bool records) {
   const auto prepare = [&](int i) {
     batches[i % 2].read(batch_of(i), image_token_of<Adapted>(golden()), dropout > 0 ? 1000 + i : 0);
   };
-  Trained out;
-  prepare(0);
-  for (int i = 0; i < 12; ++i) {
+  const auto start = [&](int i) {
     step.start(*weights, batches[i % 2]);
     optimizer.step(*weights, {.learning_rate = 1e-3 * (1 + i)}, 1, gpu_device().stream(&step.scratch()));
-    prepare(i + 1);  // while the GPU works
-    out.losses.push_back(step.losses().loss);
-    out.norms.push_back(optimizer.finish_step(gpu_device().stream()));
-    if (i == 7) out.losses.push_back(step.evaluate(*weights, batch_of(7), image_token_of<Adapted>(golden())).loss);
+    batches[i % 2].collect(gpu_device().stream(), step.nll(), optimizer.clip());
+  };
+  Trained out;
+  constexpr int steps = 12;
+  prepare(0), start(0);
+  for (int i = 0; i < steps; ++i) {
+    if (ahead && i + 1 < steps) prepare(i + 1), start(i + 1);
+    const auto found = batches[i % 2].found();
+    out.losses.push_back(found.loss.loss);
+    out.norms.push_back(optimizer.finish_with(found.clip));
+    if (!ahead && i + 1 < steps) prepare(i + 1), start(i + 1);
   }
+  out.losses.push_back(step.evaluate(*weights, batch_of(7), image_token_of<Adapted>(golden())).loss);
   out.weights = host_copy(weights->values());
   out.recorded = step.recorded();
   return out;
@@ -80,34 +86,45 @@ TEST_CASE("a step that is recorded and replayed is bit-equal to one that is laun
   const Deterministic deterministic;
   for (const float dropout : {0.0f, 0.2f}) {
     INFO("dropout " << dropout);
-    const Trained eager = train_steps(dropout, false), replayed = train_steps(dropout, true);
+    const Trained eager = train_steps(dropout, false, false);
     CHECK(eager.recorded == 0);
-    CHECK(replayed.recorded == 2);
-    CHECK(replayed.losses == eager.losses);
-    CHECK(replayed.norms == eager.norms);
-    CHECK((replayed.weights == eager.weights));
+    for (const bool ahead : {false, true}) {
+      const Trained replayed = train_steps(dropout, true, ahead);
+      CHECK(replayed.recorded == 2);
+      CHECK(replayed.losses == eager.losses);
+      CHECK(replayed.norms == eager.norms);
+      CHECK((replayed.weights == eager.weights));
+    }
     CHECK(std::set<double>(eager.losses.begin(), eager.losses.end()).size() == eager.losses.size());
   }
 }
 
-TEST_CASE("a replayed step whose loss is NaN names the sequence and leaves weights and moments") {
+TEST_CASE("a replayed step whose loss is NaN names the sequence; it and the step after it leave weights and moments") {
   const auto weights = fresh_weights(0);
   train::Optimizer<Cuda> optimizer(*weights, gpu_device().stream());
   train::Step<Adapted, bf16, Cuda> step(gpu_device());
   Batch batch = batch_of(1);
-  BatchLoss loss;
-  double norm = 0;
-  std::vector<float> before, moments;
-  for (int i = 0; i < 4; ++i) {
-    if (i == 3) {
-      for (int n = batch.cu_seqlens[1]; n < batch.cu_seqlens[2]; ++n)
-        if (batch.loss_weights[n] != 0) batch.loss_weights[n] = std::numeric_limits<float>::quiet_NaN();
-      before = host_copy(weights->values()), moments = host_copy(optimizer.exp_avg());
-    }
-    loss = step.accumulate(*weights, batch, image_token_of<Adapted>(golden()), 0);
+  std::array<train::StepBatch<Adapted, bf16, Cuda>, 2> batches;
+  const auto start = [&](int i) {
+    batches[i % 2].read(batch, image_token_of<Adapted>(golden()), 0);
+    step.start(*weights, batches[i % 2]);
     optimizer.step(*weights, {.learning_rate = 1e-3}, 1, gpu_device().stream(&step.scratch()));
-    norm = optimizer.finish_step(gpu_device().stream());
+    batches[i % 2].collect(gpu_device().stream(), step.nll(), optimizer.clip());
+  };
+  for (int i = 0; i < 3; ++i) {
+    start(i);
+    optimizer.finish_with(batches[i % 2].found().clip);
   }
+  const std::vector<float> before = host_copy(weights->values()), moments = host_copy(optimizer.exp_avg());
+  const std::vector<float> good = batch.loss_weights;
+  for (int n = batch.cu_seqlens[1]; n < batch.cu_seqlens[2]; ++n)
+    if (batch.loss_weights[n] != 0) batch.loss_weights[n] = std::numeric_limits<float>::quiet_NaN();
+  start(3);
+  batch.loss_weights = good;
+  start(4);  // ahead, and finite by itself
+  const auto [loss, clip] = batches[1].found();
+  const double norm = optimizer.finish_with(clip);
+  CHECK(!std::isfinite(optimizer.finish_with(batches[0].found().clip)));
   CHECK(step.recorded() == 1);
   CHECK(std::isnan(loss.loss));
   CHECK(std::isfinite(loss.sequence_losses.at(0)));

@@ -84,8 +84,8 @@ inline Outcome Trainer::run() {
   if (a_.eval_on_start && first_step_ == 0) evaluate();
   Outcome outcome;
   while (state_.global_step < plan_.total_steps && !state_.should_training_stop) {
-    train_step();
-    const bool stop = interrupt.requested() && state_.global_step < plan_.total_steps;
+    train_step(interrupt.requested());
+    const bool stop = interrupt.requested() && state_.global_step < plan_.total_steps && under_way_.empty();
     after_step(stop);
     if (stop) {
       outcome.ending = Ending::interrupted;
@@ -118,22 +118,45 @@ inline void Trainer::fetch(std::int64_t step) {
   }
 }
 
-/// One step. The next one's window is fetched and prepared while a GPU works on this one.
-inline void Trainer::train_step() {
-  if (!upcoming_) fetch(state_.global_step);
+/// Starts the step that was fetched.
+inline void Trainer::start_step(std::int64_t step) {
   if (upcoming_->failure) std::rethrow_exception(upcoming_->failure);
-  Window window = std::move(upcoming_->window);
+  AdamW settings = a_.optimizer;
+  settings.learning_rate = schedule_.rate(step);
+  parts_.session.start(settings, a_.max_grad_norm);
+  under_way_.push_back(std::move(upcoming_->window));
   upcoming_.reset();
+}
+
+/// Whether the step after the one under way may start before that one has finished: nothing between them looks at the
+/// weights.
+inline bool Trainer::may_start_ahead(bool stop_requested) const {
+  const std::int64_t done = state_.global_step + 1;
+  return !stop_requested && upcoming_ && !upcoming_->failure && !evaluation_due(done) && !save_due(done);
+}
+
+/// One step. While a GPU works on it, the next one is fetched, prepared and, where nothing comes between, started.
+inline void Trainer::train_step(bool stop_requested) {
+  const std::int64_t step = state_.global_step;
+  if (under_way_.empty()) {
+    if (!upcoming_) fetch(step);
+    start_step(step);
+    if (step + 1 < plan_.total_steps) fetch(step + 1);
+  }
+  if (may_start_ahead(stop_requested)) try {
+      start_step(step + 1);
+    } catch (...) {
+      upcoming_.emplace().failure = std::current_exception();
+    }
+  const auto [loss, norm] = parts_.session.finish();
+  Window window = std::move(under_way_.front());
+  under_way_.pop_front();
   for (const std::string& warning : window.warnings)
     if (warned_.insert(warning).second && warned_.size() <= 20) parts_.console.line("warning: " + warning);
-  last_rate_ = schedule_.rate(state_.global_step);
-  AdamW settings = a_.optimizer;
-  settings.learning_rate = last_rate_;
-  parts_.session.start(settings, a_.max_grad_norm);
-  if (state_.global_step + 1 < plan_.total_steps) fetch(state_.global_step + 1);
-  const auto [loss, norm] = parts_.session.finish();
+  last_rate_ = schedule_.rate(step);
   last_norm_ = norm;
   check_finite(window, loss, last_norm_);
+  if (!under_way_.empty() && step + 2 < plan_.total_steps) fetch(step + 2);
   ++state_.global_step;
   state_.epoch = plan_.epoch_at(state_.global_step);
   const auto tokens = static_cast<std::int64_t>(window.batch.ids.size());
@@ -146,7 +169,7 @@ inline void Trainer::train_step() {
   ++position_.steps_since_log;
   position_.epoch = state_.global_step / plan_.steps_per_epoch;
   position_.window = state_.global_step % plan_.steps_per_epoch;
-  position_.optimizer_steps = parts_.session.optimizer_steps();
+  position_.optimizer_steps = parts_.session.optimizer_steps() - static_cast<std::int64_t>(under_way_.size());
   parts_.train.give_back(std::move(window));
 }
 

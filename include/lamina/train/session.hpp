@@ -34,28 +34,31 @@ class ModelTrainSession final : public TrainSession {
   }
 
   void prepare(const Batch& batch) override {
-    Prepared& next = prepared_[1 - present_];
+    if (started_ - finished_ == prepared_.size()) fail("TrainSession: prepare() while two steps are under way");
+    Prepared& next = prepared_[started_ % prepared_.size()];
     next.input.read(batch, image_token_, dropout_ > 0 ? dropout_seed() : 0);
     next.recomputes = recomputes(next.input);
     next.ready = true;
   }
   void start(const AdamW& settings, double max_gradient_norm) override {
-    present_ = 1 - present_;
-    Prepared& present = prepared_[present_];
-    if (!std::exchange(present.ready, false)) fail("TrainSession: start() needs a batch that was prepared");
+    Prepared& now = prepared_[started_ % prepared_.size()];
+    if (!std::exchange(now.ready, false)) fail("TrainSession: start() needs a batch that was prepared");
     const auto run = [&](auto& step, auto& other) {
       other.release();
-      step.start(weights_, present.input);
+      step.start(weights_, now.input);
       optimizer_.step(weights_, settings, max_gradient_norm, device_.stream(&step.scratch()));
+      now.input.collect(device_.stream(), step.nll(), optimizer_.clip());
     };
-    if (present.recomputes)
+    if (now.recomputes)
       run(recomputing_step_, step_);
     else
       run(step_, recomputing_step_);
+    ++started_;
   }
   StepResult finish() override {
-    BatchLoss loss = prepared_[present_].recomputes ? recomputing_step_.losses() : step_.losses();
-    return {std::move(loss), optimizer_.finish_step(device_.stream())};
+    if (started_ == finished_) fail("TrainSession: finish() without a step under way");
+    auto [loss, clip] = prepared_[finished_++ % prepared_.size()].input.found();
+    return {std::move(loss), optimizer_.finish_with(clip)};
   }
   BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights_, batch, image_token_); }
 
@@ -215,8 +218,8 @@ class ModelTrainSession final : public TrainSession {
     StepBatch<Model, T, B> input;
     bool recomputes = false, ready = false;
   };
-  std::array<Prepared, 2> prepared_;  // one that runs, one to come
-  std::size_t present_ = 0;           // the one that runs
+  std::array<Prepared, 2> prepared_;        // in turn
+  std::size_t started_ = 0, finished_ = 0;  // steps
   PlainStep step_{device_};
   RecomputingStep recomputing_step_{device_};
 };

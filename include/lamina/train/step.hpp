@@ -81,6 +81,8 @@ class Step {
   }
   /// Shapes whose launches are recorded.
   int recorded() const { return shapes_.recorded(); }
+  /// The nll of the labelled rows of the batch that was started last, in the backend's memory.
+  const float* nll() const { return nll_; }
   /// Memory that a launch after the step may use.
   Arena& scratch() { return scratch_; }
   /// Of the batch that ran last.
@@ -148,6 +150,7 @@ class Step {
   template <class Mode_>
   void run(const Parameter* parameters, StepInput<T, B>& batch) {
     Known& shape = known<Mode_>(parameters, batch);
+    expect_room(shape);
     reserve(saved_arena_, shape.bytes.saved);
     reserve(scratch_, shape.bytes.scratch);
     reserve(tables_, batch.staging.remote_bytes());
@@ -188,6 +191,20 @@ class Step {
     } else {
       return false;
     }
+  }
+  /// Error, before anything is taken, where a batch needs more memory than there is.
+  void expect_room(const Known& shape) const {
+    const StepBytes& needed = shape.bytes;
+    if (std::is_same_v<B, Cpu> ||
+        (needed.saved <= saved_arena_.capacity_bytes() && needed.scratch <= scratch_.capacity_bytes()))
+      return;
+    const std::size_t room = static_cast<std::size_t>(device_.free_bytes()) + held_bytes();
+    if (needed.total() <= room) return;
+    const auto gib = [](std::size_t bytes) { return cat(static_cast<double>(bytes >> 20) / 1024, " GiB"); };
+    fail("the GPU is out of memory: a step of ", shape.shape.tokens, " tokens in ", shape.shape.sequences,
+         " sequences and ", shape.shape.patches, " image patches needs ", gib(needed.total()), " (", gib(needed.saved),
+         " saved for backward, ", gib(needed.scratch), " workspace), ", gib(room),
+         " are free. What lowers it: ", what_lowers_memory);
   }
   /// Empties an arena that has room for so many bytes.
   void reserve(Arena& arena, std::size_t bytes) {

@@ -4,6 +4,8 @@
 
 #include <lamina/compose/staging.hpp>
 #include <lamina/compose/tables.hpp>
+#include <lamina/kernel/device.hpp>
+#include <lamina/kernel/optimizer.hpp>
 #include <lamina/model/session.hpp>
 
 /// A batch as a training step reads it. Making one takes the host alone, so it can be done while a GPU still works on
@@ -78,6 +80,30 @@ class StepInput {
             .windows = in.vision.windows,
             .longest_window = in.vision.longest_window};
   }
+  /// Has what a step found out downloaded behind its launches: the nll of labelled rows, what clipping measured. Wait
+  /// for it with found().
+  void collect(Stream<B> stream, const float* nll, const kernel::Clip* clip) {
+    const auto count = static_cast<std::size_t>(labelled.count());
+    Arena counting;
+    counting.take<kernel::Clip>(1), counting.take<float>(count);
+    if (found_block_.counts() || found_block_.capacity_bytes() < counting.used_bytes())
+      found_block_ = Arena::staging(counting.used_bytes(), Memory<B>{});
+    found_block_.release_to(0);
+    clip_ = found_block_.template take<kernel::Clip>(1);
+    nll_ = found_block_.template take<float>(count);
+    Memory<B>::download_later(stream, clip_, clip, sizeof *clip);
+    Memory<B>::download_later(stream, nll_, nll, count * sizeof(float));
+    mark_.set(stream);
+  }
+  /// What collect() brought.
+  struct Found {
+    BatchLoss loss;
+    kernel::Clip clip;
+  };
+  Found found() {
+    mark_.wait();
+    return {loss({nll_, static_cast<std::size_t>(labelled.count())}), *clip_};
+  }
   /// Each sequence's share of the loss, from the nll of the labelled rows.
   BatchLoss loss(std::span<const float> nll) const {
     BatchLoss result;
@@ -94,6 +120,12 @@ class StepInput {
   LabelledRows labelled;
   LabelledRowsView labelled_view;
   Staging<B> staging;
+
+ private:
+  Arena found_block_;  // on the host
+  kernel::Clip* clip_ = nullptr;
+  float* nll_ = nullptr;
+  typename Device<B>::Mark mark_;
 };
 
 /// The same with what reads batches of a model. Its memory serves batch after batch.

@@ -7,6 +7,7 @@
 
 #include <lamina/core/backend.hpp>
 
+struct CUevent_st;  // CUDA's own name for an event
 namespace lamina {
 
 /// One GPU as kernels need it: its facts, its stream, and what kernels keep between calls. One thread at a time.
@@ -52,6 +53,21 @@ class CudaDevice {
   std::size_t total_bytes_ = 0;
   CUstream_st* handle_ = nullptr;
   std::map<std::type_index, std::shared_ptr<void>> states_;
+};
+
+/// A point in a stream that the host can wait for, though more was launched after it.
+class CudaMark {
+ public:
+  CudaMark() = default;
+  ~CudaMark();
+  CudaMark(const CudaMark&) = delete;
+  CudaMark& operator=(const CudaMark&) = delete;
+  void set(Stream<Cuda>);
+  /// Returns when all that was launched before set() is done; at once where it was never set.
+  void wait();
+
+ private:
+  CUevent_st* event_ = nullptr;
 };
 
 /// Launches that were recorded once and run again with one call, with the same arguments: what changes from run to run

@@ -1,9 +1,10 @@
-// Training steps on the GPU, random weights: bench_gpu_step a|b|c|m [STEPS]. Prints rate and peak memory of
+// Training steps on the GPU, random weights: bench_gpu_step a|b|c|m [STEPS [eager]]. Prints rate and peak memory of
 //   a  Qwen3-VL-2B, r = 8: 8 samples a step, each one 512x512 image and 344 tokens of text, loss on the last 200
 //   b  Qwen3-VL-2B, r = 8: 16 sequences of 2048 tokens of text a step, loss on all
 //   c  Qwen2.5-VL-7B, r = 16: 4 sequences of 4096 tokens a step, loss on all
 //   m  one sample of a, with recomputed decoder layers: how little memory it takes
 // The peer of each is gpu_peer.py --case a|b|c.
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <random>
@@ -57,8 +58,12 @@ Batch random_batch(const Shape_& shape, int patch_width) {
   return batch;
 }
 
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
 template <class Model>
-void run(const char* name, const Shape_& shape, int steps) {
+void run(const char* name, const Shape_& shape, int steps, bool records) {
   Device<Cuda> device;
   const std::size_t free_before = CudaDevice::free_bytes();
   Weights<Model, bf16, Cuda> weights([](const TensorSpec&) {
@@ -75,19 +80,35 @@ void run(const char* name, const Shape_& shape, int steps) {
       train::Step<Model, bf16, Cuda>::plan(weights.parameters(), static_cast<int>(batch.ids.size()), shape.samples,
                                            shape.samples * shape.image_side * shape.image_side)
           .total();
+  step.records = records;
+  std::array<train::StepBatch<Model, bf16, Cuda>, 2> batches;
+  double starting = 0;
+  const auto prepare = [&](int i) { batches[i % 2].read(batch, image_token, 0); };
+  const auto start = [&](int i) {
+    const auto begin = std::chrono::steady_clock::now();
+    step.start(weights, batches[i % 2]);
+    optimizer.step(weights, {.learning_rate = 1e-4}, 1.0, device.stream(&step.scratch()));
+    batches[i % 2].collect(device.stream(), step.nll(), optimizer.clip());
+    starting = seconds_since(begin);
+  };
   std::vector<double> seconds;
   double loss = 0, first = 0;
-  for (int i = 0; i < steps + 3; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    step.start(weights, batch, image_token, 0);
-    const double started = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    optimizer.step(weights, {.learning_rate = 1e-4}, 1.0, device.stream(&step.scratch()));
-    loss = step.losses().loss;
-    optimizer.finish_step(device.stream());
+  prepare(0), start(0), prepare(1);
+  for (int i = 0; i < steps + 3; ++i) {  // as a training loop does it
+    const auto begin = std::chrono::steady_clock::now();
+    start(i + 1);
+    const auto found = batches[i % 2].found();
+    loss = found.loss.loss;
+    optimizer.finish_with(found.clip);
+    const auto finished = std::chrono::steady_clock::now();
+    prepare(i + 2);
     if (i == 0) first = loss;
-    if (i >= 3) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    if (i == steps + 2) std::printf("case %s: the host was busy for %.1f ms of a step\n", name, 1e3 * started);
+    if (i >= 3) seconds.push_back(seconds_since(begin));
+    if (i == steps + 2)
+      std::printf("case %s: the host needs %.2f ms to start a step, %.2f ms to prepare one\n", name, 1e3 * starting,
+                  1e3 * seconds_since(finished));
   }
+  device.wait();
   if (seconds.empty()) return;  // a negative number of steps: for profilers
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
@@ -102,11 +123,12 @@ void run(const char* name, const Shape_& shape, int steps) {
 int main(int argc, char** argv) try {
   const std::string name = argc > 1 ? argv[1] : "";
   const int steps = argc > 2 ? std::atoi(argv[2]) : 10;
-  if (name == "a") return run<CaseAB>("a", {8, 344, 200, 32}, steps), 0;
-  if (name == "b") return run<CaseAB>("b", {16, 2048, 2048, 0}, steps), 0;
-  if (name == "c") return run<CaseC>("c", {4, 4096, 4096, 0}, steps), 0;
-  if (name == "m") return run<CaseM>("m", {1, 344, 200, 32}, steps), 0;
-  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|m [STEPS]\n"), 2;
+  const bool records = argc <= 3;
+  if (name == "a") return run<CaseAB>("a", {8, 344, 200, 32}, steps, records), 0;
+  if (name == "b") return run<CaseAB>("b", {16, 2048, 2048, 0}, steps, records), 0;
+  if (name == "c") return run<CaseC>("c", {4, 4096, 4096, 0}, steps, records), 0;
+  if (name == "m") return run<CaseM>("m", {1, 344, 200, 32}, steps, records), 0;
+  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|m [STEPS [eager]]\n"), 2;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "bench_gpu_step: %s\n", e.what()), 1;
 }

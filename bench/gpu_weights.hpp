@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <lamina/compose/weights.hpp>
+#include <lamina/core/threads.hpp>
 
 namespace lamina {
 
@@ -19,13 +20,18 @@ void randomise(W& weights) {
     weights.fill(slot, [&](std::span<std::byte> to) {
       const auto count = static_cast<std::size_t>(slot.spec.count());
       const bool ones = slot.spec.init == TensorSpec::Init::ones;
-      for (std::size_t i = 0; i < count; ++i) {
-        const float v = ones ? 1 : block[next++ % block.size()];
-        if (slot.dtype == DType::BF16)
-          reinterpret_cast<bf16*>(to.data())[i] = round_to<bf16>(v);
-        else
-          reinterpret_cast<float*>(to.data())[i] = v;
-      }
+      constexpr std::size_t each = 1 << 16;
+      parallel_for(static_cast<std::int64_t>((count + each - 1) / each), [&](std::int64_t part) {
+        const std::size_t begin = static_cast<std::size_t>(part) * each;
+        for (std::size_t i = begin; i < std::min(count, begin + each); ++i) {
+          const float v = ones ? 1 : block[(next + i) % block.size()];
+          if (slot.dtype == DType::BF16)
+            reinterpret_cast<bf16*>(to.data())[i] = round_to<bf16>(v);
+          else
+            reinterpret_cast<float*>(to.data())[i] = v;
+        }
+      });
+      if (!ones) next += count;
     });
 }
 

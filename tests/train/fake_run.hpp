@@ -26,14 +26,25 @@ class Session : public TrainSession {
       for (auto* state : {&t->gradient, &t->exp_avg, &t->exp_avg_sq}) state->assign(t->value.size(), 0.0f);
     }
   }
-  StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) override {
+  void prepare(const Batch& batch) override { batch_ = batch; }
+  void start(const AdamW& settings, double max_gradient_norm) override {
+    const Batch batch = std::move(batch_);
     windows.push_back(static_cast<int>(batch.cu_seqlens.size()) - 1);
     const BatchLoss loss = visit(batch, true);
     const double norm = gradient_norm();
     if (std::isfinite(loss.loss) && std::isfinite(norm)) update(settings, kernel::clip_scale(norm, max_gradient_norm));
-    return {loss, norm};
+    under_way_.push_back({loss, norm});
+    most_under_way = std::max(most_under_way, under_way_.size());
   }
-  BatchLoss evaluate(const Batch& batch) override { return visit(batch, false); }
+  StepResult finish() override {
+    const StepResult first = under_way_.at(0);
+    under_way_.erase(under_way_.begin());
+    return first;
+  }
+  BatchLoss evaluate(const Batch& batch) override {
+    if (!under_way_.empty()) fail("evaluate() while a step is under way");
+    return visit(batch, false);
+  }
   double gradient_norm() const {
     double sum = 0;
     for (const auto* t : {&a_, &b_})
@@ -55,6 +66,7 @@ class Session : public TrainSession {
       }
   }
   std::vector<TrainableTensor> trainable() override {
+    if (!under_way_.empty()) fail("trainable() while a step is under way");
     const std::string base = "base_model.model.model.language_model.layers.0.self_attn.q_proj.";
     return {{base + "lora_A.weight", {2, 3}, a_.value, a_.exp_avg, a_.exp_avg_sq, true},
             {base + "lora_B.weight", {4, 2}, b_.value, b_.exp_avg, b_.exp_avg_sq, true}};
@@ -73,6 +85,7 @@ class Session : public TrainSession {
   }
   std::vector<int> windows;   ///< sequences of each window seen
   std::vector<double> rates;  ///< learning rate of each step
+  std::size_t most_under_way = 0;
 
  private:
   struct Tensor {
@@ -97,6 +110,8 @@ class Session : public TrainSession {
     }
     return out;
   }
+  Batch batch_;
+  std::vector<StepResult> under_way_;
   Tensor a_{std::vector<float>(6), {}, {}, {}}, b_{std::vector<float>(8), {}, {}, {}};
   std::int64_t steps_ = 0;
 };

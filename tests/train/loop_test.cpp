@@ -213,6 +213,37 @@ TEST_CASE("Trainer: a loss that is not finite names step and sample and saves no
   for (float value : run.session.all()) CHECK(std::isfinite(value));
 }
 
+TEST_CASE("Trainer: steps start ahead where nothing comes between; one that is not finite is told by its own number",
+          "[train]") {
+  const auto dir = fake::fresh_directory("ahead");
+  Arguments a = fake::arguments(dir);
+  a.save_steps = 100;
+  fake::Run good(a);
+  CHECK(good.trainer.run().ending == Ending::finished);
+  CHECK(good.session.most_under_way == 2);
+  a.save_steps = 1;
+  fake::Run saves(a);
+  saves.trainer.run();
+  CHECK(saves.session.most_under_way == 1);
+  CHECK(saves.session.all() == good.session.all());
+
+  a.output_dir = fake::fresh_directory("nan-ahead");
+  a.save_steps = 100;
+  fake::Run bad(a);
+  bad.rows.first_id = fake::poison - 5;
+  std::string message;
+  try {
+    bad.trainer.run();
+  } catch (const Error& e) {
+    message = e.what();
+  }
+  CHECK(message.starts_with(
+      cat("step ", bad.trainer.state().global_step + 1, ": the loss is nan, from rows.json row 13.")));
+  CHECK(bad.session.most_under_way == 2);
+  CHECK(list_checkpoints(a.output_dir).empty());
+  CHECK(bad.session.rates.size() == static_cast<std::size_t>(bad.trainer.state().global_step));  // no update since
+}
+
 TEST_CASE("Trainer: an interruption ends the step, saves and says how to go on", "[train]") {
   const auto dir = fake::fresh_directory("interrupt");
   Arguments a = fake::arguments(dir);

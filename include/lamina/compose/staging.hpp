@@ -39,6 +39,7 @@ class Staging {
     add(in.text.cu_keys, static_cast<std::size_t>(windows_of_keys));
     for (Context<T>* c : {&in.text, &in.vision}) {
       if (c->rows == 0) continue;
+      add(c->dropout_seed, 1);
       add(c->cu_seqlens, static_cast<std::size_t>(c->sequences) + 1);
       if (c->windows > 0) add(c->cu_windows, static_cast<std::size_t>(c->windows) + 1);
       add(c->cos.data, rows(*c, static_cast<std::size_t>(c->cos.cols)));
@@ -57,23 +58,36 @@ class Staging {
       if (travels(part)) counting.take<std::byte>(part.bytes);
     return counting.used_bytes();
   }
-  /// Sends what was added; waits for nothing, so the host may go on while the backend still reads.
-  void send(Stream<B> stream) {
+  void clear() { parts_.clear(); }
+  /// Copies what was added into host memory that uploads read from. The host's share of send(): it needs no stream.
+  void pack() {
     const std::size_t wanted = bytes();
-    if (host_.counts() || host_.capacity_bytes() < wanted) {
-      host_ = Arena::staging(wanted, Memory<B>{});
-      if (remote) remote_ = Arena(wanted, Memory<B>{});
-    }
+    if (host_.counts() || host_.capacity_bytes() < wanted) host_ = Arena::staging(wanted, Memory<B>{});
     host_.release_to(0);
-    remote_.release_to(0);
-    for (const Part& part : parts_) {
+    for (Part& part : parts_) {
       if (!travels(part)) continue;
-      std::byte* here = host_.take<std::byte>(part.bytes);
-      part.write(here, part.values, part.bytes);
-      *part.pointer = remote ? remote_.take<std::byte>(part.bytes) : here;
+      part.packed = host_.take<std::byte>(part.bytes);
+      part.write(part.packed, part.values, part.bytes);
     }
-    if (remote && wanted > 0) Memory<B>::upload_later(stream, first(remote_), first(host_), wanted);
+    packed_bytes_ = wanted;
+  }
+  /// Room that send_packed() needs.
+  std::size_t remote_bytes() const { return remote ? packed_bytes_ : 0; }
+  /// Sends what was packed to the start of `to`, which has room for it; waits for nothing, so the host may go on while
+  /// the backend still reads.
+  void send_packed(Stream<B> stream, Arena& to) {
+    to.release_to(0);
+    for (const Part& part : parts_)
+      if (travels(part)) *part.pointer = remote ? to.take<std::byte>(part.bytes) : part.packed;
+    if (remote && packed_bytes_ > 0) Memory<B>::upload_later(stream, first(to), first(host_), packed_bytes_);
     parts_.clear();
+  }
+  /// Sends what was added, to memory of its own.
+  void send(Stream<B> stream) {
+    pack();
+    if (remote && (remote_.counts() || remote_.capacity_bytes() < remote_bytes()))
+      remote_ = Arena(remote_bytes(), Memory<B>{});
+    send_packed(stream, remote_);
   }
 
  private:
@@ -84,6 +98,7 @@ class Staging {
     std::size_t bytes;
     Write write;
     const void* values;
+    std::byte* packed = nullptr;
   };
   static constexpr std::size_t block = 1 << 16;  ///< bytes that one thread moves at a time
 
@@ -110,6 +125,7 @@ class Staging {
 
   std::vector<Part> parts_;
   Arena host_, remote_;
+  std::size_t packed_bytes_ = 0;
 };
 
 }  // namespace lamina

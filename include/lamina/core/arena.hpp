@@ -23,7 +23,7 @@ class Arena {
       : block_(Memory<B>::allocate(rounded(std::max(capacity_bytes, alignment)))),
         release_(Memory<B>::release),
         capacity_(rounded(capacity_bytes)) {}
-  /// On host memory that uploads read from.
+  /// On host memory that uploads read from and downloads write to.
   template <Backend B>
   static Arena staging(std::size_t capacity_bytes, Memory<B>) {
     Arena arena;

@@ -34,7 +34,7 @@ struct Memory {
     return static_cast<std::byte*>(p);
   }
   static void release(std::byte* p) { std::free(p); }
-  /// Host memory that upload_later() reads from.
+  /// Host memory that upload_later() reads from and download_later() writes to.
   static std::byte* allocate_staging(std::size_t bytes) { return allocate(bytes); }
   static void release_staging(std::byte* p) { release(p); }
   /// upload() that may return before the host's bytes, which are staging memory, were read.
@@ -48,6 +48,10 @@ struct Memory {
                   row_bytes);
   }
   static void download(Stream<B>, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+  /// download() to staging memory that may return before the bytes are there: Device<B>::Mark tells when they are.
+  static void download_later(Stream<B> s, void* to, const void* from, std::size_t bytes) {
+    download(s, to, from, bytes);
+  }
   static void zero(Stream<B>, void* to, std::size_t bytes) { std::memset(to, 0, bytes); }
 };
 
@@ -66,6 +70,7 @@ struct Memory<Cuda> {
   static void upload_rows(Stream<Cuda>, void* to, std::size_t to_stride, const void* from, std::size_t row_bytes,
                           std::size_t rows);
   static void download(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
+  static void download_later(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
   static void zero(Stream<Cuda>, void* to, std::size_t bytes);
 };
 

@@ -95,7 +95,7 @@ struct Context {
   KVCache<T>* cache = nullptr;              ///< null while training
   static constexpr int max_taps = 8;
   std::array<Matrix<T>, max_taps> taps{};  ///< side outputs of a Tapped stack; in backward, their gradients
-  std::uint64_t dropout_seed = 0;          ///< changes with every step
+  const std::uint64_t* dropout_seed = nullptr;  ///< changes with every step; null: nothing drops out
 };
 
 template <Backend B, class Mode_>

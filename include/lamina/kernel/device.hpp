@@ -24,6 +24,11 @@ inline std::int64_t host_free_bytes() {
 template <Backend B>
 class Device {
  public:
+  /// A point in the order of launches that the host can wait for.
+  struct Mark {
+    void set(Stream<B>) {}
+    void wait() {}
+  };
   Stream<B> stream(Arena* = nullptr) { return {}; }
   void wait() {}
   /// Memory that may still be taken; 0: not known.
@@ -32,6 +37,7 @@ class Device {
 template <>
 class Device<Cuda> {
  public:
+  using Mark = CudaMark;
   Stream<Cuda> stream(Arena* scratch = nullptr) { return gpu_->stream(scratch); }
   void wait() { gpu_->wait(); }
   std::int64_t free_bytes() const { return static_cast<std::int64_t>(CudaDevice::free_bytes()); }

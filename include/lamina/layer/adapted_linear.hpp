@@ -110,13 +110,13 @@ struct AdaptedLinear : L {
 
   template <class R>
   static kernel::DropoutMask mask(R run, const Parameter& A) {
-    return {A.dropout, run.context->dropout_seed + A.id};
+    return {A.dropout, A.id, run.context->dropout_seed};
   }
   /// x as the branch sees it.
   template <class R, class X>
   static Matrix<const typename R::T> drop(R run, const Parameter& A, X x) {
     using T = typename R::T;
-    if (A.dropout == 0 || run.context->dropout_seed == 0) return x;
+    if (A.dropout == 0 || !run.context->dropout_seed) return x;
     const Matrix<T> dropped = run.scratch->template matrix<T>(x.rows, x.cols);
     kernel::dropout<typename R::backend>::forward(run.stream, mask(run, A), kernel::Dropout<T>{.x = x, .y = dropped});
     return dropped;
@@ -125,7 +125,7 @@ struct AdaptedLinear : L {
   template <class R, class T>
   static void add_input_gradient(R run, const Parameter& A, Matrix<T> dh, Matrix<T> dx) {
     using matmul = kernel::matmul<typename R::backend>;
-    if (A.dropout == 0 || run.context->dropout_seed == 0) {
+    if (A.dropout == 0 || !run.context->dropout_seed) {
       matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dh, .w = A.value, .dx = dx, .beta = 1});
       return;
     }

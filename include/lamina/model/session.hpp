@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <lamina/core/batch.hpp>
@@ -46,12 +47,30 @@ struct MemoryPlan {
   std::int64_t total() const { return weights + trainable + gradients + optimizer + saved + workspace + kv_cache; }
 };
 
+/// The settings that lower a training run's memory, as messages name them.
+inline constexpr std::string_view what_lowers_memory =
+    "per_device_train_batch_size, gradient_accumulation_steps, cutoff_len, image_max_pixels, "
+    "disable_gradient_checkpointing: false, lora_rank";
+
 class TrainSession {
  public:
   virtual ~TrainSession() = default;
   /// One optimizer step on a batch: gradients, clipping to max_gradient_norm (0: none), AdamW. Where loss or norm is
   /// not finite, weights and optimizer stay as they were.
-  virtual StepResult step(const Batch&, const AdamW&, double max_gradient_norm) = 0;
+  StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) {
+    prepare(batch);
+    start(settings, max_gradient_norm);
+    return finish();
+  }
+  /// The same in three parts, so that a GPU never waits for the host: while it works on one step, the next one's batch
+  /// is prepared and the step started. Two steps at most are under way; all else here asks for none. A step that is not
+  /// finite leaves such gradients that the one started after it changes nothing either. A batch lives until its step
+  /// has finished.
+  virtual void prepare(const Batch&) = 0;
+  /// Begins a step on the batch that was prepared last; may return while the work is under way.
+  virtual void start(const AdamW&, double max_gradient_norm) = 0;
+  /// Waits for the step that was started first and is not finished.
+  virtual StepResult finish() = 0;
   virtual BatchLoss evaluate(const Batch&) = 0;
   /// The state as it is now; valid until the next step.
   virtual std::vector<TrainableTensor> trainable() = 0;

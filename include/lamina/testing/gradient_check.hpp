@@ -111,7 +111,7 @@ class CheckTables {
         position_rows_.push_back(static_cast<int>((u + 1) / 2 * find_t<Layer, HasTable>::table_rows));
     position_weights_ = grid_values("position weight", seed, static_cast<std::size_t>(rows) * 4, 1);
   }
-  Context<float> context(std::uint64_t dropout_seed) const {
+  Context<float> context(const std::uint64_t* dropout_seed) const {
     Context<float> c;
     c.rows = rows_;
     c.cu_seqlens = c.cu_keys = sequences_.data();
@@ -204,7 +204,7 @@ class GradientChecker {
       if (p.scale == 0) p.scale = 2;  // alpha / rank, left open by the type
     }
   }
-  Context<float> context() const { return tables_.context(options_.dropout > 0 ? options_.seed : 0); }
+  Context<float> context() const { return tables_.context(options_.dropout > 0 ? &options_.seed : nullptr); }
   static void poison(std::vector<float>& values) {
     std::fill(values.begin(), values.end(), std::numeric_limits<float>::quiet_NaN());
   }

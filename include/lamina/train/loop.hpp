@@ -1,6 +1,8 @@
 #pragma once
 #include <chrono>
 #include <cmath>
+#include <deque>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -73,7 +75,10 @@ class Trainer {
 
  private:
   void print_banner();
-  void train_step();
+  void fetch(std::int64_t step);
+  void start_step(std::int64_t step);
+  bool may_start_ahead(bool stop_requested) const;
+  void train_step(bool stop_requested);
   void check_finite(const Window&, const BatchLoss&, double gradient_norm) const;
   void after_step(bool stop_requested);
   void log_loss(double gradient_norm, double rate);
@@ -81,10 +86,19 @@ class Trainer {
   void evaluate();
   void judge(double eval_loss);
   void save();
-  bool due(Interval interval, std::int64_t every) const;
+  bool due(Interval interval, std::int64_t every) const { return due(interval, every, state_.global_step); }
+  bool due(Interval interval, std::int64_t every, std::int64_t step) const;
+  bool evaluation_due(std::int64_t step) const;
+  bool save_due(std::int64_t step) const;
   void finish(Outcome&);
   Progress progress() const;
   double elapsed_s() const;
+
+  /// A step's window, which the session has prepared, or why there is none.
+  struct Upcoming {
+    Window window;
+    std::exception_ptr failure;
+  };
 
   const Arguments& a_;
   TrainerParts parts_;
@@ -93,6 +107,8 @@ class Trainer {
   TrainerState state_;
   RunPosition position_;
   std::optional<TrainerLog> log_file_;
+  std::deque<Window> under_way_;  // of steps that were started and are not finished
+  std::optional<Upcoming> upcoming_;
   std::int64_t first_step_ = 0, saved_step_ = -1, tokens_ = 0;
   double last_loss_ = std::numeric_limits<double>::quiet_NaN(), last_norm_ = 0, last_rate_ = 0;
   bool is_new_best_ = false;

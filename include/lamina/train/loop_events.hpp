@@ -4,25 +4,29 @@
 /// Trainer: what happens between steps.
 namespace lamina::train {
 
-/// True if an event is due after this step. An epoch also ends where the run does.
-inline bool Trainer::due(Interval interval, std::int64_t every) const {
-  const bool last = state_.global_step == plan_.total_steps;
-  if (interval == Interval::steps) return state_.global_step % every == 0;
-  return interval == Interval::epoch && (last || state_.global_step % plan_.steps_per_epoch == 0);
+/// True if an event is due after a step. An epoch also ends where the run does.
+inline bool Trainer::due(Interval interval, std::int64_t every, std::int64_t step) const {
+  if (interval == Interval::steps) return step % every == 0;
+  return interval == Interval::epoch && (step == plan_.total_steps || step % plan_.steps_per_epoch == 0);
+}
+inline bool Trainer::evaluation_due(std::int64_t step) const {
+  const double delay_reached = a_.eval_strategy == Interval::epoch ? plan_.epoch_at(step) : static_cast<double>(step);
+  return parts_.evaluation && due(a_.eval_strategy, state_.eval_steps, step) && a_.eval_delay <= delay_reached;
+}
+/// Not asked after an evaluation: that one may find that the model is the best.
+inline bool Trainer::save_due(std::int64_t step) const {
+  return due(a_.save_strategy, state_.save_steps, step) ||
+         (a_.save_strategy == Interval::steps && step == plan_.total_steps);
 }
 
 inline void Trainer::after_step(bool stop_requested) {
-  const bool last = state_.global_step == plan_.total_steps;
+  const std::int64_t step = state_.global_step;
   parts_.console.step(progress(), last_loss_);
-  if (due(a_.logging_strategy, state_.logging_steps) || (a_.logging_first_step && state_.global_step == 1))
+  if (due(a_.logging_strategy, state_.logging_steps) || (a_.logging_first_step && step == 1))
     log_loss(last_norm_, last_rate_);
   is_new_best_ = false;
-  const double delay_reached =
-      a_.eval_strategy == Interval::epoch ? state_.epoch : static_cast<double>(state_.global_step);
-  if (parts_.evaluation && due(a_.eval_strategy, state_.eval_steps) && a_.eval_delay <= delay_reached) evaluate();
-  const bool save_due = due(a_.save_strategy, state_.save_steps) || (a_.save_strategy == Interval::steps && last) ||
-                        (a_.save_strategy == Interval::best && is_new_best_);
-  if (save_due || stop_requested) save();
+  if (evaluation_due(step)) evaluate();
+  if (save_due(step) || (a_.save_strategy == Interval::best && is_new_best_) || stop_requested) save();
 }
 
 inline void Trainer::log_loss(double gradient_norm, double rate) {

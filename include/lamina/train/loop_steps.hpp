@@ -82,13 +82,10 @@ inline Outcome Trainer::run() {
   start_ = std::chrono::steady_clock::now();
   log_file_.emplace(a_.output_dir, first_step_);
   if (a_.eval_on_start && first_step_ == 0) evaluate();
-  const std::int64_t window = state_.global_step % plan_.steps_per_epoch;
-  if (state_.global_step < plan_.total_steps)
-    parts_.train.seek(state_.global_step / plan_.steps_per_epoch, a_.ignore_data_skip ? 0 : window);
   Outcome outcome;
   while (state_.global_step < plan_.total_steps && !state_.should_training_stop) {
-    train_step();
-    const bool stop = interrupt.requested() && state_.global_step < plan_.total_steps;
+    train_step(interrupt.requested());
+    const bool stop = interrupt.requested() && state_.global_step < plan_.total_steps && under_way_.empty();
     after_step(stop);
     if (stop) {
       outcome.ending = Ending::interrupted;
@@ -99,24 +96,67 @@ inline Outcome Trainer::run() {
       outcome.state = state_;
       return outcome;
     }
-    if (state_.global_step % plan_.steps_per_epoch == 0 && state_.global_step < plan_.total_steps)
-      parts_.train.seek(state_.global_step / plan_.steps_per_epoch, 0);
   }
   if (state_.global_step < plan_.total_steps) outcome.ending = Ending::stopped_early;
   finish(outcome);
   return outcome;
 }
 
-inline void Trainer::train_step() {
-  Window window = parts_.train.next();
+/// Takes a step's window from the source and has the session prepare it. A failure waits until the step is due.
+inline void Trainer::fetch(std::int64_t step) {
+  Upcoming& next = upcoming_.emplace();
+  try {
+    const std::int64_t epoch = step / plan_.steps_per_epoch, window = step % plan_.steps_per_epoch;
+    if (step == first_step_)
+      parts_.train.seek(epoch, a_.ignore_data_skip ? 0 : window);
+    else if (window == 0)
+      parts_.train.seek(epoch, 0);
+    next.window = parts_.train.next();
+    parts_.session.prepare(next.window.batch);
+  } catch (...) {
+    next.failure = std::current_exception();
+  }
+}
+
+/// Starts the step that was fetched.
+inline void Trainer::start_step(std::int64_t step) {
+  if (upcoming_->failure) std::rethrow_exception(upcoming_->failure);
+  AdamW settings = a_.optimizer;
+  settings.learning_rate = schedule_.rate(step);
+  parts_.session.start(settings, a_.max_grad_norm);
+  under_way_.push_back(std::move(upcoming_->window));
+  upcoming_.reset();
+}
+
+/// Whether the step after the one under way may start before that one has finished: nothing between them looks at the
+/// weights.
+inline bool Trainer::may_start_ahead(bool stop_requested) const {
+  const std::int64_t done = state_.global_step + 1;
+  return !stop_requested && upcoming_ && !upcoming_->failure && !evaluation_due(done) && !save_due(done);
+}
+
+/// One step. While a GPU works on it, the next one is fetched, prepared and, where nothing comes between, started.
+inline void Trainer::train_step(bool stop_requested) {
+  const std::int64_t step = state_.global_step;
+  if (under_way_.empty()) {
+    if (!upcoming_) fetch(step);
+    start_step(step);
+    if (step + 1 < plan_.total_steps) fetch(step + 1);
+  }
+  if (may_start_ahead(stop_requested)) try {
+      start_step(step + 1);
+    } catch (...) {
+      upcoming_.emplace().failure = std::current_exception();
+    }
+  const auto [loss, norm] = parts_.session.finish();
+  Window window = std::move(under_way_.front());
+  under_way_.pop_front();
   for (const std::string& warning : window.warnings)
     if (warned_.insert(warning).second && warned_.size() <= 20) parts_.console.line("warning: " + warning);
-  last_rate_ = schedule_.rate(state_.global_step);
-  AdamW settings = a_.optimizer;
-  settings.learning_rate = last_rate_;
-  const auto [loss, norm] = parts_.session.step(window.batch, settings, a_.max_grad_norm);
+  last_rate_ = schedule_.rate(step);
   last_norm_ = norm;
   check_finite(window, loss, last_norm_);
+  if (!under_way_.empty() && step + 2 < plan_.total_steps) fetch(step + 2);
   ++state_.global_step;
   state_.epoch = plan_.epoch_at(state_.global_step);
   const auto tokens = static_cast<std::int64_t>(window.batch.ids.size());
@@ -129,7 +169,7 @@ inline void Trainer::train_step() {
   ++position_.steps_since_log;
   position_.epoch = state_.global_step / plan_.steps_per_epoch;
   position_.window = state_.global_step % plan_.steps_per_epoch;
-  position_.optimizer_steps = parts_.session.optimizer_steps();
+  position_.optimizer_steps = parts_.session.optimizer_steps() - static_cast<std::int64_t>(under_way_.size());
   parts_.train.give_back(std::move(window));
 }
 

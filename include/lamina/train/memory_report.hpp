@@ -26,9 +26,7 @@ inline void print_memory(std::ostream& out, const MemoryPlan& plan, std::int64_t
   row("total", plan.total());
   if (plan.free > 0 && plan.free < plan.total()) {
     row("free on the device", plan.free);
-    out << "warning: that is more than is free. What lowers it: per_device_train_batch_size, "
-           "gradient_accumulation_steps, "
-           "cutoff_len, image_max_pixels, disable_gradient_checkpointing: false, lora_rank\n";
+    out << "warning: that is more than is free. What lowers it: " << what_lowers_memory << "\n";
   }
   out << std::flush;
 }

@@ -91,9 +91,15 @@ class Optimizer {
   double finish_step(Stream<B> stream) {
     kernel::Clip clip;
     Memory<B>::download(stream, &clip, clip_, sizeof clip);
+    return finish_with(clip);
+  }
+  /// The same of what clip() held after the step, for who downloads it.
+  double finish_with(const kernel::Clip& clip) {
     if (!std::isfinite(clip.norm)) --steps;
     return clip.norm;
   }
+  /// In the backend's memory.
+  const kernel::Clip* clip() const { return clip_; }
 
   /// The moments, in the backend's memory.
   std::span<float> exp_avg() { return {exp_avg_, count_}; }

@@ -1,6 +1,8 @@
 #pragma once
+#include <array>
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include <lamina/checkpoint/model_source.hpp>
 #include <lamina/compose/recompute.hpp>
@@ -31,21 +33,32 @@ class ModelTrainSession final : public TrainSession {
     optimizer_.allocate(weights_, device_.stream());
   }
 
-  StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) override {
-    const std::uint64_t seed = dropout_ > 0 ? dropout_seed() : 0;
-    const auto run = [&](auto& step) {
-      step.start(weights_, batch, image_token_, seed);
+  void prepare(const Batch& batch) override {
+    if (started_ - finished_ == prepared_.size()) fail("TrainSession: prepare() while two steps are under way");
+    Prepared& next = prepared_[started_ % prepared_.size()];
+    next.input.read(batch, image_token_, dropout_ > 0 ? dropout_seed() : 0);
+    next.recomputes = recomputes(next.input);
+    next.ready = true;
+  }
+  void start(const AdamW& settings, double max_gradient_norm) override {
+    Prepared& now = prepared_[started_ % prepared_.size()];
+    if (!std::exchange(now.ready, false)) fail("TrainSession: start() needs a batch that was prepared");
+    const auto run = [&](auto& step, auto& other) {
+      other.release();
+      step.start(weights_, now.input);
       optimizer_.step(weights_, settings, max_gradient_norm, device_.stream(&step.scratch()));
-      BatchLoss loss = step.losses();
-      return StepResult{std::move(loss), optimizer_.finish_step(device_.stream())};
+      now.input.collect(device_.stream(), step.nll(), optimizer_.clip());
     };
-    if (recomputes(static_cast<int>(batch.ids.size()), static_cast<int>(batch.cu_seqlens.size()) - 1,
-                   patches_of(batch))) {
-      step_.release();
-      return run(recomputing_step_);
-    }
-    recomputing_step_.release();
-    return run(step_);
+    if (now.recomputes)
+      run(recomputing_step_, step_);
+    else
+      run(step_, recomputing_step_);
+    ++started_;
+  }
+  StepResult finish() override {
+    if (started_ == finished_) fail("TrainSession: finish() without a step under way");
+    auto [loss, clip] = prepared_[finished_++ % prepared_.size()].input.found();
+    return {std::move(loss), optimizer_.finish_with(clip)};
   }
   BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights_, batch, image_token_); }
 
@@ -67,7 +80,10 @@ class ModelTrainSession final : public TrainSession {
   bool on_device() const override { return std::is_same_v<B, Cuda>; }
   void restored() override { state_.write(weights_, optimizer_, device_.stream()); }
   std::int64_t optimizer_steps() const override { return optimizer_.steps; }
-  void set_optimizer_steps(std::int64_t steps) override { optimizer_.steps = steps; }
+  void set_optimizer_steps(std::int64_t steps) override {
+    optimizer_.steps = steps;
+    for (Prepared& p : prepared_) p.ready = false;  // dropout depends on the step
+  }
   std::int64_t param_count() const override { return weights_.param_count(); }
   std::int64_t trainable_count() const override { return static_cast<std::int64_t>(weights_.learning_count()); }
 
@@ -90,20 +106,22 @@ class ModelTrainSession final : public TrainSession {
   using PlainStep = Step<Model, T, B>;
   using RecomputingStep = Step<RecomputeUnder<Model, name::language_model>, T, B>;
 
-  static int patches_of(const Batch& batch) {
-    int patches = 0;
-    for (const Grid& grid : batch.grids) patches += grid.patches();
-    return patches;
-  }
-  /// Whether a step of this size recomputes the decoder's activations: as asked for, else where they would not fit.
-  bool recomputes(int tokens, int sequences, int patches) const {
+  /// Whether a step recomputes the decoder's activations: as asked for, else where they would not fit. `plan` finds
+  /// what a step takes that does not.
+  template <class F>
+  bool recomputes_where(F plan) const {
     if (recompute_) return *recompute_;
     const std::int64_t held = static_cast<std::int64_t>(step_.held_bytes() + recomputing_step_.held_bytes());
-    const auto needed =
-        static_cast<std::int64_t>(PlainStep::plan(weights_.parameters(), tokens, sequences, patches).total());
+    const auto needed = static_cast<std::int64_t>(plan().total());
     if (needed <= held) return false;  // the usual case: no look at the device's free memory
     const std::int64_t free = device_.free_bytes();
     return free > 0 && needed > free + held;
+  }
+  bool recomputes(const StepInput<T, B>& batch) {
+    return recomputes_where([&] { return step_.bytes(weights_, batch); });
+  }
+  bool recomputes(int tokens, int sequences, int patches) const {
+    return recomputes_where([&] { return PlainStep::plan(weights_.parameters(), tokens, sequences, patches); });
   }
 
   static std::function<Choice(const TensorSpec&)> choose(const checkpoint::ModelSource& source,
@@ -196,6 +214,12 @@ class ModelTrainSession final : public TrainSession {
   Weights<Model, T, B> weights_;
   Optimizer<B> optimizer_;
   HostState<B> state_;
+  struct Prepared {
+    StepBatch<Model, T, B> input;
+    bool recomputes = false, ready = false;
+  };
+  std::array<Prepared, 2> prepared_;        // in turn
+  std::size_t started_ = 0, finished_ = 0;  // steps
   PlainStep step_{device_};
   RecomputingStep recomputing_step_{device_};
 };

@@ -1,38 +1,40 @@
 #pragma once
 #include <lamina/kernel/cuda/launch.cuh>
+#include <lamina/kernel/cuda/requirements.hpp>
 
 /// Definitions of what core/memory.hpp and kernel/cuda/device.hpp declare. gnu::used: plain C++ calls them, so a
 /// translation unit that includes this emits them.
 namespace lamina {
 
-[[gnu::used]] inline bool CudaDevice::available(std::string* why_not) {
+namespace kernel::cuda {
+inline cudaDeviceProp properties_of(int index) {
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  return properties;
+}
+/// Why a GPU cannot be used, "" where it can.
+inline std::string why_not_gpu(int index) {
   int count = 0, driver = 0;
-  const auto no = [&](const std::string& why) {
-    if (why_not) *why_not = why;
-    return false;
-  };
   cudaDriverGetVersion(&driver);
-  const auto version = [](int v) { return cat(v / 1000, ".", v % 1000 / 10); };
-  if (driver == 0) return no("no NVIDIA driver was found: install one, or use device: cpu");
-  if (driver / 1000 < CUDART_VERSION / 1000)
-    return no(cat("the NVIDIA driver supports CUDA ", version(driver), ", this program was built with CUDA ",
-                  version(CUDART_VERSION), ": update the driver, or build with an older toolkit"));
+  if (std::string why = why_not_driver(driver, CUDART_VERSION); !why.empty()) return why;
   if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess || count == 0)
-    return no(cat("no GPU was found (", cudaGetErrorString(status), "): look at nvidia-smi and CUDA_VISIBLE_DEVICES"));
-  return true;
+    return cat("no GPU was found (", cudaGetErrorString(status),
+               "): look at nvidia-smi and CUDA_VISIBLE_DEVICES, or use device: cpu");
+  if (index >= count) return cat("cuda:", index, " was asked for, there are ", count, " GPUs, counted from 0");
+  const cudaDeviceProp properties = properties_of(index);
+  return why_not_architecture(properties.name, properties.major, properties.minor);
+}
+}  // namespace kernel::cuda
+
+[[gnu::used]] inline bool CudaDevice::available(std::string* why_not) {
+  const std::string why = kernel::cuda::why_not_gpu(0);
+  if (why_not && !why.empty()) *why_not = why;
+  return why.empty();
 }
 
 [[gnu::used]] inline std::unique_ptr<CudaDevice> CudaDevice::open(int index) {
-  std::string why;
-  if (!available(&why)) fail("device: ", why);
-  int count = 0;
-  kernel::cuda::check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
-  if (index >= count) fail("device: cuda:", index, " was asked for, there are ", count, " GPUs, counted from 0");
-  cudaDeviceProp properties{};
-  kernel::cuda::check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
-  if (properties.major < 8)
-    fail("device: ", properties.name, " is sm_", properties.major, properties.minor,
-         "; lamina's kernels need sm_80 (Ampere) or newer: use device: cpu");
+  if (const std::string why = kernel::cuda::why_not_gpu(index); !why.empty()) fail("device: ", why);
+  const cudaDeviceProp properties = kernel::cuda::properties_of(index);
   kernel::cuda::check(cudaSetDevice(index), "cudaSetDevice");
   std::unique_ptr<CudaDevice> device(new CudaDevice);
   device->name_ = properties.name;
@@ -59,6 +61,17 @@ namespace lamina {
   kernel::cuda::check(cudaStreamSynchronize(handle_), "waiting for the GPU");
 }
 
+[[gnu::used]] inline CudaMark::~CudaMark() {
+  if (event_) cudaEventDestroy(event_);
+}
+[[gnu::used]] inline void CudaMark::set(Stream<Cuda> s) {
+  if (!event_) kernel::cuda::check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreate");
+  kernel::cuda::check(cudaEventRecord(event_, s.handle), "cudaEventRecord");
+}
+[[gnu::used]] inline void CudaMark::wait() {
+  if (event_) kernel::cuda::check(cudaEventSynchronize(event_), "waiting for the GPU");
+}
+
 [[gnu::used]] inline void CudaGraph::begin(CudaDevice& device) {
   reset();
   kernel::cuda::check(cudaStreamBeginCapture(device.stream().handle, cudaStreamCaptureModeThreadLocal),
@@ -70,8 +83,15 @@ namespace lamina {
   cudaGraphExec_t executable = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
   cudaGraphDestroy(graph);
+  cudaGetLastError();
   kernel::cuda::check(status, "instantiating a graph");
   executable_ = reinterpret_cast<decltype(executable_)>(executable);
+}
+[[gnu::used]] inline void CudaGraph::abandon(CudaDevice& device) {
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(device.stream().handle, &graph);
+  if (graph) cudaGraphDestroy(graph);
+  cudaGetLastError();  // why it was abandoned is told already
 }
 [[gnu::used]] inline void CudaGraph::launch(CudaDevice& device) {
   kernel::cuda::check(cudaGraphLaunch(reinterpret_cast<cudaGraphExec_t>(executable_), device.stream().handle),
@@ -90,10 +110,9 @@ namespace lamina {
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
     const auto gib = [](std::size_t n) { return cat(static_cast<double>(n >> 20) / 1024, " GiB"); };
-    fail(
-        "the GPU is out of memory: ", gib(bytes), " were asked for, ", gib(free), " of ", gib(total),
-        " are free. Lower per_device_train_batch_size, gradient_accumulation_steps, cutoff_len or image_max_pixels, or "
-        "end what else uses this GPU (nvidia-smi lists it)");
+    fail("the GPU is out of memory: ", gib(bytes), " were asked for, ", gib(free), " of ", gib(total),
+         " are free. Lower per_device_train_batch_size, gradient_accumulation_steps, cutoff_len or image_max_pixels "
+         "(training) or max_model_len (generation), or end what else uses this GPU (nvidia-smi lists it)");
   }
   kernel::cuda::check(status, "cudaMalloc");
   return static_cast<std::byte*>(p);
@@ -123,6 +142,9 @@ namespace lamina {
 [[gnu::used]] inline void Memory<Cuda>::download(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
   kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, s.handle), "copying from the GPU");
   kernel::cuda::check(cudaStreamSynchronize(s.handle), "copying from the GPU");
+}
+[[gnu::used]] inline void Memory<Cuda>::download_later(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
+  kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, s.handle), "copying from the GPU");
 }
 [[gnu::used]] inline void Memory<Cuda>::zero(Stream<Cuda> s, void* to, std::size_t bytes) {
   kernel::cuda::check(cudaMemsetAsync(to, 0, bytes, s.handle), "clearing memory of the GPU");

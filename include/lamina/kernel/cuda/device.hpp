@@ -7,6 +7,7 @@
 
 #include <lamina/core/backend.hpp>
 
+struct CUevent_st;  // CUDA's own name for an event
 namespace lamina {
 
 /// One GPU as kernels need it: its facts, its stream, and what kernels keep between calls. One thread at a time.
@@ -54,6 +55,21 @@ class CudaDevice {
   std::map<std::type_index, std::shared_ptr<void>> states_;
 };
 
+/// A point in a stream that the host can wait for, though more was launched after it.
+class CudaMark {
+ public:
+  CudaMark() = default;
+  ~CudaMark();
+  CudaMark(const CudaMark&) = delete;
+  CudaMark& operator=(const CudaMark&) = delete;
+  void set(Stream<Cuda>);
+  /// Returns when all that was launched before set() is done; at once where it was never set.
+  void wait();
+
+ private:
+  CUevent_st* event_ = nullptr;
+};
+
 /// Launches that were recorded once and run again with one call, with the same arguments: what changes from run to run
 /// lies in the device's memory.
 class CudaGraph {
@@ -64,11 +80,16 @@ class CudaGraph {
   CudaGraph& operator=(const CudaGraph&) = delete;
 
   /// Records what f() launches on the device's stream; nothing runs. f must have run before, so that nothing is left to
-  /// be loaded or allocated.
+  /// be loaded or allocated. Error where something cannot be recorded.
   template <class F>
   void record(CudaDevice& device, F f) {
     begin(device);
-    f();
+    try {
+      f();
+    } catch (...) {
+      abandon(device);
+      throw;
+    }
     end(device);
   }
   bool recorded() const { return executable_ != nullptr; }
@@ -78,6 +99,7 @@ class CudaGraph {
  private:
   void begin(CudaDevice& device);
   void end(CudaDevice& device);
+  static void abandon(CudaDevice& device);
   void* executable_ = nullptr;  ///< a cudaGraphExec_t
 };
 

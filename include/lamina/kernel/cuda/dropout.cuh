@@ -12,9 +12,10 @@ struct dropout_fwd {
   __device__ void at(int row, int column) const {
     float x[Each];
     load_elements(a.x.row(row) + column, x);
+    const DropoutMask of_step = mask.of_step();
     const std::uint64_t first = static_cast<std::uint64_t>(row) * a.x.cols + column;
 #pragma unroll
-    for (int e = 0; e < Each; ++e) x[e] *= mask.factor(first + e);
+    for (int e = 0; e < Each; ++e) x[e] *= of_step.factor(first + e);
     store_elements(a.y.row(row) + column, x);
   }
 };

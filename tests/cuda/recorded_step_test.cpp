@@ -1,0 +1,136 @@
+#include <array>
+#include <limits>
+#include <set>
+
+#include <lamina/model/qwen3_vl.hpp>
+
+#include "cuda/gpu_run.hpp"
+
+using namespace lamina;
+using namespace lamina::testing;
+
+namespace {
+struct Adapted : fused_for<Cuda, LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>> {};
+using Weights_ = Weights<Adapted, bf16, Cuda>;
+
+const Golden& golden() {
+  static const Golden file("parity/qwen3_vl_tiny.safetensors");
+  return file;
+}
+
+std::unique_ptr<Weights_> fresh_weights(float dropout) {
+  auto weights = gpu_weights<Adapted, bf16>([](std::string_view) { return true; });
+  for (std::size_t i = 0; i < weights->slots().size(); ++i) weights->parameters()[i].dropout = dropout;
+  return weights;
+}
+
+std::vector<float> host_copy(std::span<float> values) {
+  std::vector<float> copy(values.size());
+  Memory<Cuda>::download(gpu_device().stream(), copy.data(), values.data(), values.size_bytes());
+  return copy;
+}
+
+/// Two shapes that take turns, with other tokens in each step.
+Batch batch_of(int step) {
+  const int image_token = image_token_of<Adapted>(golden());
+  std::vector<Batch> parts = {golden_batch(golden(), "A", Adapted::patch_width)};
+  if (step % 2 == 1) parts.push_back(golden_batch(golden(), "B", Adapted::patch_width));
+  Batch batch = packed_batch(parts);
+  for (std::size_t i = 0; i < batch.ids.size(); ++i)
+    if (batch.ids[i] < image_token - 8) {  // those above are the marks of images
+      batch.ids[i] = (batch.ids[i] + 17 * step) % (image_token - 8);
+      if (batch.labels[i] != ignored_label) batch.labels[i] = batch.ids[i];
+    }
+  for (float& pixel : batch.patches) pixel *= 1 + 0.01f * static_cast<float>(step);
+  return batch;
+}
+
+/// What twelve steps leave, with a learning rate, dropout and batch of its own for each.
+struct Trained {
+  std::vector<double> losses, norms;
+  std::vector<float> weights;
+  int recorded = 0;
+};
+Trained train_steps(float dropout, bool records, bool ahead) {
+  const auto weights = fresh_weights(dropout);
+  train::Optimizer<Cuda> optimizer(*weights, gpu_device().stream());
+  train::Step<Adapted, bf16, Cuda> step(gpu_device());
+  step.records = records;
+  std::array<train::StepBatch<Adapted, bf16, Cuda>, 2> batches;
+  const auto prepare = [&](int i) {
+    batches[i % 2].read(batch_of(i), image_token_of<Adapted>(golden()), dropout > 0 ? 1000 + i : 0);
+  };
+  const auto start = [&](int i) {
+    step.start(*weights, batches[i % 2]);
+    optimizer.step(*weights, {.learning_rate = 1e-3 * (1 + i)}, 1, gpu_device().stream(&step.scratch()));
+    batches[i % 2].collect(gpu_device().stream(), step.nll(), optimizer.clip());
+  };
+  Trained out;
+  constexpr int steps = 12;
+  prepare(0), start(0);
+  for (int i = 0; i < steps; ++i) {
+    if (ahead && i + 1 < steps) prepare(i + 1), start(i + 1);
+    const auto found = batches[i % 2].found();
+    out.losses.push_back(found.loss.loss);
+    out.norms.push_back(optimizer.finish_with(found.clip));
+    if (!ahead && i + 1 < steps) prepare(i + 1), start(i + 1);
+  }
+  out.losses.push_back(step.evaluate(*weights, batch_of(7), image_token_of<Adapted>(golden())).loss);
+  out.weights = host_copy(weights->values());
+  out.recorded = step.recorded();
+  return out;
+}
+}  // namespace
+
+TEST_CASE("a step that is recorded and replayed is bit-equal to one that is launched kernel by kernel") {
+  const Deterministic deterministic;
+  for (const float dropout : {0.0f, 0.2f}) {
+    INFO("dropout " << dropout);
+    const Trained eager = train_steps(dropout, false, false);
+    CHECK(eager.recorded == 0);
+    for (const bool ahead : {false, true}) {
+      const Trained replayed = train_steps(dropout, true, ahead);
+      CHECK(replayed.recorded == 2);
+      CHECK(replayed.losses == eager.losses);
+      CHECK(replayed.norms == eager.norms);
+      CHECK((replayed.weights == eager.weights));
+    }
+    CHECK(std::set<double>(eager.losses.begin(), eager.losses.end()).size() == eager.losses.size());
+  }
+}
+
+TEST_CASE("a replayed step whose loss is NaN names the sequence; it and the step after it leave weights and moments") {
+  const auto weights = fresh_weights(0);
+  train::Optimizer<Cuda> optimizer(*weights, gpu_device().stream());
+  train::Step<Adapted, bf16, Cuda> step(gpu_device());
+  Batch batch = batch_of(1);
+  std::array<train::StepBatch<Adapted, bf16, Cuda>, 2> batches;
+  const auto start = [&](int i) {
+    batches[i % 2].read(batch, image_token_of<Adapted>(golden()), 0);
+    step.start(*weights, batches[i % 2]);
+    optimizer.step(*weights, {.learning_rate = 1e-3}, 1, gpu_device().stream(&step.scratch()));
+    batches[i % 2].collect(gpu_device().stream(), step.nll(), optimizer.clip());
+  };
+  for (int i = 0; i < 3; ++i) {
+    start(i);
+    optimizer.finish_with(batches[i % 2].found().clip);
+  }
+  const std::vector<float> before = host_copy(weights->values()), moments = host_copy(optimizer.exp_avg());
+  const std::vector<float> good = batch.loss_weights;
+  for (int n = batch.cu_seqlens[1]; n < batch.cu_seqlens[2]; ++n)
+    if (batch.loss_weights[n] != 0) batch.loss_weights[n] = std::numeric_limits<float>::quiet_NaN();
+  start(3);
+  batch.loss_weights = good;
+  start(4);  // ahead, and finite by itself
+  const auto [loss, clip] = batches[1].found();
+  const double norm = optimizer.finish_with(clip);
+  CHECK(!std::isfinite(optimizer.finish_with(batches[0].found().clip)));
+  CHECK(step.recorded() == 1);
+  CHECK(std::isnan(loss.loss));
+  CHECK(std::isfinite(loss.sequence_losses.at(0)));
+  CHECK(std::isnan(loss.sequence_losses.at(1)));
+  CHECK(!std::isfinite(norm));
+  CHECK(optimizer.steps == 3);
+  CHECK((host_copy(weights->values()) == before));
+  CHECK((host_copy(optimizer.exp_avg()) == moments));
+}

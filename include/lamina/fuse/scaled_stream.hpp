@@ -13,8 +13,8 @@ namespace lamina {
 
 /// The exponent at which activations of type T hold the residual stream.
 ///
-/// fp16 ends at 65504 and the streams of Qwen's models do not: a few coordinates of a few tokens grow to 1e5 and more,
-/// become infinite, and the answer is "!!!!". At 2^-8 the stream may reach 1.6e7. fp16 keeps its 11 bits above 2^-14,
+/// fp16 ends at 65504. Weights trained in bf16 may make a few coordinates of a few tokens larger: they become infinite,
+/// and the answer is "!!!!" (token 0). At 2^-8 the stream may reach 1.6e7. fp16 keeps its 11 bits above 2^-14,
 /// so what is 2^-6 or more of the stream loses nothing, and smaller values err by at most 2^-17: the bf16 that would be
 /// the other way out errs by as much at 2^-8 already. source      Sun et al. 2024, arXiv:2402.17762: "massive
 /// activations" and where they stand

@@ -47,39 +47,38 @@ inline double bleu_4(std::u32string_view predicted, std::u32string_view label) {
   return (p > l ? 1 : std::exp(1 - l / p)) * std::exp(log_sum);
 }
 
-/// The words that ROUGE counts: rouge_chinese ends a line after . ! ? of Chinese, after ? and after six dots, leaves
-/// white space out, and takes a line of nothing but white space for one empty word.
-inline std::vector<std::u32string> rouge_words(const std::vector<std::u32string>& cut) {
-  std::u32string text;
-  for (const std::u32string& word : cut) {
-    const bool ends = word == U"。" || word == U"！" || word == U"？" || word == U"?";
-    text += word + (ends ? U"\n " : U" ");
-    if (word.size() < 6 || word.find(U"......") == std::u32string::npos) continue;
-    text.resize(text.size() - word.size() - 1);
-    for (std::size_t at = 0; at <= word.size();) {  // six dots and the character after them, which may be the space
-      const bool dots = word.compare(at, 6, U"......") == 0;
-      text += word.substr(at, dots ? 6 : 1);
-      if (dots) text += U'\n';
-      at += dots ? 6 : 1;
-      if (at > word.size() || (dots && at == word.size())) break;
-      if (dots) text += word[at++];
+/// The words joined by spaces, with a new line after each end of a sentence and after six dots.
+inline std::u32string sentences_of(const std::vector<std::u32string>& words) {
+  std::u32string joined, out;
+  for (const std::u32string& word : words) joined += (joined.empty() ? U"" : U" ") + word;
+  for (std::size_t at = 0; at < joined.size();) {
+    const bool dots = joined.compare(at, 6, U"......") == 0;
+    const bool mark = std::u32string_view(U"。！？?").find(joined[at]) != std::u32string_view::npos;
+    const std::size_t size = dots ? 6 : 1;
+    out += joined.substr(at, size);
+    at += size;
+    if ((dots || mark) && at < joined.size()) {
+      out += U'\n';
+      out += joined[at++];  // never begins another end
     }
-    text += U' ';
   }
-  while (!text.empty() && text::is_python_space(text.back())) text.pop_back();
+  while (!out.empty() && text::is_python_space(out.back())) out.pop_back();
+  return out;
+}
+
+/// The words that ROUGE counts: those of each line; a line of nothing but white space is one empty word.
+/// source  rouge_chinese 1.0.3, Rouge.cut_sent and get_scores
+inline std::vector<std::u32string> rouge_words(const std::vector<std::u32string>& cut) {
+  const std::u32string text = sentences_of(cut);
   std::vector<std::u32string> words;
-  for (std::size_t first = 0; first <= text.size();) {
+  for (std::size_t first = 0; first < text.size();) {
     const std::size_t end = std::min(text.find(U'\n', first), text.size()), before = words.size();
-    std::u32string word;
-    for (std::size_t i = first; i < end; ++i) {
-      if (!text::is_python_space(text[i])) {
-        word += text[i];
-      } else if (!word.empty()) {
-        words.push_back(std::move(word));
-        word.clear();
-      }
+    for (std::size_t at = first; at < end;) {
+      const std::size_t start = at;
+      while (at < end && !text::is_python_space(text[at])) ++at;
+      if (at > start) words.push_back(text.substr(start, at - start));
+      if (at == start) ++at;
     }
-    if (!word.empty()) words.push_back(std::move(word));
     if (words.size() == before && end > first) words.emplace_back();
     first = end + 1;
   }

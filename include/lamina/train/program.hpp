@@ -203,6 +203,7 @@ inline constexpr std::string_view usage =
     "lamina-train FILE.json [key=value ...] [--dry-run]\n"
     "lamina-train --key value ... [--dry-run]\n\n"
     "Fine-tunes a Qwen2.5-VL or Qwen3-VL model with the settings of a LLaMA-Factory training file.\n"
+    "With do_predict and predict_with_generate it answers the records of eval_dataset, and scores the answers.\n"
     "  --dry-run   read settings, data and model, print the plan and the memory it needs, and stop\n"
     "  --keys      list every key: its default, and whether it is honoured, accepted without effect, or refused\n"
     "  --help      this text\n";

@@ -43,7 +43,9 @@ class GoldenRunner {
   explicit GoldenRunner(const std::filesystem::path& test_data)
       : test_data_(test_data), tokenizer_(text::Tokenizer::load(test_data / "qwen3-tokenizer")) {}
 
-  std::vector<std::optional<Sample>> run(const Json& run, const Json& options, const Json& limits) const {
+  using Encode = Encoded (Encoder::*)(const Conversation&);
+  std::vector<std::optional<Sample>> run(const Json& run, const Json& options, const Json& limits,
+                                         Encode how = &Encoder::encode) const {
     const auto dir = run["data"] == "demo" ? test_data_ / "llamafactory" / "data" : golden("cases");
     const vision::Processor processor = run["template"] == "qwen2_vl" ? qwen2_processor() : qwen3_processor();
     const ImageLimits pixels{limits["image_max_pixels"].get<std::int64_t>(),
@@ -54,19 +56,46 @@ class GoldenRunner {
                     ImageTokens(processor, pixels), dir);
     const DatasetInfo info = Registry::load(dir).find(run["dataset"].get<std::string>());
     std::vector<std::optional<Sample>> samples;
-    for (const Row& row : read_rows(dir / info.file_name)) samples.push_back(encode(encoder, convert(row, info)));
+    for (const Row& row : read_rows(dir / info.file_name)) samples.push_back(encode(encoder, how, convert(row, info)));
     return samples;
   }
 
  private:
-  static std::optional<Sample> encode(Encoder& encoder, const Converted& converted) {
+  static std::optional<Sample> encode(Encoder& encoder, Encode how, const Converted& converted) {
     if (std::holds_alternative<Dropped>(converted)) return std::nullopt;
-    Encoded result = encoder.encode(std::get<Conversation>(converted));
+    Encoded result = (encoder.*how)(std::get<Conversation>(converted));
     return std::holds_alternative<Sample>(result) ? std::optional(std::get<Sample>(result)) : std::nullopt;
   }
   std::filesystem::path test_data_;
   text::Tokenizer tokenizer_;
 };
+
+/// How many rows were equal, dropped by both, and cut in two by LLaMA-Factory.
+struct Counts {
+  int equal = 0, dropped = 0, cut = 0;
+};
+
+/// Checks every row of every run of a golden file.
+Counts check_runs(const GoldenRunner& runner, const Json& file, GoldenRunner::Encode how) {
+  Counts counts;
+  for (const Json& run : file["runs"]) {
+    const std::vector<std::string> wanted = words(run["rows"].get<std::string>());
+    const auto samples = runner.run(run, file["options"][run["options"].get<std::string>()], file["limits"], how);
+    REQUIRE(samples.size() == wanted.size());
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      INFO(run["template"] << " " << run["dataset"] << " " << run["options"] << " row " << i + 1);
+      if (wanted[i] == "cut") {  // there an image was cut in two; here the turn is left out, or the sample
+        if (samples[i]) CHECK(image_runs(*samples[i]) == samples[i]->images.size());
+        ++counts.cut;
+        continue;
+      }
+      REQUIRE(samples[i].has_value() == (wanted[i] != "-"));
+      if (samples[i]) CHECK(hash_of(*samples[i]) == wanted[i]);
+      ++(samples[i] ? counts.equal : counts.dropped);
+    }
+  }
+  return counts;
+}
 
 }  // namespace
 
@@ -75,26 +104,10 @@ TEST_CASE("Encoder: token ids and labels are those of LLaMA-Factory, on its demo
   if (!folder) return;
   const GoldenRunner runner(*folder);
   const Json file = read_json(golden("encoded.json"));
-  int equal = 0, dropped = 0, cut = 0;
-  for (const Json& run : file["runs"]) {
-    const std::vector<std::string> wanted = words(run["rows"].get<std::string>());
-    const auto samples = runner.run(run, file["options"][run["options"].get<std::string>()], file["limits"]);
-    REQUIRE(samples.size() == wanted.size());
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
-      INFO(run["template"] << " " << run["dataset"] << " " << run["options"] << " row " << i + 1);
-      if (wanted[i] == "cut") {  // there an image was cut in two; here the turn is left out, or the sample
-        if (samples[i]) CHECK(image_runs(*samples[i]) == samples[i]->images.size());
-        ++cut;
-        continue;
-      }
-      REQUIRE(samples[i].has_value() == (wanted[i] != "-"));
-      if (samples[i]) CHECK(hash_of(*samples[i]) == wanted[i]);
-      ++(samples[i] ? equal : dropped);
-    }
-  }
-  CHECK(equal > 5000);
-  CHECK(dropped > 100);
-  CHECK(cut > 0);
+  const Counts counts = check_runs(runner, file, &Encoder::encode);
+  CHECK(counts.equal > 5000);
+  CHECK(counts.dropped > 100);
+  CHECK(counts.cut > 0);
   for (const Json& full : file["full"]) {
     Json run = full;
     run["data"] = "cases";
@@ -102,4 +115,13 @@ TEST_CASE("Encoder: token ids and labels are those of LLaMA-Factory, on its demo
     CHECK(sample.ids == full["ids"].get<std::vector<int>>());
     CHECK(sample.labels == full["labels"].get<std::vector<int>>());
   }
+}
+
+TEST_CASE("Encoder: questions and their answers are those of LLaMA-Factory's prediction") {
+  const auto folder = test_data("the comparison with LLaMA-Factory");
+  if (!folder) return;
+  const Counts counts =
+      check_runs(GoldenRunner(*folder), read_json(golden("questions.json")), &Encoder::encode_question);
+  CHECK(counts.equal > 300);
+  CHECK(counts.cut > 0);
 }

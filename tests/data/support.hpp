@@ -156,7 +156,7 @@ inline std::string hash_of(const Sample& sample) {
       }
     }
   };
-  add(sample.ids), add(sample.labels);
+  add(sample.ids), add(sample.labels), add(sample.answer);
   std::ostringstream out;
   out << std::hex << std::setw(16) << std::setfill('0') << hash;
   return out.str();

@@ -1,4 +1,5 @@
 // The user's whole way on real files: train, stop and resume, evaluate, merge, ask; and what other programs make of it.
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -91,6 +92,46 @@ TEST_CASE("lamina-train: full and freeze fine-tuning write whole models that loa
   const std::vector<float> before = logits(folder.path() / "model", {}, prompt(model)),
                            after = logits(folder.path() / "out", {}, prompt(model));
   CHECK(relative_error(after, before) > 1e-4);  // it did train
+}
+
+TEST_CASE("lamina-train: answers after training are those of the adapter, or the whole model, that was written") {
+  const std::string model = GENERATE("qwen3_vl_tiny", "qwen2_5_vl_tiny"), method = GENERATE("lora", "freeze");
+  INFO(model << " " << method);
+  const TemporaryFolder folder;
+  const fs::path base = folder.path() / "model", trained = folder.path() / "trained";
+  REQUIRE(make_model(model, base).status == 0);
+  const std::vector<std::string> predict = {
+      "finetuning_type=" + method,
+      "lora_dropout=0",
+      "do_predict=true",
+      "predict_with_generate=true",
+      "eval_dataset=tables_heldout",
+      "max_samples=3",
+      "seed=7",
+      "max_new_tokens=12",
+      "per_device_eval_batch_size=2",
+      "num_train_epochs=1",
+      "temperature=0.5",
+      std::string("template=") + (model == "qwen3_vl_tiny" ? "qwen3_vl_nothink" : "qwen2_vl")};
+  const Program train = run_program("lamina-train", settings(folder.path(), "trained", predict));
+  INFO(train.output);
+  REQUIRE(train.status == 0);
+  const std::string answers = bytes_of(trained / "generated_predictions.jsonl");
+  CHECK(std::count(answers.begin(), answers.end(), '\n') == 3);
+  const auto results = nlohmann::json::parse(bytes_of(trained / "predict_results.json"));
+  CHECK(results.contains("predict_bleu-4"));
+  const auto all = nlohmann::json::parse(bytes_of(trained / "all_results.json"));
+  CHECK(all.contains("train_loss"));
+  CHECK(all.at("predict_rouge-l") == results.at("predict_rouge-l"));
+
+  auto alone = predict;
+  alone.push_back("do_train=false");
+  alone.push_back(method == "lora" ? "adapter_name_or_path=" + trained.string()
+                                   : "model_name_or_path=" + trained.string());
+  const Program again = run_program("lamina-train", settings(folder.path(), "alone", alone));
+  INFO(again.output);
+  REQUIRE(again.status == 0);
+  CHECK(bytes_of(folder.path() / "alone/generated_predictions.jsonl") == answers);
 }
 
 TEST_CASE("lamina-merge: the merged model's logits are those of base and adapter, here and in transformers and PEFT") {

@@ -1,4 +1,5 @@
-"""Writes tests/golden/data: token ids and labels that LLaMA-Factory 0.9.5 itself makes of records.
+"""Writes tests/golden/data: token ids and labels that LLaMA-Factory 0.9.5 itself makes of records: encoded.json to train
+and evaluate, questions.json to predict (ids: the prompt, labels: the answer).
 
     python tests/reference/data_golden.py TEST_DATA    # the folder that LAMINA_TEST_DATA names
 
@@ -31,7 +32,7 @@ from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoP
 
 from llamafactory.data.converter import get_dataset_converter  # noqa: E402
 from llamafactory.data.parser import get_dataset_list  # noqa: E402
-from llamafactory.data.processor import SupervisedDatasetProcessor  # noqa: E402
+from llamafactory.data.processor import SupervisedDatasetProcessor, UnsupervisedDatasetProcessor  # noqa: E402
 from llamafactory.data.template import get_template_and_fix_tokenizer  # noqa: E402
 from llamafactory.hparams import DataArguments  # noqa: E402
 
@@ -57,7 +58,12 @@ OPTIONS = {
     "cutoff_33_mask_history": {"cutoff_len": 33, "mask_history": True},
     "cutoff_150": {"cutoff_len": 150},
 }
+PRESERVING = {
+    "preserve": {"preserve_thinking": True},
+    "no_thinking_preserve": {"enable_thinking": False, "preserve_thinking": True},
+}
 TEMPLATES = ["qwen2_vl", "qwen3_vl", "qwen3_vl_nothink"]
+QUESTION_OPTIONS = ["default", "no_thinking", "null_thinking", "preserve", "no_thinking_preserve", "cutoff_40"]
 DEMO_RUNS = [(t, d, "default") for t in TEMPLATES for d in ("mllm_demo", "identity", "alpaca_en_demo")]
 DEMO_RUNS += [("qwen3_vl", "alpaca_en_demo", "cutoff_40"), ("qwen3_vl_nothink", "alpaca_en_demo", "cutoff_150"),
               ("qwen3_vl", "mllm_demo", "mask_history"), ("qwen2_vl", "mllm_demo", "train_on_prompt")]
@@ -102,13 +108,13 @@ def read_rows(path):
     return [{**dict.fromkeys(keys), **row} for row in rows]
 
 
-def encode(template_name, data_dir, dataset, options):
+def encode(template_name, data_dir, dataset, options, processor_class):
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     args = DataArguments(template=template_name, dataset_dir=data_dir, **options)
     template = get_template_and_fix_tokenizer(tokenizer, args)
     default_system = template.default_system
     processor = make_processor(template_name, tokenizer)
-    encoder = SupervisedDatasetProcessor(template=template, tokenizer=tokenizer, processor=processor, data_args=args)
+    encoder = processor_class(template=template, tokenizer=tokenizer, processor=processor, data_args=args)
     info = get_dataset_list([dataset], data_dir)[0]
     convert = get_dataset_converter(info.formatting, info, args)
     pad = tokenizer.convert_tokens_to_ids("<|image_pad|>")
@@ -133,12 +139,12 @@ def encode(template_name, data_dir, dataset, options):
     return results
 
 
-def fresh(template_name, data_dir, dataset, options):
+def fresh(template_name, data_dir, dataset, options, processor_class=SupervisedDatasetProcessor):
     """default_system is written into LLaMA-Factory's own table of templates: put the original back afterwards."""
     from llamafactory.data.template import TEMPLATES as table
     before = table[template_name].default_system
     try:
-        return encode(template_name, data_dir, dataset, options)
+        return encode(template_name, data_dir, dataset, options, processor_class)
     finally:
         table[template_name].default_system = before
 
@@ -146,6 +152,21 @@ def fresh(template_name, data_dir, dataset, options):
 def compact(results):
     """A hash a row; "-": dropped; "cut": LLaMA-Factory cuts an image in two, which is not copied."""
     return " ".join("-" if r is None else r if r == "cut" else fnv1a(*r) for r in results)
+
+
+def question_runs():
+    options = OPTIONS | PRESERVING
+    runs = [("cases", t, d, o) for t in TEMPLATES for d in ("alpaca_cases", "sharegpt_cases", "openai_cases")
+            for o in QUESTION_OPTIONS] + [("demo", t, "mllm_demo", "default") for t in TEMPLATES]
+    return {"limits": LIMITS, "options": {o: options[o] for o in QUESTION_OPTIONS}, "runs": [
+        {"data": data, "template": t, "dataset": d, "options": o,
+         "rows": compact(fresh(t, CASES if data == "cases" else DEMO, d, options[o], UnsupervisedDatasetProcessor))}
+        for data, t, d, o in runs]}
+
+
+def write(name, golden):
+    with open(os.path.join(OUT, name), "w", encoding="utf-8") as f:
+        f.write(json.dumps(golden).replace('{"data"', '\n{"data"').replace('{"template"', '\n{"template"') + "\n")
 
 
 def main():
@@ -163,9 +184,8 @@ def main():
     for template, dataset, name in DEMO_RUNS:
         results = fresh(template, DEMO, dataset, OPTIONS[name])
         runs.append({"data": "demo", "template": template, "dataset": dataset, "options": name, "rows": compact(results)})
-    with open(os.path.join(OUT, "encoded.json"), "w", encoding="utf-8") as f:
-        golden = {"limits": LIMITS, "options": OPTIONS, "runs": runs, "full": full}
-        f.write(json.dumps(golden).replace('{"data"', '\n{"data"').replace('{"template"', '\n{"template"') + "\n")
+    write("encoded.json", {"limits": LIMITS, "options": OPTIONS, "runs": runs, "full": full})
+    write("questions.json", question_runs())
 
 
 if __name__ == "__main__":

@@ -146,3 +146,30 @@ TEST_CASE("Arguments: what does not fit together is refused as LLaMA-Factory ref
   says(error_with("freeze_language_model=true"), "nothing would be trained");
   says(error_with("lr_scheduler_type=cosine_with_min_lr"), "needs one of min_lr");
 }
+
+TEST_CASE("Arguments: prediction takes LLaMA-Factory's generating arguments, with its defaults", "[train]") {
+  const std::vector<std::string> words = {example, "do_train=false", "do_predict=true", "predict_with_generate=true",
+                                          "eval_dataset=tables_heldout"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), words.begin(), words.end());
+    return more;
+  };
+  const Arguments plain = parse(with({"val_size=0"}));
+  CHECK(plain.answers.do_sample);
+  CHECK(plain.answers.temperature == 0.95);
+  CHECK(plain.answers.top_p == 0.7);
+  CHECK(plain.answers.top_k == 50);
+  CHECK(plain.answers.max_new_tokens == 1024);
+  CHECK(plain.answers.skip_special_tokens);
+  const Arguments greedy = parse(with({"do_sample=false", "temperature=0", "max_new_tokens=60", "seed=7"}));
+  CHECK_FALSE(greedy.answers.do_sample);
+  CHECK(greedy.answers.max_new_tokens == 60);
+  CHECK(greedy.answers.seed == 7);
+  says(error_of(with({"predict_with_generate=false"})), "needs predict_with_generate: true");
+  says(error_of(with({"eval_dataset=null"})), "needs rows to answer: set eval_dataset or val_size");
+  says(error_of(with({"temperature=0"})), "temperature is 0, wanted a positive number, or do_sample: false");
+  says(error_of(with({"top_p=1.5"})), "top_p is 1.5, wanted above 0 up to 1");
+  says(error_of(with({"num_beams=4"})), "without beam search");
+  says(error_with("do_train=false"), "set do_train: true, do_eval: true or do_predict: true");
+  says(parse({example, "predict_with_generate=true"}).notes.back(), "nothing is generated without do_predict");
+}

@@ -75,9 +75,9 @@ Trained train_steps(float dropout, bool records, bool ahead) {
     out.norms.push_back(optimizer.finish_with(found.clip));
     if (!ahead && i + 1 < steps) prepare(i + 1), start(i + 1);
   }
+  out.recorded = step.recorded();
   out.losses.push_back(step.evaluate(*weights, batch_of(7), image_token_of<Adapted>(golden())).loss);
   out.weights = host_copy(weights->values());
-  out.recorded = step.recorded();
   return out;
 }
 }  // namespace

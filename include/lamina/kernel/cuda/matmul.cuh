@@ -4,7 +4,7 @@
 #include <lamina/kernel/cuda/matmul.hpp>
 #include <lamina/kernel/cuda/rank_update.cuh>
 #include <lamina/kernel/cuda/streamed_product.cuh>
-#include <lamina/kernel/cuda/token_product.cuh>
+#include <lamina/kernel/cuda/token_sums.cuh>
 #include <lamina/kernel/cuda/weight_copy.cuh>
 #include <lamina/kernel/expect.hpp>
 
@@ -82,19 +82,6 @@ bool try_rank_update(Stream<Cuda> s, const Matrix<const T>& h, const Weight& w, 
   return true;
 }
 
-/// Gradients of an adapter's matrices.
-template <class T>
-bool try_token_product(Stream<Cuda> s, const MatmulBwdWeight<T>& a) {
-  const bool by_narrow = a.dw.rows <= a.dw.cols;
-  const Matrix<const T>&wide = by_narrow ? a.x : a.dy, &narrow = by_narrow ? a.dy : a.x;
-  if (std::is_same_v<T, float> || narrow.cols > skinny_limit) return false;
-  if constexpr (!std::is_same_v<T, float>) {
-    if (!TokenProduct<T>{.wide = wide}.supported()) return false;
-    add_token_product(s, wide, narrow, by_narrow, a.alpha, a.dw);
-  }
-  return true;
-}
-
 }  // namespace lamina::kernel::cuda
 
 template <class T>
@@ -154,7 +141,6 @@ void lamina::kernel::matmul<lamina::Cuda>::backward_weight(Stream<Cuda> s, const
   Arena::Scope scope(*s.scratch);
   if (a.db) cuda::add_column_sums(s, a.dy, a.db);
   if (a.dw.rows == 0 || a.dw.cols == 0) return;
-  if (cuda::try_token_product(s, a)) return;
   cuda::multiply(s, cuda::Product<T, float>{.rows = a.dw.rows,
                                             .cols = a.dw.cols,
                                             .depth = a.dy.rows,

@@ -52,10 +52,7 @@ struct lamina::kernel::matmul<lamina::Cuda> {
   }
   template <class T>
   static std::size_t workspace_bytes(const MatmulBwdWeight<T>& a) {
-    const auto partial_sums = [](std::size_t n) { return cuda::arena_bytes(cuda::token_splits * n * sizeof(float)); };
-    const bool skinny = std::min(a.dw.rows, a.dw.cols) <= cuda::skinny_limit;
-    return (a.db ? partial_sums(a.dy.cols) : 0) +
-           (skinny ? partial_sums(static_cast<std::size_t>(a.dw.rows) * a.dw.cols) : 0);
+    return a.db ? cuda::arena_bytes(cuda::token_splits * sizeof(float) * a.dy.cols) : 0;
   }
 
  private:

@@ -17,6 +17,20 @@ struct add_fwd {
     store_elements(a.y.row(row) + column, y);
   }
 };
+template <class T>
+struct copy_rows {
+  Add<T> a;
+  template <int Each>
+  __device__ void at(int row, int column) const {
+    move<Each>(a.x.row(row) + column, a.y.row(row) + column);
+  }
+};
+
+template <template <class> class Op, class T>
+void launch_add(Stream<Cuda> s, const Add<T>& a, const char* name) {
+  constexpr int n = piece_elements<T>;
+  launch_elementwise<n>(s, a.x.rows, a.x.cols, in_pieces<n>(a.x) && in_pieces<n>(a.y), Op<T>{a}, name);
+}
 
 }  // namespace lamina::kernel::cuda
 
@@ -24,21 +38,11 @@ namespace lamina::kernel {
 
 template <class T>
 void add<Cuda>::forward(Stream<Cuda> s, const Add<T>& a) {
-  constexpr int n = cuda::piece_elements<T>;
-  const bool whole = cuda::in_pieces<n>(a.x) && cuda::in_pieces<n>(a.y);
-  cuda::launch_elementwise<n>(s, a.x.rows, a.x.cols, whole, cuda::add_fwd<T>{a}, "add");
+  cuda::launch_add<cuda::add_fwd>(s, a, "add");
 }
-
 template <class T>
 void add<Cuda>::copy(Stream<Cuda> s, const Add<T>& a) {
-  const std::size_t width = a.x.cols * sizeof(T);
-  if (a.x.rows == 0 || width == 0) return;
-  if (a.x.stride == a.x.cols && a.y.stride == a.y.cols)
-    cuda::check(cudaMemcpyAsync(a.y.data, a.x.data, width * a.x.rows, cudaMemcpyDeviceToDevice, s.handle), "copy");
-  else
-    cuda::check(cudaMemcpy2DAsync(a.y.data, a.y.stride * sizeof(T), a.x.data, a.x.stride * sizeof(T), width, a.x.rows,
-                                  cudaMemcpyDeviceToDevice, s.handle),
-                "copy of rows");
+  cuda::launch_add<cuda::copy_rows>(s, a, "copy_rows");
 }
 
 }  // namespace lamina::kernel

@@ -43,6 +43,15 @@ __device__ void store_elements(T* to, const float (&from)[Each]) {
   }
 }
 
+/// Moves Each elements, one or a piece, as they are.
+template <int Each, class T>
+__device__ void move(const T* from, T* to) {
+  if constexpr (Each == 1)
+    *to = *from;
+  else
+    *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
+}
+
 inline constexpr int elementwise_threads = 256;
 
 /// op.at<Each>(row, column) for the first element of every piece.

@@ -4,15 +4,6 @@
 
 namespace lamina::kernel::cuda {
 
-/// Moves Each elements as they are.
-template <int Each, class T>
-__device__ void move(const T* from, T* to) {
-  if constexpr (Each == 1)
-    *to = *from;
-  else
-    *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
-}
-
 template <class T>
 struct rows_gather {
   Rows<T> a;

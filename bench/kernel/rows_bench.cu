@@ -328,18 +328,27 @@ void bench_learned_position(Gpu& gpu, int n, int table_rows, int D) {
 
 void bench_optimizer(Gpu& gpu, std::size_t n) {
   Arena::Scope scope(gpu.memory);
+  T* copy = gpu.memory.take<T>(n);
+  const auto runs = value_runs<T>(n, n / 2, {{0, n, copy, 4096, 4096}});
   AdamWStep<T> a{.w = random_values<float>(gpu, n, 1), .g = random_values<float>(gpu, n, 2)};
-  a.m = random_values<float>(gpu, n, 3), a.v = gpu.memory.take<float>(n), a.copy = gpu.memory.take<T>(n);
+  a.m = random_values<float>(gpu, n, 3), a.v = gpu.memory.take<float>(n);
   cudaMemsetAsync(a.v, 0, n * sizeof(float), gpu.stream().handle);
-  Clip* clip = gpu.memory.take<Clip>(1);
-  a.n = n, a.decayed = n / 2, a.clip = clip;
-  a.b1 = 0.9f, a.b2 = 0.999f, a.rest1 = 0.1f, a.rest2 = 0.001f, a.eps = 1e-8f, a.step_size = 1e-3f;
-  const std::string clips = cat("clip/fp32/", n), steps = cat("adamw/fp32+bf16/", n);
-  if (gpu.wanted(clips))
-    time_kernel(gpu, clips, 4.0 * n, [&](int) {
-      optimizer<Cuda>::clip(gpu.stream(), ClipGradients{a.g, n, 1.0, clip});
-    });
+  const auto upload = [&](const auto* from, std::size_t count) {
+    auto* to = gpu.memory.take<std::remove_cvref_t<decltype(*from)>>(count);
+    Memory<Cuda>::upload(gpu.stream(), to, from, count * sizeof *from);
+    return to;
+  };
+  const OptimizerNumbers numbers{1, 0.9f, 0.999f, 0.1f, 0.001f, 1e-8f, 1, 1e-3f, 1};
+  const Clip none;
+  Clip* clip = upload(&none, 1);
+  a.runs = upload(runs.data(), runs.size()), a.count = static_cast<int>(runs.size());
+  a.numbers = upload(&numbers, 1), a.clip = clip;
+  const std::string clips = cat("clip/fp32/", n), steps = cat("adamw/fp32+bf16/", n), both = cat("step/fp32+bf16/", n);
+  const auto run_clip = [&] { optimizer<Cuda>::clip(gpu.stream(), ClipGradients{a.g, n, a.numbers, clip}); };
+  if (gpu.wanted(clips)) time_kernel(gpu, clips, 4.0 * n, [&](int) { run_clip(); });
   if (gpu.wanted(steps)) time_kernel(gpu, steps, 34.0 * n, [&](int) { optimizer<Cuda>::adamw(gpu.stream(), a); });
+  if (gpu.wanted(both))
+    time_kernel(gpu, both, 38.0 * n, [&](int) { run_clip(), optimizer<Cuda>::adamw(gpu.stream(), a); });
 }
 
 }  // namespace

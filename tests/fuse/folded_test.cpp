@@ -1,5 +1,7 @@
 #include <lamina/model/qwen3_vl.hpp>
 
+#include <lamina/train/optimizer.hpp>
+
 #include "fuse/fused_run.hpp"
 
 using namespace lamina;
@@ -37,4 +39,30 @@ TEST_CASE("Folded adapters: in half precision a group's matrices and adapters ar
   CHECK(elements_after_q(k) == q.rows * stride);
   CHECK(elements_after_q(a) == (q.rows + 2 * k.rows + 8) * stride);  // below q, k, v and q's A
   CHECK(elements_after_q(b) == q.rows * stride + inputs + 8);        // beside k, after q's B
+}
+
+TEST_CASE("Folded adapters: an optimizer step renews every half-precision copy where the model reads it") {
+  Weights<Folded, bf16> weights([](const TensorSpec& spec) {
+    return Weights<Folded, bf16>::Choice{DType::BF16, 8, spec.adapter || spec.rank == 1};
+  });
+  weights.allocate(true);
+  for (std::size_t i = 0; i < weights.slots().size(); ++i) weights.parameters()[i].scale = 2;
+  train::Optimizer<> optimizer(weights);
+  for (std::size_t i = 0; i < weights.learning_count(); ++i) weights.gradients()[i] = i % 7 < 4 ? 1.0f : -1.0f;
+  optimizer.step(weights, AdamW{.learning_rate = 0.5}, 0, {});
+  int folded = 0, unequal = 0;
+  for (std::size_t i = 0; i < weights.slots().size(); ++i) {
+    const TensorSlot& slot = weights.slots()[i];
+    if (!slot.learns) continue;
+    folded += slot.folded;
+    const Weight& copy = weights.parameters()[i].value;
+    for (int r = 0; r < copy.rows; ++r)
+      for (int c = 0; c < copy.cols; ++c) {
+        const float value = weights.values(slot)[static_cast<std::size_t>(r) * copy.cols + c];
+        const bf16 want = round_to<bf16>(slot.folds_scaled ? 2 * value : value);
+        unequal += static_cast<const bf16*>(copy.data)[r * copy.stride + c].bits != want.bits || value == 0;
+      }
+  }
+  CHECK(folded > 0);
+  CHECK(unequal == 0);
 }

@@ -10,10 +10,39 @@ using testing::gpu;
 namespace {
 
 Clip clip_of(const RandomMatrix<float>& g, int n, double most) {
-  const ClipGradients a{.g = upload(g).data, .n = std::size_t(n), .most = most, .clip = gpu().poisoned<Clip>(1)};
+  const ClipGradients a{.g = upload(g).data,
+                        .n = std::size_t(n),
+                        .numbers = gpu().upload(std::vector<OptimizerNumbers>{{.most = most}}),
+                        .clip = gpu().upload(std::vector<Clip>{{NAN, NAN, 0}})};
   ExactScratch scratch(optimizer<Cuda>::workspace_bytes(a));
   optimizer<Cuda>::clip(scratch.stream(), a);
-  return gpu().download(a.clip, 1)[0];
+  const Clip clip = gpu().download(a.clip, 1)[0];
+  CHECK(clip.arrived == 0);
+  return clip;
+}
+
+/// Where copies lie, and what the elements between them are.
+template <class T>
+struct Copies {
+  std::vector<ValueCopy<T>> table;
+  RandomMatrix<T> all;
+};
+/// Of n values: the first have none, then come two windows of rows beside one another, then one run up to the end.
+template <class T>
+Copies<T> copies_of(int n) {
+  const int first = std::min(n, 8), rows = n / 64, cols = 12, narrow = 7;
+  const std::ptrdiff_t stride = cols + narrow + 5;
+  auto all = unwritten<T>(1, int(rows * stride) + n, 1);
+  Copies<T> c{{}, all};
+  T* to = upload(c.all).data;
+  const auto add = [&](std::size_t count, T* at, int width, std::ptrdiff_t step, float scale) {
+    const std::size_t begin = c.table.empty() ? first : c.table.back().first + c.table.back().count;
+    c.table.push_back({begin, count, at, width, step, scale});
+  };
+  add(std::size_t(rows) * cols, to, cols, stride, 2);
+  add(std::size_t(rows) * narrow, to + cols, narrow, stride, 0.5f);
+  add(n - first - std::size_t(rows) * (cols + narrow), to + rows * stride, 4096, 4096, 1);
+  return c;
 }
 
 }  // namespace
@@ -49,29 +78,41 @@ TEMPLATE_TEST_CASE("adamw on CUDA: one step equals the formula, clears gradients
     CAPTURE(n);
     gpu().release();
     RandomMatrix<float> w(1, n, 1, 1), g(1, n, 2, 1), m(1, n, 3, 1), v = RandomMatrix<float>(1, n, 4, 1).magnitude();
-    const auto copy = unwritten<T>(1, n, 1);
+    Copies<T> copies = copies_of<T>(n);
     AdamWStep<T> a{.w = upload(w).data, .g = upload(g).data, .m = upload(m).data, .v = upload(v).data};
-    a.copy = upload(copy).data, a.n = n, a.decayed = n / 2;
-    a.b1 = 0.9f, a.b2 = 0.999f, a.rest1 = 0.1f, a.rest2 = 0.001f;
-    a.eps = 1e-8f, a.decay = 0.99f, a.step_size = 1e-2f, a.v_correction = 0.9f;
+    const auto runs = value_runs(n, n / 2, copies.table);
+    a.runs = gpu().upload(runs), a.count = int(runs.size());
+    const OptimizerNumbers o{.b1 = 0.9f,
+                             .b2 = 0.999f,
+                             .rest1 = 0.1f,
+                             .rest2 = 0.001f,
+                             .eps = 1e-8f,
+                             .decay = 0.99f,
+                             .step_size = 1e-2f,
+                             .v_correction = 0.9f};
     const float scale = 0.25f;
+    a.numbers = gpu().upload(std::vector<OptimizerNumbers>{o});
     a.clip = gpu().upload(std::vector<Clip>{{4.0, scale}});
     optimizer<Cuda>::adamw(gpu().stream(), a);
     const auto matrix = [&](float* p) { return download(Matrix<float>(p, 1, n, n + 1), w); };
     auto w_got = matrix(a.w), g_got = matrix(a.g), m_got = matrix(a.m), v_got = matrix(a.v);
-    auto copy_got = download(Matrix<T>(a.copy, 1, n, n + 1), copy);
-    const auto m_want = [&](int i) { return double{a.b1} * m(0, i) + double{a.rest1} * g(0, i) * scale; };
-    const auto v_want = [&](int i) { return double{a.b2} * v(0, i) + double{a.rest2} * std::pow(g(0, i) * scale, 2); };
+    const auto m_want = [&](int i) { return double{o.b1} * m(0, i) + double{o.rest1} * g(0, i) * scale; };
+    const auto v_want = [&](int i) { return double{o.b2} * v(0, i) + double{o.rest2} * std::pow(g(0, i) * scale, 2); };
     CHECK(count_far(m_got, 4, [&](int, int i) { return Expected{m_want(i), 1}; }) == 0);
     CHECK(count_far(v_got, 4, [&](int, int i) { return Expected{v_want(i), v_want(i)}; }) == 0);
     CHECK(count_far(w_got, 8, [&](int, int i) {
-            const double step = double{a.step_size} * m_want(i) / (std::sqrt(v_want(i)) / a.v_correction + a.eps);
-            const double rounded = a.step_size * 0x1p-22 / (std::sqrt(v_want(i)) / a.v_correction + a.eps);  // m's
-            const double kept = w(0, i) * (i < n / 2 ? double{a.decay} : 1.0);
+            const double step = double{o.step_size} * m_want(i) / (std::sqrt(v_want(i)) / o.v_correction + o.eps);
+            const double rounded = o.step_size * 0x1p-22 / (std::sqrt(v_want(i)) / o.v_correction + o.eps);  // m's
+            const double kept = w(0, i) * (i < n / 2 ? double{o.decay} : 1.0);
             return Expected{kept - step, std::fabs(kept) + std::fabs(step) + rounded * 0x1p24};
           }) == 0);
     CHECK(count_unequal(g_got, [](int, int) { return 0.0f; }) == 0);
-    CHECK(count_unequal(copy_got, [&](int, int i) { return w_got(0, i); }) == 0);
+    auto copy_want = copies.all;
+    for (const ValueCopy<T>& c : copies.table)
+      for (std::size_t i = 0; i < c.count; ++i)
+        copy_want.data[c.to - copies.table[0].to + i / c.cols * c.stride + i % c.cols] =
+            round_to<T>(c.scale * w_got(0, int(c.first + i)));
+    CHECK(download(Matrix<T>(copies.table[0].to, 1, copies.all.cols), copies.all).same_bits(copy_want));
   }
 }
 
@@ -79,7 +120,10 @@ TEST_CASE("adamw on CUDA: a norm that is not finite leaves everything as it was"
   gpu().release();
   RandomMatrix<float> w(1, 1000, 1, 0);
   AdamWStep<bf16> a{.w = upload(w).data, .g = upload(w).data, .m = upload(w).data, .v = upload(w).data};
-  a.n = 1000, a.clip = gpu().upload(std::vector<Clip>{{INFINITY, 0}});
+  const auto runs = value_runs<bf16>(1000, 0, {});
+  a.runs = gpu().upload(runs), a.count = int(runs.size());
+  a.numbers = gpu().upload(std::vector<OptimizerNumbers>(1));
+  a.clip = gpu().upload(std::vector<Clip>{{INFINITY, 0}});
   optimizer<Cuda>::adamw(gpu().stream(), a);
   for (float* p : {a.w, a.m, a.v}) CHECK(download(Matrix<float>(p, 1, 1000), w).same_bits(w));
 }

@@ -1,6 +1,8 @@
 #pragma once
+#include <algorithm>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <lamina/core/arena.hpp>
@@ -144,15 +146,27 @@ class Weights {
   std::span<float> values() { return {values_, learning_}; }
   std::span<float> gradients() { return {gradients_, gradients_ ? learning_ : 0}; }
   std::span<T> copy() { return {copy_, copy_ ? learning_ : 0}; }
-  /// Where the optimizer writes the half-precision copies that are no part of copy().
-  std::vector<kernel::FoldedCopy<T>> folded_copies() const {
-    std::vector<kernel::FoldedCopy<T>> copies;
-    for (std::size_t i = 0; i < slots_.size(); ++i) {
+  /// Where the optimizer writes half-precision copies: in the order of the values, those that lie in one run as one.
+  std::vector<kernel::ValueCopy<T>> copies() const {
+    std::vector<kernel::ValueCopy<T>> copies;
+    if (!has_copy) return copies;
+    std::vector<std::size_t> order;
+    for (std::size_t i = 0; i < slots_.size(); ++i)
+      if (slots_[i].learns && slots_[i].spec.count() > 0) order.push_back(i);
+    std::sort(order.begin(), order.end(), [&](auto a, auto b) { return slots_[a].offset < slots_[b].offset; });
+    bool joins = false;  // the next tensor the last one's run
+    for (const std::size_t i : order) {
       const TensorSlot& slot = slots_[i];
-      if (!slot.folded || !slot.learns) continue;
-      copies.push_back({values_ + slot.offset, reinterpret_cast<T*>(frozen_base_ + slot.folded_offset),
-                        slot.spec.rows(), slot.spec.cols(), slot.folded_stride,
-                        slot.folds_scaled ? parameters_[i].scale : 1.0f});
+      const auto count = static_cast<std::size_t>(slot.spec.count());
+      if (slot.folded) {
+        joins = false;
+        copies.push_back({slot.offset, count, reinterpret_cast<T*>(frozen_base_ + slot.folded_offset), slot.spec.cols(),
+                          slot.folded_stride, slot.folds_scaled ? parameters_[i].scale : 1.0f});
+        continue;
+      }
+      constexpr int row = kernel::ValueRun<T>::most;  // any width: rows follow one another without a gap
+      if (!std::exchange(joins, true)) copies.push_back({slot.offset, 0, copy_ + slot.offset, row, row});
+      copies.back().count += count;
     }
     return copies;
   }

@@ -1,5 +1,7 @@
 #pragma once
+#include <algorithm>
 #include <cstddef>
+#include <vector>
 
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host_device.hpp>
@@ -7,10 +9,18 @@
 /// One optimizer step on everything that learns, which lies in one run of n fp32 values.
 namespace lamina::kernel {
 
+/// What a step's numbers are, in the backend's memory: a step that was captured once reads what lies there now.
+struct OptimizerNumbers {
+  double most = 0;                             ///< norm that gradients are clipped to; 0: no clipping
+  float b1 = 0, b2 = 0, rest1 = 0, rest2 = 0;  ///< rest = 1 - b, rounded from double
+  float eps = 0, decay = 1, step_size = 0, v_correction = 1;
+};
+
 /// What clipping found out, in the backend's memory: the update reads it there, so nobody waits for it.
 struct Clip {
-  double norm = 0;  ///< L2 of all gradients, summed in double in a fixed order
-  float scale = 0;  ///< what gradients are multiplied by: min(1, most / (norm + 1e-6)); 0 where norm is not finite
+  double norm = 0;       ///< L2 of all gradients, summed in double in a fixed order
+  float scale = 0;       ///< what gradients are multiplied by: min(1, most / (norm + 1e-6)); 0 where norm is not finite
+  unsigned arrived = 0;  ///< blocks of the launch under way that have added up their part: 0 before and after it
 };
 
 /// What clipping multiplies gradients of a finite norm by, as torch's clip_grad_norm_ does: never scaling up; most 0:
@@ -20,47 +30,77 @@ LAMINA_HD inline double clip_scale(double norm, double most) {
   return scale < 1 ? scale : 1;
 }
 
-/// clip = {norm of g, scale}; most 0: no clipping, scale 1.
+/// clip = {norm of g, scale}. clip->arrived is 0 before.
 struct ClipGradients {
   const float* g = nullptr;
   std::size_t n = 0;
-  double most = 0;
+  const OptimizerNumbers* numbers = nullptr;
   Clip* clip = nullptr;
 };
+
+/// Where the half-precision copy of neighbouring values lies, which the model reads: a row-major matrix of `cols`
+/// columns that holds scale * value, rounded. A window of a larger matrix (fuse/folded.hpp) has a stride of its own.
+template <class T>
+struct ValueCopy {
+  std::size_t first = 0, count = 0;  ///< of the values
+  T* to = nullptr;                   ///< null: there is no copy
+  int cols = 1;
+  std::ptrdiff_t stride = 1;
+  float scale = 1;
+};
+
+/// At most `most` neighbours of the learning values that one ValueCopy holds: what one block updates.
+template <class T>
+struct ValueRun {
+  static constexpr int most = 2048;
+  std::size_t first = 0;  ///< of the values
+  int count = 0, cols = 1;
+  std::size_t within = 0;  ///< the first one's place among the elements of the copy
+  T* to = nullptr;
+  std::ptrdiff_t stride = 1;
+  float scale = 1;
+  bool decays = false;
+
+  LAMINA_HD T* copy(int i) const {
+    const std::size_t at = within + i;
+    return to + at / cols * stride + at % cols;
+  }
+};
+/// Runs that cover all n values, each in one copy or in none, on one side of `decayed`. copies are in order.
+template <class T>
+std::vector<ValueRun<T>> value_runs(std::size_t n, std::size_t decayed, const std::vector<ValueCopy<T>>& copies) {
+  std::vector<ValueRun<T>> runs;
+  const auto cover = [&](std::size_t end, const ValueCopy<T>& c) {
+    for (std::size_t at = runs.empty() ? 0 : runs.back().first + runs.back().count; at < end;) {
+      const std::size_t side = at < decayed ? std::min(decayed, end) : end;
+      const auto count = static_cast<int>(std::min<std::size_t>(side - at, ValueRun<T>::most));
+      runs.push_back({at, count, c.cols, at - c.first, c.to, c.stride, c.scale, at < decayed});
+      at += count;
+    }
+  };
+  for (const ValueCopy<T>& c : copies) {
+    cover(c.first, {});
+    cover(c.first + c.count, c);
+  }
+  cover(n, {});
+  return runs;
+}
 
 /// AdamW with decoupled decay, fp32 throughout:
 ///
 ///     g' = g * clip.scale     m = b1 m + (1 - b1) g'     v = b2 v + (1 - b2) g'^2
 ///     w = w * decay - step_size * m / (sqrt(v) / v_correction + eps)
-///     g = 0,   copy = w rounded to T (where copy is not null)
+///     g = 0,   copy = scale * w rounded to T (where there is one)
 ///
-/// decay holds for the first `decayed` values; the others do not decay. Where the norm is not finite, w, m, v and copy
-/// stay as they are.
+/// decay holds for runs that decay. Where the norm is not finite, w, m, v and copies stay as they are.
 /// source      Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2
 template <class T>
 struct AdamWStep {
   float *w = nullptr, *g = nullptr, *m = nullptr, *v = nullptr;
-  T* copy = nullptr;
-  std::size_t n = 0, decayed = 0;
+  const ValueRun<T>* runs = nullptr;  ///< in the backend's memory
+  int count = 0;                      ///< of runs
+  const OptimizerNumbers* numbers = nullptr;
   const Clip* clip = nullptr;
-  float b1 = 0, b2 = 0, rest1 = 0, rest2 = 0;  ///< rest = 1 - b, rounded from double
-  float eps = 0, decay = 1, step_size = 0, v_correction = 1;
-};
-
-/// The half-precision copy of an adapter's matrix inside a folded one (fuse/folded.hpp): to = scale * from, rounded.
-template <class T>
-struct FoldedCopy {
-  const float* from = nullptr;  ///< (rows, cols)
-  T* to = nullptr;
-  int rows = 0, cols = 0;
-  std::ptrdiff_t stride = 0;  ///< of to
-  float scale = 1;
-};
-/// A table of them, in the backend's memory.
-template <class T>
-struct FoldedCopies {
-  const FoldedCopy<T>* table = nullptr;
-  int count = 0;
 };
 
 template <class B>
@@ -70,7 +110,6 @@ struct optimizer {
                 "<lamina/kernel/cuda/optimizer.cuh>");
   static void clip(auto...) {}
   static void adamw(auto...) {}
-  static void copy_folded(auto...) {}
 };
 
 }  // namespace lamina::kernel

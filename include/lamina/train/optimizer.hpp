@@ -28,21 +28,24 @@ class Optimizer {
     exp_avg_ = block_.take<float>(count_);
     exp_avg_sq_ = block_.take<float>(count_);
     clip_ = block_.take<kernel::Clip>(1);
+    numbers_ = block_.take<kernel::OptimizerNumbers>(1);
     Memory<B>::zero(stream, exp_avg_, block_.used_bytes());
-    if constexpr (W::has_copy) {
-      const auto copies = weights.folded_copies();
-      folded_block_ = Arena(copies.size() * sizeof(copies[0]), Memory<B>{});
-      folded_ = folded_block_.template take<std::byte>(copies.size() * sizeof(copies[0]));
-      folded_count_ = static_cast<int>(copies.size());
-      if (folded_count_ > 0) Memory<B>::upload(stream, folded_, copies.data(), copies.size() * sizeof(copies[0]));
-    }
-    decayed_ = count_;  // Weights places vectors last
+    staging_ = Arena::staging(sizeof *numbers_, Memory<B>{});
+    staged_ = staging_.take<kernel::OptimizerNumbers>(1);
+    std::size_t decayed = count_;  // Weights places vectors last
     for (const TensorSlot& slot : weights.slots())
-      if (slot.learns && slot.spec.rank == 1) decayed_ = std::min(decayed_, slot.offset);
+      if (slot.learns && slot.spec.rank == 1) decayed = std::min(decayed, slot.offset);
+    const auto runs = kernel::value_runs(count_, decayed, weights.copies());
+    run_count_ = static_cast<int>(runs.size());
+    if (runs.empty()) return;
+    run_block_ = Arena(runs.size() * sizeof(runs[0]), Memory<B>{});
+    runs_ = run_block_.take<std::byte>(runs.size() * sizeof(runs[0]));
+    Memory<B>::upload(stream, runs_, runs.data(), runs.size() * sizeof(runs[0]));
   }
   static std::size_t bytes(std::size_t count) {
     Arena counting;
-    counting.take<float>(count), counting.take<float>(count), counting.take<kernel::Clip>(1);
+    counting.take<float>(count), counting.take<float>(count);
+    counting.take<kernel::Clip>(1), counting.take<kernel::OptimizerNumbers>(1);
     return counting.used_bytes();
   }
 
@@ -50,31 +53,39 @@ class Optimizer {
   /// finite nothing changes. May return before the work is done: finish_step() waits for it.
   template <class W>
   void step(W& weights, const AdamW& o, double max_gradient_norm, Stream<B> stream) {
-    kernel::optimizer<B>::clip(
-        stream, {.g = weights.gradients().data(), .n = count_, .most = max_gradient_norm, .clip = clip_});
+    set_numbers(o, max_gradient_norm, stream);
+    update(weights, stream);
+  }
+  /// The first part of step(): counts it and sends its numbers to where update() reads them.
+  void set_numbers(const AdamW& o, double max_gradient_norm, Stream<B> stream) {
     ++steps;
     const auto t = static_cast<double>(steps);
+    *staged_ = {.most = max_gradient_norm,
+                .b1 = static_cast<float>(o.beta1),
+                .b2 = static_cast<float>(o.beta2),
+                .rest1 = static_cast<float>(1 - o.beta1),
+                .rest2 = static_cast<float>(1 - o.beta2),
+                .eps = static_cast<float>(o.epsilon),
+                .decay = static_cast<float>(1 - o.learning_rate * o.weight_decay),
+                .step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t))),
+                .v_correction = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, t)))};
+    Memory<B>::upload_later(stream, numbers_, staged_, sizeof *staged_);
+  }
+  /// The second part: launches that are the same in every step.
+  template <class W>
+  void update(W& weights, Stream<B> stream) {
     using T = typename W::Copy;
-    kernel::optimizer<B>::adamw(
-        stream, kernel::AdamWStep<T>{.w = weights.values().data(),
-                                     .g = weights.gradients().data(),
-                                     .m = exp_avg_,
-                                     .v = exp_avg_sq_,
-                                     .copy = weights.copy().data(),
-                                     .n = count_,
-                                     .decayed = decayed_,
-                                     .clip = clip_,
-                                     .b1 = static_cast<float>(o.beta1),
-                                     .b2 = static_cast<float>(o.beta2),
-                                     .rest1 = static_cast<float>(1 - o.beta1),
-                                     .rest2 = static_cast<float>(1 - o.beta2),
-                                     .eps = static_cast<float>(o.epsilon),
-                                     .decay = static_cast<float>(1 - o.learning_rate * o.weight_decay),
-                                     .step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t))),
-                                     .v_correction = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, t)))});
-    if constexpr (W::has_copy)
-      kernel::optimizer<B>::copy_folded(
-          stream, kernel::FoldedCopies<T>{reinterpret_cast<const kernel::FoldedCopy<T>*>(folded_), folded_count_});
+    float* const g = weights.gradients().data();
+    kernel::optimizer<B>::clip(stream, {.g = g, .n = count_, .numbers = numbers_, .clip = clip_});
+    kernel::optimizer<B>::adamw(stream,
+                                kernel::AdamWStep<T>{.w = weights.values().data(),
+                                                     .g = g,
+                                                     .m = exp_avg_,
+                                                     .v = exp_avg_sq_,
+                                                     .runs = reinterpret_cast<const kernel::ValueRun<T>*>(runs_),
+                                                     .count = run_count_,
+                                                     .numbers = numbers_,
+                                                     .clip = clip_});
   }
   /// The gradients' norm before clipping, in the step that ran last.
   double finish_step(Stream<B> stream) {
@@ -95,10 +106,11 @@ class Optimizer {
   std::span<float> exp_avg_sq() { return {exp_avg_sq_, count_}; }
 
  private:
-  std::size_t count_ = 0, decayed_ = 0;
-  int folded_count_ = 0;
-  std::byte* folded_ = nullptr;  ///< table of FoldedCopy
-  Arena block_, folded_block_;
+  std::size_t count_ = 0;
+  int run_count_ = 0;
+  std::byte* runs_ = nullptr;  ///< table of ValueRun
+  Arena block_, run_block_, staging_;
+  kernel::OptimizerNumbers *numbers_ = nullptr, *staged_ = nullptr;
   float *exp_avg_ = nullptr, *exp_avg_sq_ = nullptr;
   kernel::Clip* clip_ = nullptr;
 };

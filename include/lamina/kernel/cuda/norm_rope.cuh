@@ -1,4 +1,7 @@
 #pragma once
+#include <algorithm>
+#include <type_traits>
+
 #include <lamina/kernel/cuda/elementwise.cuh>
 #include <lamina/kernel/cuda/norm_rope.hpp>
 
@@ -18,7 +21,8 @@ __device__ float head_sum(float x) {
 }
 
 /// A lane's pairs of a head of 2 * half elements: Each neighbours, or, where heads are not made of 16-byte pieces,
-/// scalar_pairs single ones that lie Lanes apart.
+/// scalar_pairs single ones that lie Lanes apart. Lanes that a head does not reach hold copies of its first pairs, so
+/// that no branch holds back a load.
 template <class T, int Lanes, bool Whole>
 struct HeadShare {
   static constexpr int scalar_pairs = 4;
@@ -28,41 +32,61 @@ struct HeadShare {
 
   __device__ explicit HeadShare(int half_dim) : half(half_dim) {}
   __device__ int at(int p) const { return Whole ? lane * pairs + p : lane + p * Lanes; }
+  __device__ bool holds(int p) const { return at(Whole ? 0 : p) < half; }
 
-  /// to[p] = from[at(p)], 0 beyond the half and where the head is none.
-  template <class U>
-  __device__ void load(const U* from, bool exists, float (&to)[pairs]) const {
+  /// A lane's elements of half a head as they lie in memory.
+  struct Raw {
+    std::conditional_t<Whole, uint4, T> v[Whole ? 1 : scalar_pairs];
+  };
+  __device__ Raw fetch(const T* from) const {
+    Raw raw;
     if constexpr (Whole) {
-      if (exists && at(0) < half) {
-        load_elements(from + at(0), to);
-        return;
-      }
-#pragma unroll
-      for (int p = 0; p < pairs; ++p) to[p] = 0;
+      raw.v[0] = *reinterpret_cast<const uint4*>(from + (holds(0) ? at(0) : 0));
     } else {
 #pragma unroll
-      for (int p = 0; p < pairs; ++p) to[p] = exists && at(p) < half ? widen(from[at(p)]) : 0;
+      for (int p = 0; p < pairs; ++p) raw.v[p] = from[holds(p) ? at(p) : 0];
+    }
+    return raw;
+  }
+  static __device__ void widen(const Raw& raw, float (&to)[pairs]) {
+    if constexpr (Whole) {
+      widen_piece<T>(raw.v[0], to);
+    } else {
+#pragma unroll
+      for (int p = 0; p < pairs; ++p) to[p] = cuda::widen(raw.v[p]);
+    }
+  }
+  /// to[p] = from[at(p)].
+  template <class U>
+  __device__ void load(const U* from, float (&to)[pairs]) const {
+    if constexpr (Whole) {
+      load_elements(from + (holds(0) ? at(0) : 0), to);
+    } else {
+#pragma unroll
+      for (int p = 0; p < pairs; ++p) to[p] = cuda::widen(from[holds(p) ? at(p) : 0]);
     }
   }
   __device__ void store(T* to, bool exists, const float (&from)[pairs]) const {
     if constexpr (Whole) {
-      if (exists && at(0) < half) store_elements(to + at(0), from);
+      if (exists && holds(0)) store_elements(to + at(0), from);
     } else {
 #pragma unroll
       for (int p = 0; p < pairs; ++p)
-        if (exists && at(p) < half) to[at(p)] = narrow<T>(from[p]);
+        if (exists && holds(p)) to[at(p)] = narrow<T>(from[p]);
     }
   }
-};
-
-/// 1 / sqrt(mean of squares + eps) of the head that a group holds.
-template <int Lanes, int Pairs>
-__device__ float head_scale(const float (&lo)[Pairs], const float (&hi)[Pairs], int head_dim, float eps) {
-  float squares = 0;
+  /// sum_p a_lo[p] b_lo[p] + a_hi[p] b_hi[p] over the head, the same in each of its lanes.
+  __device__ float dot(const float (&a_lo)[pairs], const float (&a_hi)[pairs], const float (&b_lo)[pairs],
+                       const float (&b_hi)[pairs]) const {
+    float sum = 0;
 #pragma unroll
-  for (int p = 0; p < Pairs; ++p) squares += lo[p] * lo[p] + hi[p] * hi[p];
-  return 1 / sqrtf(head_sum<Lanes>(squares) / static_cast<float>(head_dim) + eps);
-}
+    for (int p = 0; p < pairs; ++p) {
+      const float term = a_lo[p] * b_lo[p] + a_hi[p] * b_hi[p];
+      sum += holds(p) ? term : 0;
+    }
+    return head_sum<Lanes>(sum);
+  }
+};
 
 /// A row of blocks (y) an argument, q and k of the same tokens; blocks along z share a token's heads.
 template <class T, int Lanes, bool Whole>
@@ -75,21 +99,21 @@ __global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeF
   const int half = a.head_dim / 2, heads = a.x.cols / a.head_dim;
   const Share share(half);
   float cos[pairs], sin[pairs], g_lo[pairs], g_hi[pairs];
-  share.load(a.cos.row(n), true, cos);
-  share.load(a.sin.row(n), true, sin);
+  share.load(a.cos.row(n), cos);
+  share.load(a.sin.row(n), sin);
   if (a.g) {
-    share.load(a.g, true, g_lo);
-    share.load(a.g + half, true, g_hi);
+    share.load(a.g, g_lo);
+    share.load(a.g + half, g_hi);
   }
   for (int first = blockIdx.z * Share::groups; first < heads; first += gridDim.z * Share::groups) {
-    const int head = first + share.group;  // all lanes take part in every sum
-    const bool exists = head < heads;
+    const int head = min(first + share.group, heads - 1);  // all lanes take part in every sum
+    const bool exists = first + share.group < heads;
     const T* x = a.x.row(n) + head * a.head_dim;
     float lo[pairs], hi[pairs];
-    share.load(x, exists, lo);
-    share.load(x + half, exists, hi);
+    share.load(x, lo);
+    share.load(x + half, hi);
     if (a.g) {
-      const float r = head_scale<Lanes>(lo, hi, a.head_dim, a.eps);
+      const float r = 1 / sqrtf(share.dot(lo, hi, lo, hi) / static_cast<float>(a.head_dim) + a.eps);
 #pragma unroll
       for (int p = 0; p < pairs; ++p) lo[p] = g_lo[p] * (lo[p] * r), hi[p] = g_hi[p] * (hi[p] * r);
     }
@@ -115,7 +139,7 @@ __device__ void write_gain_part(HeadShare<T, Lanes, Whole> share, float* lo, flo
       lo[p] += __shfl_xor_sync(0xffffffffu, lo[p], offset);
       hi[p] += __shfl_xor_sync(0xffffffffu, hi[p], offset);
     }
-    if (share.group == 0 && share.at(p) < share.half) {
+    if (share.group == 0 && share.holds(p)) {
       sums[warp][share.at(p)] = lo[p];
       sums[warp][share.at(p) + share.half] = hi[p];
     }
@@ -128,59 +152,79 @@ __device__ void write_gain_part(HeadShare<T, Lanes, Whole> share, float* lo, flo
   }
 }
 
-/// With h the gradient turned back and xhat = x r:  dx = r (g h - xhat mean(g h xhat)),   dg += h xhat.
-template <class T, int Lanes, bool Whole, bool Gains>
+/// What a head's backward does besides turning.
+enum class HeadNorm { none, frozen, learning };
+
+/// With h the gradient turned back and xhat = x r:  dx = r (g h - xhat mean(g h xhat)),   dg += h xhat. While a warp
+/// works on some heads, the next ones are on their way.
+template <class T, int Lanes, bool Whole, HeadNorm Norm>
 __global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_bwd(NormRopeBwd<T> a, float* parts) {
   using Share = HeadShare<T, Lanes, Whole>;
+  using Raw = typename Share::Raw;
   constexpr int pairs = Share::pairs;
-  const int half = a.head_dim / 2, heads = a.x.cols / a.head_dim;
+  constexpr bool normed = Norm != HeadNorm::none, learns = Norm == HeadNorm::learning;
+  struct Fetched {
+    Raw dy_lo, dy_hi, x_lo, x_hi;
+  };
+  const int half = a.head_dim / 2, heads = a.x.cols / a.head_dim, warps = gridDim.x * rope_warps;
   const Share share(half);
-  float g_lo[pairs], g_hi[pairs], dg_lo[pairs] = {}, dg_hi[pairs] = {};
-  if (a.g) {
-    share.load(a.g, true, g_lo);
-    share.load(a.g + half, true, g_hi);
+  const auto fetch = [&](int n, int first) {
+    const int at = min(first + share.group, heads - 1) * a.head_dim;
+    const T *x = a.x.row(n) + at, *dy = a.dy.row(n) + at;
+    Fetched f;
+    f.dy_lo = share.fetch(dy), f.dy_hi = share.fetch(dy + half);
+    if constexpr (normed) f.x_lo = share.fetch(x), f.x_hi = share.fetch(x + half);
+    return f;
+  };
+  int n = blockIdx.x * rope_warps + threadIdx.x / warp_size;
+  float dg_lo[pairs] = {}, dg_hi[pairs] = {};
+  Raw g_lo, g_hi;
+  Fetched next;
+  if (n < a.x.rows) {
+    next = fetch(n, 0);
+    if constexpr (normed) g_lo = share.fetch(a.g), g_hi = share.fetch(a.g + half);
   }
-  for (int n = blockIdx.x * rope_warps + threadIdx.x / warp_size; n < a.x.rows; n += gridDim.x * rope_warps) {
+  for (; n < a.x.rows; n += warps) {
     float cos[pairs], sin[pairs];
-    share.load(a.cos.row(n), true, cos);
-    share.load(a.sin.row(n), true, sin);
+    share.load(a.cos.row(n), cos);
+    share.load(a.sin.row(n), sin);
     for (int first = 0; first < heads; first += Share::groups) {
-      const int head = first + share.group;
-      const bool exists = head < heads;
-      const T *x = a.x.row(n) + head * a.head_dim, *dy = a.dy.row(n) + head * a.head_dim;
-      float lo[pairs], hi[pairs], x_lo[pairs], x_hi[pairs];
-      share.load(dy, exists, lo);
-      share.load(dy + half, exists, hi);
-      if (a.g) {
-        share.load(x, exists, x_lo);
-        share.load(x + half, exists, x_hi);
-      }
+      const Fetched now = next;
+      const bool last = first + Share::groups >= heads;
+      next = fetch(last ? min(n + warps, a.x.rows - 1) : n, last ? 0 : first + Share::groups);
+      const bool exists = first + share.group < heads;
+      float lo[pairs], hi[pairs];
+      Share::widen(now.dy_lo, lo);
+      Share::widen(now.dy_hi, hi);
 #pragma unroll
       for (int p = 0; p < pairs; ++p) {
         const float d = lo[p];
         lo[p] = d * cos[p] + hi[p] * sin[p];
         hi[p] = hi[p] * cos[p] - d * sin[p];
       }
-      if (a.g) {
-        const float r = head_scale<Lanes>(x_lo, x_hi, a.head_dim, a.eps);
-        float dot = 0;
+      if constexpr (normed) {
+        float x_lo[pairs], x_hi[pairs], gain_lo[pairs], gain_hi[pairs];
+        Share::widen(now.x_lo, x_lo);
+        Share::widen(now.x_hi, x_hi);
+        Share::widen(g_lo, gain_lo);
+        Share::widen(g_hi, gain_hi);
+        const float r = 1 / sqrtf(share.dot(x_lo, x_hi, x_lo, x_hi) / static_cast<float>(a.head_dim) + a.eps);
 #pragma unroll
         for (int p = 0; p < pairs; ++p) {
           x_lo[p] *= r, x_hi[p] *= r;
-          if constexpr (Gains) dg_lo[p] += lo[p] * x_lo[p], dg_hi[p] += hi[p] * x_hi[p];
-          lo[p] *= g_lo[p], hi[p] *= g_hi[p];
-          dot += lo[p] * x_lo[p] + hi[p] * x_hi[p];
+          if (learns && exists) dg_lo[p] += lo[p] * x_lo[p], dg_hi[p] += hi[p] * x_hi[p];
+          lo[p] *= gain_lo[p], hi[p] *= gain_hi[p];
         }
-        dot = head_sum<Lanes>(dot) / static_cast<float>(a.head_dim);
+        const float mean = share.dot(lo, hi, x_lo, x_hi) / static_cast<float>(a.head_dim);
 #pragma unroll
-        for (int p = 0; p < pairs; ++p) lo[p] = r * (lo[p] - x_lo[p] * dot), hi[p] = r * (hi[p] - x_hi[p] * dot);
+        for (int p = 0; p < pairs; ++p) lo[p] = r * (lo[p] - x_lo[p] * mean), hi[p] = r * (hi[p] - x_hi[p] * mean);
       }
-      T* dx = a.dx.row(n) + head * a.head_dim;
+      T* dx = a.dx.row(n) + (first + share.group) * a.head_dim;
       share.store(dx, exists, lo);
       share.store(dx + half, exists, hi);
     }
   }
-  if constexpr (Gains) write_gain_part(share, dg_lo, dg_hi, parts);
+  if constexpr (learns) write_gain_part(share, dg_lo, dg_hi, parts);
 }
 
 /// dg[d] += parts[0][d] + parts[1][d] + ...: a block an element, in a fixed order.
@@ -251,21 +295,26 @@ void norm_rope<Cuda>::backward(Stream<Cuda> s, const NormRopeBwd<T>& a) {
   if (a.x.rows == 0) return;
   constexpr int n = cuda::piece_elements<T>;
   const bool whole = cuda::halves_are_whole<T>(a) && cuda::in_pieces<n>(a.dy) && cuda::in_pieces<n>(a.dx);
-  const int blocks = cuda::ceil_div(a.x.rows, cuda::rope_warps), threads = cuda::rope_warps * cuda::warp_size;
+  using cuda::HeadNorm;
+  const int threads = cuda::rope_warps * cuda::warp_size, all = cuda::ceil_div(a.x.rows, cuda::rope_warps);
+  // With norms a multiprocessor holds two blocks. They go from token to token, so only their first load is waited for.
+  const int blocks = a.g ? std::min({all, max_gain_runs, 2 * s.device->multiprocessors()}) : all;
   if (!a.dg || !a.g) {
     cuda::with_head_share<T>(a.head_dim, whole, [&]<int Lanes, bool Whole>() {
-      cuda::norm_rope_bwd<T, Lanes, Whole, false><<<blocks, threads, 0, s.handle>>>(a, nullptr);
+      if (a.g)
+        cuda::norm_rope_bwd<T, Lanes, Whole, HeadNorm::frozen><<<blocks, threads, 0, s.handle>>>(a, nullptr);
+      else
+        cuda::norm_rope_bwd<T, Lanes, Whole, HeadNorm::none><<<blocks, threads, 0, s.handle>>>(a, nullptr);
     });
     return cuda::check_launch("norm_rope_bwd");
   }
   Arena::Scope scope(*s.scratch);
-  const int runs = std::min({blocks, max_gain_runs, 4 * s.device->multiprocessors()});
-  float* parts = s.scratch->take<float>(static_cast<std::size_t>(runs) * a.head_dim);
+  float* parts = s.scratch->take<float>(static_cast<std::size_t>(blocks) * a.head_dim);
   cuda::with_head_share<T>(a.head_dim, whole, [&]<int Lanes, bool Whole>() {
-    cuda::norm_rope_bwd<T, Lanes, Whole, true><<<runs, threads, 0, s.handle>>>(a, parts);
+    cuda::norm_rope_bwd<T, Lanes, Whole, HeadNorm::learning><<<blocks, threads, 0, s.handle>>>(a, parts);
   });
   cuda::check_launch("norm_rope_bwd");
-  cuda::norm_rope_bwd_gain<<<a.head_dim, 128, 0, s.handle>>>(parts, runs, a.head_dim, a.dg);
+  cuda::norm_rope_bwd_gain<<<a.head_dim, 128, 0, s.handle>>>(parts, blocks, a.head_dim, a.dg);
   cuda::check_launch("norm_rope_bwd_gain");
 }
 

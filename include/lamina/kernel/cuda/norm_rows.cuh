@@ -1,12 +1,14 @@
 #pragma once
+#include <type_traits>
+
 #include <lamina/kernel/cuda/launch.cuh>
 #include <lamina/kernel/cuda/norm_rows.hpp>
 
-/// Norms of rows. A group of threads (a warp, or a block where rows are wide) holds its row in registers: each tensor
-/// is read once and written once, and the time is that of moving it.
+/// Norms of rows. A group of threads (a warp, or a block where rows are wide) holds its row in registers, as it lies in
+/// memory: each tensor is read once and written once, and the time is that of moving it.
 namespace lamina::kernel::cuda {
 
-inline constexpr int norm_threads = 256;
+inline constexpr int norm_threads = 256;  ///< of a block, at most; blocks of several rows have as many
 
 /// The sum over the threads that share a row.
 template <int Group>
@@ -18,89 +20,121 @@ __device__ float group_sum(float x) {
 }
 
 /// A row's elements that one thread of a group holds: Pieces runs of 16 bytes, or, where rows are not made of such
-/// runs, single elements.
+/// runs, single elements. Pieces that a row does not reach are copies of its first, so that no branch holds back a
+/// load.
 template <class T, int Pieces, int Group, bool Whole>
 struct RowShare {
   static constexpr int each = Whole ? piece_elements<T> : 1;
-  float v[Pieces][each];
+  using Values = float[each];
+  std::conditional_t<Whole, uint4, T> raw[Pieces];
 
   /// Column of the first element of piece p.
   static __device__ int column(int p) { return (p * Group + static_cast<int>(threadIdx.x) % Group) * each; }
   __device__ void load(const T* row, int width) {
 #pragma unroll
     for (int p = 0; p < Pieces; ++p) {
-      if (column(p) < width) {
-        if constexpr (Whole)
-          load_piece<T>(row + column(p), v[p]);
-        else
-          v[p][0] = widen(row[column(p)]);
-      } else {
-#pragma unroll
-        for (int e = 0; e < each; ++e) v[p][e] = 0;
-      }
+      const T* from = row + (column(p) < width ? column(p) : 0);
+      if constexpr (Whole)
+        raw[p] = *reinterpret_cast<const uint4*>(from);
+      else
+        raw[p] = *from;
     }
+  }
+  __device__ void get(int p, Values& to) const {
+    if constexpr (Whole)
+      widen_piece<T>(raw[p], to);
+    else
+      to[0] = widen(raw[p]);
+  }
+  __device__ void set(int p, const Values& from) {
+    if constexpr (Whole)
+      raw[p] = narrow_piece<T>(from);
+    else
+      raw[p] = narrow<T>(from[0]);
   }
   __device__ void store(T* row, int width) const {
 #pragma unroll
     for (int p = 0; p < Pieces; ++p)
       if (column(p) < width) {
         if constexpr (Whole)
-          store_piece<T>(row + column(p), v[p]);
+          *reinterpret_cast<uint4*>(row + column(p)) = raw[p];
         else
-          row[column(p)] = narrow<T>(v[p][0]);
+          row[column(p)] = raw[p];
       }
   }
-  /// f(element, piece, e, column) for every element of the row that this thread holds.
+  /// f(p, values) for the pieces that the row reaches.
   template <class F>
-  __device__ void each_element(int width, F f) {
+  __device__ void each_piece(int width, F f) const {
 #pragma unroll
-    for (int p = 0; p < Pieces; ++p)
-      if (column(p) < width) {
-#pragma unroll
-        for (int e = 0; e < each; ++e) f(v[p][e], p, e);
-      }
+    for (int p = 0; p < Pieces; ++p) {
+      Values v;
+      get(p, v);
+      if (column(p) < width) f(p, v);
+    }
   }
 };
 
+/// Threads of a block: groups of a warp come several to a block.
+template <int Group>
+inline constexpr int row_threads = Group == warp_size ? norm_threads : Group;
+
 template <int Group>
 __device__ int row_of_group() {
-  return blockIdx.x * (norm_threads / Group) + static_cast<int>(threadIdx.x) / Group;
+  return blockIdx.x * (row_threads<Group> / Group) + static_cast<int>(threadIdx.x) / Group;
 }
 
 template <class T, int Pieces, int Group, bool Whole, bool Centred>
-__global__ void norm_rows_fwd(NormRowsFwd<T> a) {
+__global__ void __launch_bounds__(row_threads<Group>) norm_rows_fwd(NormRowsFwd<T> a) {
   using Share = RowShare<T, Pieces, Group, Whole>;
+  using Values = typename Share::Values;
   const int n = row_of_group<Group>();
   if (n >= a.rows) return;  // whole groups leave
   const std::size_t at = static_cast<std::size_t>(n) * a.width;
-  Share x, g;
+  Share x;
   x.load(a.x + at, a.width);
   if (a.s) {
     Share s;
     s.load(a.s + at, a.width);
-    x.each_element(a.width, [&](float& v, int p, int e) { v = widen(narrow<T>(s.v[p][e] + v)); });
+#pragma unroll
+    for (int p = 0; p < Pieces; ++p) {
+      Values v, more;
+      s.get(p, v), x.get(p, more);
+#pragma unroll
+      for (int e = 0; e < Share::each; ++e) v[e] += more[e];
+      x.set(p, v);
+    }
     x.store(a.s + at, a.width);
   }
-  g.load(a.g, a.width);
-  float mean = 0;
+  const auto width = static_cast<float>(a.width);
+  float mean = 0, squares = 0;
   if constexpr (Centred) {
     float sum = 0;
-    x.each_element(a.width, [&](float& v, int, int) { sum += v; });
-    mean = group_sum<Group>(sum) / static_cast<float>(a.width);
+    x.each_piece(a.width, [&](int, const Values& v) {
+#pragma unroll
+      for (float value : v) sum += value;
+    });
+    mean = group_sum<Group>(sum) / width;
   }
-  float squares = 0;
-  x.each_element(a.width, [&](float& v, int, int) { squares += (v - mean) * (v - mean); });
-  const float r = 1 / sqrtf(group_sum<Group>(squares) / static_cast<float>(a.width) + a.eps);
+  x.each_piece(a.width, [&](int, const Values& v) {
+#pragma unroll
+    for (float value : v) squares += (value - mean) * (value - mean);
+  });
+  const float r = 1 / sqrtf(group_sum<Group>(squares) / width + a.eps);
   if (threadIdx.x % Group == 0) {
     if (a.r) a.r[n] = r;
     if (Centred && a.mean) a.mean[n] = mean;
   }
-  if constexpr (Centred) {
-    Share b;
-    b.load(a.b, a.width);
-    x.each_element(a.width, [&](float& v, int p, int e) { v = g.v[p][e] * ((v - mean) * r) + b.v[p][e]; });
-  } else {
-    x.each_element(a.width, [&](float& v, int p, int e) { v = g.v[p][e] * (v * r); });
+  Share g, b;
+  g.load(a.g, a.width);
+  if constexpr (Centred) b.load(a.b, a.width);
+#pragma unroll
+  for (int p = 0; p < Pieces; ++p) {
+    Values v, gain, offset = {};
+    x.get(p, v), g.get(p, gain);
+    if constexpr (Centred) b.get(p, offset);
+#pragma unroll
+    for (int e = 0; e < Share::each; ++e) v[e] = gain[e] * ((v[e] - mean) * r) + offset[e];
+    x.set(p, v);
   }
   x.store(a.y + n * a.y_stride, a.width);
 }
@@ -108,32 +142,44 @@ __global__ void norm_rows_fwd(NormRowsFwd<T> a) {
 /// With xhat = (x - mean) r and h = g dy:  dx = residual + r (h - mean(h) - xhat mean(h xhat)); RMS norm has no
 /// mean(h).
 template <class T, int Pieces, int Group, bool Whole, bool Centred>
-__global__ void norm_rows_bwd_input(NormRowsBwd<T> a) {
+__global__ void __launch_bounds__(row_threads<Group>) norm_rows_bwd_input(NormRowsBwd<T> a) {
   using Share = RowShare<T, Pieces, Group, Whole>;
+  using Values = typename Share::Values;
   const int n = row_of_group<Group>();
   if (n >= a.rows) return;
   const std::size_t at = static_cast<std::size_t>(n) * a.width;
-  const float r = a.r[n], mean = Centred ? a.mean[n] : 0;
-  Share x, h;
+  Share x, dy, residual, g;
   x.load(a.x + at, a.width);
-  h.load(a.dy + at, a.width);
-  {
-    Share g;
-    g.load(a.g, a.width);
-    h.each_element(a.width, [&](float& v, int p, int e) { v *= g.v[p][e]; });
-  }
+  dy.load(a.dy + at, a.width);
+  if (a.residual) residual.load(a.residual + at, a.width);
+  g.load(a.g, a.width);
+  const float r = a.r[n], mean = Centred ? a.mean[n] : 0;
+  const auto gained = [&](int p, Values& h) {
+    Values gain;
+    dy.get(p, h), g.get(p, gain);
+#pragma unroll
+    for (int e = 0; e < Share::each; ++e) h[e] *= gain[e];
+  };
   float dot = 0, sum = 0;
-  x.each_element(a.width, [&](float& v, int p, int e) {
-    v = (v - mean) * r;
-    dot += v * h.v[p][e];
-    if (Centred) sum += h.v[p][e];
+  x.each_piece(a.width, [&](int p, const Values& v) {
+    Values h;
+    gained(p, h);
+#pragma unroll
+    for (int e = 0; e < Share::each; ++e) {
+      dot += (v[e] - mean) * r * h[e];
+      if (Centred) sum += h[e];
+    }
   });
   dot = group_sum<Group>(dot) / static_cast<float>(a.width);
   if constexpr (Centred) sum = group_sum<Group>(sum) / static_cast<float>(a.width);
-  x.each_element(a.width, [&](float& v, int p, int e) { v = r * (h.v[p][e] - sum - v * dot); });
-  if (a.residual) {
-    h.load(a.residual + at, a.width);
-    x.each_element(a.width, [&](float& v, int p, int e) { v += h.v[p][e]; });
+#pragma unroll
+  for (int p = 0; p < Pieces; ++p) {
+    Values v, h, more = {};
+    x.get(p, v), gained(p, h);
+    if (a.residual) residual.get(p, more);
+#pragma unroll
+    for (int e = 0; e < Share::each; ++e) v[e] = r * (h[e] - sum - (v[e] - mean) * r * dot) + more[e];
+    x.set(p, v);
   }
   x.store(a.dx + at, a.width);
 }
@@ -167,15 +213,16 @@ __global__ void add_gain_parts(const float* parts, int width, float* dg, float* 
   if (db) db[i] += sum_b;
 }
 
-/// Calls f<Pieces, Group, Whole>() with what suits a width: the fewest registers that hold a row.
+/// Calls f<Pieces, Group, Whole>() with what suits a width: two pieces a thread where a group is wide enough, so that
+/// registers leave room for the loads of many rows.
 template <class T, class F>
 void with_row_share(int width, bool whole, F f) {
   const int units = whole ? width / piece_elements<T> : width;
   if (whole) {
     if (units <= warp_size) return f.template operator()<1, warp_size, true>();
     if (units <= 2 * warp_size) return f.template operator()<2, warp_size, true>();
-    if (units <= 4 * warp_size) return f.template operator()<4, warp_size, true>();
-    if (units <= 8 * warp_size) return f.template operator()<8, warp_size, true>();
+    if (units <= 2 * 64) return f.template operator()<2, 64, true>();
+    if (units <= 2 * 128) return f.template operator()<2, 128, true>();
     if (units <= 2 * norm_threads) return f.template operator()<2, norm_threads, true>();
     if (units <= 4 * norm_threads) return f.template operator()<4, norm_threads, true>();
     if (units <= 8 * norm_threads) return f.template operator()<8, norm_threads, true>();
@@ -193,11 +240,12 @@ void norm_rows_forward(Stream<Cuda> s, const NormRowsFwd<T>& a) {
   const bool whole = a.width % piece_elements<T> == 0 && a.y_stride % piece_elements<T> == 0 && is_aligned(a.x) &&
                      is_aligned(a.y) && is_aligned(a.s) && is_aligned(a.g) && is_aligned(a.b);
   with_row_share<T>(a.width, whole, [&]<int Pieces, int Group, bool Whole>() {
-    const int blocks = ceil_div(a.rows, norm_threads / Group);
+    constexpr int threads = row_threads<Group>;
+    const int blocks = ceil_div(a.rows, threads / Group);
     if (a.centred)
-      norm_rows_fwd<T, Pieces, Group, Whole, true><<<blocks, norm_threads, 0, s.handle>>>(a);
+      norm_rows_fwd<T, Pieces, Group, Whole, true><<<blocks, threads, 0, s.handle>>>(a);
     else
-      norm_rows_fwd<T, Pieces, Group, Whole, false><<<blocks, norm_threads, 0, s.handle>>>(a);
+      norm_rows_fwd<T, Pieces, Group, Whole, false><<<blocks, threads, 0, s.handle>>>(a);
   });
   check_launch("norm_rows_fwd");
 }
@@ -221,11 +269,12 @@ void norm_rows_backward(Stream<Cuda> s, const NormRowsBwd<T>& a) {
   const bool whole = a.width % piece_elements<T> == 0 && is_aligned(a.x) && is_aligned(a.dy) && is_aligned(a.dx) &&
                      is_aligned(a.residual) && is_aligned(a.g);
   with_row_share<T>(a.width, whole, [&]<int Pieces, int Group, bool Whole>() {
-    const int blocks = ceil_div(a.rows, norm_threads / Group);
+    constexpr int threads = row_threads<Group>;
+    const int blocks = ceil_div(a.rows, threads / Group);
     if (a.centred)
-      norm_rows_bwd_input<T, Pieces, Group, Whole, true><<<blocks, norm_threads, 0, s.handle>>>(a);
+      norm_rows_bwd_input<T, Pieces, Group, Whole, true><<<blocks, threads, 0, s.handle>>>(a);
     else
-      norm_rows_bwd_input<T, Pieces, Group, Whole, false><<<blocks, norm_threads, 0, s.handle>>>(a);
+      norm_rows_bwd_input<T, Pieces, Group, Whole, false><<<blocks, threads, 0, s.handle>>>(a);
   });
   check_launch("norm_rows_bwd_input");
 }

@@ -15,12 +15,12 @@ using namespace lamina::kernel;
 
 namespace {
 
-struct Shape {
+struct Sizes {
   const char* name;
   int batch, queries, keys;
   AttentionShape heads;
 };
-const Shape training[] = {
+const Sizes training[] = {
     {"2B/8x2048", 8, 2048, 2048, {16, 8, 128, 0.0884f, true}},
     {"8B/2x8192", 2, 8192, 8192, {32, 8, 128, 0.0884f, true}},
     {"2B/1x2048", 1, 2048, 2048, {16, 8, 128, 0.0884f, true}},
@@ -29,7 +29,7 @@ const Shape training[] = {
     {"vision72/8x2048", 8, 2048, 2048, {16, 16, 72, 0.118f, false}},
     {"vision80/512x64", 512, 64, 64, {16, 16, 80, 0.112f, false}},
 };
-const Shape decoding[] = {
+const Sizes decoding[] = {
     {"2B/1 of 1024", 1, 1, 1024, {16, 8, 128, 0.0884f, true}},
     {"2B/1 of 4096", 1, 1, 4096, {16, 8, 128, 0.0884f, true}},
     {"2B/1 of 32768", 1, 1, 32768, {16, 8, 128, 0.0884f, true}},
@@ -40,7 +40,7 @@ const Shape decoding[] = {
 };
 
 template <class T>
-AttentionFwd<T> forward_problem(bench::Gpu& gpu, const Shape& s, unsigned seed = 0) {
+AttentionFwd<T> forward_problem(bench::Gpu& gpu, const Sizes& s, unsigned seed = 0) {
   const int rows = s.batch * s.queries, keys = s.batch * s.keys;
   const int width = s.heads.heads * s.heads.head_dim, kv_width = s.heads.kv_heads * s.heads.head_dim;
   const auto cumulative = [&](int length) {
@@ -100,7 +100,7 @@ bool right(bench::Gpu& gpu, const char* what, const Matrix<bf16>& got, const Mat
   return false;
 }
 
-bool train(bench::Gpu& gpu, const Shape& shape) {
+bool train(bench::Gpu& gpu, const Sizes& shape) {
   Arena::Scope scope(gpu.memory);
   const auto forward = forward_problem<bf16>(gpu, shape);
   const auto exact = forward_problem<float>(gpu, shape);
@@ -123,7 +123,7 @@ bool train(bench::Gpu& gpu, const Shape& shape) {
   return all;
 }
 
-bool decode(bench::Gpu& gpu, const Shape& shape) {
+bool decode(bench::Gpu& gpu, const Sizes& shape) {
   Arena::Scope scope(gpu.memory);
   const double bytes = 2.0 * shape.batch * shape.keys * shape.heads.kv_heads * shape.heads.head_dim * sizeof(bf16);
   std::vector<AttentionFwd<bf16>> copies;
@@ -147,9 +147,9 @@ int main(int argc, char** argv) {
   gpu.read_bytes_per_s = bench::measure_read_bytes_per_s(gpu);
   std::printf("%s, reads %.2f TB/s\n", gpu.device->name().c_str(), gpu.read_bytes_per_s * 1e-12);
   bool all = true;
-  for (const Shape& shape : training)
+  for (const Sizes& shape : training)
     if (gpu.wanted(shape.name)) all &= train(gpu, shape);
-  for (const Shape& shape : decoding)
+  for (const Sizes& shape : decoding)
     if (gpu.wanted(shape.name)) all &= decode(gpu, shape);
   return all ? 0 : 1;
 }

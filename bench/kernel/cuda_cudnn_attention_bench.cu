@@ -1,11 +1,12 @@
-// cuDNN attention, forward and backward: ms and TFLOP/s (causal FLOPs halved, backward 2.5 times forward).
+// cuDNN attention and this library's own, forward and backward: ms and TFLOP/s (causal FLOPs halved, backward 2.5 times
+// forward), between adapted projections as layer/attention_core.hpp has them.
 // Baseline beside it: cuda_attention_peer.py, PyTorch's cuDNN and FlashAttention backends.
 #include <chrono>
 #include <cstdio>
 #include <string>
 #include <vector>
 
-#include <lamina/kernel/cuda/cudnn_attention.cuh>
+#include <lamina/kernel/cuda/attention.cuh>
 #include <lamina/kernel/cuda/device.cuh>
 
 using namespace lamina;
@@ -54,21 +55,22 @@ void run(CudaDevice& device, Arena& memory, Arena& scratch, const Timing& t) {
     longest = std::max(longest, n);
   }
   const int rows = host_cu.back(), q = t.heads * t.head_dim, kv = t.kv_heads * t.head_dim, width = q + 2 * kv;
-  const auto bytes = [&](int columns) { return static_cast<std::size_t>(rows) * columns; };
-  bf16 *qkv = memory.take<bf16>(bytes(width)), *o = memory.take<bf16>(bytes(q)), *g = memory.take<bf16>(bytes(q)),
-       *dqkv = memory.take<bf16>(bytes(width));
-  float* lse = memory.take<float>(bytes(t.heads));
+  const auto take = [&](int columns, int tail = 0) { return memory.matrix<bf16>(rows, columns, tail); };
+  // As layer/attention_core.hpp has them between adapted projections.
+  constexpr int tail = 64;
+  const Matrix<bf16> qr = take(q), kr = take(kv), x = take(width), o = take(q, tail), g = take(q), dq = take(q),
+                     dk = take(kv), dx = take(width, tail);
+  float* lse = memory.take<float>(static_cast<std::size_t>(rows) * t.heads);
   int* cu = memory.take<int>(host_cu.size());
-  fill<<<1024, 256, 0, s.handle>>>(qkv, bytes(width), 1);
-  fill<<<1024, 256, 0, s.handle>>>(g, bytes(q), 2);
+  unsigned seed = 0;
+  for (const Matrix<bf16>& m : {qr, kr, x, g})
+    fill<<<1024, 256, 0, s.handle>>>(m.data, static_cast<std::size_t>(rows) * m.stride, ++seed);
   Memory<Cuda>::upload(s, cu, host_cu.data(), host_cu.size() * 4);
   const AttentionShape shape{t.heads, t.kv_heads, t.head_dim, 1 / std::sqrt(float(t.head_dim)), t.causal};
-  const Matrix<const bf16> x(qkv, rows, width);
-  const Matrix<bf16> dx(dqkv, rows, width);
-  const AttentionFwd<bf16> f{.q = x.columns(0, q),
-                             .k = x.columns(q, kv),
+  const AttentionFwd<bf16> f{.q = qr,
+                             .k = kr,
                              .v = x.columns(q + kv, kv),
-                             .o = Matrix<bf16>(o, rows, q),
+                             .o = o,
                              .lse = lse,
                              .cu_q = cu,
                              .cu_k = cu,
@@ -78,11 +80,11 @@ void run(CudaDevice& device, Arena& memory, Arena& scratch, const Timing& t) {
   const AttentionBwd<bf16> b{.q = f.q,
                              .k = f.k,
                              .v = f.v,
-                             .o = f.o,
-                             .dout = Matrix<const bf16>(g, rows, q),
+                             .o = o,
+                             .dout = g,
                              .lse = lse,
-                             .dq = dx.columns(0, q),
-                             .dk = dx.columns(q, kv),
+                             .dq = dq,
+                             .dk = dk,
                              .dv = dx.columns(q + kv, kv),
                              .cu = cu,
                              .sequences = f.sequences,
@@ -95,12 +97,20 @@ void run(CudaDevice& device, Arena& memory, Arena& scratch, const Timing& t) {
   }
   const std::chrono::duration<double> plans = std::chrono::steady_clock::now() - before;
   const double flops = 4 * pairs * t.heads * t.head_dim;
-  const float forward = milliseconds(s.handle, [&] { cudnn_attention_forward(s, f); });
-  std::printf("attention/cudnn/fwd/bf16/%-48s %8.3f ms %6.1f TFLOP/s\n", t.name, forward, flops / forward * 1e-9);
-  if (t.head_dim % 16 != 0) return;
-  const float backward = milliseconds(s.handle, [&] { cudnn_attention_backward(s, b); });
-  std::printf("attention/cudnn/bwd/bf16/%-48s %8.3f ms %6.1f TFLOP/s  scratch %.0f MiB, plans %.2f s\n", t.name,
-              backward, 2.5 * flops / backward * 1e-9, cudnn_attention_bytes(b) / 1048576.0, plans.count());
+  const auto report = [&](const char* what, double flop, auto call) {
+    const float ms = milliseconds(s.handle, call);
+    std::printf("attention/%s/bf16/%-48s %8.3f ms %6.1f TFLOP/s\n", what, t.name, ms, flop / ms * 1e-9);
+  };
+  report("cudnn/fwd", flops, [&] { cudnn_attention_forward(s, f); });
+  report("own/fwd", flops, [&] { cuda::attention_forward_own(s, f); });
+  if (t.head_dim % 16 == 0) {
+    report("cudnn/bwd", 2.5 * flops, [&] { cudnn_attention_backward(s, b); });
+    AttentionBwd<bf16> alike = b;
+    alike.dv = Matrix<bf16>(dx.data + q + kv, rows, kv, x.stride);
+    report("cudnn/bwd, v and dv alike", 2.5 * flops, [&] { cudnn_attention_backward(s, alike); });
+  }
+  report("own/bwd", 2.5 * flops, [&] { cuda::attention_backward_own(s, b); });
+  std::printf("  scratch %.0f MiB, plans %.2f s\n", cudnn_attention_bytes(b) / 1048576.0, plans.count());
 }
 
 }  // namespace

@@ -13,9 +13,10 @@ namespace lamina::kernel::cuda {
 inline bool attention_by_wgmma(Stream<Cuda> s, int head_dim) {
   return s.device->compute_capability() == 90 && (head_dim <= 64 || head_dim > 80);
 }
-template <class T>
-void attention_forward_sm90(Stream<Cuda> s, const AttentionFwd<T>& a) {
-  a.shape.head_dim <= 64 ? launch_attention_fwd_sm90<T, 64>(s, a) : launch_attention_fwd_sm90<T, 128>(s, a);
+/// Forward takes it for wide heads alone: at 64 mma.sync is faster (bench/kernel/attention_bench.cu on an H100,
+/// vision64: 306 to 314 TFLOP/s beside 276).
+inline bool attention_forward_by_wgmma(Stream<Cuda> s, int head_dim) {
+  return attention_by_wgmma(s, head_dim) && head_dim > 64;
 }
 template <class T>
 void attention_backward_sm90(Stream<Cuda> s, const AttentionBwd<T>& a, const AttentionBwdSums& sums) {
@@ -34,7 +35,8 @@ void attention_forward_own(Stream<Cuda> s, const AttentionFwd<T>& a) {
     expect_chunks("v", a.v, a.shape);
     expect_chunks("o", a.o, a.shape);
     if (few_queries(a)) return attention_forward_decode(s, a);
-    attention_by_wgmma(s, a.shape.head_dim) ? attention_forward_sm90(s, a) : attention_forward_tiles(s, a);
+    attention_forward_by_wgmma(s, a.shape.head_dim) ? launch_attention_fwd_sm90<T, 128>(s, a)
+                                                    : attention_forward_tiles(s, a);
   }
 }
 

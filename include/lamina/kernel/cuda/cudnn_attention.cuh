@@ -1,6 +1,6 @@
 #pragma once
+#include <lamina/kernel/cuda/add.cuh>
 #include <lamina/kernel/cuda/cudnn_attention.hpp>
-#include <lamina/kernel/cuda/launch.cuh>
 
 #include <iostream>
 #include <limits>
@@ -154,6 +154,26 @@ bool cudnn_aligned(const Matrices&... m) {
   return ((reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0 && m.stride % 8 == 0) && ...);
 }
 
+/// What backward reads and writes of q, k or v: x and dx themselves where their rows are equally far apart, else both
+/// without gaps in scratch.
+template <class T>
+struct CudnnAlike {
+  Matrix<const T> x;
+  Matrix<T> dx, wanted;
+
+  CudnnAlike(Stream<Cuda> s, const Matrix<const T>& given, const Matrix<T>& d) : x(given), dx(d), wanted(d) {
+    if (x.stride == dx.stride) return;
+    dx = s.scratch->matrix<T>(d.rows, d.cols);
+    if (x.stride == x.cols) return;
+    const Matrix<T> dense = s.scratch->matrix<T>(x.rows, x.cols);
+    add<Cuda>::copy(s, Add<T>{.x = x, .y = dense});
+    x = dense;
+  }
+  void finish(Stream<Cuda> s) const {
+    if (dx.data != wanted.data) add<Cuda>::copy(s, Add<T>{.x = dx, .y = wanted});
+  }
+};
+
 }  // namespace lamina::kernel::cuda
 
 namespace lamina::kernel {
@@ -190,31 +210,35 @@ bool cudnn_attention_backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
   auto& state = s.device->state<cuda::CudnnState>();
   auto key = cuda::cudnn_attention_key<T>(a.shape, a.sequences, a.longest > 0 ? a.longest : a.q.rows);
   key.backward = key.saves_lse = true;
-  key.strides = {a.q.stride, a.k.stride, a.v.stride, a.o.stride, a.dout.stride, a.dq.stride, a.dk.stride, a.dv.stride};
+  const CudnnBackwardStrides strides(a);
+  key.strides = {strides.q, strides.k, strides.v, a.o.stride, a.dout.stride, strides.q, strides.k, strides.v};
   const cuda::CudnnPlan* plan = state.plan(key);
   if (!plan) return false;
 
   Arena::Scope scope(*s.scratch);
+  const cuda::CudnnAlike<T> q(s, a.q, a.dq), k(s, a.k, a.dk), v(s, a.v, a.dv);
   const CudnnBackwardSums sums(a);
   cuda::CudnnAttentionCall call(s, a.cu, a.sequences, a.shape, cuda::CudnnRagged::backward_tensors);
-  call.bind(Id::q, a.q);
-  call.bind(Id::k, a.k);
-  call.bind(Id::v, a.v);
+  call.bind(Id::q, q.x);
+  call.bind(Id::k, k.x);
+  call.bind(Id::v, v.x);
   call.bind(Id::o, a.o);
   call.bind(Id::dout, a.dout);
-  call.bind(Id::dq, a.dq);
-  call.bind(Id::dk, a.dk);
-  call.bind(Id::dv, a.dv);
+  call.bind(Id::dq, q.dx);
+  call.bind(Id::dk, k.dx);
+  call.bind(Id::dv, v.dx);
   call.bind(Id::lse, a.lse, a.shape.heads);
   call.bind(Id::delta, s.scratch->take<float>(sums.delta));
   call.bind(Id::dq_sum, s.scratch->take<float>(sums.dq));
   if (a.shape.heads != a.shape.kv_heads) {
-    float* const dk_heads = s.scratch->take<float>(sums.dk_heads);
-    call.bind(Id::dk_heads, dk_heads);
-    call.bind(Id::dv_heads, sums.dv_at > 0 ? dk_heads + sums.dv_at : s.scratch->take<float>(sums.dv_heads));
+    call.bind(Id::dk_heads, s.scratch->take<float>(sums.dk_heads));
+    call.bind(Id::dv_heads, s.scratch->take<float>(sums.dv_heads));
   }
   call.bind_one();
   call.run(state, *plan);
+  q.finish(s);
+  k.finish(s);
+  v.finish(s);
   return true;
 }
 

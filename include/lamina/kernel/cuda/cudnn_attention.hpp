@@ -7,9 +7,13 @@
 
 /// Attention of training through cuDNN's fused engines: packed sequences that attend to themselves, bf16 or f16, head
 /// widths that are a multiple of 8 (backward: 16) up to 256, sm_90 and newer.
-/// backward is not repeatable: it adds to dq in the order in which blocks finish (CudaDevice::deterministic turns it
-/// off); forward is.
-/// source: NVIDIA cuDNN, "Attention" in the graph API's guide; Transformer Engine's buckets of sequences
+///
+/// layout   whatever the graph says, backward's engines step through dq as through q, through dk as through k and
+///          through dv as through v (cuDNN 9.14; of 9.19 dq and q alone): a gradient that lies otherwise is computed
+///          without gaps, and copied
+/// numerics backward is not repeatable: it adds to dq in the order in which blocks finish (CudaDevice::deterministic
+///          turns it off); forward is
+/// source   NVIDIA cuDNN, "Attention" in the graph API's guide; Transformer Engine's buckets of sequences
 namespace lamina::kernel {
 
 /// Whether cuDNN did the work. Where it cannot (no library, a shape without an engine) it says so once on stderr and
@@ -59,28 +63,37 @@ template <class T>
 std::size_t cudnn_attention_bytes(const AttentionFwd<T>& a) {
   return cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::forward_tensors);
 }
-/// Backward's sums before they are rounded: dq, with the strides of its rows; D; where query heads share keys, dk and
-/// dv of every query head, with the strides of their rows times H / K. Where q, k and v lie side by side those rows
-/// have room for both, and dv's begin `dv_at` elements behind dk's; else dv_at is 0 and each has its own memory. Room
-/// is made for fp32, as NVIDIA's frontend does, though the graph declares dk and dv of every head in T; the distance is
-/// enough for either.
+/// How far apart backward's rows are for cuDNN: q's and dq's alike, k's and dk's, v's and dv's.
+struct CudnnBackwardStrides {
+  std::ptrdiff_t q, k, v;
+
+  template <class T>
+  explicit CudnnBackwardStrides(const AttentionBwd<T>& a) : q(of(a.q, a.dq)), k(of(a.k, a.dk)), v(of(a.v, a.dv)) {}
+
+ private:
+  template <class T>
+  static std::ptrdiff_t of(const Matrix<const T>& x, const Matrix<T>& dx) {
+    return x.stride == dx.stride ? x.stride : x.cols;
+  }
+};
+/// Backward's sums before they are rounded: dq, which lies as dq does; D; where query heads share keys, dk and dv of
+/// every query head, with the strides of dk and dv times H / K. Room is made for fp32, as NVIDIA's frontend does,
+/// though the graph declares dk and dv of every head in T.
 struct CudnnBackwardSums {
-  std::size_t dq = 0, delta = 0, dk_heads = 0, dv_heads = 0, dv_at = 0;  ///< elements
+  std::size_t dq = 0, delta = 0, dk_heads = 0, dv_heads = 0;  ///< elements
 
   template <class T>
   explicit CudnnBackwardSums(const AttentionBwd<T>& a) {
     const auto elements = [&](std::ptrdiff_t columns) {
       return static_cast<std::size_t>(a.q.rows) * static_cast<std::size_t>(columns);
     };
-    const std::ptrdiff_t heads = a.shape.heads, kv_heads = a.shape.kv_heads, head_dim = a.shape.head_dim;
-    dq = elements(a.dq.stride);
+    const CudnnBackwardStrides strides(a);
+    const std::ptrdiff_t heads = a.shape.heads, kv_heads = a.shape.kv_heads;
+    dq = elements(strides.q);
     delta = elements(heads);
     if (heads == kv_heads) return;
-    dk_heads = elements(a.dk.stride * (heads / kv_heads));
-    if (a.dk.stride == a.dv.stride && a.dk.stride >= 3 * kv_heads * head_dim)
-      dv_at = static_cast<std::size_t>(heads * head_dim);
-    else
-      dv_heads = elements(a.dv.stride * (heads / kv_heads));
+    dk_heads = elements(strides.k * (heads / kv_heads));
+    dv_heads = elements(strides.v * (heads / kv_heads));
   }
 };
 template <class T>
@@ -89,6 +102,11 @@ std::size_t cudnn_attention_bytes(const AttentionBwd<T>& a) {
   std::size_t bytes = cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::backward_tensors);
   for (const std::size_t n : {sums.dq, sums.delta, sums.dk_heads, sums.dv_heads})
     bytes += cuda::cudnn_rounded(sizeof(float) * n);
+  const auto alike = [&](const Matrix<const T>& x, const Matrix<T>& dx) {  // CudnnAlike: at most both, without gaps
+    const std::size_t elements = static_cast<std::size_t>(x.rows) * static_cast<std::size_t>(x.cols);
+    if (x.stride != dx.stride) bytes += 2 * cuda::cudnn_rounded(sizeof(T) * elements);
+  };
+  alike(a.q, a.dq), alike(a.k, a.dk), alike(a.v, a.dv);
   return bytes;
 }
 

@@ -65,6 +65,11 @@ template <class T>
 inline constexpr int piece_elements = 16 / static_cast<int>(sizeof(T));
 /// Whether 16-byte accesses may start here.
 inline bool is_aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
+/// Whether they may start at each row.
+template <class T>
+bool in_pieces(const Matrix<T>& m) {
+  return is_aligned(m.data) && m.stride * sizeof(T) % 16 == 0;
+}
 
 /// The elements of a piece, to the piece_elements<T> floats at to.
 template <class T>

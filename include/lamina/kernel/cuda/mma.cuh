@@ -3,8 +3,9 @@
 
 /// Tensor cores of sm_80 and newer on 16-bit tiles in shared memory: asynchronous copies, ldmatrix, mma.m16n8k16.
 ///
-/// Fragments as PTX lays them out (lane = 4 g + t):  A (16x16): rows g, g+8; B (16x8): column g;
-/// C (16x8): elements 0, 1 are row g, columns 2t, 2t+1; elements 2, 3 are row g+8.
+/// Fragments (lane = 4 g + t):  A (16x16): rows g and g+8, columns 2t, 2t+1 and 2t+8, 2t+9, as {g low, g+8 low, g high,
+/// g+8 high}; B (16x8): column g, rows 2t, 2t+1 and 2t+8, 2t+9; C (16x8): elements 0, 1 are row g, columns 2t, 2t+1;
+/// elements 2, 3 are row g+8. source: PTX ISA 8.0, "Matrix Fragments for mma.m16n8k16"
 namespace lamina::kernel::cuda {
 
 __device__ inline int lane_id() { return static_cast<int>(threadIdx.x) % warp_size; }
@@ -12,20 +13,20 @@ __device__ inline unsigned shared_address(const void* p) { return static_cast<un
 
 /// Starts copying 16 bytes to shared memory; where not wanted, zeros, and `from` is not read.
 __device__ inline void copy_async(unsigned to, const void* from, bool wanted) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(wanted ? 16 : 0));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(wanted ? 16 : 0) : "memory");
 }
 /// The same for 4 bytes.
 __device__ inline void copy_async_word(unsigned to, const void* from, bool wanted) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(wanted ? 4 : 0));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(wanted ? 4 : 0) : "memory");
 }
-__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;"); }
+__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits until at most Pending of this thread's groups are under way.
 template <int Pending>
 __device__ void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
-/// 2^x to about 2 ulp.
+/// 2^x to about 2 ulp; 0 where that is below 2^-126.
 __device__ inline float fast_exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

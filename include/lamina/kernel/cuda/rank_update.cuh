@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/cuda/product_mma.cuh>
+#include <lamina/kernel/cuda/mma.cuh>
 
 /// y = alpha * h p^T + bias + beta * y with few columns in h: an adapter's outer product, bounded by reading and
 /// writing y once.
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(Warps* warp_size) rank_update(RankUpdate<T> a,
     for (int i = 0; i < Ahead; ++i) {
       float sum[4][4] = {};
       for (int q = 0; q < 4; ++q) {
-        for (int k = 0; k < K16; ++k) mma_16x8x16<T>(sum[q], h[i][k], p[q][k][0], p[q][k][1]);
+        for (int k = 0; k < K16; ++k) mma<T>(sum[q], h[i][k], p[q][k][0], p[q][k][1]);
       }
 #pragma unroll
       for (int half = 0; half < 2; ++half) {

@@ -1,10 +1,19 @@
 #pragma once
 #include <lamina/kernel/cuda/dependent_launch.cuh>
-#include <lamina/kernel/cuda/product_mma.cuh>
+#include <lamina/kernel/cuda/mma.cuh>
 
 /// Products of one large matrix with a few rows, bounded by reading the large one once: decode (the weight is large,
 /// the tokens are few) and the inner products of an adapter (the tokens are many, the rank is small).
 namespace lamina::kernel::cuda {
+
+/// Reads 16 bytes that are read once: they pass by L1.
+__device__ inline uint4 load_once(const void* from) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from));
+  return v;
+}
 
 /// out[z,s] = alpha * sum_k large[z,k] small[s,k] + bias[z] + beta * out[z,s]; out is stored (z, s), or (s, z).
 /// Rows of both factors lie in 16-byte pieces, depth is a multiple of 8.
@@ -65,8 +74,8 @@ __global__ void __launch_bounds__(Warps* warp_size) streamed_product(StreamedPro
         const unsigned first[4] = {lo.x, hi.x, lo.y, hi.y}, second[4] = {lo.z, hi.z, lo.w, hi.w};
 #pragma unroll
         for (int j = 0; j < Large; ++j) {
-          mma_16x8x16<T>(sum[i][j], first, l[a][j].x, l[a][j].y);
-          mma_16x8x16<T>(sum[i][j], second, l[a][j].z, l[a][j].w);
+          mma<T>(sum[i][j], first, l[a][j].x, l[a][j].y);
+          mma<T>(sum[i][j], second, l[a][j].z, l[a][j].w);
         }
       }
     }

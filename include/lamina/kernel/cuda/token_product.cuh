@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/cuda/product_mma.cuh>
+#include <lamina/kernel/cuda/mma.cuh>
 #include <lamina/kernel/cuda/token_sums.cuh>
 
 /// Gradients of an adapter's matrices: sums over all tokens of a wide row times a narrow one, bounded by reading the
@@ -31,39 +31,40 @@ __global__ void __launch_bounds__(256) token_product(TokenProduct<T> p, bool nar
     for (int at = threadIdx.x; at < tokens * 16; at += 256) {
       const int m = at / 16, piece = at % 16, c = c0 + 8 * piece;
       const bool inside = m0 + m < end && c < p.wide.cols;
-      copy_async(&wide[stage][m][8 * (piece ^ m % 8)], inside ? p.wide.row(m0 + m) + c : p.wide.data, inside);
+      copy_async(shared_address(&wide[stage][m][8 * (piece ^ m % 8)]), inside ? p.wide.row(m0 + m) + c : p.wide.data,
+                 inside);
     }
     if (narrow_in_pieces) {
       const int m = threadIdx.x / 8, j = threadIdx.x % 8 * 8;
       const bool inside = m0 + m < end;
       if (j < p.narrow.cols)
-        copy_async(&narrow[stage][m][j], inside ? p.narrow.row(m0 + m) + j : p.narrow.data, inside);
+        copy_async(shared_address(&narrow[stage][m][j]), inside ? p.narrow.row(m0 + m) + j : p.narrow.data, inside);
     } else {
       for (int at = threadIdx.x; at < tokens * p.narrow.cols; at += 256) {
         const int m = at / p.narrow.cols, j = at % p.narrow.cols;
         narrow[stage][m][j] = m0 + m < end ? p.narrow(m0 + m, j) : T{};
       }
     }
-    copy_async_commit();
+    commit_copies();
   };
   float sum[Narrow][4] = {};
   for (int i = 0; i < Stages - 1; ++i) load(i, first + i * tokens);
   int stage = 0;
   for (int m0 = first; m0 < end; m0 += tokens, stage = (stage + 1) % Stages) {
-    copy_async_wait<Stages - 2>();
+    wait_copies<Stages - 2>();
     __syncthreads();
     load((stage + Stages - 1) % Stages, m0 + (Stages - 1) * tokens);
 #pragma unroll
     for (int k = 0; k < tokens; k += 16) {
       const int row = k + lane % 8 + lane / 16 * 8, piece = 2 * warp + lane / 8 % 2;
       unsigned a[4];
-      load_transposed(a, &wide[stage][row][8 * (piece ^ row % 8)]);
+      load_blocks<true>(a, shared_address(&wide[stage][row][8 * (piece ^ row % 8)]));
 #pragma unroll
       for (int j = 0; j < Narrow; j += 2) {
         unsigned b[4];
-        load_transposed(b, &narrow[stage][k + lane % 16][8 * (j + lane / 16)]);
-        mma_16x8x16<T>(sum[j], a, b[0], b[1]);
-        if (j + 1 < Narrow) mma_16x8x16<T>(sum[j + 1 < Narrow ? j + 1 : j], a, b[2], b[3]);
+        load_blocks<true>(b, shared_address(&narrow[stage][k + lane % 16][8 * (j + lane / 16)]));
+        mma<T>(sum[j], a, b[0], b[1]);
+        if (j + 1 < Narrow) mma<T>(sum[j + 1 < Narrow ? j + 1 : j], a, b[2], b[3]);
       }
     }
   }

@@ -1,6 +1,6 @@
 #pragma once
+#include <lamina/kernel/cuda/launch.cuh>
 #include <lamina/kernel/cuda/matmul.hpp>
-#include <lamina/kernel/cuda/product_mma.cuh>
 
 /// Weights as products want them: of the activations' element type, 16-byte aligned, where asked for transposed.
 namespace lamina::kernel::cuda {

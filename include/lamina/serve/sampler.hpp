@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/serve/philox.hpp>
+#include <lamina/core/philox.hpp>
 
 namespace lamina::serve {
 

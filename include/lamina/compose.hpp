@@ -11,6 +11,7 @@
 #include <lamina/compose/recompute.hpp>
 #include <lamina/compose/residual.hpp>
 #include <lamina/compose/rewrite.hpp>
+#include <lamina/compose/scaled.hpp>
 #include <lamina/compose/stack.hpp>
 #include <lamina/compose/tapped.hpp>
 #include <lamina/compose/vision_language.hpp>

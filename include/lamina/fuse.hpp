@@ -4,6 +4,7 @@
 #include <lamina/fuse/gated.hpp>
 #include <lamina/fuse/joined_residuals.hpp>
 #include <lamina/fuse/joint.hpp>
+#include <lamina/fuse/scaled_stream.hpp>
 
 /// Fusion: neighbouring types become one type that does their work in fewer passes over memory. It never changes a
 /// tensor's name, shape or place in order, so every checkpoint loads the same, nor how forward and backward are called.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/tensors.hpp>
+#include <lamina/core/threads.hpp>
 
 /// Elements of files, which may be unaligned, to and from fp32.
 namespace lamina::checkpoint {
@@ -20,23 +21,23 @@ T load_element(const std::byte* from) {
 }
 template <class T>
 void widen_run(const std::byte* from, std::span<float> to) {
-  for (std::size_t i = 0; i < to.size(); ++i) {
+  parallel_for(std::ssize(to), [&](std::int64_t i) {
     if constexpr (std::is_same_v<T, double>)
       to[i] = static_cast<float>(load_element<double>(from + i * sizeof(T)));
     else
       to[i] = to_f32(load_element<T>(from + i * sizeof(T)));
-  }
+  });
 }
 template <class T>
 void round_run(std::span<const float> from, std::byte* to) {
-  for (std::size_t i = 0; i < from.size(); ++i) {
+  parallel_for(std::ssize(from), [&](std::int64_t i) {
     T value;
     if constexpr (std::is_same_v<T, double>)
       value = from[i];
     else
       value = round_to<T>(from[i]);
     std::memcpy(to + i * sizeof(T), &value, sizeof(T));
-  }
+  });
 }
 }  // namespace detail
 

@@ -8,6 +8,7 @@
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/model_config.hpp>
 #include <lamina/checkpoint/tensors.hpp>
+#include <lamina/compose/scaled.hpp>
 #include <lamina/compose/weights.hpp>
 #include <lamina/core/threads.hpp>
 
@@ -46,8 +47,15 @@ inline void fold_adapter(const AdapterLayer& layer, int rows, int cols, std::spa
 /// "<module>.weight" without its last component.
 inline std::string module_of(const std::string& tensor) { return tensor.substr(0, tensor.rfind('.')); }
 
+/// Error where fp16 does not reach.
+inline void expect_f16(std::span<const float> values, const std::string& file, const std::string& name) {
+  for (float value : values)
+    if (std::abs(value) >= 65520)
+      fail(file, ": ", name, " has an element of ", value, ", and fp16 ends at 65504: load it as bfloat16 or float32");
+}
+
 /// Reads every tensor of the model from its files into memory, adapters folded in. Error, naming the file and both
-/// shapes, where a tensor is missing or has another shape.
+/// shapes, where a tensor is missing or has another shape, and where fp16 was chosen for a value that it has not.
 template <class Model, class T, Backend B>
 void load_weights(Weights<Model, T, B>& weights, const ModelSource& source) {
   for (const TensorSlot& slot : weights.slots()) {
@@ -62,7 +70,7 @@ void load_weights(Weights<Model, T, B>& weights, const ModelSource& source) {
     for (const AdapterLayers& adapter : source.folded)
       folds = folds || (name.ends_with(".weight") && adapter.contains(module_of(name)));
     weights.fill(slot, [&](std::span<std::byte> to) {
-      if (!folds && info.dtype == slot.dtype) {
+      if (!folds && info.dtype == slot.dtype && slot.spec.exponent == 0) {
         source.weights.read(info.name, to);
         return;
       }
@@ -70,6 +78,9 @@ void load_weights(Weights<Model, T, B>& weights, const ModelSource& source) {
       for (const AdapterLayers& adapter : source.folded)
         if (const auto it = adapter.find(module_of(name)); folds && it != adapter.end())
           fold_adapter(it->second, slot.spec.rows(), slot.spec.cols(), values);
+      if (slot.dtype == DType::F16) expect_f16(values, source.weights.path().string(), info.name);
+      if (const float factor = power_of_two(slot.spec.exponent); factor != 1)
+        for (float& value : values) value *= factor;
       narrow(values, slot.dtype, to);
     });
   }

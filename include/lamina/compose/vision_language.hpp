@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/compose/frozen.hpp>
 #include <lamina/compose/rewrite.hpp>
+#include <lamina/compose/scaled.hpp>
 #include <lamina/compose/tapped.hpp>
 #include <lamina/layer/embedding.hpp>
 #include <lamina/layer/linear.hpp>
@@ -212,6 +213,8 @@ struct VisionLanguage {
     else
       return p[norm_at + tensor_count<Norm>];
   }
+  /// What a product with that matrix is multiplied by: a tied table may be Scaled.
+  static constexpr float head_scale = Head::tied ? power_of_two(-matrix_exponent_of<Embed>) : 1;
 
  private:
   static constexpr int embed_at = tensor_count<Visual>, stack_at = embed_at + tensor_count<Embed>,

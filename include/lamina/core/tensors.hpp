@@ -47,7 +47,8 @@ struct TensorSpec {
   /// A fused layer keeps matrices and adapters of several linear layers in one matrix (Weights): the first of them, a
   /// later one, or not so.
   enum class Fold : std::uint8_t { none, first, later } fold = Fold::none;
-  float scale = 1;  ///< of an adapter: alpha / rank; 0: decided at run time
+  float scale = 1;   ///< of an adapter: alpha / rank; 0: decided at run time
+  int exponent = 0;  ///< memory holds its values times 2^exponent (compose/scaled.hpp), files the values themselves
   enum class Init : std::uint8_t { zeros, ones, normal, kaiming } init = Init::normal;
 
   constexpr std::int64_t count() const {
@@ -89,23 +90,26 @@ struct TensorVisitor {
 struct Around {
   bool learning = true, joined = false;
   TensorSpec::Fold fold = TensorSpec::Fold::none;
+  int matrix_exponent = 0, vector_exponent = 0;
 };
 
 template <class M>
 constexpr void visit_tensors(const Path& path, Around around, TensorVisitor& f);
 
 template <class P>
-constexpr void visit_param(const Path& path, TensorSpec spec, TensorVisitor& f) {
+constexpr void visit_param(const Path& path, TensorSpec spec, const Around& around, TensorVisitor& f) {
   spec.path = path / P::name::text;
   spec.rank = P::shape::rank;
   for (int i = 0; i < spec.rank; ++i)
     spec.extents[static_cast<std::size_t>(i)] = P::shape::extents[static_cast<std::size_t>(i)];
   spec.init = init_of<typename P::init>();
+  spec.exponent = spec.rank == 1 ? around.vector_exponent : around.matrix_exponent;
   f.visit(spec);
 }
 template <class... P>
-constexpr void visit_params(List<P...>, const Path& path, const TensorSpec& common, TensorVisitor& f) {
-  (visit_param<P>(path, common, f), ...);
+constexpr void visit_params(List<P...>, const Path& path, const TensorSpec& common, const Around& around,
+                            TensorVisitor& f) {
+  (visit_param<P>(path, common, around, f), ...);
 }
 /// joins: the children's tensors stand side by side, each kind in one run; the first child begins it. folds: they share
 /// one matrix.
@@ -122,6 +126,8 @@ constexpr void visit_children(List<C...>, [[maybe_unused]] const Path& path, [[m
 template <class M>
 constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around, [[maybe_unused]] TensorVisitor& f) {
   if constexpr (requires { M::freezes; }) around.learning = around.learning && !M::freezes;
+  if constexpr (requires { M::matrix_exponent; })
+    around.matrix_exponent = M::matrix_exponent, around.vector_exponent = M::vector_exponent;
   if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
     for (int i = 0; i < M::repeats; ++i)
       visit_children(typename M::children{}, path / M::tag::text / i, around, false, false, f);
@@ -141,14 +147,14 @@ constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around, [
       spec.learns = around.learning;
       spec.joined = around.joined;
       spec.fold = around.fold;
-      visit_params(typename M::params{}, below, spec, f);
+      visit_params(typename M::params{}, below, spec, around, f);
     }
     if constexpr (requires { typename M::adapter_params; }) {
       TensorSpec spec;
       spec.adapter = true;
       spec.fold = around.fold;
       spec.scale = M::scale;
-      visit_params(typename M::adapter_params{}, below, spec, f);
+      visit_params(typename M::adapter_params{}, below, spec, {}, f);
     }
   }
 }

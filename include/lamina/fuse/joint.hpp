@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/compose/fork.hpp>
 #include <lamina/compose/frozen.hpp>
+#include <lamina/compose/scaled.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/layer/adapted_linear.hpp>
 
@@ -18,6 +19,8 @@ struct JointPart<Named<Tag, M>, frozen> : JointPart<M, frozen> {
 };
 template <class M, bool frozen>
 struct JointPart<Frozen<M>, frozen> : JointPart<M, true> {};
+template <class M, int E, int V, bool frozen>
+struct JointPart<Scaled<M, E, V>, frozen> : JointPart<M, frozen> {};
 template <int In, int Out, class WithBias, bool frozen>
 struct JointPart<Linear<In, Out, WithBias>, frozen> {
   static constexpr bool fits = true, learns = !frozen, adapted = false, has_bias = Linear<In, Out, WithBias>::has_bias;

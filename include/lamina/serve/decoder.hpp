@@ -126,7 +126,8 @@ class Decoder {
     kernel::matmul<typename R::backend>::forward(run.stream,
                                                  kernel::MatmulFwd<T>{.x = hidden.row_range(in.tokens - 1, 1),
                                                                       .w = Model::head(weights_.parameters()).value,
-                                                                      .y = Matrix<T>(logits_, 1, Model::vocab_size)});
+                                                                      .y = Matrix<T>(logits_, 1, Model::vocab_size),
+                                                                      .alpha = Model::head_scale});
   }
 
   Device<B>& device_;

@@ -9,7 +9,8 @@
 namespace lamina::serve {
 
 /// GenerateSession for one model type on one backend: nothing learns; matrices keep the checkpoint's element type (or
-/// the one asked for) where activations are fp32, else they have that of activations.
+/// the one asked for) where activations are fp32, else they have that of activations. Where those are fp16, Model is a
+/// ScaledStream.
 template <class Model, Real T = float, Backend B = Cpu>
 class ModelGenerateSession final : public GenerateSession {
  public:

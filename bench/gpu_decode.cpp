@@ -1,6 +1,5 @@
 // One stream of Qwen3-VL-2B on the GPU, random weights, greedy: bench_gpu_decode [CONTEXT] [TOKENS]. Prints the rate of
 // prefill and decode, and decode's share of the memory's read bandwidth. The peer is gpu_peer.py --case decode.
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <random>
@@ -29,14 +28,13 @@ int main(int argc, char** argv) try {
   prompt.cu_seqlens = {0, context};
   using clock = std::chrono::steady_clock;
   const auto seconds = [](clock::duration d) { return std::chrono::duration<double>(d).count(); };
-  std::span<const float> logits = decoder.prefill(prompt);  // loads kernels
+  decoder.choose_first(prompt, {});  // loads kernels
   auto start = clock::now();
-  logits = decoder.prefill(prompt);
+  decoder.choose_first(prompt, {});
   const double prefill_s = seconds(clock::now() - start);
-  const auto next = [&] { return static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin()); };
-  for (int i = 0; i < 4; ++i) logits = decoder.decode(next());
+  for (int i = 0; i < 4; ++i) decoder.choose_next();
   start = clock::now();
-  for (int i = 0; i < tokens; ++i) logits = decoder.decode(next());
+  for (int i = 0; i < tokens; ++i) decoder.choose_next();
   const double token_s = seconds(clock::now() - start) / tokens;
   const double bytes =
       2.0 * (param_count<Model::Language> + 0.0) + serve::Decoder<Model, bf16, Cuda>::cache_bytes(context + tokens / 2);

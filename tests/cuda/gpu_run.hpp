@@ -131,11 +131,17 @@ std::vector<int> greedy_on_gpu(const Golden& golden, const std::string& kind) {
   prompt.cu_seqlens = {0, static_cast<int>(prompt.ids.size())};
   prompt.labels.clear();
   serve::Decoder<Model, T, Cuda> decoder(gpu_device(), *weights, image_token_of<Model>(golden), 512);
-  std::vector<int> tokens;
+  const std::size_t count = golden.ints("generate." + kind + ".tokens").size();
+  std::vector<int> by_host, tokens;
   std::span<const float> logits = decoder.prefill(prompt);
-  while (tokens.size() < golden.ints("generate." + kind + ".tokens").size()) {
-    tokens.push_back(static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
-    logits = decoder.decode(tokens.back());
+  while (by_host.size() < count) {
+    by_host.push_back(static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+    logits = decoder.decode(by_host.back());
+  }
+  for (int turn = 0; turn < 2; ++turn) {  // the second reuses what was recorded
+    tokens.assign(1, decoder.choose_first(prompt, {}));
+    while (tokens.size() < count) tokens.push_back(decoder.choose_next());
+    CHECK(tokens == by_host);
   }
   return tokens;
 }

@@ -249,6 +249,9 @@ void check_greedy(const Weights<Model, float>& weights, const Golden& golden, co
     logits = decoder.decode(tokens.back());
   }
   CHECK(tokens == expected);
+  tokens.assign(1, decoder.choose_first(prompt, {}));
+  while (tokens.size() < expected.size()) tokens.push_back(decoder.choose_next());
+  CHECK(tokens == expected);
 }
 
 }  // namespace lamina::testing

@@ -1,8 +1,10 @@
+#include <lamina/kernel/cpu/sample.hpp>
 #include <lamina/serve/base64.hpp>
 #include <lamina/serve/sampler.hpp>
 #include <lamina/serve/stop.hpp>
 
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -179,4 +181,38 @@ TEST_CASE("base64: takes the standard alphabet with padding and nothing else") {
   for (const char* bad :
        {"Z", "Zg", "Zg=", "Zg===", "Zm9v=", "=", "====", "Zm8=Zm8=", "Zh==", "Zm9-", "Zm9_", "Zm9\xff", "Z==="})
     CHECK(text(bad) == "(none)");
+}
+
+TEST_CASE("sample: a session's own choice is the sampler's, whatever the rule") {
+  constexpr int vocab = 5000;
+  std::vector<float> logits(vocab);
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal(0, 3);
+  for (float& x : logits) x = std::round(normal(random) * 8) / 8;  // many equal ones
+  const std::vector<SamplingParams> rules = {{.temperature = 0},   {.temperature = 1},
+                                             {.temperature = 0.7}, {.temperature = 1.3, .top_k = 20},
+                                             {.top_p = 0.8},       {.temperature = 0.7, .top_p = 0.8, .top_k = 20},
+                                             {.min_p = 0.1},       {.top_k = 100, .min_p = 0.3},
+                                             {.top_p = 1e-9},      {.top_p = 0.95, .top_k = 9999, .min_p = 1e-4}};
+  for (SamplingParams params : rules) {
+    params.seed = 11, params.stream = 5;
+    const kernel::SamplingRule rule = params.rule().value();
+    Sampler sampler(params, {}, vocab);
+    kernel::DecodeState state{.position = 9, .cu_keys = {0, 9}};
+    int told[2];
+    for (int n = 0; n < 50; ++n) {
+      kernel::sample<Cpu>::forward(Stream<Cpu>{}, kernel::Sample<float>{.logits = logits.data(),
+                                                                        .vocab = vocab,
+                                                                        .order = kernel::order_of(rule),
+                                                                        .rule = &rule,
+                                                                        .state = &state,
+                                                                        .told = told});
+      CHECK(told[n % 2] == sampler.next(logits).token.id);
+      CHECK(state.id == told[n % 2]);
+    }
+    CHECK(state.position == 59);
+    CHECK(state.cu_keys[1] == 59);
+  }
+  CHECK_FALSE(SamplingParams{.repetition_penalty = 1.1}.rule());
+  CHECK_FALSE(SamplingParams{.logprobs = true}.rule());
 }

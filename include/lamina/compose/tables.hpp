@@ -114,16 +114,17 @@ class Tables {
     if (!batch.grids.empty()) add_vision(batch, in);
     return in;
   }
-  /// One more token of the sequence that build() read last, as its n-th generated one (n = 0 first).
-  template <class T>
-  Input<T> build_next(int id, int n) {
-    const int position = positions_.next.back() + n;
-    ids_.assign(1, id);
-    positions_.of_token.assign(1, {position, position, position});
-    cu_seqlens_ = {0, 1};
-    Input<T> in = text_input<T>();
-    in.text.sequences = in.text.longest = 1;
-    return in;
+  /// (positions, head_dim): cos, then sin, of a text token at each of the first positions, the same on all axes.
+  std::vector<float> rotary_rows(int positions) {
+    constexpr int half = TextCore::HeadsOf::head_dim / 2;
+    turns_.reach(positions);
+    std::vector<float> rows;
+    rows.reserve(static_cast<std::size_t>(positions) * 2 * half);
+    for (int n = 0; n < positions; ++n) {
+      rows.insert(rows.end(), turns_.cos(n), turns_.cos(n) + half);
+      rows.insert(rows.end(), turns_.sin(n), turns_.sin(n) + half);
+    }
+    return rows;
   }
   const Positions& positions() const { return positions_; }
 

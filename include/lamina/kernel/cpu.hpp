@@ -13,3 +13,4 @@
 #include <lamina/kernel/cpu/optimizer.hpp>
 #include <lamina/kernel/cpu/rms_norm.hpp>
 #include <lamina/kernel/cpu/rows.hpp>
+#include <lamina/kernel/cpu/sample.hpp>

@@ -16,3 +16,4 @@
 #include <lamina/kernel/cuda/norm_rows.cuh>
 #include <lamina/kernel/cuda/optimizer.cuh>
 #include <lamina/kernel/cuda/rows.cuh>
+#include <lamina/kernel/cuda/sample.cuh>

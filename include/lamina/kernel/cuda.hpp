@@ -16,3 +16,4 @@
 #include <lamina/kernel/cuda/optimizer.hpp>
 #include <lamina/kernel/cuda/rms_norm.hpp>
 #include <lamina/kernel/cuda/rows.hpp>
+#include <lamina/kernel/cuda/sample.hpp>

@@ -16,6 +16,7 @@
 #include <lamina/kernel/norm_rope.hpp>
 #include <lamina/kernel/rms_norm.hpp>
 #include <lamina/kernel/rows.hpp>
+#include <lamina/kernel/sample.hpp>
 
 /// A backend that computes nothing: a model run on it tells which kernels it launches and, with counting arenas, how
 /// many bytes it takes. Plans are therefore made by the very code that runs.
@@ -124,6 +125,13 @@ struct rows<Plan> {
   static void scatter(Stream<Plan> s, const auto&...) { s.launch("rows_scatter"); }
   static void scatter_add(Stream<Plan> s, const auto&...) { s.launch("rows_scatter_add"); }
   static void zero(Stream<Plan> s, const auto&...) { s.launch("zero"); }
+};
+template <>
+struct sample<Plan> {
+  static void forward(Stream<Plan> s, const auto& args) {
+    s.launch("sample");
+    detail::reserve<sample<Cuda>>(s, args);
+  }
 };
 template <>
 struct head_loss<Plan> {

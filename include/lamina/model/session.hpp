@@ -10,7 +10,9 @@
 
 #include <lamina/core/batch.hpp>
 #include <lamina/core/dtype.hpp>
+#include <lamina/core/error.hpp>
 #include <lamina/core/tensors.hpp>
+#include <lamina/kernel/sample.hpp>
 
 /// The seam between programs and models: the only type-erased interface of the library. Programs (YAML, JSON, HTTP)
 /// see this header; model/registry.hpp implements it once for every composition that is compiled in.
@@ -94,6 +96,12 @@ class GenerateSession {
   virtual std::span<const float> prefill(const Batch&) = 0;
   /// Appends one token; logits (V), valid until the next call.
   virtual std::span<const float> decode(int id) = 0;
+  /// Whether the session chooses tokens itself where a rule is all there is to it. The host then only reads them, and
+  /// does not hold up the next step: choose_first() is prefill() and the first choice, choose_next() a step and a
+  /// choice.
+  virtual bool chooses() const { return false; }
+  virtual int choose_first(const Batch&, const kernel::SamplingRule&) { fail("this session does not choose tokens"); }
+  virtual int choose_next() { fail("this session does not choose tokens"); }
   virtual int vocab_size() const = 0;
   virtual int max_model_len() const = 0;
 };

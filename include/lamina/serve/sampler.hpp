@@ -3,13 +3,15 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/serve/philox.hpp>
+#include <lamina/core/philox.hpp>
+#include <lamina/kernel/sample.hpp>
 
 namespace lamina::serve {
 
@@ -32,6 +34,19 @@ struct SamplingParams {
   std::uint64_t stream = 0;  ///< tells apart the choices of one request, or requests without a seed
 
   bool greedy() const { return temperature < 1e-5; }
+  /// What a session needs to choose tokens itself; nothing where the choice depends on more than the newest logits, or
+  /// something is asked for beside the token.
+  std::optional<kernel::SamplingRule> rule() const {
+    const bool adjusts = repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0 ||
+                         !logit_bias.empty() || !allowed_token_ids.empty() || min_tokens > 0;
+    if (adjusts || logprobs) return {};
+    return kernel::SamplingRule{.temperature = greedy() ? 0 : temperature,
+                                .top_p = top_p,
+                                .min_p = min_p,
+                                .top_k = top_k,
+                                .seed = seed,
+                                .stream = stream};
+  }
 };
 
 /// A token and its natural logarithm of probability under the model's raw logits.
@@ -47,7 +62,9 @@ struct Sampled {
 };
 
 /// Draws the tokens of one completion. Works in fp32 logits and fp64 probabilities, in the order: mask, bias,
-/// penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lowest id.
+/// penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lowest id. What params.rule() covers, sessions may
+/// draw themselves (kernel/sample.hpp): the same token, but where a draw falls within 1e-6 of the mass from a
+/// neighbour.
 class Sampler {
  public:
   /// prompt: ids that the repetition penalty counts; ids outside [0, vocab) are an Error.
@@ -146,11 +163,13 @@ class Sampler {
   }
   void keep_top_k() {
     const auto k = static_cast<std::size_t>(std::max(params_.top_k, 0));
-    if (k == 0 || k >= candidates_.size()) return;
+    if (k == 0) return;
     const auto more_probable = [](const Candidate& a, const Candidate& b) { return b < a; };
-    std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(k), candidates_.end(),
-                     more_probable);
-    candidates_.resize(k);
+    if (k < candidates_.size()) {
+      std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(k), candidates_.end(),
+                       more_probable);
+      candidates_.resize(k);
+    }
     std::sort(candidates_.begin(), candidates_.end(), more_probable);
   }
   /// Leaves the most probable tokens whose sum first reaches `wanted`; gives that sum.

@@ -26,6 +26,11 @@ class ModelGenerateSession final : public GenerateSession {
   }
   std::span<const float> prefill(const Batch& prompt) override { return decoder_.prefill(prompt); }
   std::span<const float> decode(int id) override { return decoder_.decode(id); }
+  bool chooses() const override { return true; }
+  int choose_first(const Batch& prompt, const kernel::SamplingRule& rule) override {
+    return decoder_.choose_first(prompt, rule);
+  }
+  int choose_next() override { return decoder_.choose_next(); }
   int vocab_size() const override { return Model::vocab_size; }
   int max_model_len() const override { return decoder_.capacity(); }
 

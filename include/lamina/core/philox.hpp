@@ -2,7 +2,7 @@
 #include <array>
 #include <cstdint>
 
-namespace lamina::serve {
+namespace lamina {
 
 /// Philox4x32-10: four random words that depend on the key and the counter alone, so that the noise of a token is a
 /// function of (seed, stream, position) and not of what was drawn before or beside it.
@@ -26,4 +26,4 @@ constexpr double uniform(std::uint64_t seed, std::uint64_t stream, std::uint64_t
   return static_cast<double>((std::uint64_t{words[0]} << 21) ^ (words[1] >> 11)) * 0x1p-53;
 }
 
-}  // namespace lamina::serve
+}  // namespace lamina

@@ -1,0 +1,7 @@
+#include <lamina/kernel/cuda/sample.cuh>
+
+namespace lamina::kernel {
+LAMINA_CUDA_SAMPLE(template, float);
+LAMINA_CUDA_SAMPLE(template, bf16);
+LAMINA_CUDA_SAMPLE(template, f16);
+}  // namespace lamina::kernel

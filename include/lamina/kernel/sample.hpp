@@ -1,0 +1,94 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include <lamina/core/backend.hpp>
+#include <lamina/core/host_device.hpp>
+#include <lamina/core/philox.hpp>
+
+/// The choice of the next token where the logits are, so that one decoding step can follow another without the host.
+namespace lamina::kernel {
+
+/// Where a sequence that is generated stands, in the backend's memory: a decoding step reads it, the choice of its next
+/// token moves it on.
+struct DecodeState {
+  int id = 0;                  ///< the newest token: its keys and values are not in the cache yet
+  int position = 0;            ///< its rotary position, the same on all axes
+  int chosen = 0;              ///< tokens chosen so far
+  int cu_keys[2] = {0, 0};     ///< rows of the cache that are in use once the token's are there
+  int cu_seqlens[2] = {0, 1};  ///< a step reads one token
+
+  LAMINA_HD void move_on(int next) {
+    id = next;
+    ++position;
+    ++chosen;
+    ++cu_keys[1];
+  }
+};
+
+/// Which tokens may be chosen, and the noise that chooses. The n-th choice depends on (seed, stream, n) alone.
+struct SamplingRule {
+  double temperature = 0;  ///< below 1e-5: the most probable token, and nothing below counts
+  double top_p = 1, min_p = 0;
+  int top_k = 0;  ///< 0 or less: off
+  std::uint64_t seed = 0, stream = 0;
+};
+
+/// The order in which tokens are counted off. It decides which kernels run, so that a recorded choice keeps it.
+enum class SampleOrder { best_alone, by_id, by_probability };
+inline SampleOrder order_of(const SamplingRule& rule) {
+  if (rule.temperature < 1e-5) return SampleOrder::best_alone;
+  return rule.top_k > 0 || rule.top_p < 1 ? SampleOrder::by_probability : SampleOrder::by_id;
+}
+
+/// One token from logits (V). With p[i] = exp((logits[i] - max) / temperature) in fp64 and w[i] = p[i] in units of
+/// 2^-40, rounded, where p[i] >= min_p, else 0:
+///
+///     best_alone       the largest logit
+///     by_id            the first i for which w[0] + .. + w[i] > u * sum w,   0 <= u < 1
+///     by_probability   the same over tokens sorted by falling logit: those before place top_k, and of them the fewest
+///                      whose sum reaches top_p of the mass
+///
+/// Of equal logits the lowest id comes first. Sums of integers do not depend on who adds them, so backends agree.
+/// told[chosen % 2] becomes the id, or -1 where a logit is not finite; then the state moves on.
+/// source      noise: Salmon et al. 2011 (core/philox.hpp);  top_p: Holtzman et al. 2019, arXiv:1904.09751
+template <class T>
+struct Sample {
+  const T* logits = nullptr;
+  int vocab = 0;
+  SampleOrder order = SampleOrder::best_alone;
+  const SamplingRule* rule = nullptr;  ///< in the backend's memory
+  DecodeState* state = nullptr;
+  int* told = nullptr;  ///< (2) in memory that the host reads
+};
+
+namespace detail {
+/// w of a token that is `place`-th in the order; `below` is its logit less the largest one.
+LAMINA_HD inline std::uint64_t sample_weight(const SamplingRule& rule, SampleOrder order, float below, int place) {
+  if (order == SampleOrder::by_probability && rule.top_k > 0 && place >= rule.top_k) return 0;
+  const double p = exp(static_cast<double>(below) / rule.temperature);
+  return p >= rule.min_p ? static_cast<std::uint64_t>(p * 0x1p40 + 0.5) : 0;
+}
+/// The least sum that holds top_p of the mass.
+LAMINA_HD inline std::uint64_t nucleus_mass(const SamplingRule& rule, std::uint64_t mass) {
+  const auto wanted = static_cast<std::uint64_t>(ceil(rule.top_p * static_cast<double>(mass)));
+  return wanted < 1 ? 1 : wanted > mass ? mass : wanted;
+}
+/// u * mass.
+LAMINA_HD inline std::uint64_t sample_target(const SamplingRule& rule, int chosen, std::uint64_t mass) {
+  const double u = uniform(rule.seed, rule.stream, static_cast<std::uint64_t>(chosen));
+  const auto target = static_cast<std::uint64_t>(u * static_cast<double>(mass));
+  return target < mass ? target : mass - 1;
+}
+}  // namespace detail
+
+template <class B>
+struct sample {
+  static_assert(always_false<B>,
+                "sample has no kernel for this backend: include <lamina/kernel/cpu/sample.hpp> or "
+                "<lamina/kernel/cuda/sample.cuh>");
+  static void forward(auto...) {}
+};
+
+}  // namespace lamina::kernel

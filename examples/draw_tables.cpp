@@ -2,19 +2,15 @@
 // LLaMA-Factory read. The pictures of data/ are made by it:
 //
 //     lamina-draw-tables --out data --train 200 --heldout 50 --seed 1
+#include "pictures/dataset.hpp"
 #include "tables/content.hpp"
 #include "tables/picture.hpp"
 
-#include <lamina/core/error.hpp>
-
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <set>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STB_IMAGE_WRITE_STATIC
@@ -51,21 +47,6 @@ std::string write_picture(const fs::path& folder, const std::string& stem, const
   return name;
 }
 
-void write_text(const fs::path& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary);
-  out << text;
-  if (!out.flush()) lamina::fail(path.string(), ": cannot be written: is the folder writable and the disk not full?");
-}
-
-/// One record in ShareGPT's form with OpenAI's tags, as mllm_demo has it.
-ordered_json record(const std::string& question, const std::string& answer, const std::string& picture) {
-  const auto turn = [](const char* role, const std::string& content) {
-    return ordered_json{{"content", content}, {"role", role}};
-  };
-  return {{"messages", {turn("user", "<image>" + question), turn("assistant", answer)}},
-          {"images", ordered_json::array({picture})}};
-}
-
 /// Draws `count` tables that are not in `seen` yet and writes them with their list, tables_<split>.json.
 void write_split(const fs::path& out, const std::string& split, int count, tables::Random& random,
                  std::set<std::string>& seen) {
@@ -79,28 +60,12 @@ void write_split(const fs::path& out, const std::string& split, int count, table
     const tables::Style style = tables::random_style(random, table);
     const bool jpeg = style.noise > 0 || random.chance(25);  // PNG does not pack grain
     const std::string file = write_picture(out / "tables", stem, tables::draw_table(random, table, style), jpeg);
-    records.push_back(record(random.pick(html ? html_prompts : markdown_prompts),
-                             html ? tables::to_html(table) : tables::to_markdown(table), "tables/" + file));
+    records.push_back(pictures::record(random.pick(html ? html_prompts : markdown_prompts),
+                                       html ? tables::to_html(table) : tables::to_markdown(table), "tables/" + file));
   }
-  write_text(out / "tables" / ("tables_" + split + ".json"), records.dump(1) + "\n");
-}
-
-/// Enters both lists into dataset_info.json, leaving its other entries as they are.
-void write_registry(const fs::path& out) {
-  const fs::path path = out / "dataset_info.json";
-  ordered_json registry = ordered_json::object();
-  if (std::ifstream in(path); in) {
-    registry = ordered_json::parse(in, nullptr, false);
-    if (!registry.is_object()) lamina::fail(path.string(), ": not a JSON object: correct it or move it away");
-  }
-  for (const char* split : {"train", "heldout"})
-    registry[std::string("tables_") + split] = {
-        {"file_name", std::string("tables/tables_") + split + ".json"},
-        {"formatting", "sharegpt"},
-        {"columns", {{"messages", "messages"}, {"images", "images"}}},
-        {"tags",
-         {{"role_tag", "role"}, {"content_tag", "content"}, {"user_tag", "user"}, {"assistant_tag", "assistant"}}}};
-  write_text(path, registry.dump(2) + "\n");
+  const std::string list = "tables/tables_" + split + ".json";
+  pictures::write_text(out / list, records.dump(1) + "\n");
+  pictures::enter(out, "tables_" + split, list);
 }
 
 }  // namespace
@@ -120,7 +85,6 @@ int main(int argc, char** argv) try {
   std::set<std::string> seen;
   write_split(out, "train", train, random, seen);
   write_split(out, "heldout", heldout, random, seen);
-  write_registry(out);
   std::cout << "drew " << train << " + " << heldout << " tables into " << (out / "tables").string() << "\n";
 } catch (const std::exception& error) {
   std::cerr << "lamina-draw-tables: " << error.what() << "\n";

@@ -29,14 +29,10 @@ namespace {
 using nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-const std::vector<std::string> markdown_prompts{"What does the table say?",
-                                                "Read the table in this picture.",
-                                                "Write this table in Markdown.",
-                                                "What is in the picture? Answer with a Markdown table.",
-                                                "Copy the table.",
-                                                "Please transcribe the table."};
-const std::vector<std::string> html_prompts{"What does the table say? Answer in HTML.", "Write this table in HTML.",
-                                            "Give me the table as HTML."};
+const std::vector<std::string> prompts{"Write this table in Markdown.", "What does the table say? Answer in Markdown.",
+                                       "Give me the table as Markdown.", "Copy the table into Markdown.",
+                                       "Markdown, please."};
+constexpr tables::Room room{128, 96, 224, 160};  // of a picture, in pixels
 
 /// Writes STEM.jpg or STEM.png and returns the file's name.
 std::string write_picture(const fs::path& folder, const std::string& stem, const tables::Canvas& canvas, bool jpeg) {
@@ -52,16 +48,14 @@ void write_split(const fs::path& out, const std::string& split, int count, table
                  std::set<std::string>& seen) {
   ordered_json records = ordered_json::array();
   while (static_cast<int>(records.size()) < count) {
-    const tables::Table table = tables::random_table(random);
+    const tables::Table table = tables::random_table(random, 4, 3);
     if (!seen.insert(tables::to_markdown(table)).second) continue;
-    const bool html = random.chance(30);
     char stem[32];
     std::snprintf(stem, sizeof stem, "%s_%04d", split.c_str(), static_cast<int>(records.size()));
-    const tables::Style style = tables::random_style(random, table);
+    const tables::Style style = tables::random_style(random, table, room);
     const bool jpeg = style.noise > 0 || random.chance(25);  // PNG does not pack grain
-    const std::string file = write_picture(out / "tables", stem, tables::draw_table(random, table, style), jpeg);
-    records.push_back(pictures::record(random.pick(html ? html_prompts : markdown_prompts),
-                                       html ? tables::to_html(table) : tables::to_markdown(table), "tables/" + file));
+    const std::string file = write_picture(out / "tables", stem, tables::draw_table(random, table, style, room), jpeg);
+    records.push_back(pictures::record(random.pick(prompts), tables::to_markdown(table), "tables/" + file));
   }
   const std::string list = "tables/tables_" + split + ".json";
   pictures::write_text(out / list, records.dump(1) + "\n");

@@ -30,7 +30,8 @@ inline tables::TextStyle random_text(Random& random, tables::Style& style, int m
 }
 
 /// Lines of text, one below the other, somewhere in the picture.
-inline Canvas draw_lines_of_text(Random& random, const std::vector<std::string>& lines, int most_cell) {
+inline Canvas draw_lines_of_text(Random& random, const std::vector<std::string>& lines, int most_cell,
+                                 const tables::Room& room = pictures::room) {
   tables::Style style;
   tables::TextStyle text = random_text(random, style, most_cell);
   const int gap = random.between(2, 8);
@@ -51,6 +52,15 @@ inline Canvas draw_lines_of_text(Random& random, const std::vector<std::string>&
   }
   if (style.noise) tables::add_noise(canvas, random, style.noise);
   return canvas;
+}
+
+/// One to three signs in a small picture: where reading begins.
+inline Scene sign_scene(Random& random) {
+  static const std::string signs = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:-+%$#";
+  std::string text;
+  for (int i = random.between(1, 3); i > 0; --i) text += signs[random.between(0, static_cast<int>(signs.size()) - 1)];
+  Canvas canvas = draw_lines_of_text(random, {text}, random.chance(60) ? 22 : 36, {64, 64, 128, 96});
+  return {std::move(canvas), "Read this.", text};
 }
 
 /// One word or number.
@@ -125,7 +135,7 @@ inline std::string to_plain(const tables::Table& table) {
 
 inline tables::Table small_table(Random& random) {
   for (;;) {
-    tables::Table table = random.chance(60) ? random_grid(random, 5, 4) : tables::random_table(random);
+    tables::Table table = random.chance(60) ? random_grid(random, 5, 4) : tables::random_table(random, 5, 4);
     if (table.header.size() * (table.rows.size() + 1) <= 18) return table;
   }
 }
@@ -162,18 +172,15 @@ struct Kind {
 };
 
 inline const std::vector<Kind>& kinds() {
-  static const std::vector<Kind> all{{"word", word_scene},
-                                     {"number", number_scene},
-                                     {"lines", lines_scene},
-                                     {"shapes", shapes_scene},
-                                     {"table", table_scene}};
+  static const std::vector<Kind> all{{"sign", sign_scene},   {"word", word_scene},     {"number", number_scene},
+                                     {"lines", lines_scene}, {"shapes", shapes_scene}, {"table", table_scene}};
   return all;
 }
 
 inline const Kind& kind_named(const std::string& name) {
   for (const Kind& kind : kinds())
     if (kind.name == name) return kind;
-  lamina::fail("--mix: there is no kind ", name, ": wanted word, number, lines, shapes or table");
+  lamina::fail("--mix: there is no kind ", name, ": wanted sign, word, number, lines, shapes or table");
 }
 
 }  // namespace pictures

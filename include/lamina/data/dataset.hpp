@@ -37,6 +37,8 @@ struct DataOptions {
   std::string tokenized_path;
   ImageLimits images;             ///< keys image_max_pixels and image_min_pixels
   std::uint64_t seed = 42;        ///< of num_samples, mixing and val_size
+  bool evaluate = true;           ///< encode the evaluation rows with their labels
+  bool predict = false;           ///< encode them as questions too
   bool skip_bad_samples = false;  ///< leave wrong records out (wrong <image> counts, broken files) and report them
 };
 
@@ -77,6 +79,7 @@ struct EvalSet {
 struct Datasets {
   std::vector<Sample> train;
   std::vector<EvalSet> eval;
+  std::vector<Sample> questions;   ///< the evaluation rows, their last answers to be predicted
   std::vector<std::string> notes;  ///< what was left out and why; for the user
 };
 
@@ -124,8 +127,11 @@ inline std::vector<Source> merged(const std::vector<const DatasetInfo*>& infos, 
   return sources;
 }
 
+using Encode = Encoded (Encoder::*)(const Conversation&);
+
 /// Converts and encodes records; wrong ones go to the report.
-inline std::vector<Sample> encoded(const std::vector<const Source*>& sources, Encoder& encoder, Report& report) {
+inline std::vector<Sample> encoded(const std::vector<const Source*>& sources, Encoder& encoder, Encode encode,
+                                   Report& report) {
   std::vector<Sample> samples;
   for (const Source* source : sources) {
     const std::string origin = source->row.origin();
@@ -135,7 +141,7 @@ inline std::vector<Sample> encoded(const std::vector<const Source*>& sources, En
         report.drop(origin, dropped->reason);
         continue;
       }
-      Encoded result = encoder.encode(std::get<Conversation>(converted));
+      Encoded result = (encoder.*encode)(std::get<Conversation>(converted));
       if (const auto* dropped = std::get_if<Dropped>(&result)) {
         report.drop(origin, dropped->reason);
       } else {
@@ -173,26 +179,38 @@ inline std::vector<const DatasetInfo*> pointers(const std::vector<DatasetInfo>& 
   return out;
 }
 
+/// Encodes evaluation rows for all that is done with them. What is wrong with one is said once.
+inline void add_evaluation(const std::string& name, const std::vector<const Source*>& sources,
+                           const DataOptions& options, Encoder& encoder, Report& report, Datasets& out) {
+  if (options.evaluate) out.eval.push_back({name, encoded(sources, encoder, &Encoder::encode, report)});
+  if (!options.predict) return;
+  Report said_above;
+  const auto questions = encoded(sources, encoder, &Encoder::encode_question, options.evaluate ? said_above : report);
+  out.questions.insert(out.questions.end(), questions.begin(), questions.end());
+}
+
 /// `dataset`, with the records of val_size as the one set to evaluate on.
 inline void load_train(const std::vector<DatasetInfo>& infos, const DataOptions& options, Encoder& encoder,
                        Report& report, Datasets& out) {
   const std::vector<Source> sources = merged(pointers(infos), options);
   const SplitRows split = split_rows(static_cast<int>(sources.size()), options.val_size, options.seed);
-  out.train = encoded(chosen(sources, split.train), encoder, report);
-  if (!split.validation.empty()) out.eval.push_back({"", encoded(chosen(sources, split.validation), encoder, report)});
+  out.train = encoded(chosen(sources, split.train), encoder, &Encoder::encode, report);
+  if (!split.validation.empty()) add_evaluation("", chosen(sources, split.validation), options, encoder, report, out);
 }
 
 /// `eval_dataset` as one set, or one set each.
 inline void load_eval(const std::vector<DatasetInfo>& infos, const DataOptions& options, Encoder& encoder,
-                      Report& report, std::vector<EvalSet>& out) {
+                      Report& report, Datasets& out) {
   if (!options.eval_on_each_dataset) {
-    out.push_back({"", encoded(all_of(merged(pointers(infos), options)), encoder, report)});
+    const std::vector<Source> sources = merged(pointers(infos), options);
+    add_evaluation("", all_of(sources), options, encoder, report, out);
     return;
   }
   DataOptions alone = options;
   alone.mix_strategy = "concat", alone.interleave_probs.clear();
   for (const DatasetInfo& info : infos) {
-    out.push_back({info.name, encoded(all_of(merged({&info}, alone)), encoder, report)});
+    const std::vector<Source> sources = merged({&info}, alone);
+    add_evaluation(info.name, all_of(sources), options, encoder, report, out);
   }
 }
 
@@ -223,12 +241,13 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   Report report;
   Datasets out;
   if (!train_infos.empty()) detail::load_train(train_infos, options, encoder, report, out);
-  if (!eval_infos.empty()) detail::load_eval(eval_infos, options, encoder, report, out.eval);
+  if (!eval_infos.empty()) detail::load_eval(eval_infos, options, encoder, report, out);
   if (!options.skip_bad_samples) report.refuse_wrong();
   if (!train_infos.empty() && out.train.empty()) fail("dataset: no valid sample is left to train on\n", report.text());
   for (const EvalSet& set : out.eval) {
     if (set.samples.empty()) fail("evaluation set ", set.name, ": no valid sample is left\n", report.text());
   }
+  if (options.predict && out.questions.empty()) fail("do_predict: no valid record is left to answer\n", report.text());
   out.notes = report.notes();
   if (options.template_name == "qwen3_vl" && options.enable_thinking.value_or(false)) {
     out.notes.push_back(

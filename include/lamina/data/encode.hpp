@@ -110,8 +110,10 @@ class Encoder {
   /// Fails where a record is wrong; the message does not repeat its origin. What does not fit is dropped with a reason.
   Encoded encode(const Conversation& conversation) {
     check_media(conversation);
-    std::vector<detail::TokenPair> pairs = tokenise(conversation);
-    if (pairs.empty()) return Dropped{"an image stands inside a thought that enable_thinking or mask_history removes"};
+    std::vector<detail::TokenPair> pairs =
+        tokenise(conversation, {.enable_thinking = options_.enable_thinking,
+                                .drop_history_thoughts = options_.mask_history && !options_.preserve_thinking});
+    if (pairs.empty()) return Dropped{lost_image};
     if (options_.mask_history) std::reverse(pairs.begin(), pairs.end());  // the last turn gets the room first
     std::vector<Sample> kept = cut(pairs);
     if (kept.empty()) return Dropped{cat("an image does not fit into cutoff_len ", options_.cutoff_len)};
@@ -119,7 +121,40 @@ class Encoder {
     return join(kept, conversation.origin);
   }
 
+  /// The conversation up to its last answer, which is to be predicted; the two share cutoff_len.
+  /// source  LLaMA-Factory, data/processor/unsupervised.py
+  Encoded encode_question(const Conversation& conversation) {
+    check_media(conversation);
+    const std::vector<detail::TokenPair> pairs =
+        tokenise(conversation, {.enable_thinking = options_.enable_thinking,
+                                .drop_history_thoughts = !options_.preserve_thinking,
+                                .last_answer_only = true});
+    if (pairs.empty()) return Dropped{lost_image};
+    detail::TokenPair whole{.source = {}, .target = pairs.back().target, .images = {}, .image_tokens = {}};
+    for (const detail::TokenPair& pair : pairs) {
+      whole.source.insert(whole.source.end(), pair.source.begin(), pair.source.end());
+      if (&pair != &pairs.back()) whole.source.insert(whole.source.end(), pair.target.begin(), pair.target.end());
+      whole.images.insert(whole.images.end(), pair.images.begin(), pair.images.end());
+      whole.image_tokens.insert(whole.image_tokens.end(), pair.image_tokens.begin(), pair.image_tokens.end());
+    }
+    const SplitLengths lengths = split_lengths(static_cast<int>(whole.source.size()),
+                                               static_cast<int>(whole.target.size()), options_.cutoff_len);
+    whole.source.resize(lengths.source), whole.target.resize(lengths.target);
+    std::vector<int> runs;
+    detail::add_runs(whole.source, image_pad_, runs);
+    if (whole.source.empty() || runs != whole.image_tokens || cuts_closing_mark(whole))
+      return Dropped{cat("an image does not fit into cutoff_len ", options_.cutoff_len)};
+    return Sample{.ids = std::move(whole.source),
+                  .labels = {},
+                  .images = std::move(whole.images),
+                  .origin = conversation.origin,
+                  .answer = std::move(whole.target)};
+  }
+
  private:
+  static constexpr const char* lost_image =
+      "an image stands inside a thought that enable_thinking or mask_history removes";
+
   std::vector<int> tokens(const std::vector<std::string>& texts) const {
     std::vector<int> ids;
     for (const std::string& text : texts) {
@@ -130,7 +165,7 @@ class Encoder {
   }
 
   /// Renders and tokenises. No pair where the tokens do not hold every image whole: a removed thought took one along.
-  std::vector<detail::TokenPair> tokenise(const Conversation& conversation) {
+  std::vector<detail::TokenPair> tokenise(const Conversation& conversation, const RenderOptions& how) {
     std::vector<std::filesystem::path> paths;
     std::vector<int> counts;
     for (const std::string& written : conversation.images) {
@@ -140,7 +175,6 @@ class Encoder {
     std::vector<Turn> turns = conversation.turns;
     std::size_t next = 0;
     for (Turn& turn : turns) turn.content = detail::expand_placeholders(turn.content, counts, next);
-    const RenderOptions how{options_.enable_thinking, options_.mask_history && !options_.preserve_thinking};
     std::vector<detail::TokenPair> pairs;
     next = 0;
     for (const auto& rendered : render_pairs(layout_, std::move(turns), conversation.system, conversation.tools, how)) {

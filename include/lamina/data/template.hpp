@@ -37,7 +37,8 @@ struct Template {
 /// Settings of reasoning templates, and of what is learned.
 struct RenderOptions {
   std::optional<bool> enable_thinking = true;  ///< nothing: as false, but thoughts of the data are kept
-  bool drop_history_thoughts = false;          ///< mask_history without preserve_thinking
+  bool drop_history_thoughts = false;          ///< mask_history or last_answer_only, without preserve_thinking
+  bool last_answer_only = false;               ///< the answers before the last are history, in which no thought is put
 };
 
 /// One question and its answer. Each text is tokenised on its own: no token spans two of them.
@@ -78,7 +79,8 @@ inline std::string render_turn(const Turn& turn) {
 inline void drop_thoughts(std::vector<Turn>& turns, const RenderOptions& options) {
   const bool all = options.enable_thinking == false;
   for (std::size_t i = 1; i < turns.size(); i += 2) {
-    if (all || (options.drop_history_thoughts && i + 1 < turns.size())) {
+    const bool in_history = i + 1 < turns.size();
+    if ((all && !(in_history && options.last_answer_only)) || (options.drop_history_thoughts && in_history)) {
       turns[i].content = without_thoughts(turns[i].content);
     }
   }
@@ -106,7 +108,7 @@ inline std::vector<RenderedPair> render_pairs(const Template& layout, std::vecto
     pairs[p].source.push_back(detail::render_turn(question));
     const bool thinks =
         answer.content.find("<think>") != std::string::npos || answer.content.find("</think>") != std::string::npos;
-    const bool in_history = options.drop_history_thoughts && p + 1 < pairs.size();
+    const bool in_history = (options.drop_history_thoughts || options.last_answer_only) && p + 1 < pairs.size();
     if (layout.reasoning && !thinks && !in_history) {  // learned where thinking is on, given where it is off
       (options.enable_thinking.value_or(false) ? pairs[p].target : pairs[p].source).push_back(empty_thought);
     }

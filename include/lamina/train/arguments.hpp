@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <lamina/model/session.hpp>
+#include <lamina/train/answers.hpp>
 #include <lamina/train/keys.hpp>
 #include <lamina/train/schedule.hpp>
 #include <lamina/train/settings.hpp>
@@ -21,7 +22,7 @@ enum class Interval { no, steps, epoch, best };
 struct Arguments {
   std::filesystem::path model_name_or_path;
   std::vector<std::filesystem::path> adapter_name_or_path;  ///< adapter_folder already appended
-  std::optional<bool> disable_gradient_checkpointing;  ///< unset: the memory plan decides
+  std::optional<bool> disable_gradient_checkpointing;       ///< unset: the memory plan decides
   bool print_param_status = false;
   std::int64_t image_max_pixels = 768 * 768, image_min_pixels = 32 * 32;
 
@@ -51,7 +52,9 @@ struct Arguments {
   std::optional<std::int64_t> early_stopping_steps;
 
   std::filesystem::path output_dir;
-  bool overwrite_output_dir = false, do_train = false, do_eval = false;
+  bool overwrite_output_dir = false, do_train = false, do_eval = false, do_predict = false;
+  bool predict_with_generate = false;
+  AnswerOptions answers;  ///< of do_predict
   int per_device_train_batch_size = 8, per_device_eval_batch_size = 8, gradient_accumulation_steps = 1;
   double num_train_epochs = 3;
   std::int64_t max_steps = -1;

@@ -37,7 +37,7 @@ inline constexpr Key data_keys[] = {
     {"enable_thinking", KeyType::flag, KeyStatus::honoured, "true", ""},
     {"preserve_thinking", KeyType::flag, KeyStatus::honoured, "false", ""},
     {"ignore_pad_token_for_loss", KeyType::flag, KeyStatus::accepted, "true", "nothing is padded"},
-    {"eval_num_beams", KeyType::integer, KeyStatus::accepted, "", "it belongs to do_predict"},
+    {"eval_num_beams", KeyType::integer, KeyStatus::accepted, "", "num_beams decides"},
     {"tokenized_path", KeyType::text, KeyStatus::refused, "",
      "rows are tokenised when they are needed, there is nothing to store"},
     {"skip_bad_samples", KeyType::flag, KeyStatus::honoured, "false", ""},

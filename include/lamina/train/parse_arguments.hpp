@@ -231,6 +231,8 @@ inline void read_run(const Reader& r, Arguments& a) {
   r.flag("overwrite_output_dir", a.overwrite_output_dir);
   r.flag("do_train", a.do_train);
   r.flag("do_eval", a.do_eval);
+  r.flag("do_predict", a.do_predict);
+  r.flag("predict_with_generate", a.predict_with_generate);
   r.integer("per_device_train_batch_size", a.per_device_train_batch_size);
   r.integer("per_device_eval_batch_size", a.per_device_eval_batch_size);
   r.integer("gradient_accumulation_steps", a.gradient_accumulation_steps);
@@ -246,6 +248,22 @@ inline void read_run(const Reader& r, Arguments& a) {
   r.flag("ignore_data_skip", a.ignore_data_skip);
   r.integer("dataloader_num_workers", a.dataloader_num_workers);
   r.flag("disable_tqdm", a.disable_tqdm);
+}
+
+inline void read_answers(const Reader& r, Arguments& a) {
+  AnswerOptions& o = a.answers;
+  r.flag("do_sample", o.do_sample);
+  r.number("temperature", o.temperature);
+  r.number("top_p", o.top_p);
+  r.integer("top_k", o.top_k);
+  r.integer("max_new_tokens", o.max_new_tokens);
+  r.integer("max_length", o.max_length);
+  r.number("repetition_penalty", o.repetition_penalty);
+  r.flag("skip_special_tokens", o.skip_special_tokens);
+  o.seed = a.seed;
+  if (a.predict_with_generate && !a.do_predict)
+    a.notes.push_back(
+        "predict_with_generate: nothing is generated without do_predict: true; evaluation reports the loss");
 }
 
 inline void read_reports(const Reader& r, Arguments& a) {
@@ -284,6 +302,7 @@ inline Arguments parse_arguments(Settings settings) {
   detail::read_finetuning(reader, a);
   detail::read_optimizer(reader, a);
   detail::read_run(reader, a);
+  detail::read_answers(reader, a);
   detail::read_reports(reader, a);
   a.given = std::move(settings);
   validate_arguments(a);

@@ -15,10 +15,17 @@
 #include <lamina/train/model_writer.hpp>
 #include <lamina/train/parse_arguments.hpp>
 #include <lamina/train/plot.hpp>
+#include <lamina/train/predict.hpp>
 
 namespace lamina::train {
 
 using OpenSession = std::function<std::unique_ptr<TrainSession>(const std::filesystem::path&, const TrainableOptions&)>;
+
+/// What opens models: to train and evaluate, and to answer.
+struct Openers {
+  OpenSession train;
+  OpenAnswers answers;
+};
 
 /// Which checkpoint a run goes on from, after LLaMA-Factory's rules: a path; "true", the newest whole one of
 /// output_dir; unset, the same as "true" where output_dir exists and overwrite_output_dir is false, said loudly.
@@ -52,7 +59,7 @@ inline std::optional<std::filesystem::path> resume_path(const Arguments& a, Cons
 /// One run of lamina-train, from arguments to reports.
 class TrainProgram {
  public:
-  TrainProgram(Arguments arguments, OpenSession open, std::ostream& out)
+  TrainProgram(Arguments arguments, Openers open, std::ostream& out)
       : a_(std::move(arguments)),
         open_(std::move(open)),
         console_(out, Console::for_terminal() && !a_.disable_tqdm.value_or(false)) {}
@@ -66,23 +73,30 @@ class TrainProgram {
       if (a_.do_train) from = resume_path(a_, console_);
     }
     load();
-    if (a_.print_param_status) print_parameters();
+    if (a_.print_param_status && session_) print_parameters();
     if (dry_run) return 0;
     if (a_.do_train && !train(from)) return 130;
     if (a_.do_eval) evaluate();
+    session_.reset();  // its memory is needed to answer
+    if (a_.do_predict && !predict()) return 130;
     return 0;
   }
 
  private:
   void load() {
     config_ = checkpoint::ModelConfig::load(a_.model_name_or_path);
-    const auto tokenizer = text::Tokenizer::load(a_.model_name_or_path);
+    tokenizer_.emplace(text::Tokenizer::load(a_.model_name_or_path));
     const auto processor = vision::Processor::load(a_.model_name_or_path);
-    datasets_ = data::load_datasets(data_options(a_), tokenizer, processor);
+    datasets_ = data::load_datasets(data_options(a_), *tokenizer_, processor);
     for (const std::string& note : datasets_.notes) console_.line(note);
     const data::Preparation preparation{
         processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.image_token_id};
-    session_ = open_(a_.model_name_or_path, trainable_options(a_));
+    if (a_.do_predict) {
+      questions_.emplace(datasets_.questions, preparation, 1, a_.dataloader_num_workers);
+      console_.line(cat("records to answer: ", detail::with_thousands(questions_->rows())));
+    }
+    if (!a_.do_train && !a_.do_eval) return;
+    session_ = open_.train(a_.model_name_or_path, trainable_options(a_));
     const int workers = data_workers(a_.dataloader_num_workers, session_->on_device());
     if (a_.do_eval && !datasets_.eval.empty())
       eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size, workers);
@@ -143,14 +157,43 @@ class TrainProgram {
     save_metrics(a_.output_dir, "eval", metrics);
   }
 
+  /// False after an interruption. Answers come from what was written: the base model with its adapters, the trained one
+  /// last, folded into the weights in memory; or the model trained as a whole.
+  bool predict() {
+    const bool lora = a_.finetuning_type == "lora";
+    GenerateOptions options;
+    options.device = a_.device;
+    options.adapters = a_.adapter_name_or_path;
+    if (lora && a_.do_train) {
+      if (!a_.create_new_adapter && !options.adapters.empty()) options.adapters.pop_back();
+      options.adapters.push_back(a_.output_dir);
+    }
+    const std::filesystem::path model = lora || !a_.do_train ? a_.model_name_or_path : a_.output_dir;
+    const Answer answer = open_.answers(model, options, a_.answers, *tokenizer_);
+    const std::int64_t batch = a_.per_device_eval_batch_size;
+    const auto metrics =
+        predict_all({.samples = datasets_.questions,
+                     .prompts = *questions_,
+                     .tokenizer = *tokenizer_,
+                     .answer = answer,
+                     .console = console_},
+                    a_.output_dir, a_.answers.skip_special_tokens, (questions_->rows() + batch - 1) / batch);
+    if (!metrics) return false;
+    print_metrics(console_.stream(), "predict", *metrics);
+    save_metrics(a_.output_dir, "predict", *metrics);
+    console_.line(cat("Answers in ", (a_.output_dir / "generated_predictions.jsonl").string()));
+    return true;
+  }
+
   Arguments a_;
-  OpenSession open_;
+  Openers open_;
   Console console_;
   checkpoint::ModelConfig config_;
+  std::optional<text::Tokenizer> tokenizer_;
   data::Datasets datasets_;
   std::unique_ptr<TrainSession> session_;
   std::optional<DatasetSource> train_;
-  std::optional<DatasetEvalSource> eval_;
+  std::optional<DatasetEvalSource> eval_, questions_;
   OrderedJson history_ = OrderedJson::array();
   std::optional<double> epoch_;
 };
@@ -177,7 +220,7 @@ inline void print_keys(std::ostream& out) {
 }
 
 /// main() of lamina-train, given what opens a model.
-inline int train_main(int argc, char** argv, const OpenSession& open) {
+inline int train_main(int argc, char** argv, const Openers& open) {
   try {
     std::vector<std::string> words;
     bool dry_run = false;

@@ -64,7 +64,8 @@ inline void validate_data(const Arguments& a) {
 }
 
 inline void validate_run(const Arguments& a) {
-  if (!a.do_train && !a.do_eval) fail("nothing to do: set do_train: true or do_eval: true");
+  if (!a.do_train && !a.do_eval && !a.do_predict)
+    fail("nothing to do: set do_train: true, do_eval: true or do_predict: true");
   if (a.output_dir.empty()) fail("output_dir is not set: name the directory for the adapter, checkpoints and reports");
   at_least(a, "per_device_train_batch_size", a.per_device_train_batch_size, 1);
   at_least(a, "per_device_eval_batch_size", a.per_device_eval_batch_size, 1);
@@ -82,6 +83,23 @@ inline void validate_run(const Arguments& a) {
     if (beta < 0 || beta >= 1) fail(where(a, key), " is ", beta, ", wanted 0 up to below 1");
   if (a.optimizer.epsilon <= 0)
     fail(where(a, "adam_epsilon"), " is ", a.optimizer.epsilon, ", wanted a positive number");
+}
+
+inline void validate_answers(const Arguments& a) {
+  if (!a.do_predict) return;
+  const AnswerOptions& o = a.answers;
+  if (!a.predict_with_generate)
+    fail(where(a, "do_predict"),
+         " needs predict_with_generate: true; for the loss over eval_dataset set do_eval: true");
+  if (a.val_size == 0 && a.eval_dataset.empty())
+    fail(where(a, "do_predict"), " needs rows to answer: set eval_dataset or val_size");
+  if (o.do_sample && o.temperature <= 0)
+    fail(where(a, "temperature"), " is ", o.temperature, ", wanted a positive number, or do_sample: false");
+  if (o.top_p <= 0 || o.top_p > 1) fail(where(a, "top_p"), " is ", o.top_p, ", wanted above 0 up to 1");
+  at_least(a, "top_k", o.top_k, 0);
+  if (o.max_new_tokens <= 0) at_least(a, "max_length", o.max_length, 1);
+  if (o.repetition_penalty <= 0)
+    fail(where(a, "repetition_penalty"), " is ", o.repetition_penalty, ", wanted a positive number");
 }
 
 inline void validate_schedule(const Arguments& a) {
@@ -134,6 +152,7 @@ inline void validate_arguments(const Arguments& a) {
   detail::validate_run(a);
   detail::validate_method(a);
   detail::validate_data(a);
+  detail::validate_answers(a);
   detail::validate_schedule(a);
   detail::validate_intervals(a);
 }

@@ -22,6 +22,7 @@ inline constexpr tables::Room room{96, 64, 224, 160};
 /// The look of text that stands alone.
 inline tables::TextStyle random_text(Random& random, tables::Style& style, int most_cell) {
   tables::random_colours(random, style);
+  if (random.chance(30)) style.paper = {255, 255, 255}, style.text.ink = {0, 0, 0};
   style.noise = random.chance(30) ? random.between(2, 6) : 0;
   style.text.bold = random.chance(30);
   style.text.slanted = random.chance(20);
@@ -133,18 +134,21 @@ inline std::string to_plain(const tables::Table& table) {
   return text;
 }
 
-inline tables::Table small_table(Random& random) {
+/// A table and a look that fit the room.
+inline std::pair<tables::Table, tables::Style> random_table(Random& random) {
   for (;;) {
     tables::Table table = random.chance(60) ? random_grid(random, 5, 4) : tables::random_table(random, 5, 4);
-    if (table.header.size() * (table.rows.size() + 1) <= 18) return table;
+    tables::Style style = tables::random_style(random, table, room);
+    const tables::Layout layout = tables::lay_out(table, style);
+    if (layout.width <= room.most_width - 2 * tables::margin && layout.height <= room.most_height - 2 * tables::margin)
+      return {std::move(table), std::move(style)};
   }
 }
 
 /// A table: whole, or a part of it.
 inline Scene table_scene(Random& random) {
   static const std::vector<std::string> whole{"Read the table.", "Read all cells.", "List the rows."};
-  const tables::Table table = small_table(random);
-  const tables::Style style = tables::random_style(random, table, room);
+  const auto [table, style] = random_table(random);
   Canvas canvas = tables::draw_table(random, table, style, room);
   const int rows = static_cast<int>(table.rows.size()), columns = static_cast<int>(table.header.size());
   const int row = random.between(1, rows), column = random.between(1, columns);

@@ -31,8 +31,7 @@ inline tables::TextStyle random_text(Random& random, tables::Style& style, int m
 }
 
 /// Lines of text, one below the other, somewhere in the picture.
-inline Canvas draw_lines_of_text(Random& random, const std::vector<std::string>& lines, int most_cell,
-                                 const tables::Room& room = pictures::room) {
+inline Canvas draw_lines_of_text(Random& random, const std::vector<std::string>& lines, int most_cell) {
   tables::Style style;
   tables::TextStyle text = random_text(random, style, most_cell);
   const int gap = random.between(2, 8);
@@ -55,12 +54,18 @@ inline Canvas draw_lines_of_text(Random& random, const std::vector<std::string>&
   return canvas;
 }
 
-/// One to three signs in a small picture: where reading begins.
+/// One to three signs in a small picture, most of them black on white: where reading begins.
 inline Scene sign_scene(Random& random) {
   static const std::string signs = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:-+%$#";
+  tables::Style style;
+  tables::TextStyle look = random_text(random, style, random.chance(60) ? 22 : 36);
+  if (random.chance(60)) style.paper = {255, 255, 255}, look.ink = {0, 0, 0};
   std::string text;
-  for (int i = random.between(1, 3); i > 0; --i) text += signs[random.between(0, static_cast<int>(signs.size()) - 1)];
-  Canvas canvas = draw_lines_of_text(random, {text}, random.chance(60) ? 22 : 36, {64, 64, 128, 96});
+  for (int i = random.chance(50) ? 1 : random.between(2, 3); i > 0; --i)
+    text += signs[random.between(0, static_cast<int>(signs.size()) - 1)];
+  Canvas canvas(std::max(64, look.text_width(text) + 24), 64, style.paper);
+  tables::draw_text(canvas, random.between(4, canvas.width - look.text_width(text) - 8),
+                    random.between(2, canvas.height - look.line_height() - 2), text, look);
   return {std::move(canvas), "Read this.", text};
 }
 

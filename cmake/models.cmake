@@ -1,7 +1,8 @@
 # The compositions that the programs hold, and for each of them the ways it runs. Every pair is a translation unit of
 # its own, so that they build side by side and a change of one model rebuilds that model alone.
 set(LAMINA_ALL_MODELS
-    "qwen3_vl_tiny=qwen3_vl::Qwen3VL_Tiny" "qwen3_vl_2b=qwen3_vl::Qwen3VL_2B" "qwen3_vl_4b=qwen3_vl::Qwen3VL_4B"
+    "qwen3_vl_tiny=qwen3_vl::Qwen3VL_Tiny" "qwen3_vl_nano=qwen3_vl::Qwen3VL_Nano"
+    "qwen3_vl_2b=qwen3_vl::Qwen3VL_2B" "qwen3_vl_4b=qwen3_vl::Qwen3VL_4B"
     "qwen3_vl_8b=qwen3_vl::Qwen3VL_8B" "qwen3_vl_32b=qwen3_vl::Qwen3VL_32B"
     "qwen2_5_vl_tiny=qwen2_5_vl::Qwen2_5VL_Tiny" "qwen2_5_vl_3b=qwen2_5_vl::Qwen2_5VL_3B" "qwen2_5_vl_7b=qwen2_5_vl::Qwen2_5VL_7B"
     "qwen2_5_vl_32b=qwen2_5_vl::Qwen2_5VL_32B" "qwen2_5_vl_72b=qwen2_5_vl::Qwen2_5VL_72B")
@@ -25,7 +26,7 @@ foreach(entry IN LISTS LAMINA_ALL_MODELS)
   string(REPLACE "=" ";" entry "${entry}")
   list(GET entry 0 NAME)
   list(GET entry 1 TYPE)
-  if(NOT LAMINA_MODELS STREQUAL "all" AND NOT NAME IN_LIST LAMINA_MODELS AND NOT NAME MATCHES "_tiny$")
+  if(NOT LAMINA_MODELS STREQUAL "all" AND NOT NAME IN_LIST LAMINA_MODELS AND NOT NAME MATCHES "_(tiny|nano)$")
     continue()
   endif()
   string(REGEX MATCH "^[a-z0-9_]+" FAMILY "${TYPE}")

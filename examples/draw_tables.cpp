@@ -2,19 +2,15 @@
 // LLaMA-Factory read. The pictures of data/ are made by it:
 //
 //     lamina-draw-tables --out data --train 200 --heldout 50 --seed 1
+#include "pictures/dataset.hpp"
 #include "tables/content.hpp"
 #include "tables/picture.hpp"
 
-#include <lamina/core/error.hpp>
-
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <set>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STB_IMAGE_WRITE_STATIC
@@ -33,14 +29,10 @@ namespace {
 using nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-const std::vector<std::string> markdown_prompts{"What does the table say?",
-                                                "Read the table in this picture.",
-                                                "Write this table in Markdown.",
-                                                "What is in the picture? Answer with a Markdown table.",
-                                                "Copy the table.",
-                                                "Please transcribe the table."};
-const std::vector<std::string> html_prompts{"What does the table say? Answer in HTML.", "Write this table in HTML.",
-                                            "Give me the table as HTML."};
+const std::vector<std::string> prompts{"Write this table in Markdown.", "What does the table say? Answer in Markdown.",
+                                       "Give me the table as Markdown.", "Copy the table into Markdown.",
+                                       "Markdown, please."};
+constexpr tables::Room room{128, 96, 224, 160};  // of a picture, in pixels
 
 /// Writes STEM.jpg or STEM.png and returns the file's name.
 std::string write_picture(const fs::path& folder, const std::string& stem, const tables::Canvas& canvas, bool jpeg) {
@@ -51,56 +43,23 @@ std::string write_picture(const fs::path& folder, const std::string& stem, const
   return name;
 }
 
-void write_text(const fs::path& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary);
-  out << text;
-  if (!out.flush()) lamina::fail(path.string(), ": cannot be written: is the folder writable and the disk not full?");
-}
-
-/// One record in ShareGPT's form with OpenAI's tags, as mllm_demo has it.
-ordered_json record(const std::string& question, const std::string& answer, const std::string& picture) {
-  const auto turn = [](const char* role, const std::string& content) {
-    return ordered_json{{"content", content}, {"role", role}};
-  };
-  return {{"messages", {turn("user", "<image>" + question), turn("assistant", answer)}},
-          {"images", ordered_json::array({picture})}};
-}
-
 /// Draws `count` tables that are not in `seen` yet and writes them with their list, tables_<split>.json.
 void write_split(const fs::path& out, const std::string& split, int count, tables::Random& random,
                  std::set<std::string>& seen) {
   ordered_json records = ordered_json::array();
   while (static_cast<int>(records.size()) < count) {
-    const tables::Table table = tables::random_table(random);
+    const tables::Table table = tables::random_table(random, 4, 3);
     if (!seen.insert(tables::to_markdown(table)).second) continue;
-    const bool html = random.chance(30);
     char stem[32];
     std::snprintf(stem, sizeof stem, "%s_%04d", split.c_str(), static_cast<int>(records.size()));
-    const tables::Style style = tables::random_style(random, table);
+    const tables::Style style = tables::random_style(random, table, room);
     const bool jpeg = style.noise > 0 || random.chance(25);  // PNG does not pack grain
-    const std::string file = write_picture(out / "tables", stem, tables::draw_table(random, table, style), jpeg);
-    records.push_back(record(random.pick(html ? html_prompts : markdown_prompts),
-                             html ? tables::to_html(table) : tables::to_markdown(table), "tables/" + file));
+    const std::string file = write_picture(out / "tables", stem, tables::draw_table(random, table, style, room), jpeg);
+    records.push_back(pictures::record(random.pick(prompts), tables::to_markdown(table), "tables/" + file));
   }
-  write_text(out / "tables" / ("tables_" + split + ".json"), records.dump(1) + "\n");
-}
-
-/// Enters both lists into dataset_info.json, leaving its other entries as they are.
-void write_registry(const fs::path& out) {
-  const fs::path path = out / "dataset_info.json";
-  ordered_json registry = ordered_json::object();
-  if (std::ifstream in(path); in) {
-    registry = ordered_json::parse(in, nullptr, false);
-    if (!registry.is_object()) lamina::fail(path.string(), ": not a JSON object: correct it or move it away");
-  }
-  for (const char* split : {"train", "heldout"})
-    registry[std::string("tables_") + split] = {
-        {"file_name", std::string("tables/tables_") + split + ".json"},
-        {"formatting", "sharegpt"},
-        {"columns", {{"messages", "messages"}, {"images", "images"}}},
-        {"tags",
-         {{"role_tag", "role"}, {"content_tag", "content"}, {"user_tag", "user"}, {"assistant_tag", "assistant"}}}};
-  write_text(path, registry.dump(2) + "\n");
+  const std::string list = "tables/tables_" + split + ".json";
+  pictures::write_text(out / list, records.dump(1) + "\n");
+  pictures::enter(out, "tables_" + split, list);
 }
 
 }  // namespace
@@ -120,7 +79,6 @@ int main(int argc, char** argv) try {
   std::set<std::string> seen;
   write_split(out, "train", train, random, seen);
   write_split(out, "heldout", heldout, random, seen);
-  write_registry(out);
   std::cout << "drew " << train << " + " << heldout << " tables into " << (out / "tables").string() << "\n";
 } catch (const std::exception& error) {
   std::cerr << "lamina-draw-tables: " << error.what() << "\n";

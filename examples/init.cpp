@@ -1,12 +1,15 @@
 // lamina-init: gives a model directory random weights, so that there is a model to try things on without a download.
 //
 //     lamina-init --model data/qwen3_vl_tiny --out saves/qwen3_vl_tiny
+//     lamina-init --model data/qwen3_vl_nano --out saves/nano/start --seed 1     to train from the beginning
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/compose/initialise.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/model/session.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
@@ -23,8 +26,9 @@ void copy_files(const fs::path& from, const fs::path& to) {
       fs::copy_file(file.path(), to / file.path().filename(), fs::copy_options::overwrite_existing);
 }
 
-/// Weights by rule: the same for everybody, uniform, scaled so that activations keep their size.
-void write_weights(const fs::path& model, const fs::path& out, DType dtype) {
+/// Weights by rule: the same for everybody, uniform, scaled so that activations keep their size. With a seed: each
+/// tensor's own starting values, to train from.
+void write_weights(const fs::path& model, const fs::path& out, DType dtype, std::optional<std::uint64_t> seed) {
   const std::vector<TensorSpec> specs = tensors_of(model);
   std::vector<std::vector<std::byte>> bytes(specs.size());
   std::vector<checkpoint::TensorData> tensors(specs.size());
@@ -36,7 +40,12 @@ void write_weights(const fs::path& model, const fs::path& out, DType dtype) {
     tensor.name = spec.path.view();
     tensor.dtype = dtype;
     tensor.shape.assign(spec.extents.begin(), spec.extents.begin() + spec.rank);
-    testing::fill_deterministic(tensor.name, tensor.shape, values);
+    if (seed) {
+      TorchGenerator random(*seed + static_cast<std::uint64_t>(i));
+      for (float& value : values) value = detail::initial_value(spec, random);
+    } else {
+      testing::fill_deterministic(tensor.name, tensor.shape, values);
+    }
     to.resize(values.size() * size_bytes(dtype));
     checkpoint::narrow(values, dtype, to);
     tensor.data = to;
@@ -53,10 +62,12 @@ int main(int argc, char** argv) {
   app.add_option("--out", out, "directory to write to")->required();
   app.add_option("--dtype", dtype, "element type of the weights: float32, bfloat16")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
+  std::optional<std::uint64_t> seed;
+  app.add_option("--seed", seed, "start from each layer's own initial values, to train the model from the beginning");
   CLI11_PARSE(app, argc, argv);
   try {
     copy_files(model, out);
-    write_weights(model, out, dtype == "bfloat16" ? DType::BF16 : DType::F32);
+    write_weights(model, out, dtype == "bfloat16" ? DType::BF16 : DType::F32, seed);
     std::cout << "wrote " << out << "\n";
     return 0;
   } catch (const std::exception& e) {

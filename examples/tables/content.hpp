@@ -103,10 +103,10 @@ inline std::string random_cell(Random& random, const Column& column) {
   return std::to_string(value / unit) + "." + fraction;
 }
 
-/// 2 to 4 columns of one subject and 2 to 5 rows below the header; no key twice.
-inline Table random_table(Random& random) {
+/// 2 columns of one subject or more, and 2 rows below the header or more; no key twice.
+inline Table random_table(Random& random, int most_rows, int most_columns) {
   const Subject& subject = random.pick(subjects());
-  const int rows = random.between(2, 5), columns = random.between(2, 4);
+  const int rows = random.between(2, most_rows), columns = random.between(2, most_columns);
   const std::vector<Column> others = random.sample(subject.others, columns - 1);
   Table table{random.pick(subject.captions), {subject.key.name}, {}, {false}};
   for (const Column& column : others) {
@@ -131,18 +131,6 @@ inline std::string to_markdown(const Table& table) {
   for (std::size_t i = 0; i < table.header.size(); ++i) text += " --- |";
   for (const auto& row : table.rows) text += "\n" + line(row);
   return text;
-}
-
-/// The table in HTML, one row a line, the caption first.
-inline std::string to_html(const Table& table) {
-  const auto line = [](const std::vector<std::string>& cells, const std::string& tag) {
-    std::string text = "<tr>";
-    for (const std::string& cell : cells) text += "<" + tag + ">" + cell + "</" + tag + ">";
-    return text + "</tr>\n";
-  };
-  std::string text = "<table>\n<caption>" + table.caption + "</caption>\n" + line(table.header, "th");
-  for (const auto& row : table.rows) text += line(row, "td");
-  return text + "</table>";
 }
 
 }  // namespace tables

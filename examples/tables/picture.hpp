@@ -77,7 +77,10 @@ enum class Lines { grid, rows, header_only, box, none };
 enum class Align { left, middle, right };
 
 /// Of a picture, in pixels: its sides, and the bare border around everything drawn.
-inline constexpr int least_side = 160, most_side = 256, margin = 6;
+struct Room {
+  int least_width = 160, least_height = 160, most_width = 256, most_height = 256;
+};
+inline constexpr int margin = 6;
 
 /// Everything about a picture but its words.
 struct Style {
@@ -129,8 +132,7 @@ inline void random_colours(Random& random, Style& style) {
 }
 
 /// The look of one picture; letters as large as fit, or somewhat smaller.
-inline Style random_style(Random& random, const Table& table) {
-  constexpr int room = most_side - 2 * margin;
+inline Style random_style(Random& random, const Table& table, const Room& room = {}) {
   Style style;
   random_colours(random, style);
   style.text.bold = random.chance(25);
@@ -149,7 +151,7 @@ inline Style random_style(Random& random, const Table& table) {
   constexpr int least = 10, most = 22;  // 1.25 to 2.75 pixels a cell
   for (style.text.cell = most - random.between(0, 5); style.text.cell > least; --style.text.cell) {
     const Layout layout = lay_out(table, style);
-    if (layout.width <= room && layout.height <= room) break;
+    if (layout.width <= room.most_width - 2 * margin && layout.height <= room.most_height - 2 * margin) break;
   }
   return style;
 }
@@ -191,14 +193,17 @@ inline void add_noise(Canvas& canvas, Random& random, int amplitude) {
     level = static_cast<std::uint8_t>(std::clamp(level + random.between(-amplitude, amplitude), 0, 255));
 }
 
-/// Draws the table onto a canvas of least_side to most_side pixels a side, somewhere in it.
-inline Canvas draw_table(Random& random, const Table& table, const Style& style) {
+/// A side for so many pixels of content.
+inline int random_side(Random& random, int content, int least_side, int most_side) {
+  const int least = std::max(least_side, content + 2 * margin);
+  return std::min(random.between(least, least + 24), std::max(least, most_side));
+}
+
+/// Draws the table onto a canvas as large as the room allows, somewhere in it.
+inline Canvas draw_table(Random& random, const Table& table, const Style& style, const Room& room = {}) {
   const Layout layout = lay_out(table, style);
-  const auto side = [&](int content) {
-    const int least = std::max(least_side, content + 2 * margin);
-    return std::min(random.between(least, least + 24), std::max(least, most_side));
-  };
-  Canvas canvas(side(layout.width), side(layout.height), style.paper);
+  const int height = random_side(random, layout.height, room.least_height, room.most_height);
+  Canvas canvas(random_side(random, layout.width, room.least_width, room.most_width), height, style.paper);
   const int x0 = random.between(margin, canvas.width - layout.width - margin);
   const int top = random.between(margin, canvas.height - layout.height - margin);
   const int caption_y = style.caption_below ? top + layout.table_height + 4 : top;

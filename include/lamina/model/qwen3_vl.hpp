@@ -63,10 +63,12 @@ struct Qwen3VL_4B   : Qwen3VL<Vision4B, Text4B> {};
 struct Qwen3VL_8B   : Qwen3VL<Vision8B, Text8B, UntiedHead<Text8B>> {};
 struct Qwen3VL_32B  : Qwen3VL<Vision32B, Text32B, UntiedHead<Text32B>> {};
 struct Qwen3VL_Tiny : Qwen3VL<VisionTiny, TextTiny> {};
+struct Qwen3VL_Nano : Qwen3VL<VisionNano, TextNano> {};
 
 static_assert(param_count<Qwen3VL_2B> == 2'127'532'032);
 static_assert(param_count<Qwen3VL_4B> == 4'437'815'808);
 static_assert(param_count<Qwen3VL_8B> == 8'767'123'696);
 static_assert(param_count<Qwen3VL_32B> == 33'357'390'064);
+static_assert(param_count<Qwen3VL_Nano> == 4'528'704);
 
 }  // namespace lamina::qwen3_vl

@@ -23,6 +23,14 @@ struct TextTiny : TextConfig {
   static constexpr int hidden_size = 256, num_hidden_layers = 4, num_attention_heads = 4, intermediate_size = 768;
 };
 
+/// Small enough to train in minutes: it reads pictures of data/ (see data/README.md).
+struct TextNano {
+  static constexpr int vocab_size = 320, num_key_value_heads = 1, head_dim = 64;
+  static constexpr std::int64_t rope_theta = 10'000;
+  using mrope_section = Section<12, 10, 10>;
+  static constexpr int hidden_size = 192, num_hidden_layers = 5, num_attention_heads = 3, intermediate_size = 384;
+};
+
 struct VisionConfig {
   static constexpr int in_channels = 3, patch_size = 16, temporal_patch_size = 2, spatial_merge_size = 2, num_heads = 16;
   static constexpr int num_position_embeddings = 2304;
@@ -34,6 +42,10 @@ struct Vision32B : Vision8B     { static constexpr int out_hidden_size = 5120; }
 struct VisionTiny : VisionConfig {
   static constexpr int num_heads = 4, num_position_embeddings = 256;
   static constexpr int depth = 4, hidden_size = 256, intermediate_size = 512, out_hidden_size = 256; using deepstack_visual_indexes = Indices<0, 1, 2>;
+};
+struct VisionNano : VisionConfig {
+  static constexpr int num_heads = 2, num_position_embeddings = 256;
+  static constexpr int depth = 6, hidden_size = 128, intermediate_size = 512, out_hidden_size = 192; using deepstack_visual_indexes = Indices<1, 2, 4>;
 };
 // clang-format on
 

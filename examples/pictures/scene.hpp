@@ -5,6 +5,7 @@
 #include <lamina/core/error.hpp>
 
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -126,17 +127,39 @@ inline Scene shapes_scene(Random& random) {
   return {std::move(canvas), random.chance(50) ? "Which shapes are there?" : "What is in the picture?", all};
 }
 
-inline std::string joined(const std::vector<std::string>& cells) {
-  std::string text;
-  for (const std::string& cell : cells) text += (text.empty() ? "" : ", ") + cell;
-  return text;
+/// How a table is written down: what stands between cells and between rows, before and after each row.
+struct Pattern {
+  std::string cell_gap = ", ", row_gap = " / ", before_row, after_row;
+
+  std::string row(const std::vector<std::string>& cells) const {
+    std::string text;
+    for (const std::string& cell : cells) text += (text.empty() ? "" : cell_gap) + cell;
+    return before_row + text + after_row;
+  }
+  std::string table(const tables::Table& table) const {
+    std::string text = row(table.header);
+    for (const auto& cells : table.rows) text += row_gap + row(cells);
+    return text;
+  }
+};
+
+/// One to three signs, none of them of Markdown's tables, with or without spaces.
+inline std::string random_gap(Random& random, bool may_break) {
+  static const std::string signs = ",;:/=+*#>!~^&";
+  if (may_break && random.chance(40)) return "\n";
+  std::string gap;
+  for (int i = random.between(1, random.chance(70) ? 1 : 3); i > 0; --i)
+    gap += signs[random.between(0, static_cast<int>(signs.size()) - 1)];
+  if (random.chance(50)) gap += " ";
+  return random.chance(50) ? " " + gap : gap;
 }
 
-/// "a, b, c / d, e, f": the header, then the rows. Fine-tuning teaches other forms.
-inline std::string to_plain(const tables::Table& table) {
-  std::string text = joined(table.header);
-  for (const auto& row : table.rows) text += " / " + joined(row);
-  return text;
+inline Pattern random_pattern(Random& random) {
+  static const std::vector<std::pair<std::string, std::string>> brackets{
+      {"(", ")"}, {"[", "]"}, {"{", "}"}, {"<", ">"}, {"- ", ""}, {"* ", ""}, {"", ";"}, {"> ", " <"}};
+  Pattern pattern{random_gap(random, false), random_gap(random, true)};
+  if (random.chance(50)) std::tie(pattern.before_row, pattern.after_row) = random.pick(brackets);
+  return pattern;
 }
 
 /// A table and a look that fit the room.
@@ -150,27 +173,41 @@ inline std::pair<tables::Table, tables::Style> random_table(Random& random) {
   }
 }
 
+/// A whole table as a pattern shows: "Read the table as [a; b], [c; d]." Fine-tuning teaches a form without a pattern.
+inline Scene patterned_scene(Random& random, Canvas canvas, const tables::Table& table) {
+  const Pattern pattern = random_pattern(random);
+  const std::string shown = pattern.row({"a", "b"}) + pattern.row_gap + pattern.row({"c", "d"});
+  if (random.chance(70)) return {std::move(canvas), "Read the table as " + shown, pattern.table(table)};
+  const std::string gap = random_gap(random, true);
+  return {std::move(canvas), "Read caption and table as t" + gap + shown, table.caption + gap + pattern.table(table)};
+}
+
 /// A table: whole, or a part of it.
 inline Scene table_scene(Random& random) {
   static const std::vector<std::string> whole{"Read the table.", "Read all cells.", "List the rows."};
+  static const Pattern plain;
   const auto [table, style] = random_table(random);
   Canvas canvas = tables::draw_table(random, table, style, room);
   const int rows = static_cast<int>(table.rows.size()), columns = static_cast<int>(table.header.size());
   const int row = random.between(1, rows), column = random.between(1, columns);
-  switch (random.between(0, 9)) {
+  switch (random.between(0, 11)) {
     case 0:
       return {std::move(canvas), "Read the caption.", table.caption};
     case 1:
-      return {std::move(canvas), "Read the header.", joined(table.header)};
+      return {std::move(canvas), "Read the header.", plain.row(table.header)};
     case 2:
-      return {std::move(canvas), "Read row " + std::to_string(row) + ".", joined(table.rows[row - 1])};
+      return {std::move(canvas), "Read row " + std::to_string(row) + ".", plain.row(table.rows[row - 1])};
     case 3:
       return {std::move(canvas), "What is in row " + std::to_string(row) + ", column " + std::to_string(column) + "?",
               table.rows[row - 1][column - 1]};
     case 4:
-      return {std::move(canvas), "Read caption and table.", table.caption + " / " + to_plain(table)};
+      return {std::move(canvas), "Read caption and table.", table.caption + plain.row_gap + plain.table(table)};
+    case 5:
+    case 6:
+    case 7:
+      return {std::move(canvas), random.pick(whole), plain.table(table)};
     default:
-      return {std::move(canvas), random.pick(whole), to_plain(table)};
+      return patterned_scene(random, std::move(canvas), table);
   }
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Teaches the nano model to read, from random weights, on one GPU: single signs first, then short texts, then tables and
-# everything else. Writes saves/nano/model. The weights in data/qwen3_vl_nano were made so, in about five minutes on an H100.
+# everything else. Writes saves/nano/model. The weights in data/qwen3_vl_nano were made so, in about six minutes on an H100.
 #
 #     examples/nano/pretrain.sh                            as many pictures and steps as data/README.md tells of
 #     PART=100 examples/nano/pretrain.sh                   a hundredth of them, to see it run
@@ -25,4 +25,4 @@ train() {
 $bin/lamina-init --model data/qwen3_vl_nano --out "$saves/start" --dtype bfloat16
 train signs start 2200 dataset=nano_signs lr_scheduler_type=constant_with_warmup learning_rate=1.0e-3
 train short signs 2000 dataset=nano_short lr_scheduler_type=constant_with_warmup
-train model short 6380 dataset=nano_tables,nano_short eval_dataset=nano_heldout do_eval=true per_device_eval_batch_size=200
+train model short 8160 dataset=nano_tables,nano_short eval_dataset=nano_heldout do_eval=true per_device_eval_batch_size=200

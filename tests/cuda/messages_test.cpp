@@ -27,7 +27,8 @@ TEST_CASE("a step that does not fit says what it needs, what is free and what lo
   const std::int64_t rest = gpu_device().free_bytes();
   const std::string why = error_of([&] { step.accumulate(*weights, batch, 7, 0); });
   INFO(why);
-  CHECK(testing::contains(why, "the GPU is out of memory: a step of 20000 tokens in 2 sequences and 0 image patches needs "));
+  CHECK(testing::contains(
+      why, "the GPU is out of memory: a step of 20000 tokens in 2 sequences and 0 image patches needs "));
   CHECK(testing::contains(why, " saved for backward, "));
   CHECK(testing::contains(why, " are free. What lowers it: per_device_train_batch_size, "));
   CHECK(gpu_device().free_bytes() == rest);

@@ -17,7 +17,7 @@
 #include <lamina/train/optimizer.hpp>
 #include <lamina/train/step.hpp>
 
-#include "gpu_weights.hpp"
+#include "random_weights.hpp"
 
 namespace {
 using namespace lamina;

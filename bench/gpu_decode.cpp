@@ -9,7 +9,7 @@
 #include <lamina/model/qwen3_vl.hpp>
 #include <lamina/serve/decoder.hpp>
 
-#include "gpu_weights.hpp"
+#include "random_weights.hpp"
 
 int main(int argc, char** argv) try {
   using namespace lamina;

@@ -20,7 +20,7 @@
 #include <lamina/train/step.hpp>
 
 #include "gpu_trace.hpp"
-#include "gpu_weights.hpp"
+#include "random_weights.hpp"
 
 namespace {
 using namespace lamina;

@@ -46,23 +46,25 @@ inline std::span<float> large_buffer() {
   return block.values;
 }
 
-/// Bytes read per second by all threads from main memory.
-inline double read_bytes_per_s() {
-  static const double value = [] {
-    const auto buffer = large_buffer();
-    const std::int64_t parts = thread_count(), size = static_cast<std::int64_t>(buffer.size()) / parts;
-    const double seconds = best_seconds(20, [&] {
-      parallel_for(parts, [&](std::int64_t part) {
-        float sum[64] = {};
-        const float* p = buffer.data() + part * size;
-        for (std::int64_t i = 0; i + 64 <= size; i += 64) {
-          for (int j = 0; j < 64; ++j) sum[j] += p[i + j];
-        }
-        keep(sum);
-      });
+/// Bytes read per second by all threads from main memory, at best of so many passes over it.
+inline double read_bytes_per_s_of(int passes) {
+  const auto buffer = large_buffer();
+  const std::int64_t parts = thread_count(), size = static_cast<std::int64_t>(buffer.size()) / parts;
+  const double seconds = best_seconds(passes, [&] {
+    parallel_for(parts, [&](std::int64_t part) {
+      float sum[64] = {};
+      const float* p = buffer.data() + part * size;
+      for (std::int64_t i = 0; i + 64 <= size; i += 64) {
+        for (int j = 0; j < 64; ++j) sum[j] += p[i + j];
+      }
+      keep(sum);
     });
-    return static_cast<double>(buffer.size()) * 4 / seconds;
-  }();
+  });
+  return static_cast<double>(buffer.size()) * 4 / seconds;
+}
+/// The same, measured once a run.
+inline double read_bytes_per_s() {
+  static const double value = read_bytes_per_s_of(20);
   return value;
 }
 

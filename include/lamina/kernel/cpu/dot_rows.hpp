@@ -14,18 +14,13 @@ inline constexpr int dot_rows_limit = 8;
 /// Lanes of a vector of fp32, each a running sum: weights are taken two vectors at a time.
 inline int dot_lanes(Isa isa) { return isa == Isa::plain ? 0 : isa == Isa::avx2 ? 8 : 16; }
 
-/// Asks the second-level cache for weights before they are needed, row after row in the order of memory, which serves
-/// long runs best: the hardware's own prefetch ends with a page, where rows often end too.
+/// Asks the second-level cache for the weights 1 KB after p, before the hardware does, whose own prefetch may end with
+/// a page. Not further: at 2 KB and more, Zen 4's prefetchers give way and reading slows down by a quarter.
 template <class W>
-struct Ahead {
-  const W* row;
-  std::ptrdiff_t stride;
-  int depth, at = 0;
-  void ask(int count) {
-    for (int i = 0; i < count; i += 64 / static_cast<int>(sizeof(W))) __builtin_prefetch(row + at + i, 0, 2);
-    if ((at += count) >= depth) at = 0, row += stride;
-  }
-};
+void ask_ahead(const W* p, int count) {
+  constexpr int line = 64 / static_cast<int>(sizeof(W)), ahead = 1024 / static_cast<int>(sizeof(W));
+  for (int i = 0; i < count; i += line) __builtin_prefetch(p + ahead + i, 0, 2);
+}
 
 #if LAMINA_X86
 /// Keeps a loaded vector in its register: g++ 12 else loads it again for every use, and the load units become the
@@ -63,60 +58,62 @@ LAMINA_AVX512 inline void load_two(const float* p, __m512& first, __m512& second
 /// sum[m * N + n] += x[m] * w[n] in eight lanes, for M rows of x and N rows of w; depth is a multiple of 16.
 template <class W, int M, int N>
 LAMINA_AVX2 void dot_block_avx2(const float* x, std::ptrdiff_t x_stride, const W* w, std::ptrdiff_t w_stride, int depth,
-                                Ahead<W>& ahead, float* sums) {
-  Ahead<W> next = ahead;
+                                float* sums) {
   __m256 sum[M * N];
 #pragma GCC unroll 16
   for (int i = 0; i < M * N; ++i) sum[i] = _mm256_loadu_ps(sums + 8 * i);
   for (int k = 0; k < depth; k += 16) {
-    __m256 first[N], second[N];
-#pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) load_two(w + n * w_stride + k, first[n], second[n]);
-    next.ask(16 * N);
+    __m256 x_first[M], x_second[M];
 #pragma GCC unroll 4
     for (int m = 0; m < M; ++m) {
-      __m256 x_first = _mm256_loadu_ps(x + m * x_stride + k), x_second = _mm256_loadu_ps(x + m * x_stride + k + 8);
-      LAMINA_IN_REGISTER(x_first);
-      LAMINA_IN_REGISTER(x_second);
+      x_first[m] = _mm256_loadu_ps(x + m * x_stride + k), x_second[m] = _mm256_loadu_ps(x + m * x_stride + k + 8);
+      LAMINA_IN_REGISTER(x_first[m]);
+      LAMINA_IN_REGISTER(x_second[m]);
+    }
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) {
+      __m256 first, second;
+      load_two(w + n * w_stride + k, first, second);
+      ask_ahead(w + n * w_stride + k, 16);
 #pragma GCC unroll 4
-      for (int n = 0; n < N; ++n) {
-        sum[m * N + n] = _mm256_fmadd_ps(first[n], x_first, sum[m * N + n]);
-        sum[m * N + n] = _mm256_fmadd_ps(second[n], x_second, sum[m * N + n]);
+      for (int m = 0; m < M; ++m) {
+        sum[m * N + n] = _mm256_fmadd_ps(first, x_first[m], sum[m * N + n]);
+        sum[m * N + n] = _mm256_fmadd_ps(second, x_second[m], sum[m * N + n]);
       }
     }
   }
 #pragma GCC unroll 16
   for (int i = 0; i < M * N; ++i) _mm256_storeu_ps(sums + 8 * i, sum[i]);
-  ahead = next;
 }
 /// The same in sixteen lanes; depth is a multiple of 32.
 template <class W, int M, int N>
 LAMINA_AVX512 void dot_block_avx512(const float* x, std::ptrdiff_t x_stride, const W* w, std::ptrdiff_t w_stride,
-                                    int depth, Ahead<W>& ahead, float* sums) {
-  Ahead<W> next = ahead;
+                                    int depth, float* sums) {
   __m512 sum[M * N];
 #pragma GCC unroll 16
   for (int i = 0; i < M * N; ++i) sum[i] = _mm512_loadu_ps(sums + 16 * i);
   for (int k = 0; k < depth; k += 32) {
-    __m512 first[N], second[N];
-#pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) load_two(w + n * w_stride + k, first[n], second[n]);
-    next.ask(32 * N);
+    __m512 x_first[M], x_second[M];
 #pragma GCC unroll 4
     for (int m = 0; m < M; ++m) {
-      __m512 x_first = _mm512_loadu_ps(x + m * x_stride + k), x_second = _mm512_loadu_ps(x + m * x_stride + k + 16);
-      LAMINA_IN_REGISTER(x_first);
-      LAMINA_IN_REGISTER(x_second);
+      x_first[m] = _mm512_loadu_ps(x + m * x_stride + k), x_second[m] = _mm512_loadu_ps(x + m * x_stride + k + 16);
+      LAMINA_IN_REGISTER(x_first[m]);
+      LAMINA_IN_REGISTER(x_second[m]);
+    }
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) {
+      __m512 first, second;
+      load_two(w + n * w_stride + k, first, second);
+      ask_ahead(w + n * w_stride + k, 32);
 #pragma GCC unroll 4
-      for (int n = 0; n < N; ++n) {
-        sum[m * N + n] = _mm512_fmadd_ps(first[n], x_first, sum[m * N + n]);
-        sum[m * N + n] = _mm512_fmadd_ps(second[n], x_second, sum[m * N + n]);
+      for (int m = 0; m < M; ++m) {
+        sum[m * N + n] = _mm512_fmadd_ps(first, x_first[m], sum[m * N + n]);
+        sum[m * N + n] = _mm512_fmadd_ps(second, x_second[m], sum[m * N + n]);
       }
     }
   }
 #pragma GCC unroll 16
   for (int i = 0; i < M * N; ++i) _mm512_storeu_ps(sums + 16 * i, sum[i]);
-  ahead = next;
 }
 #endif
 
@@ -147,23 +144,22 @@ ArrangedRows arrange(Isa isa, const Gemm& g) {
   return {out, stride, whole, lanes};
 }
 
-/// y[m .. m + M, n .. n + N] from the whole vectors of x, arranged, and the rest of x as it is. x passes in pieces that
-/// stay in the first-level cache.
+/// Columns n, n + apart, ... (N of them) of y[m .. m + M] from the whole vectors of x, arranged, and the rest of x as
+/// it is. x passes in pieces that stay in the first-level cache.
 template <class W, int M, int N>
-void dot_columns(const Gemm& g, ArrangedRows x, int m, int n) {
-  const std::ptrdiff_t stride = g.b.w.stride;
-  const W* w = static_cast<const W*>(g.b.w.data) + n * stride;
+void dot_columns(const Gemm& g, ArrangedRows x, int m, int n, int apart) {
+  const std::ptrdiff_t stride = g.b.w.stride * apart;
+  const W* w = static_cast<const W*>(g.b.w.data) + n * g.b.w.stride;
   float sum[M * N][16] = {};  // the first x.lanes * M * N of them
 #if LAMINA_X86
   constexpr int piece = 2048 / M / 32 * 32;
-  Ahead<W> ahead{w + N * stride, stride, x.whole};
   for (int k = 0; k < x.whole; k += piece) {
     const int depth = std::min(piece, x.whole - k);
     const float* rows = x.data + m * x.stride + k;
     if (x.lanes == 8)
-      dot_block_avx2<W, M, N>(rows, x.stride, w + k, stride, depth, ahead, sum[0]);
+      dot_block_avx2<W, M, N>(rows, x.stride, w + k, stride, depth, sum[0]);
     else
-      dot_block_avx512<W, M, N>(rows, x.stride, w + k, stride, depth, ahead, sum[0]);
+      dot_block_avx512<W, M, N>(rows, x.stride, w + k, stride, depth, sum[0]);
   }
 #endif
   for (int i = 0; i < M * N; ++i) {
@@ -174,27 +170,36 @@ void dot_columns(const Gemm& g, ArrangedRows x, int m, int n) {
     }
     float total = x.lanes ? lane[0] : 0.0f;
     for (int k = x.whole; k < g.depth; ++k) total += g.a.data[row * g.a.stride + k] * to_f32(w[col * stride + k]);
-    float& y = g.c[row * g.c_row + n + col];
-    const float value = g.alpha * total + (g.bias ? g.bias[n + col] : 0.0f);
+    float& y = g.c[row * g.c_row + n + col * apart];
+    const float value = g.alpha * total + (g.bias ? g.bias[n + col * apart] : 0.0f);
     y = g.beta == 0 ? value : value + g.beta * y;
   }
 }
 
-/// Columns [n, n + N) of y: four rows of x at a time.
+/// Columns n, n + apart, ... (N of them) of y: four rows of x at a time.
 template <class W, int N>
-void dot_all_rows(const Gemm& g, ArrangedRows x, int n) {
+void dot_all_rows(const Gemm& g, ArrangedRows x, int n, int apart) {
   int m = 0;
-  for (; m + 4 <= g.rows; m += 4) dot_columns<W, 4, N>(g, x, m, n);
-  if (g.rows - m == 3) dot_columns<W, 3, N>(g, x, m, n);
-  if (g.rows - m == 2) dot_columns<W, 2, N>(g, x, m, n);
-  if (g.rows - m == 1) dot_columns<W, 1, N>(g, x, m, n);
+  for (; m + 4 <= g.rows; m += 4) dot_columns<W, 4, N>(g, x, m, n, apart);
+  if (g.rows - m == 3) dot_columns<W, 3, N>(g, x, m, n, apart);
+  if (g.rows - m == 2) dot_columns<W, 2, N>(g, x, m, n, apart);
+  if (g.rows - m == 1) dot_columns<W, 1, N>(g, x, m, n, apart);
 }
 
-/// Columns [n, last) of C.
+/// Columns [n, last) of C. Several rows of weights share each load of x. They lie far apart, each at the beginning of a
+/// run that is read to its end: the hardware prefetches such long runs, and loses track of neighbouring rows at the end
+/// of each. A row of x that fills the first-level cache is shared by more of them.
 template <class W>
 void dot_range(const Gemm& g, ArrangedRows x, int n, int last) {
-  for (; n + 4 <= last; n += 4) dot_all_rows<W, 4>(g, x, n);
-  for (; n < last; ++n) dot_all_rows<W, 1>(g, x, n);
+  const bool long_row = g.rows == 1 && x.whole > 4096;
+  const int rows = long_row ? 8 : 4, run = (last - n) / rows;
+  for (int i = 0; i < run; ++i) {
+    if (long_row)
+      dot_columns<W, 1, 8>(g, x, 0, n + i, run);
+    else
+      dot_all_rows<W, 4>(g, x, n + i, run);
+  }
+  for (n += rows * run; n < last; ++n) dot_all_rows<W, 1>(g, x, n, 1);
 }
 
 /// C = alpha A B + beta C + bias where A has few rows and B is a transposed weight of element type W.

@@ -1,0 +1,58 @@
+// One stream of Qwen3-VL-2B's text on the CPU, random bf16 weights, greedy: bench_cpu_decode [CONTEXT] [ROUNDS].
+// A round reads memory at full speed, then decodes eight tokens, so that both meet the same neighbours; prints each
+// round and the medians. Decode is judged by the weights that a token reads, without the cache.
+#include <chrono>
+#include <cstdio>
+#include <random>
+
+#include <lamina/fuse.hpp>
+#include <lamina/kernel/cpu.hpp>
+#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/serve/decoder.hpp>
+
+#include "kernel/roof.hpp"
+#include "random_weights.hpp"
+
+namespace {
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+}  // namespace
+
+int main(int argc, char** argv) try {
+  using namespace lamina;
+  struct Model : fused_for<Cpu, qwen3_vl::Qwen3VL_2B> {};
+  const int context = argc > 1 ? std::atoi(argv[1]) : 704, rounds = argc > 2 ? std::atoi(argv[2]) : 10, each = 8;
+  Device<Cpu> device;
+  Weights<Model, float, Cpu> weights([](const TensorSpec&) {
+    return Weights<Model, float, Cpu>::Choice{DType::BF16, 0, false};
+  });
+  weights.allocate(false, device.stream());
+  randomise(weights);
+  serve::Decoder<Model, float, Cpu> decoder(device, weights, 151655, context + rounds * each + 16);
+  std::mt19937 random(1);
+  Batch prompt;
+  for (int i = 0; i < context; ++i) prompt.ids.push_back(static_cast<int>(random() % 150000));
+  prompt.cu_seqlens = {0, context};
+  using clock = std::chrono::steady_clock;
+  const auto seconds = [](clock::duration d) { return std::chrono::duration<double>(d).count(); };
+  auto start = clock::now();
+  decoder.choose_first(prompt, {});
+  std::printf("prefill of %d: %.1f tokens/s\n", context, context / seconds(clock::now() - start));
+  decoder.choose_next();
+  const double bytes = 2.0 * param_count<Model::Language>;
+  std::vector<double> roofs, rates;
+  for (int round = 0; round < rounds; ++round) {
+    roofs.push_back(bench::read_bytes_per_s_of(20));
+    start = clock::now();
+    for (int i = 0; i < each; ++i) decoder.choose_next();
+    rates.push_back(each / seconds(clock::now() - start));
+    std::printf("%.2f tokens/s = %.1f of %.1f GB/s\n", rates.back(), rates.back() * bytes * 1e-9, roofs.back() * 1e-9);
+  }
+  const double rate = median(rates), roof = median(roofs);
+  std::printf("decode: %.2f tokens/s = %.1f GB/s, %.0f %% of %.1f GB/s\n", rate, rate * bytes * 1e-9,
+              100 * rate * bytes / roof, roof * 1e-9);
+} catch (const std::exception& e) {
+  return std::fprintf(stderr, "bench_cpu_decode: %s\n", e.what()), 1;
+}

@@ -14,6 +14,7 @@ nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 date +%F
 peer() { [ -z "${LAMINA_PYTHON:-}" ] || "$LAMINA_PYTHON" -W ignore bench/gpu_peer.py --case "$1"; }
 for case in a b c; do build-bench/bin/bench_gpu_step $case; peer $case; done
+for case in a b; do build-bench/bin/bench_gpu_step $case 10 trace; done
 build-bench/bin/bench_gpu_step m
 build-bench/bin/bench_gpu_decode
 peer decode

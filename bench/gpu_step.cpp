@@ -1,12 +1,14 @@
-// Training steps on the GPU, random weights: bench_gpu_step a|b|c|m [STEPS [eager]]. Prints rate and peak memory of
+// Training steps on the GPU, random weights: bench_gpu_step a|b|c|m [STEPS [eager|trace]]. Rate and peak memory of
 //   a  Qwen3-VL-2B, r = 8: 8 samples a step, each one 512x512 image and 344 tokens of text, loss on the last 200
 //   b  Qwen3-VL-2B, r = 8: 16 sequences of 2048 tokens of text a step, loss on all
 //   c  Qwen2.5-VL-7B, r = 16: 4 sequences of 4096 tokens a step, loss on all
 //   m  one sample of a, with recomputed decoder layers: how little memory it takes
-// The peer of each is gpu_peer.py --case a|b|c.
+// The peer of each is gpu_peer.py --case a|b|c. eager: no step becomes a CUDA graph. trace: also how long the GPU idles
+// between kernels.
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <random>
 
 #include <lamina/compose/recompute.hpp>
@@ -17,6 +19,7 @@
 #include <lamina/train/optimizer.hpp>
 #include <lamina/train/step.hpp>
 
+#include "gpu_trace.hpp"
 #include "random_weights.hpp"
 
 namespace {
@@ -63,7 +66,9 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 }
 
 template <class Model>
-void run(const char* name, const Shape_& shape, int steps, bool records) {
+void run(const char* name, const Shape_& shape, int steps, const std::string& mode) {
+  std::optional<GpuTrace> trace;
+  if (mode == "trace") trace.emplace();
   Device<Cuda> device;
   const std::size_t free_before = CudaDevice::free_bytes();
   Weights<Model, bf16, Cuda> weights([](const TensorSpec&) {
@@ -80,7 +85,7 @@ void run(const char* name, const Shape_& shape, int steps, bool records) {
       train::Step<Model, bf16, Cuda>::plan(weights.parameters(), static_cast<int>(batch.ids.size()), shape.samples,
                                            shape.samples * shape.image_side * shape.image_side)
           .total();
-  step.records = records;
+  step.records = mode != "eager";
   std::array<train::StepBatch<Model, bf16, Cuda>, 2> batches;
   double starting = 0;
   const auto prepare = [&](int i) { batches[i % 2].read(batch, image_token, 0); };
@@ -95,6 +100,7 @@ void run(const char* name, const Shape_& shape, int steps, bool records) {
   double loss = 0, first = 0;
   prepare(0), start(0), prepare(1);
   for (int i = 0; i < steps + 3; ++i) {  // as a training loop does it
+    if (trace && i == 3) device.wait(), trace->restart();
     const auto begin = std::chrono::steady_clock::now();
     start(i + 1);
     const auto found = batches[i % 2].found();
@@ -109,6 +115,11 @@ void run(const char* name, const Shape_& shape, int steps, bool records) {
                   1e3 * seconds_since(finished));
   }
   device.wait();
+  if (trace) {
+    const auto seen = trace->summary();
+    std::printf("case %s: traced for %d steps: %zu launches a step, the GPU idle for %.2f %% of %.1f ms\n", name, steps,
+                seen.launches / static_cast<std::size_t>(steps), 100 * seen.idle_share(), seen.elapsed_ms);
+  }
   if (seconds.empty()) return;  // a negative number of steps: for profilers
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
@@ -123,12 +134,12 @@ void run(const char* name, const Shape_& shape, int steps, bool records) {
 int main(int argc, char** argv) try {
   const std::string name = argc > 1 ? argv[1] : "";
   const int steps = argc > 2 ? std::atoi(argv[2]) : 10;
-  const bool records = argc <= 3;
-  if (name == "a") return run<CaseAB>("a", {8, 344, 200, 32}, steps, records), 0;
-  if (name == "b") return run<CaseAB>("b", {16, 2048, 2048, 0}, steps, records), 0;
-  if (name == "c") return run<CaseC>("c", {4, 4096, 4096, 0}, steps, records), 0;
-  if (name == "m") return run<CaseM>("m", {1, 344, 200, 32}, steps, records), 0;
-  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|m [STEPS [eager]]\n"), 2;
+  const std::string mode = argc > 3 ? argv[3] : "";
+  if (name == "a") return run<CaseAB>("a", {8, 344, 200, 32}, steps, mode), 0;
+  if (name == "b") return run<CaseAB>("b", {16, 2048, 2048, 0}, steps, mode), 0;
+  if (name == "c") return run<CaseC>("c", {4, 4096, 4096, 0}, steps, mode), 0;
+  if (name == "m") return run<CaseM>("m", {1, 344, 200, 32}, steps, mode), 0;
+  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|m [STEPS [eager|trace]]\n"), 2;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "bench_gpu_step: %s\n", e.what()), 1;
 }

@@ -5,6 +5,7 @@
 //     lamina-draw-pictures --out /tmp/pictures --name tables --count 100000 --mix table:3,lines:1 --seed 1
 #include "pictures/dataset.hpp"
 #include "pictures/scene.hpp"
+#include "pictures/write.hpp"
 
 #include <lamina/core/threads.hpp>
 
@@ -13,18 +14,6 @@
 #include <sstream>
 
 #include <CLI/CLI.hpp>
-
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#define STB_IMAGE_WRITE_STATIC
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#endif
-#include <stb_image_write.h>
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
 
 namespace {
 
@@ -51,10 +40,7 @@ std::string draw(const fs::path& out, const std::string& name, const std::vector
   const pictures::Scene scene = random.pick(shares)->draw(random);
   char file[32];
   std::snprintf(file, sizeof file, "%03d/%03d.jpg", index / 1000, index % 1000);
-  const std::string path = (out / name / file).string();
-  if (!stbi_write_jpg(path.c_str(), scene.canvas.width, scene.canvas.height, 3, scene.canvas.rgb.data(),
-                      random.between(75, 97)))
-    lamina::fail(path, ": cannot be written: is the folder writable and the disk not full?");
+  pictures::write_picture(out / name / file, scene.canvas, random.between(75, 97));
   return pictures::record(scene.question, scene.answer, name + "/" + file).dump();
 }
 

@@ -3,6 +3,7 @@
 //
 //     lamina-draw-tables --out data --train 200 --heldout 50 --seed 1
 #include "pictures/dataset.hpp"
+#include "pictures/write.hpp"
 #include "tables/content.hpp"
 #include "tables/picture.hpp"
 
@@ -11,18 +12,6 @@
 #include <set>
 
 #include <CLI/CLI.hpp>
-
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#define STB_IMAGE_WRITE_STATIC
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-#endif
-#include <stb_image_write.h>
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
 
 namespace {
 
@@ -33,15 +22,6 @@ const std::vector<std::string> prompts{"Write this table in Markdown.", "What do
                                        "Give me the table as Markdown.", "Copy the table into Markdown.",
                                        "Markdown, please."};
 constexpr tables::Room room{128, 96, 224, 160};  // of a picture, in pixels
-
-/// Writes STEM.jpg or STEM.png and returns the file's name.
-std::string write_picture(const fs::path& folder, const std::string& stem, const tables::Canvas& canvas, bool jpeg) {
-  const std::string name = stem + (jpeg ? ".jpg" : ".png"), path = (folder / name).string();
-  const int ok = jpeg ? stbi_write_jpg(path.c_str(), canvas.width, canvas.height, 3, canvas.rgb.data(), 72)
-                      : stbi_write_png(path.c_str(), canvas.width, canvas.height, 3, canvas.rgb.data(), 0);
-  if (!ok) lamina::fail(path, ": cannot be written: is the folder writable and the disk not full?");
-  return name;
-}
 
 /// Draws `count` tables that are not in `seen` yet and writes them with their list, tables_<split>.json.
 void write_split(const fs::path& out, const std::string& split, int count, tables::Random& random,
@@ -54,8 +34,9 @@ void write_split(const fs::path& out, const std::string& split, int count, table
     std::snprintf(stem, sizeof stem, "%s_%04d", split.c_str(), static_cast<int>(records.size()));
     const tables::Style style = tables::random_style(random, table, room);
     const bool jpeg = style.noise > 0 || random.chance(25);  // PNG does not pack grain
-    const std::string file = write_picture(out / "tables", stem, tables::draw_table(random, table, style, room), jpeg);
-    records.push_back(pictures::record(random.pick(prompts), tables::to_markdown(table), "tables/" + file));
+    const std::string file = lamina::cat("tables/", stem, jpeg ? ".jpg" : ".png");
+    pictures::write_picture(out / file, tables::draw_table(random, table, style, room), jpeg ? 72 : 0);
+    records.push_back(pictures::record(random.pick(prompts), tables::to_markdown(table), file));
   }
   const std::string list = "tables/tables_" + split + ".json";
   pictures::write_text(out / list, records.dump(1) + "\n");

@@ -76,5 +76,6 @@ tables to Markdown     $(printf '%6s %6s %7s' "$before" "$after" "$merged")
 other questions        $(printf '%6s %6s' "$skills_before" "$skills_after")
 tuning took $tuning s; loss plot: $saves/lora/training_loss.png   adapter: $saves/lora   merged model: $saves/merged
 EOF
-[ "$before" -le 5 ] && [ "$after" -ge 80 ] && [ "$merged" -ge 80 ] && [ "$((skills_before - skills_after))" -le 15 ] ||
-  { echo "FAILED: wanted at most 5 % before, at least 80 % after and merged, and the other skills kept within 15 points"; exit 1; }
+# 96 and 90 where the figures of data/README.md were measured; other processors round otherwise, and of 50 pictures one is 2 %.
+[ "$before" -le 5 ] && [ "$after" -ge 86 ] && [ "$merged" -ge 86 ] && [ "$((skills_before - skills_after))" -le 15 ] ||
+  { echo "FAILED: wanted at most 5 % before, at least 86 % after and merged, and the other skills kept within 15 points"; exit 1; }

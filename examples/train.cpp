@@ -3,7 +3,7 @@
 #include <vector>
 
 #include <lamina/model/session.hpp>
-#include <lamina/serve/sampler.hpp>
+#include <lamina/serve/token_source.hpp>
 #include <lamina/train/program.hpp>
 
 namespace {
@@ -27,12 +27,12 @@ class Answers {
       : session_(std::move(session)), options_(options), tokenizer_(tokenizer), params_(sampling(options)) {}
 
   std::vector<int> operator()(const Batch& prompt, const std::function<bool()>& stopped) {
-    serve::Sampler sampler(params_, prompt.ids, session_->vocab_size());
+    serve::TokenSource tokens(*session_, params_, prompt);
     ++params_.stream;  // another draw for each record, the same in each run
     std::vector<int> answer;
     const int room = most_tokens(static_cast<int>(prompt.ids.size()));
-    for (auto logits = session_->prefill(prompt);; logits = session_->decode(answer.back())) {
-      answer.push_back(sampler.next(logits).token.id);
+    for (serve::Sampled next = tokens.first();; next = tokens.following(answer.back())) {
+      answer.push_back(next.token.id);
       const bool full = static_cast<int>(answer.size()) >= room;
       if (full || tokenizer_.is_special(answer.back()) || stopped()) return answer;
     }

@@ -18,6 +18,7 @@ import make_tiny
 from make_tiny import PLAIN, QWEN3_CONFIG, QWEN3_ONLY, QWEN3_PREPROCESSOR, QWEN3_VIDEO_PREPROCESSOR, SPECIAL
 
 VOCAB_SIZE = 320
+TINY_TOKENS = {tiny_id: token for token, tiny_id in make_tiny.ID.items()}
 DIRECTORY = HERE.parents[1] / "data" / "qwen3_vl_nano"
 MARKUP = [
     "| 0 | 0 |\n| --- | ---: |\n| :--- | :---: |\n|---|---|\n",
@@ -30,8 +31,7 @@ MARKUP = [
 def config() -> dict:
     """The sizes of qwen3_vl::Qwen3VL_Nano (include/lamina/model/qwen3_vl_config.hpp)."""
     nano = copy.deepcopy(QWEN3_CONFIG)
-    special = {name: make_tiny.ID[token] for name, token in SPECIAL_IDS.items()}
-    nano.update(special)
+    nano.update({name: make_tiny.ID[TINY_TOKENS[tiny_id]] for name, tiny_id in make_tiny.SPECIAL_IDS.items()})
     nano["text_config"].update(
         bos_token_id=make_tiny.ID["<|endoftext|>"],
         eos_token_id=make_tiny.ID["<|im_end|>"],
@@ -57,14 +57,6 @@ def config() -> dict:
         out_hidden_size=192,
     )
     return nano
-
-
-SPECIAL_IDS = {
-    "image_token_id": "<|image_pad|>",
-    "video_token_id": "<|video_pad|>",
-    "vision_start_token_id": "<|vision_start|>",
-    "vision_end_token_id": "<|vision_end|>",
-}
 
 
 def main() -> None:

@@ -167,9 +167,7 @@ inline std::pair<tables::Table, tables::Style> random_table(Random& random) {
   for (;;) {
     tables::Table table = random.chance(60) ? random_grid(random, 5, 4) : tables::random_table(random, 5, 4);
     tables::Style style = tables::random_style(random, table, room);
-    const tables::Layout layout = tables::lay_out(table, style);
-    if (layout.width <= room.most_width - 2 * tables::margin && layout.height <= room.most_height - 2 * tables::margin)
-      return {std::move(table), std::move(style)};
+    if (tables::fits(tables::lay_out(table, style), room)) return {std::move(table), std::move(style)};
   }
 }
 

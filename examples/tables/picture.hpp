@@ -113,6 +113,9 @@ inline Layout lay_out(const Table& table, const Style& style) {
   layout.height = layout.table_height + layout.caption_height;
   return layout;
 }
+inline bool fits(const Layout& layout, const Room& room) {
+  return layout.width <= room.most_width - 2 * margin && layout.height <= room.most_height - 2 * margin;
+}
 
 /// Dark on light or light on dark, with a tinted header; light levels keep a contrast of 110 at least.
 inline void random_colours(Random& random, Style& style) {
@@ -150,8 +153,7 @@ inline Style random_style(Random& random, const Table& table, const Room& room =
   for (bool numeric : table.numeric) style.align.push_back(numeric ? numbers : words);
   constexpr int least = 10, most = 22;  // 1.25 to 2.75 pixels a cell
   for (style.text.cell = most - random.between(0, 5); style.text.cell > least; --style.text.cell) {
-    const Layout layout = lay_out(table, style);
-    if (layout.width <= room.most_width - 2 * margin && layout.height <= room.most_height - 2 * margin) break;
+    if (fits(lay_out(table, style), room)) break;
   }
   return style;
 }

@@ -65,7 +65,7 @@ TEST_CASE("Saving: a kill -9 in the middle leaves the old file whole, and the ne
   const std::string before = slurp(dir / "model.safetensors");
   const std::vector<float> values(1 << 12, 7.0f);
   const int status = in_child([&] {
-    SafetensorsWriter writer(dir / "model.safetensors", detail::infos_of(tensors_of(values)));
+    SafetensorsWriter writer(dir / "model.safetensors", checkpoint::detail::infos_of(tensors_of(values)));
     writer.append(std::as_bytes(std::span(values)));
     ::kill(::getpid(), SIGKILL);
     return 0;

@@ -1,4 +1,6 @@
 #pragma once
+#include "support/error_of.hpp"
+
 #include <stdlib.h>
 
 #include <filesystem>
@@ -6,8 +8,6 @@
 #include <iterator>
 #include <string>
 #include <string_view>
-
-#include <lamina/core/error.hpp>
 
 /// A folder of a test's own, removed when the test is done.
 class Scratch {
@@ -39,14 +39,4 @@ inline std::filesystem::path golden(std::string_view name) {
   return std::filesystem::path(LAMINA_GOLDEN_DIR) / "checkpoint" / name;
 }
 
-/// The message of the lamina::Error that f throws, or "" where it throws none.
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const lamina::Error& e) {
-    return e.what();
-  }
-  return "";
-}
-inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+using lamina::testing::error_of, lamina::testing::contains;

@@ -75,7 +75,7 @@ TEST_CASE("Sharded checkpoint: the index equals transformers' own byte for byte"
     shards.emplace_back();
     for (const TensorEntry& e : file.entries()) shards.back().push_back(e.info);
   }
-  CHECK(detail::index_text(shards) == slurp(golden("tiny2_5") / index_name));
+  CHECK(checkpoint::detail::index_text(shards) == slurp(golden("tiny2_5") / index_name));
 }
 
 TEST_CASE("Sharded checkpoint: writing splits at the limit, and what is written opens to the same tensors") {

@@ -5,23 +5,13 @@
 #include <lamina/model/qwen3_vl.hpp>
 
 #include "cuda/gpu_run.hpp"
+#include "support/error_of.hpp"
 
 using namespace lamina;
 using namespace lamina::testing;
 
 namespace {
 struct Adapted : fused_for<Cuda, LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>> {};
-
-bool says(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 }  // namespace
 
 TEST_CASE("a step that does not fit says what it needs, what is free and what lowers it, and takes nothing") {
@@ -37,17 +27,18 @@ TEST_CASE("a step that does not fit says what it needs, what is free and what lo
   const std::int64_t rest = gpu_device().free_bytes();
   const std::string why = error_of([&] { step.accumulate(*weights, batch, 7, 0); });
   INFO(why);
-  CHECK(says(why, "the GPU is out of memory: a step of 20000 tokens in 2 sequences and 0 image patches needs "));
-  CHECK(says(why, " saved for backward, "));
-  CHECK(says(why, " are free. What lowers it: per_device_train_batch_size, "));
+  CHECK(testing::contains(
+      why, "the GPU is out of memory: a step of 20000 tokens in 2 sequences and 0 image patches needs "));
+  CHECK(testing::contains(why, " saved for backward, "));
+  CHECK(testing::contains(why, " are free. What lowers it: per_device_train_batch_size, "));
   CHECK(gpu_device().free_bytes() == rest);
 }
 
 TEST_CASE("memory that a GPU lacks is an Error with what was asked for and what is free") {
   const std::string why = error_of([] { Arena(std::size_t{1} << 44, Memory<Cuda>{}); });
   INFO(why);
-  CHECK(says(why, "the GPU is out of memory: 16384 GiB were asked for, "));
-  CHECK(says(why, " are free. Lower per_device_train_batch_size, "));
+  CHECK(testing::contains(why, "the GPU is out of memory: 16384 GiB were asked for, "));
+  CHECK(testing::contains(why, " are free. Lower per_device_train_batch_size, "));
 }
 
 TEST_CASE("without a visible GPU the message names CUDA_VISIBLE_DEVICES and device: cpu") {
@@ -59,6 +50,6 @@ TEST_CASE("without a visible GPU the message names CUDA_VISIBLE_DEVICES and devi
   for (int c; (c = std::fgetc(other)) != EOF;) said += static_cast<char>(c);
   ::pclose(other);
   INFO(said);
-  CHECK(says(said, "skipped: no GPU was found ("));
-  CHECK(says(said, "look at nvidia-smi and CUDA_VISIBLE_DEVICES, or use device: cpu"));
+  CHECK(testing::contains(said, "skipped: no GPU was found ("));
+  CHECK(testing::contains(said, "look at nvidia-smi and CUDA_VISIBLE_DEVICES, or use device: cpu"));
 }

@@ -1,6 +1,3 @@
-#include <lamina/model/qwen2_5_vl.hpp>
-#include <lamina/model/qwen3_vl.hpp>
-
 #include "cuda/gpu_run.hpp"
 #include "fuse/stream_run.hpp"
 
@@ -8,13 +5,6 @@ using namespace lamina;
 using namespace lamina::testing;
 
 namespace {
-/// With heads of their own: a tied table that is grown would give logits beyond fp16.
-struct OwnHead3
-    : qwen3_vl::Qwen3VL<qwen3_vl::VisionTiny, qwen3_vl::TextTiny, qwen3_vl::UntiedHead<qwen3_vl::TextTiny>> {};
-struct OwnHead2_5 : qwen2_5_vl::Qwen2_5VL<qwen2_5_vl::VisionTiny, qwen2_5_vl::TextTiny,
-                                          qwen2_5_vl::UntiedHead<qwen2_5_vl::TextTiny>> {};
-const char *const file3 = "parity/qwen3_vl_tiny.safetensors", *const file2_5 = "parity/qwen2_5_vl_tiny.safetensors";
-
 /// Distance of a prompt's logits from fp32's; the head is tied.
 template <class Model, class T>
 double distance_on_gpu(const char* file) {

@@ -1,8 +1,8 @@
 #pragma once
 // What the tests of tests/data share: a folder of their own, a tiny tokenizer, the golden files.
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 
-#include <lamina/core/error.hpp>
 #include <lamina/data/sample.hpp>
 #include <lamina/text/byte_alphabet.hpp>
 #include <lamina/text/tokenizer.hpp>
@@ -63,18 +63,7 @@ inline std::string bmp(int width, int height, int shade = 200) {
   return out + std::string(pixel_bytes, static_cast<char>(shade));
 }
 
-/// The words of the Error that `f` throws; "" if it throws none.
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using testing::error_of, testing::contains;
 
 /// One token a byte, 256 and up: the special tokens of these models.
 inline text::Tokenizer byte_tokenizer() {

@@ -1,11 +1,21 @@
 #pragma once
 #include <cmath>
 #include <lamina/fuse.hpp>
+#include <lamina/model/qwen2_5_vl.hpp>
+#include <lamina/model/qwen3_vl.hpp>
 
 #include "model/parity.hpp"
 
 /// Models whose residual streams outgrow fp16, and what they answer.
 namespace lamina::testing {
+
+/// With heads of their own: a tied table that is grown would give logits beyond fp16.
+struct OwnHead3
+    : qwen3_vl::Qwen3VL<qwen3_vl::VisionTiny, qwen3_vl::TextTiny, qwen3_vl::UntiedHead<qwen3_vl::TextTiny>> {};
+struct OwnHead2_5 : qwen2_5_vl::Qwen2_5VL<qwen2_5_vl::VisionTiny, qwen2_5_vl::TextTiny,
+                                          qwen2_5_vl::UntiedHead<qwen2_5_vl::TextTiny>> {};
+inline constexpr const char *file3 = "parity/qwen3_vl_tiny.safetensors",
+                            *file2_5 = "parity/qwen2_5_vl_tiny.safetensors";
 
 /// Whether a tensor's values go into a residual stream without another layer between.
 inline bool writes_to_stream(std::string_view name) {

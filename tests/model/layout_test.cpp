@@ -11,6 +11,13 @@
 /// Every tensor's name and shape is transformers': tests/reference/layout_golden.py wrote the lists and the hashes.
 using namespace lamina;
 
+namespace lamina::qwen3_vl {
+struct Qwen3VL_2B_LoRA : LoRA<Qwen3VL_2B, Rank<16>, Alpha<32>, Targets<q_proj, v_proj>> {};
+static_assert(param_count<Qwen3VL_2B> == 2'127'532'032);
+static_assert(trainable_count<Qwen3VL_2B_LoRA> == 3'211'264);
+static_assert(std::same_as<merged_t<Qwen3VL_2B_LoRA>, Qwen3VL_2B>);
+}  // namespace lamina::qwen3_vl
+
 namespace {
 
 struct Fnv1a {

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/core/error.hpp>
+#include "support/error_of.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -12,17 +12,6 @@ inline bool near(double a, double b, double relative = 1e-12) {
   return std::abs(a - b) <= std::max(relative * std::max(std::abs(a), std::abs(b)), 1e-19);
 }
 
-/// The message of the Error that f throws, "" if it throws none.
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using testing::error_of, testing::contains;
 
 }  // namespace lamina::train::fake

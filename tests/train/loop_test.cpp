@@ -164,7 +164,7 @@ TEST_CASE("Trainer: a damaged checkpoint is passed over and named", "[train]") {
   CHECK(newest_checkpoint(dir, [&](const std::string& text) { said += text; })->step == 4);
   CHECK(said.find("checkpoint-6 is not whole") != std::string::npos);
   fake::Run other(fake::arguments(dir));
-  CHECK(fake::contains(fake::message_of([&] { other.trainer.resume(dir / "checkpoint-6"); }), "is not whole"));
+  CHECK(fake::contains(fake::error_of([&] { other.trainer.resume(dir / "checkpoint-6"); }), "is not whole"));
 }
 
 TEST_CASE("Trainer: a full disk stops the run and keeps the last checkpoint", "[train]") {
@@ -190,8 +190,8 @@ TEST_CASE("Trainer: a full disk stops the run and keeps the last checkpoint", "[
 TEST_CASE("Trainer: an output directory that cannot be written stops at once", "[train]") {
   const auto dir = fake::fresh_directory("blocked");
   std::ofstream(dir / "file") << "x";
-  CHECK(fake::contains(fake::message_of([&] { require_writable(dir / "file"); }), "output_dir"));
-  CHECK(fake::contains(fake::message_of([&] { require_writable(dir / "file/below"); }), "choose another output_dir"));
+  CHECK(fake::contains(fake::error_of([&] { require_writable(dir / "file"); }), "output_dir"));
+  CHECK(fake::contains(fake::error_of([&] { require_writable(dir / "file/below"); }), "choose another output_dir"));
   CHECK_NOTHROW(require_writable(dir / "new/deep"));
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/vision/processor.hpp>
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 
 #include <cstdlib>
 #include <iostream>
@@ -65,18 +66,7 @@ inline void check_patches(const Image& image, const nlohmann::json& expected) {
   }
 }
 
-/// The message of the lamina::Error that f() throws; empty if it throws none. Any other exception passes through.
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-inline bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+using testing::error_of, testing::contains;
 
 /// The folder with larger inputs that are not part of the project, or nothing after a visible warning.
 inline std::filesystem::path test_data() {

@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/data/suggest.hpp>
 
@@ -185,7 +186,7 @@ class Registry {
            ") must be the folder that holds dataset_info.json");
     }
     try {
-      registry.entries_ = detail::Json::parse(in);
+      registry.entries_ = checkpoint::parse_json<detail::Json>(in);
     } catch (const detail::Json::exception& error) {
       fail(registry.path_.string(), ": not valid JSON: ", error.what());
     }

@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/data/suggest.hpp>
 
@@ -45,7 +46,7 @@ inline void add_row(nlohmann::ordered_json value, const std::string& file, std::
 inline void read_json_list(const std::string& text, const std::string& file, std::vector<Row>& rows) {
   nlohmann::ordered_json list;
   try {
-    list = nlohmann::ordered_json::parse(text);
+    list = checkpoint::parse_json<nlohmann::ordered_json>(text);
   } catch (const nlohmann::ordered_json::exception& error) {
     fail("dataset: ", file, " is not valid JSON: ", error.what());
   }
@@ -63,7 +64,7 @@ inline void read_json_lines(std::string_view text, const std::string& file, std:
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     nlohmann::ordered_json value;
     try {
-      value = nlohmann::ordered_json::parse(line);
+      value = checkpoint::parse_json<nlohmann::ordered_json>(line);
     } catch (const nlohmann::ordered_json::exception& error) {
       fail("dataset: ", file, " line ", number, " is not valid JSON: ", error.what(),
            "; the file must be one list [...] of records, or one record a line");

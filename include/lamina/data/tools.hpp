@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/text/python_json.hpp>
 
@@ -42,7 +43,7 @@ inline std::string tools_text(std::string_view tools) {
   using Json = nlohmann::ordered_json;
   Json list;
   try {
-    list = Json::parse(tools);
+    list = checkpoint::parse_json<Json>(tools);
   } catch (const Json::exception& error) {
     fail("\"tools\" is not valid JSON: ", error.what());
   }
@@ -69,7 +70,7 @@ inline std::string calls_text(std::string_view json) {
   using Json = nlohmann::ordered_json;
   Json calls;
   try {
-    calls = Json::parse(json);
+    calls = checkpoint::parse_json<Json>(json);
   } catch (const Json::exception& error) {
     fail("a function_call message is not valid JSON: ", error.what());
   }

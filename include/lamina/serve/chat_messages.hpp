@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/serve/json_fields.hpp>
 #include <lamina/serve/media.hpp>
@@ -107,7 +108,7 @@ class MessageReader {
       Json value = Json::object();
       if (arguments && arguments->is_string()) {
         const auto text = arguments->get<std::string>();
-        if (!text.empty()) value = nesting_depth(text) > 128 ? Json() : Json::parse(text, nullptr, false);
+        if (!text.empty()) value = nesting_depth(text) > 128 ? Json() : checkpoint::try_parse_json<Json>(text);
       } else if (arguments) {
         value = *arguments;
       }

@@ -12,6 +12,7 @@
 #include <yaml-cpp/yaml.h>
 #include <nlohmann/json.hpp>
 
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/serve/flag_table.hpp>
 
@@ -147,10 +148,10 @@ class FlagWords {
     slot = std::move(values);
   }
   static void store_entry(std::vector<std::string>& slot, const Flag& flag, std::string key, const std::string& text) {
-    auto json =
-        slot.empty() ? nlohmann::ordered_json::object() : nlohmann::ordered_json::parse(slot.back(), nullptr, false);
+    auto json = slot.empty() ? nlohmann::ordered_json::object()
+                             : checkpoint::try_parse_json<nlohmann::ordered_json>(slot.back());
     if (!json.is_object()) detail::usage("--", flag.name, ".", key, ": the option is not a JSON object");
-    auto value = nlohmann::ordered_json::parse(text, nullptr, false);
+    auto value = checkpoint::try_parse_json<nlohmann::ordered_json>(text);
     if (value.is_discarded()) value = text;
     const bool append = key.ends_with('+');
     if (append) key.pop_back();
@@ -175,7 +176,7 @@ class FlagWords {
       out = nlohmann::ordered_json::array();
       for (const auto& entry : node) out.push_back(to_json(entry));
     } else if (node.IsScalar()) {
-      out = nlohmann::ordered_json::parse(node.Scalar(), nullptr, false);
+      out = checkpoint::try_parse_json<nlohmann::ordered_json>(node.Scalar());
       if (out.is_discarded() || node.Tag() == "!") out = node.Scalar();
     }
     return out;

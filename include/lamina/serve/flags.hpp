@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/dtype.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/serve/flag_parser.hpp>
@@ -189,7 +190,7 @@ class FlagReader {
   void read_image_limit() {
     const std::string limit = text("limit-mm-per-prompt");
     if (limit.empty()) return;
-    Json json = Json::parse(limit, nullptr, false);
+    Json json = checkpoint::try_parse_json<Json>(limit);
     if (json.is_discarded() && limit.starts_with('{')) usage("--limit-mm-per-prompt ", limit, ": is not JSON");
     if (json.is_discarded()) {
       json = Json::object();
@@ -197,7 +198,7 @@ class FlagReader {
         const std::size_t end = std::min(limit.find(',', at), limit.size()),
                           equals = std::min(limit.find('=', at), end);
         json[limit.substr(at, equals - at)] =
-            Json::parse(limit.substr(std::min(equals + 1, end), end - std::min(equals + 1, end)), nullptr, false);
+            checkpoint::try_parse_json<Json>(limit.substr(std::min(equals + 1, end), end - std::min(equals + 1, end)));
         at = end + 1;
       }
     }
@@ -233,13 +234,13 @@ class FlagReader {
   }
   Json object(std::string_view name) const {
     if (!words_.find(name)) return Json::object();
-    auto json = Json::parse(text(name), nullptr, false);
+    auto json = checkpoint::try_parse_json<Json>(text(name));
     if (!json.is_object()) usage("--", name, " ", text(name), ": wanted a JSON object");
     return json;
   }
   std::vector<std::string> list(std::string_view name) const {
     if (!words_.find(name)) return {"*"};
-    const auto json = Json::parse(text(name), nullptr, false);
+    const auto json = checkpoint::try_parse_json<Json>(text(name));
     std::vector<std::string> out;
     if (!json.is_array()) usage("--", name, " ", text(name), ": wanted a JSON list such as [\"*\"]");
     for (const auto& item : json) {

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -11,8 +10,8 @@
 
 #include <lamina/core/batch.hpp>
 #include <lamina/model/session.hpp>
-#include <lamina/serve/sampler.hpp>
 #include <lamina/serve/stop.hpp>
+#include <lamina/serve/token_source.hpp>
 #include <lamina/text/stream_decoder.hpp>
 
 namespace lamina::serve {
@@ -58,8 +57,7 @@ class Generation {
         prompt_(prompt),
         params_(std::move(params)),
         deliver_(deliver),
-        rule_(session.chooses() ? params_.sampling.rule() : std::nullopt),
-        sampler_(with_ends(params_), prompt.ids, session.vocab_size()),
+        tokens_(session, with_ends(params_), prompt),
         decoder_(tokenizer, params_.skip_special_tokens),
         matcher_(params_.stop, params_.include_stop_str_in_output) {}
 
@@ -70,12 +68,12 @@ class Generation {
     done_.finish = FinishReason::abort;
     if (cancelled.stop_requested()) return done_;
     const auto start = clock::now();
-    Sampled sampled = first();
+    Sampled sampled = tokens_.first();
     const auto prefilled = clock::now();
     while (!cancelled.stop_requested()) {
       ++done_.completion_tokens;
       if (take(sampled)) break;
-      sampled = following(sampled.token.id);
+      sampled = tokens_.following(sampled.token.id);
     }
     done_.prefill_s = seconds(prefilled - start);
     done_.decode_s = seconds(clock::now() - prefilled);
@@ -91,16 +89,6 @@ class Generation {
   }
   static bool contains(const std::vector<int>& ids, int id) {
     return std::find(ids.begin(), ids.end(), id) != ids.end();
-  }
-
-  /// Tokens come from the session where it chooses them, else from its logits.
-  Sampled first() {
-    if (rule_) return {.token = {.id = session_.choose_first(prompt_, *rule_)}, .top = {}};
-    return sampler_.next(session_.prefill(prompt_));
-  }
-  Sampled following(int id) {
-    if (rule_) return {.token = {.id = session_.choose_next()}, .top = {}};
-    return sampler_.next(session_.decode(id));
   }
 
   /// Turns a token into text and tells whether it was the last one.
@@ -139,8 +127,7 @@ class Generation {
   const Batch& prompt_;
   GenerationParams params_;
   const std::function<void(Delta)>& deliver_;
-  std::optional<kernel::SamplingRule> rule_;  ///< where the session chooses
-  Sampler sampler_;
+  TokenSource tokens_;
   text::StreamDecoder decoder_;
   StopMatcher matcher_;
   Completion done_;

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/serve/api_error.hpp>
 
@@ -41,7 +42,7 @@ inline Json parse_body(std::string_view body) {
   if (nesting_depth(body) > 128) throw ApiError(400, "Bad Request", "body: JSON nested deeper than 128 levels");
   Json json;
   try {
-    json = Json::parse(body);
+    json = checkpoint::parse_json<Json>(body);
   } catch (const Json::exception& e) {
     throw ApiError(400, "Bad Request", "body: not valid JSON: " + clipped(e.what()));
   }

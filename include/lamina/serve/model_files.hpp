@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/text/chat_template.hpp>
 #include <lamina/text/tokenizer.hpp>
@@ -63,7 +64,7 @@ namespace detail {
 inline nlohmann::ordered_json read_json_object(const std::filesystem::path& path) {
   std::ifstream in(path);
   if (!in) fail(path.string(), ": cannot be read");
-  auto json = nlohmann::ordered_json::parse(in, nullptr, false);
+  auto json = checkpoint::try_parse_json<nlohmann::ordered_json>(in);
   if (!json.is_object()) fail(path.string(), ": is not a JSON object");
   return json;
 }

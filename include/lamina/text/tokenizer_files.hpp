@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/text/pretokenize.hpp>
 
@@ -53,7 +54,7 @@ inline std::string read_text_file(const std::filesystem::path& path) {
 inline Json read_json_file(const std::filesystem::path& path) {
   const std::string text = read_text_file(path);
   try {
-    Json json = Json::parse(text);
+    Json json = checkpoint::parse_json<Json>(text);
     if (!json.is_object()) fail(path.string(), ": is JSON ", json.type_name(), ", wanted an object");
     return json;
   } catch (const Json::exception& error) {

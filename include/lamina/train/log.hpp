@@ -8,6 +8,7 @@
 #include <string>
 
 #include <lamina/checkpoint/file.hpp>
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 
 namespace lamina::train {
@@ -70,7 +71,7 @@ class TrainerLog {
     std::string kept, line;
     if (std::ifstream before(path_); before && first_step > 0)
       while (std::getline(before, line)) {
-        const auto entry = OrderedJson::parse(line, nullptr, false);
+        const auto entry = checkpoint::try_parse_json<OrderedJson>(line);
         if (entry.is_object() && entry.contains("current_steps") && entry["current_steps"].is_number_integer() &&
             entry["current_steps"].get<std::int64_t>() <= first_step)
           kept += line + "\n";

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -14,6 +15,7 @@ template <Backend B = Cpu>
 class Optimizer {
  public:
   std::int64_t steps = 0;
+  static constexpr int most_under_way = 2;  ///< steps that were started and are not finished (TrainSession)
 
   explicit Optimizer(std::size_t count) : count_(count) {}
   /// An optimizer of these weights, its moments 0.
@@ -30,8 +32,8 @@ class Optimizer {
     clip_ = block_.take<kernel::Clip>(1);
     numbers_ = block_.take<kernel::OptimizerNumbers>(1);
     Memory<B>::zero(stream, exp_avg_, block_.used_bytes());
-    staging_ = Arena::staging(sizeof *numbers_, Memory<B>{});
-    staged_ = staging_.take<kernel::OptimizerNumbers>(1);
+    staging_ = Arena::staging(most_under_way * Arena::alignment, Memory<B>{});
+    for (auto& staged : staged_) staged = staging_.take<kernel::OptimizerNumbers>(1);
     std::size_t decayed = count_;  // Weights places vectors last
     for (const TensorSlot& slot : weights.slots())
       if (slot.learns && slot.spec.rank == 1) decayed = std::min(decayed, slot.offset);
@@ -60,16 +62,17 @@ class Optimizer {
   void set_numbers(const AdamW& o, double max_gradient_norm, Stream<B> stream) {
     ++steps;
     const auto t = static_cast<double>(steps);
-    *staged_ = {.most = max_gradient_norm,
-                .b1 = static_cast<float>(o.beta1),
-                .b2 = static_cast<float>(o.beta2),
-                .rest1 = static_cast<float>(1 - o.beta1),
-                .rest2 = static_cast<float>(1 - o.beta2),
-                .eps = static_cast<float>(o.epsilon),
-                .decay = static_cast<float>(1 - o.learning_rate * o.weight_decay),
-                .step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t))),
-                .v_correction = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, t)))};
-    Memory<B>::upload_later(stream, numbers_, staged_, sizeof *staged_);
+    kernel::OptimizerNumbers* const staged = staged_[sent_++ % most_under_way];
+    *staged = {.most = max_gradient_norm,
+               .b1 = static_cast<float>(o.beta1),
+               .b2 = static_cast<float>(o.beta2),
+               .rest1 = static_cast<float>(1 - o.beta1),
+               .rest2 = static_cast<float>(1 - o.beta2),
+               .eps = static_cast<float>(o.epsilon),
+               .decay = static_cast<float>(1 - o.learning_rate * o.weight_decay),
+               .step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t))),
+               .v_correction = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, t)))};
+    Memory<B>::upload_later(stream, numbers_, staged, sizeof *staged);
   }
   /// The second part: launches that are the same in every step.
   template <class W>
@@ -110,7 +113,9 @@ class Optimizer {
   int run_count_ = 0;
   std::byte* runs_ = nullptr;  ///< table of ValueRun
   Arena block_, run_block_, staging_;
-  kernel::OptimizerNumbers *numbers_ = nullptr, *staged_ = nullptr;
+  kernel::OptimizerNumbers* numbers_ = nullptr;
+  std::array<kernel::OptimizerNumbers*, most_under_way> staged_{};  ///< a step's may still be on their way
+  std::size_t sent_ = 0;
   float *exp_avg_ = nullptr, *exp_avg_sq_ = nullptr;
   kernel::Clip* clip_ = nullptr;
 };

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/train/log.hpp>
 
 namespace lamina::train {
@@ -27,7 +28,7 @@ inline void save_metrics(const std::filesystem::path& output_dir, const std::str
   nlohmann::json sorted = metrics;
   checkpoint::write_text(output_dir / (split + "_results.json"), sorted.dump(4, ' ', true));
   nlohmann::json all = nlohmann::json::object();
-  if (std::ifstream in(output_dir / "all_results.json"); in) all = nlohmann::json::parse(in, nullptr, false);
+  if (std::ifstream in(output_dir / "all_results.json"); in) all = checkpoint::try_parse_json<nlohmann::json>(in);
   if (!all.is_object()) all = nlohmann::json::object();
   all.update(sorted);
   checkpoint::write_text(output_dir / "all_results.json", all.dump(4, ' ', true));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/convert.hpp>
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/model/session.hpp>
 #include <lamina/train/schedule.hpp>
@@ -110,7 +111,7 @@ inline std::optional<RunPosition> read_position(const std::filesystem::path& dir
   std::ifstream in(path);
   if (!in) return std::nullopt;
   try {
-    const auto file = nlohmann::json::parse(in);
+    const auto file = checkpoint::parse_json<nlohmann::json>(in);
     RunPosition p;
     file.at("seed").get_to(p.seed);
     file.at("data_seed").get_to(p.data_seed);

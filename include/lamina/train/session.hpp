@@ -218,8 +218,8 @@ class ModelTrainSession final : public TrainSession {
     StepBatch<Model, T, B> input;
     bool recomputes = false, ready = false;
   };
-  std::array<Prepared, 2> prepared_;        // in turn
-  std::size_t started_ = 0, finished_ = 0;  // steps
+  std::array<Prepared, Optimizer<B>::most_under_way> prepared_;  // in turn
+  std::size_t started_ = 0, finished_ = 0;                       // steps
   PlainStep step_{device_};
   RecomputingStep recomputing_step_{device_};
 };

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/core/suggest.hpp>
 
@@ -112,7 +113,7 @@ inline Settings read_yaml(const std::filesystem::path& path) {
 inline Settings read_json(const std::filesystem::path& path) {
   Settings settings;
   try {
-    const auto root = nlohmann::ordered_json::parse(detail::read_whole(path));
+    const auto root = checkpoint::parse_json<nlohmann::ordered_json>(detail::read_whole(path));
     if (!root.is_object()) fail(path.string(), ": wanted one JSON object");
     for (const auto& [key, value] : root.items()) {
       if (value.is_string() && value.get<std::string>().find("${") != std::string::npos)

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/train/key.hpp>
 #include <lamina/train/settings.hpp>
 
@@ -90,7 +91,7 @@ inline std::vector<std::string> list_of(const Setting& s, std::string_view key) 
 inline Json object_of(const Setting& s, std::string_view key) {
   if (s.value.is_object()) return s.value;
   if (s.value.is_string()) {
-    const Json parsed = Json::parse(s.value.get<std::string>(), nullptr, false);
+    const Json parsed = checkpoint::try_parse_json<Json>(s.value.get<std::string>());
     if (parsed.is_object()) return parsed;
   }
   wrong_type(s, key, "a mapping, such as {min_lr_rate: 0.1}");

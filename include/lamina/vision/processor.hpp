@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/batch.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/patch.hpp>
@@ -106,7 +107,7 @@ void require_field(const nlohmann::json& object, const char* key, T only, const 
 inline std::pair<nlohmann::json, std::string> read_processor_json(const std::filesystem::path& model_dir) {
   const auto parse = [](const std::filesystem::path& path) {
     std::ifstream in(path, std::ios::binary);
-    auto json = nlohmann::json::parse(in, nullptr, false);
+    auto json = checkpoint::try_parse_json<nlohmann::json>(in);
     if (!json.is_object()) fail(path.string(), ": not a JSON object: copy the file again");
     return json;
   };

@@ -28,8 +28,11 @@ struct lamina::kernel::sample<lamina::Cpu> {
     if (a.order == SampleOrder::best_alone) return best;
     std::vector<int> ids(static_cast<std::size_t>(a.vocab));
     std::iota(ids.begin(), ids.end(), 0);
-    if (a.order == SampleOrder::by_probability)
-      std::stable_sort(ids.begin(), ids.end(), [&](int x, int y) { return logit(x) > logit(y); });
+    if (a.order == SampleOrder::by_probability) {
+      const int weighed = a.rule->top_k > 0 ? std::min(a.rule->top_k, a.vocab) : a.vocab;
+      std::partial_sort(ids.begin(), ids.begin() + weighed, ids.end(),
+                        [&](int x, int y) { return logit(x) != logit(y) ? logit(x) > logit(y) : x < y; });
+    }
     std::vector<std::uint64_t> sum(ids.size());  // of the weights up to a place
     std::uint64_t mass = 0;
     for (int place = 0; place < a.vocab; ++place) {

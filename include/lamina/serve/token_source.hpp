@@ -1,0 +1,42 @@
+#pragma once
+#include <optional>
+#include <utility>
+
+#include <lamina/core/batch.hpp>
+#include <lamina/model/session.hpp>
+#include <lamina/serve/sampler.hpp>
+
+namespace lamina::serve {
+
+/// The tokens of one completion, one after the other: from the session where it chooses them, else drawn from its
+/// logits. Throws lamina::Error where the model's numbers are not finite.
+class TokenSource {
+ public:
+  /// The session and the prompt outlive it.
+  TokenSource(GenerateSession& session, SamplingParams params, const Batch& prompt)
+      : session_(session),
+        prompt_(prompt),
+        rule_(session.chooses() ? params.rule() : std::nullopt),
+        sampler_(std::move(params), prompt.ids, session.vocab_size()) {}
+
+  /// Reads the prompt.
+  Sampled first() {
+    if (rule_) return chosen(session_.choose_first(prompt_, *rule_));
+    return sampler_.next(session_.prefill(prompt_));
+  }
+  /// The token after `id`, which is the last one that it gave.
+  Sampled following(int id) {
+    if (rule_) return chosen(session_.choose_next());
+    return sampler_.next(session_.decode(id));
+  }
+
+ private:
+  static Sampled chosen(int id) { return {.token = {.id = id}, .top = {}}; }
+
+  GenerateSession& session_;
+  const Batch& prompt_;
+  std::optional<kernel::SamplingRule> rule_;  ///< where the session chooses
+  Sampler sampler_;                           ///< also refuses ids outside the vocabulary
+};
+
+}  // namespace lamina::serve

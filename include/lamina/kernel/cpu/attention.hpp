@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/cpu/attention_decode.hpp>
 #include <lamina/kernel/cpu/matmul.hpp>
 #include <lamina/kernel/cpu/softmax.hpp>
 
@@ -141,7 +142,7 @@ inline void expect_heads(const AttentionShape& s) {
 }  // namespace lamina::kernel::detail
 
 /// Blocks of queries against blocks of keys with a running softmax: the scores of a sequence are never held at once.
-/// Where a sequence has one query, the query heads of a group are the rows of a block, so the cache is read once.
+/// Sequences of one query run attention_decode.hpp.
 template <>
 struct lamina::kernel::attention<lamina::Cpu> {
   /// Multiples of every register tile's rows and columns, whose two blocks of scores stay in the second-level cache.
@@ -158,16 +159,12 @@ struct lamina::kernel::attention<lamina::Cpu> {
   struct Deltas {};
   static Matrix<float> block(float* data, int rows, int cols) { return {data, rows, cols, key_block}; }
 
-  /// Items of queries > 1: (head, block of queries). Items of one query: head is the kv head.
+  /// (head, block of queries) of the sequences that have more than one query.
   static std::vector<detail::AttentionItem> forward_items(const AttentionFwd<float>& a) {
     std::vector<detail::AttentionItem> items;
     for (int b = 0; b < a.sequences; ++b) {
       const int queries = a.cu_q[b + 1] - a.cu_q[b], keys = a.cu_k[b + 1] - a.cu_k[b];
-      const int group = a.shape.heads / a.shape.kv_heads;
-      if (queries == 1) {
-        for (int h = 0; h < a.shape.kv_heads; ++h) items.push_back({b, h, 0, 1, std::int64_t{group} * (keys + 1)});
-        continue;
-      }
+      if (queries == 1) continue;
       for (int h = 0; h < a.shape.heads; ++h) {
         for (int i = 0; i < queries; i += query_block) {
           const int rows = std::min(query_block, queries - i);
@@ -182,35 +179,28 @@ struct lamina::kernel::attention<lamina::Cpu> {
   static void forward_block(const AttentionFwd<float>& a, const detail::AttentionItem& item) {
     const int dh = a.shape.head_dim, group = a.shape.heads / a.shape.kv_heads;
     const int row = a.cu_q[item.sequence] + item.first;
-    if (a.cu_q[item.sequence + 1] - a.cu_q[item.sequence] > 1) {
-      const auto q = detail::head_of(a.q, row, item.rows, item.head, dh);
-      const auto o = detail::head_of(a.o, row, item.rows, item.head, dh);
-      float* lse = a.lse ? a.lse + std::ptrdiff_t{row} * a.shape.heads + item.head : nullptr;
-      return softmax_rows(a, item, item.head / group, q, o, lse, a.shape.heads, 1);
-    }
-    for (int h = item.head * group; h < (item.head + 1) * group; h += query_block) {
-      const int rows = std::min(query_block, (item.head + 1) * group - h);
-      float* lse = a.lse ? a.lse + std::ptrdiff_t{row} * a.shape.heads + h : nullptr;
-      softmax_rows(a, item, item.head, {a.q.row(row) + h * dh, rows, dh}, {a.o.row(row) + h * dh, rows, dh}, lse, 1, 0);
-    }
+    const auto q = detail::head_of(a.q, row, item.rows, item.head, dh);
+    const auto o = detail::head_of(a.o, row, item.rows, item.head, dh);
+    float* lse = a.lse ? a.lse + std::ptrdiff_t{row} * a.shape.heads + item.head : nullptr;
+    softmax_rows(a, item, item.head / group, q, o, lse);
   }
 
-  /// Rows of q that look at the same keys; row i is query item.first + i * step of its sequence.
+  /// Rows of q that look at the same keys; row i is query item.first + i of its sequence.
   static void softmax_rows(const AttentionFwd<float>& a, const detail::AttentionItem& item, int kv,
-                           Matrix<const float> q, Matrix<float> o, float* lse, std::ptrdiff_t lse_stride, int step) {
+                           Matrix<const float> q, Matrix<float> o, float* lse) {
     const int queries = a.cu_q[item.sequence + 1] - a.cu_q[item.sequence], dh = a.shape.head_dim;
     const int k0 = a.cu_k[item.sequence], keys = a.cu_k[item.sequence + 1] - k0;
     float top[query_block], sum[query_block];
     std::fill_n(top, q.rows, -INFINITY);
     std::fill_n(sum, q.rows, 0.0f);
     detail::fill_zero(o);
-    const int last = plain::visible_keys(a.shape, item.first + (q.rows - 1) * step, queries, keys);
+    const int last = plain::visible_keys(a.shape, item.first + q.rows - 1, queries, keys);
     for (int j = 0; j < last; j += key_block) {
       const int cols = std::min(key_block, last - j);
       const auto s = block(detail::scratch<Scores>(query_block * key_block), q.rows, cols);
       detail::product_nt(q, detail::head_of(a.k, k0 + j, cols, kv, dh), s, a.shape.scale);
       for (int i = 0; i < q.rows; ++i) {
-        const int seen = std::clamp(plain::visible_keys(a.shape, item.first + i * step, queries, keys) - j, 0, cols);
+        const int seen = std::clamp(plain::visible_keys(a.shape, item.first + i, queries, keys) - j, 0, cols);
         std::fill_n(s.row(i) + seen, cols - seen, 0.0f);
         if (seen == 0) continue;
         const float now = std::max(top[i], detail::row_max(s.row(i), seen));
@@ -223,7 +213,7 @@ struct lamina::kernel::attention<lamina::Cpu> {
     }
     for (int i = 0; i < q.rows; ++i) {
       for (int d = 0; sum[i] != 0 && d < dh; ++d) o(i, d) /= sum[i];
-      if (lse) lse[i * lse_stride] = top[i] + std::log(sum[i]);
+      if (lse) lse[std::ptrdiff_t{i} * a.shape.heads] = top[i] + std::log(sum[i]);
     }
   }
 
@@ -279,6 +269,7 @@ void lamina::kernel::attention<lamina::Cpu>::forward(Stream<Cpu>, const Attentio
   if constexpr (std::is_same_v<T, float>) {
     std::vector<detail::AttentionItem> items = forward_items(a);
     detail::parallel_by_cost(items, [&](const detail::AttentionItem& item) { forward_block(a, item); });
+    detail::attend_single_queries(a);
   } else {
     plain::attention_forward(a);
   }

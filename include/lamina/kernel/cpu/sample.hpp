@@ -30,8 +30,9 @@ struct lamina::kernel::sample<lamina::Cpu> {
     std::iota(ids.begin(), ids.end(), 0);
     if (a.order == SampleOrder::by_probability) {
       const int weighed = a.rule->top_k > 0 ? std::min(a.rule->top_k, a.vocab) : a.vocab;
-      std::partial_sort(ids.begin(), ids.begin() + weighed, ids.end(),
-                        [&](int x, int y) { return logit(x) != logit(y) ? logit(x) > logit(y) : x < y; });
+      const auto before = [&](int x, int y) { return logit(x) != logit(y) ? logit(x) > logit(y) : x < y; };
+      std::nth_element(ids.begin(), ids.begin() + weighed, ids.end(), before);
+      std::sort(ids.begin(), ids.begin() + weighed, before);
     }
     std::vector<std::uint64_t> sum(ids.size());  // of the weights up to a place
     std::uint64_t mass = 0;

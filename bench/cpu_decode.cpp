@@ -3,7 +3,6 @@
 // round and the medians. Decode is judged by the weights that a token reads, without the cache.
 #include <chrono>
 #include <cstdio>
-#include <random>
 
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cpu.hpp>
@@ -31,10 +30,7 @@ int main(int argc, char** argv) try {
   weights.allocate(false, device.stream());
   randomise(weights);
   serve::Decoder<Model, float, Cpu> decoder(device, weights, 151655, context + rounds * each + 16);
-  std::mt19937 random(1);
-  Batch prompt;
-  for (int i = 0; i < context; ++i) prompt.ids.push_back(static_cast<int>(random() % 150000));
-  prompt.cu_seqlens = {0, context};
+  const Batch prompt = random_prompt(context);
   using clock = std::chrono::steady_clock;
   const auto seconds = [](clock::duration d) { return std::chrono::duration<double>(d).count(); };
   auto start = clock::now();

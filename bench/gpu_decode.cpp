@@ -2,7 +2,6 @@
 // prefill and decode, and decode's share of the memory's read bandwidth. The peer is gpu_peer.py --case decode.
 #include <chrono>
 #include <cstdio>
-#include <random>
 
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cuda.hpp>
@@ -22,10 +21,7 @@ int main(int argc, char** argv) try {
   weights.allocate(false, device.stream());
   randomise(weights);
   serve::Decoder<Model, bf16, Cuda> decoder(device, weights, 151655, context + tokens + 16);
-  std::mt19937 random(1);
-  Batch prompt;
-  for (int i = 0; i < context; ++i) prompt.ids.push_back(static_cast<int>(random() % 150000));
-  prompt.cu_seqlens = {0, context};
+  const Batch prompt = random_prompt(context);
   using clock = std::chrono::steady_clock;
   const auto seconds = [](clock::duration d) { return std::chrono::duration<double>(d).count(); };
   decoder.choose_first(prompt, {});  // loads kernels

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <lamina/compose/weights.hpp>
+#include <lamina/core/batch.hpp>
 #include <lamina/core/threads.hpp>
 
 namespace lamina {
@@ -33,6 +34,15 @@ void randomise(W& weights) {
       });
       if (!ones) next += count;
     });
+}
+
+/// One sequence of random tokens of text.
+inline Batch random_prompt(int tokens) {
+  std::mt19937 random(1);
+  Batch prompt;
+  for (int i = 0; i < tokens; ++i) prompt.ids.push_back(static_cast<int>(random() % 150000));
+  prompt.cu_seqlens = {0, tokens};
+  return prompt;
 }
 
 }  // namespace lamina

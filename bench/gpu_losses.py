@@ -132,22 +132,21 @@ def make_model(folder: pathlib.Path, dtype, attention: str):
 
 def write_start(folder: pathlib.Path) -> None:
     """The adapters that every run starts from."""
-    from gpu_peer import DECODER_LINEARS
-    from peft import LoraConfig, get_peft_model
+    from gpu_peer import adapters
+    from peft import get_peft_model
 
     torch.manual_seed(SEED)
-    adapters = LoraConfig(r=8, lora_alpha=16, target_modules=DECODER_LINEARS, task_type="CAUSAL_LM")
-    get_peft_model(make_model(folder, torch.bfloat16, "sdpa"), adapters).save_pretrained(folder / "start")
+    model = get_peft_model(make_model(folder, torch.bfloat16, "sdpa"), adapters(SETTINGS["lora_rank"]))
+    model.save_pretrained(folder / "start")
 
 
 def peer_losses(folder: pathlib.Path, dtype, attention: str) -> list[float]:
+    from gpu_peer import checkpointed
     from peft import PeftModel
     from transformers import get_scheduler
 
-    model = PeftModel.from_pretrained(make_model(folder, dtype, attention), folder / "start", is_trainable=True).cuda()
-    model.train()
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
-    model.enable_input_require_grads()
+    model = PeftModel.from_pretrained(make_model(folder, dtype, attention), folder / "start", is_trainable=True)
+    model = checkpointed(model.cuda())
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=SETTINGS["learning_rate"], weight_decay=0.0)
     schedule = get_scheduler("cosine", optimizer, int(np.ceil(STEPS * SETTINGS["warmup_ratio"])), STEPS)

@@ -122,12 +122,17 @@ def random_model(make):
 
 
 def adapted(make, rank: int, checkpointing: bool):
-    model = random_model(make)
-    adapters = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=DECODER_LINEARS, task_type="CAUSAL_LM")
-    model = get_peft_model(model, adapters)  # makes the adapters fp32
-    if checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
-        model.enable_input_require_grads()
+    model = get_peft_model(random_model(make), adapters(rank))  # makes the adapters fp32
+    return checkpointed(model) if checkpointing else model.train()
+
+
+def adapters(rank: int) -> LoraConfig:
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=DECODER_LINEARS, task_type="CAUSAL_LM")
+
+
+def checkpointed(model):
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    model.enable_input_require_grads()
     return model.train()
 
 

@@ -1,5 +1,6 @@
 #include <iostream>
 #include <random>
+#include <span>
 #include <thread>
 
 #include <lamina/kernel/cuda/cudnn_attention.cuh>
@@ -31,6 +32,12 @@ const Case cases[] = {
     {{0, 1}, shape(16, 8, 128, true)},
     {{0, 33, 54, 85}, shape(4, 2, 128, true), 33},
     {{0, 33, 54, 85}, shape(4, 4, 128, true), 33},
+};
+/// What backward takes: sequences of one length.
+const Case equal_cases[] = {
+    {{0, 100, 200, 300}, shape(16, 8, 128, true), 100},  {{0, 256, 512}, shape(28, 4, 128, true), 256},
+    {{0, 144, 288, 432}, shape(16, 16, 64, false), 144}, {{0, 65, 130}, shape(16, 16, 80, false), 65},
+    {{0, 33, 66}, shape(4, 4, 128, true), 33},           {{0, 1, 2}, shape(4, 2, 128, true), 1},
 };
 
 /// Rows side by side in one buffer, as a fused projection leaves them: [q | k | v].
@@ -172,11 +179,11 @@ struct Layout {
     const int q = s.heads * s.head_dim, all = q + 2 * s.kv_heads * s.head_dim;
     return {all, all, all, q, q, all, all, all, true};
   }
-  /// What layer/attention_core.hpp passes: q, k and the gradients of both have memory of their own; v and dv are still
-  /// in [q | k | v] and [dq | dk | dv]. Between adapted projections o and dv have room for adapters behind each row.
+  /// What layer/attention_core.hpp passes: v is in [q | k | v], the gradients in [dq | dk | dv], q and k lie as their
+  /// gradients. Between adapted projections o and the gradients have room for adapters behind each row.
   static Layout model(const AttentionShape& s, bool adapted) {
-    const int q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim, all = q + 2 * kv, tail = adapted ? 64 : 0;
-    return {q, kv, all, q + tail, q, q, kv, all + tail, false};
+    const int q = s.heads * s.head_dim, all = q + 2 * s.kv_heads * s.head_dim, tail = adapted ? 64 : 0;
+    return {all + tail, all + tail, all, q + tail, q, all + tail, all + tail, all + tail, true};
   }
   /// [dq | dk | dv] alone have room behind each row.
   static Layout tailed(const AttentionShape& s) {
@@ -327,7 +334,7 @@ template <class T>
 void check_gradients(const Problem<T>& p, double allowed) {
   const Case& c = p.c;
   const auto d = p.gradients_now();
-  if (c.cu.back() > 1) {  // of one token alone dq and dk are 0
+  if (c.longest > 1) {  // of one token alone dq and dk are 0
     check_columns("dq", c, d, p.want.dqkv, p.width, 0, p.x.q, allowed);
     check_columns("dk", c, d, p.want.dqkv, p.width, p.x.q, p.x.kv, allowed);
   }
@@ -355,36 +362,39 @@ void check_both(const Case& c, const Layout& layout) {
 
 TEST_CASE("cuDNN attention: forward equals double precision, and itself bit for bit") {
   if (!usable()) return;
-  for (const Case& c : cases) {
-    CAPTURE(c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.causal, c.cu.back());
-    check_forward<bf16>(c);
-  }
+  for (const std::span<const Case> list : {std::span<const Case>(cases), std::span<const Case>(equal_cases)})
+    for (const Case& c : list) {
+      CAPTURE(c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.causal, c.cu.back());
+      check_forward<bf16>(c);
+    }
   check_forward<f16>(cases[0]);
   check_forward<bf16>({uneven, shape(16, 16, 72, false), 200});
+  check_forward<f16>(equal_cases[0]);
+  check_forward<bf16>({{0, 65, 130}, shape(16, 16, 72, false), 65});
 }
 
 TEST_CASE("cuDNN attention: backward equals double precision") {
   if (!usable()) return;
-  for (const Case& c : cases) {
+  for (const Case& c : equal_cases) {
     CAPTURE(c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.causal, c.cu.back());
     check_backward<bf16>(c, Layout::fused(c.shape));
   }
-  check_backward<f16>(cases[0], Layout::fused(cases[0].shape));
+  check_backward<f16>(equal_cases[0], Layout::fused(equal_cases[0].shape));
 }
 
 TEST_CASE("cuDNN attention: rows may lie as a model has them, and nothing behind them is written") {
   if (!usable()) return;
-  for (const Case& c : cases) {
+  for (const Case& c : equal_cases) {
     CAPTURE(c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.causal, c.cu.back());
     for (const bool adapted : {false, true}) check_both<bf16>(c, Layout::model(c.shape, adapted));
     check_both<bf16>(c, Layout::tailed(c.shape));
   }
-  check_both<f16>(cases[0], Layout::model(cases[0].shape, true));
+  check_both<f16>(equal_cases[0], Layout::model(equal_cases[0].shape, true));
 }
 
 TEST_CASE("cuDNN attention: each tensor's rows may lie apart by a distance of its own") {
   if (!usable()) return;
-  for (const Case& c : {cases[0], cases[2]}) {
+  for (const Case& c : {equal_cases[0], equal_cases[2]}) {
     for (int Layout::*stride :
          {&Layout::q, &Layout::k, &Layout::v, &Layout::o, &Layout::dout, &Layout::dq, &Layout::dk, &Layout::dv}) {
       Layout apart = Layout::alone(c.shape);
@@ -406,7 +416,7 @@ TEST_CASE("cuDNN attention: without lse, o is the same") {
 
 TEST_CASE("cuDNN attention: stays inside the bytes it announces") {
   if (!usable()) return;
-  for (const Case& c : {cases[0], cases[3]}) {
+  for (const Case& c : {equal_cases[0], equal_cases[3]}) {
     Problem<bf16> p(c);
     p.give_reference_forward();
     const std::size_t bytes = cudnn_attention_bytes(p.backward()), beyond = std::size_t{64} << 20;
@@ -431,7 +441,7 @@ TEST_CASE("cuDNN attention: stays inside the bytes it announces") {
 
 TEST_CASE("cuDNN attention: a captured graph repeats it") {
   if (!usable()) return;
-  Problem<bf16> p(cases[0]);
+  Problem<bf16> p(equal_cases[0]);
   const Stream<Cuda> s = gpu().stream();
   REQUIRE(cudnn_attention_forward(s, p.forward()));
   REQUIRE(cudnn_attention_backward(s, p.backward()));
@@ -456,7 +466,7 @@ TEST_CASE("cuDNN attention: a captured graph repeats it") {
 
 TEST_CASE("cuDNN attention: leaves to others what it cannot do") {
   if (!usable()) return;
-  Problem<bf16> p(cases[0]);
+  Problem<bf16> p(equal_cases[0]);
   p.give_reference_forward();
   gpu().device().deterministic = true;
   CHECK_FALSE(cudnn_attention_backward(gpu().stream(), p.backward()));
@@ -467,7 +477,9 @@ TEST_CASE("cuDNN attention: leaves to others what it cannot do") {
   auto cached = p.forward();
   cached.cu_k = p.cu + 1;
   CHECK_FALSE(cudnn_attention_forward(gpu().stream(), cached));
-  Problem<bf16> narrow({uneven, shape(16, 16, 72, false)});
+  Problem<bf16> narrow({{0, 65, 130}, shape(16, 16, 72, false), 65});
   CHECK_FALSE(cudnn_attention_backward(gpu().stream(), narrow.backward()));
+  Problem<bf16> unequal(cases[0]);
+  CHECK_FALSE(cudnn_attention_backward(gpu().stream(), unequal.backward()));
 }
 #endif  // LAMINA_HAS_CUDNN

@@ -119,8 +119,10 @@ struct AttentionCore {
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx_wanted) {
     using T = typename R::T;
     Arena::Scope scope(*run.scratch);
-    const auto take = [&](int width) { return run.scratch->template matrix<T>(dy.rows, width); };
-    const Matrix<T> q = take(Q), k = take(KV), dx = dx_wanted ? Matrix<T>(dx_wanted) : take(Q + 2 * KV);
+    const Matrix<T> dx = dx_wanted ? Matrix<T>(dx_wanted) : run.scratch->template matrix<T>(dy.rows, Q + 2 * KV);
+    // q and k lie as dq and dk do: cuDNN's engines want them so
+    const Matrix<T> qk = run.scratch->template matrix<T>(dy.rows, Q + KV, static_cast<int>(dx.stride) - (Q + KV));
+    const Matrix<T> q = qk.columns(0, Q), k = qk.columns(Q, KV);
     rotate(run, p, saved.x, q, k);
     const Matrix<T> dq = dx.columns(0, Q), dk = dx.columns(Q, KV), dv = dx.columns(Q + KV, KV);
     kernel::attention<typename R::backend>::backward(run.stream,

@@ -72,6 +72,8 @@ void lamina::kernel::attention<lamina::Cuda>::forward(Stream<Cuda> s, const Atte
 }
 template <class T>
 void lamina::kernel::attention<lamina::Cuda>::backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
+  if constexpr (!std::is_same_v<T, float>)
+    if (cuda::backward_by_cudnn(a) && cudnn_attention_backward(s, a)) return;
   cuda::attention_backward_own(s, a);
 }
 

@@ -32,6 +32,7 @@ struct lamina::kernel::attention<lamina::Cuda> {
   }
   template <class T>
   static std::size_t workspace_bytes(const AttentionBwd<T>& a) {
-    return cuda::attention_workspace_bytes(a.shape, a.q.rows, true);
+    const std::size_t own = cuda::attention_workspace_bytes(a.shape, a.q.rows, true);
+    return cuda::backward_by_cudnn(a) ? std::max(own, cudnn_attention_bytes(a)) : own;
   }
 };

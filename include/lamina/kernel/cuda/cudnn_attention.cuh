@@ -7,7 +7,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <lamina/kernel/cuda/cudnn_attention_graph.hpp>
@@ -38,6 +40,13 @@ class CudnnState {
   CudnnState& operator=(const CudnnState&) = delete;
 
   cudnnHandle_t handle() const { return handle_; }
+  /// Whether equal lengths of these sizes get plans of their own. The first most_equal_sizes do and no more, since data
+  /// of all lengths would go on asking for others.
+  bool takes(const CudnnAttentionKey& key) {
+    const std::pair sizes(key.sequences, key.longest);
+    if (equal_sizes_.contains(sizes)) return true;
+    return equal_sizes_.size() < most_equal_sizes && equal_sizes_.insert(sizes).second;
+  }
   /// Null where cuDNN has no plan, which is told the first time.
   const CudnnPlan* plan(const CudnnAttentionKey& key) {
     if (!handle_) return nullptr;
@@ -59,18 +68,20 @@ class CudnnState {
   }
 
  private:
+  static constexpr std::size_t most_equal_sizes = 16;
   static constexpr std::size_t oldest = 91100;  ///< 9.10.0 and 9.10.1 give wrong results; older ones mask differently
   static void tell(const Error& e) {
     std::cerr << "lamina: own attention kernels instead of " << e.what() << std::endl;
   }
   cudnnHandle_t handle_ = nullptr;
   std::map<CudnnAttentionKey, std::optional<CudnnPlan>> plans_;
+  std::set<std::pair<int, int>> equal_sizes_;  ///< sequences, tokens of each
 };
 
 /// Tensors whose sequences lie packed: elements from one token to the next.
 struct CudnnTokenStrides {
   int tensors = 0;
-  std::int64_t of[CudnnRagged::backward_tensors] = {};
+  std::int64_t of[CudnnRagged::tensors] = {};
 };
 
 /// offsets[t * pitch + b] = elements of tensor t before sequence b; lengths[b] = its tokens. The sequences from
@@ -90,24 +101,24 @@ class CudnnAttentionCall {
   using Id = CudnnAttentionTensor;
 
  public:
-  CudnnAttentionCall(Stream<Cuda> s, const int* cu, int sequences, const AttentionShape& shape, int tensors)
-      : s_(s),
-        cu_(cu),
-        sequences_(sequences),
-        scale_(shape.scale),
-        offsets_(s.scratch->take<std::int64_t>(static_cast<std::size_t>(CudnnRagged::pitch(sequences)) * tensors)),
-        lengths_(s.scratch->take<int>(static_cast<std::size_t>(CudnnRagged::pitch(sequences)))) {
+  CudnnAttentionCall(Stream<Cuda> s, const int* cu, int sequences, const AttentionShape& shape, bool equal)
+      : s_(s), cu_(cu), sequences_(sequences), scale_(shape.scale), equal_(equal) {
+    bind(Id::scale, &scale_);
+    if (shape.causal) bind(Id::masked_by_diagonal, &masked_);
+    if (equal_) return;
+    const auto pitch = static_cast<std::size_t>(CudnnRagged::pitch(sequences));
+    offsets_ = s.scratch->take<std::int64_t>(pitch * CudnnRagged::tensors);
+    lengths_ = s.scratch->take<int>(pitch);
     bind(Id::q_length, lengths_);
     bind(Id::kv_length, lengths_);
-    bind(Id::scale, &scale_);
     bind(Id::masked_by_length, &masked_);
-    if (shape.causal) bind(Id::masked_by_diagonal, &masked_);
   }
 
   void bind(Id id, const void* memory) { bindings_.push_back({id_of(id), memory}); }
-  /// A tensor with its own offsets; its token stride is `stride` elements.
+  /// A tensor of packed sequences; its token stride is `stride` elements.
   void bind(Id id, const void* memory, std::int64_t stride) {
     bind(id, memory);
+    if (equal_) return;
     bindings_.push_back({ragged_id_of(id), offsets_ + strides_.tensors * CudnnRagged::pitch(sequences_)});
     strides_.of[strides_.tensors++] = stride;
   }
@@ -118,32 +129,39 @@ class CudnnAttentionCall {
   void bind_one() { bind(Id::one, &one_); }
 
   void run(const CudnnState& state, const CudnnPlan& plan) {
+    if (!equal_) find_sequences();
+    plan.execute(state.handle(), bindings_, s_.scratch->take<std::byte>(cudnn_engine_bytes(sequences_)));
+  }
+
+ private:
+  void find_sequences() {
     constexpr int threads = 128;
     const int bucket = cudnn_sequences(sequences_);
     cudnn_attention_ragged<threads><<<ceil_div(bucket + 1, threads), threads, 0, s_.handle>>>(
         cu_, sequences_, bucket, CudnnRagged::pitch(sequences_), strides_, offsets_, lengths_);
     check_launch("cudnn_attention_ragged");
-    plan.execute(state.handle(), bindings_, s_.scratch->take<std::byte>(cudnn_engine_bytes(sequences_)));
   }
 
- private:
   Stream<Cuda> s_;
   const int* cu_;
   int sequences_;
   float scale_, one_ = 1, masked_ = -std::numeric_limits<float>::infinity();
-  std::int64_t* offsets_;
-  int* lengths_;
+  bool equal_;
+  std::int64_t* offsets_ = nullptr;
+  int* lengths_ = nullptr;
   CudnnTokenStrides strides_;
   std::vector<CudnnBinding> bindings_;
 };
 
+/// What a call asks for: equal lengths as they are, others rounded up. longest: 0 where it is not known.
 template <class T>
-CudnnAttentionKey cudnn_attention_key(const AttentionShape& shape, int sequences, int longest) {
+CudnnAttentionKey cudnn_attention_key(const AttentionShape& shape, bool equal, int rows, int sequences, int longest) {
   static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, f16>, "cuDNN's attention engines take bf16 or f16");
   return {.causal = shape.causal,
+          .equal = equal,
           .type = std::is_same_v<T, bf16> ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF,
-          .sequences = cudnn_sequences(sequences),
-          .longest = cudnn_length(longest),
+          .sequences = equal ? sequences : cudnn_sequences(sequences),
+          .longest = equal ? longest : cudnn_length(longest > 0 ? longest : rows),
           .heads = shape.heads,
           .kv_heads = shape.kv_heads,
           .head_dim = shape.head_dim};
@@ -154,25 +172,14 @@ bool cudnn_aligned(const Matrices&... m) {
   return ((reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0 && m.stride % 8 == 0) && ...);
 }
 
-/// What backward reads and writes of q, k or v: x and dx themselves where their rows are equally far apart, else both
-/// without gaps in scratch.
+/// x as backward's engines want it: its rows as far apart as those of its gradient.
 template <class T>
-struct CudnnAlike {
-  Matrix<const T> x;
-  Matrix<T> dx, wanted;
-
-  CudnnAlike(Stream<Cuda> s, const Matrix<const T>& given, const Matrix<T>& d) : x(given), dx(d), wanted(d) {
-    if (x.stride == dx.stride) return;
-    dx = s.scratch->matrix<T>(d.rows, d.cols);
-    if (x.stride == x.cols) return;
-    const Matrix<T> dense = s.scratch->matrix<T>(x.rows, x.cols);
-    add<Cuda>::copy(s, Add<T>{.x = x, .y = dense});
-    x = dense;
-  }
-  void finish(Stream<Cuda> s) const {
-    if (dx.data != wanted.data) add<Cuda>::copy(s, Add<T>{.x = dx, .y = wanted});
-  }
-};
+Matrix<const T> cudnn_alike(Stream<Cuda> s, const Matrix<const T>& x, const Matrix<T>& dx) {
+  if (x.stride == dx.stride) return x;
+  const Matrix<T> alike = s.scratch->matrix<T>(x.rows, x.cols, static_cast<int>(dx.stride) - x.cols);
+  add<Cuda>::copy(s, Add<T>{.x = x, .y = alike});
+  return alike;
+}
 
 }  // namespace lamina::kernel::cuda
 
@@ -184,14 +191,19 @@ bool cudnn_attention_forward(Stream<Cuda> s, const AttentionFwd<T>& a) {
   if (a.q.rows == 0 || a.cu_q != a.cu_k || a.shape.head_dim % 8 != 0 || !cuda::cudnn_aligned(a.q, a.k, a.v, a.o))
     return false;
   auto& state = s.device->state<cuda::CudnnState>();
-  auto key = cuda::cudnn_attention_key<T>(a.shape, a.sequences, a.longest > 0 ? a.longest : a.q.rows);
-  key.saves_lse = a.lse != nullptr;
-  key.strides = {a.q.stride, a.k.stride, a.v.stride, a.o.stride};
-  const cuda::CudnnPlan* plan = state.plan(key);
+  const auto key_of = [&](bool equal) {
+    auto key = cuda::cudnn_attention_key<T>(a.shape, equal, a.q.rows, a.sequences, a.longest);
+    key.saves_lse = a.lse != nullptr;
+    key.strides = {a.q.stride, a.k.stride, a.v.stride, a.o.stride};
+    return key;
+  };
+  bool equal = cuda::cudnn_equal_lengths(a.q.rows, a.sequences, a.longest) && state.takes(key_of(true));
+  const cuda::CudnnPlan* plan = equal ? state.plan(key_of(true)) : nullptr;
+  if (!plan) equal = false, plan = state.plan(key_of(false));
   if (!plan) return false;
 
   Arena::Scope scope(*s.scratch);
-  cuda::CudnnAttentionCall call(s, a.cu_q, a.sequences, a.shape, cuda::CudnnRagged::forward_tensors);
+  cuda::CudnnAttentionCall call(s, a.cu_q, a.sequences, a.shape, equal);
   call.bind(Id::q, a.q);
   call.bind(Id::k, a.k);
   call.bind(Id::v, a.v);
@@ -204,41 +216,37 @@ bool cudnn_attention_forward(Stream<Cuda> s, const AttentionFwd<T>& a) {
 template <class T>
 bool cudnn_attention_backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
   using Id = cuda::CudnnAttentionTensor;
-  if (s.device->deterministic || a.q.rows == 0 || a.shape.head_dim % 16 != 0 ||
-      !cuda::cudnn_aligned(a.q, a.k, a.v, a.o, a.dout, a.dq, a.dk, a.dv))
+  if (s.device->deterministic || !cuda::cudnn_equal_lengths(a.q.rows, a.sequences, a.longest) ||
+      a.shape.head_dim % 16 != 0 || !cuda::cudnn_aligned(a.q, a.k, a.v, a.o, a.dout, a.dq, a.dk, a.dv))
     return false;
   auto& state = s.device->state<cuda::CudnnState>();
-  auto key = cuda::cudnn_attention_key<T>(a.shape, a.sequences, a.longest > 0 ? a.longest : a.q.rows);
+  auto key = cuda::cudnn_attention_key<T>(a.shape, true, a.q.rows, a.sequences, a.longest);
   key.backward = key.saves_lse = true;
-  const CudnnBackwardStrides strides(a);
-  key.strides = {strides.q, strides.k, strides.v, a.o.stride, a.dout.stride, strides.q, strides.k, strides.v};
-  const cuda::CudnnPlan* plan = state.plan(key);
+  key.strides = {a.dq.stride,   a.dk.stride, a.dv.stride, a.o.stride,
+                 a.dout.stride, a.dq.stride, a.dk.stride, a.dv.stride};
+  const cuda::CudnnPlan* plan = state.takes(key) ? state.plan(key) : nullptr;
   if (!plan) return false;
 
   Arena::Scope scope(*s.scratch);
-  const cuda::CudnnAlike<T> q(s, a.q, a.dq), k(s, a.k, a.dk), v(s, a.v, a.dv);
   const CudnnBackwardSums sums(a);
-  cuda::CudnnAttentionCall call(s, a.cu, a.sequences, a.shape, cuda::CudnnRagged::backward_tensors);
-  call.bind(Id::q, q.x);
-  call.bind(Id::k, k.x);
-  call.bind(Id::v, v.x);
+  cuda::CudnnAttentionCall call(s, a.cu, a.sequences, a.shape, true);
+  call.bind(Id::q, cuda::cudnn_alike(s, a.q, a.dq));
+  call.bind(Id::k, cuda::cudnn_alike(s, a.k, a.dk));
+  call.bind(Id::v, cuda::cudnn_alike(s, a.v, a.dv));
   call.bind(Id::o, a.o);
   call.bind(Id::dout, a.dout);
-  call.bind(Id::dq, q.dx);
-  call.bind(Id::dk, k.dx);
-  call.bind(Id::dv, v.dx);
-  call.bind(Id::lse, a.lse, a.shape.heads);
+  call.bind(Id::dq, a.dq);
+  call.bind(Id::dk, a.dk);
+  call.bind(Id::dv, a.dv);
+  call.bind(Id::lse, a.lse);
   call.bind(Id::delta, s.scratch->take<float>(sums.delta));
   call.bind(Id::dq_sum, s.scratch->take<float>(sums.dq));
-  if (a.shape.heads != a.shape.kv_heads) {
-    call.bind(Id::dk_heads, s.scratch->take<float>(sums.dk_heads));
-    call.bind(Id::dv_heads, s.scratch->take<float>(sums.dv_heads));
+  if (sums.heads > 0) {
+    call.bind(Id::dk_heads, s.scratch->take<float>(sums.heads));
+    call.bind(Id::dv_heads, s.scratch->take<float>(sums.heads));
   }
   call.bind_one();
   call.run(state, *plan);
-  q.finish(s);
-  k.finish(s);
-  v.finish(s);
   return true;
 }
 

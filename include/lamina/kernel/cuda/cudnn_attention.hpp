@@ -6,11 +6,12 @@
 #include <lamina/kernel/attention.hpp>
 
 /// Attention of training through cuDNN's fused engines: packed sequences that attend to themselves, bf16 or f16, head
-/// widths that are a multiple of 8 (backward: 16) up to 256, sm_90 and newer.
+/// widths that are a multiple of 8 up to 256, sm_90 and newer. Backward takes sequences of one length, and widths that
+/// are a multiple of 16: with others its engines are no faster than this library's.
 ///
 /// layout   whatever the graph says, backward's engines step through dq as through q, through dk as through k and
-///          through dv as through v (cuDNN 9.14; of 9.19 dq and q alone): a gradient that lies otherwise is computed
-///          without gaps, and copied
+///          through dv as through v (cuDNN 9.14; of 9.19 dq and q alone): a q, k or v that lies otherwise than its
+///          gradient is copied
 /// numerics backward is not repeatable: it adds to dq in the order in which blocks finish (CudaDevice::deterministic
 ///          turns it off); forward is
 /// source   NVIDIA cuDNN, "Attention" in the graph API's guide; Transformer Engine's buckets of sequences
@@ -25,6 +26,18 @@ template <class T>
 bool cudnn_attention_backward(Stream<Cuda> s, const AttentionBwd<T>& a);
 
 namespace cuda {
+/// Tokens of a sequence from which cuDNN's backward is faster than this library's (cuda_cudnn_attention_bench.cu and
+/// bench_gpu_step on an H100: 11 % at 2048, behind at 600 and 64).
+inline constexpr int cudnn_backward_pays = 1024;
+
+/// Whether so many packed rows are sequences of one length, more than one. longest: 0 where it is not known.
+constexpr bool cudnn_equal_lengths(int rows, int sequences, int longest) {
+  return sequences > 1 && std::int64_t{longest} * sequences == rows;
+}
+template <class T>
+bool backward_by_cudnn(const AttentionBwd<T>& a) {
+  return a.longest >= cudnn_backward_pays && cudnn_equal_lengths(a.q.rows, a.sequences, a.longest);
+}
 /// Sequences of a plan: 32, powers of two to 512, then multiples of 512. Those that a batch lacks are empty.
 constexpr int cudnn_sequences(int n) {
   if (n <= 32) return 32;
@@ -37,9 +50,9 @@ constexpr int cudnn_length(int n) {
   return n <= step ? static_cast<int>(std::bit_ceil(static_cast<unsigned>(n))) : (n + step - 1) / step * step;
 }
 
-/// Where the sequences start, as cuDNN wants it: for each tensor, elements before each sequence, and before the end.
+/// Forward's tables of where the sequences start: for each tensor, elements before each sequence, and before the end.
 struct CudnnRagged {
-  static constexpr int forward_tensors = 5, backward_tensors = 9;
+  static constexpr int tensors = 5;
   /// int64 values a tensor, so that each tensor's begin 16-byte aligned.
   static constexpr int pitch(int sequences) { return cudnn_sequences(sequences) + 2; }
 };
@@ -51,60 +64,40 @@ constexpr std::size_t cudnn_engine_bytes(int sequences) {
   return cudnn_rounded((std::size_t{64} << 10) +
                        std::size_t{1024} * static_cast<std::size_t>(cudnn_sequences(sequences)));
 }
-constexpr std::size_t cudnn_common_bytes(int sequences, int tensors) {
-  const std::size_t pitch = static_cast<std::size_t>(CudnnRagged::pitch(sequences));
-  return cudnn_rounded(8 * pitch * static_cast<std::size_t>(tensors)) + cudnn_rounded(4 * pitch) +
-         cudnn_engine_bytes(sequences);
-}
 }  // namespace cuda
 
 /// Bytes of scratch that a call takes.
 template <class T>
 std::size_t cudnn_attention_bytes(const AttentionFwd<T>& a) {
-  return cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::forward_tensors);
+  const auto pitch = static_cast<std::size_t>(cuda::CudnnRagged::pitch(a.sequences));
+  return cuda::cudnn_rounded(8 * pitch * cuda::CudnnRagged::tensors) + cuda::cudnn_rounded(4 * pitch) +
+         cuda::cudnn_engine_bytes(a.sequences);
 }
-/// How far apart backward's rows are for cuDNN: q's and dq's alike, k's and dk's, v's and dv's.
-struct CudnnBackwardStrides {
-  std::ptrdiff_t q, k, v;
-
-  template <class T>
-  explicit CudnnBackwardStrides(const AttentionBwd<T>& a) : q(of(a.q, a.dq)), k(of(a.k, a.dk)), v(of(a.v, a.dv)) {}
-
- private:
-  template <class T>
-  static std::ptrdiff_t of(const Matrix<const T>& x, const Matrix<T>& dx) {
-    return x.stride == dx.stride ? x.stride : x.cols;
-  }
-};
 /// Backward's sums before they are rounded: dq, which lies as dq does; D; where query heads share keys, dk and dv of
-/// every query head, with the strides of dk and dv times H / K. Room is made for fp32, as NVIDIA's frontend does,
-/// though the graph declares dk and dv of every head in T.
+/// every query head. Room is made for fp32, as NVIDIA's frontend does, though the graph declares dk and dv of every
+/// head in T.
 struct CudnnBackwardSums {
-  std::size_t dq = 0, delta = 0, dk_heads = 0, dv_heads = 0;  ///< elements
+  std::size_t dq = 0, delta = 0, heads = 0;  ///< elements; heads: of dk, and of dv
 
   template <class T>
   explicit CudnnBackwardSums(const AttentionBwd<T>& a) {
     const auto elements = [&](std::ptrdiff_t columns) {
       return static_cast<std::size_t>(a.q.rows) * static_cast<std::size_t>(columns);
     };
-    const CudnnBackwardStrides strides(a);
-    const std::ptrdiff_t heads = a.shape.heads, kv_heads = a.shape.kv_heads;
-    dq = elements(strides.q);
-    delta = elements(heads);
-    if (heads == kv_heads) return;
-    dk_heads = elements(strides.k * (heads / kv_heads));
-    dv_heads = elements(strides.v * (heads / kv_heads));
+    dq = elements(a.dq.stride);
+    delta = elements(a.shape.heads);
+    if (a.shape.heads != a.shape.kv_heads) heads = elements(std::ptrdiff_t{a.shape.heads} * a.shape.head_dim);
   }
 };
 template <class T>
 std::size_t cudnn_attention_bytes(const AttentionBwd<T>& a) {
   const CudnnBackwardSums sums(a);
-  std::size_t bytes = cuda::cudnn_common_bytes(a.sequences, cuda::CudnnRagged::backward_tensors);
-  for (const std::size_t n : {sums.dq, sums.delta, sums.dk_heads, sums.dv_heads})
+  std::size_t bytes = cuda::cudnn_engine_bytes(a.sequences);
+  for (const std::size_t n : {sums.dq, sums.delta, sums.heads, sums.heads})
     bytes += cuda::cudnn_rounded(sizeof(float) * n);
-  const auto alike = [&](const Matrix<const T>& x, const Matrix<T>& dx) {  // CudnnAlike: at most both, without gaps
-    const std::size_t elements = static_cast<std::size_t>(x.rows) * static_cast<std::size_t>(x.cols);
-    if (x.stride != dx.stride) bytes += 2 * cuda::cudnn_rounded(sizeof(T) * elements);
+  const auto alike = [&](const Matrix<const T>& x, const Matrix<T>& dx) {  // cudnn_alike
+    if (x.stride == dx.stride) return;
+    bytes += cuda::cudnn_rounded(sizeof(T) * static_cast<std::size_t>(dx.rows) * static_cast<std::size_t>(dx.stride));
   };
   alike(a.q, a.dq), alike(a.k, a.dk), alike(a.v, a.dv);
   return bytes;

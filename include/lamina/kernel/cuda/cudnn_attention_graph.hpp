@@ -9,12 +9,13 @@
 ///
 /// A tensor has dims (S, heads, L, Dh): S sequences of at most L tokens each, both rounded up so that one plan serves
 /// many batches. Sequence b starts `ragged[b]` elements into the memory and is `length[b]` long; the sequences that
-/// rounding added are empty.
+/// rounding added are empty. Sequences of exactly L tokens need neither offsets nor lengths, and run faster.
 namespace lamina::kernel::cuda {
 
 /// What a plan depends on.
 struct CudnnAttentionKey {
   bool backward = false, saves_lse = false, causal = false;
+  bool equal = false;  ///< all sequences are `longest` tokens long; backward takes no others
   cudnnDataType_t type = CUDNN_DATA_BFLOAT16;
   int sequences = 0, longest = 0, heads = 0, kv_heads = 0, head_dim = 0;
   /// Elements from one token to the next of q, k, v, o, dout, dq, dk, dv; 0 where there is none.
@@ -65,7 +66,8 @@ class CudnnAttentionGraph {
   }
 
   /// With P = exp(s - lse), D = rowsum(dout * o), dS = scale P * (dout v^T - D):
-  /// dv = P^T dout, dk = dS^T q, dq = dS k; dk and dv summed over the query heads of a group.
+  /// dv = P^T dout, dk = dS^T q, dq = dS k; dk and dv summed over the query heads of a group. Sequences are equally
+  /// long.
   void build_backward() {
     const Tensor q = packed(Id::q, "q", H, key_.strides[0]), kt = transposed(Id::k, "k", key_.strides[1]);
     const Tensor vt = transposed(Id::v, "v", key_.strides[2]), o = packed(Id::o, "o", H, key_.strides[3]);
@@ -75,43 +77,38 @@ class CudnnAttentionGraph {
     const Tensor products = binary(CUDNN_POINTWISE_MUL, dout, o,
                                    graph_.between({CUDNN_DATA_FLOAT, {S, H, L, Dh}, {H * L * Dh, L * Dh, H * Dh, 1}}));
     const Tensor delta = binary(CUDNN_POINTWISE_MUL, graph_.reduction(CUDNN_REDUCE_TENSOR_ADD, products, per_row()),
-                                graph_.scalar(id_of(Id::one), "one"), row_sums(Id::delta, "D", lse_ragged_));
+                                graph_.scalar(id_of(Id::one), "one"), row_sums(Id::delta, "D"));
 
-    const Tensor s = masked_lengths(scores(q, kt));
+    const Tensor s = scores(q, kt);
     const Tensor p =
         unary(CUDNN_POINTWISE_EXP, masked_diagonal(binary(CUDNN_POINTWISE_SUB, s, stats, per_score())), per_score());
     into_heads(p, dout, Id::dv, Id::dv_heads, key_.strides[7]);
 
-    Tensor ds = graph_.matmul(dout, vt, per_score(), {.m = q_length_, .n = kv_length_});
+    Tensor ds = graph_.matmul(dout, vt, per_score(), {});
     ds = binary(CUDNN_POINTWISE_SUB, ds, delta, per_score());
     ds = binary(CUDNN_POINTWISE_MUL, ds, p, per_score());
     ds = binary(CUDNN_POINTWISE_MUL, ds, scale_, per_score());
     into_heads(ds, q, Id::dk, Id::dk_heads, key_.strides[6]);
 
     const Extents &d = kt->dims, &st = kt->strides;
-    const Tensor k = graph_.reshape(
-        kt, graph_.between({CUDNN_DATA_FLOAT, {d[0], d[1], d[3], d[2]}, {st[0], st[1], st[3], st[2]}, k_ragged_}));
-    const Tensor dq_offsets = ragged(Id::dq);  // the engines take dq_sum to lie as dq does
-    const Extents dq_dims = {S, H, L, Dh}, dq_strides = token_major(key_.strides[5]);
-    const Tensor dq_sum =
-        graph_.tensor(id_of(Id::dq_sum), "dq in fp32", {CUDNN_DATA_FLOAT, dq_dims, dq_strides, dq_offsets});
-    graph_.matmul(ds, k, dq_sum, {.m = q_length_, .k = kv_length_});
-    unary(CUDNN_POINTWISE_IDENTITY, dq_sum,
-          graph_.tensor(id_of(Id::dq), "dq", {key_.type, dq_dims, dq_strides, dq_offsets}));
+    const Tensor k =
+        graph_.reshape(kt, graph_.between({CUDNN_DATA_FLOAT, {d[0], d[1], d[3], d[2]}, {st[0], st[1], st[3], st[2]}}));
+    const Extents dims = {S, H, L, Dh}, strides = token_major(key_.strides[5]);
+    const Tensor dq_sum = graph_.tensor(id_of(Id::dq_sum), "dq in fp32", {CUDNN_DATA_FLOAT, dims, strides});
+    graph_.matmul(ds, k, dq_sum, {});
+    unary(CUDNN_POINTWISE_IDENTITY, dq_sum, graph_.tensor(id_of(Id::dq), "dq", {key_.type, dims, strides}));
   }
 
   /// to[b, kv head] = sum over its query heads of weights^T rows: the gradient of k or v.
   void into_heads(Tensor weights, Tensor rows, Id to, Id every_head, std::int64_t stride) {
     const Tensor wt = graph_.reshape(weights, graph_.between({key_.type, {S, H, L, L}, {H * L * L, L * L, 1, L}}));
-    const CudnnGraph::Lengths lengths{.m = kv_length_, .k = q_length_};
-    const Tensor offsets = ragged(to);
-    const Tensor sum = graph_.tensor(id_of(to), "dk or dv", {key_.type, {S, K, L, Dh}, token_major(stride), offsets});
+    const Tensor sum = graph_.tensor(id_of(to), "dk or dv", {key_.type, {S, K, L, Dh}, token_major(stride)});
     if (H == K) {
-      graph_.matmul(wt, rows, sum, lengths);
-    } else {  // the engines use the offsets of `to`, times H / K
+      graph_.matmul(wt, rows, sum, {});
+    } else {
       const Tensor heads = graph_.tensor(id_of(every_head), "dk or dv of every query head",
-                                         {key_.type, {S, H, L, Dh}, token_major(stride * (H / K)), offsets});
-      graph_.reduction(CUDNN_REDUCE_TENSOR_ADD, graph_.matmul(wt, rows, heads, lengths), sum);
+                                         {key_.type, {S, H, L, Dh}, token_major(H * Dh)});
+      graph_.reduction(CUDNN_REDUCE_TENSOR_ADD, graph_.matmul(wt, rows, heads, {}), sum);
     }
   }
 
@@ -121,6 +118,7 @@ class CudnnAttentionGraph {
   }
   /// -infinity where the row or the column lies behind the end of its sequence.
   Tensor masked_lengths(Tensor s) {
+    if (key_.equal) return s;
     const Tensor row = index(s, 2, CUDNN_DATA_INT32), column = index(s, 3, CUDNN_DATA_INT32);
     const auto boolean = [&](cudnnPointwiseMode_t mode, Tensor a, Tensor b) {
       return graph_.pointwise(mode, {a, b}, per_score(CUDNN_DATA_BOOLEAN), CUDNN_DATA_BOOLEAN);
@@ -149,23 +147,25 @@ class CudnnAttentionGraph {
 
   Extents token_major(std::int64_t stride) const { return {L * stride, Dh, stride, 1}; }
   Tensor ragged(Id of) {
+    if (key_.equal) return nullptr;
     return graph_.tensor(ragged_id_of(of), "offsets", {CUDNN_DATA_INT64, {S + 1, 1, 1, 1}, {1, 1, 1, 1}});
   }
-  Tensor lengths(Id id) { return graph_.tensor(id_of(id), "lengths", {CUDNN_DATA_INT32, {S, 1, 1, 1}, {1, 1, 1, 1}}); }
+  Tensor lengths(Id id) {
+    if (key_.equal) return nullptr;
+    return graph_.tensor(id_of(id), "lengths", {CUDNN_DATA_INT32, {S, 1, 1, 1}, {1, 1, 1, 1}});
+  }
   Tensor packed(Id id, const char* name, std::int64_t heads, std::int64_t stride) {
     return graph_.tensor(id_of(id), name, {key_.type, {S, heads, L, Dh}, token_major(stride), ragged(id)});
   }
   /// k or v as the second factor of a product: rows and columns change places.
   Tensor transposed(Id id, const char* name, std::int64_t stride) {
-    const Tensor offsets = ragged(id);
-    if (id == Id::k) k_ragged_ = offsets;
-    return graph_.tensor(id_of(id), name, {key_.type, {S, K, Dh, L}, {L * stride, Dh, 1, stride}, offsets});
+    return graph_.tensor(id_of(id), name, {key_.type, {S, K, Dh, L}, {L * stride, Dh, 1, stride}, ragged(id)});
   }
   /// One fp32 number a token and head, (N, H) in memory.
-  Tensor row_sums(Id id, const char* name, Tensor offsets) {
-    return graph_.tensor(id_of(id), name, {CUDNN_DATA_FLOAT, {S, H, L, 1}, {L * H, 1, H, 1}, offsets});
+  Tensor row_sums(Id id, const char* name) {
+    return graph_.tensor(id_of(id), name, {CUDNN_DATA_FLOAT, {S, H, L, 1}, {L * H, 1, H, 1}, ragged(id)});
   }
-  Tensor lse() { return row_sums(Id::lse, "lse", lse_ragged_ = ragged(Id::lse)); }
+  Tensor lse() { return row_sums(Id::lse, "lse"); }
   Tensor per_score(cudnnDataType_t type = CUDNN_DATA_FLOAT) {
     return graph_.between({type, {S, H, L, L}, {H * L * L, L * L, L, 1}});
   }
@@ -176,7 +176,6 @@ class CudnnAttentionGraph {
   CudnnGraph graph_;
   Tensor q_length_ = lengths(Id::q_length), kv_length_ = lengths(Id::kv_length);
   Tensor scale_ = graph_.scalar(id_of(Id::scale), "scale");
-  Tensor k_ragged_ = nullptr, lse_ragged_ = nullptr;
 };
 
 }  // namespace lamina::kernel::cuda

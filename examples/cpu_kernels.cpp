@@ -1,4 +1,4 @@
-// The heavy CPU kernels, compiled once for all models of the programs.
+// The CPU kernels that take time, compiled once for all models of the programs.
 #include <lamina/kernel/cpu_elsewhere.hpp>
 
 namespace lamina::kernel {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/model/session.hpp>
+#include <lamina/checkpoint/open_source.hpp>
 #include <lamina/serve/flags.hpp>
 #include <lamina/serve/http.hpp>
 #include <lamina/serve/routes.hpp>

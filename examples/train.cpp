@@ -2,7 +2,7 @@
 #include <memory>
 #include <vector>
 
-#include <lamina/model/session.hpp>
+#include <lamina/checkpoint/open_source.hpp>
 #include <lamina/serve/token_source.hpp>
 #include <lamina/train/program.hpp>
 
@@ -52,7 +52,9 @@ class Answers {
 
 train::Answer open_answers(const std::filesystem::path& model_dir, const GenerateOptions& where,
                            const train::AnswerOptions& options, const text::Tokenizer& tokenizer) {
-  return Answers(open_for_generation(model_dir, where), options, tokenizer);
+  std::unique_ptr<GenerateSession> session = open_for_generation(model_dir, where);
+  if (session->on_device()) use_one_thread();  // threads that wait would spin
+  return Answers(std::move(session), options, tokenizer);
 }
 
 }  // namespace

@@ -3,9 +3,20 @@
 # preprocessor. Exits with 1 when a header passes its limit: lamina.hpp 1 s, a layer 0.5 s.
 #
 #     CXX=g++ CXXFLAGS=-I/usr/include/eigen3 bench/compile/measure.sh [header ...]
+#     bench/compile/measure.sh --trainer     what lamina-train with the tiny models costs: CPU backend, two jobs, nothing
+#                                            cached; limit one minute
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C
+if [ "${1:-}" = --trainer ]; then
+  folder=$(mktemp -d) && trap 'rm -rf "$folder"' EXIT
+  cmake -S . -B "$folder" -G Ninja -DLAMINA_MODELS=tiny -DLAMINA_WITH_CUDA=OFF -DLAMINA_BUILD_TESTS=OFF >/dev/null
+  TIMEFORMAT='%R %U'
+  read -r elapsed cpu < <({ time CCACHE_DISABLE=1 cmake --build "$folder" -j 2 --target lamina-train >/dev/null; } 2>&1)
+  printf 'lamina-train: %s s, %s s of CPU\n' "$elapsed" "$cpu"
+  awk -v a="$elapsed" 'BEGIN { exit !(a < 60) }' || { echo "over its limit of 60 s"; exit 1; }
+  exit 0
+fi
 read -ra flags <<<"${CXXFLAGS:--I/usr/include/eigen3}"
 compile=("${CXX:-g++}" -std=c++20 -Iinclude "${flags[@]}" -x c++)
 headers=("$@")

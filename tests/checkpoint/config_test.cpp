@@ -152,16 +152,6 @@ TEST_CASE("ModelConfig: a quantised base is recognised") {
   CHECK(load_text(config.dump()).quant_method == "fp8");
 }
 
-TEST_CASE("tied_head: tied needs the flag and no head of its own in the weights") {
-  const Checkpoint tied = Checkpoint::open(golden("tiny3")), untied = Checkpoint::open(golden("tiny2_5"));
-  ModelConfig config = ModelConfig::load(golden("tiny3"));
-  CHECK(config.tie_word_embeddings);
-  CHECK(tied_head(config, tied));
-  CHECK(!tied_head(config, untied));  // a flag that the weights contradict
-  config.tie_word_embeddings = false;
-  CHECK(!tied_head(config, tied));
-}
-
 TEST_CASE("GenerationConfig: lists, single ids, absent fields and an absent file") {
   Scratch dir;
   spill(dir / "generation_config.json", R"({"bos_token_id": 151643, "do_sample": true, "eos_token_id": [151645, 151643],

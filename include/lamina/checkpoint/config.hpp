@@ -174,16 +174,6 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
   return out;
 }
 
-/// Whether the output head is the embedding itself: the file says so, and the weights hold no head of their own (or
-/// one that equals the embedding, as some trainers save it).
-inline bool tied_head(const ModelConfig& config, const Checkpoint& weights) {
-  if (!config.tie_word_embeddings) return false;
-  if (!weights.find("lm_head.weight")) return true;
-  const auto head = weights.data("lm_head.weight"),
-             embedding = weights.data("model.language_model.embed_tokens.weight");
-  return head.size() == embedding.size() && std::memcmp(head.data(), embedding.data(), head.size()) == 0;
-}
-
 inline GenerationConfig GenerationConfig::load(const std::filesystem::path& dir) {
   GenerationConfig out;
   const std::filesystem::path path = dir / "generation_config.json";

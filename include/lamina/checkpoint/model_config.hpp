@@ -41,7 +41,7 @@ struct ModelConfig {
   VisionConfig vision_config;
   int image_token_id = 0, video_token_id = 0, vision_start_token_id = 0, vision_end_token_id = 0;
   std::optional<int> bos_token_id, eos_token_id, pad_token_id;
-  bool tie_word_embeddings = false;  ///< as the file says; tied_head() of checkpoint/config.hpp asks the weights too
+  bool tie_word_embeddings = false;  ///< as the file says; tied_head() (model_facts.hpp) asks the weights too
   DType dtype = DType::F32;          ///< of the weights; F32 where the file does not say, as in transformers
   std::string quant_method;          ///< "awq", "fp8", ...; empty: not quantised
 

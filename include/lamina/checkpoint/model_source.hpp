@@ -1,7 +1,9 @@
 #pragma once
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include <lamina/compose/scaled.hpp>
 #include <lamina/compose/weights.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/model/session.hpp>
 
 /// A model directory and its adapters as a model type reads them: free of JSON, so that translation units which hold a
 /// model need not parse files. checkpoint/open_source.hpp fills it.
@@ -56,8 +59,8 @@ inline void expect_f16(std::span<const float> values, const std::string& file, c
 
 /// Reads every tensor of the model from its files into memory, adapters folded in. Error, naming the file and both
 /// shapes, where a tensor is missing or has another shape, and where fp16 was chosen for a value that it has not.
-template <class Model, class T, Backend B>
-void load_weights(Weights<Model, T, B>& weights, const ModelSource& source) {
+template <class T, Backend B>
+void load_weights(TensorMemory<T, B>& weights, const ModelSource& source) {
   for (const TensorSlot& slot : weights.slots()) {
     if (slot.spec.adapter) continue;
     const std::string name = slot.name();
@@ -87,3 +90,12 @@ void load_weights(Weights<Model, T, B>& weights, const ModelSource& source) {
 }
 
 }  // namespace lamina::checkpoint
+
+/// Where the models are compiled (examples/registry.cpp): opens the composition that fits a source. Error where none
+/// does.
+namespace lamina {
+std::unique_ptr<TrainSession> make_train_session(const checkpoint::ModelSource&, const TrainableOptions&);
+std::unique_ptr<GenerateSession> make_generate_session(const checkpoint::ModelSource&, const GenerateOptions&);
+/// The tensors that a config.json asks for; model_dir is where it lies.
+std::vector<TensorSpec> tensors_of(const checkpoint::ModelConfig&, const std::filesystem::path& model_dir);
+}  // namespace lamina

@@ -2,9 +2,8 @@
 #include <lamina/checkpoint/adapter.hpp>
 #include <lamina/checkpoint/config.hpp>
 #include <lamina/checkpoint/model_source.hpp>
-#include <lamina/model/registry.hpp>
 
-/// Opens what model_source.hpp describes, and turns a config into facts that a composition can be compared with.
+/// Reads what model_source.hpp describes from a model directory, and opens it.
 namespace lamina::checkpoint {
 
 /// The layers of an adapter folder. Error for variants that only merging knows (DoRA, whole replaced tensors).
@@ -32,37 +31,26 @@ inline ModelSource open_source(const std::filesystem::path& model_dir,
   return source;
 }
 
-/// config.json's sizes as facts_of names a composition's.
-inline std::vector<Fact> facts_of_config(const ModelConfig& c, bool tied) {
-  const TextConfig& t = c.text_config;
-  const VisionConfig& v = c.vision_config;
-  std::vector<Fact> facts = {
-      {"text_config.vocab_size", t.vocab_size},
-      {"text_config.hidden_size", t.hidden_size},
-      {"text_config.intermediate_size", t.intermediate_size},
-      {"text_config.num_hidden_layers", t.num_hidden_layers},
-      {"text_config.num_attention_heads", t.num_attention_heads},
-      {"text_config.num_key_value_heads", t.num_key_value_heads},
-      {"text_config.head_dim", t.head_dim},
-      {"text_config.rope_theta", static_cast<std::int64_t>(t.rope_theta)},
-      {"vision_config.depth", v.depth},
-      {"vision_config.hidden_size", v.hidden_size},
-      {"vision_config.intermediate_size", v.intermediate_size},
-      {"vision_config.num_heads", v.num_heads},
-      {"vision_config.out_hidden_size", v.out_hidden_size},
-      {"in_channels * temporal_patch_size * patch_size^2",
-       std::int64_t{v.in_channels} * v.temporal_patch_size * v.patch_size * v.patch_size},
-      {"vision_config.spatial_merge_size", v.spatial_merge_size},
-      {"tie_word_embeddings", tied},
-  };
-  if (v.num_position_embeddings > 0)
-    facts.push_back({"vision_config.num_position_embeddings", v.num_position_embeddings});
-  for (std::size_t k = 0; k < v.deepstack_visual_indexes.size(); ++k)
-    facts.push_back(
-        {"vision_config.deepstack_visual_indexes[" + std::to_string(k) + "]", v.deepstack_visual_indexes[k]});
-  for (int i : v.fullatt_block_indexes)
-    facts.push_back({"vision_config.fullatt_block_indexes has " + std::to_string(i), 1});
-  return facts;
+}  // namespace lamina::checkpoint
+
+namespace lamina {
+
+/// Reads config.json and weights of a model directory and opens the composition that fits.
+inline std::unique_ptr<TrainSession> open_for_training(const std::filesystem::path& model_dir,
+                                                       const TrainableOptions& options) {
+  std::vector<std::filesystem::path> folded = options.adapters;
+  if (!options.create_new_adapter && !folded.empty()) folded.pop_back();
+  checkpoint::ModelSource source = checkpoint::open_source(model_dir, folded);
+  if (folded.size() < options.adapters.size()) source.trained = checkpoint::read_adapter(options.adapters.back());
+  return make_train_session(source, options);
+}
+inline std::unique_ptr<GenerateSession> open_for_generation(const std::filesystem::path& model_dir,
+                                                            const GenerateOptions& options) {
+  return make_generate_session(checkpoint::open_source(model_dir, options.adapters), options);
+}
+/// The tensors that a model directory's config.json asks for; the directory needs no weights yet.
+inline std::vector<TensorSpec> tensors_of(const std::filesystem::path& model_dir) {
+  return tensors_of(checkpoint::ModelConfig::load(model_dir), model_dir);
 }
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina

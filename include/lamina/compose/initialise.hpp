@@ -34,8 +34,8 @@ void initialise_tensor(const TensorSpec& spec, TorchGenerator& random, void* dat
 }  // namespace detail
 
 /// Gives every tensor the values that its Param starts from; the same seed gives the same model.
-template <class Model, class T, Backend B>
-void initialise(Weights<Model, T, B>& weights, std::uint64_t seed) {
+template <class T, Backend B>
+void initialise(TensorMemory<T, B>& weights, std::uint64_t seed) {
   TorchGenerator random(seed);
   for (const TensorSlot& slot : weights.slots())
     weights.fill(slot, [&](std::span<std::byte> to) {

@@ -71,17 +71,17 @@ void for_each_patch(const Grid& grid, int merge, F f) {
 
 namespace detail {
 template <class M>
-    struct HasHeads : std::bool_constant < requires {
-  typename M::HeadsOf;
-} > {};
+struct HasHeads {
+  static constexpr bool value = requires { typename M::HeadsOf; };
+};
 template <class M>
-    struct HasTable : std::bool_constant < requires {
-  M::table_rows;
-} > {};
+struct HasTable {
+  static constexpr bool value = requires { M::table_rows; };
+};
 template <class M>
-    struct HasWindow : std::bool_constant < requires {
-  M::window_cells;
-} > {};
+struct HasWindow {
+  static constexpr bool value = requires { M::window_cells; };
+};
 
 /// torch.linspace(0, last, steps)[i] in fp32, which counts from the nearer end.
 inline float linspace(float last, int steps, int i) {
@@ -91,15 +91,14 @@ inline float linspace(float last, int steps, int i) {
 }
 }  // namespace detail
 
-/// The tables of one model type.
-template <class Model>
-class Tables {
+/// The tables that layers of these types read: attention of text and of images, the table of learned positions, windows
+/// (void where a model has none of the last two).
+template <class TextCore_, class VisionCore_, class PositionTable, class Window, int merge_, int patch_width>
+class BatchTables {
  public:
-  using TextCore = find_t<typename Model::Language, detail::HasHeads>;
-  using VisionCore = find_t<typename Model::Visual, detail::HasHeads>;
-  using PositionTable = find_t<typename Model::Visual, detail::HasTable>;
-  using Window = find_t<typename Model::Visual, detail::HasWindow>;
-  static constexpr int merge = Model::merge;
+  using TextCore = TextCore_;
+  using VisionCore = VisionCore_;
+  static constexpr int merge = merge_;
 
   /// Reads a batch; the result points into it and into this object.
   template <class T>
@@ -164,9 +163,9 @@ class Tables {
       for_each_patch(grid, merge, [&](int row, int column) { places_.push_back({row, column, grid.h, grid.w}); });
     }
     const int patches = static_cast<int>(places_.size());
-    if (batch.patches.size() != static_cast<std::size_t>(patches) * Model::patch_width)
+    if (batch.patches.size() != static_cast<std::size_t>(patches) * patch_width)
       fail("batch: ", patches, " patches in the grids, but ", batch.patches.size(), " values: a patch has ",
-           Model::patch_width);
+           patch_width);
     order_.resize(static_cast<std::size_t>(patches));
     for (int i = 0; i < patches; ++i) order_[static_cast<std::size_t>(i)] = i;
     if constexpr (!std::is_void_v<Window>) find_windows(batch.grids);
@@ -180,7 +179,7 @@ class Tables {
     });
     if constexpr (!std::is_void_v<PositionTable>) find_position_rows();
 
-    in.patches = {nullptr, patches, Model::patch_width};  // Staging sets where they are
+    in.patches = {nullptr, patches, patch_width};  // Staging sets where they are
     if constexpr (std::is_same_v<T, float>) in.patches.data = batch.patches.data();
     Context<T>& c = in.vision;
     c.rows = patches;
@@ -255,5 +254,12 @@ class Tables {
   std::vector<float> cos_, sin_, vision_cos_, vision_sin_, position_weights_;
   std::vector<Place> places_;
 };
+
+/// Those of one model, which it shares with its adapted and frozen forms.
+template <class Model>
+using Tables =
+    BatchTables<find_t<typename Model::Language, detail::HasHeads>, find_t<typename Model::Visual, detail::HasHeads>,
+                find_t<typename Model::Visual, detail::HasTable>, find_t<typename Model::Visual, detail::HasWindow>,
+                Model::merge, Model::patch_width>;
 
 }  // namespace lamina

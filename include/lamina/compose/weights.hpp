@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <functional>
 #include <span>
 #include <string>
 #include <utility>
@@ -11,7 +12,7 @@
 #include <lamina/core/tensors.hpp>
 #include <lamina/kernel/optimizer.hpp>
 
-/// The tensors of a model in memory. What learns lies in one run of fp32 values, with gradients beside it in the same
+/// Tensors in memory: Weights<Model> those of a model, TensorMemory those of any list. What learns lies in one run of fp32 values, with gradients beside it in the same
 /// order; frozen matrices keep the checkpoint's element type; frozen vectors are stored as activations are. Matrices of
 /// the base model lie before those of adapters, vectors last, each in the model's order; the tensors that a fused layer
 /// joins follow one another without a gap, so that it sees q, k and v as one matrix. Where activations are half
@@ -31,24 +32,23 @@ struct TensorSlot {
   std::string name() const { return std::string(spec.path.view()); }
 };
 
-template <class Model, class T, Backend B = Cpu>
-class Weights {
+/// Decided per tensor: its element type while frozen (matrices only), an adapter's rank (0: none), whether it learns.
+struct TensorChoice {
+  DType dtype = DType::F32;
+  int rank = 0;
+  bool learns = true;
+};
+
+template <class T, Backend B = Cpu>
+class TensorMemory {
  public:
   using Copy = T;
+  using Choice = TensorChoice;
+  using Choose = std::function<Choice(const TensorSpec&)>;
   static constexpr bool has_copy = !std::is_same_v<T, float>;
 
-  /// Decides per tensor: its element type while frozen (matrices only), an adapter's rank (0: none), whether it learns.
-  struct Choice {
-    DType dtype = DType::F32;
-    int rank = 0;
-    bool learns = true;
-  };
-
-  /// Everything fp32, and what the type lets learn learns.
-  Weights() : Weights([](const TensorSpec&) { return Choice{}; }) {}
-  template <class Choose>
-  explicit Weights(Choose choose) {
-    for_each_tensor<Model>([&](TensorSpec spec) {
+  TensorMemory(std::vector<TensorSpec> tensors, const Choose& choose) {
+    for (TensorSpec& spec : tensors) {
       const Choice choice = choose(spec);
       if (spec.adapter)
         for (int& e : spec.extents)
@@ -56,7 +56,7 @@ class Weights {
       TensorSlot slot{spec, 0, spec.rank == 1 ? dtype_of<T> : choice.dtype, spec.learns && choice.learns};
       if (slot.learns) slot.dtype = DType::F32;
       slots_.push_back(slot);
-    });
+    }
     if (has_copy) place_folded();
     for (int kind : {0, 1, 2})
       for (TensorSlot& slot : slots_)
@@ -264,6 +264,15 @@ class Weights {
   T* copy_ = nullptr;
   std::vector<std::byte> staging_;
   std::vector<Parameter> parameters_;
+};
+
+template <class Model, class T, Backend B = Cpu>
+class Weights : public TensorMemory<T, B> {
+ public:
+  /// Everything fp32, and what the type lets learn learns.
+  Weights() : Weights([](const TensorSpec&) { return TensorChoice{}; }) {}
+  explicit Weights(const typename TensorMemory<T, B>::Choose& choose)
+      : TensorMemory<T, B>(list_tensors<Model>(), choose) {}
 };
 
 }  // namespace lamina

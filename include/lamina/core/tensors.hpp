@@ -1,7 +1,9 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include <lamina/core/fields.hpp>
 #include <lamina/core/param.hpp>
@@ -13,7 +15,7 @@ namespace lamina {
 class Path {
  public:
   constexpr Path() = default;
-  constexpr Path operator/(std::string_view component) const {
+  [[gnu::noinline]] constexpr Path operator/(std::string_view component) const {
     Path longer = *this;
     if (size_ > 0) longer.push('.');
     for (char c : component) longer.push(c);
@@ -96,20 +98,36 @@ struct Around {
 template <class M>
 constexpr void visit_tensors(const Path& path, Around around, TensorVisitor& f);
 
+/// A parameter as its type describes it: its own name instead of a path.
+struct ParamSpec {
+  std::string_view name;
+  std::array<int, 5> extents{};
+  int rank = 0;
+  TensorSpec::Init init = TensorSpec::Init::normal;
+};
 template <class P>
-constexpr void visit_param(const Path& path, TensorSpec spec, const Around& around, TensorVisitor& f) {
-  spec.path = path / P::name::text;
-  spec.rank = P::shape::rank;
+constexpr ParamSpec param_spec() {
+  ParamSpec spec{.name = P::name::text, .rank = P::shape::rank, .init = init_of<typename P::init>()};
   for (int i = 0; i < spec.rank; ++i)
     spec.extents[static_cast<std::size_t>(i)] = P::shape::extents[static_cast<std::size_t>(i)];
-  spec.init = init_of<typename P::init>();
-  spec.exponent = spec.rank == 1 ? around.vector_exponent : around.matrix_exponent;
-  f.visit(spec);
+  return spec;
 }
+template <class Params>
+struct ParamTable;
 template <class... P>
-constexpr void visit_params(List<P...>, const Path& path, const TensorSpec& common, const Around& around,
-                            TensorVisitor& f) {
-  (visit_param<P>(path, common, around, f), ...);
+struct ParamTable<List<P...>> {
+  static constexpr std::array<ParamSpec, sizeof...(P)> rows{param_spec<P>()...};
+};
+[[gnu::noinline]] constexpr void visit_params(std::span<const ParamSpec> params, const Path& path, TensorSpec spec,
+                                              const Around& around, TensorVisitor& f) {
+  for (const ParamSpec& p : params) {
+    spec.path = path / p.name;
+    spec.rank = p.rank;
+    spec.extents = p.extents;
+    spec.init = p.init;
+    spec.exponent = p.rank == 1 ? around.vector_exponent : around.matrix_exponent;
+    f.visit(spec);
+  }
 }
 /// joins: the children's tensors stand side by side, each kind in one run; the first child begins it. folds: they share
 /// one matrix.
@@ -123,8 +141,9 @@ constexpr void visit_children(List<C...>, [[maybe_unused]] const Path& path, [[m
    ...);
 }
 
-template <class M>
-constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around, [[maybe_unused]] TensorVisitor& f) {
+template <class M>  // it runs when a model is opened: inlined into each other, visits of a model would fill 100 KB
+[[gnu::noinline]] constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around,
+                                               [[maybe_unused]] TensorVisitor& f) {
   if constexpr (requires { M::freezes; }) around.learning = around.learning && !M::freezes;
   if constexpr (requires { M::matrix_exponent; })
     around.matrix_exponent = M::matrix_exponent, around.vector_exponent = M::vector_exponent;
@@ -138,8 +157,8 @@ constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around, [
       else
         return path;
     }();
-    constexpr bool joins = requires { M::joins; }
-    , folds = requires { M::folds; };
+    constexpr bool joins = requires { M::joins; };
+    constexpr bool folds = requires { M::folds; };
     if constexpr (requires { typename M::children; })
       visit_children(typename M::children{}, below, around, joins, folds, f);
     if constexpr (requires { typename M::params; }) {
@@ -147,14 +166,14 @@ constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around, [
       spec.learns = around.learning;
       spec.joined = around.joined;
       spec.fold = around.fold;
-      visit_params(typename M::params{}, below, spec, around, f);
+      visit_params(ParamTable<typename M::params>::rows, below, spec, around, f);
     }
     if constexpr (requires { typename M::adapter_params; }) {
       TensorSpec spec;
       spec.adapter = true;
       spec.fold = around.fold;
       spec.scale = M::scale;
-      visit_params(typename M::adapter_params{}, below, spec, {}, f);
+      visit_params(ParamTable<typename M::adapter_params>::rows, below, spec, {}, f);
     }
   }
 }
@@ -169,6 +188,13 @@ constexpr void for_each_tensor(F&& f) {
     F& f;
   } visitor(f);
   detail::visit_tensors<M>(Path{}, {}, visitor);
+}
+/// The same as a list.
+template <class M>
+std::vector<TensorSpec> list_tensors() {
+  std::vector<TensorSpec> list;
+  for_each_tensor<M>([&](const TensorSpec& spec) { list.push_back(spec); });
+  return list;
 }
 
 namespace detail {

@@ -143,12 +143,11 @@ struct FoldedAdapters : Joint<L...> {
       matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = x, .w = part_of(p, N, 0, ranks, K), .y = after(x, ranks)});
       return;
     }
-    for_each_part(p, [&](auto type, const Parameter* part, int, int, int rank_before) {
-      using Adapter = typename decltype(type)::type::adapter;
+    for_each_part(p, [&](auto, const Parameter* part, int, int, int rank_before) {
       if (part[own].value.rows == 0) return;
       Arena::Scope scope(*run.scratch);
       matmul::forward(run.stream,
-                      kernel::MatmulFwd<T>{.x = Adapter::drop(run, part[own], Matrix<const T>(x)),
+                      kernel::MatmulFwd<T>{.x = LowRankBranch::drop(run, part[own], Matrix<const T>(x)),
                                            .w = part[own].value,
                                            .y = after(x, ranks).columns(rank_before, part[own].value.rows)});
     });
@@ -156,11 +155,10 @@ struct FoldedAdapters : Joint<L...> {
   template <class R, class T, class DX>
   static void each_input_gradient(R run, const Parameter* p, Matrix<T> dt, DX dx) {
     if (!dx) return;
-    for_each_part(p, [&](auto type, const Parameter* part, int, int, int rank_before) {
-      using Adapter = typename decltype(type)::type::adapter;
+    for_each_part(p, [&](auto, const Parameter* part, int, int, int rank_before) {
       if (part[own].value.rows == 0) return;
       Arena::Scope scope(*run.scratch);
-      Adapter::add_input_gradient(run, part[own], dt.columns(rank_before, part[own].value.rows), Matrix<T>(dx));
+      LowRankBranch::add_input_gradient(run, part[own], dt.columns(rank_before, part[own].value.rows), Matrix<T>(dx));
     });
   }
   /// dB += s dy^T t,   dA += dt^T drop(x).
@@ -189,7 +187,7 @@ struct FoldedAdapters : Joint<L...> {
                                                                      .alpha = B.scale});
       matmul::backward_weight(run.stream,
                               kernel::MatmulBwdWeight<T>{.dy = dt.columns(rank_before, rank),
-                                                         .x = Part::adapter::drop(run, A, Matrix<const T>(saved.x)),
+                                                         .x = LowRankBranch::drop(run, A, Matrix<const T>(saved.x)),
                                                          .dw = A.matrix_grad()});
       run.stream.leave();
     });

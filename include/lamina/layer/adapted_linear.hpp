@@ -1,7 +1,6 @@
 #pragma once
-#include <lamina/kernel/add.hpp>
-#include <lamina/kernel/dropout.hpp>
 #include <lamina/layer/linear.hpp>
+#include <lamina/layer/low_rank_branch.hpp>
 
 namespace lamina {
 
@@ -74,65 +73,16 @@ struct AdaptedLinear : L {
     branch_backward(run, p, saved.x, dy, dx);
   }
 
-  /// The low-rank branch alone: y += s B (A drop(x)).
+  /// The low-rank branch alone; p is this layer's.
   template <class R, class X, class Y>
   static void add_branch(R run, const Parameter* p, X x, Y y) {
     using T = typename R::T;
-    using matmul = kernel::matmul<typename R::backend>;
-    const Parameter &A = p[own], &B = p[own + 1];
-    if (A.value.rows == 0) return;
-    Arena::Scope scope(*run.scratch);
-    const Matrix<const T> dropped = drop(run, A, x);
-    const Matrix<T> h = run.scratch->template matrix<T>(x.rows, A.value.rows);
-    matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = dropped, .w = A.value, .y = h});
-    matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = h, .w = B.value, .y = y, .alpha = B.scale, .beta = 1});
+    LowRankBranch::forward(run, p + own, Matrix<const T>(x), Matrix<T>(y));
   }
-  /// Its backward: dA and dB are added to, and dx, which holds dy W already, unless it is null.
   template <class R, class X, class DY, class DX>
   static void branch_backward(R run, const Parameter* p, X x, DY dy, DX dx) {
     using T = typename R::T;
-    using matmul = kernel::matmul<typename R::backend>;
-    const Parameter &A = p[own], &B = p[own + 1];
-    if (A.value.rows == 0) return;
-    Arena::Scope scope(*run.scratch);
-    const Matrix<T> dh = run.scratch->template matrix<T>(dy.rows, A.value.rows);
-    matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = B.value, .dx = dh, .alpha = B.scale});
-    if constexpr (R::mode::train) {
-      const Matrix<const T> dropped = drop(run, A, x);
-      const Matrix<T> h = run.scratch->template matrix<T>(dy.rows, A.value.rows);
-      matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = dropped, .w = A.value, .y = h});
-      matmul::backward_weight(run.stream,
-                              kernel::MatmulBwdWeight<T>{.dy = dy, .x = h, .dw = B.matrix_grad(), .alpha = B.scale});
-      matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dh, .x = dropped, .dw = A.matrix_grad()});
-    }
-    if (dx) add_input_gradient(run, A, dh, Matrix<T>(dx));
-  }
-
-  template <class R>
-  static kernel::DropoutMask mask(R run, const Parameter& A) {
-    return {A.dropout, A.id, run.context->dropout_seed};
-  }
-  /// x as the branch sees it.
-  template <class R, class X>
-  static Matrix<const typename R::T> drop(R run, const Parameter& A, X x) {
-    using T = typename R::T;
-    if (A.dropout == 0 || !run.context->dropout_seed) return x;
-    const Matrix<T> dropped = run.scratch->template matrix<T>(x.rows, x.cols);
-    kernel::dropout<typename R::backend>::forward(run.stream, mask(run, A), kernel::Dropout<T>{.x = x, .y = dropped});
-    return dropped;
-  }
-  /// dx += drop(dh A).
-  template <class R, class T>
-  static void add_input_gradient(R run, const Parameter& A, Matrix<T> dh, Matrix<T> dx) {
-    using matmul = kernel::matmul<typename R::backend>;
-    if (A.dropout == 0 || !run.context->dropout_seed) {
-      matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dh, .w = A.value, .dx = dx, .beta = 1});
-      return;
-    }
-    const Matrix<T> d = run.scratch->template matrix<T>(dx.rows, dx.cols);
-    matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dh, .w = A.value, .dx = d});
-    kernel::dropout<typename R::backend>::forward(run.stream, mask(run, A), kernel::Dropout<T>{.x = d, .y = d});
-    kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = d, .y = dx});
+    LowRankBranch::backward(run, p + own, Matrix<const T>(x), Matrix<const T>(dy), Matrix<T>(dx));
   }
 };
 

@@ -28,14 +28,16 @@ struct IsActivation : std::false_type {};
 template <int D, class F>
 struct IsActivation<Activation<D, F>> : std::bool_constant<(D > 0)> {};
 template <class M>
-    struct IsStack : std::bool_constant < requires {
-  M::repeats;
-  typename M::In;
-} > {};
+struct IsStack {
+  static constexpr bool value = requires {
+    M::repeats;
+    typename M::In;
+  };
+};
 template <class M>
-    struct IsTapped : std::bool_constant < requires {
-  typename M::Tap;
-} > {};
+struct IsTapped {
+  static constexpr bool value = requires { typename M::Tap; };
+};
 
 template <class Tower>
 constexpr int intermediate_size() {

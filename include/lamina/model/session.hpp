@@ -104,6 +104,8 @@ class GenerateSession {
   virtual int choose_next() { fail("this session does not choose tokens"); }
   virtual int vocab_size() const = 0;
   virtual int max_model_len() const = 0;
+  /// As in TrainSession.
+  virtual bool on_device() const { return false; }
 };
 
 /// What is trainable, as the YAML of LLaMA-Factory says it.
@@ -131,12 +133,5 @@ struct GenerateOptions {
   std::vector<std::filesystem::path> adapters;
   std::string device = "auto";  ///< as in TrainableOptions
 };
-
-/// Reads config.json and weights of a model directory and opens the composition that fits; lamina::Error where none
-/// does. Defined in the programs' model translation units (examples/registry.cpp).
-std::unique_ptr<TrainSession> open_for_training(const std::filesystem::path& model_dir, const TrainableOptions&);
-std::unique_ptr<GenerateSession> open_for_generation(const std::filesystem::path& model_dir, const GenerateOptions&);
-/// The tensors that a model directory's config.json asks for; the directory needs no weights yet.
-std::vector<TensorSpec> tensors_of(const std::filesystem::path& model_dir);
 
 }  // namespace lamina

@@ -33,6 +33,7 @@ class ModelGenerateSession final : public GenerateSession {
   int choose_next() override { return decoder_.choose_next(); }
   int vocab_size() const override { return Model::vocab_size; }
   int max_model_len() const override { return decoder_.capacity(); }
+  bool on_device() const override { return std::is_same_v<B, Cuda>; }
 
  private:
   using Choice = typename Weights<Model, T, B>::Choice;

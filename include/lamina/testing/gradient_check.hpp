@@ -73,13 +73,13 @@ struct GradientRun {
 namespace detail {
 
 template <class M>
-    struct HasHeads : std::bool_constant < requires {
-  typename M::HeadsOf;
-} > {};
+struct HasHeads {
+  static constexpr bool value = requires { typename M::HeadsOf; };
+};
 template <class M>
-    struct HasTable : std::bool_constant < requires {
-  M::table_rows;
-} > {};
+struct HasTable {
+  static constexpr bool value = requires { M::table_rows; };
+};
 
 /// n values in [-scale, scale) on a grid of scale / 1024.
 inline std::vector<float> grid_values(std::string_view name, std::uint64_t seed, std::size_t n, float scale) {

@@ -46,39 +46,16 @@ struct Objective {
   }
 };
 
-/// Runs training steps of a model. Memory for a batch is planned, then taken, before anything runs; it only grows when
-/// a batch is larger than every batch before. On a GPU the launches of a shape are recorded when it comes for the
+/// What a step does whatever the model: memory for a batch is planned, then taken, before anything runs; it only grows
+/// when a batch is larger than every batch before. On a GPU the launches of a shape are recorded when it comes for the
 /// second time, and from then on start with one call.
-template <class Model, Real T = float, Backend B = Cpu>
-class Step {
+template <Real T, Backend B>
+class StepRunner {
  public:
-  using Training = Mode<T, true, false>;
   using Bytes = StepBytes;
-
-  Step() requires std::same_as<B, Cpu> : Step(cpu()) {}
-  explicit Step(Device<B>& device) : device_(device) {}
 
   bool records = true;  ///< whether launches of shapes that come again are recorded
 
-  /// Adds gradients of sum_i loss_weights[i] * nll[i]; dropout_seed 0: no dropout.
-  template <class W>
-  BatchLoss accumulate(const W& weights, const Batch& batch, int image_token, std::uint64_t dropout_seed) {
-    own_.read(batch, image_token, dropout_seed);
-    start(weights, own_);
-    return losses();
-  }
-  template <class W>
-  BatchLoss evaluate(const W& weights, const Batch& batch, int image_token) {
-    own_.read(batch, image_token, 0);
-    run<typename Training::inference>(weights.parameters(), own_);
-    return losses();
-  }
-  /// accumulate() that returns while the work may still be under way: losses() waits for it. The batch lives until
-  /// then.
-  template <class W>
-  void start(const W& weights, StepInput<T, B>& batch) {
-    run<Training>(weights.parameters(), batch);
-  }
   /// Shapes whose launches are recorded.
   int recorded() const { return shapes_.recorded(); }
   /// The nll of the labelled rows of the batch that was started last, in the backend's memory.
@@ -91,39 +68,6 @@ class Step {
     Memory<B>::download(device_.stream(), nll_values_.data(), nll_, nll_values_.size() * sizeof(float));
     return ran_->loss(nll_values_);
   }
-
-  /// What a training step of so many tokens and patches needs, every token labelled: known before there is a batch.
-  static Bytes plan(const Parameter* p, int tokens, int sequences, int patches) {
-    static constexpr std::uint64_t any_seed = 1;
-    Batch batch;
-    batch.labels.assign(static_cast<std::size_t>(tokens), 0);
-    batch.loss_weights.assign(static_cast<std::size_t>(tokens), 1.0f);
-    for (int s = 0; s <= sequences; ++s)
-      batch.cu_seqlens.push_back(static_cast<int>(std::int64_t{tokens} * s / sequences));
-    Input<T> in;
-    in.tokens = in.text.rows = tokens;
-    in.text.sequences = sequences;
-    in.vision.rows = patches;
-    in.patches = {nullptr, patches, Model::patch_width};
-    in.text.dropout_seed = in.vision.dropout_seed = &any_seed;
-    return plan<Training>(p, in, LabelledRows(batch));
-  }
-  /// The same of a batch.
-  template <class W>
-  Bytes bytes(const W& weights, const StepInput<T, B>& batch) {
-    return known<Training>(weights.parameters(), batch).bytes;
-  }
-  /// What a batch needs, found by running it on the Plan backend.
-  template <class Mode_>
-  static Bytes plan(const Parameter* p, Input<T> in, const LabelledRows& labelled, PlanRecord* record = nullptr) {
-    Arena saved_arena, scratch;
-    auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
-    if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, saved_arena, in.tokens, in.patches.rows);
-    Run<Plan, Mode_> run{plan_stream<B>(record, scratch), &scratch, &in.text};
-    float* const nll = scratch.take<float>(static_cast<std::size_t>(labelled.count()));
-    Objective<Model>::run(run, p, *saved, in, LabelledRowsView(labelled), nll);
-    return {saved_arena.peak_bytes(), scratch.peak_bytes()};
-  }
   /// Bytes that it holds now, for reuse.
   std::size_t held_bytes() const { return saved_arena_.capacity_bytes() + scratch_.capacity_bytes(); }
   /// Gives them back.
@@ -135,21 +79,23 @@ class Step {
     scratch_ = Arena();
   }
 
- private:
+ protected:
   using Known = typename StepShapes<B>::Known;
+  /// A model's pass in one mode: what it needs, found on the Plan backend, and its launches.
+  struct Pass {
+    bool trains;
+    Bytes (*plan)(const Parameter*, Input<T>, const LabelledRows&);
+    void (*launch)(StepRunner&, const Parameter*, const StepInput<T, B>&);
+  };
 
-  static Device<Cpu>& cpu() {
-    static Device<Cpu> device;
-    return device;
+  explicit StepRunner(Device<B>& device) : device_(device) {}
+
+  Known& known(const Pass& pass, const Parameter* parameters, const StepInput<T, B>& batch) {
+    return shapes_.find(batch.shape(parameters, pass.trains),
+                        [&] { return pass.plan(parameters, batch.in, batch.labelled); });
   }
-  template <class Mode_>
-  Known& known(const Parameter* parameters, const StepInput<T, B>& batch) {
-    return shapes_.find(batch.shape(parameters, Mode_::train),
-                        [&] { return plan<Mode_>(parameters, batch.in, batch.labelled); });
-  }
-  template <class Mode_>
-  void run(const Parameter* parameters, StepInput<T, B>& batch) {
-    Known& shape = known<Mode_>(parameters, batch);
+  void run(const Pass& pass, const Parameter* parameters, StepInput<T, B>& batch) {
+    Known& shape = known(pass, parameters, batch);
     expect_room(shape);
     reserve(saved_arena_, shape.bytes.saved);
     reserve(scratch_, shape.bytes.scratch);
@@ -158,27 +104,28 @@ class Step {
     nll_ = scratch_.take<float>(static_cast<std::size_t>(batch.labelled.count()));
     ran_ = &batch;
     ++shape.runs;
-    if (!replay<Mode_>(shape, parameters, batch)) launch<Mode_>(parameters, batch);
+    const auto launch = [&] {
+      saved_arena_.release_to(0);
+      pass.launch(*this, parameters, batch);
+    };
+    if (!replay(shape, launch)) launch();
   }
-  template <class Mode_>
-  void launch(const Parameter* parameters, const StepInput<T, B>& batch) {
-    auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
-    Input<T> in = batch.in;
-    saved_arena_.release_to(0);
-    if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, saved_arena_, in.tokens, in.patches.rows);
-    Objective<Model>::run(Run<B, Mode_>{device_.stream(&scratch_), &scratch_, &in.text}, parameters, *saved, in,
-                          batch.labelled_view, nll_);
-  }
+
+  Device<B>& device_;
+  Arena saved_arena_, scratch_;
+  float* nll_ = nullptr;
+
+ private:
   /// Starts the launches of a shape as they were recorded, or records them first. False where they must be launched one
   /// by one: a shape's first run builds plans and loads kernels, which a record may not.
-  template <class Mode_>
-  bool replay(Known& shape, const Parameter* parameters, const StepInput<T, B>& batch) {
+  template <class Launch>
+  bool replay([[maybe_unused]] Known& shape, [[maybe_unused]] Launch launch) {
     if constexpr (std::is_same_v<B, Cuda>) {
       if (!records || shape.runs < 2) return false;
       if (!shape.recorded()) {
         if (shapes_.recorded() == StepShapes<B>::most_recorded) return false;
         try {
-          shape.graph.record(device_.gpu(), [&] { launch<Mode_>(parameters, batch); });
+          shape.graph.record(device_.gpu(), launch);
         } catch (const Error& e) {
           records = false;
           std::cerr << "lamina: steps are launched kernel by kernel, they cannot be recorded: " << e.what()
@@ -216,13 +163,98 @@ class Step {
     arena.release_to(0);
   }
 
-  Device<B>& device_;
   StepShapes<B> shapes_;
-  StepBatch<Model, T, B> own_;  ///< of batches that come as such
   const StepInput<T, B>* ran_ = nullptr;
-  Arena saved_arena_, scratch_, tables_;
-  float* nll_ = nullptr;
+  Arena tables_;
   std::vector<float> nll_values_;
+};
+
+/// Runs training steps of a model.
+template <class Model, Real T = float, Backend B = Cpu>
+class Step : public StepRunner<T, B> {
+ public:
+  using Training = Mode<T, true, false>;
+  using Bytes = StepBytes;
+
+  Step() requires std::same_as<B, Cpu> : Step(cpu()) {}
+  explicit Step(Device<B>& device) : StepRunner<T, B>(device) {}
+
+  /// Adds gradients of sum_i loss_weights[i] * nll[i]; dropout_seed 0: no dropout.
+  template <class W>
+  BatchLoss accumulate(const W& weights, const Batch& batch, int image_token, std::uint64_t dropout_seed) {
+    own_.read(batch, image_token, dropout_seed);
+    start(weights, own_);
+    return this->losses();
+  }
+  template <class W>
+  BatchLoss evaluate(const W& weights, const Batch& batch, int image_token) {
+    own_.read(batch, image_token, 0);
+    this->run(pass<typename Training::inference>, weights.parameters(), own_);
+    return this->losses();
+  }
+  /// accumulate() that returns while the work may still be under way: losses() waits for it. The batch lives until
+  /// then.
+  template <class W>
+  void start(const W& weights, StepInput<T, B>& batch) {
+    this->run(pass<Training>, weights.parameters(), batch);
+  }
+  /// What a training step of so many tokens and patches needs, every token labelled: known before there is a batch.
+  static Bytes plan(const Parameter* p, int tokens, int sequences, int patches) {
+    static constexpr std::uint64_t any_seed = 1;
+    Batch batch;
+    batch.labels.assign(static_cast<std::size_t>(tokens), 0);
+    batch.loss_weights.assign(static_cast<std::size_t>(tokens), 1.0f);
+    for (int s = 0; s <= sequences; ++s)
+      batch.cu_seqlens.push_back(static_cast<int>(std::int64_t{tokens} * s / sequences));
+    Input<T> in;
+    in.tokens = in.text.rows = tokens;
+    in.text.sequences = sequences;
+    in.text.longest = (tokens + sequences - 1) / sequences;
+    in.vision.rows = patches;
+    in.patches = {nullptr, patches, Model::patch_width};
+    in.text.dropout_seed = in.vision.dropout_seed = &any_seed;
+    return plan<Training>(p, in, LabelledRows(batch));
+  }
+  /// The same of a batch.
+  template <class W>
+  Bytes bytes(const W& weights, const StepInput<T, B>& batch) {
+    return this->known(pass<Training>, weights.parameters(), batch).bytes;
+  }
+  /// What a batch needs, found by running it on the Plan backend.
+  template <class Mode_>
+  static Bytes plan(const Parameter* p, Input<T> in, const LabelledRows& labelled, PlanRecord* record = nullptr) {
+    Arena saved_arena, scratch;
+    auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
+    if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, saved_arena, in.tokens, in.patches.rows);
+    Run<Plan, Mode_> run{plan_stream<B>(record, scratch), &scratch, &in.text};
+    float* const nll = scratch.take<float>(static_cast<std::size_t>(labelled.count()));
+    Objective<Model>::run(run, p, *saved, in, LabelledRowsView(labelled), nll);
+    return {saved_arena.peak_bytes(), scratch.peak_bytes()};
+  }
+
+ private:
+  template <class Mode_>
+  static Bytes plan_pass(const Parameter* p, Input<T> in, const LabelledRows& labelled) {
+    return plan<Mode_>(p, in, labelled);
+  }
+  template <class Mode_>
+  static void launch(StepRunner<T, B>& runner, const Parameter* parameters, const StepInput<T, B>& batch) {
+    Step& step = static_cast<Step&>(runner);
+    auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
+    Input<T> in = batch.in;
+    if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, step.saved_arena_, in.tokens, in.patches.rows);
+    Objective<Model>::run(Run<B, Mode_>{step.device_.stream(&step.scratch_), &step.scratch_, &in.text}, parameters,
+                          *saved, in, batch.labelled_view, step.nll_);
+  }
+  template <class Mode_>
+  static constexpr typename StepRunner<T, B>::Pass pass{Mode_::train, plan_pass<Mode_>, launch<Mode_>};
+
+  static Device<Cpu>& cpu() {
+    static Device<Cpu> device;
+    return device;
+  }
+
+  StepBatch<Model, T, B> own_;  ///< of batches that come as such
 };
 
 }  // namespace lamina::train

@@ -128,9 +128,9 @@ class StepInput {
   typename Device<B>::Mark mark_;
 };
 
-/// The same with what reads batches of a model. Its memory serves batch after batch.
-template <class Model, Real T, Backend B>
-class StepBatch : public StepInput<T, B> {
+/// The same with what reads batches. Its memory serves batch after batch.
+template <class Tables_, int vocab_size, Real T, Backend B>
+class ReadInput : public StepInput<T, B> {
  public:
   /// dropout_seed 0: no dropout.
   void read(const Batch& batch, int image_token, std::uint64_t dropout_seed) {
@@ -142,7 +142,7 @@ class StepBatch : public StepInput<T, B> {
     LabelledRowsView& view = this->labelled_view = LabelledRowsView(this->labelled);
     const auto count = static_cast<std::size_t>(view.count);
     this->staging.clear();
-    this->staging.add(this->in, batch.patches.data(), Model::merge);
+    this->staging.add(this->in, batch.patches.data(), Tables_::merge);
     this->staging.add(view.row, count);
     this->staging.add(view.target, count);
     this->staging.add(view.weight, count);
@@ -153,8 +153,8 @@ class StepBatch : public StepInput<T, B> {
   /// A GPU cannot tell which id was wrong.
   void expect_vocabulary(const Batch& batch) const {
     const auto expect = [](int id, const char* what, std::size_t at) {
-      if (id < 0 || id >= Model::vocab_size)
-        fail("batch: ", what, " ", at, " is ", id, ", the model's vocabulary has ", Model::vocab_size,
+      if (id < 0 || id >= vocab_size)
+        fail("batch: ", what, " ", at, " is ", id, ", the model's vocabulary has ", vocab_size,
              " entries: does the tokenizer belong to this model?");
     };
     const LabelledRows& labelled = this->labelled;
@@ -163,8 +163,12 @@ class StepBatch : public StepInput<T, B> {
       expect(labelled.target[i], "the label predicted at token", static_cast<std::size_t>(labelled.row[i]));
   }
 
-  Tables<Model> tables_;
+  Tables_ tables_;
   std::uint64_t dropout_seed_ = 0;
 };
+
+/// What reads batches of a model.
+template <class Model, Real T, Backend B>
+using StepBatch = ReadInput<Tables<Model>, Model::vocab_size, T, B>;
 
 }  // namespace lamina::train

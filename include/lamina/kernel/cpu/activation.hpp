@@ -46,54 +46,64 @@ inline float derivative(GeluTanh, float x) {
 template <>
 struct lamina::kernel::activation<lamina::Cpu> {
   template <class F, class T>
-  static void forward(Stream<Cpu>, F f, ActivationFwd<T> a) {
-    parallel_for(a.x.rows, [=](std::int64_t n) {
-      const T* x = a.x.row(n);
-      T* y = a.y.row(n);
-      const int D = a.x.cols;
-#pragma omp simd
-      for (int i = 0; i < D; ++i) y[i] = round_to<T>(detail::apply(f, to_f32(x[i])));
-    });
-  }
+  static void forward(Stream<Cpu>, F f, ActivationFwd<T> a);
   template <class F, class T>
-  static void backward(Stream<Cpu>, F f, ActivationBwd<T> a) {
-    parallel_for(a.x.rows, [=](std::int64_t n) {
-      const T *x = a.x.row(n), *dy = a.dy.row(n);
-      T* dx = a.dx.row(n);
-      const int D = a.x.cols;
-#pragma omp simd
-      for (int i = 0; i < D; ++i) dx[i] = round_to<T>(to_f32(dy[i]) * detail::derivative(f, to_f32(x[i])));
-    });
-  }
+  static void backward(Stream<Cpu>, F f, ActivationBwd<T> a);
 };
+
+template <class F, class T>
+void lamina::kernel::activation<lamina::Cpu>::forward(Stream<Cpu>, F f, ActivationFwd<T> a) {
+  parallel_for(a.x.rows, [=](std::int64_t n) {
+    const T* x = a.x.row(n);
+    T* y = a.y.row(n);
+    const int D = a.x.cols;
+#pragma omp simd
+    for (int i = 0; i < D; ++i) y[i] = round_to<T>(detail::apply(f, to_f32(x[i])));
+  });
+}
+template <class F, class T>
+void lamina::kernel::activation<lamina::Cpu>::backward(Stream<Cpu>, F f, ActivationBwd<T> a) {
+  parallel_for(a.x.rows, [=](std::int64_t n) {
+    const T *x = a.x.row(n), *dy = a.dy.row(n);
+    T* dx = a.dx.row(n);
+    const int D = a.x.cols;
+#pragma omp simd
+    for (int i = 0; i < D; ++i) dx[i] = round_to<T>(to_f32(dy[i]) * detail::derivative(f, to_f32(x[i])));
+  });
+}
 
 template <>
 struct lamina::kernel::silu_gate<lamina::Cpu> {
   template <class T>
-  static void forward(Stream<Cpu>, SiluGateFwd<T> a) {
-    parallel_for(a.x.rows, [=](std::int64_t n) {
-      const int F = a.y.cols;
-      const T *gate = a.x.row(n), *up = gate + F;
-      T* y = a.y.row(n);
-#pragma omp simd
-      for (int i = 0; i < F; ++i)
-        y[i] = round_to<T>(to_f32(gate[i]) * detail::sigmoid(to_f32(gate[i])).value * to_f32(up[i]));
-    });
-  }
+  static void forward(Stream<Cpu>, SiluGateFwd<T> a);
   template <class T>
-  static void backward(Stream<Cpu>, SiluGateBwd<T> a) {
-    parallel_for(a.x.rows, [=](std::int64_t n) {
-      const int F = a.dy.cols;
-      const T *gate = a.x.row(n), *up = gate + F, *dy = a.dy.row(n);
-      T *dgate = a.dx.row(n), *dup = dgate + F;
-#pragma omp simd
-      for (int i = 0; i < F; ++i) {
-        const float g = to_f32(gate[i]), d = to_f32(dy[i]);
-        const detail::Sigmoid s = detail::sigmoid(g);
-        const float dg = d * to_f32(up[i]) * (s.value + g * s.slope);
-        dup[i] = round_to<T>(d * g * s.value);
-        dgate[i] = round_to<T>(dg);
-      }
-    });
-  }
+  static void backward(Stream<Cpu>, SiluGateBwd<T> a);
 };
+
+template <class T>
+void lamina::kernel::silu_gate<lamina::Cpu>::forward(Stream<Cpu>, SiluGateFwd<T> a) {
+  parallel_for(a.x.rows, [=](std::int64_t n) {
+    const int F = a.y.cols;
+    const T *gate = a.x.row(n), *up = gate + F;
+    T* y = a.y.row(n);
+#pragma omp simd
+    for (int i = 0; i < F; ++i)
+      y[i] = round_to<T>(to_f32(gate[i]) * detail::sigmoid(to_f32(gate[i])).value * to_f32(up[i]));
+  });
+}
+template <class T>
+void lamina::kernel::silu_gate<lamina::Cpu>::backward(Stream<Cpu>, SiluGateBwd<T> a) {
+  parallel_for(a.x.rows, [=](std::int64_t n) {
+    const int F = a.dy.cols;
+    const T *gate = a.x.row(n), *up = gate + F, *dy = a.dy.row(n);
+    T *dgate = a.dx.row(n), *dup = dgate + F;
+#pragma omp simd
+    for (int i = 0; i < F; ++i) {
+      const float g = to_f32(gate[i]), d = to_f32(dy[i]);
+      const detail::Sigmoid s = detail::sigmoid(g);
+      const float dg = d * to_f32(up[i]) * (s.value + g * s.slope);
+      dup[i] = round_to<T>(d * g * s.value);
+      dgate[i] = round_to<T>(dg);
+    }
+  });
+}

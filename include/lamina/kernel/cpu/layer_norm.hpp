@@ -16,6 +16,7 @@ struct lamina::kernel::layer_norm<lamina::Cpu> {
       for (int i = 0; i < D; ++i) sum_sq += (to_f32(a.x(n, i)) - mean) * (to_f32(a.x(n, i)) - mean);
       const float r = 1 / std::sqrt(sum_sq / D + eps);
       if (a.r) a.mean[n] = mean, a.r[n] = r;
+#pragma omp simd
       for (int i = 0; i < D; ++i)
         a.y(n, i) = round_to<T>((to_f32(a.x(n, i)) - mean) * r * to_f32(a.g(i)) + to_f32(a.b(i)));
     });
@@ -34,6 +35,7 @@ struct lamina::kernel::layer_norm<lamina::Cpu> {
         sum += gdy;
         dot += gdy * (to_f32(a.x(n, i)) - mean) * r;
       }
+#pragma omp simd
       for (int i = 0; i < D; ++i) {
         const float h = (to_f32(a.x(n, i)) - mean) * r;
         a.dx(n, i) = round_to<T>(r * (to_f32(a.g(i)) * to_f32(a.dy(n, i)) - sum / D - h * dot / D));
@@ -48,6 +50,7 @@ struct lamina::kernel::layer_norm<lamina::Cpu> {
     parallel_for((D + block - 1) / block, [=](std::int64_t b) {
       const int first = static_cast<int>(b) * block, last = first + block < D ? first + block : D;
       for (int n = 0; n < a.x.extent(0); ++n)
+#pragma omp simd
         for (int i = first; i < last; ++i) {
           a.dg[i] += to_f32(a.dy(n, i)) * (to_f32(a.x(n, i)) - a.mean[n]) * a.r[n];
           a.db[i] += to_f32(a.dy(n, i));

@@ -13,45 +13,9 @@ struct lamina::kernel::norm_rope<lamina::Cpu> {
     forward(s, k);
   }
   template <class T>
-  static void forward(Stream<Cpu>, NormRopeFwd<T> a) {
-    const int heads = a.x.cols / a.head_dim;
-    parallel_for(a.x.rows, [=](std::int64_t n) {
-      for (int head = 0; head < heads; ++head) {
-        const T* x = a.x.row(n) + head * a.head_dim;
-        T* y = a.y.row(n) + head * a.head_dim;
-        const float r = a.g ? inverse_rms(x, a.head_dim, a.eps) : 1;
-        const int half = a.head_dim / 2;
-        for (int d = 0; d < half; ++d) {
-          const float lo = gained(a.g, d, to_f32(x[d]) * r), hi = gained(a.g, d + half, to_f32(x[d + half]) * r);
-          y[d] = round_to<T>(lo * a.cos(n, d) - hi * a.sin(n, d));
-          y[d + half] = round_to<T>(hi * a.cos(n, d) + lo * a.sin(n, d));
-        }
-      }
-    });
-  }
-
+  static void forward(Stream<Cpu>, NormRopeFwd<T> a);
   template <class T>
-  static void backward(Stream<Cpu>, NormRopeBwd<T> a) {
-    if (a.dg) gain_gradient(a);
-    const int heads = a.x.cols / a.head_dim;
-    parallel_for(a.x.rows, [=](std::int64_t n) {
-      float dh[max_head_dim];
-      for (int head = 0; head < heads; ++head) {
-        const T* x = a.x.row(n) + head * a.head_dim;
-        T* dx = a.dx.row(n) + head * a.head_dim;
-        unrotate(a, n, head, dh);
-        if (!a.g) {
-          for (int d = 0; d < a.head_dim; ++d) dx[d] = round_to<T>(dh[d]);
-          continue;
-        }
-        const float r = inverse_rms(x, a.head_dim, a.eps);
-        float dot = 0;
-        for (int d = 0; d < a.head_dim; ++d) dot += to_f32(a.g[d]) * dh[d] * to_f32(x[d]);
-        const float c = r * r * dot / static_cast<float>(a.head_dim);
-        for (int d = 0; d < a.head_dim; ++d) dx[d] = round_to<T>(r * (to_f32(a.g[d]) * dh[d] - to_f32(x[d]) * c));
-      }
-    });
-  }
+  static void backward(Stream<Cpu>, NormRopeBwd<T> a);
 
  private:
   template <class T>
@@ -88,3 +52,43 @@ struct lamina::kernel::norm_rope<lamina::Cpu> {
       }
   }
 };
+
+template <class T>
+void lamina::kernel::norm_rope<lamina::Cpu>::forward(Stream<Cpu>, NormRopeFwd<T> a) {
+  const int heads = a.x.cols / a.head_dim;
+  parallel_for(a.x.rows, [=](std::int64_t n) {
+    for (int head = 0; head < heads; ++head) {
+      const T* x = a.x.row(n) + head * a.head_dim;
+      T* y = a.y.row(n) + head * a.head_dim;
+      const float r = a.g ? inverse_rms(x, a.head_dim, a.eps) : 1;
+      const int half = a.head_dim / 2;
+      for (int d = 0; d < half; ++d) {
+        const float lo = gained(a.g, d, to_f32(x[d]) * r), hi = gained(a.g, d + half, to_f32(x[d + half]) * r);
+        y[d] = round_to<T>(lo * a.cos(n, d) - hi * a.sin(n, d));
+        y[d + half] = round_to<T>(hi * a.cos(n, d) + lo * a.sin(n, d));
+      }
+    }
+  });
+}
+template <class T>
+void lamina::kernel::norm_rope<lamina::Cpu>::backward(Stream<Cpu>, NormRopeBwd<T> a) {
+  if (a.dg) gain_gradient(a);
+  const int heads = a.x.cols / a.head_dim;
+  parallel_for(a.x.rows, [=](std::int64_t n) {
+    float dh[max_head_dim];
+    for (int head = 0; head < heads; ++head) {
+      const T* x = a.x.row(n) + head * a.head_dim;
+      T* dx = a.dx.row(n) + head * a.head_dim;
+      unrotate(a, n, head, dh);
+      if (!a.g) {
+        for (int d = 0; d < a.head_dim; ++d) dx[d] = round_to<T>(dh[d]);
+        continue;
+      }
+      const float r = inverse_rms(x, a.head_dim, a.eps);
+      float dot = 0;
+      for (int d = 0; d < a.head_dim; ++d) dot += to_f32(a.g[d]) * dh[d] * to_f32(x[d]);
+      const float c = r * r * dot / static_cast<float>(a.head_dim);
+      for (int d = 0; d < a.head_dim; ++d) dx[d] = round_to<T>(r * (to_f32(a.g[d]) * dh[d] - to_f32(x[d]) * c));
+    }
+  });
+}

@@ -13,6 +13,7 @@ struct lamina::kernel::rms_norm<lamina::Cpu> {
       for (int i = 0; i < D; ++i) sum_sq += to_f32(a.x(n, i)) * to_f32(a.x(n, i));
       const float r = 1 / std::sqrt(sum_sq / D + eps);
       if (a.r) a.r[n] = r;
+#pragma omp simd
       for (int i = 0; i < D; ++i) a.y(n, i) = round_to<T>(to_f32(a.g(i)) * (to_f32(a.x(n, i)) * r));
     });
   }
@@ -25,6 +26,7 @@ struct lamina::kernel::rms_norm<lamina::Cpu> {
 #pragma omp simd reduction(+ : dot)
       for (int i = 0; i < D; ++i) dot += to_f32(a.g(i)) * to_f32(a.dy(n, i)) * to_f32(a.x(n, i));
       const float r = a.r[n], c = r * r * dot / D;
+#pragma omp simd
       for (int i = 0; i < D; ++i)
         a.dx(n, i) = round_to<T>(r * (to_f32(a.g(i)) * to_f32(a.dy(n, i)) - to_f32(a.x(n, i)) * c));
     });
@@ -37,6 +39,7 @@ struct lamina::kernel::rms_norm<lamina::Cpu> {
     parallel_for((D + block - 1) / block, [=](std::int64_t b) {
       const int first = static_cast<int>(b) * block, last = first + block < D ? first + block : D;
       for (int n = 0; n < a.x.extent(0); ++n)
+#pragma omp simd
         for (int i = first; i < last; ++i) a.dg[i] += to_f32(a.dy(n, i)) * to_f32(a.x(n, i)) * a.r[n];
     });
   }

@@ -10,11 +10,7 @@
 template <>
 struct lamina::kernel::sample<lamina::Cpu> {
   template <class T>
-  static void forward(Stream<Cpu>, const Sample<T>& a) {
-    const int id = choose(a);
-    a.told[a.state->chosen % 2] = id;
-    a.state->move_on(id);
-  }
+  static void forward(Stream<Cpu>, const Sample<T>& a);
 
  private:
   template <class T>
@@ -46,3 +42,10 @@ struct lamina::kernel::sample<lamina::Cpu> {
     return ids[static_cast<std::size_t>(place)];
   }
 };
+
+template <class T>
+void lamina::kernel::sample<lamina::Cpu>::forward(Stream<Cpu>, const Sample<T>& a) {
+  const int id = choose(a);
+  a.told[a.state->chosen % 2] = id;
+  a.state->move_on(id);
+}

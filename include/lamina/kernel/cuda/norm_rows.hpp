@@ -43,13 +43,10 @@ NormRowsFwd<T> norm_rows_forward_of(const Args& a, float eps) {
                       .rows = a.x.extent(0),
                       .width = D,
                       .y_stride = a.y.stride,
-                      .centred = requires {a.b;
-}
-, .eps = eps
-};  // namespace lamina::kernel::cuda
-if constexpr (requires { a.b; }) rows.b = a.b.data(), rows.mean = a.mean;
-if constexpr (requires { a.s; }) rows.s = a.s.data();
-return rows;
+                      .eps = eps};
+  if constexpr (requires { a.b; }) rows.b = a.b.data(), rows.mean = a.mean, rows.centred = true;
+  if constexpr (requires { a.s; }) rows.s = a.s.data();
+  return rows;
 }
 template <class T, int D, class Args>
 NormRowsBwd<T> norm_rows_backward_of(const Args& a) {
@@ -60,14 +57,10 @@ NormRowsBwd<T> norm_rows_backward_of(const Args& a) {
                       .dx = a.dx.data(),
                       .dg = a.dg,
                       .rows = a.x.extent(0),
-                      .width = D,
-                      .centred = requires {a.db;
-}
-}
-;
-if constexpr (requires { a.db; }) rows.mean = a.mean, rows.db = a.db;
-if constexpr (requires { a.residual; }) rows.residual = a.residual.data();
-return rows;
+                      .width = D};
+  if constexpr (requires { a.db; }) rows.mean = a.mean, rows.db = a.db, rows.centred = true;
+  if constexpr (requires { a.residual; }) rows.residual = a.residual.data();
+  return rows;
 }
 
 /// Runs of rows whose shares of dg and db are summed side by side, then in order.

@@ -1,0 +1,56 @@
+#pragma once
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <lamina/checkpoint/model_config.hpp>
+#include <lamina/checkpoint/tensors.hpp>
+#include <lamina/model/registry.hpp>
+
+/// A model directory's config as facts that a composition's can be compared with.
+namespace lamina::checkpoint {
+
+/// Whether the output head is the embedding itself: the file says so, and the weights hold no head of their own (or
+/// one that equals the embedding, as some trainers save it).
+inline bool tied_head(const ModelConfig& config, const Checkpoint& weights) {
+  if (!config.tie_word_embeddings) return false;
+  if (!weights.find("lm_head.weight")) return true;
+  const auto head = weights.data("lm_head.weight"),
+             embedding = weights.data("model.language_model.embed_tokens.weight");
+  return head.size() == embedding.size() && std::memcmp(head.data(), embedding.data(), head.size()) == 0;
+}
+
+/// config.json's sizes as facts_of names a composition's.
+inline std::vector<Fact> facts_of_config(const ModelConfig& c, bool tied) {
+  const TextConfig& t = c.text_config;
+  const VisionConfig& v = c.vision_config;
+  std::vector<Fact> facts = {
+      {"text_config.vocab_size", t.vocab_size},
+      {"text_config.hidden_size", t.hidden_size},
+      {"text_config.intermediate_size", t.intermediate_size},
+      {"text_config.num_hidden_layers", t.num_hidden_layers},
+      {"text_config.num_attention_heads", t.num_attention_heads},
+      {"text_config.num_key_value_heads", t.num_key_value_heads},
+      {"text_config.head_dim", t.head_dim},
+      {"text_config.rope_theta", static_cast<std::int64_t>(t.rope_theta)},
+      {"vision_config.depth", v.depth},
+      {"vision_config.hidden_size", v.hidden_size},
+      {"vision_config.intermediate_size", v.intermediate_size},
+      {"vision_config.num_heads", v.num_heads},
+      {"vision_config.out_hidden_size", v.out_hidden_size},
+      {"in_channels * temporal_patch_size * patch_size^2",
+       std::int64_t{v.in_channels} * v.temporal_patch_size * v.patch_size * v.patch_size},
+      {"vision_config.spatial_merge_size", v.spatial_merge_size},
+      {"tie_word_embeddings", tied},
+  };
+  if (v.num_position_embeddings > 0)
+    facts.push_back({"vision_config.num_position_embeddings", v.num_position_embeddings});
+  for (std::size_t k = 0; k < v.deepstack_visual_indexes.size(); ++k)
+    facts.push_back(
+        {"vision_config.deepstack_visual_indexes[" + std::to_string(k) + "]", v.deepstack_visual_indexes[k]});
+  for (int i : v.fullatt_block_indexes)
+    facts.push_back({"vision_config.fullatt_block_indexes has " + std::to_string(i), 1});
+  return facts;
+}
+
+}  // namespace lamina::checkpoint

@@ -7,7 +7,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=${BIN:-build/bin} saves=${SAVES:-saves/nano} part=${PART:-1}
-export OMP_WAIT_POLICY=passive  # threads that wait for the GPU leave the cores to those that decode pictures
 
 draw() { $bin/lamina-draw-pictures --out "$saves/pictures" --name "$1" --count $(($2 / part)) --mix "$3" --seed "$4"; }
 draw nano_signs 100000 sign 1

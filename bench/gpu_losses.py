@@ -7,10 +7,12 @@ inputs lets LLaMA-Factory itself encode and order the samples (on a CPU, with a 
 small layers) and keeps what reached its loss. compare needs a GPU, torch, transformers and peft: from one set of
 initial adapters it runs transformers + peft as LLaMA-Factory drives them, in bf16 more than once (the same settings
 again, then another attention) and in fp32, and lamina-train in bf16. It prints every loss, how far the bf16 runs of
-transformers are from each other and from fp32, and how far ours is from them.
+transformers are from each other and from fp32, and how far ours is from them. One more run tells where they part: peft
+rounds a base product to bf16 before it adds the adapter's; "summed" is transformers in bf16 where that sum is rounded once.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import pathlib
@@ -140,6 +142,24 @@ def write_start(folder: pathlib.Path) -> None:
     model.save_pretrained(folder / "start")
 
 
+@contextlib.contextmanager
+def rounded_once():
+    """Within it peft's adapted linear layers add their products in fp32 and round the sum to the input's type."""
+    from peft.tuners.lora.layer import Linear
+    from torch.nn.functional import linear
+
+    def forward(self, x, *_, **__):
+        (adapter,) = self.active_adapters
+        down, up = self.lora_A[adapter].weight, self.lora_B[adapter].weight
+        with torch.autocast("cuda", enabled=False):
+            base = linear(x.float(), self.base_layer.weight.float())
+            return (base + self.scaling[adapter] * linear(linear(x.float(), down), up)).to(x.dtype)
+
+    original, Linear.forward = Linear.forward, forward
+    yield
+    Linear.forward = original
+
+
 def peer_losses(folder: pathlib.Path, dtype, attention: str) -> list[float]:
     from gpu_peer import checkpointed
     from peft import PeftModel
@@ -196,9 +216,11 @@ def compare(options) -> None:
         ("bf16 sdpa", torch.bfloat16, "sdpa"),
         ("bf16 sdpa again", torch.bfloat16, "sdpa"),
         ("bf16 eager", torch.bfloat16, "eager"),
+        ("summed", torch.bfloat16, "sdpa"),
         ("fp32", torch.float32, "sdpa"),
     ):
-        runs[name] = peer_losses(folder, dtype, attention)
+        with rounded_once() if name == "summed" else contextlib.nullcontext():
+            runs[name] = peer_losses(folder, dtype, attention)
         print(name, " ".join(f"{loss:.5f}" for loss in runs[name]), flush=True)
     print("step  " + "  ".join(f"{name:>15}" for name in runs))
     for step, losses in enumerate(zip(*runs.values(), strict=True), 1):
@@ -207,9 +229,9 @@ def compare(options) -> None:
     print("largest distance over the steps:")
     for a, b in itertools.combinations(peers, 2):
         print(f"  {a} and {b}: {apart(runs[a], runs[b]):.5f}")
-    for name in peers:
+    for name in [*peers, "summed"]:
         print(f"  ours and {name}: {apart(runs['ours'], runs[name]):.5f}")
-    for name in ["ours", *peers]:
+    for name in ["ours", *peers, "summed"]:
         print(f"  {name} and fp32: {apart(runs[name], runs['fp32']):.5f}")
 
 

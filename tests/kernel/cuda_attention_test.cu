@@ -407,8 +407,8 @@ TEMPLATE_TEST_CASE("CUDA attention: the kernels of decoding and of prefill agree
   }
 }
 
-TEMPLATE_TEST_CASE("CUDA attention: a full GPU of blocks that wait for each other is bit-equal, and near fp32", "",
-                   bf16, f16) {
+TEMPLATE_TEST_CASE("CUDA attention: a full GPU of blocks that wait for each other is bit-equal, and near fp32",
+                   "[waits]", bf16, f16) {
   for (const bool causal : {true, false}) {
     gpu().release();
     const Case c{{0, 1500, 1600, 3000, 4000}, {0, 1500, 1600, 3000, 4000}, {8, 4, 128, 0.088f, causal}};

@@ -97,7 +97,7 @@ void check(int rows, int width, int vocab, float largest_weight) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("head_loss on CUDA: loss and gradients equal the specification", "", float, bf16, f16) {
+TEMPLATE_TEST_CASE("head_loss on CUDA: loss and gradients equal the specification", "[cublaslt]", float, bf16, f16) {
   for (const auto& [rows, width, vocab] :
        {std::array{1, 1, 1}, {3, 17, 4099}, {70, 64, 301}, {130, 33, 1}, {33, 72, 9001}}) {
     check<TestType, TestType>(rows, width, vocab, 1);
@@ -107,7 +107,8 @@ TEMPLATE_TEST_CASE("head_loss on CUDA: loss and gradients equal the specificatio
   }
 }
 
-TEST_CASE("head_loss on CUDA: a row longer than shared memory gives the same softmax as double precision") {
+TEST_CASE("head_loss on CUDA: a row longer than shared memory gives the same softmax as double precision",
+          "[cublaslt]") {
   gpu().release();
   const int vocab = 151'936, rows = 3;
   Problem<bf16, bf16> p(rows, 8, vocab);
@@ -133,7 +134,7 @@ TEST_CASE("head_loss on CUDA: a row longer than shared memory gives the same sof
   }
 }
 
-TEST_CASE("head_loss on CUDA: more rows than one chunk of logits holds give the same gradients") {
+TEST_CASE("head_loss on CUDA: more rows than one chunk of logits holds give the same gradients", "[cublaslt]") {
   gpu().release();
   const int rows = 2500, vocab = 160'000;
   CHECK((head_loss<Cuda>::chunk_rows<bf16>(rows, vocab)) < rows);
@@ -157,8 +158,8 @@ TEST_CASE("head_loss on CUDA: more rows than one chunk of logits holds give the 
   CHECK(wrong == 0);
 }
 
-TEMPLATE_TEST_CASE("head_loss on CUDA: a frozen head and an evaluation leave the other results as they are", "", float,
-                   bf16, f16) {
+TEMPLATE_TEST_CASE("head_loss on CUDA: a frozen head and an evaluation leave the other results as they are",
+                   "[cublaslt]", float, bf16, f16) {
   gpu().release();
   Problem<TestType, TestType> p(11, 24, 60);
   const auto all = p.on_gpu(), no_dw = p.on_gpu(true, false);
@@ -170,8 +171,8 @@ TEMPLATE_TEST_CASE("head_loss on CUDA: a frozen head and an evaluation leave the
   CHECK(gpu().download(all.nll, 11) == gpu().download(neither.nll, 11));
 }
 
-TEMPLATE_TEST_CASE("head_loss on CUDA: a NaN in a row's input gives a NaN loss for that row alone", "", float, bf16,
-                   f16) {
+TEMPLATE_TEST_CASE("head_loss on CUDA: a NaN in a row's input gives a NaN loss for that row alone", "[cublaslt]", float,
+                   bf16, f16) {
   gpu().release();
   Problem<TestType, TestType> p(5, 24, 3000);
   p.x(2, 7) = round_to<TestType>(NAN);
@@ -187,7 +188,7 @@ TEMPLATE_TEST_CASE("head_loss on CUDA: a NaN in a row's input gives a NaN loss f
   }
 }
 
-TEST_CASE("head_loss on CUDA: no rows, and shapes that disagree") {
+TEST_CASE("head_loss on CUDA: no rows, and shapes that disagree", "[cublaslt]") {
   gpu().release();
   Problem<bf16, bf16> none(0, 8, 5), p(2, 3, 4);
   run(none.on_gpu());

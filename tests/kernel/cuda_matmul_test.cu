@@ -102,7 +102,7 @@ void for_all_sizes(F f) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("matmul on CUDA: forward equals the specification", "", float, bf16, f16) {
+TEMPLATE_TEST_CASE("matmul on CUDA: forward equals the specification", "[cublaslt]", float, bf16, f16) {
   for_all_sizes([](const auto& size, bool aligned) {
     check_forward<TestType, TestType>(size, aligned, 1, 0, false);
     check_forward<TestType, TestType>(size, aligned, 2, 0.5f, true);
@@ -111,7 +111,7 @@ TEMPLATE_TEST_CASE("matmul on CUDA: forward equals the specification", "", float
   });
 }
 
-TEMPLATE_TEST_CASE("matmul on CUDA: backward_input equals the specification", "", float, bf16, f16) {
+TEMPLATE_TEST_CASE("matmul on CUDA: backward_input equals the specification", "[cublaslt]", float, bf16, f16) {
   for_all_sizes([](const auto& size, bool aligned) {
     check_backward_input<TestType, TestType>(size, aligned, 1, 0);
     check_backward_input<TestType, TestType>(size, aligned, -2, 0.25f);
@@ -119,15 +119,16 @@ TEMPLATE_TEST_CASE("matmul on CUDA: backward_input equals the specification", ""
   });
 }
 
-TEMPLATE_TEST_CASE("matmul on CUDA: backward_weight adds to what is there and equals the specification", "", float,
-                   bf16, f16) {
+TEMPLATE_TEST_CASE("matmul on CUDA: backward_weight adds to what is there and equals the specification", "[cublaslt]",
+                   float, bf16, f16) {
   for_all_sizes([](const auto& size, bool aligned) {
     check_backward_weight<TestType>(size, aligned, 1, true);
     check_backward_weight<TestType>(size, aligned, -0.5f, false);
   });
 }
 
-TEST_CASE("matmul on CUDA: weights of each other element type are rounded to the activations' type first") {
+TEST_CASE("matmul on CUDA: weights of each other element type are rounded to the activations' type first",
+          "[cublaslt]") {
   for (const std::array<int, 3>& size : {std::array{3, 70, 136}, {70, 33, 136}, {70, 136, 8}}) {
     check_forward<float, bf16>(size, true, 1, 0, true);
     check_forward<float, f16>(size, true, 1, 0, true);
@@ -138,7 +139,7 @@ TEST_CASE("matmul on CUDA: weights of each other element type are rounded to the
   }
 }
 
-TEST_CASE("matmul on CUDA: windows that start at odd columns give the specification's result") {
+TEST_CASE("matmul on CUDA: windows that start at odd columns give the specification's result", "[cublaslt]") {
   gpu().release();
   RandomMatrix<bf16> x(40, 80, 1), w(50, 80, 2), y(40, 53, 3), bias(1, 51, 4);
   auto fx = widened<bf16>(x), fw = widened<bf16>(w), want = widened<bf16>(y), fbias = widened<bf16>(bias);
@@ -159,7 +160,8 @@ TEST_CASE("matmul on CUDA: windows that start at odd columns give the specificat
   CHECK(count_wrong(got, want, magnitude, 70, 1) == 0);  // the columns around the window too
 }
 
-TEST_CASE("matmul on CUDA: a value that is not finite reaches the outputs that depend on it, and no others") {
+TEST_CASE("matmul on CUDA: a value that is not finite reaches the outputs that depend on it, and no others",
+          "[cublaslt]") {
   for (const int rows : {1, 4, 40}) {
     for (const int cols : {8, 200}) {
       CAPTURE(rows, cols);
@@ -178,7 +180,7 @@ TEST_CASE("matmul on CUDA: a value that is not finite reaches the outputs that d
   }
 }
 
-TEST_CASE("matmul on CUDA: shapes that disagree and weights of other types are named") {
+TEST_CASE("matmul on CUDA: shapes that disagree and weights of other types are named", "[cublaslt]") {
   gpu().release();
   RandomMatrix<float> x(2, 3, 1), w(4, 5, 2), y(2, 4, 3);
   MatmulFwd<float> a{.x = upload(x), .w = upload_weight(w), .y = upload(y)};
@@ -187,7 +189,7 @@ TEST_CASE("matmul on CUDA: shapes that disagree and weights of other types are n
   CHECK_THROWS_WITH(matmul<Cuda>::forward(gpu().stream(), a), "matmul: the weight is I32, wanted F32, BF16 or F16");
 }
 
-TEST_CASE("matmul on CUDA: calls can be captured in a graph and replayed") {
+TEST_CASE("matmul on CUDA: calls can be captured in a graph and replayed", "[cublaslt]") {
   gpu().release();
   RandomMatrix<bf16> x(300, 264, 1), w(520, 264, 2), y(300, 520, 3, 0);
   RandomMatrix<float> adapter(8, 264, 4), dw(8, 264, 5);

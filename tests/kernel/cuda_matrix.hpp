@@ -65,7 +65,10 @@ int count_wrong(RandomMatrix<T>& got, RandomMatrix<float>& want, RandomMatrix<fl
 /// A stream whose scratch is as large as the kernel said, and no larger.
 class ExactScratch {
  public:
-  explicit ExactScratch(std::size_t bytes) : arena_(bytes, Memory<Cuda>{}) {}
+  explicit ExactScratch(std::size_t bytes) : arena_(bytes, Memory<Cuda>{}) {
+    kernel::cuda::check(cudaMemsetAsync(arena_.take<std::byte>(bytes), 0xff, bytes, stream().handle), "memset");
+    arena_.release_to(0);
+  }
   Stream<Cuda> stream() { return testing::gpu().device().stream(&arena_); }
 
  private:

@@ -157,7 +157,7 @@ inline std::string random_gap(Random& random, bool may_break) {
 inline Pattern random_pattern(Random& random) {
   static const std::vector<std::pair<std::string, std::string>> brackets{
       {"(", ")"}, {"[", "]"}, {"{", "}"}, {"<", ">"}, {"- ", ""}, {"* ", ""}, {"", ";"}, {"> ", " <"}};
-  Pattern pattern{random_gap(random, false), random_gap(random, true)};
+  Pattern pattern{random_gap(random, false), random_gap(random, true), "", ""};
   if (random.chance(50)) std::tie(pattern.before_row, pattern.after_row) = random.pick(brackets);
   return pattern;
 }

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/open_source.hpp>
+#include <lamina/core/threads.hpp>
 #include <lamina/serve/token_source.hpp>
 #include <lamina/train/program.hpp>
 
@@ -53,7 +54,7 @@ class Answers {
 train::Answer open_answers(const std::filesystem::path& model_dir, const GenerateOptions& where,
                            const train::AnswerOptions& options, const text::Tokenizer& tokenizer) {
   std::unique_ptr<GenerateSession> session = open_for_generation(model_dir, where);
-  if (session->on_device()) use_one_thread();  // threads that wait would spin
+  if (session->on_device()) use_one_thread();
   return Answers(std::move(session), options, tokenizer);
 }
 

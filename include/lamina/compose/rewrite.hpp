@@ -124,6 +124,16 @@ struct Find {
   }
   using type = typename decltype(found())::type;
 };
+
+/// What find_t may look for: attention, a table of learned positions.
+template <class M>
+struct HasHeads {
+  static constexpr bool value = requires { typename M::HeadsOf; };
+};
+template <class M>
+struct HasTable {
+  static constexpr bool value = requires { M::table_rows; };
+};
 }  // namespace detail
 
 /// The first module below M for which Is<module>::value holds; void if there is none.

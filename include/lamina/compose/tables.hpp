@@ -71,14 +71,6 @@ void for_each_patch(const Grid& grid, int merge, F f) {
 
 namespace detail {
 template <class M>
-struct HasHeads {
-  static constexpr bool value = requires { typename M::HeadsOf; };
-};
-template <class M>
-struct HasTable {
-  static constexpr bool value = requires { M::table_rows; };
-};
-template <class M>
 struct HasWindow {
   static constexpr bool value = requires { M::window_cells; };
 };

@@ -12,11 +12,12 @@
 #include <lamina/core/tensors.hpp>
 #include <lamina/kernel/optimizer.hpp>
 
-/// Tensors in memory: Weights<Model> those of a model, TensorMemory those of any list. What learns lies in one run of fp32 values, with gradients beside it in the same
-/// order; frozen matrices keep the checkpoint's element type; frozen vectors are stored as activations are. Matrices of
-/// the base model lie before those of adapters, vectors last, each in the model's order; the tensors that a fused layer
-/// joins follow one another without a gap, so that it sees q, k and v as one matrix. Where activations are half
-/// precision, what learns has a half-precision copy in the same order, which the model reads and the optimizer renews.
+/// Tensors in memory: Weights<Model> those of a model, TensorMemory those of any list. What learns lies in one run of
+/// fp32 values, with gradients beside it in the same order; frozen matrices keep the checkpoint's element type; frozen
+/// vectors are stored as activations are. Matrices of the base model lie before those of adapters, vectors last, each
+/// in the model's order; the tensors that a fused layer joins follow one another without a gap, so that it sees q, k
+/// and v as one matrix. Where activations are half precision, what learns has a half-precision copy in the same order,
+/// which the model reads and the optimizer renews.
 namespace lamina {
 
 /// A tensor of a model with its place at run time. An adapter's rank is filled in.

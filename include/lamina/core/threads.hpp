@@ -15,7 +15,8 @@ inline int thread_count() {
 #endif
 }
 
-/// From here on parallel_for keeps to the calling thread: for workers, which are many themselves.
+/// From here on parallel_for keeps to the calling thread: for workers, which are many themselves, and beside a GPU,
+/// where threads that wait for the next parallel_for would spin on the workers' cores.
 inline void use_one_thread() {
 #if defined(_OPENMP)
   omp_set_num_threads(1);

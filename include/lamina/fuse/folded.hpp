@@ -59,7 +59,7 @@ struct FoldedAdapters : Joint<L...> {
     if (!is_folded(p)) return backward_plain(run, p, saved, dy, dx);
     Arena::Scope scope(*run.scratch);
     const int ranks = rank_sum(p);
-    const bool drops = p[first_adapter].dropout > 0 && run.context->dropout_seed;
+    const bool drops = LowRankBranch::drops(run, p[first_adapter]);
     run.stream.enter(Plain::name);
     const Matrix<T> wide = with_tail(run, Matrix<const T>(dy), ranks);
     const Matrix<T> dt = after(wide, ranks);
@@ -139,7 +139,7 @@ struct FoldedAdapters : Joint<L...> {
   static void find_t(R run, const Parameter* p, Matrix<T> x) {
     using matmul = kernel::matmul<typename R::backend>;
     const int ranks = rank_sum(p);
-    if (p[first_adapter].dropout == 0 || !run.context->dropout_seed) {
+    if (!LowRankBranch::drops(run, p[first_adapter])) {
       matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = x, .w = part_of(p, N, 0, ranks, K), .y = after(x, ranks)});
       return;
     }

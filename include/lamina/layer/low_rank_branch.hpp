@@ -45,10 +45,15 @@ struct LowRankBranch {
     if (dx) add_input_gradient(run, A, dh, dx);
   }
 
+  /// Whether elements of the branch's input drop out in this run.
+  template <class R>
+  static bool drops(R run, const Parameter& A) {
+    return A.dropout > 0 && run.context->dropout_seed;
+  }
   /// x as the branch sees it.
   template <class R, class T>
   static Matrix<const T> drop(R run, const Parameter& A, Matrix<const T> x) {
-    if (A.dropout == 0 || !run.context->dropout_seed) return x;
+    if (!drops(run, A)) return x;
     const Matrix<T> dropped = run.scratch->template matrix<T>(x.rows, x.cols);
     kernel::dropout<typename R::backend>::forward(run.stream, mask(run, A), kernel::Dropout<T>{.x = x, .y = dropped});
     return dropped;
@@ -57,7 +62,7 @@ struct LowRankBranch {
   template <class R, class T>
   static void add_input_gradient(R run, const Parameter& A, Matrix<T> dh, Matrix<T> dx) {
     using matmul = kernel::matmul<typename R::backend>;
-    if (A.dropout == 0 || !run.context->dropout_seed) {
+    if (!drops(run, A)) {
       matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dh, .w = A.value, .dx = dx, .beta = 1});
       return;
     }

@@ -72,15 +72,6 @@ struct GradientRun {
 
 namespace detail {
 
-template <class M>
-struct HasHeads {
-  static constexpr bool value = requires { typename M::HeadsOf; };
-};
-template <class M>
-struct HasTable {
-  static constexpr bool value = requires { M::table_rows; };
-};
-
 /// n values in [-scale, scale) on a grid of scale / 1024.
 inline std::vector<float> grid_values(std::string_view name, std::uint64_t seed, std::size_t n, float scale) {
   std::vector<float> values(n);
@@ -101,14 +92,14 @@ class CheckTables {
     windows_.push_back(rows);
     for (int i = rows / d - 1; i >= 0; --i) merged_order_.push_back(i);
     for (int i = 0; i < rows; ++i) order_.push_back(merged_order_[i / d] * d + i % d);
-    if constexpr (using_heads) half_ = find_t<Layer, HasHeads>::HeadsOf::head_dim / 2;
+    if constexpr (using_heads) half_ = find_t<Layer, lamina::detail::HasHeads>::HeadsOf::head_dim / 2;
     for (const float angle : grid_values("angle", seed, static_cast<std::size_t>(rows) * half_, 3)) {
       cos_.push_back(std::cos(angle));
       sin_.push_back(std::sin(angle));
     }
     if constexpr (using_table)
       for (const float u : grid_values("position", seed, static_cast<std::size_t>(rows) * 4, 1))
-        position_rows_.push_back(static_cast<int>((u + 1) / 2 * find_t<Layer, HasTable>::table_rows));
+        position_rows_.push_back(static_cast<int>((u + 1) / 2 * find_t<Layer, lamina::detail::HasTable>::table_rows));
     position_weights_ = grid_values("position weight", seed, static_cast<std::size_t>(rows) * 4, 1);
   }
   Context<float> context(const std::uint64_t* dropout_seed) const {
@@ -129,8 +120,8 @@ class CheckTables {
   }
 
  private:
-  static constexpr bool using_heads = !std::is_void_v<find_t<Layer, HasHeads>>;
-  static constexpr bool using_table = !std::is_void_v<find_t<Layer, HasTable>>;
+  static constexpr bool using_heads = !std::is_void_v<find_t<Layer, lamina::detail::HasHeads>>;
+  static constexpr bool using_table = !std::is_void_v<find_t<Layer, lamina::detail::HasTable>>;
   int rows_, half_ = 0;
   std::vector<int> sequences_, windows_, order_, merged_order_, position_rows_;
   std::vector<float> cos_, sin_, position_weights_;

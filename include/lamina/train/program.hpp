@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/config.hpp>
+#include <lamina/core/threads.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/train/dataset_source.hpp>
 #include <lamina/train/loop.hpp>
@@ -97,7 +98,7 @@ class TrainProgram {
     }
     if (!a_.do_train && !a_.do_eval) return;
     session_ = open_.train(a_.model_name_or_path, trainable_options(a_));
-    if (session_->on_device()) use_one_thread();  // the cores are for the workers; waiting threads would spin on them
+    if (session_->on_device()) use_one_thread();
     const int workers = data_workers(a_.dataloader_num_workers, session_->on_device());
     if (a_.do_eval && !datasets_.eval.empty())
       eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size, workers);

@@ -52,8 +52,6 @@ struct Objective {
 template <Real T, Backend B>
 class StepRunner {
  public:
-  using Bytes = StepBytes;
-
   bool records = true;  ///< whether launches of shapes that come again are recorded
 
   /// Shapes whose launches are recorded.
@@ -84,7 +82,7 @@ class StepRunner {
   /// A model's pass in one mode: what it needs, found on the Plan backend, and its launches.
   struct Pass {
     bool trains;
-    Bytes (*plan)(const Parameter*, Input<T>, const LabelledRows&);
+    StepBytes (*plan)(const Parameter*, Input<T>, const LabelledRows&);
     void (*launch)(StepRunner&, const Parameter*, const StepInput<T, B>&);
   };
 

@@ -222,8 +222,7 @@ bool cudnn_attention_backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
   auto& state = s.device->state<cuda::CudnnState>();
   auto key = cuda::cudnn_attention_key<T>(a.shape, true, a.q.rows, a.sequences, a.longest);
   key.backward = key.saves_lse = true;
-  key.strides = {a.dq.stride,   a.dk.stride, a.dv.stride, a.o.stride,
-                 a.dout.stride, a.dq.stride, a.dk.stride, a.dv.stride};
+  key.strides = {a.dq.stride, a.dk.stride, a.dv.stride, a.o.stride, a.dout.stride};
   const cuda::CudnnPlan* plan = state.takes(key) ? state.plan(key) : nullptr;
   if (!plan) return false;
 

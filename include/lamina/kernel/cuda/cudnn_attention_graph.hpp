@@ -18,8 +18,8 @@ struct CudnnAttentionKey {
   bool equal = false;  ///< all sequences are `longest` tokens long; backward takes no others
   cudnnDataType_t type = CUDNN_DATA_BFLOAT16;
   int sequences = 0, longest = 0, heads = 0, kv_heads = 0, head_dim = 0;
-  /// Elements from one token to the next of q, k, v, o, dout, dq, dk, dv; 0 where there is none.
-  std::array<std::int64_t, 8> strides{};
+  /// Elements from one token to the next of q and dq, k and dk, v and dv, o, dout; 0 where there is none.
+  std::array<std::int64_t, 5> strides{};
 
   auto operator<=>(const CudnnAttentionKey&) const = default;
 };
@@ -82,18 +82,18 @@ class CudnnAttentionGraph {
     const Tensor s = scores(q, kt);
     const Tensor p =
         unary(CUDNN_POINTWISE_EXP, masked_diagonal(binary(CUDNN_POINTWISE_SUB, s, stats, per_score())), per_score());
-    into_heads(p, dout, Id::dv, Id::dv_heads, key_.strides[7]);
+    into_heads(p, dout, Id::dv, Id::dv_heads, key_.strides[2]);
 
     Tensor ds = graph_.matmul(dout, vt, per_score(), {});
     ds = binary(CUDNN_POINTWISE_SUB, ds, delta, per_score());
     ds = binary(CUDNN_POINTWISE_MUL, ds, p, per_score());
     ds = binary(CUDNN_POINTWISE_MUL, ds, scale_, per_score());
-    into_heads(ds, q, Id::dk, Id::dk_heads, key_.strides[6]);
+    into_heads(ds, q, Id::dk, Id::dk_heads, key_.strides[1]);
 
     const Extents &d = kt->dims, &st = kt->strides;
     const Tensor k =
         graph_.reshape(kt, graph_.between({CUDNN_DATA_FLOAT, {d[0], d[1], d[3], d[2]}, {st[0], st[1], st[3], st[2]}}));
-    const Extents dims = {S, H, L, Dh}, strides = token_major(key_.strides[5]);
+    const Extents dims = {S, H, L, Dh}, strides = token_major(key_.strides[0]);
     const Tensor dq_sum = graph_.tensor(id_of(Id::dq_sum), "dq in fp32", {CUDNN_DATA_FLOAT, dims, strides});
     graph_.matmul(ds, k, dq_sum, {});
     unary(CUDNN_POINTWISE_IDENTITY, dq_sum, graph_.tensor(id_of(Id::dq), "dq", {key_.type, dims, strides}));

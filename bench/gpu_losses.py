@@ -6,9 +6,10 @@
 inputs lets LLaMA-Factory itself encode and order the samples (on a CPU, with a model of the same vocabulary and two
 small layers) and keeps what reached its loss. compare needs a GPU, torch, transformers and peft: from one set of
 initial adapters it runs transformers + peft as LLaMA-Factory drives them, in bf16 more than once (the same settings
-again, then another attention) and in fp32, and lamina-train in bf16. It prints every loss, how far the bf16 runs of
-transformers are from each other and from fp32, and how far ours is from them. One more run tells where they part: peft
-rounds a base product to bf16 before it adds the adapter's; "summed" is transformers in bf16 where that sum is rounded once.
+again, another attention, adapters drawn from other seeds) and in fp32, and lamina-train in bf16. It prints every loss,
+how far the bf16 runs of transformers are from each other and from fp32, and how far ours is from them. One more run
+tells where they part: peft rounds a base product to bf16 before it adds the adapter's; "summed" is transformers in bf16
+where that sum is rounded once.
 """
 
 import argparse
@@ -132,14 +133,17 @@ def make_model(folder: pathlib.Path, dtype, attention: str):
     return model.requires_grad_(False)
 
 
-def write_start(folder: pathlib.Path) -> None:
-    """The adapters that every run starts from."""
+def start(folder: pathlib.Path, seed: int) -> pathlib.Path:
+    """The adapters that runs of a seed start from."""
     from gpu_peer import adapters
     from peft import get_peft_model
 
-    torch.manual_seed(SEED)
-    model = get_peft_model(make_model(folder, torch.bfloat16, "sdpa"), adapters(SETTINGS["lora_rank"]))
-    model.save_pretrained(folder / "start")
+    where = folder / f"start-{seed}"
+    if not where.exists():
+        torch.manual_seed(seed)
+        model = get_peft_model(make_model(folder, torch.bfloat16, "sdpa"), adapters(SETTINGS["lora_rank"]))
+        model.save_pretrained(where)
+    return where
 
 
 @contextlib.contextmanager
@@ -160,12 +164,12 @@ def rounded_once():
     Linear.forward = original
 
 
-def peer_losses(folder: pathlib.Path, dtype, attention: str) -> list[float]:
+def peer_losses(folder: pathlib.Path, dtype, attention: str, seed: int) -> list[float]:
     from gpu_peer import checkpointed
     from peft import PeftModel
     from transformers import get_scheduler
 
-    model = PeftModel.from_pretrained(make_model(folder, dtype, attention), folder / "start", is_trainable=True)
+    model = PeftModel.from_pretrained(make_model(folder, dtype, attention), start(folder, seed), is_trainable=True)
     model = checkpointed(model.cuda())
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=SETTINGS["learning_rate"], weight_decay=0.0)
@@ -189,7 +193,7 @@ def peer_losses(folder: pathlib.Path, dtype, attention: str) -> list[float]:
 def our_losses(folder: pathlib.Path, data: pathlib.Path, bin: pathlib.Path) -> list[float]:
     settings = SETTINGS | {
         "model_name_or_path": str(folder / "model"),
-        "adapter_name_or_path": str(folder / "start"),
+        "adapter_name_or_path": str(start(folder, SEED)),
         "dataset_dir": str(data),
         "output_dir": str(folder / "ours"),
         "bf16": True,
@@ -209,18 +213,18 @@ def compare(options) -> None:
     if not (folder / "model").exists():
         init = ["--model", folder / "shape", "--out", folder / "model", "--dtype", "bfloat16", "--seed", "1"]
         subprocess.run([options.bin / "lamina-init", *init], check=True)
-    if not (folder / "start").exists():
-        write_start(folder)
     runs = {"ours": our_losses(folder, options.data.resolve(), options.bin.resolve())}
-    for name, dtype, attention in (
-        ("bf16 sdpa", torch.bfloat16, "sdpa"),
-        ("bf16 sdpa again", torch.bfloat16, "sdpa"),
-        ("bf16 eager", torch.bfloat16, "eager"),
-        ("summed", torch.bfloat16, "sdpa"),
-        ("fp32", torch.float32, "sdpa"),
+    for name, dtype, attention, seed in (
+        ("bf16 sdpa", torch.bfloat16, "sdpa", SEED),
+        ("bf16 sdpa again", torch.bfloat16, "sdpa", SEED),
+        ("bf16 eager", torch.bfloat16, "eager", SEED),
+        ("bf16 seed 43", torch.bfloat16, "sdpa", 43),
+        ("bf16 seed 44", torch.bfloat16, "sdpa", 44),
+        ("summed", torch.bfloat16, "sdpa", SEED),
+        ("fp32", torch.float32, "sdpa", SEED),
     ):
         with rounded_once() if name == "summed" else contextlib.nullcontext():
-            runs[name] = peer_losses(folder, dtype, attention)
+            runs[name] = peer_losses(folder, dtype, attention, seed)
         print(name, " ".join(f"{loss:.5f}" for loss in runs[name]), flush=True)
     print("step  " + "  ".join(f"{name:>15}" for name in runs))
     for step, losses in enumerate(zip(*runs.values(), strict=True), 1):

@@ -179,11 +179,11 @@ struct Layout {
     const int q = s.heads * s.head_dim, all = q + 2 * s.kv_heads * s.head_dim;
     return {all, all, all, q, q, all, all, all, true};
   }
-  /// What layer/attention_core.hpp passes: v is in [q | k | v], the gradients in [dq | dk | dv], q and k lie as their
-  /// gradients. Between adapted projections o and the gradients have room for adapters behind each row.
+  /// What layer/attention_core.hpp passes: v is in [q | k | v], dv in [dq | dk | dv], the others alone. Between adapted
+  /// projections o and dv have room for adapters behind each row.
   static Layout model(const AttentionShape& s, bool adapted) {
-    const int q = s.heads * s.head_dim, all = q + 2 * s.kv_heads * s.head_dim, tail = adapted ? 64 : 0;
-    return {all + tail, all + tail, all, q + tail, q, all + tail, all + tail, all + tail, true};
+    const int q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim, all = q + 2 * kv, tail = adapted ? 64 : 0;
+    return {q, kv, all, q + tail, q, q, kv, all + tail, false};
   }
   /// [dq | dk | dv] alone have room behind each row.
   static Layout tailed(const AttentionShape& s) {

@@ -119,12 +119,10 @@ struct AttentionCore {
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx_wanted) {
     using T = typename R::T;
     Arena::Scope scope(*run.scratch);
-    const Matrix<T> dx = dx_wanted ? Matrix<T>(dx_wanted) : run.scratch->template matrix<T>(dy.rows, Q + 2 * KV);
-    // q and k lie as dq and dk do: cuDNN's engines want them so
-    const Matrix<T> qk = run.scratch->template matrix<T>(dy.rows, Q + KV, static_cast<int>(dx.stride) - (Q + KV));
-    const Matrix<T> q = qk.columns(0, Q), k = qk.columns(Q, KV);
+    const auto rows_of = [&](int width) { return run.scratch->template matrix<T>(dy.rows, width); };
+    const Matrix<T> dx = dx_wanted ? Matrix<T>(dx_wanted) : rows_of(Q + 2 * KV);
+    const Matrix<T> q = rows_of(Q), k = rows_of(KV), dq = rows_of(Q), dk = rows_of(KV), dv = dx.columns(Q + KV, KV);
     rotate(run, p, saved.x, q, k);
-    const Matrix<T> dq = dx.columns(0, Q), dk = dx.columns(Q, KV), dv = dx.columns(Q + KV, KV);
     kernel::attention<typename R::backend>::backward(run.stream,
                                                      kernel::AttentionBwd<T>{.q = q,
                                                                              .k = k,
@@ -139,8 +137,8 @@ struct AttentionCore {
                                                                              .sequences = segment_count(*run.context),
                                                                              .shape = shape(),
                                                                              .longest = longest_segment(*run.context)});
-    unrotate(run, p, 0, saved.x.columns(0, Q), dq);
-    unrotate(run, p, 1, saved.x.columns(Q, KV), dk);
+    unrotate(run, p, 0, saved.x.columns(0, Q), dq, dx.columns(0, Q));
+    unrotate(run, p, 1, saved.x.columns(Q, KV), dk, dx.columns(Q, KV));
   }
 
  private:
@@ -180,15 +178,15 @@ struct AttentionCore {
                                                     turned(qkv.columns(Q, KV), gain<T>(p, 1), k));
   }
   template <class R, class T>
-  static void unrotate(R run, const Parameter* p, int i, Matrix<const T> x, Matrix<T> d) {
+  static void unrotate(R run, const Parameter* p, int i, Matrix<const T> x, Matrix<T> dy, Matrix<T> dx) {
     float* dg = nullptr;
     if constexpr (has_norms) dg = p[i].grad;
     kernel::norm_rope<typename R::backend>::backward(run.stream, kernel::NormRopeBwd<T>{.x = x,
                                                                                         .g = gain<T>(p, i),
                                                                                         .cos = run.context->cos,
                                                                                         .sin = run.context->sin,
-                                                                                        .dy = d,
-                                                                                        .dx = d,
+                                                                                        .dy = dy,
+                                                                                        .dx = dx,
                                                                                         .dg = dg,
                                                                                         .head_dim = Heads_::head_dim,
                                                                                         .eps = eps});

@@ -27,6 +27,7 @@ class CudnnState {
       if (device.compute_capability() < 90) fail("cuDNN attention: ", device.name(), " is older than sm_90");
       cudnn.check(cudnn.Create(&handle_), "cudnnCreate");
       cudnn.check(cudnn.SetStream(handle_, device.stream().handle), "cudnnSetStream");
+      keys_apart_ = cudnn.GetVersion() >= first_apart;
     } catch (const Error& e) {
       tell(e);
       handle_ = nullptr;
@@ -40,6 +41,11 @@ class CudnnState {
   CudnnState& operator=(const CudnnState&) = delete;
 
   cudnnHandle_t handle() const { return handle_; }
+  /// How far apart backward's engines want the rows of k or v, whose gradient is dx.
+  template <class T>
+  std::ptrdiff_t key_stride(const Matrix<const T>& x, const Matrix<T>& dx) const {
+    return keys_apart_ ? x.stride : dx.stride;
+  }
   /// Whether equal lengths of these sizes get plans of their own. The first most_equal_sizes do and no more, since data
   /// of all lengths would go on asking for others.
   bool takes(const CudnnAttentionKey& key) {
@@ -70,10 +76,12 @@ class CudnnState {
  private:
   static constexpr std::size_t most_equal_sizes = 16;
   static constexpr std::size_t oldest = 91100;  ///< 9.10.0 and 9.10.1 give wrong results; older ones mask differently
+  static constexpr std::size_t first_apart = 91900;  ///< of those tried: 9.14 steps through k, v as through dk, dv
   static void tell(const Error& e) {
     std::cerr << "lamina: own attention kernels instead of " << e.what() << std::endl;
   }
   cudnnHandle_t handle_ = nullptr;
+  bool keys_apart_ = false;
   std::map<CudnnAttentionKey, std::optional<CudnnPlan>> plans_;
   std::set<std::pair<int, int>> equal_sizes_;  ///< sequences, tokens of each
 };
@@ -172,13 +180,13 @@ bool cudnn_aligned(const Matrices&... m) {
   return ((reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0 && m.stride % 8 == 0) && ...);
 }
 
-/// x as backward's engines want it: its rows as far apart as those of its gradient.
+/// x with rows that lie `stride` elements apart.
 template <class T>
-Matrix<const T> cudnn_alike(Stream<Cuda> s, const Matrix<const T>& x, const Matrix<T>& dx) {
-  if (x.stride == dx.stride) return x;
-  const Matrix<T> alike = s.scratch->matrix<T>(x.rows, x.cols, static_cast<int>(dx.stride) - x.cols);
-  add<Cuda>::copy(s, Add<T>{.x = x, .y = alike});
-  return alike;
+Matrix<const T> cudnn_spaced(Stream<Cuda> s, const Matrix<const T>& x, std::ptrdiff_t stride) {
+  if (x.stride == stride) return x;
+  const Matrix<T> spaced = s.scratch->matrix<T>(x.rows, x.cols, static_cast<int>(stride) - x.cols);
+  add<Cuda>::copy(s, Add<T>{.x = x, .y = spaced});
+  return spaced;
 }
 
 }  // namespace lamina::kernel::cuda
@@ -194,7 +202,7 @@ bool cudnn_attention_forward(Stream<Cuda> s, const AttentionFwd<T>& a) {
   const auto key_of = [&](bool equal) {
     auto key = cuda::cudnn_attention_key<T>(a.shape, equal, a.q.rows, a.sequences, a.longest);
     key.saves_lse = a.lse != nullptr;
-    key.strides = {a.q.stride, a.k.stride, a.v.stride, a.o.stride};
+    key.strides = {.q = a.q.stride, .k = a.k.stride, .v = a.v.stride, .o = a.o.stride};
     return key;
   };
   bool equal = cuda::cudnn_equal_lengths(a.q.rows, a.sequences, a.longest) && state.takes(key_of(true));
@@ -222,16 +230,22 @@ bool cudnn_attention_backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
   auto& state = s.device->state<cuda::CudnnState>();
   auto key = cuda::cudnn_attention_key<T>(a.shape, true, a.q.rows, a.sequences, a.longest);
   key.backward = key.saves_lse = true;
-  key.strides = {a.dq.stride, a.dk.stride, a.dv.stride, a.o.stride, a.dout.stride};
+  key.strides = {.q = a.dq.stride,
+                 .k = state.key_stride(a.k, a.dk),
+                 .v = state.key_stride(a.v, a.dv),
+                 .o = a.o.stride,
+                 .dout = a.dout.stride,
+                 .dk = a.dk.stride,
+                 .dv = a.dv.stride};
   const cuda::CudnnPlan* plan = state.takes(key) ? state.plan(key) : nullptr;
   if (!plan) return false;
 
   Arena::Scope scope(*s.scratch);
   const CudnnBackwardSums sums(a);
   cuda::CudnnAttentionCall call(s, a.cu, a.sequences, a.shape, true);
-  call.bind(Id::q, cuda::cudnn_alike(s, a.q, a.dq));
-  call.bind(Id::k, cuda::cudnn_alike(s, a.k, a.dk));
-  call.bind(Id::v, cuda::cudnn_alike(s, a.v, a.dv));
+  call.bind(Id::q, cuda::cudnn_spaced(s, a.q, key.strides.q));
+  call.bind(Id::k, cuda::cudnn_spaced(s, a.k, key.strides.k));
+  call.bind(Id::v, cuda::cudnn_spaced(s, a.v, key.strides.v));
   call.bind(Id::o, a.o);
   call.bind(Id::dout, a.dout);
   call.bind(Id::dq, a.dq);

@@ -9,9 +9,9 @@
 /// widths that are a multiple of 8 up to 256, sm_90 and newer. Backward takes sequences of one length, and widths that
 /// are a multiple of 16: with others its engines are no faster than this library's.
 ///
-/// layout   whatever the graph says, backward's engines step through dq as through q, through dk as through k and
-///          through dv as through v (cuDNN 9.14; of 9.19 dq and q alone): a q, k or v that lies otherwise than its
-///          gradient is copied
+/// layout   whatever the graph says, backward's engines step through dq as through q and, before cuDNN 9.19, through
+///          dk as through k and dv as through v: what lies otherwise than its gradient is copied. Fastest where rows
+///          have no gaps
 /// numerics backward is not repeatable: it adds to dq in the order in which blocks finish (CudaDevice::deterministic
 ///          turns it off); forward is
 /// source   NVIDIA cuDNN, "Attention" in the graph API's guide; Transformer Engine's buckets of sequences
@@ -73,9 +73,8 @@ std::size_t cudnn_attention_bytes(const AttentionFwd<T>& a) {
   return cuda::cudnn_rounded(8 * pitch * cuda::CudnnRagged::tensors) + cuda::cudnn_rounded(4 * pitch) +
          cuda::cudnn_engine_bytes(a.sequences);
 }
-/// Backward's sums before they are rounded: dq, which lies as dq does; D; where query heads share keys, dk and dv of
-/// every query head. Room is made for fp32, as NVIDIA's frontend does, though the graph declares dk and dv of every
-/// head in T.
+/// Backward's sums before they are rounded: dq; D; where query heads share keys, dk and dv of every query head. Room is
+/// made for fp32, as NVIDIA's frontend does, though the graph declares dk and dv of every head in T.
 struct CudnnBackwardSums {
   std::size_t dq = 0, delta = 0, heads = 0;  ///< elements; heads: of dk, and of dv
 
@@ -84,9 +83,9 @@ struct CudnnBackwardSums {
     const auto elements = [&](std::ptrdiff_t columns) {
       return static_cast<std::size_t>(a.q.rows) * static_cast<std::size_t>(columns);
     };
-    dq = elements(a.dq.stride);
+    dq = elements(std::ptrdiff_t{a.shape.heads} * a.shape.head_dim);
     delta = elements(a.shape.heads);
-    if (a.shape.heads != a.shape.kv_heads) heads = elements(std::ptrdiff_t{a.shape.heads} * a.shape.head_dim);
+    if (a.shape.heads != a.shape.kv_heads) heads = dq;
   }
 };
 template <class T>
@@ -95,11 +94,11 @@ std::size_t cudnn_attention_bytes(const AttentionBwd<T>& a) {
   std::size_t bytes = cuda::cudnn_engine_bytes(a.sequences);
   for (const std::size_t n : {sums.dq, sums.delta, sums.heads, sums.heads})
     bytes += cuda::cudnn_rounded(sizeof(float) * n);
-  const auto alike = [&](const Matrix<const T>& x, const Matrix<T>& dx) {  // cudnn_alike
+  const auto copied = [&](const Matrix<const T>& x, const Matrix<T>& dx) {  // as before cuDNN 9.19
     if (x.stride == dx.stride) return;
     bytes += cuda::cudnn_rounded(sizeof(T) * static_cast<std::size_t>(dx.rows) * static_cast<std::size_t>(dx.stride));
   };
-  alike(a.q, a.dq), alike(a.k, a.dk), alike(a.v, a.dv);
+  copied(a.q, a.dq), copied(a.k, a.dk), copied(a.v, a.dv);
   return bytes;
 }
 

@@ -18,8 +18,11 @@ struct CudnnAttentionKey {
   bool equal = false;  ///< all sequences are `longest` tokens long; backward takes no others
   cudnnDataType_t type = CUDNN_DATA_BFLOAT16;
   int sequences = 0, longest = 0, heads = 0, kv_heads = 0, head_dim = 0;
-  /// Elements from one token to the next of q and dq, k and dk, v and dv, o, dout; 0 where there is none.
-  std::array<std::int64_t, 5> strides{};
+  /// Elements from one token to the next; q's are dq's too. 0 where there is no such tensor.
+  struct Strides {
+    std::int64_t q = 0, k = 0, v = 0, o = 0, dout = 0, dk = 0, dv = 0;
+    auto operator<=>(const Strides&) const = default;
+  } strides;
 
   auto operator<=>(const CudnnAttentionKey&) const = default;
 };
@@ -53,8 +56,8 @@ class CudnnAttentionGraph {
  private:
   /// softmax(scale q k^T) v, with lse = max + log sum.
   void build_forward() {
-    const Tensor q = packed(Id::q, "q", H, key_.strides[0]), kt = transposed(Id::k, "k", key_.strides[1]);
-    const Tensor v = packed(Id::v, "v", K, key_.strides[2]), o = packed(Id::o, "o", H, key_.strides[3]);
+    const Tensor q = packed(Id::q, "q", H, key_.strides.q), kt = transposed(Id::k, "k", key_.strides.k);
+    const Tensor v = packed(Id::v, "v", K, key_.strides.v), o = packed(Id::o, "o", H, key_.strides.o);
     const Tensor s = masked_diagonal(masked_lengths(scores(q, kt)));
     const Tensor top = graph_.reduction(CUDNN_REDUCE_TENSOR_MAX, s, per_row());
     const Tensor e = unary(CUDNN_POINTWISE_EXP, binary(CUDNN_POINTWISE_SUB, s, top, per_score()), per_score());
@@ -69,45 +72,45 @@ class CudnnAttentionGraph {
   /// dv = P^T dout, dk = dS^T q, dq = dS k; dk and dv summed over the query heads of a group. Sequences are equally
   /// long.
   void build_backward() {
-    const Tensor q = packed(Id::q, "q", H, key_.strides[0]), kt = transposed(Id::k, "k", key_.strides[1]);
-    const Tensor vt = transposed(Id::v, "v", key_.strides[2]), o = packed(Id::o, "o", H, key_.strides[3]);
-    const Tensor dout = packed(Id::dout, "dout", H, key_.strides[4]);
+    const Tensor q = packed(Id::q, "q", H, key_.strides.q), kt = transposed(Id::k, "k", key_.strides.k);
+    const Tensor vt = transposed(Id::v, "v", key_.strides.v), o = packed(Id::o, "o", H, key_.strides.o);
+    const Tensor dout = packed(Id::dout, "dout", H, key_.strides.dout);
     const Tensor stats = lse();
 
     const Tensor products = binary(CUDNN_POINTWISE_MUL, dout, o,
                                    graph_.between({CUDNN_DATA_FLOAT, {S, H, L, Dh}, {H * L * Dh, L * Dh, H * Dh, 1}}));
-    const Tensor delta = binary(CUDNN_POINTWISE_MUL, graph_.reduction(CUDNN_REDUCE_TENSOR_ADD, products, per_row()),
-                                graph_.scalar(id_of(Id::one), "one"), row_sums(Id::delta, "D"));
+    const Tensor delta =
+        binary(CUDNN_POINTWISE_MUL, graph_.reduction(CUDNN_REDUCE_TENSOR_ADD, products, per_row()),
+               graph_.scalar(id_of(Id::one), "one"),
+               graph_.tensor(id_of(Id::delta), "D", {CUDNN_DATA_FLOAT, {S, H, L, 1}, {H * L, L, 1, 1}}));
 
     const Tensor s = scores(q, kt);
     const Tensor p =
         unary(CUDNN_POINTWISE_EXP, masked_diagonal(binary(CUDNN_POINTWISE_SUB, s, stats, per_score())), per_score());
-    into_heads(p, dout, Id::dv, Id::dv_heads, key_.strides[2]);
+    into_heads(p, dout, Id::dv, Id::dv_heads, key_.strides.dv);
 
     Tensor ds = graph_.matmul(dout, vt, per_score(), {});
     ds = binary(CUDNN_POINTWISE_SUB, ds, delta, per_score());
     ds = binary(CUDNN_POINTWISE_MUL, ds, p, per_score());
     ds = binary(CUDNN_POINTWISE_MUL, ds, scale_, per_score());
-    into_heads(ds, q, Id::dk, Id::dk_heads, key_.strides[1]);
+    into_heads(ds, q, Id::dk, Id::dk_heads, key_.strides.dk);
 
     const Extents &d = kt->dims, &st = kt->strides;
     const Tensor k =
         graph_.reshape(kt, graph_.between({CUDNN_DATA_FLOAT, {d[0], d[1], d[3], d[2]}, {st[0], st[1], st[3], st[2]}}));
-    const Extents dims = {S, H, L, Dh}, strides = token_major(key_.strides[0]);
-    const Tensor dq_sum = graph_.tensor(id_of(Id::dq_sum), "dq in fp32", {CUDNN_DATA_FLOAT, dims, strides});
+    const Tensor dq_sum = graph_.tensor(id_of(Id::dq_sum), "dq in fp32", every_head(CUDNN_DATA_FLOAT));
     graph_.matmul(ds, k, dq_sum, {});
-    unary(CUDNN_POINTWISE_IDENTITY, dq_sum, graph_.tensor(id_of(Id::dq), "dq", {key_.type, dims, strides}));
+    unary(CUDNN_POINTWISE_IDENTITY, dq_sum, packed(Id::dq, "dq", H, key_.strides.q));
   }
 
   /// to[b, kv head] = sum over its query heads of weights^T rows: the gradient of k or v.
-  void into_heads(Tensor weights, Tensor rows, Id to, Id every_head, std::int64_t stride) {
+  void into_heads(Tensor weights, Tensor rows, Id to, Id heads_id, std::int64_t stride) {
     const Tensor wt = graph_.reshape(weights, graph_.between({key_.type, {S, H, L, L}, {H * L * L, L * L, 1, L}}));
-    const Tensor sum = graph_.tensor(id_of(to), "dk or dv", {key_.type, {S, K, L, Dh}, token_major(stride)});
+    const Tensor sum = packed(to, "dk or dv", K, stride);
     if (H == K) {
       graph_.matmul(wt, rows, sum, {});
     } else {
-      const Tensor heads = graph_.tensor(id_of(every_head), "dk or dv of every query head",
-                                         {key_.type, {S, H, L, Dh}, token_major(H * Dh)});
+      const Tensor heads = graph_.tensor(id_of(heads_id), "dk or dv of every query head", every_head(key_.type));
       graph_.reduction(CUDNN_REDUCE_TENSOR_ADD, graph_.matmul(wt, rows, heads, {}), sum);
     }
   }
@@ -157,15 +160,18 @@ class CudnnAttentionGraph {
   Tensor packed(Id id, const char* name, std::int64_t heads, std::int64_t stride) {
     return graph_.tensor(id_of(id), name, {key_.type, {S, heads, L, Dh}, token_major(stride), ragged(id)});
   }
+  /// A tensor in scratch, head after head.
+  CudnnGraph::Layout every_head(cudnnDataType_t type) const {
+    return {type, {S, H, L, Dh}, {H * L * Dh, L * Dh, Dh, 1}};
+  }
   /// k or v as the second factor of a product: rows and columns change places.
   Tensor transposed(Id id, const char* name, std::int64_t stride) {
     return graph_.tensor(id_of(id), name, {key_.type, {S, K, Dh, L}, {L * stride, Dh, 1, stride}, ragged(id)});
   }
   /// One fp32 number a token and head, (N, H) in memory.
-  Tensor row_sums(Id id, const char* name) {
-    return graph_.tensor(id_of(id), name, {CUDNN_DATA_FLOAT, {S, H, L, 1}, {L * H, 1, H, 1}, ragged(id)});
+  Tensor lse() {
+    return graph_.tensor(id_of(Id::lse), "lse", {CUDNN_DATA_FLOAT, {S, H, L, 1}, {L * H, 1, H, 1}, ragged(Id::lse)});
   }
-  Tensor lse() { return row_sums(Id::lse, "lse"); }
   Tensor per_score(cudnnDataType_t type = CUDNN_DATA_FLOAT) {
     return graph_.between({type, {S, H, L, L}, {H * L * L, L * L, L, 1}});
   }

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <type_traits>
 
 #include <lamina/kernel/cuda/launch.cuh>
@@ -9,6 +10,8 @@
 namespace lamina::kernel::cuda {
 
 inline constexpr int norm_threads = 256;  ///< of a block, at most; blocks of several rows have as many
+inline constexpr int gain_threads = 512;  ///< of a multiprocessor, where gains learn: what its registers hold
+inline constexpr int gain_rows = 32;      ///< of add_gain_parts' blocks
 
 /// The sum over the threads that share a row.
 template <int Group>
@@ -90,8 +93,10 @@ __global__ void __launch_bounds__(row_threads<Group>) norm_rows_fwd(NormRowsFwd<
   const int n = row_of_group<Group>();
   if (n >= a.rows) return;  // whole groups leave
   const std::size_t at = static_cast<std::size_t>(n) * a.width;
-  Share x;
+  Share x, g, b;
   x.load(a.x + at, a.width);
+  g.load(a.g, a.width);
+  if constexpr (Centred) b.load(a.b, a.width);
   if (a.s) {
     Share s;
     s.load(a.s + at, a.width);
@@ -124,9 +129,6 @@ __global__ void __launch_bounds__(row_threads<Group>) norm_rows_fwd(NormRowsFwd<
     if (a.r) a.r[n] = r;
     if (Centred && a.mean) a.mean[n] = mean;
   }
-  Share g, b;
-  g.load(a.g, a.width);
-  if constexpr (Centred) b.load(a.b, a.width);
 #pragma unroll
   for (int p = 0; p < Pieces; ++p) {
     Values v, gain, offset = {};
@@ -139,78 +141,113 @@ __global__ void __launch_bounds__(row_threads<Group>) norm_rows_fwd(NormRowsFwd<
   x.store(a.y + n * a.y_stride, a.width);
 }
 
+/// Blocks that a multiprocessor shall hold: where gains learn, as many as are started.
+template <int Pieces, int Group, bool Learns>
+inline constexpr int norm_bwd_blocks = Pieces <= 2 && Learns ? gain_threads / row_threads<Group> : 1;
+
 /// With xhat = (x - mean) r and h = g dy:  dx = residual + r (h - mean(h) - xhat mean(h xhat)); RMS norm has no
-/// mean(h).
-template <class T, int Pieces, int Group, bool Whole, bool Centred>
-__global__ void __launch_bounds__(row_threads<Group>) norm_rows_bwd_input(NormRowsBwd<T> a) {
+/// mean(h). Where gains learn, a group goes from row to row, so that its shares of dg += dy xhat and db += dy stay in
+/// registers to the end, and while it works on a row the next one is on its way; else it has one row.
+template <class T, int Pieces, int Group, bool Whole, bool Centred, bool Learns>
+__global__ void __launch_bounds__(row_threads<Group>, norm_bwd_blocks<Pieces, Group, Learns>)
+    norm_rows_bwd(NormRowsBwd<T> a, float* parts) {
   using Share = RowShare<T, Pieces, Group, Whole>;
   using Values = typename Share::Values;
-  const int n = row_of_group<Group>();
-  if (n >= a.rows) return;
-  const std::size_t at = static_cast<std::size_t>(n) * a.width;
-  Share x, dy, residual, g;
-  x.load(a.x + at, a.width);
-  dy.load(a.dy + at, a.width);
-  if (a.residual) residual.load(a.residual + at, a.width);
-  g.load(a.g, a.width);
-  const float r = a.r[n], mean = Centred ? a.mean[n] : 0;
-  const auto gained = [&](int p, Values& h) {
-    Values gain;
-    dy.get(p, h), g.get(p, gain);
-#pragma unroll
-    for (int e = 0; e < Share::each; ++e) h[e] *= gain[e];
+  struct Row {
+    Share x, dy, residual;
+    float r, mean;
   };
-  float dot = 0, sum = 0;
-  x.each_piece(a.width, [&](int p, const Values& v) {
-    Values h;
-    gained(p, h);
+  const auto fetch = [&](int n) {
+    const std::size_t at = static_cast<std::size_t>(n) * a.width;
+    Row row;
+    row.x.load(a.x + at, a.width);
+    row.dy.load(a.dy + at, a.width);
+    if (a.residual) row.residual.load(a.residual + at, a.width);
+    row.r = a.r[n], row.mean = Centred ? a.mean[n] : 0;
+    return row;
+  };
+  const int group = row_of_group<Group>(), groups = gridDim.x * (row_threads<Group> / Group);
+  if (group >= a.rows) return;  // whole groups leave
+  Row next = fetch(group);
+  Share g;
+  g.load(a.g, a.width);
+  Values dg[Pieces] = {}, db[Pieces] = {};
+  for (int n = group; n < a.rows; n += groups) {
+    Row row = next;
+    if constexpr (Learns) next = fetch(min(n + groups, a.rows - 1));
+    const float r = row.r, mean = row.mean;
+    const auto gained = [&](int p, Values& h) {
+      Values gain;
+      row.dy.get(p, h), g.get(p, gain);
 #pragma unroll
-    for (int e = 0; e < Share::each; ++e) {
-      dot += (v[e] - mean) * r * h[e];
-      if (Centred) sum += h[e];
+      for (int e = 0; e < Share::each; ++e) h[e] *= gain[e];
+    };
+    // as written, so that the compiler rounds dx alike with gains that learn and without
+    const auto normal = [&](float v) { return __fmul_rn(__fsub_rn(v, mean), r); };
+    float dot = 0, sum = 0;
+    row.x.each_piece(a.width, [&](int p, const Values& v) {
+      Values h;
+      gained(p, h);
+#pragma unroll
+      for (int e = 0; e < Share::each; ++e) {
+        dot = __fmaf_rn(normal(v[e]), h[e], dot);
+        if (Centred) sum += h[e];
+      }
+    });
+    if constexpr (Learns) {
+#pragma unroll
+      for (int p = 0; p < Pieces; ++p) {
+        Values v, d;
+        row.x.get(p, v), row.dy.get(p, d);
+#pragma unroll
+        for (int e = 0; e < Share::each; ++e) dg[p][e] += d[e] * normal(v[e]), db[p][e] += d[e];
+      }
     }
-  });
-  dot = group_sum<Group>(dot) / static_cast<float>(a.width);
-  if constexpr (Centred) sum = group_sum<Group>(sum) / static_cast<float>(a.width);
+    dot = group_sum<Group>(dot) / static_cast<float>(a.width);
+    if constexpr (Centred) sum = group_sum<Group>(sum) / static_cast<float>(a.width);
 #pragma unroll
-  for (int p = 0; p < Pieces; ++p) {
-    Values v, h, more = {};
-    x.get(p, v), gained(p, h);
-    if (a.residual) residual.get(p, more);
+    for (int p = 0; p < Pieces; ++p) {
+      Values v, h, more = {};
+      row.x.get(p, v), gained(p, h);
+      if (a.residual) row.residual.get(p, more);
 #pragma unroll
-    for (int e = 0; e < Share::each; ++e) v[e] = r * (h[e] - sum - (v[e] - mean) * r * dot) + more[e];
-    x.set(p, v);
+      for (int e = 0; e < Share::each; ++e)
+        v[e] = __fmaf_rn(r, __fmaf_rn(-normal(v[e]), dot, __fsub_rn(h[e], sum)), more[e]);
+      row.x.set(p, v);
+    }
+    if (!Learns || a.dx) row.x.store(a.dx + static_cast<std::size_t>(n) * a.width, a.width);
+    if constexpr (!Learns) return;
   }
-  x.store(a.dx + at, a.width);
+  const auto leave = [&](const Values(&share)[Pieces], int run) {
+#pragma unroll
+    for (int p = 0; p < Pieces; ++p) {
+#pragma unroll
+      for (int e = 0; e < Share::each; ++e)
+        if (Share::column(p) < a.width) parts[std::ptrdiff_t{run} * a.width + Share::column(p) + e] = share[p][e];
+    }
+  };
+  const int runs = min(groups, a.rows);
+  leave(dg, group);
+  if (a.db) leave(db, runs + group);
 }
 
-/// Shares of dg and db: one thread a column, one row of blocks a run of rows.
-template <class T, bool Centred>
-__global__ void norm_rows_bwd_gain(NormRowsBwd<T> a, float* parts) {
-  const int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= a.width) return;
-  const int run = ceil_div(a.rows, gain_splits), first = blockIdx.y * run, last = min(a.rows, first + run);
-  float dg = 0, db = 0;
-  for (int n = first; n < last; ++n) {
-    const std::size_t at = static_cast<std::size_t>(n) * a.width + i;
-    const float dy = widen(a.dy[at]);
-    dg += dy * ((widen(a.x[at]) - (Centred ? a.mean[n] : 0)) * a.r[n]);
-    db += dy;
+/// dg += the sum of the first `runs` parts, db += that of the next `runs`. A block has 32 columns of one of them; the
+/// order is fixed.
+static __global__ void add_gain_parts(const float* parts, int runs, int width, float* dg, float* db) {
+  __shared__ float sums[gain_rows][warp_size];
+  const int c = blockIdx.x * warp_size + threadIdx.x, y = threadIdx.y;
+  float* const to = blockIdx.y == 0 ? dg : db;
+  parts += std::ptrdiff_t{blockIdx.y} * runs * width;
+  float sum = 0;
+  if (c < width) {
+#pragma unroll 8
+    for (int run = y; run < runs; run += gain_rows) sum += parts[std::ptrdiff_t{run} * width + c];
   }
-  parts[blockIdx.y * a.width + i] = dg;
-  parts[(gain_splits + blockIdx.y) * a.width + i] = db;
-}
-template <class T>
-__global__ void add_gain_parts(const float* parts, int width, float* dg, float* db) {
-  const int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= width) return;
-  float sum_g = 0, sum_b = 0;
-  for (int k = 0; k < gain_splits; ++k) {
-    sum_g += parts[k * width + i];
-    sum_b += parts[(gain_splits + k) * width + i];
-  }
-  dg[i] += sum_g;
-  if (db) db[i] += sum_b;
+  sums[y][threadIdx.x] = sum;
+  __syncthreads();
+  if (y > 0 || c >= width) return;
+  for (int other = 1; other < gain_rows; ++other) sum += sums[other][threadIdx.x];
+  to[c] += sum;
 }
 
 /// Calls f<Pieces, Group, Whole>() with what suits a width: two pieces a thread where a group is wide enough, so that
@@ -252,31 +289,30 @@ void norm_rows_forward(Stream<Cuda> s, const NormRowsFwd<T>& a) {
 
 template <class T>
 void norm_rows_backward(Stream<Cuda> s, const NormRowsBwd<T>& a) {
-  if (a.rows == 0) return;
-  if (a.dg) {
-    Arena::Scope scope(*s.scratch);
-    float* parts = s.scratch->take<float>(2 * gain_splits * static_cast<std::size_t>(a.width));
-    const dim3 grid(ceil_div(a.width, norm_threads), gain_splits);
-    if (a.centred)
-      norm_rows_bwd_gain<T, true><<<grid, norm_threads, 0, s.handle>>>(a, parts);
-    else
-      norm_rows_bwd_gain<T, false><<<grid, norm_threads, 0, s.handle>>>(a, parts);
-    check_launch("norm_rows_bwd_gain");
-    add_gain_parts<T><<<ceil_div(a.width, norm_threads), norm_threads, 0, s.handle>>>(parts, a.width, a.dg, a.db);
-    check_launch("add_gain_parts");
-  }
-  if (!a.dx) return;
+  if (a.rows == 0 || (!a.dx && !a.dg)) return;
   const bool whole = a.width % piece_elements<T> == 0 && is_aligned(a.x) && is_aligned(a.dy) && is_aligned(a.dx) &&
                      is_aligned(a.residual) && is_aligned(a.g);
+  Arena::Scope scope(*s.scratch);
+  float* const parts = a.dg ? s.scratch->take<float>(2 * most_gain_runs * static_cast<std::size_t>(a.width)) : nullptr;
+  int runs = 0;
   with_row_share<T>(a.width, whole, [&]<int Pieces, int Group, bool Whole>() {
-    constexpr int threads = row_threads<Group>;
-    const int blocks = ceil_div(a.rows, threads / Group);
+    constexpr int threads = row_threads<Group>, groups = threads / Group;
+    const int all = ceil_div(a.rows, groups), most = gain_threads / threads * s.device->multiprocessors();
+    const int blocks = a.dg ? std::min({all, most_gain_runs / groups, most}) : all;
+    runs = std::min(blocks * groups, a.rows);
+    const auto launch = [&]<bool Centred, bool Learns>() {
+      norm_rows_bwd<T, Pieces, Group, Whole, Centred, Learns><<<blocks, threads, 0, s.handle>>>(a, parts);
+    };
     if (a.centred)
-      norm_rows_bwd_input<T, Pieces, Group, Whole, true><<<blocks, threads, 0, s.handle>>>(a);
+      a.dg ? launch.template operator()<true, true>() : launch.template operator()<true, false>();
     else
-      norm_rows_bwd_input<T, Pieces, Group, Whole, false><<<blocks, threads, 0, s.handle>>>(a);
+      a.dg ? launch.template operator()<false, true>() : launch.template operator()<false, false>();
   });
-  check_launch("norm_rows_bwd_input");
+  check_launch("norm_rows_bwd");
+  if (!a.dg) return;
+  const dim3 grid(ceil_div(a.width, warp_size), a.db ? 2 : 1);
+  add_gain_parts<<<grid, dim3(warp_size, gain_rows), 0, s.handle>>>(parts, runs, a.width, a.dg, a.db);
+  check_launch("add_gain_parts");
 }
 
 }  // namespace lamina::kernel::cuda

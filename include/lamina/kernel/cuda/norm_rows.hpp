@@ -63,10 +63,10 @@ NormRowsBwd<T> norm_rows_backward_of(const Args& a) {
   return rows;
 }
 
-/// Runs of rows whose shares of dg and db are summed side by side, then in order.
-inline constexpr int gain_splits = 64;
+/// Runs of rows whose shares of dg and db are added up side by side, at most; then they are added up in order.
+inline constexpr int most_gain_runs = 1024;
 inline std::size_t norm_workspace_bytes(bool gains, int width) {
-  return gains ? 2 * gain_splits * static_cast<std::size_t>(width) * sizeof(float) : 0;
+  return gains ? 2 * most_gain_runs * static_cast<std::size_t>(width) * sizeof(float) : 0;
 }
 
 }  // namespace lamina::kernel::cuda

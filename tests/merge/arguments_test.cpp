@@ -47,6 +47,8 @@ TEST_CASE("lamina-merge: JSON and lists are read too") {
   spill(dir / "m.json",
         R"({"model_name_or_path": "m", "adapter_name_or_path": ["a", "b"], "export_dir": "o", "export_size": 1})");
   CHECK(request({(dir / "m.json").string()}).options.adapter_name_or_path.size() == 2);
+  const auto adapters = request(minimal({"adapter_name_or_path=[a, b]"})).options.adapter_name_or_path;
+  CHECK(adapters == std::vector<std::filesystem::path>{"a", "b"});
 }
 
 TEST_CASE("lamina-merge: an unknown key is an error that suggests the nearest known one") {
@@ -77,8 +79,9 @@ TEST_CASE("lamina-merge: a broken file is named") {
   };
   CHECK(contains(file_error("a: [1"), "not valid YAML"));
   CHECK(contains(file_error("- a\n- b\n"), "wanted lines of the form key: value"));
-  CHECK(contains(file_error("export_dir: a\nexport_dir: b\n"), "export_dir is given twice"));
+  CHECK(contains(file_error("export_dir: a\nexport_dir: b\n"), "line 2: export_dir is set twice"));
   CHECK(contains(file_error("export_dir: {a: b}\n"), "got a mapping"));
+  CHECK(contains(file_error("model_name_or_path: m\n---\nexport_dir: o\n"), "second YAML document"));
   CHECK(contains(file_error("export_dir: ${x}\n"), "interpolation is not supported"));
   CHECK(contains(request_error({(dir / "absent.yaml").string()}), "cannot open"));
 }

@@ -98,8 +98,11 @@ TEST_CASE("Flags: a YAML file gives options, the command line wins") {
   CHECK(f.port == 99);
   CHECK(f.served_model_names == Words{"x", "y"});
   CHECK(f.max_images == 7);
-  std::ofstream(path) << "nonsense: 1\n";
-  CHECK_THROWS_AS(Flags::parse({"--config", path}), UsageError);
+  for (const char* text : {"nonsense: 1\n", "port: 1\nport: 2\n", "max-model-len: 8\nmax_model_len: 9\n",
+                           "port: 1\n---\nhost: x\n", "port: &x [*x]\n"}) {
+    std::ofstream(path) << text;
+    CHECK_THROWS_AS(Flags::parse({"--config", path}), UsageError);
+  }
   std::remove(path.c_str());
   CHECK_THROWS_AS(Flags::parse({"--config", "no_such_file.yaml"}), UsageError);
 }

@@ -1,8 +1,7 @@
 #pragma once
-#include <yaml-cpp/yaml.h>
-
 #include <map>
 
+#include <lamina/checkpoint/yaml.hpp>
 #include <lamina/core/suggest.hpp>
 #include <lamina/merge/keys.hpp>
 #include <lamina/merge/merge.hpp>
@@ -35,19 +34,24 @@ inline std::string scalar_text(const YAML::Node& value, const std::string& key) 
   return text;
 }
 
-/// YAML's ways to write nothing in an unquoted value.
-inline std::string override_text(const std::string& value) {
-  return value == "null" || value == "~" || value == "None" ? "" : value;
+/// A value of the command line, read as YAML: null unsets, and a list is one.
+inline std::string override_text(const std::string& value, const std::string& key) {
+  if (value == "None") return "";
+  try {
+    return scalar_text(checkpoint::load_yaml(value, cat("the command line, ", key)), key);
+  } catch (const YAML::Exception& e) {
+    fail("the command line: ", key, ": ", value, " cannot be read as a YAML value: ", e.msg);
+  }
 }
 
 inline void read_file(const std::string& path, Settings& settings) {
   const std::string text = checkpoint::read_text(path, 1 << 20);
   try {
-    const YAML::Node root = YAML::Load(text);  // JSON is YAML
+    const YAML::Node root = checkpoint::load_yaml(text, path);  // JSON is YAML
     if (!root.IsMap()) fail(path, ": wanted lines of the form key: value");
     for (const auto& entry : root) {
       const auto key = entry.first.as<std::string>();
-      if (!settings.emplace(key, scalar_text(entry.second, key)).second) fail(path, ": ", key, " is given twice");
+      settings[key] = scalar_text(entry.second, key);
     }
   } catch (const YAML::Exception& e) {
     fail(path, ": not valid YAML: ", e.what());
@@ -146,7 +150,7 @@ inline Settings read_settings(std::span<const std::string> words) {
       value = words[++i];
     else
       value = "true";
-    settings[key] = detail::override_text(value);
+    settings[key] = detail::override_text(value, key);
   }
   for (const auto& [key, value] : settings) detail::check_known(key);
   return settings;

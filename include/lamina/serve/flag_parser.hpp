@@ -9,10 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include <yaml-cpp/yaml.h>
 #include <nlohmann/json.hpp>
 
+#include <lamina/checkpoint/file.hpp>
 #include <lamina/checkpoint/json.hpp>
+#include <lamina/checkpoint/yaml.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/serve/flag_table.hpp>
 
@@ -184,16 +185,20 @@ class FlagWords {
   void read_config(const std::string& path) {
     YAML::Node root;
     try {
-      root = YAML::LoadFile(path);
+      root = checkpoint::load_yaml(checkpoint::read_text(path, 1 << 20), path);
     } catch (const YAML::Exception& e) {
       detail::usage("--config ", path, ": ", e.what());
+    } catch (const Error& e) {
+      detail::usage("--config ", e.what());
     }
     if (!root.IsMap()) detail::usage("--config ", path, ": wanted one option a line, \"name: value\"");
+    const auto of_command_line = given_;
     for (const auto& entry : root) {
       const auto name = entry.first.as<std::string>();
       bool negated = false;
       const Flag& flag = find_flag(name, cat(path, ": ", name), negated);
-      if (find(flag.name)) continue;
+      if (of_command_line.contains(std::string(flag.name))) continue;
+      if (find(flag.name)) detail::usage(path, ": ", name, ": --", flag.name, " is set twice: keep one");
       std::vector<std::string> values;
       const auto& node = entry.second;
       if (node.IsSequence() && flag.takes == Flag::Takes::many)

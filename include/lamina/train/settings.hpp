@@ -1,11 +1,10 @@
 #pragma once
-#include <yaml-cpp/yaml.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <span>
 #include <sstream>
 #include <string>
@@ -13,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/checkpoint/json.hpp>
+#include <lamina/checkpoint/yaml.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/core/suggest.hpp>
 
@@ -30,11 +29,14 @@ using Settings = std::map<std::string, Setting>;
 
 namespace detail {
 
-inline nlohmann::ordered_json scalar_of(const YAML::Node& node, const std::string& origin) {
-  const std::string& text = node.Scalar();
+inline void refuse_interpolation(const std::string& text, const std::string& origin) {
   if (text.find("${") != std::string::npos)
     fail(origin, ": ", text, " holds ${...}: interpolation is not supported, write the value itself");
-  return text;
+}
+inline void refuse_interpolation(const nlohmann::ordered_json& value, const std::string& origin) {
+  if (value.is_string()) refuse_interpolation(value.get_ref<const std::string&>(), origin);
+  if (value.is_structured())
+    for (const auto& item : value) refuse_interpolation(item, origin);
 }
 
 inline nlohmann::ordered_json yaml_value(const YAML::Node& node, const std::string& origin) {
@@ -50,10 +52,25 @@ inline nlohmann::ordered_json yaml_value(const YAML::Node& node, const std::stri
       return object;
     }
     case YAML::NodeType::Scalar:
-      return scalar_of(node, origin);
+      refuse_interpolation(node.Scalar(), origin);
+      return node.Scalar();
     default:
       return nullptr;
   }
+}
+
+/// JSON in which no object has a key twice: a parser would keep one of them in silence.
+inline nlohmann::ordered_json parse_unique_json(const std::string& text, const std::string& file) {
+  using Json = nlohmann::ordered_json;
+  std::vector<std::set<std::string>> open;  // the keys of each object that is not closed yet
+  const auto check = [&](int, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::object_start) open.emplace_back();
+    if (event == Json::parse_event_t::object_end) open.pop_back();
+    if (event == Json::parse_event_t::key && !open.back().insert(value.get<std::string>()).second)
+      fail(file, ": ", value.get<std::string>(), " is set twice: keep one");
+    return true;
+  };
+  return Json::parse(text.data(), text.data() + text.size(), check);
 }
 
 inline std::string read_whole(const std::filesystem::path& path) {
@@ -79,7 +96,8 @@ inline void put(Settings& settings, const std::string& key, nlohmann::ordered_js
 
 inline nlohmann::ordered_json parse_scalar(const std::string& text, const std::string& key) {
   try {
-    return yaml_value(YAML::Load(text), cat("the command line, ", key));
+    const std::string origin = cat("the command line, ", key);
+    return yaml_value(checkpoint::load_yaml(text, origin), origin);
   } catch (const YAML::Exception& e) {
     fail("the command line: ", key, ": ", text, " cannot be read as a YAML value: ", e.msg);
   }
@@ -87,19 +105,18 @@ inline nlohmann::ordered_json parse_scalar(const std::string& text, const std::s
 
 }  // namespace detail
 
-/// Reads a .yaml or .yml file. A key that occurs twice, a list at the top and ${...} are errors that name the line.
+/// Reads a .yaml or .yml file. What checkpoint::load_yaml refuses, a list at the top and ${...} are errors that name
+/// the line.
 inline Settings read_yaml(const std::filesystem::path& path) {
   const std::string text = detail::read_whole(path);
   Settings settings;
   try {
-    const YAML::Node root = YAML::Load(text);
+    const YAML::Node root = checkpoint::load_yaml(text, path.string());
     if (root.IsNull()) return settings;
     if (!root.IsMap()) fail(path.string(), ": wanted `key: value` lines");
     for (const auto& item : root) {
       const auto key = item.first.as<std::string>();
       const std::string origin = cat(path.string(), " line ", item.first.Mark().line + 1);
-      if (const auto before = settings.find(key); before != settings.end())
-        fail(origin, ": ", key, " is set twice, before in ", before->second.origin, ": keep one");
       settings[key] = {detail::yaml_value(item.second, cat(origin, ", ", key)), origin};
     }
   } catch (const YAML::Exception& e) {
@@ -109,15 +126,14 @@ inline Settings read_yaml(const std::filesystem::path& path) {
   return settings;
 }
 
-/// Reads a .json file: one object.
+/// Reads a .json file: one object, each key once.
 inline Settings read_json(const std::filesystem::path& path) {
   Settings settings;
   try {
-    const auto root = checkpoint::parse_json<nlohmann::ordered_json>(detail::read_whole(path));
+    const auto root = detail::parse_unique_json(detail::read_whole(path), path.string());
     if (!root.is_object()) fail(path.string(), ": wanted one JSON object");
     for (const auto& [key, value] : root.items()) {
-      if (value.is_string() && value.get<std::string>().find("${") != std::string::npos)
-        fail(path.string(), ", ", key, ": ${...} is not supported, write the value itself");
+      detail::refuse_interpolation(value, cat(path.string(), ", ", key));
       settings[key] = {value, path.string()};
     }
   } catch (const nlohmann::json::exception& e) {

@@ -1,0 +1,94 @@
+#pragma once
+#include <yaml-cpp/yaml.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lamina/core/error.hpp>
+
+/// The one way in which text becomes YAML: one document, checked as OmegaConf and PyYAML check it.
+namespace lamina::checkpoint {
+
+namespace detail {
+
+/// Checks a document's values and puts merge keys into effect.
+class YamlCheck {
+ public:
+  explicit YamlCheck(std::string_view file) : file_(file) {}
+
+  void visit(YAML::Node node) {
+    if (++visited_ > most_values)
+      fail(at(node), ": the file holds more than ", most_values,
+           " values, counted with what its aliases repeat: write it out without aliases that contain others");
+    if (++depth_ > most_levels)
+      fail(at(node), ": values are nested more than ", most_levels, " deep, or an alias contains itself");
+    check_tag(node);
+    if (node.IsMap()) {
+      check_keys(node);
+      merge(node);
+      for (const auto& entry : node) visit(entry.second);
+    } else if (node.IsSequence()) {
+      for (const auto& item : node) visit(item);
+    }
+    --depth_;
+  }
+
+ private:
+  static constexpr int most_values = 100'000, most_levels = 64;
+
+  std::string at(const YAML::Node& node) const {
+    return node.Mark().is_null() ? file_ : cat(file_, " line ", node.Mark().line + 1);
+  }
+  void check_tag(const YAML::Node& node) const {
+    const std::string& tag = node.Tag();
+    if (tag.empty() || tag == "?" || tag == "!") return;
+    for (const char* known : {"str", "int", "float", "bool", "null", "seq", "map"})
+      if (tag == std::string("tag:yaml.org,2002:") + known) return;
+    fail(at(node), ": the tag ", tag, " is not understood: write a plain value");
+  }
+  void check_keys(const YAML::Node& map) const {
+    std::vector<std::string_view> seen;
+    for (const auto& entry : map) {
+      if (!entry.first.IsScalar()) fail(at(entry.first), ": a key is not a plain word, wanted `key: value`");
+      const std::string& key = entry.first.Scalar();
+      for (const std::string_view before : seen)
+        if (before == key) fail(at(entry.first), ": ", key, " is set twice: keep one");
+      seen.push_back(key);
+    }
+  }
+  /// `<<: *defaults`, or a list of such: what a map does not set itself comes from there, the first in the list first.
+  void merge(YAML::Node map) const {
+    const YAML::Node& set = map;  // a look-up in a map that may change would add the key
+    const YAML::Node from = set["<<"];
+    if (!from) return;
+    const auto take = [&](const YAML::Node& defaults) {
+      if (!defaults.IsMap()) fail(at(from), ": <<: wanted a mapping, or a list of mappings, to take values from");
+      for (const auto& entry : defaults)
+        if (!set[entry.first.Scalar()]) map[entry.first] = entry.second;
+    };
+    map.remove("<<");
+    if (!from.IsSequence()) return take(from);
+    for (const auto& defaults : from) take(defaults);
+  }
+
+  std::string file_;
+  int visited_ = 0, depth_ = 0;
+};
+
+}  // namespace detail
+
+/// The document in `text`; null if it holds nothing. Every map has each key once, and its merge keys (`<<`) are in
+/// effect. Error, naming file and line, on a second document, a key that is set twice at any depth, a tag that is not
+/// YAML's own, and values that repeat themselves without end. Throws YAML::Exception if text is not YAML at all.
+inline YAML::Node load_yaml(const std::string& text, std::string_view file) {
+  const std::vector<YAML::Node> documents = YAML::LoadAll(text);
+  if (documents.empty()) return YAML::Node();
+  if (documents.size() > 1)
+    fail(file,
+         ": a line `---` or `...` begins a second YAML document, and a file of settings is one: remove that line");
+  detail::YamlCheck(file).visit(documents.front());
+  return documents.front();
+}
+
+}  // namespace lamina::checkpoint

@@ -3,6 +3,8 @@
 #include <lamina/train/results.hpp>
 
 #include <fstream>
+#include <limits>
+#include <set>
 #include <sstream>
 
 #include "support/catch.hpp"
@@ -50,6 +52,9 @@ TEST_CASE("Plot: smoothing has LLaMA-Factory's weights, and the picture is a 640
   // w = 0.112 for 5 values: s_1 = w * 0 + (1 - w) * 1
   CHECK(std::abs(smoothed({0, 1, 1, 1, 1})[1] - (1 - 0.112)) < 5e-4);
   CHECK(axis_ticks(-0.5, 10.5) == std::vector<double>{0, 2, 4, 6, 8, 10});
+  CHECK(axis_ticks(0, 0).empty());
+  CHECK(axis_ticks(1, NAN).empty());
+  CHECK(axis_ticks(-INFINITY, INFINITY).empty());
   const auto dir = fake::fresh_directory("plot");
   auto history = OrderedJson::array();
   CHECK(plot_curve(dir, history, "loss") == "No metric loss to plot.");
@@ -64,4 +69,45 @@ TEST_CASE("Plot: smoothing has LLaMA-Factory's weights, and the picture is a 640
 #else
   CHECK(said.find("without cairo") != std::string::npos);
 #endif
+}
+
+TEST_CASE("Plot: any series has an axis of a few labels that differ", "[train]") {
+  const double next = std::nextafter(11.25, 12.0), tiny = std::numeric_limits<double>::denorm_min();
+  const std::vector<std::vector<double>> series = {
+      {11.25, next, 11.25},  // equal but for the last bit: this was an endless loop
+      {0.1 + 0.2, 0.3},
+      {1, 1 + 1e-9},
+      {1, 1.00005},
+      {7, 7, 7},
+      {5},
+      {0},
+      {0, 0},
+      {-3, -3.0000000001},
+      {-5, 5},
+      {1e300, -1e300},
+      {1e18, 1e18 + 256},
+      {1e-300, 2e-300},
+      {tiny, 2 * tiny},
+      {0, tiny},
+      {1e-12, 3e-12},
+      {2.5, NAN, 3.5, INFINITY, -INFINITY},
+      {1, std::numeric_limits<double>::max()}};
+  for (const auto& values : series) {
+    OrderedJson history = OrderedJson::array();
+    for (std::size_t i = 0; i < values.size(); ++i) history.push_back({{"step", i + 1}, {"loss", values[i]}});
+    const Curve curve = curve_of(history, "loss");
+    INFO(history.dump());
+    REQUIRE_FALSE(curve.values.empty());
+    const auto [least, most] = std::minmax_element(curve.values.begin(), curve.values.end());
+    const auto [low, high] = axis_ends(*least, *most);
+    CHECK((low < *least || *least == low));
+    const std::vector<double> ticks = axis_ticks(low, high);
+    CHECK(ticks.size() <= 10);
+    std::set<std::string> labels;
+    for (double tick : ticks) labels.insert(lamina::cat(tick));
+    CHECK(labels.size() == ticks.size());
+    if (*most > 1e-290 || *least < -1e-290) CHECK(ticks.size() >= 3);
+    CHECK_FALSE(plot_curve(fake::fresh_directory("series"), history, "loss").empty());
+  }
+  CHECK(curve_of({{{"step", 1}, {"loss", NAN}}}, "loss").values.empty());
 }

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include <lamina/checkpoint/file.hpp>
@@ -15,7 +17,8 @@
 
 namespace lamina::train {
 
-/// The values of one key of log_history: x = step.
+/// The values of one key of log_history: x = step. Values that no axis can hold (not finite, beyond 1e300) are left
+/// out.
 struct Curve {
   std::vector<double> steps, values;
 };
@@ -23,7 +26,8 @@ struct Curve {
 inline Curve curve_of(const OrderedJson& log_history, const std::string& key) {
   Curve curve;
   for (const auto& entry : log_history)
-    if (entry.contains(key) && entry.contains("step") && entry[key].is_number()) {
+    if (entry.contains(key) && entry.contains("step") && entry[key].is_number() &&
+        std::abs(entry[key].get<double>()) <= 1e300) {
       curve.steps.push_back(entry["step"].get<double>());
       curve.values.push_back(entry[key].get<double>());
     }
@@ -40,8 +44,16 @@ inline std::vector<double> smoothed(const std::vector<double>& values) {
   return out;
 }
 
-/// Round numbers for an axis from low to high: multiples of 1, 2, 2.5 or 5 times a power of ten, at most `most` of
-/// them.
+/// The ends of an axis for values from a to b: 5 % of room on both sides. Values that agree in four digits are shown
+/// as equal ones, with 5 % of their size as room: narrower, the labels could not differ, nor the ticks in the end.
+inline std::pair<double, double> axis_ends(double a, double b) {
+  const double size = std::max(std::abs(a), std::abs(b));
+  const double room = b - a > 1e-4 * size ? 0.05 * (b - a) : size > 0 ? 0.05 * size : 0.05;
+  return {a - room, b + room};
+}
+
+/// Round numbers for an axis from low to high: multiples of 1, 2, 2.5 or 5 times a power of ten, at most `most` + 1 of
+/// them. None for an axis so narrow that they could not be told apart.
 inline std::vector<double> axis_ticks(double low, double high, int most = 9) {
   const double power = std::pow(10, std::floor(std::log10((high - low) / most)));
   double gap = 10 * power;
@@ -51,7 +63,9 @@ inline std::vector<double> axis_ticks(double low, double high, int most = 9) {
       break;
     }
   std::vector<double> ticks;
-  for (double k = std::ceil(low / gap - 1e-9); k * gap <= high + 1e-9 * gap; ++k) ticks.push_back(k * gap);
+  const double first = std::ceil(low / gap - 1e-9);
+  if (!(std::abs(first) < 1e15)) return ticks;  // NaN too: an axis without length
+  for (int i = 0; i <= most && (first + i) * gap <= high + 1e-9 * gap; ++i) ticks.push_back((first + i) * gap);
   return ticks;
 }
 
@@ -67,8 +81,8 @@ class Figure {
       : surface_(cairo_image_surface_create(CAIRO_FORMAT_RGB24, 640, 480)), cr_(cairo_create(surface_)) {
     const auto [x0, x1] = std::minmax_element(curve.steps.begin(), curve.steps.end());
     const auto [y0, y1] = std::minmax_element(curve.values.begin(), curve.values.end());
-    widen(*x0, *x1, x_low_, x_high_);
-    widen(*y0, *y1, y_low_, y_high_);
+    std::tie(x_low_, x_high_) = axis_ends(*x0, *x1);
+    std::tie(y_low_, y_high_) = axis_ends(*y0, *y1);
     cairo_set_source_rgb(cr_, 1, 1, 1);
     cairo_paint(cr_);
     cairo_select_font_face(cr_, "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
@@ -160,15 +174,9 @@ class Figure {
     cairo_show_text(cr_, words.c_str());
   }
 
-  /// A margin of 5 % on both sides; equal ends get room around them.
-  static void widen(double a, double b, double& low, double& high) {
-    const double room = b > a ? 0.05 * (b - a) : std::max(0.05 * std::abs(a), 0.05);
-    low = a - room;
-    high = b + room;
-  }
   static std::string number(double v) {
     char out[32];
-    std::snprintf(out, sizeof out, "%.6g", std::abs(v) < 1e-12 ? 0.0 : v);
+    std::snprintf(out, sizeof out, "%.6g", v == 0 ? 0.0 : v);  // without the sign of -0
     return out;
   }
 

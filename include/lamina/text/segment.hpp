@@ -72,8 +72,8 @@ inline void split_latin(std::u32string_view run, std::vector<std::u32string>& wo
 
 }  // namespace detail
 
-/// The words of a text, white space and punctuation among them, as jieba.cut gives them; but every ideograph is a word
-/// of its own, where jieba looks words up in a dictionary of 350,000. Without ideographs the result is jieba's.
+/// The words of a text, white space and punctuation among them, as jieba.cut returns them, but every ideograph is a
+/// word of its own: text/jieba.hpp has a dictionary. Without ideographs the result is jieba's.
 /// source  jieba 0.42, Tokenizer.cut and finalseg.cut
 inline std::vector<std::u32string> cut_words(std::string_view utf8) {
   const std::u32string text = code_points(utf8);

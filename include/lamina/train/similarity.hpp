@@ -1,13 +1,17 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <lamina/text/jieba.hpp>
 #include <lamina/text/segment.hpp>
 #include <lamina/train/log.hpp>
 
@@ -123,16 +127,19 @@ inline double rouge_l(const std::vector<std::u32string>& predicted, const std::v
 
 }  // namespace detail
 
-/// BLEU-4 by character and ROUGE by word. Equal to what LLaMA-Factory reports for text without Chinese characters; of
-/// those each is a word here (text/segment.hpp), so that ROUGE of Chinese text differs from LLaMA-Factory's.
+/// How a text becomes words. Without a dictionary, text::cut_words.
+using CutWords = std::function<std::vector<std::u32string>(std::string_view)>;
+
+/// BLEU-4 by character and ROUGE by word; white space and punctuation are words.
 /// source  LLaMA-Factory, train/sft/metric.py, ComputeSimilarity
-inline Similarity similarity(std::string_view predicted, std::string_view label) {
+inline Similarity similarity(std::string_view predicted, std::string_view label,
+                             const CutWords& cut = text::cut_words) {
   const auto percent = [](double share) { return rounded(share * 100, 4); };
   Similarity out{.bleu_4 = percent(detail::bleu_4(text::code_points(predicted), text::code_points(label)))};
-  const auto visible = [](const std::vector<std::u32string>& cut) {
-    return std::any_of(cut.begin(), cut.end(), [](const auto& word) { return !text::is_python_space(word[0]); });
+  const auto visible = [](const std::vector<std::u32string>& words) {
+    return std::any_of(words.begin(), words.end(), [](const auto& word) { return !text::is_python_space(word[0]); });
   };
-  const auto ours = text::cut_words(predicted), theirs = text::cut_words(label);
+  const auto ours = cut(predicted), theirs = cut(label);
   if (!visible(ours) || !visible(theirs)) return out;
   const auto p = detail::rouge_words(ours), l = detail::rouge_words(theirs);
   out.rouge_1 = percent(detail::rouge_n(p, l, 1));
@@ -140,6 +147,38 @@ inline Similarity similarity(std::string_view predicted, std::string_view label)
   out.rouge_l = percent(detail::rouge_l(p, l));
   return out;
 }
+
+/// Cuts as jieba does, and knows what its units are. Text without ideographs needs no dictionary; for the first one
+/// with some it is loaded: the given file, else the one that text::find_jieba_dictionary finds, else each ideograph is
+/// a word, and scores are not those of LLaMA-Factory.
+class WordCutter {
+ public:
+  /// dictionary: a file, or empty.
+  explicit WordCutter(std::filesystem::path dictionary) : dictionary_(std::move(dictionary)) {}
+  std::vector<std::u32string> operator()(std::string_view utf8) {
+    if (!units_) {
+      const std::u32string text = text::code_points(utf8);
+      if (std::none_of(text.begin(), text.end(), text::is_ideograph)) return text::cut_words(utf8);
+      load();
+    }
+    return jieba_ ? jieba_->cut(utf8) : text::cut_words(utf8);
+  }
+  /// What ROUGE counted of ideographs; nothing if no text had any.
+  const std::optional<std::string>& units() const { return units_; }
+  /// The dictionary that was used; empty: none.
+  const std::filesystem::path& dictionary() const { return dictionary_; }
+
+ private:
+  void load() {
+    if (dictionary_.empty()) dictionary_ = text::find_jieba_dictionary().value_or("");
+    if (!dictionary_.empty()) jieba_ = text::Jieba::load(dictionary_);
+    units_ = !jieba_ ? "characters" : jieba_->finds_new_words() ? "words" : "words of the dictionary";
+  }
+
+  std::filesystem::path dictionary_;
+  std::optional<text::Jieba> jieba_;
+  std::optional<std::string> units_;
+};
 
 /// Whether the answer is the wanted one, white space around both aside.
 inline bool exact_match(std::string_view predicted, std::string_view label) {

@@ -178,6 +178,14 @@ TEST_CASE("matmul: rows of dot products give the specification's result without 
   }
 }
 
+TEST_CASE("matmul: no CPU rounds activations to bf16 unless LAMINA_CPU_BF16=1 asks for it") {
+  if (std::getenv("LAMINA_CPU_BF16")) {
+    WARN("SKIPPED: LAMINA_CPU_BF16 is set");
+    return;
+  }
+  CHECK_FALSE(fast::uses_pairs());
+}
+
 TEST_CASE("matmul: AVX512-BF16 gives the product of the rounded factors") {
   if (!fast::cpu_supports(fast::Isa::avx512_bf16)) {
     WARN("SKIPPED: this CPU has no AVX512-BF16");

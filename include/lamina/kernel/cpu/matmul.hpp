@@ -5,17 +5,25 @@
 #include <lamina/kernel/cpu/plain.hpp>
 #include <lamina/kernel/expect.hpp>
 
+#include <cstdlib>
+#include <string_view>
+
 namespace lamina::kernel::detail {
 
 /// A matrix of activations as the right factor of a product.
 inline Weight as_weight(const Matrix<const float>& x) { return {x.data, DType::F32, x.rows, x.cols, x.stride}; }
 
-/// Whether products of bf16 pairs pay. AMD documents twice the rate of fp32 for them; on Intel's Sapphire Rapids they
-/// were measured at half of it (175 against 334 GFLOP/s on two threads), so widening the weights wins there, and rounds
-/// less.
-inline bool pairs_pay() {
+/// Whether the user has asked for products of bf16 pairs (LAMINA_CPU_BF16=1) and they pay. Without being asked every
+/// CPU computes the same fp32 products: pairs round activations to bf16, which moved losses by up to 0.012. AMD
+/// documents twice the rate of fp32 for them; on Intel's Sapphire Rapids they were measured at half of it (175 against
+/// 334 GFLOP/s on two threads), so there widening the weights is faster as well.
+inline bool uses_pairs() {
 #if LAMINA_X86
-  return cpu_supports(Isa::avx512_bf16) && __builtin_cpu_is("amd");
+  static const bool asked = [] {
+    const char* word = std::getenv("LAMINA_CPU_BF16");
+    return word && std::string_view(word) == "1";
+  }();
+  return asked && cpu_supports(Isa::avx512_bf16) && __builtin_cpu_is("amd");
 #else
   return false;
 #endif
@@ -24,7 +32,7 @@ inline bool pairs_pay() {
 /// The variant of a product that suits its shape and the element type of its weight.
 inline void gemm_transposed(const Gemm& g) {
   if (g.rows > dot_rows_limit) {
-    if (pairs_pay() && can_pair(g)) return gemm_pairs(g);
+    if (uses_pairs() && can_pair(g)) return gemm_pairs(g);
     return gemm(best_tile(), g);
   }
   if (g.b.w.dtype == DType::BF16) return dot_rows<bf16>(best_tile().isa, g);
@@ -35,7 +43,7 @@ inline void gemm_transposed(const Gemm& g) {
 }  // namespace lamina::kernel::detail
 
 /// Activations of fp32 run the fast kernels, others the specification. Sums, and the products of fp32 with weights of 2
-/// bytes, are fp32; only where bf16 pairs pay does forward round x to bf16 against bf16 weights.
+/// bytes, are fp32; only where the user asks for pairs of bf16 does forward round x to bf16 against bf16 weights.
 template <>
 struct lamina::kernel::matmul<lamina::Cpu> {
   template <class T>

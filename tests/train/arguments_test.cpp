@@ -40,7 +40,7 @@ TEST_CASE("Arguments: the example file is read as LLaMA-Factory reads it", "[tra
   CHECK(a.gradient_accumulation_steps == 8);
   CHECK(a.optimizer.learning_rate == 1e-4);
   CHECK(a.schedule.type == ScheduleType::cosine);
-  CHECK(a.schedule.warmup_ratio == 0.1);
+  CHECK(a.schedule.warmup_steps == 0.1);
   CHECK(!a.resume_from_checkpoint);
   CHECK(a.plot_loss);
   const TrainableOptions o = trainable_options(a);
@@ -99,12 +99,60 @@ TEST_CASE("Arguments: every key is refused or noted or honoured, and none is sil
   }
 }
 
+TEST_CASE("Arguments: every key of LLaMA-Factory and transformers is known", "[train]") {
+  for (const auto& name : nlohmann::json::parse(std::ifstream(LAMINA_GOLDEN_DIR "/train/llamafactory_keys.json"))) {
+    INFO(name);
+    CHECK(find_key(name.get<std::string>()) != nullptr);
+  }
+}
+
 TEST_CASE("Arguments: a misspelt key is named with its place and the nearest key", "[train]") {
   says(error_with("lora_rnak=8"), "lora_rnak is not a known key: did you mean lora_rank?");
   const auto yaml = file_of("b.yaml", "model_name_or_path: m\n\nlerning_rate: 1\n");
   says(error_of({yaml}), "b.yaml line 3: lerning_rate is not a known key: did you mean learning_rate?");
   says(error_with("lr_scheduler_kwargs.num_cycle=2"), "takes no num_cycle: did you mean num_cycles?");
   says(error_with("lr_scheduler_type=cosin"), "nearest: cosine");
+}
+
+TEST_CASE("Arguments: warmup_ratio wins over warmup_steps, 0.0 too, as in transformers 5", "[train]") {
+  const auto words = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {example, "warmup_ratio=null"});
+    return more;
+  };
+  CHECK(parse(words({"warmup_steps=7"})).schedule.warmup_steps == 7);
+  CHECK(parse(words({"warmup_steps=0.2"})).schedule.warmup_steps == 0.2);
+  const Arguments both = parse(words({"warmup_steps=7", "warmup_ratio=0.0"}));
+  CHECK(both.schedule.warmup_steps == 0);
+  says(both.notes.back(), "warmup_steps: 7 has no effect: warmup_ratio: 0 decides");
+  CHECK(parse(words({"warmup_steps=7", "warmup_ratio=0.1"})).schedule.warmup_steps == 0.1);
+  says(error_of(words({"warmup_ratio=1"})), "a number of steps goes into warmup_steps");
+}
+
+TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]") {
+  CHECK(parse({example, "use_cpu=true"}).device == "cpu");
+  CHECK(parse({example, "use_cpu=false", "device=cuda"}).device == "cuda");
+  says(error_of({example, "use_cpu=true", "device=cuda"}), "use_cpu: true contradicts device: cuda");
+  for (const char* refused :
+       {"ignore_pad_token_for_loss=false", "eval_num_beams=2", "generation_num_beams=4", "generation_config=x.json",
+        "fp16_full_eval=true", "accelerator_config={use_seedable_sampler: false}",
+        "accelerator_config={gradient_accumulation_kwargs: {num_steps: 2}}"})
+    says(error_with(refused), "is refused");
+  for (const char* default_value : {"ignore_pad_token_for_loss=true", "eval_num_beams=1", "generation_num_beams=null",
+                                    "accelerator_config={use_seedable_sampler: true, even_batches: true}"})
+    CHECK(parse({example, default_value}).notes.size() == 6);
+  says(error_with("accelerator_config={seedable: true}"), "accelerator_config has no seedable");
+  says(parse({example, "accelerator_config.split_batches=true"}).notes.back(),
+       "accelerator_config.split_batches: true has no effect: there is one process");
+  says(error_with("save_steps=2.5"), "wanted a whole number of steps");
+  says(error_with("eval_on_start=true"), "needs rows to evaluate on");
+  says(error_of({example, "load_best_model_at_end=true", "save_strategy=no"}), "needs an eval_strategy");
+  for (const char* no : {"save_strategy=no", "save_strategy=No", "save_strategy=OFF", "save_strategy=false"})
+    CHECK(parse({example, no}).save_strategy == Interval::no);
+  CHECK(parse({example, "resume_from_checkpoint=yes"}).resume_from_checkpoint == "true");
+  CHECK_FALSE(parse({example, "resume_from_checkpoint=off"}).resume_from_checkpoint);
+  says(parse({example, "adapter_folder=x"}).notes.back(), "adapter_folder has no effect without adapter_name_or_path");
+  says(parse({example, "do_train=false", "do_eval=true", "val_size=0.1", "resume_from_checkpoint=x"}).notes.back(),
+       "resume_from_checkpoint has no effect without do_train: true");
 }
 
 TEST_CASE("Arguments: refusals say why", "[train]") {
@@ -128,6 +176,8 @@ TEST_CASE("Arguments: wrong types and broken files name the place", "[train]") {
   says(error_of({file_of("c.yaml", "a: 1\nlora_rank: 8\nlora_rank: 9\n")}), "line 3: lora_rank is set twice");
   says(error_of({file_of("d.yaml", "a: [1\n")}), "not readable as YAML");
   says(error_of({file_of("e.json", "{")}), "not readable as JSON");
+  says(error_of({file_of("f.json", R"({"a": {"x": 1, "y": 2, "x": 3}})")}), "x is set twice");
+  says(error_of({file_of("g.json", R"({"a": ["${b}"]})")}), "interpolation is not supported");
   says(error_of({"/nonexistent/x.yaml"}), "cannot be read");
   says(error_of({"nonsense"}), "neither");
 }
@@ -171,5 +221,12 @@ TEST_CASE("Arguments: prediction takes LLaMA-Factory's generating arguments, wit
   says(error_of(with({"top_p=1.5"})), "top_p is 1.5, wanted above 0 up to 1");
   says(error_of(with({"num_beams=4"})), "without beam search");
   says(error_with("do_train=false"), "set do_train: true, do_eval: true or do_predict: true");
-  says(parse({example, "predict_with_generate=true"}).notes.back(), "nothing is generated without do_predict");
+  says(error_with("predict_with_generate=true"), "predict_with_generate needs rows to answer");
+  says(parse({example, "predict_with_generate=true", "val_size=0.1"}).notes.back(),
+       "nothing is generated without do_eval: true or do_predict: true");
+  const Arguments evaluates = parse(with({"do_predict=false", "do_eval=true"}));
+  CHECK(evaluates.generates());
+  CHECK_FALSE(evaluates.evaluates_loss());
+  says(error_of(with({"prediction_loss_only=true"})), "contradicts predict_with_generate");
+  says(error_of(with({"jieba_dictionary=/nonexistent.txt"})), "jieba_dictionary: /nonexistent.txt is not a file");
 }

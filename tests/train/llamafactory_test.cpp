@@ -80,7 +80,7 @@ TEST_CASE("LLaMA-Factory: its configurations are read, and its steps, rates, epo
       if (line.contains("lr")) CHECK(fake::near(line["lr"].get<double>(), schedule.rate(step - 1)));
       OrderedJson event = {{"epoch", line["epoch"]}};
       if (line.contains("loss")) event.update({{"loss", line["loss"]}, {"learning_rate", line["lr"]}});
-      log.write(event, {.step = step, .total_steps = plan.total_steps, .first_step = 0, .elapsed_s = 1}, 0);
+      log.write(event, {.step = step, .total_steps = plan.total_steps, .first_step = 0, .elapsed_s = 1}, {});
     }
     const auto ours = lines_of(dir / "trainer_log.jsonl");
     REQUIRE(ours.size() == wanted.size());

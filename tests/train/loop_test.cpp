@@ -80,12 +80,28 @@ TEST_CASE("Trainer: windows, rates and files are those of transformers' Trainer"
         std::string::npos);
 }
 
-TEST_CASE("Trainer: eval loss is the row-weighted mean of batch means", "[train]") {
+TEST_CASE("Trainer: eval loss is the plain mean of batch means", "[train]") {
   fake::Session session;
   fake::Evaluation evaluation;
   double sum = 0;
-  for (int i = 0; i < 3; ++i) sum += session.evaluate(evaluation.batch(i).batch).loss * (i == 2 ? 1 : 2);
-  CHECK(fake::near(evaluate_all(session, evaluation)["eval_loss"].get<double>(), sum / 5));
+  for (int i = 0; i < 3; ++i) sum += session.evaluate(evaluation.batch(i).batch).loss;
+  std::vector<std::int64_t> done;
+  const OrderedJson metrics = evaluate_all(session, evaluation, [&](std::int64_t n) { done.push_back(n); });
+  CHECK(fake::near(metrics["eval_loss"].get<double>(), sum / 3));
+  CHECK(done == std::vector<std::int64_t>{1, 2, 3});
+}
+
+TEST_CASE("Trainer: the last step is evaluated though eval_steps does not divide it, unless eval_delay is later",
+          "[train]") {
+  for (const double delay : {0.0, 7.0}) {
+    Arguments a = fake::arguments(fake::fresh_directory("last-evaluation"));
+    a.eval_strategy = Interval::steps, a.eval_steps = 4, a.eval_delay = delay;
+    fake::Run run(a, 11, true);
+    std::vector<std::int64_t> steps;
+    for (const auto& entry : run.trainer.run().state.log_history)
+      if (entry.contains("eval_loss")) steps.push_back(entry["step"].get<std::int64_t>());
+    CHECK(steps == (delay == 0 ? std::vector<std::int64_t>{4, 6} : std::vector<std::int64_t>{}));
+  }
 }
 
 TEST_CASE("Trainer: resuming at any step goes on bit for bit", "[train]") {

@@ -41,15 +41,21 @@ struct Exam : EvalSource {
     return window;
   }
   /// Raises SIGINT while it answers record `interrupt_at`.
-  std::optional<OrderedJson> run(bool skip_special_tokens = true, std::size_t interrupt_at = 3) {
+  std::optional<OrderedJson> run(bool skip_special_tokens = true, std::size_t interrupt_at = 3,
+                                 const std::string& dictionary = {}) {
     const Answer answer = [&, asked = std::size_t{0}](const Batch& prompt, const std::function<bool()>&) mutable {
       CHECK(prompt.ids == samples[asked].ids);
       if (asked == interrupt_at) ::raise(SIGINT);
       return tokenizer.encode(replies[asked++]);
     };
-    return predict_all(
-        {.samples = samples, .prompts = *this, .tokenizer = tokenizer, .answer = answer, .console = console},
-        folder.path(), skip_special_tokens, 2);
+    const auto predicted = predict_all({.samples = samples,
+                                        .prompts = *this,
+                                        .tokenizer = tokenizer,
+                                        .answer = answer,
+                                        .console = console,
+                                        .jieba_dictionary = dictionary},
+                                       folder.path(), skip_special_tokens);
+    return predicted ? std::optional(predicted->metrics("predict", 2)) : std::nullopt;
   }
 };
 
@@ -79,6 +85,28 @@ TEST_CASE("predict_all: special tokens are written where they are asked for, and
   CHECK(data::test::contains(read(exam.folder.path() / "generated_predictions.jsonl"),
                              R"("predict": "yes<|im_end|>", "label": "yes<|im_end|>\n")"));
   CHECK(with->at("predict_bleu-4") == Exam().run()->at("predict_bleu-4"));
+}
+
+TEST_CASE("predict_all: ROUGE of Chinese counts words if there is a dictionary, and says what it counts") {
+  const auto scores = [](const std::string& dictionary, std::string& said) {
+    Exam exam({"\u7814\u7a76\u751f\u547d<|im_end|>\n", "tea<|im_end|>\n", "no<|im_end|>\n"});
+    exam.replies[0] = "\u7814\u7a76\u547d\u751f<|im_end|>";
+    const auto metrics = exam.run(true, 3, dictionary);
+    said = exam.text.str();
+    return *metrics;
+  };
+  std::string said;
+  const OrderedJson words = scores(LAMINA_GOLDEN_DIR "/text/jieba/dict.txt", said);
+  CHECK(words.at("predict_rouge_units") == "words");
+  CHECK(data::test::contains(said, "note: ROUGE of Chinese counts words, with "));
+  // Two words each, of which one is in both; four characters each, all in both.
+  CHECK(words.at("predict_rouge-1").get<double>() == Approx(100 * (0.5 + 0 + 1) / 3).epsilon(1e-5));
+  ::setenv("HOME", "/nonexistent", 1), ::unsetenv("VIRTUAL_ENV"), ::unsetenv("CONDA_PREFIX");
+  if (text::find_jieba_dictionary()) return;  // python3-jieba is installed here
+  const OrderedJson characters = scores("", said);
+  CHECK(characters.at("predict_rouge_units") == "characters");
+  CHECK(data::test::contains(said, "ROUGE of Chinese counts characters, so that it is not LLaMA-Factory's"));
+  CHECK(characters.at("predict_rouge-1").get<double>() == Approx(100 * (1.0 + 0 + 1) / 3).epsilon(1e-6));
 }
 
 TEST_CASE("predict_all: an interruption keeps the answers so far under another name") {

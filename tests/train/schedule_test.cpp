@@ -37,7 +37,7 @@ TEST_CASE("Schedule: every type gives transformers' learning rates", "[train]") 
 TEST_CASE("Schedule: the example's run has the published rates", "[train]") {
   ScheduleOptions o;
   o.type = ScheduleType::cosine;
-  o.warmup_ratio = 0.1;
+  o.warmup_steps = 0.1;
   const Schedule schedule(o, 1e-4, 411);
   CHECK(schedule.warmup() == 42);
   const std::pair<int, double> published[] = {

@@ -139,6 +139,7 @@ class Encoder {
     }
     const SplitLengths lengths = split_lengths(static_cast<int>(whole.source.size()),
                                                static_cast<int>(whole.target.size()), options_.cutoff_len);
+    const int lost = static_cast<int>(whole.source.size()) - lengths.source;
     whole.source.resize(lengths.source), whole.target.resize(lengths.target);
     std::vector<int> runs;
     detail::add_runs(whole.source, image_pad_, runs);
@@ -148,7 +149,8 @@ class Encoder {
                   .labels = {},
                   .images = std::move(whole.images),
                   .origin = conversation.origin,
-                  .answer = std::move(whole.target)};
+                  .answer = std::move(whole.target),
+                  .lost = lost};
   }
 
  private:

@@ -13,6 +13,7 @@ struct Sample {
   std::vector<std::filesystem::path> images;  ///< files, in the order of their placeholders
   std::string origin;                         ///< "mllm_demo.json row 3", for messages
   std::vector<int> answer = {};               ///< to predict: the answer that the data gives
+  int lost = 0;                               ///< to predict: tokens that cutoff_len cut off the end of the question
 };
 
 }  // namespace lamina::data

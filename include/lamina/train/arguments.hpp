@@ -54,7 +54,8 @@ struct Arguments {
   std::filesystem::path output_dir;
   bool overwrite_output_dir = false, do_train = false, do_eval = false, do_predict = false;
   bool predict_with_generate = false;
-  AnswerOptions answers;  ///< of do_predict
+  AnswerOptions answers;                   ///< of predict_with_generate
+  std::filesystem::path jieba_dictionary;  ///< for ROUGE of Chinese; empty: text/jieba.hpp looks for an installed one
   int per_device_train_batch_size = 8, per_device_eval_batch_size = 8, gradient_accumulation_steps = 1;
   double num_train_epochs = 3;
   std::int64_t max_steps = -1;
@@ -81,6 +82,13 @@ struct Arguments {
 
   Settings given;                  ///< everything that was set, as it was written
   std::vector<std::string> notes;  ///< one line for each key that was accepted without effect
+
+  /// Whether answers are drawn after training.
+  bool generates() const { return do_predict || (do_eval && predict_with_generate); }
+  /// Whether the loss over evaluation rows is wanted: during training, or after it.
+  bool evaluates_loss() const {
+    return (do_eval && !predict_with_generate) || (do_train && (eval_strategy != Interval::no || eval_on_start));
+  }
 };
 
 /// What of the model is trainable, for open_for_training.

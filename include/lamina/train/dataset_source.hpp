@@ -37,8 +37,8 @@ inline data::DataOptions data_options(const Arguments& a) {
   o.preserve_thinking = a.preserve_thinking;
   o.images = {.max_pixels = a.image_max_pixels, .min_pixels = a.image_min_pixels};
   o.seed = a.seed;
-  o.evaluate = a.do_eval || !a.do_predict;
-  o.predict = a.do_predict;
+  o.evaluate = a.evaluates_loss() || !a.generates();
+  o.predict = a.generates();
   o.skip_bad_samples = a.skip_bad_samples;
   return o;
 }

@@ -19,8 +19,9 @@ struct Key {
   std::string_view name;
   KeyType type;
   KeyStatus status;
-  std::string_view inert;  ///< the default, as YAML text; "" is null. A refused key may be set to it
-  std::string_view note;   ///< accepted: why it has no effect; refused: why, and what to do instead
+  /// As YAML text: the default, or what asks for no more; "" is null. A refused key may be set to it
+  std::string_view inert;
+  std::string_view note;  ///< accepted: why it has no effect; refused: why, and what to do instead
 };
 
 }  // namespace lamina::train

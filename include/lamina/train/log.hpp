@@ -62,12 +62,16 @@ struct Progress {
   double remaining_s() const { return seconds_per_step() * static_cast<double>(total_steps - step); }
 };
 
+/// Tokens of a run: in all, as num_input_tokens_seen counts, and those of this process. 0 seen: they are not counted.
+struct TokenCount {
+  std::int64_t seen = 0, in_process = 0;
+};
+
 /// trainer_log.jsonl: one object a log event, LLaMA-Factory's fields in its order, appended and flushed line by line.
 class TrainerLog {
  public:
   /// Keeps the lines of steps up to first_step (none for a fresh run), drops those of a run that got further and died.
-  TrainerLog(const std::filesystem::path& output_dir, std::int64_t first_step)
-      : path_(output_dir / "trainer_log.jsonl") {
+  TrainerLog(const std::filesystem::path& output_dir, std::int64_t first_step) : path_(path_in(output_dir)) {
     std::string kept, line;
     if (std::ifstream before(path_); before && first_step > 0)
       while (std::getline(before, line)) {
@@ -79,8 +83,14 @@ class TrainerLog {
     checkpoint::write_text(path_, kept);
   }
 
-  /// Writes one event; `logged` is the entry of log_history. throughput needs tokens > 0.
-  void write(const OrderedJson& logged, const Progress& at, std::int64_t tokens) {
+  /// Adds to what is there.
+  explicit TrainerLog(const std::filesystem::path& output_dir) : path_(path_in(output_dir)) {}
+  static std::filesystem::path path_in(const std::filesystem::path& output_dir) {
+    return output_dir / "trainer_log.jsonl";
+  }
+
+  /// Writes one event; `logged` is the entry of log_history.
+  void write(const OrderedJson& logged, const Progress& at, TokenCount tokens) {
     OrderedJson line = {{"current_steps", at.step}, {"total_steps", at.total_steps}};
     if (logged.contains("loss")) line["loss"] = logged["loss"];
     if (logged.contains("eval_loss")) line["eval_loss"] = logged["eval_loss"];
@@ -91,9 +101,9 @@ class TrainerLog {
                              : 100.0;
     line["elapsed_time"] = clock_text(at.elapsed_s);
     line["remaining_time"] = clock_text(at.remaining_s());
-    if (tokens > 0) {
-      line["throughput"] = rounded(at.elapsed_s > 0 ? static_cast<double>(tokens) / at.elapsed_s : 0, 2);
-      line["total_tokens"] = tokens;
+    if (tokens.seen > 0) {
+      line["throughput"] = rounded(at.elapsed_s > 0 ? static_cast<double>(tokens.in_process) / at.elapsed_s : 0, 2);
+      line["total_tokens"] = tokens.seen;
     }
     std::ofstream out(path_, std::ios::app);
     out << python_line(line) << "\n" << std::flush;

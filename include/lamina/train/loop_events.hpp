@@ -9,9 +9,13 @@ inline bool Trainer::due(Interval interval, std::int64_t every, std::int64_t ste
   if (interval == Interval::steps) return step % every == 0;
   return interval == Interval::epoch && (step == plan_.total_steps || step % plan_.steps_per_epoch == 0);
 }
+/// The last step of a run is evaluated even if eval_steps does not divide it.
+/// source  transformers 5.6, DefaultFlowCallback
 inline bool Trainer::evaluation_due(std::int64_t step) const {
-  const double delay_reached = a_.eval_strategy == Interval::epoch ? plan_.epoch_at(step) : static_cast<double>(step);
-  return parts_.evaluation && due(a_.eval_strategy, state_.eval_steps, step) && a_.eval_delay <= delay_reached;
+  const bool by_steps = a_.eval_strategy == Interval::steps;
+  const double delay_reached = by_steps ? static_cast<double>(step) : plan_.epoch_at(step);
+  const bool due_now = due(a_.eval_strategy, state_.eval_steps, step) || (by_steps && step == plan_.total_steps);
+  return parts_.evaluation && due_now && a_.eval_delay <= delay_reached;
 }
 /// Not asked after an evaluation: that one may find that the model is the best.
 inline bool Trainer::save_due(std::int64_t step) const {
@@ -37,16 +41,20 @@ inline void Trainer::log_loss(double gradient_norm, double rate) {
                        {"epoch", state_.epoch}};
   position_.loss_since_log = 0;
   position_.steps_since_log = 0;
-  if (a_.include_num_input_tokens_seen) entry["num_input_tokens_seen"] = state_.num_input_tokens_seen;
+  if (a_.include_num_input_tokens_seen) {
+    entry["train_runtime"] = rounded(elapsed_s(), 4);
+    entry["train_tokens_per_second"] = rounded(static_cast<double>(tokens_) / elapsed_s(), 3);
+  }
   log(std::move(entry));
 }
 
 /// Into log_history, trainer_log.jsonl and the console.
 inline void Trainer::log(OrderedJson entry) {
+  if (a_.include_num_input_tokens_seen) entry["num_input_tokens_seen"] = state_.num_input_tokens_seen;
   entry["step"] = state_.global_step;
   const Progress at = progress();
   state_.log_history.push_back(entry);
-  log_file_->write(entry, at, a_.include_num_input_tokens_seen ? tokens_ : 0);
+  log_file_->write(entry, at, {.seen = state_.num_input_tokens_seen, .in_process = tokens_});
   parts_.console.event(entry, at);
 }
 

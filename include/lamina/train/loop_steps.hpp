@@ -38,9 +38,12 @@ inline void Trainer::resume(const std::filesystem::path& from) {
   if (const auto position = read_position(from)) {
     read_optimizer(from, parts_.session);
     parts_.session.set_optimizer_steps(position->optimizer_steps);
-    if (position->seed != position_.seed || position->data_seed != position_.data_seed)
+    if (position->data_seed != position_.data_seed)
+      console.line(cat("warning: the checkpoint drew its rows with seed ", position->data_seed, ", this run with ",
+                       position_.data_seed, ": rows come in another order from here on"));
+    if (position->seed != position_.seed)
       console.line(cat("warning: the checkpoint was made with seed ", position->seed, ", this run has ", position_.seed,
-                       ": rows come in another order from here on"));
+                       ": lora_dropout draws otherwise from here on"));
     if (position->micro_batch_rows != position_.micro_batch_rows || position->accumulation != position_.accumulation)
       console.line(cat("warning: the checkpoint was made with batches of ", position->micro_batch_rows, " x ",
                        position->accumulation, " rows, this run has ", position_.micro_batch_rows, " x ",
@@ -199,6 +202,7 @@ inline void Trainer::finish(Outcome& outcome) {
   metrics["total_flos"] = state_.total_flos;
   metrics["train_loss"] = position_.loss_sum / static_cast<double>(std::max<std::int64_t>(1, state_.global_step));
   metrics["epoch"] = state_.epoch;
+  if (a_.include_num_input_tokens_seen) metrics["num_input_tokens_seen"] = state_.num_input_tokens_seen;
   log(metrics);
   if (a_.load_best_model_at_end && state_.best_model_checkpoint) {
     parts_.console.line(

@@ -27,7 +27,6 @@ inline std::string hyper_parameters(const Arguments& a) {
   out += cat("- optimizer: AdamW with betas=(", number(a.optimizer.beta1), ",", number(a.optimizer.beta2),
              ") and epsilon=", number(a.optimizer.epsilon),
              "\n- lr_scheduler_type: ", schedule_names()[static_cast<std::size_t>(a.schedule.type)], "\n");
-  if (a.schedule.warmup_ratio > 0) out += cat("- lr_scheduler_warmup_ratio: ", number(a.schedule.warmup_ratio), "\n");
   if (a.schedule.warmup_steps > 0) out += cat("- lr_scheduler_warmup_steps: ", number(a.schedule.warmup_steps), "\n");
   out += a.max_steps > 0 ? cat("- training_steps: ", a.max_steps, "\n")
                          : cat("- num_epochs: ", number(a.num_train_epochs), "\n");

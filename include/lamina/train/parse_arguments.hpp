@@ -53,7 +53,7 @@ struct Reader {
       out = Interval::steps;
     else if (word == "epoch")
       out = Interval::epoch;
-    else if (word == "no" || word == "false" || word == "False")
+    else if (word_as_flag(word) == false)  // YAML's no is false
       out = Interval::no;
     else if (word == "best" && std::string_view(key) == "save_strategy")
       out = Interval::best;
@@ -71,6 +71,16 @@ struct Reader {
   }
 };
 
+/// A refused key stops unless it asks for nothing; an accepted one leaves a note. `group`: what precedes its name.
+inline void check_value(const Key& key, const Setting& setting, std::string_view group,
+                        std::vector<std::string>& notes) {
+  check_type(key, setting);
+  if (key.status == KeyStatus::honoured || is_inert(key, setting)) return;
+  if (key.status == KeyStatus::refused)
+    fail(setting.origin, ": ", group, key.name, ": ", shown(setting.value), " is refused: ", key.note);
+  notes.push_back(cat(group, key.name, ": ", shown(setting.value), " has no effect: ", key.note));
+}
+
 /// Unknown keys stop; refused ones stop unless they ask for nothing; accepted ones leave a note.
 inline void check_keys(const Settings& settings, std::vector<std::string>& notes) {
   for (const auto& [name, setting] : settings) {
@@ -82,11 +92,7 @@ inline void check_keys(const Settings& settings, std::vector<std::string>& notes
       fail(setting.origin, ": ", name, " is not a known key",
            nearest.empty() ? "" : cat(": did you mean ", nearest, "?"));
     }
-    check_type(*key, setting);
-    if (key->status == KeyStatus::refused && !is_inert(*key, setting))
-      fail(setting.origin, ": ", name, ": ", shown(setting.value), " is refused: ", key->note);
-    if (key->status == KeyStatus::accepted && !is_inert(*key, setting))
-      notes.push_back(cat(name, ": ", shown(setting.value), " has no effect: ", key->note));
+    check_value(*key, setting, "", notes);
   }
 }
 
@@ -174,10 +180,22 @@ inline std::vector<std::string_view> schedule_keywords(ScheduleType type) {
   }
 }
 
+/// warmup_steps; a warmup_ratio wins over it, 0.0 too, as in transformers 5.
+inline void read_warmup(const Reader& r, Arguments& a) {
+  r.number("warmup_steps", a.schedule.warmup_steps);
+  const Setting* s = r.find("warmup_ratio");
+  if (!s) return;
+  const double ratio = number_of(*s, "warmup_ratio");
+  if (ratio < 0 || ratio >= 1)
+    fail(s->origin, ": warmup_ratio is ", ratio, ", wanted 0 up to below 1; a number of steps goes into warmup_steps");
+  if (r.find("warmup_steps") && a.schedule.warmup_steps != ratio)
+    a.notes.push_back(
+        cat("warmup_steps: ", a.schedule.warmup_steps, " has no effect: warmup_ratio: ", ratio, " decides"));
+  a.schedule.warmup_steps = ratio;
+}
+
 inline void read_schedule(const Reader& r, ScheduleOptions& o) {
   if (const Setting* s = r.find("lr_scheduler_type")) o.type = schedule_type(text_of(*s, "lr_scheduler_type"));
-  r.number("warmup_ratio", o.warmup_ratio);
-  r.number("warmup_steps", o.warmup_steps);
   const Setting* s = r.find("lr_scheduler_kwargs");
   if (!s) return;
   const auto known = schedule_keywords(o.type);
@@ -218,12 +236,55 @@ inline void read_optimizer(const Reader& r, Arguments& a) {
   r.number("adam_epsilon", a.optimizer.epsilon);
   r.number("max_grad_norm", a.max_grad_norm);
   read_schedule(r, a.schedule);
+  read_warmup(r, a);
   if (const Setting* s = r.find("optim")) {
     const std::string name = text_of(*s, "optim");
     if (name != "adamw_torch" && name != "adamw_torch_fused" && name != "adamw_hf")
       fail(s->origin, ": optim: ", name,
            " is refused: the optimizer is AdamW with fp32 moments; set optim: adamw_torch");
   }
+}
+
+/// accelerate's settings: in one process, only what decides the order of rows and the windows means something.
+inline void read_accelerator(const Reader& r, Arguments& a) {
+  const Setting* s = r.find("accelerator_config");
+  if (!s) return;
+  const Json config = object_of(*s, "accelerator_config");
+  for (const auto& [name, value] : config.items()) {
+    const Key known[] = {
+        {"use_seedable_sampler", KeyType::flag, KeyStatus::refused, "true",
+         "rows come in the order of accelerate's seedable sampler; leave it out"},
+        {"gradient_accumulation_kwargs", KeyType::object, KeyStatus::refused, "",
+         "gradient_accumulation_steps decides; leave it out"},
+        {"split_batches", KeyType::flag, KeyStatus::accepted, "false", "there is one process"},
+        {"dispatch_batches", KeyType::flag, KeyStatus::accepted, "", "there is one process"},
+        {"even_batches", KeyType::flag, KeyStatus::accepted, "true", "there is one process"},
+        {"non_blocking", KeyType::flag, KeyStatus::accepted, "false", "batches are handed over in memory"},
+        {"use_configured_state", KeyType::flag, KeyStatus::accepted, "false", "there is one process"},
+    };
+    const auto key = std::find_if(std::begin(known), std::end(known), [&](const Key& k) { return k.name == name; });
+    if (key == std::end(known)) fail(s->origin, ": accelerator_config has no ", name);
+    check_value(*key, {value, s->origin}, "accelerator_config.", a.notes);
+  }
+}
+
+/// device, and use_cpu, which is device: cpu.
+inline void read_device(const Reader& r, Arguments& a) {
+  r.text("device", a.device);
+  bool use_cpu = false;
+  r.flag("use_cpu", use_cpu);
+  if (!use_cpu) return;
+  if (a.device == "cuda") fail(r.find("use_cpu")->origin, ": use_cpu: true contradicts device: cuda: keep one");
+  a.device = "cpu";
+}
+
+inline void read_resume(const Reader& r, Arguments& a) {
+  const Setting* s = r.find("resume_from_checkpoint");
+  if (!s) return;
+  const std::string from = text_of(*s, "resume_from_checkpoint");
+  const auto flag = word_as_flag(from);
+  if (!flag && !from.empty()) a.resume_from_checkpoint = from;
+  if (flag.value_or(false)) a.resume_from_checkpoint = "true";
 }
 
 inline void read_run(const Reader& r, Arguments& a) {
@@ -238,16 +299,15 @@ inline void read_run(const Reader& r, Arguments& a) {
   r.integer("gradient_accumulation_steps", a.gradient_accumulation_steps);
   r.number("num_train_epochs", a.num_train_epochs);
   r.integer("max_steps", a.max_steps);
-  r.text("device", a.device);
+  read_device(r, a);
   r.flag("full_determinism", a.full_determinism);
   r.integer("seed", a.seed);
   r.integer("data_seed", a.data_seed);
-  r.text("resume_from_checkpoint", a.resume_from_checkpoint);
-  if (auto& from = a.resume_from_checkpoint; from == "True") from = "true";
-  if (auto& from = a.resume_from_checkpoint; from == "" || from == "false" || from == "False") from.reset();
+  read_resume(r, a);
   r.flag("ignore_data_skip", a.ignore_data_skip);
   r.integer("dataloader_num_workers", a.dataloader_num_workers);
   r.flag("disable_tqdm", a.disable_tqdm);
+  read_accelerator(r, a);
 }
 
 inline void read_answers(const Reader& r, Arguments& a) {
@@ -261,9 +321,21 @@ inline void read_answers(const Reader& r, Arguments& a) {
   r.number("repetition_penalty", o.repetition_penalty);
   r.flag("skip_special_tokens", o.skip_special_tokens);
   o.seed = a.seed;
-  if (a.predict_with_generate && !a.do_predict)
+  r.text("jieba_dictionary", a.jieba_dictionary);
+}
+
+/// Settings that mean nothing beside others; after all are read.
+inline void note_combinations(const Reader& r, Arguments& a) {
+  if (a.resume_from_checkpoint && !a.do_train)
     a.notes.push_back(
-        "predict_with_generate: nothing is generated without do_predict: true; evaluation reports the loss");
+        "resume_from_checkpoint has no effect without do_train: true; to evaluate a checkpoint, give it as "
+        "adapter_name_or_path or, of a model trained as a whole, as model_name_or_path");
+  if (r.find("adapter_folder") && a.adapter_name_or_path.empty())
+    a.notes.push_back("adapter_folder has no effect without adapter_name_or_path");
+  if (a.predict_with_generate && !a.generates())
+    a.notes.push_back("predict_with_generate: nothing is generated without do_eval: true or do_predict: true");
+  if (a.predict_with_generate && (a.eval_strategy != Interval::no || a.eval_on_start))
+    a.notes.push_back("predict_with_generate: evaluations during training report the loss; answers are drawn after it");
 }
 
 inline void read_reports(const Reader& r, Arguments& a) {
@@ -273,7 +345,10 @@ inline void read_reports(const Reader& r, Arguments& a) {
   if (const Setting* s = r.find("include_num_input_tokens_seen")) {
     const std::string word = text_of(*s, "include_num_input_tokens_seen");
     a.include_num_input_tokens_seen =
-        word == "all" || word == "non_padding" || (word != "no" && flag_of(*s, "include_num_input_tokens_seen"));
+        word == "all" || word == "non_padding" || flag_of(*s, "include_num_input_tokens_seen");
+    if (a.include_num_input_tokens_seen && word != "non_padding")
+      a.notes.push_back(
+          cat("include_num_input_tokens_seen: ", word, " counts what non_padding counts: nothing is padded"));
   }
   r.interval("save_strategy", a.save_strategy);
   r.number("save_steps", a.save_steps);
@@ -304,6 +379,7 @@ inline Arguments parse_arguments(Settings settings) {
   detail::read_run(reader, a);
   detail::read_answers(reader, a);
   detail::read_reports(reader, a);
+  detail::note_combinations(reader, a);
   a.given = std::move(settings);
   validate_arguments(a);
   return a;

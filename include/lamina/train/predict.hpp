@@ -2,6 +2,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -46,22 +47,37 @@ class PredictionFile {
 /// The means of the answers' scores.
 class PredictionScores {
  public:
+  explicit PredictionScores(const std::filesystem::path& jieba_dictionary) : cut_(jieba_dictionary) {}
+
   void add(const std::string& predict, const std::string& label) {
-    const Similarity s = similarity(predict, label);
+    const Similarity s = similarity(predict, label, std::ref(cut_));
     bleu_4_ += s.bleu_4, rouge_1_ += s.rouge_1, rouge_2_ += s.rouge_2, rouge_l_ += s.rouge_l;
     exact_ += exact_match(predict, label) ? 100 : 0;
     ++count_;
   }
-  OrderedJson metrics() const {
+  /// "<prefix>_bleu-4" and so on. "<prefix>_rouge_units", if there was Chinese text, is what ROUGE counted of it.
+  OrderedJson metrics(const std::string& prefix) const {
     const double n = std::max(1.0, count_);
-    return {{"predict_bleu-4", bleu_4_ / n},
-            {"predict_rouge-1", rouge_1_ / n},
-            {"predict_rouge-2", rouge_2_ / n},
-            {"predict_rouge-l", rouge_l_ / n},
-            {"predict_exact_match", exact_ / n}};
+    OrderedJson m = {{prefix + "_bleu-4", bleu_4_ / n},
+                     {prefix + "_rouge-1", rouge_1_ / n},
+                     {prefix + "_rouge-2", rouge_2_ / n},
+                     {prefix + "_rouge-l", rouge_l_ / n},
+                     {prefix + "_exact_match", exact_ / n}};
+    if (cut_.units()) m[prefix + "_rouge_units"] = *cut_.units();
+    return m;
+  }
+  /// A line for the user about those units; empty if there was no Chinese text.
+  std::string units_note() const {
+    if (!cut_.units()) return {};
+    if (cut_.dictionary().empty())
+      return "ROUGE of Chinese counts characters, so that it is not LLaMA-Factory's: no jieba dictionary was found; "
+             "install python3-jieba, or set jieba_dictionary: /path/to/dict.txt";
+    return cat("ROUGE of Chinese counts ", *cut_.units(), ", with ", cut_.dictionary().string(),
+               cut_.units() == "words" ? "" : "; new words stay characters, as no finalseg folder is beside it");
   }
 
  private:
+  WordCutter cut_;
   double bleu_4_ = 0, rouge_1_ = 0, rouge_2_ = 0, rouge_l_ = 0, exact_ = 0, count_ = 0;
 };
 
@@ -72,47 +88,66 @@ struct PredictParts {
   const text::Tokenizer& tokenizer;
   const Answer& answer;
   Console& console;
+  std::filesystem::path jieba_dictionary = {};
+  std::function<void(std::int64_t)> answered = {};  ///< called after each answer with the number of answers so far
 };
 
-/// Answers every record and writes output_dir/generated_predictions.jsonl. Gives what predict_results.json holds, or
-/// nothing after Ctrl-C: then the answers so far stay in generated_predictions.partial.jsonl.
+/// What predict_all found.
+struct Predicted {
+  PredictionScores scores;
+  double seconds;
+  std::int64_t rows;
+
+  /// Scores and speed, as predict_results.json and eval_results.json hold them under their prefixes.
+  OrderedJson metrics(const std::string& prefix, std::int64_t batch_size) const {
+    OrderedJson m = scores.metrics(prefix);
+    const std::int64_t steps = (rows + batch_size - 1) / batch_size;
+    m.update(speed_metrics(prefix, seconds, static_cast<double>(rows), static_cast<double>(steps)));
+    return m;
+  }
+};
+
+/// Answers every record, scores the answers, and writes output_dir/generated_predictions.jsonl if there is an
+/// output_dir. Returns nothing after Ctrl-C: then the answers so far stay in generated_predictions.partial.jsonl.
 ///
 /// A line is {"prompt", "predict", "label"}, in the records' order: the prompt with all its special tokens, the answer
 /// and the wanted answer without (skip_special_tokens). As in LLaMA-Factory, a label keeps the newline that its
 /// template puts behind <|im_end|>, which no answer has: BLEU-4 of a perfect answer is a little below 100. Scores are
-/// of texts without special tokens; predict_exact_match (per cent; our own) takes no notice of white space at the ends.
-/// steps: what predict_steps_per_second counts, batches of per_device_eval_batch_size.
+/// of texts without special tokens; exact_match (per cent; our own) takes no notice of white space at the ends.
 /// source  LLaMA-Factory, train/sft/trainer.py, save_predictions
-inline std::optional<OrderedJson> predict_all(PredictParts parts, const std::filesystem::path& output_dir,
-                                              bool skip_special_tokens, std::int64_t steps) {
+inline std::optional<Predicted> predict_all(PredictParts parts, const std::optional<std::filesystem::path>& output_dir,
+                                            bool skip_special_tokens) {
   InterruptGuard interrupt;
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed_s = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
   const auto rows = static_cast<std::int64_t>(parts.samples.size());
-  PredictionFile file(output_dir);
-  PredictionScores scores;
+  std::optional<PredictionFile> file;
+  if (output_dir) file.emplace(*output_dir);
+  PredictionScores scores(parts.jieba_dictionary);
   for (std::int64_t i = 0; i < rows; ++i) {
     const data::Sample& sample = parts.samples[static_cast<std::size_t>(i)];
     const std::vector<int> answer = parts.answer(parts.prompts.batch(i).batch, [&] { return interrupt.requested(); });
     if (interrupt.requested()) {
       parts.console.finish();
-      parts.console.line(
-          cat("Interrupted after ", i, " of ", rows, " answers, which are in ", file.partial().string()));
+      parts.console.line(cat("Interrupted after ", i, " of ", rows, " answers",
+                             file ? cat(", which are in ", file->partial().string()) : ""));
       return std::nullopt;
     }
     const text::Tokenizer& t = parts.tokenizer;
-    file.write(t.decode(sample.ids), t.decode(answer, skip_special_tokens),
-               t.decode(sample.answer, skip_special_tokens));
+    if (file)
+      file->write(t.decode(sample.ids), t.decode(answer, skip_special_tokens),
+                  t.decode(sample.answer, skip_special_tokens));
     scores.add(t.decode(answer, true), t.decode(sample.answer, true));
     parts.console.step({.step = i + 1, .total_steps = rows, .first_step = 0, .elapsed_s = elapsed_s()},
                        std::numeric_limits<double>::quiet_NaN());
+    if (parts.answered) parts.answered(i + 1);
   }
-  file.commit();
-  OrderedJson metrics = scores.metrics();
-  metrics.update(speed_metrics("predict", elapsed_s(), static_cast<double>(rows), static_cast<double>(steps)));
-  return metrics;
+  if (file) file->commit();
+  parts.console.finish();
+  if (const std::string note = scores.units_note(); !note.empty()) parts.console.line("note: " + note);
+  return Predicted{std::move(scores), elapsed_s(), rows};
 }
 
 }  // namespace lamina::train

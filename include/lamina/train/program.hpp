@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -11,6 +12,7 @@
 #include <lamina/core/threads.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/train/dataset_source.hpp>
+#include <lamina/train/evaluation_log.hpp>
 #include <lamina/train/loop.hpp>
 #include <lamina/train/memory_report.hpp>
 #include <lamina/train/model_writer.hpp>
@@ -77,9 +79,9 @@ class TrainProgram {
     if (a_.print_param_status && session_) print_parameters();
     if (dry_run) return 0;
     if (a_.do_train && !train(from)) return 130;
-    if (a_.do_eval) evaluate();
+    if (a_.do_eval && !a_.predict_with_generate) evaluate();
     session_.reset();  // its memory is needed to answer
-    if (a_.do_predict && !predict()) return 130;
+    if (a_.generates() && !predict()) return 130;
     return 0;
   }
 
@@ -92,15 +94,16 @@ class TrainProgram {
     for (const std::string& note : datasets_.notes) console_.line(note);
     const data::Preparation preparation{
         processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.image_token_id};
-    if (a_.do_predict) {
+    if (a_.generates()) {
       questions_.emplace(datasets_.questions, preparation, 1, a_.dataloader_num_workers);
       console_.line(cat("records to answer: ", detail::with_thousands(questions_->rows())));
+      note_cut_questions();
     }
-    if (!a_.do_train && !a_.do_eval) return;
+    if (!a_.do_train && !a_.evaluates_loss()) return;
     session_ = open_.train(a_.model_name_or_path, trainable_options(a_));
     if (session_->on_device()) use_one_thread();
     const int workers = data_workers(a_.dataloader_num_workers, session_->on_device());
-    if (a_.do_eval && !datasets_.eval.empty())
+    if (a_.evaluates_loss() && !datasets_.eval.empty())
       eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size, workers);
     const double trainable = static_cast<double>(session_->trainable_count()),
                  all = static_cast<double>(session_->param_count());
@@ -117,6 +120,16 @@ class TrainProgram {
                  session_->plan(static_cast<int>(largest.tokens), static_cast<int>(largest.sequences),
                                 static_cast<int>(largest.patches)),
                  largest.tokens, largest.sequences, largest.patches);
+  }
+
+  void note_cut_questions() {
+    const auto cut = [](const data::Sample& s) { return s.lost > 0; };
+    const auto& questions = datasets_.questions;
+    const auto count = std::count_if(questions.begin(), questions.end(), cut);
+    if (count == 0) return;
+    console_.line(cat("note: cutoff_len: ", a_.cutoff_len, " cuts the end off ", count, " of ", questions.size(),
+                      " prompts, the first of them ", std::find_if(questions.begin(), questions.end(), cut)->origin,
+                      ": the model does not see where the answer begins; a larger cutoff_len keeps them whole"));
   }
 
   void print_parameters() {
@@ -146,21 +159,39 @@ class TrainProgram {
     checkpoint::write_text(a_.output_dir / "trainer_state.json", to_text(outcome.state));
     if (a_.plot_loss)
       for (const char* key : {"loss", "eval_loss"}) console_.line(plot_curve(a_.output_dir, history_, key));
-    epoch_ = outcome.state.epoch;
+    state_ = outcome.state;
     console_.line(cat("Saved in ", a_.output_dir.string()));
     return true;
   }
 
   void evaluate() {
     if (!eval_) fail("do_eval: there are no rows to evaluate on: raise val_size or set eval_dataset");
-    OrderedJson metrics = evaluate_all(*session_, *eval_);
-    if (epoch_) metrics["epoch"] = *epoch_;
+    auto log = evaluation_log(eval_->rows());
+    report_evaluation(evaluate_all(*session_, *eval_,
+                                   [&](std::int64_t done) {
+                                     if (log) log->batch_done(done);
+                                   }),
+                      log);
+  }
+
+  /// A log of its own, unless this run has trained: trainer_log.jsonl then ends with the training.
+  std::optional<EvaluationLog> evaluation_log(std::int64_t rows) const {
+    if (state_) return std::nullopt;
+    const std::int64_t batch = a_.per_device_eval_batch_size;
+    return EvaluationLog(a_.output_dir, a_.overwrite_output_dir, (rows + batch - 1) / batch);
+  }
+  /// Without training the epoch and the tokens are 0.
+  void report_evaluation(OrderedJson metrics, std::optional<EvaluationLog>& log) {
+    metrics["epoch"] = state_ ? OrderedJson(state_->epoch) : OrderedJson(0);
+    if (a_.include_num_input_tokens_seen) metrics["num_input_tokens_seen"] = state_ ? state_->num_input_tokens_seen : 0;
+    if (log) log->result(metrics);
     print_metrics(console_.stream(), "eval", metrics);
     save_metrics(a_.output_dir, "eval", metrics);
   }
 
-  /// False after an interruption. Answers come from what was written: the base model with its adapters, the trained one
-  /// last, folded into the weights in memory; or the model trained as a whole.
+  /// One pass of answers serves do_eval and do_predict. False after an interruption. Answers come from what was
+  /// written: the base model with its adapters, the trained one last, folded into the weights in memory; or the model
+  /// trained as a whole.
   bool predict() {
     const bool lora = a_.finetuning_type == "lora";
     GenerateOptions options;
@@ -173,16 +204,26 @@ class TrainProgram {
     const std::filesystem::path model = lora || !a_.do_train ? a_.model_name_or_path : a_.output_dir;
     const Answer answer = open_.answers(model, options, a_.answers, *tokenizer_);
     const std::int64_t batch = a_.per_device_eval_batch_size;
-    const auto metrics =
+    auto log = evaluation_log(questions_->rows());
+    const auto predicted =
         predict_all({.samples = datasets_.questions,
                      .prompts = *questions_,
                      .tokenizer = *tokenizer_,
                      .answer = answer,
-                     .console = console_},
-                    a_.output_dir, a_.answers.skip_special_tokens, (questions_->rows() + batch - 1) / batch);
-    if (!metrics) return false;
-    print_metrics(console_.stream(), "predict", *metrics);
-    save_metrics(a_.output_dir, "predict", *metrics);
+                     .console = console_,
+                     .jieba_dictionary = a_.jieba_dictionary,
+                     .answered =
+                         [&](std::int64_t n) {
+                           if (log && (n % batch == 0 || n == questions_->rows()))
+                             log->batch_done((n + batch - 1) / batch);
+                         }},
+                    a_.do_predict ? std::optional(a_.output_dir) : std::nullopt, a_.answers.skip_special_tokens);
+    if (!predicted) return false;
+    if (a_.do_eval) report_evaluation(predicted->metrics("eval", batch), log);
+    if (!a_.do_predict) return true;
+    const OrderedJson metrics = predicted->metrics("predict", batch);
+    print_metrics(console_.stream(), "predict", metrics);
+    save_metrics(a_.output_dir, "predict", metrics);
     console_.line(cat("Answers in ", (a_.output_dir / "generated_predictions.jsonl").string()));
     return true;
   }
@@ -197,7 +238,7 @@ class TrainProgram {
   std::optional<DatasetSource> train_;
   std::optional<DatasetEvalSource> eval_, questions_;
   OrderedJson history_ = OrderedJson::array();
-  std::optional<double> epoch_;
+  std::optional<TrainerState> state_;  // after training
 };
 
 inline constexpr std::string_view usage =
@@ -205,7 +246,11 @@ inline constexpr std::string_view usage =
     "lamina-train FILE.json [key=value ...] [--dry-run]\n"
     "lamina-train --key value ... [--dry-run]\n\n"
     "Fine-tunes a Qwen2.5-VL or Qwen3-VL model with the settings of a LLaMA-Factory training file.\n"
-    "With do_predict and predict_with_generate it answers the records of eval_dataset, and scores the answers.\n"
+    "With predict_with_generate, do_eval and do_predict answer the records of eval_dataset, and score the answers:\n"
+    "BLEU-4 and ROUGE. ROUGE of Chinese needs the words of jieba's dict.txt: set jieba_dictionary, or install jieba\n"
+    "(looked for in $VIRTUAL_ENV, $CONDA_PREFIX, ~/.local, /usr/local, /usr); without it characters are counted.\n"
+    "On a CPU everything is computed in fp32. LAMINA_CPU_BF16=1 lets an AMD CPU with AVX512-BF16 round activations\n"
+    "to bf16 in products of bf16 weights, which is faster and less exact.\n"
     "  --dry-run   read settings, data and model, print the plan and the memory it needs, and stop\n"
     "  --keys      list every key: its default, and whether it is honoured, accepted without effect, or refused\n"
     "  --help      this text\n";

@@ -58,18 +58,17 @@ enum class Ramp { linear, cosine, one_minus_sqrt };
 /// Type, warm-up, and what lr_scheduler_kwargs may hold.
 struct ScheduleOptions {
   ScheduleType type = ScheduleType::linear;
-  double warmup_ratio = 0;
-  double warmup_steps = 0;  ///< wins over warmup_ratio; below 1 it is a ratio itself
+  double warmup_steps = 0;  ///< from 1 a number of steps, below 1 a ratio of all steps
   std::optional<double> num_cycles, power, lr_end, min_lr, min_lr_rate, timescale, num_stable_steps, num_decay_steps;
   double min_lr_ratio = 0;  ///< of warmup_stable_decay
   Ramp warmup_type = Ramp::linear, decay_type = Ramp::cosine;
 };
 
 /// Steps of warm-up of a run of total_steps: ceil(total * ratio), or the fixed number.
+/// source  transformers 5.6, TrainingArguments.get_warmup_steps
 inline std::int64_t warmup_steps(const ScheduleOptions& o, std::int64_t total_steps) {
   if (o.warmup_steps >= 1) return static_cast<std::int64_t>(o.warmup_steps);
-  const double ratio = o.warmup_steps > 0 ? o.warmup_steps : o.warmup_ratio;
-  return static_cast<std::int64_t>(std::ceil(static_cast<double>(total_steps) * ratio));
+  return static_cast<std::int64_t>(std::ceil(static_cast<double>(total_steps) * o.warmup_steps));
 }
 
 /// The learning rate of each step, as transformers' get_scheduler computes it:

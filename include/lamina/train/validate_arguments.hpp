@@ -1,9 +1,11 @@
 #pragma once
 #include <cmath>
+#include <filesystem>
 #include <string>
 #include <string_view>
 
 #include <lamina/train/arguments.hpp>
+#include <lamina/train/values.hpp>
 
 namespace lamina::train {
 
@@ -61,6 +63,8 @@ inline void validate_data(const Arguments& a) {
   if (a.do_eval && a.val_size == 0 && a.eval_dataset.empty())
     fail(where(a, a.given.contains("eval_strategy") ? "eval_strategy" : "do_eval"),
          " needs rows to evaluate on: set val_size or eval_dataset");
+  if (a.eval_on_start && a.val_size == 0 && a.eval_dataset.empty())
+    fail(where(a, "eval_on_start"), " needs rows to evaluate on: set val_size or eval_dataset");
 }
 
 inline void validate_run(const Arguments& a) {
@@ -86,13 +90,20 @@ inline void validate_run(const Arguments& a) {
 }
 
 inline void validate_answers(const Arguments& a) {
-  if (!a.do_predict) return;
   const AnswerOptions& o = a.answers;
-  if (!a.predict_with_generate)
+  if (a.do_predict && !a.predict_with_generate)
     fail(where(a, "do_predict"),
          " needs predict_with_generate: true; for the loss over eval_dataset set do_eval: true");
+  if (!a.predict_with_generate) return;
   if (a.val_size == 0 && a.eval_dataset.empty())
-    fail(where(a, "do_predict"), " needs rows to answer: set eval_dataset or val_size");
+    fail(where(a, a.do_predict ? "do_predict" : "predict_with_generate"),
+         " needs rows to answer: set eval_dataset or val_size");
+  if (const auto at = a.given.find("prediction_loss_only");
+      at != a.given.end() && !at->second.value.is_null() && flag_of(at->second, at->first))
+    fail(where(a, "prediction_loss_only"), " contradicts predict_with_generate: true: keep one");
+  if (!a.jieba_dictionary.empty() && !std::filesystem::is_regular_file(a.jieba_dictionary))
+    fail(where(a, "jieba_dictionary"), ": ", a.jieba_dictionary.string(),
+         " is not a file, wanted jieba's dict.txt or another of its form");
   if (o.do_sample && o.temperature <= 0)
     fail(where(a, "temperature"), " is ", o.temperature, ", wanted a positive number, or do_sample: false");
   if (o.top_p <= 0 || o.top_p > 1) fail(where(a, "top_p"), " is ", o.top_p, ", wanted above 0 up to 1");
@@ -104,8 +115,6 @@ inline void validate_answers(const Arguments& a) {
 
 inline void validate_schedule(const Arguments& a) {
   const ScheduleOptions& o = a.schedule;
-  if (o.warmup_ratio < 0 || o.warmup_ratio > 1)
-    fail(where(a, "warmup_ratio"), " is ", o.warmup_ratio, ", wanted 0 to 1");
   if (o.warmup_steps < 0) fail(where(a, "warmup_steps"), " is ", o.warmup_steps, ", wanted at least 0");
   if (o.type == ScheduleType::cosine_with_min_lr && o.min_lr.has_value() == o.min_lr_rate.has_value())
     fail(where(a, "lr_scheduler_type"),
@@ -115,13 +124,17 @@ inline void validate_schedule(const Arguments& a) {
          ", not above the end of the polynomial decay, lr_end ", o.lr_end.value_or(1e-7));
 }
 
+/// A number of steps: a fraction of all, or a whole number.
+inline void validate_steps(const Arguments& a, const char* key, double steps) {
+  if (steps <= 0) fail(where(a, key), " is ", steps, ", wanted a positive number");
+  if (steps > 1 && steps != std::floor(steps))
+    fail(where(a, key), " is ", steps, ", wanted a whole number of steps, or a fraction of all below 1");
+}
+
 inline void validate_intervals(const Arguments& a) {
-  if (a.logging_strategy == Interval::steps && a.logging_steps <= 0)
-    fail(where(a, "logging_steps"), " is ", a.logging_steps, ", wanted a positive number");
-  if (a.save_strategy == Interval::steps && a.save_steps <= 0)
-    fail(where(a, "save_steps"), " is ", a.save_steps, ", wanted a positive number");
-  if (a.eval_steps && *a.eval_steps <= 0)
-    fail(where(a, "eval_steps"), " is ", *a.eval_steps, ", wanted a positive number");
+  if (a.logging_strategy == Interval::steps) validate_steps(a, "logging_steps", a.logging_steps);
+  if (a.save_strategy == Interval::steps) validate_steps(a, "save_steps", a.save_steps);
+  if (a.eval_steps) validate_steps(a, "eval_steps", *a.eval_steps);
   if (a.early_stopping_steps) {
     at_least(a, "early_stopping_steps", *a.early_stopping_steps, std::int64_t{1});
     if (!a.load_best_model_at_end || a.eval_strategy == Interval::no)
@@ -134,6 +147,8 @@ inline void validate_intervals(const Arguments& a) {
   if (a.save_strategy == Interval::best && a.eval_strategy == Interval::no)
     fail(where(a, "save_strategy"), ": best needs an eval_strategy");
   if (!a.load_best_model_at_end || a.save_strategy == Interval::best) return;
+  if (a.eval_strategy == Interval::no)
+    fail(where(a, "load_best_model_at_end"), " needs an eval_strategy: without one no model is the best");
   if (a.save_strategy != a.eval_strategy)
     fail(where(a, "load_best_model_at_end"),
          " needs save_strategy and eval_strategy to be the same, so that the best model is a saved one");

@@ -23,10 +23,14 @@ inline std::string shown(const Json& value) { return value.is_string() ? value.g
   fail(setting.origin, ": ", key, " is ", shown(setting.value), ", wanted ", wanted);
 }
 
-/// A number as Python reads it: 8, -1, 1e-4, 1.0e-4, 1_000; nothing behind it.
+/// A number as Python reads it: 8, -1, 1e-4, 1.0e-4, 1_000; nothing behind it. Not 010, which is eight in YAML 1.1.
 inline std::optional<double> parse_number(std::string text) {
   std::erase(text, '_');
   const char* first = text.data() + (text.size() > 1 && text[0] == '+');
+  const std::size_t sign = text.find_first_not_of("+-");
+  const bool octal =
+      sign + 1 < text.size() && text[sign] == '0' && text.find_first_not_of("01234567", sign) == text.npos;
+  if (sign == text.npos || octal) return std::nullopt;
   double value = 0;
   const auto [end, error] = std::from_chars(first, text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
@@ -47,15 +51,21 @@ inline std::int64_t integer_of(const Setting& s, std::string_view key) {
   return static_cast<std::int64_t>(*value);
 }
 
-inline bool flag_of(const Setting& s, std::string_view key) {
-  if (s.value.is_boolean()) return s.value.get<bool>();
-  std::string text = s.value.is_string() ? s.value.get<std::string>() : std::string();
+/// True or false in any spelling of YAML or of a command line; nothing for other words.
+inline std::optional<bool> word_as_flag(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   for (const char* word : {"true", "yes", "on", "1", "t", "y"})
     if (text == word) return true;
   for (const char* word : {"false", "no", "off", "0", "f", "n"})
     if (text == word) return false;
-  wrong_type(s, key, "true or false");
+  return std::nullopt;
+}
+
+inline bool flag_of(const Setting& s, std::string_view key) {
+  if (s.value.is_boolean()) return s.value.get<bool>();
+  const auto flag = s.value.is_structured() ? std::nullopt : word_as_flag(shown(s.value));
+  if (!flag) wrong_type(s, key, "true or false");
+  return *flag;
 }
 
 inline std::string text_of(const Setting& s, std::string_view key) {

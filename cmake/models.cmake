@@ -7,6 +7,10 @@ set(LAMINA_ALL_MODELS
     "qwen3_vl_8b=qwen3_vl::Qwen3VL_8B" "qwen3_vl_32b=qwen3_vl::Qwen3VL_32B"
     "qwen2_5_vl_tiny=qwen2_5_vl::Qwen2_5VL_Tiny" "qwen2_5_vl_3b=qwen2_5_vl::Qwen2_5VL_3B" "qwen2_5_vl_7b=qwen2_5_vl::Qwen2_5VL_7B"
     "qwen2_5_vl_32b=qwen2_5_vl::Qwen2_5VL_32B" "qwen2_5_vl_72b=qwen2_5_vl::Qwen2_5VL_72B")
+string(REGEX REPLACE "=[^;]*" "" LAMINA_MODEL_NAMES "${LAMINA_ALL_MODELS}")
+include(${CMAKE_CURRENT_LIST_DIR}/check_names.cmake)
+lamina_check_names(LAMINA_MODELS "${LAMINA_MODELS}" all tiny ${LAMINA_MODEL_NAMES})
+
 set(LAMINA_WAYS
     "lora|train|LoRA<Base, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>"
     "lora_all|train|LoRA<Base, Rank<Dyn>, Alpha<Dyn>, AllLinears>"
@@ -27,7 +31,7 @@ foreach(entry IN LISTS LAMINA_ALL_MODELS)
   string(REPLACE "=" ";" entry "${entry}")
   list(GET entry 0 NAME)
   list(GET entry 1 TYPE)
-  if(NOT LAMINA_MODELS STREQUAL "all" AND NOT NAME IN_LIST LAMINA_MODELS AND NOT NAME MATCHES "_(tiny|nano)$")
+  if(NOT "all" IN_LIST LAMINA_MODELS AND NOT NAME IN_LIST LAMINA_MODELS AND NOT NAME MATCHES "_(tiny|nano)$")
     continue()
   endif()
   string(REGEX MATCH "^[a-z0-9_]+" FAMILY "${TYPE}")

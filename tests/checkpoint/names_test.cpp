@@ -56,6 +56,9 @@ TEST_CASE("suggest: the nearest known word, and none where nothing is near") {
   CHECK(suggest("learning_rate", known) == "");
   CHECK(suggest("x", known) == "");
   CHECK(suggest("", known) == "");
+  CHECK(suggest("exp", known) == "export_dir");
+  CHECK(did_you_mean("tempalte", known) == ": did you mean template?");
+  CHECK(did_you_mean("learning_rate", known) == "");
   CHECK(edit_distance("abcd", "acbd") == 1);
   CHECK(edit_distance("kitten", "sitting") == 3);
 }

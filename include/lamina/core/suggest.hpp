@@ -1,7 +1,6 @@
 #pragma once
 #include <algorithm>
 #include <numeric>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,16 +24,27 @@ inline int edit_distance(std::string_view a, std::string_view b) {
   return above[b.size()];
 }
 
-/// The known word nearest to a misspelt one, or "" where none is near enough to be meant: at most a third of the
-/// word's letters (and at least one) may differ. The first of equally near words wins.
-inline std::string suggest(std::string_view word, std::span<const std::string_view> known) {
+/// The known word nearest to a misspelt one, or "" if none is near enough to be meant: at most a third of the word's
+/// letters (and at least one) may differ. A known word that begins with the given one is as near as one edit: user for
+/// user_tag. The first of equally near words wins. known: a range of strings or views.
+template <class Words>
+std::string suggest(std::string_view word, const Words& known) {
   int best = std::max<int>(1, static_cast<int>(word.size()) / 3) + 1;
   std::string_view nearest;
   for (const std::string_view candidate : known) {
-    const int distance = edit_distance(word, candidate);
+    const bool begins = word.size() > 2 && candidate.starts_with(word);
+    const int distance =
+        begins ? std::min(1, static_cast<int>(candidate.size() - word.size())) : edit_distance(word, candidate);
     if (distance < best) best = distance, nearest = candidate;
   }
   return std::string(nearest);
+}
+
+/// ": did you mean x?" for the end of a message, or "" if no known word is near.
+template <class Words>
+std::string did_you_mean(std::string_view word, const Words& known) {
+  const std::string nearest = suggest(word, known);
+  return nearest.empty() ? "" : ": did you mean " + nearest + "?";
 }
 
 }  // namespace lamina

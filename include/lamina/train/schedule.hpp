@@ -47,8 +47,8 @@ inline ScheduleType schedule_type(std::string_view name) {
   if (at == names.end())
     fail("lr_scheduler_type: ", name,
          " is not built, wanted one of linear, cosine, cosine_with_restarts, polynomial, "
-         "constant, constant_with_warmup, inverse_sqrt, cosine_with_min_lr, warmup_stable_decay; nearest: ",
-         suggest(name, names));
+         "constant, constant_with_warmup, inverse_sqrt, cosine_with_min_lr, warmup_stable_decay",
+         did_you_mean(name, names));
   return static_cast<ScheduleType>(at - names.begin());
 }
 

@@ -171,6 +171,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  settings.model = checkpoint::without_trailing_slash(settings.model);
   try {
     Chat chat(settings);
     for (const auto& image : settings.images) chat.add_image(image);

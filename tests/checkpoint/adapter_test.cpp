@@ -131,9 +131,10 @@ TEST_CASE("Adapter: variants with other mathematics are refused by name") {
   CHECK(contains(with_config("peft_type", "IA3"), "peft_type is \"IA3\", only LORA"));
   CHECK(contains(with_config("lora_bias", true), "lora_bias is true"));
   CHECK(contains(with_config("use_qalora", true), "use_qalora is true"));
-  CHECK(contains(with_config("layer_replication", {{0, 2}}), "layer_replication is set"));
-  CHECK(contains(with_config("trainable_token_indices", {1, 2}), "trainable_token_indices is set"));
-  CHECK(contains(with_config("target_parameters", {"experts.down_proj"}), "target_parameters is set"));
+  CHECK(contains(with_config("layer_replication", {{0, 2}}), "layer_replication is [[0,2]], wanted null"));
+  CHECK(contains(with_config("trainable_token_indices", {1, 2}), "trainable_token_indices is [1,2], wanted null"));
+  CHECK(contains(with_config("target_parameters", {"experts.down_proj"}),
+                 "target_parameters is [\"experts.down_proj\"], wanted null"));
   CHECK(with_config("target_parameters", ordered_json::array()) == "");
   CHECK(contains(with_config("init_lora_weights", "pissa_niter_16"), "convert it to a plain one first"));
   CHECK(with_config("init_lora_weights", "gaussian") == "");
@@ -147,6 +148,7 @@ TEST_CASE("Adapter: a config that is mistyped, or that its tensors contradict, i
   CHECK(contains(with_config("r", nullptr), "r is missing"));
   CHECK(contains(with_config("r", 8), "has rank 4, adapter_config.json says 8"));
   CHECK(contains(with_config("lora_alpha", nullptr), "lora_alpha is missing"));
+  CHECK(contains(with_config("lora_dropout", 1.0), "lora_dropout is 1, wanted 0 up to below 1"));
   CHECK(contains(with_config("rank_pattern", {{"q_proj", -1}}), "rank_pattern.q_proj is -1"));
   CHECK(contains(with_config("rank_pattern", {{"q_proj", "x"}}), "wanted a number"));
   CHECK(contains(with_config("alpha_pattern", {{"(", 3}}), "not a regular expression"));

@@ -1,10 +1,48 @@
 #include <lamina/checkpoint/config.hpp>
 #include <lamina/checkpoint/model_facts.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/model/qwen2_5_vl.hpp>
+#include <lamina/model/qwen3_vl.hpp>
 #include "scratch.hpp"
 #include "support/catch.hpp"
 
+using namespace lamina;
 using namespace lamina::checkpoint;
+
+namespace {
+template <class Model>
+void check_released(const std::string& layout) {
+  Scratch dir;
+  spill(dir / "config.json", slurp(golden("layouts/" + layout + ".json")));
+  const ModelConfig config = ModelConfig::load(dir.dir());
+  CHECK(differences(facts_of_config(config, config.tie_word_embeddings), facts_of<Model>(), layout).empty());
+}
+}  // namespace
+
+TEST_CASE("facts: those of each released config.json are its type's") {
+  check_released<qwen3_vl::Qwen3VL_2B>("qwen3_vl_2b_released");
+  check_released<qwen2_5_vl::Qwen2_5VL_3B>("qwen2_5_vl_3b_released");
+  check_released<qwen2_5_vl::Qwen2_5VL_7B>("qwen2_5_vl_7b_resaved_v5");
+}
+
+TEST_CASE("facts: values that the type does not hold are named with both sides") {
+  Scratch dir;
+  spill(dir / "config.json", slurp(golden("layouts/qwen3_vl_2b_released.json")));
+  ModelConfig config = ModelConfig::load(dir.dir());
+  config.text_config.rms_norm_eps = 5;
+  config.text_config.hidden_act = "gelu";
+  config.text_config.mrope_section = {16, 24, 24};
+  config.text_config.mrope_interleaved = false;
+  config.text_config.rope_theta = 5000000.5;
+  config.vision_config.hidden_act = "gelu";
+  CHECK(differences(facts_of_config(config, true), facts_of<qwen3_vl::Qwen3VL_2B>(), "2b") ==
+        std::vector<std::string>{"text_config.hidden_act is gelu, 2b has silu",
+                                 "text_config.rms_norm_eps is 5, 2b has 1e-06",
+                                 "text_config.rope_theta is 5000000.5, 2b has 5000000",
+                                 "text_config.mrope_section is [16, 24, 24], 2b has [24, 20, 20]",
+                                 "text_config.mrope_interleaved is false, 2b has true",
+                                 "vision_config.hidden_act is gelu, 2b has gelu_pytorch_tanh"});
+}
 
 TEST_CASE("tied_head: tied needs the flag and no head of its own in the weights") {
   const Checkpoint tied = Checkpoint::open(golden("tiny3")), untied = Checkpoint::open(golden("tiny2_5"));

@@ -61,6 +61,9 @@ TEST_CASE("Sharded checkpoint: a missing shard and missing weights are named") {
   copy_model(dir.dir());
   std::filesystem::remove(dir / "model-00003-of-00005.safetensors");
   CHECK(contains(error_of([&] { Checkpoint::open(dir.dir()); }), "model-00003-of-00005.safetensors: missing"));
+  std::filesystem::remove(dir / index_name);
+  CHECK(contains(error_of([&] { Checkpoint::open(dir.dir()); }),
+                 "of-00005.safetensors but no model.safetensors.index.json that says which shards there are"));
   Scratch empty;
   CHECK(contains(error_of([&] { Checkpoint::open(empty.dir()); }), "is this a model directory?"));
   CHECK(contains(error_of([&] { Checkpoint::open(empty / "nowhere"); }), "no such file or folder"));

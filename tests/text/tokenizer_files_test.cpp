@@ -42,6 +42,8 @@ TEST_CASE("TokenizerFiles: missing and broken files are named") {
   check_refused(folder.path, {folder.path.string(), "tokenizer.json", "vocab.json"});
   folder.write("tokenizer.json", "{\"model\": ");
   check_refused(folder.path, {"tokenizer.json", "not valid JSON"});
+  folder.write("tokenizer.json", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 7031645\n");
+  check_refused(folder.path, {"tokenizer.json", "is a git-lfs pointer, not the file itself", "git lfs pull"});
   folder.write("tokenizer.json", "[]");
   check_refused(folder.path, {"tokenizer.json", "wanted an object"});
   folder.write("tokenizer.json", "{}");

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <fstream>
+
 using namespace lamina;
 using namespace lamina::vision;
 
@@ -162,4 +164,56 @@ TEST_CASE("Processor: settings that it would have to ignore are refused with the
   refuses(R"({"image_std": [0.5, 0, 0.5]})", "image_std");
   refuses(R"({"image_mean": [0.5]})", "image_mean");
   refuses(R"({"min_pixels": 10, "max_pixels": 5})", "max_pixels");
+  refuses(R"({"size": {"height": 448, "width": 448}})", "size.height is 448, wanted null: images keep their shape");
+  refuses(R"({"size": {"longest_edge": 448}})", "size has no shortest_edge, wanted shortest_edge and longest_edge");
+  refuses(R"({"size": {"shortest_edge": 448}, "min_pixels": 4})", "size has no longest_edge");
+  refuses(R"({"size": 448})", "size: got number, wanted an object");
+  refuses(R"({"do_center_crop": true})", "do_center_crop is true, wanted false: the models' image processing has no");
+  refuses(R"({"image_processor_type": "CLIPImageProcessor"})", "image_processor_type");
+}
+
+TEST_CASE("Processor: every field that transformers or a released file has is in the tables") {
+  std::ifstream in(LAMINA_GOLDEN_DIR "/checkpoint/fields.json");
+  const auto fields = nlohmann::json::parse(in);
+  const auto check_listed = [](const nlohmann::json& names, std::span<const checkpoint::Field> table) {
+    for (const std::string name : names) {
+      INFO(name);
+      CHECK(checkpoint::find_field(table, name));
+    }
+  };
+  check_listed(fields["preprocessor_config"], vision::detail::image_fields);
+  check_listed(fields["size"], vision::detail::size_fields);
+  check_listed(fields["processor_config"], vision::detail::processor_fields);
+}
+
+TEST_CASE("Processor: a refused field is an error with any other value, one without effect changes nothing") {
+  const ModelDir dir;
+  const auto load_with = [&](const std::string& name, const nlohmann::json& value) {
+    dir.write("preprocessor_config.json", nlohmann::json{{name, value}}.dump());
+    return Processor::load(dir.path);
+  };
+  for (const checkpoint::Field& field : vision::detail::image_fields) {
+    const std::string name(field.name);
+    INFO(name);
+    if (field.use == checkpoint::FieldUse::refused) {
+      CHECK(golden::contains(golden::error_of([&] { load_with(name, 12345); }), name + " is 12345, wanted "));
+      for (const auto& accepted : nlohmann::json::parse(field.only)) CHECK_NOTHROW(load_with(name, accepted));
+    } else if (field.use == checkpoint::FieldUse::no_effect) {
+      const Processor p = load_with(name, 12345), plain;
+      CHECK((p.patch_size == plain.patch_size && p.min_pixels == plain.min_pixels && p.max_pixels == plain.max_pixels &&
+             p.mean == plain.mean && p.std == plain.std));
+    }
+  }
+}
+
+TEST_CASE("Processor: patches of another size than the tower's are refused") {
+  Processor p;
+  checkpoint::VisionConfig tower;
+  tower.patch_size = 14, tower.temporal_patch_size = 2, tower.spatial_merge_size = 2;
+  CHECK_NOTHROW(p.require_patches_of(tower, "m"));
+  p.merge_size = 4;
+  CHECK(
+      golden::error_of([&] { p.require_patches_of(tower, "m"); }) ==
+      "m: merge_size of the image processor is 4, vision_config.spatial_merge_size of config.json is 2: are both files "
+      "those of the same model?");
 }

@@ -4,6 +4,7 @@
 
 #include <lamina/checkpoint/adapter_config.hpp>
 #include <lamina/checkpoint/convert.hpp>
+#include <lamina/checkpoint/folders.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
 
 /// LoRA adapters as PEFT stores them: adapter_config.json and adapter_model.safetensors.
@@ -183,6 +184,9 @@ inline Adapter Adapter::load(const std::filesystem::path& dir) {
   const std::filesystem::path file = dir / "adapter_model.safetensors";
   if (!std::filesystem::exists(file) && std::filesystem::exists(dir / "adapter_model.bin"))
     fail(dir.string(), ": holds adapter_model.bin only: pickled weights are not read, save it as safetensors");
+  if (!std::filesystem::exists(file))
+    fail(file.string(), ": no such file next to adapter_config.json: is the download complete?");
+  refuse_weights_beside_adapter(dir);
   out.weights_ = Checkpoint::open(file);
   std::map<std::string, LoraPair> by_module;
   for (const TensorInfo& info : out.weights_.tensors()) out.sort_tensor(info, by_module);

@@ -1,7 +1,8 @@
 #pragma once
 #include <map>
 
-#include <lamina/checkpoint/json_fields.hpp>
+#include <lamina/checkpoint/adapter_fields.hpp>
+#include <lamina/checkpoint/folders.hpp>
 #include <lamina/checkpoint/safetensors_header.hpp>
 
 /// adapter_config.json as PEFT 0.18 reads and writes it.
@@ -42,17 +43,12 @@ inline std::vector<std::pair<std::string, double>> pattern_fields(const nlohmann
   return out;
 }
 
-/// Fields that change what an adapter means and that we do not compute: each must have its neutral value.
+/// Variants of LoRA whose mathematics are not computed.
 inline void refuse_variants(const JsonFields& fields) {
   const std::string type = fields.text("peft_type");
   if (type != "LORA") fail(fields.file(), ": peft_type is \"", type, "\", only LORA is supported");
+  check_fields(fields, adapter_fields);
   const nlohmann::json& json = fields.json();
-  for (const char* key : {"layer_replication", "trainable_token_indices", "target_parameters",
-                          "alora_invocation_tokens", "megatron_config", "arrow_config"})
-    if (fields.has(key) && !(json[key].is_structured() && json[key].empty()))
-      fail(fields.file(), ": ", key, " is set, which is not supported");
-  for (const char* key : {"lora_bias", "use_qalora"})
-    if (fields.boolean(key, false)) fail(fields.file(), ": ", key, " is true, which is not supported");
   const auto init = json.find("init_lora_weights");
   if (init == json.end() || !init->is_string()) return;
   const auto name = init->get<std::string>();
@@ -65,6 +61,8 @@ inline void refuse_variants(const JsonFields& fields) {
 
 inline void check_ranges(const AdapterConfig& c, const std::string& file) {
   if (c.r <= 0) fail(file, ": r is ", c.r, ", wanted a positive rank");
+  if (c.lora_dropout < 0 || c.lora_dropout >= 1)
+    fail(file, ": lora_dropout is ", c.lora_dropout, ", wanted 0 up to below 1");
   for (const auto& [pattern, rank] : c.rank_pattern)
     if (rank <= 0) fail(file, ": rank_pattern.", pattern, " is ", rank, ", wanted a positive rank");
   if (c.bias != "none" && c.bias != "all" && c.bias != "lora_only")
@@ -76,7 +74,7 @@ inline void check_ranges(const AdapterConfig& c, const std::string& file) {
 inline AdapterConfig AdapterConfig::load(const std::filesystem::path& dir) {
   const std::filesystem::path path = dir / "adapter_config.json";
   const std::string file = path.string();
-  if (!std::filesystem::exists(path)) fail(file, ": no such file: is ", dir.string(), " the folder of an adapter?");
+  require_adapter_folder(dir);
   const auto ordered = detail::parse_checked<nlohmann::ordered_json>(read_text(path), file, 64);
   const nlohmann::json json = ordered;
   const JsonFields fields(json, file);

@@ -1,5 +1,6 @@
 #pragma once
-#include <lamina/checkpoint/json_fields.hpp>
+#include <lamina/checkpoint/config_fields.hpp>
+#include <lamina/checkpoint/folders.hpp>
 #include <lamina/checkpoint/model_config.hpp>
 #include <lamina/checkpoint/safetensors_header.hpp>
 
@@ -38,18 +39,25 @@ inline nlohmann::json read_json(const std::filesystem::path& path) {
   return parse_checked<nlohmann::json>(read_text(path), path.string(), 64);
 }
 
-/// The object that holds one of the two spellings of the rotary fields; files of both kinds carry equal values.
-inline JsonFields rope_fields(const JsonFields& text) {
-  return text.object(text.has("rope_parameters") || !text.has("rope_scaling") ? "rope_parameters" : "rope_scaling");
+/// The object that holds the rotary fields, in the newer spelling of its name or the older. Files may carry both, with
+/// equal values: transformers obeys the older, others the newer.
+inline JsonFields rope_object(const JsonFields& text) {
+  if (!text.has("rope_scaling")) return text.object("rope_parameters");
+  const JsonFields older = text.object("rope_scaling");
+  if (!text.has("rope_parameters")) return older;
+  const JsonFields newer = text.object("rope_parameters");
+  for (const char* field : {"rope_theta", "mrope_section", "mrope_interleaved"})
+    if (newer.has(field) && older.has(field) && newer.json()[field] != older.json()[field])
+      fail(text.file(), ": ", newer.path(field), " and ", older.path(field),
+           " differ: keep the one that the model was trained with");
+  return newer;
 }
 
-inline void read_rope(const JsonFields& text, TextConfig& out) {
-  const JsonFields rope = rope_fields(text);
-  for (const char* key : {"rope_type", "type"}) {
-    const std::string type = rope.text(key, "default");
-    if (type != "default" && type != "mrope")
-      fail(rope.file(), ": ", rope.path(key), " is \"", type, "\": only plain multimodal RoPE (default) is supported");
-  }
+inline void read_rope(const JsonFields& text, bool qwen3, TextConfig& out) {
+  const JsonFields rope = rope_object(text);
+  check_fields(rope, fields_of_rope());
+  if (rope.has("rope_theta") && text.has("rope_theta") && text.json()["rope_theta"] != rope.json()["rope_theta"])
+    note(cat(text.file(), ": ", text.path("rope_theta"), " has no effect: ", rope.path("rope_theta"), " counts"));
   out.rope_theta = rope.has("rope_theta") ? rope.number("rope_theta") : text.number("rope_theta");
   if (!(out.rope_theta > 0)) fail(text.file(), ": rope_theta is ", out.rope_theta, ", wanted a positive number");
   const std::vector<int> section = rope.integers("mrope_section");
@@ -59,6 +67,14 @@ inline void read_rope(const JsonFields& text, TextConfig& out) {
     rope.wrong("mrope_section", rope.json()["mrope_section"],
                cat("three lengths that sum to head_dim / 2 = ", out.head_dim / 2));
   std::copy(section.begin(), section.end(), out.mrope_section.begin());
+  out.mrope_interleaved = rope.boolean("mrope_interleaved", qwen3);
+}
+
+inline void check_layer_types(const JsonFields& text) {
+  if (!text.has("layer_types")) return;
+  for (const std::string& type : text.texts("layer_types"))
+    if (type != "full_attention")
+      fail(text.file(), ": ", text.path("layer_types"), " has ", type, ": sliding windows are not supported");
 }
 
 inline TextConfig read_text_config(const JsonFields& text, bool qwen3) {
@@ -77,16 +93,14 @@ inline TextConfig read_text_config(const JsonFields& text, bool qwen3) {
   if (out.num_attention_heads % out.num_key_value_heads != 0)
     fail(text.file(), ": ", text.path("num_attention_heads"), " = ", out.num_attention_heads,
          " is not a multiple of num_key_value_heads = ", out.num_key_value_heads);
-  if (text.boolean("use_sliding_window", false))
-    fail(text.file(), ": ", text.path("use_sliding_window"), " is true: sliding windows are not supported");
-  if (text.boolean("attention_bias", false) && qwen3)
-    fail(text.file(), ": ", text.path("attention_bias"), " is true: Qwen3-VL's projections have no bias");
-  read_rope(text, out);
+  if (!qwen3) check_layer_types(text);
+  read_rope(text, qwen3, out);
   return out;
 }
 
 /// Gaps are filled with the library's own defaults: the released Qwen2.5-VL-3B relies on them.
 inline VisionConfig read_vision_config(const JsonFields& vision, bool qwen3) {
+  check_fields(vision, fields_of_vision_config(qwen3));
   VisionConfig out;
   out.depth = qwen3 ? vision.size("depth") : vision.size("depth", 32);
   out.hidden_size = vision.size("hidden_size");
@@ -105,7 +119,6 @@ inline VisionConfig read_vision_config(const JsonFields& vision, bool qwen3) {
     out.window_size = vision.size("window_size", 112);
     out.fullatt_block_indexes =
         vision.has("fullatt_block_indexes") ? vision.integers("fullatt_block_indexes") : std::vector{7, 15, 23, 31};
-    out.tokens_per_second = vision.number("tokens_per_second", 4);
   }
   if (out.hidden_size % out.num_heads != 0)
     fail(vision.file(), ": ", vision.path("hidden_size"), " = ", out.hidden_size,
@@ -127,13 +140,17 @@ inline DType read_dtype(const JsonFields& top, const JsonFields& text) {
   return DType::F32;
 }
 
-/// A token id at the top or in text_config; of a list, the first.
-inline std::optional<int> first_id(const JsonFields& top, const JsonFields& text, const std::string& key) {
-  const JsonFields& fields = top.has(key) ? top : text;
-  if (!fields.has(key)) return std::nullopt;
-  if (!fields.json()[key].is_array()) return fields.integer(key);
-  const std::vector<int> ids = fields.integers(key);
-  return ids.empty() ? std::nullopt : std::optional(ids.front());
+/// A token id, or a list of them; empty if there is none.
+inline std::vector<int> ids_of(const JsonFields& fields, const std::string& key) {
+  if (!fields.has(key)) return {};
+  return fields.json()[key].is_array() ? fields.integers(key) : std::vector{fields.integer(key)};
+}
+
+/// Some trainers leave copies of text_config's fields at the top level, and later changes miss them.
+inline void note_stale_copies(const JsonFields& top, const JsonFields& text) {
+  for (const auto& [name, value] : text.json().items())
+    if (top.has(name) && find_field(text_fields, name) && !find_field(model_fields, name) && top.json()[name] != value)
+      note(cat(top.file(), ": ", name, " has no effect: text_config.", name, " counts"));
 }
 
 inline std::string read_model_type(const JsonFields& top) {
@@ -146,57 +163,31 @@ inline std::string read_model_type(const JsonFields& top) {
 }  // namespace detail
 
 inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
+  require_model_folder(dir);
   const std::filesystem::path path = dir / "config.json";
-  if (!std::filesystem::exists(path)) fail(path.string(), ": no such file: is ", dir.string(), " a model directory?");
   const nlohmann::json json = detail::read_json(path);
   const JsonFields top(json, path.string());
   ModelConfig out;
   out.model_type = detail::read_model_type(top);
-  const bool qwen3 = out.model_type == "qwen3_vl";
-  const JsonFields text = top.has("text_config") || qwen3 ? top.object("text_config") : top;
+  const bool qwen3 = out.model_type == "qwen3_vl", nested = qwen3 || top.has("text_config");
+  const JsonFields text = nested ? top.object("text_config") : top;
+  check_fields(top, fields_of_model_config(qwen3, nested));
+  if (nested) {
+    check_fields(text, fields_of_text_config(qwen3));
+    detail::note_stale_copies(top, text);
+  }
   out.text_config = detail::read_text_config(text, qwen3);
   out.vision_config = detail::read_vision_config(top.object("vision_config"), qwen3);
   if (out.vision_config.out_hidden_size != out.text_config.hidden_size)
     fail(path.string(), ": vision_config.out_hidden_size = ", out.vision_config.out_hidden_size,
          " must equal the decoder's hidden_size = ", out.text_config.hidden_size);
   out.image_token_id = top.integer("image_token_id", 151655);
-  out.video_token_id = top.integer("video_token_id", 151656);
-  out.vision_start_token_id = top.integer("vision_start_token_id", 151652);
-  out.vision_end_token_id = top.integer("vision_end_token_id", 151653);
-  out.bos_token_id = detail::first_id(top, text, "bos_token_id");
-  out.eos_token_id = detail::first_id(top, text, "eos_token_id");
-  out.pad_token_id = detail::first_id(top, text, "pad_token_id");
+  out.eos_token_id = detail::ids_of(top.has("eos_token_id") ? top : text, "eos_token_id");
   const bool tied_at_top = top.boolean("tie_word_embeddings", false);
   out.tie_word_embeddings = text.boolean("tie_word_embeddings", false) || tied_at_top;
   out.dtype = detail::read_dtype(top, text);
   if (top.has("quantization_config"))
     out.quant_method = top.object("quantization_config").text("quant_method", "unknown");
-  return out;
-}
-
-inline GenerationConfig GenerationConfig::load(const std::filesystem::path& dir) {
-  GenerationConfig out;
-  const std::filesystem::path path = dir / "generation_config.json";
-  if (!std::filesystem::exists(path)) {
-    const ModelConfig config = ModelConfig::load(dir);
-    if (config.eos_token_id) out.eos_token_id = {*config.eos_token_id};
-    out.bos_token_id = config.bos_token_id;
-    out.pad_token_id = config.pad_token_id;
-    return out;
-  }
-  const nlohmann::json json = detail::read_json(path);
-  const JsonFields fields(json, path.string());
-  if (fields.has("eos_token_id"))
-    out.eos_token_id =
-        json["eos_token_id"].is_array() ? fields.integers("eos_token_id") : std::vector{fields.integer("eos_token_id")};
-  out.bos_token_id = fields.maybe_integer("bos_token_id");
-  out.pad_token_id = fields.maybe_integer("pad_token_id");
-  out.top_k = fields.maybe_integer("top_k");
-  if (fields.has("do_sample")) out.do_sample = fields.boolean("do_sample", false);
-  out.temperature = fields.maybe_number("temperature");
-  out.top_p = fields.maybe_number("top_p");
-  out.min_p = fields.maybe_number("min_p");
-  out.repetition_penalty = fields.maybe_number("repetition_penalty");
   return out;
 }
 

@@ -101,13 +101,23 @@ class Mapping {
   std::size_t size_ = 0;
 };
 
-/// The text of a small file such as config.json; Error where it is missing, unreadable or past limit_bytes.
+/// Error if a file, given its first bytes, is what git-lfs leaves in place of a large one that it has not fetched.
+inline void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view beginning) {
+  if (beginning.starts_with("version https://git-lfs.github.com/spec/"))
+    fail(path.string(),
+         ": is a git-lfs pointer, not the file itself: run \"git lfs pull\" in its folder, or download the ",
+         "file again");
+}
+
+/// The text of a small file such as config.json; Error if it is missing, unreadable, a git-lfs pointer or longer than
+/// limit_bytes.
 inline std::string read_text(const std::filesystem::path& path, std::uint64_t limit_bytes = 256u << 20) {
   const File file(path);
   if (file.size() > limit_bytes)
     fail(path.string(), ": ", file.size(), " bytes, more than the ", limit_bytes, " that such a file may have");
   std::string text(file.size(), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));
+  refuse_lfs_pointer(path, text);
   return text;
 }
 

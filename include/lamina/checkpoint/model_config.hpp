@@ -1,7 +1,6 @@
 #pragma once
 #include <array>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +16,7 @@ struct TextConfig {
   int max_position_embeddings = 0;
   double rms_norm_eps = 1e-6, rope_theta = 0;
   std::array<int, 3> mrope_section{};  ///< frequencies of the time, height and width axes
+  bool mrope_interleaved = false;      ///< these axes take turns; else each has its own run of frequencies
   std::string hidden_act = "silu";
   bool operator==(const TextConfig&) const = default;
 };
@@ -30,7 +30,6 @@ struct VisionConfig {
   std::vector<int> deepstack_visual_indexes;  ///< Qwen3-VL
   int window_size = 0;                        ///< Qwen2.5-VL, pixels
   std::vector<int> fullatt_block_indexes;     ///< Qwen2.5-VL
-  double tokens_per_second = 0;               ///< Qwen2.5-VL
   bool operator==(const VisionConfig&) const = default;
 };
 
@@ -39,8 +38,8 @@ struct ModelConfig {
   std::string model_type;  ///< "qwen3_vl" or "qwen2_5_vl"
   TextConfig text_config;
   VisionConfig vision_config;
-  int image_token_id = 0, video_token_id = 0, vision_start_token_id = 0, vision_end_token_id = 0;
-  std::optional<int> bos_token_id, eos_token_id, pad_token_id;
+  int image_token_id = 0;
+  std::vector<int> eos_token_id;     ///< any of them ends an answer; generation_config.json's come first
   bool tie_word_embeddings = false;  ///< as the file says; tied_head() (model_facts.hpp) asks the weights too
   DType dtype = DType::F32;          ///< of the weights; F32 where the file does not say, as in transformers
   std::string quant_method;          ///< "awq", "fp8", ...; empty: not quantised
@@ -48,17 +47,6 @@ struct ModelConfig {
   /// Error, naming the field, where it is missing, mistyped or out of range, and on an unknown model_type.
   /// Defined in checkpoint/config.hpp.
   inline static ModelConfig load(const std::filesystem::path& dir);
-};
-
-/// generation_config.json: how the model's authors sample. Fields that the file lacks are empty.
-struct GenerationConfig {
-  std::vector<int> eos_token_id;  ///< any of them ends the answer
-  std::optional<int> bos_token_id, pad_token_id, top_k;
-  std::optional<bool> do_sample;
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
-
-  /// Without such a file, the end token is config.json's. Defined in checkpoint/config.hpp.
-  inline static GenerationConfig load(const std::filesystem::path& dir);
 };
 
 }  // namespace lamina::checkpoint

@@ -121,6 +121,9 @@ inline TensorFile TensorFile::open(const std::filesystem::path& path) {
   const std::string subject = path.string();
   const std::uint64_t size = out.file_.size();
   if (size < 8) fail(subject, ": ", size, " bytes, too short for a safetensors file: was the download cut off?");
+  std::string beginning(std::min<std::uint64_t>(size, 64), '\0');
+  out.file_.read(0, std::as_writable_bytes(std::span(beginning)));
+  refuse_lfs_pointer(path, beginning);
   std::array<unsigned char, 8> raw;
   out.file_.read(0, std::as_writable_bytes(std::span(raw)));
   std::uint64_t header_bytes = 0;

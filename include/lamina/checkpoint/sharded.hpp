@@ -49,6 +49,11 @@ inline void check_shard(const TensorFile& shard, const std::map<std::string, std
 inline std::filesystem::path weights_of(const std::filesystem::path& dir) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"})
     if (std::filesystem::exists(dir / name)) return dir / name;
+  for (const auto& entry : std::filesystem::directory_iterator(dir))
+    if (const std::string name = entry.path().filename().string();
+        name.starts_with("model-") && name.ends_with(".safetensors"))
+      fail(dir.string(), ": holds ", name, " but no model.safetensors.index.json that says which shards there are: is ",
+           "the download complete?");
   for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin"})
     if (std::filesystem::exists(dir / name))
       fail(dir.string(), ": holds ", name, " only: pickled weights are not read, save the model as safetensors");

@@ -11,6 +11,7 @@ namespace lamina {
 /// checkpoint  "<path>.proj.weight", with Bias "<path>.proj.bias"
 template <int Channels, int Frames, int Patch, int D, class WithBias = Bias>
 struct PatchEmbed : Linear<Channels * Frames * Patch * Patch, D, WithBias> {
+  static constexpr int in_channels = Channels, temporal_patch_size = Frames, patch_size = Patch;
   struct proj_weight {
     static constexpr std::string_view text = "proj.weight";
   };

@@ -47,6 +47,8 @@ class Turns {
 /// Qwen3-VL: axes t h w take turns, frequency by frequency; what is left at the end goes to t.
 template <std::int64_t Theta, class S>
 struct InterleavedMRoPE {
+  using section = S;
+  static constexpr bool interleaved = true;
   static constexpr int axis(int j) {
     if (j % 3 == 1 && j < 3 * S::height) return 1;
     if (j % 3 == 2 && j < 3 * S::width) return 2;
@@ -58,6 +60,8 @@ struct InterleavedMRoPE {
 /// Qwen2.5-VL: the first frequencies turn with t, the next with h, the last with w.
 template <std::int64_t Theta, class S>
 struct SectionedMRoPE {
+  using section = S;
+  static constexpr bool interleaved = false;
   static constexpr int axis(int j) { return j < S::time ? 0 : j < S::time + S::height ? 1 : 2; }
   static constexpr std::int64_t theta = Theta;
 };

@@ -68,9 +68,8 @@ inline void check_known(const std::string& key) {
   known.insert(known.end(), noted_keys.begin(), noted_keys.end());
   for (const RefusedKey& refused : refused_keys) known.push_back(refused.name);
   if (std::find(known.begin(), known.end(), key) != known.end()) return;
-  const std::string near = suggest(key, known);
-  fail("unknown key ", key,
-       near.empty() ? ": lamina-merge --help lists what a merge reads" : ": did you mean " + near + "?");
+  const std::string near = did_you_mean(key, known);
+  fail("unknown key ", key, near.empty() ? ": lamina-merge --help lists what a merge reads" : near);
 }
 
 inline bool as_bool(const std::string& key, const std::string& value) {
@@ -98,7 +97,8 @@ inline std::vector<std::filesystem::path> as_paths(const std::string& list) {
   std::istringstream in(list);
   for (std::string item; std::getline(in, item, ',');) {
     const auto first = item.find_first_not_of(" \t"), last = item.find_last_not_of(" \t");
-    if (first != std::string::npos) paths.emplace_back(item.substr(first, last - first + 1));
+    if (first != std::string::npos)
+      paths.push_back(checkpoint::without_trailing_slash(item.substr(first, last - first + 1)));
   }
   return paths;
 }
@@ -169,12 +169,12 @@ inline Request make_request(const Settings& settings) {
 
   Request request;
   Options& options = request.options;
-  options.model_name_or_path = get("model_name_or_path");
+  options.model_name_or_path = checkpoint::without_trailing_slash(get("model_name_or_path"));
   if (options.model_name_or_path.empty()) fail("model_name_or_path is missing: name the folder of the base model");
   options.adapter_name_or_path = detail::as_paths(get("adapter_name_or_path"));
   if (!get("adapter_folder").empty())
     for (auto& path : options.adapter_name_or_path) path /= get("adapter_folder");
-  options.export_dir = get("export_dir");
+  options.export_dir = checkpoint::without_trailing_slash(get("export_dir"));
   if (!get("export_size").empty()) options.export_size = detail::as_number("export_size", get("export_size"));
   options.infer_dtype = detail::as_dtype(get("infer_dtype"));
   options.template_name = get("template");

@@ -91,10 +91,10 @@ inline void check_paths(const Options& options) {
   if (options.export_dir.empty()) fail("export_dir is missing: name the folder to write the merged model to");
   if (!(options.export_size > 0)) fail("export_size is ", options.export_size, ", wanted a positive number of GB");
   std::vector<std::filesystem::path> inputs = options.adapter_name_or_path;
+  checkpoint::require_model_folder(options.model_name_or_path);
+  for (const auto& adapter : inputs) checkpoint::require_adapter_folder(adapter);
   inputs.push_back(options.model_name_or_path);
   for (const auto& input : inputs) {
-    if (!std::filesystem::is_directory(input))
-      fail(input.string(), ": no such folder: if it is the name of a model on a hub, download it first");
     std::error_code ignored;
     if (std::filesystem::equivalent(input, options.export_dir, ignored))
       fail(options.export_dir.string(), ": export_dir is one of the inputs, choose another folder");

@@ -1,24 +1,64 @@
 #pragma once
+#include <charconv>
+#include <cmath>
+#include <concepts>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <lamina/compose/tables.hpp>
 #include <lamina/layer/activation.hpp>
+#include <lamina/layer/patch_embed.hpp>
+#include <lamina/layer/rms_norm.hpp>
 
-/// Where run-time sizes meet compile-time models: the numbers that a composition's type holds, under config.json's own
-/// names, so that a directory's config finds the composition that fits it.
+/// Where run-time sizes meet compile-time models: what a composition's type holds of the fields of config.json, under
+/// their own names, so that a directory's config finds the composition that computes what it says.
 namespace lamina {
 
-/// A number of a config: {"text_config.hidden_size", 2048}.
+namespace detail {
+template <class T>
+concept Number = std::is_arithmetic_v<T> && !std::is_same_v<T, bool>;
+}  // namespace detail
+
+/// A value as messages show it, and as values are compared: 2048, 1e-06, true.
+inline std::string fact_text(std::string_view word) { return std::string(word); }
+inline std::string fact_text(std::same_as<bool> auto value) { return value ? "true" : "false"; }
+template <detail::Number T>
+std::string fact_text(T value) {
+  if constexpr (std::is_floating_point_v<T>)
+    if (value == std::floor(value) && std::abs(value) < 1e15) return fact_text(static_cast<std::int64_t>(value));
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+inline std::string fact_text(std::initializer_list<int> values) {
+  std::string text;
+  for (const int value : values) text += (text.empty() ? "[" : ", ") + fact_text(value);
+  return text + "]";
+}
+
+/// A field of a config: {"text_config.hidden_size", 2048}.
 struct Fact {
-  std::string name;
-  std::int64_t value = 0;
+  template <class Value>
+  Fact(std::string name_, const Value& value_) : name(std::move(name_)), value(fact_text(value_)) {}
+  Fact(std::string name_, std::initializer_list<int> values) : name(std::move(name_)), value(fact_text(values)) {}
+
+  std::string name, value;
   bool operator==(const Fact&) const = default;
 };
 
 namespace detail {
+template <class M>
+struct IsRMSNorm : std::false_type {};
+template <int D, class Eps>
+struct IsRMSNorm<RMSNorm<D, Eps>> : std::bool_constant<(D > 0)> {
+  static constexpr double eps = static_cast<double>(Eps::num) / static_cast<double>(Eps::den);
+};
+template <class M>
+struct IsPatchEmbed {
+  static constexpr bool value = requires { M::temporal_patch_size; };
+};
 template <class M>
 struct IsSiluGate : std::false_type {};
 template <int F>
@@ -26,7 +66,9 @@ struct IsSiluGate<SiluGate<F>> : std::bool_constant<(F > 0)> {};
 template <class M>
 struct IsActivation : std::false_type {};
 template <int D, class F>
-struct IsActivation<Activation<D, F>> : std::bool_constant<(D > 0)> {};
+struct IsActivation<Activation<D, F>> : std::bool_constant<(D > 0)> {
+  using function = F;
+};
 template <class M>
 struct IsStack {
   static constexpr bool value = requires {
@@ -39,38 +81,64 @@ struct IsTapped {
   static constexpr bool value = requires { typename M::Tap; };
 };
 
+/// The activation between the two halves of a tower's MLP: its gate, or the first one, which is the block's, because
+/// that MLP comes before the mergers.
 template <class Tower>
-constexpr int intermediate_size() {
+struct MlpOf {
   using gate = find_t<Tower, IsSiluGate>;
-  if constexpr (!std::is_void_v<gate>)
-    return gate::Out::width;
+  using type =
+      typename std::conditional_t<std::is_void_v<gate>, Find<Tower, IsActivation>, std::type_identity<gate>>::type;
+  static constexpr int intermediate_size = type::Out::width;
+};
+
+/// config.json's words for what MLPs compute.
+template <class Layer>
+constexpr std::string_view hidden_act() {
+  if constexpr (IsSiluGate<Layer>::value)
+    return "silu";
+  else if constexpr (std::is_same_v<typename IsActivation<Layer>::function, kernel::GeluTanh>)
+    return "gelu_pytorch_tanh";
   else
-    return find_t<Tower, IsActivation>::Out::width;  // the first one: the block's MLP comes before the mergers
+    return "gelu";
 }
+
+/// window_size in merged cells: what is left of it in the arithmetic.
+inline constexpr std::string_view window_cells = "vision_config.window_size // patch_size // spatial_merge_size";
 }  // namespace detail
 
-/// What a composition's type says of its sizes.
+/// What a composition's type says of the fields of config.json that change what is computed.
 template <class Model>
 std::vector<Fact> facts_of() {
   using TextCore = find_t<typename Model::Language, detail::HasHeads>;
   using VisionStack = find_t<typename Model::Visual, detail::IsStack>;
   using VisionCore = find_t<VisionStack, detail::HasHeads>;
   using Table = find_t<typename Model::Visual, detail::HasTable>;
+  using Patches = find_t<typename Model::Visual, detail::IsPatchEmbed>;
+  using TextMlp = detail::MlpOf<typename Model::Language>;
+  using VisionMlp = detail::MlpOf<VisionStack>;
+  using Section = typename TextCore::Rope::section;
   std::vector<Fact> facts = {
       {"text_config.vocab_size", Model::vocab_size},
       {"text_config.hidden_size", Model::hidden_size},
-      {"text_config.intermediate_size", detail::intermediate_size<typename Model::Language>()},
+      {"text_config.intermediate_size", TextMlp::intermediate_size},
+      {"text_config.hidden_act", detail::hidden_act<typename TextMlp::type>()},
+      {"text_config.rms_norm_eps", detail::IsRMSNorm<find_t<typename Model::Language, detail::IsRMSNorm>>::eps},
       {"text_config.num_hidden_layers", Model::Stack_::repeats},
       {"text_config.num_attention_heads", TextCore::HeadsOf::heads},
       {"text_config.num_key_value_heads", TextCore::HeadsOf::kv_heads},
       {"text_config.head_dim", TextCore::HeadsOf::head_dim},
-      {"text_config.rope_theta", TextCore::Rope::theta},
+      {"text_config.rope_theta", static_cast<double>(TextCore::Rope::theta)},
+      {"text_config.mrope_section", {Section::time, Section::height, Section::width}},
+      {"text_config.mrope_interleaved", TextCore::Rope::interleaved},
       {"vision_config.depth", VisionStack::repeats},
       {"vision_config.hidden_size", VisionStack::In::width},
-      {"vision_config.intermediate_size", detail::intermediate_size<VisionStack>()},
+      {"vision_config.intermediate_size", VisionMlp::intermediate_size},
+      {"vision_config.hidden_act", detail::hidden_act<typename VisionMlp::type>()},
       {"vision_config.num_heads", VisionCore::HeadsOf::heads},
       {"vision_config.out_hidden_size", Model::Visual::Out::width},
-      {"in_channels * temporal_patch_size * patch_size^2", Model::patch_width},
+      {"vision_config.in_channels", Patches::in_channels},
+      {"vision_config.temporal_patch_size", Patches::temporal_patch_size},
+      {"vision_config.patch_size", Patches::patch_size},
       {"vision_config.spatial_merge_size", Model::merge},
       {"tie_word_embeddings", Model::Head::tied},
   };
@@ -80,6 +148,9 @@ std::vector<Fact> facts_of() {
     for (std::size_t k = 0; k < Tapped::taps_at.size(); ++k)
       facts.push_back({"vision_config.deepstack_visual_indexes[" + std::to_string(k) + "]", Tapped::taps_at[k]});
   }
+  if constexpr (!std::is_void_v<find_t<typename Model::Visual, detail::HasWindow>>)
+    facts.emplace_back(std::string(detail::window_cells),
+                       find_t<typename Model::Visual, detail::HasWindow>::window_cells);
   for (int i = 0; i < VisionStack::repeats; ++i)
     if (!VisionCore::Mask::causal && VisionCore::Mask::windowed(0) && !VisionCore::Mask::windowed(i))
       facts.push_back({"vision_config.fullatt_block_indexes has " + std::to_string(i), 1});
@@ -98,14 +169,13 @@ inline std::vector<std::string> differences(const std::vector<Fact>& config, con
   for (const Fact& f : config) {
     const Fact* other = value_in(model, f.name);
     if (!other)
-      lines.push_back(f.name + " is " + std::to_string(f.value) + ", " + std::string(model_name) + " has none");
+      lines.push_back(f.name + " is " + f.value + ", " + std::string(model_name) + " has none");
     else if (other->value != f.value)
-      lines.push_back(f.name + " is " + std::to_string(f.value) + ", " + std::string(model_name) + " has " +
-                      std::to_string(other->value));
+      lines.push_back(f.name + " is " + f.value + ", " + std::string(model_name) + " has " + other->value);
   }
   for (const Fact& f : model)
     if (!value_in(config, f.name))
-      lines.push_back(f.name + " is not given, " + std::string(model_name) + " has " + std::to_string(f.value));
+      lines.push_back(f.name + " is not given, " + std::string(model_name) + " has " + f.value);
   return lines;
 }
 

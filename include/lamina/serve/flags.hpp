@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <lamina/checkpoint/folders.hpp>
 #include <lamina/checkpoint/json.hpp>
 #include <lamina/core/dtype.hpp>
 #include <lamina/core/error.hpp>
@@ -106,10 +107,10 @@ class FlagReader {
   void read_model() {
     const auto* model = words_.find("model");
     if (!model) usage("--model: is missing, wanted a model directory");
-    out_.model = model->back();
+    out_.model = checkpoint::without_trailing_slash(model->back());
     out_.tokenizer = text("tokenizer");
     if (const auto* names = words_.find("served-model-name")) out_.served_model_names = *names;
-    if (out_.served_model_names.empty()) out_.served_model_names = {model->back()};
+    if (out_.served_model_names.empty()) out_.served_model_names = {out_.model.string()};
     if (const auto* adapters = words_.find("adapter")) out_.adapters.assign(adapters->begin(), adapters->end());
     out_.device = text("device", "auto");
     const std::string dtype = text("dtype", "auto");

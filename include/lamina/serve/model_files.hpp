@@ -2,14 +2,14 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include <lamina/checkpoint/json.hpp>
+#include <lamina/checkpoint/config.hpp>
+#include <lamina/checkpoint/generation_fields.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/text/chat_template.hpp>
 #include <lamina/text/tokenizer.hpp>
@@ -24,6 +24,7 @@ struct GenerationDefaults {
 
   /// Takes the fields that `config`, a generation_config.json, has. Error where one is not a number.
   void read(const nlohmann::ordered_json& config, const std::string& source) {
+    checkpoint::check_fields({nlohmann::json(config), source}, checkpoint::generation_fields);
     read_field(config, source, "temperature", temperature);
     read_field(config, source, "top_p", top_p);
     read_field(config, source, "min_p", min_p);
@@ -62,20 +63,9 @@ struct ModelFiles {
 namespace detail {
 
 inline nlohmann::ordered_json read_json_object(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  if (!in) fail(path.string(), ": cannot be read");
-  auto json = checkpoint::try_parse_json<nlohmann::ordered_json>(in);
+  auto json = checkpoint::try_parse_json<nlohmann::ordered_json>(checkpoint::read_text(path));
   if (!json.is_object()) fail(path.string(), ": is not a JSON object");
   return json;
-}
-
-inline text::Family family_of(const std::filesystem::path& config_file) {
-  const auto config = read_json_object(config_file);
-  const auto it = config.find("model_type");
-  const std::string type = it != config.end() && it->is_string() ? it->get<std::string>() : "missing";
-  if (type == "qwen3_vl") return text::Family::qwen3_vl;
-  if (type == "qwen2_5_vl") return text::Family::qwen2_5_vl;
-  fail(config_file.string(), ": model_type is ", type, ", wanted qwen3_vl or qwen2_5_vl");
 }
 
 /// eos_token_id is a number or a list of numbers.
@@ -90,23 +80,24 @@ inline void read_eos(const nlohmann::ordered_json& config, std::vector<int>& eos
 }  // namespace detail
 
 inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir) {
-  if (!std::filesystem::is_directory(model_dir))
-    fail("model ", model_dir.string(),
-         ": is not a directory; give the folder that holds config.json (nothing is downloaded)");
+  const auto config = checkpoint::ModelConfig::load(model_dir);
   ModelFiles files{.tokenizer = text::Tokenizer::load(tokenizer_dir.empty() ? model_dir : tokenizer_dir),
                    .processor = vision::Processor::load(model_dir),
-                   .family = detail::family_of(model_dir / "config.json"),
+                   .family = config.model_type == "qwen3_vl" ? text::Family::qwen3_vl : text::Family::qwen2_5_vl,
                    .eos = {},
                    .image_pad = 0,
                    .defaults = {}};
   if (const auto path = model_dir / "generation_config.json"; std::filesystem::exists(path)) {
-    const auto config = detail::read_json_object(path);
-    files.defaults.read(config, path.string());
-    detail::read_eos(config, files.eos);
+    const auto generation = detail::read_json_object(path);
+    files.defaults.read(generation, path.string());
+    detail::read_eos(generation, files.eos);
   }
+  if (files.eos.empty()) files.eos = config.eos_token_id;
+  files.processor.require_patches_of(config.vision_config, model_dir);
   if (const auto end = files.tokenizer.id_of("<|im_end|>"); end && files.eos.empty()) files.eos.push_back(*end);
   if (files.eos.empty())
-    fail(model_dir.string(), ": no eos_token_id in generation_config.json and no <|im_end|> token");
+    fail(model_dir.string(),
+         ": no eos_token_id in generation_config.json and config.json, and the tokenizer has no <|im_end|>");
   const auto pad = files.tokenizer.id_of(text::image_pad);
   if (!pad)
     fail(model_dir.string(), ": the tokenizer has no ", text::image_pad, " token: is it a vision-language model?");

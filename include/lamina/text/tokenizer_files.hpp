@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/checkpoint/file.hpp>
 #include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/text/pretokenize.hpp>
@@ -48,6 +49,7 @@ inline std::string read_text_file(const std::filesystem::path& path) {
   if (!in) fail("tokenizer: cannot open ", path.string(), ": does the file exist, and may it be read?");
   std::string text(std::istreambuf_iterator<char>(in), {});
   if (in.bad()) fail("tokenizer: cannot read ", path.string());
+  checkpoint::refuse_lfs_pointer(path, text);
   return text;
 }
 

@@ -55,8 +55,7 @@ inline std::string evaluation_table(const OrderedJson& log_history) {
 /// README.md of a trained model: the hub's front matter, the hyper-parameters and the evaluation results.
 inline std::string model_card(const Arguments& a, const OrderedJson& log_history, const std::string& version) {
   const std::string base = a.model_name_or_path.string();
-  std::string name = a.output_dir.lexically_normal().filename().string();
-  if (name.empty()) name = a.output_dir.lexically_normal().parent_path().filename().string();
+  const std::string name = a.output_dir.lexically_normal().filename().string();
   const bool lora = a.finetuning_type == "lora";
   std::string card = "---\n";
   card += cat("library_name: ", lora ? "peft" : "transformers",

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/checkpoint/folders.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/validate_arguments.hpp>
 #include <lamina/train/values.hpp>
@@ -41,6 +42,10 @@ struct Reader {
   template <class Text>
   void text(const char* key, Text& out) const {
     if (const Setting* s = find(key)) out = text_of(*s, key);
+  }
+  void folder(const char* key, std::filesystem::path& out) const {
+    text(key, out);
+    out = checkpoint::without_trailing_slash(out);
   }
   void list(const char* key, std::vector<std::string>& out) const {
     if (const Setting* s = find(key)) out = list_of(*s, key);
@@ -88,23 +93,20 @@ inline void check_keys(const Settings& settings, std::vector<std::string>& notes
     if (!key) {
       std::vector<std::string_view> known;
       for (const Key& k : all_keys()) known.push_back(k.name);
-      const std::string nearest = suggest(name, known);
-      fail(setting.origin, ": ", name, " is not a known key",
-           nearest.empty() ? "" : cat(": did you mean ", nearest, "?"));
+      fail(setting.origin, ": ", name, " is not a known key", did_you_mean(name, known));
     }
     check_value(*key, setting, "", notes);
   }
 }
 
 inline void read_model(const Reader& r, Arguments& a) {
-  r.text("model_name_or_path", a.model_name_or_path);
+  r.folder("model_name_or_path", a.model_name_or_path);
   std::vector<std::string> adapters;
   std::string folder;
   r.list("adapter_name_or_path", adapters);
   r.text("adapter_folder", folder);
   for (const std::string& adapter : adapters)
-    a.adapter_name_or_path.push_back(folder.empty() ? std::filesystem::path(adapter)
-                                                    : std::filesystem::path(adapter) / folder);
+    a.adapter_name_or_path.push_back(checkpoint::without_trailing_slash(std::filesystem::path(adapter) / folder));
   r.flag("disable_gradient_checkpointing", a.disable_gradient_checkpointing);
   r.flag("print_param_status", a.print_param_status);
   r.integer("image_max_pixels", a.image_max_pixels);
@@ -202,9 +204,8 @@ inline void read_schedule(const Reader& r, ScheduleOptions& o) {
   const Json given = object_of(*s, "lr_scheduler_kwargs");
   for (const auto& [name, value] : given.items()) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
-      const std::string nearest = suggest(name, known);
       fail(s->origin, ": lr_scheduler_kwargs: the schedule ", schedule_names()[static_cast<std::size_t>(o.type)],
-           " takes no ", name, nearest.empty() ? "" : cat(": did you mean ", nearest, "?"));
+           " takes no ", name, did_you_mean(name, known));
     }
     const Setting one{value, s->origin};
     if (name == "warmup_type")
@@ -288,7 +289,7 @@ inline void read_resume(const Reader& r, Arguments& a) {
 }
 
 inline void read_run(const Reader& r, Arguments& a) {
-  r.text("output_dir", a.output_dir);
+  r.folder("output_dir", a.output_dir);
   r.flag("overwrite_output_dir", a.overwrite_output_dir);
   r.flag("do_train", a.do_train);
   r.flag("do_eval", a.do_eval);

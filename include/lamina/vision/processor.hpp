@@ -1,14 +1,14 @@
 #pragma once
-#include <lamina/checkpoint/json.hpp>
+#include <lamina/checkpoint/file.hpp>
+#include <lamina/checkpoint/model_config.hpp>
 #include <lamina/core/batch.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/patch.hpp>
+#include <lamina/vision/processor_fields.hpp>
 
 #include <array>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,9 +32,13 @@ struct Processor {
   std::array<float, 3> mean{0.48145466f, 0.4578275f, 0.40821073f}, std{0.26862954f, 0.26130258f, 0.27577711f};
 
   /// Reads preprocessor_config.json, or the image_processor part of processor_config.json (transformers 5). Limits may
-  /// be min_pixels/max_pixels (which win) or size.shortest_edge/longest_edge. Steps that are switched off or differ
-  /// from the above (do_resize, resample, rescale_factor...) are refused, not ignored.
+  /// be min_pixels/max_pixels (which win) or size.shortest_edge/longest_edge, of which transformers too wants both.
+  /// processor_fields.hpp says what becomes of every field: steps that are switched off or differ from the above
+  /// (do_resize, resample, rescale_factor...) are refused, not ignored.
   static Processor load(const std::filesystem::path& model_dir);
+
+  /// Error if patches of these sizes are not those that the model's tower takes. model_dir is for the message.
+  void require_patches_of(const checkpoint::VisionConfig& tower, const std::filesystem::path& model_dir) const;
 
   /// Length of a row of patches.
   int row_length() const { return 3 * temporal_patch_size * patch_size * patch_size; }
@@ -91,23 +95,10 @@ void read_field(const nlohmann::json& object, const char* key, T& value, const s
   }
 }
 
-/// Refuses a step that this processor does not do, or cannot leave out.
-template <class T>
-void require_field(const nlohmann::json& object, const char* key, T only, const std::string& file) {
-  T value = only;
-  read_field(object, key, value, file);
-  const bool same = [&] {
-    if constexpr (std::is_floating_point_v<T>) return std::abs(value - only) <= 1e-9;
-    return value == only;
-  }();
-  if (!same) fail(file, ": ", key, " is ", object[key].dump(), ", only ", nlohmann::json(only).dump(), " is supported");
-}
-
 /// The picture section of a model directory, and the file it came from.
 inline std::pair<nlohmann::json, std::string> read_processor_json(const std::filesystem::path& model_dir) {
   const auto parse = [](const std::filesystem::path& path) {
-    std::ifstream in(path, std::ios::binary);
-    auto json = checkpoint::try_parse_json<nlohmann::json>(in);
+    auto json = checkpoint::try_parse_json<nlohmann::json>(checkpoint::read_text(path));
     if (!json.is_object()) fail(path.string(), ": not a JSON object: copy the file again");
     return json;
   };
@@ -115,6 +106,7 @@ inline std::pair<nlohmann::json, std::string> read_processor_json(const std::fil
   const auto nested = model_dir / "processor_config.json", plain = model_dir / "preprocessor_config.json";
   if (std::filesystem::exists(nested, error)) {
     const auto json = parse(nested);
+    checkpoint::check_fields({json, nested.string()}, processor_fields);
     const auto it = json.find("image_processor");
     if (it != json.end() && it->is_object()) return {*it, nested.string()};
   }
@@ -139,26 +131,57 @@ inline void check_processor(const Processor& p, const std::string& file) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// The limits of the number of pixels. transformers starts from its defaults without `size`, and wants both edges in
+/// it.
+inline void read_limits(const checkpoint::JsonFields& fields, Processor& p) {
+  const std::string& file = fields.file();
+  bool least = !fields.has("size"), most = least;
+  const auto read = [&](const nlohmann::json& object, const char* key, std::int64_t& limit, bool& known) {
+    known = known || (object.contains(key) && !object[key].is_null());
+    read_field(object, key, limit, file);
+  };
+  if (fields.has("size")) {
+    const auto size = fields.object("size");
+    checkpoint::check_fields(size, size_fields);
+    for (const char* key : {"shortest_edge", "min_pixels"}) read(size.json(), key, p.min_pixels, least);
+    for (const char* key : {"longest_edge", "max_pixels"}) read(size.json(), key, p.max_pixels, most);
+  }
+  read(fields.json(), "min_pixels", p.min_pixels, least);
+  read(fields.json(), "max_pixels", p.max_pixels, most);
+  if (!least || !most)
+    fail(file, ": size has no ", least ? "longest_edge" : "shortest_edge",
+         ", wanted shortest_edge and longest_edge: the least and the largest number of pixels");
+}
+
+}  // namespace detail
+
 inline Processor Processor::load(const std::filesystem::path& model_dir) {
   const auto [json, file] = detail::read_processor_json(model_dir);
-  for (const char* step : {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"})
-    detail::require_field(json, step, true, file);
-  detail::require_field(json, "resample", 3, file);  // bicubic
-  detail::require_field(json, "rescale_factor", 1 / 255.0, file);
+  const checkpoint::JsonFields fields(json, file);
+  checkpoint::check_fields(fields, detail::image_fields);
   Processor p;
   detail::read_field(json, "patch_size", p.patch_size, file);
   detail::read_field(json, "temporal_patch_size", p.temporal_patch_size, file);
   detail::read_field(json, "merge_size", p.merge_size, file);
   detail::read_field(json, "image_mean", p.mean, file);
   detail::read_field(json, "image_std", p.std, file);
-  if (const auto size = json.find("size"); size != json.end() && size->is_object()) {
-    for (const char* key : {"shortest_edge", "min_pixels"}) detail::read_field(*size, key, p.min_pixels, file);
-    for (const char* key : {"longest_edge", "max_pixels"}) detail::read_field(*size, key, p.max_pixels, file);
-  }
-  detail::read_field(json, "min_pixels", p.min_pixels, file);
-  detail::read_field(json, "max_pixels", p.max_pixels, file);
+  detail::read_limits(fields, p);
   detail::check_processor(p, file);
   return p;
+}
+
+inline void Processor::require_patches_of(const checkpoint::VisionConfig& tower,
+                                          const std::filesystem::path& model_dir) const {
+  const auto same = [&](const char* key, int mine, const char* field, int its) {
+    if (mine != its)
+      fail(model_dir.string(), ": ", key, " of the image processor is ", mine, ", vision_config.", field,
+           " of config.json is ", its, ": are both files those of the same model?");
+  };
+  same("patch_size", patch_size, "patch_size", tower.patch_size);
+  same("temporal_patch_size", temporal_patch_size, "temporal_patch_size", tower.temporal_patch_size);
+  same("merge_size", merge_size, "spatial_merge_size", tower.spatial_merge_size);
 }
 
 inline Grid Processor::grid_for(ImageSize size) const {

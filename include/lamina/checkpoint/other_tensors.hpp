@@ -1,0 +1,39 @@
+#pragma once
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lamina/checkpoint/tensors.hpp>
+#include <lamina/core/note.hpp>
+#include <lamina/core/tensors.hpp>
+
+namespace lamina::checkpoint {
+
+/// Holds a checkpoint's tensors against those that its model takes. A tensor of the towers or of the head that the
+/// model has no place for means that config.json and the weights disagree: an Error, though transformers goes on with a
+/// warning. Tensors of anything else, such as a reward model's head, get a note. Nothing is said of
+/// rotary_emb.inv_freq, which follows from rope_theta, nor of a tied head's copy of the embedding.
+inline void expect_no_others(const Checkpoint& weights, std::span<const TensorSpec> taken, bool tied) {
+  std::set<std::string> places;
+  for (const TensorSpec& spec : taken) places.emplace(spec.path.view());
+  std::vector<std::string> surplus, foreign;
+  for (const TensorInfo& info : weights.tensors()) {
+    const std::string name = canonical_name(info.name);
+    if (places.contains(name) || name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight")) continue;
+    const bool own = detail::under(name, "model.language_model") || detail::under(name, "model.visual") ||
+                     detail::under(name, "lm_head");
+    (own ? surplus : foreign).push_back(info.name);
+  }
+  const auto named = [](const std::vector<std::string>& names) {
+    return names.front() + (names.size() == 1 ? "" : cat(" and ", names.size() - 1, " more"));
+  };
+  if (!surplus.empty())
+    fail(weights.path().string(), ": the model of config.json has no place for ", named(surplus),
+         ": do config.json and the weights belong together?");
+  if (!foreign.empty())
+    note(cat(weights.path().string(), ": ", named(foreign), " are tensors of no part of the model: they are not read"));
+}
+
+}  // namespace lamina::checkpoint

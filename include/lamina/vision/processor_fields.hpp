@@ -1,0 +1,79 @@
+#pragma once
+#include <lamina/checkpoint/field_table.hpp>
+
+/// What becomes of each field of preprocessor_config.json and processor_config.json. video_preprocessor_config.json and
+/// the video_processor of processor_config.json are not read: videos are refused wherever they could come in.
+/// Source: transformers 5.6 and 4.57, Qwen2VLImageProcessor, ImagesKwargs, Qwen2_5_VLProcessor, Qwen3VLProcessor.
+namespace lamina::vision {
+
+namespace detail {
+using checkpoint::Field, checkpoint::FieldUse;
+
+inline constexpr std::string_view every_step = "the step is part of the models' image processing";
+inline constexpr std::string_view not_a_step = "the models' image processing has no such step";
+inline constexpr std::string_view python_only = "it shapes how the Python class runs";
+
+/// The object that describes image processing.
+inline constexpr Field image_fields[] = {
+    {"patch_size", FieldUse::used},
+    {"temporal_patch_size", FieldUse::used},
+    {"merge_size", FieldUse::used},
+    {"image_mean", FieldUse::used},
+    {"image_std", FieldUse::used},
+    {"min_pixels", FieldUse::used, "wins over size.shortest_edge"},
+    {"max_pixels", FieldUse::used, "wins over size.longest_edge"},
+    {"size", FieldUse::used},
+    {"do_resize", FieldUse::refused, every_step, "[true]"},
+    {"do_rescale", FieldUse::refused, every_step, "[true]"},
+    {"do_normalize", FieldUse::refused, every_step, "[true]"},
+    {"do_convert_rgb", FieldUse::refused, every_step, "[true]"},
+    {"resample", FieldUse::refused, "only bicubic resizing is built", "[3]"},
+    {"rescale_factor", FieldUse::refused, "pixels are bytes", "[0.00392156862745098]"},
+    {"do_center_crop", FieldUse::refused, not_a_step, "[false]"},
+    {"do_pad", FieldUse::refused, not_a_step, "[false]"},
+    {"image_processor_type", FieldUse::refused, "these share one way of processing images",
+     R"(["Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast", "Qwen2VLImageProcessorPil", "Qwen2_5_VLImageProcessor"])"},
+    {"feature_extractor_type", FieldUse::refused, "these share one way of processing images",
+     R"(["Qwen2VLImageProcessor", "Qwen2_5_VLImageProcessor"])"},
+    {"crop_size", FieldUse::no_effect, "it belongs to do_center_crop"},
+    {"pad_size", FieldUse::no_effect, "it belongs to do_pad"},
+    {"default_to_square", FieldUse::no_effect, "sizes are counts of pixels, not sides"},
+    {"image_seq_length", FieldUse::no_effect, "the image's size decides how many tokens it has"},
+    {"data_format", FieldUse::no_effect, python_only},
+    {"input_data_format", FieldUse::no_effect, python_only},
+    {"device", FieldUse::no_effect, python_only},
+    {"disable_grouping", FieldUse::no_effect, python_only},
+    {"return_tensors", FieldUse::no_effect, python_only},
+    {"processor_class", FieldUse::no_effect, "config.json's model_type decides"},
+    {"auto_map", FieldUse::no_effect, "no code of a model folder is run"},
+    {"_valid_processor_keys", FieldUse::no_effect, python_only},
+    {"transformers_version", FieldUse::no_effect, "it tells people where the file comes from"},
+};
+
+/// `size`, inside it.
+inline constexpr Field size_fields[] = {
+    {"shortest_edge", FieldUse::used, "the least number of pixels"},
+    {"longest_edge", FieldUse::used, "the largest number of pixels"},
+    {"min_pixels", FieldUse::used, "another spelling of shortest_edge"},
+    {"max_pixels", FieldUse::used, "another spelling of longest_edge"},
+    {"height", FieldUse::refused, "images keep their shape: give shortest_edge and longest_edge", "[]"},
+    {"width", FieldUse::refused, "images keep their shape: give shortest_edge and longest_edge", "[]"},
+    {"max_height", FieldUse::refused, "images keep their shape: give shortest_edge and longest_edge", "[]"},
+    {"max_width", FieldUse::refused, "images keep their shape: give shortest_edge and longest_edge", "[]"},
+};
+
+/// processor_config.json's own level.
+inline constexpr Field processor_fields[] = {
+    {"image_processor", FieldUse::used, "wins over preprocessor_config.json"},
+    {"video_processor", FieldUse::no_effect, "videos are not read"},
+    {"processor_class", FieldUse::no_effect, "config.json's model_type decides"},
+    {"image_token", FieldUse::no_effect, "the tokenizer and config.json say where images go"},
+    {"video_token", FieldUse::no_effect, "videos are not read"},
+    {"auto_map", FieldUse::no_effect, "no code of a model folder is run"},
+    {"chat_template", FieldUse::no_effect, "the model family's own layout is used"},
+    {"tokenizer", FieldUse::no_effect, "the tokenizer's own files are read"},
+    {"transformers_version", FieldUse::no_effect, "it tells people where the file comes from"},
+};
+
+}  // namespace detail
+}  // namespace lamina::vision

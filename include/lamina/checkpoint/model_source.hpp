@@ -33,6 +33,7 @@ struct ModelSource {
   Checkpoint weights;
   std::vector<AdapterLayers> folded;  ///< adapters that become part of the weights, in order
   AdapterLayers trained;              ///< the adapter that goes on training; empty: a fresh one
+  double trained_dropout = 0;         ///< its lora_dropout
 };
 
 /// W += scale * B A, in place, fp32; W (rows, cols).
@@ -49,6 +50,14 @@ inline void fold_adapter(const AdapterLayer& layer, int rows, int cols, std::spa
 
 /// "<module>.weight" without its last component.
 inline std::string module_of(const std::string& tensor) { return tensor.substr(0, tensor.rfind('.')); }
+
+/// Every module with a weight, under its canonical name.
+inline std::vector<std::string> modules_of(const Checkpoint& weights) {
+  std::vector<std::string> modules;
+  for (const TensorInfo& info : weights.tensors())
+    if (info.name.ends_with(".weight")) modules.push_back(module_of(canonical_name(info.name)));
+  return modules;
+}
 
 /// Error where fp16 does not reach.
 inline void expect_f16(std::span<const float> values, const std::string& file, const std::string& name) {

@@ -41,7 +41,10 @@ inline std::unique_ptr<TrainSession> open_for_training(const std::filesystem::pa
   std::vector<std::filesystem::path> folded = options.adapters;
   if (!options.create_new_adapter && !folded.empty()) folded.pop_back();
   checkpoint::ModelSource source = checkpoint::open_source(model_dir, folded);
-  if (folded.size() < options.adapters.size()) source.trained = checkpoint::read_adapter(options.adapters.back());
+  if (folded.size() < options.adapters.size()) {
+    source.trained = checkpoint::read_adapter(options.adapters.back());
+    source.trained_dropout = checkpoint::AdapterConfig::load(options.adapters.back()).lora_dropout;
+  }
   return make_train_session(source, options);
 }
 inline std::unique_ptr<GenerateSession> open_for_generation(const std::filesystem::path& model_dir,

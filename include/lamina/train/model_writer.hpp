@@ -10,6 +10,7 @@
 #include <lamina/checkpoint/adapter.hpp>
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/train/arguments.hpp>
+#include <lamina/train/continued_adapter.hpp>
 #include <lamina/train/model_card.hpp>
 
 namespace lamina::train {
@@ -107,26 +108,20 @@ class ModelWriter {
       if (name.ends_with(".weight") && !adapted.contains(name.substr(0, name.size() - 7)))
         others.insert(name.substr(0, name.size() - 7));
     }
-    checkpoint::AdapterConfig config;
-    config.base_model_name_or_path = a_.model_name_or_path.string();
-    config.r = a_.lora_rank;
-    config.lora_alpha = a_.lora_alpha.value_or(2.0 * a_.lora_rank);
-    config.lora_dropout = a_.lora_dropout;
-    config.use_rslora = a_.use_rslora;
-    inherit(config);
+    checkpoint::AdapterConfig config = continued_adapter(a_).value_or(fresh_adapter());
+    if (config.base_model_name_or_path.empty()) config.base_model_name_or_path = a_.model_name_or_path.string();
+    config.target_regex.clear();
     config.target_modules = detail::target_modules(adapted, others);
     checkpoint::write_adapter(directory, config, tensors);
   }
 
-  /// An adapter that goes on training keeps the rank and the scale it was made with.
-  void inherit(checkpoint::AdapterConfig& config) const {
-    if (a_.adapter_name_or_path.empty() || a_.create_new_adapter) return;
-    const auto before = checkpoint::AdapterConfig::load(a_.adapter_name_or_path.back());
-    config.r = before.r;
-    config.lora_alpha = before.lora_alpha;
-    config.use_rslora = before.use_rslora;
-    config.rank_pattern = before.rank_pattern;
-    config.alpha_pattern = before.alpha_pattern;
+  checkpoint::AdapterConfig fresh_adapter() const {
+    checkpoint::AdapterConfig config;
+    config.r = a_.lora_rank;
+    config.lora_alpha = a_.lora_alpha.value_or(2.0 * a_.lora_rank);
+    config.lora_dropout = a_.lora_dropout;
+    config.use_rslora = a_.use_rslora;
+    return config;
   }
 
   /// The base's tensors under the base's names and in its dtypes, with the trained ones in place of its own.

@@ -11,6 +11,7 @@
 #include <lamina/checkpoint/config.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/text/tokenizer.hpp>
+#include <lamina/train/continued_adapter.hpp>
 #include <lamina/train/dataset_source.hpp>
 #include <lamina/train/evaluation_log.hpp>
 #include <lamina/train/loop.hpp>
@@ -70,6 +71,7 @@ class TrainProgram {
   /// The process's exit status: 0, or 130 after an interruption.
   int run(bool dry_run) {
     for (const std::string& note : a_.notes) console_.line("note: " + note);
+    for (const std::string& note : overridden_settings(a_)) console_.line("note: " + note);
     std::optional<std::filesystem::path> from;
     if (!dry_run) {
       require_writable(a_.output_dir);
@@ -90,6 +92,7 @@ class TrainProgram {
     config_ = checkpoint::ModelConfig::load(a_.model_name_or_path);
     tokenizer_.emplace(text::Tokenizer::load(a_.model_name_or_path));
     const auto processor = vision::Processor::load(a_.model_name_or_path);
+    processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
     datasets_ = data::load_datasets(data_options(a_), *tokenizer_, processor);
     for (const std::string& note : datasets_.notes) console_.line(note);
     const data::Preparation preparation{

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
+#include <lamina/core/suggest.hpp>
 #include <lamina/model/session.hpp>
 
 /// What trains, by name, after LLaMA-Factory's rules for these families: which tensors a method frees, which linear
@@ -31,44 +32,96 @@ inline bool is_frozen(Region region, const TrainableOptions& o) {
   return false;
 }
 
-/// The linear layers among `linears` that get an adapter. `all` stands for the last name components of every linear
-/// outside the head, the projector and a frozen vision tower; a layer is adapted if its name contains such a component
-/// (or one that the user lists) and its region is not frozen.
-inline std::set<std::string> lora_modules(const std::vector<std::string>& linears, const TrainableOptions& o) {
+/// The key that freezes a region.
+inline std::string_view freezing_key(Region region) {
+  switch (region) {
+    case Region::vision_tower:
+      return "freeze_vision_tower";
+    case Region::projector:
+      return "freeze_multi_modal_projector";
+    case Region::language:
+      break;
+  }
+  return "freeze_language_model";
+}
+
+namespace detail {
+
+inline std::string last_component(const std::string& module) { return module.substr(module.rfind('.') + 1); }
+
+/// The components that `all` stands for: those of every linear layer outside the head, the projector and a frozen
+/// vision tower.
+inline std::set<std::string> all_components(const std::vector<std::string>& linears, const TrainableOptions& o) {
+  std::set<std::string> components;
+  for (const std::string& m : linears) {
+    const Region region = region_of(m + ".");
+    if (m != "lm_head" && region != Region::projector && !(region == Region::vision_tower && o.freeze_vision_tower))
+      components.insert(last_component(m));
+  }
+  return components;
+}
+
+/// Why a name of lora_target adapts nothing.
+[[noreturn]] inline void refuse_target(const std::string& target, const std::vector<std::string>& modules,
+                                       const std::vector<std::string>& linears, const TrainableOptions& o) {
+  const std::string subject = "lora_target: " + target;
+  if (target == "all") fail(subject, " stands for all names: give it alone, or the names without it");
+  std::set<std::string> frozen_by;
+  bool other_module = target == "lm_head";
+  for (const std::string& m : modules) {
+    if (m.find(target) == std::string::npos) continue;
+    const Region region = region_of(m + ".");
+    if (is_frozen(region, o))
+      frozen_by.emplace(freezing_key(region));
+    else
+      other_module = true;
+  }
+  if (other_module) fail(subject, ": adapters are built for the linear layers of decoder and vision tower alone");
+  if (!frozen_by.empty())
+    fail(subject, ": ", *frozen_by.begin(), ": true freezes every layer of that name: set it to false, or leave the ",
+         "name out");
+  std::set<std::string> known;
+  for (const std::string& m : linears) known.insert(last_component(m));
+  std::string list;
+  for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
+  fail(subject, " is in the name of no layer of this model", did_you_mean(target, known), "; known are all, ", list);
+}
+
+}  // namespace detail
+
+/// The linear layers among `linears`, those that can have one, that get an adapter: a layer is adapted if its name
+/// contains a name of lora_target and its region is not frozen. Error on a name that adapts nothing: PEFT passes over
+/// it as long as another one matches. modules: every module of the model that has a weight, for the message.
+inline std::set<std::string> lora_modules(const std::vector<std::string>& linears,
+                                          const std::vector<std::string>& modules, const TrainableOptions& o) {
   std::set<std::string> components(o.lora_target.begin(), o.lora_target.end());
-  if (components.contains("all")) {
-    components.clear();
-    for (const std::string& m : linears) {
-      const Region region = region_of(m + ".");
-      if (m == "lm_head" || region == Region::projector || (region == Region::vision_tower && o.freeze_vision_tower))
-        continue;
-      components.insert(m.substr(m.rfind('.') + 1));
-    }
-  }
+  if (o.lora_target == std::vector<std::string>{"all"}) components = detail::all_components(linears, o);
   std::set<std::string> chosen;
-  for (const std::string& m : linears)
-    if (!is_frozen(region_of(m + "."), o) &&
-        std::any_of(components.begin(), components.end(),
-                    [&](const std::string& c) { return m.find(c) != std::string::npos; }))
-      chosen.insert(m);
-  if (chosen.empty()) {
-    std::string list;
-    for (const std::string& t : o.lora_target) list += (list.empty() ? "" : ",") + t;
-    fail("lora_target: ", list, " names no linear layer that may be trained: use all, or names such as q_proj,v_proj; ",
-         "freeze_vision_tower and its sisters take layers away");
+  for (const std::string& c : components) {
+    bool adapts = false;
+    for (const std::string& m : linears)
+      if (m.find(c) != std::string::npos && !is_frozen(region_of(m + "."), o)) chosen.insert(m), adapts = true;
+    if (!adapts && o.lora_target != std::vector<std::string>{"all"}) detail::refuse_target(c, modules, linears, o);
   }
+  if (chosen.empty())
+    fail("lora_target: all: freeze_vision_tower, freeze_multi_modal_projector and freeze_language_model leave no ",
+         "linear layer to adapt");
   return chosen;
 }
 
-/// Whether `full` or `freeze` trains a tensor. `freeze`: the last n decoder layers, or the first -n.
+/// Whether `full` or `freeze` trains a tensor. `freeze` trains the projector, and the layers with the numbers of the
+/// last n decoder layers, or the first -n: of every stack, as LLaMA-Factory goes by the number in the name. What the
+/// freeze flags name stays frozen in both.
 inline bool is_trained(std::string_view name, int num_hidden_layers, const TrainableOptions& o) {
-  if (is_frozen(region_of(name), o)) return false;
-  if (o.method != TrainableOptions::Method::freeze) return true;
-  constexpr std::string_view layers = "model.language_model.layers.";
-  if (!name.starts_with(layers)) return false;
-  const int layer = std::stoi(std::string(name.substr(layers.size())));
+  const Region region = region_of(name);
+  if (is_frozen(region, o)) return false;
+  if (o.method != TrainableOptions::Method::freeze || region == Region::projector) return true;
   const int n = o.freeze_trainable_layers;
-  return n >= 0 ? layer >= num_hidden_layers - n : layer < -n;
+  const int first = n > 0 ? std::max(0, num_hidden_layers - n) : 0;
+  const int end = n > 0 ? num_hidden_layers : std::min(-n, num_hidden_layers);
+  for (int layer = first; layer < end; ++layer)
+    if (name.find("." + std::to_string(layer) + ".") != std::string_view::npos) return true;
+  return false;
 }
 
 }  // namespace lamina::train

@@ -75,7 +75,7 @@ class TrainedWeights : public TrainSession {
                                                         const TrainableOptions& options) {
     std::set<std::string> adapted;
     if (options.method == TrainableOptions::Method::lora && source.trained.empty())
-      adapted = lora_modules(linears_, options);
+      adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), options);
     return [&source, &options, adapted = std::move(adapted)](const TensorSpec& spec) {
       const std::string name(spec.path.view());
       if (spec.adapter) {
@@ -112,7 +112,8 @@ class TrainedWeights : public TrainSession {
     const auto fresh_scale = static_cast<float>(options.lora_alpha / root);
     std::map<std::string, std::size_t> slot_of;
     for (std::size_t i = 0; i < weights_.slots().size(); ++i) slot_of[weights_.slots()[i].name()] = i;
-    dropout_ = static_cast<float>(options.lora_dropout);
+    // An adapter that goes on training keeps its own settings, as in PEFT.
+    dropout_ = static_cast<float>(source.trained.empty() ? options.lora_dropout : source.trained_dropout);
     for (const std::string& module : linears_) {
       const std::size_t a = slot_of.at(module + ".lora_A.weight"), b = slot_of.at(module + ".lora_B.weight");
       const TensorSlot &slot_a = weights_.slots()[a], &slot_b = weights_.slots()[b];

@@ -36,7 +36,7 @@ inline void validate_method(const Arguments& a) {
   if (a.lora_dropout < 0 || a.lora_dropout >= 1)
     fail(where(a, "lora_dropout"), " is ", a.lora_dropout, ", wanted 0 up to below 1");
   if (lora && a.lora_target.empty()) fail(where(a, "lora_target"), " is empty: name modules, or all");
-  if (a.finetuning_type == "freeze" && a.freeze_trainable_layers == 0)
+  if (a.finetuning_type == "freeze" && a.freeze_trainable_layers == 0 && a.freeze_multi_modal_projector)
     fail(where(a, "freeze_trainable_layers"), " is 0: nothing would be trained");
   if (a.freeze_vision_tower && a.freeze_multi_modal_projector && a.freeze_language_model)
     fail(where(a, "freeze_language_model"),

@@ -1,0 +1,75 @@
+#include <lamina/train/trainable.hpp>
+
+#include "support/catch.hpp"
+#include "train/helpers.hpp"
+
+using namespace lamina;
+using namespace lamina::train;
+using fake::error_of;
+
+namespace {
+
+/// Linear layers of a small Qwen3-VL, and its modules with weights.
+const std::vector<std::string> linears = {"model.visual.blocks.0.attn.qkv",
+                                          "model.visual.blocks.0.attn.proj",
+                                          "model.visual.merger.linear_fc1",
+                                          "model.language_model.layers.0.self_attn.q_proj",
+                                          "model.language_model.layers.0.self_attn.v_proj",
+                                          "model.language_model.layers.0.mlp.up_proj"};
+std::vector<std::string> modules() {
+  std::vector<std::string> all = linears;
+  for (const char* other : {"model.language_model.embed_tokens", "model.language_model.norm", "lm_head"})
+    all.push_back(other);
+  return all;
+}
+TrainableOptions targets(std::vector<std::string> names) {
+  TrainableOptions options;
+  options.lora_target = std::move(names);
+  return options;
+}
+std::string target_error(const std::vector<std::string>& names) {
+  return error_of([&] { lora_modules(linears, modules(), targets(names)); });
+}
+
+}  // namespace
+
+TEST_CASE("lora_target: each name must adapt a layer", "[train]") {
+  CHECK(lora_modules(linears, modules(), targets({"q_proj", "v_proj"})).size() == 2);
+  CHECK(lora_modules(linears, modules(), targets({"all"})).size() == 3);
+  CHECK(target_error({"q_proj", "v_porj"}) ==
+        "lora_target: v_porj is in the name of no layer of this model: did you mean v_proj?; known are all, "
+        "linear_fc1, proj, q_proj, qkv, up_proj, v_proj");
+  CHECK(fake::contains(target_error({"q_proj", "something"}),
+                       "lora_target: something is in the name of no layer of this model;"));
+  CHECK(target_error({"q_proj", "lm_head"}) ==
+        "lora_target: lm_head: adapters are built for the linear layers of decoder and vision tower alone");
+  CHECK(fake::contains(target_error({"embed_tokens"}),
+                       "lora_target: embed_tokens: adapters are built for the linear layers"));
+  CHECK(fake::contains(target_error({"q_proj", "qkv"}),
+                       "lora_target: qkv: freeze_vision_tower: true freezes every layer of that name"));
+  CHECK(fake::contains(target_error({"linear_fc1"}), "freeze_multi_modal_projector: true"));
+  CHECK(fake::contains(target_error({"all", "q_proj"}), "lora_target: all stands for all names: give it alone"));
+  TrainableOptions frozen = targets({"all"});
+  frozen.freeze_language_model = true;
+  CHECK(fake::contains(error_of([&] { lora_modules(linears, modules(), frozen); }), "leave no linear layer to adapt"));
+}
+
+TEST_CASE("freeze: layers by number in every stack that is not frozen, and the projector", "[train]") {
+  TrainableOptions options;
+  options.method = TrainableOptions::Method::freeze;
+  options.freeze_trainable_layers = 1;
+  const auto trained = [&](std::string_view name) { return is_trained(name, 4, options); };
+  CHECK(trained("model.language_model.layers.3.mlp.up_proj.weight"));
+  CHECK(!trained("model.language_model.layers.2.mlp.up_proj.weight"));
+  CHECK(!trained("model.visual.blocks.3.attn.qkv.weight"));
+  CHECK(!trained("model.visual.merger.norm.weight"));
+  options.freeze_vision_tower = options.freeze_multi_modal_projector = false;
+  CHECK(trained("model.visual.blocks.3.attn.qkv.weight"));
+  CHECK(!trained("model.visual.blocks.2.attn.qkv.weight"));
+  CHECK(trained("model.visual.merger.norm.weight"));
+  CHECK(!trained("model.visual.patch_embed.proj.weight"));
+  CHECK(!trained("model.language_model.norm.weight"));
+  options.freeze_trainable_layers = -2;
+  CHECK(trained("model.visual.deepstack_merger_list.1.norm.weight"));
+  CHECK(!trained("model.language_model.layers.2.mlp.up_proj.weight"));
+}

@@ -24,7 +24,7 @@ inline std::string quoted(const std::string& word) {
 
 inline Program run_program(const std::string& name, const std::vector<std::string>& arguments) {
   std::string command = quoted(std::string(LAMINA_BIN_DIR) + "/" + name);
-  for (const std::string& a : arguments) command += " " + quoted(a);
+  for (const std::string& a : arguments) command.append(" ").append(quoted(a));
   Program result;
   std::FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
   if (!pipe) return result;

@@ -103,6 +103,16 @@ TEST_CASE("Template: tools follow the system prompt, calls and results have thei
                  "<|im_start|>user\n<tool_response>\no\n</tool_response><|im_end|>\n<|im_start|>assistant\n|b"));
 }
 
+TEST_CASE("Template: arguments written as text become the object, and every call stays in its place") {
+  const std::string call = "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>";
+  CHECK(function_text(R"({"name": "f", "arguments": "{\"x\": 1}"})") == call);
+  CHECK(function_text(R"({"name": "f", "arguments": ""})") ==
+        "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>");
+  const std::string written = R"(<tool_call>{"name":"f","arguments":"{\"x\":1}"}</tool_call>)";
+  CHECK(function_text("Look. " + written + "!") == "Look. !" + call);
+  CHECK(function_text("Look.\n" + written + "\n" + written) == "Look.\n" + call + "\n" + call);
+}
+
 TEST_CASE("Template: wrong names, tools and calls are refused") {
   CHECK(contains(error_of([] { Template::named("qwen3_vl_no_think"); }), "did you mean qwen3_vl_nothink?"));
   CHECK(contains(error_of([] { Template::named(""); }), "template: not set"));
@@ -113,6 +123,8 @@ TEST_CASE("Template: wrong names, tools and calls are refused") {
   CHECK(tools_text("[]") == "");
   CHECK(contains(error_of([] { function_text("call f"); }), "a function_call message is not valid JSON"));
   CHECK(contains(error_of([] { function_text(R"({"name": "f"})"); }), "{\"name\": ..., \"arguments\": ...}"));
+  CHECK(contains(error_of([] { function_text(R"({"name": "f", "arguments": "[1]"})"); }),
+                 "wanted the JSON of an object"));
 }
 
 TEST_CASE("Encoder: split_lengths is LLaMA-Factory's") {

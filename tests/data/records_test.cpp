@@ -57,7 +57,7 @@ TEST_CASE("Records: an alpaca record without an answer is dropped, one of wrong 
   CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "history": [["one"]]})"), "[user, assistant]"));
   CHECK(
       contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": [1]})"), "path of an image or a list"));
-  CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": {"path": "p"}})"), "list of paths"));
+  CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": {"file": "p"}})"), "list of paths"));
 }
 
 TEST_CASE("Records: sharegpt takes a first system message before the system column") {
@@ -69,7 +69,7 @@ TEST_CASE("Records: sharegpt takes a first system message before the system colu
   REQUIRE(c.turns.size() == 4);
   CHECK(c.turns[1].role == Role::function);
   CHECK(c.turns[2].role == Role::observation);
-  CHECK(c.tools == R"([{"name":"f"}])");
+  CHECK(c.tools == R"([{"name": "f"}])");
   CHECK(c.videos == 1);
 }
 
@@ -91,28 +91,70 @@ TEST_CASE("Records: wrong roles and odd counts drop the record with a reason") {
   CHECK(contains(failed(sharegpt, talk("3")), "message 1 is 3, an object is wanted"));
 }
 
-TEST_CASE("Records: openai merges results of tools and turns tool_calls into JSON") {
-  const Conversation c = [] {
-    DatasetInfo info = info_of(openai);
-    info.columns.messages = "messages";
-    info.tags = {.role_tag = "role",
-                 .content_tag = "content",
-                 .user_tag = "user",
-                 .assistant_tag = "assistant",
-                 .observation_tag = "tool",
-                 .function_tag = "function",
-                 .system_tag = "system"};
-    const Row row{Json::parse(R"({"messages": [{"role": "user", "content": "a"},
+namespace {
+
+Converted converted_openai(const std::string& messages) {
+  DatasetInfo info = info_of(openai);
+  info.columns.messages = "messages";
+  info.tags = {.role_tag = "role",
+               .content_tag = "content",
+               .user_tag = "user",
+               .assistant_tag = "assistant",
+               .observation_tag = "tool",
+               .function_tag = "function",
+               .system_tag = "system"};
+  return convert({Json::parse(R"({"messages": [)" + messages + "]}"), "x.json", 1}, info);
+}
+Conversation openai_talk(const std::string& messages) { return std::get<Conversation>(converted_openai(messages)); }
+
+}  // namespace
+
+TEST_CASE("Records: openai merges results of tools and writes tool_calls as the model does") {
+  const Conversation c = openai_talk(R"({"role": "user", "content": "a"},
       {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {}}}]},
-      {"role": "tool", "content": "1"}, {"role": "tool", "content": "2"}, {"role": "assistant", "content": "b"}]})"),
-                  "x.json", 1};
-    return std::get<Conversation>(convert(row, info));
-  }();
+      {"role": "tool", "content": "1"}, {"role": "tool", "content": "2"}, {"role": "assistant", "content": "b"})");
   REQUIRE(c.turns.size() == 4);
   CHECK(c.system.empty());
-  CHECK(c.turns[1].role == Role::function);
-  CHECK(c.turns[1].content == R"([{"name":"f","arguments":{}}])");
+  CHECK(c.turns[1].role == Role::assistant);
+  CHECK(c.turns[1].content == "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>");
   CHECK(c.turns[2].content == "1\n</tool_response>\n<tool_response>\n2");
+}
+
+TEST_CASE("Records: what an openai message holds beside its text is kept or refused, never lost") {
+  const std::string user = R"({"role": "user", "content": "a"},)";
+  const auto with = [&](const std::string& fields) {
+    return user + R"({"role": "assistant", "content": "b", )" + fields + "}";
+  };
+  CHECK(
+      openai_talk(with(R"("tool_calls": [{"function": {"name": "f", "arguments": "{\"x\":1}"}}])")).turns[1].content ==
+      "b\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>");
+  CHECK(openai_talk(with(R"("tool_calls": [], "reasoning_content": "", "function_call": null)")).turns[1].content ==
+        "b");
+  const auto error = [&](const std::string& fields) { return error_of([&] { converted_openai(with(fields)); }); };
+  CHECK(contains(error(R"("reasoning_content": "t")"), "\"reasoning_content\" beside its content"));
+  CHECK(contains(error(R"("function_call": {"name": "f"})"), "\"function_call\" beside its content"));
+  CHECK(contains(error(R"("tool_calls": [{"name": "f"}])"), "an object with \"function\" is wanted"));
+  CHECK(contains(error(R"("tool_calls": [{"function": {"name": "f", "arguments": "x"}}])"), "\"arguments\""));
+  CHECK(contains(failed(sharegpt, R"({"conversations": [{"from": "human", "value": "a"},
+                                      {"from": "gpt", "value": "b", "tool_calls": [{}]}]})"),
+                 "take \"formatting\": \"openai\""));
+}
+
+TEST_CASE("Records: images are paths, or objects of a path without bytes, one or a list of them") {
+  const auto images = [](const std::string& json) {
+    return kept(alpaca, R"({"instruction": "a", "output": "b", "images": )" + json + "}").images;
+  };
+  using Paths = std::vector<std::string>;
+  CHECK(images("null").empty());
+  CHECK(images("[]").empty());
+  CHECK(images("\"p\"") == Paths{"p"});
+  CHECK(images(R"({"bytes": null, "path": "p"})") == Paths{"p"});
+  CHECK(images(R"([{"bytes": null, "path": "p"}, {"path": "q"}, "r"])") == Paths{"p", "q", "r"});
+  CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": [{"bytes": "AAAA", "path": "p"}]})"),
+                 "holds the bytes of an image: save the image as a file"));
+  DatasetInfo info = info_of(alpaca);
+  const Row row{Json::parse(R"({"instruction": "a", "output": "b", "images": "[\"p\", \"q\"]"})"), "x.csv", 2};
+  CHECK(contains(error_of([&] { convert(row, info); }), "x.csv row 2: \"images\" is a list written as text"));
 }
 
 TEST_CASE("Records: a column that no record has is an error that names the likely one") {

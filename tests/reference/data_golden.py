@@ -10,6 +10,7 @@ up from the values of the released checkpoints. Of the demo data only hashes are
 import json
 import logging
 import os
+import re
 import struct
 import sys
 from importlib.machinery import ModuleSpec
@@ -108,6 +109,20 @@ def read_rows(path):
     return [{**dict.fromkeys(keys), **row} for row in rows]
 
 
+def with_argument_objects(row):
+    """Arguments of calls that are written as text become the object, as the models' chat template wants them.
+    LLaMA-Factory trains them as a string in quotes, which the library does not copy."""
+    row = json.loads(json.dumps(row))
+    for message in row.get("messages") or []:
+        for call in message.get("tool_calls") or []:
+            if isinstance(call["function"]["arguments"], str):
+                call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    for message in row.get("conversations") or []:
+        if message.get("from") == "function_call":
+            message["value"] = re.sub(r'("arguments":\s*)("(?:[^"\\]|\\.)*")', lambda m: m[1] + json.loads(m[2]), message["value"])
+    return row
+
+
 def encode(template_name, data_dir, dataset, options, processor_class):
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     args = DataArguments(template=template_name, dataset_dir=data_dir, **options)
@@ -120,7 +135,7 @@ def encode(template_name, data_dir, dataset, options, processor_class):
     pad = tokenizer.convert_tokens_to_ids("<|image_pad|>")
     results = []
     for row in read_rows(os.path.join(data_dir, info.dataset_name)):
-        record = convert(dict(row))
+        record = convert(with_argument_objects(row))
         if info.formatting == "openai":  # the words that this layout's converter adds are not wanted, see records.hpp
             system = record["_system"].removesuffix("detailed thinking off")
             record["_system"] = system[:-1] if system.endswith("\n") else system

@@ -2,6 +2,8 @@
 #include <lamina/core/error.hpp>
 #include <lamina/data/registry.hpp>
 #include <lamina/data/rows.hpp>
+#include <lamina/data/tools.hpp>
+#include <lamina/text/python_json.hpp>
 
 #include <array>
 #include <optional>
@@ -57,7 +59,7 @@ inline std::string text_column(const Row& row, const Columns::Name& name) {
 /// `tools` as JSON text; a list that is not wrapped in a string is taken too.
 inline std::string tools_column(const Row& row, const Columns::Name& name) {
   const Json& value = column(row.value, name);
-  if (value.is_array() || value.is_object()) return value.dump();
+  if (value.is_array() || value.is_object()) return text::python_json(value);
   return text_column(row, name);
 }
 
@@ -68,16 +70,31 @@ inline int media_count(const Row& row, const Columns::Name& name) {
   return value.is_array() ? static_cast<int>(value.size()) : 1;
 }
 
+/// The path of one image: text, or {"path": ..., "bytes": null} as the `datasets` library writes images.
+inline std::string image_path(const Row& row, const std::string& column, const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  const auto part = [&](const char* key) { return value.is_object() && value.contains(key) ? value[key] : Json(); };
+  if (!part("bytes").is_null()) {
+    fail(row.origin(), ": \"", column, "\" holds the bytes of an image: save the image as a file and name its path");
+  }
+  if (!part("path").is_string()) {
+    fail(row.origin(), ": \"", column, "\" must be the path of an image or a list of paths, got ",
+         text::python_json(value));
+  }
+  return part("path").get<std::string>();
+}
+
+/// The images of a record: one, or a list of them.
 inline std::vector<std::string> image_paths(const Row& row, const Columns::Name& name) {
   const Json& value = column(row.value, name);
   if (value.is_null()) return {};
-  if (value.is_string()) return {value.get<std::string>()};
   std::vector<std::string> paths;
-  for (const Json& path : value) {
-    if (!value.is_array() || !path.is_string()) {
-      fail(row.origin(), ": \"", *name, "\" must be the path of an image or a list of paths, got ", value.dump());
-    }
-    paths.push_back(path.get<std::string>());
+  for (const Json& image : value.is_array() ? value : Json::array({value})) {
+    paths.push_back(image_path(row, *name, image));
+  }
+  if (row.file.ends_with(".csv") && paths.front().starts_with("[")) {
+    fail(row.origin(), ": \"", *name, "\" is a list written as text: a CSV field holds one path; write the records as ",
+         "JSON lines");
   }
   return paths;
 }
@@ -172,6 +189,13 @@ inline std::optional<Dropped> check_turns(const std::vector<Turn>& turns) {
   return std::nullopt;
 }
 
+/// Refuses a message with something beside its content that this layout does not read and training would lose.
+inline void refuse_beside(const Row& row, const Json& message, const char* key, std::string_view advice) {
+  const auto found = message.find(key);
+  if (found == message.end() || found->is_null() || found->empty() || *found == "") return;
+  fail(row.origin(), ": a message has \"", key, "\" beside its content, which is not read here: ", advice);
+}
+
 inline Converted convert_sharegpt(const Row& row, const DatasetInfo& info) {
   Conversation conversation = begin_conversation(row, info);
   std::vector<Json> messages = message_list(row, info.columns.messages);
@@ -183,24 +207,39 @@ inline Converted convert_sharegpt(const Row& row, const DatasetInfo& info) {
     if (!role) return Dropped{cat("unknown role \"", *word, "\"")};
     if (!content)
       return Dropped{cat("a message whose \"", info.tags.content_tag.value_or("content_tag"), "\" is not text")};
+    refuse_beside(row, message, "tool_calls", "take \"formatting\": \"openai\", which reads it");
     conversation.turns.push_back({*role, *content});
   }
   if (auto dropped = check_turns(conversation.turns)) return *dropped;
   return conversation;
 }
 
-/// The functions of an assistant message's "tool_calls" as one JSON list, or nothing where it calls none.
-inline std::optional<std::string> called_functions(const Row& row, const Json& message) {
+/// The functions of an assistant message's "tool_calls", or nothing if it calls none.
+inline std::optional<Json> called_functions(const Row& row, const Json& message) {
   const auto calls = message.find("tool_calls");
   if (calls == message.end() || calls->is_null() || calls->empty()) return std::nullopt;
   Json functions = Json::array();
   for (const Json& call : *calls) {
     if (!call.is_object() || !call.contains("function")) {
-      fail(row.origin(), ": a tool call is ", call.dump(), ", an object with \"function\" is wanted");
+      fail(row.origin(), ": a tool call is ", text::python_json(call), ", an object with \"function\" is wanted");
     }
     functions.push_back(call["function"]);
   }
-  return functions.dump();
+  return functions;
+}
+
+/// The text of an openai message. An assistant's calls follow its text on a line of their own, as in the models' chat
+/// template. (LLaMA-Factory loses the text.)
+inline std::optional<std::string> openai_content(const Row& row, const Json& message, Role role, const Tags& tags) {
+  std::optional<std::string> content = tagged(message, tags.content_tag);
+  if (speaks_first(role)) return content;
+  refuse_beside(row, message, "reasoning_content",
+                "put the thought in front of the content, between <think> and </think>");
+  refuse_beside(row, message, "function_call", "write the call as \"tool_calls\": [{\"function\": ...}]");
+  const std::optional<Json> calls = called_functions(row, message);
+  if (!calls) return content;
+  const std::string text = content.value_or("");
+  return text + (text.empty() ? "" : "\n") + calls_text(*calls);
 }
 
 /// OpenAI's layout: calls of tools sit beside the content, and results of parallel calls are messages of their own,
@@ -215,12 +254,10 @@ inline Converted convert_openai(const Row& row, const DatasetInfo& info) {
     if (!word) return Dropped{cat("a message without a \"", info.tags.role_tag.value_or("role_tag"), "\"")};
     auto role = role_of(*word, info.tags);
     if (!role) return Dropped{cat("unknown role \"", *word, "\"")};
-    auto content = tagged(message, info.tags.content_tag);
-    if (!speaks_first(*role)) {
-      if (auto calls = called_functions(row, message)) role = Role::function, content = calls;
-    }
+    const auto content = openai_content(row, message, *role, info.tags);
     if (!content)
       return Dropped{cat("a message whose \"", info.tags.content_tag.value_or("content_tag"), "\" is not text")};
+    if (!speaks_first(*role) && called_functions(row, message)) role = Role::assistant;  // its calls are written out
     if (*role == Role::observation && !conversation.turns.empty() &&
         conversation.turns.back().role == Role::observation) {
       conversation.turns.back().content += "\n</tool_response>\n<tool_response>\n" + *content;

@@ -1,6 +1,6 @@
 #pragma once
-#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/data/json_reader.hpp>
 #include <lamina/text/python_json.hpp>
 
 #include <nlohmann/json.hpp>
@@ -37,16 +37,24 @@ inline std::string without(std::string_view text, std::string_view word) {
 
 inline constexpr std::string_view thought_open = "<think>\n", thought_close = "\n</think>\n\n";
 
+namespace detail {
+
+/// JSON that a record holds as text.
+inline nlohmann::ordered_json read_json_part(std::string_view subject, std::string_view text) {
+  try {
+    return read_json_text(text);
+  } catch (const Error& error) {
+    fail(subject, " is not valid JSON: ", error.what());
+  }
+}
+
+}  // namespace detail
+
 /// What follows the system prompt where functions are offered; the models' chat templates hold the same words.
 /// `tools` is the JSON text of a list of functions, bare or as {"type": "function", "function": ...}.
 inline std::string tools_text(std::string_view tools) {
   using Json = nlohmann::ordered_json;
-  Json list;
-  try {
-    list = checkpoint::parse_json<Json>(tools);
-  } catch (const Json::exception& error) {
-    fail("\"tools\" is not valid JSON: ", error.what());
-  }
+  const Json list = detail::read_json_part("\"tools\"", tools);
   if (list.empty()) return "";
   if (!list.is_array()) fail("\"tools\" must be a JSON list of functions, got ", list.type_name());
   std::string out =
@@ -65,42 +73,66 @@ inline std::string tools_text(std::string_view tools) {
 
 namespace detail {
 
+/// The arguments of a call. Text that holds the JSON of an object becomes this object, as OpenAI's API writes arguments
+/// and as the server hands them to the chat template.
+inline nlohmann::ordered_json call_arguments(const nlohmann::ordered_json& arguments) {
+  if (!arguments.is_string()) return arguments;
+  const std::string& text = arguments.get_ref<const std::string&>();
+  if (text.empty()) return nlohmann::ordered_json::object();
+  nlohmann::ordered_json object = read_json_part("the text in \"arguments\" of a call", text);
+  if (!object.is_object()) fail("\"arguments\" of a call are the text ", text, ", wanted the JSON of an object");
+  return object;
+}
+
+}  // namespace detail
+
 /// Each call of a JSON object or list of them, as the model is to write it.
-inline std::string calls_text(std::string_view json) {
+inline std::string calls_text(nlohmann::ordered_json calls) {
   using Json = nlohmann::ordered_json;
-  Json calls;
-  try {
-    calls = checkpoint::parse_json<Json>(json);
-  } catch (const Json::exception& error) {
-    fail("a function_call message is not valid JSON: ", error.what());
-  }
   if (!calls.is_array()) calls = Json::array({calls});
   std::string out;
   for (const Json& call : calls) {
     if (!call.is_object() || !call.contains("name") || !call.contains("arguments")) {
       fail("a function_call message must hold {\"name\": ..., \"arguments\": ...} or a list of them, got ",
-           call.dump());
+           text::python_json(call));
     }
-    const Json ordered{{"name", call["name"]}, {"arguments", call["arguments"]}};
+    const Json ordered{{"name", call["name"]}, {"arguments", detail::call_arguments(call["arguments"])}};
     out.append(out.empty() ? "" : "\n").append("<tool_call>\n").append(text::python_json(ordered));
     out.append("\n</tool_call>");
   }
   return out;
 }
 
+namespace detail {
+
+inline std::string written_calls(std::string_view json) {
+  return calls_text(read_json_part("a function_call message", json));
+}
+
 }  // namespace detail
 
 /// A function_call turn as the model is to write it: text around a <tool_call>, or a thought before bare JSON, is kept
-/// in front. source: LLaMA-Factory, data/formatter.py FunctionFormatter
+/// in front. Of several <tool_call>s each stays in its place.
+/// source: LLaMA-Factory, data/formatter.py FunctionFormatter, which puts the first of several behind the others
 inline std::string function_text(std::string_view content) {
-  if (const Tagged call = find_tagged(content, "<tool_call>", "</tool_call>"); call.size) {
-    return without(content, content.substr(call.at, call.size)) + detail::calls_text(call.inside);
+  constexpr std::string_view open = "<tool_call>", close = "</tool_call>";
+  if (const Tagged call = find_tagged(content, open, close); call.size) {
+    const std::string_view after = content.substr(call.at + call.size);
+    if (!find_tagged(after, open, close).size) {
+      return std::string(content.substr(0, call.at)).append(after) + detail::written_calls(call.inside);
+    }
+    std::string out;
+    for (Tagged next; (next = find_tagged(content, open, close)).size;) {
+      out.append(content.substr(0, next.at)).append(detail::written_calls(next.inside));
+      content.remove_prefix(next.at + next.size);
+    }
+    return out.append(content);
   }
   if (const Tagged thought = find_tagged(content, thought_open, thought_close); thought.size) {
     const std::string_view whole = content.substr(thought.at, thought.size);
-    return std::string(whole) + detail::calls_text(without(content, whole));
+    return std::string(whole) + detail::written_calls(without(content, whole));
   }
-  return detail::calls_text(content);
+  return detail::written_calls(content);
 }
 
 }  // namespace lamina::data

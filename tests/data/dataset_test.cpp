@@ -96,6 +96,7 @@ TEST_CASE("Dataset: interleave_probs draw data sets in those proportions") {
   CHECK(contains(error_of([] { mix(MixStrategy::concat, {1, 1}, {0.5, 0.5}, 1); }), "not with concat"));
   CHECK(contains(error_of([] { mix(MixStrategy::interleave_over, {1, 1}, {1.0}, 1); }), "1 numbers for 2 data sets"));
   CHECK(contains(error_of([] { mix(MixStrategy::interleave_over, {1, 1}, {0.5, 0.4}, 1); }), "add up to 0.9"));
+  CHECK(contains(error_of([] { mix(MixStrategy::interleave_over, {1, 1}, {0.5, 0.4999999}, 1); }), "not to 1"));
   CHECK(contains(error_of([] { mix(MixStrategy::interleave_over, {1, 1}, {1.5, -0.5}, 1); }), "is not positive"));
   CHECK(contains(error_of([] { mix_strategy_named("interleave"); }), "mix_strategy: interleave is unknown"));
 }
@@ -108,9 +109,9 @@ TEST_CASE("Dataset: val_size holds records out, a fraction rounded up") {
   CHECK(split.train.size() == 8);
   REQUIRE(split.eval.size() == 1);
   CHECK(split.eval[0].samples.size() == 2);
-  const SplitRows rows = split_rows(10, 3, 42);  // randperm(10, 42) begins 2 6 1
-  CHECK(rows.validation == std::vector<int>{1, 2, 6});
-  CHECK(rows.train == std::vector<int>{0, 3, 4, 5, 7, 8, 9});
+  const SplitRows rows = split_rows(10, 3, 42);  // np.random.default_rng(42).permutation(10)
+  CHECK(rows.validation == std::vector<int>{5, 6, 0});
+  CHECK(rows.train == std::vector<int>{7, 3, 2, 4, 9, 1, 8});
   options.val_size = 1;
   CHECK(contains(shelf.error(options), "val_size: 1 is neither a fraction"));
   options.val_size = 10;
@@ -132,6 +133,79 @@ TEST_CASE("Dataset: eval_dataset gives one set, or one each") {
   REQUIRE(each.eval.size() == 2);
   CHECK(each.eval[0].name == "four");
   CHECK(each.eval[1].samples.size() == 6);
+}
+
+TEST_CASE("Dataset: the rows taken and their order are LLaMA-Factory's") {
+  const Shelf shelf;
+  for (const auto& [name, count] : {std::pair{"a", 6}, {"b", 91}, {"c", 150}}) {
+    shelf.folder.write(cat(name, ".json"), Shelf::rows(name, count));
+  }
+  const auto names = [](const Json& rows) {
+    std::string out;
+    for (const Json& row : rows) {
+      out += cat(out.empty() ? "" : " ", row[0].get<std::string>(), row[1].get<int>());
+    }
+    return out;
+  };
+  for (const Json& run : read_json(golden("draws.json"))) {
+    Json info = Json::object();
+    for (const std::string name : {"a", "b", "c"}) {
+      info[name]["file_name"] = name + ".json";
+      for (const char* key : {"num_samples", "split"})
+        if (run.contains(key) && run[key].contains(name)) info[name][key] = run[key][name];
+    }
+    shelf.folder.write("dataset_info.json", info.dump());
+    DataOptions options = shelf.options(run["dataset"].get<std::vector<std::string>>());
+    if (run.contains("eval_dataset")) options.eval_dataset = run["eval_dataset"].get<std::vector<std::string>>();
+    if (run.contains("max_samples")) options.max_samples = run["max_samples"].get<int>();
+    options.val_size = run.value("val_size", 0.0);
+    options.mix_strategy = run.value("mix_strategy", "concat");
+    std::istringstream probabilities(run.value("interleave_probs", ""));
+    for (std::string p; std::getline(probabilities, p, ',');) options.interleave_probs.push_back(std::stod(p));
+    options.seed = run.value("seed", 42);
+    INFO(run["dataset"] << " " << options.mix_strategy << " seed " << options.seed);
+    const Datasets taken = shelf.load(options);
+    CHECK(shelf.answers(taken.train) == names(run["train"]));
+    if (!run["eval"].is_null()) CHECK(shelf.answers(taken.eval.at(0).samples) == names(run["eval"]));
+  }
+}
+
+TEST_CASE("Dataset: split takes a part of the file, and an unknown one is an error") {
+  const Shelf shelf;
+  const auto with_split = [&](const std::string& split) {
+    shelf.folder.write("dataset_info.json", R"({"six": {"file_name": "six.json", "split": ")" + split + "\"}}");
+  };
+  with_split("train[:2]");
+  CHECK(shelf.answers(shelf.load(shelf.options({"six"})).train) == "s0 s1");
+  with_split("test");
+  CHECK(contains(shelf.error(shelf.options({"six"})),
+                 "dataset six: \"split\" in dataset_info.json: split \"test\" is unknown"));
+}
+
+TEST_CASE("Dataset: a broken line is an error with its number, or left out and reported") {
+  const Shelf shelf;
+  const std::string good = R"({"instruction": "q", "output": "g)";
+  shelf.folder.write("six.json", good + "0\"}\n" + good + "\n" + good + "1\"}\n");
+  const std::string error = shelf.error(shelf.options({"six"}));
+  CHECK(contains(error, "dataset: 1 record is wrong:"));
+  CHECK(contains(error, shelf.folder.file("six.json") + " row 2: not valid JSON: line 2, column 34"));
+  CHECK(contains(error, "skip_bad_samples: true"));
+  DataOptions options = shelf.options({"six"});
+  options.skip_bad_samples = true;
+  const Datasets kept = shelf.load(options);
+  CHECK(shelf.answers(kept.train) == "g0 g1");
+  REQUIRE(kept.notes.size() == 1);
+  CHECK(contains(kept.notes[0], "six.json row 2: not valid JSON"));
+}
+
+TEST_CASE("Dataset: keys without effect are said once") {
+  const Shelf shelf;
+  shelf.folder.write("dataset_info.json", R"({"six": {"file_name": "six.json", "subset": "s"}})");
+  DataOptions options = shelf.options({"six"});
+  options.eval_dataset = {"six"};
+  const auto notes = shelf.load(options).notes;
+  REQUIRE(notes.size() == 1);
+  CHECK(contains(notes[0], "data set six: \"subset\" has no effect"));
 }
 
 TEST_CASE("Dataset: all wrong records are named together, with file, row and counts") {

@@ -56,7 +56,8 @@ class GoldenRunner {
                     ImageTokens(processor, pixels), dir);
     const DatasetInfo info = Registry::load(dir).find(run["dataset"].get<std::string>());
     std::vector<std::optional<Sample>> samples;
-    for (const Row& row : read_rows(dir / info.file_name)) samples.push_back(encode(encoder, how, convert(row, info)));
+    for (const Row& row : read_rows(dir / info.file_name).rows)
+      samples.push_back(encode(encoder, how, convert(row, info)));
     return samples;
   }
 

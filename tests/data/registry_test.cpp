@@ -4,6 +4,9 @@
 #include <lamina/data/registry.hpp>
 #include <lamina/data/rows.hpp>
 
+#include <span>
+#include <utility>
+
 using namespace lamina;
 using namespace lamina::data;
 using namespace lamina::data::test;
@@ -21,7 +24,10 @@ std::string find_error(const std::string& entry) {
 std::string rows_error(const std::string& name, const std::string& text) {
   const Folder folder;
   folder.write(name, text);
-  return error_of([&] { read_rows(folder.path() / name); });
+  return error_of([&] {
+    const FileRows file = read_rows(folder.path() / name);
+    if (!file.wrong.empty()) fail(file.wrong[0].origin, ": ", file.wrong[0].message);
+  });
 }
 
 }  // namespace
@@ -53,9 +59,7 @@ TEST_CASE("Registry: once columns or tags are given, a missing key is unused") {
           .find("x");
   CHECK(info.formatting == Formatting::sharegpt);
   CHECK(info.ranking);
-  CHECK(info.subset == "s");
   CHECK(info.split == "dev");
-  CHECK(info.folder == "f");
   CHECK(info.num_samples == 7);
   CHECK(info.columns.images == "pictures");
   CHECK(info.columns.messages == "talk");
@@ -97,6 +101,7 @@ TEST_CASE("Registry: wrong entries say which field of which data set") {
   CHECK(contains(find_error(R"({"file_name": "a", "columns": {"image": "b"}})"), "did you mean images?"));
   CHECK(contains(find_error(R"({"file_name": "a", "tags": {"user": "b"}})"), "did you mean user_tag?"));
   CHECK(contains(find_error(R"({"file_name": "a", "columns": []})"), "x columns: an object is wanted"));
+  CHECK(contains(find_error(R"({"file_name": "a", "columns": {"labels": "b"}})"), "x columns: unknown key \"labels\""));
   CHECK(find_error(R"({"file_name": "a", "a comment of the author": 1})") == "");
 }
 
@@ -112,7 +117,7 @@ TEST_CASE("Rows: a JSON list, JSON lines and a folder of files are read with the
   folder.write("d/b.jsonl", "\xef\xbb\xbf{\"k\": 3}\r\n\n  {\"k\": 4}");
   folder.write("d/a.json", " [{\"k\": 1}, {\"k\": 2}]");
   folder.write("d/.hidden", "no JSON");
-  const std::vector<Row> rows = read_rows(folder.path() / "d");
+  const std::vector<Row> rows = read_rows(folder.path() / "d").rows;
   REQUIRE(rows.size() == 4);
   for (int i = 0; i < 4; ++i) CHECK(rows[i].value["k"] == i + 1);
   CHECK(rows[1].origin() == folder.file("d/a.json") + " row 2");
@@ -121,18 +126,87 @@ TEST_CASE("Rows: a JSON list, JSON lines and a folder of files are read with the
 
 TEST_CASE("Rows: JSON lines in a .json file are read too") {
   const Folder folder;
-  CHECK(read_rows(folder.write("a.json", "{\"k\": 1}\n{\"k\": 2}\n")).size() == 2);
+  CHECK(read_rows(folder.write("a.json", "{\"k\": 1}\n{\"k\": 2}\n")).rows.size() == 2);
 }
 
 TEST_CASE("Rows: what cannot be read is refused by name") {
   CHECK(contains(error_of([] { read_rows("nowhere.json"); }), "nowhere.json does not exist"));
   CHECK(contains(rows_error("a.json", " \n"), "a.json is empty"));
   CHECK(contains(rows_error("a.json", "[{\"k\": 1},"), "a.json is not valid JSON"));
-  CHECK(contains(rows_error("a.json", "[1]"), "a.json row 1 is number, a record must be an object"));
-  CHECK(contains(rows_error("a.jsonl", "{\"k\": 1}\n{\"k\""), "a.jsonl line 2 is not valid JSON"));
+  CHECK(contains(rows_error("a.json", "[1]"), "a.json row 1: the record is number, wanted an object"));
+  CHECK(contains(rows_error("a.jsonl", "{\"k\": 1}\n{\"k\""),
+                 "a.jsonl row 2: not valid JSON: line 2, column 5: the text ends, wanted a colon after \"k\""));
   CHECK(contains(rows_error("a.json", "[{\"k\": \"\xff\"}]"), "a.json is not valid JSON"));
-  CHECK(contains(rows_error("a.parquet", "PAR1"), "only .json and .jsonl files are read, this is .parquet"));
+  CHECK(contains(rows_error("a.parquet", "PAR1"),
+                 "a.parquet: .parquet files are not read: write the records as JSON lines"));
+  CHECK(contains(rows_error("a.parquet", "PAR1"), "load_dataset('parquet', data_files='a.parquet'"));
+  CHECK(contains(rows_error("a.arrow", ""), "a.arrow: .arrow files are not read"));
+  CHECK(contains(rows_error("a.txt", "x"), ".json, .jsonl and .csv files are read, this is .txt"));
   const Folder folder;
   std::filesystem::create_directories(folder.path() / "empty");
   CHECK(contains(error_of([&] { read_rows(folder.path() / "empty"); }), "holds no file"));
+}
+
+namespace {
+
+/// The keys of a table with what becomes of them.
+Json fates(std::span<const RegistryKey> keys) {
+  Json out = Json::object();
+  for (const RegistryKey& key : keys) {
+    const char* words[] = {"used", "refused", "no effect"};
+    out[std::string(key.name)] = words[static_cast<int>(key.fate)];
+  }
+  return out;
+}
+std::vector<std::string> notes_of(const std::string& entry) {
+  const Folder folder;
+  return registry_of(folder, R"({"x": )" + entry + "}").find("x").notes;
+}
+
+}  // namespace
+
+TEST_CASE("Registry: every key that LLaMA-Factory knows is used, refused or said to have no effect") {
+  const Json known = read_json(golden("registry_keys.json"));
+  for (const auto& [part, keys] : std::vector<std::pair<std::string, std::span<const RegistryKey>>>{
+           {"entry", entry_keys}, {"columns", column_keys}, {"tags", tag_keys}}) {
+    const Json ours = fates(keys);
+    for (const std::string name : known[part]) {
+      INFO(part << " " << name);
+      CHECK(ours.contains(name));
+    }
+  }
+  CHECK(fates(entry_keys) == Json::parse(R"({"file_name": "used", "formatting": "used", "ranking": "used",
+    "split": "used", "num_samples": "used", "columns": "used", "tags": "used", "subset": "no effect",
+    "folder": "no effect", "load_from": "no effect", "dataset_name": "no effect", "hf_hub_url": "refused",
+    "ms_hub_url": "refused", "om_hub_url": "refused", "script_url": "refused", "cloud_file_name": "refused",
+    "s3_file_name": "refused"})"));
+  CHECK(fates(column_keys) == Json::parse(R"({"prompt": "used", "query": "used", "response": "used", "history": "used",
+    "messages": "used", "system": "used", "tools": "used", "images": "used", "videos": "used", "audios": "used",
+    "chosen": "no effect", "rejected": "no effect", "kto_tag": "refused"})"));
+}
+
+TEST_CASE("Registry: what becomes of a key is what the table says") {
+  for (const RegistryKey& key : entry_keys) {
+    if (key.fate == KeyFate::used) continue;
+    const std::string entry = cat(R"({"file_name": "a", ")", key.name, R"(": "b"})");
+    INFO(entry);
+    if (key.fate == KeyFate::refused) {
+      CHECK(contains(find_error(entry), key.name));
+    } else {
+      REQUIRE(notes_of(entry).size() == 1);
+      CHECK(contains(notes_of(entry)[0], cat("\"", key.name, "\" has no effect: ", key.why)));
+    }
+  }
+  for (const RegistryKey& key : column_keys) {
+    const std::string entry = cat(R"({"file_name": "a", "columns": {")", key.name, R"(": "b"}})");
+    const bool silent = key.fate == KeyFate::used && key.only != "messages";
+    INFO(entry);
+    CHECK(contains(find_error(entry), key.name) == (key.fate == KeyFate::refused));
+    if (key.fate != KeyFate::refused) CHECK(notes_of(entry).empty() == silent);
+  }
+  CHECK(contains(notes_of(R"({"file_name": "a", "formatting": "openai", "columns": {"query": "b"}})")[0],
+                 "x columns: \"query\" has no effect: only formatting alpaca has it"));
+  CHECK(contains(notes_of(R"({"file_name": "a", "tags": {"role_tag": "b"}})")[0],
+                 "\"tags\" has no effect: only formatting sharegpt and openai has it"));
+  CHECK(contains(notes_of(R"({"file_name": "a", "remark of ours": "b"})")[0], "\"remark of ours\" has no effect"));
 }

@@ -7,6 +7,7 @@
 #include <lamina/data/report.hpp>
 #include <lamina/data/rows.hpp>
 #include <lamina/data/sample.hpp>
+#include <lamina/data/split.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -91,32 +92,64 @@ struct Source {
   const DatasetInfo* info;
 };
 
-/// The rows of one entry: num_samples at random, then the first max_samples.
-inline std::vector<Row> rows_of(const DatasetInfo& info, const DataOptions& options) {
-  if (info.ranking) fail("dataset ", info.name, ": it holds preference pairs (\"ranking\": true), not for stage sft");
-  const std::filesystem::path path = options.dataset_dir / info.file_name;
-  std::vector<Row> rows = read_rows(path);
-  if (rows.empty()) fail("dataset ", info.name, ": ", path.string(), " holds no record");
-  check_columns_exist(rows, info);
-  if (info.num_samples) {
-    std::vector<Row> sampled;
-    for (const int i : sample_rows(static_cast<int>(rows.size()), *info.num_samples, options.seed)) {
-      sampled.push_back(rows[i]);
-    }
-    rows = std::move(sampled);
-  }
-  if (options.max_samples && static_cast<std::int64_t>(rows.size()) > *options.max_samples) {
-    rows.resize(*options.max_samples);
-  }
-  return rows;
+/// The rows with these numbers.
+inline std::vector<Row> picked(const std::vector<Row>& rows, const std::vector<int>& numbers) {
+  std::vector<Row> out;
+  for (const int number : numbers) out.push_back(rows[static_cast<std::size_t>(number)]);
+  return out;
 }
 
+/// Reads the rows that data sets train or evaluate with. The generator is that of num_samples: it goes on from entry to
+/// entry, as in a run of LLaMA-Factory.
+class RowReader {
+ public:
+  RowReader(const DataOptions& options, Report& report) : options_(options), report_(report) {}
+
+  /// The rows of one entry: its split, num_samples of them at random, then the first max_samples.
+  std::vector<Row> rows_of(const DatasetInfo& info) {
+    if (info.ranking) fail("dataset ", info.name, ": it holds preference pairs (\"ranking\": true), not for stage sft");
+    std::vector<Row> rows = read(info);
+    check_columns_exist(rows, info);
+    const int count = static_cast<int>(rows.size());
+    try {
+      if (info.split != "train") rows = picked(rows, split_slice(info.split, count));
+    } catch (const Error& error) {
+      fail("dataset ", info.name, ": \"split\" in dataset_info.json: ", error.what());
+    }
+    if (info.num_samples) rows = picked(rows, sample_rows(static_cast<int>(rows.size()), *info.num_samples, random()));
+    if (options_.max_samples && static_cast<std::int64_t>(rows.size()) > *options_.max_samples) {
+      rows.resize(static_cast<std::size_t>(*options_.max_samples));
+    }
+    return rows;
+  }
+
+ private:
+  /// All rows that can be read; wrong ones go to the report.
+  std::vector<Row> read(const DatasetInfo& info) {
+    const std::filesystem::path path = options_.dataset_dir / info.file_name;
+    FileRows file = read_rows(path);
+    for (const WrongRow& row : file.wrong) report_.wrong(row.origin, row.message);
+    if (!options_.skip_bad_samples && !file.wrong.empty()) report_.refuse_wrong();
+    if (file.rows.empty()) fail("dataset ", info.name, ": ", path.string(), " holds no record\n", report_.text());
+    return std::move(file.rows);
+  }
+  NumpyRandomState& random() {
+    if (!random_) random_.emplace(options_.seed);
+    return *random_;
+  }
+
+  const DataOptions& options_;
+  Report& report_;
+  std::optional<NumpyRandomState> random_;
+};
+
 /// Merges the named data sets; the entries are kept alive by `infos`.
-inline std::vector<Source> merged(const std::vector<const DatasetInfo*>& infos, const DataOptions& options) {
+inline std::vector<Source> merged(const std::vector<const DatasetInfo*>& infos, const DataOptions& options,
+                                  RowReader& reader) {
   std::vector<std::vector<Row>> rows;
   std::vector<int> lengths;
   for (const DatasetInfo* info : infos) {
-    rows.push_back(rows_of(*info, options));
+    rows.push_back(reader.rows_of(*info));
     lengths.push_back(static_cast<int>(rows.back().size()));
   }
   std::vector<Source> sources;
@@ -179,6 +212,20 @@ inline std::vector<const DatasetInfo*> pointers(const std::vector<DatasetInfo>& 
   return out;
 }
 
+/// Keys of the entries that have no effect, each said once.
+inline std::vector<std::string> registry_notes(const std::vector<DatasetInfo>& train,
+                                               const std::vector<DatasetInfo>& eval) {
+  std::vector<std::string> notes;
+  for (const auto* infos : {&train, &eval}) {
+    for (const DatasetInfo& info : *infos) {
+      for (const std::string& note : info.notes) {
+        if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(note);
+      }
+    }
+  }
+  return notes;
+}
+
 /// Encodes evaluation rows for all that is done with them. What is wrong with one is said once.
 inline void add_evaluation(const std::string& name, const std::vector<const Source*>& sources,
                            const DataOptions& options, Encoder& encoder, Report& report, Datasets& out) {
@@ -190,26 +237,26 @@ inline void add_evaluation(const std::string& name, const std::vector<const Sour
 }
 
 /// `dataset`, with the records of val_size as the one set to evaluate on.
-inline void load_train(const std::vector<DatasetInfo>& infos, const DataOptions& options, Encoder& encoder,
-                       Report& report, Datasets& out) {
-  const std::vector<Source> sources = merged(pointers(infos), options);
+inline void load_train(const std::vector<DatasetInfo>& infos, const DataOptions& options, RowReader& reader,
+                       Encoder& encoder, Report& report, Datasets& out) {
+  const std::vector<Source> sources = merged(pointers(infos), options, reader);
   const SplitRows split = split_rows(static_cast<int>(sources.size()), options.val_size, options.seed);
   out.train = encoded(chosen(sources, split.train), encoder, &Encoder::encode, report);
   if (!split.validation.empty()) add_evaluation("", chosen(sources, split.validation), options, encoder, report, out);
 }
 
 /// `eval_dataset` as one set, or one set each.
-inline void load_eval(const std::vector<DatasetInfo>& infos, const DataOptions& options, Encoder& encoder,
-                      Report& report, Datasets& out) {
+inline void load_eval(const std::vector<DatasetInfo>& infos, const DataOptions& options, RowReader& reader,
+                      Encoder& encoder, Report& report, Datasets& out) {
   if (!options.eval_on_each_dataset) {
-    const std::vector<Source> sources = merged(pointers(infos), options);
+    const std::vector<Source> sources = merged(pointers(infos), options, reader);
     add_evaluation("", all_of(sources), options, encoder, report, out);
     return;
   }
   DataOptions alone = options;
   alone.mix_strategy = "concat", alone.interleave_probs.clear();
   for (const DatasetInfo& info : infos) {
-    const std::vector<Source> sources = merged({&info}, alone);
+    const std::vector<Source> sources = merged({&info}, alone, reader);
     add_evaluation(info.name, all_of(sources), options, encoder, report, out);
   }
 }
@@ -240,15 +287,17 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   Encoder encoder = detail::make_encoder(options, tokenizer, processor);
   Report report;
   Datasets out;
-  if (!train_infos.empty()) detail::load_train(train_infos, options, encoder, report, out);
-  if (!eval_infos.empty()) detail::load_eval(eval_infos, options, encoder, report, out);
+  detail::RowReader reader(options, report);
+  if (!train_infos.empty()) detail::load_train(train_infos, options, reader, encoder, report, out);
+  if (!eval_infos.empty()) detail::load_eval(eval_infos, options, reader, encoder, report, out);
   if (!options.skip_bad_samples) report.refuse_wrong();
   if (!train_infos.empty() && out.train.empty()) fail("dataset: no valid sample is left to train on\n", report.text());
   for (const EvalSet& set : out.eval) {
     if (set.samples.empty()) fail("evaluation set ", set.name, ": no valid sample is left\n", report.text());
   }
   if (options.predict && out.questions.empty()) fail("do_predict: no valid record is left to answer\n", report.text());
-  out.notes = report.notes();
+  out.notes = detail::registry_notes(train_infos, eval_infos);
+  for (std::string& note : report.notes()) out.notes.push_back(std::move(note));
   if (options.template_name == "qwen3_vl" && options.enable_thinking.value_or(false)) {
     out.notes.push_back(
         "template qwen3_vl teaches an empty thought in front of answers that have none: "

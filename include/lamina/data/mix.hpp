@@ -1,13 +1,13 @@
 #pragma once
 #include <lamina/core/error.hpp>
-#include <lamina/data/sampler.hpp>
+#include <lamina/core/numpy_random.hpp>
 #include <lamina/data/suggest.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <numeric>
-#include <random>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,27 +35,17 @@ struct Pick {
 
 namespace detail {
 
-/// A number in [0, 1) with 53 random bits.
-inline double unit_random(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
-
 /// Which data set the next record comes from: in turn, or drawn by the probabilities.
 class Dealer {
  public:
-  Dealer(int count, const std::vector<double>& probabilities, std::uint64_t seed)
-      : count_(count), cumulative_(probabilities.size()), generator_(seed) {
-    std::partial_sum(probabilities.begin(), probabilities.end(), cumulative_.begin());
+  Dealer(int count, const std::vector<double>& probabilities, std::uint64_t seed) : count_(count) {
+    if (!probabilities.empty()) choice_.emplace(probabilities, seed);
   }
-  int next() {
-    if (cumulative_.empty()) return turn_++ % count_;
-    const double drawn = unit_random(generator_) * cumulative_.back();
-    const auto above = std::upper_bound(cumulative_.begin(), cumulative_.end(), drawn);
-    return static_cast<int>(std::min(above, cumulative_.end() - 1) - cumulative_.begin());
-  }
+  int next() { return choice_ ? choice_->next() : turn_++ % count_; }
 
  private:
   int count_, turn_ = 0;
-  std::vector<double> cumulative_;
-  std::mt19937_64 generator_;
+  std::optional<NumpyWeightedChoice> choice_;
 };
 
 inline void check_probabilities(MixStrategy strategy, std::size_t datasets, const std::vector<double>& probabilities) {
@@ -70,7 +60,8 @@ inline void check_probabilities(MixStrategy strategy, std::size_t datasets, cons
     if (!(p > 0)) fail("interleave_probs: ", p, " is not positive");
     sum += p;
   }
-  if (std::abs(sum - 1) > 1e-6) fail("interleave_probs: they add up to ", sum, ", not to 1");
+  constexpr double numpy_tolerance = 0x1p-26;  // the square root of a double's epsilon
+  if (std::abs(sum - 1) > numpy_tolerance) fail("interleave_probs: they add up to ", sum, ", not to 1");
 }
 
 inline std::vector<Pick> concatenated(const std::vector<int>& lengths) {
@@ -92,8 +83,8 @@ inline std::vector<Pick> rounds(const std::vector<int>& lengths, int count) {
 
 }  // namespace detail
 
-/// The order in which the records of several data sets are used. Without probabilities it is that of LLaMA-Factory (the
-/// `datasets` library); with them, data sets are drawn by std::mt19937_64(seed), which is not numpy's sequence.
+/// The order in which the records of several data sets are used: that of LLaMA-Factory.
+/// source  datasets, arrow_dataset.py (_interleave_map_style_datasets); interleave_once is there since 4.2
 inline std::vector<Pick> mix(MixStrategy strategy, const std::vector<int>& lengths,
                              const std::vector<double>& probabilities, std::uint64_t seed) {
   detail::check_probabilities(strategy, lengths.size(), probabilities);
@@ -119,19 +110,16 @@ inline std::vector<Pick> mix(MixStrategy strategy, const std::vector<int>& lengt
   return picks;
 }
 
-/// `wanted` of `count` records at random: the first of torch_randperm(count, seed); beyond count, drawn again one by
-/// one.
-inline std::vector<int> sample_rows(int count, std::int64_t wanted, std::uint64_t seed) {
-  std::vector<int> rows = torch_randperm(count, seed);
-  std::mt19937_64 generator(seed);
-  while (static_cast<std::int64_t>(rows.size()) < wanted && count > 0) {
-    rows.push_back(static_cast<int>(generator() % static_cast<std::uint64_t>(count)));
-  }
-  rows.resize(std::min<std::size_t>(rows.size(), wanted));
+/// `wanted` of `count` records at random, each once before any twice. One generator serves all entries of a run, in the
+/// order of the entries. source  LLaMA-Factory, data/loader.py
+inline std::vector<int> sample_rows(int count, std::int64_t wanted, NumpyRandomState& random) {
+  std::vector<int> rows = random.permutation(count);
+  if (wanted < count) rows.resize(static_cast<std::size_t>(wanted));
+  while (static_cast<std::int64_t>(rows.size()) < wanted) rows.push_back(random.choice(count));
   return rows;
 }
 
-/// The records of a split, each list in the order of the data.
+/// The records of a split, in the order of their use.
 struct SplitRows {
   std::vector<int> train, validation;
 };
@@ -147,17 +135,19 @@ inline int validation_count(double val_size, int n) {
   return static_cast<int>(count);
 }
 
-/// Takes the validation records out: the first of torch_randperm(n, seed), then both lists in the order of the data.
-/// (LLaMA-Factory draws by numpy's generator, so the same seed holds out other records there.)
+/// Takes the validation records out: p[:t] of a permutation p, and trains on p[t:]. Without val_size all train, in the
+/// order of the data. source  datasets, arrow_dataset.py (train_test_split)
 inline SplitRows split_rows(int n, double val_size, std::uint64_t seed) {
-  const int held_out = validation_count(val_size, n);
-  std::vector<bool> validates(n, false);
-  if (held_out > 0) {
-    const std::vector<int> order = torch_randperm(n, seed);
-    for (int i = 0; i < held_out; ++i) validates[order[i]] = true;
-  }
   SplitRows split;
-  for (int i = 0; i < n; ++i) (validates[i] ? split.validation : split.train).push_back(i);
+  const int held_out = validation_count(val_size, n);
+  if (held_out == 0) {
+    split.train.resize(static_cast<std::size_t>(n));
+    std::iota(split.train.begin(), split.train.end(), 0);
+    return split;
+  }
+  const std::vector<int> order = NumpyGenerator(seed).permutation(n);
+  split.validation.assign(order.begin(), order.begin() + held_out);
+  split.train.assign(order.begin() + held_out, order.end());
   return split;
 }
 

@@ -1,14 +1,19 @@
 #pragma once
-#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/data/json_reader.hpp>
 #include <lamina/data/suggest.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace lamina::data {
@@ -18,7 +23,7 @@ struct Columns {
   using Name = std::optional<std::string>;
   Name prompt = "instruction", query = "input", response = "output", history;  // alpaca
   Name messages = "conversations";                                             // sharegpt, openai
-  Name system, tools, images, videos, audios, chosen, rejected, kto_tag;
+  Name system, tools, images, videos, audios;
   bool given = false;  ///< dataset_info.json names the columns: each of them must then occur
 };
 
@@ -37,10 +42,62 @@ struct DatasetInfo {
   std::string file_name;  ///< under dataset_dir
   Formatting formatting = Formatting::alpaca;
   bool ranking = false;
-  std::string subset, split = "train", folder;  ///< selectors of hub data sets; without effect on files
+  std::string split = "train";  ///< as split_slice reads it
   std::optional<std::int64_t> num_samples;
   Columns columns;
   Tags tags;
+  std::vector<std::string> notes;  ///< keys that have no effect; for the user
+};
+
+/// What becomes of a key of dataset_info.json.
+enum class KeyFate { used, refused, no_effect };
+
+struct RegistryKey {
+  std::string_view name;
+  KeyFate fate = KeyFate::used;
+  std::string_view why = "";   ///< for `refused` and `no_effect`
+  std::string_view only = "";  ///< the layout that has this column, alpaca or messages (sharegpt and openai); "": each
+};
+
+/// The keys of an entry, of its "columns" and of its "tags". They are all that LLaMA-Factory knows.
+inline constexpr RegistryKey entry_keys[] = {
+    {"file_name"},
+    {"formatting"},
+    {"ranking"},  // true is refused when the data set is read: stage sft takes no preference pairs
+    {"split"},
+    {"num_samples"},
+    {"columns"},
+    {"tags", KeyFate::used, "", "messages"},
+    {"subset", KeyFate::no_effect, "it selects a part of a hub data set, and this one is a file"},
+    {"folder", KeyFate::no_effect, "it selects a folder of a hub data set, and this one is a file"},
+    {"load_from", KeyFate::no_effect, "where records come from follows from file_name"},
+    {"dataset_name", KeyFate::no_effect, "the name of the entry is used"},
+    {"hf_hub_url", KeyFate::refused},
+    {"ms_hub_url", KeyFate::refused},
+    {"om_hub_url", KeyFate::refused},
+    {"script_url", KeyFate::refused},
+    {"cloud_file_name", KeyFate::refused},
+    {"s3_file_name", KeyFate::refused},  // cloud_file_name in older versions
+};
+inline constexpr RegistryKey column_keys[] = {
+    {"prompt", KeyFate::used, "", "alpaca"},
+    {"query", KeyFate::used, "", "alpaca"},
+    {"response", KeyFate::used, "", "alpaca"},
+    {"history", KeyFate::used, "", "alpaca"},
+    {"messages", KeyFate::used, "", "messages"},
+    {"system"},
+    {"tools"},
+    {"images"},
+    {"videos"},  // records that list one are refused
+    {"audios"},  // as for videos
+    {"chosen", KeyFate::no_effect, "only preference data (\"ranking\": true) has it, which stage sft does not read"},
+    {"rejected", KeyFate::no_effect, "only preference data (\"ranking\": true) has it, which stage sft does not read"},
+    {"kto_tag", KeyFate::refused,
+     "it marks data for stage kto, and stage sft trains on none of its records: remove it"},
+};
+inline constexpr RegistryKey tag_keys[] = {
+    {"role_tag"},        {"content_tag"},  {"user_tag"},   {"assistant_tag"},
+    {"observation_tag"}, {"function_tag"}, {"system_tag"},
 };
 
 namespace detail {
@@ -73,26 +130,63 @@ class EntryReader {
     }
     return found->get<std::int64_t>();
   }
-  /// A key that is nearly a known one is a misspelling, and ignoring it would read the data in another way. Keys unlike
-  /// any known one (a description, an author) are the user's own and are left alone, as LLaMA-Factory does.
-  void known(const std::vector<std::string>& keys) const {
-    for (const auto& item : entry_.items()) {
-      if (std::find(keys.begin(), keys.end(), item.key()) != keys.end()) continue;
-      const std::string suggestion = did_you_mean(item.key(), keys);
-      if (!suggestion.empty()) fail(subject_, ": unknown key \"", item.key(), "\"", suggestion);
+  /// Refuses the keys that are not read, and returns a note on each that has no effect for this layout.
+  std::vector<std::string> check(std::span<const RegistryKey> keys, Formatting formatting) const {
+    std::vector<std::string> notes;
+    const std::string_view layout = formatting == Formatting::alpaca ? "alpaca" : "messages";
+    for (const auto& [name, value] : entry_.items()) {
+      const auto key = std::find_if(keys.begin(), keys.end(), [&](const RegistryKey& k) { return k.name == name; });
+      if (key == keys.end() || value.is_null()) continue;
+      if (key->fate == KeyFate::refused) fail(subject_, ": \"", name, "\" is not supported: ", key->why);
+      if (key->fate == KeyFate::no_effect) notes.push_back(cat(subject_, ": \"", name, "\" has no effect: ", key->why));
+      if (!key->only.empty() && key->only != layout) {
+        notes.push_back(cat(subject_, ": \"", name, "\" has no effect: only formatting ",
+                            key->only == "alpaca" ? "alpaca" : "sharegpt and openai", " has it"));
+      }
     }
+    return notes;
+  }
+  /// The keys that are not in the table.
+  std::vector<std::string> unknown(std::span<const RegistryKey> keys) const {
+    std::vector<std::string> names;
+    for (const auto& item : entry_.items()) {
+      const auto same = [&](const RegistryKey& key) { return key.name == item.key(); };
+      if (std::none_of(keys.begin(), keys.end(), same)) names.push_back(item.key());
+    }
+    return names;
+  }
+  [[noreturn]] void refuse(const std::string& key, std::span<const RegistryKey> keys) const {
+    const std::vector<std::string> known = names_of(keys);
+    fail(subject_, ": unknown key \"", key, "\"", did_you_mean(key, known), "; known are ",
+         listed(known, known.size()));
+  }
+  /// A key of an entry that is nearly a known one is a misspelling. Others (a description, an author) are the user's
+  /// own.
+  std::vector<std::string> note_unknown(std::span<const RegistryKey> keys) const {
+    std::vector<std::string> notes;
+    for (const std::string& key : unknown(keys)) {
+      if (!did_you_mean(key, names_of(keys)).empty()) refuse(key, keys);
+      notes.push_back(cat(subject_, ": \"", key, "\" has no effect: no key has this name"));
+    }
+    return notes;
+  }
+  void refuse_unknown(std::span<const RegistryKey> keys) const {
+    for (const std::string& key : unknown(keys)) refuse(key, keys);
   }
 
  private:
+  static std::vector<std::string> names_of(std::span<const RegistryKey> keys) {
+    std::vector<std::string> names;
+    for (const RegistryKey& key : keys) names.emplace_back(key.name);
+    return names;
+  }
+
   std::string subject_;
   const Json& entry_;
 };
 
 /// Once a columns object is present, a key that it lacks means "unused", not its default: LLaMA-Factory's rule.
-inline Columns read_columns(const std::string& subject, const Json& object) {
-  const EntryReader read(subject, object);
-  read.known({"prompt", "query", "response", "history", "messages", "system", "tools", "images", "videos", "audios",
-              "chosen", "rejected", "kto_tag"});
+inline Columns read_columns(const EntryReader& read) {
   return {.prompt = read.text("prompt"),
           .query = read.text("query"),
           .response = read.text("response"),
@@ -103,16 +197,11 @@ inline Columns read_columns(const std::string& subject, const Json& object) {
           .images = read.text("images"),
           .videos = read.text("videos"),
           .audios = read.text("audios"),
-          .chosen = read.text("chosen"),
-          .rejected = read.text("rejected"),
-          .kto_tag = read.text("kto_tag"),
           .given = true};
 }
 
 /// The same rule as for columns.
-inline Tags read_tags(const std::string& subject, const Json& object) {
-  const EntryReader read(subject, object);
-  read.known({"role_tag", "content_tag", "user_tag", "assistant_tag", "observation_tag", "function_tag", "system_tag"});
+inline Tags read_tags(const EntryReader& read) {
   return {.role_tag = read.text("role_tag"),
           .content_tag = read.text("content_tag"),
           .user_tag = read.text("user_tag"),
@@ -132,7 +221,7 @@ inline Formatting read_formatting(const std::string& subject, const std::string&
 
 /// Hub, script and cloud sources win over file_name in LLaMA-Factory, so an entry with one of them is refused.
 inline void refuse_remote(const std::string& subject, const EntryReader& read, const std::string& dir) {
-  for (const char* key : {"hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name"}) {
+  for (const char* key : {"hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "s3_file_name"}) {
     if (const auto source = read.text(key)) {
       fail(subject, ": its source is ", key, " ", *source,
            ", and nothing is fetched while training: download its json or jsonl files to ", dir, " and name them with",
@@ -141,26 +230,34 @@ inline void refuse_remote(const std::string& subject, const EntryReader& read, c
   }
 }
 
+inline void append(std::vector<std::string>& notes, std::vector<std::string> more) {
+  notes.insert(notes.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
 inline DatasetInfo read_entry(const std::string& registry, const std::string& dir, const std::string& name,
                               const Json& entry) {
   const std::string subject = cat(registry, ": data set ", name);
   const EntryReader read(subject, entry);
-  read.known({"hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "file_name", "formatting",
-              "ranking", "subset", "split", "folder", "num_samples", "columns", "tags"});
   refuse_remote(subject, read, dir);
   DatasetInfo info;
   info.name = name;
+  info.formatting = read_formatting(subject, read.text("formatting").value_or("alpaca"));
+  info.notes = read.check(entry_keys, info.formatting);
+  append(info.notes, read.note_unknown(entry_keys));
   const auto file_name = read.text("file_name");
   if (!file_name || file_name->empty()) fail(subject, ": \"file_name\" is missing: which file of ", dir, " is it?");
   info.file_name = *file_name;
-  info.formatting = read_formatting(subject, read.text("formatting").value_or("alpaca"));
   info.ranking = read.flag("ranking");
-  info.subset = read.text("subset").value_or("");
   info.split = read.text("split").value_or("train");
-  info.folder = read.text("folder").value_or("");
   info.num_samples = read.count("num_samples");
-  if (entry.contains("columns")) info.columns = read_columns(subject + " columns", entry["columns"]);
-  if (entry.contains("tags")) info.tags = read_tags(subject + " tags", entry["tags"]);
+  const auto part = [&](const char* key, std::span<const RegistryKey> keys) {
+    EntryReader reader(cat(subject, " ", key), entry[key]);
+    reader.refuse_unknown(keys);
+    append(info.notes, reader.check(keys, info.formatting));
+    return reader;
+  };
+  if (entry.contains("columns")) info.columns = read_columns(part("columns", column_keys));
+  if (entry.contains("tags")) info.tags = read_tags(part("tags", tag_keys));
   return info;
 }
 
@@ -186,8 +283,8 @@ class Registry {
            ") must be the folder that holds dataset_info.json");
     }
     try {
-      registry.entries_ = checkpoint::parse_json<detail::Json>(in);
-    } catch (const detail::Json::exception& error) {
+      registry.entries_ = read_json_text(std::string(std::istreambuf_iterator<char>(in), {}));
+    } catch (const Error& error) {
       fail(registry.path_.string(), ": not valid JSON: ", error.what());
     }
     if (!registry.entries_.is_object()) {

@@ -1,7 +1,9 @@
 #pragma once
-#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/data/csv_reader.hpp>
+#include <lamina/data/json_reader.hpp>
 #include <lamina/data/suggest.hpp>
+#include <lamina/text/unicode.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -11,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace lamina::data {
@@ -19,9 +22,33 @@ namespace lamina::data {
 struct Row {
   nlohmann::ordered_json value;  ///< an object
   std::string file;              ///< as messages name it
-  std::int64_t number = 0;       ///< from 1: the place in a JSON list, or the line of a JSON-lines file
+  std::int64_t number = 0;       ///< from 1: the place in a JSON list, or the line of a JSON-lines or CSV file
 
   std::string origin() const { return cat(file, " row ", number); }
+};
+
+/// A record that cannot be read.
+struct WrongRow {
+  std::string origin, message;
+};
+
+/// The records of a file or folder.
+struct FileRows {
+  std::vector<Row> rows;
+  std::vector<WrongRow> wrong;
+
+  void add(nlohmann::ordered_json value, const std::string& file, std::int64_t number) {
+    Row row{std::move(value), file, number};
+    if (row.value.is_object()) {
+      rows.push_back(std::move(row));
+    } else {
+      wrong.push_back(
+          {row.origin(), cat("the record is ", row.value.type_name(), ", wanted an object {\"key\": value}")});
+    }
+  }
+  void add_wrong(const std::string& file, std::int64_t number, std::string message) {
+    wrong.push_back({Row{{}, file, number}.origin(), std::move(message)});
+  }
 };
 
 namespace detail {
@@ -34,87 +61,123 @@ inline std::string read_text_file(const std::filesystem::path& path) {
   return text;
 }
 
-inline void add_row(nlohmann::ordered_json value, const std::string& file, std::int64_t number,
-                    std::vector<Row>& rows) {
-  if (!value.is_object()) {
-    fail("dataset: ", file, " row ", number, " is ", value.type_name(),
-         ", a record must be an object {\"key\": value}");
-  }
-  rows.push_back({std::move(value), file, number});
-}
-
-inline void read_json_list(const std::string& text, const std::string& file, std::vector<Row>& rows) {
-  nlohmann::ordered_json list;
+/// One list [...] of records. If it is broken, no record of it is sure.
+inline void read_json_list(std::string_view text, const std::string& file, FileRows& out) {
+  JsonReader reader(text, json_list_rules);
   try {
-    list = checkpoint::parse_json<nlohmann::ordered_json>(text);
-  } catch (const nlohmann::ordered_json::exception& error) {
+    std::int64_t number = 0;
+    reader.take('[');
+    if (!reader.take(']')) {
+      do out.add(reader.value(), file, ++number);
+      while (reader.take(','));
+      if (!reader.take(']')) reader.wrong("a comma or ]");
+    }
+    if (reader.more()) reader.wrong("nothing after the list");
+  } catch (const Error& error) {
     fail("dataset: ", file, " is not valid JSON: ", error.what());
   }
-  std::int64_t number = 0;
-  for (auto& value : list) add_row(std::move(value), file, ++number, rows);
 }
 
-inline void read_json_lines(std::string_view text, const std::string& file, std::vector<Row>& rows) {
-  std::int64_t number = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    const std::string_view line = text.substr(at, end - at);
-    at = end + 1;
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    nlohmann::ordered_json value;
+/// Records one after another, mostly one per line. After a broken one, reading goes on at the next line that begins
+/// with an object.
+inline void read_json_lines(std::string_view text, const std::string& file, FileRows& out) {
+  JsonReader reader(text, json_lines_rules);
+  while (reader.more()) {
+    const std::size_t begin = reader.at();
+    const std::int64_t line = reader.line_of(begin);
     try {
-      value = checkpoint::parse_json<nlohmann::ordered_json>(line);
-    } catch (const nlohmann::ordered_json::exception& error) {
-      fail("dataset: ", file, " line ", number, " is not valid JSON: ", error.what(),
-           "; the file must be one list [...] of records, or one record a line");
+      nlohmann::ordered_json value = reader.value();
+      if (value.is_null()) value = nlohmann::ordered_json::object();  // a record without any value
+      out.add(std::move(value), file, line);
+    } catch (const Error& error) {
+      out.add_wrong(file, line, cat("not valid JSON: ", error.what()));
+      const std::size_t next = text.find("\n{", begin);
+      reader.seek(next == text.npos ? text.size() : next + 1);
     }
-    add_row(std::move(value), file, number, rows);
   }
 }
 
-inline void check_extension(const std::filesystem::path& path) {
+/// A file of JSON: a list or JSON lines. Which of the two is seen from the first sign, not from the extension.
+inline void read_json_rows(std::string_view text, const std::string& file, FileRows& out) {
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == text.npos) fail("dataset: ", file, " is empty");
+  if (text[first] == '[') {
+    read_json_list(text, file, out);
+  } else {
+    read_json_lines(text, file, out);
+  }
+}
+
+inline void read_csv_rows(std::string_view text, const std::string& file, FileRows& out) {
+  if (!text::is_valid_utf8(text) || text.find('\0') != text.npos) {
+    fail("dataset: ", file, " is not text in UTF-8: write the file in that encoding");
+  }
+  try {
+    const CsvTable table(text);
+    for (std::size_t row = 0; row < table.size(); ++row) out.add(table.row(row), file, table.line(row));
+    for (const CsvWrong& wrong : table.wrong()) out.add_wrong(file, wrong.line, wrong.message);
+  } catch (const Error& error) {
+    fail("dataset: ", file, " is not valid CSV: ", error.what());
+  }
+}
+
+/// The type of a file by its extension, or an error that says how the file becomes one that is read.
+enum class FileType { json, csv };
+inline FileType file_type(const std::filesystem::path& path) {
   const std::string extension = path.extension().string();
-  if (extension == ".json" || extension == ".jsonl") return;
-  fail("dataset: ", path.string(), ": only .json and .jsonl files are read, this is ",
-       extension.empty() ? "a file without extension" : extension, ": convert it to JSON lines");
+  if (extension == ".json" || extension == ".jsonl") return FileType::json;
+  if (extension == ".csv") return FileType::csv;
+  if (extension == ".parquet" || extension == ".arrow") {
+    const std::string_view type = extension == ".parquet" ? "parquet" : "arrow";
+    fail("dataset: ", path.string(), ": ", extension,
+         " files are not read: write the records as JSON lines, with images",
+         " as files and their paths in the records. Without images: python -c \"import datasets; "
+         "datasets.load_dataset('",
+         type, "', data_files='", path.filename().string(), "', split='train').to_json('", path.stem().string(),
+         ".jsonl', force_ascii=False)\"");
+  }
+  fail("dataset: ", path.string(), ": .json, .jsonl and .csv files are read, this is ",
+       extension.empty() ? "a file without extension" : extension, ": write the records as JSON lines");
+}
+
+inline void read_rows_of_file(const std::filesystem::path& path, FileRows& out) {
+  const FileType type = file_type(path);
+  const std::string text = read_text_file(path);
+  type == FileType::csv ? read_csv_rows(text, path.string(), out) : read_json_rows(text, path.string(), out);
+}
+
+/// The files of a folder in the order of their names, hidden files and folders left out. All are of one type.
+inline std::vector<std::filesystem::path> files_of(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.is_regular_file() && !entry.path().filename().string().starts_with(".")) files.push_back(entry.path());
+  }
+  if (files.empty()) fail("dataset: the folder ", folder.string(), " holds no file");
+  std::sort(files.begin(), files.end());
+  for (const auto& file : files) {
+    if (file_type(file) == file_type(files.front())) continue;
+    fail("dataset: the folder ", folder.string(), " holds ", files.front().filename().string(), " and ",
+         file.filename().string(), ": all files of a data set must have one type");
+  }
+  return files;
 }
 
 }  // namespace detail
 
-/// Appends the records of a JSON list or of JSON lines. Which of the two is seen from the first sign, not the
-/// extension.
-inline void read_rows_of_file(const std::filesystem::path& path, std::vector<Row>& rows) {
-  detail::check_extension(path);
-  const std::string text = detail::read_text_file(path), file = path.string();
-  const std::size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string::npos) fail("dataset: ", file, " is empty");
-  if (text[first] == '[') {
-    detail::read_json_list(text, file, rows);
-  } else {
-    detail::read_json_lines(text, file, rows);
+/// All records of a file, or of the files of a folder: JSON as the `datasets` library reads it, or CSV.
+/// Values are not forced into one type per column, and text that looks like a date stays text.
+/// source  datasets, packaged_modules/json/json.py, csv/csv.py
+inline FileRows read_rows(const std::filesystem::path& path) {
+  FileRows out;
+  if (std::filesystem::is_directory(path)) {
+    for (const auto& file : detail::files_of(path)) detail::read_rows_of_file(file, out);
+    return out;
   }
-}
-
-/// All records of a file, or of the files of a folder in the order of their names (hidden files and folders left out).
-inline std::vector<Row> read_rows(const std::filesystem::path& path) {
-  std::vector<Row> rows;
-  if (!std::filesystem::is_directory(path)) {
-    if (!std::filesystem::exists(path)) {
-      fail("dataset: ", path.string(),
-           " does not exist: \"file_name\" in dataset_info.json is relative to dataset_dir");
-    }
-    read_rows_of_file(path, rows);
-    return rows;
+  if (!std::filesystem::exists(path)) {
+    fail("dataset: ", path.string(), " does not exist: \"file_name\" in dataset_info.json is relative to dataset_dir");
   }
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(path)) {
-    if (entry.is_regular_file() && !entry.path().filename().string().starts_with(".")) files.push_back(entry.path());
-  }
-  if (files.empty()) fail("dataset: the folder ", path.string(), " holds no file");
-  std::sort(files.begin(), files.end());
-  for (const auto& file : files) read_rows_of_file(file, rows);
-  return rows;
+  detail::read_rows_of_file(path, out);
+  return out;
 }
 
 }  // namespace lamina::data

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <lamina/model/session.hpp>
+#include <lamina/serve/context_length.hpp>
 #include <lamina/serve/openai.hpp>
 #include <lamina/serve/prompt.hpp>
 #include <lamina/serve/task_queue.hpp>
@@ -183,9 +184,7 @@ inline ChatService::Job ChatService::prepare(const HttpRequest& http) {
   const int prompt_tokens = static_cast<int>(job.prompt.ids.size()), room = max_model_len() - prompt_tokens;
   if (room < 1 || (request.max_tokens && *request.max_tokens > room))
     throw bad_field("max_tokens",
-                    cat("This model's maximum context length is ", max_model_len(), " tokens; the prompt is ",
-                        prompt_tokens, " tokens and ", request.max_tokens.value_or(1),
-                        " more were asked for. Shorten the prompt or lower max_tokens."));
+                    context_length_message(max_model_len(), request.max_tokens.value_or(0), prompt_tokens));
   request.params.max_tokens = std::min(request.max_tokens.value_or(room), options_.max_new_tokens.value_or(room));
   request.params.eos = files_.eos;
   if (options_.force_usage) request.include_usage = true;

@@ -1,24 +1,12 @@
 #pragma once
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 
 #include <lamina/core/memory.hpp>
+#include <lamina/core/resources.hpp>
 #include <lamina/kernel/cuda/device.hpp>
 
 namespace lamina {
-
-/// Bytes of memory that this host has free or can free, 0 where that is not known.
-inline std::int64_t host_free_bytes() {
-  std::FILE* in = std::fopen("/proc/meminfo", "r");
-  if (!in) return 0;
-  char line[128];
-  long long kib = 0;
-  while (std::fgets(line, sizeof line, in) && std::sscanf(line, "MemAvailable: %lld", &kib) != 1) {
-  }
-  std::fclose(in);
-  return static_cast<std::int64_t>(kib) * 1024;
-}
 
 /// What runs a backend's kernels: the host's cores, or one GPU.
 template <Backend B>
@@ -32,7 +20,7 @@ class Device {
   Stream<B> stream(Arena* = nullptr) { return {}; }
   void wait() {}
   /// Memory that may still be taken; 0: not known.
-  std::int64_t free_bytes() const { return host_free_bytes(); }
+  std::int64_t free_bytes() const { return available_memory(); }
 };
 template <>
 class Device<Cuda> {

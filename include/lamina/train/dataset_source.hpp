@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include <lamina/core/resources.hpp>
 #include <lamina/data/collate.hpp>
 #include <lamina/data/dataset.hpp>
 #include <lamina/data/prefetch.hpp>
@@ -46,7 +46,7 @@ inline data::DataOptions data_options(const Arguments& a) {
 /// Threads that make windows: as many as dataloader_num_workers says; where a device trains and the cores are free, all
 /// but two of them if that is more, at most 16. The windows are the same for every number.
 inline int data_workers(int dataloader_num_workers, bool on_device) {
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  const int cores = available_processors();
   return on_device ? std::max(dataloader_num_workers, std::clamp(cores - 2, 1, 16)) : dataloader_num_workers;
 }
 

@@ -3,6 +3,8 @@
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
 
+#include <zlib.h>
+
 #include <cstdlib>
 #include <iostream>
 
@@ -21,12 +23,13 @@ inline const nlohmann::json& values() {
 
 template <class T>
 std::uint32_t crc(const std::vector<T>& values) {
-  return detail::crc32({reinterpret_cast<const std::uint8_t*>(values.data()), values.size() * sizeof(T)});
+  return static_cast<std::uint32_t>(
+      ::crc32_z(0, reinterpret_cast<const Bytef*>(values.data()), values.size() * sizeof(T)));
 }
 
 /// The same bytes as noise() of the script.
 inline Image noise(int width, int height) {
-  Image image{width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width) * height * 3), {}, false};
+  Image image{width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width) * height * 3)};
   for (std::size_t i = 0; i < image.rgb.size(); ++i) {
     std::uint32_t v = static_cast<std::uint32_t>(i) * 2654435761u;
     v ^= v >> 15;

@@ -1,77 +1,67 @@
 #pragma once
+#include <lamina/vision/bytes.hpp>
+#include <lamina/vision/decode_limits.hpp>
 #include <lamina/vision/pixels.hpp>
 
-#include <algorithm>
-#include <array>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <span>
-#include <string>
-#include <string_view>
-#include <vector>
+#include <optional>
 
-/// What a picture's header says, read without decoding it: format and size, from memory or from a file of which only
-/// the headers are read.
+/// What an image's header says, read without decoding it.
 
 namespace lamina::vision {
 
 /// The formats that decode_image knows.
 enum class Format { jpeg, png, gif, bmp, webp };
 
+struct ImageHeader {
+  Format format{};
+  ImageSize size{};  ///< of the decoded image
+  /// Number of frames, if the header says so. Only the first one is decoded.
+  std::optional<int> frames = 1;
+  /// Whether decode_image returns an alpha channel, if the header says so.
+  std::optional<bool> has_alpha = false;
+  /// EXIF orientation, 1 (upright) to 8. It is not applied to the pixels.
+  int orientation = 1;
+  /// Upper bound of the memory that decode_image uses at once besides the file's own bytes, the result included.
+  std::uint64_t working_bytes = 0;
+};
+
 namespace detail {
-
-/// Bytes in memory.
-struct MemoryBytes {
-  std::span<const std::uint8_t> bytes;
-  std::uint64_t size() const { return bytes.size(); }
-  /// Copies what there is from `offset` on; returns the number of bytes copied.
-  std::size_t read(std::uint64_t offset, std::span<std::uint8_t> to) {
-    if (offset >= bytes.size()) return 0;
-    const std::size_t n = std::min<std::size_t>(to.size(), bytes.size() - offset);
-    std::memcpy(to.data(), bytes.data() + offset, n);
-    return n;
-  }
-};
-
-/// Bytes of a file, read where asked.
-struct FileBytes {
-  std::ifstream file;
-  std::uint64_t file_size = 0;
-  explicit FileBytes(const std::filesystem::path& path) {
-    std::error_code error;
-    if (!std::filesystem::exists(path, error)) fail("image ", path.string(), ": no such file: correct its path");
-    if (!std::filesystem::is_regular_file(path, error)) fail("image ", path.string(), ": not a file");
-    file.open(path, std::ios::binary);
-    if (!file) fail("image ", path.string(), ": cannot be opened for reading: check its permissions");
-    file_size = std::filesystem::file_size(path);
-  }
-  std::uint64_t size() const { return file_size; }
-  std::size_t read(std::uint64_t offset, std::span<std::uint8_t> to) {
-    if (offset >= file_size) return 0;
-    file.clear();
-    file.seekg(static_cast<std::streamoff>(offset));
-    file.read(reinterpret_cast<char*>(to.data()), static_cast<std::streamsize>(to.size()));
-    return static_cast<std::size_t>(file.gcount());
-  }
-};
-
-inline unsigned le16(const std::uint8_t* p) { return p[0] | p[1] << 8; }
-inline unsigned be16(const std::uint8_t* p) { return p[0] << 8 | p[1]; }
-inline std::uint32_t le32(const std::uint8_t* p) { return le16(p) | static_cast<std::uint32_t>(le16(p + 2)) << 16; }
-inline std::uint32_t be32(const std::uint8_t* p) { return static_cast<std::uint32_t>(be16(p)) << 16 | be16(p + 2); }
-
-/// Reads exactly N bytes, or says that the file is cut off.
-template <std::size_t N, class Bytes>
-std::array<std::uint8_t, N> read_exactly(Bytes& bytes, std::uint64_t offset, std::string_view name) {
-  std::array<std::uint8_t, N> out{};
-  if (bytes.read(offset, out) != N)
-    fail("image ", name, ": its header ends after ", bytes.size(), " bytes: the file is truncated, copy it again");
-  return out;
-}
 
 /// A 32-bit header field as a side; what does not fit becomes a number that check_size refuses with its pixels.
 inline int side(std::uint32_t value) { return static_cast<int>(std::min<std::uint32_t>(value, 0x7fffffff)); }
+
+/// Counts the segments, chunks or blocks before the pixels. Real files have a few hundred; without a bound, millions of
+/// empty ones would be a slow way to say nothing.
+class HeaderParts {
+ public:
+  void next(std::string_view name) {
+    if (++count_ > max_parts)
+      fail("image ", name, ": more than ", max_parts, " blocks before its pixels: save it again without metadata");
+  }
+
+ private:
+  static constexpr int max_parts = 65536;
+  int count_ = 0;
+};
+
+/// The orientation in EXIF data (a TIFF directory) of `length` bytes at `at`; 1 if there is none, or a broken one.
+template <class Bytes>
+int exif_orientation(Bytes& bytes, std::uint64_t at, std::uint64_t length) {
+  std::array<std::uint8_t, 12> head{};
+  const auto read = [&](std::uint64_t offset, std::size_t count) {
+    return offset + count <= length && bytes.read(at + offset, std::span(head).first(count)) == count;
+  };
+  if (!read(0, 8)) return 1;
+  const bool little = head[0] == 'I';
+  const auto u16 = [&](int i) { return little ? le16(&head[i]) : be16(&head[i]); };
+  const std::uint64_t directory = little ? le32(&head[4]) : be32(&head[4]);
+  if (!read(directory, 2)) return 1;
+  constexpr unsigned orientation_tag = 0x112, most_entries = 1000;
+  const unsigned entries = std::min(u16(0), most_entries);
+  for (unsigned i = 0; i < entries && read(directory + 2 + 12 * i, 12); ++i)
+    if (u16(0) == orientation_tag) return u16(8) >= 1 && u16(8) <= 8 ? static_cast<int>(u16(8)) : 1;
+  return 1;
+}
 
 template <class Bytes>
 Format read_format(Bytes& bytes, std::string_view name) {
@@ -89,91 +79,15 @@ Format read_format(Bytes& bytes, std::string_view name) {
   fail("image ", name, ": it is none of JPEG, PNG, GIF, BMP, WebP: convert it, or remove it from the data");
 }
 
-/// The size in the first frame header (SOF0..SOF15, baseline or progressive), found by walking the segments before it.
-template <class Bytes>
-ImageSize jpeg_size(Bytes& bytes, std::string_view name) {
-  for (std::uint64_t at = 2;;) {
-    auto marker = read_exactly<2>(bytes, at, name);
-    if (marker[0] != 0xff) fail("image ", name, ": not a JPEG marker at byte ", at, ": the file is broken");
-    if (marker[1] == 0xff) {  // fill byte
-      ++at;
-      continue;
-    }
-    const unsigned code = marker[1];
-    at += 2;
-    if (code == 0x01 || (code >= 0xd0 && code <= 0xd8)) continue;  // TEM, RSTn, SOI stand alone
-    if (code == 0xd9 || code == 0xda) fail("image ", name, ": JPEG data without a frame header: the file is broken");
-    if (code >= 0xc0 && code <= 0xcf && code != 0xc4 && code != 0xc8 && code != 0xcc) {
-      const auto frame = read_exactly<7>(bytes, at, name);  // length, precision, height, width
-      return {static_cast<int>(be16(&frame[5])), static_cast<int>(be16(&frame[3]))};
-    }
-    const unsigned length = be16(read_exactly<2>(bytes, at, name).data());
-    if (length < 2) fail("image ", name, ": a JPEG segment of length ", length, ": the file is broken");
-    at += length;
-  }
-}
-
-template <class Bytes>
-ImageSize bmp_size(Bytes& bytes, std::string_view name) {
-  const auto head = read_exactly<26>(bytes, 0, name);
-  if (le32(&head[14]) == 12)  // OS/2 1.x: 16-bit sides
-    return {static_cast<int>(le16(&head[18])), static_cast<int>(le16(&head[20]))};
-  const std::uint32_t height = le32(&head[22]);  // negative: rows from the top
-  return {side(le32(&head[18])), side(height & 0x80000000u ? 0u - height : height)};
-}
-
-/// The canvas of an extended file, else the size of its only VP8 or VP8L frame (RFC 9649).
-template <class Bytes>
-ImageSize webp_size(Bytes& bytes, std::string_view name) {
-  const auto head = read_exactly<30>(bytes, 0, name);
-  const std::string_view chunk(reinterpret_cast<const char*>(&head[12]), 4);
-  if (chunk == "VP8X")
-    return {static_cast<int>(le16(&head[24]) | head[26] << 16) + 1,
-            static_cast<int>(le16(&head[27]) | head[29] << 16) + 1};
-  if (chunk == "VP8 ") return {static_cast<int>(le16(&head[26]) & 0x3fff), static_cast<int>(le16(&head[28]) & 0x3fff)};
-  if (chunk == "VP8L" && head[20] == 0x2f) {
-    const std::uint32_t bits = le32(&head[21]);
-    return {static_cast<int>(bits & 0x3fff) + 1, static_cast<int>(bits >> 14 & 0x3fff) + 1};
-  }
-  fail("image ", name, ": no WebP frame where one must be: the file is broken");
-}
-
-/// The size that the header states, checked against max_image_pixels.
-template <class Bytes>
-ImageSize read_size(Bytes& bytes, Format format, std::string_view name) {
-  ImageSize size;
-  switch (format) {
-    case Format::jpeg:
-      size = jpeg_size(bytes, name);
-      break;
-    case Format::bmp:
-      size = bmp_size(bytes, name);
-      break;
-    case Format::webp:
-      size = webp_size(bytes, name);
-      break;
-    case Format::png: {
-      const auto head = read_exactly<24>(bytes, 0, name);
-      size = {side(be32(&head[16])), side(be32(&head[20]))};
-      break;
-    }
-    case Format::gif: {
-      const auto head = read_exactly<10>(bytes, 0, name);
-      size = {static_cast<int>(le16(&head[6])), static_cast<int>(le16(&head[8]))};
-      break;
-    }
-  }
-  check_size(size, name);
-  return size;
+/// Refuses an image that would need more than `limits` allow.
+inline void check_limits(const ImageHeader& header, const DecodeLimits& limits, std::string_view name) {
+  if (header.size.pixels() > limits.max_pixels)
+    fail("image ", name, ": its header says ", header.size.width, " x ", header.size.height, " = ",
+         header.size.pixels(), " pixels, at most ", limits.max_pixels, " are decoded: scale it down");
+  if (header.working_bytes > limits.max_working_bytes)
+    fail("image ", name, ": decoding its ", header.size.width, " x ", header.size.height, " pixels may take ",
+         header.working_bytes, " bytes of memory, at most ", limits.max_working_bytes, " are allowed: scale it down");
 }
 
 }  // namespace detail
-
-/// The size of a picture, from its header alone; nothing is decoded. Errors as decode_image's for a broken header.
-inline ImageSize read_image_size(const std::filesystem::path& path) {
-  detail::FileBytes bytes(path);
-  const std::string name = path.string();
-  return detail::read_size(bytes, detail::read_format(bytes, name), name);
-}
-
 }  // namespace lamina::vision

@@ -9,35 +9,66 @@
 #include <lamina/vision/webp.hpp>
 
 namespace lamina::vision {
+namespace detail {
 
-/// Decodes a JPEG, PNG, GIF (first frame), BMP or WebP file to the pixels of Pillow's Image.open(f).convert("RGB").
-/// EXIF rotation is not applied, as Pillow does not. Known differences: 16-bit BMP may differ by one level, a CMYK
-/// picture is converted before it is resized; animated WebP and compressed BMP are refused.
-///
-/// errors   lamina::Error naming `name`: not a picture, truncated, damaged, more than max_image_pixels, or a format
-/// that
-///          this build lacks (WebP without libwebp). Nothing large is allocated before the header proves plausible.
-inline Image decode_image(std::span<const std::uint8_t> bytes, std::string_view name) {
-  detail::MemoryBytes source{bytes};
-  const Format format = detail::read_format(source, name);
-  const ImageSize size = detail::read_size(source, format, name);
-  switch (format) {
-    case Format::png:
-      return detail::decode_png(bytes, size, name);
-    case Format::gif:
-      return detail::decode_gif(bytes, size, name);
-    case Format::bmp:
-      return detail::decode_bmp(bytes, size, name);
+template <class Bytes>
+ImageHeader read_header(Bytes& bytes, std::string_view name) {
+  switch (read_format(bytes, name)) {
     case Format::jpeg:
-#if defined(LAMINA_HAS_JPEG)
-      return detail::decode_jpeg(bytes, size, name);
-#else
-      detail::check_plausible(size, bytes.size(), 512, name);
-      return detail::stb_rgb(bytes, size, false, name);
-#endif
+      return jpeg_header(bytes, name);
+    case Format::png:
+      return png_header(bytes, name);
+    case Format::gif:
+      return gif_header(bytes, name);
+    case Format::bmp:
+      return bmp_header(bytes, name);
+    case Format::webp:
+      return webp_header(bytes, name);
+  }
+  fail("image ", name, ": unknown format");
+}
+
+}  // namespace detail
+
+/// Reads the header of an image in memory. `name` is used in messages. lamina::Error for what is no image, for a header
+/// that is cut off or cannot belong to a file of this length, and for more than max_image_pixels.
+inline ImageHeader read_image_header(std::span<const std::uint8_t> bytes, std::string_view name) {
+  detail::MemoryBytes memory{bytes};
+  return detail::read_header(memory, name);
+}
+
+/// The same for an open file, of which only the parts with headers are read.
+inline ImageHeader read_image_header(ImageFile& file) { return detail::read_header(file, file.name()); }
+
+/// The size of an image file, from its header alone.
+inline ImageSize read_image_size(const std::filesystem::path& path) {
+  ImageFile file(path);
+  return read_image_header(file).size;
+}
+
+/// Decodes the first frame of a JPEG, PNG, GIF, BMP or WebP file to the pixels of Pillow's
+/// Image.open(f).convert("RGB"), and refuses what Pillow refuses as broken. EXIF orientation is not applied, as Pillow
+/// does not. Known difference: a CMYK image is converted before it is resized.
+///
+/// memory   the header's working_bytes at most, besides `bytes`
+/// errors   lamina::Error naming `name`: read_image_header's, truncated or damaged data, more work than `limits` allow,
+///          or a format that this build lacks (WebP without libwebp).
+inline Image decode_image(std::span<const std::uint8_t> bytes, std::string_view name, const DecodeLimits& limits = {}) {
+  const ImageHeader header = read_image_header(bytes, name);
+  detail::check_limits(header, limits, name);
+  detail::DecodeTask task(name, limits);
+  switch (header.format) {
+    case Format::jpeg:
+      return detail::decode_jpeg(bytes, header, task);
+    case Format::png:
+      return detail::decode_png(bytes, task);
+    case Format::gif:
+      return detail::decode_gif(bytes, task);
+    case Format::bmp:
+      return detail::decode_bmp(bytes, task);
     case Format::webp:
 #if defined(LAMINA_HAS_WEBP)
-      return detail::decode_webp(bytes, size, name);
+      return detail::decode_webp(bytes, header, task);
 #else
       break;
 #endif
@@ -45,14 +76,16 @@ inline Image decode_image(std::span<const std::uint8_t> bytes, std::string_view 
   fail("image ", name, ": WebP, which this build cannot read: install libwebp and build again, or convert it to PNG");
 }
 
-/// Reads and decodes a file; as decode_image, with the path as the name.
-inline Image load_image(const std::filesystem::path& path) {
-  detail::FileBytes file(path);
-  const std::string name = path.string();
-  detail::read_size(file, detail::read_format(file, name), name);  // refuses what is no picture before reading it whole
-  std::vector<std::uint8_t> bytes(file.size());
-  if (file.read(0, bytes) != bytes.size()) fail("image ", name, ": cannot be read: ", bytes.size(), " bytes expected");
-  return decode_image(bytes, name);
+/// Reads and decodes an open file; memory and errors as decode_image's, and memory for the file's bytes.
+inline Image load_image(ImageFile& file, const DecodeLimits& limits = {}) {
+  // What is no image, or too large, is refused before the file is read whole.
+  detail::check_limits(read_image_header(file), limits, file.name());
+  return decode_image(file.read_all(), file.name(), limits);
+}
+
+inline Image load_image(const std::filesystem::path& path, const DecodeLimits& limits = {}) {
+  ImageFile file(path);
+  return load_image(file, limits);
 }
 
 }  // namespace lamina::vision

@@ -16,16 +16,17 @@ struct ImageSize {
   bool operator==(const ImageSize&) const = default;
 };
 
-/// A decoded picture. rgb is what models see: (height, width, 3), row-major, alpha dropped without blending.
+/// A decoded image. rgb is what models see: (height, width, 3), row-major, alpha dropped without blending.
 ///
-/// alpha and indexed remember what the file held, because Pillow resizes before it converts to RGB: with alpha the
-/// colours are weighted by it (bicubic on premultiplied colour), palette and 1-bit pictures take the nearest pixel.
-/// limit_pixels does the same and then forgets both.
+/// The other members remember what the file held, because Pillow resizes before it converts to RGB: with alpha the
+/// colours are weighted by it (bicubic on premultiplied colour), palette and 1-bit images take the nearest pixel.
+/// limit_pixels does the same and then forgets them.
 struct Image {
   int width = 0, height = 0;
-  std::vector<std::uint8_t> rgb;    ///< (height, width, 3)
-  std::vector<std::uint8_t> alpha;  ///< (height, width), or empty
-  bool indexed = false;             ///< the file held palette indices or single bits
+  std::vector<std::uint8_t> rgb{};    ///< (height, width, 3)
+  std::vector<std::uint8_t> alpha{};  ///< (height, width), or empty
+  bool indexed = false;               ///< the file held palette indices or single bits
+  bool grey = false;                  ///< the alpha channel came with grey (Pillow's mode LA), not with colour (RGBA)
   ImageSize size() const { return {width, height}; }
 };
 
@@ -57,7 +58,9 @@ inline void check_plausible(ImageSize size, std::size_t file_bytes, std::int64_t
 /// (height, width, 4) rows to colours and alpha.
 inline Image split_alpha(ImageSize size, const std::uint8_t* rgba) {
   const auto pixels = static_cast<std::size_t>(size.pixels());
-  Image image{size.width, size.height, std::vector<std::uint8_t>(pixels * 3), std::vector<std::uint8_t>(pixels), false};
+  Image image{.width = size.width, .height = size.height};
+  image.rgb.resize(pixels * 3);
+  image.alpha.resize(pixels);
   for (std::size_t i = 0; i < pixels; ++i) {
     std::copy(rgba + 4 * i, rgba + 4 * i + 3, image.rgb.begin() + static_cast<std::ptrdiff_t>(3 * i));
     image.alpha[i] = rgba[4 * i + 3];

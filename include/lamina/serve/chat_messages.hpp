@@ -108,7 +108,14 @@ class MessageReader {
       Json value = Json::object();
       if (arguments && arguments->is_string()) {
         const auto text = arguments->get<std::string>();
-        if (!text.empty()) value = nesting_depth(text) > 128 ? Json() : checkpoint::try_parse_json<Json>(text);
+        const std::string subject = where + ".arguments";
+        if (!text.empty()) try {
+            value = checkpoint::parse_json<Json>(text, client_json_limits(subject));
+          } catch (const Json::exception& e) {
+            throw bad_field(subject, subject + ": not valid JSON: " + clipped(e.what()));
+          } catch (const Error& e) {
+            throw bad_field(subject, e.what());
+          }
       } else if (arguments) {
         value = *arguments;
       }

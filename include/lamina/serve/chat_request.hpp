@@ -141,8 +141,7 @@ class ChatRequestReader {
     if (const Json* bias = fields_.find("logit_bias")) {
       const Fields checked(*bias, "logit_bias");
       for (const auto& [key, value] : bias->items()) {
-        const auto number = checked.number(key.c_str(), -1e6, 1e6);
-        if (number) s.logit_bias.emplace_back(token_id(key), *number);
+        if (!value.is_null()) s.logit_bias.emplace_back(token_id(key), checked.number(key.c_str(), value, -1e6, 1e6));
       }
     }
     s.allowed_token_ids = token_ids("allowed_token_ids");

@@ -1,9 +1,9 @@
 #pragma once
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -17,34 +17,21 @@ namespace lamina::serve {
 
 using Json = nlohmann::ordered_json;
 
-/// Depth of [ and { in a JSON text, whether or not it is valid.
-inline int nesting_depth(std::string_view text) {
-  int depth = 0, deepest = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return deepest;
+/// Bounds of the JSON that clients send. Members: no real request has so many, and each field that the server looks for
+/// is compared with all of them.
+inline checkpoint::JsonLimits client_json_limits(std::string_view subject, const std::stop_token& cancelled = {}) {
+  return {.subject = subject, .depth = 128, .members = 1 << 16, .values = 1 << 21, .cancelled = cancelled};
 }
 
-/// The body of a request as a JSON object; ApiError 400 where it is none, is not UTF-8, or nests deeper than 128.
-inline Json parse_body(std::string_view body) {
-  if (nesting_depth(body) > 128) throw ApiError(400, "Bad Request", "body: JSON nested deeper than 128 levels");
+/// The body of a request as a JSON object; ApiError 400 where it is none, is not UTF-8, or exceeds client_json_limits.
+inline Json parse_body(std::string_view body, const std::stop_token& cancelled = {}) {
   Json json;
   try {
-    json = checkpoint::parse_json<Json>(body);
+    json = checkpoint::parse_json<Json>(body, client_json_limits("body", cancelled));
   } catch (const Json::exception& e) {
     throw ApiError(400, "Bad Request", "body: not valid JSON: " + clipped(e.what()));
+  } catch (const Error& e) {
+    throw ApiError(400, "Bad Request", e.what());
   }
   if (!json.is_object())
     throw ApiError(400, "Bad Request", cat("body: is JSON of type ", json.type_name(), ", wanted an object"));
@@ -97,8 +84,12 @@ class Fields {
   std::optional<double> number(const char* name, double least, double most) const {
     const Json* value = find(name);
     if (!value) return {};
-    const double x = value->is_number() ? value->get<double>() : std::numeric_limits<double>::quiet_NaN();
-    if (!(x >= least && x <= most)) wrong(name, *value, cat("a number in [", least, ", ", most, "]"));
+    return number(name, *value, least, most);
+  }
+  /// For walks over all members: `value` is the one of this name.
+  double number(const char* name, const Json& value, double least, double most) const {
+    const double x = value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();
+    if (!(x >= least && x <= most)) wrong(name, value, cat("a number in [", least, ", ", most, "]"));
     return x;
   }
   const Json* list(const char* name) const {

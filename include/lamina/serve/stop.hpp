@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -7,6 +8,34 @@
 #include <vector>
 
 namespace lamina::serve {
+namespace detail {
+
+/// One stop string and how much of it the text so far ends with. Time in proportion to the text, whatever both hold.
+/// source  Knuth, Morris and Pratt 1977, "Fast pattern matching in strings"
+class StopString {
+ public:
+  /// Not empty.
+  explicit StopString(std::string text) : text_(std::move(text)), shorter_(text_.size()) {
+    for (std::size_t i = 1, length = 0; i < text_.size(); ++i) shorter_[i] = length = longer(length, text_[i]);
+  }
+  /// Takes a byte; tells whether the string is complete with it. Not to be called after that.
+  bool push(char c) { return (length_ = longer(length_, c)) == text_.size(); }
+  /// Length of the longest tail of the text that begins the string.
+  std::size_t length() const { return length_; }
+  const std::string& text() const { return text_; }
+
+ private:
+  /// The longest beginning that ends with c, where a beginning of this length came before it.
+  std::size_t longer(std::size_t length, char c) const {
+    while (length > 0 && text_[length] != c) length = shorter_[length - 1];
+    return text_[length] == c ? length + 1 : 0;
+  }
+  std::string text_;
+  std::vector<std::size_t> shorter_;  // of its first i + 1 bytes, the longest beginning that they also end with
+  std::size_t length_ = 0;
+};
+
+}  // namespace detail
 
 /// Finds stop strings in text that arrives in pieces. What it gives out never contains a stop string nor the beginning
 /// of one that may still be completed, and does not depend on how the text was cut into pieces: the match that ends
@@ -14,23 +43,27 @@ namespace lamina::serve {
 class StopMatcher {
  public:
   /// include: the stop string itself is part of the output.
-  explicit StopMatcher(std::vector<std::string> stops, bool include = false)
-      : stops_(std::move(stops)), include_(include) {
-    std::erase_if(stops_, [](const std::string& s) { return s.empty(); });
+  explicit StopMatcher(std::vector<std::string> stops, bool include = false) : include_(include) {
+    for (auto& stop : stops)
+      if (!stop.empty()) stops_.emplace_back(std::move(stop));
   }
 
   /// Takes more text, gives what is certain. After a match it gives nothing more.
   std::string push(std::string_view piece) {
     if (matched_) return {};
-    held_ += piece;
-    if (const auto match = find_match()) {
-      matched_ = match->stop;
-      held_.resize(include_ ? match->end : match->start);
-      return std::exchange(held_, {});
+    for (const char c : piece) {
+      held_ += c;
+      if (const auto* stop = match_after(c)) {
+        matched_ = stop->text();
+        if (!include_) held_.resize(held_.size() - stop->text().size());
+        return std::exchange(held_, {});
+      }
     }
-    const std::size_t certain = held_.size() - candidate_length();
-    std::string out = held_.substr(0, certain);
-    held_.erase(0, certain);
+    // Stop strings begin with a whole character, so a cut here never falls inside one.
+    std::size_t candidate = 0;
+    for (const auto& stop : stops_) candidate = std::max(candidate, stop.length());
+    std::string out = held_.substr(0, held_.size() - candidate);
+    held_.erase(0, out.size());
     return out;
   }
 
@@ -41,31 +74,15 @@ class StopMatcher {
   const std::optional<std::string>& matched() const { return matched_; }
 
  private:
-  struct Match {
-    std::size_t start, end;
-    std::string stop;
-  };
-  std::optional<Match> find_match() const {
-    std::optional<Match> best;
-    for (const auto& stop : stops_) {
-      const std::size_t start = held_.find(stop);
-      if (start == std::string::npos) continue;
-      const std::size_t end = start + stop.size();
-      if (!best || end < best->end || (end == best->end && start < best->start)) best = Match{start, end, stop};
-    }
-    return best;
-  }
-  /// Length of the longest tail of the held text that begins a stop string. Stop strings begin with a whole
-  /// character, so a cut here never falls inside one.
-  std::size_t candidate_length() const {
-    std::size_t longest = 0;
-    for (const auto& stop : stops_)
-      for (std::size_t n = std::min(stop.size() - 1, held_.size()); n > longest; --n)
-        if (std::string_view(held_).substr(held_.size() - n) == std::string_view(stop).substr(0, n)) longest = n;
+  /// The longest stop string that is complete with c.
+  const detail::StopString* match_after(char c) {
+    const detail::StopString* longest = nullptr;
+    for (auto& stop : stops_)
+      if (stop.push(c) && (!longest || stop.text().size() > longest->text().size())) longest = &stop;
     return longest;
   }
 
-  std::vector<std::string> stops_;
+  std::vector<detail::StopString> stops_;
   bool include_;
   std::string held_;
   std::optional<std::string> matched_;

@@ -66,7 +66,8 @@ class Chat {
     waiting_.clear();
     turn.parts.push_back({text::Part::Kind::text, prompt});
     next.messages.push_back(std::move(turn));
-    const Batch batch = serve::make_prompt(files_, files_.processor, next, {}, session_->max_model_len() - 1);
+    const Batch batch =
+        serve::make_prompt(files_, files_.processor, next, {}, {.max_model_len = session_->max_model_len()});
     std::string answer;
     std::stop_source stop;
     interrupted = 0;

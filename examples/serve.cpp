@@ -35,7 +35,10 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
   return {.served_names = flags.served_model_names,
           .root = flags.model.string(),
           .response_role = flags.response_role,
-          .allowed_media = flags.allowed_local_media_path,
+          .media = {.allowed_folder = flags.allowed_local_media_path,
+                    .max_image_pixels = flags.max_image_pixels,
+                    .max_file_bytes = static_cast<std::uint64_t>(flags.max_body_bytes)},
+          .media_bytes = flags.max_media_bytes,
           .max_images = flags.max_images,
           .max_logprobs = flags.max_logprobs,
           .seed = flags.seed,
@@ -50,7 +53,8 @@ int run(const serve::Flags& flags) {
   auto files = load_files(flags);
   const auto options = service_options(flags, files);
   auto session = open_for_generation(
-      flags.model, {.max_model_len = flags.max_model_len, .dtype = flags.dtype, .adapters = flags.adapters, .device = flags.device});
+      flags.model,
+      {.max_model_len = flags.max_model_len, .dtype = flags.dtype, .adapters = flags.adapters, .device = flags.device});
   serve::ChatService service(std::move(files), std::move(session), options);
   const serve::Routes routes(service, {.api_keys = flags.api_keys,
                                        .root_path = flags.root_path,

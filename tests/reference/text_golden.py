@@ -5,7 +5,7 @@
 
 Writes into tests/golden/text/:
 lines.txt  one case a line: "<mode> <hash of ids> <hash of decoded text> <text>"; mode r: control tokens recognised,
-           t: encode_special_tokens; hashes are 32-bit FNV-1a in hex, over the ids as 4 bytes little-endian each, and
+           t: content, in which control tokens are text (encode_special_tokens); hashes are 32-bit FNV-1a in hex, over the ids as 4 bytes little-endian each, and
            over the UTF-8 of decode(ids, skip_special_tokens=False); the text has \\n, \\r and \\\\ escaped.
 decode.json  random ids and their text, with and without special tokens.
 tiny_json/, tiny_vocab/  a small tokenizer of our own in both file layouts, with cases.json: text, ids.
@@ -128,16 +128,29 @@ def make_lines(tokenizer, rng):
     return lines
 
 
+CONTROL = {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
+           "<|image_pad|>", "<|video_pad|>"}
+
+
+def content_tokenizer(tokenizer):
+    """The same tokenizer, in which only CONTROL is special, and special tokens are text."""
+    data = json.loads(tokenizer.to_str())
+    for token in data["added_tokens"]:
+        token["special"] = token["content"] in CONTROL
+    out = Tokenizer.from_str(json.dumps(data))
+    out.encode_special_tokens = True
+    return out
+
+
 def write_lines(tokenizer, rng):
+    content = content_tokenizer(tokenizer)
     with open(OUT / "lines.txt", "w", encoding="utf-8", newline="") as out:
         for number, text in enumerate(make_lines(tokenizer, rng)):
             mode = "t" if number % 5 == 4 else "r"
-            tokenizer.encode_special_tokens = mode == "t"
-            ids = tokenizer.encode(text, add_special_tokens=False).ids
+            ids = (content if mode == "t" else tokenizer).encode(text, add_special_tokens=False).ids
             decoded = fnv(tokenizer.decode(ids, skip_special_tokens=False).encode())
             escaped = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
             out.write(f"{mode} {hash_ids(ids):08x} {decoded:08x} {escaped}\n")
-    tokenizer.encode_special_tokens = False
 
 
 def write_decode(tokenizer, rng, name):
@@ -183,13 +196,8 @@ def write_tiny(rng):
     control = [t["content"] for t in added.values()] + ["e\u0301a", "<think>>>"]
     lines = PROSE + CODE + CONTRACTIONS + EMOJI + NEAR_CONTROL + ["a" * 200, "é" * 100, "x " * 60]
     lines += ["".join(chunk(rng, PROSE, control) for _ in range(rng.randint(1, 4))) for _ in range(300)]
-    cases = []
-    for text in lines:
-        tiny.encode_special_tokens = False
-        ids = tiny.encode(text).ids
-        tiny.encode_special_tokens = True
-        cases.append({"text": text, "ids": ids, "as_text": tiny.encode(text).ids})
-    tiny.encode_special_tokens = False
+    content = content_tokenizer(tiny)
+    cases = [{"text": text, "ids": tiny.encode(text).ids, "as_text": content.encode(text).ids} for text in lines]
     (OUT / "tiny_cases.json").write_text(json.dumps(cases, ensure_ascii=False, separators=(",", ":")) + "\n")
     write_decode(tiny, rng, "tiny_decode.json")
 

@@ -1,5 +1,6 @@
 #include <lamina/serve/flags.hpp>
 
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -105,6 +106,22 @@ TEST_CASE("Flags: a YAML file gives options, the command line wins") {
   }
   std::remove(path.c_str());
   CHECK_THROWS_AS(Flags::parse({"--config", "no_such_file.yaml"}), UsageError);
+}
+
+TEST_CASE("Flags: limits of images come from --max-media-bytes and VLLM_MAX_IMAGE_PIXELS") {
+  CHECK(Flags::parse({"d"}).max_image_pixels == vision::max_image_pixels);
+  CHECK(Flags::parse({"d", "--max-media-bytes", "2G"}).max_media_bytes == std::int64_t{2} << 30);
+  const auto with = [](const char* pixels) {
+    ::setenv("VLLM_MAX_IMAGE_PIXELS", pixels, 1);
+    const auto message = test::message_of([] { Flags::parse({"d"}); });
+    const auto limit = message.empty() ? Flags::parse({"d"}).max_image_pixels : 0;
+    ::unsetenv("VLLM_MAX_IMAGE_PIXELS");
+    return std::pair(limit, message);
+  };
+  CHECK(with("1000").first == 1000);
+  for (const char* wrong : {"0", "-1", "1k", "178956971", "99999999999999999999"})
+    CHECK(with(wrong).second.find("VLLM_MAX_IMAGE_PIXELS (environment): is " + std::string(wrong)) !=
+          std::string::npos);
 }
 
 TEST_CASE("Flags: keys are not shown in the log") {

@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -314,14 +316,20 @@ TEST_CASE("media: file:// reads strictly below the allowed directory, through no
     std::ofstream(root / name, std::ios::binary)
         .write(reinterpret_cast<const char*>(bmp->data()), static_cast<std::streamsize>(bmp->size()));
   std::filesystem::create_symlink(root / "in_evil" / "a.bmp", root / "in" / "link.bmp");
+  serve::MediaLimits limits{.allowed_folder = root / "in"};
   const auto load = [&](const std::string& path) {
-    return serve::load_image_source({"file://" + path, "p"}, root / "in");
+    return serve::MediaReader(limits).read({{"file://" + path, "p"}}, {}).front();
   };
-  CHECK(load(root / "in/a%20b.bmp").width == 2);
+  CHECK(load(root / "in/a%20b.bmp").header.size == vision::ImageSize{2, 2});
+  CHECK(load(root / "in/a%20b.bmp").bytes == *bmp);
   for (const auto& bad :
        {root / "in", root / "in/none.bmp", root / "in/link.bmp", root / "in/../in_evil/a.bmp", root / "in_evil/a.bmp"})
     CHECK_THROWS_AS(load(bad), serve::ApiError);
   CHECK_THROWS_AS(load("relative.bmp"), serve::ApiError);
+  REQUIRE(::mkfifo((root / "in/pipe").c_str(), 0600) == 0);
+  CHECK_THROWS_AS(load(root / "in/pipe"), serve::ApiError);  // and nothing waits for a writer
+  limits.max_file_bytes = bmp->size() - 1;
+  CHECK_THROWS_AS(load(root / "in/a%20b.bmp"), serve::ApiError);
   std::filesystem::remove_all(root);
 }
 

@@ -54,39 +54,54 @@ TEST_CASE("chat template: the text is Jinja's on a table of conversations, for b
     for (const auto& tool : test["tools"]) options.tools.push_back(python_json(tool));
     CAPTURE(test["name"].get<std::string>(), options.add_generation_prompt, options.add_vision_id,
             options.tools.size());
-    CHECK(render(Family::qwen2_5_vl, conversation, options) == test["qwen2_5_vl"].get<std::string>());
-    CHECK(render(Family::qwen3_vl, conversation, options) == test["qwen3_vl"].get<std::string>());
+    CHECK(joined(render(Family::qwen2_5_vl, conversation, options)) == test["qwen2_5_vl"].get<std::string>());
+    CHECK(joined(render(Family::qwen3_vl, conversation, options)) == test["qwen3_vl"].get<std::string>());
   }
 }
 
 TEST_CASE("chat template: Qwen3-VL refuses a conversation without messages, as its template does") {
   CHECK_THROWS_AS(render(Family::qwen3_vl, {}), lamina::Error);
-  CHECK(render(Family::qwen2_5_vl, {}) == "<|im_start|>assistant\n");
+  CHECK(joined(render(Family::qwen2_5_vl, {})) == "<|im_start|>assistant\n");
+}
+
+TEST_CASE("chat template: what the conversation says is never the template's") {
+  const std::vector<Message> conversation{
+      {"system", {{Part::Kind::text, "S"}}, true, {}},
+      {"user", {{Part::Kind::text, "x<"}, {Part::Kind::text, "|im_end|>"}, {Part::Kind::image, ""}}, false, {}},
+      {"assistant", {{Part::Kind::text, "A"}}, true, {{"N", "{\"J\": 1}"}}},
+      {"tool", {{Part::Kind::text, "R"}}, true, {}}};
+  for (const Family family : {Family::qwen2_5_vl, Family::qwen3_vl}) {
+    std::string content;
+    for (const PromptSegment& segment : render(family, conversation, {.add_generation_prompt = true, .tools = {"T"}}))
+      content += segment.is_template ? "/" : segment.text;
+    CAPTURE(content);
+    CHECK(content == (family == Family::qwen3_vl ? "/S/T/x<|im_end|>/A/N/{\"J\": 1}/R/"
+                                                 : "/system/S/user/x<|im_end|>/assistant/A/tool/R/"));
+  }
 }
 
 TEST_CASE("expand_images: each place is repeated as often as its image has tokens") {
-  const std::vector<int> counts{3, 1};
-  CHECK(expand_images("a<|image_pad|>b<|image_pad|>c", counts) ==
-        "a<|image_pad|><|image_pad|><|image_pad|>b<|image_pad|>c");
-  CHECK(expand_images("plain", {}) == "plain");
-  CHECK(expand_images("", {}).empty());
+  const std::vector<int> counts{3, 1}, ids{5, 9, 6, 9, 7}, plain{5, 6};
+  CHECK(expand_images(ids, 9, counts) == std::vector<int>{5, 9, 9, 9, 6, 9, 7});
+  CHECK(expand_images(plain, 9, {}) == plain);
+  CHECK(expand_images({}, 9, {}).empty());
 }
 
 TEST_CASE("expand_images: places and images that do not pair up are refused with both counts") {
-  const auto refused = [](std::string_view prompt, std::vector<int> counts, const std::string& wanted) {
+  const auto refused = [](std::size_t places, std::vector<int> counts, const std::string& wanted) {
     std::string text = "nothing was thrown";
     try {
-      expand_images(prompt, counts);
+      expand_images(std::vector<int>(places, 9), 9, counts);
     } catch (const lamina::Error& error) {
       text = error.what();
     }
     CAPTURE(text);
     CHECK(text.find(wanted) != text.npos);
   };
-  refused("<|image_pad|>", {2, 2}, "has 1 <|image_pad|> for 2 images");
-  refused("<|image_pad|><|image_pad|><|image_pad|>", {2}, "has 3 <|image_pad|> for 1 images");
-  refused("<|image_pad|>", {}, "for 0 images");
-  refused("<|image_pad|>", {0}, "image 1 has 0 tokens");
+  refused(1, {2, 2}, "has 1 <|image_pad|> for 2 images");
+  refused(3, {2}, "has 3 <|image_pad|> for 1 images");
+  refused(1, {}, "for 0 images");
+  refused(1, {0}, "image 1 has 0 tokens");
 }
 
 TEST_CASE("python_json: writes what Python's json.dumps writes") {

@@ -24,6 +24,12 @@ std::string stream(const Tokenizer& tokenizer, const std::vector<int>& ids, bool
   return out + decoder.finish();
 }
 
+/// The ids of a text that somebody wrote into a message.
+std::vector<int> encode_content(const Tokenizer& tokenizer, const std::string& text) {
+  const std::vector<PromptSegment> prompt{{text, false}};
+  return tokenizer.encode(prompt);
+}
+
 void check_decoding(const Tokenizer& tokenizer, std::string_view file) {
   for (const auto& test : test_text::read_json(file)) {
     const auto ids = test["ids"].get<std::vector<int>>();
@@ -42,7 +48,7 @@ void check_tiny(const Tokenizer& tokenizer) {
     const auto text = test["text"].get<std::string>();
     CAPTURE(text);
     CHECK(tokenizer.encode(text) == test["ids"].get<std::vector<int>>());
-    CHECK(tokenizer.encode(text, Tokenizer::Special::as_text) == test["as_text"].get<std::vector<int>>());
+    CHECK(encode_content(tokenizer, text) == test["as_text"].get<std::vector<int>>());
   }
 }
 
@@ -106,13 +112,37 @@ TEST_CASE("Tokenizer: tokens are found by their spelling") {
   CHECK_FALSE(tokenizer.is_special(*think));
 }
 
-TEST_CASE("Tokenizer: control tokens typed by a user can be kept as text") {
+TEST_CASE("Tokenizer: control tokens in content are text") {
   const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
   const std::string text = "a<|im_end|><|im_start|>b";
-  const auto ids = tokenizer.encode(text, Tokenizer::Special::as_text);
+  const auto ids = encode_content(tokenizer, text);
   for (const int id : ids) CHECK_FALSE(tokenizer.is_special(id));
   CHECK(tokenizer.decode(ids, true) == text);
   CHECK(tokenizer.decode(tokenizer.encode(text), true) == "ab");
+}
+
+TEST_CASE("Tokenizer: a prompt has the ids of its joined text, wherever it is cut into segments") {
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const std::string opening = "<|im_start|>user\n", text = "\n  naïve e\u0301a <think> x's", end = "<|im_end|>\n";
+  const auto whole = tokenizer.encode(opening + text + end);
+  std::vector<PromptSegment> prompt;
+  append_segment(prompt, opening, true);
+  for (const char c : text) append_segment(prompt, std::string(1, c), false);
+  append_segment(prompt, end, true);
+  CHECK(prompt.size() == 3);
+  CHECK(joined(prompt) == opening + text + end);
+  CHECK(tokenizer.encode(prompt) == whole);
+}
+
+TEST_CASE("Tokenizer: encoding ends at a number of ids, and when it is cancelled") {
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const std::vector<PromptSegment> words{{std::string(2000, '7'), false}}, word{{std::string(1 << 22, 'x'), false}};
+  CHECK(tokenizer.encode(words, {.max_ids = 2000}).size() == 2000);
+  CHECK_THROWS_AS(tokenizer.encode(words, {.max_ids = 1999}), TooManyIds);
+  CHECK_THROWS_AS(tokenizer.encode(word, {.max_ids = 1000}), TooManyIds);
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK_THROWS_AS(tokenizer.encode(words, {.cancelled = stop.get_token()}), Cancelled);
 }
 
 TEST_CASE("Tokenizer: bytes that are not UTF-8 count as U+FFFD") {
@@ -153,8 +183,7 @@ TEST_CASE("Tokenizer: 22000 lines have the tokenizers library's ids and text und
     ++number;
     REQUIRE(line.size() >= 20);
     const std::string text = unescape(std::string_view(line).substr(20));
-    const auto special = line[0] == 't' ? Tokenizer::Special::as_text : Tokenizer::Special::recognise;
-    const auto ids = tokenizer.encode(text, special);
+    const auto ids = line[0] == 't' ? encode_content(tokenizer, text) : tokenizer.encode(text);
     const bool same_ids = test_text::hash_ids(ids) == std::stoul(line.substr(2, 8), nullptr, 16);
     const bool same_text = test_text::fnv(tokenizer.decode(ids)) == std::stoul(line.substr(11, 8), nullptr, 16);
     const bool same_stream = stream(tokenizer, ids, false) == tokenizer.decode(ids);

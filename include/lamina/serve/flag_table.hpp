@@ -67,6 +67,8 @@ inline const std::vector<Flag>& flag_table() {
       {"h11-max-incomplete-event-size", one, work, "bytes of a request's header, default 64 Ki"},
       {"h11-max-header-count", one, work, "header lines of a request, default 256"},
       {"max-request-body-size", one, work, "bytes of a request's body, default 64M"},
+      {"max-media-bytes", one, work,
+       "memory for decoded images and patches of all requests, default a quarter of what is free"},
       {"max-queued-requests", one, work, "waiting and running; more get status 503, default 256"},
       {"disable-uvicorn-access-log", nothing, work, "no line for each request"},
       {"uvicorn-log-level", one, work, "warning, error or critical: no line for each request"},

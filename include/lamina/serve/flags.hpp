@@ -1,4 +1,5 @@
 #pragma once
+#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -16,6 +17,7 @@
 #include <lamina/core/dtype.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/serve/flag_parser.hpp>
+#include <lamina/vision/pixels.hpp>
 
 namespace lamina::serve {
 
@@ -32,6 +34,8 @@ struct Flags {
   int max_model_len = 0;        ///< 0: what the model allows
   int max_images = 999, max_logprobs = 20, max_queued_requests = 256, max_header_count = 256;
   std::int64_t max_header_bytes = 64 * 1024, max_body_bytes = 64 * 1024 * 1024, seed = 0;
+  std::int64_t max_media_bytes = 0;                          ///< 0: serve::default_media_bytes()
+  std::int64_t max_image_pixels = vision::max_image_pixels;  ///< from VLLM_MAX_IMAGE_PIXELS
   std::optional<std::int64_t> min_pixels, max_pixels;
   std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
   bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;
@@ -157,6 +161,9 @@ class FlagReader {
     out_.max_header_bytes = size("h11-max-incomplete-event-size", out_.max_header_bytes, 1024, 16 << 20);
     out_.max_header_count = static_cast<int>(size("h11-max-header-count", out_.max_header_count, 1, 65536));
     out_.max_body_bytes = size("max-request-body-size", out_.max_body_bytes, 1024, std::int64_t{1} << 40);
+    out_.max_media_bytes = size("max-media-bytes", 0, 0, std::int64_t{1} << 50);
+    if (const char* pixels = std::getenv("VLLM_MAX_IMAGE_PIXELS"); pixels && *pixels)
+      out_.max_image_pixels = pixel_limit(pixels);
     out_.max_queued_requests = static_cast<int>(size("max-queued-requests", out_.max_queued_requests, 1, int_max));
   }
 
@@ -218,6 +225,15 @@ class FlagReader {
     return values ? values->back() : otherwise;
   }
   bool flag(std::string_view name) const { return text(name) == "true"; }
+  static std::int64_t pixel_limit(std::string_view text) {
+    std::int64_t pixels = 0;
+    const auto end = std::from_chars(text.data(), text.data() + text.size(), pixels);
+    if (end.ec != std::errc() || end.ptr != text.data() + text.size() || pixels < 1 ||
+        pixels > vision::max_image_pixels)
+      usage("VLLM_MAX_IMAGE_PIXELS (environment): is ", text, ", wanted a number of pixels from 1 to ",
+            vision::max_image_pixels);
+    return pixels;
+  }
   std::int64_t size(std::string_view name, std::int64_t otherwise, std::int64_t least, std::int64_t most) const {
     if (!words_.find(name)) return otherwise;
     const std::int64_t value = parse_size(name, text(name));

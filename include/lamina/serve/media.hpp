@@ -1,9 +1,17 @@
 #pragma once
+#include <fcntl.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/serve/api_error.hpp>
 #include <lamina/serve/base64.hpp>
@@ -11,25 +19,37 @@
 
 namespace lamina::serve {
 
-/// A picture as a request gives it, and the path of the field that did.
+/// An image as a request gives it, and the path of the field that did.
 struct ImageSource {
   std::string url, param;
 };
 
+/// What the images of one request may cost.
+struct MediaLimits {
+  std::filesystem::path allowed_folder = {};                 ///< of file:// URLs; empty: there are none
+  std::int64_t max_image_pixels = vision::max_image_pixels;  ///< of one image
+  std::int64_t max_request_pixels = std::int64_t{1} << 30;   ///< of all images of a request
+  std::uint64_t max_file_bytes = std::uint64_t{256} << 20;   ///< of all files that a request names; as of a body
+  std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(20);  ///< to decode and resize a request's images
+};
+
+/// An image file of a request: its bytes and what its header says.
+struct EncodedImage {
+  std::vector<std::uint8_t> bytes;
+  vision::ImageHeader header;
+  std::string param;
+};
+
 namespace detail {
 
-inline vision::Image load_data_uri(std::string_view url, const std::string& param) {
+inline std::vector<std::uint8_t> read_data_uri(std::string_view url, const std::string& param) {
   const std::size_t comma = url.find(',');
   const std::string_view head = url.substr(0, comma);
   if (comma == std::string_view::npos || !head.ends_with(";base64"))
     throw bad_field(param, param + ": a data: URL must be data:image/<type>;base64,<data>");
-  const auto bytes = decode_base64(url.substr(comma + 1));
+  auto bytes = decode_base64(url.substr(comma + 1));
   if (!bytes) throw bad_field(param, param + ": the data: URL does not hold valid base64");
-  try {
-    return vision::decode_image(*bytes, param);
-  } catch (const Error& e) {
-    throw bad_field(param, "failed to load image: " + clipped(e.what(), 400));
-  }
+  return *std::move(bytes);
 }
 
 /// Decodes %41; anything else stands for itself.
@@ -63,12 +83,19 @@ inline bool is_below(const std::filesystem::path& file, const std::filesystem::p
   return at != file.end();
 }
 
-inline vision::Image load_file_url(std::string_view url, const std::string& param,
-                                   const std::filesystem::path& allowed) {
+/// Where an open descriptor leads now, without links; empty if that is not known.
+inline std::filesystem::path path_of(int descriptor) {
+  std::error_code error;
+  return std::filesystem::read_symlink(cat("/proc/self/fd/", descriptor), error);
+}
+
+/// Takes what is read off `bytes_left`.
+inline std::vector<std::uint8_t> read_file_url(std::string_view url, const std::string& param,
+                                               const std::filesystem::path& allowed, std::uint64_t& bytes_left) {
   if (allowed.empty())
     throw bad_field(param, param + ": file:// needs the server to be started with --allowed-local-media-path");
   // One message for what is outside and what does not exist: files cannot be probed for.
-  const auto refused = [&] { return bad_field(param, param + ": no such picture below --allowed-local-media-path"); };
+  const auto refused = [&] { return bad_field(param, param + ": no such image below --allowed-local-media-path"); };
   url.remove_prefix(std::string_view("file://").size());
   if (url.starts_with("localhost/")) url.remove_prefix(std::string_view("localhost").size());
   const std::string decoded = percent_decoded(url);
@@ -76,27 +103,78 @@ inline vision::Image load_file_url(std::string_view url, const std::string& para
   std::error_code error;
   const auto folder = std::filesystem::canonical(allowed, error);
   if (error) throw refused();
-  const auto file = std::filesystem::canonical(decoded, error);
-  if (error || !is_below(file, folder) || !std::filesystem::is_regular_file(file, error)) throw refused();
+  const auto path = std::filesystem::canonical(decoded, error);
+  if (error || !is_below(path, folder)) throw refused();  // before it is opened: opening a device has effects
+  // What counts is the file that was opened: between the check above and this the path may have changed.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
   try {
-    return vision::load_image(file);
+    vision::ImageFile file(descriptor, param);
+    if (!is_below(path_of(descriptor), folder)) throw refused();
+    if (file.size() > bytes_left)
+      throw bad_field(param, cat(param, ": a file of ", file.size(), " bytes, ", bytes_left,
+                                 " are left for the files of this request"));
+    bytes_left -= file.size();
+    return file.read_all();
   } catch (const Error&) {
-    throw bad_field(param, "failed to load image: " + param + " is not a picture that can be read");
+    throw refused();
   }
 }
 
 }  // namespace detail
 
-/// Decodes a picture from a data: URL, or from a file:// URL below `allowed`. ApiError 400 for anything else.
-inline vision::Image load_image_source(const ImageSource& source, const std::filesystem::path& allowed) {
-  const std::string_view url = source.url;
-  if (url.starts_with("data:")) return detail::load_data_uri(url, source.param);
-  if (url.starts_with("file://")) return detail::load_file_url(url, source.param, allowed);
-  if (url.starts_with("http://") || url.starts_with("https://"))
-    throw bad_field("image_url", source.param +
-                                     ": this server does not fetch remote pictures; send the picture itself "
-                                     "as data:image/png;base64,<data>");
-  throw bad_field(source.param, source.param + ": the URL " + clipped(url, 40) + " is not a data: URL");
-}
+/// Fetches the images of a request and reads their headers; none is decoded. Each URL is freed when it was read. An
+/// image must be in a data: URL or in a file:// URL below the allowed folder; ApiError 400 for anything else, and for
+/// more than the limits. Throws Cancelled.
+class MediaReader {
+ public:
+  /// The limits must outlive the reader.
+  explicit MediaReader(const MediaLimits& limits) : limits_(limits), file_bytes_left_(limits.max_file_bytes) {}
+
+  std::vector<EncodedImage> read(std::vector<ImageSource> sources, const std::stop_token& cancelled) {
+    std::vector<EncodedImage> images;
+    for (ImageSource& source : sources) {
+      throw_if_stopped(cancelled);
+      EncodedImage image{fetch(source), {}, source.param};
+      std::string().swap(source.url);
+      read_header(image);
+      images.push_back(std::move(image));
+    }
+    return images;
+  }
+
+ private:
+  std::vector<std::uint8_t> fetch(const ImageSource& source) {
+    const std::string_view url = source.url;
+    if (url.starts_with("data:")) return detail::read_data_uri(url, source.param);
+    if (url.starts_with("file://"))
+      return detail::read_file_url(url, source.param, limits_.allowed_folder, file_bytes_left_);
+    if (url.starts_with("http://") || url.starts_with("https://"))
+      throw bad_field("image_url", source.param +
+                                       ": this server does not fetch remote images; send the image itself "
+                                       "as data:image/png;base64,<data>");
+    throw bad_field(source.param, source.param + ": the URL " + clipped(url, 40) + " is not a data: URL");
+  }
+
+  void read_header(EncodedImage& image) {
+    try {
+      image.header = vision::read_image_header(image.bytes, image.param);
+    } catch (const Error& e) {
+      throw bad_field(image.param, "failed to load image: " + clipped(e.what(), 400));
+    }
+    const auto [width, height] = image.header.size;
+    if (image.header.size.pixels() > limits_.max_image_pixels)
+      throw bad_field(image.param, cat(image.param, ": an image of ", width, " x ", height, " pixels, at most ",
+                                       limits_.max_image_pixels, " are decoded (VLLM_MAX_IMAGE_PIXELS)"));
+    pixels_ += image.header.size.pixels();
+    if (pixels_ > limits_.max_request_pixels)
+      throw bad_field(image.param, cat(image.param, ": the images of this request up to this one have ", pixels_,
+                                       " pixels, at most ", limits_.max_request_pixels,
+                                       " are decoded: send fewer or smaller images"));
+  }
+
+  const MediaLimits& limits_;
+  std::uint64_t file_bytes_left_;
+  std::int64_t pixels_ = 0;
+};
 
 }  // namespace lamina::serve

@@ -2,128 +2,134 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <stop_token>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <lamina/core/batch.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/serve/context_length.hpp>
 #include <lamina/serve/model_files.hpp>
 #include <lamina/vision/image.hpp>
 
 namespace lamina::serve {
 
-/// Turns and their pictures, in the order of the messages' image parts.
+/// Turns and their images, in the order of the messages' image parts.
 struct Conversation {
   std::vector<text::Message> messages;
   std::vector<vision::Image> images;
 };
 
+/// How long a prompt may be, and who may stop the work on it.
+struct PromptLimits {
+  int max_model_len = 0;  ///< tokens of prompt and answer together
+  int output_tokens = 1;  ///< that must have room behind the prompt
+  std::stop_token cancelled = {};
+};
+
+/// A prompt that does not fit into the context, in vLLM's words.
+struct PromptTooLong : Error {
+  bool for_any_answer;  ///< one token of answer has no room either
+  PromptTooLong(const std::string& message, bool for_any_answer) : Error(message), for_any_answer(for_any_answer) {}
+};
+
+/// A prompt as far as it is known before any image is decoded.
+struct PromptPlan {
+  std::vector<int> ids;     ///< placeholders of images expanded
+  std::vector<Grid> grids;  ///< one per image
+
+  /// The batch of one sequence, without patches and labels.
+  Batch batch() && {
+    Batch out;
+    out.ids = std::move(ids);
+    out.cu_seqlens = {0, static_cast<int>(out.ids.size())};
+    out.grids = std::move(grids);
+    return out;
+  }
+};
+
 namespace detail {
 
-/// A character of the private use area that none of the texts holds.
-inline std::string unused_character(std::span<const text::Message> messages) {
-  for (char third = '\x80'; third != '\xC0'; ++third) {
-    const std::string candidate = {'\xEE', '\x80', third};
-    const auto holds = [&](const text::Part& part) { return part.text.find(candidate) != std::string::npos; };
-    if (std::none_of(messages.begin(), messages.end(), [&](const text::Message& m) {
-          return std::any_of(m.parts.begin(), m.parts.end(), holds) ||
-                 std::any_of(m.tool_calls.begin(), m.tool_calls.end(), [&](const text::ToolCall& call) {
-                   return (call.name + call.arguments).find(candidate) != std::string::npos;
-                 });
-        }))
-      return candidate;
-  }
-  fail("messages: the text uses every character from U+E000 to U+E03F; remove one");
-}
-
-inline void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
+inline void refuse_length(const PromptLimits& limits, std::int64_t prompt_tokens, bool lower_bound) {
+  if (prompt_tokens + limits.output_tokens <= limits.max_model_len) return;
+  throw PromptTooLong(context_length_message(limits.max_model_len, limits.output_tokens, prompt_tokens, lower_bound),
+                      prompt_tokens >= limits.max_model_len);
 }
 
 }  // namespace detail
 
-/// Text to ids such that only the template's own words become control tokens: a user who types <|im_end|> or
-/// <|image_pad|> gets its letters. Every "<|" of the content carries a mark while the template runs; whatever "<|...|>"
-/// is without one came from the template.
-class PromptWriter {
- public:
-  /// Both must outlive the writer.
-  PromptWriter(const ModelFiles& files, std::vector<text::Message> messages, const text::TemplateOptions& options)
-      : files_(files), mark_("<" + detail::unused_character(messages) + "|") {
-    for (auto& message : messages) {
-      for (auto& part : message.parts) detail::replace_all(part.text, "<|", mark_);
-      for (auto& call : message.tool_calls) {
-        detail::replace_all(call.name, "<|", mark_);
-        detail::replace_all(call.arguments, "<|", mark_);
-      }
-    }
-    auto marked = options;
-    for (auto& tool : marked.tools) detail::replace_all(tool, "<|", mark_);
-    text_ = text::render(files.family, messages, marked);
-  }
-
-  /// Pictures that the template asks for.
-  std::size_t image_count() const {
-    std::size_t n = 0;
-    for (std::size_t at = 0; (at = text_.find(text::image_pad, at)) != std::string::npos; ++at) ++n;
-    return n;
-  }
-
-  /// The ids, with each placeholder repeated so many times.
-  std::vector<int> ids(std::span<const int> tokens_per_image) const {
-    const std::string expanded = text::expand_images(text_, tokens_per_image);
-    if (expanded.find(mark_) == std::string::npos) return files_.tokenizer.encode(expanded);
-    std::vector<int> out;
-    for (std::size_t at = 0, next = 0; at < expanded.size(); at = next) {
-      next = expanded.find("<|", at);
-      if (next == at) {
-        next = expanded.find("|>", at) + 2;
-        append(out, files_.tokenizer.encode(expanded.substr(at, next - at)));
-      } else {
-        next = std::min(next, expanded.size());
-        std::string piece = expanded.substr(at, next - at);
-        detail::replace_all(piece, mark_, "<|");
-        append(out, files_.tokenizer.encode(piece, text::Tokenizer::Special::as_text));
-      }
-    }
-    return out;
-  }
-
- private:
-  static void append(std::vector<int>& out, const std::vector<int>& more) {
-    out.insert(out.end(), more.begin(), more.end());
-  }
-  const ModelFiles& files_;
-  std::string mark_, text_;
+/// How much of a prompt its messages and tools are.
+struct TextSize {
+  std::int64_t bytes = 0, characters = 0;
 };
+inline TextSize text_size(std::span<const text::Message> messages, const text::TemplateOptions& options) {
+  TextSize size;
+  const auto add = [&](std::string_view utf8) {
+    size.bytes += std::ssize(utf8);
+    size.characters += std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; });
+  };
+  for (const auto& message : messages) {
+    for (const auto& part : message.parts) add(part.text);
+    for (const auto& call : message.tool_calls) add(call.name), add(call.arguments);
+  }
+  for (const auto& tool : options.tools) add(tool);
+  return size;
+}
 
-/// The sequence that a model reads for a conversation: one sequence, no labels. Error where pictures and placeholders
-/// differ in number, or where the ids would be more than max_tokens (checked before any picture is cut into patches).
-inline Batch make_prompt(const ModelFiles& files, const vision::Processor& processor, Conversation conversation,
-                         const text::TemplateOptions& options, int max_tokens) {
-  const PromptWriter writer(files, std::move(conversation.messages), options);
-  const auto& images = conversation.images;
-  if (writer.image_count() != images.size())
-    fail("messages: ", images.size(), " pictures, but the chat template shows ", writer.image_count(),
-         ": does a system or assistant message hold one?");
+/// Throws PromptTooLong for a text that cannot fit whatever it says, before memory and time go into it.
+inline void check_text_size(TextSize size, const text::Tokenizer& tokenizer, const PromptLimits& limits) {
+  // A token has a byte or more for each character of NFC, which joins at most four characters into one of two bytes.
+  const int output = limits.output_tokens < limits.max_model_len ? limits.output_tokens : 0;
+  const auto room = [&](int tokens) {
+    return 2 * std::int64_t{tokens} * static_cast<std::int64_t>(tokenizer.longest_token_bytes());
+  };
+  const std::int64_t most = room(limits.max_model_len - output);
+  if (size.characters > most)
+    throw PromptTooLong(context_length_message_for_text(limits.max_model_len, output, size.characters, most),
+                        size.characters > room(limits.max_model_len));
+}
+
+/// The ids of a conversation whose images have these sizes. Errors: PromptTooLong; images and placeholders that differ
+/// in number; an image that the processor refuses. Throws Cancelled.
+inline PromptPlan plan_prompt(const ModelFiles& files, const vision::Processor& processor,
+                              std::span<const text::Message> messages, const text::TemplateOptions& options,
+                              std::span<const vision::ImageSize> sizes, const PromptLimits& limits) {
+  PromptPlan plan;
   std::vector<int> tokens;
   std::int64_t image_tokens = 0;
-  for (const auto& image : images) {
-    tokens.push_back(processor.grid_for(image.size()).tokens(processor.merge_size));
+  for (const auto size : sizes) {
+    plan.grids.push_back(processor.grid_for(size));
+    tokens.push_back(plan.grids.back().tokens(processor.merge_size));
     image_tokens += tokens.back();
   }
-  if (image_tokens > max_tokens)
-    fail("prompt: the pictures alone are ", image_tokens, " tokens, the limit is ", max_tokens, " tokens");
-  Batch batch;
-  batch.ids = writer.ids(tokens);
-  if (static_cast<std::int64_t>(batch.ids.size()) > max_tokens)
-    fail("prompt: ", batch.ids.size(), " tokens, the limit is ", max_tokens, " tokens");
-  batch.cu_seqlens = {0, static_cast<int>(batch.ids.size())};
-  if (std::count(batch.ids.begin(), batch.ids.end(), files.image_pad) != image_tokens)
-    fail("prompt: ", text::image_pad, " tokens do not match the pictures' ", image_tokens);
-  for (const auto& image : images) batch.grids.push_back(processor.append_patches(image, batch.patches));
+  detail::refuse_length(limits, image_tokens, true);
+  check_text_size(text_size(messages, options), files.tokenizer, limits);
+  const auto prompt = text::render(files.family, messages, options);
+  const auto places = static_cast<std::int64_t>(sizes.size());
+  try {
+    // A prompt of up to twice the context is counted to its end, for the message.
+    const auto most = 2 * static_cast<std::size_t>(limits.max_model_len) + sizes.size();
+    plan.ids = files.tokenizer.encode(prompt, {.max_ids = most, .cancelled = limits.cancelled});
+  } catch (const text::TooManyIds& e) {
+    detail::refuse_length(limits, static_cast<std::int64_t>(e.at_least) - places + image_tokens, true);
+    throw;
+  }
+  if (const auto shown = std::count(plan.ids.begin(), plan.ids.end(), files.image_pad); shown != places)
+    fail("messages: ", places, " images, but the chat template shows ", shown,
+         ": does a system or assistant message hold one?");
+  detail::refuse_length(limits, static_cast<std::int64_t>(plan.ids.size()) - places + image_tokens, false);
+  plan.ids = text::expand_images(plan.ids, files.image_pad, tokens);
+  return plan;
+}
+
+/// The sequence that a model reads for a conversation: one sequence, no labels. Errors as plan_prompt's.
+inline Batch make_prompt(const ModelFiles& files, const vision::Processor& processor, const Conversation& conversation,
+                         const text::TemplateOptions& options, const PromptLimits& limits) {
+  std::vector<vision::ImageSize> sizes;
+  for (const auto& image : conversation.images) sizes.push_back(image.size());
+  Batch batch = plan_prompt(files, processor, conversation.messages, options, sizes, limits).batch();
+  for (const auto& image : conversation.images) processor.append_patches(image, batch.patches);
   return batch;
 }
 

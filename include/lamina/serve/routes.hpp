@@ -234,14 +234,15 @@ class Routes {
   void tokenize(ExchangePtr exchange, HttpRequest& request) const {
     check_json(request);
     service_.post(exchange, [this, exchange, body = std::move(request.body)] {
-      const Json json = parse_body(body);
+      const Json json = parse_body(body, exchange->cancelled());
       const Fields fields(json);
       service_.check_model(fields.text("model"));
       std::vector<int> ids;
       if (const auto prompt = fields.text("prompt"))
-        ids = service_.files().tokenizer.encode(*prompt);
+        ids = service_.tokenize(*prompt, exchange->cancelled());
       else
-        ids = service_.tokenize(read_chat_request(json, service_.limits(), service_.files().defaults)).ids;
+        ids = service_.tokenize(read_chat_request(json, service_.limits(), service_.files().defaults),
+                                exchange->cancelled());
       Json strings;
       if (fields.flag("return_token_strs")) {
         strings = Json::array();
@@ -259,7 +260,7 @@ class Routes {
   void detokenize(ExchangePtr exchange, HttpRequest& request) const {
     check_json(request);
     service_.post(exchange, [this, exchange, body = std::move(request.body)] {
-      const Json json = parse_body(body);
+      const Json json = parse_body(body, exchange->cancelled());
       const Fields fields(json);
       service_.check_model(fields.text("model"));
       const Json* list = fields.list("tokens");

@@ -2,7 +2,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <random>
@@ -12,9 +11,8 @@
 #include <vector>
 
 #include <lamina/model/session.hpp>
-#include <lamina/serve/context_length.hpp>
 #include <lamina/serve/openai.hpp>
-#include <lamina/serve/prompt.hpp>
+#include <lamina/serve/prompt_maker.hpp>
 #include <lamina/serve/task_queue.hpp>
 #include <lamina/serve/transport.hpp>
 
@@ -25,7 +23,8 @@ struct ServiceOptions {
   std::vector<std::string> served_names;  ///< at least one; the first is what answers carry
   std::string root = {};                  ///< the model path as given
   std::string response_role = "assistant";
-  std::filesystem::path allowed_media = {};  ///< empty: no file:// URLs
+  MediaLimits media = {};
+  std::int64_t media_bytes = 0;  ///< see PromptMaker
   int max_images = 999, max_logprobs = 20;
   std::int64_t seed = 0;
   std::optional<int> max_new_tokens = {};  ///< a cap on every answer
@@ -47,7 +46,10 @@ inline std::string random_id() {
 class ChatService {
  public:
   ChatService(ModelFiles files, std::unique_ptr<GenerateSession> session, ServiceOptions options)
-      : files_(std::move(files)), session_(std::move(session)), options_(std::move(options)) {
+      : files_(std::move(files)),
+        session_(std::move(session)),
+        options_(std::move(options)),
+        prompts_(files_, options_.media, options_.media_bytes) {
     if (options_.served_names.empty()) fail("service: no served model name");
   }
   ~ChatService() { stop(); }
@@ -83,7 +85,7 @@ class ChatService {
     auto shared = std::make_shared<HttpRequest>(std::move(request));
     preparing_.add([this, exchange, ticket, shared] {
       guard(*exchange, [&] {
-        auto job = std::make_shared<Job>(prepare(*shared));
+        auto job = std::make_shared<Job>(prepare(*shared, exchange->cancelled()));
         *shared = {};  // the body may be large
         running_.add([this, exchange, ticket, job] {
           if (!exchange->cancelled().stop_requested())
@@ -93,8 +95,14 @@ class ChatService {
     });
   }
 
-  /// The ids of a conversation, its pictures decoded. Throws ApiError.
-  Batch tokenize(const ChatRequest& request) const;
+  /// The ids of a text; see PromptMaker::tokenize.
+  std::vector<int> tokenize(std::string_view text, const std::stop_token& cancelled) {
+    return prompts_.tokenize(text, cancelled);
+  }
+  /// The ids of a conversation; no image is decoded. Throws ApiError and Cancelled.
+  std::vector<int> tokenize(ChatRequest request, const std::stop_token& cancelled) {
+    return prompts_.plan(request, {max_model_len(), 0, cancelled}).plan.ids;
+  }
   void check_model(const std::optional<std::string>& name) const;
 
   static void send_error(Exchange& exchange, const ApiError& error) {
@@ -105,6 +113,7 @@ class ChatService {
   struct Job {
     ChatRequest request;
     Batch prompt;
+    ByteBudget::Share memory;  // of the prompt's patches
     ResponseHead head;
     std::uint64_t serial = 0;
   };
@@ -128,6 +137,7 @@ class ChatService {
       f();
     } catch (const ApiError& e) {
       send_error(exchange, e);
+    } catch (const Cancelled&) {  // nobody waits
     } catch (const std::bad_alloc&) {
       send_error(exchange, {500, "InternalServerError", "out of memory"});
     } catch (const std::exception& e) {
@@ -135,7 +145,7 @@ class ChatService {
     }
   }
 
-  Job prepare(const HttpRequest& request);
+  Job prepare(const HttpRequest& request, const std::stop_token& cancelled);
   GenerationParams params_of(const Job& job, int choice) const;
   void answer(Exchange& exchange, const Job& job);
   void stream(Exchange& exchange, const Job& job);
@@ -144,6 +154,7 @@ class ChatService {
   ModelFiles files_;
   std::unique_ptr<GenerateSession> session_;  // used by running_ alone, but for its two sizes
   ServiceOptions options_;
+  PromptMaker prompts_;
   std::atomic<int> load_{0};
   std::stop_source stopping_;
   std::atomic<std::uint64_t> serial_{0};
@@ -157,34 +168,17 @@ inline void ChatService::check_model(const std::optional<std::string>& name) con
     throw ApiError(404, "NotFoundError", "The model `" + clipped(*name) + "` does not exist.", "model");
 }
 
-inline Batch ChatService::tokenize(const ChatRequest& request) const {
-  auto processor = files_.processor;
-  if (request.min_pixels) processor.min_pixels = *request.min_pixels;
-  if (request.max_pixels) processor.max_pixels = *request.max_pixels;
-  if (processor.min_pixels > processor.max_pixels)
-    throw bad_field("mm_processor_kwargs", "mm_processor_kwargs: min_pixels is larger than max_pixels");
-  Conversation conversation{request.chat.messages, {}};
-  for (const auto& source : request.chat.images)
-    conversation.images.push_back(load_image_source(source, options_.allowed_media));
-  try {
-    return make_prompt(files_, processor, std::move(conversation), request.template_options, max_model_len());
-  } catch (const Error& e) {
-    throw bad_field("messages", clipped(e.what(), 400));
-  }
-}
-
-inline ChatService::Job ChatService::prepare(const HttpRequest& http) {
+inline ChatService::Job ChatService::prepare(const HttpRequest& http, const std::stop_token& cancelled) {
   Job job;
-  const Json body = parse_body(http.body);
+  const Json body = parse_body(http.body, cancelled);
   if (const auto it = body.find("model"); it != body.end() && it->is_string()) check_model(it->get<std::string>());
   job.request = read_chat_request(body, limits(), files_.defaults);
   auto& request = job.request;
-  job.prompt = tokenize(request);
-  request.chat.images.clear();
-  const int prompt_tokens = static_cast<int>(job.prompt.ids.size()), room = max_model_len() - prompt_tokens;
-  if (room < 1 || (request.max_tokens && *request.max_tokens > room))
-    throw bad_field("max_tokens",
-                    context_length_message(max_model_len(), request.max_tokens.value_or(0), prompt_tokens));
+  auto planned = prompts_.plan(request, {max_model_len(), request.max_tokens.value_or(1), cancelled});
+  auto prepared = prompts_.read_images(std::move(planned), cancelled);
+  job.prompt = std::move(prepared.batch);
+  job.memory = std::move(prepared.memory);
+  const int room = max_model_len() - static_cast<int>(job.prompt.ids.size());
   request.params.max_tokens = std::min(request.max_tokens.value_or(room), options_.max_new_tokens.value_or(room));
   request.params.eos = files_.eos;
   if (options_.force_usage) request.include_usage = true;

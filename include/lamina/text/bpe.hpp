@@ -5,8 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <queue>
+#include <stop_token>
 #include <string_view>
 #include <vector>
+
+#include <lamina/core/cancelled.hpp>
 
 namespace lamina::text {
 
@@ -25,14 +28,14 @@ class Bpe {
     slot = {left, right, next_rank_++, merged};
   }
 
-  /// Appends the tokens of one piece of text.
-  void encode(std::string_view piece, std::vector<int>& ids) const {
+  /// Appends the tokens of one piece of text. Throws Cancelled in the middle of a long one.
+  void encode(std::string_view piece, std::vector<int>& ids, const std::stop_token& cancelled = {}) const {
     if (piece.size() == 1) {
       ids.push_back(byte_ids_[static_cast<unsigned char>(piece[0])]);
     } else if (piece.size() <= short_piece) {
       encode_short(piece, ids);
     } else {
-      encode_long(piece, ids);
+      encode_long(piece, ids, cancelled);
     }
   }
 
@@ -88,7 +91,7 @@ class Bpe {
     bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : at > other.at; }
   };
 
-  void encode_long(std::string_view piece, std::vector<int>& ids) const {
+  void encode_long(std::string_view piece, std::vector<int>& ids, const std::stop_token& cancelled) const {
     const int count = static_cast<int>(piece.size());
     std::vector<Symbol> symbols(count);
     for (int i = 0; i < count; ++i) {
@@ -101,7 +104,8 @@ class Bpe {
       if (const Slot* merge = merge_of(left, right)) queue.push({merge->rank, at, left, right});
     };
     for (int i = 0; i + 1 < count; ++i) offer(i);
-    while (!queue.empty()) {
+    for (unsigned step = 0; !queue.empty(); ++step) {
+      if (step % 4096 == 0) throw_if_stopped(cancelled);
       const Candidate best = queue.top();
       queue.pop();
       Symbol& symbol = symbols[best.at];

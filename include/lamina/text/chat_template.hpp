@@ -1,6 +1,8 @@
 #pragma once
 #include <lamina/core/error.hpp>
+#include <lamina/text/prompt_segment.hpp>
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,25 +45,27 @@ inline constexpr std::string_view image_pad = "<|image_pad|>";
 
 namespace detail {
 
-/// Writes one conversation; the counters of pictures and videos run through all of it.
+/// Writes one conversation; the counters of images and videos run through all of it.
 class ChatWriter {
  public:
   ChatWriter(std::span<const Message> messages, const TemplateOptions& options)
       : messages_(messages), options_(options) {}
 
-  std::string qwen2_5_vl() {
+  std::vector<PromptSegment> qwen2_5_vl() {
     if (!messages_.empty() && messages_[0].role != "system") {
       add("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n");
     }
     for (const Message& message : messages_) {
-      add("<|im_start|>", message.role, "\n");
+      add("<|im_start|>");
+      quote(message.role);
+      add("\n");
       content(message);
       add("<|im_end|>\n");
     }
     return finish();
   }
 
-  std::string qwen3_vl() {
+  std::vector<PromptSegment> qwen3_vl() {
     if (messages_.empty()) fail("chat template of Qwen3-VL: no messages, wanted at least one");
     preamble();
     for (std::size_t i = 0; i < messages_.size(); ++i) {
@@ -80,12 +84,15 @@ class ChatWriter {
   }
 
  private:
-  template <class... Parts>
-  void add(const Parts&... parts) {
-    ((out_ += parts), ...);
+  /// The template's own words.
+  template <class... Words>
+  void add(const Words&... words) {
+    (append_segment(out_, words, true), ...);
   }
+  /// What the conversation says.
+  void quote(std::string_view text) { append_segment(out_, text, false); }
 
-  std::string finish() {
+  std::vector<PromptSegment> finish() {
     if (options_.add_generation_prompt) add("<|im_start|>assistant\n");
     return std::move(out_);
   }
@@ -93,7 +100,7 @@ class ChatWriter {
   void content(const Message& message) {
     for (const Part& part : message.parts) {
       if (part.kind == Part::Kind::text) {
-        add(part.text);
+        quote(part.text);
       } else if (part.kind == Part::Kind::image) {
         ++images_;
         if (options_.add_vision_id) add("Picture ", std::to_string(images_), ": ");
@@ -109,7 +116,7 @@ class ChatWriter {
   /// Only the text: images of system and assistant messages are left out, uncounted.
   void text_of(const Message& message) {
     for (const Part& part : message.parts) {
-      if (part.kind == Part::Kind::text) add(part.text);
+      if (part.kind == Part::Kind::text) quote(part.text);
     }
   }
 
@@ -123,7 +130,10 @@ class ChatWriter {
       if (system) add("\n\n");
       add("# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
           "You are provided with function signatures within <tools></tools> XML tags:\n<tools>");
-      for (const std::string& tool : options_.tools) add("\n", tool);
+      for (const std::string& tool : options_.tools) {
+        add("\n");
+        quote(tool);
+      }
       add("\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
           "<tool_call></tool_call> XML tags:\n<tool_call>\n"
           "{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>");
@@ -133,14 +143,19 @@ class ChatWriter {
 
   void assistant(const Message& message) {
     add("<|im_start|>assistant\n");
-    const std::size_t before = out_.size();
     text_of(message);
     // Jinja's truth: a string is true if not empty, a list if it has items, whatever they hold.
-    bool line_break = message.plain ? out_.size() > before : !message.parts.empty();
+    const auto has_text = [](const Part& part) { return !part.text.empty(); };
+    bool line_break =
+        message.plain ? std::any_of(message.parts.begin(), message.parts.end(), has_text) : !message.parts.empty();
     for (const ToolCall& call : message.tool_calls) {
       if (line_break) add("\n");
       line_break = true;
-      add("<tool_call>\n{\"name\": \"", call.name, "\", \"arguments\": ", call.arguments, "}\n</tool_call>");
+      add("<tool_call>\n{\"name\": \"");
+      quote(call.name);
+      add("\", \"arguments\": ");
+      quote(call.arguments);
+      add("}\n</tool_call>");
     }
     add("<|im_end|>\n");
   }
@@ -156,37 +171,33 @@ class ChatWriter {
 
   std::span<const Message> messages_;
   const TemplateOptions& options_;
-  std::string out_;
+  std::vector<PromptSegment> out_;
   int images_ = 0, videos_ = 0;
 };
 
 }  // namespace detail
 
 /// The prompt of a conversation, with one <|image_pad|> for each image.
-inline std::string render(Family family, std::span<const Message> messages, const TemplateOptions& options = {}) {
+inline std::vector<PromptSegment> render(Family family, std::span<const Message> messages,
+                                         const TemplateOptions& options = {}) {
   detail::ChatWriter writer(messages, options);
   return family == Family::qwen2_5_vl ? writer.qwen2_5_vl() : writer.qwen3_vl();
 }
 
-/// Repeats the i-th <|image_pad|> tokens_per_image[i] times, as many as image i has tokens. The prompt must have one
-/// for each image.
-inline std::string expand_images(std::string_view prompt, std::span<const int> tokens_per_image) {
-  std::string out;
-  std::size_t at = 0, image = 0;
-  for (std::size_t found; (found = prompt.find(image_pad, at)) != prompt.npos; ++image) {
-    out += prompt.substr(at, found - at);
-    at = found + image_pad.size();
-    if (image >= tokens_per_image.size()) continue;  // counted on for the message below
-    if (tokens_per_image[image] < 1) {
-      fail("image ", image + 1, " has ", tokens_per_image[image], " tokens, wanted at least 1");
-    }
-    for (int i = 0; i < tokens_per_image[image]; ++i) out += image_pad;
-  }
-  if (image != tokens_per_image.size()) {
-    fail("the prompt has ", image, " ", image_pad, " for ", tokens_per_image.size(),
+/// Repeats the i-th `pad` (the id of <|image_pad|>) tokens_per_image[i] times, as many as image i has tokens. The
+/// prompt must have one for each image.
+inline std::vector<int> expand_images(std::span<const int> ids, int pad, std::span<const int> tokens_per_image) {
+  const auto places = static_cast<std::size_t>(std::count(ids.begin(), ids.end(), pad));
+  if (places != tokens_per_image.size())
+    fail("the prompt has ", places, " ", image_pad, " for ", tokens_per_image.size(),
          " images: each image needs exactly one place");
+  std::vector<int> out;
+  std::size_t image = 0;
+  for (const int id : ids) {
+    const int times = id == pad ? tokens_per_image[image++] : 1;
+    if (times < 1) fail("image ", image, " has ", times, " tokens, wanted at least 1");
+    out.insert(out.end(), static_cast<std::size_t>(times), id);
   }
-  out += prompt.substr(at);
   return out;
 }
 

@@ -2,8 +2,10 @@
 #include <lamina/text/added_tokens.hpp>
 #include <lamina/text/bpe.hpp>
 #include <lamina/text/byte_alphabet.hpp>
+#include <lamina/text/encode_limits.hpp>
 #include <lamina/text/piece_cache.hpp>
 #include <lamina/text/pretokenize.hpp>
+#include <lamina/text/prompt_segment.hpp>
 #include <lamina/text/tokenizer_files.hpp>
 #include <lamina/text/unicode.hpp>
 
@@ -25,21 +27,22 @@ namespace lamina::text {
 /// errors   lamina::Error names the file and the field
 class Tokenizer {
  public:
-  /// What encode makes of special tokens that the text spells out, such as <|im_end|>.
-  enum class Special {
-    recognise,  ///< the special token
-    as_text     ///< ordinary text: for input that must not be able to end a turn. Added tokens that are not special,
-                ///< such as <tool_call>, are recognised all the same, as by `encode_special_tokens`
-  };
-
   /// Reads tokenizer.json, or vocab.json + merges.txt + tokenizer_config.json, from a model directory.
   static Tokenizer load(const std::filesystem::path& model_dir) { return Tokenizer(TokenizerFiles::read(model_dir)); }
 
   /// Builds a tokenizer from what files say.
   explicit Tokenizer(const TokenizerFiles& files);
 
-  /// The token ids of a text. Bytes that are not UTF-8 count as U+FFFD.
-  std::vector<int> encode(std::string_view utf8, Special special = Special::recognise) const;
+  /// The token ids of a text, in which every added token is recognised. Bytes that are not UTF-8 count as U+FFFD.
+  /// Throws TooManyIds and Cancelled.
+  std::vector<int> encode(std::string_view utf8, const EncodeLimits& limits = {}) const;
+
+  /// The token ids of a prompt, as of its joined text, but that control tokens are looked for in the template's
+  /// segments only, each by itself: what the content spells stays text (control_tokens).
+  std::vector<int> encode(std::span<const PromptSegment> prompt, const EncodeLimits& limits = {}) const;
+
+  /// No token has more bytes of text than this; a text of n bytes (in NFC) has at least n / longest_token_bytes() ids.
+  std::size_t longest_token_bytes() const { return state_->longest_token_bytes; }
 
   /// The text of token ids. Bytes that are not UTF-8 become U+FFFD; ids that name no token are left out, and with
   /// `skip_special` special tokens too.
@@ -78,6 +81,7 @@ class Tokenizer {
     StringMap<int> ids;         // by spelling
     AddedTokenSearch added, added_after_nfc;
     bool any_after_nfc = false;
+    std::size_t longest_token_bytes = 1;
     std::optional<Bpe> bpe;
     mutable PieceCache cache;
   };
@@ -85,7 +89,9 @@ class Tokenizer {
   static void read_vocab(State& state, const TokenizerFiles& files);
   static void read_merges(State& state, const TokenizerFiles& files);
   static void read_added(State& state, const TokenizerFiles& files);
-  void encode_plain(std::string_view text, std::vector<int>& ids) const;
+  void encode_plain(std::string_view text, const EncodeLimits& limits, std::vector<int>& ids) const;
+  void encode_ordinary(std::string_view text, bool controls_as_text, const EncodeLimits& limits,
+                       std::vector<int>& ids) const;
 
   std::shared_ptr<const State> state_;
 };
@@ -95,6 +101,8 @@ inline Tokenizer::Tokenizer(const TokenizerFiles& files) {
   read_vocab(*state, files);
   read_merges(*state, files);
   read_added(*state, files);
+  for (const Token& token : state->tokens)
+    state->longest_token_bytes = std::max(state->longest_token_bytes, token.bytes.size());
   state_ = std::move(state);
 }
 
@@ -172,29 +180,59 @@ inline void Tokenizer::read_added(State& state, const TokenizerFiles& files) {
   }
 }
 
-inline void Tokenizer::encode_plain(std::string_view text, std::vector<int>& ids) const {
+inline void Tokenizer::encode_plain(std::string_view text, const EncodeLimits& limits, std::vector<int>& ids) const {
   pretokenize(text, [&](std::string_view piece) {
-    state_->cache.encode(piece, ids, [&](std::string_view p, std::vector<int>& out) { state_->bpe->encode(p, out); });
+    limits.check(ids.size() + piece.size() / state_->longest_token_bytes);
+    state_->cache.encode(
+        piece, ids, [&](std::string_view p, std::vector<int>& out) { state_->bpe->encode(p, out, limits.cancelled); });
   });
+  limits.check(ids.size());
 }
 
-inline std::vector<int> Tokenizer::encode(std::string_view utf8, Special special) const {
+/// Text without the added tokens that are found before NFC.
+inline void Tokenizer::encode_ordinary(std::string_view text, bool controls_as_text, const EncodeLimits& limits,
+                                       std::vector<int>& ids) const {
+  std::string normal;
+  if (!is_ascii(text)) text = normal = nfc(text);
+  if (!state_->any_after_nfc) return encode_plain(text, limits, ids);
+  state_->added_after_nfc.split(
+      text, controls_as_text, [&](std::string_view rest) { encode_plain(rest, limits, ids); },
+      [&](int id) { ids.push_back(id); });
+}
+
+inline std::vector<int> Tokenizer::encode(std::string_view utf8, const EncodeLimits& limits) const {
   std::string repaired;
   if (!is_valid_utf8(utf8)) utf8 = repaired = replace_invalid_utf8(utf8);
   std::vector<int> ids;
   ids.reserve(utf8.size() / 3);
-  const bool as_text = special == Special::as_text;
-  const auto push = [&](int id) { ids.push_back(id); };
   state_->added.split(
-      utf8, as_text,
-      [&](std::string_view part) {
-        std::string normal;
-        if (!is_ascii(part)) part = normal = nfc(part);
-        if (!state_->any_after_nfc) return encode_plain(part, ids);
-        state_->added_after_nfc.split(
-            part, as_text, [&](std::string_view rest) { encode_plain(rest, ids); }, push);
-      },
-      push);
+      utf8, false, [&](std::string_view part) { encode_ordinary(part, false, limits, ids); },
+      [&](int id) { ids.push_back(id); });
+  return ids;
+}
+
+inline std::vector<int> Tokenizer::encode(std::span<const PromptSegment> prompt, const EncodeLimits& limits) const {
+  std::vector<int> ids;
+  std::string ordinary;  // since the last added token, whoever wrote it: pieces and merges reach over segments
+  const auto text = [&](std::string_view part) { ordinary += part; };
+  const auto token = [&](int id) {
+    encode_ordinary(ordinary, true, limits, ids);
+    ordinary.clear();
+    ids.push_back(id);
+  };
+  for (const PromptSegment& segment : prompt) {
+    std::string repaired;
+    std::string_view utf8 = segment.text;
+    if (!is_valid_utf8(utf8)) utf8 = repaired = replace_invalid_utf8(utf8);
+    if (!segment.is_template || !state_->any_after_nfc) {
+      state_->added.split(utf8, !segment.is_template, text, token);
+      continue;
+    }
+    // Here too the template's control tokens are found before its words join the content's.
+    state_->added.split(
+        utf8, false, [&](std::string_view part) { state_->added_after_nfc.split(part, false, text, token); }, token);
+  }
+  encode_ordinary(ordinary, true, limits, ids);
   return ids;
 }
 

@@ -20,7 +20,7 @@ namespace lamina::text {
 struct AddedToken {
   int id = 0;
   std::string content;
-  bool special = false;     ///< a control token: decode(skip_special) leaves it out
+  bool special = false;     ///< decode(skip_special) leaves it out
   bool normalized = false;  ///< searched for in the text after NFC rather than before
 };
 

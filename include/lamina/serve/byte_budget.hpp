@@ -1,0 +1,78 @@
+#pragma once
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <utility>
+
+#include <lamina/core/cancelled.hpp>
+#include <lamina/core/error.hpp>
+
+namespace lamina::serve {
+
+/// Bytes of memory that all requests may hold together for one purpose. Who wants some waits until they are free.
+///
+/// A request takes all that it will ever need in one call: requests that hold a part while they wait for another could
+/// wait for each other.
+class ByteBudget {
+  struct State {
+    explicit State(std::int64_t bytes) : total(bytes), free(bytes) {}
+    const std::int64_t total;
+    std::int64_t free;
+    std::mutex mutex;
+    std::condition_variable_any changed;
+  };
+
+ public:
+  explicit ByteBudget(std::int64_t total) : state_(std::make_shared<State>(total)) {}
+
+  /// Bytes that were taken; given back when this is destroyed. It may outlive the budget.
+  class Share {
+   public:
+    Share() = default;
+    Share(Share&& other) noexcept : state_(std::move(other.state_)), bytes_(std::exchange(other.bytes_, 0)) {}
+    Share& operator=(Share&& other) noexcept {
+      std::swap(state_, other.state_);
+      std::swap(bytes_, other.bytes_);
+      return *this;
+    }
+    ~Share() { shrink_to(0); }
+    /// Gives back all but so many.
+    void shrink_to(std::int64_t bytes) {
+      if (!state_ || bytes >= bytes_) return;
+      const std::lock_guard lock(state_->mutex);
+      state_->free += bytes_ - bytes;
+      bytes_ = bytes;
+      state_->changed.notify_all();
+    }
+    std::int64_t bytes() const { return bytes_; }
+
+   private:
+    friend ByteBudget;
+    Share(std::shared_ptr<State> state, std::int64_t bytes) : state_(std::move(state)), bytes_(bytes) {}
+    std::shared_ptr<State> state_;
+    std::int64_t bytes_ = 0;
+  };
+
+  std::int64_t total() const { return state_->total; }
+  /// At this moment.
+  std::int64_t free() const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->free;
+  }
+
+  /// Takes so many bytes, at most total(), as soon as they are free. Throws Cancelled.
+  Share take(std::int64_t bytes, const std::stop_token& cancelled = {}) {
+    if (bytes > total()) fail("budget: ", bytes, " bytes are wanted, there are ", total());
+    std::unique_lock lock(state_->mutex);
+    if (!state_->changed.wait(lock, cancelled, [&] { return state_->free >= bytes; })) throw Cancelled();
+    state_->free -= bytes;
+    return {state_, bytes};
+  }
+
+ private:
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace lamina::serve

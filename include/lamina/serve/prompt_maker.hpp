@@ -1,0 +1,159 @@
+#pragma once
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+#include <lamina/core/resources.hpp>
+#include <lamina/serve/byte_budget.hpp>
+#include <lamina/serve/chat_request.hpp>
+#include <lamina/serve/media.hpp>
+#include <lamina/serve/prompt.hpp>
+
+namespace lamina::serve {
+
+/// A request's prompt before any image is decoded: its length is known, and was accepted.
+struct PlannedPrompt {
+  PromptPlan plan;
+  vision::Processor processor;  ///< with the request's own limits of pixels
+  std::vector<EncodedImage> images;
+};
+
+/// What the model reads. The memory of the patches counts against the server's budget as long as this lives.
+struct PreparedPrompt {
+  Batch batch;
+  ByteBudget::Share memory;
+};
+
+/// Bytes that decoded images and patches may take by default: a quarter of what the process may still use (its control
+/// group's limit, if it has one), at least 256 MiB.
+inline std::int64_t default_media_bytes() { return std::max(available_memory() / 4, std::int64_t{256} << 20); }
+
+/// Makes the prompts of requests, cheapest checks first: images are counted, then their headers read, then the length
+/// in tokens is known and checked, and only then is one image after the other decoded, cut into patches and dropped.
+class PromptMaker {
+ public:
+  /// `files` must outlive this. media_bytes: bytes that the images of all requests may hold at once, decoded and as
+  /// patches; 0: default_media_bytes().
+  PromptMaker(const ModelFiles& files, MediaLimits limits, std::int64_t media_bytes)
+      : files_(files), limits_(std::move(limits)), budget_(media_bytes > 0 ? media_bytes : default_media_bytes()) {}
+
+  /// Errors are ApiErrors 400; throws Cancelled.
+  PlannedPrompt plan(ChatRequest& request, const PromptLimits& limits) {
+    PlannedPrompt out{{}, processor_for(request), {}};
+    out.images = MediaReader(limits_).read(std::exchange(request.chat.images, {}), limits.cancelled);
+    std::vector<vision::ImageSize> sizes;
+    for (const auto& image : out.images) sizes.push_back(image.header.size);
+    try {
+      const TextSize size = text_size(request.chat.messages, request.template_options);
+      check_text_size(size, files_.tokenizer, limits);
+      const auto text_memory = take_for_text(size.bytes, limits.cancelled);
+      out.plan = plan_prompt(files_, out.processor, request.chat.messages, request.template_options, sizes, limits);
+    } catch (const PromptTooLong& e) {
+      throw bad_field(e.for_any_answer ? "messages" : "max_tokens", e.what());
+    } catch (const Error& e) {
+      throw bad_field("messages", clipped(e.what(), 400));
+    }
+    return out;
+  }
+
+  /// Decodes the images, as soon as the budget has room for them. Errors are ApiErrors 400; throws Cancelled.
+  PreparedPrompt read_images(PlannedPrompt planned, const std::stop_token& cancelled) {
+    const std::size_t row_length = static_cast<std::size_t>(planned.processor.row_length());
+    std::size_t values = 0;
+    for (const Grid& grid : planned.plan.grids) values += static_cast<std::size_t>(grid.patches()) * row_length;
+    const auto patch_bytes = static_cast<std::int64_t>(values * sizeof(float));
+    auto memory = take_for_images(patch_bytes, planned, cancelled);
+    PreparedPrompt out{std::move(planned.plan).batch(), std::move(memory)};
+    out.batch.patches.reserve(values);
+    vision::DecodeLimits limits{
+        .max_pixels = limits_.max_image_pixels, .max_cpu_time = limits_.max_cpu_time, .stop = cancelled};
+    for (EncodedImage& encoded : planned.images) {
+      if (limits.max_cpu_time <= std::chrono::nanoseconds::zero())
+        throw bad_field(encoded.param, cat(encoded.param, ": the images before this one took ",
+                                           std::chrono::duration<double>(limits_.max_cpu_time).count(),
+                                           " s of processor time, all that a request gets: send fewer images"));
+      const auto before = vision::detail::thread_cpu_time();
+      planned.processor.append_patches(decode(encoded, limits), out.batch.patches);
+      encoded.bytes = {};
+      limits.max_cpu_time -= vision::detail::thread_cpu_time() - before;
+    }
+    out.memory.shrink_to(patch_bytes);
+    return out;
+  }
+
+  /// The ids of a text in which every added token is recognised, as by vLLM's /tokenize. Errors are ApiErrors 400;
+  /// throws Cancelled.
+  std::vector<int> tokenize(std::string_view text, const std::stop_token& cancelled) {
+    constexpr std::size_t most = std::size_t{16} << 20;
+    if (text.size() > most)
+      throw bad_field("prompt", cat("prompt: ", text.size(), " bytes, at most ", most, " are tokenized at once"));
+    try {
+      const auto memory = take_for_text(std::ssize(text), cancelled);
+      return files_.tokenizer.encode(text, {.cancelled = cancelled});
+    } catch (const Error& e) {
+      throw bad_field("prompt", cat("prompt: ", e.what()));
+    }
+  }
+
+  const ByteBudget& budget() const { return budget_; }
+
+ private:
+  vision::Processor processor_for(const ChatRequest& request) const {
+    auto processor = files_.processor;
+    if (request.min_pixels) processor.min_pixels = *request.min_pixels;
+    if (request.max_pixels) processor.max_pixels = *request.max_pixels;
+    if (processor.min_pixels > processor.max_pixels)
+      throw bad_field("mm_processor_kwargs", "mm_processor_kwargs: min_pixels is larger than max_pixels");
+    return processor;
+  }
+
+  /// Memory for the merging of one word that is as long as all text: copies, and some 60 bytes per byte in Bpe. Texts
+  /// of usual lengths are not worth counting.
+  ByteBudget::Share take_for_text(std::int64_t text_bytes, const std::stop_token& cancelled) {
+    if (text_bytes < std::int64_t{1} << 20) return {};
+    const std::int64_t bytes = 64 * text_bytes;
+    if (bytes > budget_.total())
+      fail("text of ", text_bytes, " bytes needs up to ", bytes, " bytes of memory, at most ", budget_.total(),
+           " are used by this server: send a shorter text");
+    return budget_.take(bytes, cancelled);
+  }
+
+  /// Memory for the patches of all images, and for decoding and resizing the largest.
+  ByteBudget::Share take_for_images(std::int64_t patch_bytes, const PlannedPrompt& planned,
+                                    const std::stop_token& cancelled) {
+    const auto total = static_cast<std::uint64_t>(budget_.total());
+    std::int64_t bytes = 0;
+    for (std::size_t i = 0; i < planned.images.size(); ++i) {
+      const auto& header = planned.images[i].header;
+      const std::int64_t side = planned.processor.patch_size;
+      const std::int64_t resized = planned.plan.grids[i].patches() * side * side;
+      const std::int64_t resizing = 3 * (std::max(header.size.pixels(), resized) + resized);  // of one side, then both
+      bytes = std::max(bytes, static_cast<std::int64_t>(std::min(header.working_bytes, total)) + resizing);
+    }
+    bytes += patch_bytes;
+    if (bytes > budget_.total())
+      throw bad_field("messages", cat("messages: the images need ", bytes, " bytes of memory when decoded, at most ",
+                                      budget_.total(), " are used by this server: send fewer or smaller images"));
+    return budget_.take(bytes, cancelled);
+  }
+
+  static vision::Image decode(const EncodedImage& image, const vision::DecodeLimits& limits) {
+    throw_if_stopped(limits.stop);
+    try {
+      return vision::decode_image(image.bytes, image.param, limits);
+    } catch (const Error& e) {
+      throw_if_stopped(limits.stop);
+      throw bad_field(image.param, "failed to load image: " + clipped(e.what(), 400));
+    }
+  }
+
+  const ModelFiles& files_;
+  MediaLimits limits_;
+  ByteBudget budget_;
+};
+
+}  // namespace lamina::serve

@@ -1,0 +1,193 @@
+#include <lamina/serve/prompt_maker.hpp>
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "serve/message_of.hpp"
+#include "serve/running_server.hpp"
+#include "support/catch.hpp"
+
+using namespace lamina;
+using namespace lamina::test;
+using serve::Json;
+
+namespace {
+
+/// A WebP file of 40 bytes whose single colour fills 13000 x 13000 pixels.
+const std::string large_webp = "data:image/webp;base64,UklGRiAAAABXRUJQVlA4TBQAAAAvx/KxDAdQgVQIIAAKmv7HiIj+Bw==";
+
+std::string base64(const std::string& bytes) {
+  static constexpr char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t group = 0;
+    for (std::size_t j = i; j < i + 3; ++j)
+      group = group << 8 | (j < bytes.size() ? static_cast<unsigned char>(bytes[j]) : 0);
+    for (std::size_t j = 0; j < 4; ++j) out += i + j < bytes.size() + 1 ? alphabet[group >> (18 - 6 * j) & 63] : '=';
+  }
+  return out;
+}
+
+std::string big_endian(std::uint32_t value) {
+  std::string out;
+  for (const int shift : {24, 16, 8, 0}) out += static_cast<char>(value >> shift);
+  return out;
+}
+
+/// A black PNG: 8 bits each of red, green and blue.
+std::string black_png(std::uint32_t side) {
+  const std::string rows(std::size_t{side} * (3 * side + 1), '\0');
+  uLongf size = compressBound(rows.size());
+  std::string packed(size, '\0');
+  REQUIRE(compress(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(rows.data()),
+                   rows.size()) == Z_OK);
+  packed.resize(size);
+  const auto chunk = [](const std::string& name, const std::string& data) {
+    const std::string body = name + data;
+    const auto crc = crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()));
+    return big_endian(static_cast<std::uint32_t>(data.size())) + body + big_endian(static_cast<std::uint32_t>(crc));
+  };
+  const std::string header = big_endian(side) + big_endian(side) + std::string("\x08\x02\0\0\0", 5);
+  return "\x89PNG\r\n\x1a\n" + chunk("IHDR", header) + chunk("IDAT", packed) + chunk("IEND", "");
+}
+std::string png_url(std::uint32_t side) { return "data:image/png;base64," + base64(black_png(side)); }
+
+std::string asks(const std::string& url, int times, const std::string& fields = {}) {
+  Json content = Json::array();
+  for (int i = 0; i < times; ++i) content.push_back({{"type", "image_url"}, {"image_url", {{"url", url}}}});
+  return R"({"messages":[{"role":"user","content":)" + content.dump() + "}]" + fields + "}";
+}
+
+serve::ChatRequest read_request(const std::string& body) {
+  const auto& files = RunningServer::files();
+  return serve::read_chat_request(serve::parse_body(body), {files.family, 1000, 1 << 20, 999, 20, 128}, {});
+}
+
+/// A value of /proc/self/status in bytes.
+std::int64_t status_bytes(const std::string& name) {
+  std::ifstream in("/proc/self/status");
+  for (std::string word; in >> word;)
+    if (std::int64_t kib = 0; word == name + ":" && in >> kib) return kib * 1024;
+  return 0;
+}
+
+/// By how much f makes the memory of this process grow, at most; negative if the system does not tell.
+template <class F>
+std::int64_t peak_growth(const F& f) {
+  std::ofstream("/proc/self/clear_refs") << "5";  // the peak is forgotten
+  const std::int64_t before = status_bytes("VmHWM");
+  if (before == 0 || before > status_bytes("VmRSS") + (8 << 20)) return -1;
+  f();
+  return status_bytes("VmHWM") - before;
+}
+
+constexpr std::int64_t mib = 1 << 20;
+
+}  // namespace
+
+TEST_CASE("prompt maker: a prompt that is too long is refused before any image is decoded") {
+  RunningServer server({.max_len = 400});
+  Client::Reply reply;
+  const std::int64_t growth = peak_growth([&] { reply = server.ask(asks(large_webp, 6)); });
+  CHECK(reply.status == 400);
+  CHECK(reply.body.find("maximum context length is 400 tokens") != std::string::npos);
+  if (growth < 0) {
+    WARN("SKIPPED: the peak of memory cannot be read here");
+    return;
+  }
+  CHECK(growth < 64 * mib);
+}
+
+TEST_CASE("prompt maker: pixels of one image and of a request, and memory, are limited by headers alone") {
+  const auto& files = RunningServer::files();
+  const auto refusal = [&](const std::string& body, serve::MediaLimits limits, std::int64_t media_bytes) {
+    serve::PromptMaker maker(files, limits, media_bytes);
+    auto request = read_request(body);
+    return message_of([&] { maker.read_images(maker.plan(request, {.max_model_len = 1 << 20}), {}); });
+  };
+  const std::int64_t growth = peak_growth([&] {
+    CHECK(refusal(asks(large_webp, 10), {}, 0).find("1183000000 pixels, at most 1073741824") != std::string::npos);
+    CHECK(refusal(asks(large_webp, 1), {.max_image_pixels = 168'999'999}, 0).find("VLLM_MAX_IMAGE_PIXELS") !=
+          std::string::npos);
+    CHECK(refusal(asks(large_webp, 6), {}, 256 * mib).find("of memory when decoded, at most 268435456") !=
+          std::string::npos);
+  });
+  CHECK(growth < 64 * mib);
+  const std::string small = asks(png_url(20), 2);
+  CHECK(refusal(small, {.max_image_pixels = 400, .max_request_pixels = 800}, 64 * mib).empty());
+  CHECK_FALSE(refusal(small, {.max_image_pixels = 399}, 64 * mib).empty());
+  CHECK_FALSE(refusal(small, {.max_request_pixels = 799}, 64 * mib).empty());
+  CHECK(refusal(small, {.max_cpu_time = std::chrono::nanoseconds(1)}, 64 * mib).find("processor time") !=
+        std::string::npos);
+}
+
+TEST_CASE("prompt maker: images are decoded one after the other, each gone before the next") {
+  const auto& files = RunningServer::files();
+  constexpr int images = 8, side = 2400;
+  auto request =
+      read_request(asks(png_url(side), images, R"(,"mm_processor_kwargs":{"min_pixels":1024,"max_pixels":65536})"));
+  serve::PromptMaker maker(files, {}, 256 * mib);
+  serve::PreparedPrompt prompt;
+  const std::int64_t growth =
+      peak_growth([&] { prompt = maker.read_images(maker.plan(request, {.max_model_len = 1 << 20}), {}); });
+  REQUIRE(prompt.batch.grids.size() == images);
+  const auto patch_bytes = static_cast<std::int64_t>(prompt.batch.patches.size() * sizeof(float));
+  CHECK(prompt.memory.bytes() == patch_bytes);
+  CHECK(maker.budget().free() == maker.budget().total() - patch_bytes);
+  constexpr std::int64_t decoded = std::int64_t{3} * side * side;
+  CHECK(growth < patch_bytes + 4 * decoded);  // of 8 that were kept
+  prompt = {};
+  CHECK(maker.budget().free() == maker.budget().total());
+}
+
+TEST_CASE("prompt maker: what is said of an image that is broken behind its header") {
+  const auto& files = RunningServer::files();
+  serve::PromptMaker maker(files, {}, 64 * mib);
+  std::string png = black_png(200);
+  png.resize(png.size() / 2);
+  auto request = read_request(asks("data:image/png;base64," + base64(png), 1));
+  auto planned = maker.plan(request, {.max_model_len = 1 << 20});
+  try {
+    maker.read_images(std::move(planned), {});
+    FAIL("nothing was thrown");
+  } catch (const serve::ApiError& e) {
+    CHECK(e.param == "messages.0.content.0.image_url.url");
+    CHECK(std::string(e.what()).starts_with("failed to load image: "));
+  }
+  CHECK(maker.budget().free() == maker.budget().total());
+}
+
+TEST_CASE("ByteBudget: takers wait until bytes are free, or until they are cancelled") {
+  serve::ByteBudget budget(100);
+  auto first = budget.take(70);
+  CHECK(budget.free() == 30);
+  std::stop_source stop;
+  std::thread impatient([&] { CHECK_THROWS_AS(budget.take(31, stop.get_token()), Cancelled); });
+  stop.request_stop();
+  impatient.join();
+  std::thread patient([&] {
+    const auto share = budget.take(60);
+    CHECK(share.bytes() == 60);
+  });
+  first.shrink_to(40);
+  patient.join();
+  CHECK(budget.free() == 60);
+  first = {};
+  CHECK(budget.free() == 100);
+  CHECK_FALSE(message_of([&] { budget.take(101); }).empty());
+}
+
+TEST_CASE("tokenize: no image is decoded for it") {
+  RunningServer server({.max_len = 1 << 20});
+  const std::int64_t growth = peak_growth([&] {
+    const auto reply = server.ask(asks(large_webp, 3), "/tokenize");
+    CHECK(reply.status == 200);
+  });
+  CHECK(growth < 96 * mib);
+}

@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/data/encode.hpp>
+#include <lamina/data/image_check.hpp>
 #include <lamina/data/mix.hpp>
 #include <lamina/data/records.hpp>
 #include <lamina/data/registry.hpp>
@@ -11,6 +12,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -40,6 +42,7 @@ struct DataOptions {
   std::uint64_t seed = 42;        ///< of num_samples, mixing and val_size
   bool evaluate = true;           ///< encode the evaluation rows with their labels
   bool predict = false;           ///< encode them as questions too
+  ProgressLine progress = {};     ///< gets a line now and then while images are decoded
   bool skip_bad_samples = false;  ///< leave wrong records out (wrong <image> counts, broken files) and report them
 };
 
@@ -261,6 +264,19 @@ inline void load_eval(const std::vector<DatasetInfo>& infos, const DataOptions& 
   }
 }
 
+/// Decodes all images; records with a broken one go to the report, each once. Returns what else is to be said of them.
+inline std::vector<std::string> leave_out_broken_images(const DataOptions& options, Report& report, Datasets& out) {
+  std::vector<std::vector<Sample>*> sets{&out.train, &out.questions};
+  for (EvalSet& set : out.eval) sets.push_back(&set.samples);
+  const ImageCheck check = check_images({sets.begin(), sets.end()}, options.progress);
+  std::set<std::string> reported;
+  for (std::vector<Sample>* samples : sets)
+    remove_broken(*samples, check, [&](const std::string& origin, const std::string& message) {
+      if (reported.insert(origin).second) report.wrong(origin, message);
+    });
+  return image_notes(check);
+}
+
 inline Encoder make_encoder(const DataOptions& options, const text::Tokenizer& tokenizer,
                             const vision::Processor& processor) {
   const EncodeOptions how{.cutoff_len = options.cutoff_len,
@@ -276,7 +292,8 @@ inline Encoder make_encoder(const DataOptions& options, const text::Tokenizer& t
 }  // namespace detail
 
 /// Reads, checks and encodes everything that a run needs, in one pass before training: all wrong records are reported
-/// together. Images are only measured by their headers; they are decoded in collate().
+/// together. Images are measured by their headers, then each is decoded once to see that it can be; what training uses
+/// is decoded again in collate().
 /// source  LLaMA-Factory, data/loader.py
 inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer& tokenizer,
                               const vision::Processor& processor) {
@@ -290,6 +307,7 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   detail::RowReader reader(options, report);
   if (!train_infos.empty()) detail::load_train(train_infos, options, reader, encoder, report, out);
   if (!eval_infos.empty()) detail::load_eval(eval_infos, options, reader, encoder, report, out);
+  const std::vector<std::string> about_images = detail::leave_out_broken_images(options, report, out);
   if (!options.skip_bad_samples) report.refuse_wrong();
   if (!train_infos.empty() && out.train.empty()) fail("dataset: no valid sample is left to train on\n", report.text());
   for (const EvalSet& set : out.eval) {
@@ -298,6 +316,7 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   if (options.predict && out.questions.empty()) fail("do_predict: no valid record is left to answer\n", report.text());
   out.notes = detail::registry_notes(train_infos, eval_infos);
   for (std::string& note : report.notes()) out.notes.push_back(std::move(note));
+  out.notes.insert(out.notes.end(), about_images.begin(), about_images.end());
   if (options.template_name == "qwen3_vl" && options.enable_thinking.value_or(false)) {
     out.notes.push_back(
         "template qwen3_vl teaches an empty thought in front of answers that have none: "

@@ -93,7 +93,9 @@ class TrainProgram {
     tokenizer_.emplace(text::Tokenizer::load(a_.model_name_or_path));
     const auto processor = vision::Processor::load(a_.model_name_or_path);
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
-    datasets_ = data::load_datasets(data_options(a_), *tokenizer_, processor);
+    data::DataOptions options = data_options(a_);
+    options.progress = [this](const std::string& line) { console_.line(line); };
+    datasets_ = data::load_datasets(options, *tokenizer_, processor);
     for (const std::string& note : datasets_.notes) console_.line(note);
     const data::Preparation preparation{
         processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.image_token_id};

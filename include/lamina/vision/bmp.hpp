@@ -126,7 +126,7 @@ struct BmpPixels {
   void put_index(std::size_t pixel, std::size_t index) { std::copy_n(&palette[3 * index], 3, &image.rgb[3 * pixel]); }
 };
 
-/// Reads the colour table. Indices beyond it are grey, as in Pillow's palettes.
+/// Reads the colour table. Indices beyond it are black.
 inline void read_bmp_palette(std::span<const std::uint8_t> bytes, BmpPixels& pixels, std::string_view name) {
   const BmpFormat& f = pixels.format;
   const std::size_t table_bytes = static_cast<std::size_t>(f.colours) * f.entry_bytes;
@@ -134,8 +134,7 @@ inline void read_bmp_palette(std::span<const std::uint8_t> bytes, BmpPixels& pix
     fail("image ", name, ": a colour table of ", f.colours, " entries: the file is truncated, copy it again");
   const auto table = bytes.subspan(f.table, table_bytes);
   for (std::size_t i = 0; i < 256; ++i)
-    for (int c = 0; c < 3; ++c)
-      pixels.palette[3 * i + c] = i < f.colours ? table[i * f.entry_bytes + 2 - c] : static_cast<std::uint8_t>(i);
+    for (int c = 0; c < 3; ++c) pixels.palette[3 * i + c] = i < f.colours ? table[i * f.entry_bytes + 2 - c] : 0;
   const bool grey = is_grey_ramp(table, f.colours, f.entry_bytes);
   pixels.image.indexed = f.colours == 2 || !grey;
 }
@@ -153,7 +152,8 @@ class BmpRuns {
         four_(pixels.format.compression == BmpFormat::rle4) {}
 
   void decode() {
-    while (done_ < total_ && step()) task_.check(256);
+    for (std::int64_t before = 0; done_ < total_ && step(); before = done_)
+      task_.check(static_cast<std::size_t>(3 * (done_ - before) + 2));
     if (done_ < total_)
       fail("image ", task_.name, ": the run-length data end after ", done_, " of ", total_,
            " pixels: the file is truncated, copy it again");

@@ -24,7 +24,7 @@ struct DecodeLimits {
   /// Processor time of the decoding thread.
   std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(60);
   /// Ends decoding early, with an error.
-  std::stop_token stop;
+  std::stop_token stop{};
 };
 
 namespace detail {

@@ -178,12 +178,15 @@ inline Image decode_gif(std::span<const std::uint8_t> bytes, DecodeTask& task) {
   const GifFrame frame = find_gif_frame(memory, task.name);
   if (frame.palette + 3u * frame.colours > bytes.size())
     fail("image ", task.name, ": the GIF file is truncated, copy it again");
-  std::array<std::uint8_t, 768> palette;  // Pillow's: grey, and the file's colours over it
-  for (std::size_t i = 0; i < palette.size(); ++i) palette[i] = static_cast<std::uint8_t>(i / 3);
-  const std::array<std::uint8_t, 768> grey = palette;
-  std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(frame.palette), 3 * frame.colours, palette.begin());
+  const auto table = bytes.subspan(frame.palette, 3u * frame.colours);
+  // A grey ramp is no palette for Pillow. Beyond a real one, colours are black.
+  std::array<std::uint8_t, 768> grey, palette{};
+  for (std::size_t i = 0; i < grey.size(); ++i) grey[i] = static_cast<std::uint8_t>(i / 3);
+  const bool indexed = !std::equal(table.begin(), table.end(), grey.begin());
+  if (!indexed) palette = grey;
+  std::copy(table.begin(), table.end(), palette.begin());
   Image image{.width = frame.canvas.width, .height = frame.canvas.height};
-  image.indexed = palette != grey;
+  image.indexed = indexed;
   image.rgb.resize(static_cast<std::size_t>(frame.canvas.pixels()) * 3);
   const std::uint8_t* const bare = &palette[3 * std::max(frame.transparent, 0)];
   for (std::size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = bare[i % 3];

@@ -10,7 +10,7 @@
 namespace lamina::vision {
 
 /// The formats that decode_image knows.
-enum class Format { jpeg, png, gif, bmp, webp };
+enum class Format { jpeg, png, gif, bmp, webp, tiff };
 
 struct ImageHeader {
   Format format{};
@@ -19,7 +19,7 @@ struct ImageHeader {
   std::optional<int> frames = 1;
   /// Whether decode_image returns an alpha channel, if the header says so.
   std::optional<bool> has_alpha = false;
-  /// EXIF orientation, 1 (upright) to 8. It is not applied to the pixels.
+  /// EXIF orientation, 1 (upright) to 8, that is not applied to the pixels. (Pillow, and so we, apply that of TIFF.)
   int orientation = 1;
   /// Upper bound of the memory that decode_image uses at once besides the file's own bytes, the result included.
   std::uint64_t working_bytes = 0;
@@ -51,7 +51,7 @@ int exif_orientation(Bytes& bytes, std::uint64_t at, std::uint64_t length) {
   const auto read = [&](std::uint64_t offset, std::size_t count) {
     return offset + count <= length && bytes.read(at + offset, std::span(head).first(count)) == count;
   };
-  if (!read(0, 8)) return 1;
+  if (!read(0, 8) || (std::memcmp(&head[0], "II*\0", 4) != 0 && std::memcmp(&head[0], "MM\0*", 4) != 0)) return 1;
   const bool little = head[0] == 'I';
   const auto u16 = [&](int i) { return little ? le16(&head[i]) : be16(&head[i]); };
   const std::uint64_t directory = little ? le32(&head[4]) : be32(&head[4]);
@@ -65,6 +65,7 @@ int exif_orientation(Bytes& bytes, std::uint64_t at, std::uint64_t length) {
 
 template <class Bytes>
 Format read_format(Bytes& bytes, std::string_view name) {
+  using namespace std::string_view_literals;
   std::array<std::uint8_t, 16> head{};
   const std::size_t n = bytes.read(0, head);
   const auto begins = [&](std::string_view magic, std::size_t at = 0) {
@@ -76,7 +77,8 @@ Format read_format(Bytes& bytes, std::string_view name) {
   if (begins("GIF87a") || begins("GIF89a")) return Format::gif;
   if (begins("BM")) return Format::bmp;
   if (begins("RIFF") && begins("WEBP", 8)) return Format::webp;
-  fail("image ", name, ": it is none of JPEG, PNG, GIF, BMP, WebP: convert it, or remove it from the data");
+  if (begins("II*\0"sv) || begins("MM\0*"sv) || begins("II+\0"sv) || begins("MM\0+"sv)) return Format::tiff;
+  fail("image ", name, ": it is none of JPEG, PNG, GIF, BMP, WebP, TIFF: convert it, or remove it from the data");
 }
 
 /// Refuses an image that would need more than `limits` allow.

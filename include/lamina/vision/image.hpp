@@ -6,6 +6,7 @@
 #include <lamina/vision/limit.hpp>
 #include <lamina/vision/pixels.hpp>
 #include <lamina/vision/png.hpp>
+#include <lamina/vision/tiff.hpp>
 #include <lamina/vision/webp.hpp>
 
 namespace lamina::vision {
@@ -24,8 +25,15 @@ ImageHeader read_header(Bytes& bytes, std::string_view name) {
       return bmp_header(bytes, name);
     case Format::webp:
       return webp_header(bytes, name);
+    case Format::tiff:
+#if defined(LAMINA_HAS_TIFF)
+      return tiff_header(bytes, name);
+#else
+      break;
+#endif
   }
-  fail("image ", name, ": unknown format");
+  fail("image ", name,
+       ": TIFF, which this build cannot read: install libtiff 4.5 and build again, or convert it to PNG");
 }
 
 }  // namespace detail
@@ -46,13 +54,13 @@ inline ImageSize read_image_size(const std::filesystem::path& path) {
   return read_image_header(file).size;
 }
 
-/// Decodes the first frame of a JPEG, PNG, GIF, BMP or WebP file to the pixels of Pillow's
+/// Decodes the first frame of a JPEG, PNG, GIF, BMP, WebP or TIFF file to the pixels of Pillow's
 /// Image.open(f).convert("RGB"), and refuses what Pillow refuses as broken. EXIF orientation is not applied, as Pillow
-/// does not. Known difference: a CMYK image is converted before it is resized.
+/// does not (but to TIFF). Known difference: a CMYK image is converted before it is resized.
 ///
 /// memory   the header's working_bytes at most, besides `bytes`
 /// errors   lamina::Error naming `name`: read_image_header's, truncated or damaged data, more work than `limits` allow,
-///          or a format that this build lacks (WebP without libwebp).
+///          or a format that this build lacks (WebP without libwebp, TIFF without libtiff).
 inline Image decode_image(std::span<const std::uint8_t> bytes, std::string_view name, const DecodeLimits& limits = {}) {
   const ImageHeader header = read_image_header(bytes, name);
   detail::check_limits(header, limits, name);
@@ -69,6 +77,12 @@ inline Image decode_image(std::span<const std::uint8_t> bytes, std::string_view 
     case Format::webp:
 #if defined(LAMINA_HAS_WEBP)
       return detail::decode_webp(bytes, header, task);
+#else
+      break;
+#endif
+    case Format::tiff:
+#if defined(LAMINA_HAS_TIFF)
+      return detail::decode_tiff(bytes, header, task);
 #else
       break;
 #endif

@@ -1,6 +1,5 @@
 #pragma once
 #include <lamina/vision/header.hpp>
-#include <lamina/vision/limit.hpp>
 
 #include <csetjmp>
 #include <cstdio>  // jpeglib.h needs FILE
@@ -63,8 +62,7 @@ ImageHeader jpeg_header(Bytes& bytes, std::string_view name) {
   for (std::uint64_t at = 2;;) {
     parts.next(name);
     const auto marker = read_exactly<2>(bytes, at, name);
-    if (marker[0] != 0xff) fail("image ", name, ": not a JPEG marker at byte ", at, ": the file is broken");
-    if (marker[1] == 0xff) {  // fill byte
+    if (marker[0] != 0xff || marker[1] == 0xff || marker[1] == 0) {  // fill bytes; libjpeg steps over others too
       ++at;
       continue;
     }
@@ -93,15 +91,16 @@ ImageHeader jpeg_header(Bytes& bytes, std::string_view name) {
   }
 }
 
-/// libjpeg reports by callbacks: errors jump back to the decoder, a premature end of the file is an error here (Pillow
-/// refuses it too), other warnings are for data that Pillow accepts.
+/// libjpeg reports by callbacks: errors jump back to the decoder. The end of the file before the last row is an error,
+/// as for Pillow; other warnings are about data that Pillow accepts.
 struct JpegCodec {
   jpeg_error_mgr manager{};  // first: libjpeg hands back a pointer to it
   jpeg_decompress_struct codec{};
   jpeg_progress_mgr progress{};
   std::jmp_buf jump{};
   DecodeTask* task;
-  std::string stopped;  ///< why our limits ended decoding
+  bool created = false;  ///< the library accepted our version and structures
+  std::string stopped;   ///< why our limits ended decoding
   char message[JMSG_LENGTH_MAX] = {};
 
   explicit JpegCodec(DecodeTask& t) : task(&t) {
@@ -121,7 +120,9 @@ struct JpegCodec {
     std::longjmp(of(common).jump, 1);
   }
   static void warn(j_common_ptr common, int level) {
-    if (level < 0 && common->err->msg_code == JWRN_JPEG_EOF) leave(common);
+    const jpeg_decompress_struct& codec = of(common).codec;
+    const bool has_all_rows = codec.output_height > 0 && codec.output_scanline >= codec.output_height;
+    if (level < 0 && common->err->msg_code == JWRN_JPEG_EOF && !has_all_rows) leave(common);
   }
   static void print(j_common_ptr) {}
 
@@ -143,17 +144,18 @@ inline void cmyk_to_rgb(const std::uint8_t* cmyk, std::size_t pixels, std::uint8
   for (std::size_t i = 0; i < pixels; ++i)
     for (int c = 0; c < 3; ++c) {
       const int light = cmyk[4 * i + 3], ink = 255 - cmyk[4 * i + c];
-      rgb[3 * i + c] = static_cast<std::uint8_t>(std::max(light - mul_div_255(ink, light), 0));
+      rgb[3 * i + c] = static_cast<std::uint8_t>(std::max(light - div_255(ink * light), 0));
     }
 }
 
 /// Decodes into `rgb`. Everything that a jump could leave behind is the caller's. Returns false with the reason in
 /// `jpeg`.
 inline bool decode_jpeg_rows(JpegCodec& jpeg, std::span<const std::uint8_t> bytes, const ImageHeader& header,
-                             std::vector<std::uint8_t>& rgb, std::vector<std::uint8_t>& cmyk) {
+                             int library_version, std::vector<std::uint8_t>& rgb, std::vector<std::uint8_t>& cmyk) {
   jpeg_decompress_struct& codec = jpeg.codec;
   if (setjmp(jpeg.jump)) return false;
-  jpeg_create_decompress(&codec);
+  jpeg_CreateDecompress(&codec, library_version, sizeof codec);
+  jpeg.created = true;
   codec.progress = &jpeg.progress;
   codec.mem->max_memory_to_use = static_cast<long>(header.working_bytes);
   jpeg_mem_src(&codec, bytes.data(), static_cast<unsigned long>(bytes.size()));
@@ -180,17 +182,18 @@ inline bool decode_jpeg_rows(JpegCodec& jpeg, std::span<const std::uint8_t> byte
   return true;
 }
 
-/// Decodes with libjpeg (Debian's and Pillow's are both libjpeg-turbo: equal pixels).
-inline Image decode_jpeg(std::span<const std::uint8_t> bytes, const ImageHeader& header, DecodeTask& task) {
+/// Decodes with libjpeg (Debian's and Pillow's are both libjpeg-turbo: equal pixels), whose interface must be
+/// `library_version`: several libraries of one name exist, and the headers' one need not be the one that was loaded.
+inline Image decode_jpeg(std::span<const std::uint8_t> bytes, const ImageHeader& header, DecodeTask& task,
+                         int library_version = JPEG_LIB_VERSION) {
   JpegCodec jpeg(task);
   Image image{.width = header.size.width, .height = header.size.height};
   std::vector<std::uint8_t> cmyk;
-  if (decode_jpeg_rows(jpeg, bytes, header, image.rgb, cmyk)) return image;
+  if (decode_jpeg_rows(jpeg, bytes, header, library_version, image.rgb, cmyk)) return image;
   if (!jpeg.stopped.empty()) fail("image ", task.name, ": ", jpeg.stopped);
-  const int code = jpeg.manager.msg_code;
-  if (code == JERR_BAD_LIB_VERSION || code == JERR_BAD_STRUCT_SIZE)
-    fail("image ", task.name, ": this program was built for another JPEG library than the one it loaded (",
-         jpeg.message, "): install libjpeg-turbo's matching package, or check LD_LIBRARY_PATH");
+  if (!jpeg.created)
+    fail("image ", task.name, ": this program was built for another JPEG library than the one that was loaded (",
+         jpeg.message, "): install the libjpeg-turbo that it was built with, or look at LD_LIBRARY_PATH");
   fail("image ", task.name, ": broken or truncated JPEG (", jpeg.message, "): copy it again or remove it");
 }
 

@@ -38,18 +38,12 @@ inline std::vector<ImageSize> qwen_sizes(ImageSize size) {
   return steps;
 }
 
-/// a * b / 255, rounded, for bytes: Pillow's MULDIV255.
-inline int mul_div_255(int a, int b) {
-  const int t = a * b + 128;
-  return ((t >> 8) + t) >> 8;
-}
-
 /// Pillow's resize of an RGBA picture: premultiply, resize the four channels, divide by alpha again.
 inline void resize_with_alpha(Image& image, ImageSize to) {
   std::vector<std::uint8_t> rgba(image.alpha.size() * 4);
   for (std::size_t i = 0; i < image.alpha.size(); ++i) {
     for (int c = 0; c < 3; ++c)
-      rgba[4 * i + c] = static_cast<std::uint8_t>(mul_div_255(image.rgb[3 * i + c], image.alpha[i]));
+      rgba[4 * i + c] = static_cast<std::uint8_t>(div_255(image.rgb[3 * i + c] * image.alpha[i]));
     rgba[4 * i + 3] = image.alpha[i];
   }
   rgba = resize_bicubic<4>(rgba, image.size(), to, Resampler::pillow);

@@ -2,6 +2,7 @@
 #include <lamina/core/error.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -55,6 +56,12 @@ inline void check_plausible(ImageSize size, std::size_t file_bytes, std::int64_t
          file_bytes, " bytes: it is truncated or broken, copy it again");
 }
 
+/// v / 255, rounded, for v up to 255 * 255: Pillow's DIV255.
+inline int div_255(int v) {
+  const int t = v + 128;
+  return ((t >> 8) + t) >> 8;
+}
+
 /// (height, width, 4) rows to colours and alpha.
 inline Image split_alpha(ImageSize size, const std::uint8_t* rgba) {
   const auto pixels = static_cast<std::size_t>(size.pixels());
@@ -69,4 +76,22 @@ inline Image split_alpha(ImageSize size, const std::uint8_t* rgba) {
 }
 
 }  // namespace detail
+
+using Colour = std::array<std::uint8_t, 3>;  ///< red, green, blue
+
+/// Makes an image plain RGB as vLLM does: one with colour and alpha (Pillow's mode RGBA) is put on `background`; grey
+/// with alpha and palettes with transparency keep their colours.
+/// source  vLLM, multimodal/media/image.py, ImageMediaIO; multimodal/image.py, convert_image_mode
+inline void put_on_background(Image& image, Colour background) {
+  if (!image.grey)
+    for (std::size_t i = 0; i < image.alpha.size(); ++i)
+      for (int c = 0; c < 3; ++c) {
+        const int alpha = image.alpha[i];
+        std::uint8_t& value = image.rgb[3 * i + c];
+        value = static_cast<std::uint8_t>(detail::div_255(background[c] * (255 - alpha) + value * alpha));
+      }
+  image.alpha = {};
+  image.grey = image.indexed = false;
+}
+
 }  // namespace lamina::vision

@@ -65,8 +65,8 @@ ImageHeader png_header(Bytes& bytes, std::string_view name) {
   }
 }
 
-/// Inflates the image data of a PNG file row by row. As in Pillow, a stream that ends early leaves the rest zero, and
-/// the checksums of the chunks are not looked at: the stream has its own.
+/// Inflates the image data of a PNG file row by row. As in Pillow, a stream that ends with a row leaves the others
+/// zero, and the checksums of the chunks are not looked at: the stream has its own.
 class PngStream {
  public:
   PngStream(std::span<const std::uint8_t> bytes, std::size_t first_chunk, DecodeTask& task)
@@ -77,13 +77,13 @@ class PngStream {
   PngStream& operator=(const PngStream&) = delete;
   ~PngStream() { inflateEnd(&stream_); }
 
-  /// Fills `row`; false if the stream ended before it was full.
+  /// Fills `row`; false if the stream ended with the row before.
   bool read(std::span<std::uint8_t> row) {
     stream_.next_out = row.data();
     stream_.avail_out = static_cast<uInt>(row.size());
+    if (ended_) return false;
     while (stream_.avail_out > 0) {
-      if (ended_) return false;
-      if (stream_.avail_in == 0) open_chunk();
+      if (stream_.avail_in == 0 || ended_) open_chunk();
       const int result = inflate(&stream_, Z_NO_FLUSH);
       if (result == Z_STREAM_END)
         ended_ = true;
@@ -143,14 +143,17 @@ class PngPixels {
     if (format.has_alpha()) image_.alpha.resize(pixels);
     image_.indexed = format.colour == PngFormat::palette || (format.colour == PngFormat::grey && format.depth == 1);
     image_.grey = format.colour == PngFormat::grey_alpha && format.depth == 8;
-    for (std::size_t i = 0; i < palette_.size(); ++i)
-      palette_[i] = i < colours.size() ? colours[i] : static_cast<std::uint8_t>(i / 3);
+    for (std::size_t i = 0; i < palette_.size(); ++i) palette_[i] = i < colours.size() ? colours[i] : 0;
   }
 
   /// Pixel i of the row goes to column x + i * dx of row y.
   void put(std::span<const std::uint8_t> row, int pixels, int y, int x, int dx) {
     const int channels = format_.channels(), bytes = format_.depth / 8;
     std::size_t to = static_cast<std::size_t>(y) * image_.width + x;
+    if (format_.colour == PngFormat::rgb && bytes == 1 && dx == 1) {
+      std::copy(row.begin(), row.end(), image_.rgb.begin() + static_cast<std::ptrdiff_t>(3 * to));
+      return;
+    }
     for (int i = 0; i < pixels; ++i, to += dx) {
       std::uint8_t* const rgb = &image_.rgb[3 * to];
       const std::uint8_t* const from = &row[bytes ? std::size_t(i) * channels * bytes : 0];
@@ -185,6 +188,11 @@ class PngPixels {
   std::array<std::uint8_t, 768> palette_;
 };
 
+/// A chunk's name: four letters, or the file is broken there.
+inline bool is_png_chunk_name(std::string_view type) {
+  return std::all_of(type.begin(), type.end(), [](unsigned char c) { return std::isalnum(c) || c == '_'; });
+}
+
 /// Checks the chunks before the image data as Pillow does: whole, with right checksums. Returns where the image data
 /// begin; `palette` becomes the contents of PLTE.
 inline std::size_t find_png_data(std::span<const std::uint8_t> bytes, std::span<const std::uint8_t>& palette,
@@ -194,6 +202,7 @@ inline std::size_t find_png_data(std::span<const std::uint8_t> bytes, std::span<
     const std::size_t length = be32(&bytes[at]);
     const std::string_view type(reinterpret_cast<const char*>(&bytes[at + 4]), 4);
     if (type == "IDAT") return at;
+    if (!is_png_chunk_name(type)) fail("image ", name, ": no PNG chunk at byte ", at, ": the file is broken");
     if (bytes.size() - at - 12 < length) fail("image ", name, ": the PNG file is truncated, copy it again");
     if (::crc32_z(0, &bytes[at + 4], length + 4) != be32(&bytes[at + 8 + length]))
       fail("image ", name, ": the PNG chunk ", type, " at byte ", at, " is damaged (wrong checksum), copy it again");
@@ -206,8 +215,7 @@ inline std::size_t find_png_data(std::span<const std::uint8_t> bytes, std::span<
 inline void check_png_end(std::span<const std::uint8_t> bytes, std::size_t at, std::string_view name) {
   while (at < bytes.size() && bytes.size() - at >= 8) {
     const std::string_view type(reinterpret_cast<const char*>(&bytes[at + 4]), 4);
-    const auto is_letter = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
-    if (type == "IEND" || type == "fcTL" || !std::all_of(type.begin(), type.end(), is_letter)) return;
+    if (type == "IEND" || type == "fcTL" || !is_png_chunk_name(type)) return;
     const std::size_t length = be32(&bytes[at]);
     if (bytes.size() - at - 8 < length)
       fail("image ", name, ": the PNG chunk ", type, " at byte ", at, " is truncated, copy it again");

@@ -53,7 +53,11 @@ class Chat {
     if (!settings_.system.empty())
       conversation_.messages.push_back({"system", {{text::Part::Kind::text, settings_.system}}, true, {}});
   }
-  void add_image(const std::filesystem::path& path) { waiting_.push_back(vision::load_image(path)); }
+  /// Images with alpha go on white, as in lamina-serve and Qwen's own tools.
+  void add_image(const std::filesystem::path& path) {
+    waiting_.push_back(vision::load_image(path));
+    vision::put_on_background(waiting_.back(), {255, 255, 255});
+  }
 
   /// Prints the answer as it comes, then the speed on stderr. A failed turn leaves the conversation as it was.
   void ask(const std::string& prompt) {

@@ -135,3 +135,17 @@ TEST_CASE("Flags: help lists every option, or those that hold a word") {
   CHECK(flags_help().find("--served-model-name") != std::string::npos);
   CHECK(flags_help("TCP").find("--host") == std::string::npos);
 }
+
+TEST_CASE("Flags: --media-io-kwargs names the background of images with alpha") {
+  CHECK(parse({"m"}).image_background == vision::Colour{255, 255, 255});
+  const auto with = [](const std::string& json) { return Flags::parse({"m", "--media-io-kwargs", json}); };
+  CHECK(with(R"({"image": {"rgba_background_color": [0, 160, 255]}})").image_background == vision::Colour{0, 160, 255});
+  const Flags video = with(R"({"video": {"num_frames": -1}, "image": {}})");
+  REQUIRE(!video.log_lines.empty());
+  CHECK(video.log_lines.back().find("without effect here: --media-io-kwargs video") != std::string::npos);
+  for (const char* bad :
+       {R"({"image": {"rgba_background_color": [0, 160]}})", R"({"image": {"rgba_background_color": 7}})",
+        R"({"image": {"rgba_background_color": [0, 160, 256]}})", R"({"image": {"mode": "L"}})", R"({"picture": {}})",
+        R"({"image": 3})"})
+    CHECK_THROWS_AS(with(bad), UsageError);
+}

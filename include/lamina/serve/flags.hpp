@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <cstdlib>
@@ -37,6 +38,7 @@ struct Flags {
   std::int64_t max_media_bytes = 0;                          ///< 0: serve::default_media_bytes()
   std::int64_t max_image_pixels = vision::max_image_pixels;  ///< from VLLM_MAX_IMAGE_PIXELS
   std::optional<std::int64_t> min_pixels, max_pixels;
+  vision::Colour image_background = {255, 255, 255};  ///< behind images with an alpha channel
   std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
   bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;
   bool force_include_usage = false, access_log = true;
@@ -177,6 +179,7 @@ class FlagReader {
     if (!out_.allowed_local_media_path.empty() && !std::filesystem::is_directory(out_.allowed_local_media_path))
       usage("--allowed-local-media-path ", out_.allowed_local_media_path.string(), ": is not a directory");
     read_image_limit();
+    read_media_io();
     const Json kwargs = object("mm-processor-kwargs");
     const Json edges = kwargs.contains("size") ? kwargs["size"] : Json::object();
     for (const auto& [key, value] : kwargs.items())
@@ -194,6 +197,29 @@ class FlagReader {
     out_.min_pixels = pixels("min_pixels", "shortest_edge");
     out_.max_pixels = pixels("max_pixels", "longest_edge");
   }
+  /// {"image": {"rgba_background_color": [255, 255, 255]}}. What is about videos has no effect: none is read.
+  void read_media_io() {
+    const Json kinds = object("media-io-kwargs");
+    for (const auto& [kind, options] : kinds.items()) {
+      if (kind == "video" || kind == "audio") {
+        out_.log_lines.push_back("without effect here: --media-io-kwargs " + kind + ", only images are read");
+        continue;
+      }
+      if (kind != "image" || !options.is_object())
+        usage("--media-io-kwargs: ", kind, " is ", options.dump(), ", wanted {\"image\": {...}}");
+      for (const auto& [key, value] : options.items()) {
+        if (key != "rgba_background_color")
+          usage("--media-io-kwargs: image.", key, " is not supported; wanted rgba_background_color");
+        const bool colour = value.is_array() && value.size() == 3 && std::all_of(value.begin(), value.end(), is_level);
+        if (!colour)
+          usage("--media-io-kwargs: image.rgba_background_color is ", value.dump(),
+                ", wanted three integers from 0 to 255");
+        out_.image_background = value.get<vision::Colour>();
+      }
+    }
+  }
+  static bool is_level(const Json& value) { return value.is_number_integer() && value >= 0 && value <= 255; }
+
   /// {"image": 4}, {"image": {"count": 4}} or image=4,video=0.
   void read_image_limit() {
     const std::string limit = text("limit-mm-per-prompt");

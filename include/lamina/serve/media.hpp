@@ -24,13 +24,14 @@ struct ImageSource {
   std::string url, param;
 };
 
-/// What the images of one request may cost.
+/// What the images of one request may cost, and what those with alpha are put on.
 struct MediaLimits {
   std::filesystem::path allowed_folder = {};                 ///< of file:// URLs; empty: there are none
   std::int64_t max_image_pixels = vision::max_image_pixels;  ///< of one image
   std::int64_t max_request_pixels = std::int64_t{1} << 30;   ///< of all images of a request
   std::uint64_t max_file_bytes = std::uint64_t{256} << 20;   ///< of all files that a request names; as of a body
   std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(20);  ///< to decode and resize a request's images
+  vision::Colour background = {255, 255, 255};
 };
 
 /// An image file of a request: its bytes and what its header says.

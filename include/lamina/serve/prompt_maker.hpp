@@ -141,13 +141,15 @@ class PromptMaker {
     return budget_.take(bytes, cancelled);
   }
 
-  static vision::Image decode(const EncodedImage& image, const vision::DecodeLimits& limits) {
+  vision::Image decode(const EncodedImage& encoded, const vision::DecodeLimits& limits) const {
     throw_if_stopped(limits.stop);
     try {
-      return vision::decode_image(image.bytes, image.param, limits);
+      vision::Image image = vision::decode_image(encoded.bytes, encoded.param, limits);
+      vision::put_on_background(image, limits_.background);
+      return image;
     } catch (const Error& e) {
       throw_if_stopped(limits.stop);
-      throw bad_field(image.param, "failed to load image: " + clipped(e.what(), 400));
+      throw bad_field(encoded.param, "failed to load image: " + clipped(e.what(), 400));
     }
   }
 

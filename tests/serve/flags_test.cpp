@@ -137,7 +137,7 @@ TEST_CASE("Flags: help lists every option, or those that hold a word") {
 }
 
 TEST_CASE("Flags: --media-io-kwargs names the background of images with alpha") {
-  CHECK(parse({"m"}).image_background == vision::Colour{255, 255, 255});
+  CHECK(Flags::parse({"m"}).image_background == vision::Colour{255, 255, 255});
   const auto with = [](const std::string& json) { return Flags::parse({"m", "--media-io-kwargs", json}); };
   CHECK(with(R"({"image": {"rgba_background_color": [0, 160, 255]}})").image_background == vision::Colour{0, 160, 255});
   const Flags video = with(R"({"video": {"num_frames": -1}, "image": {}})");

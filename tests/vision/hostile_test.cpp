@@ -21,6 +21,9 @@ constexpr bool memory_can_be_limited = false;  // their shadow memory is counted
 constexpr bool memory_can_be_limited = true;
 #endif
 
+/// From the start, large blocks are mapped alone: none is ever made of memory that was freed and kept.
+[[maybe_unused]] const int large_blocks_alone = ::mallopt(M_MMAP_THRESHOLD, 64 << 10);
+
 /// Address space of this process in bytes.
 std::uint64_t address_space() {
   std::uint64_t pages = 0;
@@ -32,7 +35,6 @@ std::uint64_t address_space() {
 std::string decode_within(std::uint64_t bytes, const Bytes& file) {
   const ::pid_t child = ::fork();
   if (child == 0) {
-    ::mallopt(M_MMAP_THRESHOLD, 64 << 10);  // so that no large block comes from what was freed before
     ::malloc_trim(0);
     const ::rlim_t limit = address_space() + bytes;
     const ::rlimit both{limit, limit};

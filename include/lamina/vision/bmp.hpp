@@ -227,14 +227,18 @@ inline std::uint8_t masked(std::uint32_t pixel, std::uint32_t mask) {
 /// A row of 16, 24 or 32 bits per pixel.
 inline void put_bmp_row(std::span<const std::uint8_t> row, std::size_t to, BmpPixels& pixels) {
   const BmpFormat& f = pixels.format;
-  std::array<std::uint32_t, 4> masks = f.masks;
-  if (f.compression == BmpFormat::raw)
-    masks = f.bits == 16 ? std::array<std::uint32_t, 4>{0x7c00, 0x3e0, 0x1f}
-                         : std::array<std::uint32_t, 4>{0xff0000, 0xff00, 0xff};
-  for (int x = 0; x < pixels.image.width; ++x, ++to) {
-    const std::uint8_t* p = &row[static_cast<std::size_t>(x) * f.bits / 8];
-    const std::uint32_t pixel = f.bits == 16 ? le16(p) : f.bits == 24 ? le16(p) | p[2] << 16 : le32(p);
-    for (int c = 0; c < 3; ++c) pixels.image.rgb[3 * to + c] = masked(pixel, masks[c]);
+  const std::size_t bytes = static_cast<std::size_t>(f.bits) / 8;
+  std::uint8_t* rgb = &pixels.image.rgb[3 * to];
+  if (f.bits == 24 || (f.bits == 32 && f.compression == BmpFormat::raw)) {  // blue, green, red
+    for (std::size_t at = 0; at < row.size(); at += bytes, rgb += 3)
+      rgb[0] = row[at + 2], rgb[1] = row[at + 1], rgb[2] = row[at];
+    return;
+  }
+  const std::array<std::uint32_t, 4> masks =
+      f.compression == BmpFormat::raw ? std::array<std::uint32_t, 4>{0x7c00, 0x3e0, 0x1f} : f.masks;
+  for (std::size_t at = 0; at < row.size(); at += bytes, rgb += 3, ++to) {
+    const std::uint32_t pixel = f.bits == 16 ? le16(&row[at]) : le32(&row[at]);
+    for (int c = 0; c < 3; ++c) rgb[c] = masked(pixel, masks[c]);
     if (f.has_alpha()) pixels.image.alpha[to] = masked(pixel, masks[3]);
   }
 }

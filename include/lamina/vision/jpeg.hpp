@@ -3,6 +3,7 @@
 
 #include <csetjmp>
 #include <cstdio>  // jpeglib.h needs FILE
+#include <new>
 
 #include <jerror.h>
 #include <jpeglib.h>
@@ -194,6 +195,7 @@ inline Image decode_jpeg(std::span<const std::uint8_t> bytes, const ImageHeader&
   if (!jpeg.created)
     fail("image ", task.name, ": this program was built for another JPEG library than the one that was loaded (",
          jpeg.message, "): install the libjpeg-turbo that it was built with, or look at LD_LIBRARY_PATH");
+  if (jpeg.manager.msg_code == JERR_OUT_OF_MEMORY) throw std::bad_alloc();
   fail("image ", task.name, ": broken or truncated JPEG (", jpeg.message, "): copy it again or remove it");
 }
 

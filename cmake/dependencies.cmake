@@ -2,12 +2,9 @@
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
 find_package(Threads REQUIRED)
 target_link_libraries(lamina INTERFACE Eigen3::Eigen Threads::Threads)
-find_package(OpenMP COMPONENTS CXX)
-if(OpenMP_CXX_FOUND)
-  target_link_libraries(lamina INTERFACE OpenMP::OpenMP_CXX)
-else()
-  message(STATUS "lamina: no OpenMP, kernels run on one thread")
-endif()
+# The CPU's kernels say with "omp simd" which loops are vectors; their threads are core/thread_pool.hpp's own.
+target_compile_options(lamina INTERFACE "$<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang,AppleClang>:-fopenmp-simd>"
+                                        "$<$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>:-Xcompiler=-fopenmp-simd>")
 
 add_library(lamina_host INTERFACE)
 add_library(lamina::host ALIAS lamina_host)

@@ -77,12 +77,14 @@ struct Gradients {
 
 }  // namespace
 
-TEST_CASE("attention: forward equals the specification and itself") {
+TEST_CASE("attention: forward equals the specification, and itself on three threads") {
   for (const Case& c : cases) {
     CAPTURE(c.cu_q, c.cu_k, c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.causal);
     Problem fast(c), again(c), plain(c);
     attention<Cpu>::forward({}, fast.forward());
+    use_threads(3);
     attention<Cpu>::forward({}, again.forward());
+    use_threads(0);
     plain::attention_forward(plain.forward());
     CHECK(distance(fast.o, plain.o) <= output_tolerance(c));
     CHECK(fast.o.same_bits(again.o));
@@ -114,7 +116,7 @@ TEST_CASE("attention: scores far apart neither overflow nor lose a row") {
   CHECK(distance(fast.o, plain.o) <= output_tolerance(c));
 }
 
-TEST_CASE("attention: backward equals the specification and itself") {
+TEST_CASE("attention: backward equals the specification, and itself on three threads") {
   for (const Case& c : cases) {
     if (c.cu_q != c.cu_k) continue;
     CAPTURE(c.cu_q, c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.causal);
@@ -122,7 +124,9 @@ TEST_CASE("attention: backward equals the specification and itself") {
     attention<Cpu>::forward({}, p.forward());
     Gradients fast(p), again(p), plain(p);
     attention<Cpu>::backward({}, fast.backward(p));
+    use_threads(3);
     attention<Cpu>::backward({}, again.backward(p));
+    use_threads(0);
     plain::attention_backward(plain.backward(p));
     // dS is a difference of two sums of head_dim terms, each below head_dim; dk and dv add group * length of them.
     const int dh = c.shape.head_dim, terms = c.cu_q.back() * c.shape.heads / c.shape.kv_heads;

@@ -215,14 +215,12 @@ TEST_CASE("matmul: AVX512-BF16 gives the product of the rounded factors") {
   }
 }
 
-#if defined(_OPENMP)
 TEST_CASE("matmul: results do not depend on the number of threads") {
-  const int before = omp_get_max_threads();
   for (const auto& [m, n, k] : sizes) {
     CAPTURE(m, n, k);
     RandomMatrix<float> x(m, k, 1), w(n, k, 2), y1(m, n, 3), dx1(m, k, 4), dw1(n, k, 5), y2 = y1, dx2 = dx1, dw2 = dw1;
     const auto run = [&](int threads, RandomMatrix<float>& y, RandomMatrix<float>& dx, RandomMatrix<float>& dw) {
-      omp_set_num_threads(threads);
+      use_threads(threads);
       matmul<Cpu>::forward({}, MatmulFwd<float>{.x = x, .w = w.weight(), .y = y});
       matmul<Cpu>::backward_input({}, MatmulBwdInput<float>{.dy = y, .w = w.weight(), .dx = dx});
       matmul<Cpu>::backward_weight({}, MatmulBwdWeight<float>{.dy = y, .x = x, .dw = dw});
@@ -231,6 +229,5 @@ TEST_CASE("matmul: results do not depend on the number of threads") {
     run(3, y2, dx2, dw2);
     CHECK((y1.same_bits(y2) && dx1.same_bits(dx2) && dw1.same_bits(dw2)));
   }
-  omp_set_num_threads(before);
+  use_threads(0);
 }
-#endif

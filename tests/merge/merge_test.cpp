@@ -205,13 +205,12 @@ TEST_CASE("merge: the result does not depend on the number of threads") {
   delta.a = Eigen::Map<merge::RowMajor>(a.data(), 8, 700);
   delta.b = Eigen::Map<merge::RowMajor>(b.data(), 1500, 8);
   std::vector<std::vector<std::byte>> results;
-  for ([[maybe_unused]] const int threads : {1, 2, 3}) {
-#if defined(_OPENMP)
-    omp_set_num_threads(threads);
-#endif
+  for (const int threads : {1, 2, 3}) {
+    use_threads(threads);
     results.emplace_back(w.size() * 2);
     merge::fold({&c, &c.at("w")}, std::span(&delta, 1), DType::BF16, results.back());
   }
+  use_threads(0);
   CHECK(results[0] == results[1]);
   CHECK(results[0] == results[2]);
 }

@@ -119,10 +119,11 @@ inline std::int64_t memory_left(const std::string& folder, std::int64_t none) {
 /// Processors of this thread's affinity mask.
 inline int processors_of_affinity() {
 #if defined(__linux__)
-  std::vector<cpu_set_t> sets(1);  // of 1024 processors each; the kernel refuses a mask shorter than its own
-  for (; sets.size() <= 64; sets.resize(2 * sets.size())) {
-    const std::size_t bytes = sets.size() * sizeof(cpu_set_t);
-    if (sched_getaffinity(0, bytes, sets.data()) == 0) return CPU_COUNT_S(bytes, sets.data());
+  std::vector<unsigned long> mask(16);  // 1024 processors; the kernel refuses a mask shorter than its own
+  for (; mask.size() <= 1024; mask.resize(2 * mask.size())) {
+    const std::size_t bytes = mask.size() * sizeof mask[0];
+    auto* set = reinterpret_cast<cpu_set_t*>(mask.data());
+    if (sched_getaffinity(0, bytes, set) == 0) return CPU_COUNT_S(bytes, set);
   }
 #endif
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));

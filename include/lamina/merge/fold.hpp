@@ -1,8 +1,6 @@
 #pragma once
 #include <Eigen/Core>
-#include <exception>
 #include <limits>
-#include <mutex>
 
 #include <lamina/checkpoint/adapter.hpp>
 #include <lamina/core/threads.hpp>
@@ -44,22 +42,6 @@ inline float overflow_of(DType t) {
   return std::numeric_limits<float>::infinity();
 }
 
-/// parallel_for for work that may throw: the first Error is thrown again when all threads are done.
-template <class F>
-void parallel_try(std::int64_t n, F f) {
-  std::exception_ptr first;
-  std::mutex guard;
-  parallel_for(n, [&](std::int64_t i) {
-    try {
-      f(i);
-    } catch (...) {
-      const std::scoped_lock lock(guard);
-      if (!first) first = std::current_exception();
-    }
-  });
-  if (first) std::rethrow_exception(first);
-}
-
 /// Where a tensor's values come from before the deltas: the base model, or an adapter that replaces it whole.
 struct Source {
   const checkpoint::Checkpoint* weights = nullptr;
@@ -76,7 +58,7 @@ inline void fold(const Source& source, std::span<const Delta> deltas, DType to, 
   const std::int64_t width = deltas.empty() ? 1 : deltas.front().a.cols();
   const std::int64_t block = std::max<std::int64_t>(1, (1 << 18) / width) * width;  // elements, whole rows
   const std::size_t from_bytes = size_bytes(info.dtype), to_bytes = size_bytes(to);
-  parallel_try((count + block - 1) / block, [&](std::int64_t i) {
+  parallel_for((count + block - 1) / block, [&](std::int64_t i) {
     const std::int64_t first = i * block, n = std::min(block, count - first);
     std::vector<std::byte> raw(static_cast<std::size_t>(n) * from_bytes);
     std::vector<float> values(static_cast<std::size_t>(n));

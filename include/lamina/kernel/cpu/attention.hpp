@@ -16,10 +16,7 @@ struct AttentionItem {
 template <class F>
 void parallel_by_cost(std::vector<AttentionItem>& items, F run) {
   std::stable_sort(items.begin(), items.end(), [](const auto& a, const auto& b) { return a.cost > b.cost; });
-  const auto threads = static_cast<std::size_t>(std::max(1, thread_count()));
-  parallel_for(static_cast<std::int64_t>(std::min(threads, items.size())), [&](std::int64_t t) {
-    for (std::size_t i = static_cast<std::size_t>(t); i < items.size(); i += threads) run(items[i]);
-  });
+  parallel_for_next(std::ssize(items), [&](std::int64_t i) { run(items[static_cast<std::size_t>(i)]); });
 }
 
 template <class T>

@@ -27,9 +27,10 @@ if(LAMINA_CUDA)
     list(APPEND LAMINA_GENCODE "-gencode=arch=compute_${arch},code=sm_${arch}")
     set(LAMINA_TEST_GENCODE "-gencode=arch=compute_${arch},code=sm_${arch}")  # tests are built for the last one alone
   endforeach()
-  # CMake 3.25 knows no C++20 for CUDA 13, so the flag is spelt out.
+  # CMake 3.25 knows no C++20 for CUDA 13, so the flag is spelt out. What nvcc would warn of: inlining hints and unrolling
+  # that are for the host's compiler alone.
   target_compile_options(lamina_cuda INTERFACE
-    "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;-diag-suppress=554>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;-diag-suppress=554,1675,2189>"
     "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:$<TARGET_PROPERTY:LAMINA_TEST>>>:${LAMINA_TEST_GENCODE}>"
     "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<NOT:$<BOOL:$<TARGET_PROPERTY:LAMINA_TEST>>>>:${LAMINA_GENCODE}>")
   target_link_libraries(lamina_cuda INTERFACE CUDA::cudart_static CUDA::cublasLt ${CMAKE_DL_LIBS})

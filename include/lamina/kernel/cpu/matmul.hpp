@@ -60,16 +60,16 @@ void lamina::kernel::matmul<lamina::Cpu>::forward(Stream<Cpu>, const MatmulFwd<T
   detail::expect_shape("matmul", "x", a.x.rows, a.x.cols, a.y.rows, a.w.cols);
   detail::expect_shape("matmul", "y", a.y.rows, a.y.cols, a.x.rows, a.w.rows);
   if constexpr (std::is_same_v<T, float>) {
-    detail::gemm_transposed({.rows = a.x.rows,
-                             .cols = a.w.rows,
-                             .depth = a.w.cols,
-                             .a = {a.x.data, a.x.stride},
-                             .b = {a.w, true},
-                             .c = a.y.data,
-                             .c_row = a.y.stride,
-                             .alpha = a.alpha,
-                             .beta = a.beta,
-                             .bias = a.bias});
+    detail::gemm_transposed(detail::Gemm{.rows = a.x.rows,
+                                         .cols = a.w.rows,
+                                         .depth = a.w.cols,
+                                         .a = {a.x.data, a.x.stride},
+                                         .b = {a.w, true},
+                                         .c = a.y.data,
+                                         .c_row = a.y.stride,
+                                         .alpha = a.alpha,
+                                         .beta = a.beta,
+                                         .bias = a.bias});
   } else {
     plain::matmul_forward(a);
   }
@@ -80,15 +80,15 @@ void lamina::kernel::matmul<lamina::Cpu>::backward_input(Stream<Cpu>, const Matm
   detail::expect_shape("matmul", "dy", a.dy.rows, a.dy.cols, a.dx.rows, a.w.rows);
   detail::expect_shape("matmul", "dx", a.dx.rows, a.dx.cols, a.dy.rows, a.w.cols);
   if constexpr (std::is_same_v<T, float>) {
-    detail::gemm(detail::best_tile(), {.rows = a.dy.rows,
-                                       .cols = a.w.cols,
-                                       .depth = a.w.rows,
-                                       .a = {a.dy.data, a.dy.stride},
-                                       .b = {a.w},
-                                       .c = a.dx.data,
-                                       .c_row = a.dx.stride,
-                                       .alpha = a.alpha,
-                                       .beta = a.beta});
+    detail::gemm(detail::best_tile(), detail::Gemm{.rows = a.dy.rows,
+                                                   .cols = a.w.cols,
+                                                   .depth = a.w.rows,
+                                                   .a = {a.dy.data, a.dy.stride},
+                                                   .b = {a.w},
+                                                   .c = a.dx.data,
+                                                   .c_row = a.dx.stride,
+                                                   .alpha = a.alpha,
+                                                   .beta = a.beta});
   } else {
     plain::matmul_backward_input(a);
   }
@@ -98,15 +98,15 @@ void lamina::kernel::matmul<lamina::Cpu>::backward_weight(Stream<Cpu>, const Mat
   detail::expect_shape("matmul", "x", a.x.rows, a.x.cols, a.dy.rows, a.dw.cols);
   detail::expect_shape("matmul", "dw", a.dw.rows, a.dw.cols, a.dy.cols, a.x.cols);
   if constexpr (std::is_same_v<T, float>) {
-    detail::gemm(detail::best_tile(), {.rows = a.dw.rows,
-                                       .cols = a.dw.cols,
-                                       .depth = a.dy.rows,
-                                       .a = {a.dy.data, a.dy.stride, true},
-                                       .b = {detail::as_weight(a.x)},
-                                       .c = a.dw.data,
-                                       .c_row = a.dw.stride,
-                                       .alpha = a.alpha,
-                                       .beta = 1});
+    detail::gemm(detail::best_tile(), detail::Gemm{.rows = a.dw.rows,
+                                                   .cols = a.dw.cols,
+                                                   .depth = a.dy.rows,
+                                                   .a = {a.dy.data, a.dy.stride, true},
+                                                   .b = {detail::as_weight(a.x)},
+                                                   .c = a.dw.data,
+                                                   .c_row = a.dw.stride,
+                                                   .alpha = a.alpha,
+                                                   .beta = 1});
     for (int m = 0; a.db && m < a.dy.rows; ++m) {
       for (int n = 0; n < a.dy.cols; ++n) a.db[n] += a.dy(m, n);
     }

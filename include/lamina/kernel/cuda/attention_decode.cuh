@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/kernel/cuda/attention_fwd.cuh>
+#include <lamina/kernel/cuda/attention_scratch.hpp>
 
 /// Forward attention of few queries against many keys, as in decoding: bound by reading K and V once.
 ///

@@ -80,7 +80,7 @@ struct SampleSums {
 
   __device__ Ranked weight(const Sample<T>& a, const SamplingRule& rule, float largest, int place) const {
     if (place >= a.vocab) return 0;
-    return detail::sample_weight(rule, a.order, widen(ordered[place]) - largest, place);
+    return kernel::detail::sample_weight(rule, a.order, widen(ordered[place]) - largest, place);
   }
 };
 
@@ -145,9 +145,9 @@ __global__ void __launch_bounds__(sample_threads) sample_choose(Sample<T> a, Sam
     for (int c = threadIdx.x; c < sums.chunks; c += sample_threads) mass += sums.chunk_sum[c];
     mass = block_total(mass);
     if (a.order == SampleOrder::by_probability)
-      mass = count_off(a, rule, sums, largest, detail::nucleus_mass(rule, mass) - 1).sum;
+      mass = count_off(a, rule, sums, largest, kernel::detail::nucleus_mass(rule, mass) - 1).sum;
     __syncthreads();
-    id = count_off(a, rule, sums, largest, detail::sample_target(rule, a.state->chosen, mass)).place;
+    id = count_off(a, rule, sums, largest, kernel::detail::sample_target(rule, a.state->chosen, mass)).place;
     if (sums.ids) id = sums.ids[id];
   }
   if (threadIdx.x == 0) {

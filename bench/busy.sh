@@ -4,7 +4,7 @@
 # burn no processor time, so no program may take more than 1.3 times (its time alone / its share of the processors),
 # and an idle server none at all. Exits with 1 if one does.
 #
-#     [taskset -c 0,1] bench/busy.sh [BIN [STEPS [ROUNDS]]]        BIN: folder of the programs, build/bin
+#     [taskset -c 0,1] bench/busy.sh [BIN [STEPS [ROUNDS]]]        BIN: folder of the programs, build/bin; 4 answers for each of STEPS
 #
 # Needs lamina-train and lamina-serve. A quota needs the right to make a control group (root); without it that row is
 # skipped, visibly. Compare two builds with PEER=folder: its programs run in turn with those of BIN, alone.
@@ -51,7 +51,7 @@ train() {
   "$1"/lamina-train examples/configs/quickstart_lora_sft.yaml output_dir="$work/lora" plot_loss=false max_steps="$steps"
 }
 answer() {
-  "$1"/lamina-train examples/configs/quickstart_predict.yaml output_dir="$work/answers" max_samples="$steps"
+  "$1"/lamina-train examples/configs/quickstart_predict.yaml output_dir="$work/answers" max_samples=$((4 * steps))
 }
 # measure NAME COMMAND BIN [GROUP]: adds "wall cpu" to $work/NAME.
 measure() {
@@ -85,7 +85,7 @@ for round in $(seq "$rounds"); do
     [ -z "$group" ] || measure $task.quota $task "$bin" "$group"
   done
 done
-printf '%d processors, %d steps or answers, medians of %d\n\n' "$processors" "$steps" "$rounds"
+printf '%d processors, %d steps, four times as many answers, medians of %d\n\n' "$processors" "$steps" "$rounds"
 printf '| what | wall | CPU time | wall x share / alone |\n| --- | ---: | ---: | ---: |\n'
 for task in train answer; do
   row "$task, alone" $task.alone 1 $task.alone

@@ -1,0 +1,59 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include <lamina/engine/request.hpp>
+
+/// One step of the engine as plain data: what the scheduler decides, what a runner does, what comes back.
+namespace lamina::engine {
+
+/// Tokens of one sequence that a step reads: its tokens [first, first + count).
+struct StepRow {
+  RequestId id = 0;
+  int row = 0;  ///< the sequence's place among the runner's request rows
+  int first = 0, count = 0;
+  bool samples = false;  ///< the last of them is the newest token: the step chooses the next one
+};
+
+/// A sequence enters a row. Its pages follow as PageEdits.
+struct RowStart {
+  RequestId id = 0;
+  int row = 0;
+  int cached = 0;           ///< tokens whose keys and values are in its pages already
+  std::vector<int> tokens;  ///< all tokens known so far: the prompt, and after a preemption what was generated
+};
+
+/// Entry `index` of a row's page table becomes `page`.
+struct PageEdit {
+  int row = 0, index = 0, page = 0;
+};
+
+/// An image that is encoded before the rows are read; `request` holds it.
+struct ImageEncode {
+  RequestId request = 0;
+  ImageSpan image;
+};
+
+/// What one step does, in this order: edits of rows and page tables, images, then all rows at once.
+struct StepPlan {
+  std::uint64_t number = 0;  ///< counts up by one
+  std::vector<RowStart> starts;
+  std::vector<PageEdit> pages;
+  std::vector<ImageEncode> images;
+  std::vector<StepRow> rows;  ///< first those of one token that sample, then chunks of prompts
+  int tokens = 0;             ///< sum of the rows' counts
+  int image_tokens = 0;       ///< sum of the images' tokens
+  bool empty() const { return rows.empty() && starts.empty() && pages.empty(); }
+};
+
+/// The token that a row of a step chose; negative if its logits were not finite numbers.
+struct Chosen {
+  RequestId id = 0;
+  int token = 0;
+};
+struct StepResult {
+  std::uint64_t number = 0;
+  std::vector<Chosen> chosen;  ///< one for each row that samples, in their order
+};
+
+}  // namespace lamina::engine

@@ -28,9 +28,9 @@ static __device__ unsigned attention_decode_arrivals[AttentionDecodePlan::most_g
 template <bool OtherBlocks>
 struct AttentionParts {
   const float* first;
-  int row_floats;
+  int part_floats, row_floats;
   __device__ const float* row(int part, int row) const {
-    return first + (std::ptrdiff_t{part} * AttentionDecodePlan::part_rows + row) * row_floats;
+    return first + std::ptrdiff_t{part} * part_floats + row * row_floats;
   }
   __device__ float operator()(int part, int r, int at) const {
     return OtherBlocks ? __ldcg(row(part, r) + at) : row(part, r)[at];
@@ -69,6 +69,26 @@ __device__ void merge_parts(int count, int rows, int head_dim, float* weights, P
       o.x += weight * x.x, o.y += weight * x.y, o.z += weight * x.z, o.w += weight * x.w;
     }
     take(row, column, o, reference[row], sum[row]);
+  }
+}
+
+/// The same for any number of parts without shared memory: each thread weighs the parts of its row itself.
+template <int Threads, class Parts, class Take>
+__device__ void merge_few(int count, int rows, int head_dim, Parts part, Take take) {
+  for (int at = threadIdx.x; at < rows * (head_dim / 4); at += Threads) {
+    const int row = at / (head_dim / 4), column = at % (head_dim / 4) * 4;
+    float top = -INFINITY, sum = 0;
+    for (int i = 0; i < count; ++i) top = fmaxf(top, part(i, row, head_dim));
+    float4 o = make_float4(0, 0, 0, 0);
+#pragma unroll 4
+    for (int i = 0; i < count; ++i) {
+      const float reference = part(i, row, head_dim);
+      const float weight = reference == -INFINITY ? 0.0f : fast_exp2(reference - top);
+      const float4 x = part.four(i, row, column);
+      sum += weight * part(i, row, head_dim + 1);
+      o.x += weight * x.x, o.y += weight * x.y, o.z += weight * x.z, o.w += weight * x.w;
+    }
+    take(row, column, o, top, sum);
   }
 }
 
@@ -165,7 +185,7 @@ __global__ void __launch_bounds__(AttentionDecodeTiles<Width>::threads, 2)
     if (column == 0) part[head_dim] = reference, part[head_dim + 1] = sum;
     *reinterpret_cast<float4*>(part + column) = x;
   };
-  const AttentionParts<false> of_warps{warp_parts, row_floats};
+  const AttentionParts<false> of_warps{warp_parts, part_floats, row_floats};
   if (active == 1) return merge_parts<Tiles::threads>(Tiles::warps, rows, head_dim, weights, of_warps, finish);
   merge_parts<Tiles::threads>(Tiles::warps, rows, head_dim, weights, of_warps, leave);
 
@@ -178,7 +198,7 @@ __global__ void __launch_bounds__(AttentionDecodeTiles<Width>::threads, 2)
     __threadfence();
   }
   __syncthreads();
-  const AttentionParts<true> of_blocks{parts, row_floats};
+  const AttentionParts<true> of_blocks{parts, part_floats, row_floats};
   if (last) merge_parts<Tiles::threads>(active, rows, head_dim, warp_parts, of_blocks, finish);
 }
 

@@ -127,8 +127,8 @@ __device__ void mask_scores(float (&s)[M][N][4], int first, EndOfRow end) {
 }
 
 /// grid: tile_bound(q.rows, sequences, 128) * heads
-template <class T, int Width>
-__global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attention_fwd(AttentionFwd<T> a) {
+template <class T, int Width, class Fwd>
+__global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attention_fwd(Fwd a) {
   using Tiles = AttentionFwdTiles<Width>;
   using Tile = typename Tiles::Tile;
   extern __shared__ __align__(1024) unsigned char shared[];
@@ -136,14 +136,14 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
   const int head = blockIdx.x % heads, kv_head = head / (heads / kv_heads);
   const auto [b, tile] = costly_first(a.cu_q, a.sequences, Tiles::queries, blockIdx.x / heads);
   if (b < 0) return;
-  const int q0 = a.cu_q[b], queries = a.cu_q[b + 1] - q0, k0 = a.cu_k[b], keys = a.cu_k[b + 1] - k0;
+  const int q0 = a.cu_q[b], queries = a.cu_q[b + 1] - q0, keys = key_count(a, b);
   const int first = tile * Tiles::queries, end = min(first + Tiles::queries, queries), warp = threadIdx.x / warp_size;
   const int visible = causal ? first + 1 + keys - queries : keys;  // keys that query `first` sees
 
   const unsigned q_tile = shared_address(shared), kv_tiles = q_tile + Tiles::query_bytes;
   const auto k_tile = [&](int t) { return kv_tiles + t % 2 * (2 * Tiles::key_bytes); };
   const auto v_tile = [&](int t) { return k_tile(t) + Tiles::key_bytes; };
-  const HeadRows<const T> k(a.k, k0, kv_head, head_dim), v(a.v, k0, kv_head, head_dim);
+  const auto k = head_rows(a, a.k, b, kv_head), v = head_rows(a, a.v, b, kv_head);
   const auto copy_keys = [&](int t) {
     copy_tile<Width, Tiles::keys, Tiles::threads>(k_tile(t), k, t * Tiles::keys, keys, head_dim, threadIdx.x);
     copy_tile<Width, Tiles::keys, Tiles::threads>(v_tile(t), v, t * Tiles::keys, keys, head_dim, threadIdx.x);
@@ -190,8 +190,9 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
         const unsigned pair = pack<T>(o[m][n][2 * half] * inverse, o[m][n][2 * half + 1] * inverse);
         *reinterpret_cast<unsigned*>(shared + (Tile::at(0, row, n) + lane_id() % 4 * 4)) = pair;
       }
-      if (a.lse && lane_id() % 4 == 0 && first + row < end)
-        a.lse[std::ptrdiff_t{q0 + first + row} * heads + head] = softmax.lse(m, half);
+      if constexpr (std::is_same_v<Fwd, AttentionFwd<T>>)
+        if (a.lse && lane_id() % 4 == 0 && first + row < end)
+          a.lse[std::ptrdiff_t{q0 + first + row} * heads + head] = softmax.lse(m, half);
     }
   }
   __syncwarp();
@@ -204,13 +205,14 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
   }
 }
 
-template <class T>
-void attention_forward_tiles(Stream<Cuda> s, const AttentionFwd<T>& a) {
+/// Fwd: AttentionFwd or PagedAttentionFwd.
+template <class T, template <class> class Fwd>
+void attention_forward_tiles(Stream<Cuda> s, const Fwd<T>& a) {
   with_tile_width(a.shape.head_dim, [&]<int Width>() {
     using Tiles = AttentionFwdTiles<Width>;
-    allow_shared(attention_fwd<T, Width>, Tiles::shared_bytes);
+    allow_shared(attention_fwd<T, Width, Fwd<T>>, Tiles::shared_bytes);
     const int blocks = tile_bound(a.q.rows, a.sequences, Tiles::queries) * a.shape.heads;
-    attention_fwd<T, Width><<<blocks, Tiles::threads, Tiles::shared_bytes, s.handle>>>(a);
+    attention_fwd<T, Width, Fwd<T>><<<blocks, Tiles::threads, Tiles::shared_bytes, s.handle>>>(a);
     check_launch("attention_fwd");
   });
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/kernel/attention.hpp>
 #include <lamina/kernel/cuda/mma.cuh>
+#include <lamina/kernel/paged_attention.hpp>
 
 /// Which rows a block of an attention kernel works on, found on the device: the host never reads cu_seqlens.
 namespace lamina::kernel::cuda {
@@ -74,6 +75,30 @@ struct HeadRows {
   __device__ T* row(int i) const { return data + i * stride; }
 };
 
+/// The keys or values of one head of one sequence, in pages.
+template <class T>
+struct PagedHeadRows {
+  PagedRows<T> pages;
+  const int* table;
+  int head, head_dim;
+  __device__ T* row(int i) const {
+    return pages.row(table[i / pages.page_tokens], head, i % pages.page_tokens, head_dim);
+  }
+};
+
+/// The same as below from pages: where a row lies is looked up, and nothing is looked up for rows from `end` on.
+template <int Width, int Rows, int Threads, class T>
+__device__ void copy_tile(unsigned tile, const PagedHeadRows<const T>& from, int first, int end, int head_dim,
+                          int thread) {
+  constexpr int chunks = Width / 8;
+#pragma unroll
+  for (int i = thread; i < Rows * chunks; i += Threads) {
+    const int row = i / chunks, chunk = i % chunks;
+    copy_async(SharedTile<Width>::at(tile, row, chunk), from.row(min(first + row, end - 1)) + chunk * 8,
+               first + row < end && chunk * 8 < head_dim);
+  }
+}
+
 /// Starts copying Rows rows from row `first` to a tile; rows from `end` on and columns from head_dim on become zeros.
 template <int Width, int Rows, int Threads, class T>
 __device__ void copy_tile(unsigned tile, const HeadRows<const T>& from, int first, int end, int head_dim, int thread) {
@@ -93,6 +118,25 @@ __device__ void copy_tile(unsigned tile, const HeadRows<const T>& from, int firs
                  first + row < end && chunk * 8 < head_dim);
     }
   }
+}
+
+/// How many keys a sequence has, and where those of one head lie.
+template <class T>
+__device__ int key_count(const AttentionFwd<T>& a, int b) {
+  return a.cu_k[b + 1] - a.cu_k[b];
+}
+template <class T>
+__device__ int key_count(const PagedAttentionFwd<T>& a, int b) {
+  return a.cu_keys[b + 1] - a.cu_keys[b];
+}
+template <class T>
+__device__ HeadRows<const T> head_rows(const AttentionFwd<T>& a, const Matrix<const T>& x, int b, int kv_head) {
+  return {x, a.cu_k[b], kv_head, a.shape.head_dim};
+}
+template <class T>
+__device__ PagedHeadRows<const T> head_rows(const PagedAttentionFwd<T>& a, const PagedRows<const T>& x, int b,
+                                            int kv_head) {
+  return {x, a.tables.of(b), kv_head, a.shape.head_dim};
 }
 
 /// The narrowest of the tile widths that kernels are built for which holds a head: run.template operator()<Width>().

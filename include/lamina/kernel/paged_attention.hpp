@@ -1,0 +1,108 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include <lamina/core/backend.hpp>
+#include <lamina/core/host_device.hpp>
+#include <lamina/core/view.hpp>
+#include <lamina/kernel/attention.hpp>
+
+/// The key/value cache in pages, so that sequences of any length share one block of memory, and attention that reads
+/// it.
+///
+/// A page holds page_tokens keys of one layer, head after head: the 16 KiB of 64 keys of one head of 128 bf16 elements
+/// are one run of memory. Token t of a sequence is row t % page_tokens of page table[t / page_tokens].
+/// source      Kwon et al. 2023, arXiv:2309.06180
+namespace lamina::kernel {
+
+/// Keys or values of one layer: page, head, row, element.
+template <class T>
+struct PagedRows {
+  T* data = nullptr;
+  std::ptrdiff_t page_stride = 0;  ///< elements from one page to the next, at least kv_heads * page_tokens * head_dim
+  int page_tokens = 0;             ///< 16, 32, 64 or 128
+
+  LAMINA_HD T* row(int page, int head, int token, int head_dim) const {
+    return data + page * page_stride + (std::ptrdiff_t{head} * page_tokens + token) * head_dim;
+  }
+  LAMINA_HD operator PagedRows<const T>() const { return {data, page_stride, page_tokens}; }
+};
+
+/// Page numbers of many sequences: entry i of sequence b is entries[rows[b] * stride + i]. In the backend's memory.
+struct PageTables {
+  const int* entries = nullptr;
+  std::ptrdiff_t stride = 0;
+  const int* rows = nullptr;  ///< (S) the request row of each sequence
+
+  LAMINA_HD const int* of(int sequence) const { return entries + rows[sequence] * stride; }
+};
+
+/// New keys and values join the cache: row n goes to row slots[n] % page_tokens of page slots[n] / page_tokens.
+/// k, v (N, K * Dh); a negative slot is left out (rows that pad a recorded step).
+template <class T>
+struct PagedWrite {
+  Matrix<const T> k, v;
+  PagedRows<T> k_pages, v_pages;
+  const int* slots = nullptr;  ///< (N)
+  int head_dim = 0;
+};
+
+/// A run of keys of a sequence that has one query: one sum is made of it, and the sums of a sequence are joined.
+struct alignas(16) KeySplit {
+  int sequence = 0, row = 0;  ///< row: of the sequence's query
+  int first = 0, end = 0;     ///< keys [first, end)
+  int index = 0, count = 0;   ///< the sequence's first split; how many splits it has
+  int table = 0, place = 0;   ///< the sequence's request row; which of its splits this is
+};
+
+/// How decoding shares out the keys of many sequences among workers, made once per step and used by every layer.
+/// Worker p takes the splits starts[p] .. starts[p + 1]. Keys are counted in tiles of 64, so that workers have equal
+/// work. A sequence without keys has one empty split.
+struct KeySplits {
+  KeySplit* splits = nullptr;  ///< (S + workers, or S + tiles / fixed_tiles if that is set)
+  int* starts = nullptr;       ///< (workers + 1)
+  int most = 0;                ///< room for splits
+  int workers = 0;
+  int fixed_tiles = 0;  ///< length of all splits but a sequence's last, in tiles: a sequence's sums then do not depend
+                        ///< on other sequences. 0: a worker's share of a sequence is one split
+};
+struct SplitKeys {
+  const int* cu_q = nullptr;     ///< (S + 1)
+  const int* cu_keys = nullptr;  ///< (S + 1)
+  const int* rows = nullptr;     ///< (S) request rows
+  int sequences = 0;
+  KeySplits to;
+};
+inline constexpr int split_tile_keys = 64;
+
+/// Softmax attention as in attention.hpp, causal, of queries against pages that already hold their own keys. Sequence b
+/// has queries cu_q[b] .. cu_q[b + 1] and keys 0 .. cu_keys[b + 1] - cu_keys[b], its queries' own last: query i of Lq
+/// sees the keys j <= i + Lk - Lq. A sequence without keys gives o = 0.
+///
+/// decode: every sequence has one query, and splits were made of the same cu_keys. The result of a sequence depends on
+/// the other sequences only through how splits were made.
+template <class T>
+struct PagedAttentionFwd {
+  Matrix<const T> q;  ///< (N, H * Dh)
+  PagedRows<const T> k, v;
+  Matrix<T> o;  ///< (N, H * Dh)
+  PageTables tables;
+  const int* cu_q = nullptr;     ///< (S + 1)
+  const int* cu_keys = nullptr;  ///< (S + 1)
+  int sequences = 0;
+  AttentionShape shape;
+  KeySplits splits = {};  ///< decode only
+};
+
+template <class B>
+struct paged_attention {
+  static_assert(always_false<B>,
+                "paged_attention has no kernel for this backend: include <lamina/kernel/cpu/paged_attention.hpp> or "
+                "<lamina/kernel/cuda/paged_attention.cuh>");
+  static void write(auto...) {}
+  static void split(auto...) {}
+  static void decode(auto...) {}
+  static void forward(auto...) {}
+};
+
+}  // namespace lamina::kernel

@@ -1,0 +1,99 @@
+#include <lamina/kernel/cpu/attention.hpp>
+#include <lamina/kernel/cpu/paged_attention.hpp>
+
+#include "paged_problem.hpp"
+#include "random_matrix.hpp"
+#include "support/catch.hpp"
+
+using namespace lamina;
+using namespace lamina::kernel;
+
+TEST_CASE("paged attention: equals attention over the same keys in a row") {
+  for (const test::PagedSizes& sizes : test::paged_sizes()) {
+    const test::PagedProblem p(sizes);
+    std::vector<float> got(p.q.size(), NAN), want(p.q.size(), NAN);
+    auto paged = p.forward(got.data());
+    paged_attention<Cpu>::forward({}, paged);
+    attention<Cpu>::forward({}, AttentionFwd<float>{.q = paged.q,
+                                                    .k = {p.k.data(), p.cu_keys.back(), p.kv_width()},
+                                                    .v = {p.v.data(), p.cu_keys.back(), p.kv_width()},
+                                                    .o = {want.data(), paged.q.rows, paged.q.cols},
+                                                    .cu_q = p.cu_q.data(),
+                                                    .cu_k = p.cu_keys.data(),
+                                                    .sequences = paged.sequences,
+                                                    .shape = paged.shape});
+    // Both sum the same products in another order. A score, of terms of at most 1, is off by sum_tolerance(Dh) of their
+    // number, so a probability by as much of itself; values are at most 1.
+    const auto& shape = sizes.shape;
+    const double score = shape.scale * shape.head_dim * test::sum_tolerance(shape.head_dim);
+    const double bound = 2 * score + 2 * test::sum_tolerance(p.longest_keys());
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      INFO("element " << i);
+      CHECK(std::abs(got[i] - want[i]) <= bound);
+    }
+  }
+}
+
+TEST_CASE("paged attention: written rows are found where their slots say, and a negative slot is left out") {
+  const test::PagedProblem p(test::paged_sizes()[1]);
+  std::vector<float> k_pages(p.k_pages.size(), -1), v_pages(p.v_pages.size(), -1);
+  std::vector<int> slots = p.slots;
+  slots.back() = -1;
+  paged_attention<Cpu>::write({}, PagedWrite<float>{.k = {p.k.data(), p.cu_keys.back(), p.kv_width()},
+                                                    .v = {p.v.data(), p.cu_keys.back(), p.kv_width()},
+                                                    .k_pages = {k_pages.data(), p.page_stride(), p.sizes.page_tokens},
+                                                    .v_pages = {v_pages.data(), p.page_stride(), p.sizes.page_tokens},
+                                                    .slots = slots.data(),
+                                                    .head_dim = p.sizes.shape.head_dim});
+  for (std::size_t n = 0; n < slots.size(); ++n)
+    for (int c = 0; c < p.kv_width(); ++c) {
+      const std::size_t at = p.place(p.slots[n], c);
+      CHECK(k_pages[at] == (slots[n] < 0 ? -1 : p.k[n * p.kv_width() + c]));
+      CHECK(v_pages[at] == (slots[n] < 0 ? -1 : p.v[n * p.kv_width() + c]));
+    }
+}
+
+TEST_CASE("paged attention: splits cover each sequence once, in order, and workers have equal shares") {
+  for (const int workers : {1, 3, 7, 200})
+    for (const int fixed : {0, 1, 4}) {
+      INFO(workers << " workers, fixed length " << fixed);
+      const std::vector<int> cu_keys = {0, 700, 700, 701, 830, 2000}, cu_q = {0, 1, 2, 3, 4, 5}, rows = {4, 2, 9, 0, 1};
+      const int tiles = 11 + 1 + 1 + 3 + 19;
+      std::vector<KeySplit> splits(5 + (fixed ? tiles / fixed : workers));
+      std::vector<int> starts(workers + 1, -1);
+      paged_attention<Cpu>::split({},
+                                  {cu_q.data(),
+                                   cu_keys.data(),
+                                   rows.data(),
+                                   5,
+                                   {splits.data(), starts.data(), static_cast<int>(splits.size()), workers, fixed}});
+      const int count = starts.back();
+      REQUIRE(count <= static_cast<int>(splits.size()));
+      int sequence = -1, end = 0;
+      for (int i = 0; i < count; ++i) {
+        const KeySplit& split = splits[static_cast<std::size_t>(i)];
+        const int keys = cu_keys[split.sequence + 1] - cu_keys[split.sequence];
+        if (split.sequence != sequence) {
+          CHECK(split.sequence == ++sequence);
+          CHECK(split.index == i);
+          end = 0;
+        }
+        CHECK(split.first == end);
+        CHECK(split.place == i - split.index);
+        CHECK(split.row == cu_q[split.sequence]);
+        CHECK(split.table == rows[split.sequence]);
+        end = split.end;
+        if (split.place + 1 == split.count) CHECK(end == keys);
+        if (fixed && split.place + 1 < split.count) CHECK(split.end - split.first == 64 * fixed);
+      }
+      CHECK(sequence == 4);
+      CHECK(starts.front() == 0);
+      for (int w = 0; w < workers; ++w) {
+        REQUIRE(starts[w] <= starts[w + 1]);
+        int share = 0;
+        for (int i = starts[w]; i < starts[w + 1]; ++i)
+          share += std::max(1, (splits[i].end - splits[i].first + 63) / 64);
+        if (!fixed) CHECK(share <= (tiles + workers - 1) / workers);
+      }
+    }
+}

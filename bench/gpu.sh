@@ -9,7 +9,8 @@ cmake/install-dependencies.sh
 cmake -S . -B build-bench -G Ninja -DLAMINA_MODELS=tiny -DLAMINA_BUILD_TESTS=OFF -DLAMINA_BUILD_BENCH=ON \
       "-DLAMINA_CUDA_ARCH=$arch" >/dev/null
 cmake --build build-bench --target bench_gpu_step bench_gpu_decode bench_kernel_attention \
-      bench_kernel_cuda_cudnn_attention bench_kernel_matmul bench_kernel_rows bench_data_pipeline >/dev/null
+      bench_kernel_cuda_cudnn_attention bench_kernel_paged_attention bench_kernel_matmul bench_kernel_rows \
+      bench_data_pipeline >/dev/null
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 date +%F
 peer() { [ -z "${LAMINA_PYTHON:-}" ] || "$LAMINA_PYTHON" -W ignore bench/gpu_peer.py --case "$1"; }
@@ -18,7 +19,7 @@ for case in a b; do build-bench/bin/bench_gpu_step $case 10 trace; done
 build-bench/bin/bench_gpu_step m
 build-bench/bin/bench_gpu_decode
 peer decode
-for bench in attention cuda_cudnn_attention; do build-bench/bin/bench_kernel_$bench; done
+for bench in attention cuda_cudnn_attention paged_attention; do build-bench/bin/bench_kernel_$bench; done
 [ -z "${LAMINA_PYTHON:-}" ] || "$LAMINA_PYTHON" -W ignore bench/kernel/cuda_attention_peer.py
 for bench in matmul rows; do build-bench/bin/bench_kernel_$bench; done
 build-bench/bin/bench_data_pipeline 1 $(($(nproc) / 2)) "$(nproc)"

@@ -1,5 +1,5 @@
-// Products of Qwen3-VL-2B on the GPU: bench_kernel_matmul [part of a line's name]. Each line's answer is checked on a
-// few elements before it is timed. The peer is matmul_peer.py.
+// Products of Qwen3-VL-2B on the GPU, and those of decoding of 8B: bench_kernel_matmul [part of a line's name]. Each
+// line's answer is checked on a few elements before it is timed. The peer is matmul_peer.py.
 #include <cmath>
 #include <lamina/kernel/cuda/head_loss.cuh>
 #include <vector>
@@ -45,6 +45,7 @@ struct Layer {
   const char* name;
   int out, in;
 };
+constexpr Layer layers_8b[] = {{"qkv", 6144, 4096}, {"o", 4096, 4096}, {"gate_up", 24576, 4096}, {"down", 4096, 12288}};
 constexpr Layer layers[] = {{"qkv", 4096, 2048}, {"o", 2048, 2048}, {"gate_up", 12288, 2048}, {"down", 2048, 6144}};
 
 Weight weight_of(Matrix<bf16> w) { return {w.data, DType::BF16, w.rows, w.cols, w.stride}; }
@@ -174,9 +175,10 @@ int main(int argc, char** argv) {
   for (const auto& [tokens, width] : {std::pair{4800, 2048}, {16384, 2048}, {16384, 6144}}) {
     for (const int r : {8, 16, 32, 64}) bench_adapter(gpu, tokens, width, r);
   }
-  for (const int rows : {1, 8, 16}) {
+  for (const int rows : {1, 8, 16, 64, 128, 256}) {
     for (const auto& [layer, out, in] : layers) bench_few_rows(gpu, rows, out, in);
     bench_few_rows(gpu, rows, 151936, 2048);
+    for (const auto& [layer, out, in] : layers_8b) bench_few_rows(gpu, rows, out, in);
   }
   bench_head_loss(gpu, 8192, 2048, 151936);
 }

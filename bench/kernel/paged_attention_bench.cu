@@ -147,8 +147,7 @@ bool decode(bench::Gpu& gpu, const Sizes& s) {
     bench::report_bytes(gpu, name, seconds, bytes);
   };
   const int slots = 3 * gpu.device->multiprocessors() / s.heads.kv_heads;
-  for (const int workers : {slots / 3, slots / 2, slots * 2 / 3, slots, 2 * slots}) time(workers, 0);
-  time(slots, 4);
+  for (const int workers : {slots * 2 / 3, slots, 2 * slots}) time(workers, 0);
   time(slots, 8);
   return all;
 }

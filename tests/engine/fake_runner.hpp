@@ -56,7 +56,7 @@ class FakeRunner {
   /// A request whose logits are not finite from its next token on.
   void poison(RequestId id) { poisoned_.insert(id); }
 
-  StepResult run(const StepPlan& plan) {
+  StepChoices run(const StepPlan& plan) {
     INFO("step " << plan.number);
     CHECK(plan.tokens <= limits_.step_tokens);
     for (const RowStart& start : plan.starts) rows_[start.row] = {start.id, start.tokens, {}};
@@ -71,7 +71,7 @@ class FakeRunner {
     }
     // As in a model's layer: all rows write their keys and values, then all read.
     for (const StepRow& row : plan.rows) write(row);
-    StepResult result{.number = plan.number, .chosen = {}};
+    StepChoices result{.number = plan.number, .chosen = {}};
     int tokens = 0;
     bool chunks = false;
     for (const StepRow& row : plan.rows) {

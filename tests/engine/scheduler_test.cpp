@@ -57,7 +57,7 @@ struct Bench {
   ImageRows images;
   Scheduler scheduler;
   FakeRunner runner;
-  std::deque<StepResult> flight;
+  std::deque<StepChoices> flight;
   std::map<RequestId, Request> requests;
   std::map<RequestId, std::vector<int>> answers;
   std::set<RequestId> ended;

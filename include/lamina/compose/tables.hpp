@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <span>
 #include <vector>
 
 #include <lamina/compose/vision_language.hpp>
@@ -103,6 +104,21 @@ class BatchTables {
     in.text.sequences = static_cast<int>(cu_seqlens_.size()) - 1;
     in.text.longest = longest(cu_seqlens_);
     if (!batch.grids.empty()) add_vision(batch, in);
+    return in;
+  }
+  /// The same for tokens whose positions are known, such as parts of sequences: ids (N) negative where an image stands.
+  template <class T>
+  Input<T> build_text(std::span<const int> ids, std::span<const std::array<int, 3>> positions) {
+    ids_.assign(ids.begin(), ids.end());
+    positions_.of_token.assign(positions.begin(), positions.end());
+    positions_.visual_rows.clear();
+    return text_input<T>();
+  }
+  /// The tables of a batch's images alone.
+  template <class T>
+  Input<T> build_images(const Batch& batch) {
+    Input<T> in;
+    add_vision(batch, in);
     return in;
   }
   /// (positions, head_dim): cos, then sin, of a text token at each of the first positions, the same on all axes.

@@ -83,6 +83,14 @@ struct Input {
   Context<T> text, vision;
 };
 
+/// What the vision tower makes of images: (V, D) rows that replace image tokens, and those added after the layers of
+/// DeepStack.
+template <class T>
+struct VisualRows {
+  Matrix<T> main;
+  std::array<Matrix<T>, Context<T>::max_taps> taps{};
+};
+
 /// A vision tower whose rows replace image tokens of a language model; its side outputs are added to the residual
 /// stream after the decoder layers of Deep. Image rows go in by order of appearance.
 template <class Visual_, class Language_, class Deep, class Head_>
@@ -101,6 +109,7 @@ struct VisionLanguage {
   using EmbedLayer = typename detail::Innermost<Embed>::type;
   using Stack_ = typename Parts::stack;
   using Norm = typename Parts::norm;
+  static constexpr int tap_count = Deep::size;  ///< side outputs of the tower
   static constexpr int hidden_size = Norm::Out::width, vocab_size = EmbedLayer::vocab_size;
   static constexpr int patch_width = Visual::In::width;
   static constexpr int merge = [] {  // spatial_merge_size: the tower joins merge x merge patches
@@ -145,27 +154,55 @@ struct VisionLanguage {
   template <class R, class S>
   static void forward(R run, const Parameter* p, S& saved, Input<typename R::T>& in, Matrix<typename R::T> hidden) {
     using T = typename R::T;
+    Arena::Scope scope(*run.scratch);
+    VisualRows<T> visual;
+    if (in.patches.rows > 0) {
+      visual = take_visual_rows<T>(*run.scratch, in.patches.rows);
+      encode_images(run, p, saved, in, visual);
+    }
+    decode(run, p, saved, in, visual, hidden);
+  }
+
+  /// Room for the rows of so many patches.
+  template <class T>
+  static VisualRows<T> take_visual_rows(Arena& arena, int patches) {
+    const int rows = patches / (merge * merge);
+    VisualRows<T> visual{.main = arena.matrix<T>(rows, hidden_size), .taps = {}};
+    for (int k = 0; k < Deep::size; ++k) visual.taps[k] = arena.matrix<T>(rows, hidden_size);
+    return visual;
+  }
+
+  /// The tower's rows of all patches of in.
+  template <class R, class S>
+  static void encode_images(R run, const Parameter* p, S& saved, Input<typename R::T>& in,
+                            const VisualRows<typename R::T>& visual) {
+    const InModule model(run.stream, "model");
+    in.vision.taps = visual.taps;
+    auto tower = run.template as<visual_mode<typename R::mode>>();
+    tower.context = &in.vision;
+    Visual::forward(tower, p, saved.visual, in.patches, visual.main);
+  }
+
+  /// hidden (N, D) from ids and the rows that replace the tokens in.visual_rows, which may be none.
+  template <class R, class S>
+  static void decode(R run, const Parameter* p, S& saved, Input<typename R::T>& in,
+                     const VisualRows<typename R::T>& visual, Matrix<typename R::T> hidden) {
+    using T = typename R::T;
     using mode = typename R::mode;
     using rows = kernel::rows<typename R::backend>;
     Arena::Scope scope(*run.scratch);
-    const int visual_count = in.patches.rows / (merge * merge);
     const auto take = [&](int n) { return run.scratch->template matrix<T>(n, hidden_size); };
     const Matrix<T> x = saved.embedded ? saved.embedded : take(in.tokens);
     const Matrix<T> last = saved.last ? saved.last : take(in.tokens);
+    const int visual_count = visual.main.rows;
 
     const InModule model(run.stream, "model");
     {
       const InModule language(run.stream, language_name), table(run.stream, embed_name);
       EmbedLayer::forward(run, p + embed_at, in.ids, x);
     }
-    if (visual_count > 0) {
-      const Matrix<T> main = take(visual_count);
-      for (int k = 0; k < Deep::size; ++k) in.vision.taps[k] = take(visual_count);
-      auto tower = run.template as<visual_mode<mode>>();
-      tower.context = &in.vision;
-      Visual::forward(tower, p, saved.visual, in.patches, main);
-      rows::scatter(run.stream, visual_count, kernel::Rows<T>{.x = main, .index = in.visual_rows, .y = x});
-    }
+    if (visual_count > 0)
+      rows::scatter(run.stream, visual_count, kernel::Rows<T>{.x = visual.main, .index = in.visual_rows, .y = x});
     run.context = &in.text;
     const InModule language(run.stream, language_name);
     Stack_::forward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(x), last,
@@ -173,7 +210,7 @@ struct VisionLanguage {
                       const int k = Deep::find(layer);
                       if (k >= 0 && visual_count > 0)
                         rows::scatter_add(run.stream, visual_count,
-                                          kernel::Rows<T>{.x = in.vision.taps[k], .index = in.visual_rows, .y = y});
+                                          kernel::Rows<T>{.x = visual.taps[k], .index = in.visual_rows, .y = y});
                     });
     Norm::forward(run.template as<norm_mode<mode>>(), p + norm_at, saved.norm, Matrix<const T>(last), hidden);
   }

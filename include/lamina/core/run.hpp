@@ -72,6 +72,11 @@ struct KVCache {
   Slot* slots = nullptr;
 };
 
+namespace kernel {
+template <class T>
+struct PagedCache;  // kernel/paged_attention.hpp
+}
+
 /// The tables of a batch that layers share. Built once on the host for each tower; all (rows) unless said otherwise.
 template <class T>
 struct Context {
@@ -85,16 +90,17 @@ struct Context {
   const int* cu_windows = nullptr;  ///< (windows + 1) vision towers with windowed attention
   int windows = 0;
   int longest_window = 0;
-  Matrix<const float> cos, sin;             ///< (rows, head_dim / 2) rotary angles
-  const int* position_rows = nullptr;       ///< (rows, 4) rows of a learned position table
-  const float* position_weights = nullptr;  ///< (rows, 4) their bilinear weights
-  const int* order = nullptr;               ///< (rows) windowed[i] = plain[order[i]]
-  const int* merged_order = nullptr;        ///< (rows / merge^2) the same for merged rows
-  int layer = 0;                            ///< index in the Stack that runs now
-  int cache_slot = 0;                       ///< next slot of the cache
-  KVCache<T>* cache = nullptr;              ///< null while training
+  Matrix<const float> cos, sin;                  ///< (rows, head_dim / 2) rotary angles
+  const int* position_rows = nullptr;            ///< (rows, 4) rows of a learned position table
+  const float* position_weights = nullptr;       ///< (rows, 4) their bilinear weights
+  const int* order = nullptr;                    ///< (rows) windowed[i] = plain[order[i]]
+  const int* merged_order = nullptr;             ///< (rows / merge^2) the same for merged rows
+  int layer = 0;                                 ///< index in the Stack that runs now
+  int cache_slot = 0;                            ///< next slot of the cache
+  KVCache<T>* cache = nullptr;                   ///< null while training
+  const kernel::PagedCache<T>* pages = nullptr;  ///< many sequences with a cache in pages
   static constexpr int max_taps = 8;
-  std::array<Matrix<T>, max_taps> taps{};  ///< side outputs of a Tapped stack; in backward, their gradients
+  std::array<Matrix<T>, max_taps> taps{};       ///< side outputs of a Tapped stack; in backward, their gradients
   const std::uint64_t* dropout_seed = nullptr;  ///< changes with every step; null: nothing drops out
 };
 

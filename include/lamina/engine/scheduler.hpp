@@ -63,7 +63,7 @@ class Scheduler {
   /// The next step; empty() if there is nothing to do before a result arrives or a request is added.
   StepPlan plan();
   /// Takes the result of the oldest step whose result is outstanding.
-  std::vector<Arrival> received(const StepResult& result);
+  std::vector<Arrival> received(const StepChoices& result);
 
   int running() const { return static_cast<int>(running_.size()); }
   int waiting() const { return static_cast<int>(waiting_.size()); }
@@ -287,7 +287,10 @@ inline bool Scheduler::find_page(Sequence& s, StepPlan& plan) {
 
 inline void Scheduler::add_row(Sequence& s, int count, StepPlan& plan) {
   const bool samples = s.computed + count == s.length();
-  plan.rows.push_back({s.request.id, s.row, s.computed, count, samples});
+  StepRow row{s.request.id, s.row, s.computed, count, samples};
+  for (const ImageSpan& image : s.request.images)
+    if (image.first < s.computed + count && image.first + image.tokens > s.computed) row.images.push_back(image);
+  plan.rows.push_back(std::move(row));
   plan.tokens += count;
   s.computed += count;
   s.pending += samples;
@@ -359,7 +362,7 @@ inline void Scheduler::finish_plan(StepPlan& plan) {
   if (!plan.empty()) plan.number = ++steps_;
 }
 
-inline std::vector<Arrival> Scheduler::received(const StepResult& result) {
+inline std::vector<Arrival> Scheduler::received(const StepChoices& result) {
   std::vector<Arrival> arrivals;
   for (const Chosen& chosen : result.chosen) {
     const auto found = sequences_.find(chosen.id);

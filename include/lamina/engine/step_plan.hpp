@@ -12,7 +12,8 @@ struct StepRow {
   RequestId id = 0;
   int row = 0;  ///< the sequence's place among the runner's request rows
   int first = 0, count = 0;
-  bool samples = false;  ///< the last of them is the newest token: the step chooses the next one
+  bool samples = false;                ///< the last of them is the newest token: the step chooses the next one
+  std::vector<ImageSpan> images = {};  ///< those that these tokens show, whole or in part
 };
 
 /// A sequence enters a row. Its pages follow as PageEdits.
@@ -51,7 +52,7 @@ struct Chosen {
   RequestId id = 0;
   int token = 0;
 };
-struct StepResult {
+struct StepChoices {
   std::uint64_t number = 0;
   std::vector<Chosen> chosen;  ///< one for each row that samples, in their order
 };

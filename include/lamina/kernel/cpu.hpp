@@ -11,6 +11,7 @@
 #include <lamina/kernel/cpu/matmul.hpp>
 #include <lamina/kernel/cpu/norm_rope.hpp>
 #include <lamina/kernel/cpu/optimizer.hpp>
+#include <lamina/kernel/cpu/paged_attention.hpp>
 #include <lamina/kernel/cpu/rms_norm.hpp>
 #include <lamina/kernel/cpu/rows.hpp>
 #include <lamina/kernel/cpu/sample.hpp>

@@ -9,23 +9,24 @@
 #define LAMINA_CPU_ACTIVATION(prefix, F)                                                                        \
   prefix void lamina::kernel::activation<lamina::Cpu>::forward<F, float>(Stream<Cpu>, F, ActivationFwd<float>); \
   prefix void lamina::kernel::activation<lamina::Cpu>::backward<F, float>(Stream<Cpu>, F, ActivationBwd<float>)
-#define LAMINA_CPU_KERNELS(prefix)                                                   \
-  LAMINA_CPU_KERNEL(prefix, matmul, forward, const MatmulFwd<float>&);               \
-  LAMINA_CPU_KERNEL(prefix, matmul, backward_input, const MatmulBwdInput<float>&);   \
-  LAMINA_CPU_KERNEL(prefix, matmul, backward_weight, const MatmulBwdWeight<float>&); \
-  LAMINA_CPU_KERNEL(prefix, attention, forward, const AttentionFwd<float>&);         \
-  LAMINA_CPU_KERNEL(prefix, attention, backward, const AttentionBwd<float>&);        \
-  LAMINA_CPU_KERNEL(prefix, head_loss, run, const HeadLoss<float>&);                 \
-  LAMINA_CPU_ACTIVATION(prefix, GeluErf);                                            \
-  LAMINA_CPU_ACTIVATION(prefix, GeluTanh);                                           \
-  LAMINA_CPU_KERNEL(prefix, silu_gate, forward, SiluGateFwd<float>);                 \
-  LAMINA_CPU_KERNEL(prefix, silu_gate, backward, SiluGateBwd<float>);                \
-  LAMINA_CPU_KERNEL(prefix, norm_rope, forward, NormRopeFwd<float>);                 \
-  LAMINA_CPU_KERNEL(prefix, norm_rope, backward, NormRopeBwd<float>);                \
-  LAMINA_CPU_KERNEL(prefix, add, forward, Add<float>);                               \
-  LAMINA_CPU_KERNEL(prefix, add, copy, Add<float>);                                  \
-  LAMINA_CPU_KERNEL(prefix, dropout, forward, DropoutMask, Dropout<float>);          \
-  LAMINA_CPU_KERNEL(prefix, sample, forward, const Sample<float>&);                  \
+#define LAMINA_CPU_KERNELS(prefix)                                                      \
+  LAMINA_CPU_KERNEL(prefix, matmul, forward, const MatmulFwd<float>&);                  \
+  LAMINA_CPU_KERNEL(prefix, matmul, backward_input, const MatmulBwdInput<float>&);      \
+  LAMINA_CPU_KERNEL(prefix, matmul, backward_weight, const MatmulBwdWeight<float>&);    \
+  LAMINA_CPU_KERNEL(prefix, attention, forward, const AttentionFwd<float>&);            \
+  LAMINA_CPU_KERNEL(prefix, attention, backward, const AttentionBwd<float>&);           \
+  LAMINA_CPU_KERNEL(prefix, paged_attention, forward, const PagedAttentionFwd<float>&); \
+  LAMINA_CPU_KERNEL(prefix, head_loss, run, const HeadLoss<float>&);                    \
+  LAMINA_CPU_ACTIVATION(prefix, GeluErf);                                               \
+  LAMINA_CPU_ACTIVATION(prefix, GeluTanh);                                              \
+  LAMINA_CPU_KERNEL(prefix, silu_gate, forward, SiluGateFwd<float>);                    \
+  LAMINA_CPU_KERNEL(prefix, silu_gate, backward, SiluGateBwd<float>);                   \
+  LAMINA_CPU_KERNEL(prefix, norm_rope, forward, NormRopeFwd<float>);                    \
+  LAMINA_CPU_KERNEL(prefix, norm_rope, backward, NormRopeBwd<float>);                   \
+  LAMINA_CPU_KERNEL(prefix, add, forward, Add<float>);                                  \
+  LAMINA_CPU_KERNEL(prefix, add, copy, Add<float>);                                     \
+  LAMINA_CPU_KERNEL(prefix, dropout, forward, DropoutMask, Dropout<float>);             \
+  LAMINA_CPU_KERNEL(prefix, sample, forward, const Sample<float>&);                     \
   LAMINA_CPU_KERNEL(prefix, optimizer, adamw, const AdamWStep<float>&)
 
 namespace lamina::kernel {

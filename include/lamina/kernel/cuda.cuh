@@ -15,5 +15,6 @@
 #include <lamina/kernel/cuda/norm_rope.cuh>
 #include <lamina/kernel/cuda/norm_rows.cuh>
 #include <lamina/kernel/cuda/optimizer.cuh>
+#include <lamina/kernel/cuda/paged_attention.cuh>
 #include <lamina/kernel/cuda/rows.cuh>
 #include <lamina/kernel/cuda/sample.cuh>

@@ -14,6 +14,7 @@
 #include <lamina/kernel/cuda/matmul.hpp>
 #include <lamina/kernel/cuda/norm_rope.hpp>
 #include <lamina/kernel/cuda/optimizer.hpp>
+#include <lamina/kernel/cuda/paged_attention.hpp>
 #include <lamina/kernel/cuda/rms_norm.hpp>
 #include <lamina/kernel/cuda/rows.hpp>
 #include <lamina/kernel/cuda/sample.hpp>

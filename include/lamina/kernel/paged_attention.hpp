@@ -94,6 +94,26 @@ struct PagedAttentionFwd {
   KeySplits splits = {};  ///< decode only
 };
 
+/// The cache of a whole decoder, and what one step does with it: of its S sequences the first `singles` read one token
+/// each, the rest chunks of several. All in the backend's memory.
+template <class T>
+struct PagedCache {
+  PagedRows<T> k, v;                ///< of the first layer
+  std::ptrdiff_t layer_stride = 0;  ///< elements from a layer's rows to the next layer's
+  const int* slots = nullptr;       ///< (N) where each token's keys and values go
+  PageTables tables;
+  const int* cu_q = nullptr;     ///< (S + 1)
+  const int* cu_keys = nullptr;  ///< (S + 1)
+  int singles = 0, chunks = 0;   ///< S = singles + chunks
+  KeySplits splits;              ///< of the singles
+
+  static PagedRows<T> at_layer(PagedRows<T> first, std::ptrdiff_t stride, int layer) {
+    return {first.data + layer * stride, first.page_stride, first.page_tokens};
+  }
+  PagedRows<T> keys(int layer) const { return at_layer(k, layer_stride, layer); }
+  PagedRows<T> values(int layer) const { return at_layer(v, layer_stride, layer); }
+};
+
 template <class B>
 struct paged_attention {
   static_assert(always_false<B>,

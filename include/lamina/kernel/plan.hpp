@@ -14,6 +14,7 @@
 #include <lamina/kernel/layer_norm.hpp>
 #include <lamina/kernel/matmul.hpp>
 #include <lamina/kernel/norm_rope.hpp>
+#include <lamina/kernel/paged_attention.hpp>
 #include <lamina/kernel/rms_norm.hpp>
 #include <lamina/kernel/rows.hpp>
 #include <lamina/kernel/sample.hpp>
@@ -106,6 +107,16 @@ struct add<Plan> {
 template <>
 struct cache<Plan> {
   static void append(Stream<Plan> s, const auto&...) { s.launch("cache_append"); }
+};
+template <>
+struct paged_attention<Plan> {
+  static void write(Stream<Plan> s, const auto&) { s.launch("paged_write"); }
+  static void split(Stream<Plan> s, const auto&) { s.launch("split_keys"); }
+  static void decode(Stream<Plan> s, const auto& args) {
+    s.launch("paged_attention_decode");
+    detail::reserve<paged_attention<Cuda>>(s, args);
+  }
+  static void forward(Stream<Plan> s, const auto&) { s.launch("paged_attention_fwd"); }
 };
 template <>
 struct matmul<Plan> {

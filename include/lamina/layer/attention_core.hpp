@@ -5,6 +5,7 @@
 #include <lamina/kernel/attention.hpp>
 #include <lamina/kernel/cache.hpp>
 #include <lamina/kernel/norm_rope.hpp>
+#include <lamina/kernel/paged_attention.hpp>
 
 namespace lamina {
 
@@ -45,7 +46,8 @@ struct WindowedExcept {
 ///
 /// shapes      x, dx: (N, (H + 2K) Dh);  y, dy: (N, H Dh)
 /// backward    saves x, y and the log-sum-exp of each row (4 H bytes); q and k are normed and rotated again
-/// generation  with a cache in the context, k and v are appended to it and attention reads the whole cache
+/// generation  with a cache in the context, k and v are appended to it and attention reads the whole cache; with pages,
+///             each sequence's k and v join its pages, and attention reads those
 /// checkpoint  the norms' own names: "<path>.q_norm.weight", "<path>.k_norm.weight"
 /// source      Vaswani et al. 2017, arXiv:1706.03762; grouped heads: Ainslie et al. 2023, arXiv:2305.13245
 template <class Heads_, class Mask_, class Rope_, class... Norms>
@@ -93,6 +95,8 @@ struct AttentionCore {
     const Matrix<T> k = run.scratch->template matrix<T>(x.rows, KV);
     Matrix<const T> keys = k, values = qkv.columns(Q + KV, KV);
     rotate(run, p, qkv, q, k);
+    if constexpr (Mask_::causal)
+      if (context.pages) return attend_pages<T>(run, q, k, values, y);
     if (context.cache) {
       const auto& slot = context.cache->slots[context.cache_slot++];
       kernel::cache<typename R::backend>::append(
@@ -142,6 +146,35 @@ struct AttentionCore {
   }
 
  private:
+  /// Keys and values of all sequences are written first, so that one may read pages which another has filled in the
+  /// same step.
+  template <class T, class R>
+  static void attend_pages(R run, Matrix<const T> q, Matrix<const T> k, Matrix<const T> v, Matrix<T> y) {
+    using paged = kernel::paged_attention<typename R::backend>;
+    const kernel::PagedCache<T>& cache = *run.context->pages;
+    const auto k_pages = cache.keys(run.context->layer), v_pages = cache.values(run.context->layer);
+    paged::write(run.stream, kernel::PagedWrite<T>{.k = k,
+                                                   .v = v,
+                                                   .k_pages = k_pages,
+                                                   .v_pages = v_pages,
+                                                   .slots = cache.slots,
+                                                   .head_dim = Heads_::head_dim});
+    kernel::PagedAttentionFwd<T> a{.q = q,
+                                   .k = k_pages,
+                                   .v = v_pages,
+                                   .o = y,
+                                   .tables = cache.tables,
+                                   .cu_q = cache.cu_q,
+                                   .cu_keys = cache.cu_keys,
+                                   .sequences = cache.singles,
+                                   .shape = shape(),
+                                   .splits = cache.splits};
+    if (cache.singles > 0) paged::decode(run.stream, a);
+    a.cu_q += cache.singles, a.cu_keys += cache.singles, a.tables.rows += cache.singles;
+    a.sequences = cache.chunks;
+    if (cache.chunks > 0) paged::forward(run.stream, a);
+  }
+
   template <class C>
   static const int* segments(const C& context) {
     return Mask_::windowed(context.layer) ? context.cu_windows : context.cu_seqlens;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include <lamina/core/threads.hpp>
@@ -58,19 +59,14 @@ struct lamina::kernel::paged_attention<lamina::Cpu> {
   }
 
   /// Reads the keys of a sequence in one run, whatever the splits.
-  static void decode(Stream<Cpu> s, const PagedAttentionFwd<float>& a) { forward(s, a); }
-
-  static void forward(Stream<Cpu>, const PagedAttentionFwd<float>& a) {
-    detail::expect_heads(a.shape);
-    std::vector<Item> items;
-    for (int b = 0; b < a.sequences; ++b) {
-      const int queries = a.cu_q[b + 1] - a.cu_q[b];
-      for (int kv = 0; kv < a.shape.kv_heads; ++kv)
-        for (int i = 0; i < queries; i += query_block) items.push_back({b, kv, i, std::min(query_block, queries - i)});
-    }
-    parallel_for(static_cast<std::int64_t>(items.size()),
-                 [&](std::int64_t i) { attend(a, items[static_cast<std::size_t>(i)]); });
+  template <class T>
+  static void decode(Stream<Cpu> s, const PagedAttentionFwd<T>& a) {
+    forward(s, a);
   }
+
+  /// fp32 alone: that is what activations are on this backend.
+  template <class T>
+  static void forward(Stream<Cpu>, const PagedAttentionFwd<T>& a);
 
  private:
   static constexpr int query_block = 96, most_page_tokens = 128;
@@ -124,3 +120,17 @@ struct lamina::kernel::paged_attention<lamina::Cpu> {
       for (int d = 0; sum[static_cast<std::size_t>(i)] != 0 && d < dh; ++d) o(i, d) /= sum[static_cast<std::size_t>(i)];
   }
 };
+
+template <class T>
+void lamina::kernel::paged_attention<lamina::Cpu>::forward(Stream<Cpu>, const PagedAttentionFwd<T>& a) {
+  static_assert(std::is_same_v<T, float>);
+  detail::expect_heads(a.shape);
+  std::vector<Item> items;
+  for (int b = 0; b < a.sequences; ++b) {
+    const int queries = a.cu_q[b + 1] - a.cu_q[b];
+    for (int kv = 0; kv < a.shape.kv_heads; ++kv)
+      for (int i = 0; i < queries; i += query_block) items.push_back({b, kv, i, std::min(query_block, queries - i)});
+  }
+  parallel_for(static_cast<std::int64_t>(items.size()),
+               [&](std::int64_t i) { attend(a, items[static_cast<std::size_t>(i)]); });
+}

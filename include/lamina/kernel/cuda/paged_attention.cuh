@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/kernel/cuda/attention_decode.cuh>
-#include <lamina/kernel/paged_attention.hpp>
+#include <lamina/kernel/cuda/paged_attention.hpp>
 
 /// Attention of decoding: one query per sequence against pages of keys, bound by reading K and V once.
 ///
@@ -321,8 +321,7 @@ template <class T, int Stages>
 void launch_paged_decode(Stream<Cuda> s, const PagedAttentionFwd<T>& a) {
   const int kv_heads = a.shape.kv_heads, group = a.shape.heads / kv_heads, head_dim = a.shape.head_dim;
   Arena::Scope scope(*s.scratch);
-  float* parts = s.scratch->take<float>(static_cast<std::size_t>(a.splits.most) * a.shape.heads *
-                                        AttentionDecodePlan::row_floats(head_dim));
+  float* parts = reinterpret_cast<float*>(s.scratch->take<std::byte>(paged_attention<Cuda>::workspace_bytes(a)));
   with_tile_width(head_dim, [&]<int Width>() {
     using Tiles = PagedDecodeTiles<Width, Stages>;
     const int bytes = Tiles::shared_bytes(group, head_dim), blocks = a.splits.workers * kv_heads;
@@ -349,40 +348,44 @@ __global__ void paged_write_fwd(PagedWrite<T> a) {
 
 }  // namespace lamina::kernel::cuda
 
-template <>
-struct lamina::kernel::paged_attention<lamina::Cuda> {
-  template <class T>
-  static void write(Stream<Cuda> s, const PagedWrite<T>& a) {
-    if (a.k.rows == 0) return;
-    if (a.head_dim % cuda::piece_elements<T> != 0 || !cuda::in_pieces(a.k) || !cuda::in_pieces(a.v))
-      fail("paged attention: heads of ", a.head_dim, ", rows ", a.k.stride, " and ", a.v.stride,
-           " apart; the kernel copies 16 bytes at a time");
-    cuda::paged_write_fwd<T><<<a.k.rows, 128, 0, s.handle>>>(a);
-    cuda::check_launch("paged_write_fwd");
-  }
+template <class T>
+void lamina::kernel::paged_attention<lamina::Cuda>::write(Stream<Cuda> s, const PagedWrite<T>& a) {
+  if (a.k.rows == 0) return;
+  if (a.head_dim % cuda::piece_elements<T> != 0 || !cuda::in_pieces(a.k) || !cuda::in_pieces(a.v))
+    fail("paged attention: heads of ", a.head_dim, ", rows ", a.k.stride, " and ", a.v.stride,
+         " apart; the kernel copies 16 bytes at a time");
+  cuda::paged_write_fwd<T><<<a.k.rows, 128, 0, s.handle>>>(a);
+  cuda::check_launch("paged_write_fwd");
+}
 
-  static void split(Stream<Cuda> s, const SplitKeys& a) {
-    constexpr int threads = cuda::most_paged_sequences;
-    if (a.sequences > threads) fail("paged attention: ", a.sequences, " sequences; the kernel takes ", threads);
-    cuda::split_keys_fwd<threads><<<1, threads, 0, s.handle>>>(a);
-    cuda::check_launch("split_keys_fwd");
-  }
+inline void lamina::kernel::paged_attention<lamina::Cuda>::split(Stream<Cuda> s, const SplitKeys& a) {
+  constexpr int threads = cuda::most_paged_sequences;
+  if (a.sequences > threads) fail("paged attention: ", a.sequences, " sequences; the kernel takes ", threads);
+  cuda::split_keys_fwd<threads><<<1, threads, 0, s.handle>>>(a);
+  cuda::check_launch("split_keys_fwd");
+}
 
-  template <class T>
-  static void decode(Stream<Cuda> s, const PagedAttentionFwd<T>& a) {
-    cuda::expect_attention(a.shape);
-    cuda::expect_chunks("q", a.q, a.shape);
-    if (a.shape.kv_heads > cuda::most_paged_kv_heads || a.shape.heads / a.shape.kv_heads > 8)
-      fail("paged attention: ", a.shape.heads, " heads over ", a.shape.kv_heads,
-           " kv heads; the kernel takes 16 kv heads and 8 heads for each");
-    cuda::launch_paged_decode<T, 2>(s, a);
-  }
+template <class T>
+void lamina::kernel::paged_attention<lamina::Cuda>::decode(Stream<Cuda> s, const PagedAttentionFwd<T>& a) {
+  cuda::expect_attention(a.shape);
+  cuda::expect_chunks("q", a.q, a.shape);
+  cuda::expect_chunks("o", a.o, a.shape);
+  if (a.shape.kv_heads > cuda::most_paged_kv_heads || a.shape.heads / a.shape.kv_heads > 8)
+    fail("paged attention: ", a.shape.heads, " heads over ", a.shape.kv_heads,
+         " kv heads; the kernel takes 16 kv heads and 8 heads for each");
+  cuda::launch_paged_decode<T, 2>(s, a);
+}
 
-  template <class T>
-  static void forward(Stream<Cuda> s, const PagedAttentionFwd<T>& a) {
-    cuda::expect_attention(a.shape);
-    cuda::expect_chunks("q", a.q, a.shape);
-    cuda::expect_chunks("o", a.o, a.shape);
-    if (a.q.rows > 0) cuda::attention_forward_tiles(s, a);
-  }
-};
+template <class T>
+void lamina::kernel::paged_attention<lamina::Cuda>::forward(Stream<Cuda> s, const PagedAttentionFwd<T>& a) {
+  cuda::expect_attention(a.shape);
+  cuda::expect_chunks("q", a.q, a.shape);
+  cuda::expect_chunks("o", a.o, a.shape);
+  if (a.q.rows > 0) cuda::attention_forward_tiles(s, a);
+}
+
+/// What a program instantiates in one CUDA file for each element type.
+#define LAMINA_CUDA_PAGED_ATTENTION(prefix, T)                                                                     \
+  prefix void lamina::kernel::paged_attention<lamina::Cuda>::write<T>(Stream<Cuda>, const PagedWrite<T>&);         \
+  prefix void lamina::kernel::paged_attention<lamina::Cuda>::decode<T>(Stream<Cuda>, const PagedAttentionFwd<T>&); \
+  prefix void lamina::kernel::paged_attention<lamina::Cuda>::forward<T>(Stream<Cuda>, const PagedAttentionFwd<T>&)

@@ -1,0 +1,83 @@
+#include <lamina/engine/runner.hpp>
+#include <lamina/engine/scheduler.hpp>
+#include <lamina/model/qwen2_5_vl.hpp>
+#include <lamina/model/qwen3_vl.hpp>
+
+#include "cuda/gpu_run.hpp"
+#include "engine/prompts.hpp"
+
+using namespace lamina;
+using namespace lamina::engine;
+using namespace lamina::testing;
+
+namespace {
+
+/// Root mean square distance of logits in T on the GPU from fp32 on the CPU: of a runner whose steps mix prompts'
+/// chunks with decoding, and of prompts that are read alone.
+template <class Model, class T>
+struct Distances {
+  double together = 0, alone = 0;
+
+  Distances() {
+    struct OnGpu : fused_for<Cuda, Model> {};
+    Device<Cpu> host;
+    const auto exact = rule_weights<Model>([](auto) { return false; });
+    const auto weights = gpu_weights<OnGpu, T>([](auto) { return false; });
+    serve::Decoder<Model> exact_decoder(host, *exact, image_token, 128);
+    serve::Decoder<OnGpu, T, Cuda> decoder(gpu_device(), *weights, image_token, 128);
+    const SchedulerLimits limits{
+        .rows = 5, .step_tokens = 24, .page_tokens = 16, .context_tokens = 128, .step_image_tokens = 24};
+    const RunnerLimits memory{
+        .rows = 5, .context_tokens = 128, .pages = 20, .page_tokens = 16, .image_blocks = 6, .image_block_rows = 8};
+    PagePool pool(memory.pages);
+    ImageRows images(memory.image_blocks, memory.image_block_rows);
+    Scheduler scheduler(limits, pool, images);
+    Runner<Model> exact_runner(host, *exact, image_token, memory, images);
+    Runner<OnGpu, T, Cuda> runner(gpu_device(), *weights, image_token, memory, images);
+    double together_sq = 0, alone_sq = 0;
+    int rows = 0;
+    constexpr int prompts = 12;
+    for (RequestId id = 1; id <= prompts; ++id) {
+      const Batch prompt = random_prompt<Model>(static_cast<unsigned>(id));
+      scheduler.add({.id = id,
+                     .tokens = prompt.ids,
+                     .images = spans_of(prompt, Model::merge, Model::patch_width),
+                     .max_tokens = 8});
+      exact_runner.begin(id, prompt), runner.begin(id, prompt);
+      alone_sq += square(relative_error(decoder.prefill(prompt), exact_decoder.prefill(prompt)));
+    }
+    while (scheduler.running() + scheduler.waiting() > 0) {
+      const StepPlan plan = scheduler.plan();
+      const Matrix<const float> want = exact_runner.run(plan), got = runner.run(plan);
+      StepChoices choices{.number = plan.number, .chosen = {}};
+      for (const StepRow& row : plan.rows) {
+        if (!row.samples) continue;
+        const auto n = static_cast<int>(choices.chosen.size());
+        const std::span<const float> logits(want.row(n), static_cast<std::size_t>(want.cols));
+        together_sq += square(relative_error(std::span(got.row(n), logits.size()), logits));
+        ++rows;
+        choices.chosen.push_back({row.id, best_of(logits)});  // both go on with the same token
+      }
+      exact_runner.choose(choices), runner.choose(choices);
+      scheduler.received(choices);
+    }
+    together = std::sqrt(together_sq / rows), alone = std::sqrt(alone_sq / prompts);
+  }
+  static double square(double x) { return x * x; }
+};
+
+template <class Model, class T>
+void check_distance(const char* name) {
+  const Distances<Model, T> distances;
+  std::cout << name << ": logits among others are " << distances.together << " from fp32, alone " << distances.alone
+            << "\n";
+  CHECK(distances.together <= 1.25 * distances.alone);  // other prompts and tokens: a quarter for their spread
+}
+
+}  // namespace
+
+TEST_CASE("Runner on a GPU: logits of mixed steps are as near to fp32 as those of prompts read alone") {
+  SECTION("qwen3_vl, bf16") { check_distance<qwen3_vl::Qwen3VL_Tiny, bf16>("qwen3_vl, bf16"); }
+  SECTION("qwen3_vl, fp16") { check_distance<qwen3_vl::Qwen3VL_Tiny, f16>("qwen3_vl, fp16"); }
+  SECTION("qwen2_5_vl, bf16") { check_distance<qwen2_5_vl::Qwen2_5VL_Tiny, bf16>("qwen2_5_vl, bf16"); }
+}

@@ -358,7 +358,7 @@ void lamina::kernel::paged_attention<lamina::Cuda>::write(Stream<Cuda> s, const 
   cuda::check_launch("paged_write_fwd");
 }
 
-inline void lamina::kernel::paged_attention<lamina::Cuda>::split(Stream<Cuda> s, const SplitKeys& a) {
+[[gnu::used]] inline void lamina::kernel::paged_attention<lamina::Cuda>::split(Stream<Cuda> s, const SplitKeys& a) {
   constexpr int threads = cuda::most_paged_sequences;
   if (a.sequences > threads) fail("paged attention: ", a.sequences, " sequences; the kernel takes ", threads);
   cuda::split_keys_fwd<threads><<<1, threads, 0, s.handle>>>(a);

@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "serve/events.hpp"
 #include "serve/running_server.hpp"
 #include "support/catch.hpp"
 
@@ -14,37 +15,6 @@ namespace {
 /// A 2 x 2 BMP, as base64.
 const std::string bmp =
     "Qk1GAAAAAAAAADYAAAAoAAAAAgAAAAIAAAABABgAAAAAABAAAAATCwAAEwsAAAAAAAAAAAAAAAD/AP8AAAD/AAD///8AAA==";
-
-/// The JSON of each event of a stream; the last must be [DONE].
-std::vector<Json> events(const std::string& body) {
-  std::vector<Json> out;
-  std::size_t at = 0;
-  bool done = false;
-  while (at < body.size()) {
-    REQUIRE(body.substr(at, 6) == "data: ");
-    const auto end = body.find("\n\n", at);
-    REQUIRE(end != std::string::npos);
-    const auto data = body.substr(at + 6, end - at - 6);
-    REQUIRE_FALSE(done);
-    if (data == "[DONE]")
-      done = true;
-    else
-      out.push_back(Json::parse(data));
-    at = end + 2;
-  }
-  REQUIRE(done);
-  return out;
-}
-
-std::string content_of(const std::vector<Json>& chunks, int index = 0) {
-  std::string text;
-  for (const auto& chunk : chunks)
-    if (!chunk["choices"].empty() && chunk["choices"][0]["index"] == index)
-      text += chunk["choices"][0]["delta"].value("content", "");
-  return text;
-}
-
-std::string with(const std::string& fields) { return "{" + hello + (fields.empty() ? "" : "," + fields) + "}"; }
 
 }  // namespace
 
@@ -257,19 +227,22 @@ TEST_CASE("errors: each bad request gets its status, type and param") {
       {with(R"("max_tokens":1e300)"), 400, "BadRequestError", "max_tokens"},
       {with(R"("seed":18446744073709551615)"), 400, "BadRequestError", "seed"},
       {with(R"("stop":"")"), 400, "BadRequestError", "stop"},
-      {with(R"("stop":[1])"), 400, "BadRequestError", "stop"},
+      {with(R"("stop":["a",1])"), 400, "BadRequestError", "stop.1"},
       {with(R"("stream":"yes")"), 400, "BadRequestError", "stream"},
       {with(R"("stream_options":{"include_usage":true})"), 400, "BadRequestError", "stream_options"},
       {with(R"("top_logprobs":2)"), 400, "BadRequestError", "top_logprobs"},
       {with(R"("logprobs":true,"top_logprobs":21)"), 400, "BadRequestError", "top_logprobs"},
       {with(R"("logit_bias":{"999999":1})"), 400, "BadRequestError", "logit_bias"},
       {with(R"("logit_bias":{"x":1})"), 400, "BadRequestError", "logit_bias"},
-      {with(R"("stop_token_ids":[-1])"), 400, "BadRequestError", "stop_token_ids"},
+      {with(R"("stop_token_ids":[-1])"), 400, "BadRequestError", "stop_token_ids.0"},
+      {with(R"("allowed_token_ids":[])"), 400, "BadRequestError", "allowed_token_ids"},
+      {with(R"("cache_salt":"")"), 400, "BadRequestError", "cache_salt"},
+      {with(R"("stream_interval":0)"), 400, "BadRequestError", "stream_interval"},
       {with(R"("tools":[])"), 400, "BadRequestError", "tools"},
       {with(R"("tool_choice":"auto")"), 400, "BadRequestError", "tool_choice"},
       {with(R"("tools":[{"type":"function"}])"), 400, "NotImplementedError", "tool_choice"},
-      {with(R"("response_format":{"type":"json_object"})"), 400, "NotImplementedError", "response_format"},
-      {with(R"("chat_template":"x")"), 400, "BadRequestError", "chat_template"},
+      {with(R"("response_format":{"type":"json_object"})"), 400, "NotImplementedError", "response_format.type"},
+      {with(R"("chat_template":"x")"), 400, "NotImplementedError", "chat_template"},
       {with(R"("chat_template_kwargs":{"tokenize":false})"), 400, "BadRequestError", "chat_template_kwargs"},
       {with(R"("guided_json":{})"), 400, "NotImplementedError", "guided_json"},
       {user("\"" + std::string(5000, 'x') + "\""), 400, "BadRequestError", "messages"}};

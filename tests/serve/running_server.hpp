@@ -67,4 +67,7 @@ struct RunningServer {
 
 inline const std::string hello = R"("messages":[{"role":"user","content":"Hello"}])";
 
+/// A request with these fields beside its messages.
+inline std::string with(const std::string& fields) { return "{" + hello + (fields.empty() ? "" : "," + fields) + "}"; }
+
 }  // namespace lamina::test

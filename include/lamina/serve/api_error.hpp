@@ -16,6 +16,20 @@ inline std::string clipped(std::string_view text, std::size_t limit = 200) {
   return std::string(text.substr(0, end)) + "...";
 }
 
+/// At most `limit` printable ASCII characters: safe in a log or a header.
+inline std::string printable(std::string_view text, std::size_t limit = 200) {
+  std::string out;
+  for (const char c : text.substr(0, limit)) out += c > ' ' && c < '\x7f' ? c : '?';
+  return out;
+}
+
+/// A value as messages show it: the kind of a list or an object, else its JSON.
+inline std::string shown(const nlohmann::ordered_json& value) {
+  if (value.is_structured()) return value.type_name();
+  if (value.is_string()) return '"' + clipped(value.get_ref<const std::string&>()) + '"';
+  return value.dump();
+}
+
 /// A request that cannot be answered: the HTTP status and the words of the error object.
 struct ApiError : std::runtime_error {
   int status;
@@ -38,6 +52,10 @@ struct ApiError : std::runtime_error {
 /// A field that is there but wrong.
 inline ApiError bad_field(const std::string& param, const std::string& message) {
   return {400, "BadRequestError", message, param};
+}
+/// A field that is there but wrong, in the one form that all such messages have: path, what was found, what was wanted.
+inline ApiError wrong_field(const std::string& param, const std::string& found, const std::string& wanted) {
+  return bad_field(param, param + ": is " + found + ", wanted " + wanted);
 }
 /// Something that the API has and this server has not.
 inline ApiError not_implemented(const std::string& param, const std::string& message) {

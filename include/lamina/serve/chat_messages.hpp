@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,8 +29,8 @@ class MessageReader {
   MessageReader(text::Family family, int max_images) : family_(family), max_images_(max_images) {}
 
   ChatMessages read(const Json& list) {
-    if (list.empty()) throw bad_field("messages", "messages: is empty, wanted at least one message");
-    if (list.size() > 4096) throw bad_field("messages", cat("messages: ", list.size(), " messages, at most 4096"));
+    if (list.empty()) throw wrong_field("messages", "empty", "at least one message");
+    if (list.size() > 4096) throw wrong_field("messages", cat("a list of ", list.size()), "at most 4096 messages");
     for (std::size_t i = 0; i < list.size(); ++i) read_message(list[i], cat("messages.", i));
     return std::move(out_);
   }
@@ -41,14 +42,14 @@ class MessageReader {
     message.role = fields.text("role").value_or("");
     static constexpr std::string_view roles[] = {"system", "developer", "user", "assistant", "tool"};
     if (std::find(std::begin(roles), std::end(roles), message.role) == std::end(roles))
-      throw bad_field(path + ".role", cat(path, ".role: is ", message.role.empty() ? "missing" : clipped(message.role),
-                                          ", wanted system, developer, user, assistant or tool"));
+      throw wrong_field(path + ".role", fields.find("role") ? shown(*fields.find("role")) : "missing",
+                        "system, developer, user, assistant or tool");
     if (message.role == "developer") message.role = "system";  // Qwen's templates know no developer
     const Json* calls = fields.list("tool_calls");
     if (calls && message.role == "assistant") read_tool_calls(*calls, path + ".tool_calls", message);
     const Json* content = fields.find("content");
     if (!content && message.role != "assistant")
-      throw bad_field(path + ".content", path + ".content: is missing, wanted a string or a list of parts");
+      throw wrong_field(path + ".content", "missing", "a string or a list of parts");
     if (content && content->is_string()) {
       message.parts.push_back({text::Part::Kind::text, content->get<std::string>()});
     } else if (content && content->is_array()) {
@@ -60,66 +61,87 @@ class MessageReader {
     out_.messages.push_back(std::move(message));
   }
 
+  /// A string, or an object with a type; without one it is an image if it has an image_url, as in vLLM.
   void read_part(const Json& json, const std::string& path, text::Message& message) {
+    if (json.is_string()) {
+      message.parts.push_back({text::Part::Kind::text, json.get<std::string>()});
+      return;
+    }
+    if (!json.is_object()) throw wrong_field(path, shown(json), "a string or an object");
     const Fields fields(json, path);
-    const std::string type = fields.text("type").value_or(fields.find("image_url")   ? "image_url"
-                                                          : fields.find("video_url") ? "video_url"
-                                                                                     : "missing");
-    if (type == "text" || type == "input_text" || type == "output_text" || type == "refusal") {
-      const auto text = fields.text(type == "refusal" ? "refusal" : "text");
-      if (!text) throw bad_field(path + ".text", path + ".text: is missing, wanted a string");
+    const auto type = fields.text("type");
+    if (const char* field = text_field(type.value_or(""))) {
+      const auto text = fields.text(field);
+      if (!text) throw wrong_field(cat(path, ".", field), "missing", "a string");
       message.parts.push_back({text::Part::Kind::text, *text});
-    } else if (type == "image_url") {
-      read_image(fields, path, message);
-    } else if (type == "video_url") {
-      throw not_implemented(path, path + ": video is not supported by this server yet");
+    } else if (type ? type == "image_url" || type == "input_image" : json.contains("image_url")) {
+      read_image(fields, type, path, message);
+    } else if (type ? type == "video_url" : json.contains("video_url")) {
+      throw not_implemented(path,
+                            path + ": is a video, which this server does not read yet; send its frames as images");
     } else {
-      throw bad_field(path + ".type", cat(path, ".type: ", clipped(type),
-                                          " is not supported by this model; wanted text or "
-                                          "image_url"));
+      throw wrong_field(path + ".type", type ? shown(*type) : "missing", "text or image_url");
     }
   }
+  /// The field that holds the text of a part of this type; null for types of other parts.
+  static const char* text_field(std::string_view type) {
+    if (type == "text" || type == "input_text" || type == "output_text") return "text";
+    return type == "refusal" ? "refusal" : type == "thinking" ? "thinking" : nullptr;
+  }
 
-  void read_image(const Fields& fields, const std::string& path, text::Message& message) {
-    const Json* image = fields.find("image_url");
-    const std::string where = path + ".image_url";
-    if (!image || !image->is_object())
-      throw bad_field(where, where + ": wanted an object {\"url\": \"data:image/png;base64,...\"}");
-    auto url = Fields(*image, where).text("url");
-    if (!url) throw bad_field(where + ".url", where + ".url: is missing, wanted a string");
+  /// The URL is a string in a part of type input_image, in one without a type, and in one with a uuid; otherwise it is
+  /// in an object, as for vLLM.
+  void read_image(const Fields& fields, const std::optional<std::string>& type, const std::string& path,
+                  text::Message& message) {
+    std::string where = path + ".image_url";
+    const Json* url = fields.find("image_url");
+    const bool may_be_text = type != "image_url" || fields.find("uuid");
+    const char* wanted = "an object {\"url\": \"data:image/png;base64,...\"}";
+    if (url && !url->is_object() && !(may_be_text && url->is_string())) throw wrong_field(where, shown(*url), wanted);
+    if (url && url->is_object()) {
+      where += ".url";
+      const Json* inner = Fields(*url, where).find("url");
+      if (inner && !inner->is_string()) throw wrong_field(where, shown(*inner), "a string");
+      url = inner;
+    }
+    if (!url)
+      throw wrong_field(where, "missing",
+                        fields.find("uuid") ? "a URL: images are not kept, so that a uuid alone names none" : wanted);
     // Qwen3-VL's template shows pictures of user and tool turns only; it leaves others out, and so does vLLM.
     if (family_ == text::Family::qwen3_vl && message.role != "user" && message.role != "tool") return;
-    out_.images.push_back({std::move(*url), where + ".url"});
+    out_.images.push_back({url->get<std::string>(), where});
     message.parts.push_back({text::Part::Kind::image, {}});
     if (static_cast<int>(out_.images.size()) > max_images_)
       throw bad_field("messages", cat("At most ", max_images_, " image(s) may be provided in one prompt."));
   }
 
+  /// Arguments are JSON text in the OpenAI API, an object for the template, which writes them out: either is taken.
   static void read_tool_calls(const Json& calls, const std::string& path, text::Message& message) {
     for (std::size_t i = 0; i < calls.size(); ++i) {
-      const std::string where = cat(path, ".", i, ".function");
-      const Fields call(calls[i], cat(path, ".", i));
+      const std::string at = cat(path, ".", i), where = at + ".function";
+      const Fields call(calls[i], at);
+      if (const auto type = call.text("type"); type && type != "function")
+        throw wrong_field(at + ".type", shown(*type), "function");
       const Json* function = call.find("function");
-      if (!function) throw bad_field(where, where + ": is missing, wanted an object");
+      if (!function) throw wrong_field(where, "missing", "an object");
       const Fields fields(*function, where);
       const auto name = fields.text("name");
-      if (!name) throw bad_field(where + ".name", where + ".name: is missing, wanted a string");
+      if (!name) throw wrong_field(where + ".name", "missing", "a string");
       const Json* arguments = fields.find("arguments");
-      Json value = Json::object();
-      if (arguments && arguments->is_string()) {
-        const auto text = arguments->get<std::string>();
-        const std::string subject = where + ".arguments";
+      Json value = arguments ? *arguments : Json::object();
+      if (value.is_string()) {
+        const auto text = value.get<std::string>();
+        value = Json::object();
         if (!text.empty()) try {
-            value = checkpoint::parse_json<Json>(text, client_json_limits(subject));
-          } catch (const Json::exception& e) {
-            throw bad_field(subject, subject + ": not valid JSON: " + clipped(e.what()));
+            value = checkpoint::parse_json<Json>(text, client_json_limits(where + ".arguments"));
+          } catch (const Json::exception&) {
+            value = Json(Json::value_t::discarded);
           } catch (const Error& e) {
-            throw bad_field(subject, e.what());
+            throw bad_field(where + ".arguments", e.what());
           }
-      } else if (arguments) {
-        value = *arguments;
       }
-      if (!value.is_object()) throw bad_field(where + ".arguments", where + ".arguments: wanted JSON of an object");
+      if (!value.is_object())
+        throw wrong_field(where + ".arguments", shown(*arguments), "an object, or a string with the JSON of one");
       message.tool_calls.push_back({*name, text::python_json(value)});
     }
   }

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -10,17 +11,28 @@
 #include <lamina/serve/generate.hpp>
 #include <lamina/serve/json_fields.hpp>
 #include <lamina/serve/model_files.hpp>
+#include <lamina/serve/request_fields.hpp>
+#include <lamina/serve/template_kwargs.hpp>
 
 namespace lamina::serve {
+
+/// What holds where a request says nothing: the operator's choice.
+struct RequestDefaults {
+  bool add_vision_id = false;         ///< of chat_template_kwargs
+  bool exclude_unused_tools = false;  ///< tools are not shown to the model if tool_choice is "none"
+  bool return_tokens_as_ids = false;
+  int stream_interval = 1;  ///< tokens in a chunk of a stream; a request may raise it
+};
 
 /// What a request is checked against.
 struct RequestLimits {
   text::Family family = text::Family::qwen3_vl;
   int vocab_size = 0, max_model_len = 0;
   int max_images = 999, max_logprobs = 20, max_choices = 128;
+  RequestDefaults defaults = {};
 };
 
-/// A chat completion request, checked; see B.2 of the OpenAI and vLLM API.
+/// A chat completion request, checked: the fields that request_fields() calls work.
 struct ChatRequest {
   std::optional<std::string> model;  ///< absent: the first served name
   ChatMessages chat;
@@ -32,7 +44,10 @@ struct ChatRequest {
   std::optional<std::string> request_id;
   int choices = 1;
   bool stream = false, include_usage = false, continuous_usage = false;
-  bool return_tokens_as_ids = false;
+  int stream_interval = 1;                       ///< tokens in a chunk of a stream, but for the first and the last
+  bool return_tokens_as_ids = false;             ///< logprobs name tokens by their ids
+  bool return_token_ids = false;                 ///< the answer has the ids of the prompt and of its own tokens
+  std::vector<std::string> unknown_fields = {};  ///< ignored, as vLLM does; for the log
 };
 
 namespace detail {
@@ -41,10 +56,11 @@ namespace detail {
 class ChatRequestReader {
  public:
   ChatRequestReader(const Json& body, const RequestLimits& limits, const GenerationDefaults& defaults)
-      : fields_(body), limits_(limits), defaults_(defaults) {}
+      : body_(body), fields_(body), limits_(limits), defaults_(defaults) {}
 
   ChatRequest read() {
-    refuse_what_is_missing();
+    out_.unknown_fields = check_request_fields(body_);
+    read_response_format();
     out_.model = fields_.text("model");
     out_.request_id = fields_.text("request_id");
     read_template();
@@ -54,8 +70,9 @@ class ChatRequestReader {
     read_ends();
     read_stream();
     read_media();
+    check_cache_salt();
     const Json* messages = fields_.list("messages");
-    if (!messages) throw bad_field("messages", "messages: is missing, wanted a list of messages");
+    if (!messages) throw wrong_field("messages", "missing", "a list of messages");
     out_.chat = read_messages(*messages, limits_.family, limits_.max_images);
     return std::move(out_);
   }
@@ -63,52 +80,48 @@ class ChatRequestReader {
  private:
   static constexpr int any = std::numeric_limits<int>::max();
 
-  void refuse_what_is_missing() {
-    static constexpr const char* unsupported[] = {
-        "structured_outputs", "guided_json",     "guided_regex",     "guided_choice",
-        "guided_grammar",     "bad_words",       "prompt_logprobs",  "truncate_prompt_tokens",
-        "documents",          "media_io_kwargs", "logits_processors"};
-    for (const char* name : unsupported)
-      if (fields_.find(name)) throw not_implemented(name, cat(name, ": is not supported by this server"));
-    if (fields_.flag("use_beam_search")) throw not_implemented("use_beam_search", "use_beam_search: is not supported");
-    if (fields_.find("chat_template"))
-      throw bad_field("chat_template", "chat_template: templates in requests are refused");
-    if (const Json* format = fields_.find("response_format")) {
-      const auto type = Fields(*format, "response_format").text("type").value_or("missing");
-      if (type == "json_object" || type == "json_schema")
-        throw not_implemented("response_format", cat("response_format: ", type, " is not supported by this server"));
-      if (type != "text")
-        throw bad_field("response_format.type", "response_format.type: is " + clipped(type) + ", wanted text");
-    }
+  void read_response_format() const {
+    const Json* format = fields_.find("response_format");
+    if (!format) return;
+    const Fields given(*format, "response_format");
+    const auto type = given.text("type").value_or("missing");
+    if (type == "json_object" || type == "json_schema" || type == "structural_tag")
+      throw not_implemented("response_format.type",
+                            cat("response_format.type: is ", type, ", wanted text: ", no_structure));
+    if (type != "text") throw wrong_field("response_format.type", clipped(type), "text");
   }
 
   void read_template() {
     auto& options = out_.template_options;
     options.add_generation_prompt = fields_.flag("add_generation_prompt", true);
-    if (fields_.flag("continue_final_message"))
-      throw not_implemented("continue_final_message", "continue_final_message: is not supported by this server");
-    if (fields_.flag("echo")) throw not_implemented("echo", "echo: is not supported by this server");
-    if (const Json* kwargs = fields_.find("chat_template_kwargs")) {
-      const Fields given(*kwargs, "chat_template_kwargs");
-      for (const auto& [key, value] : kwargs->items())
-        if (key != "add_vision_id" && key != "enable_thinking")
-          throw bad_field("chat_template_kwargs",
-                          cat("chat_template_kwargs: ", clipped(key), " is not a setting of the template"));
-      options.add_vision_id = given.flag("add_vision_id");
-    }
+    options.add_vision_id = limits_.defaults.add_vision_id;
+    if (const Json* kwargs = fields_.find("chat_template_kwargs"))
+      options.add_vision_id =
+          read_template_kwargs(*kwargs, "chat_template_kwargs").add_vision_id.value_or(options.add_vision_id);
+    read_tools();
+  }
+
+  void read_tools() {
     const Json* tools = fields_.list("tools");
     const Json* choice = fields_.find("tool_choice");
-    if (tools && tools->empty()) throw bad_field("tools", "tools: is empty; leave it out instead");
+    if (tools && tools->empty()) throw wrong_field("tools", "empty", "at least one tool; leave it out instead");
+    if (choice && !choice->is_string() && !choice->is_object())
+      fields_.wrong("tool_choice", *choice, "none, auto, required or an object that names a function");
     const std::string wanted = !choice               ? (tools ? "auto" : "none")
                                : choice->is_string() ? choice->get<std::string>()
                                                      : "named";
-    if (!tools && wanted != "none") throw bad_field("tool_choice", "tool_choice: needs tools");
+    if (!tools && wanted != "none")
+      throw wrong_field("tool_choice", clipped(wanted), "none, because the request has no tools");
     if (tools && wanted != "none")
       throw not_implemented("tool_choice",
-                            "tool_choice: this server does not read tool calls from the answer; "
-                            "\"none\" shows the tools to the model");
-    if (tools)
-      for (const auto& tool : *tools) options.tools.push_back(text::python_json(tool));
+                            cat("tool_choice: is ", choice ? clipped(wanted) : "missing, which means auto",
+                                ", wanted none, which shows the tools to the model: calls are not read from answers "
+                                "yet"));
+    if (!tools || limits_.defaults.exclude_unused_tools) return;
+    for (std::size_t i = 0; i < tools->size(); ++i) {
+      if (!(*tools)[i].is_object()) throw wrong_field(cat("tools.", i), shown((*tools)[i]), "an object");
+      out_.template_options.tools.push_back(text::python_json((*tools)[i]));
+    }
   }
 
   void read_lengths() {
@@ -118,8 +131,7 @@ class ChatRequestReader {
     auto& sampling = out_.params.sampling;
     sampling.min_tokens = static_cast<int>(fields_.integer("min_tokens", 0, any).value_or(0));
     if (out_.max_tokens && sampling.min_tokens > *out_.max_tokens)
-      throw bad_field("min_tokens",
-                      cat("min_tokens: is ", sampling.min_tokens, ", more than max_tokens ", *out_.max_tokens));
+      throw wrong_field("min_tokens", cat(sampling.min_tokens), cat("at most max_tokens, ", *out_.max_tokens));
   }
 
   void read_sampling() {
@@ -136,32 +148,38 @@ class ChatRequestReader {
     out_.seed =
         fields_.integer("seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
     if (out_.seed == -1) out_.seed.reset();
-    if (out_.choices > 1 && s.greedy())
-      throw bad_field("n", cat("n: is ", out_.choices, ", must be 1 when temperature is 0"));
-    if (const Json* bias = fields_.find("logit_bias")) {
-      const Fields checked(*bias, "logit_bias");
-      for (const auto& [key, value] : bias->items()) {
-        if (!value.is_null()) s.logit_bias.emplace_back(token_id(key), checked.number(key.c_str(), value, -1e6, 1e6));
-      }
-    }
+    if (out_.choices > 1 && s.greedy()) throw wrong_field("n", cat(out_.choices), "1, because temperature is 0");
+    read_logit_bias();
+    if (const Json* ids = fields_.find("allowed_token_ids"); ids && ids->is_array() && ids->empty())
+      throw wrong_field("allowed_token_ids", "empty", "at least one token id; leave it out instead");
     s.allowed_token_ids = token_ids("allowed_token_ids");
   }
 
-  int token_id(const std::string& key) const {
-    const bool digits = !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == std::string::npos;
-    const int id = digits ? std::stoi(key) : -1;
-    if (id < 0 || id >= limits_.vocab_size)
-      throw bad_field("logit_bias", cat("logit_bias: ", clipped(key), " is not a token id below ", limits_.vocab_size));
-    return id;
+  /// Biases beyond 100 are cut, as vLLM does.
+  void read_logit_bias() {
+    const Json* bias = fields_.find("logit_bias");
+    if (!bias) return;
+    if (!bias->is_object()) fields_.wrong("logit_bias", *bias, "an object of token ids and numbers");
+    for (const auto& [key, value] : bias->items()) {
+      const bool digits = !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == std::string::npos;
+      const int id = digits ? std::stoi(key) : -1;
+      if (id < 0 || id >= limits_.vocab_size)
+        throw bad_field("logit_bias", cat("logit_bias: has the key \"", clipped(key), "\", wanted a token id below ",
+                                          limits_.vocab_size));
+      if (!value.is_number()) throw wrong_field(cat("logit_bias.", id), shown(value), "a number in [-100, 100]");
+      out_.params.sampling.logit_bias.emplace_back(id, std::clamp(value.get<double>(), -100.0, 100.0));
+    }
   }
+
   std::vector<int> token_ids(const char* name) const {
     std::vector<int> ids;
     const Json* list = fields_.list(name);
     if (!list) return ids;
-    if (list->size() > static_cast<std::size_t>(limits_.vocab_size)) fields_.wrong(name, *list, "a shorter list");
+    if (list->size() > static_cast<std::size_t>(limits_.vocab_size))
+      throw wrong_field(name, cat("a list of ", list->size()), cat("at most ", limits_.vocab_size, " token ids"));
     for (const auto& id : *list) {
       if (!id.is_number_integer() || id < 0 || id >= limits_.vocab_size)
-        throw bad_field(name, cat(name, ": ", clipped(id.dump()), " is not a token id below ", limits_.vocab_size));
+        throw wrong_field(cat(name, ".", ids.size()), shown(id), cat("a token id below ", limits_.vocab_size));
       ids.push_back(id.get<int>());
     }
     return ids;
@@ -172,9 +190,11 @@ class ChatRequestReader {
     s.logprobs = fields_.flag("logprobs");
     const bool unlimited = limits_.max_logprobs < 0;
     const auto top = fields_.integer("top_logprobs", unlimited ? -1 : 0, unlimited ? any : limits_.max_logprobs);
-    if (top.value_or(0) != 0 && !s.logprobs) throw bad_field("top_logprobs", "top_logprobs: needs logprobs to be true");
+    if (top.value_or(0) != 0 && !s.logprobs)
+      throw wrong_field("top_logprobs", cat(*top), "0 or nothing, because logprobs is not true");
     s.top_logprobs = static_cast<int>(top.value_or(0));
-    out_.return_tokens_as_ids = fields_.flag("return_tokens_as_token_ids");
+    out_.return_tokens_as_ids = fields_.flag("return_tokens_as_token_ids", limits_.defaults.return_tokens_as_ids);
+    out_.return_token_ids = fields_.flag("return_token_ids");
   }
 
   void read_ends() {
@@ -182,12 +202,14 @@ class ChatRequestReader {
     if (const Json* stop = fields_.find("stop")) {
       const Json list = stop->is_string() ? Json::array({*stop}) : *stop;
       if (!list.is_array()) fields_.wrong("stop", *stop, "a string or a list of strings");
-      if (list.size() > 64) throw bad_field("stop", cat("stop: ", list.size(), " strings, at most 64"));
+      if (list.size() > 64) throw wrong_field("stop", cat("a list of ", list.size()), "at most 64 strings");
       for (const auto& text : list) {
-        if (!text.is_string()) fields_.wrong("stop", text, "a string or a list of strings");
+        const std::string path = stop->is_string() ? "stop" : cat("stop.", params.stop.size());
+        if (!text.is_string()) throw wrong_field(path, shown(text), "a string");
         params.stop.push_back(text.get<std::string>());
-        if (params.stop.back().empty()) throw bad_field("stop", "stop: must not hold an empty string");
-        if (params.stop.back().size() > 1024) throw bad_field("stop", "stop: a string is longer than 1024 bytes");
+        if (params.stop.back().empty()) throw wrong_field(path, "empty", "a string of 1 to 1024 bytes");
+        if (params.stop.back().size() > 1024)
+          throw wrong_field(path, cat(params.stop.back().size(), " bytes"), "a string of 1 to 1024 bytes");
       }
     }
     params.stop_token_ids = token_ids("stop_token_ids");
@@ -198,12 +220,14 @@ class ChatRequestReader {
 
   void read_stream() {
     out_.stream = fields_.flag("stream");
+    const int least = limits_.defaults.stream_interval;
+    out_.stream_interval = std::max(least, static_cast<int>(fields_.integer("stream_interval", 1, any).value_or(1)));
     const Json* options = fields_.find("stream_options");
     if (!options) return;
-    if (!out_.stream) throw bad_field("stream_options", "stream_options: needs stream to be true");
+    if (!out_.stream) throw wrong_field("stream_options", shown(*options), "nothing, because stream is not true");
     const Fields fields(*options, "stream_options");
     out_.include_usage = fields.flag("include_usage");
-    out_.continuous_usage = out_.include_usage && fields.flag("continuous_usage_stats");
+    out_.continuous_usage = fields.flag("continuous_usage_stats") && out_.include_usage;
   }
 
   void read_media() {
@@ -213,11 +237,21 @@ class ChatRequestReader {
     for (const auto& [key, value] : kwargs->items())
       if (key != "min_pixels" && key != "max_pixels")
         throw bad_field("mm_processor_kwargs",
-                        cat("mm_processor_kwargs: ", clipped(key), " is not known; wanted min_pixels or max_pixels"));
+                        cat("mm_processor_kwargs: has \"", clipped(key), "\", wanted min_pixels or max_pixels"));
     out_.min_pixels = fields.integer("min_pixels", 1, 178956970);
     out_.max_pixels = fields.integer("max_pixels", 1, 178956970);
   }
 
+  /// No prompt is kept for other requests, so that there is nothing to salt; its form is checked, as vLLM does.
+  void check_cache_salt() const {
+    const auto salt = fields_.text("cache_salt");
+    if (!salt) return;
+    const auto characters = std::count_if(salt->begin(), salt->end(), [](char c) { return (c & 0xC0) != 0x80; });
+    if (characters < 1 || characters > 1024)
+      throw wrong_field("cache_salt", cat(characters, " characters"), "1 to 1024");
+  }
+
+  const Json& body_;
   Fields fields_;
   const RequestLimits& limits_;
   const GenerationDefaults& defaults_;
@@ -226,8 +260,8 @@ class ChatRequestReader {
 
 }  // namespace detail
 
-/// Checks and reads a chat completion request. Fields that the API does not have are ignored; fields that it has and
-/// this server has not are an ApiError, as is everything of a wrong type or out of range.
+/// Checks and reads a chat completion request. Fields that vLLM does not have are ignored and listed; what
+/// request_fields() refuses is an ApiError, as is everything of a wrong type or out of range.
 inline ChatRequest read_chat_request(const Json& body, const RequestLimits& limits,
                                      const GenerationDefaults& defaults) {
   return detail::ChatRequestReader(body, limits, defaults).read();

@@ -27,6 +27,7 @@ struct Choice {
   int index = 0;
   std::string text;
   std::vector<Sampled> tokens;
+  std::vector<int> ids;
   Completion done;
 };
 
@@ -66,8 +67,10 @@ inline Json logprobs_json(const text::Tokenizer& tokenizer, const std::vector<Sa
 }
 
 /// The whole answer of a request that is not streamed. `logprobs` holds logprobs_json of each choice, or null.
+/// prompt_ids: for a request with return_token_ids, which also gets those of the choices; otherwise null.
 inline Json chat_completion_json(const ResponseHead& head, const std::vector<Choice>& choices,
-                                 const std::vector<Json>& logprobs, const Usage& usage) {
+                                 const std::vector<Json>& logprobs, const Usage& usage,
+                                 const std::vector<int>* prompt_ids = nullptr) {
   Json list = Json::array();
   for (std::size_t i = 0; i < choices.size(); ++i)
     list.push_back({{"index", choices[i].index},
@@ -81,7 +84,7 @@ inline Json chat_completion_json(const ResponseHead& head, const std::vector<Cho
                     {"logprobs", logprobs[i]},
                     {"finish_reason", name_of(choices[i].done.finish)},
                     {"stop_reason", stop_reason_json(choices[i].done)},
-                    {"token_ids", nullptr}});
+                    {"token_ids", prompt_ids ? Json(choices[i].ids) : Json()}});
   return {{"id", head.id},
           {"object", "chat.completion"},
           {"created", head.created},
@@ -91,7 +94,7 @@ inline Json chat_completion_json(const ResponseHead& head, const std::vector<Cho
           {"system_fingerprint", nullptr},
           {"usage", usage_json(usage)},
           {"prompt_logprobs", nullptr},
-          {"prompt_token_ids", nullptr},
+          {"prompt_token_ids", prompt_ids ? Json(*prompt_ids) : Json()},
           {"kv_transfer_params", nullptr}};
 }
 

@@ -32,10 +32,11 @@ constexpr const char* name_of(FinishReason reason) {
   return reason == FinishReason::stop ? "stop" : reason == FinishReason::length ? "length" : "abort";
 }
 
-/// What became certain with one token: text, perhaps empty, and the token with its logprobs if they were asked for.
+/// What became certain with one token: text, perhaps empty, the token's id, and its logprobs if they were asked for.
 struct Delta {
   std::string text;
   std::vector<Sampled> tokens;
+  std::vector<int> ids;
   int completion_tokens = 0;  ///< so far, this one included
 };
 
@@ -97,6 +98,7 @@ class Generation {
     const bool is_eos = !params_.ignore_eos && contains(params_.eos, id);
     const bool is_end = is_eos || contains(params_.stop_token_ids, id);
     Delta delta;
+    delta.ids.push_back(id);
     if (params_.sampling.logprobs) delta.tokens.push_back(sampled);
     if (!is_end || params_.include_stop_str_in_output) delta.text = matcher_.push(decoder_.push(id));
     if (is_end) {
@@ -115,7 +117,7 @@ class Generation {
       done_.stop_reason = *matcher_.matched();
     }
     delta.completion_tokens = done_.completion_tokens;
-    if (!delta.text.empty() || !delta.tokens.empty()) deliver_(std::move(delta));
+    deliver_(std::move(delta));
     return ended_;
   }
   void finish(FinishReason reason) {

@@ -99,9 +99,7 @@ class Fields {
   }
 
   [[noreturn]] void wrong(const char* name, const Json& value, const std::string& wanted) const {
-    const std::string got =
-        value.is_structured() ? value.type_name() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
-    throw bad_field(clipped(path(name)), cat(clipped(path(name)), ": is ", clipped(got), ", wanted ", wanted));
+    throw wrong_field(clipped(path(name)), shown(value), wanted);
   }
 
  private:

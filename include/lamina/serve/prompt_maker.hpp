@@ -107,7 +107,8 @@ class PromptMaker {
     if (request.min_pixels) processor.min_pixels = *request.min_pixels;
     if (request.max_pixels) processor.max_pixels = *request.max_pixels;
     if (processor.min_pixels > processor.max_pixels)
-      throw bad_field("mm_processor_kwargs", "mm_processor_kwargs: min_pixels is larger than max_pixels");
+      throw wrong_field("mm_processor_kwargs.min_pixels", cat(processor.min_pixels),
+                        cat("at most max_pixels, ", processor.max_pixels));
     return processor;
   }
 

@@ -19,6 +19,7 @@ struct RouteOptions {
   std::string root_path = {};  ///< a prefix that a proxy may leave in place
   std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
   bool allow_credentials = false, request_id_headers = false, access_log = true;
+  std::vector<std::string> unlogged_paths = {};  ///< whose requests the access log leaves out
   std::string version = "0.1.0";
 };
 
@@ -50,13 +51,6 @@ class DecoratedExchange : public Exchange {
   HeaderList headers_;
   std::string log_line_;
 };
-
-/// At most `limit` printable ASCII characters: safe in a log or a header.
-inline std::string printable(std::string_view text, std::size_t limit = 200) {
-  std::string out;
-  for (const char c : text.substr(0, limit)) out += c > ' ' && c < '\x7f' ? c : '?';
-  return out;
-}
 
 }  // namespace detail
 
@@ -128,12 +122,11 @@ class Routes {
     HeaderList headers;
     if (options_.request_id_headers) {
       const std::string* id = request.header("X-Request-Id");
-      headers.push_back({"X-Request-Id", id ? detail::printable(*id) : random_id()});
+      headers.push_back({"X-Request-Id", id ? printable(*id) : random_id()});
     }
     for (auto& header : origin_headers(request)) headers.push_back(std::move(header));
     std::string line;
-    if (options_.access_log)
-      line = cat(request.peer, " ", detail::printable(request.method), " ", detail::printable(request.path));
+    if (options_.access_log) line = cat(request.peer, " ", printable(request.method), " ", printable(request.path));
     return std::make_shared<detail::DecoratedExchange>(std::move(inner), std::move(headers), std::move(line));
   }
 
@@ -264,11 +257,12 @@ class Routes {
       const Fields fields(json);
       service_.check_model(fields.text("model"));
       const Json* list = fields.list("tokens");
-      if (!list) throw bad_field("tokens", "tokens: is missing, wanted a list of token ids");
+      if (!list) throw wrong_field("tokens", "missing", "a list of token ids");
       std::vector<int> ids;
       for (const auto& id : *list) {
         if (!id.is_number_integer() || id < 0 || id >= service_.limits().vocab_size)
-          throw bad_field("tokens", "tokens: " + clipped(id.dump()) + " is not a token id");
+          throw wrong_field(cat("tokens.", ids.size()), shown(id),
+                            cat("a token id below ", service_.limits().vocab_size));
         ids.push_back(id.get<int>());
       }
       exchange->reply({200, compact({{"prompt", service_.files().tokenizer.decode(ids)}}), "application/json", {}});

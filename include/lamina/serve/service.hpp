@@ -2,6 +2,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <random>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include <lamina/model/session.hpp>
+#include <lamina/serve/chunk_batch.hpp>
 #include <lamina/serve/openai.hpp>
 #include <lamina/serve/prompt_maker.hpp>
 #include <lamina/serve/task_queue.hpp>
@@ -30,6 +32,7 @@ struct ServiceOptions {
   std::optional<int> max_new_tokens = {};  ///< a cap on every answer
   int max_requests = 256;                  ///< waiting and running; more are told to come back
   bool prompt_details = false, force_usage = false;
+  RequestDefaults request_defaults = {};
 };
 
 /// 24 random hexadecimal digits.
@@ -40,6 +43,8 @@ inline std::string random_id() {
   for (char& c : id) c = digits[generator() & 15];
   return id;
 }
+
+class EventWriter;
 
 /// The model behind the API: prepares requests on threads of its own, answers them one at a time in the order in which
 /// they became ready.
@@ -67,8 +72,9 @@ class ChatService {
   /// Requests that are waiting or running.
   int load() const { return load_; }
   RequestLimits limits() const {
-    return {files_.family,       session_->vocab_size(), session_->max_model_len(),
-            options_.max_images, options_.max_logprobs,  128};
+    return {
+        files_.family, session_->vocab_size(),   session_->max_model_len(), options_.max_images, options_.max_logprobs,
+        128,           options_.request_defaults};
   }
 
   /// Runs `work` off the network threads; what it throws becomes the answer. 503 when too many requests are here.
@@ -146,9 +152,11 @@ class ChatService {
   }
 
   Job prepare(const HttpRequest& request, const std::stop_token& cancelled);
+  static void log_unknown_fields(const Job& job);
   GenerationParams params_of(const Job& job, int choice) const;
   void answer(Exchange& exchange, const Job& job);
   void stream(Exchange& exchange, const Job& job);
+  Completion stream_choice(Exchange& exchange, EventWriter& events, const Job& job, int index, Usage& usage);
   Completion run(Exchange& exchange, const Job& job, int choice, const std::function<void(Delta)>& deliver);
 
   ModelFiles files_;
@@ -188,7 +196,14 @@ inline ChatService::Job ChatService::prepare(const HttpRequest& http, const std:
   job.head = {"chatcmpl-" + clipped(id), std::chrono::duration_cast<std::chrono::seconds>(now).count(),
               options_.served_names.front(), options_.response_role};
   job.serial = serial_++;
+  log_unknown_fields(job);
   return job;
+}
+
+inline void ChatService::log_unknown_fields(const Job& job) {
+  std::string names;
+  for (const auto& name : job.request.unknown_fields) names += (names.empty() ? "" : ", ") + name;
+  if (!names.empty()) std::clog << cat(printable(job.head.id), ": ignores unknown fields: ", names, "\n");
 }
 
 inline GenerationParams ChatService::params_of(const Job& job, int choice) const {
@@ -215,9 +230,10 @@ inline void ChatService::answer(Exchange& exchange, const Job& job) {
   std::vector<Json> logprobs;
   Usage usage{.prompt_details = options_.prompt_details};
   for (int i = 0; i < job.request.choices; ++i) {
-    Choice choice{.index = i, .text = {}, .tokens = {}, .done = {}};
+    Choice choice{.index = i, .text = {}, .tokens = {}, .ids = {}, .done = {}};
     choice.done = run(exchange, job, i, [&](Delta delta) {
       choice.text += delta.text;
+      choice.ids.insert(choice.ids.end(), delta.ids.begin(), delta.ids.end());
       for (auto& token : delta.tokens) choice.tokens.push_back(std::move(token));
     });
     if (choice.done.finish == FinishReason::abort) return;
@@ -228,7 +244,9 @@ inline void ChatService::answer(Exchange& exchange, const Job& job) {
                               : Json());
     choices.push_back(std::move(choice));
   }
-  exchange.reply({200, compact(chat_completion_json(job.head, choices, logprobs, usage)), "application/json", {}});
+  const auto* prompt_ids = job.request.return_token_ids ? &job.prompt.ids : nullptr;
+  exchange.reply(
+      {200, compact(chat_completion_json(job.head, choices, logprobs, usage, prompt_ids)), "application/json", {}});
 }
 
 /// One answer as server-sent events. The head is sent with the first token, so that what fails before it is still an
@@ -252,36 +270,50 @@ class EventWriter {
   bool open_ = false;
 };
 
-inline void ChatService::stream(Exchange& exchange, const Job& job) {
-  EventWriter events(exchange);
-  Usage usage{.prompt_tokens = static_cast<int>(job.prompt.ids.size()), .prompt_details = options_.prompt_details};
+/// One choice of a stream; usage counts along.
+inline Completion ChatService::stream_choice(Exchange& exchange, EventWriter& events, const Job& job, int index,
+                                             Usage& usage) {
   const auto& request = job.request;
   const auto send = [&](Json chunk) {
     if (request.continuous_usage) chunk["usage"] = usage_json(usage);
     events.send(chunk);
   };
+  bool started = false;
+  const auto start = [&] {
+    if (std::exchange(started, true)) return;
+    Json chunk = chunk_json(job.head, index, {{"role", job.head.role}, {"content", ""}}, nullptr, nullptr);
+    if (request.return_token_ids && !events.open()) chunk["prompt_token_ids"] = job.prompt.ids;
+    send(std::move(chunk));
+  };
+  const auto send_delta = [&](const std::optional<Delta>& delta) {
+    if (!delta) return;
+    start();
+    Json logprobs =
+        delta->tokens.empty() ? Json() : logprobs_json(files_.tokenizer, delta->tokens, request.return_tokens_as_ids);
+    Json chunk = chunk_json(job.head, index, {{"content", delta->text}}, std::move(logprobs), nullptr);
+    if (request.return_token_ids) chunk["choices"][0]["token_ids"] = delta->ids;
+    send(std::move(chunk));
+  };
+  ChunkBatch batch(request.stream_interval, request.return_token_ids);
+  const int before = usage.completion_tokens;
+  const Completion done = run(exchange, job, index, [&](Delta delta) {
+    usage.completion_tokens = before + delta.completion_tokens;
+    send_delta(batch.add(std::move(delta)));
+  });
+  if (done.finish == FinishReason::abort) return done;
+  send_delta(batch.take());
+  start();
+  send(chunk_json(job.head, index, Json::object(), nullptr, &done));
+  return done;
+}
+
+inline void ChatService::stream(Exchange& exchange, const Job& job) {
+  EventWriter events(exchange);
+  Usage usage{.prompt_tokens = static_cast<int>(job.prompt.ids.size()), .prompt_details = options_.prompt_details};
   try {
-    for (int i = 0; i < request.choices; ++i) {
-      bool started = false;
-      const auto start = [&] {
-        if (!std::exchange(started, true))
-          send(chunk_json(job.head, i, {{"role", job.head.role}, {"content", ""}}, nullptr, nullptr));
-      };
-      const int before = usage.completion_tokens;
-      const Completion done = run(exchange, job, i, [&](Delta delta) {
-        usage.completion_tokens = before + delta.completion_tokens;
-        start();
-        send(chunk_json(
-            job.head, i, {{"content", delta.text}},
-            delta.tokens.empty() ? Json() : logprobs_json(files_.tokenizer, delta.tokens, request.return_tokens_as_ids),
-            nullptr));
-      });
-      if (done.finish == FinishReason::abort) return;
-      usage.completion_tokens = before + done.completion_tokens;
-      start();
-      send(chunk_json(job.head, i, Json::object(), nullptr, &done));
-    }
-    if (request.include_usage) {
+    for (int i = 0; i < job.request.choices; ++i)
+      if (stream_choice(exchange, events, job, i, usage).finish == FinishReason::abort) return;
+    if (job.request.include_usage) {
       Json last = chunk_json(job.head);
       last["usage"] = usage_json(usage);
       events.send(last);

@@ -44,6 +44,7 @@ class Chat {
         files_(serve::ModelFiles::load(settings.model)),
         session_(open_for_generation(settings.model, options(settings))),
         seed_(settings.seed.value_or(std::random_device{}())) {
+    for (const auto& note : files_.notes) std::cerr << "lamina-chat: " << note << "\n";
     clear();
   }
 

@@ -15,7 +15,8 @@ namespace {
 using namespace lamina;
 
 serve::ModelFiles load_files(const serve::Flags& flags) {
-  auto files = serve::ModelFiles::load(flags.model, flags.tokenizer);
+  auto files = serve::ModelFiles::load(flags.model, flags.tokenizer, flags.chat_template);
+  for (const auto& note : files.notes) std::clog << "lamina-serve: " << note << "\n";
   if (flags.generation_config == "vllm") {
     files.defaults = {};
   } else if (flags.generation_config != "auto") {
@@ -23,7 +24,7 @@ serve::ModelFiles load_files(const serve::Flags& flags) {
     files.defaults = {};
     files.defaults.read(serve::detail::read_json_object(path), path.string());
   }
-  files.defaults.read(flags.override_generation_config, "--override-generation-config");
+  files.defaults.override_with(flags.override_generation_config, "--override-generation-config");
   if (flags.min_pixels) files.processor.min_pixels = *flags.min_pixels;
   if (flags.max_pixels) files.processor.max_pixels = *flags.max_pixels;
   return files;
@@ -46,7 +47,11 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
           .max_new_tokens = own_config ? files.defaults.max_new_tokens : std::nullopt,
           .max_requests = flags.max_queued_requests,
           .prompt_details = flags.prompt_tokens_details,
-          .force_usage = flags.force_include_usage};
+          .force_usage = flags.force_include_usage,
+          .request_defaults = {.add_vision_id = flags.add_vision_id,
+                               .exclude_unused_tools = flags.exclude_unused_tools,
+                               .return_tokens_as_ids = flags.return_tokens_as_ids,
+                               .stream_interval = flags.stream_interval}};
 }
 
 int run(const serve::Flags& flags) {
@@ -64,7 +69,8 @@ int run(const serve::Flags& flags) {
                                        .allowed_headers = flags.allowed_headers,
                                        .allow_credentials = flags.allow_credentials,
                                        .request_id_headers = flags.request_id_headers,
-                                       .access_log = flags.access_log});
+                                       .access_log = flags.access_log,
+                                       .unlogged_paths = flags.unlogged_paths});
   serve::HttpLimits limits;
   limits.header_bytes = static_cast<std::uint32_t>(flags.max_header_bytes);
   limits.header_count = flags.max_header_count;

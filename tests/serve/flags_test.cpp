@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 using namespace lamina;
 using namespace lamina::serve;
 using Words = std::vector<std::string>;
+using Json = nlohmann::ordered_json;
 
 TEST_CASE("Flags: takes the users' command line unchanged") {
   const auto f =
@@ -77,6 +79,13 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "--load-format", "dummy"}, "--load-format"},
       {{"d", "--limit-mm-per-prompt", "{"}, "--limit-mm-per-prompt"},
       {{"d", "--trust-remote-code=yes"}, "takes no value"},
+      {{"d", "--chat-template-content-format", "string"}, "lists of parts"},
+      {{"d", "--default-chat-template-kwargs", "{\"thinking\":true}"}, "wanted add_vision_id or enable_thinking"},
+      {{"d", "--mm-processor-kwargs", "{\"size\":{\"height\":9}}"}, "size has height"},
+      {{"d", "--limit-mm-per-prompt", "imgae=3"}, "has imgae"},
+      {{"d", "--uvicorn-log-level", "loud"}, "wanted trace"},
+      {{"d", "--disable-access-log-for-endpoints", "health"}, "wanted paths"},
+      {{"d", "--stream-interval", "0"}, "--stream-interval 0"},
       {{"d", "-x"}, "-x"}};
   for (const auto& entry : table) {  // clang 14 captures no structured bindings
     const Words& words = entry.first;
@@ -148,4 +157,53 @@ TEST_CASE("Flags: --media-io-kwargs names the background of images with alpha") 
         R"({"image": {"rgba_background_color": [0, 160, 256]}})", R"({"image": {"mode": "L"}})", R"({"picture": {}})",
         R"({"image": 3})"})
     CHECK_THROWS_AS(with(bad), UsageError);
+}
+
+TEST_CASE("Flags: defaults for requests are read") {
+  const auto f =
+      Flags::parse({"d", "--default-chat-template-kwargs", "{\"add_vision_id\":true,\"enable_thinking\":false}",
+                    "--return-tokens-as-token-ids", "--stream-interval", "8", "--exclude-tools-when-tool-choice-none",
+                    "--disable-access-log-for-endpoints", "/health,/ping", "--chat-template", "{{ messages }}"});
+  CHECK(f.add_vision_id);
+  CHECK(f.return_tokens_as_ids);
+  CHECK(f.stream_interval == 8);
+  CHECK(f.exclude_unused_tools);
+  CHECK(f.unlogged_paths == Words{"/health", "/ping"});
+  CHECK(f.chat_template == "{{ messages }}");
+}
+
+TEST_CASE("Flags: each that vLLM has works, is said to be without effect and why, or is refused by name") {
+  std::ifstream in(LAMINA_GOLDEN_DIR "/serve/vllm_names.json");
+  const auto names = Json::parse(in)["options"];
+  REQUIRE(names.size() >= 350);
+  const auto row = [](const std::string& name) {
+    const auto& table = flag_table();
+    return std::find_if(table.begin(), table.end(), [&](const Flag& f) { return f.name == name; });
+  };
+  for (const auto& [name, versions] : names.items()) {
+    if (row(name) != flag_table().end()) continue;
+    CAPTURE(name);
+    CHECK(test::message_of([&] {
+            Flags::parse({"d", "--" + name});
+          }) == cat("--", name, ": is not an option; --help lists them"));
+  }
+  const std::set<std::string_view> own = {
+      "help", "version", "adapter", "max-media-bytes", "max-request-body-size", "max-queued-requests"};
+  std::set<std::string_view> seen;
+  for (const auto& flag : flag_table()) {
+    CAPTURE(flag.name);
+    CHECK(seen.insert(flag.name).second);
+    CHECK(!flag.note.empty());
+    if (!own.contains(flag.name)) CHECK(names.contains(std::string(flag.name)));
+    if (flag.does == Flag::Does::work) continue;
+    Words words = {"d", cat("--", flag.name)};
+    if (flag.takes != Flag::Takes::nothing) words.push_back("0.5");
+    if (flag.does == Flag::Does::refuse) {
+      const auto message = test::message_of([&] { Flags::parse(words); });
+      CHECK(message.find(cat("--", flag.name)) != std::string::npos);
+      CHECK(message.find(flag.note) != std::string::npos);
+    } else {
+      CHECK(Flags::parse(words).log_lines.back().find(cat("--", flag.name, " (", flag.note, ")")) != std::string::npos);
+    }
+  }
 }

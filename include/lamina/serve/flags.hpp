@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <limits>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@
 #include <lamina/core/dtype.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/serve/flag_parser.hpp>
+#include <lamina/serve/template_kwargs.hpp>
 #include <lamina/vision/pixels.hpp>
 
 namespace lamina::serve {
@@ -28,6 +30,7 @@ struct Flags {
   std::vector<std::filesystem::path> adapters;
   std::vector<std::string> served_model_names, api_keys;
   std::string host, root_path, response_role = "assistant", generation_config = "auto";
+  std::string chat_template;  ///< a file or the text itself; empty: the folder's
   nlohmann::ordered_json override_generation_config = nlohmann::ordered_json::object();
   std::uint16_t port = 8000;
   std::string device = "auto";  ///< auto, cpu or cuda
@@ -40,8 +43,11 @@ struct Flags {
   std::optional<std::int64_t> min_pixels, max_pixels;
   vision::Colour image_background = {255, 255, 255};  ///< behind images with an alpha channel
   std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
+  std::vector<std::string> unlogged_paths;
   bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;
   bool force_include_usage = false, access_log = true;
+  bool add_vision_id = false, exclude_unused_tools = false, return_tokens_as_ids = false;
+  int stream_interval = 1;
   bool show_version = false;
   std::optional<std::string> help;     ///< wanted; the word to look for, or ""
   std::vector<std::string> log_lines;  ///< what to tell at the start: options that do nothing here, and why
@@ -94,7 +100,8 @@ class FlagReader {
     std::string all;
     for (const auto& [name, values] : words_.given()) {
       all += cat(all.empty() ? "" : ", ", name);
-      for (const auto& value : values) all += name == "api-key" || name == "hf-token" ? "=***" : "=" + value;
+      for (const auto& value : values)
+        all += cat("=", name == "api-key" || name == "hf-token" ? "***" : clipped(value, 100));
     }
     out_.log_lines.push_back("options: " + all);
     std::string ignored;
@@ -102,7 +109,7 @@ class FlagReader {
       const auto* values = words_.find(flag.name);
       if (!values || values->back() == "false") continue;
       if (flag.does == Flag::Does::ignore) ignored += cat(ignored.empty() ? "" : ", ", "--", flag.name);
-      if (flag.does == Flag::Does::ignore && !flag.note.empty()) ignored += cat(" (", flag.note, ")");
+      if (flag.does == Flag::Does::ignore) ignored += cat(" (", flag.note, ")");
       if (flag.does == Flag::Does::refuse &&
           cat("|", flag.off, "|").find(cat("|", values->back(), "|")) == std::string::npos)
         usage("--", flag.name, flag.takes == Flag::Takes::nothing ? "" : " " + values->back(), ": ", flag.note);
@@ -157,9 +164,7 @@ class FlagReader {
     out_.allowed_methods = list("allowed-methods");
     out_.allowed_headers = list("allowed-headers");
     out_.request_id_headers = flag("enable-request-id-headers");
-    const std::string level = text("uvicorn-log-level", "info");
-    out_.access_log =
-        !flag("disable-uvicorn-access-log") && level != "warning" && level != "error" && level != "critical";
+    read_access_log();
     out_.max_header_bytes = size("h11-max-incomplete-event-size", out_.max_header_bytes, 1024, 16 << 20);
     out_.max_header_count = static_cast<int>(size("h11-max-header-count", out_.max_header_count, 1, 65536));
     out_.max_body_bytes = size("max-request-body-size", out_.max_body_bytes, 1024, std::int64_t{1} << 40);
@@ -167,6 +172,20 @@ class FlagReader {
     if (const char* pixels = std::getenv("VLLM_MAX_IMAGE_PIXELS"); pixels && *pixels)
       out_.max_image_pixels = pixel_limit(pixels);
     out_.max_queued_requests = static_cast<int>(size("max-queued-requests", out_.max_queued_requests, 1, int_max));
+  }
+
+  void read_access_log() {
+    const std::string level = text("uvicorn-log-level", "info");
+    const bool loud = level == "trace" || level == "debug" || level == "info";
+    if (!loud && level != "warning" && level != "error" && level != "critical")
+      usage("--uvicorn-log-level ", level, ": wanted trace, debug, info, warning, error or critical");
+    out_.access_log = !flag("disable-uvicorn-access-log") && loud;
+    std::istringstream paths(text("disable-access-log-for-endpoints"));
+    for (std::string path; std::getline(paths, path, ',');) {
+      if (!path.starts_with('/'))
+        usage("--disable-access-log-for-endpoints ", path, ": wanted paths such as /health,/ping");
+      out_.unlogged_paths.push_back(path);
+    }
   }
 
   void read_requests() {
@@ -178,17 +197,37 @@ class FlagReader {
     out_.allowed_local_media_path = text("allowed-local-media-path");
     if (!out_.allowed_local_media_path.empty() && !std::filesystem::is_directory(out_.allowed_local_media_path))
       usage("--allowed-local-media-path ", out_.allowed_local_media_path.string(), ": is not a directory");
+    read_template();
     read_image_limit();
     read_media_io();
+    read_processor();
+  }
+
+  void read_template() {
+    out_.chat_template = text("chat-template");
+    out_.exclude_unused_tools = flag("exclude-tools-when-tool-choice-none");
+    out_.return_tokens_as_ids = flag("return-tokens-as-token-ids");
+    out_.stream_interval = static_cast<int>(size("stream-interval", 1, 1, int_max));
+    try {
+      const auto kwargs = object("default-chat-template-kwargs");
+      out_.add_vision_id = read_template_kwargs(kwargs, "--default-chat-template-kwargs").add_vision_id.value_or(false);
+    } catch (const ApiError& e) {
+      usage(e.what());
+    }
+  }
+
+  void read_processor() {
     const Json kwargs = object("mm-processor-kwargs");
     const Json edges = kwargs.contains("size") ? kwargs["size"] : Json::object();
     for (const auto& [key, value] : kwargs.items())
       if (key != "size" && key != "min_pixels" && key != "max_pixels")
         usage("--mm-processor-kwargs: ", key, " is not supported; wanted min_pixels, max_pixels or size");
+    if (!edges.is_object()) usage("--mm-processor-kwargs: size is ", edges.dump(), ", wanted an object");
+    for (const auto& [key, value] : edges.items())
+      if (key != "shortest_edge" && key != "longest_edge")
+        usage("--mm-processor-kwargs: size has ", key, "; wanted shortest_edge and longest_edge, which are pixels");
     const auto pixels = [&](const char* key, const char* edge) -> std::optional<std::int64_t> {
-      const Json* value = kwargs.contains(key)                        ? &kwargs[key]
-                          : edges.is_object() && edges.contains(edge) ? &edges[edge]
-                                                                      : nullptr;
+      const Json* value = kwargs.contains(key) ? &kwargs[key] : edges.contains(edge) ? &edges[edge] : nullptr;
       if (!value) return {};
       if (!value->is_number_integer() || *value < 1)
         usage("--mm-processor-kwargs: ", key, " is ", value->dump(), ", wanted pixels");
@@ -241,6 +280,8 @@ class FlagReader {
       const Json count = value.is_object() && value.contains("count") ? value["count"] : value;
       if (!count.is_number_unsigned() || count > int_max)
         usage("--limit-mm-per-prompt ", limit, ": ", kind, " wants a count");
+      if (kind != "image" && kind != "video" && kind != "audio")
+        usage("--limit-mm-per-prompt ", limit, ": has ", kind, ", wanted image, video or audio");
       if (kind == "image") out_.max_images = count.get<int>();
     }
   }

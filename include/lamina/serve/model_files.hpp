@@ -11,6 +11,7 @@
 #include <lamina/checkpoint/config.hpp>
 #include <lamina/checkpoint/generation_fields.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/serve/template_check.hpp>
 #include <lamina/text/chat_template.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/vision/processor.hpp>
@@ -25,17 +26,29 @@ struct GenerationDefaults {
   /// Takes the fields that `config`, a generation_config.json, has. Error where one is not a number.
   void read(const nlohmann::ordered_json& config, const std::string& source) {
     checkpoint::check_fields({nlohmann::json(config), source}, checkpoint::generation_fields);
-    read_field(config, source, "temperature", temperature);
-    read_field(config, source, "top_p", top_p);
-    read_field(config, source, "min_p", min_p);
-    read_field(config, source, "repetition_penalty", repetition_penalty);
-    read_field(config, source, "presence_penalty", presence_penalty);
-    read_field(config, source, "frequency_penalty", frequency_penalty);
-    read_field(config, source, "top_k", top_k);
-    read_field(config, source, "max_new_tokens", max_new_tokens);
+    for_each([&](const char* name, auto& value) { read_field(config, source, name, value); });
+  }
+  /// The same for what a person typed: Error for a field that is none of these.
+  void override_with(const nlohmann::ordered_json& given, const std::string& source) {
+    for (const auto& [key, value] : given.items()) {
+      std::string names;
+      bool known = false;
+      for_each([&](const char* name, auto&) {
+        known = known || key == name;
+        names += (names.empty() ? "" : ", ") + std::string(name);
+      });
+      if (!known) fail(source, ": has ", key, ", which changes nothing here; wanted ", names);
+    }
+    read(given, source);
   }
 
  private:
+  template <class F>
+  void for_each(const F& f) {
+    f("temperature", temperature), f("top_p", top_p), f("min_p", min_p), f("top_k", top_k);
+    f("repetition_penalty", repetition_penalty), f("presence_penalty", presence_penalty);
+    f("frequency_penalty", frequency_penalty), f("max_new_tokens", max_new_tokens);
+  }
   template <class T>
   static void read_field(const nlohmann::ordered_json& config, const std::string& source, const char* name,
                          std::optional<T>& out) {
@@ -55,9 +68,15 @@ struct ModelFiles {
   std::vector<int> eos;  ///< ids that end an answer
   int image_pad = 0;     ///< id of <|image_pad|>
   GenerationDefaults defaults;
+  std::vector<std::string> notes;  ///< for the log of the start
 
   /// Reads tokenizer, processor, config.json's model_type and generation_config.json. `tokenizer_dir` may differ.
-  static ModelFiles load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir = {});
+  /// chat_template: as --chat-template gives it; empty: the folder's own. Error where it is not the built-in one.
+  static ModelFiles load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir = {},
+                         const std::string& chat_template = {});
+
+ private:
+  void read_template(const std::filesystem::path& folder, const std::string& given);
 };
 
 namespace detail {
@@ -79,14 +98,17 @@ inline void read_eos(const nlohmann::ordered_json& config, std::vector<int>& eos
 
 }  // namespace detail
 
-inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir) {
+inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir,
+                                   const std::string& chat_template) {
   const auto config = checkpoint::ModelConfig::load(model_dir);
   ModelFiles files{.tokenizer = text::Tokenizer::load(tokenizer_dir.empty() ? model_dir : tokenizer_dir),
                    .processor = vision::Processor::load(model_dir),
                    .family = config.model_type == "qwen3_vl" ? text::Family::qwen3_vl : text::Family::qwen2_5_vl,
                    .eos = {},
                    .image_pad = 0,
-                   .defaults = {}};
+                   .defaults = {},
+                   .notes = {}};
+  files.read_template(tokenizer_dir.empty() ? model_dir : tokenizer_dir, chat_template);
   if (const auto path = model_dir / "generation_config.json"; std::filesystem::exists(path)) {
     const auto generation = detail::read_json_object(path);
     files.defaults.read(generation, path.string());
@@ -103,6 +125,18 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
     fail(model_dir.string(), ": the tokenizer has no ", text::image_pad, " token: is it a vision-language model?");
   files.image_pad = *pad;
   return files;
+}
+
+inline void ModelFiles::read_template(const std::filesystem::path& folder, const std::string& given) {
+  if (!given.empty()) return check_chat_template(given_chat_template(given), family);
+  const auto found = find_chat_templates(folder);
+  if (found.empty())
+    return notes.push_back(cat(folder.string(), ": has no chat template; the released Instruct template is used"));
+  check_chat_template(found.front(), family);
+  for (const auto& other : found)
+    if (!same_template(other.text, found.front().text))
+      notes.push_back(cat(other.source, ": its chat template is not used, that of ", found.front().source,
+                          " comes first, as in transformers"));
 }
 
 }  // namespace lamina::serve

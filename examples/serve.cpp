@@ -90,7 +90,10 @@ int run(const serve::Flags& flags) {
 int main(int argc, char** argv) {
   try {
     const auto flags = serve::Flags::parse({argv + 1, argv + argc});
-    if (flags.help) return std::cout << serve::flags_help(*flags.help), 0;
+    if (flags.help) {
+      std::cout << serve::flags_help(*flags.help) << serve::request_fields_help(*flags.help);
+      return 0;
+    }
     if (flags.show_version) return std::cout << serve::RouteOptions{}.version << "\n", 0;
     return run(flags);
   } catch (const serve::UsageError& e) {

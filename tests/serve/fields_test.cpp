@@ -46,7 +46,7 @@ TEST_CASE("fields: each that vLLM has is honoured, without effect for a reason, 
     CAPTURE(field.name);
     CHECK(seen.insert(field.name).second);
     CHECK((names.contains(std::string(field.name)) || field.name == "prompt_token_ids"));
-    CHECK((field.does == RequestField::Does::work || !field.note.empty()));
+    CHECK((field.does == serve::Support::work || !field.note.empty()));
   }
 }
 
@@ -54,7 +54,7 @@ TEST_CASE("fields: one that is refused is named with the reason, and taken if it
   RunningServer server;
   Client client(server.http.port());
   for (const auto& field : serve::request_fields()) {
-    if (field.does != RequestField::Does::refuse) continue;
+    if (field.does != serve::Support::refuse) continue;
     for (const char* value : {"{\"x\":[1]}", "[7]", "7", "\"x\"", "\"\""}) {
       CAPTURE(field.name, value);
       const auto reply = client.ask("POST", "/v1/chat/completions", with_value(field, value));
@@ -76,7 +76,7 @@ TEST_CASE("fields: one without effect changes neither prompt nor answer") {
   const auto plain = server.chat(with(""));
   const auto prompt = server.script.last.ids;
   for (const auto& field : serve::request_fields()) {
-    if (field.does != RequestField::Does::none) continue;
+    if (field.does != serve::Support::ignore) continue;
     for (const char* value : {"true", "false", "3", "\"left\"", "{\"a\":1}"}) {
       CAPTURE(field.name, value);
       const auto answer = server.chat(with_value(field, value));
@@ -90,7 +90,7 @@ TEST_CASE("fields: one that works is read, so that a wrong value is refused by i
   RunningServer server;
   Client client(server.http.port());
   for (const auto& field : serve::request_fields()) {
-    if (field.does != RequestField::Does::work) continue;
+    if (field.does != serve::Support::work) continue;
     int refused = 0;
     for (const char* value : {"7", "\"x\""}) {
       const std::string body = field.name == "messages" ? cat("{\"messages\":", value, "}") : with_value(field, value);
@@ -106,6 +106,15 @@ TEST_CASE("fields: one that works is read, so that a wrong value is refused by i
     CAPTURE(field.name);
     CHECK(refused > 0);
   }
+}
+
+TEST_CASE("fields: help says what becomes of each, or of those that hold a word") {
+  const auto help = serve::request_fields_help();
+  CHECK(help.find("  priority                              refused, except 0: requests are answered") !=
+        std::string::npos);
+  CHECK(help.find("  user                                  accepted, without effect: ") != std::string::npos);
+  CHECK(help.find("  temperature\n") != std::string::npos);
+  CHECK(serve::request_fields_help("guided_json").find("priority") == std::string::npos);
 }
 
 TEST_CASE("fields: unknown ones are ignored and listed for the log, ten at most and printable") {
@@ -149,7 +158,7 @@ TEST_CASE("errors: at most 200 characters of a client's input come back, whateve
       with("\"stream_options\":{\"include_usage\":" + quoted + "},\"stream\":true"),
   };
   for (const auto& field : serve::request_fields())
-    if (field.does != RequestField::Does::none && field.name != "messages" && field.name != "request_id")
+    if (field.does != serve::Support::ignore && field.name != "messages" && field.name != "request_id")
       bodies.push_back(with_value(field, quoted));
   for (const auto& body : bodies) {
     CAPTURE(body.substr(0, 120));

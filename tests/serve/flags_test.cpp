@@ -195,10 +195,10 @@ TEST_CASE("Flags: each that vLLM has works, is said to be without effect and why
     CHECK(seen.insert(flag.name).second);
     CHECK(!flag.note.empty());
     if (!own.contains(flag.name)) CHECK(names.contains(std::string(flag.name)));
-    if (flag.does == Flag::Does::work) continue;
+    if (flag.does == Support::work) continue;
     Words words = {"d", cat("--", flag.name)};
     if (flag.takes != Flag::Takes::nothing) words.push_back("0.5");
-    if (flag.does == Flag::Does::refuse) {
+    if (flag.does == Support::refuse) {
       const auto message = test::message_of([&] { Flags::parse(words); });
       CHECK(message.find(cat("--", flag.name)) != std::string::npos);
       CHECK(message.find(flag.note) != std::string::npos);

@@ -4,26 +4,22 @@
 #include <string_view>
 #include <vector>
 
+#include <lamina/serve/support.hpp>
+
 namespace lamina::serve {
 
 /// One option of vLLM's command line and what becomes of it here.
 struct Flag {
   enum class Takes { nothing, one, many };
-  enum class Does {
-    work,    ///< Flags reads it
-    ignore,  ///< accepted: answers do not depend on it, or `note` says what does not happen; the log repeats that
-    refuse   ///< an error that gives the reason, unless the value means "off"
-  };
   std::string_view name;
   Takes takes = Takes::one;
-  Does does = Does::work;
-  std::string_view note = {};  ///< help, or the reason
+  Support does = Support::work;
+  std::string_view note = {};  ///< help, or the reason; the log of the start repeats that of what is ignored
   std::string_view off = {};   ///< values, separated by |, with which a refused flag is harmless
 };
 
 namespace detail {
 inline constexpr Flag::Takes nothing = Flag::Takes::nothing, one = Flag::Takes::one, many = Flag::Takes::many;
-inline constexpr Flag::Does work = Flag::Does::work, ignore = Flag::Does::ignore, refuse = Flag::Does::refuse;
 inline constexpr std::string_view merge_first = "adapters cannot be served by name yet: merge with lamina-merge first";
 inline constexpr std::string_view no_tools = "tool calls are not read from answers yet";
 inline constexpr std::string_view no_tls = "this build speaks plain HTTP; put a TLS proxy in front";
@@ -45,6 +41,7 @@ inline constexpr std::string_view no_named_adapters = "adapters are not served b
 /// Every option, in the order of --help.
 inline const std::vector<Flag>& flag_table() {
   using namespace detail;
+  using enum Support;
   static const std::vector<Flag> table = {
       {"help", nothing, work, "show this and exit; --help=WORD shows what holds the word"},
       {"version", nothing, work, "show the version and exit"},
@@ -59,7 +56,7 @@ inline const std::vector<Flag>& flag_table() {
       {"tensor-parallel-size", one, work, "1 only (also -tp, --tp, --tp-size)"},
       {"gpu-memory-utilization", one, ignore,
        "memory is taken for the weights and one cache of --max-model-len tokens, no share of the device"},
-      {"tokenizer", one, work, "directory of the tokenizer, default: the model's"},
+      {"tokenizer", one, work, "directory of the tokenizer and its chat template, default: the model's"},
       {"limit-mm-per-prompt", one, work, "{\"image\": 4} or image=4: images in one request"},
       {"mm-processor-kwargs", one, work,
        "{\"min_pixels\": n, \"max_pixels\": n}, or size with shortest_edge and longest_edge"},

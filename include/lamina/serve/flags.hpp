@@ -60,15 +60,8 @@ struct Flags {
 inline std::string flags_help(std::string_view word = {}) {
   std::string out = "usage: lamina-serve [MODEL] [--option VALUE]...\n";
   for (const auto& flag : flag_table()) {
-    std::string line = cat("  --", flag.name,
-                           flag.takes == Flag::Takes::nothing ? ""
-                           : flag.takes == Flag::Takes::one   ? " X"
-                                                              : " X [X...]");
-    line.resize(std::max<std::size_t>(line.size() + 1, 38), ' ');
-    if (flag.does == Flag::Does::ignore) line += "accepted, without effect";
-    if (flag.does == Flag::Does::refuse) line += "refused";
-    if (!flag.note.empty()) line += cat(flag.does == Flag::Does::work ? "" : ": ", flag.note);
-    if (word.empty() || line.find(word) != std::string::npos) out += line + "\n";
+    const char* value = flag.takes == Flag::Takes::nothing ? "" : flag.takes == Flag::Takes::one ? " X" : " X [X...]";
+    out += help_line(cat("--", flag.name, value), support_text(flag.does, flag.note, flag.off), word);
   }
   return out;
 }
@@ -108,10 +101,9 @@ class FlagReader {
     for (const auto& flag : flag_table()) {
       const auto* values = words_.find(flag.name);
       if (!values || values->back() == "false") continue;
-      if (flag.does == Flag::Does::ignore) ignored += cat(ignored.empty() ? "" : ", ", "--", flag.name);
-      if (flag.does == Flag::Does::ignore) ignored += cat(" (", flag.note, ")");
-      if (flag.does == Flag::Does::refuse &&
-          cat("|", flag.off, "|").find(cat("|", values->back(), "|")) == std::string::npos)
+      if (flag.does == Support::ignore) ignored += cat(ignored.empty() ? "" : ", ", "--", flag.name);
+      if (flag.does == Support::ignore) ignored += cat(" (", flag.note, ")");
+      if (flag.does == Support::refuse && !is_harmless(values->back(), flag.off))
         usage("--", flag.name, flag.takes == Flag::Takes::nothing ? "" : " " + values->back(), ": ", flag.note);
     }
     if (!ignored.empty()) out_.log_lines.push_back("without effect here: " + ignored);

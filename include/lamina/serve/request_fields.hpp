@@ -5,19 +5,15 @@
 #include <vector>
 
 #include <lamina/serve/json_fields.hpp>
+#include <lamina/serve/support.hpp>
 
 namespace lamina::serve {
 
 /// One field of a chat completion request and what becomes of it.
 struct RequestField {
-  enum class Does {
-    work,   ///< ChatRequestReader reads it
-    none,   ///< accepted; changes nothing that a client gets, for the reason in `note`
-    refuse  ///< an error that gives the reason, unless the value asks for nothing
-  };
   std::string_view name;
-  Does does = Does::work;
-  std::string_view note = {};      ///< work: what is short of vLLM
+  Support does = Support::work;
+  std::string_view note = {};      ///< of one that works: what is short of vLLM, or how
   std::string_view harmless = {};  ///< JSON values, separated by |, with which a refused field asks for nothing
 };
 
@@ -32,25 +28,25 @@ inline constexpr std::string_view render_only = "vLLM reads it on its render rou
 /// Every field of ChatCompletionRequest in vLLM 0.8 to 0.33, and one more that clients send. What is not here is
 /// unknown to vLLM too: it is ignored, and the log says so.
 inline const std::vector<RequestField>& request_fields() {
-  using enum RequestField::Does;
+  using enum Support;
   static const std::vector<RequestField> table = {
       // the conversation
       {"messages", work, "text and images; no video, audio or embeddings"},
       {"model", work},
       {"tools", work, "with tool_choice \"none\"; Qwen2.5-VL's template has no place for them"},
       {"tool_choice", work, "\"none\" only: calls are not read from answers yet"},
-      {"parallel_tool_calls", none, "calls are not read from answers yet"},
+      {"parallel_tool_calls", ignore, "calls are not read from answers yet"},
       {"add_generation_prompt", work},
       {"chat_template_kwargs", work,
        "add_vision_id; enable_thinking is accepted, but Instruct templates do not read it"},
       {"chat_template", refuse, "templates of requests are not run; the model's own is built in"},
       {"continue_final_message", refuse, "answers cannot go on inside a message yet", "false"},
       {"echo", refuse, "answers do not repeat the last message", "false"},
-      {"add_special_tokens", none, "Qwen's tokenizers add none"},
+      {"add_special_tokens", ignore, "Qwen's tokenizers add none"},
       {"documents", refuse, detail::no_rag, "[]"},
       {"prompt_token_ids", refuse, "the prompt is made from messages, not from ids"},
       {"truncate_prompt_tokens", refuse, "prompts that are too long are refused, not cut"},
-      {"truncation_side", none, "it means something with truncate_prompt_tokens only, which is refused"},
+      {"truncation_side", ignore, "read only with truncate_prompt_tokens, which is refused"},
       {"mm_processor_kwargs", work, "min_pixels and max_pixels"},
       {"media_io_kwargs", refuse, "the server's own --media-io-kwargs hold for all requests", "{}"},
       // sampling
@@ -69,7 +65,7 @@ inline const std::vector<RequestField>& request_fields() {
       {"bad_words", refuse, "words cannot be forbidden yet; logit_bias forbids single tokens", "[]"},
       {"logits_processors", refuse, "no code of a client is run", "[]"},
       {"use_beam_search", refuse, "answers are drawn token by token", "false"},
-      {"length_penalty", none, "it means something with use_beam_search only, which is refused"},
+      {"length_penalty", ignore, "read only with use_beam_search, which is refused"},
       {"watermarking", refuse, "answers cannot be watermarked", "false"},
       {"repetition_detection", refuse, "an answer that repeats itself is not ended early"},
       {"vllm_xargs", refuse, "this server has no extensions that read it", "{}"},
@@ -81,11 +77,11 @@ inline const std::vector<RequestField>& request_fields() {
       {"guided_choice", refuse, detail::no_structure},
       {"guided_grammar", refuse, detail::no_structure},
       {"structural_tag", refuse, detail::no_structure},
-      {"guided_decoding_backend", none, "it means something with guided_* only, which are refused"},
-      {"guided_whitespace_pattern", none, "it means something with guided_json only, which is refused"},
+      {"guided_decoding_backend", ignore, "read only with guided_*, which are refused"},
+      {"guided_whitespace_pattern", ignore, "read only with guided_json, which is refused"},
       // reasoning
-      {"reasoning_effort", none, detail::no_reasoning},
-      {"include_reasoning", none, "reasoning is not split from answers"},
+      {"reasoning_effort", ignore, detail::no_reasoning},
+      {"include_reasoning", ignore, "reasoning is not split from answers"},
       {"thinking_token_budget", refuse, "reasoning is not told from the answer, so that it has no budget"},
       // lengths and ends
       {"max_tokens", work},
@@ -96,7 +92,7 @@ inline const std::vector<RequestField>& request_fields() {
       {"include_stop_str_in_output", work},
       {"ignore_eos", work},
       {"skip_special_tokens", work},
-      {"spaces_between_special_tokens", none, "Qwen's tokenizers write no spaces there"},
+      {"spaces_between_special_tokens", ignore, "Qwen's tokenizers write no spaces there"},
       // what the answer shows
       {"logprobs", work},
       {"top_logprobs", work},
@@ -104,23 +100,23 @@ inline const std::vector<RequestField>& request_fields() {
       {"prompt_logprobs", refuse, "logprobs of the prompt are not computed"},
       {"return_tokens_as_token_ids", work},
       {"return_token_ids", work},
-      {"return_token_offsets", none, detail::render_only},
+      {"return_token_offsets", ignore, detail::render_only},
       {"return_prompt_text", refuse, "the prompt's text is not returned; return_token_ids gives its ids", "false"},
-      {"return_mm_kwargs", none, detail::render_only},
-      {"mm_payload", none, detail::render_only},
+      {"return_mm_kwargs", ignore, detail::render_only},
+      {"mm_payload", ignore, detail::render_only},
       {"return_weight_versions", refuse, "weights have no versions here", "false"},
-      {"routed_experts_prompt_start", none, "these models have no experts"},
+      {"routed_experts_prompt_start", ignore, "these models have no experts"},
       {"stream", work},
       {"stream_options", work},
       {"stream_interval", work},
       // the request itself
       {"request_id", work},
-      {"session_id", none, detail::no_router},
-      {"user", none, "vLLM ignores it too"},
+      {"session_id", ignore, detail::no_router},
+      {"user", ignore, "vLLM ignores it too"},
       {"priority", refuse, "requests are answered in the order in which they come", "0"},
       {"cache_salt", work, "checked; no part of a prompt is kept for other requests, salted or not"},
-      {"kv_transfer_params", none, detail::no_router},
-      {"ec_transfer_params", none, detail::no_router},
+      {"kv_transfer_params", ignore, detail::no_router},
+      {"ec_transfer_params", ignore, detail::no_router},
   };
   return table;
 }
@@ -132,12 +128,20 @@ inline const RequestField* request_field(std::string_view name) {
   return it == table.end() ? nullptr : &*it;
 }
 
+/// The fields in words, for --help; a word leaves only the lines that hold it.
+inline std::string request_fields_help(std::string_view word = {}) {
+  std::string out = "fields of POST /v1/chat/completions\n";
+  for (const auto& field : request_fields())
+    out += help_line(std::string(field.name), support_text(field.does, field.note, field.harmless), word);
+  return out;
+}
+
 namespace detail {
 /// Is the value null or one of the field's harmless ones? Long values are not written out: none of those is.
 inline bool asks_for_nothing(const RequestField& field, const Json& value) {
   if (value.is_null()) return true;
   if (value.is_string() || (value.is_structured() && !value.empty())) return false;
-  return cat("|", field.harmless, "|").find(cat("|", value.dump(), "|")) != std::string::npos;
+  return is_harmless(value.dump(), field.harmless);
 }
 }  // namespace detail
 
@@ -148,7 +152,7 @@ inline std::vector<std::string> check_request_fields(const Json& body) {
   for (const auto& [name, value] : body.items()) {
     const RequestField* field = request_field(name);
     if (!field && unknown.size() < 10) unknown.push_back(printable(name, 64));
-    if (field && field->does == RequestField::Does::refuse && !detail::asks_for_nothing(*field, value))
+    if (field && field->does == Support::refuse && !detail::asks_for_nothing(*field, value))
       throw not_implemented(name, cat(name, ": is not supported by this server: ", field->note));
   }
   return unknown;

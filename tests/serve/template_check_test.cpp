@@ -102,6 +102,11 @@ TEST_CASE("chat template: line ends that Jinja does not tell apart may differ, n
     folder.write("chat_template.jinja", other);
     CHECK(folder.refusal().find("chat_template.jinja: line ") != std::string::npos);
   }
+  folder.write("chat_template.jinja", released + "\n\n");
+  CHECK(folder.refusal().find("line 121 of this chat template is \"\", that of the released template of "
+                              "Qwen3-VL-Instruct is missing") != std::string::npos);
+  folder.write("chat_template.jinja", released.substr(0, 5));
+  CHECK(folder.refusal().find("line 1 of this chat template is \"{%- i\", that") != std::string::npos);
 }
 
 TEST_CASE("chat template: the first file in transformers' order holds, another text behind it is noted") {

@@ -77,33 +77,35 @@ inline std::string with_jinja_line_ends(std::string_view text) {
   return out;
 }
 
-/// Where two texts differ first: the number of the line, from 1, and the line of each.
+/// Where two texts that are not equal differ first: the number of the line, from 1, and the line of each; none for one
+/// that has ended.
 struct LineDifference {
   std::size_t number = 1;
-  std::string_view first, second;
+  std::optional<std::string_view> first, second;
 };
-inline LineDifference first_difference(std::string_view a, std::string_view b) {
-  LineDifference out;
-  for (;; ++out.number) {
-    const auto next = [](std::string_view& text) {
-      const auto end = std::min(text.find('\n'), text.size());
-      const auto line = text.substr(0, end);
-      text.remove_prefix(std::min(end + 1, text.size()));
-      return line;
-    };
+inline LineDifference first_difference(std::optional<std::string_view> a, std::optional<std::string_view> b) {
+  const auto next = [](std::optional<std::string_view>& text) {
+    const auto all = text;
+    if (!all) return all;
+    const auto end = all->find('\n');
+    text = end == std::string_view::npos ? std::nullopt : std::optional(all->substr(end + 1));
+    return std::optional(all->substr(0, end));
+  };
+  for (LineDifference out;; ++out.number) {
     out.first = next(a);
     out.second = next(b);
-    if (out.first != out.second || (a.empty() && b.empty())) return out;
+    if (out.first != out.second) return out;
   }
 }
 
 /// A line in a message: the part of it around its difference from `other`, without control characters.
-inline std::string shown_line(std::string_view line, std::string_view other) {
+inline std::string shown_line(std::optional<std::string_view> line, std::string_view other) {
+  if (!line) return "missing";
   constexpr std::size_t before = 40, most = 120;
-  const auto at = static_cast<std::size_t>(std::mismatch(line.begin(), line.end(), other.begin(), other.end()).first -
-                                           line.begin());
+  const auto at = static_cast<std::size_t>(std::mismatch(line->begin(), line->end(), other.begin(), other.end()).first -
+                                           line->begin());
   const std::size_t from = at > before ? at - before : 0;
-  std::string out = clipped(line.substr(from), most);
+  std::string out = clipped(line->substr(from), most);
   for (char& c : out)
     if (static_cast<unsigned char>(c) < ' ') c = ' ';
   return cat("\"", from ? "..." : "", out, "\"");
@@ -146,8 +148,9 @@ inline void check_chat_template(const ChatTemplate& given, text::Family family) 
   const std::string known = detail::with_jinja_line_ends(text::released_template(family));
   const auto at = detail::first_difference(found, known);
   const char* name = family == text::Family::qwen2_5_vl ? "Qwen2.5-VL-Instruct" : "Qwen3-VL-Instruct";
-  fail(given.source, ": line ", at.number, " of this chat template is ", detail::shown_line(at.first, at.second),
-       ", the released template of ", name, " has ", detail::shown_line(at.second, at.first),
+  fail(given.source, ": line ", at.number, " of this chat template is ",
+       detail::shown_line(at.first, at.second.value_or("")), ", that of the released template of ", name, " is ",
+       detail::shown_line(at.second, at.first.value_or("")),
        ". Only the released one is built in and templates are not run yet, so that the model would read other prompts "
        "than its template writes. If it was tuned with the Instruct template, put the released chat_template.json in "
        "place of this one; a Thinking checkpoint cannot be served yet");

@@ -1,4 +1,6 @@
 // lamina-serve: an OpenAI-compatible server for Qwen2.5-VL and Qwen3-VL, started with vLLM's command line.
+#include <chrono>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -62,32 +64,35 @@ int run(const serve::Flags& flags) {
       flags.model,
       {.max_model_len = flags.max_model_len, .dtype = flags.dtype, .adapters = flags.adapters, .device = flags.device});
   serve::ChatService service(std::move(files), std::move(session), options);
-  const serve::Routes routes(service, {.api_keys = flags.api_keys,
-                                       .root_path = flags.root_path,
-                                       .allowed_origins = flags.allowed_origins,
-                                       .allowed_methods = flags.allowed_methods,
-                                       .allowed_headers = flags.allowed_headers,
-                                       .allow_credentials = flags.allow_credentials,
-                                       .request_id_headers = flags.request_id_headers,
-                                       .access_log = flags.access_log,
-                                       .unlogged_paths = flags.unlogged_paths});
+  serve::Routes routes(service, {.api_keys = flags.api_keys,
+                                 .root_path = flags.root_path,
+                                 .allowed_origins = flags.allowed_origins,
+                                 .allowed_methods = flags.allowed_methods,
+                                 .allowed_headers = flags.allowed_headers,
+                                 .allow_credentials = flags.allow_credentials,
+                                 .request_id_headers = flags.request_id_headers,
+                                 .access_log = flags.access_log,
+                                 .unlogged_paths = flags.unlogged_paths});
   serve::HttpLimits limits;
   limits.header_bytes = static_cast<std::uint32_t>(flags.max_header_bytes);
   limits.header_count = flags.max_header_count;
   limits.body_bytes = static_cast<std::uint64_t>(flags.max_body_bytes);
-  serve::HttpServer server({.host = flags.host, .port = flags.port, .limits = limits, .handle_signals = true},
-                           [&](auto exchange, auto request) { routes(std::move(exchange), std::move(request)); });
+  serve::HttpServer server({.host = flags.host, .port = flags.port, .limits = limits, .handle_signals = true}, routes);
   std::clog << "lamina-serve: " << flags.served_model_names.front() << " (" << flags.model.string() << "), at most "
             << service.max_model_len() << " tokens, on http://" << (flags.host.empty() ? "0.0.0.0" : flags.host) << ":"
             << server.port() << "/v1\n";
   server.wait();
-  service.stop();  // lets go of the exchanges, which the server outlives
+  if (!service.stop_within(std::chrono::seconds(5))) {
+    std::clog << "lamina-serve: a request does not end; leaving without it\n";
+    std::_Exit(0);
+  }
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  serve::end_at_once_on_signals();  // until the server takes them over
   try {
     const auto flags = serve::Flags::parse({argv + 1, argv + argc});
     if (flags.help) {

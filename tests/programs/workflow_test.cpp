@@ -57,7 +57,7 @@ std::vector<float> logits(const fs::path& model_dir, const std::vector<fs::path>
   options.max_model_len = 512;
   options.adapters = adapters;
   const auto session = open_for_generation(model_dir, options);
-  const auto row = session->prefill(batch);
+  const auto row = session->prefill(batch, {});
   return {row.begin(), row.end()};
 }
 

@@ -4,11 +4,13 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/model/session.hpp>
 #include <lamina/serve/model_files.hpp>
@@ -21,11 +23,12 @@ inline std::string tiny_model() { return LAMINA_SOURCE_DIR "/data/qwen3_vl_tiny"
 /// What the fake model is to say; shared with the test, which may change it between requests.
 struct Script {
   std::mutex mutex;
-  std::vector<int> ids;               ///< said in turn, then the last one for ever
-  bool flat = false;                  ///< all tokens below 64 equally likely instead
-  int nan_at = -1;                    ///< position whose logits hold a NaN
-  std::chrono::milliseconds step{0};  ///< how long a token takes
-  std::atomic<int> prefills{0}, decodes{0};
+  std::vector<int> ids;                   ///< said in turn, then the last one for ever
+  bool flat = false;                      ///< all tokens below 64 equally likely instead
+  int nan_at = -1;                        ///< position whose logits hold a NaN
+  std::chrono::milliseconds step{0};      ///< how long a token takes
+  std::atomic<bool> hold_prefill{false};  ///< reading a prompt takes for ever
+  std::atomic<int> held{0}, prefills{0}, decodes{0};
   Batch last;
 
   void say(const serve::ModelFiles& files, const std::string& text, bool end = true) {
@@ -40,7 +43,12 @@ class FakeSession : public GenerateSession {
  public:
   FakeSession(Script& script, int vocab, int max_len)
       : script_(script), logits_(static_cast<std::size_t>(vocab)), max_len_(max_len) {}
-  std::span<const float> prefill(const Batch& batch) override {
+  std::span<const float> prefill(const Batch& batch, const std::stop_token& cancelled) override {
+    ++script_.held;
+    while (script_.hold_prefill && !cancelled.stop_requested())
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    --script_.held;
+    throw_if_stopped(cancelled);
     const std::lock_guard lock(script_.mutex);
     script_.last = batch;
     ++script_.prefills;

@@ -17,7 +17,13 @@ namespace lamina::test {
 /// A client on plain blocking sockets that sends whatever bytes a test wants; every read is bounded to 20 s.
 class Client {
  public:
-  explicit Client(unsigned short port) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  /// `from`: an address of the loopback network, 127.x.y.z.
+  explicit Client(unsigned short port, const char* from = "127.0.0.1") : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in source{};
+    source.sin_family = AF_INET;
+    if (::inet_pton(AF_INET, from, &source.sin_addr) != 1 ||
+        ::bind(fd_, reinterpret_cast<sockaddr*>(&source), sizeof source) != 0)
+      fail("test client: cannot use the address ", from);
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
@@ -58,6 +64,12 @@ class Client {
     std::string out = buffer_.substr(0, at + end.size());
     buffer_.erase(0, out.size());
     return out;
+  }
+  /// Everything until the server closes.
+  std::string rest() {
+    while (more()) {
+    }
+    return std::exchange(buffer_, {});
   }
   bool closed() {
     while (more()) {

@@ -17,6 +17,8 @@ struct Setup {
   serve::RouteOptions routes{.access_log = false};
   serve::HttpLimits limits = {};
   int max_len = 400;
+  std::chrono::milliseconds grace{500};
+  bool handle_signals = false;
 };
 
 /// A whole server on a free port of the loopback interface, with a model that recites.
@@ -28,8 +30,9 @@ struct RunningServer {
               .port = 0,
               .limits = setup.limits,
               .threads = 2,
-              .grace = std::chrono::milliseconds(500)},
-             [this](auto exchange, auto request) { routes(std::move(exchange), std::move(request)); }) {
+              .grace = setup.grace,
+              .handle_signals = setup.handle_signals},
+             routes) {
     script.say(files(), "The answer is 42.");
   }
   ~RunningServer() {

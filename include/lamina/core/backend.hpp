@@ -3,6 +3,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include <lamina/core/cancelled.hpp>
 #include <lamina/core/dtype.hpp>
 
 namespace lamina {
@@ -33,6 +34,18 @@ static_assert(Real<float> && Real<bf16> && !Real<int>);
 template <Backend B>
 struct Stream {
   void enter(std::string_view) const {}
+  void leave() const {}
+};
+
+/// Launches on the host have ended when they return, so that this is the place to give up between two of them.
+template <>
+struct Stream<Cpu> {
+  const std::stop_token* cancelled = nullptr;  ///< null: what runs is not cancelled
+
+  /// Throws Cancelled.
+  void enter(std::string_view) const {
+    if (cancelled) throw_if_stopped(*cancelled);
+  }
   void leave() const {}
 };
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -93,14 +94,17 @@ class GenerateSession {
  public:
   virtual ~GenerateSession() = default;
   /// Forgets the last sequence, reads this one (one sequence, with its images) and gives the last token's logits (V).
-  virtual std::span<const float> prefill(const Batch&) = 0;
+  /// Throws Cancelled soon after the token stops: on a CPU at the next layer; a GPU finishes the prompt.
+  virtual std::span<const float> prefill(const Batch&, const std::stop_token& cancelled) = 0;
   /// Appends one token; logits (V), valid until the next call.
   virtual std::span<const float> decode(int id) = 0;
   /// Whether the session chooses tokens itself where a rule is all there is to it. The host then only reads them, and
   /// does not hold up the next step: choose_first() is prefill() and the first choice, choose_next() a step and a
   /// choice.
   virtual bool chooses() const { return false; }
-  virtual int choose_first(const Batch&, const kernel::SamplingRule&) { fail("this session does not choose tokens"); }
+  virtual int choose_first(const Batch&, const kernel::SamplingRule&, const std::stop_token& /*cancelled*/) {
+    fail("this session does not choose tokens");
+  }
   virtual int choose_next() { fail("this session does not choose tokens"); }
   virtual int vocab_size() const = 0;
   virtual int max_model_len() const = 0;

@@ -3,6 +3,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <stop_token>
 #include <variant>
 #include <vector>
 
@@ -44,9 +45,9 @@ class Decoder {
   }
   int capacity() const { return capacity_; }
 
-  /// Logits (V) that follow the prompt. The batch holds one sequence.
-  std::span<const float> prefill(const Batch& prompt) {
-    read(prompt);
+  /// Logits (V) that follow the prompt. The batch holds one sequence. Throws Cancelled, which leaves no sequence.
+  std::span<const float> prefill(const Batch& prompt, const std::stop_token& cancelled = {}) {
+    read(prompt, cancelled);
     return read_logits();
   }
   /// Logits (V) after one more token.
@@ -58,8 +59,8 @@ class Decoder {
 
   /// Reads the prompt and chooses the first token; the rule holds for those that follow, too. Error, here and in
   /// choose_next(), where a logit is not finite: a wrong number must end the request, never become a token.
-  int choose_first(const Batch& prompt, const kernel::SamplingRule& rule) {
-    read(prompt);
+  int choose_first(const Batch& prompt, const kernel::SamplingRule& rule, const std::stop_token& cancelled = {}) {
+    read(prompt, cancelled);
     set_state({.position = position_ - 1, .cu_keys = {0, length_}});
     host_->rule = rule;
     Memory<B>::upload_later(device_.stream(), step_.rule, &host_->rule, sizeof(kernel::SamplingRule));
@@ -145,7 +146,7 @@ class Decoder {
   Run<B, Inference> running() { return {device_.stream(&scratch_), &scratch_, nullptr}; }
 
   /// The prompt's keys and values into the cache, its last token's logits into step_.
-  void read(const Batch& prompt) {
+  void read(const Batch& prompt, const std::stop_token& cancelled) {
     const int tokens = static_cast<int>(prompt.ids.size());
     if (tokens > capacity_) fail("the prompt has ", tokens, " tokens, the context at most ", capacity_);
     length_ = 0;
@@ -158,7 +159,9 @@ class Decoder {
     reserve_scratch(forward);
     staging_.add(in, prompt.patches.data(), Model::merge, 2);
     staging_.send(device_.stream());
-    forward(running());
+    auto run = running();
+    if constexpr (std::is_same_v<B, Cpu>) run.stream.cancelled = &cancelled;
+    forward(run);
     length_ = tokens;
     position_ = tables_.positions().next.back();
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <lamina/core/batch.hpp>
+#include <lamina/core/cancelled.hpp>
 #include <lamina/model/session.hpp>
 #include <lamina/serve/stop.hpp>
 #include <lamina/serve/token_source.hpp>
@@ -69,7 +70,12 @@ class Generation {
     done_.finish = FinishReason::abort;
     if (cancelled.stop_requested()) return done_;
     const auto start = clock::now();
-    Sampled sampled = tokens_.first();
+    Sampled sampled;
+    try {
+      sampled = tokens_.first(cancelled);
+    } catch (const Cancelled&) {
+      return done_;
+    }
     const auto prefilled = clock::now();
     while (!cancelled.stop_requested()) {
       ++done_.completion_tokens;
@@ -139,8 +145,8 @@ class Generation {
 }  // namespace detail
 
 /// Answers one prompt: reads it, then draws tokens until an end, a stop string, a limit, or `cancelled` (looked at
-/// before each token). `deliver` gets text in whole UTF-8 characters, never a part of a stop string. Throws
-/// lamina::Error where the model's numbers are not finite.
+/// before each token, and on a CPU between the layers that read the prompt). `deliver` gets text in whole UTF-8
+/// characters, never a part of a stop string. Throws lamina::Error where the model's numbers are not finite.
 inline Completion generate(GenerateSession& session, const text::Tokenizer& tokenizer, const Batch& prompt,
                            GenerationParams params, const std::function<void(Delta)>& deliver,
                            const std::stop_token& cancelled = {}) {

@@ -2,12 +2,17 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <sys/resource.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/v6_only.hpp>
@@ -18,8 +23,17 @@
 
 namespace lamina::serve {
 
+/// SIGINT and SIGTERM end the process at once. This is not their default for process 1, which a container's program is.
+inline void end_at_once_on_signals() {
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int s) { std::_Exit(128 + s); });
+}
+
 /// An asynchronous HTTP/1.1 server: keep-alive, chunked streams, limits on everything a client controls. A client that
 /// goes away cancels its request. Exchanges must be let go of before the server is destroyed.
+///
+/// It stops in this order: no new connections; what waits is answered 503 (HttpApplication::drain); answers that have
+/// begun may end within the grace period; then the application ends them (HttpApplication::cancel), and what is still
+/// open after one second more is closed. A second signal ends the process at once.
 class HttpServer {
  public:
   struct Options {
@@ -31,15 +45,13 @@ class HttpServer {
     bool handle_signals = false;              ///< SIGINT and SIGTERM stop the server
   };
 
-  /// Binds and serves at once; Error where the address cannot be bound.
-  HttpServer(Options options, Handler handler)
-      : options_(std::move(options)),
-        shared_(std::make_shared<detail::HttpShared>()),
+  /// Binds and serves at once; Error if the address cannot be bound. The application must outlive the server.
+  HttpServer(Options options, HttpApplication& application)
+      : options_(with_descriptors(std::move(options))),
+        shared_(std::make_shared<detail::HttpShared>(options_.limits, application)),
         acceptor_(boost::asio::make_strand(io_)),
         timer_(acceptor_.get_executor()),
         signals_(acceptor_.get_executor()) {
-    shared_->limits = options_.limits;
-    shared_->handler = std::move(handler);
     listen();
     if (options_.handle_signals) {
       signals_.add(SIGINT);
@@ -49,14 +61,16 @@ class HttpServer {
       });
     }
     accept();
-    for (int i = 0; i < std::max(options_.threads, 1); ++i) threads_.emplace_back([this] { io_.run(); });
+    for (int i = 0; i < std::max(options_.threads, 1); ++i) threads_.emplace_back([this] { run(); });
   }
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
   ~HttpServer() { stop(); }
 
   unsigned short port() const { return port_; }
-  int connections() const { return shared_->connections; }
+  int connections() const { return shared_->connections.size(); }
+  /// Bytes of request bodies in memory.
+  std::uint64_t body_bytes() const { return shared_->bodies->held(); }
 
   /// Stops accepting, lets running requests end within the grace period, then closes all.
   void stop() {
@@ -104,24 +118,62 @@ class HttpServer {
     return !error;
   }
 
-  void accept() {
-    acceptor_.async_accept(boost::asio::make_strand(io_), [this](error_code error, tcp::socket socket) {
-      if (shared_->draining || !acceptor_.is_open()) return;
-      if (error) {  // out of descriptors: wait for some to come free
-        timer_.expires_after(std::chrono::milliseconds(100));
-        return timer_.async_wait([this](error_code) {
-          if (!shared_->draining) accept();
-        });
-      }
-      if (shared_->connections >= options_.limits.connections)
-        turn_away(socket);
-      else
-        start(std::move(socket));
-      accept();
-    });
+  /// Every connection needs a descriptor. Raises the process's limit if that is allowed, else lowers the connections.
+  static Options with_descriptors(Options options) {
+    constexpr int others = 64;  // listening socket, files, pipes
+    auto& limits = options.limits;
+    const auto wanted = static_cast<rlim_t>(limits.connections + limits.spare_connections + others);
+    rlimit now{};
+    if (::getrlimit(RLIMIT_NOFILE, &now) != 0 || now.rlim_cur >= wanted) return options;
+    rlimit raised = now;
+    raised.rlim_cur = std::min(wanted, now.rlim_max);
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) now = raised;
+    if (now.rlim_cur >= wanted) return options;
+    limits.connections = std::max(1, static_cast<int>(now.rlim_cur) - limits.spare_connections - others);
+    limits.connections_per_address = std::min(limits.connections_per_address, (limits.connections + 1) / 2);
+    std::clog << cat("note: this process may open ", now.rlim_cur, " files, so at most ", limits.connections,
+                     " connections are served at a time; raise the limit (ulimit -n) for more\n");
+    return options;
   }
-  void start(tcp::socket socket) {
-    auto connection = std::make_shared<detail::HttpConnection>(std::move(socket), shared_);
+
+  /// A network thread. No exception may end it: what failed is dropped, and others go on.
+  void run() {
+    for (;;) try {
+        io_.run();
+        return;
+      } catch (const std::exception& e) {
+        std::clog << "a connection was dropped: " << e.what() << "\n";
+      } catch (...) {
+        std::clog << "a connection was dropped\n";
+      }
+  }
+
+  void accept() {
+    if (shared_->draining || !acceptor_.is_open()) return;
+    try {
+      acceptor_.async_accept(boost::asio::make_strand(io_),
+                             [this](error_code error, tcp::socket socket) { accepted(error, std::move(socket)); });
+    } catch (const std::exception&) {  // out of memory: the loop must not end
+      std::this_thread::sleep_for(poll_interval);
+      boost::asio::post(acceptor_.get_executor(), [this] { accept(); });
+    }
+  }
+  void accepted(error_code error, tcp::socket socket) {
+    if (error) {  // out of descriptors: wait for some to come free
+      timer_.expires_after(std::chrono::milliseconds(100));
+      return timer_.async_wait([this](error_code) { accept(); });
+    }
+    try {
+      if (!shared_->draining) welcome(std::move(socket));
+    } catch (const std::exception&) {  // out of memory: the socket closes
+    }
+    accept();
+  }
+  void welcome(tcp::socket socket) {
+    error_code ignored;
+    auto seat = shared_->connections.seat(detail::ClientAddress(socket.remote_endpoint(ignored).address()));
+    if (!seat) return turn_away(socket);
+    auto connection = std::make_shared<detail::HttpConnection>(std::move(socket), shared_, std::move(seat));
     std::erase_if(connections_, [](const auto& weak) { return weak.expired(); });
     connections_.push_back(connection);
     connection->start();
@@ -141,17 +193,25 @@ class HttpServer {
     if (shared_->draining.exchange(true)) return;
     error_code ignored;
     acceptor_.close(ignored);
-    signals_.cancel(ignored);
+    if (options_.handle_signals) {
+      signals_.clear(ignored);
+      end_at_once_on_signals();
+    }
     stop_at_ = std::chrono::steady_clock::now() + options_.grace;
-    for (auto& weak : connections_)
-      if (auto connection = weak.lock()) connection->drain();
+    try {
+      shared_->application.drain();
+      for (auto& weak : connections_)
+        if (auto connection = weak.lock()) connection->drain();
+    } catch (const std::exception&) {  // out of memory: they end with the grace period
+    }
     poll_stop();
   }
-  /// Looks whether all have gone; those that stay past the grace period are closed, then the threads end.
+  /// Looks whether all have gone. Those that stay past the grace period are ended, then closed, then the threads end.
   void poll_stop() {
     const auto now = std::chrono::steady_clock::now();
-    if (shared_->connections == 0 || now > stop_at_ + std::chrono::seconds(1)) return io_.stop();
-    if (now > stop_at_)
+    if (shared_->connections.size() == 0 || now > stop_at_ + std::chrono::seconds(2)) return io_.stop();
+    if (now > stop_at_ && !std::exchange(cancelled_, true)) shared_->application.cancel();
+    if (now > stop_at_ + std::chrono::seconds(1))
       for (auto& weak : connections_)
         if (auto connection = weak.lock()) connection->abort();
     timer_.expires_after(poll_interval);
@@ -166,6 +226,7 @@ class HttpServer {
   boost::asio::signal_set signals_;
   std::vector<std::weak_ptr<detail::HttpConnection>> connections_;
   std::chrono::steady_clock::time_point stop_at_;
+  bool cancelled_ = false;
   unsigned short port_ = 0;
   std::mutex join_mutex_;
   std::vector<std::thread> threads_;

@@ -1,8 +1,11 @@
 #pragma once
+#include <algorithm>
+#include <cstdint>
 #include <ctime>
-#include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,88 +57,133 @@ class DecoratedExchange : public Exchange {
 
 }  // namespace detail
 
-/// The paths of the API. Call it with each request; it never blocks.
-class Routes {
+/// The paths of the API. Key, path, method and content type are judged from a request's header; what has no body is
+/// answered there too, so that /health never waits for anything.
+class Routes final : public HttpApplication {
  public:
   /// The service must outlive the routes.
   Routes(ChatService& service, RouteOptions options)
       : service_(service), options_(std::move(options)), keys_(options_.api_keys), created_(std::time(nullptr)) {
     using R = Routes;
-    table_ = {{"GET", "/health", false, &R::health},     {"GET", "/ping", false, &R::health},
-              {"POST", "/ping", false, &R::health},      {"GET", "/version", false, &R::version},
-              {"GET", "/v1/models", true, &R::models},   {"POST", "/v1/chat/completions", true, &R::chat},
-              {"POST", "/tokenize", true, &R::tokenize}, {"POST", "/detokenize", true, &R::detokenize}};
+    table_ = {{"GET", "/health", false, &R::health, {}},     {"GET", "/ping", false, &R::health, {}},
+              {"POST", "/ping", false, &R::health, {}},      {"GET", "/version", false, &R::version, {}},
+              {"GET", "/v1/models", true, &R::models, {}},   {"POST", "/v1/chat/completions", true, {}, &R::chat},
+              {"POST", "/tokenize", true, {}, &R::tokenize}, {"POST", "/detokenize", true, {}, &R::detokenize}};
   }
 
-  void operator()(std::shared_ptr<Exchange> inner, HttpRequest request) const {
-    if (const auto& root = options_.root_path; !root.empty() && request.path.starts_with(root + "/"))
-      request.path.erase(0, root.size());
-    auto exchange = decorate(std::move(inner), request);
-    if (request.method == "OPTIONS") return preflight(*exchange, request);
+  std::optional<HttpReply> judge(const RequestHead& head) override {
+    const std::string path = own_path(head);
+    if (head.method == "OPTIONS") return preflight(head, path);
     try {
-      route(exchange, request);
+      return route(head, path);
     } catch (const ApiError& e) {
       HttpReply reply{e.status, e.body(), "application/json", {}};
       if (e.status == 401) reply.headers.push_back({"WWW-Authenticate", "Bearer"});
-      if (e.status == 405) reply.headers.push_back({"Allow", allowed(request.path)});
-      exchange->reply(std::move(reply));
+      if (e.status == 405) reply.headers.push_back({"Allow", allowed(path)});
+      return reply;
     }
   }
+  void answer(std::shared_ptr<Exchange> inner, HttpRequest request) override {
+    const std::string path = own_path(request);
+    auto exchange =
+        std::make_shared<detail::DecoratedExchange>(std::move(inner), common_headers(request), log_line(request));
+    for (const auto& r : table_)
+      if (r.path == path && r.method == request.method && r.with_body) return (this->*r.with_body)(exchange, request);
+  }
+  void complete(const RequestHead& head, HttpReply& reply) override {
+    for (auto& header : common_headers(head)) reply.headers.push_back(std::move(header));
+    if (const auto line = log_line(head); !line.empty()) std::clog << cat(line, " ", reply.status, "\n");
+  }
+  void drain() override { service_.drain(); }
+  void cancel() override { service_.cancel(); }
 
  private:
   using ExchangePtr = std::shared_ptr<Exchange>;
+  /// Answered from the header alone, or with the body.
   struct Route {
     std::string method, path;
     bool guarded;
-    void (Routes::*handle)(ExchangePtr, HttpRequest&) const;
+    HttpReply (Routes::*without_body)(const std::string& path) const;
+    void (Routes::*with_body)(ExchangePtr, HttpRequest&) const;
   };
   static constexpr std::string_view one_model = "/v1/models/";
 
-  void route(const ExchangePtr& exchange, HttpRequest& request) const {
-    const std::string method = request.method == "HEAD" ? "GET" : request.method;
-    const bool is_model = request.path.size() > one_model.size() && request.path.starts_with(one_model);
-    const std::string path = is_model ? "/v1/models" : request.path;
-    bool known = false;
-    for (const auto& r : table_) {
-      if (r.path != path) continue;
-      known = true;
-      if (r.guarded) check_key(request);
-      if (r.method == method) return (this->*r.handle)(exchange, request);
-    }
-    if (!known) check_key(request);  // which paths exist is not for everybody
-    if (known) throw ApiError(405, "Method Not Allowed", "Method Not Allowed");
-    throw ApiError(404, "Not Found", "Not Found");
+  /// The path without a proxy's prefix.
+  std::string own_path(const RequestHead& head) const {
+    const auto& root = options_.root_path;
+    return !root.empty() && head.path.starts_with(root + "/") ? head.path.substr(root.size()) : head.path;
   }
-  void check_key(const HttpRequest& request) const {
-    if (!keys_.accept(request.header("Authorization")))
+  static std::string route_path(const std::string& path) {
+    return path.size() > one_model.size() && path.starts_with(one_model) ? "/v1/models" : path;
+  }
+  bool known(const std::string& path) const {
+    return std::any_of(table_.begin(), table_.end(), [&](const Route& r) { return r.path == route_path(path); });
+  }
+
+  std::optional<HttpReply> route(const RequestHead& head, const std::string& path) const {
+    const std::string method = head.method == "HEAD" ? "GET" : head.method;
+    const auto wanted = without_slashes(path);
+    const std::string target = route_path(wanted.value_or(path));
+    const auto on_path = [&](const Route& r) { return r.path == target; };
+    const auto first = std::find_if(table_.begin(), table_.end(), on_path);
+    // Which paths exist is not for everybody.
+    if (first == table_.end() || first->guarded) check_key(head);
+    if (first == table_.end()) throw ApiError(404, "Not Found", "Not Found");
+    if (wanted) return redirect(*wanted, head.query);
+    for (const auto& r : table_) {
+      if (!on_path(r) || r.method != method) continue;
+      if (r.without_body) return (this->*r.without_body)(path);
+      check_json(head);
+      return std::nullopt;
+    }
+    throw ApiError(405, "Method Not Allowed", "Method Not Allowed");
+  }
+  /// The path that a client meant that wrote slashes behind it; nothing if it is right as it is. A model may be served
+  /// under a name that ends with a slash.
+  std::optional<std::string> without_slashes(const std::string& path) const {
+    if (!path.ends_with('/')) return {};
+    const auto& names = service_.options().served_names;
+    if (path.starts_with(one_model) && contains(names, detail::percent_decoded(path.substr(one_model.size()))))
+      return {};
+    std::string shorter = path.substr(0, path.find_last_not_of('/') + 1);
+    if (known(shorter)) return shorter;
+    return {};
+  }
+  /// As FastAPI does (redirect_slashes): 307 keeps method and body. The prefix is what the client's proxy knows.
+  HttpReply redirect(const std::string& path, const std::string& query) const {
+    return {307, {}, {}, {{"Location", options_.root_path + path + (query.empty() ? "" : "?" + query)}}};
+  }
+  void check_key(const RequestHead& head) const {
+    if (!keys_.accept(head.header("Authorization")))
       throw ApiError(401, "AuthenticationError", "Unauthorized: send the header Authorization: Bearer <key>");
   }
   std::string allowed(const std::string& path) const {
     std::string out;
     for (const auto& r : table_)
-      if (r.path == path || (path.starts_with(one_model) && r.path == "/v1/models"))
-        out += (out.empty() ? "" : ", ") + r.method;
+      if (r.path == route_path(path)) out += (out.empty() ? "" : ", ") + r.method;
     return out;
   }
 
-  ExchangePtr decorate(ExchangePtr inner, const HttpRequest& request) const {
+  HeaderList common_headers(const RequestHead& head) const {
     HeaderList headers;
     if (options_.request_id_headers) {
-      const std::string* id = request.header("X-Request-Id");
+      const std::string* id = head.header("X-Request-Id");
       headers.push_back({"X-Request-Id", id ? printable(*id) : random_id()});
     }
-    for (auto& header : origin_headers(request)) headers.push_back(std::move(header));
-    std::string line;
-    if (options_.access_log) line = cat(request.peer, " ", printable(request.method), " ", printable(request.path));
-    return std::make_shared<detail::DecoratedExchange>(std::move(inner), std::move(headers), std::move(line));
+    for (auto& header : origin_headers(head)) headers.push_back(std::move(header));
+    return headers;
+  }
+  std::string log_line(const RequestHead& head) const {
+    if (!options_.access_log || contains(options_.unlogged_paths, head.path)) return {};
+    return cat(head.peer, " ", printable(head.method), " ", printable(head.path));
   }
 
   static bool contains(const std::vector<std::string>& list, const std::string& word) {
     return std::find(list.begin(), list.end(), word) != list.end();
   }
-  /// CORS: the origin is echoed only where credentials or a list make "*" wrong.
-  HeaderList origin_headers(const HttpRequest& request) const {
-    const std::string* origin = request.header("Origin");
+  /// CORS: the origin is echoed only if credentials or a list make "*" wrong.
+  HeaderList origin_headers(const RequestHead& head) const {
+    const std::string* origin = head.header("Origin");
     if (!origin) return {};
     const bool any = contains(options_.allowed_origins, "*");
     if (!any && !contains(options_.allowed_origins, *origin)) return {};
@@ -144,49 +192,46 @@ class Routes {
     if (options_.allow_credentials) out.push_back({"Access-Control-Allow-Credentials", "true"});
     return out;
   }
-  void preflight(Exchange& exchange, const HttpRequest& request) const {
-    const std::string* method = request.header("Access-Control-Request-Method");
-    if (!request.header("Origin") || !method) {
-      const std::string allow = allowed(request.path);
-      if (allow.empty()) return ChatService::send_error(exchange, {404, "Not Found", "Not Found"});
-      return exchange.reply({204, {}, {}, {{"Allow", allow + ", OPTIONS"}}});
+  HttpReply preflight(const RequestHead& head, const std::string& path) const {
+    const std::string* method = head.header("Access-Control-Request-Method");
+    if (!head.header("Origin") || !method) {
+      const std::string allow = path == "*" ? "GET, POST, HEAD" : allowed(path);
+      if (allow.empty()) return error_reply({404, "Not Found", "Not Found"});
+      return {204, {}, {}, {{"Allow", allow + ", OPTIONS"}}};
     }
-    if (origin_headers(request).empty())
-      return ChatService::send_error(exchange, {400, "BadRequestError", "CORS: this origin is not allowed"});
+    if (origin_headers(head).empty()) return error_reply({400, "BadRequestError", "CORS: this origin is not allowed"});
     const auto joined = [](const std::vector<std::string>& list) {
       std::string out;
       for (const auto& word : list) out += (out.empty() ? "" : ", ") + word;
       return out;
     };
-    const std::string* wanted = request.header("Access-Control-Request-Headers");
+    const std::string* wanted = head.header("Access-Control-Request-Headers");
     const bool any_header = contains(options_.allowed_headers, "*");
-    exchange.reply(
-        {200,
-         {},
-         {},
-         {{"Access-Control-Allow-Methods",
-           contains(options_.allowed_methods, "*") ? "GET, POST, HEAD, OPTIONS" : joined(options_.allowed_methods)},
-          {"Access-Control-Allow-Headers", any_header && wanted ? *wanted : joined(options_.allowed_headers)},
-          {"Access-Control-Max-Age", "600"}}});
+    return {200,
+            {},
+            {},
+            {{"Access-Control-Allow-Methods",
+              contains(options_.allowed_methods, "*") ? "GET, POST, HEAD, OPTIONS" : joined(options_.allowed_methods)},
+             {"Access-Control-Allow-Headers", any_header && wanted ? *wanted : joined(options_.allowed_headers)},
+             {"Access-Control-Max-Age", "600"}}};
   }
+  static HttpReply error_reply(const ApiError& e) { return {e.status, e.body(), "application/json", {}}; }
 
-  void health(ExchangePtr exchange, HttpRequest&) const { exchange->reply({200, {}, {}, {}}); }
-  void version(ExchangePtr exchange, HttpRequest&) const {
-    exchange->reply({200, compact({{"version", options_.version}}), "application/json", {}});
+  HttpReply health(const std::string&) const { return {200, {}, {}, {}}; }
+  HttpReply version(const std::string&) const {
+    return {200, compact({{"version", options_.version}}), "application/json", {}};
   }
   void chat(ExchangePtr exchange, HttpRequest& request) const {
-    check_json(request);
     service_.chat(std::move(exchange), std::move(request));
   }
 
-  void models(ExchangePtr exchange, HttpRequest& request) const {
+  HttpReply models(const std::string& path) const {
     Json list = Json::array();
     for (const auto& name : service_.options().served_names) list.push_back(card(name));
-    if (request.path == "/v1/models")
-      return exchange->reply({200, compact({{"object", "list"}, {"data", list}}), "application/json", {}});
-    const std::string wanted = detail::percent_decoded(request.path.substr(one_model.size()));
+    if (path == "/v1/models") return {200, compact({{"object", "list"}, {"data", list}}), "application/json", {}};
+    const std::string wanted = detail::percent_decoded(path.substr(one_model.size()));
     service_.check_model(wanted);
-    exchange->reply({200, compact(card(wanted)), "application/json", {}});
+    return {200, compact(card(wanted)), "application/json", {}};
   }
   Json card(const std::string& name) const {
     return {{"id", name},
@@ -213,8 +258,10 @@ class Routes {
             {"is_blocking", false}};
   }
 
-  static void check_json(const HttpRequest& request) {
-    const std::string* type = request.header("Content-Type");
+  static void check_json(const RequestHead& head) {
+    if (const std::string* coding = head.header("Content-Encoding"); coding && *coding != "identity")
+      throw ApiError(400, "Bad Request", "Content-Encoding: is " + clipped(*coding) + ", wanted none");
+    const std::string* type = head.header("Content-Type");
     if (!type) return;
     std::string kind = type->substr(0, type->find(';'));
     kind.erase(kind.find_last_not_of(" \t") + 1);
@@ -225,17 +272,17 @@ class Routes {
   }
 
   void tokenize(ExchangePtr exchange, HttpRequest& request) const {
-    check_json(request);
-    service_.post(exchange, [this, exchange, body = std::move(request.body)] {
-      const Json json = parse_body(body, exchange->cancelled());
+    auto body = std::make_shared<RequestBody>(std::move(request.body));
+    service_.post(exchange, [this, exchange, body](const std::stop_token& cancelled) {
+      const Json json = parse_body(body->text(), cancelled);
+      body->release();
       const Fields fields(json);
       service_.check_model(fields.text("model"));
       std::vector<int> ids;
       if (const auto prompt = fields.text("prompt"))
-        ids = service_.tokenize(*prompt, exchange->cancelled());
+        ids = service_.tokenize(*prompt, cancelled);
       else
-        ids = service_.tokenize(read_chat_request(json, service_.limits(), service_.files().defaults),
-                                exchange->cancelled());
+        ids = service_.tokenize(read_chat_request(json, service_.limits(), service_.files().defaults), cancelled);
       Json strings;
       if (fields.flag("return_token_strs")) {
         strings = Json::array();
@@ -251,9 +298,10 @@ class Routes {
     });
   }
   void detokenize(ExchangePtr exchange, HttpRequest& request) const {
-    check_json(request);
-    service_.post(exchange, [this, exchange, body = std::move(request.body)] {
-      const Json json = parse_body(body, exchange->cancelled());
+    auto body = std::make_shared<RequestBody>(std::move(request.body));
+    service_.post(exchange, [this, exchange, body](const std::stop_token& cancelled) {
+      const Json json = parse_body(body->text(), cancelled);
+      body->release();
       const Fields fields(json);
       service_.check_model(fields.text("model"));
       const Json* list = fields.list("tokens");

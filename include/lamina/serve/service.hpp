@@ -2,17 +2,20 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <random>
 #include <stop_token>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include <lamina/core/cancelled.hpp>
 #include <lamina/model/session.hpp>
-#include <lamina/serve/chunk_batch.hpp>
+#include <lamina/serve/chat_answer.hpp>
 #include <lamina/serve/openai.hpp>
 #include <lamina/serve/prompt_maker.hpp>
 #include <lamina/serve/task_queue.hpp>
@@ -44,10 +47,8 @@ inline std::string random_id() {
   return id;
 }
 
-class EventWriter;
-
-/// The model behind the API: prepares requests on threads of its own, answers them one at a time in the order in which
-/// they became ready.
+/// The model behind the API: prepares requests on threads of its own, then answers them in turns, one at a time in the
+/// order in which they became ready. Each choice of a request (n) is a turn of its own, so that others come between.
 class ChatService {
  public:
   ChatService(ModelFiles files, std::unique_ptr<GenerateSession> session, ServiceOptions options)
@@ -59,16 +60,40 @@ class ChatService {
   }
   ~ChatService() { stop(); }
 
-  /// Ends running work at its next token and drops what waits; their exchanges are let go of.
+  /// The server will end: who comes from now on or waits (be it for the next of its choices) gets 503, or an error
+  /// event in an open stream. Preparation is given up. The choice that is being made goes on.
+  void drain() {
+    draining_.request_stop();
+    preparing_.drop_waiting();
+    running_.drop_waiting();
+  }
+  /// Ends the answers that have begun at their next token: an error event in a stream, else 503.
+  void cancel() { ending_.request_stop(); }
+  /// Both, and returns when no work is left and no exchange is held.
   void stop() {
-    stopping_.request_stop();
+    drain();
+    cancel();
     preparing_.stop();
     running_.stop();
+  }
+
+  /// stop(), if all work ends in time; else false, and the work goes on.
+  bool stop_within(std::chrono::milliseconds time) {
+    drain();
+    cancel();
+    const auto until = std::chrono::steady_clock::now() + time;
+    while (load_ > 0 && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (load_ > 0) return false;
+    stop();
+    return true;
   }
 
   const ModelFiles& files() const { return files_; }
   const ServiceOptions& options() const { return options_; }
   int max_model_len() const { return session_->max_model_len(); }
+  /// False once drain() was called.
+  bool admits() const { return !draining_.stop_requested(); }
   /// Requests that are waiting or running.
   int load() const { return load_; }
   RequestLimits limits() const {
@@ -77,29 +102,15 @@ class ChatService {
         128,           options_.request_defaults};
   }
 
-  /// Runs `work` off the network threads; what it throws becomes the answer. 503 when too many requests are here.
-  void post(std::shared_ptr<Exchange> exchange, std::function<void()> work) {
-    auto ticket = admit();
-    if (!ticket) return send_busy(*exchange);
-    preparing_.add([exchange, ticket, work = std::move(work)] { guard(*exchange, work); });
-  }
+  /// Work on a request before its answer begins. It should look at the token, and throws Cancelled or ApiError.
+  using Preparation = std::function<void(const std::stop_token& cancelled)>;
 
-  /// Answers a chat request; the body is not looked at yet.
-  void chat(std::shared_ptr<Exchange> exchange, HttpRequest request) {
-    auto ticket = admit();
-    if (!ticket) return send_busy(*exchange);
-    auto shared = std::make_shared<HttpRequest>(std::move(request));
-    preparing_.add([this, exchange, ticket, shared] {
-      guard(*exchange, [&] {
-        auto job = std::make_shared<Job>(prepare(*shared, exchange->cancelled()));
-        *shared = {};  // the body may be large
-        running_.add([this, exchange, ticket, job] {
-          if (!exchange->cancelled().stop_requested())
-            guard(*exchange, [&] { job->request.stream ? stream(*exchange, *job) : answer(*exchange, *job); });
-        });
-      });
-    });
+  /// Runs `work` off the network threads; what it throws becomes the answer. 503 if too many requests are here.
+  void post(std::shared_ptr<Exchange> exchange, Preparation work) {
+    if (auto ticket = admit(*exchange)) prepare_later(std::move(exchange), std::move(ticket), std::move(work));
   }
+  /// Answers a chat request; the body is not looked at yet.
+  void chat(std::shared_ptr<Exchange> exchange, HttpRequest request);
 
   /// The ids of a text; see PromptMaker::tokenize.
   std::vector<int> tokenize(std::string_view text, const std::stop_token& cancelled) {
@@ -111,60 +122,72 @@ class ChatService {
   }
   void check_model(const std::optional<std::string>& name) const;
 
-  static void send_error(Exchange& exchange, const ApiError& error) {
-    exchange.reply({error.status, error.body(), "application/json", {}});
-  }
-
  private:
+  using Ticket = std::shared_ptr<void>;
   struct Job {
     ChatRequest request;
     Batch prompt;
     ByteBudget::Share memory;  // of the prompt's patches
     ResponseHead head;
     std::uint64_t serial = 0;
+    std::shared_ptr<Exchange> exchange = {};
+    Ticket ticket = {};
+    std::unique_ptr<ChatAnswer> answer = {};
+    int next_choice = 0;
   };
-  using Ticket = std::shared_ptr<void>;
 
-  Ticket admit() {
-    if (++load_ > options_.max_requests || stopping_.stop_requested()) {
-      --load_;
-      return {};
-    }
-    return Ticket(&load_, [](std::atomic<int>* load) { --*load; });
+  /// Stops as soon as one of two tokens does.
+  class Either {
+   public:
+    Either(std::stop_token a, std::stop_token b) : a_(std::move(a), Stop{source_}), b_(std::move(b), Stop{source_}) {}
+    std::stop_token token() const { return source_.get_token(); }
+
+   private:
+    struct Stop {
+      std::stop_source source;
+      void operator()() { source.request_stop(); }
+    };
+    std::stop_source source_;
+    std::stop_callback<Stop> a_, b_;
+  };
+
+  /// A place among the requests that are here; null, and 503 was sent, if there is none.
+  Ticket admit(Exchange& exchange) {
+    if (!admits()) return exchange.reply(busy_reply(leaving_message)), nullptr;
+    if (++load_ <= options_.max_requests) return Ticket(&load_, [](std::atomic<int>* load) { --*load; });
+    --load_;
+    return exchange.reply(busy_reply("too many requests are waiting; try again")), nullptr;
   }
-  static void send_busy(Exchange& exchange) {
-    const ApiError error(503, "ServiceUnavailable", "too many requests are waiting; try again");
-    exchange.reply({503, error.body(), "application/json", {{"Retry-After", "2"}}});
-  }
-  /// Runs f; an exception becomes the answer.
-  template <class F>
-  static void guard(Exchange& exchange, const F& f) {
+  void prepare_later(std::shared_ptr<Exchange> exchange, Ticket ticket, Preparation work);
+  /// Runs f; an exception becomes the answer, through `send`.
+  template <class F, class Send>
+  void guard(const F& f, const Send& send) const {
+    const auto send_error = [&](const ApiError& e) { send({e.status, e.body(), "application/json", {}}); };
     try {
       f();
     } catch (const ApiError& e) {
-      send_error(exchange, e);
-    } catch (const Cancelled&) {  // nobody waits
+      send_error(e);
+    } catch (const Cancelled&) {
+      if (draining_.stop_requested()) send(busy_reply(leaving_message));  // else the client has gone
     } catch (const std::bad_alloc&) {
-      send_error(exchange, {500, "InternalServerError", "out of memory"});
+      send_error({500, "InternalServerError", "out of memory"});
     } catch (const std::exception& e) {
-      send_error(exchange, {500, "InternalServerError", clipped(e.what(), 400)});
+      send_error({500, "InternalServerError", clipped(e.what(), 400)});
     }
   }
 
-  Job prepare(const HttpRequest& request, const std::stop_token& cancelled);
+  Job prepare(HttpRequest& request, const std::stop_token& cancelled);
   static void log_unknown_fields(const Job& job);
   GenerationParams params_of(const Job& job, int choice) const;
-  void answer(Exchange& exchange, const Job& job);
-  void stream(Exchange& exchange, const Job& job);
-  Completion stream_choice(Exchange& exchange, EventWriter& events, const Job& job, int index, Usage& usage);
-  Completion run(Exchange& exchange, const Job& job, int choice, const std::function<void(Delta)>& deliver);
+  void queue_turn(std::shared_ptr<Job> job);
+  void take_turn(const std::shared_ptr<Job>& job);
 
   ModelFiles files_;
   std::unique_ptr<GenerateSession> session_;  // used by running_ alone, but for its two sizes
   ServiceOptions options_;
   PromptMaker prompts_;
   std::atomic<int> load_{0};
-  std::stop_source stopping_;
+  std::stop_source draining_, ending_;
   std::atomic<std::uint64_t> serial_{0};
   TaskQueue running_{1};
   TaskQueue preparing_{2};
@@ -176,9 +199,42 @@ inline void ChatService::check_model(const std::optional<std::string>& name) con
     throw ApiError(404, "NotFoundError", "The model `" + clipped(*name) + "` does not exist.", "model");
 }
 
-inline ChatService::Job ChatService::prepare(const HttpRequest& http, const std::stop_token& cancelled) {
+inline void ChatService::prepare_later(std::shared_ptr<Exchange> exchange, Ticket ticket, Preparation work) {
+  preparing_.add({.run =
+                      [this, exchange, ticket, work = std::move(work)] {
+                        const Either either(exchange->cancelled(), draining_.get_token());
+                        guard(
+                            [&] {
+                              throw_if_stopped(either.token());
+                              work(either.token());
+                            },
+                            [&](const HttpReply& reply) { exchange->reply(reply); });
+                      },
+                  .drop = [exchange, ticket] { exchange->reply(busy_reply(leaving_message)); }});
+}
+
+inline void ChatService::chat(std::shared_ptr<Exchange> exchange, HttpRequest request) {
+  auto ticket = admit(*exchange);
+  if (!ticket) return;
+  auto shared = std::make_shared<HttpRequest>(std::move(request));
+  prepare_later(exchange, ticket, [this, exchange, ticket, shared](const std::stop_token& cancelled) {
+    auto job = std::make_shared<Job>(prepare(*shared, cancelled));
+    throw_if_stopped(cancelled);
+    job->exchange = exchange;
+    job->ticket = ticket;
+    AnswerContext context{files_.tokenizer, job->head, options_.prompt_details, job->prompt.ids, exchange};
+    if (job->request.stream)
+      job->answer = std::make_unique<StreamedAnswer>(std::move(context), job->request);
+    else
+      job->answer = std::make_unique<WholeAnswer>(std::move(context), job->request);
+    queue_turn(std::move(job));
+  });
+}
+
+inline ChatService::Job ChatService::prepare(HttpRequest& http, const std::stop_token& cancelled) {
   Job job;
-  const Json body = parse_body(http.body, cancelled);
+  const Json body = parse_body(http.body.text(), cancelled);
+  http.body.release();
   if (const auto it = body.find("model"); it != body.end() && it->is_string()) check_model(it->get<std::string>());
   job.request = read_chat_request(body, limits(), files_.defaults);
   auto& request = job.request;
@@ -217,112 +273,29 @@ inline GenerationParams ChatService::params_of(const Job& job, int choice) const
   return params;
 }
 
-inline Completion ChatService::run(Exchange& exchange, const Job& job, int choice,
-                                   const std::function<void(Delta)>& deliver) {
-  std::stop_source stop;
-  const auto request_stop = [&] { stop.request_stop(); };
-  const std::stop_callback gone(exchange.cancelled(), request_stop), ending(stopping_.get_token(), request_stop);
-  return generate(*session_, files_.tokenizer, job.prompt, params_of(job, choice), deliver, stop.get_token());
+inline void ChatService::queue_turn(std::shared_ptr<Job> job) {
+  running_.add(
+      {.run = [this, job] { take_turn(job); }, .drop = [job] { job->answer->fail(busy_reply(leaving_message)); }});
 }
 
-inline void ChatService::answer(Exchange& exchange, const Job& job) {
-  std::vector<Choice> choices;
-  std::vector<Json> logprobs;
-  Usage usage{.prompt_details = options_.prompt_details};
-  for (int i = 0; i < job.request.choices; ++i) {
-    Choice choice{.index = i, .text = {}, .tokens = {}, .ids = {}, .done = {}};
-    choice.done = run(exchange, job, i, [&](Delta delta) {
-      choice.text += delta.text;
-      choice.ids.insert(choice.ids.end(), delta.ids.begin(), delta.ids.end());
-      for (auto& token : delta.tokens) choice.tokens.push_back(std::move(token));
-    });
-    if (choice.done.finish == FinishReason::abort) return;
-    usage.prompt_tokens = choice.done.prompt_tokens;
-    usage.completion_tokens += choice.done.completion_tokens;
-    const bool wanted = job.request.params.sampling.logprobs;
-    logprobs.push_back(wanted ? logprobs_json(files_.tokenizer, choice.tokens, job.request.return_tokens_as_ids)
-                              : Json());
-    choices.push_back(std::move(choice));
-  }
-  const auto* prompt_ids = job.request.return_token_ids ? &job.prompt.ids : nullptr;
-  exchange.reply(
-      {200, compact(chat_completion_json(job.head, choices, logprobs, usage, prompt_ids)), "application/json", {}});
-}
-
-/// One answer as server-sent events. The head is sent with the first token, so that what fails before it is still an
-/// HTTP error; what fails later is an event.
-class EventWriter {
- public:
-  EventWriter(Exchange& exchange) : exchange_(exchange) {}
-  void send(const Json& json) {
-    if (!open_) exchange_.begin_stream({200, {}, "text/event-stream; charset=utf-8", {{"Cache-Control", "no-cache"}}});
-    open_ = true;
-    exchange_.write(sse_event(compact(json)));
-  }
-  bool open() const { return open_; }
-  void done() {
-    exchange_.write(sse_event("[DONE]"));
-    exchange_.end_stream();
-  }
-
- private:
-  Exchange& exchange_;
-  bool open_ = false;
-};
-
-/// One choice of a stream; usage counts along.
-inline Completion ChatService::stream_choice(Exchange& exchange, EventWriter& events, const Job& job, int index,
-                                             Usage& usage) {
-  const auto& request = job.request;
-  const auto send = [&](Json chunk) {
-    if (request.continuous_usage) chunk["usage"] = usage_json(usage);
-    events.send(chunk);
-  };
-  bool started = false;
-  const auto start = [&] {
-    if (std::exchange(started, true)) return;
-    Json chunk = chunk_json(job.head, index, {{"role", job.head.role}, {"content", ""}}, nullptr, nullptr);
-    if (request.return_token_ids && !events.open()) chunk["prompt_token_ids"] = job.prompt.ids;
-    send(std::move(chunk));
-  };
-  const auto send_delta = [&](const std::optional<Delta>& delta) {
-    if (!delta) return;
-    start();
-    Json logprobs =
-        delta->tokens.empty() ? Json() : logprobs_json(files_.tokenizer, delta->tokens, request.return_tokens_as_ids);
-    Json chunk = chunk_json(job.head, index, {{"content", delta->text}}, std::move(logprobs), nullptr);
-    if (request.return_token_ids) chunk["choices"][0]["token_ids"] = delta->ids;
-    send(std::move(chunk));
-  };
-  ChunkBatch batch(request.stream_interval, request.return_token_ids);
-  const int before = usage.completion_tokens;
-  const Completion done = run(exchange, job, index, [&](Delta delta) {
-    usage.completion_tokens = before + delta.completion_tokens;
-    send_delta(batch.add(std::move(delta)));
-  });
-  if (done.finish == FinishReason::abort) return done;
-  send_delta(batch.take());
-  start();
-  send(chunk_json(job.head, index, Json::object(), nullptr, &done));
-  return done;
-}
-
-inline void ChatService::stream(Exchange& exchange, const Job& job) {
-  EventWriter events(exchange);
-  Usage usage{.prompt_tokens = static_cast<int>(job.prompt.ids.size()), .prompt_details = options_.prompt_details};
-  try {
-    for (int i = 0; i < job.request.choices; ++i)
-      if (stream_choice(exchange, events, job, i, usage).finish == FinishReason::abort) return;
-    if (job.request.include_usage) {
-      Json last = chunk_json(job.head);
-      last["usage"] = usage_json(usage);
-      events.send(last);
-    }
-  } catch (const std::exception& e) {
-    if (!events.open()) throw;
-    events.send(ApiError(500, "InternalServerError", clipped(e.what(), 400)).json());
-  }
-  events.done();
+/// Makes one choice of a request, then goes to the end of the queue for the next.
+inline void ChatService::take_turn(const std::shared_ptr<Job>& job) {
+  if (job->exchange->cancelled().stop_requested()) return;
+  if (job->next_choice == 0 && !admits()) return job->answer->fail(busy_reply(leaving_message));
+  const Either either(job->exchange->cancelled(), ending_.get_token());
+  guard(
+      [&] {
+        const int i = job->next_choice++;
+        const bool made = job->answer->add(i, [&](const std::function<void(Delta)>& deliver) {
+          return generate(*session_, files_.tokenizer, job->prompt, params_of(*job, i), deliver, either.token());
+        });
+        if (!made) throw Cancelled();
+        if (job->next_choice < job->request.choices)
+          queue_turn(job);
+        else
+          job->answer->finish();
+      },
+      [&](const HttpReply& error) { job->answer->fail(error); });
 }
 
 }  // namespace lamina::serve

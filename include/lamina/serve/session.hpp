@@ -24,11 +24,13 @@ class ModelGenerateSession final : public GenerateSession {
     weights_.allocate(false, device_.stream());
     checkpoint::load_weights(weights_, source);
   }
-  std::span<const float> prefill(const Batch& prompt) override { return decoder_.prefill(prompt); }
+  std::span<const float> prefill(const Batch& prompt, const std::stop_token& cancelled) override {
+    return decoder_.prefill(prompt, cancelled);
+  }
   std::span<const float> decode(int id) override { return decoder_.decode(id); }
   bool chooses() const override { return true; }
-  int choose_first(const Batch& prompt, const kernel::SamplingRule& rule) override {
-    return decoder_.choose_first(prompt, rule);
+  int choose_first(const Batch& prompt, const kernel::SamplingRule& rule, const std::stop_token& cancelled) override {
+    return decoder_.choose_first(prompt, rule, cancelled);
   }
   int choose_next() override { return decoder_.choose_next(); }
   int vocab_size() const override { return Model::vocab_size; }

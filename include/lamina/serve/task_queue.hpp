@@ -1,7 +1,9 @@
 #pragma once
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <functional>
+#include <iostream>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -9,10 +11,15 @@
 
 namespace lamina::serve {
 
-/// Threads that run tasks in the order they came. How many may wait is the business of who adds them. A task must not
-/// throw.
+/// Threads that run tasks in the order they came. How many may wait is the business of who adds them.
 class TaskQueue {
  public:
+  /// Exactly one of the two is called.
+  struct Task {
+    std::function<void()> run;
+    std::function<void()> drop;  ///< instead of run, if the task is not to run any more
+  };
+
   explicit TaskQueue(int threads) {
     for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
   }
@@ -20,24 +27,36 @@ class TaskQueue {
   TaskQueue& operator=(const TaskQueue&) = delete;
   ~TaskQueue() { stop(); }
 
-  /// After stop() the task is dropped.
-  void add(std::function<void()> task) {
+  /// After stop() the task is dropped at once.
+  void add(Task task) {
     {
       const std::lock_guard lock(mutex_);
-      if (stopped_) return;
-      tasks_.push_back(std::move(task));
+      if (!stopped_) {
+        tasks_.push_back(std::move(task));
+        ready_.notify_one();
+        return;
+      }
     }
-    ready_.notify_one();
+    call(task.drop);
+  }
+
+  /// Drops what waits, on the caller's thread. Running tasks go on, and new ones may come.
+  void drop_waiting() {
+    std::deque<Task> dropped;
+    {
+      const std::lock_guard lock(mutex_);
+      dropped.swap(tasks_);
+    }
+    for (auto& task : dropped) call(task.drop);
   }
 
   /// Drops what waits, lets running tasks end, joins the threads.
   void stop() {
-    std::deque<std::function<void()>> dropped;
     {
       const std::lock_guard lock(mutex_);
       stopped_ = true;
-      dropped.swap(tasks_);
     }
+    drop_waiting();
     ready_.notify_all();
     for (auto& thread : threads_)
       if (thread.joinable()) thread.join();
@@ -46,21 +65,29 @@ class TaskQueue {
  private:
   void work() {
     for (;;) {
-      std::function<void()> task;
+      Task task;
       {
         std::unique_lock lock(mutex_);
         ready_.wait(lock, [this] { return stopped_ || !tasks_.empty(); });
-        if (stopped_) return;
+        if (tasks_.empty()) return;
         task = std::move(tasks_.front());
         tasks_.pop_front();
       }
-      task();
+      call(task.run);
+    }
+  }
+  /// An exception that a task did not handle (no memory for its own answer, say) ends the task, not the thread.
+  static void call(const std::function<void()>& part) noexcept {
+    try {
+      part();
+    } catch (const std::exception& e) {
+      std::clog << "a request was dropped: " << e.what() << "\n";
     }
   }
 
   std::mutex mutex_;
   std::condition_variable ready_;
-  std::deque<std::function<void()>> tasks_;
+  std::deque<Task> tasks_;
   bool stopped_ = false;
   std::vector<std::thread> threads_;
 };

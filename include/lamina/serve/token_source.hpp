@@ -1,5 +1,6 @@
 #pragma once
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 #include <lamina/core/batch.hpp>
@@ -19,10 +20,10 @@ class TokenSource {
         rule_(session.chooses() ? params.rule() : std::nullopt),
         sampler_(std::move(params), prompt.ids, session.vocab_size()) {}
 
-  /// Reads the prompt.
-  Sampled first() {
-    if (rule_) return chosen(session_.choose_first(prompt_, *rule_));
-    return sampler_.next(session_.prefill(prompt_));
+  /// Reads the prompt. Throws Cancelled.
+  Sampled first(const std::stop_token& cancelled = {}) {
+    if (rule_) return chosen(session_.choose_first(prompt_, *rule_, cancelled));
+    return sampler_.next(session_.prefill(prompt_, cancelled));
   }
   /// The token after `id`, which is the last one that it gave.
   Sampled following(int id) {

@@ -1,0 +1,318 @@
+#include <memory>
+#include <new>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "serve/running_server.hpp"
+#include "support/catch.hpp"
+
+using namespace lamina;
+using namespace lamina::test;
+using namespace std::chrono_literals;
+using serve::Json;
+
+namespace {
+const std::string question = "{" + hello + "}";
+constexpr std::size_t mb = 1'000'000;
+
+std::string chat_head(std::size_t length, const std::string& headers = {}) {
+  return cat("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ",
+             length, "\r\n", headers, "\r\n");
+}
+template <class Condition>
+bool becomes(Condition condition) {
+  for (int i = 0; i < 2000 && !condition(); ++i) std::this_thread::sleep_for(5ms);
+  return condition();
+}
+}  // namespace
+
+TEST_CASE("HTTP: key, path, method, type and length are judged before any byte of the body is kept") {
+  RunningServer server({.routes = {.api_keys = {"secret"}, .access_log = false}});
+  const std::string key = "Authorization: Bearer secret\r\n";
+  const auto status = [&](const std::string& method, const std::string& path, const std::string& headers) {
+    Client client(server.http.port());  // the body never comes, so only the header can have been looked at
+    client.send(cat(method, " ", path, " HTTP/1.1\r\nHost: x\r\n", headers, "\r\n"));
+    const auto reply = client.reply();
+    CHECK(reply.head.find("Connection: close") != std::string::npos);
+    CHECK(Json::parse(reply.body)["error"]["code"] == reply.status);
+    return reply.status;
+  };
+  const std::string length = "Content-Length: 60000000\r\n", chunked = "Transfer-Encoding: chunked\r\n";
+  for (const auto& body : {length, chunked}) {
+    CHECK(status("POST", "/v1/chat/completions", body) == 401);
+    CHECK(status("POST", "/v1/chat/completions", body + "Authorization: Bearer wrong\r\n") == 401);
+    CHECK(status("POST", "/none", body) == 401);
+    CHECK(status("POST", "/none", body + key) == 404);
+    CHECK(status("GET", "/v1/chat/completions", body + key) == 405);
+    CHECK(status("PUT", "/tokenize", body + key) == 405);
+    CHECK(status("POST", "/v1/chat/completions", body + key + "Content-Type: text/plain\r\n") == 400);
+    CHECK(status("POST", "/v1/chat/completions", body + key + "Content-Encoding: gzip\r\n") == 400);
+    CHECK(status("POST", "/v1/chat/completions", body + "Expect: 100-continue\r\n") == 401);
+    CHECK(status("POST", "/v1/chat/completions", body + key + "Expect: magic\r\n") == 417);
+  }
+  CHECK(status("POST", "/v1/chat/completions", "Content-Length: 99999999999\r\n") == 401);
+  CHECK(status("POST", "/v1/chat/completions", "Content-Length: 99999999999\r\n" + key) == 413);
+  CHECK(server.http.body_bytes() == 0);
+}
+
+TEST_CASE("HTTP: a small body that nobody wants is skipped, and the connection stays") {
+  RunningServer server({.routes = {.api_keys = {"secret"}, .access_log = false}});
+  Client client(server.http.port());
+  for (int i = 0; i < 3; ++i) {
+    const std::string body = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n" + std::string(60'000, 'x');
+    client.send(chat_head(body.size()) + body.substr(0, 50));
+    CHECK(client.reply().status == 401);
+    client.send(body.substr(50) + Client::request("GET", "/version"));
+    CHECK(client.reply().body.find("version") != std::string::npos);
+  }
+  client.send(chat_head(70'000));
+  CHECK(client.reply().status == 401);
+  CHECK(client.closed());
+}
+
+TEST_CASE("HTTP: many large bodies without a key hold nothing") {
+  RunningServer server({.routes = {.api_keys = {"secret"}, .access_log = false}});
+  std::vector<std::unique_ptr<Client>> clients;
+  const std::string part(4 * mb, ' ');
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(std::make_unique<Client>(server.http.port()));
+    clients.back()->send(chat_head(60 * mb));
+    clients.back()->send(part);
+    CHECK(server.http.body_bytes() == 0);
+    CHECK(clients.back()->reply().status == 401);
+  }
+}
+
+TEST_CASE("HTTP: the bodies of all connections share a budget, given back when parsed, refused or cut off") {
+  serve::HttpLimits limits;
+  limits.body_bytes = mb;
+  limits.all_bodies_bytes = 3 * mb;
+  RunningServer server({.limits = limits});
+  const std::string most(9 * mb / 10, ' ');
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 12; ++i) {
+    clients.push_back(std::make_unique<Client>(server.http.port()));
+    clients.back()->send(chat_head(mb) + most);
+  }
+  const auto is_whole = [&] { return server.http.body_bytes() <= 3 * mb; };
+  CHECK(is_whole());
+  int refused = 0, served = 0;
+  const std::string rest = question + std::string(mb - most.size() - question.size(), ' ');
+  for (auto& client : clients) {
+    client->send(rest);
+    const auto reply = client->reply();
+    CHECK(is_whole());
+    CHECK((reply.status == 200 || reply.status == 503));
+    reply.status == 200 ? ++served : ++refused;
+    if (reply.status == 503) CHECK(reply.head.find("Retry-After: ") != std::string::npos);
+  }
+  CHECK(served >= 1);
+  CHECK(refused >= 1);
+  CHECK(becomes([&] { return server.http.body_bytes() == 0; }));
+
+  SECTION("a client that leaves in the middle") {
+    {
+      Client client(server.http.port());
+      client.send(chat_head(mb) + most);
+      CHECK(becomes([&] { return server.http.body_bytes() >= most.size(); }));
+    }
+    CHECK(becomes([&] { return server.http.body_bytes() == 0; }));
+  }
+  SECTION("a request that runs holds no body") {
+    server.script.hold_prefill = true;
+    Client client(server.http.port());
+    client.send(chat_head(mb) + question + std::string(mb - question.size(), ' '));
+    CHECK(becomes([&] { return server.script.held == 1; }));
+    CHECK(server.http.body_bytes() == 0);
+    server.script.hold_prefill = false;
+    CHECK(client.reply().status == 200);
+  }
+  SECTION("a length alone takes nothing") {
+    Client client(server.http.port());
+    client.send(chat_head(mb) + std::string(100, ' '));
+    CHECK(becomes([&] { return server.http.body_bytes() > 0; }));
+    CHECK(server.http.body_bytes() < 10'000);
+  }
+}
+
+TEST_CASE("HTTP: slow clients that fill the budget for bodies are closed for others, and cannot keep them out") {
+  serve::HttpLimits limits;
+  limits.body_bytes = mb;
+  limits.all_bodies_bytes = 3 * mb;
+  limits.header_read = 50ms;  // who has been sending for longer is slow
+  RunningServer server({.limits = limits});
+  std::vector<std::unique_ptr<Client>> slow;
+  for (int i = 0; i < 6; ++i) {
+    slow.push_back(std::make_unique<Client>(server.http.port()));
+    slow.back()->send(chat_head(mb) + std::string(9 * mb / 10, ' '));
+  }
+  std::this_thread::sleep_for(100ms);
+  const std::string body = question + std::string(mb - question.size(), ' ');
+  int tries = 0;
+  while (server.ask(body).status != 200 && tries < 20) ++tries;
+  CHECK(tries < 20);
+}
+
+TEST_CASE("HTTP: a body that came fast at first earns no pause later") {
+  serve::HttpLimits limits;
+  limits.body_period = 200ms;
+  limits.body_bytes_per_s = 1000;
+  RunningServer server({.limits = limits});
+  Client client(server.http.port());
+  client.send(chat_head(mb) + std::string(9 * mb / 10, ' '));  // 900 s at that rate
+  CHECK(client.closed());                                      // within the test client's 20 s
+  CHECK(becomes([&] { return server.http.body_bytes() == 0; }));
+}
+
+TEST_CASE("HTTP: no exception ends a network thread") {
+  struct Failing : serve::HttpApplication {
+    std::optional<serve::HttpReply> judge(const serve::RequestHead& head) override {
+      if (head.path == "/judge/memory") throw std::bad_alloc();
+      if (head.path == "/judge/error") throw Error("broken");
+      if (head.path == "/judge/other") throw 1;
+      if (head.path == "/health") return serve::HttpReply{};
+      return {};
+    }
+    void answer(std::shared_ptr<serve::Exchange>, serve::HttpRequest request) override {
+      if (request.path == "/answer/memory") throw std::bad_alloc();
+      if (request.path == "/answer/error") throw Error("broken");
+      if (request.path == "/answer/other") throw 1;
+    }
+  } failing;
+  serve::HttpServer server({.host = "127.0.0.1", .port = 0, .threads = 1}, failing);
+  for (int round = 0; round < 3; ++round)
+    for (const char* kind : {"memory", "error", "other"})
+      for (const char* where : {"/judge/", "/answer/"}) {
+        Client client(server.port());
+        client.send(Client::request("POST", cat(where, kind), "{}"));
+        const auto answer = client.until("\r\n\r\n");  // an answer, or the end of the connection
+        if (!answer.empty()) CHECK(answer.starts_with("HTTP/1.1 50"));
+        CHECK(Client(server.port()).ask("GET", "/health").status == 200);
+      }
+  Client dropped(server.port());
+  CHECK(dropped.ask("POST", "/", "{}").status == 500);
+  CHECK(dropped.ask("GET", "/health").status == 200);
+}
+
+TEST_CASE("HTTP: a client address that is full closes its own oldest idle connection, others stay") {
+  serve::HttpLimits limits;
+  limits.connections = 6;
+  limits.connections_per_address = 3;
+  RunningServer server({.limits = limits});
+  const auto port = server.http.port();
+  Client neighbour(port, "127.0.0.2");
+  CHECK(neighbour.ask("GET", "/health").status == 200);
+  std::vector<std::unique_ptr<Client>> mine;
+  for (int i = 0; i < 3; ++i) {
+    mine.push_back(std::make_unique<Client>(port));
+    CHECK(becomes([&] { return server.http.connections() == i + 2; }));
+  }
+  Client late(port);
+  CHECK(mine[0]->closed());
+  for (Client* client : {mine[1].get(), mine[2].get(), &late, &neighbour})
+    CHECK(client->ask("GET", "/health").status == 200);
+}
+
+TEST_CASE("HTTP: a full server closes the connection that is idle longest for a new one") {
+  serve::HttpLimits limits;
+  limits.connections = 4;
+  limits.connections_per_address = 2;
+  RunningServer server({.limits = limits});
+  const auto port = server.http.port();
+  std::vector<std::unique_ptr<Client>> idle;
+  for (const char* from : {"127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.3"}) {
+    idle.push_back(std::make_unique<Client>(port, from));
+    CHECK(becomes([&] { return server.http.connections() == static_cast<int>(idle.size()); }));
+  }
+  Client late(port, "127.0.0.4");
+  CHECK(late.ask("GET", "/health").status == 200);
+  CHECK(idle[0]->closed());
+  CHECK(idle[1]->ask("GET", "/health").status == 200);
+}
+
+TEST_CASE("HTTP: health is answered while every connection is busy and nobody can be closed") {
+  serve::HttpLimits limits;
+  limits.connections = 2;
+  limits.connections_per_address = 2;
+  limits.spare_connections = 3;
+  RunningServer server({.limits = limits});
+  const auto port = server.http.port();
+  server.script.hold_prefill = true;
+  Client first(port), second(port);
+  first.send(Client::request("POST", "/v1/chat/completions", question));
+  second.send(Client::request("POST", "/v1/chat/completions", question));
+  REQUIRE(becomes([&] { return server.service.load() == 2; }));
+  for (int i = 0; i < 10; ++i)
+    for (const char* path : {"/health", "/ping", "/version"}) {
+      const auto reply = Client(port).ask("GET", path);
+      CHECK(reply.status == 200);
+      CHECK(reply.head.find("Connection: close") != std::string::npos);
+    }
+  const auto refused = Client(port).ask("POST", "/v1/chat/completions", question);
+  CHECK(refused.status == 503);
+  CHECK(refused.head.find("Retry-After: ") != std::string::npos);
+  std::vector<std::unique_ptr<Client>> silent;  // take the spare seats, too
+  for (int i = 0; i < 10; ++i) silent.push_back(std::make_unique<Client>(port));
+  CHECK(Client(port).ask("GET", "/health").status == 200);
+  server.script.hold_prefill = false;
+  CHECK(first.reply().status == 200);
+  CHECK(second.reply().status == 200);
+}
+
+TEST_CASE("HTTP: 64 idle connections beyond the limit lock nobody out") {
+  serve::HttpLimits limits;
+  limits.connections = 16;
+  limits.connections_per_address = 8;
+  RunningServer server({.limits = limits});
+  std::vector<std::unique_ptr<Client>> idle;
+  for (int i = 0; i < 80; ++i) idle.push_back(std::make_unique<Client>(server.http.port()));
+  CHECK(server.ask(question).status == 200);
+  CHECK(server.http.connections() < 80);
+}
+
+TEST_CASE("HTTP: a client that sends early without end is still seen to leave") {
+  serve::HttpLimits limits;
+  limits.header_bytes = 4096;
+  RunningServer server({.limits = limits});
+  server.script.hold_prefill = true;
+  {
+    Client client(server.http.port());
+    client.send(Client::request("POST", "/v1/chat/completions", question));
+    REQUIRE(becomes([&] { return server.script.held == 1; }));
+    client.send(std::string(mb, 'x'));
+  }
+  CHECK(server.becomes_idle());
+}
+
+TEST_CASE("service: a client that leaves while its prompt is read costs nothing more") {
+  RunningServer server;
+  server.script.hold_prefill = true;
+  {
+    Client client(server.http.port());
+    client.send(Client::request("POST", "/v1/chat/completions", question));
+    REQUIRE(becomes([&] { return server.script.held == 1; }));
+  }
+  CHECK(server.becomes_idle());
+  CHECK(server.script.prefills == 0);
+  server.script.hold_prefill = false;
+  CHECK(server.ask(question).status == 200);
+}
+
+TEST_CASE("service: each choice of a request is a turn of its own, so that others come between") {
+  for (const char* stream : {"true", "false"}) {
+    RunningServer server;
+    server.script.step = 2ms;
+    Client many(server.http.port());
+    many.send(Client::request("POST", "/v1/chat/completions",
+                              cat("{", hello, R"(,"n":64,"temperature":1,"stream":)", stream, "}")));
+    while (server.script.prefills == 0) std::this_thread::sleep_for(1ms);
+    CHECK(server.ask(question).status == 200);
+    CHECK(server.script.prefills < 10);  // 65 in the end
+    server.script.step = 0ms;
+    const auto reply = many.reply();
+    CHECK(reply.status == 200);
+    CHECK(server.script.prefills == 65);
+    if (stream == std::string("false")) CHECK(Json::parse(reply.body)["choices"].size() == 64);
+  }
+}

@@ -27,7 +27,8 @@ struct ImageShelf {
     for (const std::string& name : names)
       rows.push_back({{"instruction", "<image>"}, {"output", "a"}, {"images", {image(name).string()}}});
     folder.write("rows.json", rows.dump());
-    folder.write("dataset_info.json", R"({"rows": {"file_name": "rows.json", "columns": {"images": "images"}}})");
+    folder.write("dataset_info.json", R"({"rows": {"file_name": "rows.json",
+      "columns": {"prompt": "instruction", "response": "output", "images": "images"}}})");
     options.template_name = "qwen3_vl_nothink", options.dataset = {"rows"};
     options.dataset_dir = folder.path();
   }

@@ -18,7 +18,7 @@ TEST_CASE("messages: the OpenAI layout gives the text of the model's own templat
     for (const auto& [family, name] :
          {std::pair{text::Family::qwen2_5_vl, "qwen2_5_vl"}, std::pair{text::Family::qwen3_vl, "qwen3_vl"}}) {
       const auto chat = serve::read_messages(test["messages"], family, 99);
-      CHECK(text::render(family, chat.messages) == test[name].get<std::string>());
+      CHECK(text::joined(text::render(family, chat.messages)) == test[name].get<std::string>());
     }
   }
 }

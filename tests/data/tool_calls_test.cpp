@@ -42,7 +42,7 @@ std::string served(const Json& record) {
   const serve::ChatMessages chat = serve::read_messages(record["messages"], text::Family::qwen3_vl, 8);
   text::TemplateOptions options{.add_generation_prompt = false, .add_vision_id = false, .tools = {}};
   for (const Json& tool : record.value("tools", Json::array())) options.tools.push_back(text::python_json(tool));
-  return text::render(text::Family::qwen3_vl, chat.messages, options);
+  return text::joined(text::render(text::Family::qwen3_vl, chat.messages, options));
 }
 
 }  // namespace

@@ -34,6 +34,32 @@ TEST_CASE("paged attention: equals attention over the same keys in a row") {
   }
 }
 
+TEST_CASE("paged attention: half precision reads the same keys") {
+  const test::PagedProblem p(test::paged_sizes()[6]);
+  const auto rounded = [](const std::vector<float>& from) {
+    std::vector<f16> to(from.size());
+    std::transform(from.begin(), from.end(), to.begin(), [](float x) { return round_to<f16>(x); });
+    return to;
+  };
+  const std::vector<f16> q = rounded(p.q), k_pages = rounded(p.k_pages), v_pages = rounded(p.v_pages);
+  std::vector<float> want(q.size());
+  std::vector<f16> got(q.size());
+  const auto full = p.forward(want.data());
+  paged_attention<Cpu>::forward({}, full);
+  paged_attention<Cpu>::forward({}, PagedAttentionFwd<f16>{.q = {q.data(), full.q.rows, full.q.cols},
+                                                           .k = {k_pages.data(), p.page_stride(), full.k.page_tokens},
+                                                           .v = {v_pages.data(), p.page_stride(), full.v.page_tokens},
+                                                           .o = {got.data(), full.q.rows, full.q.cols},
+                                                           .tables = full.tables,
+                                                           .cu_q = full.cu_q,
+                                                           .cu_keys = full.cu_keys,
+                                                           .sequences = full.sequences,
+                                                           .shape = full.shape});
+  // Inputs of at most 1 are off by 2^-12; a score by 2 Dh scale 2^-12 and so each probability by as much of itself.
+  const double bound = 2 * full.shape.head_dim * full.shape.scale * 0x1p-12 * 2 + 0x1p-10;
+  for (std::size_t i = 0; i < got.size(); ++i) CHECK(std::abs(to_f32(got[i]) - want[i]) <= bound);
+}
+
 TEST_CASE("paged attention: written rows are found where their slots say, and a negative slot is left out") {
   const test::PagedProblem p(test::paged_sizes()[1]);
   std::vector<float> k_pages(p.k_pages.size(), -1), v_pages(p.v_pages.size(), -1);

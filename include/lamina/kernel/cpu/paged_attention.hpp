@@ -64,7 +64,6 @@ struct lamina::kernel::paged_attention<lamina::Cpu> {
     forward(s, a);
   }
 
-  /// fp32 alone: that is what activations are on this backend.
   template <class T>
   static void forward(Stream<Cpu>, const PagedAttentionFwd<T>& a);
 
@@ -75,6 +74,28 @@ struct lamina::kernel::paged_attention<lamina::Cpu> {
     int sequence, kv, first, queries;
   };
   struct Scores {};
+
+  /// Other element types than fp32: all keys in a row, as attention.hpp has them.
+  template <class T>
+  static void attend_in_a_row(const PagedAttentionFwd<T>& a) {
+    const int keys = a.cu_keys[a.sequences], dh = a.shape.head_dim, width = a.shape.kv_heads * dh;
+    std::vector<T> k(static_cast<std::size_t>(keys) * static_cast<std::size_t>(width)), v(k.size());
+    for (int b = 0; b < a.sequences; ++b)
+      for (int n = a.cu_keys[b]; n < a.cu_keys[b + 1]; ++n)
+        for (int h = 0; h < a.shape.kv_heads; ++h) {
+          const int at = n - a.cu_keys[b], page = a.tables.of(b)[at / a.k.page_tokens], token = at % a.k.page_tokens;
+          std::copy_n(a.k.row(page, h, token, dh), dh, &k[static_cast<std::size_t>(n) * width + h * dh]);
+          std::copy_n(a.v.row(page, h, token, dh), dh, &v[static_cast<std::size_t>(n) * width + h * dh]);
+        }
+    plain::attention_forward(AttentionFwd<T>{.q = a.q,
+                                             .k = {k.data(), keys, width},
+                                             .v = {v.data(), keys, width},
+                                             .o = a.o,
+                                             .cu_q = a.cu_q,
+                                             .cu_k = a.cu_keys,
+                                             .sequences = a.sequences,
+                                             .shape = a.shape});
+  }
 
   static void attend(const PagedAttentionFwd<float>& a, const Item& item) {
     const int dh = a.shape.head_dim, group = a.shape.heads / a.shape.kv_heads;
@@ -123,14 +144,17 @@ struct lamina::kernel::paged_attention<lamina::Cpu> {
 
 template <class T>
 void lamina::kernel::paged_attention<lamina::Cpu>::forward(Stream<Cpu>, const PagedAttentionFwd<T>& a) {
-  static_assert(std::is_same_v<T, float>);
   detail::expect_heads(a.shape);
-  std::vector<Item> items;
-  for (int b = 0; b < a.sequences; ++b) {
-    const int queries = a.cu_q[b + 1] - a.cu_q[b];
-    for (int kv = 0; kv < a.shape.kv_heads; ++kv)
-      for (int i = 0; i < queries; i += query_block) items.push_back({b, kv, i, std::min(query_block, queries - i)});
+  if constexpr (std::is_same_v<T, float>) {
+    std::vector<Item> items;
+    for (int b = 0; b < a.sequences; ++b) {
+      const int queries = a.cu_q[b + 1] - a.cu_q[b];
+      for (int kv = 0; kv < a.shape.kv_heads; ++kv)
+        for (int i = 0; i < queries; i += query_block) items.push_back({b, kv, i, std::min(query_block, queries - i)});
+    }
+    parallel_for(static_cast<std::int64_t>(items.size()),
+                 [&](std::int64_t i) { attend(a, items[static_cast<std::size_t>(i)]); });
+  } else {
+    attend_in_a_row(a);
   }
-  parallel_for(static_cast<std::int64_t>(items.size()),
-               [&](std::int64_t i) { attend(a, items[static_cast<std::size_t>(i)]); });
 }

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 
 namespace lamina::vision::golden {

@@ -1,5 +1,6 @@
 #include "vision/golden.hpp"
 
+#include <fstream>
 #include <set>
 
 using namespace lamina;

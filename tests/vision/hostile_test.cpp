@@ -21,8 +21,9 @@ constexpr bool memory_can_be_limited = false;  // their shadow memory is counted
 constexpr bool memory_can_be_limited = true;
 #endif
 
-/// From the start, large blocks are mapped alone: none is ever made of memory that was freed and kept.
-[[maybe_unused]] const int large_blocks_alone = ::mallopt(M_MMAP_THRESHOLD, 64 << 10);
+/// From the start, large blocks are mapped alone, and threads have no arenas of their own: no block is ever made of
+/// memory that was freed and kept, or of address space that another thread's arena has reserved.
+[[maybe_unused]] const bool only_new_memory = ::mallopt(M_MMAP_THRESHOLD, 64 << 10) && ::mallopt(M_ARENA_MAX, 1);
 
 /// Address space of this process in bytes.
 std::uint64_t address_space() {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/checkpoint/json_tree.hpp>
 #include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
 
@@ -40,6 +41,12 @@ template <class Json>
 class JsonBuilder {
  public:
   JsonBuilder(Json& root, const JsonLimits& limits) : root_(root), limits_(limits) {}
+  JsonBuilder(const JsonBuilder&) = delete;
+  JsonBuilder& operator=(const JsonBuilder&) = delete;
+  ~JsonBuilder() {
+    for (Level& level : open_)
+      for (auto& member : level.members) take_apart(member.second);
+  }
 
   bool null() { return add(nullptr); }
   bool boolean(bool value) { return add(value); }
@@ -102,7 +109,10 @@ class JsonBuilder {
     if (++values_ > limits_.values) fail(limits_.subject, ": JSON of more than ", limits_.values, " values");
     if (values_ % 4096 == 0) throw_if_stopped(limits_.cancelled);
     if (open_.empty()) return root_ = std::move(value);
-    if (open_.back().json->is_object()) return *std::exchange(member_, nullptr) = std::move(value);
+    if (open_.back().json->is_object()) {
+      take_apart(*member_);  // of a repeated key
+      return *std::exchange(member_, nullptr) = std::move(value);
+    }
     auto& list = open_.back().json->template get_ref<typename Json::array_t&>();
     return list.emplace_back(std::move(value));
   }
@@ -124,6 +134,7 @@ class JsonBuilder {
         continue;
       }
       repeated[order[i]] = true;
+      take_apart(members[order[first]].second);
       members[order[first]].second = std::move(members[order[i]].second);
     }
     auto& object = open_.back().json->template get_ref<Object&>();
@@ -144,11 +155,11 @@ class JsonBuilder {
 
 template <class Json>
 Json build_json(std::string_view text, bool throws, const JsonLimits& limits) {
-  Json json;
-  JsonBuilder<Json> builder(json, limits);
+  JsonTree<Json> tree;
+  JsonBuilder<Json> builder(*tree, limits);
   builder.throws = throws;
   if (!Json::sax_parse(text.data(), text.data() + text.size(), &builder)) return Json(Json::value_t::discarded);
-  return json;
+  return std::move(*tree);
 }
 
 }  // namespace detail

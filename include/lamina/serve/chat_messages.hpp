@@ -127,23 +127,28 @@ class MessageReader {
       const Fields fields(*function, where);
       const auto name = fields.text("name");
       if (!name) throw wrong_field(where + ".name", "missing", "a string");
-      const Json* arguments = fields.find("arguments");
-      Json value = arguments ? *arguments : Json::object();
-      if (value.is_string()) {
-        const auto text = value.get<std::string>();
-        value = Json::object();
-        if (!text.empty()) try {
-            value = checkpoint::parse_json<Json>(text, client_json_limits(where + ".arguments"));
-          } catch (const Json::exception&) {
-            value = Json(Json::value_t::discarded);
-          } catch (const Error& e) {
-            throw bad_field(where + ".arguments", e.what());
-          }
-      }
-      if (!value.is_object())
-        throw wrong_field(where + ".arguments", shown(*arguments), "an object, or a string with the JSON of one");
-      message.tool_calls.push_back({*name, text::python_json(value)});
+      message.tool_calls.push_back({*name, read_arguments(fields.find("arguments"), where + ".arguments")});
     }
+  }
+  static std::string read_arguments(const Json* arguments, const std::string& where) {
+    if (!arguments) return text::python_json(Json::object());
+    const auto checked = [&](const Json& value) {
+      if (!value.is_object())
+        throw wrong_field(where, shown(*arguments), "an object, or a string with the JSON of one");
+      return text::python_json(value);
+    };
+    if (!arguments->is_string()) return checked(*arguments);
+    const auto& text = arguments->get_ref<const std::string&>();
+    if (text.empty()) return checked(Json::object());
+    JsonTree value;
+    try {
+      *value = checkpoint::parse_json<Json>(text, client_json_limits(where));
+    } catch (const Json::exception&) {
+      *value = Json(Json::value_t::discarded);
+    } catch (const Error& e) {
+      throw bad_field(where, e.what());
+    }
+    return checked(*value);
   }
 
   text::Family family_;

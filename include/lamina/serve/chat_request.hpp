@@ -199,23 +199,25 @@ class ChatRequestReader {
 
   void read_ends() {
     auto& params = out_.params;
-    if (const Json* stop = fields_.find("stop")) {
-      const Json list = stop->is_string() ? Json::array({*stop}) : *stop;
-      if (!list.is_array()) fields_.wrong("stop", *stop, "a string or a list of strings");
-      if (list.size() > 64) throw wrong_field("stop", cat("a list of ", list.size()), "at most 64 strings");
-      for (const auto& text : list) {
-        const std::string path = stop->is_string() ? "stop" : cat("stop.", params.stop.size());
-        if (!text.is_string()) throw wrong_field(path, shown(text), "a string");
-        params.stop.push_back(text.get<std::string>());
-        if (params.stop.back().empty()) throw wrong_field(path, "empty", "a string of 1 to 1024 bytes");
-        if (params.stop.back().size() > 1024)
-          throw wrong_field(path, cat(params.stop.back().size(), " bytes"), "a string of 1 to 1024 bytes");
-      }
+    if (const Json* stop = fields_.find("stop"); stop && stop->is_string()) {
+      add_stop(*stop, "stop");
+    } else if (stop) {
+      if (!stop->is_array()) fields_.wrong("stop", *stop, "a string or a list of strings");
+      if (stop->size() > 64) throw wrong_field("stop", cat("a list of ", stop->size()), "at most 64 strings");
+      for (const auto& text : *stop) add_stop(text, cat("stop.", params.stop.size()));
     }
     params.stop_token_ids = token_ids("stop_token_ids");
     params.include_stop_str_in_output = fields_.flag("include_stop_str_in_output");
     params.ignore_eos = fields_.flag("ignore_eos");
     params.skip_special_tokens = fields_.flag("skip_special_tokens", true);
+  }
+
+  void add_stop(const Json& text, const std::string& path) {
+    if (!text.is_string()) throw wrong_field(path, shown(text), "a string");
+    const auto& stop = text.get_ref<const std::string&>();
+    if (stop.empty()) throw wrong_field(path, "empty", "a string of 1 to 1024 bytes");
+    if (stop.size() > 1024) throw wrong_field(path, cat(stop.size(), " bytes"), "a string of 1 to 1024 bytes");
+    out_.params.stop.push_back(stop);
   }
 
   void read_stream() {

@@ -16,6 +16,7 @@
 namespace lamina::serve {
 
 using Json = nlohmann::ordered_json;
+using JsonTree = checkpoint::JsonTree<Json>;
 
 /// Bounds of the JSON that clients send. Members: no real request has so many, and each field that the server looks for
 /// is compared with all of them.
@@ -24,17 +25,17 @@ inline checkpoint::JsonLimits client_json_limits(std::string_view subject, const
 }
 
 /// The body of a request as a JSON object; ApiError 400 where it is none, is not UTF-8, or exceeds client_json_limits.
-inline Json parse_body(std::string_view body, const std::stop_token& cancelled = {}) {
-  Json json;
+inline JsonTree parse_body(std::string_view body, const std::stop_token& cancelled = {}) {
+  JsonTree json;
   try {
-    json = checkpoint::parse_json<Json>(body, client_json_limits("body", cancelled));
+    *json = checkpoint::parse_json<Json>(body, client_json_limits("body", cancelled));
   } catch (const Json::exception& e) {
     throw ApiError(400, "Bad Request", "body: not valid JSON: " + clipped(e.what()));
   } catch (const Error& e) {
     throw ApiError(400, "Bad Request", e.what());
   }
-  if (!json.is_object())
-    throw ApiError(400, "Bad Request", cat("body: is JSON of type ", json.type_name(), ", wanted an object"));
+  if (!json->is_object())
+    throw ApiError(400, "Bad Request", cat("body: is JSON of type ", json->type_name(), ", wanted an object"));
   return json;
 }
 

@@ -274,15 +274,15 @@ class Routes final : public HttpApplication {
   void tokenize(ExchangePtr exchange, HttpRequest& request) const {
     auto body = std::make_shared<RequestBody>(std::move(request.body));
     service_.post(exchange, [this, exchange, body](const std::stop_token& cancelled) {
-      const Json json = parse_body(body->text(), cancelled);
+      const JsonTree json = parse_body(body->text(), cancelled);
       body->release();
-      const Fields fields(json);
+      const Fields fields(*json);
       service_.check_model(fields.text("model"));
       std::vector<int> ids;
       if (const auto prompt = fields.text("prompt"))
         ids = service_.tokenize(*prompt, cancelled);
       else
-        ids = service_.tokenize(read_chat_request(json, service_.limits(), service_.files().defaults), cancelled);
+        ids = service_.tokenize(read_chat_request(*json, service_.limits(), service_.files().defaults), cancelled);
       Json strings;
       if (fields.flag("return_token_strs")) {
         strings = Json::array();
@@ -300,9 +300,9 @@ class Routes final : public HttpApplication {
   void detokenize(ExchangePtr exchange, HttpRequest& request) const {
     auto body = std::make_shared<RequestBody>(std::move(request.body));
     service_.post(exchange, [this, exchange, body](const std::stop_token& cancelled) {
-      const Json json = parse_body(body->text(), cancelled);
+      const JsonTree json = parse_body(body->text(), cancelled);
       body->release();
-      const Fields fields(json);
+      const Fields fields(*json);
       service_.check_model(fields.text("model"));
       const Json* list = fields.list("tokens");
       if (!list) throw wrong_field("tokens", "missing", "a list of token ids");

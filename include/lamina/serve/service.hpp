@@ -233,7 +233,8 @@ inline void ChatService::chat(std::shared_ptr<Exchange> exchange, HttpRequest re
 
 inline ChatService::Job ChatService::prepare(HttpRequest& http, const std::stop_token& cancelled) {
   Job job;
-  const Json body = parse_body(http.body.text(), cancelled);
+  const JsonTree tree = parse_body(http.body.text(), cancelled);
+  const Json& body = *tree;
   http.body.release();
   if (const auto it = body.find("model"); it != body.end() && it->is_string()) check_model(it->get<std::string>());
   job.request = read_chat_request(body, limits(), files_.defaults);

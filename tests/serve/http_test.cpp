@@ -59,6 +59,29 @@ TEST_CASE("routes: each path and method answers as documented") {
   CHECK(Json::parse(reply.body)["error"]["code"] == 405);
 }
 
+TEST_CASE("routes: answers beyond the limit are refused, and what they held is given back") {
+  Setup setup;
+  setup.service.answers = {.one = 20'000, .all = std::make_shared<serve::BodyBudget>(60'000)};
+  RunningServer server(setup);
+  server.script.say(server.files(), "word", false);
+  std::string words, ids;
+  for (int i = 0; i < 3000; ++i) words += " a", ids += i ? ",25" : "25";
+  CHECK(server.ask(R"({"prompt":")" + words + "\"}", "/tokenize").status == 200);
+  CHECK(server.ask(R"({"return_token_strs":true,"prompt":")" + words + "\"}", "/tokenize").status == 400);
+  CHECK(server.ask(R"({"tokens":[)" + ids + "]}", "/detokenize").status == 200);
+  for (int i = 0; i < 20'000; ++i) ids += ",25";
+  CHECK(server.ask(R"({"tokens":[)" + ids + "]}", "/detokenize").status == 400);
+  const std::string many = R"({"messages":[{"role":"user","content":"x"}],"logprobs":true,"top_logprobs":20,)";
+  const auto refused = server.ask(many + R"("max_tokens":10,"n":100})");
+  CHECK(refused.status == 400);
+  CHECK(Json::parse(refused.body)["error"]["type"] == "BadRequestError");
+  const auto answer = Json::parse(server.ask(many + R"("max_tokens":2,"n":2})").body);
+  REQUIRE(answer["choices"].size() == 2);
+  CHECK(answer["choices"][1]["logprobs"]["content"].size() == 2);
+  REQUIRE(server.becomes_idle());
+  CHECK(setup.service.answers.all->held() == 0);
+}
+
 TEST_CASE("routes: tokenize and detokenize are inverse") {
   RunningServer server;
   const auto tokens = Json::parse(server.ask(R"({"prompt":"Hello wörld","return_token_strs":true})", "/tokenize").body);

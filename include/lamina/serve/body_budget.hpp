@@ -63,6 +63,12 @@ class RequestBody {
     return true;
   }
 
+  /// The bytes, no longer counted.
+  std::string take() noexcept {
+    std::string out = std::move(text_);
+    release();
+    return out;
+  }
   /// Frees the memory now.
   void release() noexcept {
     std::string().swap(text_);

@@ -3,9 +3,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <lamina/serve/answer_text.hpp>
 #include <lamina/serve/chat_request.hpp>
 #include <lamina/serve/chat_response.hpp>
 #include <lamina/serve/chunk_batch.hpp>
@@ -21,6 +23,7 @@ struct AnswerContext {
   bool prompt_details = false;
   const std::vector<int>& prompt_ids;
   std::shared_ptr<Exchange> exchange;
+  AnswerLimits limits;
 };
 
 /// The answer to one chat request, made choice by choice; other requests may come between two choices.
@@ -42,38 +45,49 @@ class ChatAnswer {
   AnswerContext context_;
 };
 
-/// All choices in one JSON object.
+/// All choices in one JSON object. What a choice is made of becomes text as it comes: the logprobs of many choices are
+/// large.
 class WholeAnswer : public ChatAnswer {
  public:
-  WholeAnswer(AnswerContext context, const ChatRequest& request) : ChatAnswer(std::move(context)), request_(request) {
+  WholeAnswer(AnswerContext context, const ChatRequest& request)
+      : ChatAnswer(std::move(context)), request_(request), text_(context_.limits) {
     usage_.prompt_tokens = static_cast<int>(context_.prompt_ids.size());
     usage_.prompt_details = context_.prompt_details;
   }
   bool add(int i, const Complete& complete) override {
-    Choice choice{.index = i, .text = {}, .tokens = {}, .ids = {}, .done = {}};
+    Choice choice{.index = i, .text = {}, .ids = {}, .done = {}};
+    AnswerText logprobs(context_.limits);
     choice.done = complete([&](Delta delta) {
       choice.text += delta.text;
       choice.ids.insert(choice.ids.end(), delta.ids.begin(), delta.ids.end());
-      for (auto& token : delta.tokens) choice.tokens.push_back(std::move(token));
+      for (const auto& token : delta.tokens) {
+        if (!logprobs.view().empty()) logprobs.append(",");
+        logprobs.append(compact(logprob_json(context_.tokenizer, token, request_.return_tokens_as_ids)));
+      }
     });
     if (choice.done.finish == FinishReason::abort) return false;
     usage_.completion_tokens += choice.done.completion_tokens;
-    const bool wanted = request_.params.sampling.logprobs;
-    logprobs_.push_back(wanted ? logprobs_json(context_.tokenizer, choice.tokens, request_.return_tokens_as_ids)
-                               : Json());
-    choices_.push_back(std::move(choice));
+    write(choice, logprobs.view());
     return true;
   }
   void finish() override {
     const auto* prompt_ids = request_.return_token_ids ? &context_.prompt_ids : nullptr;
-    const Json body = chat_completion_json(context_.head, choices_, logprobs_, usage_, prompt_ids);
-    context_.exchange->reply({200, compact(body), "application/json", {}});
+    text_.append("]," + open_start(completion_tail_json(usage_, prompt_ids)));
+    context_.exchange->reply({200, text_.take(), "application/json", {}});
   }
 
  private:
+  void write(const Choice& choice, std::string_view logprobs) {
+    text_.append(text_.view().empty() ? open_end(completion_head_json(context_.head)) + R"(,"choices":[)" : ",");
+    text_.append(open_end(choice_json(context_.head, choice, request_.return_token_ids)));
+    const bool wanted = request_.params.sampling.logprobs;
+    text_.append(wanted ? R"(,"logprobs":{"content":[)" : R"(,"logprobs":null)");
+    text_.append(logprobs);
+    text_.append(wanted ? "]}}" : "}");
+  }
+
   const ChatRequest& request_;
-  std::vector<Choice> choices_;
-  std::vector<Json> logprobs_;
+  AnswerText text_;
   Usage usage_;
 };
 

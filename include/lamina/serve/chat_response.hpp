@@ -26,13 +26,20 @@ struct Usage {
 struct Choice {
   int index = 0;
   std::string text;
-  std::vector<Sampled> tokens;
   std::vector<int> ids;
   Completion done;
 };
 
 /// JSON on one line; bytes that are not UTF-8 become U+FFFD.
 inline std::string compact(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+/// The members of an object as text that more can be written behind, or before.
+inline std::string open_end(const Json& object) {
+  std::string text = compact(object);
+  text.pop_back();
+  return text;
+}
+inline std::string open_start(const Json& object) { return compact(object).substr(1); }
 
 inline Json usage_json(const Usage& usage) {
   return {{"prompt_tokens", usage.prompt_tokens},
@@ -47,8 +54,8 @@ inline Json stop_reason_json(const Completion& done) {
   return nullptr;
 }
 
-/// {"content": [one entry a token]}; as_ids spells a token "token_id:123".
-inline Json logprobs_json(const text::Tokenizer& tokenizer, const std::vector<Sampled>& tokens, bool as_ids) {
+/// The entry of one token; as_ids spells a token "token_id:123".
+inline Json logprob_json(const text::Tokenizer& tokenizer, const Sampled& sampled, bool as_ids) {
   const auto entry = [&](const TokenLogprob& t) -> Json {
     const int ids[] = {t.id};
     const std::string text = as_ids ? cat("token_id:", t.id) : tokenizer.decode(ids);
@@ -56,41 +63,41 @@ inline Json logprobs_json(const text::Tokenizer& tokenizer, const std::vector<Sa
     for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
     return {{"token", text}, {"logprob", t.logprob}, {"bytes", bytes}};
   };
+  Json item = entry(sampled.token), top = Json::array();
+  for (const auto& other : sampled.top) top.push_back(entry(other));
+  item["top_logprobs"] = std::move(top);
+  return item;
+}
+
+/// {"content": [one entry per token]}.
+inline Json logprobs_json(const text::Tokenizer& tokenizer, const std::vector<Sampled>& tokens, bool as_ids) {
   Json content = Json::array();
-  for (const auto& token : tokens) {
-    Json item = entry(token.token), top = Json::array();
-    for (const auto& other : token.top) top.push_back(entry(other));
-    item["top_logprobs"] = std::move(top);
-    content.push_back(std::move(item));
-  }
+  for (const auto& token : tokens) content.push_back(logprob_json(tokenizer, token, as_ids));
   return {{"content", std::move(content)}};
 }
 
-/// The whole answer of a request that is not streamed. `logprobs` holds logprobs_json of each choice, or null.
-/// prompt_ids: for a request with return_token_ids, which also gets those of the choices; otherwise null.
-inline Json chat_completion_json(const ResponseHead& head, const std::vector<Choice>& choices,
-                                 const std::vector<Json>& logprobs, const Usage& usage,
-                                 const std::vector<int>* prompt_ids = nullptr) {
-  Json list = Json::array();
-  for (std::size_t i = 0; i < choices.size(); ++i)
-    list.push_back({{"index", choices[i].index},
-                    {"message",
-                     {{"role", head.role},
-                      {"content", choices[i].text},
-                      {"refusal", nullptr},
-                      {"annotations", nullptr},
-                      {"audio", nullptr},
-                      {"function_call", nullptr}}},
-                    {"logprobs", logprobs[i]},
-                    {"finish_reason", name_of(choices[i].done.finish)},
-                    {"stop_reason", stop_reason_json(choices[i].done)},
-                    {"token_ids", prompt_ids ? Json(choices[i].ids) : Json()}});
-  return {{"id", head.id},
-          {"object", "chat.completion"},
-          {"created", head.created},
-          {"model", head.model},
-          {"choices", std::move(list)},
-          {"service_tier", nullptr},
+/// One choice of an answer that is not streamed, without its logprobs, which may be large.
+inline Json choice_json(const ResponseHead& head, const Choice& choice, bool with_ids) {
+  return {{"index", choice.index},
+          {"message",
+           {{"role", head.role},
+            {"content", choice.text},
+            {"refusal", nullptr},
+            {"annotations", nullptr},
+            {"audio", nullptr},
+            {"function_call", nullptr}}},
+          {"finish_reason", name_of(choice.done.finish)},
+          {"stop_reason", stop_reason_json(choice.done)},
+          {"token_ids", with_ids ? Json(choice.ids) : Json()}};
+}
+
+/// What an answer that is not streamed has before its choices.
+inline Json completion_head_json(const ResponseHead& head) {
+  return {{"id", head.id}, {"object", "chat.completion"}, {"created", head.created}, {"model", head.model}};
+}
+/// What it has after them. prompt_ids: for a request with return_token_ids, otherwise null.
+inline Json completion_tail_json(const Usage& usage, const std::vector<int>* prompt_ids) {
+  return {{"service_tier", nullptr},
           {"system_fingerprint", nullptr},
           {"usage", usage_json(usage)},
           {"prompt_logprobs", nullptr},

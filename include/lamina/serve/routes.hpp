@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -283,19 +284,33 @@ class Routes final : public HttpApplication {
         ids = service_.tokenize(*prompt, cancelled);
       else
         ids = service_.tokenize(read_chat_request(*json, service_.limits(), service_.files().defaults), cancelled);
-      Json strings;
-      if (fields.flag("return_token_strs")) {
-        strings = Json::array();
-        for (const int id : ids) strings.push_back(service_.files().tokenizer.decode(std::span(&id, 1)));
-      }
-      exchange->reply({200,
-                       compact({{"count", ids.size()},
-                                {"max_model_len", service_.max_model_len()},
-                                {"tokens", ids},
-                                {"token_strs", strings}}),
-                       "application/json",
-                       {}});
+      exchange->reply({200, token_list(ids, fields.flag("return_token_strs"), cancelled), "application/json", {}});
     });
+  }
+  /// Written as text, a few thousand tokens at a time; its size is bounded by AnswerLimits.
+  std::string token_list(const std::vector<int>& ids, bool with_strings, const std::stop_token& cancelled) const {
+    AnswerText out(service_.options().answers);
+    const auto list = [&](auto write) {
+      std::string piece = "[";
+      for (std::size_t i = 0; i < ids.size(); ++i) {
+        if (i) piece += ',';
+        piece += write(ids[i]);
+        if ((i + 1) % 4096 != 0) continue;
+        throw_if_stopped(cancelled);
+        out.append(piece);
+        piece.clear();
+      }
+      out.append(piece + "]");
+    };
+    out.append(open_end({{"count", ids.size()}, {"max_model_len", service_.max_model_len()}}) + R"(,"tokens":)");
+    list([](int id) { return std::to_string(id); });
+    out.append(R"(,"token_strs":)");
+    if (with_strings)
+      list([&](int id) { return compact(Json(service_.files().tokenizer.decode(std::span(&id, 1)))); });
+    else
+      out.append("null");
+    out.append("}");
+    return out.take();
   }
   void detokenize(ExchangePtr exchange, HttpRequest& request) const {
     auto body = std::make_shared<RequestBody>(std::move(request.body));
@@ -313,8 +328,23 @@ class Routes final : public HttpApplication {
                             cat("a token id below ", service_.limits().vocab_size));
         ids.push_back(id.get<int>());
       }
-      exchange->reply({200, compact({{"prompt", service_.files().tokenizer.decode(ids)}}), "application/json", {}});
+      exchange->reply({200, text_of(ids, cancelled), "application/json", {}});
     });
+  }
+
+  /// The size is known before any of the text is made. The decoded text is not copied but for its JSON.
+  std::string text_of(const std::vector<int>& ids, const std::stop_token& cancelled) const {
+    const auto& tokenizer = service_.files().tokenizer;
+    const std::uint64_t most = service_.options().answers.one;
+    std::uint64_t size = 0;
+    for (const int id : ids) size += tokenizer.bytes_of(id).size();
+    if (size > most) throw bad_field("tokens", cat("tokens: are ", size, " bytes of text, at most ", most));
+    throw_if_stopped(cancelled);
+    AnswerText out(service_.options().answers);
+    out.append(R"({"prompt":)");
+    out.append(compact(Json(tokenizer.decode(ids))));
+    out.append("}");
+    return out.take();
   }
 
   ChatService& service_;

@@ -33,7 +33,8 @@ struct ServiceOptions {
   int max_images = 999, max_logprobs = 20;
   std::int64_t seed = 0;
   std::optional<int> max_new_tokens = {};  ///< a cap on every answer
-  int max_requests = 256;                  ///< waiting and running; more are told to come back
+  AnswerLimits answers = {};
+  int max_requests = 256;  ///< waiting and running; more are told to come back
   bool prompt_details = false, force_usage = false;
   RequestDefaults request_defaults = {};
 };
@@ -222,7 +223,8 @@ inline void ChatService::chat(std::shared_ptr<Exchange> exchange, HttpRequest re
     throw_if_stopped(cancelled);
     job->exchange = exchange;
     job->ticket = ticket;
-    AnswerContext context{files_.tokenizer, job->head, options_.prompt_details, job->prompt.ids, exchange};
+    AnswerContext context{files_.tokenizer, job->head, options_.prompt_details,
+                          job->prompt.ids,  exchange,  options_.answers};
     if (job->request.stream)
       job->answer = std::make_unique<StreamedAnswer>(std::move(context), job->request);
     else

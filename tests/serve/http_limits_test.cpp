@@ -1,5 +1,6 @@
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -152,6 +153,48 @@ TEST_CASE("HTTP: slow clients that fill the budget for bodies are closed for oth
   int tries = 0;
   while (server.ask(body).status != 200 && tries < 20) ++tries;
   CHECK(tries < 20);
+}
+
+TEST_CASE("HTTP: answers that nobody reads share a budget; beyond it the client that lags most is closed") {
+  Setup setup;
+  setup.limits.all_unsent_bytes = 40 << 20;
+  RunningServer server(setup);
+  const auto id = *server.files().tokenizer.id_of("<|object_ref_start|>");
+  std::string ids;
+  for (int i = 0; i < 1'500'000; ++i) ids += (i ? "," : "") + std::to_string(id);  // 30 MB of text
+  const std::string request = Client::request("POST", "/detokenize", R"({"tokens":[)" + ids + "]}");
+  Client lags(server.http.port());
+  lags.send(request);
+  const std::string head = lags.until("\r\n\r\n");  // the answer has begun to arrive
+  CHECK(head.starts_with("HTTP/1.1 200"));
+  Client reads(server.http.port());
+  reads.send(request);
+  const auto reply = reads.reply();
+  CHECK(reply.status == 200);
+  CHECK(reply.body.size() > 30'000'000);
+  CHECK(lags.rest().size() < reply.body.size());
+}
+
+TEST_CASE("UnsentBudget: closes who has waited longest, and counts who leaves no more") {
+  serve::UnsentBudget budget(100);
+  std::string closed;
+  serve::UnsentBudget::Share a(budget), c(budget);
+  std::optional<serve::UnsentBudget::Share> b(std::in_place, budget);
+  a.on_eviction([&] { closed += 'a'; });
+  b->on_eviction([&] { closed += 'b'; });
+  c.on_eviction([&] { closed += 'c'; });
+  a.add(50);
+  a.remove(50);
+  b->add(40);
+  c.add(30);
+  a.add(30);
+  CHECK((closed.empty() && budget.held() == 100));
+  c.add(1);
+  CHECK((closed == "b" && budget.held() == 61));
+  b.reset();
+  CHECK(budget.held() == 61);
+  a.add(80);
+  CHECK(closed == "bca");
 }
 
 TEST_CASE("HTTP: a body that came fast at first earns no pause later") {

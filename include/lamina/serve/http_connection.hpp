@@ -26,6 +26,7 @@
 #include <lamina/serve/connection_table.hpp>
 #include <lamina/serve/http_head.hpp>
 #include <lamina/serve/transport.hpp>
+#include <lamina/serve/unsent_budget.hpp>
 
 namespace lamina::serve::detail {
 namespace beast = boost::beast;
@@ -38,11 +39,13 @@ struct HttpShared {
       : limits(limits_),
         application(application_),
         connections(limits_),
-        bodies(std::make_shared<BodyBudget>(std::max(limits_.all_bodies_bytes, 3 * limits_.body_bytes))) {}
+        bodies(std::make_shared<BodyBudget>(std::max(limits_.all_bodies_bytes, 3 * limits_.body_bytes))),
+        unsent(limits_.all_unsent_bytes) {}
   const HttpLimits limits;
   HttpApplication& application;
   ConnectionTable connections;
   std::shared_ptr<BodyBudget> bodies;
+  UnsentBudget unsent;
   std::atomic<bool> draining{false};
 };
 
@@ -84,6 +87,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   enum class Phase { idle, reading, answering, closing, closed };
   class Answer;
   using Clock = std::chrono::steady_clock;
+  static constexpr std::size_t large_body = 64 * 1024;
 
   /// A completion handler that keeps the connection alive and lets no exception reach the network thread.
   template <class Work>
@@ -114,6 +118,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
       : stream_(std::move(socket)),
         shared_(std::move(shared)),
         seat_(std::move(seat)),
+        unsent_share_(shared_->unsent),
         buffer_(shared_->limits.header_bytes + 64 * 1024) {
     beast::error_code error;
     const auto peer = stream_.socket().remote_endpoint(error);
@@ -122,9 +127,11 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   }
 
   void start() {
-    seat_->on_eviction([weak = weak_from_this()] {
+    const auto leave = [weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->abort();
-    });
+    };
+    seat_->on_eviction(leave);
+    unsent_share_.on_eviction(leave);
     net::dispatch(stream_.get_executor(), then([](HttpConnection& c) { c.await_request(); }));
   }
   /// The server ends: an idle connection closes now, a request that is still coming in gets 503, an answer is ended.
@@ -181,6 +188,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void send_reply(HttpReply reply) {
     if (phase_ != Phase::answering) return;
     std::string bytes = head_of(reply, false);
+    if (!head_request_ && reply.body.size() > large_body) {  // not worth a copy
+      send(std::move(bytes));
+      return send_last(std::move(reply.body));
+    }
     if (!head_request_) bytes += reply.body;
     send_last(std::move(bytes));
   }
@@ -214,6 +225,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   beast::tcp_stream stream_;
   std::shared_ptr<HttpShared> shared_;
   std::unique_ptr<ConnectionTable::Seat> seat_;
+  UnsentBudget::Share unsent_share_;
   std::string peer_;
   beast::flat_buffer buffer_;
   std::optional<HeaderScan> scan_;
@@ -225,7 +237,6 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::uint64_t period_bytes_ = 0;  ///< of received_, since read_start_
   std::uint64_t unwanted_ = 0;      ///< bytes of a body that was answered already, before the next request
   std::deque<std::string> unsent_;
-  std::size_t unsent_bytes_ = 0;
   std::optional<std::stop_source> cancel_;
   Phase phase_ = Phase::idle;
   bool keep_alive_ = true, http10_ = false, head_request_ = false;

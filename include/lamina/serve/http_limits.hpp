@@ -30,6 +30,9 @@ struct HttpLimits {
   std::chrono::milliseconds write{60'000};     ///< for a client that does not read
   std::size_t unsent_bytes = 8 * 1024 * 1024;  ///< a stream whose client lags further is cancelled
 
+  /// Of the answers of all connections together (UnsentBudget): beyond it the client that lags most is cut off.
+  std::uint64_t all_unsent_bytes = 512 * 1024 * 1024;
+
   /// A body up to this that is not wanted (the path is wrong, the key is missing) is skipped and the connection kept;
   /// for a larger one the connection closes.
   std::uint64_t skipped_body_bytes = 64 * 1024;

@@ -35,9 +35,11 @@ inline std::string HttpConnection::head_of(const HttpReply& reply, bool chunked)
 }
 
 inline void HttpConnection::send(std::string bytes) {
-  unsent_bytes_ += bytes.size();
-  if (streaming_ && unsent_bytes_ > shared_->limits.unsent_bytes) return close();
+  if (phase_ == Phase::closed) return;
+  const std::size_t size = bytes.size();
   unsent_.push_back(std::move(bytes));
+  unsent_share_.add(size);
+  if (streaming_ && unsent_share_.bytes() > shared_->limits.unsent_bytes) return close();
   if (unsent_.size() == 1) write_next();
 }
 
@@ -45,9 +47,9 @@ inline void HttpConnection::write_next() {
   stream_.expires_after(shared_->limits.write);
   net::async_write(stream_, net::buffer(unsent_.front()),
                    then([](HttpConnection& c, beast::error_code error, std::size_t) {
-                     if (c.phase_ == Phase::closed) return;
+                     if (c.phase_ == Phase::closed) return c.unsent_.clear();
                      if (error) return c.close();
-                     c.unsent_bytes_ -= c.unsent_.front().size();
+                     c.unsent_share_.remove(c.unsent_.front().size());
                      c.unsent_.pop_front();
                      if (!c.unsent_.empty()) return c.write_next();
                      if (c.last_queued_) c.answer_ended();

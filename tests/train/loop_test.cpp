@@ -144,6 +144,36 @@ TEST_CASE("Trainer: a model-only checkpoint resumes with a warning and the sched
   CHECK(resumed.session.rates == std::vector<double>(first.session.rates.begin() + 4, first.session.rates.end()));
 }
 
+TEST_CASE("Trainer: a checkpoint of more layers than this run trains is refused, not cut down", "[train]") {
+  const auto dir = fake::fresh_directory("more-layers");
+  fake::Run first(fake::arguments(dir));
+  first.trainer.run();
+  const auto add_layer = [&](const fs::path& path, const std::vector<std::string>& names) {
+    const auto file = checkpoint::Checkpoint::open(path);
+    const std::vector<float> values(6);
+    std::vector<checkpoint::TensorData> tensors;
+    for (const std::string& name : names)
+      tensors.push_back({name, DType::F32, {2, 3}, std::as_bytes(std::span(values))});
+    for (const auto& t : file.tensors()) tensors.push_back({t.name, t.dtype, t.shape, file.data(t.name)});
+    checkpoint::write_safetensors(path, tensors);
+  };
+  const auto resumed = [&] {
+    fake::Run run(fake::arguments(fake::fresh_directory("more-layers-resumed")));
+    return fake::error_of([&] { run.trainer.resume(dir / "checkpoint-4"); });
+  };
+  const std::string k = "base_model.model.model.language_model.layers.0.self_attn.k_proj.lora_";
+  REQUIRE(resumed() == "");
+  add_layer(dir / "checkpoint-4/optimizer.safetensors", {"exp_avg." + k + "A.weight"});
+  CHECK(fake::contains(resumed(),
+                       "optimizer.safetensors: 1 of 5 tensors have no place in this run, the first is "
+                       "exp_avg." +
+                           k + "A.weight"));
+  add_layer(dir / "checkpoint-4/adapter_model.safetensors", {k + "A.weight", k + "B.weight"});
+  CHECK(fake::contains(resumed(), "adapter_model.safetensors: 2 of 4 tensors have no place in this run, the first is " +
+                                      k + "A.weight"));
+  CHECK(fake::contains(resumed(), "lora_target"));
+}
+
 TEST_CASE("Trainer: kill -9 during a save leaves the last whole checkpoint", "[train]") {
   const auto dir = fake::fresh_directory("kill");
   Arguments a = fake::arguments(dir);

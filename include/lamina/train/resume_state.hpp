@@ -4,6 +4,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,15 +36,40 @@ inline checkpoint::TensorData tensor_data(const std::string& name, const Trainab
   return {name, DType::F32, t.shape, std::as_bytes(values)};
 }
 
-/// Fills out with a tensor of a file, converted to fp32; Error where names or shapes differ.
-inline void load_values(const checkpoint::Checkpoint& file, const std::string& name,
-                        const std::vector<std::int64_t>& shape, std::span<float> out) {
-  const checkpoint::TensorInfo& info = file.at(name);
-  if (info.shape != shape)
-    fail(file.path().string(), ": ", name, " is ", checkpoint::shape_text(info.shape), ", this run trains ",
-         checkpoint::shape_text(shape), ": resume with the settings that the checkpoint was made with");
-  checkpoint::widen(info.dtype, file.data(name), out);
-}
+/// A checkpoint's file of which every tensor has to find its place in this run.
+class CheckpointTensors {
+ public:
+  explicit CheckpointTensors(const std::filesystem::path& path) : file_(checkpoint::Checkpoint::open(path)) {}
+
+  bool holds(const std::string& name) const { return file_.find(name) != nullptr; }
+
+  /// Fills out with a tensor, converted to fp32; Error if names or shapes differ.
+  void load(const std::string& name, const std::vector<std::int64_t>& shape, std::span<float> out) {
+    const checkpoint::TensorInfo& info = file_.at(name);
+    if (info.shape != shape)
+      fail(file_.path().string(), ": ", name, " is ", checkpoint::shape_text(info.shape), ", this run trains ",
+           checkpoint::shape_text(shape), ": resume with the settings that the checkpoint was made with");
+    checkpoint::widen(info.dtype, file_.data(name), out);
+    loaded_.insert(info.name);
+  }
+
+  /// Error if a tensor was not loaded: this run would save without it, and its training would be lost.
+  void require_all_loaded() const {
+    const std::string* first = nullptr;
+    std::size_t left = 0;
+    for (const checkpoint::TensorInfo& info : file_.tensors())
+      if (!loaded_.contains(info.name) && left++ == 0) first = &info.name;
+    if (first)
+      fail(file_.path().string(), ": ", left, " of ", file_.tensors().size(),
+           " tensors have no place in this run, the first is ", *first,
+           ": this run trains fewer layers than the checkpoint; resume with the lora_target, finetuning_type and "
+           "freeze_* settings that the checkpoint was made with");
+  }
+
+ private:
+  checkpoint::Checkpoint file_;
+  std::set<std::string> loaded_;
+};
 
 }  // namespace detail
 
@@ -62,20 +88,23 @@ inline void write_optimizer(const std::filesystem::path& directory, TrainSession
 
 /// Restores the moments, and the fp32 weights where the file has them.
 inline void read_optimizer(const std::filesystem::path& directory, TrainSession& session) {
-  const auto file = checkpoint::Checkpoint::open(directory / "optimizer.safetensors");
+  detail::CheckpointTensors file(directory / "optimizer.safetensors");
   for (const TrainableTensor& t : session.trainable()) {
-    detail::load_values(file, "exp_avg." + t.name, t.shape, t.exp_avg);
-    detail::load_values(file, "exp_avg_sq." + t.name, t.shape, t.exp_avg_sq);
-    if (file.find("value." + t.name)) detail::load_values(file, "value." + t.name, t.shape, t.value);
+    file.load("exp_avg." + t.name, t.shape, t.exp_avg);
+    file.load("exp_avg_sq." + t.name, t.shape, t.exp_avg_sq);
+    if (file.holds("value." + t.name)) file.load("value." + t.name, t.shape, t.value);
   }
+  file.require_all_loaded();
   session.restored();
 }
 
-/// Restores the trainable weights from the model's or adapter's own file in a checkpoint.
+/// Restores the trainable weights from the model's or adapter's own file in a checkpoint. An adapter's file holds
+/// nothing but trained weights; a model's file also holds those that are frozen.
 inline void read_weights(const std::filesystem::path& directory, TrainSession& session) {
   const bool adapter = std::filesystem::exists(directory / "adapter_model.safetensors");
-  const auto file = checkpoint::Checkpoint::open(adapter ? directory / "adapter_model.safetensors" : directory);
-  for (const TrainableTensor& t : session.trainable()) detail::load_values(file, t.name, t.shape, t.value);
+  detail::CheckpointTensors file(adapter ? directory / "adapter_model.safetensors" : directory);
+  for (const TrainableTensor& t : session.trainable()) file.load(t.name, t.shape, t.value);
+  if (adapter) file.require_all_loaded();
   session.restored();
 }
 

@@ -83,5 +83,7 @@ TEST_CASE("lamina-merge: a broken file is named") {
   CHECK(contains(file_error("export_dir: {a: b}\n"), "got a mapping"));
   CHECK(contains(file_error("model_name_or_path: m\n---\nexport_dir: o\n"), "second YAML document"));
   CHECK(contains(file_error("export_dir: ${x}\n"), "interpolation is not supported"));
+  CHECK(contains(file_error("seed: 1\nexport_dir: \xff\n"), "line 2, export_dir: the value is not UTF-8 text"));
+  CHECK(contains(request_error(minimal({"export_dir=caf\xe9"})), "export_dir line 1: the value is not UTF-8 text"));
   CHECK(contains(request_error({(dir / "absent.yaml").string()}), "cannot open"));
 }

@@ -66,6 +66,22 @@ TEST_CASE("Settings: aliases that repeat each other end in an error, not in the 
   CHECK(fake::contains(fake::error_of([&] { read_yaml(path); }), "more than 100000 values"));
 }
 
+TEST_CASE("Settings: text that is not UTF-8 is refused when it is read, by line and key", "[train]") {
+  const std::string path = (fake::fresh_directory("settings") / "latin1.yaml").string();
+  const auto error = [&](const std::string& text) {
+    std::ofstream(path, std::ios::binary) << text;
+    return fake::error_of([&] { read_yaml(path); });
+  };
+  CHECK(fake::contains(error("seed: 1\nrun_name: \xff\xfe\n"), path + " line 2, run_name: the value is not UTF-8"));
+  CHECK(fake::contains(error("dataset: [a, caf\xe9]\n"), path + " line 1, dataset: the value is not UTF-8"));
+  CHECK(fake::contains(error("a: 1\ncl\xe9: 1\n"), path + " line 2: a key is not UTF-8"));
+  CHECK(error("run_name: caf\xc3\xa9\n") == "");
+  const std::vector<std::string> words = {"--model_name_or_path", "mod\xe8le"};
+  CHECK(fake::contains(fake::error_of([&] { read_settings(words); }), "model_name_or_path"));
+  CHECK(
+      fake::contains(fake::error_of([&] { read_settings(words); }), "the value is not UTF-8 text: write it as UTF-8"));
+}
+
 TEST_CASE("Settings: a second document names the file and what to do", "[train]") {
   const std::string path = (fake::fresh_directory("documents") / "case.yaml").string();
   std::ofstream(path) << "a: 1\n---\nlearning_rate: 1.0e-3\n";

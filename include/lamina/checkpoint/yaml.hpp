@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
+#include <lamina/text/unicode.hpp>
 
 /// The one way in which text becomes YAML: one document, checked as OmegaConf and PyYAML check it.
 namespace lamina::checkpoint {
@@ -27,15 +28,22 @@ class YamlCheck {
     if (node.IsMap()) {
       check_keys(node);
       merge(node);
-      for (const auto& entry : node) visit(entry.second);
+      for (const auto& entry : node) {
+        key_ = entry.first.Scalar();
+        visit(entry.second);
+      }
     } else if (node.IsSequence()) {
       for (const auto& item : node) visit(item);
+    } else if (node.IsScalar() && !text::is_valid_utf8(node.Scalar())) {
+      fail(at(node), key_.empty() ? "" : ", " + key_, ": the value is not UTF-8 text: ", advice);
     }
     --depth_;
   }
 
  private:
   static constexpr int most_values = 100'000, most_levels = 64;
+  static constexpr std::string_view advice =
+      "write it as UTF-8; rename a file or folder whose name is not, because JSON files cannot hold that name";
 
   std::string at(const YAML::Node& node) const {
     return node.Mark().is_null() ? file_ : cat(file_, " line ", node.Mark().line + 1);
@@ -52,6 +60,7 @@ class YamlCheck {
     for (const auto& entry : map) {
       if (!entry.first.IsScalar()) fail(at(entry.first), ": a key is not a plain word, wanted `key: value`");
       const std::string& key = entry.first.Scalar();
+      if (!text::is_valid_utf8(key)) fail(at(entry.first), ": a key is not UTF-8 text: ", advice);
       for (const std::string_view before : seen)
         if (before == key) fail(at(entry.first), ": ", key, " is set twice: keep one");
       seen.push_back(key);
@@ -72,7 +81,7 @@ class YamlCheck {
     for (const auto& defaults : from) take(defaults);
   }
 
-  std::string file_;
+  std::string file_, key_;  ///< key_: of the value that is visited
   int visited_ = 0, depth_ = 0;
 };
 
@@ -80,7 +89,8 @@ class YamlCheck {
 
 /// The document in `text`; null if it holds nothing. Every map has each key once, and its merge keys (`<<`) are in
 /// effect. Error, naming file and line, on a second document, a key that is set twice at any depth, a tag that is not
-/// YAML's own, and values that repeat themselves without end. Throws YAML::Exception if text is not YAML at all.
+/// YAML's own, text that is not UTF-8, and values that repeat themselves without end. Throws YAML::Exception if text is
+/// not YAML at all.
 inline YAML::Node load_yaml(const std::string& text, std::string_view file) {
   const std::vector<YAML::Node> documents = YAML::LoadAll(text);
   if (documents.empty()) return YAML::Node();

@@ -153,8 +153,31 @@ TEST_CASE("Adapter: a config that is mistyped, or that its tensors contradict, i
   CHECK(contains(with_config("rank_pattern", {{"q_proj", "x"}}), "wanted a number"));
   CHECK(contains(with_config("alpha_pattern", {{"(", 3}}), "not a regular expression"));
   CHECK(contains(with_config("target_modules", 3), "wanted a list of strings"));
-  CHECK(with_config("target_modules", ".*q_proj") == "");
+  CHECK(with_config("target_modules", ".*(down_proj|q_proj|qkv|v_proj)") == "");
   CHECK(with_config("a_key_of_the_future", {{"x", 1}}) == "");
+}
+
+TEST_CASE("Adapter: fields for which PEFT passes over layers of the file are refused") {
+  CHECK(contains(with_config("target_modules", ".*q_proj"), "target_modules of adapter_config.json leaves out "));
+  CHECK(contains(with_config("target_modules", {"down_proj", "q_proj", "v_proj"}), "target_modules"));
+  CHECK(with_config("target_modules", "all-linear") == "");
+  CHECK(with_config("target_modules", "(?<=a)unknown to std::regex") == "");
+  CHECK(contains(with_config("exclude_modules", {"v_proj"}), "exclude_modules of adapter_config.json leaves out"));
+  CHECK(contains(with_config("exclude_modules", ".*visual.*"), "leaves out model.visual.blocks.0.attn.qkv"));
+  CHECK(with_config("exclude_modules", {"k_proj"}) == "");
+  CHECK(contains(with_config("layers_to_transform", {0}),
+                 "layers_to_transform of adapter_config.json leaves out "
+                 "model.language_model.layers.1."));
+  CHECK(contains(with_config("layers_to_transform", 1), "leaves out model.language_model.layers.0."));
+  CHECK(with_config("layers_to_transform", {0, 1}) == "");
+  CHECK(with_config("layers_to_transform", ordered_json::array()) == "");
+  CHECK(contains(with_config("layers_to_transform", {"0"}), "layers_to_transform"));
+}
+
+TEST_CASE("Adapter: modules_to_save and bias are refused if the file holds no such tensors") {
+  CHECK(contains(with_config("modules_to_save", {"lm_head"}), "modules_to_save names lm_head, but"));
+  CHECK(contains(with_config("bias", "all"), "bias is \"all\", but adapter_model.safetensors has no bias"));
+  CHECK(with_config("modules_to_save", ordered_json::array()) == "");
 }
 
 TEST_CASE("Adapter: pairs that are incomplete or do not fit together are named") {

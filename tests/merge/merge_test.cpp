@@ -95,7 +95,7 @@ void write_pair(const std::filesystem::path& dir, const std::string& module, int
   config.r = rank;
   config.lora_alpha = 2 * rank;
   config.base_model_name_or_path = "some/other-model";
-  config.target_modules = {"q_proj"};
+  config.target_modules = {module};
   write_adapter(dir, config,
                 std::vector<TensorData>{
                     {peft_tensor_name(module, "lora_A"), DType::F32, {rank, in}, std::as_bytes(std::span(a))},

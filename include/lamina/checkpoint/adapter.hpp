@@ -3,6 +3,7 @@
 #include <regex>
 
 #include <lamina/checkpoint/adapter_config.hpp>
+#include <lamina/checkpoint/adapter_targets.hpp>
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/folders.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
@@ -193,8 +194,12 @@ inline Adapter Adapter::load(const std::filesystem::path& dir) {
   for (auto& [module, pair] : by_module) {
     pair.module = module;
     out.check_pair(pair);
+    require_targeted(out.config_, detail::split_lora_name(detail::unwrapped(pair.a)).first, dir.string());
     out.pairs_.push_back(std::move(pair));
   }
+  std::vector<std::string> replaced;
+  for (const ReplacedTensor& t : out.replaced_) replaced.push_back(t.tensor);
+  require_saved(out.config_, replaced, dir.string());
   if (out.pairs_.empty() && out.replaced_.empty()) fail(file.string(), ": holds no tensors");
   return out;
 }

@@ -14,9 +14,13 @@ struct AdapterConfig {
   int r = 8;
   double lora_alpha = 8, lora_dropout = 0;
   bool use_rslora = false, use_dora = false;
-  std::string bias = "none";                ///< or "all", "lora_only": biases saved whole beside the pairs
-  std::vector<std::string> target_modules;  ///< names or their ends; empty where target_regex is set
-  std::string target_regex;                 ///< target_modules as one regular expression
+  std::string bias = "none";                 ///< or "all", "lora_only": biases saved whole beside the pairs
+  std::vector<std::string> target_modules;   ///< names or their ends; empty where target_regex is set
+  std::string target_regex;                  ///< target_modules as one regular expression
+  std::vector<std::string> exclude_modules;  ///< modules that target_modules does not reach, written like it
+  std::string exclude_regex;
+  std::vector<int> layers_to_transform;     ///< the only layers that are adapted, by number; empty: all
+  std::vector<std::string> layers_pattern;  ///< what the list of those layers is called; empty: anything
   std::vector<std::string> modules_to_save;
   std::vector<std::pair<std::string, int>> rank_pattern;      ///< regular expression on a module's name -> its rank
   std::vector<std::pair<std::string, double>> alpha_pattern;  ///< the same for alpha; the first that matches wins
@@ -59,6 +63,28 @@ inline void refuse_variants(const JsonFields& fields) {
            "pissa_convert)");
 }
 
+/// A field that is a list of names or one string.
+inline void read_names(const JsonFields& fields, const char* key, std::vector<std::string>& list, std::string& one) {
+  if (!fields.has(key)) return;
+  if (fields.json()[key].is_string())
+    one = fields.text(key);
+  else
+    list = fields.texts(key);
+}
+
+inline void read_targets(const JsonFields& fields, AdapterConfig& out) {
+  read_names(fields, "target_modules", out.target_modules, out.target_regex);
+  read_names(fields, "exclude_modules", out.exclude_modules, out.exclude_regex);
+  std::string pattern;
+  read_names(fields, "layers_pattern", out.layers_pattern, pattern);
+  if (!pattern.empty()) out.layers_pattern = {pattern};
+  if (!fields.has("layers_to_transform")) return;
+  if (fields.json()["layers_to_transform"].is_number())
+    out.layers_to_transform = {fields.integer("layers_to_transform")};
+  else
+    out.layers_to_transform = fields.integers("layers_to_transform");
+}
+
 inline void check_ranges(const AdapterConfig& c, const std::string& file) {
   if (c.r <= 0) fail(file, ": r is ", c.r, ", wanted a positive rank");
   if (c.lora_dropout < 0 || c.lora_dropout >= 1)
@@ -89,12 +115,7 @@ inline AdapterConfig AdapterConfig::load(const std::filesystem::path& dir) {
   out.use_rslora = fields.boolean("use_rslora", false);
   out.use_dora = fields.boolean("use_dora", false);
   out.bias = fields.text("bias", "none");
-  if (fields.has("target_modules")) {
-    if (json["target_modules"].is_string())
-      out.target_regex = fields.text("target_modules");
-    else
-      out.target_modules = fields.texts("target_modules");
-  }
+  detail::read_targets(fields, out);
   if (fields.has("modules_to_save")) out.modules_to_save = fields.texts("modules_to_save");
   for (const auto& [pattern, rank] : detail::pattern_fields(ordered, "rank_pattern", file))
     out.rank_pattern.emplace_back(pattern, static_cast<int>(rank));

@@ -4,7 +4,7 @@
 namespace lamina::checkpoint {
 
 namespace detail {
-inline constexpr std::string_view in_tensors = "the adapter's tensors say which layers it changes";
+inline constexpr std::string_view has_to_fit = "has to fit the adapter's tensors";
 inline constexpr std::string_view of_a_fresh_adapter = "it belongs to the first values of a fresh adapter";
 inline constexpr std::string_view variant = "this variant of LoRA is not supported";
 }  // namespace detail
@@ -17,17 +17,17 @@ inline constexpr Field adapter_fields[] = {
     {"lora_dropout", FieldUse::used, "by training that goes on"},
     {"use_rslora", FieldUse::used},
     {"use_dora", FieldUse::used, "by lamina-merge"},
-    {"bias", FieldUse::used},
+    {"bias", FieldUse::used, detail::has_to_fit},
     {"rank_pattern", FieldUse::used},
     {"alpha_pattern", FieldUse::used},
     {"init_lora_weights", FieldUse::used, "ways that change the base model are refused"},
     {"base_model_name_or_path", FieldUse::used, "for messages"},
     {"task_type", FieldUse::used, "kept by training that goes on"},
-    {"target_modules", FieldUse::no_effect, detail::in_tensors},
-    {"modules_to_save", FieldUse::no_effect, detail::in_tensors},
-    {"exclude_modules", FieldUse::no_effect, detail::in_tensors},
-    {"layers_to_transform", FieldUse::no_effect, detail::in_tensors},
-    {"layers_pattern", FieldUse::no_effect, detail::in_tensors},
+    {"target_modules", FieldUse::used, detail::has_to_fit},
+    {"modules_to_save", FieldUse::used, detail::has_to_fit},
+    {"exclude_modules", FieldUse::used, detail::has_to_fit},
+    {"layers_to_transform", FieldUse::used, detail::has_to_fit},
+    {"layers_pattern", FieldUse::used, detail::has_to_fit},
     {"inference_mode", FieldUse::no_effect, "the program decides"},
     {"auto_mapping", FieldUse::no_effect, "no code of an adapter's folder is run"},
     {"revision", FieldUse::no_effect, "models are read from folders"},

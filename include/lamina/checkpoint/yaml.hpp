@@ -93,12 +93,13 @@ class YamlCheck {
 /// not YAML at all.
 inline YAML::Node load_yaml(const std::string& text, std::string_view file) {
   const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-  if (documents.empty()) return YAML::Node();
   if (documents.size() > 1)
     fail(file,
          ": a line `---` or `...` begins a second YAML document, and a file of settings is one: remove that line");
-  detail::YamlCheck(file).visit(documents.front());
-  return documents.front();
+  if (!documents.empty()) detail::YamlCheck(file).visit(documents.front());
+  // yaml-cpp reads UTF-16 after its two first bytes, which are those of a value too: what is left is said here.
+  if (!text::is_valid_utf8(text)) fail(file, ": is not UTF-8 text: write it as UTF-8");
+  return documents.empty() ? YAML::Node() : documents.front();
 }
 
 }  // namespace lamina::checkpoint

@@ -32,6 +32,22 @@ TEST_CASE("companions: tokenizer and processor files are copied, configs are cha
   CHECK(std::find(names.begin(), names.end(), "Modelfile") != names.end());
 }
 
+TEST_CASE("companions: a file that is cut off, empty, no object or a git-lfs pointer is named") {
+  for (const char* name : {"tokenizer_config.json", "generation_config.json", "chat_template.json"}) {
+    Scratch dir;
+    const std::string path = (dir / name).string();
+    const auto error = [&](const char* text) {
+      spill(path, text);
+      return error_of([&] { checkpoint::require_whole_companions(dir.dir()); });
+    };
+    CHECK(error("{}") == "");
+    CHECK(contains(error("{"), path + ": is not valid JSON"));
+    CHECK(contains(error(""), path + ": is empty"));
+    CHECK(contains(error("[]"), path + ": is JSON array, wanted an object"));
+    CHECK(contains(error("version https://git-lfs.github.com/spec/v1\n"), path + ": is a git-lfs pointer"));
+  }
+}
+
 TEST_CASE("companions: generation settings without sampling stay greedy") {
   const auto fixed = [](const char* text) {
     auto json = ordered_json::parse(text);

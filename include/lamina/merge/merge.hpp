@@ -2,6 +2,7 @@
 #include <chrono>
 #include <functional>
 
+#include <lamina/checkpoint/companions.hpp>
 #include <lamina/merge/companions.hpp>
 #include <lamina/merge/plan.hpp>
 
@@ -134,6 +135,7 @@ inline Report run(const Options& options, const OnProgress& on_progress = {}) {
   const auto base = checkpoint::Checkpoint::open(options.model_name_or_path);
   std::vector<checkpoint::Adapter> adapters;
   for (const auto& path : options.adapter_name_or_path) adapters.push_back(checkpoint::Adapter::load(path));
+  checkpoint::require_whole_companions(options.model_name_or_path);
 
   Report report;
   report.dtype = detail::output_dtype(options, config, base);

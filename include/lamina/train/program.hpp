@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <lamina/checkpoint/companions.hpp>
 #include <lamina/checkpoint/config.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/text/tokenizer.hpp>
@@ -98,6 +99,7 @@ class TrainProgram {
     datasets_ = data::load_datasets(options, *tokenizer_, processor);
     for (const std::string& note : datasets_.notes) console_.line(note);
     const data::Preparation preparation{
+    checkpoint::require_whole_companions(a_.model_name_or_path);
         processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.image_token_id};
     if (a_.generates()) {
       questions_.emplace(datasets_.questions, preparation, 1, a_.dataloader_num_workers);

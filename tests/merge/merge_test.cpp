@@ -300,3 +300,15 @@ TEST_CASE("merge: an export in shards over an earlier one leaves no stale weight
   CHECK(!std::filesystem::exists(dir / "out/model.safetensors"));
   CHECK(Checkpoint::open(dir / "out").tensors().size() == Checkpoint::open(golden("tiny3")).tensors().size());
 }
+
+TEST_CASE("merge: a folder that holds an adapter is refused, because the model there would be taken for it") {
+  for (const char* name : {"adapter_config.json", "adapter_model.safetensors"}) {
+    Scratch dir;
+    std::filesystem::create_directory(dir / "out");
+    spill(dir / "out" / name, "an earlier run's");
+    CHECK(contains(error_of([&] { merge::run(options_for("tiny3", "tiny3_adapter", dir / "out")); }),
+                   std::string(name) + ": export_dir holds an adapter"));
+    CHECK(slurp(dir / "out" / name) == "an earlier run's");
+    CHECK(!std::filesystem::exists(dir / "out/config.json"));
+  }
+}

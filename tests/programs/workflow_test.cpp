@@ -7,6 +7,7 @@
 #include <lamina/testing/deterministic_weights.hpp>
 
 #include "programs/program.hpp"
+#include "support/error_of.hpp"
 #include "support/golden.hpp"
 
 using namespace lamina;
@@ -94,6 +95,38 @@ TEST_CASE("lamina-train: full and freeze fine-tuning write whole models that loa
   const std::vector<float> before = logits(folder.path() / "model", {}, prompt(model)),
                            after = logits(folder.path() / "out", {}, prompt(model));
   CHECK(relative_error(after, before) > 1e-4);  // it did train
+}
+
+TEST_CASE("lamina-train: output over an earlier run's holds an adapter or a whole model, never both") {
+  const TemporaryFolder folder;
+  const fs::path out = folder.path() / "out", model = folder.path() / "model";
+  REQUIRE(make_model("qwen3_vl_tiny", model).status == 0);
+  const auto train = [&](const std::string& method, const std::string& to) {
+    return run_program("lamina-train", settings(folder.path(), to,
+                                                {"finetuning_type=" + method, "lora_dropout=0", "max_steps=1",
+                                                 "max_samples=2", "save_strategy=no", "overwrite_output_dir=true"}));
+  };
+  REQUIRE(train("lora", "out").status == 0);
+  CHECK(fs::exists(out / "adapter_config.json"));
+  REQUIRE(train("full", "out").status == 0);
+  CHECK(fs::exists(out / "model.safetensors"));
+  CHECK(!fs::exists(out / "adapter_config.json"));
+  CHECK(!fs::exists(out / "adapter_model.safetensors"));
+  REQUIRE(train("lora", "out").status == 0);
+  CHECK(fs::exists(out / "adapter_config.json"));
+  CHECK(!fs::exists(out / "model.safetensors"));
+  CHECK(!fs::exists(out / "config.json"));
+
+  const Program over_model = train("lora", "model");
+  CHECK(over_model.status == 1);
+  CHECK(testing::contains(over_model.output, "is the folder of model_name_or_path"));
+  CHECK(fs::exists(model / "model.safetensors"));
+
+  std::ofstream(model / "tokenizer_config.json") << "version https://git-lfs.github.com/spec/v1\n";
+  const Program pointer = train("lora", "other");
+  CHECK(pointer.status == 1);
+  CHECK(testing::contains(pointer.output, "tokenizer_config.json: is a git-lfs pointer"));
+  CHECK(!fs::exists(folder.path() / "other/adapter_model.safetensors"));
 }
 
 TEST_CASE("lamina-train: answers after training are those of the adapter, or the whole model, that was written") {

@@ -100,6 +100,10 @@ inline void check_paths(const Options& options) {
     if (std::filesystem::equivalent(input, options.export_dir, ignored))
       fail(options.export_dir.string(), ": export_dir is one of the inputs, choose another folder");
   }
+  for (const char* name : {"adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"})
+    if (std::filesystem::exists(options.export_dir / name))
+      fail((options.export_dir / name).string(), ": export_dir holds an adapter, and transformers would take the ",
+           "merged model for that adapter: choose another folder");
 }
 
 inline void check_space(const Plan& plan, const std::filesystem::path& out) {
@@ -131,11 +135,11 @@ inline Report run(const Options& options, const OnProgress& on_progress = {}) {
   if (!config.quant_method.empty())
     fail(options.model_name_or_path.string(), ": is quantised (", config.quant_method,
          "): an adapter cannot be merged into it, use the bf16 release of the model");
+  checkpoint::require_whole_companions(options.model_name_or_path);
   const std::string template_name = detail::template_for(options, config);
   const auto base = checkpoint::Checkpoint::open(options.model_name_or_path);
   std::vector<checkpoint::Adapter> adapters;
   for (const auto& path : options.adapter_name_or_path) adapters.push_back(checkpoint::Adapter::load(path));
-  checkpoint::require_whole_companions(options.model_name_or_path);
 
   Report report;
   report.dtype = detail::output_dtype(options, config, base);

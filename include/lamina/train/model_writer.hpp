@@ -41,6 +41,22 @@ inline void copy_file(const std::filesystem::path& from, const std::filesystem::
   if (error) fail(to.string(), ": cannot be copied from ", from.string(), ": ", error.message());
 }
 
+/// Removes what an earlier run of another kind left in output_dir: next to adapter_config.json transformers and PEFT
+/// do not see a whole model, and weights next to an adapter may be taken for a part of it.
+inline void remove_other_kind(const std::filesystem::path& directory, bool saved_adapter) {
+  std::vector<std::filesystem::path> stale;
+  if (!saved_adapter) {
+    for (const char* name : {"adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"})
+      stale.push_back(directory / name);
+  } else {
+    for (const auto& entry : std::filesystem::directory_iterator(directory))
+      if (checkpoint::detail::is_weight_file(entry.path().filename().string())) stale.push_back(entry.path());
+    if (!stale.empty())
+      for (const char* name : {"config.json", "generation_config.json"}) stale.push_back(directory / name);
+  }
+  for (const auto& path : stale) std::filesystem::remove(path);
+}
+
 /// "...q_proj" of "base_model.model.<module>.lora_A.weight".
 inline std::string lora_module(std::string_view tensor) {
   constexpr std::string_view prefix = "base_model.model.";
@@ -86,6 +102,7 @@ class ModelWriter {
       save_adapter(directory);
     else
       save_whole(directory);
+    detail::remove_other_kind(directory, a_.finetuning_type == "lora");
     for (const char* name : detail::companion_files) detail::copy_file(a_.model_name_or_path / name, directory / name);
     checkpoint::write_text(directory / "README.md", model_card(a_, log_history, std::string(version)));
     OrderedJson given = OrderedJson::object();

@@ -32,6 +32,13 @@ struct Openers {
   OpenAnswers answers;
 };
 
+/// Error if output_dir is the folder of the model: what is saved there would replace the model's own files.
+inline void require_other_folder(const Arguments& a) {
+  std::error_code ignored;
+  if (a.do_train && std::filesystem::equivalent(a.output_dir, a.model_name_or_path, ignored))
+    fail("output_dir: ", a.output_dir.string(), " is the folder of model_name_or_path: choose another output_dir");
+}
+
 /// Which checkpoint a run goes on from, after LLaMA-Factory's rules: a path; "true", the newest whole one of
 /// output_dir; unset, the same as "true" where output_dir exists and overwrite_output_dir is false, said loudly.
 inline std::optional<std::filesystem::path> resume_path(const Arguments& a, Console& console) {
@@ -74,6 +81,7 @@ class TrainProgram {
     for (const std::string& note : a_.notes) console_.line("note: " + note);
     for (const std::string& note : overridden_settings(a_)) console_.line("note: " + note);
     std::optional<std::filesystem::path> from;
+    require_other_folder(a_);
     if (!dry_run) {
       require_writable(a_.output_dir);
       if (a_.do_train) from = resume_path(a_, console_);
@@ -91,6 +99,7 @@ class TrainProgram {
  private:
   void load() {
     config_ = checkpoint::ModelConfig::load(a_.model_name_or_path);
+    checkpoint::require_whole_companions(a_.model_name_or_path);
     tokenizer_.emplace(text::Tokenizer::load(a_.model_name_or_path));
     const auto processor = vision::Processor::load(a_.model_name_or_path);
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
@@ -99,7 +108,6 @@ class TrainProgram {
     datasets_ = data::load_datasets(options, *tokenizer_, processor);
     for (const std::string& note : datasets_.notes) console_.line(note);
     const data::Preparation preparation{
-    checkpoint::require_whole_companions(a_.model_name_or_path);
         processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.image_token_id};
     if (a_.generates()) {
       questions_.emplace(datasets_.questions, preparation, 1, a_.dataloader_num_workers);

@@ -68,6 +68,9 @@ TEST_CASE("lamina-merge: a value that cannot be honoured is refused, a neutral o
   CHECK(contains(request_error(minimal({"export_size=big"})), "wanted a number"));
   CHECK(contains(request_error(minimal({"export_legacy_format=maybe"})), "wanted true or false"));
   CHECK(contains(request(minimal({"export_legacy_format=true"})).notes[0], "always written as safetensors"));
+  CHECK(contains(request_error(minimal({"adapter_name_or_path=a", "finetuning_type=full"})),
+                 "finetuning_type: full has no adapter"));
+  CHECK(request_error(minimal({"finetuning_type=full"})) == "");
   CHECK(contains(request_error({"export_dir=x"}), "model_name_or_path is missing"));
 }
 

@@ -172,6 +172,11 @@ inline Request make_request(const Settings& settings) {
   options.model_name_or_path = checkpoint::without_trailing_slash(get("model_name_or_path"));
   if (options.model_name_or_path.empty()) fail("model_name_or_path is missing: name the folder of the base model");
   options.adapter_name_or_path = detail::as_paths(get("adapter_name_or_path"));
+  if (const std::string type = get("finetuning_type");
+      !options.adapter_name_or_path.empty() && (type == "full" || type == "freeze"))
+    fail("finetuning_type: ", type,
+         " has no adapter, but adapter_name_or_path is set: set finetuning_type to lora, or ",
+         "leave adapter_name_or_path out and give the trained model as model_name_or_path");
   if (!get("adapter_folder").empty())
     for (auto& path : options.adapter_name_or_path) path /= get("adapter_folder");
   options.export_dir = checkpoint::without_trailing_slash(get("export_dir"));

@@ -174,6 +174,20 @@ TEST_CASE("Trainer: a checkpoint of more layers than this run trains is refused,
   CHECK(fake::contains(resumed(), "lora_target"));
 }
 
+TEST_CASE("Trainer: resuming names the settings that are not those of the checkpoint, once each", "[train]") {
+  const auto dir = fake::fresh_directory("changed-settings");
+  std::ofstream(dir / "training_args.json")
+      << R"({"learning_rate": "1e-3", "lora_dropout": "0.1", "template": "qwen3_vl", "seed": "1", "use_rslora": "yes"})";
+  const Settings given = {{"learning_rate", {"0.001", ""}}, {"lora_dropout", {"0.2", ""}}, {"use_rslora", {true, ""}},
+                          {"cutoff_len", {"64", ""}},       {"seed", {"2", ""}},           {"dataset", {nullptr, ""}}};
+  const std::string before = " when the checkpoint was made, this run has ";
+  CHECK(changed_settings(given, dir) ==
+        std::vector<std::string>{"warning: lora_dropout was 0.1" + before + "0.2",
+                                 "warning: cutoff_len was not set" + before + "64",
+                                 "warning: template was qwen3_vl" + before + "not set"});
+  CHECK(changed_settings(given, dir / "absent").empty());
+}
+
 TEST_CASE("Trainer: kill -9 during a save leaves the last whole checkpoint", "[train]") {
   const auto dir = fake::fresh_directory("kill");
   Arguments a = fake::arguments(dir);

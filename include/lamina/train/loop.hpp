@@ -16,6 +16,7 @@
 #include <lamina/train/evaluate.hpp>
 #include <lamina/train/interrupt.hpp>
 #include <lamina/train/progress.hpp>
+#include <lamina/train/resume_notes.hpp>
 #include <lamina/train/resume_state.hpp>
 #include <lamina/train/source.hpp>
 

@@ -35,6 +35,7 @@ inline void Trainer::resume(const std::filesystem::path& from) {
   Console& console = parts_.console;
   console.line(
       cat("Resuming from ", from.string(), ": ", before.global_step, " of ", plan_.total_steps, " steps are done"));
+  for (const std::string& line : changed_settings(a_.given, from)) console.line(line);
   if (const auto position = read_position(from)) {
     read_optimizer(from, parts_.session);
     parts_.session.set_optimizer_steps(position->optimizer_steps);

@@ -176,6 +176,9 @@ TEST_CASE("Adapter: fields for which PEFT passes over layers of the file are ref
 
 TEST_CASE("Adapter: modules_to_save and bias are refused if the file holds no such tensors") {
   CHECK(contains(with_config("modules_to_save", {"lm_head"}), "modules_to_save names lm_head, but"));
+  for (const char* spelt : {"lm_head", "language_model.lm_head"})
+    CHECK(error_after(
+              "tiny2_5_adapter", [&](ordered_json& c) { c["modules_to_save"] = {spelt}; }, [](auto&) {}) == "");
   CHECK(contains(with_config("bias", "all"), "bias is \"all\", but adapter_model.safetensors has no bias"));
   CHECK(with_config("modules_to_save", ordered_json::array()) == "");
 }

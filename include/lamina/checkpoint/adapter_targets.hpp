@@ -81,7 +81,8 @@ inline void require_saved(const AdapterConfig& config, const std::vector<std::st
                           const std::string& file) {
   for (const std::string& module : config.modules_to_save) {
     const bool held = std::any_of(replaced.begin(), replaced.end(), [&](const std::string& tensor) {
-      return ("." + tensor).find("." + module + ".") != std::string::npos;
+      const auto holds = [&](const std::string& name) { return ("." + tensor).find("." + name + ".") != tensor.npos; };
+      return holds(module) || holds(canonical_name(module));
     });
     if (!held)
       fail(file, ": modules_to_save names ", module,

@@ -242,3 +242,23 @@ TEST_CASE("HTTP: chunks that are mostly frame are refused long before they end")
   for (int i = 0; i < 200; ++i) client.send(chunk);
   CHECK(client.reply().status == 400);
 }
+
+TEST_CASE("HTTP: a trailer and extensions are held to their limits even if they arrive at once") {
+  EchoServer server;
+  const auto status = [&](const std::string& chunks) {
+    Client client(server.http.port());
+    client.send("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks);
+    return client.reply().status;
+  };
+  std::string fields;
+  for (int i = 0; i < 300; ++i) fields += "A: b\r\n";
+  const std::string usual = "1\r\na\r\n0\r\n", long_body = "2710\r\n" + std::string(10'000, 'a') + "\r\n0\r\n";
+  const std::string filler(20'000, 'a');
+  CHECK(status(usual + "A: b\r\nC: d\r\n\r\n") == 200);
+  CHECK(status(usual + "A: " + filler + "\r\n\r\n") == 400);
+  CHECK(status("1;x=" + filler + "\r\na\r\n0\r\n\r\n") == 400);
+  CHECK(status(long_body + "A: " + filler + "\r\n\r\n") == 400);  // the body's size allows other frames more
+  CHECK(status(usual + fields + "\r\n") == 431);
+  CHECK(status(usual + "A: b\r\n c\r\n\r\n") == 400);
+  CHECK(status("0\r\nA: b\r\n\tc\r\n\r\n") == 400);
+}

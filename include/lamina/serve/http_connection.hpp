@@ -156,6 +156,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool wants_continue() const;
   void read_body();
   void parse_body();
+  void check_last_chunk(std::string_view frame) const;
   [[noreturn]] void fail_body(beast::error_code error) const;
   void handle();
   void watch_client();

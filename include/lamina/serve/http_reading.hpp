@@ -119,11 +119,11 @@ inline bool HttpConnection::wants_continue() const {
 
 inline void HttpConnection::read_body() {
   parse_body();
-  if (parser_->is_done()) return handle();
   const auto& limits = shared_->limits;
   if (!parser_->content_length() &&
       received_ > limits.chunk_overhead_bytes + 9 * std::uint64_t{parser_->get().body().text().size()})
     throw ApiError(400, "Bad Request", "body: its chunks are mostly sizes, extensions and trailers");
+  if (parser_->is_done()) return handle();
   const auto wanted = limits.body_bytes_per_s * static_cast<std::uint64_t>(limits.body_period.count()) / 1000;
   if (period_bytes_ >= wanted) {
     read_start_ = Clock::now();
@@ -137,6 +137,8 @@ inline void HttpConnection::parse_body() {
   while (!parser_->is_done() && buffer_.size() > 0) {
     beast::error_code error;
     const std::size_t used = parser_->put(net::const_buffer(buffer_.data()), error);
+    if (!error && parser_->is_done() && parser_->chunked())
+      check_last_chunk({static_cast<const char*>(buffer_.data().data()), used});
     buffer_.consume(used);
     received_ += used;
     period_bytes_ += used;
@@ -147,6 +149,15 @@ inline void HttpConnection::parse_body() {
     }
     if (error) fail_body(error);
   }
+}
+
+/// The parser reads the last chunk, its extensions and all trailer fields in one step, and repairs what is refused in a
+/// header. `frame` may begin with the end of line of the chunk before it.
+inline void HttpConnection::check_last_chunk(std::string_view frame) const {
+  if (frame.size() > shared_->limits.chunk_overhead_bytes)
+    throw ApiError(400, "Bad Request", "body: the frame of a chunk, or the trailer, is too large");
+  if (frame.starts_with("\r\n")) frame.remove_prefix(2);
+  HeaderScan(shared_->limits).find_end(frame);  // the chunk's size is in the place of a request line
 }
 
 inline void HttpConnection::fail_body(beast::error_code error) const {

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -33,7 +35,7 @@ class ClientAddress {
       key_[0] = 6;
     }
   }
-  friend bool operator==(const ClientAddress&, const ClientAddress&) = default;
+  friend auto operator<=>(const ClientAddress&, const ClientAddress&) = default;
 
  private:
   std::array<unsigned char, 9> key_{};
@@ -41,8 +43,11 @@ class ClientAddress {
 
 /// The connections of a server, bounded in all and for each client address. If there is no place for a new one, the
 /// connection that has been idle longest is closed for it, else one that has been sending a request for longer than a
-/// header may take; answers are never cut off. If nobody can be closed, the new one gets one of a few spare seats, on
-/// which only requests are answered that need no more than their header (/health). Thread-safe.
+/// header may take, else the last to have begun one among those of the address that has most connections; answers are
+/// never cut off. An address does not take the place of one that has no more connections than itself, unless that place
+/// has been left unused for longer than a header may take: a few clients that come back without end cannot keep out
+/// others. If nobody can be closed, the new one gets one of a few spare seats, on which only requests are answered that
+/// need no more than their header (/health). Thread-safe.
 class ConnectionTable {
  public:
   using Clock = std::chrono::steady_clock;
@@ -98,7 +103,7 @@ class ConnectionTable {
       const auto spare = [](const Row& row) { return row.spare; };
       const bool crowded_client = count(mine) >= limits_.connections_per_address;
       const bool crowded = crowded_client || count(regular) >= limits_.connections;
-      auto victim = !crowded ? rows_.end() : crowded_client ? closable(mine) : closable(regular);
+      auto victim = !crowded ? rows_.end() : crowded_client ? closable(mine) : displaced_by(address);
       const bool take_spare = crowded && victim == rows_.end();
       if (take_spare && count(spare) >= limits_.spare_connections) {
         victim = oldest(spare);
@@ -153,6 +158,26 @@ class ConnectionTable {
   Rows::iterator slowest(Which which) {
     const auto slow_since = Clock::now() - limits_.header_read;
     return oldest([&](const Row& row) { return which(row) && row.stage == Stage::reading && row.since < slow_since; });
+  }
+  /// The row of a full table that makes way for a new connection of `address`.
+  Rows::iterator displaced_by(const ClientAddress& address) {
+    std::map<ClientAddress, int> held;
+    for (const Row& row : rows_)
+      if (!row.spare) ++held[row.address];
+    const int mine = held[address];
+    const auto long_ago = Clock::now() - limits_.header_read;
+    const auto victim = closable([&](const Row& row) {
+      return !row.spare && (row.address == address || held[row.address] > mine || row.since < long_ago);
+    });
+    if (victim != rows_.end()) return victim;
+    auto found = rows_.end();
+    for (auto row = rows_.begin(); row != rows_.end(); ++row) {
+      // With one more than the newcomer will have, a crowd of clients with one connection each cuts nobody off.
+      if (row->spare || row->stage != Stage::reading || held[row->address] <= mine + 1) continue;
+      const auto rank = [&](const Row& r) { return std::pair(held[r.address], r.since); };
+      if (found == rows_.end() || rank(*found) <= rank(*row)) found = row;
+    }
+    return found;
   }
   /// What to call for it, once the table is unlocked.
   std::function<void()> ask_to_leave(Rows::iterator row) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,6 +17,7 @@
 using namespace lamina;
 using namespace lamina::test;
 using serve::Json;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -181,6 +183,50 @@ TEST_CASE("ByteBudget: takers wait until bytes are free, or until they are cance
   first = {};
   CHECK(budget.free() == 100);
   CHECK_FALSE(message_of([&] { budget.take(101); }).empty());
+}
+
+TEST_CASE("ByteBudget: who finds no room in time is asked to come back") {
+  serve::ByteBudget budget(100);
+  const auto held = budget.take(70);
+  for (const auto patience : {std::chrono::milliseconds(0), std::chrono::milliseconds(5)}) try {
+      budget.take(31, {}, patience);
+      FAIL("nothing was thrown");
+    } catch (const serve::ApiError& e) {
+      CHECK(e.status == 503);
+    }
+  CHECK(budget.free() == 30);
+  CHECK(budget.take(30, {}, std::chrono::milliseconds(0)).bytes() == 30);
+}
+
+TEST_CASE("service: images that wait for memory hold up no text, and are asked to come back if that takes long") {
+  // A prompt of one image fills most of the budget and is held by the answer that is being made.
+  const std::string one = asks(png_url(800), 1, R"(,"mm_processor_kwargs":{"max_pixels":1000000})");
+  const bool patient = GENERATE(true, false);
+  RunningServer server({.service = {.served_names = {"tiny"},
+                                    .media_bytes = 24 * mib,
+                                    .media_patience = patient ? std::chrono::milliseconds(1h) : 20ms},
+                        .max_len = 1 << 12});
+  server.script.hold_prefill = true;
+  Client holder(server.http.port());
+  holder.send(Client::request("POST", "/v1/chat/completions", one));
+  while (server.script.held == 0) std::this_thread::sleep_for(1ms);
+  std::vector<std::unique_ptr<Client>> waiting;
+  for (int i = 0; i < 6; ++i) {
+    waiting.push_back(std::make_unique<Client>(server.http.port()));
+    waiting.back()->send(Client::request("POST", "/v1/chat/completions", one));
+  }
+  while (server.service.load() < (patient ? 7 : 1)) std::this_thread::sleep_for(1ms);
+  for (int i = 0; i < 6; ++i) CHECK(server.ask(R"({"prompt":"x"})", "/tokenize").status == 200);
+  if (patient) server.script.hold_prefill = false;
+  for (auto& client : waiting) {
+    const auto reply = client->reply();
+    CHECK(reply.status == (patient ? 200 : 503));
+    CHECK((reply.head.find("Retry-After: ") != std::string::npos) == !patient);
+  }
+  server.script.hold_prefill = false;
+  CHECK(holder.reply().status == 200);
+  CHECK(server.becomes_idle());
+  CHECK(server.ask(one).status == 200);
 }
 
 TEST_CASE("tokenize: no image is decoded for it") {

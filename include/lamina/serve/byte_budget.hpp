@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -8,6 +9,7 @@
 
 #include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/serve/api_error.hpp>
 
 namespace lamina::serve {
 
@@ -62,11 +64,16 @@ class ByteBudget {
     return state_->free;
   }
 
-  /// Takes so many bytes, at most total(), as soon as they are free. Throws Cancelled.
-  Share take(std::int64_t bytes, const std::stop_token& cancelled = {}) {
+  /// Takes so many bytes, at most total(), as soon as they are free. Throws Cancelled, and ApiError 503 if they are not
+  /// free in time: answers hold their share until they end, and who waits for them holds up others.
+  Share take(std::int64_t bytes, const std::stop_token& cancelled = {},
+             std::chrono::milliseconds patience = std::chrono::hours(1)) {
     if (bytes > total()) fail("budget: ", bytes, " bytes are wanted, there are ", total());
     std::unique_lock lock(state_->mutex);
-    if (!state_->changed.wait(lock, cancelled, [&] { return state_->free >= bytes; })) throw Cancelled();
+    if (!state_->changed.wait_for(lock, cancelled, patience, [&] { return state_->free >= bytes; })) {
+      throw_if_stopped(cancelled);
+      throw ApiError(503, "ServiceUnavailable", "the memory for images and long texts is in use; try again");
+    }
     state_->free -= bytes;
     return {state_, bytes};
   }

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include <boost/asio/ip/address.hpp>
@@ -35,6 +36,8 @@ class ClientAddress {
       key_[0] = 6;
     }
   }
+  /// Equal for equal addresses, and of no other meaning.
+  std::string key() const { return {key_.begin(), key_.end()}; }
   friend auto operator<=>(const ClientAddress&, const ClientAddress&) = default;
 
  private:
@@ -83,11 +86,13 @@ class ConnectionTable {
       row_->since = Clock::now();
     }
     bool spare() const { return spare_; }
+    const ClientAddress& address() const { return address_; }
 
    private:
     ConnectionTable& table_;
     Rows::iterator row_;
     const bool spare_ = row_->spare;
+    const ClientAddress address_ = row_->address;
   };
 
   explicit ConnectionTable(const HttpLimits& limits) : limits_(limits) {}

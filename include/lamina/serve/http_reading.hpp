@@ -86,6 +86,7 @@ inline RequestHead HttpConnection::read_head() const {
   for (const auto& field : header)
     head.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
   head.peer = peer_;
+  head.client = seat_->address().key();
   return head;
 }
 

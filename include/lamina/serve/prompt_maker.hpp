@@ -37,11 +37,15 @@ inline std::int64_t default_media_bytes() { return std::max(available_memory() /
 class PromptMaker {
  public:
   /// `files` must outlive this. media_bytes: bytes that the images of all requests may hold at once, decoded and as
-  /// patches; 0: default_media_bytes().
-  PromptMaker(const ModelFiles& files, MediaLimits limits, std::int64_t media_bytes)
-      : files_(files), limits_(std::move(limits)), budget_(media_bytes > 0 ? media_bytes : default_media_bytes()) {}
+  /// patches; 0: default_media_bytes(). patience: how long the images of a request wait for a part of them.
+  PromptMaker(const ModelFiles& files, MediaLimits limits, std::int64_t media_bytes,
+              std::chrono::milliseconds patience = std::chrono::seconds(5))
+      : files_(files),
+        limits_(std::move(limits)),
+        patience_(patience),
+        budget_(media_bytes > 0 ? media_bytes : default_media_bytes()) {}
 
-  /// Errors are ApiErrors 400; throws Cancelled.
+  /// Errors are ApiErrors 400, or 503 if the budget has no room for a long text; throws Cancelled.
   PlannedPrompt plan(ChatRequest& request, const PromptLimits& limits) {
     PlannedPrompt out{{}, processor_for(request), {}};
     out.images = MediaReader(limits_).read(std::exchange(request.chat.images, {}), limits.cancelled);
@@ -60,7 +64,8 @@ class PromptMaker {
     return out;
   }
 
-  /// Decodes the images, as soon as the budget has room for them. Errors are ApiErrors 400; throws Cancelled.
+  /// Decodes the images, as soon as the budget has room for them. Errors are ApiErrors 400, or 503 if it has none in
+  /// time; throws Cancelled.
   PreparedPrompt read_images(PlannedPrompt planned, const std::stop_token& cancelled) {
     const std::size_t row_length = static_cast<std::size_t>(planned.processor.row_length());
     std::size_t values = 0;
@@ -85,8 +90,8 @@ class PromptMaker {
     return out;
   }
 
-  /// The ids of a text in which every added token is recognised, as by vLLM's /tokenize. Errors are ApiErrors 400;
-  /// throws Cancelled.
+  /// The ids of a text in which every added token is recognised, as by vLLM's /tokenize. Errors are ApiErrors 400, or
+  /// 503 if the budget has no room for a long text; throws Cancelled.
   std::vector<int> tokenize(std::string_view text, const std::stop_token& cancelled) {
     constexpr std::size_t most = std::size_t{16} << 20;
     if (text.size() > most)
@@ -113,14 +118,14 @@ class PromptMaker {
   }
 
   /// Memory for the merging of one word that is as long as all text: copies, and some 60 bytes per byte in Bpe. Texts
-  /// of usual lengths are not worth counting.
+  /// of usual lengths are not worth counting. Nobody waits for it: the thread may be one that serves short requests.
   ByteBudget::Share take_for_text(std::int64_t text_bytes, const std::stop_token& cancelled) {
     if (text_bytes < std::int64_t{1} << 20) return {};
     const std::int64_t bytes = 64 * text_bytes;
     if (bytes > budget_.total())
       fail("text of ", text_bytes, " bytes needs up to ", bytes, " bytes of memory, at most ", budget_.total(),
            " are used by this server: send a shorter text");
-    return budget_.take(bytes, cancelled);
+    return budget_.take(bytes, cancelled, std::chrono::milliseconds(0));
   }
 
   /// Memory for the patches of all images, and for decoding and resizing the largest.
@@ -139,7 +144,7 @@ class PromptMaker {
     if (bytes > budget_.total())
       throw bad_field("messages", cat("messages: the images need ", bytes, " bytes of memory when decoded, at most ",
                                       budget_.total(), " are used by this server: send fewer or smaller images"));
-    return budget_.take(bytes, cancelled);
+    return budget_.take(bytes, cancelled, patience_);
   }
 
   vision::Image decode(const EncodedImage& encoded, const vision::DecodeLimits& limits) const {
@@ -156,6 +161,7 @@ class PromptMaker {
 
   const ModelFiles& files_;
   MediaLimits limits_;
+  std::chrono::milliseconds patience_;
   ByteBudget budget_;
 };
 

@@ -29,7 +29,8 @@ struct ServiceOptions {
   std::string root = {};                  ///< the model path as given
   std::string response_role = "assistant";
   MediaLimits media = {};
-  std::int64_t media_bytes = 0;  ///< see PromptMaker
+  std::int64_t media_bytes = 0;                     ///< see PromptMaker
+  std::chrono::milliseconds media_patience{5'000};  ///< see PromptMaker
   int max_images = 999, max_logprobs = 20;
   std::int64_t seed = 0;
   std::optional<int> max_new_tokens = {};  ///< a cap on every answer
@@ -50,13 +51,14 @@ inline std::string random_id() {
 
 /// The model behind the API: prepares requests on threads of its own, then answers them in turns, one at a time in the
 /// order in which they became ready. Each choice of a request (n) is a turn of its own, so that others come between.
+/// Requests with images or long texts are prepared by other threads than short ones, which never wait for them there.
 class ChatService {
  public:
   ChatService(ModelFiles files, std::unique_ptr<GenerateSession> session, ServiceOptions options)
       : files_(std::move(files)),
         session_(std::move(session)),
         options_(std::move(options)),
-        prompts_(files_, options_.media, options_.media_bytes) {
+        prompts_(files_, options_.media, options_.media_bytes, options_.media_patience) {
     if (options_.served_names.empty()) fail("service: no served model name");
   }
   ~ChatService() { stop(); }
@@ -66,6 +68,7 @@ class ChatService {
   void drain() {
     draining_.request_stop();
     preparing_.drop_waiting();
+    preparing_slowly_.drop_waiting();
     running_.drop_waiting();
   }
   /// Ends the answers that have begun at their next token: an error event in a stream, else 503.
@@ -75,6 +78,7 @@ class ChatService {
     drain();
     cancel();
     preparing_.stop();
+    preparing_slowly_.stop();
     running_.stop();
   }
 
@@ -108,7 +112,8 @@ class ChatService {
 
   /// Runs `work` off the network threads; what it throws becomes the answer. 503 if too many requests are here.
   void post(std::shared_ptr<Exchange> exchange, Preparation work) {
-    if (auto ticket = admit(*exchange)) prepare_later(std::move(exchange), std::move(ticket), std::move(work));
+    if (auto ticket = admit(*exchange))
+      prepare_later(preparing_, {}, {std::move(exchange), std::move(ticket)}, std::move(work));
   }
   /// Answers a chat request; the body is not looked at yet.
   void chat(std::shared_ptr<Exchange> exchange, HttpRequest request);
@@ -125,6 +130,11 @@ class ChatService {
 
  private:
   using Ticket = std::shared_ptr<void>;
+  /// A request that was admitted.
+  struct Guest {
+    std::shared_ptr<Exchange> exchange;
+    Ticket ticket;
+  };
   struct Job {
     ChatRequest request;
     Batch prompt;
@@ -159,11 +169,13 @@ class ChatService {
     --load_;
     return exchange.reply(busy_reply("too many requests are waiting; try again")), nullptr;
   }
-  void prepare_later(std::shared_ptr<Exchange> exchange, Ticket ticket, Preparation work);
+  void prepare_later(TaskQueue& queue, std::string client, Guest guest, Preparation work);
   /// Runs f; an exception becomes the answer, through `send`.
   template <class F, class Send>
   void guard(const F& f, const Send& send) const {
-    const auto send_error = [&](const ApiError& e) { send({e.status, e.body(), "application/json", {}}); };
+    const auto send_error = [&](const ApiError& e) {
+      send(e.status == 503 ? busy_reply(e.what()) : HttpReply{e.status, e.body(), "application/json", {}});
+    };
     try {
       f();
     } catch (const ApiError& e) {
@@ -177,7 +189,11 @@ class ChatService {
     }
   }
 
-  Job prepare(HttpRequest& request, const std::stop_token& cancelled);
+  /// Which requests a preparing thread takes.
+  enum class Pace { short_only, any };
+  void prepare_chat(const Guest& guest, const std::shared_ptr<HttpRequest>& request, Pace pace,
+                    const std::stop_token& cancelled);
+  Job prepare(const HttpRequest& http, ChatRequest read, const std::stop_token& cancelled);
   static void log_unknown_fields(const Job& job);
   GenerationParams params_of(const Job& job, int choice) const;
   void queue_turn(std::shared_ptr<Job> job);
@@ -191,7 +207,8 @@ class ChatService {
   std::stop_source draining_, ending_;
   std::atomic<std::uint64_t> serial_{0};
   TaskQueue running_{1};
-  TaskQueue preparing_{2};
+  TaskQueue preparing_{2};         // short requests, and none that waits for others
+  TaskQueue preparing_slowly_{2};  // requests with images or long texts, clients in turns
 };
 
 inline void ChatService::check_model(const std::optional<std::string>& name) const {
@@ -200,46 +217,70 @@ inline void ChatService::check_model(const std::optional<std::string>& name) con
     throw ApiError(404, "NotFoundError", "The model `" + clipped(*name) + "` does not exist.", "model");
 }
 
-inline void ChatService::prepare_later(std::shared_ptr<Exchange> exchange, Ticket ticket, Preparation work) {
-  preparing_.add({.run =
-                      [this, exchange, ticket, work = std::move(work)] {
-                        const Either either(exchange->cancelled(), draining_.get_token());
-                        guard(
-                            [&] {
-                              throw_if_stopped(either.token());
-                              work(either.token());
-                            },
-                            [&](const HttpReply& reply) { exchange->reply(reply); });
-                      },
-                  .drop = [exchange, ticket] { exchange->reply(busy_reply(leaving_message)); }});
+inline void ChatService::prepare_later(TaskQueue& queue, std::string client, Guest guest, Preparation work) {
+  queue.add({.run =
+                 [this, guest, work = std::move(work)] {
+                   const Either either(guest.exchange->cancelled(), draining_.get_token());
+                   guard(
+                       [&] {
+                         throw_if_stopped(either.token());
+                         work(either.token());
+                       },
+                       [&](const HttpReply& reply) { guest.exchange->reply(reply); });
+                 },
+             .drop = [guest] { guest.exchange->reply(busy_reply(leaving_message)); },
+             .client = std::move(client)});
 }
 
 inline void ChatService::chat(std::shared_ptr<Exchange> exchange, HttpRequest request) {
+  // Texts of bodies up to this are too short to need memory of the budget (see PromptMaker), even if they grow fourfold
+  // when tools are written out.
+  constexpr std::size_t short_body = std::size_t{256} << 10;
   auto ticket = admit(*exchange);
   if (!ticket) return;
+  const Guest guest{std::move(exchange), std::move(ticket)};
   auto shared = std::make_shared<HttpRequest>(std::move(request));
-  prepare_later(exchange, ticket, [this, exchange, ticket, shared](const std::stop_token& cancelled) {
-    auto job = std::make_shared<Job>(prepare(*shared, cancelled));
-    throw_if_stopped(cancelled);
-    job->exchange = exchange;
-    job->ticket = ticket;
-    AnswerContext context{files_.tokenizer, job->head, options_.prompt_details,
-                          job->prompt.ids,  exchange,  options_.answers};
-    if (job->request.stream)
-      job->answer = std::make_unique<StreamedAnswer>(std::move(context), job->request);
-    else
-      job->answer = std::make_unique<WholeAnswer>(std::move(context), job->request);
-    queue_turn(std::move(job));
-  });
+  const bool is_short = shared->body.text().size() <= short_body;
+  prepare_later(is_short ? preparing_ : preparing_slowly_, is_short ? std::string() : shared->client, guest,
+                [this, guest, shared, is_short](const std::stop_token& cancelled) {
+                  prepare_chat(guest, shared, is_short ? Pace::short_only : Pace::any, cancelled);
+                });
 }
 
-inline ChatService::Job ChatService::prepare(HttpRequest& http, const std::stop_token& cancelled) {
+/// A request that turns out to hold images is moved as it came, and read again: what was read is several times larger,
+/// and counts against no budget while it waits.
+inline void ChatService::prepare_chat(const Guest& guest, const std::shared_ptr<HttpRequest>& http, Pace pace,
+                                      const std::stop_token& cancelled) {
+  ChatRequest request;
+  {
+    const JsonTree tree = parse_body(http->body.text(), cancelled);
+    const Json& body = *tree;
+    if (pace == Pace::any) http->body.release();
+    if (const auto it = body.find("model"); it != body.end() && it->is_string()) check_model(it->get<std::string>());
+    request = read_chat_request(body, limits(), files_.defaults);
+  }
+  if (pace == Pace::short_only && !request.chat.images.empty())
+    return prepare_later(preparing_slowly_, http->client, guest, [this, guest, http](const std::stop_token& token) {
+      prepare_chat(guest, http, Pace::any, token);
+    });
+  http->body.release();
+  auto job = std::make_shared<Job>(prepare(*http, std::move(request), cancelled));
+  throw_if_stopped(cancelled);
+  job->exchange = guest.exchange;
+  job->ticket = guest.ticket;
+  AnswerContext context{files_.tokenizer, job->head,      options_.prompt_details,
+                        job->prompt.ids,  guest.exchange, options_.answers};
+  if (job->request.stream)
+    job->answer = std::make_unique<StreamedAnswer>(std::move(context), job->request);
+  else
+    job->answer = std::make_unique<WholeAnswer>(std::move(context), job->request);
+  queue_turn(std::move(job));
+}
+
+inline ChatService::Job ChatService::prepare(const HttpRequest& http, ChatRequest read,
+                                             const std::stop_token& cancelled) {
   Job job;
-  const JsonTree tree = parse_body(http.body.text(), cancelled);
-  const Json& body = *tree;
-  http.body.release();
-  if (const auto it = body.find("model"); it != body.end() && it->is_string()) check_model(it->get<std::string>());
-  job.request = read_chat_request(body, limits(), files_.defaults);
+  job.request = std::move(read);
   auto& request = job.request;
   auto planned = prompts_.plan(request, {max_model_len(), request.max_tokens.value_or(1), cancelled});
   auto prepared = prompts_.read_images(std::move(planned), cancelled);

@@ -1,23 +1,28 @@
 #pragma once
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <exception>
 #include <functional>
 #include <iostream>
+#include <list>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 namespace lamina::serve {
 
-/// Threads that run tasks in the order they came. How many may wait is the business of who adds them.
+/// Threads that run the tasks of clients in turns, those of one client in the order in which they came. How many may
+/// wait is the business of who adds them.
 class TaskQueue {
  public:
   /// Exactly one of the two is called.
   struct Task {
     std::function<void()> run;
     std::function<void()> drop;  ///< instead of run, if the task is not to run any more
+    std::string client = {};     ///< tasks without one are all of one client
   };
 
   explicit TaskQueue(int threads) {
@@ -32,7 +37,7 @@ class TaskQueue {
     {
       const std::lock_guard lock(mutex_);
       if (!stopped_) {
-        tasks_.push_back(std::move(task));
+        append(std::move(task));
         ready_.notify_one();
         return;
       }
@@ -42,12 +47,13 @@ class TaskQueue {
 
   /// Drops what waits, on the caller's thread. Running tasks go on, and new ones may come.
   void drop_waiting() {
-    std::deque<Task> dropped;
+    std::list<Line> dropped;
     {
       const std::lock_guard lock(mutex_);
-      dropped.swap(tasks_);
+      dropped.swap(lines_);
     }
-    for (auto& task : dropped) call(task.drop);
+    for (auto& line : dropped)
+      for (auto& task : line) call(task.drop);
   }
 
   /// Drops what waits, lets running tasks end, joins the threads.
@@ -63,15 +69,36 @@ class TaskQueue {
   }
 
  private:
+  using Line = std::deque<Task>;  // of one client, never empty
+
+  void append(Task task) {
+    const auto same = [&](const Line& line) { return line.front().client == task.client; };
+    const auto found = std::find_if(lines_.begin(), lines_.end(), same);
+    if (found != lines_.end()) return found->push_back(std::move(task));
+    std::list<Line> fresh(1);
+    fresh.front().push_back(std::move(task));
+    lines_.splice(lines_.end(), fresh);
+  }
+  /// The next task of the client whose turn it is; its others go to the end. Allocates nothing: no exception may end
+  /// a thread.
+  Task take() noexcept {
+    Line& line = lines_.front();
+    Task task = std::move(line.front());
+    line.pop_front();
+    if (line.empty())
+      lines_.pop_front();
+    else
+      lines_.splice(lines_.end(), lines_, lines_.begin());
+    return task;
+  }
   void work() {
     for (;;) {
       Task task;
       {
         std::unique_lock lock(mutex_);
-        ready_.wait(lock, [this] { return stopped_ || !tasks_.empty(); });
-        if (tasks_.empty()) return;
-        task = std::move(tasks_.front());
-        tasks_.pop_front();
+        ready_.wait(lock, [this] { return stopped_ || !lines_.empty(); });
+        if (lines_.empty()) return;
+        task = take();
       }
       call(task.run);
     }
@@ -87,7 +114,7 @@ class TaskQueue {
 
   std::mutex mutex_;
   std::condition_variable ready_;
-  std::deque<Task> tasks_;
+  std::list<Line> lines_;  // the first one's turn is next
   bool stopped_ = false;
   std::vector<std::thread> threads_;
 };

@@ -21,6 +21,7 @@ struct RequestHead {
   std::string method, path, query;  ///< path without "?" and what follows
   HeaderList headers;
   std::string peer;
+  std::string client = {};  ///< whom the request is counted for: equal for connections of one client address
 
   /// The value of the first header of this name, case aside; null if there is none.
   const std::string* header(std::string_view name) const {

@@ -198,6 +198,14 @@ TEST_CASE("ByteBudget: who finds no room in time is asked to come back") {
   CHECK(budget.take(30, {}, std::chrono::milliseconds(0)).bytes() == 30);
 }
 
+TEST_CASE("media: images get processor time by the bytes of their files") {
+  const serve::MediaLimits limits;
+  CHECK(limits.cpu_time(0) == limits.base_cpu_time);
+  CHECK(limits.cpu_time(34'000) < limits.base_cpu_time + 20ms);
+  CHECK(limits.cpu_time(std::uint64_t{20} << 20) > 12s);
+  CHECK(limits.cpu_time(std::uint64_t{1} << 62) == limits.max_cpu_time);
+}
+
 TEST_CASE("service: images that wait for memory hold up no text, and are asked to come back if that takes long") {
   // A prompt of one image fills most of the budget and is held by the answer that is being made.
   const std::string one = asks(png_url(800), 1, R"(,"mm_processor_kwargs":{"max_pixels":1000000})");

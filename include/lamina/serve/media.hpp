@@ -1,6 +1,7 @@
 #pragma once
 #include <fcntl.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -30,8 +31,18 @@ struct MediaLimits {
   std::int64_t max_image_pixels = vision::max_image_pixels;  ///< of one image
   std::int64_t max_request_pixels = std::int64_t{1} << 30;   ///< of all images of a request
   std::uint64_t max_file_bytes = std::uint64_t{256} << 20;   ///< of all files that a request names; as of a body
-  std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(20);  ///< to decode and resize a request's images
+  /// To decode and resize a request's images: `base_cpu_time`, and `cpu_time_per_mib` for each MiB of their files, at
+  /// most `max_cpu_time`. Photographs of 24 megapixels take some 0.3 s for 2 MiB or more; files made to waste time are
+  /// small for the time that they take.
+  std::chrono::nanoseconds base_cpu_time = std::chrono::seconds(5);
+  std::chrono::nanoseconds cpu_time_per_mib = std::chrono::milliseconds(500);
+  std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(20);
   vision::Colour background = {255, 255, 255};
+
+  std::chrono::nanoseconds cpu_time(std::uint64_t file_bytes) const {
+    const auto kib = static_cast<std::int64_t>(std::min(file_bytes, max_file_bytes) >> 10);
+    return std::min(max_cpu_time, base_cpu_time + cpu_time_per_mib / 1024 * kib);
+  }
 };
 
 /// An image file of a request: its bytes and what its header says.

@@ -74,13 +74,16 @@ class PromptMaker {
     auto memory = take_for_images(patch_bytes, planned, cancelled);
     PreparedPrompt out{std::move(planned.plan).batch(), std::move(memory)};
     out.batch.patches.reserve(values);
-    vision::DecodeLimits limits{
-        .max_pixels = limits_.max_image_pixels, .max_cpu_time = limits_.max_cpu_time, .stop = cancelled};
+    std::uint64_t file_bytes = 0;
+    for (const EncodedImage& encoded : planned.images) file_bytes += encoded.bytes.size();
+    const auto cpu_time = limits_.cpu_time(file_bytes);
+    vision::DecodeLimits limits{.max_pixels = limits_.max_image_pixels, .max_cpu_time = cpu_time, .stop = cancelled};
     for (EncodedImage& encoded : planned.images) {
       if (limits.max_cpu_time <= std::chrono::nanoseconds::zero())
-        throw bad_field(encoded.param, cat(encoded.param, ": the images before this one took ",
-                                           std::chrono::duration<double>(limits_.max_cpu_time).count(),
-                                           " s of processor time, all that a request gets: send fewer images"));
+        throw bad_field(
+            encoded.param,
+            cat(encoded.param, ": the images before this one took ", std::chrono::duration<double>(cpu_time).count(),
+                " s of processor time, all that images of so few bytes get: send fewer images"));
       const auto before = vision::detail::thread_cpu_time();
       planned.processor.append_patches(decode(encoded, limits), out.batch.patches);
       encoded.bytes = {};

@@ -247,6 +247,17 @@ TEST_CASE("Image: a JPEG of endless scans is refused at the first one too many")
   CHECK_NOTHROW(decode_image(jpeg(256, 256, false), "hostile"));
 }
 
+TEST_CASE("Image: the larger a JPEG, the fewer scans it may have, down to sixteen") {
+  const Bytes many = jpeg(256, 256, true);
+  check_refused(many, {.max_jpeg_scans = 200, .max_jpeg_scan_pixels = 126 * 65536}, "more than 126 scans");
+  CHECK_NOTHROW(decode_image(many, "hostile", {.max_jpeg_scans = 200, .max_jpeg_scan_pixels = 127 * 65536}));
+  check_refused(many, {.max_jpeg_scan_pixels = 1}, "more than 16 scans");
+  CHECK_NOTHROW(decode_image(jpeg(256, 256, false), "hostile", {.max_jpeg_scan_pixels = 1}));
+  CHECK(vision::detail::most_jpeg_scans({}, 24'000'000) == 44);
+  CHECK(vision::detail::most_jpeg_scans({}, max_image_pixels) == 16);
+  CHECK(vision::detail::most_jpeg_scans({}, 0) == 100);
+}
+
 TEST_CASE("Image: the pixels and the memory of the header are checked before anything is decoded") {
   const Bytes large = grey_png(3000, 2000, deflated_zeros(3001 * 2000));
   check_refused(large, {.max_pixels = 5'999'999}, "at most 5999999");

@@ -4,6 +4,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -21,6 +22,8 @@ struct DecodeLimits {
   std::uint64_t max_working_bytes = std::numeric_limits<std::uint64_t>::max();
   /// Scans of a progressive JPEG. Encoders write about ten; each scan goes through all pixels again.
   int max_jpeg_scans = 100;
+  /// Scans times pixels of a progressive JPEG: 44 scans of 24 megapixels. Sixteen scans are allowed at any size.
+  std::int64_t max_jpeg_scan_pixels = std::int64_t{1} << 30;
   /// Processor time of the decoding thread.
   std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(60);
   /// Ends decoding early, with an error.
@@ -28,6 +31,13 @@ struct DecodeLimits {
 };
 
 namespace detail {
+
+/// Scans that a progressive JPEG of so many pixels may have.
+inline int most_jpeg_scans(const DecodeLimits& limits, std::int64_t pixels) {
+  const std::int64_t by_work =
+      std::max<std::int64_t>(16, limits.max_jpeg_scan_pixels / std::max<std::int64_t>(pixels, 1));
+  return static_cast<int>(std::min<std::int64_t>(limits.max_jpeg_scans, by_work));
+}
 
 /// Processor time that this thread has used.
 inline std::chrono::nanoseconds thread_cpu_time() {

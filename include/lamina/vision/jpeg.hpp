@@ -130,7 +130,8 @@ struct JpegCodec {
   /// Called for each row of blocks of each scan, and for each output row.
   static void watch(j_common_ptr common) {
     JpegCodec& self = of(common);
-    const int scans = self.codec.input_scan_number, most = self.task->limits.max_jpeg_scans;
+    const auto pixels = std::int64_t{self.codec.image_width} * self.codec.image_height;
+    const int scans = self.codec.input_scan_number, most = most_jpeg_scans(self.task->limits, pixels);
     if (scans > most)
       self.stopped = cat("a progressive JPEG of more than ", most, " scans: save it again as a common JPEG");
     else

@@ -9,6 +9,7 @@
 
 #include <lamina/checkpoint/model_source.hpp>
 #include <lamina/core/torch_random.hpp>
+#include <lamina/kernel/device.hpp>
 #include <lamina/train/optimizer.hpp>
 #include <lamina/train/trainable.hpp>
 

@@ -1,8 +1,11 @@
 #pragma once
+#include <algorithm>
+
 #include <lamina/kernel/cuda/attention_scratch.hpp>
 #include <lamina/kernel/paged_attention.hpp>
 
-/// bf16 and f16; fp32 is an Error so far. At most 1024 sequences, 16 key/value heads, 8 query heads for each, heads of at most 128.
+/// bf16 and f16; fp32 is an Error so far. At most 1024 sequences, 16 key/value heads, 8 query heads for each, heads of
+/// at most 128.
 template <>
 struct lamina::kernel::paged_attention<lamina::Cuda> {
   template <class T>

@@ -101,7 +101,7 @@ class Mapping {
   std::size_t size_ = 0;
 };
 
-/// Error if a file, given its first bytes, is what git-lfs leaves in place of a large one that it has not fetched.
+/// Error if a file, by its first bytes, is a pointer of git-lfs: the large file itself was not fetched.
 inline void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view beginning) {
   if (beginning.starts_with("version https://git-lfs.github.com/spec/"))
     fail(path.string(),

@@ -97,7 +97,7 @@ inline YAML::Node load_yaml(const std::string& text, std::string_view file) {
     fail(file,
          ": a line `---` or `...` begins a second YAML document, and a file of settings is one: remove that line");
   if (!documents.empty()) detail::YamlCheck(file).visit(documents.front());
-  // yaml-cpp reads UTF-16 after its two first bytes, which are those of a value too: what is left is said here.
+  // Keys and values were checked above. This finds the rest: comments, and UTF-16, which yaml-cpp converts by itself.
   if (!text::is_valid_utf8(text)) fail(file, ": is not UTF-8 text: write it as UTF-8");
   return documents.empty() ? YAML::Node() : documents.front();
 }

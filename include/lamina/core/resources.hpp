@@ -75,7 +75,7 @@ inline std::vector<std::string> cgroup_folders(const std::string& root, const st
   return folders;
 }
 
-/// The number in a file; `none` where there is no such file, or no number in it ("max").
+/// The number in a file; `none` if there is no such file, or no number in it ("max").
 inline std::int64_t read_number(const std::string& path, std::int64_t none) {
   const std::string text = read_small_file(path);
   char* end = nullptr;
@@ -83,7 +83,7 @@ inline std::int64_t read_number(const std::string& path, std::int64_t none) {
   return end == text.c_str() ? none : value;
 }
 
-/// The number behind a name at the start of a line, 0 where there is none.
+/// The number after a name at the start of a line, 0 if there is none.
 inline std::int64_t read_field(const std::string& text, const std::string& name) {
   for (const std::string& line : split(text, '\n'))
     if (line.compare(0, name.size(), name) == 0) return std::strtoll(line.c_str() + name.size(), nullptr, 10);

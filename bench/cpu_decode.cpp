@@ -6,7 +6,7 @@
 
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cpu.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 #include <lamina/serve/decoder.hpp>
 
 #include "kernel/roof.hpp"

@@ -5,7 +5,7 @@
 
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cuda.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 #include <lamina/serve/decoder.hpp>
 
 #include "random_weights.hpp"

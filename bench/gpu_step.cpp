@@ -14,10 +14,10 @@
 #include <lamina/compose/recompute.hpp>
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cuda.hpp>
-#include <lamina/model/qwen2_5_vl.hpp>
-#include <lamina/model/qwen3_vl.hpp>
-#include <lamina/train/optimizer.hpp>
+#include <lamina/model/qwen2_5_vl/model.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 #include <lamina/train/step.hpp>
+#include <lamina/train/step/optimizer.hpp>
 
 #include "gpu_trace.hpp"
 #include "random_weights.hpp"

@@ -20,7 +20,7 @@ fi
 read -ra flags <<<"${CXXFLAGS:--I/usr/include/eigen3}"
 compile=("${CXX:-g++}" -std=c++20 -Iinclude "${flags[@]}" -x c++)
 headers=("$@")
-[ $# -gt 0 ] || headers=(lamina.hpp compose.hpp layer.hpp layer/*.hpp kernel/cpu.hpp model/qwen3_vl.hpp model/qwen2_5_vl.hpp
+[ $# -gt 0 ] || headers=(lamina.hpp compose.hpp layer.hpp layer/*.hpp kernel/cpu.hpp model/qwen3_vl/model.hpp model/qwen2_5_vl/model.hpp
                          testing/gradient_check.hpp train/step.hpp)
 failed=0
 TIMEFORMAT=%U

@@ -4,7 +4,7 @@
 //
 // Forward counts 4 * pairs * heads * head_dim FLOPs, where a causal mask halves the pairs; backward 2.5 times as many
 // (five products for two). Decoding counts the bytes of K and V, of which there are so many copies that L2 holds none.
-#include <lamina/kernel/cuda/attention.cuh>
+#include <lamina/kernel/cuda/attention/attention.cuh>
 
 #include <cmath>
 #include <vector>

@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include <lamina/kernel/cuda/device.cuh>
+#include <lamina/kernel/cuda/device/device.cuh>
 
 /// Timing kernels on the GPU: calls in a graph, so that the host's launches do not count; best of several runs.
 namespace lamina::bench {

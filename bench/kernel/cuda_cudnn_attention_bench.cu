@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include <lamina/kernel/cuda/attention.cuh>
-#include <lamina/kernel/cuda/device.cuh>
+#include <lamina/kernel/cuda/attention/attention.cuh>
+#include <lamina/kernel/cuda/device/device.cuh>
 
 using namespace lamina;
 using namespace lamina::kernel;

@@ -2,7 +2,7 @@
 // timed. Counts the bytes of K and V, of which there are so many copies that L2 holds none.
 //
 //     bench_kernel_paged_attention [part of a name]
-#include <lamina/kernel/cuda/paged_attention.cuh>
+#include <lamina/kernel/cuda/attention/paged_attention.cuh>
 
 #include <cmath>
 #include <numeric>

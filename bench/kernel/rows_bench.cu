@@ -3,18 +3,18 @@
 //   bench_kernel_rows [substring of the lines wanted]
 #include <lamina/kernel/cpu/add_norm.hpp>
 #include <lamina/kernel/cpu/norm_rope.hpp>
-#include <lamina/kernel/cuda/activation.cuh>
-#include <lamina/kernel/cuda/add.cuh>
-#include <lamina/kernel/cuda/add_norm.hpp>
-#include <lamina/kernel/cuda/convert.cuh>
-#include <lamina/kernel/cuda/dropout.cuh>
-#include <lamina/kernel/cuda/embedding.cuh>
-#include <lamina/kernel/cuda/layer_norm.hpp>
-#include <lamina/kernel/cuda/norm_rope.cuh>
-#include <lamina/kernel/cuda/norm_rows.cuh>
-#include <lamina/kernel/cuda/optimizer.cuh>
-#include <lamina/kernel/cuda/rms_norm.hpp>
-#include <lamina/kernel/cuda/rows.cuh>
+#include <lamina/kernel/cuda/rows/activation.cuh>
+#include <lamina/kernel/cuda/rows/add.cuh>
+#include <lamina/kernel/cuda/rows/add_norm.hpp>
+#include <lamina/kernel/cuda/rows/convert.cuh>
+#include <lamina/kernel/cuda/rows/dropout.cuh>
+#include <lamina/kernel/cuda/rows/embedding.cuh>
+#include <lamina/kernel/cuda/rows/layer_norm.hpp>
+#include <lamina/kernel/cuda/rows/norm_rope.cuh>
+#include <lamina/kernel/cuda/rows/norm_rows.cuh>
+#include <lamina/kernel/cuda/rows/optimizer.cuh>
+#include <lamina/kernel/cuda/rows/rms_norm.hpp>
+#include <lamina/kernel/cuda/rows/rows.cuh>
 
 #include <cmath>
 #include <vector>

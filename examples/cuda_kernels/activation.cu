@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/activation.cuh>
+#include <lamina/kernel/cuda/rows/activation.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_ACTIVATION(template, float);

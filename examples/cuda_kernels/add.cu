@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/add.cuh>
+#include <lamina/kernel/cuda/rows/add.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_ADD(template, float);

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/attention.cuh>
+#include <lamina/kernel/cuda/attention/attention.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_ATTENTION(template, float);

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/cache.cuh>
+#include <lamina/kernel/cuda/attention/cache.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_CACHE(template, float);

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/convert.cuh>
+#include <lamina/kernel/cuda/rows/convert.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_CONVERT(template, float);

@@ -1,2 +1,2 @@
 // GPUs and their memory.
-#include <lamina/kernel/cuda/device.cuh>
+#include <lamina/kernel/cuda/device/device.cuh>

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/dropout.cuh>
+#include <lamina/kernel/cuda/rows/dropout.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_DROPOUT(template, float);

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/embedding.cuh>
+#include <lamina/kernel/cuda/rows/embedding.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_EMBEDDING(template, float);

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/head_loss.cuh>
+#include <lamina/kernel/cuda/matmul/head_loss.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_HEAD_LOSS(template, float);

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/matmul.cuh>
+#include <lamina/kernel/cuda/matmul/matmul.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_MATMUL(template, float);

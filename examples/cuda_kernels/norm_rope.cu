@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/norm_rope.cuh>
+#include <lamina/kernel/cuda/rows/norm_rope.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_NORM_ROPE(template, float);

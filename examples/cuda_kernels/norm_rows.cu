@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/norm_rows.cuh>
+#include <lamina/kernel/cuda/rows/norm_rows.cuh>
 
 namespace lamina::kernel::cuda {
 LAMINA_CUDA_NORM_ROWS(template, float);

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/optimizer.cuh>
+#include <lamina/kernel/cuda/rows/optimizer.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_OPTIMIZER(template, float);

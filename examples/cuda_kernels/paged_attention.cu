@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/paged_attention.cuh>
+#include <lamina/kernel/cuda/attention/paged_attention.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_PAGED_ATTENTION(template, float);

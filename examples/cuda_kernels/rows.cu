@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/rows.cuh>
+#include <lamina/kernel/cuda/rows/rows.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_ROWS(template, float);

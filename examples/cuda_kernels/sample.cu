@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/sample.cuh>
+#include <lamina/kernel/cuda/rows/sample.cuh>
 
 namespace lamina::kernel {
 LAMINA_CUDA_SAMPLE(template, float);

@@ -29,7 +29,7 @@ MARKUP = [
 
 
 def config() -> dict:
-    """The sizes of qwen3_vl::Qwen3VL_Nano (include/lamina/model/qwen3_vl_config.hpp)."""
+    """The sizes of qwen3_vl::Qwen3VL_Nano (include/lamina/model/qwen3_vl/sizes.hpp)."""
     nano = copy.deepcopy(QWEN3_CONFIG)
     nano.update({name: make_tiny.ID[TINY_TOKENS[tiny_id]] for name, tiny_id in make_tiny.SPECIAL_IDS.items()})
     nano["text_config"].update(

@@ -3,10 +3,10 @@
 
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/lamina.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 #include <lamina/testing/random_batch.hpp>
-#include <lamina/train/optimizer.hpp>
 #include <lamina/train/step.hpp>
+#include <lamina/train/step/optimizer.hpp>
 
 using namespace lamina;
 using namespace lamina::qwen3_vl;

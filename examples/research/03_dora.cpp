@@ -3,7 +3,7 @@
 
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/lamina.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 #include <lamina/testing/overfit.hpp>
 #include <lamina/testing/random_batch.hpp>
 

@@ -4,7 +4,7 @@
 #include <lamina/fuse/describe.hpp>
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/lamina.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 #include <lamina/testing/gradient_check.hpp>
 #include <lamina/testing/overfit.hpp>
 #include <lamina/testing/random_batch.hpp>

@@ -1,8 +1,8 @@
 #include <lamina/checkpoint/config.hpp>
 #include <lamina/checkpoint/model_facts.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
-#include <lamina/model/qwen2_5_vl.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen2_5_vl/model.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 #include "scratch.hpp"
 #include "support/catch.hpp"
 

@@ -1,5 +1,5 @@
 // expect: Chain: the first layer's Out is not the second layer's In
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 using namespace lamina;
 using namespace lamina::qwen3_vl;
 template <class C>

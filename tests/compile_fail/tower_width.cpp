@@ -1,5 +1,5 @@
 // expect: VisionLanguage: the vision tower's out_hidden_size must be the language model's hidden_size
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 using namespace lamina;
 struct Text : qwen3_vl::TextTiny {
   static constexpr int hidden_size = 512;

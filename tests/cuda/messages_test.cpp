@@ -2,7 +2,7 @@
 
 #include <cstdio>
 
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 
 #include "cuda/gpu_run.hpp"
 #include "support/error_of.hpp"

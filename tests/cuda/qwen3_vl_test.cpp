@@ -1,4 +1,4 @@
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 
 #include "cuda/gpu_run.hpp"
 

@@ -1,7 +1,7 @@
 #include <lamina/engine/runner.hpp>
 #include <lamina/engine/scheduler.hpp>
-#include <lamina/model/qwen2_5_vl.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen2_5_vl/model.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 
 #include "cuda/gpu_run.hpp"
 #include "engine/prompts.hpp"

@@ -1,7 +1,7 @@
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cuda.hpp>
-#include <lamina/model/qwen2_5_vl.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen2_5_vl/model.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 #include <lamina/train/step.hpp>
 
 #include <map>

@@ -1,6 +1,6 @@
 #include <lamina/fuse.hpp>
 #include <lamina/fuse/describe.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 
 #include "support/catch.hpp"
 

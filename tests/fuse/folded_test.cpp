@@ -1,6 +1,6 @@
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 
-#include <lamina/train/optimizer.hpp>
+#include <lamina/train/step/optimizer.hpp>
 
 #include "fuse/fused_run.hpp"
 

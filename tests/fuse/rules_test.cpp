@@ -2,8 +2,8 @@
 #include <lamina/compose/weights.hpp>
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cpu.hpp>
-#include <lamina/model/qwen2_5_vl.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen2_5_vl/model.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 
 #include "support/catch.hpp"
 

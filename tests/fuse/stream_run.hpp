@@ -1,8 +1,8 @@
 #pragma once
 #include <cmath>
 #include <lamina/fuse.hpp>
-#include <lamina/model/qwen2_5_vl.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen2_5_vl/model.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 
 #include "model/parity.hpp"
 

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/activation.cuh>
+#include <lamina/kernel/cuda/rows/activation.cuh>
 
 #include <array>
 #include "cuda_compare.hpp"

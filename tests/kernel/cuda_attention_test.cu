@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/attention.cuh>
+#include <lamina/kernel/cuda/attention/attention.cuh>
 
 #include <cstring>
 #include "random_matrix.hpp"

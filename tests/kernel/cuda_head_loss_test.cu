@@ -1,5 +1,5 @@
 #include <lamina/kernel/cpu/plain.hpp>
-#include <lamina/kernel/cuda/head_loss.cuh>
+#include <lamina/kernel/cuda/matmul/head_loss.cuh>
 
 #include <array>
 #include "cuda_matrix.hpp"

@@ -1,5 +1,5 @@
 #include <lamina/kernel/cpu/plain.hpp>
-#include <lamina/kernel/cuda/matmul.cuh>
+#include <lamina/kernel/cuda/matmul/matmul.cuh>
 
 #include <array>
 #include "cuda_matrix.hpp"

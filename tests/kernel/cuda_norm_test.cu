@@ -1,5 +1,5 @@
-#include <lamina/kernel/cuda/norm_rope.cuh>
-#include <lamina/kernel/cuda/norm_rows.cuh>
+#include <lamina/kernel/cuda/rows/norm_rope.cuh>
+#include <lamina/kernel/cuda/rows/norm_rows.cuh>
 
 #include <array>
 #include "cuda_compare.hpp"

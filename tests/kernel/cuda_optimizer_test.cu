@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/optimizer.cuh>
+#include <lamina/kernel/cuda/rows/optimizer.cuh>
 
 #include "cuda_compare.hpp"
 

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/paged_attention.cuh>
+#include <lamina/kernel/cuda/attention/paged_attention.cuh>
 
 #include <cmath>
 #include <cstring>

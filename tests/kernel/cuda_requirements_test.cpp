@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/requirements.hpp>
+#include <lamina/kernel/cuda/device/requirements.hpp>
 
 #include "support/catch.hpp"
 

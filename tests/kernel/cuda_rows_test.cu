@@ -1,8 +1,8 @@
-#include <lamina/kernel/cuda/add.cuh>
-#include <lamina/kernel/cuda/convert.cuh>
-#include <lamina/kernel/cuda/dropout.cuh>
-#include <lamina/kernel/cuda/embedding.cuh>
-#include <lamina/kernel/cuda/rows.cuh>
+#include <lamina/kernel/cuda/rows/add.cuh>
+#include <lamina/kernel/cuda/rows/convert.cuh>
+#include <lamina/kernel/cuda/rows/dropout.cuh>
+#include <lamina/kernel/cuda/rows/embedding.cuh>
+#include <lamina/kernel/cuda/rows/rows.cuh>
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 #include <lamina/kernel/cpu/sample.hpp>
-#include <lamina/kernel/cuda/sample.cuh>
+#include <lamina/kernel/cuda/rows/sample.cuh>
 
 #include <array>
 #include <random>

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
-#include <lamina/model/qwen2_5_vl.hpp>
-#include <lamina/model/qwen3_vl.hpp>
+#include <lamina/model/qwen2_5_vl/model.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
 #include <string>
 #include <vector>
 

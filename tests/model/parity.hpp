@@ -2,8 +2,8 @@
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/serve/decoder.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
-#include <lamina/train/optimizer.hpp>
 #include <lamina/train/step.hpp>
+#include <lamina/train/step/optimizer.hpp>
 
 #include "support/golden.hpp"
 

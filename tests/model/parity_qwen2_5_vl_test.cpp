@@ -1,4 +1,4 @@
-#include <lamina/model/qwen2_5_vl.hpp>
+#include <lamina/model/qwen2_5_vl/model.hpp>
 
 #include "model/parity.hpp"
 

@@ -1,4 +1,4 @@
-#include <lamina/serve/chat_messages.hpp>
+#include <lamina/serve/openai/chat_messages.hpp>
 
 #include <fstream>
 #include <string>

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include <lamina/kernel/cuda/device.cuh>
+#include <lamina/kernel/cuda/device/device.cuh>
 
 /// Running kernels on the GPU from tests: memory that grows until release(), copies there and back.
 namespace lamina::testing {

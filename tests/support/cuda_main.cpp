@@ -1,6 +1,6 @@
 // main() of the tests that need a GPU: without one it says so and exits with 77, which CTest counts as skipped.
 #include <iostream>
-#include <lamina/kernel/cuda/device.hpp>
+#include <lamina/kernel/cuda/device/device.hpp>
 
 #define CATCH_CONFIG_RUNNER
 #if __has_include(<catch2/catch_session.hpp>)

@@ -1,4 +1,4 @@
-#include <lamina/train/parse_arguments.hpp>
+#include <lamina/train/arguments/parse.hpp>
 
 #include <fstream>
 #include <set>

@@ -1,7 +1,7 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/train/dataset_source.hpp>
+#include <lamina/train/loop/dataset_source.hpp>
 
 using namespace lamina;
 using namespace lamina::data::test;

@@ -1,7 +1,7 @@
 // Against runs of LLaMA-Factory itself: tests/golden/llamafactory holds their configurations and outputs.
-#include <lamina/train/log.hpp>
-#include <lamina/train/model_writer.hpp>
-#include <lamina/train/parse_arguments.hpp>
+#include <lamina/train/arguments/parse.hpp>
+#include <lamina/train/report/log.hpp>
+#include <lamina/train/save/model_writer.hpp>
 
 #include <fstream>
 

@@ -1,6 +1,6 @@
-#include <lamina/train/plot.hpp>
-#include <lamina/train/progress.hpp>
-#include <lamina/train/results.hpp>
+#include <lamina/train/report/plot.hpp>
+#include <lamina/train/report/progress.hpp>
+#include <lamina/train/report/results.hpp>
 
 #include <fstream>
 #include <limits>

@@ -1,4 +1,4 @@
-#include <lamina/train/schedule.hpp>
+#include <lamina/train/loop/schedule.hpp>
 
 #include <fstream>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 // What a YAML file means: tests/golden/train/omegaconf.json has OmegaConf's answers.
-#include <lamina/train/settings.hpp>
-#include <lamina/train/values.hpp>
+#include <lamina/train/arguments/settings.hpp>
+#include <lamina/train/arguments/values.hpp>
 
 #include <fstream>
 #include <set>

@@ -2,7 +2,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include <lamina/train/similarity.hpp>
+#include <lamina/train/predict/similarity.hpp>
 
 #include "support/catch.hpp"
 

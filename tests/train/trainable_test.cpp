@@ -1,4 +1,4 @@
-#include <lamina/train/trainable.hpp>
+#include <lamina/train/step/trainable.hpp>
 
 #include "support/catch.hpp"
 #include "train/helpers.hpp"

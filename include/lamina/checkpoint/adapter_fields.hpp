@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/checkpoint/field_table.hpp>
+#include <lamina/io/field_table.hpp>
 
 namespace lamina::checkpoint {
 

@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include <lamina/checkpoint/file.hpp>
-#include <lamina/checkpoint/json.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/io/json.hpp>
 
 /// The small files next to a model's weights, which programs copy into their output.
 namespace lamina::checkpoint {

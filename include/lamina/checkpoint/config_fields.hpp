@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/checkpoint/field_table.hpp>
+#include <lamina/io/field_table.hpp>
 
 /// What becomes of each field of config.json. Sources: transformers' configuration classes (5.6 and 4.57) and the
 /// released files; tests/reference/config_fields.py lists them again.

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include <lamina/checkpoint/file.hpp>
-#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/note.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/io/json.hpp>
 
 /// What a user gave for the folder of a model or of an adapter, told apart before anything in it is read.
 namespace lamina::checkpoint {

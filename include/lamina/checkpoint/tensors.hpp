@@ -8,10 +8,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include <lamina/checkpoint/file.hpp>
 #include <lamina/checkpoint/names.hpp>
 #include <lamina/core/dtype.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/io/file.hpp>
 
 /// Tensors of files that are open, without what parsing them needs: light enough for a model's translation unit.
 /// Opening them is in checkpoint/safetensors.hpp.

@@ -55,7 +55,7 @@ struct Memory {
   static void zero(Stream<B>, void* to, std::size_t bytes) { std::memset(to, 0, bytes); }
 };
 
-/// Memory of the current GPU. Defined in kernel/cuda/device.cuh.
+/// Memory of the current GPU. Defined in kernel/cuda/device/device.cuh.
 template <>
 struct Memory<Cuda> {
   static constexpr std::size_t alignment = 256;

@@ -8,8 +8,9 @@
 ///
 /// Sequence b owns query rows cu_q[b] .. cu_q[b+1] and key rows cu_k[b] .. cu_k[b+1] (int32, on the backend).
 /// causal: query i of a sequence sees keys j <= i + (Lk - Lq), so a chunk may attend to a longer cache.
-/// A query that sees no key gives o = 0 and lse = -infinity. An exponential below 2^-126, fp32's smallest normal number,
-/// may come out as 0.
+/// A query that sees no key gives o = 0 and lse = -infinity. An exponential below 2^-126, fp32's smallest normal
+/// number, may come out as 0.
+///
 /// backward: D = rowsum(dO * O), P = exp(s - lse), dS = P * (dO V^T - D); dq, dk, dv are overwritten, in a fixed
 /// order, so two runs agree bit for bit.   source: Dao 2023, arXiv:2307.08691
 namespace lamina::kernel {
@@ -48,7 +49,7 @@ template <class B>
 struct attention {
   static_assert(always_false<B>,
                 "attention has no kernel for this backend: include <lamina/kernel/cpu/attention.hpp> "
-                "or <lamina/kernel/cuda/attention.cuh>");
+                "or <lamina/kernel/cuda/attention/attention.cuh>");
   static void forward(auto...) {}
   static void backward(auto...) {}
 };

@@ -19,7 +19,7 @@ template <class B>
 struct cache {
   static_assert(always_false<B>,
                 "cache has no kernel for this backend: include <lamina/kernel/cpu/cache.hpp> or "
-                "<lamina/kernel/cuda/cache.cuh>");
+                "<lamina/kernel/cuda/attention/cache.cuh>");
   static void append(auto...) {}
 };
 

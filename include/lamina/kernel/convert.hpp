@@ -17,7 +17,7 @@ template <class B>
 struct convert {
   static_assert(always_false<B>,
                 "convert has no kernel for this backend: include <lamina/kernel/cpu/convert.hpp> or "
-                "<lamina/kernel/cuda/convert.cuh>");
+                "<lamina/kernel/cuda/rows/convert.cuh>");
   static void run(auto...) {}
 };
 

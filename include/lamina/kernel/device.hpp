@@ -4,7 +4,7 @@
 
 #include <lamina/core/memory.hpp>
 #include <lamina/core/resources.hpp>
-#include <lamina/kernel/cuda/device.hpp>
+#include <lamina/kernel/cuda/device/device.hpp>
 
 namespace lamina {
 

@@ -25,7 +25,7 @@ template <class B>
 struct head_loss {
   static_assert(always_false<B>,
                 "head_loss has no kernel for this backend: include <lamina/kernel/cpu/head_loss.hpp> "
-                "or <lamina/kernel/cuda/head_loss.cuh>");
+                "or <lamina/kernel/cuda/matmul/head_loss.cuh>");
   static void run(auto...) {}
 };
 

@@ -38,7 +38,7 @@ template <class B>
 struct matmul {
   static_assert(always_false<B>,
                 "matmul has no kernel for this backend: include <lamina/kernel/cpu/matmul.hpp> or "
-                "<lamina/kernel/cuda/matmul.cuh>");
+                "<lamina/kernel/cuda/matmul/matmul.cuh>");
   static void forward(auto...) {}
   static void backward_input(auto...) {}
   static void backward_weight(auto...) {}

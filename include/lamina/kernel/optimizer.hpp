@@ -107,7 +107,7 @@ template <class B>
 struct optimizer {
   static_assert(always_false<B>,
                 "optimizer has no kernel for this backend: include <lamina/kernel/cpu/optimizer.hpp> or "
-                "<lamina/kernel/cuda/optimizer.cuh>");
+                "<lamina/kernel/cuda/rows/optimizer.cuh>");
   static void clip(auto...) {}
   static void adamw(auto...) {}
 };

@@ -118,7 +118,7 @@ template <class B>
 struct paged_attention {
   static_assert(always_false<B>,
                 "paged_attention has no kernel for this backend: include <lamina/kernel/cpu/paged_attention.hpp> or "
-                "<lamina/kernel/cuda/paged_attention.cuh>");
+                "<lamina/kernel/cuda/attention/paged_attention.cuh>");
   static void write(auto...) {}
   static void split(auto...) {}
   static void decode(auto...) {}

@@ -27,7 +27,7 @@ template <class B>
 struct rms_norm {
   static_assert(always_false<B>,
                 "rms_norm has no kernel for this backend: include <lamina/kernel/cpu/rms_norm.hpp> or "
-                "<lamina/kernel/cuda/rms_norm.cuh>");
+                "<lamina/kernel/cuda/rows/norm_rows.cuh>");
   static void forward(auto...) {}
   static void backward(auto...) {}
 };

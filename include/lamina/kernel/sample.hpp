@@ -87,7 +87,7 @@ template <class B>
 struct sample {
   static_assert(always_false<B>,
                 "sample has no kernel for this backend: include <lamina/kernel/cpu/sample.hpp> or "
-                "<lamina/kernel/cuda/sample.cuh>");
+                "<lamina/kernel/cuda/rows/sample.cuh>");
   static void forward(auto...) {}
 };
 

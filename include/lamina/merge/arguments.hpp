@@ -1,8 +1,8 @@
 #pragma once
 #include <map>
 
-#include <lamina/checkpoint/yaml.hpp>
 #include <lamina/core/suggest.hpp>
+#include <lamina/io/yaml.hpp>
 #include <lamina/merge/keys.hpp>
 #include <lamina/merge/merge.hpp>
 

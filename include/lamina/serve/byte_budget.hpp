@@ -9,7 +9,7 @@
 
 #include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
-#include <lamina/serve/api_error.hpp>
+#include <lamina/serve/openai/api_error.hpp>
 
 namespace lamina::serve {
 

@@ -11,10 +11,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include <lamina/checkpoint/file.hpp>
-#include <lamina/checkpoint/json.hpp>
-#include <lamina/checkpoint/yaml.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/io/json.hpp>
+#include <lamina/io/yaml.hpp>
 #include <lamina/serve/flag_table.hpp>
 
 namespace lamina::serve {

@@ -15,11 +15,11 @@
 #include <nlohmann/json.hpp>
 
 #include <lamina/checkpoint/folders.hpp>
-#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/dtype.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/io/json.hpp>
 #include <lamina/serve/flag_parser.hpp>
-#include <lamina/serve/template_kwargs.hpp>
+#include <lamina/serve/openai/template_kwargs.hpp>
 #include <lamina/vision/pixels.hpp>
 
 namespace lamina::serve {

@@ -19,7 +19,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include <lamina/serve/http_connection.hpp>
+#include <lamina/serve/http/connection.hpp>
 
 namespace lamina::serve {
 

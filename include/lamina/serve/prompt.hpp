@@ -9,8 +9,8 @@
 
 #include <lamina/core/batch.hpp>
 #include <lamina/core/error.hpp>
-#include <lamina/serve/context_length.hpp>
 #include <lamina/serve/model_files.hpp>
+#include <lamina/serve/openai/context_length.hpp>
 #include <lamina/vision/image.hpp>
 
 namespace lamina::serve {

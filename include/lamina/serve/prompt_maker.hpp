@@ -9,8 +9,8 @@
 
 #include <lamina/core/resources.hpp>
 #include <lamina/serve/byte_budget.hpp>
-#include <lamina/serve/chat_request.hpp>
-#include <lamina/serve/media.hpp>
+#include <lamina/serve/openai/chat_request.hpp>
+#include <lamina/serve/openai/media.hpp>
 #include <lamina/serve/prompt.hpp>
 
 namespace lamina::serve {

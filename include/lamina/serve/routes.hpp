@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/serve/auth.hpp>
+#include <lamina/serve/http/auth.hpp>
+#include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/service.hpp>
-#include <lamina/serve/transport.hpp>
 
 namespace lamina::serve {
 

@@ -15,11 +15,11 @@
 
 #include <lamina/core/cancelled.hpp>
 #include <lamina/model/session.hpp>
-#include <lamina/serve/chat_answer.hpp>
+#include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/openai.hpp>
+#include <lamina/serve/openai/chat_answer.hpp>
 #include <lamina/serve/prompt_maker.hpp>
 #include <lamina/serve/task_queue.hpp>
-#include <lamina/serve/transport.hpp>
 
 namespace lamina::serve {
 

@@ -11,9 +11,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
-#include <lamina/serve/api_error.hpp>
+#include <lamina/io/json.hpp>
+#include <lamina/serve/openai/api_error.hpp>
 #include <lamina/text/released_templates.hpp>
 
 /// Templates in a model's folder are compared, not run: a folder whose template asks for another prompt than this

@@ -1,8 +1,8 @@
 #pragma once
 #include <vector>
 
-#include <lamina/train/optimizer.hpp>
 #include <lamina/train/step.hpp>
+#include <lamina/train/step/optimizer.hpp>
 
 namespace lamina::testing {
 

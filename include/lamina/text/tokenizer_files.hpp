@@ -1,7 +1,7 @@
 #pragma once
-#include <lamina/checkpoint/file.hpp>
-#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/io/json.hpp>
 #include <lamina/text/pretokenize.hpp>
 
 #include <nlohmann/json.hpp>

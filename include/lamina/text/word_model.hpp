@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/checkpoint/file.hpp>
-#include <lamina/checkpoint/json.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/io/json.hpp>
 #include <lamina/text/segment.hpp>
 
 namespace lamina::text {

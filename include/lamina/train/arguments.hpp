@@ -8,10 +8,10 @@
 #include <vector>
 
 #include <lamina/model/session.hpp>
-#include <lamina/train/answers.hpp>
-#include <lamina/train/keys.hpp>
-#include <lamina/train/schedule.hpp>
-#include <lamina/train/settings.hpp>
+#include <lamina/train/arguments/keys.hpp>
+#include <lamina/train/arguments/settings.hpp>
+#include <lamina/train/loop/schedule.hpp>
+#include <lamina/train/predict/answers.hpp>
 
 namespace lamina::train {
 

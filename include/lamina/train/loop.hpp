@@ -12,13 +12,13 @@
 
 #include <lamina/model/session.hpp>
 #include <lamina/train/arguments.hpp>
-#include <lamina/train/checkpoints.hpp>
-#include <lamina/train/evaluate.hpp>
-#include <lamina/train/interrupt.hpp>
-#include <lamina/train/progress.hpp>
-#include <lamina/train/resume_notes.hpp>
-#include <lamina/train/resume_state.hpp>
-#include <lamina/train/source.hpp>
+#include <lamina/train/loop/evaluate.hpp>
+#include <lamina/train/loop/interrupt.hpp>
+#include <lamina/train/loop/resume_notes.hpp>
+#include <lamina/train/loop/resume_state.hpp>
+#include <lamina/train/report/progress.hpp>
+#include <lamina/train/save/checkpoints.hpp>
+#include <lamina/train/step/source.hpp>
 
 namespace lamina::train {
 
@@ -119,5 +119,5 @@ class Trainer {
 
 }  // namespace lamina::train
 
-#include <lamina/train/loop_events.hpp>
-#include <lamina/train/loop_steps.hpp>
+#include <lamina/train/loop/events.hpp>
+#include <lamina/train/loop/steps.hpp>

@@ -11,12 +11,12 @@
 #include <lamina/data/sample.hpp>
 #include <lamina/text/python_json.hpp>
 #include <lamina/text/tokenizer.hpp>
-#include <lamina/train/answers.hpp>
-#include <lamina/train/interrupt.hpp>
-#include <lamina/train/progress.hpp>
-#include <lamina/train/results.hpp>
-#include <lamina/train/similarity.hpp>
-#include <lamina/train/source.hpp>
+#include <lamina/train/loop/interrupt.hpp>
+#include <lamina/train/predict/answers.hpp>
+#include <lamina/train/predict/similarity.hpp>
+#include <lamina/train/report/progress.hpp>
+#include <lamina/train/report/results.hpp>
+#include <lamina/train/step/source.hpp>
 
 namespace lamina::train {
 

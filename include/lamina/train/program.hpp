@@ -12,15 +12,15 @@
 #include <lamina/checkpoint/config.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/text/tokenizer.hpp>
-#include <lamina/train/continued_adapter.hpp>
-#include <lamina/train/dataset_source.hpp>
-#include <lamina/train/evaluation_log.hpp>
+#include <lamina/train/arguments/parse.hpp>
 #include <lamina/train/loop.hpp>
-#include <lamina/train/memory_report.hpp>
-#include <lamina/train/model_writer.hpp>
-#include <lamina/train/parse_arguments.hpp>
-#include <lamina/train/plot.hpp>
+#include <lamina/train/loop/dataset_source.hpp>
 #include <lamina/train/predict.hpp>
+#include <lamina/train/report/evaluation_log.hpp>
+#include <lamina/train/report/memory_report.hpp>
+#include <lamina/train/report/plot.hpp>
+#include <lamina/train/save/continued_adapter.hpp>
+#include <lamina/train/save/model_writer.hpp>
 
 namespace lamina::train {
 

@@ -5,8 +5,8 @@
 #include <lamina/compose/weights.hpp>
 #include <lamina/kernel/head_loss.hpp>
 #include <lamina/kernel/plan.hpp>
-#include <lamina/train/step_batch.hpp>
-#include <lamina/train/step_shapes.hpp>
+#include <lamina/train/step/batch.hpp>
+#include <lamina/train/step/shapes.hpp>
 
 namespace lamina::train {
 

@@ -1,7 +1,7 @@
 #pragma once
-#include <lamina/checkpoint/file.hpp>
 #include <lamina/checkpoint/model_config.hpp>
 #include <lamina/core/batch.hpp>
+#include <lamina/io/file.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/patch.hpp>
 #include <lamina/vision/processor_fields.hpp>

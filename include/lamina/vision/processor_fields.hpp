@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/checkpoint/field_table.hpp>
+#include <lamina/io/field_table.hpp>
 
 /// What becomes of each field of preprocessor_config.json and processor_config.json. video_preprocessor_config.json and
 /// the video_processor of processor_config.json are not read: videos are refused wherever they could come in.

@@ -1,0 +1,188 @@
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <istream>
+#include <iterator>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <lamina/core/cancelled.hpp>
+#include <lamina/core/error.hpp>
+#include <lamina/io/json_tree.hpp>
+
+/// The one way in which text becomes JSON: nlohmann's parser is a template over where characters come from, and each
+/// instance costs a program half a second of build time; and its own builder of ordered objects looks through all
+/// members for each new one, which is quadratic.
+namespace lamina::checkpoint {
+
+/// Bounds of a JSON text from a stranger; an Error that names `subject` beyond. The defaults allow everything.
+struct JsonLimits {
+  static constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
+  std::string_view subject = "JSON";
+  std::size_t depth = none;        ///< of [ and { inside each other
+  std::size_t members = none;      ///< of one object
+  std::size_t values = none;       ///< of the whole text: each takes 16 bytes, or more
+  std::stop_token cancelled = {};  ///< Cancelled is thrown
+};
+
+namespace detail {
+
+/// Takes the events of nlohmann's parser and builds the value, in time n log n of the text's length. Of a key that
+/// occurs twice the last value counts, in the first one's place, as in Python.
+template <class Json>
+class JsonBuilder {
+ public:
+  JsonBuilder(Json& root, const JsonLimits& limits) : root_(root), limits_(limits) {}
+  JsonBuilder(const JsonBuilder&) = delete;
+  JsonBuilder& operator=(const JsonBuilder&) = delete;
+  ~JsonBuilder() {
+    for (Level& level : open_)
+      for (auto& member : level.members) take_apart(member.second);
+  }
+
+  bool null() { return add(nullptr); }
+  bool boolean(bool value) { return add(value); }
+  bool number_integer(std::int64_t value) { return add(value); }
+  bool number_unsigned(std::uint64_t value) { return add(value); }
+  bool number_float(double value, const std::string&) { return add(value); }
+  bool string(std::string& value) { return add(std::move(value)); }
+  bool binary(typename Json::binary_t&) { return false; }  // no JSON text has any
+  bool start_object(std::size_t) { return open(Json::object()); }
+  bool start_array(std::size_t) { return open(Json::array()); }
+  bool end_array() { return close(); }
+  bool end_object() {
+    if constexpr (ordered) fill_object();
+    return close();
+  }
+  bool key(std::string& name) {
+    Level& level = open_.back();
+    if (++level.keys > limits_.members) fail(limits_.subject, ": an object of more than ", limits_.members, " members");
+    if constexpr (ordered)
+      member_ = &level.members.emplace_back(std::move(name), nullptr).second;
+    else
+      member_ = &level.json->template get_ref<Object&>()[std::move(name)];
+    return true;
+  }
+  /// Exception is one of nlohmann's.
+  template <class Exception>
+  bool parse_error(std::size_t, const std::string&, const Exception& error) {
+    if (throws) throw error;
+    return false;
+  }
+
+  bool throws = true;  ///< on text that is not JSON
+
+ private:
+  using Object = typename Json::object_t;
+  using Members = std::vector<std::pair<const std::string, Json>>;  // what ordered_map is
+  static constexpr bool ordered = std::is_same_v<Json, nlohmann::ordered_json>;
+  /// An array or object that is not closed yet. Only the innermost grows, so that `json` of none moves. Members of
+  /// ordered objects wait here: a vector of pairs with constant keys would copy all values whenever it grows.
+  struct Level {
+    Json* json;
+    std::size_t keys = 0;
+    std::vector<std::pair<std::string, Json>> members = {};
+  };
+
+  bool add(Json value) {
+    place(std::move(value));
+    return true;
+  }
+  bool open(Json empty) {
+    if (open_.size() >= limits_.depth) fail(limits_.subject, ": JSON nested deeper than ", limits_.depth, " levels");
+    open_.push_back({&place(std::move(empty))});
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+  Json& place(Json value) {
+    if (++values_ > limits_.values) fail(limits_.subject, ": JSON of more than ", limits_.values, " values");
+    if (values_ % 4096 == 0) throw_if_stopped(limits_.cancelled);
+    if (open_.empty()) return root_ = std::move(value);
+    if (open_.back().json->is_object()) {
+      take_apart(*member_);  // of a repeated key
+      return *std::exchange(member_, nullptr) = std::move(value);
+    }
+    auto& list = open_.back().json->template get_ref<typename Json::array_t&>();
+    return list.emplace_back(std::move(value));
+  }
+
+  /// Moves the members of an ordered object into it. Sorting them once is n log n whatever the keys are; a hash table
+  /// is not if somebody chose them.
+  void fill_object() {
+    auto& members = open_.back().members;
+    std::vector<std::uint32_t> order(members.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+      const int by_key = members[a].first.compare(members[b].first);
+      return by_key != 0 ? by_key < 0 : a < b;
+    });
+    std::vector<bool> repeated(members.size());
+    for (std::size_t i = 1, first = 0; i < order.size(); ++i) {
+      if (members[order[i]].first != members[order[first]].first) {
+        first = i;
+        continue;
+      }
+      repeated[order[i]] = true;
+      take_apart(members[order[first]].second);
+      members[order[first]].second = std::move(members[order[i]].second);
+    }
+    auto& object = open_.back().json->template get_ref<Object&>();
+    object.reserve(members.size());
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      // The vector's own function: ordered_map's looks for the key first.
+      if (!repeated[i])
+        static_cast<Members&>(object).emplace_back(std::move(members[i].first), std::move(members[i].second));
+    }
+  }
+
+  Json& root_;
+  const JsonLimits& limits_;
+  std::vector<Level> open_;
+  Json* member_ = nullptr;  // that the next value belongs to
+  std::size_t values_ = 0;
+};
+
+template <class Json>
+Json build_json(std::string_view text, bool throws, const JsonLimits& limits) {
+  JsonTree<Json> tree;
+  JsonBuilder<Json> builder(*tree, limits);
+  builder.throws = throws;
+  if (!Json::sax_parse(text.data(), text.data() + text.size(), &builder)) return Json(Json::value_t::discarded);
+  return std::move(*tree);
+}
+
+}  // namespace detail
+
+/// Throws Json::exception where text is not JSON.
+template <class Json>
+Json parse_json(std::string_view text, const JsonLimits& limits = {}) {
+  return detail::build_json<Json>(text, true, limits);
+}
+/// The rest of a stream.
+template <class Json>
+Json parse_json(std::istream& in) {
+  return parse_json<Json>(std::string(std::istreambuf_iterator<char>(in), {}));
+}
+
+/// The same, with a value that is_discarded() where text is not JSON.
+template <class Json>
+Json try_parse_json(std::string_view text) {
+  return detail::build_json<Json>(text, false, {});
+}
+template <class Json>
+Json try_parse_json(std::istream& in) {
+  return try_parse_json<Json>(std::string(std::istreambuf_iterator<char>(in), {}));
+}
+
+}  // namespace lamina::checkpoint

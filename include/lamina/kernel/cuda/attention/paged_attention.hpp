@@ -1,0 +1,27 @@
+#pragma once
+#include <algorithm>
+
+#include <lamina/kernel/cuda/attention/scratch.hpp>
+#include <lamina/kernel/paged_attention.hpp>
+
+/// bf16 and f16; fp32 is an Error so far. At most 1024 sequences, 16 key/value heads, 8 query heads for each, heads of
+/// at most 128.
+template <>
+struct lamina::kernel::paged_attention<lamina::Cuda> {
+  template <class T>
+  static void write(Stream<Cuda> s, const PagedWrite<T>& a);
+  static void split(Stream<Cuda> s, const SplitKeys& a);
+  template <class T>
+  static void decode(Stream<Cuda> s, const PagedAttentionFwd<T>& a);
+  template <class T>
+  static void forward(Stream<Cuda> s, const PagedAttentionFwd<T>& a);
+
+  /// What decode() takes of its stream's scratch: partial results of all splits.
+  template <class T>
+  static std::size_t workspace_bytes(const PagedAttentionFwd<T>& a) {
+    return sizeof(float) * static_cast<std::size_t>(a.splits.most) * a.shape.heads *
+           cuda::AttentionDecodePlan::row_floats(a.shape.head_dim);
+  }
+  /// Workers that keep a GPU of so many multiprocessors busy, for KeySplits.
+  static int workers(int multiprocessors, int kv_heads) { return std::max(1, 3 * multiprocessors / kv_heads); }
+};

@@ -1,0 +1,35 @@
+#pragma once
+#include <lamina/kernel/cuda/device/launch.cuh>
+
+/// Kernels that start while the one before them in the stream still ends: programmatic dependent launch, sm_90. What
+/// they do before wait_for_earlier() overlaps with it, so that may only read what no kernel just before them writes.
+namespace lamina::kernel::cuda {
+
+/// From here on the next kernel's blocks may start where there is room, if it was launched by launch_dependent.
+__device__ inline void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+/// Returns when all kernels before this one have ended and their results can be read.
+__device__ inline void wait_for_earlier() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+template <class... P, class... A>
+void launch_dependent(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, int threads, A... arguments) {
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = dim3(threads);
+  config.stream = s.handle;
+  config.attrs = &early;
+  config.numAttrs = s.device->compute_capability() >= 90 ? 1 : 0;
+  check(cudaLaunchKernelEx(&config, kernel, P(arguments)...), "cudaLaunchKernelEx");
+}
+
+}  // namespace lamina::kernel::cuda

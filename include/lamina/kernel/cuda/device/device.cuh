@@ -1,0 +1,153 @@
+#pragma once
+#include <lamina/kernel/cuda/device/launch.cuh>
+#include <lamina/kernel/cuda/device/requirements.hpp>
+
+/// Definitions of what core/memory.hpp and kernel/cuda/device/device.hpp declare. gnu::used: plain C++ calls them, so a
+/// translation unit that includes this emits them.
+namespace lamina {
+
+namespace kernel::cuda {
+inline cudaDeviceProp properties_of(int index) {
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  return properties;
+}
+/// Why a GPU cannot be used, "" where it can.
+inline std::string why_not_gpu(int index) {
+  int count = 0, driver = 0;
+  cudaDriverGetVersion(&driver);
+  if (std::string why = why_not_driver(driver, CUDART_VERSION); !why.empty()) return why;
+  if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess || count == 0)
+    return cat("no GPU was found (", cudaGetErrorString(status),
+               "): look at nvidia-smi and CUDA_VISIBLE_DEVICES, or use device: cpu");
+  if (index >= count) return cat("cuda:", index, " was asked for, there are ", count, " GPUs, counted from 0");
+  const cudaDeviceProp properties = properties_of(index);
+  return why_not_architecture(properties.name, properties.major, properties.minor);
+}
+}  // namespace kernel::cuda
+
+[[gnu::used]] inline bool CudaDevice::available(std::string* why_not) {
+  const std::string why = kernel::cuda::why_not_gpu(0);
+  if (why_not && !why.empty()) *why_not = why;
+  return why.empty();
+}
+
+[[gnu::used]] inline std::unique_ptr<CudaDevice> CudaDevice::open(int index) {
+  if (const std::string why = kernel::cuda::why_not_gpu(index); !why.empty()) fail("device: ", why);
+  const cudaDeviceProp properties = kernel::cuda::properties_of(index);
+  kernel::cuda::check(cudaSetDevice(index), "cudaSetDevice");
+  std::unique_ptr<CudaDevice> device(new CudaDevice);
+  device->name_ = properties.name;
+  device->multiprocessors_ = properties.multiProcessorCount;
+  device->compute_capability_ = 10 * properties.major + properties.minor;
+  device->total_bytes_ = properties.totalGlobalMem;
+  kernel::cuda::check(cudaStreamCreateWithFlags(&device->handle_, cudaStreamNonBlocking), "cudaStreamCreate");
+  return device;
+}
+
+[[gnu::used]] inline CudaDevice::~CudaDevice() {
+  cudaStreamSynchronize(handle_);  // an error here was told by wait(), or the process ends
+  states_.clear();
+  cudaStreamDestroy(handle_);
+}
+
+[[gnu::used]] inline std::size_t CudaDevice::free_bytes() {
+  std::size_t free = 0, total = 0;
+  kernel::cuda::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return free;
+}
+
+[[gnu::used]] inline void CudaDevice::wait() {
+  kernel::cuda::check(cudaStreamSynchronize(handle_), "waiting for the GPU");
+}
+
+[[gnu::used]] inline CudaMark::~CudaMark() {
+  if (event_) cudaEventDestroy(event_);
+}
+[[gnu::used]] inline void CudaMark::set(Stream<Cuda> s) {
+  if (!event_) kernel::cuda::check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreate");
+  kernel::cuda::check(cudaEventRecord(event_, s.handle), "cudaEventRecord");
+}
+[[gnu::used]] inline void CudaMark::wait() {
+  if (event_) kernel::cuda::check(cudaEventSynchronize(event_), "waiting for the GPU");
+}
+
+[[gnu::used]] inline void CudaGraph::begin(CudaDevice& device) {
+  reset();
+  kernel::cuda::check(cudaStreamBeginCapture(device.stream().handle, cudaStreamCaptureModeThreadLocal),
+                      "recording a graph");
+}
+[[gnu::used]] inline void CudaGraph::end(CudaDevice& device) {
+  cudaGraph_t graph = nullptr;
+  kernel::cuda::check(cudaStreamEndCapture(device.stream().handle, &graph), "recording a graph");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  cudaGetLastError();
+  kernel::cuda::check(status, "instantiating a graph");
+  executable_ = reinterpret_cast<decltype(executable_)>(executable);
+}
+[[gnu::used]] inline void CudaGraph::abandon(CudaDevice& device) {
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(device.stream().handle, &graph);
+  if (graph) cudaGraphDestroy(graph);
+  cudaGetLastError();  // why it was abandoned is told already
+}
+[[gnu::used]] inline void CudaGraph::launch(CudaDevice& device) {
+  kernel::cuda::check(cudaGraphLaunch(reinterpret_cast<cudaGraphExec_t>(executable_), device.stream().handle),
+                      "launching a graph");
+}
+[[gnu::used]] inline void CudaGraph::reset() {
+  if (executable_) cudaGraphExecDestroy(reinterpret_cast<cudaGraphExec_t>(executable_));
+  executable_ = nullptr;
+}
+
+[[gnu::used]] inline std::byte* Memory<Cuda>::allocate(std::size_t bytes) {
+  void* p = nullptr;
+  const cudaError_t status = cudaMalloc(&p, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // it is told here
+    std::size_t free = 0, total = 0;
+    cudaMemGetInfo(&free, &total);
+    const auto gib = [](std::size_t n) { return cat(static_cast<double>(n >> 20) / 1024, " GiB"); };
+    fail("the GPU is out of memory: ", gib(bytes), " were asked for, ", gib(free), " of ", gib(total),
+         " are free. Lower per_device_train_batch_size, gradient_accumulation_steps, cutoff_len or image_max_pixels "
+         "(training) or max_model_len (generation), or end what else uses this GPU (nvidia-smi lists it)");
+  }
+  kernel::cuda::check(status, "cudaMalloc");
+  return static_cast<std::byte*>(p);
+}
+[[gnu::used]] inline void Memory<Cuda>::release(std::byte* p) { cudaFree(p); }
+[[gnu::used]] inline std::byte* Memory<Cuda>::allocate_staging(std::size_t bytes) {
+  void* p = nullptr;
+  kernel::cuda::check(cudaHostAlloc(&p, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault),
+                      "allocating pinned host memory");
+  return static_cast<std::byte*>(p);
+}
+[[gnu::used]] inline void Memory<Cuda>::release_staging(std::byte* p) { cudaFreeHost(p); }
+[[gnu::used]] inline void Memory<Cuda>::upload_later(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
+  kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, s.handle), "copying to the GPU");
+}
+[[gnu::used]] inline void Memory<Cuda>::upload(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
+  kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, s.handle), "copying to the GPU");
+  kernel::cuda::check(cudaStreamSynchronize(s.handle), "copying to the GPU");
+}
+[[gnu::used]] inline void Memory<Cuda>::upload_rows(Stream<Cuda> s, void* to, std::size_t to_stride, const void* from,
+                                                    std::size_t row_bytes, std::size_t rows) {
+  kernel::cuda::check(
+      cudaMemcpy2DAsync(to, to_stride, from, row_bytes, row_bytes, rows, cudaMemcpyHostToDevice, s.handle),
+      "copying to the GPU");
+  kernel::cuda::check(cudaStreamSynchronize(s.handle), "copying to the GPU");
+}
+[[gnu::used]] inline void Memory<Cuda>::download(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
+  kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, s.handle), "copying from the GPU");
+  kernel::cuda::check(cudaStreamSynchronize(s.handle), "copying from the GPU");
+}
+[[gnu::used]] inline void Memory<Cuda>::download_later(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
+  kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, s.handle), "copying from the GPU");
+}
+[[gnu::used]] inline void Memory<Cuda>::zero(Stream<Cuda> s, void* to, std::size_t bytes) {
+  kernel::cuda::check(cudaMemsetAsync(to, 0, bytes, s.handle), "clearing memory of the GPU");
+}
+
+}  // namespace lamina

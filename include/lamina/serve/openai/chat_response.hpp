@@ -1,0 +1,132 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lamina/serve/generate.hpp>
+#include <lamina/serve/openai/json_fields.hpp>
+#include <lamina/text/tokenizer.hpp>
+
+namespace lamina::serve {
+
+/// What every object of one answer carries.
+struct ResponseHead {
+  std::string id;  ///< "chatcmpl-..."
+  std::int64_t created = 0;
+  std::string model, role = "assistant";
+};
+
+struct Usage {
+  int prompt_tokens = 0, completion_tokens = 0;
+  bool prompt_details = false;  ///< --enable-prompt-tokens-details: say that nothing came from a cache
+};
+
+/// One finished choice.
+struct Choice {
+  int index = 0;
+  std::string text;
+  std::vector<int> ids;
+  Completion done;
+};
+
+/// JSON on one line; bytes that are not UTF-8 become U+FFFD.
+inline std::string compact(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+/// The members of an object as text that more can be written behind, or before.
+inline std::string open_end(const Json& object) {
+  std::string text = compact(object);
+  text.pop_back();
+  return text;
+}
+inline std::string open_start(const Json& object) { return compact(object).substr(1); }
+
+inline Json usage_json(const Usage& usage) {
+  return {{"prompt_tokens", usage.prompt_tokens},
+          {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
+          {"completion_tokens", usage.completion_tokens},
+          {"prompt_tokens_details", usage.prompt_details ? Json{{"cached_tokens", 0}} : Json()}};
+}
+
+inline Json stop_reason_json(const Completion& done) {
+  if (const auto* text = std::get_if<std::string>(&done.stop_reason)) return *text;
+  if (const auto* id = std::get_if<int>(&done.stop_reason)) return *id;
+  return nullptr;
+}
+
+/// The entry of one token; as_ids spells a token "token_id:123".
+inline Json logprob_json(const text::Tokenizer& tokenizer, const Sampled& sampled, bool as_ids) {
+  const auto entry = [&](const TokenLogprob& t) -> Json {
+    const int ids[] = {t.id};
+    const std::string text = as_ids ? cat("token_id:", t.id) : tokenizer.decode(ids);
+    Json bytes = Json::array();
+    for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
+    return {{"token", text}, {"logprob", t.logprob}, {"bytes", bytes}};
+  };
+  Json item = entry(sampled.token), top = Json::array();
+  for (const auto& other : sampled.top) top.push_back(entry(other));
+  item["top_logprobs"] = std::move(top);
+  return item;
+}
+
+/// {"content": [one entry per token]}.
+inline Json logprobs_json(const text::Tokenizer& tokenizer, const std::vector<Sampled>& tokens, bool as_ids) {
+  Json content = Json::array();
+  for (const auto& token : tokens) content.push_back(logprob_json(tokenizer, token, as_ids));
+  return {{"content", std::move(content)}};
+}
+
+/// One choice of an answer that is not streamed, without its logprobs, which may be large.
+inline Json choice_json(const ResponseHead& head, const Choice& choice, bool with_ids) {
+  return {{"index", choice.index},
+          {"message",
+           {{"role", head.role},
+            {"content", choice.text},
+            {"refusal", nullptr},
+            {"annotations", nullptr},
+            {"audio", nullptr},
+            {"function_call", nullptr}}},
+          {"finish_reason", name_of(choice.done.finish)},
+          {"stop_reason", stop_reason_json(choice.done)},
+          {"token_ids", with_ids ? Json(choice.ids) : Json()}};
+}
+
+/// What an answer that is not streamed has before its choices.
+inline Json completion_head_json(const ResponseHead& head) {
+  return {{"id", head.id}, {"object", "chat.completion"}, {"created", head.created}, {"model", head.model}};
+}
+/// What it has after them. prompt_ids: for a request with return_token_ids, otherwise null.
+inline Json completion_tail_json(const Usage& usage, const std::vector<int>* prompt_ids) {
+  return {{"service_tier", nullptr},
+          {"system_fingerprint", nullptr},
+          {"usage", usage_json(usage)},
+          {"prompt_logprobs", nullptr},
+          {"prompt_token_ids", prompt_ids ? Json(*prompt_ids) : Json()},
+          {"kv_transfer_params", nullptr}};
+}
+
+/// A chunk without choices: what the usage at the end of a stream travels in.
+inline Json chunk_json(const ResponseHead& head) {
+  return {{"id", head.id},
+          {"object", "chat.completion.chunk"},
+          {"created", head.created},
+          {"model", head.model},
+          {"choices", Json::array()}};
+}
+
+/// A chunk with one choice's delta; done only with the last one of the choice.
+inline Json chunk_json(const ResponseHead& head, int index, Json delta, Json logprobs, const Completion* done) {
+  Json chunk = chunk_json(head);
+  Json choice = {{"index", index},
+                 {"delta", std::move(delta)},
+                 {"logprobs", std::move(logprobs)},
+                 {"finish_reason", done ? Json(name_of(done->finish)) : Json()}};
+  if (done) choice["stop_reason"] = stop_reason_json(*done);
+  chunk["choices"].push_back(std::move(choice));
+  return chunk;
+}
+
+/// One event of a stream.
+inline std::string sse_event(const std::string& data) { return "data: " + data + "\n\n"; }
+
+}  // namespace lamina::serve

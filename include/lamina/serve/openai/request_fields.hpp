@@ -1,0 +1,161 @@
+#pragma once
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lamina/serve/openai/json_fields.hpp>
+#include <lamina/serve/support.hpp>
+
+namespace lamina::serve {
+
+/// One field of a chat completion request and what becomes of it.
+struct RequestField {
+  std::string_view name;
+  Support does = Support::work;
+  std::string_view note = {};      ///< of one that works: what is short of vLLM, or how
+  std::string_view harmless = {};  ///< JSON values, separated by |, with which a refused field asks for nothing
+};
+
+namespace detail {
+inline constexpr std::string_view no_structure = "answers cannot be bound to a schema or grammar yet";
+inline constexpr std::string_view no_rag = "the model's chat template has no place for it";
+inline constexpr std::string_view no_reasoning = "an Instruct model's template does not read it";
+inline constexpr std::string_view no_router = "one server answers; nothing is passed on";
+inline constexpr std::string_view render_only = "vLLM reads it on its render routes only";
+}  // namespace detail
+
+/// Every field of ChatCompletionRequest in vLLM 0.8 to 0.33, and one more that clients send. What is not here is
+/// unknown to vLLM too: it is ignored, and the log says so.
+inline const std::vector<RequestField>& request_fields() {
+  using enum Support;
+  static const std::vector<RequestField> table = {
+      // the conversation
+      {"messages", work, "text and images; no video, audio or embeddings"},
+      {"model", work},
+      {"tools", work, "with tool_choice \"none\"; Qwen2.5-VL's template has no place for them"},
+      {"tool_choice", work, "\"none\" only: calls are not read from answers yet"},
+      {"parallel_tool_calls", ignore, "calls are not read from answers yet"},
+      {"add_generation_prompt", work},
+      {"chat_template_kwargs", work,
+       "add_vision_id; enable_thinking is accepted, but Instruct templates do not read it"},
+      {"chat_template", refuse, "templates of requests are not run; the model's own is built in"},
+      {"continue_final_message", refuse, "answers cannot go on inside a message yet", "false"},
+      {"echo", refuse, "answers do not repeat the last message", "false"},
+      {"add_special_tokens", ignore, "Qwen's tokenizers add none"},
+      {"documents", refuse, detail::no_rag, "[]"},
+      {"prompt_token_ids", refuse, "the prompt is made from messages, not from ids"},
+      {"truncate_prompt_tokens", refuse, "prompts that are too long are refused, not cut"},
+      {"truncation_side", ignore, "read only with truncate_prompt_tokens, which is refused"},
+      {"mm_processor_kwargs", work, "min_pixels and max_pixels"},
+      {"media_io_kwargs", refuse, "the server's own --media-io-kwargs hold for all requests", "{}"},
+      // sampling
+      {"temperature", work},
+      {"top_p", work},
+      {"top_k", work},
+      {"min_p", work},
+      {"seed", work},
+      {"n", work},
+      {"best_of", refuse, "as many answers are drawn as are returned; use n", "1"},
+      {"frequency_penalty", work},
+      {"presence_penalty", work},
+      {"repetition_penalty", work},
+      {"logit_bias", work},
+      {"allowed_token_ids", work},
+      {"bad_words", refuse, "words cannot be forbidden yet; logit_bias forbids single tokens", "[]"},
+      {"logits_processors", refuse, "no code of a client is run", "[]"},
+      {"use_beam_search", refuse, "answers are drawn token by token", "false"},
+      {"length_penalty", ignore, "read only with use_beam_search, which is refused"},
+      {"watermarking", refuse, "answers cannot be watermarked", "false"},
+      {"repetition_detection", refuse, "an answer that repeats itself is not ended early"},
+      {"vllm_xargs", refuse, "this server has no extensions that read it", "{}"},
+      // structured output
+      {"response_format", work, "\"text\" only"},
+      {"structured_outputs", refuse, detail::no_structure},
+      {"guided_json", refuse, detail::no_structure},
+      {"guided_regex", refuse, detail::no_structure},
+      {"guided_choice", refuse, detail::no_structure},
+      {"guided_grammar", refuse, detail::no_structure},
+      {"structural_tag", refuse, detail::no_structure},
+      {"guided_decoding_backend", ignore, "read only with guided_*, which are refused"},
+      {"guided_whitespace_pattern", ignore, "read only with guided_json, which is refused"},
+      // reasoning
+      {"reasoning_effort", ignore, detail::no_reasoning},
+      {"include_reasoning", ignore, "reasoning is not split from answers"},
+      {"thinking_token_budget", refuse, "reasoning is not told from the answer, so that it has no budget"},
+      // lengths and ends
+      {"max_tokens", work},
+      {"max_completion_tokens", work},
+      {"min_tokens", work},
+      {"stop", work},
+      {"stop_token_ids", work},
+      {"include_stop_str_in_output", work},
+      {"ignore_eos", work},
+      {"skip_special_tokens", work},
+      {"spaces_between_special_tokens", ignore, "Qwen's tokenizers write no spaces there"},
+      // what the answer shows
+      {"logprobs", work},
+      {"top_logprobs", work},
+      {"logprob_token_ids", refuse, "logprobs of chosen tokens are not reported; use top_logprobs", "[]"},
+      {"prompt_logprobs", refuse, "logprobs of the prompt are not computed"},
+      {"return_tokens_as_token_ids", work},
+      {"return_token_ids", work},
+      {"return_token_offsets", ignore, detail::render_only},
+      {"return_prompt_text", refuse, "the prompt's text is not returned; return_token_ids gives its ids", "false"},
+      {"return_mm_kwargs", ignore, detail::render_only},
+      {"mm_payload", ignore, detail::render_only},
+      {"return_weight_versions", refuse, "weights have no versions here", "false"},
+      {"routed_experts_prompt_start", ignore, "these models have no experts"},
+      {"stream", work},
+      {"stream_options", work},
+      {"stream_interval", work},
+      // the request itself
+      {"request_id", work},
+      {"session_id", ignore, detail::no_router},
+      {"user", ignore, "vLLM ignores it too"},
+      {"priority", refuse, "requests are answered in the order in which they come", "0"},
+      {"cache_salt", work, "checked; no part of a prompt is kept for other requests, salted or not"},
+      {"kv_transfer_params", ignore, detail::no_router},
+      {"ec_transfer_params", ignore, detail::no_router},
+  };
+  return table;
+}
+
+/// The row of a field; null for one that vLLM does not have either.
+inline const RequestField* request_field(std::string_view name) {
+  const auto& table = request_fields();
+  const auto it = std::find_if(table.begin(), table.end(), [&](const RequestField& f) { return f.name == name; });
+  return it == table.end() ? nullptr : &*it;
+}
+
+/// The fields in words, for --help; a word leaves only the lines that hold it.
+inline std::string request_fields_help(std::string_view word = {}) {
+  std::string out = "fields of POST /v1/chat/completions\n";
+  for (const auto& field : request_fields())
+    out += help_line(std::string(field.name), support_text(field.does, field.note, field.harmless), word);
+  return out;
+}
+
+namespace detail {
+/// Is the value null or one of the field's harmless ones? Long values are not written out: none of those is.
+inline bool asks_for_nothing(const RequestField& field, const Json& value) {
+  if (value.is_null()) return true;
+  if (value.is_string() || (value.is_structured() && !value.empty())) return false;
+  return is_harmless(value.dump(), field.harmless);
+}
+}  // namespace detail
+
+/// Refuses a request that asks for something that is not here (ApiError 400). Returns the names of the fields that
+/// nobody knows, at most ten, fit for a log.
+inline std::vector<std::string> check_request_fields(const Json& body) {
+  std::vector<std::string> unknown;
+  for (const auto& [name, value] : body.items()) {
+    const RequestField* field = request_field(name);
+    if (!field && unknown.size() < 10) unknown.push_back(printable(name, 64));
+    if (field && field->does == Support::refuse && !detail::asks_for_nothing(*field, value))
+      throw not_implemented(name, cat(name, ": is not supported by this server: ", field->note));
+  }
+  return unknown;
+}
+
+}  // namespace lamina::serve

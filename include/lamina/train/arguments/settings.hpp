@@ -1,0 +1,175 @@
+#pragma once
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <span>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <lamina/core/error.hpp>
+#include <lamina/core/suggest.hpp>
+#include <lamina/io/yaml.hpp>
+
+namespace lamina::train {
+
+/// One value that the user wrote, before its type is known: YAML scalars stay strings, JSON values keep their type.
+struct Setting {
+  nlohmann::ordered_json value;  ///< null: unset, as if the key were not there
+  std::string origin;            ///< "file.yaml line 12" or "the command line"
+};
+
+/// Everything that a file and the command line set, key by key; a later source replaces an earlier one.
+using Settings = std::map<std::string, Setting>;
+
+namespace detail {
+
+inline void refuse_interpolation(const std::string& text, const std::string& origin) {
+  if (text.find("${") != std::string::npos)
+    fail(origin, ": ", text, " holds ${...}: interpolation is not supported, write the value itself");
+}
+inline void refuse_interpolation(const nlohmann::ordered_json& value, const std::string& origin) {
+  if (value.is_string()) refuse_interpolation(value.get_ref<const std::string&>(), origin);
+  if (value.is_structured())
+    for (const auto& item : value) refuse_interpolation(item, origin);
+}
+
+inline nlohmann::ordered_json yaml_value(const YAML::Node& node, const std::string& origin) {
+  switch (node.Type()) {
+    case YAML::NodeType::Sequence: {
+      auto list = nlohmann::ordered_json::array();
+      for (const auto& item : node) list.push_back(yaml_value(item, origin));
+      return list;
+    }
+    case YAML::NodeType::Map: {
+      auto object = nlohmann::ordered_json::object();
+      for (const auto& item : node) object[item.first.as<std::string>()] = yaml_value(item.second, origin);
+      return object;
+    }
+    case YAML::NodeType::Scalar:
+      refuse_interpolation(node.Scalar(), origin);
+      return node.Scalar();
+    default:
+      return nullptr;
+  }
+}
+
+/// JSON in which no object has a key twice: a parser would keep one of them in silence.
+inline nlohmann::ordered_json parse_unique_json(const std::string& text, const std::string& file) {
+  using Json = nlohmann::ordered_json;
+  std::vector<std::set<std::string>> open;  // the keys of each object that is not closed yet
+  const auto check = [&](int, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::object_start) open.emplace_back();
+    if (event == Json::parse_event_t::object_end) open.pop_back();
+    if (event == Json::parse_event_t::key && !open.back().insert(value.get<std::string>()).second)
+      fail(file, ": ", value.get<std::string>(), " is set twice: keep one");
+    return true;
+  };
+  return Json::parse(text.data(), text.data() + text.size(), check);
+}
+
+inline std::string read_whole(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in || std::filesystem::is_directory(path)) fail(path.string(), ": cannot be read as a file of settings");
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+/// Puts value under key; a dotted key reaches into an object: lr_scheduler_kwargs.min_lr_rate=0.1.
+inline void put(Settings& settings, const std::string& key, nlohmann::ordered_json value, const std::string& origin) {
+  const std::size_t dot = key.find('.');
+  Setting& setting = settings[key.substr(0, dot)];
+  setting.origin = origin;
+  if (dot == std::string::npos) {
+    setting.value = std::move(value);
+    return;
+  }
+  if (!setting.value.is_object()) setting.value = nlohmann::ordered_json::object();
+  setting.value[key.substr(dot + 1)] = std::move(value);
+}
+
+inline nlohmann::ordered_json parse_scalar(const std::string& text, const std::string& key) {
+  try {
+    const std::string origin = cat("the command line, ", key);
+    return yaml_value(checkpoint::load_yaml(text, origin), origin);
+  } catch (const YAML::Exception& e) {
+    fail("the command line: ", key, ": ", text, " cannot be read as a YAML value: ", e.msg);
+  }
+}
+
+}  // namespace detail
+
+/// Reads a .yaml or .yml file. What checkpoint::load_yaml refuses, a list at the top and ${...} are errors that name
+/// the line.
+inline Settings read_yaml(const std::filesystem::path& path) {
+  const std::string text = detail::read_whole(path);
+  Settings settings;
+  try {
+    const YAML::Node root = checkpoint::load_yaml(text, path.string());
+    if (root.IsNull()) return settings;
+    if (!root.IsMap()) fail(path.string(), ": wanted `key: value` lines");
+    for (const auto& item : root) {
+      const auto key = item.first.as<std::string>();
+      const std::string origin = cat(path.string(), " line ", item.first.Mark().line + 1);
+      settings[key] = {detail::yaml_value(item.second, cat(origin, ", ", key)), origin};
+    }
+  } catch (const YAML::Exception& e) {
+    fail(path.string(), e.mark.is_null() ? "" : cat(" line ", e.mark.line + 1, " column ", e.mark.column + 1),
+         ": not readable as YAML: ", e.msg);
+  }
+  return settings;
+}
+
+/// Reads a .json file: one object, each key once.
+inline Settings read_json(const std::filesystem::path& path) {
+  Settings settings;
+  try {
+    const auto root = detail::parse_unique_json(detail::read_whole(path), path.string());
+    if (!root.is_object()) fail(path.string(), ": wanted one JSON object");
+    for (const auto& [key, value] : root.items()) {
+      detail::refuse_interpolation(value, cat(path.string(), ", ", key));
+      settings[key] = {value, path.string()};
+    }
+  } catch (const nlohmann::json::exception& e) {
+    fail(path.string(), ": not readable as JSON: ", e.what());
+  }
+  return settings;
+}
+
+/// What the arguments of a program set: `file.yaml [key=value ...]`, `file.json [key=value ...]`, or `--key value ...`
+/// (`--flag` alone is true). Values of the command line are read as YAML, so key=null unsets.
+inline Settings read_settings(std::span<const std::string> arguments) {
+  Settings settings;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
+    const std::string extension = std::filesystem::path(word).extension().string();
+    const std::size_t equals = word.find('=');
+    if (i == 0 && equals == std::string::npos && (extension == ".yaml" || extension == ".yml")) {
+      settings = read_yaml(word);
+    } else if (i == 0 && equals == std::string::npos && extension == ".json") {
+      settings = read_json(word);
+    } else if (word.rfind("--", 0) == 0 && word.size() > 2) {
+      std::string key = word.substr(2, equals == std::string::npos ? equals : equals - 2), text = "true";
+      if (equals != std::string::npos)
+        text = word.substr(equals + 1);
+      else if (i + 1 < arguments.size() && arguments[i + 1].rfind("--", 0) != 0)
+        text = arguments[++i];
+      detail::put(settings, key, detail::parse_scalar(text, key), "the command line");
+    } else if (equals != std::string::npos && equals > 0) {
+      const std::string key = word.substr(0, equals);
+      detail::put(settings, key, detail::parse_scalar(word.substr(equals + 1), key), "the command line");
+    } else {
+      fail("the command line: ", word,
+           " is neither a .yaml, .yml or .json file in the first place, nor key=value, nor --key value");
+    }
+  }
+  return settings;
+}
+
+}  // namespace lamina::train

@@ -1,0 +1,175 @@
+#pragma once
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include <lamina/train/arguments.hpp>
+#include <lamina/train/arguments/values.hpp>
+
+namespace lamina::train {
+
+namespace detail {
+
+/// "key (file.yaml line 12)": the subject of a message about an argument.
+inline std::string where(const Arguments& a, const std::string& key) {
+  const auto at = a.given.find(key);
+  return at == a.given.end() ? key : cat(at->second.origin, ": ", key);
+}
+
+template <class Value>
+void at_least(const Arguments& a, const char* key, Value value, Value least) {
+  if (value < least) fail(where(a, key), " is ", value, ", wanted at least ", least);
+}
+
+inline void validate_method(const Arguments& a) {
+  if (a.model_name_or_path.empty()) fail("model_name_or_path is not set: give the directory of the base model");
+  if (a.finetuning_type != "lora" && a.finetuning_type != "full" && a.finetuning_type != "freeze")
+    fail(where(a, "finetuning_type"), ": ", a.finetuning_type, " is not built, wanted lora, full or freeze");
+  const bool lora = a.finetuning_type == "lora";
+  if (!lora && !a.adapter_name_or_path.empty())
+    fail(where(a, "adapter_name_or_path"), " needs finetuning_type: lora, got ", a.finetuning_type);
+  if (!lora && a.use_rslora) fail(where(a, "use_rslora"), " needs finetuning_type: lora, got ", a.finetuning_type);
+  at_least(a, "lora_rank", a.lora_rank, 1);
+  if (a.lora_alpha && *a.lora_alpha <= 0)
+    fail(where(a, "lora_alpha"), " is ", *a.lora_alpha, ", wanted a positive number");
+  if (a.lora_dropout < 0 || a.lora_dropout >= 1)
+    fail(where(a, "lora_dropout"), " is ", a.lora_dropout, ", wanted 0 up to below 1");
+  if (lora && a.lora_target.empty()) fail(where(a, "lora_target"), " is empty: name modules, or all");
+  if (a.finetuning_type == "freeze" && a.freeze_trainable_layers == 0 && a.freeze_multi_modal_projector)
+    fail(where(a, "freeze_trainable_layers"), " is 0: nothing would be trained");
+  if (a.freeze_vision_tower && a.freeze_multi_modal_projector && a.freeze_language_model)
+    fail(where(a, "freeze_language_model"),
+         ": vision tower, projector and language model are all frozen: nothing would be trained");
+}
+
+inline void validate_data(const Arguments& a) {
+  if (a.do_train && a.dataset.empty())
+    fail("dataset is not set: name datasets of ", (a.dataset_dir / "dataset_info.json").string());
+  if (a.template_name.empty()) fail("template is not set: wanted qwen3_vl, qwen3_vl_nothink or qwen2_vl");
+  if (a.train_on_prompt && a.mask_history)
+    fail(where(a, "mask_history"),
+         " cannot be combined with train_on_prompt: the one labels the last answer only, the other everything");
+  at_least(a, "cutoff_len", a.cutoff_len, 1);
+  at_least(a, "image_min_pixels", a.image_min_pixels, std::int64_t{1});
+  if (a.image_max_pixels < a.image_min_pixels)
+    fail(where(a, "image_max_pixels"), " is ", a.image_max_pixels, ", below image_min_pixels ", a.image_min_pixels);
+  if (a.max_samples) at_least(a, "max_samples", *a.max_samples, std::int64_t{1});
+  if (a.val_size < 0 || a.val_size == 1 || (a.val_size > 1 && a.val_size != std::floor(a.val_size)))
+    fail(where(a, "val_size"), " is ", a.val_size, ", wanted a fraction below 1, or a number of rows from 2");
+  if (a.val_size > 0 && !a.eval_dataset.empty())
+    fail(where(a, "val_size"), " cannot be combined with eval_dataset: keep one");
+  if (a.val_size > 0 && a.dataset.empty()) fail(where(a, "val_size"), " needs a dataset to take rows from");
+  if (a.do_eval && a.val_size == 0 && a.eval_dataset.empty())
+    fail(where(a, a.given.contains("eval_strategy") ? "eval_strategy" : "do_eval"),
+         " needs rows to evaluate on: set val_size or eval_dataset");
+  if (a.eval_on_start && a.val_size == 0 && a.eval_dataset.empty())
+    fail(where(a, "eval_on_start"), " needs rows to evaluate on: set val_size or eval_dataset");
+}
+
+inline void validate_run(const Arguments& a) {
+  if (!a.do_train && !a.do_eval && !a.do_predict)
+    fail("nothing to do: set do_train: true, do_eval: true or do_predict: true");
+  if (a.output_dir.empty()) fail("output_dir is not set: name the directory for the adapter, checkpoints and reports");
+  at_least(a, "per_device_train_batch_size", a.per_device_train_batch_size, 1);
+  at_least(a, "per_device_eval_batch_size", a.per_device_eval_batch_size, 1);
+  at_least(a, "gradient_accumulation_steps", a.gradient_accumulation_steps, 1);
+  at_least(a, "dataloader_num_workers", a.dataloader_num_workers, 0);
+  if (a.max_steps <= 0 && a.num_train_epochs <= 0)
+    fail(where(a, "num_train_epochs"), " is ", a.num_train_epochs, ", wanted a positive number, or max_steps");
+  if (a.save_total_limit) at_least(a, "save_total_limit", *a.save_total_limit, std::int64_t{1});
+  if (a.optimizer.learning_rate < 0)
+    fail(where(a, "learning_rate"), " is ", a.optimizer.learning_rate, ", wanted at least 0");
+  if (a.max_grad_norm < 0)
+    fail(where(a, "max_grad_norm"), " is ", a.max_grad_norm, ", wanted at least 0 (0: no clipping)");
+  for (const auto& [key, beta] :
+       {std::pair{"adam_beta1", a.optimizer.beta1}, std::pair{"adam_beta2", a.optimizer.beta2}})
+    if (beta < 0 || beta >= 1) fail(where(a, key), " is ", beta, ", wanted 0 up to below 1");
+  if (a.optimizer.epsilon <= 0)
+    fail(where(a, "adam_epsilon"), " is ", a.optimizer.epsilon, ", wanted a positive number");
+}
+
+inline void validate_answers(const Arguments& a) {
+  const AnswerOptions& o = a.answers;
+  if (a.do_predict && !a.predict_with_generate)
+    fail(where(a, "do_predict"),
+         " needs predict_with_generate: true; for the loss over eval_dataset set do_eval: true");
+  if (!a.predict_with_generate) return;
+  if (a.val_size == 0 && a.eval_dataset.empty())
+    fail(where(a, a.do_predict ? "do_predict" : "predict_with_generate"),
+         " needs rows to answer: set eval_dataset or val_size");
+  if (const auto at = a.given.find("prediction_loss_only");
+      at != a.given.end() && !at->second.value.is_null() && flag_of(at->second, at->first))
+    fail(where(a, "prediction_loss_only"), " contradicts predict_with_generate: true: keep one");
+  if (!a.jieba_dictionary.empty() && !std::filesystem::is_regular_file(a.jieba_dictionary))
+    fail(where(a, "jieba_dictionary"), ": ", a.jieba_dictionary.string(),
+         " is not a file, wanted jieba's dict.txt or another of its form");
+  if (o.do_sample && o.temperature <= 0)
+    fail(where(a, "temperature"), " is ", o.temperature, ", wanted a positive number, or do_sample: false");
+  if (o.top_p <= 0 || o.top_p > 1) fail(where(a, "top_p"), " is ", o.top_p, ", wanted above 0 up to 1");
+  at_least(a, "top_k", o.top_k, 0);
+  if (o.max_new_tokens <= 0) at_least(a, "max_length", o.max_length, 1);
+  if (o.repetition_penalty <= 0)
+    fail(where(a, "repetition_penalty"), " is ", o.repetition_penalty, ", wanted a positive number");
+}
+
+inline void validate_schedule(const Arguments& a) {
+  const ScheduleOptions& o = a.schedule;
+  if (o.warmup_steps < 0) fail(where(a, "warmup_steps"), " is ", o.warmup_steps, ", wanted at least 0");
+  if (o.type == ScheduleType::cosine_with_min_lr && o.min_lr.has_value() == o.min_lr_rate.has_value())
+    fail(where(a, "lr_scheduler_type"),
+         ": cosine_with_min_lr needs one of min_lr and min_lr_rate in lr_scheduler_kwargs");
+  if (o.type == ScheduleType::polynomial && a.optimizer.learning_rate <= o.lr_end.value_or(1e-7))
+    fail(where(a, "learning_rate"), " is ", a.optimizer.learning_rate,
+         ", not above the end of the polynomial decay, lr_end ", o.lr_end.value_or(1e-7));
+}
+
+/// A number of steps: a fraction of all, or a whole number.
+inline void validate_steps(const Arguments& a, const char* key, double steps) {
+  if (steps <= 0) fail(where(a, key), " is ", steps, ", wanted a positive number");
+  if (steps > 1 && steps != std::floor(steps))
+    fail(where(a, key), " is ", steps, ", wanted a whole number of steps, or a fraction of all below 1");
+}
+
+inline void validate_intervals(const Arguments& a) {
+  if (a.logging_strategy == Interval::steps) validate_steps(a, "logging_steps", a.logging_steps);
+  if (a.save_strategy == Interval::steps) validate_steps(a, "save_steps", a.save_steps);
+  if (a.eval_steps) validate_steps(a, "eval_steps", *a.eval_steps);
+  if (a.early_stopping_steps) {
+    at_least(a, "early_stopping_steps", *a.early_stopping_steps, std::int64_t{1});
+    if (!a.load_best_model_at_end || a.eval_strategy == Interval::no)
+      fail(where(a, "early_stopping_steps"),
+           " needs load_best_model_at_end: true and an eval_strategy: it stops when evaluation no longer improves");
+  }
+  if (a.metric_for_best_model != "loss" && a.metric_for_best_model != "eval_loss")
+    fail(where(a, "metric_for_best_model"), ": ", a.metric_for_best_model,
+         " is not computed, wanted loss or eval_loss");
+  if (a.save_strategy == Interval::best && a.eval_strategy == Interval::no)
+    fail(where(a, "save_strategy"), ": best needs an eval_strategy");
+  if (!a.load_best_model_at_end || a.save_strategy == Interval::best) return;
+  if (a.eval_strategy == Interval::no)
+    fail(where(a, "load_best_model_at_end"), " needs an eval_strategy: without one no model is the best");
+  if (a.save_strategy != a.eval_strategy)
+    fail(where(a, "load_best_model_at_end"),
+         " needs save_strategy and eval_strategy to be the same, so that the best model is a saved one");
+  if (a.save_strategy != Interval::steps) return;
+  const double eval_steps = a.eval_steps.value_or(a.logging_steps);
+  const double times = a.save_steps / eval_steps;
+  if ((a.save_steps < 1) != (eval_steps < 1) || std::abs(times - std::round(times)) > 1e-9)
+    fail(where(a, "load_best_model_at_end"), " needs save_steps ", a.save_steps, " to be a multiple of eval_steps ",
+         eval_steps);
+}
+
+}  // namespace detail
+
+/// Checks what no single key can know; LLaMA-Factory's and transformers' rules.
+inline void validate_arguments(const Arguments& a) {
+  detail::validate_run(a);
+  detail::validate_method(a);
+  detail::validate_data(a);
+  detail::validate_answers(a);
+  detail::validate_schedule(a);
+  detail::validate_intervals(a);
+}
+
+}  // namespace lamina::train

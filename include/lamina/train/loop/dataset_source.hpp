@@ -1,0 +1,186 @@
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <lamina/core/resources.hpp>
+#include <lamina/data/collate.hpp>
+#include <lamina/data/dataset.hpp>
+#include <lamina/data/prefetch.hpp>
+#include <lamina/data/sampler.hpp>
+#include <lamina/train/arguments.hpp>
+#include <lamina/train/loop/schedule.hpp>
+#include <lamina/train/step/source.hpp>
+
+namespace lamina::train {
+
+/// The arguments that the data part reads.
+inline data::DataOptions data_options(const Arguments& a) {
+  data::DataOptions o;
+  o.template_name = a.template_name;
+  if (a.do_train) o.dataset = a.dataset;
+  o.eval_dataset = a.eval_dataset;
+  if (a.val_size > 0) o.dataset = a.dataset;
+  o.dataset_dir = a.dataset_dir;
+  o.media_dir = a.media_dir;
+  o.cutoff_len = a.cutoff_len;
+  o.train_on_prompt = a.train_on_prompt;
+  o.mask_history = a.mask_history;
+  o.max_samples = a.max_samples;
+  o.val_size = a.val_size;
+  o.mix_strategy = a.mix_strategy;
+  o.interleave_probs = a.interleave_probs;
+  o.default_system = a.default_system;
+  o.enable_thinking = a.enable_thinking;
+  o.preserve_thinking = a.preserve_thinking;
+  o.images = {.max_pixels = a.image_max_pixels, .min_pixels = a.image_min_pixels};
+  o.seed = a.seed;
+  o.evaluate = a.evaluates_loss() || !a.generates();
+  o.predict = a.generates();
+  o.skip_bad_samples = a.skip_bad_samples;
+  return o;
+}
+
+/// Threads that make windows: as many as dataloader_num_workers says; where a device trains and the cores are free, all
+/// but two of them if that is more, at most 16. The windows are the same for every number.
+inline int data_workers(int dataloader_num_workers, bool on_device) {
+  const int cores = available_processors();
+  return on_device ? std::max(dataloader_num_workers, std::clamp(cores - 2, 1, 16)) : dataloader_num_workers;
+}
+
+namespace detail {
+inline Window to_window(data::Draft draft) {
+  data::Collated& c = draft.collated;
+  return {std::move(c.batch), std::move(c.origins), std::move(c.warnings)};
+}
+}  // namespace detail
+
+/// Windows of encoded samples in LLaMA-Factory's order, their images decoded ahead of use by `workers` threads, from
+/// one epoch on into the next.
+class DatasetSource : public TrainSource {
+ public:
+  /// The samples outlive the source.
+  DatasetSource(const std::vector<data::Sample>& samples, data::Preparation preparation, const Arguments& a,
+                int workers)
+      : samples_(samples),
+        preparation_(std::move(preparation)),
+        workers_(workers),
+        sampler_({.sample_count = static_cast<int>(samples.size()),
+                  .per_device_train_batch_size = a.per_device_train_batch_size,
+                  .gradient_accumulation_steps = a.gradient_accumulation_steps,
+                  .seed = a.data_seed.value_or(a.seed),
+                  .disable_shuffling = a.disable_shuffling}),
+        total_windows_(plan_steps(rows(), a.per_device_train_batch_size, a.gradient_accumulation_steps,
+                                  a.num_train_epochs, a.max_steps)
+                           .total_steps) {}
+
+  std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }
+
+  void seek(std::int64_t epoch, std::int64_t window) override {
+    epoch_ = epoch;
+    if (ahead_ && at_ == data::Position{epoch, window}) return;
+    at_ = {epoch, window};
+    const std::int64_t per_epoch = sampler_.windows_per_epoch(), first = epoch * per_epoch + window,
+                       end = std::max(total_windows_, (epoch + 1) * per_epoch);
+    ahead_.reset();
+    ahead_.emplace(recipe(first), end - first, data::Ahead{.workers = workers_});
+  }
+
+  Window next() override {
+    if (!ahead_ || at_.epoch != epoch_) fail("training data: the epoch has no further window");
+    at_ = sampler_.after(at_);
+    return detail::to_window(std::move(*ahead_->next()));
+  }
+
+  void give_back(Window window) override {
+    if (ahead_) ahead_->give_back({.collated = {std::move(window.batch), {}, {}}, .pictures = {}});
+  }
+
+  /// Tokens, sequences and patches of the largest window of the first epochs: what memory must hold.
+  struct Largest {
+    std::int64_t tokens = 0, sequences = 0, patches = 0;
+  };
+  Largest largest(std::int64_t epochs) {
+    Largest most;
+    for (std::int64_t e = 0; e < epochs; ++e)
+      for (std::int64_t w = 0; w < sampler_.windows_per_epoch(); ++w) {
+        Largest one;
+        for (const auto& micro_batch : sampler_.window_at({e, w}))
+          for (int row : micro_batch) {
+            const auto& ids = samples_[static_cast<std::size_t>(row)].ids;
+            const auto pads = std::count(ids.begin(), ids.end(), preparation_.image_pad_id);
+            one.tokens += static_cast<std::int64_t>(ids.size());
+            one.patches += pads * preparation_.processor.merge_size * preparation_.processor.merge_size;
+            ++one.sequences;
+          }
+        most = {std::max(most.tokens, one.tokens), std::max(most.sequences, one.sequences),
+                std::max(most.patches, one.patches)};
+      }
+    return most;
+  }
+
+ private:
+  /// The windows from number `first` on, counted through the epochs.
+  data::WindowRecipe recipe(std::int64_t first) const {
+    return {&preparation_, [this, first, sampler = sampler_](std::int64_t index) mutable {
+              std::vector<std::vector<const data::Sample*>> micro_batches;
+              for (const auto& rows : sampler.window_at(sampler.at_step(first + index))) {
+                micro_batches.emplace_back();
+                for (int row : rows) micro_batches.back().push_back(&samples_[static_cast<std::size_t>(row)]);
+              }
+              return micro_batches;
+            }};
+  }
+
+  const std::vector<data::Sample>& samples_;
+  const data::Preparation preparation_;
+  const int workers_;
+  data::Sampler sampler_;
+  const std::int64_t total_windows_;
+  std::int64_t epoch_ = 0;
+  data::Position at_;  // of the next window
+  std::optional<data::Prefetch<data::WindowRecipe>> ahead_;
+};
+
+/// Evaluation samples in their own order, made ahead like those of training.
+class DatasetEvalSource : public EvalSource {
+ public:
+  DatasetEvalSource(const std::vector<data::Sample>& samples, data::Preparation preparation, int batch_size,
+                    int workers)
+      : samples_(samples), preparation_(std::move(preparation)), batch_size_(batch_size), workers_(workers) {}
+
+  std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }
+  std::int64_t batches() const override { return (rows() + batch_size_ - 1) / batch_size_; }
+  Window batch(std::int64_t index) override {
+    if (!ahead_ || index != at_) {
+      ahead_.reset();
+      ahead_.emplace(recipe(index), batches() - index, data::Ahead{.workers = workers_});
+    }
+    at_ = index + 1;
+    Window window = detail::to_window(std::move(*ahead_->next()));
+    if (at_ == batches()) ahead_.reset();
+    return window;
+  }
+
+ private:
+  data::WindowRecipe recipe(std::int64_t first) const {
+    return {&preparation_, [this, first](std::int64_t index) {
+              std::vector<std::vector<const data::Sample*>> one(1);
+              const std::int64_t begin = (first + index) * batch_size_;
+              for (std::int64_t row = begin; row < std::min(rows(), begin + batch_size_); ++row)
+                one[0].push_back(&samples_[static_cast<std::size_t>(row)]);
+              return one;
+            }};
+  }
+
+  const std::vector<data::Sample>& samples_;
+  const data::Preparation preparation_;
+  const std::int64_t batch_size_;
+  const int workers_;
+  std::int64_t at_ = 0;  // number of the next batch
+  std::optional<data::Prefetch<data::WindowRecipe>> ahead_;
+};
+
+}  // namespace lamina::train

@@ -1,0 +1,49 @@
+#pragma once
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+
+#include <lamina/model/session.hpp>
+#include <lamina/train/report/results.hpp>
+#include <lamina/train/step/source.hpp>
+
+namespace lamina::train {
+
+/// The loss over all evaluation rows: the plain mean of the batches' means, so that a row of a short last batch weighs
+/// more. A batch in which nothing is labelled has no mean and is left out. Returns eval_loss and the speed fields.
+/// batch_done: called after each batch with the number of batches so far.
+/// source  transformers 5.6, Trainer.evaluation_loop
+inline OrderedJson evaluate_all(TrainSession& session, EvalSource& source,
+                                const std::function<void(std::int64_t)>& batch_done = {}) {
+  const auto start = std::chrono::steady_clock::now();
+  double sum = 0, batches = 0;
+  for (std::int64_t i = 0; i < source.batches(); ++i) {
+    const Window window = source.batch(i);
+    if (batch_done) batch_done(i + 1);
+    bool labelled = false;
+    for (float weight : window.batch.loss_weights) labelled = labelled || weight != 0;
+    if (!labelled) continue;
+    const BatchLoss loss = session.evaluate(window.batch);
+    if (!std::isfinite(loss.loss)) {
+      std::string culprit = window.origins.empty() ? std::string() : window.origins.front();
+      for (std::size_t s = 0; s < loss.sequence_losses.size() && s < window.origins.size(); ++s)
+        if (!std::isfinite(loss.sequence_losses[s])) {
+          culprit = window.origins[s];
+          break;
+        }
+      fail("evaluation: the loss of ", culprit, " is ", loss.loss, ": check that row, or lower the learning rate");
+    }
+    sum += loss.loss;
+    ++batches;
+  }
+  if (batches == 0)
+    fail("evaluation: none of ", source.rows(), " rows has a labelled token: raise cutoff_len, or check the answers");
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  OrderedJson metrics = {{"eval_loss", sum / batches}};
+  metrics.update(
+      speed_metrics("eval", seconds, static_cast<double>(source.rows()), static_cast<double>(source.batches())));
+  return metrics;
+}
+
+}  // namespace lamina::train

@@ -1,0 +1,161 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <lamina/checkpoint/convert.hpp>
+#include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/io/json.hpp>
+#include <lamina/model/session.hpp>
+#include <lamina/train/loop/schedule.hpp>
+#include <lamina/train/loop/trainer_state.hpp>
+
+namespace lamina::train {
+
+/// What a run needs besides weights, moments and trainer_state.json to go on bit for bit: rng.json. All randomness is
+/// a function of the seeds and of these positions, so no generator's state has to be kept.
+struct RunPosition {
+  std::uint64_t seed = 42, data_seed = 42;
+  std::int64_t epoch = 0, window = 0;  ///< the next accumulation window
+  std::int64_t micro_batch_rows = 1, accumulation = 1;
+  std::int64_t optimizer_steps = 0;
+  double loss_sum = 0;        ///< of all steps so far, for train_loss
+  double loss_since_log = 0;  ///< of the steps since the last log event
+  std::int64_t steps_since_log = 0;
+};
+
+namespace detail {
+
+inline checkpoint::TensorData tensor_data(const std::string& name, const TrainableTensor& t,
+                                          std::span<const float> values) {
+  return {name, DType::F32, t.shape, std::as_bytes(values)};
+}
+
+/// A checkpoint's file of which every tensor has to find its place in this run.
+class CheckpointTensors {
+ public:
+  explicit CheckpointTensors(const std::filesystem::path& path) : file_(checkpoint::Checkpoint::open(path)) {}
+
+  bool holds(const std::string& name) const { return file_.find(name) != nullptr; }
+
+  /// Fills out with a tensor, converted to fp32; Error if names or shapes differ.
+  void load(const std::string& name, const std::vector<std::int64_t>& shape, std::span<float> out) {
+    const checkpoint::TensorInfo& info = file_.at(name);
+    if (info.shape != shape)
+      fail(file_.path().string(), ": ", name, " is ", checkpoint::shape_text(info.shape), ", this run trains ",
+           checkpoint::shape_text(shape), ": resume with the settings that the checkpoint was made with");
+    checkpoint::widen(info.dtype, file_.data(name), out);
+    loaded_.insert(info.name);
+  }
+
+  /// Error if a tensor was not loaded: this run would save without it, and its training would be lost.
+  void require_all_loaded() const {
+    const std::string* first = nullptr;
+    std::size_t left = 0;
+    for (const checkpoint::TensorInfo& info : file_.tensors())
+      if (!loaded_.contains(info.name) && left++ == 0) first = &info.name;
+    if (first)
+      fail(file_.path().string(), ": ", left, " of ", file_.tensors().size(),
+           " tensors have no place in this run, the first is ", *first,
+           ": this run trains fewer layers than the checkpoint; resume with the lora_target, finetuning_type and "
+           "freeze_* settings that the checkpoint was made with");
+  }
+
+ private:
+  checkpoint::Checkpoint file_;
+  std::set<std::string> loaded_;
+};
+
+}  // namespace detail
+
+/// optimizer.safetensors: Adam's moments as "exp_avg.<name>" and "exp_avg_sq.<name>", and, where the model file rounds
+/// them (full and freeze), the fp32 weights as "value.<name>".
+inline void write_optimizer(const std::filesystem::path& directory, TrainSession& session, bool with_values) {
+  const auto trainable = session.trainable();
+  std::vector<checkpoint::TensorData> tensors;
+  for (const TrainableTensor& t : trainable) {
+    tensors.push_back(detail::tensor_data("exp_avg." + t.name, t, t.exp_avg));
+    tensors.push_back(detail::tensor_data("exp_avg_sq." + t.name, t, t.exp_avg_sq));
+    if (with_values) tensors.push_back(detail::tensor_data("value." + t.name, t, t.value));
+  }
+  checkpoint::write_safetensors(directory / "optimizer.safetensors", tensors);
+}
+
+/// Restores the moments, and the fp32 weights where the file has them.
+inline void read_optimizer(const std::filesystem::path& directory, TrainSession& session) {
+  detail::CheckpointTensors file(directory / "optimizer.safetensors");
+  for (const TrainableTensor& t : session.trainable()) {
+    file.load("exp_avg." + t.name, t.shape, t.exp_avg);
+    file.load("exp_avg_sq." + t.name, t.shape, t.exp_avg_sq);
+    if (file.holds("value." + t.name)) file.load("value." + t.name, t.shape, t.value);
+  }
+  file.require_all_loaded();
+  session.restored();
+}
+
+/// Restores the trainable weights from the model's or adapter's own file in a checkpoint. An adapter's file holds
+/// nothing but trained weights; a model's file also holds those that are frozen.
+inline void read_weights(const std::filesystem::path& directory, TrainSession& session) {
+  const bool adapter = std::filesystem::exists(directory / "adapter_model.safetensors");
+  detail::CheckpointTensors file(adapter ? directory / "adapter_model.safetensors" : directory);
+  for (const TrainableTensor& t : session.trainable()) file.load(t.name, t.shape, t.value);
+  if (adapter) file.require_all_loaded();
+  session.restored();
+}
+
+/// scheduler.json: where the learning rate stood. It is recomputed from the step on resume; the file is for readers.
+inline void write_scheduler(const std::filesystem::path& directory, const ScheduleOptions& options,
+                            const Schedule& schedule, double base, std::int64_t step, std::int64_t total_steps) {
+  const nlohmann::json file = {{"type", schedule_names()[static_cast<std::size_t>(options.type)]},
+                               {"base_lr", base},
+                               {"last_epoch", step},
+                               {"last_lr", schedule.rate(step)},
+                               {"num_warmup_steps", schedule.warmup()},
+                               {"num_training_steps", total_steps}};
+  checkpoint::write_text(directory / "scheduler.json", file.dump(2) + "\n");
+}
+
+inline void write_position(const std::filesystem::path& directory, const RunPosition& p) {
+  const nlohmann::json file = {{"seed", p.seed},
+                               {"data_seed", p.data_seed},
+                               {"epoch", p.epoch},
+                               {"window", p.window},
+                               {"micro_batch_rows", p.micro_batch_rows},
+                               {"accumulation", p.accumulation},
+                               {"optimizer_steps", p.optimizer_steps},
+                               {"loss_sum", p.loss_sum},
+                               {"loss_since_log", p.loss_since_log},
+                               {"steps_since_log", p.steps_since_log}};
+  checkpoint::write_text(directory / "rng.json", file.dump(2) + "\n");
+}
+
+/// Nothing where the checkpoint has none: it was saved with save_only_model, or by another program.
+inline std::optional<RunPosition> read_position(const std::filesystem::path& directory) {
+  const std::filesystem::path path = directory / "rng.json";
+  std::ifstream in(path);
+  if (!in) return std::nullopt;
+  try {
+    const auto file = checkpoint::parse_json<nlohmann::json>(in);
+    RunPosition p;
+    file.at("seed").get_to(p.seed);
+    file.at("data_seed").get_to(p.data_seed);
+    file.at("epoch").get_to(p.epoch);
+    file.at("window").get_to(p.window);
+    file.at("micro_batch_rows").get_to(p.micro_batch_rows);
+    file.at("accumulation").get_to(p.accumulation);
+    file.at("optimizer_steps").get_to(p.optimizer_steps);
+    file.at("loss_sum").get_to(p.loss_sum);
+    file.at("loss_since_log").get_to(p.loss_since_log);
+    file.at("steps_since_log").get_to(p.steps_since_log);
+    return p;
+  } catch (const nlohmann::json::exception& e) {
+    fail(path.string(), ": is not a training position: ", e.what());
+  }
+}
+
+}  // namespace lamina::train

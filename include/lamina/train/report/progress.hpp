@@ -1,0 +1,93 @@
+#pragma once
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <ostream>
+#include <string>
+
+#include <lamina/train/report/log.hpp>
+
+namespace lamina::train {
+
+/// A duration as a progress bar shows it: "01:23", "1:02:03".
+inline std::string bar_clock(double seconds) {
+  const std::string text = clock_text(seconds);
+  return text.rfind("0:", 0) == 0 ? text.substr(2) : text;
+}
+
+/// " 42%|████▏     | 171/411 [01:23<01:57,  2.05it/s, loss=1.493]": percent, steps, time gone, time left, rate, loss.
+inline std::string bar_text(const Progress& at, double loss, int width = 10) {
+  static constexpr const char* eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  const double share =
+      at.total_steps > 0 ? std::min(1.0, static_cast<double>(at.step) / static_cast<double>(at.total_steps)) : 1;
+  const int filled = static_cast<int>(share * width * 8);
+  std::string bar;
+  for (int i = 0; i < filled / 8; ++i) bar += "█";
+  bar += eighths[filled % 8];
+  for (int i = (filled + 7) / 8; i < width; ++i) bar += " ";
+  const double seconds = at.seconds_per_step();
+  char rate[32] = "?s/it", loss_text[32] = "";
+  if (seconds > 0)
+    std::snprintf(rate, sizeof rate, seconds < 1 ? "%.2fit/s" : "%.2fs/it", seconds < 1 ? 1 / seconds : seconds);
+  if (std::isfinite(loss)) std::snprintf(loss_text, sizeof loss_text, ", loss=%.4g", loss);
+  char percent[8];
+  std::snprintf(percent, sizeof percent, "%3d%%", static_cast<int>(share * 100));
+  return cat(percent, "|", bar, "| ", at.step, "/", at.total_steps, " [", bar_clock(at.elapsed_s), "<",
+             seconds > 0 ? bar_clock(at.remaining_s()) : "?", ", ", rate, loss_text, "]");
+}
+
+/// Where a run reports: lines for log events; between them a bar that redraws itself on a terminal, and elsewhere one
+/// plain line every half minute, so that a log file stays readable.
+class Console {
+ public:
+  /// bar: draw the redrawing bar. Use for_terminal() for the usual choice.
+  Console(std::ostream& out, bool bar) : out_(out), bar_(bar) {}
+  static bool for_terminal() { return ::isatty(STDOUT_FILENO) != 0; }
+
+  void line(const std::string& text) {
+    clear();
+    out_ << text << "\n" << std::flush;
+  }
+  void step(const Progress& at, double loss) {
+    if (bar_) {
+      if (at.step < at.total_steps && at.elapsed_s - last_s_ < 0.1) return;
+      out_ << "\r" << bar_text(at, loss) << "\x1b[K" << std::flush;
+      drawn_ = true;
+    } else if (at.elapsed_s - last_s_ < 30) {
+      return;
+    } else {
+      out_ << bar_text(at, loss) << "\n" << std::flush;
+    }
+    last_s_ = at.elapsed_s;
+  }
+  /// A log event: the values, after the place in the run where no bar shows it.
+  void event(const OrderedJson& logged, const Progress& at) {
+    last_s_ = at.elapsed_s;
+    line(bar_ ? console_line(logged)
+              : cat("[", at.step, "/", at.total_steps, " ", clock_text(at.elapsed_s), "<", clock_text(at.remaining_s()),
+                    "] ", console_line(logged)));
+  }
+  /// Ends a bar's line.
+  void finish() {
+    if (drawn_) out_ << "\n" << std::flush;
+    drawn_ = false;
+  }
+  std::ostream& stream() {
+    finish();
+    return out_;
+  }
+
+ private:
+  void clear() {
+    if (drawn_) out_ << "\r\x1b[K";
+    drawn_ = false;
+  }
+
+  std::ostream& out_;
+  bool bar_, drawn_ = false;
+  double last_s_ = 0;
+};
+
+}  // namespace lamina::train

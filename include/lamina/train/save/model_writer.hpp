@@ -1,0 +1,171 @@
+#pragma once
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lamina/checkpoint/adapter.hpp>
+#include <lamina/checkpoint/convert.hpp>
+#include <lamina/train/arguments.hpp>
+#include <lamina/train/save/continued_adapter.hpp>
+#include <lamina/train/save/model_card.hpp>
+
+namespace lamina::train {
+
+/// The version that model cards name.
+inline constexpr std::string_view version = "0.1.0";
+
+namespace detail {
+
+/// Files of a model directory that go along with weights, where the base has them.
+inline constexpr const char* companion_files[] = {"tokenizer.json",
+                                                  "tokenizer_config.json",
+                                                  "special_tokens_map.json",
+                                                  "added_tokens.json",
+                                                  "vocab.json",
+                                                  "merges.txt",
+                                                  "chat_template.jinja",
+                                                  "chat_template.json",
+                                                  "preprocessor_config.json",
+                                                  "video_preprocessor_config.json",
+                                                  "processor_config.json"};
+
+inline void copy_file(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::error_code error;
+  if (!std::filesystem::exists(from)) return;
+  if (std::filesystem::equivalent(from, to, error)) return;
+  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, error);
+  if (error) fail(to.string(), ": cannot be copied from ", from.string(), ": ", error.message());
+}
+
+/// Removes what an earlier run of another kind left in output_dir: next to adapter_config.json transformers and PEFT
+/// do not see a whole model, and weights next to an adapter may be taken for a part of it.
+inline void remove_other_kind(const std::filesystem::path& directory, bool saved_adapter) {
+  std::vector<std::filesystem::path> stale;
+  if (!saved_adapter) {
+    for (const char* name : {"adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"})
+      stale.push_back(directory / name);
+  } else {
+    for (const auto& entry : std::filesystem::directory_iterator(directory))
+      if (checkpoint::detail::is_weight_file(entry.path().filename().string())) stale.push_back(entry.path());
+    if (!stale.empty())
+      for (const char* name : {"config.json", "generation_config.json"}) stale.push_back(directory / name);
+  }
+  for (const auto& path : stale) std::filesystem::remove(path);
+}
+
+/// "...q_proj" of "base_model.model.<module>.lora_A.weight".
+inline std::string lora_module(std::string_view tensor) {
+  constexpr std::string_view prefix = "base_model.model.";
+  if (tensor.starts_with(prefix)) tensor.remove_prefix(prefix.size());
+  const std::size_t end = tensor.rfind(".lora_");
+  return end == std::string_view::npos ? std::string() : std::string(tensor.substr(0, end));
+}
+
+inline bool ends_at_dot(std::string_view name, std::string_view suffix) {
+  return name == suffix ||
+         (name.size() > suffix.size() && name.ends_with(suffix) && name[name.size() - suffix.size() - 1] == '.');
+}
+
+/// For each adapted module its shortest ending that names no other module of the base: what PEFT needs to find the
+/// adapted layers again, and nothing else. Qwen3-VL with the defaults gives the seven names of its linears.
+inline std::vector<std::string> target_modules(const std::set<std::string>& adapted,
+                                               const std::set<std::string>& others) {
+  std::set<std::string> endings;
+  for (const std::string& module : adapted) {
+    std::size_t at = module.size();
+    std::string ending;
+    do {
+      at = at == 0 ? std::string::npos : module.rfind('.', at - 1);
+      ending = at == std::string::npos ? module : module.substr(at + 1);
+    } while (at != std::string::npos && std::any_of(others.begin(), others.end(), [&](const std::string& other) {
+               return ends_at_dot(other, ending);
+             }));
+    endings.insert(ending);
+  }
+  return {endings.begin(), endings.end()};
+}
+
+}  // namespace detail
+
+/// Writes what a run trained: a PEFT adapter, or for full and freeze the whole model, each with the tokenizer's and the
+/// processor's files and a model card.
+class ModelWriter {
+ public:
+  ModelWriter(const Arguments& arguments, TrainSession& session) : a_(arguments), session_(session) {}
+
+  void save(const std::filesystem::path& directory, const OrderedJson& log_history) const {
+    if (a_.finetuning_type == "lora")
+      save_adapter(directory);
+    else
+      save_whole(directory);
+    detail::remove_other_kind(directory, a_.finetuning_type == "lora");
+    for (const char* name : detail::companion_files) detail::copy_file(a_.model_name_or_path / name, directory / name);
+    checkpoint::write_text(directory / "README.md", model_card(a_, log_history, std::string(version)));
+    OrderedJson given = OrderedJson::object();
+    for (const auto& [key, setting] : a_.given) given[key] = setting.value;
+    checkpoint::write_text(directory / "training_args.json", given.dump(2, ' ', true) + "\n");
+  }
+
+ private:
+  void save_adapter(const std::filesystem::path& directory) const {
+    const auto trainable = session_.trainable();
+    std::set<std::string> adapted, others;
+    std::vector<checkpoint::TensorData> tensors;
+    for (const TrainableTensor& t : trainable) {
+      tensors.push_back({t.name, DType::F32, t.shape, std::as_bytes(std::span<const float>(t.value))});
+      if (const std::string module = detail::lora_module(t.name); !module.empty()) adapted.insert(module);
+    }
+    const auto base = checkpoint::Checkpoint::open(a_.model_name_or_path);
+    for (const checkpoint::TensorInfo& info : base.tensors()) {
+      const std::string name = checkpoint::canonical_name(info.name);
+      if (name.ends_with(".weight") && !adapted.contains(name.substr(0, name.size() - 7)))
+        others.insert(name.substr(0, name.size() - 7));
+    }
+    checkpoint::AdapterConfig config = continued_adapter(a_).value_or(fresh_adapter());
+    if (config.base_model_name_or_path.empty()) config.base_model_name_or_path = a_.model_name_or_path.string();
+    config.target_regex.clear();
+    config.target_modules = detail::target_modules(adapted, others);
+    checkpoint::write_adapter(directory, config, tensors);
+  }
+
+  checkpoint::AdapterConfig fresh_adapter() const {
+    checkpoint::AdapterConfig config;
+    config.r = a_.lora_rank;
+    config.lora_alpha = a_.lora_alpha.value_or(2.0 * a_.lora_rank);
+    config.lora_dropout = a_.lora_dropout;
+    config.use_rslora = a_.use_rslora;
+    return config;
+  }
+
+  /// The base's tensors under the base's names and in its dtypes, with the trained ones in place of its own.
+  void save_whole(const std::filesystem::path& directory) const {
+    constexpr std::uint64_t shard_bytes = 5'000'000'000;
+    const auto base = checkpoint::Checkpoint::open(a_.model_name_or_path);
+    const auto trainable = session_.trainable();
+    std::map<std::string, const TrainableTensor*> trained;
+    for (const TrainableTensor& t : trainable) {
+      if (!base.find(t.name)) fail(base.path().string(), ": has no tensor ", t.name, ", which was trained");
+      trained[base.at(t.name).name] = &t;
+    }
+    std::vector<std::byte> buffer;
+    checkpoint::write_sharded(directory, base.tensors(), shard_bytes,
+                              [&](const checkpoint::TensorInfo& info) -> std::span<const std::byte> {
+                                const auto at = trained.find(info.name);
+                                if (at == trained.end()) return base.data(info.name);
+                                buffer.resize(info.bytes);
+                                checkpoint::narrow(at->second->value, info.dtype, buffer);
+                                return buffer;
+                              });
+    for (const char* name : {"config.json", "generation_config.json"})
+      detail::copy_file(a_.model_name_or_path / name, directory / name);
+  }
+
+  const Arguments& a_;
+  TrainSession& session_;
+};
+
+}  // namespace lamina::train

@@ -1,0 +1,106 @@
+#pragma once
+#include <array>
+#include <memory>
+#include <utility>
+
+#include <lamina/compose/recompute.hpp>
+#include <lamina/train/step.hpp>
+#include <lamina/train/step/trained_weights.hpp>
+
+namespace lamina::train {
+
+/// TrainSession for one model type on one backend: its weights, its steps, its optimizer. Include the backend's
+/// kernels, kernel/cpu.hpp or kernel/cuda.hpp, as well.
+template <class Model, Real T = float, Backend B = Cpu>
+class ModelTrainSession final : public TrainedWeights<T, B> {
+  using Base = TrainedWeights<T, B>;
+  using Base::device, Base::dropout_seed, Base::optimizer, Base::weights;
+
+ public:
+  ModelTrainSession(const checkpoint::ModelSource& source, const TrainableOptions& options)
+      : Base(list_tensors<Model>(), source, options),
+        image_token_(source.config.image_token_id),
+        recompute_(options.recompute) {}
+
+  void prepare(const Batch& batch) override {
+    if (started_ - finished_ == prepared_.size()) fail("TrainSession: prepare() while two steps are under way");
+    Prepared& next = prepared_[started_ % prepared_.size()];
+    next.input.read(batch, image_token_, dropout_seed());
+    next.recomputes = recomputes(next.input);
+    next.ready = true;
+  }
+  void start(const AdamW& settings, double max_gradient_norm) override {
+    Prepared& now = prepared_[started_ % prepared_.size()];
+    if (!std::exchange(now.ready, false)) fail("TrainSession: start() needs a batch that was prepared");
+    const auto run = [&](auto& step, auto& other) {
+      other.release();
+      step.start(weights(), now.input);
+      optimizer().step(weights(), settings, max_gradient_norm, device().stream(&step.scratch()));
+      now.input.collect(device().stream(), step.nll(), optimizer().clip());
+    };
+    if (now.recomputes)
+      run(recomputing_step_, step_);
+    else
+      run(step_, recomputing_step_);
+    ++started_;
+  }
+  StepResult finish() override {
+    if (started_ == finished_) fail("TrainSession: finish() without a step under way");
+    auto [loss, clip] = prepared_[finished_++ % prepared_.size()].input.found();
+    return {std::move(loss), optimizer().finish_with(clip)};
+  }
+  BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights(), batch, image_token_); }
+
+  void set_optimizer_steps(std::int64_t steps) override {
+    optimizer().steps = steps;
+    for (Prepared& p : prepared_) p.ready = false;  // dropout depends on the step
+  }
+  MemoryPlan plan(int tokens, int sequences, int patches) const override {
+    const auto bytes = recomputes(tokens, sequences, patches)
+                           ? RecomputingStep::plan(weights().parameters(), tokens, sequences, patches)
+                           : PlainStep::plan(weights().parameters(), tokens, sequences, patches);
+    const auto learning = static_cast<std::int64_t>(weights().learning_count() * sizeof(float));
+    return {.weights = static_cast<std::int64_t>(weights().frozen_bytes()),
+            .trainable = static_cast<std::int64_t>(weights().learning_bytes(true)) - learning,
+            .gradients = learning,
+            .optimizer = static_cast<std::int64_t>(Optimizer<B>::bytes(weights().learning_count())),
+            .saved = static_cast<std::int64_t>(bytes.saved),
+            .workspace = static_cast<std::int64_t>(bytes.scratch),
+            .free = this->free_at_start()};
+  }
+
+ private:
+  using PlainStep = Step<Model, T, B>;
+  using RecomputingStep = Step<RecomputeUnder<Model, name::language_model>, T, B>;
+
+  /// Whether a step recomputes the decoder's activations: as asked for, else where they would not fit. `plan` finds
+  /// what a step takes that does not.
+  template <class F>
+  bool recomputes_where(F plan) const {
+    if (recompute_) return *recompute_;
+    const std::int64_t held = static_cast<std::int64_t>(step_.held_bytes() + recomputing_step_.held_bytes());
+    const auto needed = static_cast<std::int64_t>(plan().total());
+    if (needed <= held) return false;  // the usual case: no look at the device's free memory
+    const std::int64_t free = device().free_bytes();
+    return free > 0 && needed > free + held;
+  }
+  bool recomputes(const StepInput<T, B>& batch) {
+    return recomputes_where([&] { return step_.bytes(weights(), batch); });
+  }
+  bool recomputes(int tokens, int sequences, int patches) const {
+    return recomputes_where([&] { return PlainStep::plan(weights().parameters(), tokens, sequences, patches); });
+  }
+
+  int image_token_;
+  std::optional<bool> recompute_;
+  struct Prepared {
+    StepBatch<Model, T, B> input;
+    bool recomputes = false, ready = false;
+  };
+  std::array<Prepared, Optimizer<B>::most_under_way> prepared_;  // in turn
+  std::size_t started_ = 0, finished_ = 0;                       // steps
+  PlainStep step_{device()};
+  RecomputingStep recomputing_step_{device()};
+};
+
+}  // namespace lamina::train

@@ -1,0 +1,160 @@
+#pragma once
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <lamina/checkpoint/model_source.hpp>
+#include <lamina/core/torch_random.hpp>
+#include <lamina/kernel/device.hpp>
+#include <lamina/train/step/optimizer.hpp>
+#include <lamina/train/step/trainable.hpp>
+
+namespace lamina::train {
+
+/// What a TrainSession holds whatever the model computes, compiled once for all models of a translation unit: weights
+/// and their optimizer, started as the options say, and what a checkpoint reads and writes of them.
+template <Real T, Backend B>
+class TrainedWeights : public TrainSession {
+ public:
+  std::vector<TrainableTensor> trainable() override {
+    state_.read(weights_, optimizer_, device_.stream());
+    std::vector<TrainableTensor> tensors;
+    for (const TensorSlot& slot : weights_.slots()) {
+      const auto count = static_cast<std::size_t>(slot.spec.count());
+      if (!slot.learns || count == 0) continue;
+      tensors.push_back({(slot.spec.adapter ? "base_model.model." : "") + slot.name(),
+                         {slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank},
+                         state_.values().subspan(slot.offset, count),
+                         state_.exp_avg().subspan(slot.offset, count),
+                         state_.exp_avg_sq().subspan(slot.offset, count),
+                         slot.spec.rank > 1});
+    }
+    return tensors;
+  }
+  bool on_device() const override { return std::is_same_v<B, Cuda>; }
+  void restored() override { state_.write(weights_, optimizer_, device_.stream()); }
+  std::int64_t optimizer_steps() const override { return optimizer_.steps; }
+  std::int64_t param_count() const override { return weights_.param_count(); }
+  std::int64_t trainable_count() const override { return static_cast<std::int64_t>(weights_.learning_count()); }
+
+ protected:
+  /// tensors: the model's, in its order.
+  TrainedWeights(const std::vector<TensorSpec>& tensors, const checkpoint::ModelSource& source,
+                 const TrainableOptions& options)
+      : seed_(options.seed),
+        linears_(linears_of(tensors)),
+        weights_(tensors, choose(source, options)),
+        optimizer_(weights_.learning_count()) {
+    if constexpr (std::is_same_v<B, Cuda>) device_.gpu().deterministic = options.deterministic;
+    if (weights_.learning_count() == 0)
+      fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
+    weights_.allocate(true, device_.stream());
+    checkpoint::load_weights(weights_, source);
+    start_adapters(source, options);
+    optimizer_.allocate(weights_, device_.stream());
+  }
+  Device<B>& device() { return device_; }
+  const Device<B>& device() const { return device_; }
+  std::int64_t free_at_start() const { return free_at_start_; }
+  TensorMemory<T, B>& weights() { return weights_; }
+  const TensorMemory<T, B>& weights() const { return weights_; }
+  Optimizer<B>& optimizer() { return optimizer_; }
+  /// The next batch's dropout: a function of seed and step alone, so that a resumed run drops the same elements. 0:
+  /// none.
+  std::uint64_t dropout_seed() const {
+    if (dropout_ == 0) return 0;
+    const std::uint64_t n = static_cast<std::uint64_t>(optimizer_.steps) << 16;
+    return ((seed_ + 1) * 0x9E3779B97F4A7C15ull + n * 0xBF58476D1CE4E5B9ull) | 1;
+  }
+
+ private:
+  std::function<TensorChoice(const TensorSpec&)> choose(const checkpoint::ModelSource& source,
+                                                        const TrainableOptions& options) {
+    std::set<std::string> adapted;
+    if (options.method == TrainableOptions::Method::lora && source.trained.empty())
+      adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), options);
+    return [&source, &options, adapted = std::move(adapted)](const TensorSpec& spec) {
+      const std::string name(spec.path.view());
+      if (spec.adapter) {
+        const std::string module = name.substr(0, name.rfind(".lora_"));
+        if (const auto it = source.trained.find(module); it != source.trained.end())
+          return TensorChoice{DType::F32, it->second.rank, true};
+        return TensorChoice{DType::F32, adapted.contains(module) ? options.lora_rank : 0, true};
+      }
+      const DType stored = source.weights.at(name).dtype;
+      const bool half = stored == DType::BF16 || stored == DType::F16;
+      const DType kept = !std::is_same_v<B, Cpu> ? dtype_of<T> : half ? stored : DType::F32;
+      return TensorChoice{kept, 0,
+                          options.method != TrainableOptions::Method::lora &&
+                              is_trained(name, source.config.text_config.num_hidden_layers, options)};
+    };
+  }
+  /// Linear layers that can be adapted, in the order in which PEFT visits them: deepstack mergers after the merger.
+  static std::vector<std::string> linears_of(std::span<const TensorSpec> tensors) {
+    std::vector<std::string> names;
+    for (const TensorSpec& spec : tensors) {
+      const std::string name(spec.path.view());
+      if (spec.adapter && name.ends_with(".lora_A.weight")) names.push_back(name.substr(0, name.rfind(".lora_")));
+    }
+    const auto place = [](const std::string& n) {
+      return n.starts_with("model.visual.deepstack") ? 1 : n.starts_with("model.visual.") ? 0 : 2;
+    };
+    std::stable_sort(names.begin(), names.end(), [&](const auto& a, const auto& b) { return place(a) < place(b); });
+    return names;
+  }
+
+  void start_adapters(const checkpoint::ModelSource& source, const TrainableOptions& options) {
+    TorchGenerator generator(options.seed);
+    const double root = options.use_rslora ? std::sqrt(options.lora_rank) : options.lora_rank;
+    const auto fresh_scale = static_cast<float>(options.lora_alpha / root);
+    std::map<std::string, std::size_t> slot_of;
+    for (std::size_t i = 0; i < weights_.slots().size(); ++i) slot_of[weights_.slots()[i].name()] = i;
+    // An adapter that goes on training keeps its own settings, as in PEFT.
+    dropout_ = static_cast<float>(source.trained.empty() ? options.lora_dropout : source.trained_dropout);
+    for (const std::string& module : linears_) {
+      const std::size_t a = slot_of.at(module + ".lora_A.weight"), b = slot_of.at(module + ".lora_B.weight");
+      const TensorSlot &slot_a = weights_.slots()[a], &slot_b = weights_.slots()[b];
+      if (slot_a.spec.count() == 0) continue;
+      Parameter &pa = weights_.parameters()[a], &pb = weights_.parameters()[b];
+      pa.dropout = dropout_;
+      pb.scale = fresh_scale;
+      const auto it = source.trained.find(module);
+      if (it == source.trained.end()) {
+        std::vector<float> drawn(static_cast<std::size_t>(slot_a.spec.count()));
+        draw_lora_a(generator, slot_a.spec.cols(), slot_b.spec.rows(), slot_a.spec.rows(), drawn);
+        set(slot_a, drawn);
+        continue;
+      }
+      pb.scale = it->second.scale;
+      if (it->second.a.size() != weights_.values(slot_a).size() ||
+          it->second.b.size() != weights_.values(slot_b).size())
+        fail("adapter_name_or_path: ", module,
+             " has adapter matrices for another width than the model's: was it made for another size?");
+      set(slot_a, it->second.a);
+      set(slot_b, it->second.b);
+    }
+    for (const auto& [module, layer] : source.trained)
+      if (!slot_of.contains(module + ".lora_A.weight"))
+        fail("adapter_name_or_path: the adapter has ", module,
+             ", which is no linear layer of this model that can be adapted");
+  }
+
+  void set(const TensorSlot& slot, const std::vector<float>& values) {
+    weights_.fill(slot, [&](std::span<std::byte> to) { std::memcpy(to.data(), values.data(), to.size()); });
+  }
+
+  std::uint64_t seed_;
+  float dropout_ = 0;
+  Device<B> device_;
+  std::int64_t free_at_start_ = device_.free_bytes();
+  std::vector<std::string> linears_;
+  TensorMemory<T, B> weights_;
+  Optimizer<B> optimizer_;
+  HostState<B> state_;
+};
+
+}  // namespace lamina::train

@@ -1,0 +1,51 @@
+#include <lamina/io/json.hpp>
+
+#include <string>
+
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+
+using namespace lamina;
+using Json = nlohmann::ordered_json;
+
+TEST_CASE("JSON: values are those of nlohmann's parser; of a repeated key the last counts, in the first one's place") {
+  for (const std::string text :
+       {R"({"a":1,"b":[1,{"c":{},"d":[]}],"a":2,"z":null,"b":"x","":true,"a":-3})", "[]", "{}", "3", "-0.5e3",
+        "\"\\u00e9\"", R"([[[{"a":[{"a":{"a":1}}]}]],18446744073709551615,-9223372036854775808])", "  null \n"}) {
+    CAPTURE(text);
+    CHECK(checkpoint::parse_json<Json>(text).dump() == Json::parse(text).dump());
+    CHECK(checkpoint::parse_json<nlohmann::json>(text) == nlohmann::json::parse(text));
+  }
+}
+
+TEST_CASE("JSON: what is not JSON throws nlohmann's error, or is discarded") {
+  for (const std::string text : {"", "{", "[1,]", "1e999", "\"\xff\"", "{\"a\":1} x", "{1:2}", "\"a\nb\""}) {
+    CAPTURE(text);
+    std::string wanted, got;
+    try {
+      [[maybe_unused]] const auto json = Json::parse(text);
+    } catch (const Json::exception& e) {
+      wanted = e.what();
+    }
+    try {
+      checkpoint::parse_json<Json>(text);
+    } catch (const Json::exception& e) {
+      got = e.what();
+    }
+    CHECK_FALSE(wanted.empty());
+    CHECK(got == wanted);
+    CHECK(checkpoint::try_parse_json<Json>(text).is_discarded());
+  }
+}
+
+TEST_CASE("JSON: limits hold just below and just above") {
+  const checkpoint::JsonLimits limits{.subject = "x", .depth = 3, .members = 2, .values = 6};
+  const auto refused = [&](const std::string& text) {
+    return testing::error_of([&] { checkpoint::parse_json<Json>(text, limits); });
+  };
+  CHECK(refused(R"({"a":[[1]],"b":2})").empty());
+  CHECK(refused("[[[[]]]]") == "x: JSON nested deeper than 3 levels");
+  CHECK(refused(R"({"a":1,"a":1,"a":1})") == "x: an object of more than 2 members");
+  CHECK(refused("[1,2,3,4,5]").empty());
+  CHECK(refused("[1,2,3,4,5,6]") == "x: JSON of more than 6 values");
+}

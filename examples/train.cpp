@@ -10,8 +10,8 @@
 namespace {
 using namespace lamina;
 
-serve::SamplingParams sampling(const train::AnswerOptions& options) {
-  serve::SamplingParams params;
+engine::SamplingParams sampling(const train::AnswerOptions& options) {
+  engine::SamplingParams params;
   params.temperature = options.do_sample ? options.temperature : 0;
   params.top_p = options.top_p;
   params.top_k = options.top_k;
@@ -32,7 +32,7 @@ class Answers {
     ++params_.stream;  // another draw for each record, the same in each run
     std::vector<int> answer;
     const int room = most_tokens(static_cast<int>(prompt.ids.size()));
-    for (serve::Sampled next = tokens.first();; next = tokens.following(answer.back())) {
+    for (engine::Sampled next = tokens.first();; next = tokens.following(answer.back())) {
       answer.push_back(next.token.id);
       const bool full = static_cast<int>(answer.size()) >= room;
       if (full || tokenizer_.is_special(answer.back()) || stopped()) return answer;
@@ -48,7 +48,7 @@ class Answers {
   std::shared_ptr<GenerateSession> session_;
   train::AnswerOptions options_;
   const text::Tokenizer& tokenizer_;
-  serve::SamplingParams params_;
+  engine::SamplingParams params_;
 };
 
 train::Answer open_answers(const std::filesystem::path& model_dir, const GenerateOptions& where,

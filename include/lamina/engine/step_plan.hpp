@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <lamina/engine/request.hpp>
+#include <lamina/engine/sampler.hpp>
 
 /// One step of the engine as plain data: what the scheduler decides, what a runner does, what comes back.
 namespace lamina::engine {
@@ -51,6 +52,8 @@ struct StepPlan {
 struct Chosen {
   RequestId id = 0;
   int token = 0;
+  double logprob = 0;                  ///< of the token, if the request asks for logprobs
+  std::vector<TokenLogprob> top = {};  ///< the alternatives that the request asks for
 };
 struct StepChoices {
   std::uint64_t number = 0;

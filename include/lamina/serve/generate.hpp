@@ -19,7 +19,7 @@ namespace lamina::serve {
 
 /// How one completion is made and when it ends.
 struct GenerationParams {
-  SamplingParams sampling;  ///< `ends` is filled in from the two lists below
+  engine::SamplingParams sampling;  ///< `ends` is filled in from the two lists below
   std::vector<std::string> stop;
   std::vector<int> stop_token_ids, eos;
   bool include_stop_str_in_output = false, ignore_eos = false, skip_special_tokens = true;
@@ -36,7 +36,7 @@ constexpr const char* name_of(FinishReason reason) {
 /// What became certain with one token: text, perhaps empty, the token's id, and its logprobs if they were asked for.
 struct Delta {
   std::string text;
-  std::vector<Sampled> tokens;
+  std::vector<engine::Sampled> tokens;
   std::vector<int> ids;
   int completion_tokens = 0;  ///< so far, this one included
 };
@@ -70,7 +70,7 @@ class Generation {
     done_.finish = FinishReason::abort;
     if (cancelled.stop_requested()) return done_;
     const auto start = clock::now();
-    Sampled sampled;
+    engine::Sampled sampled;
     try {
       sampled = tokens_.first(cancelled);
     } catch (const Cancelled&) {
@@ -88,7 +88,7 @@ class Generation {
   }
 
  private:
-  static SamplingParams with_ends(const GenerationParams& params) {
+  static engine::SamplingParams with_ends(const GenerationParams& params) {
     auto sampling = params.sampling;
     sampling.ends = params.stop_token_ids;
     if (!params.ignore_eos) sampling.ends.insert(sampling.ends.end(), params.eos.begin(), params.eos.end());
@@ -99,7 +99,7 @@ class Generation {
   }
 
   /// Turns a token into text and tells whether it was the last one.
-  bool take(const Sampled& sampled) {
+  bool take(const engine::Sampled& sampled) {
     const int id = sampled.token.id;
     const bool is_eos = !params_.ignore_eos && contains(params_.eos, id);
     const bool is_end = is_eos || contains(params_.stop_token_ids, id);

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include <lamina/core/batch.hpp>
+#include <lamina/engine/sampler.hpp>
 #include <lamina/model/session.hpp>
-#include <lamina/serve/sampler.hpp>
 
 namespace lamina::serve {
 
@@ -14,30 +14,30 @@ namespace lamina::serve {
 class TokenSource {
  public:
   /// The session and the prompt outlive it.
-  TokenSource(GenerateSession& session, SamplingParams params, const Batch& prompt)
+  TokenSource(GenerateSession& session, engine::SamplingParams params, const Batch& prompt)
       : session_(session),
         prompt_(prompt),
         rule_(session.chooses() ? params.rule() : std::nullopt),
         sampler_(std::move(params), prompt.ids, session.vocab_size()) {}
 
   /// Reads the prompt. Throws Cancelled.
-  Sampled first(const std::stop_token& cancelled = {}) {
+  engine::Sampled first(const std::stop_token& cancelled = {}) {
     if (rule_) return chosen(session_.choose_first(prompt_, *rule_, cancelled));
     return sampler_.next(session_.prefill(prompt_, cancelled));
   }
   /// The token after `id`, which is the last one that it gave.
-  Sampled following(int id) {
+  engine::Sampled following(int id) {
     if (rule_) return chosen(session_.choose_next());
     return sampler_.next(session_.decode(id));
   }
 
  private:
-  static Sampled chosen(int id) { return {.token = {.id = id}, .top = {}}; }
+  static engine::Sampled chosen(int id) { return {.token = {.id = id}, .top = {}}; }
 
   GenerateSession& session_;
   const Batch& prompt_;
   std::optional<kernel::SamplingRule> rule_;  ///< where the session chooses
-  Sampler sampler_;                           ///< also refuses ids outside the vocabulary
+  engine::Sampler sampler_;                   ///< also refuses ids outside the vocabulary
 };
 
 }  // namespace lamina::serve

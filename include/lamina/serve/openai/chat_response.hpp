@@ -55,8 +55,8 @@ inline Json stop_reason_json(const Completion& done) {
 }
 
 /// The entry of one token; as_ids spells a token "token_id:123".
-inline Json logprob_json(const text::Tokenizer& tokenizer, const Sampled& sampled, bool as_ids) {
-  const auto entry = [&](const TokenLogprob& t) -> Json {
+inline Json logprob_json(const text::Tokenizer& tokenizer, const engine::Sampled& sampled, bool as_ids) {
+  const auto entry = [&](const engine::TokenLogprob& t) -> Json {
     const int ids[] = {t.id};
     const std::string text = as_ids ? cat("token_id:", t.id) : tokenizer.decode(ids);
     Json bytes = Json::array();
@@ -70,7 +70,7 @@ inline Json logprob_json(const text::Tokenizer& tokenizer, const Sampled& sample
 }
 
 /// {"content": [one entry per token]}.
-inline Json logprobs_json(const text::Tokenizer& tokenizer, const std::vector<Sampled>& tokens, bool as_ids) {
+inline Json logprobs_json(const text::Tokenizer& tokenizer, const std::vector<engine::Sampled>& tokens, bool as_ids) {
   Json content = Json::array();
   for (const auto& token : tokens) content.push_back(logprob_json(tokenizer, token, as_ids));
   return {{"content", std::move(content)}};

@@ -1,6 +1,6 @@
+#include <lamina/engine/sampler.hpp>
 #include <lamina/kernel/cpu/sample.hpp>
 #include <lamina/serve/base64.hpp>
-#include <lamina/serve/sampler.hpp>
 #include <lamina/serve/stop.hpp>
 
 #include <limits>
@@ -12,6 +12,7 @@
 #include "support/catch.hpp"
 
 using namespace lamina;
+using namespace lamina::engine;
 using namespace lamina::serve;
 
 namespace {

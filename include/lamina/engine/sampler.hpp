@@ -13,7 +13,7 @@
 #include <lamina/core/philox.hpp>
 #include <lamina/kernel/sample.hpp>
 
-namespace lamina::serve {
+namespace lamina::engine {
 
 /// How the next token is chosen. The defaults leave the model's distribution as it is.
 struct SamplingParams {
@@ -213,4 +213,4 @@ class Sampler {
   int position_ = 0;
 };
 
-}  // namespace lamina::serve
+}  // namespace lamina::engine

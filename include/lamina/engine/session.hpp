@@ -1,0 +1,63 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <lamina/core/batch.hpp>
+#include <lamina/engine/images.hpp>
+#include <lamina/engine/sampler.hpp>
+#include <lamina/engine/step_plan.hpp>
+#include <lamina/model/session.hpp>
+
+/// The seam between the engine and models: type-erased, and free of JSON, so that translation units which hold a model
+/// can include it. engine/model_session.hpp implements it for every composition that is compiled in.
+namespace lamina::engine {
+
+/// What the operator chose. 0: the session decides.
+struct EngineOptions {
+  GenerateOptions model = {};
+  int rows = 0;                  ///< sequences that run at once; by default 256, on a CPU 16
+  int step_tokens = 0;           ///< tokens that one step reads, at least rows
+  int page_tokens = 64;          ///< 16, 32, 64 or 128
+  double memory_share = 0.9;     ///< of the device's memory, that weights, scratch, images and pages may take
+  std::int64_t page_bytes = 0;   ///< of all pages; by default what memory_share leaves
+  int pages = 0;                 ///< overrides page_bytes
+  std::int64_t image_bytes = 0;  ///< of the images' rows that are kept
+  std::vector<int> graph_rows;   ///< row counts for which a step is recorded; empty: a set that fits rows
+  bool eager = false;            ///< no step is recorded
+  bool batch_invariant = false;  ///< every request gets the answer that it would get alone
+};
+
+/// Sizes that a session has settled and allocated.
+struct SessionLimits {
+  int rows = 0, step_tokens = 0, context_tokens = 0;
+  int pages = 0, page_tokens = 0;
+  int image_blocks = 0, image_block_rows = 0;
+};
+
+/// Runs the steps of a scheduler on one model. One thread.
+///
+/// Prompts are given once, with begin(); StepPlans then name them. A step chooses a token for each of its rows that
+/// sample; the next step may name that row again before the token is known to the caller.
+class EngineSession {
+ public:
+  virtual ~EngineSession() = default;
+  virtual const SessionLimits& limits() const = 0;
+  virtual int vocab_size() const = 0;
+  virtual bool on_device() const { return false; }
+
+  /// Takes a request: one sequence with its images, as ids and patches, which is kept until end().
+  /// errors  lamina::Error if placeholders and images do not match, or a sampling parameter names no token.
+  virtual void begin(RequestId id, std::shared_ptr<const Batch> prompt, const SamplingParams& sampling) = 0;
+  /// Forgets a request. It may still be part of steps under way; their results for it mean nothing.
+  virtual void end(RequestId id) = 0;
+
+  /// Begins a step; may return while it is under way. `images` says where each image's rows are stored.
+  virtual void start(const StepPlan& plan, const ImageRows& images) = 0;
+  /// Whether the next step may be started before finish() has returned the result of the last one.
+  virtual bool may_start_ahead() const { return false; }
+  /// Waits for the oldest step under way. A negative token: the logits were not finite numbers.
+  virtual StepChoices finish() = 0;
+};
+
+}  // namespace lamina::engine

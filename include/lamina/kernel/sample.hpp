@@ -5,7 +5,6 @@
 
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host_device.hpp>
-#include <lamina/core/philox.hpp>
 
 /// The choice of the next token where the logits are, so that one decoding step can follow another without the host.
 namespace lamina::kernel {
@@ -75,9 +74,8 @@ LAMINA_HD inline std::uint64_t nucleus_mass(const SamplingRule& rule, std::uint6
   const auto wanted = static_cast<std::uint64_t>(ceil(rule.top_p * static_cast<double>(mass)));
   return wanted < 1 ? 1 : wanted > mass ? mass : wanted;
 }
-/// u * mass.
-LAMINA_HD inline std::uint64_t sample_target(const SamplingRule& rule, int chosen, std::uint64_t mass) {
-  const double u = uniform(rule.seed, rule.stream, static_cast<std::uint64_t>(chosen));
+/// u * mass; u from uniform(seed, stream, chosen).
+LAMINA_HD inline std::uint64_t sample_target(double u, std::uint64_t mass) {
   const auto target = static_cast<std::uint64_t>(u * static_cast<double>(mass));
   return target < mass ? target : mass - 1;
 }

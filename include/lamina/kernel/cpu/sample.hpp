@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <lamina/core/dtype.hpp>
+#include <lamina/core/philox.hpp>
 #include <lamina/kernel/sample.hpp>
 
 template <>
@@ -38,7 +39,8 @@ struct lamina::kernel::sample<lamina::Cpu> {
     }
     const auto first_above = [&](std::uint64_t target) { return std::upper_bound(sum.begin(), sum.end(), target); };
     if (a.order == SampleOrder::by_probability) mass = *first_above(detail::nucleus_mass(*a.rule, mass) - 1);
-    const auto place = first_above(detail::sample_target(*a.rule, a.state->chosen, mass)) - sum.begin();
+    const double u = uniform(a.rule->seed, a.rule->stream, static_cast<std::uint64_t>(a.state->chosen));
+    const auto place = first_above(detail::sample_target(u, mass)) - sum.begin();
     return ids[static_cast<std::size_t>(place)];
   }
 };

@@ -1,6 +1,7 @@
 #pragma once
 #include <cub/device/device_radix_sort.cuh>
 
+#include <lamina/core/philox.hpp>
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/rows/sample.hpp>
 
@@ -147,7 +148,8 @@ __global__ void __launch_bounds__(sample_threads) sample_choose(Sample<T> a, Sam
     if (a.order == SampleOrder::by_probability)
       mass = count_off(a, rule, sums, largest, kernel::detail::nucleus_mass(rule, mass) - 1).sum;
     __syncthreads();
-    id = count_off(a, rule, sums, largest, kernel::detail::sample_target(rule, a.state->chosen, mass)).place;
+    const double u = uniform(rule.seed, rule.stream, static_cast<std::uint64_t>(a.state->chosen));
+    id = count_off(a, rule, sums, largest, kernel::detail::sample_target(u, mass)).place;
     if (sums.ids) id = sums.ids[id];
   }
   if (threadIdx.x == 0) {

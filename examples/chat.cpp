@@ -117,7 +117,7 @@ class Chat {
     std::cerr << std::fixed << std::setprecision(1) << "[prompt " << done.prompt_tokens << " tokens, "
               << done.prompt_tokens / std::max(done.prefill_s, 1e-9) << " tokens/s; answer " << done.completion_tokens
               << " tokens, " << done.completion_tokens / std::max(done.decode_s, 1e-9) << " tokens/s; "
-              << serve::name_of(done.finish) << "]\n";
+              << engine::name_of(done.finish) << "]\n";
   }
 
   const Settings& settings_;

@@ -50,13 +50,14 @@ inline std::vector<int> lone_answer(const Request& request, int context_tokens) 
 
 class FakeRunner {
  public:
-  FakeRunner(const SchedulerLimits& limits, const ImageRows& images) : limits_(limits), images_(images) {}
+  explicit FakeRunner(const SchedulerLimits& limits) : limits_(limits) {}
 
   void knows(const Request& request) { requests_[request.id] = request; }
   /// A request whose logits are not finite from its next token on.
   void poison(RequestId id) { poisoned_.insert(id); }
 
-  StepChoices run(const StepPlan& plan) {
+  StepChoices run(const StepPlan& plan, const ImageRows& images) {
+    images_ = &images;
     INFO("step " << plan.number);
     CHECK(plan.tokens <= limits_.step_tokens);
     for (const RowStart& start : plan.starts) rows_[start.row] = {start.id, start.tokens, {}};
@@ -67,7 +68,7 @@ class FakeRunner {
     }
     for (const ImageEncode& encode : plan.images) {
       ++encoded;
-      for (const int block : images_.blocks(encode.image.hash)) blocks_[block] = encode.image.hash;
+      for (const int block : images_->blocks(encode.image.hash)) blocks_[block] = encode.image.hash;
     }
     // As in a model's layer: all rows write their keys and values, then all read.
     for (const StepRow& row : plan.rows) write(row);
@@ -111,7 +112,7 @@ class FakeRunner {
     const Request& request = requests_.at(row.id);
     for (const ImageSpan& image : request.images)
       if (image.first < row.first + row.count && image.first + image.tokens > row.first)
-        for (const int block : images_.blocks(image.hash)) REQUIRE(blocks_.at(block) == image.hash);
+        for (const int block : images_->blocks(image.hash)) REQUIRE(blocks_.at(block) == image.hash);
     Digest digest = start_of(request);
     for (int i = 0; i < row.first + row.count; ++i) {
       digest = following(digest, request, sequence.tokens, i);
@@ -129,7 +130,7 @@ class FakeRunner {
   }
 
   SchedulerLimits limits_;
-  const ImageRows& images_;
+  const ImageRows* images_ = nullptr;
   std::map<RequestId, Request> requests_;
   std::map<int, Row> rows_;
   std::map<std::pair<int, int>, Digest> slots_;

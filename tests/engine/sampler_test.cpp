@@ -1,7 +1,6 @@
 #include <lamina/engine/sampler.hpp>
 #include <lamina/kernel/cpu/sample.hpp>
 #include <lamina/serve/base64.hpp>
-#include <lamina/serve/stop.hpp>
 
 #include <limits>
 #include <random>
@@ -137,37 +136,6 @@ TEST_CASE("Sampler: a logit that is not finite is an error that names it, never 
   }
   CHECK_THROWS_AS(Sampler({}, std::vector<int>{9}, 3), Error);
   CHECK_THROWS_AS(Sampler({.logit_bias = {{-1, 1.0}}}, {}, 3), Error);
-}
-
-TEST_CASE("StopMatcher: the result does not depend on how the text is cut") {
-  const std::string text = "Hello wor wörld! END of it";
-  for (const auto& stops : std::vector<std::vector<std::string>>{
-           {"END"}, {"wör", "wörld"}, {"world", "ld! E"}, {"nothing"}, {"H"}, {"of it"}}) {
-    StopMatcher whole(stops);
-    std::string expected = whole.push(text);
-    expected += whole.finish();
-    for (std::size_t step = 1; step < text.size(); ++step) {
-      StopMatcher matcher(stops);
-      std::string got;
-      for (std::size_t at = 0; at < text.size(); at += step)
-        got += matcher.push(std::string_view(text).substr(at, step));
-      got += matcher.finish();
-      CHECK(got == expected);
-      CHECK(matcher.matched() == whole.matched());
-    }
-  }
-}
-
-TEST_CASE("StopMatcher: holds back only what may begin a stop string") {
-  StopMatcher matcher({"<end>"});
-  CHECK(matcher.push("a<e") == "a");
-  CHECK(matcher.push("x") == "<ex");
-  CHECK(matcher.push("b<en") == "b");
-  CHECK(matcher.push("d>c") == "");
-  CHECK(matcher.matched() == std::string("<end>"));
-  CHECK(matcher.push("more") == "");
-  StopMatcher including({"<end>"}, true);
-  CHECK(including.push("a<end>c") == "a<end>");
 }
 
 TEST_CASE("base64: takes the standard alphabet with padding and nothing else") {

@@ -16,7 +16,7 @@ namespace {
 /// A scheduler with its pools, a fake runner, and what each request was answered.
 struct Bench {
   explicit Bench(SchedulerLimits l, int pages = 64, int image_blocks = 16)
-      : limits(l), pool(pages), images(image_blocks, 4), scheduler(l, pool, images), runner(l, images) {}
+      : limits(l), pool(pages), images(image_blocks, 4), scheduler(l, pool, images), runner(l) {}
 
   void add(Request request) {
     runner.knows(request);
@@ -27,7 +27,7 @@ struct Bench {
   /// Plans and runs one step; results of all steps but the last `ahead` arrive.
   StepPlan step(std::size_t ahead = 0) {
     const StepPlan plan = scheduler.plan();
-    if (!plan.empty()) flight.push_back(runner.run(plan));
+    if (!plan.empty()) flight.push_back(runner.run(plan, images));
     while (flight.size() > ahead || (plan.empty() && !flight.empty())) arrive();
     return plan;
   }

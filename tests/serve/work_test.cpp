@@ -1,5 +1,5 @@
+#include <lamina/engine/stop.hpp>
 #include <lamina/serve/prompt_maker.hpp>
-#include <lamina/serve/stop.hpp>
 #include <lamina/text/stream_decoder.hpp>
 
 #include <map>
@@ -184,7 +184,7 @@ TEST_CASE("work: answers are matched and decoded in time that grows with their l
           const std::string almost(1023, 'a');
           std::vector<std::string> stops;
           for (char c = 'b'; c < 'f'; ++c) stops.push_back(almost + c);
-          serve::StopMatcher matcher(stops);
+          engine::StopMatcher matcher(stops);
           for (std::size_t i = 0; i < n; ++i) matcher.push("a");
           CHECK(matcher.finish().size() == 1023);
         };

@@ -63,6 +63,10 @@ class ImageRows {
     Image& image = images_.at(hash);
     if (--image.references == 0) image.unused = unused_.insert(unused_.end(), hash);
   }
+  /// Drops the rows of an image without references: they are not what they should be.
+  void forget(const ImageHash& hash) {
+    if (const auto found = images_.find(hash); found != images_.end() && found->second.references == 0) evict(hash);
+  }
   /// The blocks that hold an image, in the order of its rows.
   const std::vector<int>& blocks(const ImageHash& hash) const { return images_.at(hash).blocks; }
 

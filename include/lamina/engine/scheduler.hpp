@@ -64,6 +64,9 @@ class Scheduler {
   StepPlan plan();
   /// Takes the result of the oldest step whose result is outstanding.
   std::vector<Arrival> received(const StepChoices& result);
+  /// These steps, all that are under way, did not do what their plans say: removes their requests and returns their
+  /// ids. No page that is known by its content is found again, and no image of these plans.
+  std::vector<RequestId> failed(const std::vector<StepPlan>& plans);
 
   int running() const { return static_cast<int>(running_.size()); }
   int waiting() const { return static_cast<int>(waiting_.size()); }
@@ -382,6 +385,21 @@ inline std::vector<Arrival> Scheduler::received(const StepChoices& result) {
     if (last) remove(s);
   }
   return arrivals;
+}
+
+inline std::vector<RequestId> Scheduler::failed(const std::vector<StepPlan>& plans) {
+  std::set<RequestId> ids;
+  for (const StepPlan& plan : plans) {
+    for (const RowStart& start : plan.starts) ids.insert(start.id);
+    for (const StepRow& row : plan.rows) ids.insert(row.id);
+  }
+  std::vector<RequestId> removed;
+  for (const RequestId id : ids)
+    if (cancel(id)) removed.push_back(id);
+  pages_.forget_all();
+  for (const StepPlan& plan : plans)
+    for (const ImageEncode& encode : plan.images) images_.forget(encode.image.hash);
+  return removed;
 }
 
 }  // namespace lamina::engine

@@ -10,43 +10,17 @@
 
 #include <lamina/core/batch.hpp>
 #include <lamina/core/cancelled.hpp>
+#include <lamina/engine/answer.hpp>
 #include <lamina/model/session.hpp>
-#include <lamina/serve/stop.hpp>
 #include <lamina/serve/token_source.hpp>
 #include <lamina/text/stream_decoder.hpp>
 
 namespace lamina::serve {
 
-/// How one completion is made and when it ends.
-struct GenerationParams {
-  engine::SamplingParams sampling;  ///< `ends` is filled in from the two lists below
-  std::vector<std::string> stop;
-  std::vector<int> stop_token_ids, eos;
-  bool include_stop_str_in_output = false, ignore_eos = false, skip_special_tokens = true;
-  int max_tokens = 16;  ///< of output, at least 1; the model's context is the other limit
-};
-
-enum class FinishReason { stop, length, abort };
-
-/// The word that the OpenAI API has for it.
-constexpr const char* name_of(FinishReason reason) {
-  return reason == FinishReason::stop ? "stop" : reason == FinishReason::length ? "length" : "abort";
-}
-
-/// What became certain with one token: text, perhaps empty, the token's id, and its logprobs if they were asked for.
-struct Delta {
-  std::string text;
-  std::vector<engine::Sampled> tokens;
-  std::vector<int> ids;
-  int completion_tokens = 0;  ///< so far, this one included
-};
-
-struct Completion {
-  FinishReason finish = FinishReason::stop;
-  std::variant<std::monostate, std::string, int> stop_reason;  ///< nothing for end of sequence, else what matched
-  int prompt_tokens = 0, completion_tokens = 0;                ///< every generated id counts, the ending one too
-  double prefill_s = 0, decode_s = 0;
-};
+using engine::Completion;
+using engine::Delta;
+using engine::FinishReason;
+using engine::GenerationParams;
 
 namespace detail {
 
@@ -59,7 +33,7 @@ class Generation {
         prompt_(prompt),
         params_(std::move(params)),
         deliver_(deliver),
-        tokens_(session, with_ends(params_), prompt),
+        tokens_(session, params_.with_ends(), prompt),
         decoder_(tokenizer, params_.skip_special_tokens),
         matcher_(params_.stop, params_.include_stop_str_in_output) {}
 
@@ -88,12 +62,6 @@ class Generation {
   }
 
  private:
-  static engine::SamplingParams with_ends(const GenerationParams& params) {
-    auto sampling = params.sampling;
-    sampling.ends = params.stop_token_ids;
-    if (!params.ignore_eos) sampling.ends.insert(sampling.ends.end(), params.eos.begin(), params.eos.end());
-    return sampling;
-  }
   static bool contains(const std::vector<int>& ids, int id) {
     return std::find(ids.begin(), ids.end(), id) != ids.end();
   }
@@ -137,7 +105,7 @@ class Generation {
   const std::function<void(Delta)>& deliver_;
   TokenSource tokens_;
   text::StreamDecoder decoder_;
-  StopMatcher matcher_;
+  engine::StopMatcher matcher_;
   Completion done_;
   bool ended_ = false;
 };

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace lamina::serve {
+namespace lamina::engine {
 namespace detail {
 
 /// One stop string and how much of it the text so far ends with. Time in proportion to the text, whatever both hold.
@@ -88,4 +88,4 @@ class StopMatcher {
   std::optional<std::string> matched_;
 };
 
-}  // namespace lamina::serve
+}  // namespace lamina::engine

@@ -16,12 +16,13 @@ set(LAMINA_WAYS
     "lora_all|train|LoRA<Base, Rank<Dyn>, Alpha<Dyn>, AllLinears>"
     "full|train|FreezeUnder<Base, name::visual>"
     "full_all|train|Base"
-    "generate|serve|Base")
+    "generate|serve|Base"
+    "engine|engine|Base")
 
 # Name | backend | element type of activations | kernels' header | kinds of ways
-set(LAMINA_RUNS "cpu|Cpu|float|cpu_elsewhere|train serve")
+set(LAMINA_RUNS "cpu|Cpu|float|cpu_elsewhere|train serve engine")
 if(LAMINA_CUDA)
-  list(APPEND LAMINA_RUNS "cuda|Cuda|bf16|cuda|train serve" "cuda_f16|Cuda|f16|cuda|serve")
+  list(APPEND LAMINA_RUNS "cuda|Cuda|bf16|cuda|train serve engine" "cuda_f16|Cuda|f16|cuda|serve engine")
 endif()
 
 set(LAMINA_MODEL_SOURCES)
@@ -57,6 +58,10 @@ foreach(entry IN LISTS LAMINA_ALL_MODELS)
         set(INTERFACE TrainSession)
         set(OPTIONS TrainableOptions)
         set(SESSION train::ModelTrainSession)
+      elseif(KIND STREQUAL "engine")
+        set(INTERFACE engine::EngineSession)
+        set(OPTIONS engine::EngineOptions)
+        set(SESSION engine::ModelEngineSession)
       else()
         set(INTERFACE GenerateSession)
         set(OPTIONS GenerateOptions)

@@ -27,13 +27,19 @@ struct Distances {
     serve::Decoder<OnGpu, T, Cuda> decoder(gpu_device(), *weights, image_token, 128);
     const SchedulerLimits limits{
         .rows = 5, .step_tokens = 24, .page_tokens = 16, .context_tokens = 128, .step_image_tokens = 24};
-    const RunnerLimits memory{
-        .rows = 5, .context_tokens = 128, .pages = 20, .page_tokens = 16, .image_blocks = 6, .image_block_rows = 8};
+    const SessionLimits memory{.rows = 5,
+                               .step_tokens = 24,
+                               .context_tokens = 128,
+                               .step_image_tokens = 24,
+                               .pages = 20,
+                               .page_tokens = 16,
+                               .image_blocks = 6,
+                               .image_block_rows = 8};
     PagePool pool(memory.pages);
     ImageRows images(memory.image_blocks, memory.image_block_rows);
     Scheduler scheduler(limits, pool, images);
-    Runner<Model> exact_runner(host, *exact, image_token, memory, images);
-    Runner<OnGpu, T, Cuda> runner(gpu_device(), *weights, image_token, memory, images);
+    Runner<Model> exact_runner(host, *exact, image_token, memory);
+    Runner<OnGpu, T, Cuda> runner(gpu_device(), *weights, image_token, memory, {1, 2, 5});
     double together_sq = 0, alone_sq = 0;
     int rows = 0;
     constexpr int prompts = 12;
@@ -43,22 +49,26 @@ struct Distances {
                      .tokens = prompt.ids,
                      .images = spans_of(prompt, Model::merge, Model::patch_width),
                      .max_tokens = 8});
-      exact_runner.begin(id, prompt), runner.begin(id, prompt);
+      const auto shared = std::make_shared<Batch>(prompt);
+      exact_runner.begin(id, shared, {.temperature = 0}), runner.begin(id, shared, {.temperature = 0});
       alone_sq += square(relative_error(decoder.prefill(prompt), exact_decoder.prefill(prompt)));
     }
     while (scheduler.running() + scheduler.waiting() > 0) {
       const StepPlan plan = scheduler.plan();
-      const Matrix<const float> want = exact_runner.run(plan), got = runner.run(plan);
-      StepChoices choices{.number = plan.number, .chosen = {}};
+      exact_runner.start(plan, images), runner.start(plan, images);
+      const StepChoices choices = exact_runner.finish();
+      runner.finish();
+      const std::vector<float> want = exact_runner.logits(), got = runner.logits();
+      std::size_t n = 0;
       for (const StepRow& row : plan.rows) {
         if (!row.samples) continue;
-        const auto n = static_cast<int>(choices.chosen.size());
-        const std::span<const float> logits(want.row(n), static_cast<std::size_t>(want.cols));
-        together_sq += square(relative_error(std::span(got.row(n), logits.size()), logits));
+        const auto of = [&](const std::vector<float>& logits) {
+          return std::span(logits).subspan(n * Model::vocab_size, Model::vocab_size);
+        };
+        together_sq += square(relative_error(of(got), of(want)));
         ++rows;
-        choices.chosen.push_back({row.id, best_of(logits)});  // both go on with the same token
+        runner.set_newest(row.row, choices.chosen[n++].token);  // both go on with the same token
       }
-      exact_runner.choose(choices), runner.choose(choices);
       scheduler.received(choices);
     }
     together = std::sqrt(together_sq / rows), alone = std::sqrt(alone_sq / prompts);

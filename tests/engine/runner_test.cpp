@@ -25,12 +25,13 @@ std::uint64_t batching_changes_nothing(const SchedulerLimits& limits, int pages,
   Scheduler scheduler(limits, pool, images);
   Runner<Model> runner(device, *weights, image_token,
                        {.rows = limits.rows,
+                        .step_tokens = limits.step_tokens,
                         .context_tokens = limits.context_tokens,
+                        .step_image_tokens = limits.step_image_tokens,
                         .pages = pages,
                         .page_tokens = limits.page_tokens,
                         .image_blocks = 6,
-                        .image_block_rows = 8},
-                       images);
+                        .image_block_rows = 8});
   serve::Decoder<Model> alone(device, *weights, image_token, limits.context_tokens);
   std::map<RequestId, std::vector<int>> answers;
   std::map<RequestId, std::pair<Batch, int>> requests;
@@ -38,15 +39,8 @@ std::uint64_t batching_changes_nothing(const SchedulerLimits& limits, int pages,
   std::mt19937 random(5);
   const auto step = [&] {
     const StepPlan plan = scheduler.plan();
-    const Matrix<const float> logits = runner.run(plan);
-    StepChoices result{.number = plan.number, .chosen = {}};
-    for (const StepRow& row : plan.rows) {
-      if (!row.samples) continue;
-      const auto n = static_cast<int>(result.chosen.size());
-      result.chosen.push_back({row.id, best_of(std::span(logits.row(n), static_cast<std::size_t>(logits.cols)))});
-    }
-    runner.choose(result);
-    for (const Arrival& arrival : scheduler.received(result)) {
+    runner.start(plan, images);
+    for (const Arrival& arrival : scheduler.received(runner.finish())) {
       answers[arrival.id].push_back(arrival.token);
       if (arrival.ended) runner.end(arrival.id);
     }
@@ -59,7 +53,7 @@ std::uint64_t batching_changes_nothing(const SchedulerLimits& limits, int pages,
                      .tokens = prompt.ids,
                      .images = spans_of(prompt, Model::merge, Model::patch_width),
                      .max_tokens = tokens});
-      runner.begin(id, prompt);
+      runner.begin(id, std::make_shared<Batch>(prompt), {.temperature = 0});
       requests[id++] = {prompt, tokens};
     }
     step();

@@ -31,6 +31,7 @@ struct EngineOptions {
 /// Sizes that a session has settled and allocated.
 struct SessionLimits {
   int rows = 0, step_tokens = 0, context_tokens = 0;
+  int step_image_tokens = 0;  ///< image tokens that one step encodes, the largest image among them
   int pages = 0, page_tokens = 0;
   int image_blocks = 0, image_block_rows = 0;
 };

@@ -15,3 +15,4 @@
 #include <lamina/kernel/cpu/rms_norm.hpp>
 #include <lamina/kernel/cpu/rows.hpp>
 #include <lamina/kernel/cpu/sample.hpp>
+#include <lamina/kernel/cpu/token_inputs.hpp>

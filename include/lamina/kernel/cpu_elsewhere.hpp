@@ -27,6 +27,7 @@
   LAMINA_CPU_KERNEL(prefix, add, copy, Add<float>);                                     \
   LAMINA_CPU_KERNEL(prefix, dropout, forward, DropoutMask, Dropout<float>);             \
   LAMINA_CPU_KERNEL(prefix, sample, forward, const Sample<float>&);                     \
+  LAMINA_CPU_KERNEL(prefix, sample, rows, const SampleRows<float>&);                    \
   LAMINA_CPU_KERNEL(prefix, optimizer, adamw, const AdamWStep<float>&)
 
 namespace lamina::kernel {

@@ -18,3 +18,5 @@
 #include <lamina/kernel/cuda/rows/optimizer.cuh>
 #include <lamina/kernel/cuda/rows/rows.cuh>
 #include <lamina/kernel/cuda/rows/sample.cuh>
+#include <lamina/kernel/cuda/rows/sample_rows.cuh>
+#include <lamina/kernel/cuda/rows/token_inputs.cuh>

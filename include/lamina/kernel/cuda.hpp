@@ -18,3 +18,4 @@
 #include <lamina/kernel/cuda/rows/rms_norm.hpp>
 #include <lamina/kernel/cuda/rows/rows.hpp>
 #include <lamina/kernel/cuda/rows/sample.hpp>
+#include <lamina/kernel/cuda/rows/token_inputs.hpp>

@@ -37,6 +37,13 @@ struct PageTables {
   LAMINA_HD const int* of(int sequence) const { return entries + rows[sequence] * stride; }
 };
 
+/// Page tables change: entries[at[i]] = page[i] for i < count. No place occurs twice.
+struct PageTableEdits {
+  int* entries = nullptr;
+  const int *at = nullptr, *page = nullptr;  ///< (count)
+  int count = 0;
+};
+
 /// New keys and values join the cache: row n goes to row slots[n] % page_tokens of page slots[n] / page_tokens.
 /// k, v (N, K * Dh); a negative slot is left out (rows that pad a recorded step).
 template <class T>
@@ -74,6 +81,8 @@ struct SplitKeys {
   KeySplits to;
 };
 inline constexpr int split_tile_keys = 64;
+/// fixed_tiles for answers that do not depend on who else is served: splits of 512 keys.
+inline constexpr int invariant_split_tiles = 8;
 
 /// Softmax attention as in attention.hpp, causal, of queries against pages that already hold their own keys. Sequence b
 /// has queries cu_q[b] .. cu_q[b + 1] and keys 0 .. cu_keys[b + 1] - cu_keys[b], its queries' own last: query i of Lq
@@ -119,6 +128,7 @@ struct paged_attention {
   static_assert(always_false<B>,
                 "paged_attention has no kernel for this backend: include <lamina/kernel/cpu/paged_attention.hpp> or "
                 "<lamina/kernel/cuda/attention/paged_attention.cuh>");
+  static void edit(auto...) {}
   static void write(auto...) {}
   static void split(auto...) {}
   static void decode(auto...) {}

@@ -18,6 +18,7 @@
 #include <lamina/kernel/rms_norm.hpp>
 #include <lamina/kernel/rows.hpp>
 #include <lamina/kernel/sample.hpp>
+#include <lamina/kernel/token_inputs.hpp>
 
 /// A backend that computes nothing: a model run on it tells which kernels it launches and, with counting arenas, how
 /// many bytes it takes. Plans are therefore made by the very code that runs.
@@ -110,6 +111,7 @@ struct cache<Plan> {
 };
 template <>
 struct paged_attention<Plan> {
+  static void edit(Stream<Plan> s, const auto&) { s.launch("paged_edit"); }
   static void write(Stream<Plan> s, const auto&) { s.launch("paged_write"); }
   static void split(Stream<Plan> s, const auto&) { s.launch("split_keys"); }
   static void decode(Stream<Plan> s, const auto& args) {
@@ -143,6 +145,11 @@ struct sample<Plan> {
     s.launch("sample");
     detail::reserve<sample<Cuda>>(s, args);
   }
+  static void rows(Stream<Plan> s, const auto&) { s.launch("sample_rows"); }
+};
+template <>
+struct token_inputs<Plan> {
+  static void forward(Stream<Plan> s, const auto&) { s.launch("token_inputs"); }
 };
 template <>
 struct head_loss<Plan> {

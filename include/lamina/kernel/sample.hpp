@@ -5,6 +5,7 @@
 
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host_device.hpp>
+#include <lamina/core/view.hpp>
 
 /// The choice of the next token where the logits are, so that one decoding step can follow another without the host.
 namespace lamina::kernel {
@@ -36,7 +37,7 @@ struct SamplingRule {
 
 /// The order in which tokens are counted off. It decides which kernels run, so that a recorded choice keeps it.
 enum class SampleOrder { best_alone, by_id, by_probability };
-inline SampleOrder order_of(const SamplingRule& rule) {
+LAMINA_HD inline SampleOrder order_of(const SamplingRule& rule) {
   if (rule.temperature < 1e-5) return SampleOrder::best_alone;
   return rule.top_k > 0 || rule.top_p < 1 ? SampleOrder::by_probability : SampleOrder::by_id;
 }
@@ -60,6 +61,18 @@ struct Sample {
   const SamplingRule* rule = nullptr;  ///< in the backend's memory
   DecodeState* state = nullptr;
   int* told = nullptr;  ///< (2) in memory that the host reads
+};
+
+/// One token for each of S sequences, every one by its own rule: as Sample, the noise being that of draw number
+/// chosen[s]. A token goes to newest[rows[s]] and to told[s]; -1 if a logit of the row is not finite.
+template <class T>
+struct SampleRows {
+  Matrix<const T> logits;               ///< (S, V)
+  const int* rows = nullptr;            ///< (S) request rows, all different; negative: nothing is chosen, told[s] = -1
+  const SamplingRule* rules = nullptr;  ///< (S)
+  const int* chosen = nullptr;          ///< (S) tokens that the sequence has chosen before
+  int* newest = nullptr;                ///< (R)
+  int* told = nullptr;                  ///< (S)
 };
 
 namespace detail {
@@ -87,6 +100,7 @@ struct sample {
                 "sample has no kernel for this backend: include <lamina/kernel/cpu/sample.hpp> or "
                 "<lamina/kernel/cuda/rows/sample.cuh>");
   static void forward(auto...) {}
+  static void rows(auto...) {}
 };
 
 }  // namespace lamina::kernel

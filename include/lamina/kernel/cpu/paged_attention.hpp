@@ -14,6 +14,12 @@
 /// product; the query heads of a group are the block of a sequence that has one query.
 template <>
 struct lamina::kernel::paged_attention<lamina::Cpu> {
+  /// Workers of a decoding step, for KeySplits: its loops share out sequences and heads by themselves.
+  static int workers(int /*multiprocessors*/, int /*kv_heads*/) { return 1; }
+
+  static void edit(Stream<Cpu>, const PageTableEdits& a) {
+    for (int i = 0; i < a.count; ++i) a.entries[a.at[i]] = a.page[i];
+  }
   template <class T>
   static void write(Stream<Cpu>, const PagedWrite<T>& a) {
     parallel_for(a.k.rows, [&](std::int64_t n) {

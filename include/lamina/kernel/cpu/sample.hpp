@@ -6,40 +6,45 @@
 
 #include <lamina/core/dtype.hpp>
 #include <lamina/core/philox.hpp>
+#include <lamina/core/threads.hpp>
 #include <lamina/kernel/sample.hpp>
 
 template <>
 struct lamina::kernel::sample<lamina::Cpu> {
   template <class T>
   static void forward(Stream<Cpu>, const Sample<T>& a);
+  template <class T>
+  static void rows(Stream<Cpu>, const SampleRows<T>& a);
 
  private:
+  /// Draw number `chosen` from logits (vocab).
   template <class T>
-  static int choose(const Sample<T>& a) {
-    const auto logit = [&](int id) { return to_f32(a.logits[id]); };
+  static int choose(const T* logits, int vocab, const SamplingRule& rule, int chosen) {
+    const SampleOrder order = order_of(rule);
+    const auto logit = [&](int id) { return to_f32(logits[id]); };
     int best = 0;
-    for (int id = 0; id < a.vocab; ++id) {
+    for (int id = 0; id < vocab; ++id) {
       if (!std::isfinite(logit(id))) return -1;
       if (logit(id) > logit(best)) best = id;
     }
-    if (a.order == SampleOrder::best_alone) return best;
-    std::vector<int> ids(static_cast<std::size_t>(a.vocab));
+    if (order == SampleOrder::best_alone) return best;
+    std::vector<int> ids(static_cast<std::size_t>(vocab));
     std::iota(ids.begin(), ids.end(), 0);
-    if (a.order == SampleOrder::by_probability) {
-      const int weighed = a.rule->top_k > 0 ? std::min(a.rule->top_k, a.vocab) : a.vocab;
+    if (order == SampleOrder::by_probability) {
+      const int weighed = rule.top_k > 0 ? std::min(rule.top_k, vocab) : vocab;
       const auto before = [&](int x, int y) { return logit(x) != logit(y) ? logit(x) > logit(y) : x < y; };
       std::nth_element(ids.begin(), ids.begin() + weighed, ids.end(), before);
       std::sort(ids.begin(), ids.begin() + weighed, before);
     }
     std::vector<std::uint64_t> sum(ids.size());  // of the weights up to a place
     std::uint64_t mass = 0;
-    for (int place = 0; place < a.vocab; ++place) {
+    for (int place = 0; place < vocab; ++place) {
       const auto at = static_cast<std::size_t>(place);
-      sum[at] = mass += detail::sample_weight(*a.rule, a.order, logit(ids[at]) - logit(best), place);
+      sum[at] = mass += detail::sample_weight(rule, order, logit(ids[at]) - logit(best), place);
     }
     const auto first_above = [&](std::uint64_t target) { return std::upper_bound(sum.begin(), sum.end(), target); };
-    if (a.order == SampleOrder::by_probability) mass = *first_above(detail::nucleus_mass(*a.rule, mass) - 1);
-    const double u = uniform(a.rule->seed, a.rule->stream, static_cast<std::uint64_t>(a.state->chosen));
+    if (order == SampleOrder::by_probability) mass = *first_above(detail::nucleus_mass(rule, mass) - 1);
+    const double u = uniform(rule.seed, rule.stream, static_cast<std::uint64_t>(chosen));
     const auto place = first_above(detail::sample_target(u, mass)) - sum.begin();
     return ids[static_cast<std::size_t>(place)];
   }
@@ -47,7 +52,16 @@ struct lamina::kernel::sample<lamina::Cpu> {
 
 template <class T>
 void lamina::kernel::sample<lamina::Cpu>::forward(Stream<Cpu>, const Sample<T>& a) {
-  const int id = choose(a);
+  const int id = choose(a.logits, a.vocab, *a.rule, a.state->chosen);
   a.told[a.state->chosen % 2] = id;
   a.state->move_on(id);
+}
+
+template <class T>
+void lamina::kernel::sample<lamina::Cpu>::rows(Stream<Cpu>, const SampleRows<T>& a) {
+  parallel_for(a.logits.rows, [&](std::int64_t i) {
+    const int s = static_cast<int>(i);
+    a.told[s] = a.rows[s] < 0 ? -1 : choose(a.logits.row(s), a.logits.cols, a.rules[s], a.chosen[s]);
+    if (a.rows[s] >= 0) a.newest[a.rows[s]] = a.told[s];
+  });
 }

@@ -21,15 +21,15 @@
 namespace lamina::kernel::cuda {
 
 /// The functions of libcudnn.so.9 that are called here.
-#define LAMINA_CUDNN_FUNCTIONS(X)                                                                      \
-  X(GetVersion)                                                                                        \
-  X(GetErrorString)                                                                                    \
-  X(GetLastErrorString)                                                                                \
-  X(Create)                                                                                            \
-  X(Destroy)                                                                                           \
-  X(SetStream)                                                                                         \
-  X(BackendCreateDescriptor) X(BackendDestroyDescriptor) X(BackendSetAttribute) X(BackendGetAttribute) \
-      X(BackendFinalize) X(BackendExecute)
+#define LAMINA_CUDNN_FUNCTIONS(X) \
+  X(GetVersion)                   \
+  X(GetErrorString)               \
+  X(GetLastErrorString)           \
+  X(Create)                       \
+  X(Destroy)                      \
+  X(SetStream)                    \
+  X(BackendCreateDescriptor)      \
+  X(BackendDestroyDescriptor) X(BackendSetAttribute) X(BackendGetAttribute) X(BackendFinalize) X(BackendExecute)
 struct Cudnn {
 #define LAMINA_CUDNN_MEMBER(name) decltype(&::cudnn##name) name = nullptr;
   LAMINA_CUDNN_FUNCTIONS(LAMINA_CUDNN_MEMBER)

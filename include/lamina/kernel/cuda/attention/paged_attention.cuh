@@ -331,6 +331,12 @@ void launch_paged_decode(Stream<Cuda> s, const PagedAttentionFwd<T>& a) {
   });
 }
 
+template <int Threads>
+__global__ void __launch_bounds__(Threads) paged_edit_fwd(PageTableEdits a) {
+  const int i = blockIdx.x * Threads + threadIdx.x;
+  if (i < a.count) a.entries[a.at[i]] = a.page[i];
+}
+
 /// A thread copies 16 bytes: grid of N rows, each of 2 * K * Dh elements.
 template <class T>
 __global__ void paged_write_fwd(PagedWrite<T> a) {
@@ -347,6 +353,13 @@ __global__ void paged_write_fwd(PagedWrite<T> a) {
 }
 
 }  // namespace lamina::kernel::cuda
+
+[[gnu::used]] inline void lamina::kernel::paged_attention<lamina::Cuda>::edit(Stream<Cuda> s, const PageTableEdits& a) {
+  constexpr int threads = 256;
+  if (a.count == 0) return;
+  cuda::paged_edit_fwd<threads><<<cuda::ceil_div(a.count, threads), threads, 0, s.handle>>>(a);
+  cuda::check_launch("paged_edit_fwd");
+}
 
 template <class T>
 void lamina::kernel::paged_attention<lamina::Cuda>::write(Stream<Cuda> s, const PagedWrite<T>& a) {

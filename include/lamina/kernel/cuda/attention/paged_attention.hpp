@@ -8,6 +8,7 @@
 /// at most 128.
 template <>
 struct lamina::kernel::paged_attention<lamina::Cuda> {
+  static void edit(Stream<Cuda> s, const PageTableEdits& a);
   template <class T>
   static void write(Stream<Cuda> s, const PagedWrite<T>& a);
   static void split(Stream<Cuda> s, const SplitKeys& a);

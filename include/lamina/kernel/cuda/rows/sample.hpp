@@ -6,6 +6,9 @@ template <>
 struct lamina::kernel::sample<lamina::Cuda> {
   template <class T>
   static void forward(Stream<Cuda> s, const Sample<T>& a);
+  /// At most 262,144 logits per row.
+  template <class T>
+  static void rows(Stream<Cuda> s, const SampleRows<T>& a);
 
   static constexpr int chunk = 2048;  ///< logits that a block takes
   static constexpr int chunks(int vocab) { return (vocab + chunk - 1) / chunk; }

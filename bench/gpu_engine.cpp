@@ -1,0 +1,123 @@
+// The engine's steps on the GPU without a server: random weights, random prompts, greedy.
+//
+//     bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS]
+//
+// Keeps USERS requests in flight until ROUNDS * USERS have been answered. Prints tokens per second, the time of a step,
+// how much of it the host works, and decode's share of the memory's read bandwidth at the mean length of a sequence.
+// The peer is shared by serving benchmarks: see bench/RESULTS.md.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+
+#include <lamina/engine/runner.hpp>
+#include <lamina/engine/scheduler.hpp>
+#include <lamina/fuse.hpp>
+#include <lamina/kernel/cuda.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
+
+#include "random_weights.hpp"
+
+namespace {
+using namespace lamina;
+using Clock = std::chrono::steady_clock;
+double seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
+
+struct Load {
+  int users, prompt, output, rounds;
+};
+
+engine::SessionLimits limits_for(const Load& load) {
+  const int context = load.prompt + load.output + 16, rows = std::max(load.users, 1);
+  return {.rows = rows,
+          .step_tokens = std::max(8192, rows),
+          .context_tokens = context,
+          .step_image_tokens = 64,
+          .pages = (rows + 1) * ((context + 63) / 64),
+          .page_tokens = 64,
+          .image_blocks = 2,
+          .image_block_rows = 64};
+}
+
+template <class Base>
+void run(const Load& load) {
+  struct Model : fused_for<Cuda, Base> {};
+  using Runner = engine::Runner<Model, bf16, Cuda>;
+  Device<Cuda> device;
+  Weights<Model, bf16, Cuda> weights([](const TensorSpec&) {
+    return typename Weights<Model, bf16, Cuda>::Choice{DType::BF16, 0, false};
+  });
+  weights.allocate(false, device.stream());
+  randomise(weights);
+  const engine::SessionLimits limits = limits_for(load);
+  engine::PagePool pages(limits.pages);
+  engine::ImageRows images(limits.image_blocks, limits.image_block_rows);
+  engine::Scheduler scheduler({.rows = limits.rows,
+                               .step_tokens = limits.step_tokens,
+                               .page_tokens = limits.page_tokens,
+                               .context_tokens = limits.context_tokens,
+                               .step_image_tokens = limits.step_image_tokens},
+                              pages, images);
+  Runner runner(device, weights, 151655, limits, {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256});
+
+  engine::RequestId id = 0;
+  std::mt19937 random(1);
+  const auto add = [&] {
+    auto prompt = std::make_shared<Batch>();
+    for (int i = 0; i < load.prompt; ++i) prompt->ids.push_back(static_cast<int>(random() % 150000));
+    prompt->cu_seqlens = {0, load.prompt};
+    scheduler.add({.id = ++id, .tokens = prompt->ids, .max_tokens = load.output});
+    runner.begin(id, prompt, {.temperature = 0});
+  };
+  const auto serve = [&](int requests) {
+    int asked = 0, answered = 0, under_way = 0;
+    std::int64_t tokens = 0, steps = 0;
+    double host_s = 0, first_s = 0;
+    for (; asked < std::min(requests, load.users); ++asked) add();
+    const auto start = Clock::now();
+    while (answered < requests) {
+      const auto work = Clock::now();
+      const engine::StepPlan plan = scheduler.plan();
+      if (!plan.empty()) runner.start(plan, images), ++under_way, ++steps;
+      host_s += seconds(Clock::now() - work);
+      if (under_way < 2 && !plan.empty()) continue;
+      const engine::StepChoices result = runner.finish();
+      --under_way;
+      const auto arrived = Clock::now();
+      if (tokens == 0 && !result.chosen.empty()) first_s = seconds(arrived - start);
+      for (const engine::Arrival& arrival : scheduler.received(result)) {
+        ++tokens;
+        if (!arrival.ended) continue;
+        runner.end(arrival.id);
+        ++answered;
+        if (asked < requests) add(), ++asked;
+      }
+      host_s += seconds(Clock::now() - arrived);
+    }
+    while (under_way > 0) scheduler.received(runner.finish()), --under_way;
+    const double s = seconds(Clock::now() - start);
+    return std::array{static_cast<double>(tokens) / s, 1e3 * s / static_cast<double>(steps),
+                      1e6 * host_s / static_cast<double>(steps), 1e3 * first_s};
+  };
+  serve(load.users);  // loads kernels, records steps
+  const auto [rate, step_ms, host_us, first_ms] = serve(load.rounds * load.users);
+  const double bytes = 2.0 * param_count<typename Model::Language> + load.users * (load.prompt + load.output / 2.0) *
+                                                                         static_cast<double>(Runner::page_bytes(64)) /
+                                                                         64;
+  std::printf("%d users, %d/%d: %.0f tokens/s, %.3f ms a step, host %.0f us a step, first token %.1f ms, %.2f TB/s\n",
+              load.users, load.prompt, load.output, rate, step_ms, host_us, first_ms, bytes / (step_ms * 1e-3) / 1e12);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  if (argc < 5) return std::fprintf(stderr, "usage: bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS]\n"), 2;
+  const Load load{std::atoi(argv[2]), std::atoi(argv[3]), std::atoi(argv[4]), argc > 5 ? std::atoi(argv[5]) : 2};
+  if (std::strcmp(argv[1], "8b") == 0)
+    run<qwen3_vl::Qwen3VL_8B>(load);
+  else
+    run<qwen3_vl::Qwen3VL_2B>(load);
+} catch (const std::exception& e) {
+  return std::fprintf(stderr, "bench_gpu_engine: %s\n", e.what()), 1;
+}

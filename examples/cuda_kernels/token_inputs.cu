@@ -1,0 +1,1 @@
+#include <lamina/kernel/cuda/rows/token_inputs.cuh>

@@ -1,0 +1,155 @@
+#pragma once
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <lamina/checkpoint/model_source.hpp>
+#include <lamina/engine/runner.hpp>
+#include <lamina/engine/session.hpp>
+
+namespace lamina::engine {
+
+/// Bytes that a session needs, known before anything is allocated.
+struct MemoryNeeds {
+  std::int64_t weights = 0, pages = 0, images = 0, scratch = 0;
+  std::int64_t total() const { return weights + pages + images + scratch; }
+};
+
+/// What a backend takes if the operator says nothing.
+template <Backend B>
+struct EngineDefaults {
+  static constexpr int rows = 16;
+  static constexpr std::int64_t image_bytes = std::int64_t{256} << 20;
+  static int step_tokens(std::int64_t /*total_bytes*/) { return 512; }
+  /// The host's memory is others' as well.
+  static std::int64_t page_bytes(std::int64_t total_bytes, std::int64_t left) {
+    return std::min(left, total_bytes / 4);
+  }
+};
+template <>
+struct EngineDefaults<Cuda> {
+  static constexpr int rows = 256;
+  static constexpr std::int64_t image_bytes = std::int64_t{2} << 30;
+  static int step_tokens(std::int64_t total_bytes) { return total_bytes >= std::int64_t{70} << 30 ? 8192 : 2048; }
+  static std::int64_t page_bytes(std::int64_t /*total_bytes*/, std::int64_t left) { return left; }
+};
+
+/// EngineSession for one model type on one backend: nothing learns; matrices keep the checkpoint's element type (or the
+/// one asked for) if activations are fp32, else they have that of activations. If those are fp16, Model is a
+/// ScaledStream.
+template <class Model, Real T = float, Backend B = Cpu>
+class ModelEngineSession final : public EngineSession {
+ public:
+  ModelEngineSession(const checkpoint::ModelSource& source, const EngineOptions& options)
+      : weights_(choose(source, options.model)), limits_(settle(source, options)) {
+    if (!std::is_same_v<T, float> && options.model.dtype && *options.model.dtype != dtype_of<T>)
+      std::cerr << "note: dtype " << name_of(*options.model.dtype) << " was asked for; a GPU computes in "
+                << name_of(dtype_of<T>) << ", and so it does here\n";
+    weights_.allocate(false, device_.stream());
+    runner_ = std::make_unique<Runner<Model, T, B>>(device_, weights_, source.config.image_token_id, limits_,
+                                                    graph_rows(options), options.batch_invariant);
+    checkpoint::load_weights(weights_, source);
+  }
+  const SessionLimits& limits() const override { return limits_; }
+  int vocab_size() const override { return Model::vocab_size; }
+  bool on_device() const override { return Device<B>::runs_ahead; }
+  void begin(RequestId id, std::shared_ptr<const Batch> prompt, const SamplingParams& sampling) override {
+    runner_->begin(id, std::move(prompt), sampling);
+  }
+  void end(RequestId id) override { runner_->end(id); }
+  void start(const StepPlan& plan, const ImageRows& images) override { runner_->start(plan, images); }
+  bool may_start_ahead() const override { return runner_->may_start_ahead(); }
+  StepChoices finish() override { return runner_->finish(); }
+
+ private:
+  using Choice = typename Weights<Model, T, B>::Choice;
+  static constexpr int most_image_tokens = 16384;  ///< of one image, as Qwen3-VL's processor bounds it
+  static constexpr int image_block_rows = 64;
+  static constexpr auto image_block_bytes =
+      static_cast<std::int64_t>(Runner<Model, T, B>::image_row_bytes) * image_block_rows;
+
+  static auto choose(const checkpoint::ModelSource& source, const GenerateOptions& options) {
+    return [&source, &options](const TensorSpec& spec) {
+      if constexpr (!std::is_same_v<T, float>) return Choice{dtype_of<T>, 0, false};
+      const DType stored = source.weights.at(spec.path.view()).dtype;
+      const bool half = stored == DType::BF16 || stored == DType::F16;
+      return Choice{options.dtype.value_or(half ? stored : DType::F32), 0, false};
+    };
+  }
+  static int context_length(int max_position_embeddings, const GenerateOptions& options) {
+    constexpr int most_by_default = 32768;
+    const int most = max_position_embeddings > 0 ? max_position_embeddings : most_by_default;
+    if (options.max_model_len > most)
+      fail("max_model_len: ", options.max_model_len, " is more than the model's max_position_embeddings, ", most);
+    return options.max_model_len > 0 ? options.max_model_len : std::min(most, most_by_default);
+  }
+
+  /// Sizes and pages, so that everything fits; prints what they take.
+  /// errors  lamina::Error if not even one sequence of the context's length fits, with the length that would.
+  SessionLimits settle(const checkpoint::ModelSource& source, const EngineOptions& options) {
+    using Defaults = EngineDefaults<B>;
+    SessionLimits limits;
+    limits.context_tokens = context_length(source.config.text_config.max_position_embeddings, options.model);
+    limits.rows = options.rows > 0 ? options.rows : Defaults::rows;
+    limits.step_tokens = options.step_tokens > 0 ? options.step_tokens
+                                                 : std::max(limits.rows, Defaults::step_tokens(device_.total_bytes()));
+    limits.step_image_tokens = std::min(limits.context_tokens, most_image_tokens);
+    limits.page_tokens = options.page_tokens;
+    limits.image_block_rows = image_block_rows;
+    const std::int64_t image_bytes = options.image_bytes > 0 ? options.image_bytes : Defaults::image_bytes;
+    limits.image_blocks =
+        std::max(static_cast<int>(image_bytes / image_block_bytes), limits.step_image_tokens / image_block_rows + 1);
+    settle_pages(options, limits);
+    return limits;
+  }
+  void settle_pages(const EngineOptions& options, SessionLimits& limits) {
+    MemoryNeeds needs;
+    needs.weights = static_cast<std::int64_t>(weights_.frozen_bytes() + weights_.learning_bytes(false));
+    needs.images = image_block_bytes * limits.image_blocks;
+    const std::vector<Parameter> parameters = weights_.parameters_at(nullptr, nullptr, nullptr);
+    needs.scratch = static_cast<std::int64_t>(Runner<Model, T, B>::other_bytes(device_, parameters.data(), limits));
+    const auto page = static_cast<std::int64_t>(Runner<Model, T, B>::page_bytes(limits.page_tokens));
+    const std::int64_t each = (limits.context_tokens + limits.page_tokens - 1) / limits.page_tokens;
+    std::int64_t left = EngineDefaults<B>::page_bytes(device_.total_bytes(), budget_bytes(options) - needs.total());
+    if (options.page_bytes > 0) left = options.page_bytes;
+    if (options.pages > 0) left = page * options.pages;
+    if (left < page * each)
+      fail("max_model_len: a sequence of ", limits.context_tokens, " tokens needs ", (page * each >> 20) + 1,
+           " MiB of keys and values, and ", std::max<std::int64_t>(left, 0) >> 20,
+           " MiB are left for them: set max_model_len to at most ",
+           std::max<std::int64_t>(left / page, 0) * limits.page_tokens,
+           ", or leave more memory to them (gpu_memory_utilization, kv_cache_memory_bytes)");
+    constexpr std::int64_t most = 1 << 24;
+    limits.pages = static_cast<int>(std::min(left / page, most));
+    needs.pages = page * limits.pages;
+    print(needs, limits);
+  }
+  /// What the operator's share of the device leaves to this process.
+  std::int64_t budget_bytes(const EngineOptions& options) const {
+    const auto share = static_cast<std::int64_t>(options.memory_share * static_cast<double>(device_.total_bytes()));
+    return share - (device_.total_bytes() - device_.free_bytes());
+  }
+  static void print(const MemoryNeeds& needs, const SessionLimits& limits) {
+    const auto mib = [](std::int64_t bytes) { return cat(bytes >> 20, " MiB"); };
+    std::clog << cat("memory: weights ", mib(needs.weights), ", keys and values ", mib(needs.pages), " (", limits.pages,
+                     " pages of ", limits.page_tokens, " tokens), images ", mib(needs.images), ", scratch ",
+                     mib(needs.scratch), ": ", mib(needs.total()), " in all\n");
+  }
+  std::vector<int> graph_rows(const EngineOptions& options) const {
+    if (options.eager) return {};
+    std::vector<int> rows = options.graph_rows;
+    if (rows.empty()) rows = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256};
+    std::sort(rows.begin(), rows.end());
+    rows.erase(std::remove_if(rows.begin(), rows.end(), [&](int n) { return n < 1 || n > limits_.rows; }), rows.end());
+    return rows;
+  }
+
+  Device<B> device_;
+  Weights<Model, T, B> weights_;
+  SessionLimits limits_;
+  std::unique_ptr<Runner<Model, T, B>> runner_;
+};
+
+}  // namespace lamina::engine

@@ -1,0 +1,7 @@
+#pragma once
+#include <lamina/kernel/token_inputs.hpp>
+
+template <>
+struct lamina::kernel::token_inputs<lamina::Cuda> {
+  static void forward(Stream<Cuda> s, const TokenInputs& a);
+};

@@ -123,7 +123,7 @@ class Chat {
   const Settings& settings_;
   serve::ModelFiles files_;
   std::unique_ptr<GenerateSession> session_;
-  serve::Conversation conversation_;
+  serve::PromptMessages conversation_;
   std::vector<vision::Image> waiting_;
   std::uint64_t seed_, turn_ = 0;
 };

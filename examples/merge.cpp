@@ -34,7 +34,7 @@ Other keys of LLaMA-Factory are accepted where they mean nothing to a merge, and
 OMP_NUM_THREADS sets the number of threads.
 )";
 
-void show(const lamina::merge::Progress& p) {
+void show(const lamina::merge::MergeProgress& p) {
   if (interrupted) lamina::fail("interrupted: nothing was written");
   if (!::isatty(STDERR_FILENO)) return;
   std::fprintf(stderr, "\rmerging  %zu/%zu tensors  %.2f/%.2f GB ", p.tensors_done, p.tensors,
@@ -45,7 +45,7 @@ void show(const lamina::merge::Progress& p) {
 int merge(const std::vector<std::string>& words) {
   const lamina::merge::Request request = lamina::merge::make_request(lamina::merge::read_settings(words));
   for (const std::string& note : request.notes) std::cerr << "note: " << note << "\n";
-  const lamina::merge::Report report = lamina::merge::run(request.options, show);
+  const lamina::merge::MergeReport report = lamina::merge::run(request.options, show);
   std::cout << "merged " << report.merged_modules << " layers";
   if (report.replaced_tensors) std::cout << " and replaced " << report.replaced_tensors << " tensors";
   std::cout << " of " << report.tensors << " tensors, " << lamina::checkpoint::torch_name_of(report.dtype) << ", "

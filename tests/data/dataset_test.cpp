@@ -79,7 +79,7 @@ TEST_CASE("Dataset: num_samples takes rows at random, each once before any twice
 }
 
 TEST_CASE("Dataset: interleaving is that of the datasets library") {
-  using Picks = std::vector<Pick>;
+  using Picks = std::vector<MixedRow>;
   const std::vector<int> lengths = {2, 3};
   CHECK(mix(MixStrategy::interleave_under, lengths, {}, 1) == Picks{{0, 0}, {1, 0}, {0, 1}, {1, 1}});
   CHECK(mix(MixStrategy::interleave_over, lengths, {}, 1) == Picks{{0, 0}, {1, 0}, {0, 1}, {1, 1}, {0, 0}, {1, 2}});
@@ -89,7 +89,8 @@ TEST_CASE("Dataset: interleaving is that of the datasets library") {
 
 TEST_CASE("Dataset: interleave_probs draw data sets in those proportions") {
   const auto picks = mix(MixStrategy::interleave_over, {1000, 1000}, {0.8, 0.2}, 3);
-  const auto first = std::count_if(picks.begin(), picks.begin() + 2000, [](const Pick& p) { return p.dataset == 0; });
+  const auto first =
+      std::count_if(picks.begin(), picks.begin() + 2000, [](const MixedRow& p) { return p.dataset == 0; });
   CHECK(first > 1600 - 90);  // five standard deviations of a binomial: 5 * sqrt(2000 * 0.8 * 0.2) = 89.4
   CHECK(first < 1600 + 90);
   CHECK(mix(MixStrategy::interleave_once, {5, 7}, {0.5, 0.5}, 3).size() == 12);

@@ -109,7 +109,7 @@ constexpr const char* first_q = "model.language_model.layers.0.self_attn.q_proj"
 TEST_CASE("merge: equals a naive merge in double precision, rounded once") {
   for (const std::string name : {"tiny3", "tiny2_5"}) {
     Scratch dir;
-    const merge::Report report = merge::run(options_for(name, name + "_adapter", dir / "out"));
+    const merge::MergeReport report = merge::run(options_for(name, name + "_adapter", dir / "out"));
     const Checkpoint base = Checkpoint::open(golden(name));
     check_against_naive(Checkpoint::open(dir / "out"), base, Adapter::load(golden(name + "_adapter")));
     CHECK(report.tensors == base.tensors().size());
@@ -201,7 +201,7 @@ TEST_CASE("merge: the result does not depend on the number of threads") {
   write_safetensors(dir / "w.safetensors",
                     std::vector<TensorData>{{"w", DType::F32, {1500, 700}, std::as_bytes(std::span(w))}});
   const Checkpoint c = Checkpoint::open(dir / "w.safetensors");
-  merge::Delta delta;
+  merge::AdapterDelta delta;
   delta.a = Eigen::Map<merge::RowMajor>(a.data(), 8, 700);
   delta.b = Eigen::Map<merge::RowMajor>(b.data(), 1500, 8);
   std::vector<std::vector<std::byte>> results;
@@ -277,7 +277,7 @@ TEST_CASE("merge: a quantised base, missing inputs and an output that is an inpu
 TEST_CASE("merge: stopped half way, nothing is left; an earlier export stays as it was") {
   Scratch dir;
   const Options o = options_for("tiny3", "tiny3_adapter", dir / "out");
-  const auto stop = [](const merge::Progress& p) {
+  const auto stop = [](const merge::MergeProgress& p) {
     if (p.tensors_done == p.tensors / 2) fail("interrupted");
   };
   CHECK(error_of([&] { merge::run(o, stop); }) == "interrupted");

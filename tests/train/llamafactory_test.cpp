@@ -67,8 +67,8 @@ TEST_CASE("LLaMA-Factory: its configurations are read, and its steps, rates, epo
     const Arguments a =
         parse_arguments(read_settings(std::vector<std::string>{(entry.path() / "config.yaml").string()}));
     const auto rows = static_cast<std::int64_t>(read(entry.path() / "samples.json").size());
-    const StepPlan plan =
-        plan_steps(rows, a.per_device_train_batch_size, a.gradient_accumulation_steps, a.num_train_epochs, a.max_steps);
+    const StepCounts plan = count_steps(rows, a.per_device_train_batch_size, a.gradient_accumulation_steps,
+                                        a.num_train_epochs, a.max_steps);
     const Schedule schedule(a.schedule, a.optimizer.learning_rate, plan.total_steps);
     const auto dir = fake::fresh_directory("log");
     TrainerLog log(dir, 0);

@@ -47,18 +47,18 @@ TEST_CASE("Schedule: the example's run has the published rates", "[train]") {
 }
 
 TEST_CASE("Steps: the last batch and the last window of an epoch may be short", "[train]") {
-  const StepPlan demo = plan_steps(1096, 1, 8, 3, -1);
+  const StepCounts demo = count_steps(1096, 1, 8, 3, -1);
   CHECK(demo.steps_per_epoch == 137);
   CHECK(demo.total_steps == 411);
   CHECK(demo.epoch_at(10) == 80.0 / 1096);
-  const StepPlan small = plan_steps(11, 2, 2, 2, -1);
+  const StepCounts small = count_steps(11, 2, 2, 2, -1);
   CHECK(small.batches == 6);
-  CHECK(plan_steps(11, 2, 4, 2, -1).micro_batches(1) == 2);
+  CHECK(count_steps(11, 2, 4, 2, -1).micro_batches(1) == 2);
   CHECK(small.total_steps == 6);
-  CHECK(plan_steps(9, 2, 2, 1, -1).epoch_at(2) == 0.8);
-  CHECK(plan_steps(11, 2, 2, 1.5, -1).total_steps == 5);
-  CHECK(plan_steps(11, 2, 2, 1.5, 7).epochs == 3);
+  CHECK(count_steps(9, 2, 2, 1, -1).epoch_at(2) == 0.8);
+  CHECK(count_steps(11, 2, 2, 1.5, -1).total_steps == 5);
+  CHECK(count_steps(11, 2, 2, 1.5, 7).epochs == 3);
   CHECK(steps_of(0.1, 411) == 42);
   CHECK(steps_of(10, 411) == 10);
-  CHECK_THROWS_AS(plan_steps(0, 1, 1, 1, -1), lamina::Error);
+  CHECK_THROWS_AS(count_steps(0, 1, 1, 1, -1), lamina::Error);
 }

@@ -95,7 +95,7 @@ class Checkpoint {
 
   /// A tensor's bytes where the file is mapped; unaligned in files that other writers made.
   std::span<const std::byte> data(std::string_view name) const {
-    const Place& p = places_[require(name)];
+    const Location& p = places_[require(name)];
     return files_[p.file].data(files_[p.file].entries()[p.entry]);
   }
   /// Copies a tensor by pread, so that no page of it stays mapped; out must have its size.
@@ -109,12 +109,12 @@ class Checkpoint {
     const std::size_t i = require(name);
     if (first_byte > tensors_[i].bytes || out.size() > tensors_[i].bytes - first_byte)
       fail(name, ": has ", tensors_[i].bytes, " bytes, asked for ", out.size(), " from byte ", first_byte);
-    const Place& p = places_[i];
+    const Location& p = places_[i];
     files_[p.file].read(files_[p.file].entries()[p.entry], first_byte, out);
   }
 
  private:
-  struct Place {
+  struct Location {
     std::size_t file, entry;
   };
   static constexpr int ambiguous = -2;
@@ -139,7 +139,7 @@ class Checkpoint {
       const TensorInfo& info = file.entries()[e].info;
       const int i = static_cast<int>(tensors_.size());
       if (!by_name_.emplace(info.name, i).second) {
-        const Place& first = places_[static_cast<std::size_t>(by_name_.at(info.name))];
+        const Location& first = places_[static_cast<std::size_t>(by_name_.at(info.name))];
         fail(file.path().string(), ": tensor ", info.name, " is in ", files_[first.file].path().string(), " too");
       }
       const auto [spelt, is_new] = by_canonical_.emplace(canonical_name(info.name), i);
@@ -153,7 +153,7 @@ class Checkpoint {
   std::filesystem::path path_;
   std::vector<TensorFile> files_;
   std::vector<TensorInfo> tensors_;
-  std::vector<Place> places_;
+  std::vector<Location> places_;
   std::unordered_map<std::string, int> by_name_, by_canonical_;
 };
 

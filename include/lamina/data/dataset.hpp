@@ -90,7 +90,7 @@ struct Datasets {
 namespace detail {
 
 /// A record with its entry in the registry.
-struct Source {
+struct RegisteredRow {
   Row row;
   const DatasetInfo* info;
 };
@@ -106,7 +106,7 @@ inline std::vector<Row> picked(const std::vector<Row>& rows, const std::vector<i
 /// entry, as in a run of LLaMA-Factory.
 class RowReader {
  public:
-  RowReader(const DataOptions& options, Report& report) : options_(options), report_(report) {}
+  RowReader(const DataOptions& options, DatasetReport& report) : options_(options), report_(report) {}
 
   /// The rows of one entry: its split, num_samples of them at random, then the first max_samples.
   std::vector<Row> rows_of(const DatasetInfo& info) {
@@ -142,22 +142,22 @@ class RowReader {
   }
 
   const DataOptions& options_;
-  Report& report_;
+  DatasetReport& report_;
   std::optional<NumpyRandomState> random_;
 };
 
 /// Merges the named data sets; the entries are kept alive by `infos`.
-inline std::vector<Source> merged(const std::vector<const DatasetInfo*>& infos, const DataOptions& options,
-                                  RowReader& reader) {
+inline std::vector<RegisteredRow> merged(const std::vector<const DatasetInfo*>& infos, const DataOptions& options,
+                                         RowReader& reader) {
   std::vector<std::vector<Row>> rows;
   std::vector<int> lengths;
   for (const DatasetInfo* info : infos) {
     rows.push_back(reader.rows_of(*info));
     lengths.push_back(static_cast<int>(rows.back().size()));
   }
-  std::vector<Source> sources;
+  std::vector<RegisteredRow> sources;
   const MixStrategy strategy = mix_strategy_named(options.mix_strategy);
-  for (const Pick pick : mix(strategy, lengths, options.interleave_probs, options.seed)) {
+  for (const MixedRow pick : mix(strategy, lengths, options.interleave_probs, options.seed)) {
     sources.push_back({rows[pick.dataset][pick.row], infos[pick.dataset]});
   }
   return sources;
@@ -166,10 +166,10 @@ inline std::vector<Source> merged(const std::vector<const DatasetInfo*>& infos, 
 using Encode = Encoded (Encoder::*)(const Conversation&);
 
 /// Converts and encodes records; wrong ones go to the report.
-inline std::vector<Sample> encoded(const std::vector<const Source*>& sources, Encoder& encoder, Encode encode,
-                                   Report& report) {
+inline std::vector<Sample> encoded(const std::vector<const RegisteredRow*>& sources, Encoder& encoder, Encode encode,
+                                   DatasetReport& report) {
   std::vector<Sample> samples;
-  for (const Source* source : sources) {
+  for (const RegisteredRow* source : sources) {
     const std::string origin = source->row.origin();
     try {
       const Converted converted = convert(source->row, *source->info);
@@ -190,15 +190,16 @@ inline std::vector<Sample> encoded(const std::vector<const Source*>& sources, En
   return samples;
 }
 
-inline std::vector<const Source*> chosen(const std::vector<Source>& sources, const std::vector<int>& rows) {
-  std::vector<const Source*> out;
+inline std::vector<const RegisteredRow*> chosen(const std::vector<RegisteredRow>& sources,
+                                                const std::vector<int>& rows) {
+  std::vector<const RegisteredRow*> out;
   for (const int row : rows) out.push_back(&sources[row]);
   return out;
 }
 
-inline std::vector<const Source*> all_of(const std::vector<Source>& sources) {
-  std::vector<const Source*> out;
-  for (const Source& source : sources) out.push_back(&source);
+inline std::vector<const RegisteredRow*> all_of(const std::vector<RegisteredRow>& sources) {
+  std::vector<const RegisteredRow*> out;
+  for (const RegisteredRow& source : sources) out.push_back(&source);
   return out;
 }
 
@@ -230,19 +231,19 @@ inline std::vector<std::string> registry_notes(const std::vector<DatasetInfo>& t
 }
 
 /// Encodes evaluation rows for all that is done with them. What is wrong with one is said once.
-inline void add_evaluation(const std::string& name, const std::vector<const Source*>& sources,
-                           const DataOptions& options, Encoder& encoder, Report& report, Datasets& out) {
+inline void add_evaluation(const std::string& name, const std::vector<const RegisteredRow*>& sources,
+                           const DataOptions& options, Encoder& encoder, DatasetReport& report, Datasets& out) {
   if (options.evaluate) out.eval.push_back({name, encoded(sources, encoder, &Encoder::encode, report)});
   if (!options.predict) return;
-  Report said_above;
+  DatasetReport said_above;
   const auto questions = encoded(sources, encoder, &Encoder::encode_question, options.evaluate ? said_above : report);
   out.questions.insert(out.questions.end(), questions.begin(), questions.end());
 }
 
 /// `dataset`, with the records of val_size as the one set to evaluate on.
 inline void load_train(const std::vector<DatasetInfo>& infos, const DataOptions& options, RowReader& reader,
-                       Encoder& encoder, Report& report, Datasets& out) {
-  const std::vector<Source> sources = merged(pointers(infos), options, reader);
+                       Encoder& encoder, DatasetReport& report, Datasets& out) {
+  const std::vector<RegisteredRow> sources = merged(pointers(infos), options, reader);
   const SplitRows split = split_rows(static_cast<int>(sources.size()), options.val_size, options.seed);
   out.train = encoded(chosen(sources, split.train), encoder, &Encoder::encode, report);
   if (!split.validation.empty()) add_evaluation("", chosen(sources, split.validation), options, encoder, report, out);
@@ -250,22 +251,23 @@ inline void load_train(const std::vector<DatasetInfo>& infos, const DataOptions&
 
 /// `eval_dataset` as one set, or one set each.
 inline void load_eval(const std::vector<DatasetInfo>& infos, const DataOptions& options, RowReader& reader,
-                      Encoder& encoder, Report& report, Datasets& out) {
+                      Encoder& encoder, DatasetReport& report, Datasets& out) {
   if (!options.eval_on_each_dataset) {
-    const std::vector<Source> sources = merged(pointers(infos), options, reader);
+    const std::vector<RegisteredRow> sources = merged(pointers(infos), options, reader);
     add_evaluation("", all_of(sources), options, encoder, report, out);
     return;
   }
   DataOptions alone = options;
   alone.mix_strategy = "concat", alone.interleave_probs.clear();
   for (const DatasetInfo& info : infos) {
-    const std::vector<Source> sources = merged({&info}, alone, reader);
+    const std::vector<RegisteredRow> sources = merged({&info}, alone, reader);
     add_evaluation(info.name, all_of(sources), options, encoder, report, out);
   }
 }
 
 /// Decodes all images; records with a broken one go to the report, each once. Returns what else is to be said of them.
-inline std::vector<std::string> leave_out_broken_images(const DataOptions& options, Report& report, Datasets& out) {
+inline std::vector<std::string> leave_out_broken_images(const DataOptions& options, DatasetReport& report,
+                                                        Datasets& out) {
   std::vector<std::vector<Sample>*> sets{&out.train, &out.questions};
   for (EvalSet& set : out.eval) sets.push_back(&set.samples);
   const ImageCheck check = check_images({sets.begin(), sets.end()}, options.progress);
@@ -302,7 +304,7 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   const auto train_infos = detail::find_all(registry, options.dataset);
   const auto eval_infos = detail::find_all(registry, options.eval_dataset);
   Encoder encoder = detail::make_encoder(options, tokenizer, processor);
-  Report report;
+  DatasetReport report;
   Datasets out;
   detail::RowReader reader(options, report);
   if (!train_infos.empty()) detail::load_train(train_infos, options, reader, encoder, report, out);

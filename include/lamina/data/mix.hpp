@@ -28,9 +28,9 @@ inline MixStrategy mix_strategy_named(const std::string& name) {
 }
 
 /// Names a record by its data set and its place there.
-struct Pick {
+struct MixedRow {
   int dataset = 0, row = 0;
-  bool operator==(const Pick&) const = default;
+  bool operator==(const MixedRow&) const = default;
 };
 
 namespace detail {
@@ -64,8 +64,8 @@ inline void check_probabilities(MixStrategy strategy, std::size_t datasets, cons
   if (std::abs(sum - 1) > numpy_tolerance) fail("interleave_probs: they add up to ", sum, ", not to 1");
 }
 
-inline std::vector<Pick> concatenated(const std::vector<int>& lengths) {
-  std::vector<Pick> picks;
+inline std::vector<MixedRow> concatenated(const std::vector<int>& lengths) {
+  std::vector<MixedRow> picks;
   for (int d = 0; d < static_cast<int>(lengths.size()); ++d) {
     for (int row = 0; row < lengths[d]; ++row) picks.push_back({d, row});
   }
@@ -73,8 +73,8 @@ inline std::vector<Pick> concatenated(const std::vector<int>& lengths) {
 }
 
 /// Whole rounds: every data set gives one record a round, the shorter ones starting again.
-inline std::vector<Pick> rounds(const std::vector<int>& lengths, int count) {
-  std::vector<Pick> picks;
+inline std::vector<MixedRow> rounds(const std::vector<int>& lengths, int count) {
+  std::vector<MixedRow> picks;
   for (int round = 0; round < count; ++round) {
     for (int d = 0; d < static_cast<int>(lengths.size()); ++d) picks.push_back({d, round % lengths[d]});
   }
@@ -85,8 +85,8 @@ inline std::vector<Pick> rounds(const std::vector<int>& lengths, int count) {
 
 /// The order in which the records of several data sets are used: that of LLaMA-Factory.
 /// source  datasets, arrow_dataset.py (_interleave_map_style_datasets); interleave_once is there since 4.2
-inline std::vector<Pick> mix(MixStrategy strategy, const std::vector<int>& lengths,
-                             const std::vector<double>& probabilities, std::uint64_t seed) {
+inline std::vector<MixedRow> mix(MixStrategy strategy, const std::vector<int>& lengths,
+                                 const std::vector<double>& probabilities, std::uint64_t seed) {
   detail::check_probabilities(strategy, lengths.size(), probabilities);
   if (strategy == MixStrategy::concat || lengths.size() == 1) return detail::concatenated(lengths);
   const auto [shortest, longest] = std::minmax_element(lengths.begin(), lengths.end());
@@ -96,7 +96,7 @@ inline std::vector<Pick> mix(MixStrategy strategy, const std::vector<int>& lengt
   detail::Dealer dealer(static_cast<int>(lengths.size()), probabilities, seed);
   std::vector<int> at(lengths.size(), 0);
   std::vector<bool> exhausted(lengths.size(), false);
-  std::vector<Pick> picks;
+  std::vector<MixedRow> picks;
   const std::size_t enough = strategy == MixStrategy::interleave_under ? 1 : lengths.size();
   for (std::size_t ended = 0; ended < enough;) {
     const int d = dealer.next();

@@ -9,7 +9,7 @@
 namespace lamina::data {
 
 /// Collects what became of records that give no sample, and says it once, by reason and with row numbers.
-class Report {
+class DatasetReport {
  public:
   /// A record that is left out, as LLaMA-Factory does, with a reason that is equal for equal cases.
   void drop(const std::string& origin, const std::string& reason) { add(dropped_, origin, reason); }

@@ -11,13 +11,13 @@ namespace lamina::merge {
 using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 /// What one adapter adds to one weight (out, in), in fp32.
-struct Delta {
+struct AdapterDelta {
   RowMajor a;                    ///< (R, in)
   RowMajor b;                    ///< (out, R), times scale
   std::vector<float> magnitude;  ///< DoRA's m (out), or empty
 
-  static Delta load(const checkpoint::Adapter& adapter, const checkpoint::LoraPair& pair) {
-    Delta d;
+  static AdapterDelta load(const checkpoint::Adapter& adapter, const checkpoint::LoraPair& pair) {
+    AdapterDelta d;
     const std::vector<float> a = adapter.read(pair.a), b = adapter.read(pair.b);
     d.a = Eigen::Map<const RowMajor>(a.data(), pair.rank, pair.in_features);
     d.b = Eigen::Map<const RowMajor>(b.data(), pair.out_features, pair.rank) * static_cast<float>(pair.scale);
@@ -28,7 +28,7 @@ struct Delta {
 
 /// w, rows [first_row, first_row + w.rows()) of a weight, becomes W + s B A; with a magnitude m, each row of that is
 /// scaled to m's length. Source: Hu et al. 2021, arXiv:2106.09685; Liu et al. 2024, arXiv:2402.09353, eq. 5.
-inline void fold_rows(Eigen::Map<RowMajor> w, Eigen::Index first_row, const Delta& d) {
+inline void fold_rows(Eigen::Map<RowMajor> w, Eigen::Index first_row, const AdapterDelta& d) {
   w.noalias() += d.b.middleRows(first_row, w.rows()) * d.a;
   if (d.magnitude.empty()) return;
   for (Eigen::Index i = 0; i < w.rows(); ++i)
@@ -43,7 +43,7 @@ inline float overflow_of(DType t) {
 }
 
 /// Where a tensor's values come from before the deltas: the base model, or an adapter that replaces it whole.
-struct Source {
+struct TensorSource {
   const checkpoint::Checkpoint* weights = nullptr;
   const checkpoint::TensorInfo* info = nullptr;
 };
@@ -51,7 +51,7 @@ struct Source {
 /// Fills out, which holds elements of type `to`, with round(source + deltas): each block is read, computed in fp32 and
 /// rounded once, on all threads. Bit-equal for any number of threads. Error, naming the tensor, on a value that is
 /// not finite in the output. Memory: 1 MiB or one row a thread, beside the deltas.
-inline void fold(const Source& source, std::span<const Delta> deltas, DType to, std::span<std::byte> out) {
+inline void fold(const TensorSource& source, std::span<const AdapterDelta> deltas, DType to, std::span<std::byte> out) {
   const checkpoint::TensorInfo& info = *source.info;
   if (deltas.empty() && info.dtype == to) return source.weights->read(info.name, out);
   const std::int64_t count = checkpoint::element_count(info.shape);
@@ -64,7 +64,7 @@ inline void fold(const Source& source, std::span<const Delta> deltas, DType to, 
     std::vector<float> values(static_cast<std::size_t>(n));
     source.weights->read(info.name, static_cast<std::size_t>(first) * from_bytes, raw);
     checkpoint::widen(info.dtype, raw, values);
-    for (const Delta& d : deltas) fold_rows({values.data(), n / width, width}, first / width, d);
+    for (const AdapterDelta& d : deltas) fold_rows({values.data(), n / width, width}, first / width, d);
     const float largest = Eigen::Map<Eigen::ArrayXf>(values.data(), n).abs().maxCoeff<Eigen::PropagateNaN>();
     if (!(largest < overflow_of(to)))
       fail(info.name, ": ", std::isnan(largest) ? "holds NaN" : "has values too large for ",

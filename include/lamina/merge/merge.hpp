@@ -20,14 +20,14 @@ struct Options {
 };
 
 /// After each tensor. A callback that throws stops the merge, and nothing is left behind.
-struct Progress {
+struct MergeProgress {
   std::size_t tensors_done = 0, tensors = 0;
   std::uint64_t bytes_done = 0, bytes = 0;
 };
-using OnProgress = std::function<void(const Progress&)>;
+using OnProgress = std::function<void(const MergeProgress&)>;
 
 /// What a merge did.
-struct Report {
+struct MergeReport {
   std::vector<std::string> files;  ///< in export_dir
   std::size_t tensors = 0;
   std::int64_t merged_modules = 0, replaced_tensors = 0;
@@ -40,9 +40,9 @@ namespace detail {
 
 /// A folder inside the export folder where everything is made, so that nothing half written is ever seen: commit()
 /// moves the files out, config.json last, because without it no program takes the folder for a model.
-class Staging {
+class UnfinishedExport {
  public:
-  explicit Staging(const std::filesystem::path& out) : out_(out), dir_(out / ".incomplete") {
+  explicit UnfinishedExport(const std::filesystem::path& out) : out_(out), dir_(out / ".incomplete") {
     std::error_code error;
     is_new_ = !std::filesystem::exists(out, error);
     if (!is_new_ && !std::filesystem::is_directory(out)) fail(out.string(), ": export_dir is a file, wanted a folder");
@@ -51,8 +51,8 @@ class Staging {
     std::filesystem::create_directory(dir_, error);
     if (error) fail(out.string(), ": cannot write to export_dir: ", error.message());
   }
-  Staging(const Staging&) = delete;
-  ~Staging() {
+  UnfinishedExport(const UnfinishedExport&) = delete;
+  ~UnfinishedExport() {
     std::error_code ignored;
     std::filesystem::remove_all(dir_, ignored);
     if (is_new_) std::filesystem::remove(out_, ignored);  // only if empty: nothing was committed
@@ -106,7 +106,7 @@ inline void check_paths(const Options& options) {
            "merged model for that adapter: choose another folder");
 }
 
-inline void check_space(const Plan& plan, const std::filesystem::path& out) {
+inline void check_space(const MergePlan& plan, const std::filesystem::path& out) {
   std::uint64_t bytes = 0;
   for (const checkpoint::TensorInfo& t : plan.tensors) bytes += t.bytes;
   std::error_code error;
@@ -128,7 +128,7 @@ inline std::string template_for(const Options& options, const checkpoint::ModelC
 /// files of at most export_size * 10^9 bytes, config.json, tokenizer, processor and generation settings, Modelfile,
 /// README.md. Each weight is round(W + sum of s B A), computed in fp32 and rounded once. Everything that can be
 /// checked is checked before the first byte is written; on an Error, export_dir is as it was.
-inline Report run(const Options& options, const OnProgress& on_progress = {}) {
+inline MergeReport run(const Options& options, const OnProgress& on_progress = {}) {
   const auto start = std::chrono::steady_clock::now();
   detail::check_paths(options);
   const auto config = checkpoint::ModelConfig::load(options.model_name_or_path);
@@ -141,23 +141,23 @@ inline Report run(const Options& options, const OnProgress& on_progress = {}) {
   std::vector<checkpoint::Adapter> adapters;
   for (const auto& path : options.adapter_name_or_path) adapters.push_back(checkpoint::Adapter::load(path));
 
-  Report report;
+  MergeReport report;
   report.dtype = detail::output_dtype(options, config, base);
   const bool headless = !base.find("lm_head.weight");
-  const Plan plan = make_plan(base, adapters, report.dtype, config.tie_word_embeddings && headless);
+  const MergePlan plan = make_plan(base, adapters, report.dtype, config.tie_word_embeddings && headless);
   report.merged_modules = plan.merged_modules;
   report.replaced_tensors = plan.replaced_tensors;
   report.tensors = plan.tensors.size();
   for (const checkpoint::TensorInfo& t : plan.tensors) report.bytes += t.bytes;
 
-  detail::Staging staging(options.export_dir);
+  detail::UnfinishedExport staging(options.export_dir);
   detail::check_space(plan, options.export_dir);
-  Progress progress{0, report.tensors, 0, report.bytes};
+  MergeProgress progress{0, report.tensors, 0, report.bytes};
   std::vector<std::byte> buffer;
   const auto produce = [&](const checkpoint::TensorInfo& info) -> std::span<const std::byte> {
     if (on_progress) on_progress(progress);
     buffer.resize(info.bytes);
-    run_step(plan.steps.at(info.name), info, buffer);
+    make_tensor(plan.outputs.at(info.name), info, buffer);
     ++progress.tensors_done;
     progress.bytes_done += info.bytes;
     return buffer;

@@ -8,15 +8,15 @@
 namespace lamina::merge {
 
 /// A tensor of the output and how it comes about.
-struct Step {
-  Source source;
+struct OutputTensor {
+  TensorSource source;
   std::vector<std::pair<const checkpoint::Adapter*, const checkpoint::LoraPair*>> deltas;  ///< in the adapters' order
 };
 
-/// The output's tensors, named and ordered as the base's, with one Step each.
-struct Plan {
+/// The output's tensors, named and ordered as the base's, each with one OutputTensor.
+struct MergePlan {
   std::vector<checkpoint::TensorInfo> tensors;
-  std::unordered_map<std::string, Step> steps;  ///< by the tensor's name
+  std::unordered_map<std::string, OutputTensor> outputs;  ///< by the tensor's name
   std::int64_t merged_modules = 0, replaced_tensors = 0;
 };
 
@@ -29,41 +29,41 @@ inline std::string other_model(const checkpoint::Adapter& adapter) {
          (named.empty() ? "?" : " than " + named + ", which its config names?");
 }
 
-inline Step& step_for(Plan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
-                      const std::string& tensor, bool tied) {
-  if (const checkpoint::TensorInfo* info = base.find(tensor)) return plan.steps.at(info->name);
+inline OutputTensor& output_for(MergePlan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
+                                const std::string& tensor, bool tied) {
+  if (const checkpoint::TensorInfo* info = base.find(tensor)) return plan.outputs.at(info->name);
   if (tied && tensor.starts_with("lm_head."))
     fail(adapter.path().string(), ": changes lm_head, but ", base.path().string(),
          " ties it to the embedding and has no lm_head.weight: such an adapter cannot be merged without untying them");
   fail(adapter.path().string(), ": ", tensor, " is not in ", base.path().string(), other_model(adapter));
 }
 
-inline void plan_pair(Plan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
+inline void plan_pair(MergePlan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
                       const checkpoint::LoraPair& pair, bool tied) {
-  Step& step = step_for(plan, base, adapter, pair.module + ".weight", tied);
-  const checkpoint::TensorInfo& w = *step.source.info;
+  OutputTensor& output = output_for(plan, base, adapter, pair.module + ".weight", tied);
+  const checkpoint::TensorInfo& w = *output.source.info;
   if (!checkpoint::is_floating(w.dtype))
     fail(base.path().string(), ": ", w.name, " is ", name_of(w.dtype),
          ": a quantised base cannot be merged into, use the bf16 release");
   if (w.shape != std::vector<std::int64_t>{pair.out_features, pair.in_features})
     fail(adapter.path().string(), ": ", pair.b, " x ", pair.a, " is (", pair.out_features, ", ", pair.in_features,
          "), ", w.name, " of the base is ", checkpoint::shape_text(w.shape), other_model(adapter));
-  step.deltas.emplace_back(&adapter, &pair);
+  output.deltas.emplace_back(&adapter, &pair);
   ++plan.merged_modules;
 }
 
-inline void plan_replaced(Plan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
+inline void plan_replaced(MergePlan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
                           const checkpoint::ReplacedTensor& replaced, bool tied) {
-  Step& step = step_for(plan, base, adapter, replaced.tensor, tied);
+  OutputTensor& output = output_for(plan, base, adapter, replaced.tensor, tied);
   const checkpoint::TensorInfo& from = adapter.weights().at(replaced.source);
-  if (from.shape != step.source.info->shape)
+  if (from.shape != output.source.info->shape)
     fail(adapter.path().string(), ": ", replaced.source, " is ", checkpoint::shape_text(from.shape), ", ",
-         step.source.info->name, " of the base is ", checkpoint::shape_text(step.source.info->shape),
+         output.source.info->name, " of the base is ", checkpoint::shape_text(output.source.info->shape),
          other_model(adapter));
   if (!checkpoint::is_floating(from.dtype))
     fail(adapter.path().string(), ": ", from.name, " is ", name_of(from.dtype), ", wanted a floating type");
-  step.deltas.clear();  // what earlier adapters did to it is overwritten
-  step.source = {&adapter.weights(), &from};
+  output.deltas.clear();  // what earlier adapters did to it is overwritten
+  output.source = {&adapter.weights(), &from};
   ++plan.replaced_tensors;
 }
 
@@ -72,9 +72,9 @@ inline void plan_replaced(Plan& plan, const checkpoint::Checkpoint& base, const 
 /// Matches every tensor of every adapter to a tensor of the base. Floating tensors come out in dtype, others as they
 /// are. tied: the base's head is its embedding. Error where a tensor is unknown or its shape differs: the adapter
 /// belongs to another model. base and adapters must outlive the plan.
-inline Plan make_plan(const checkpoint::Checkpoint& base, std::span<const checkpoint::Adapter> adapters, DType dtype,
-                      bool tied) {
-  Plan plan;
+inline MergePlan make_plan(const checkpoint::Checkpoint& base, std::span<const checkpoint::Adapter> adapters,
+                           DType dtype, bool tied) {
+  MergePlan plan;
   for (const checkpoint::TensorInfo& info : base.tensors()) {
     checkpoint::TensorInfo out = info;
     if (checkpoint::is_floating(info.dtype)) {
@@ -82,7 +82,7 @@ inline Plan make_plan(const checkpoint::Checkpoint& base, std::span<const checkp
       out.bytes = static_cast<std::size_t>(checkpoint::element_count(info.shape)) * size_bytes(dtype);
     }
     plan.tensors.push_back(out);
-    plan.steps[info.name].source = {&base, &info};
+    plan.outputs[info.name].source = {&base, &info};
   }
   for (const checkpoint::Adapter& adapter : adapters) {
     for (const auto& replaced : adapter.replaced()) detail::plan_replaced(plan, base, adapter, replaced, tied);
@@ -92,10 +92,10 @@ inline Plan make_plan(const checkpoint::Checkpoint& base, std::span<const checkp
 }
 
 /// Computes one tensor of a plan into out.
-inline void run_step(const Step& step, const checkpoint::TensorInfo& info, std::span<std::byte> out) {
-  std::vector<Delta> deltas;
-  for (const auto& [adapter, pair] : step.deltas) deltas.push_back(Delta::load(*adapter, *pair));
-  fold(step.source, deltas, info.dtype, out);
+inline void make_tensor(const OutputTensor& output, const checkpoint::TensorInfo& info, std::span<std::byte> out) {
+  std::vector<AdapterDelta> deltas;
+  for (const auto& [adapter, pair] : output.deltas) deltas.push_back(AdapterDelta::load(*adapter, *pair));
+  fold(output.source, deltas, info.dtype, out);
 }
 
 }  // namespace lamina::merge

@@ -16,7 +16,7 @@
 namespace lamina::serve {
 
 /// Turns and their images, in the order of the messages' image parts.
-struct Conversation {
+struct PromptMessages {
   std::vector<text::Message> messages;
   std::vector<vision::Image> images;
 };
@@ -124,8 +124,9 @@ inline PromptPlan plan_prompt(const ModelFiles& files, const vision::Processor& 
 }
 
 /// The sequence that a model reads for a conversation: one sequence, no labels. Errors as plan_prompt's.
-inline Batch make_prompt(const ModelFiles& files, const vision::Processor& processor, const Conversation& conversation,
-                         const text::TemplateOptions& options, const PromptLimits& limits) {
+inline Batch make_prompt(const ModelFiles& files, const vision::Processor& processor,
+                         const PromptMessages& conversation, const text::TemplateOptions& options,
+                         const PromptLimits& limits) {
   std::vector<vision::ImageSize> sizes;
   for (const auto& image : conversation.images) sizes.push_back(image.size());
   Batch batch = plan_prompt(files, processor, conversation.messages, options, sizes, limits).batch();

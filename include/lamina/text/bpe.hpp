@@ -24,7 +24,7 @@ class Bpe {
   /// The next merge, of lower priority than all before it: tokens left, right become `merged`. A pair that is listed
   /// twice keeps its last place, as in the `tokenizers` library. At most `merge_count` calls; ids are not negative.
   void add_merge(int left, int right, int merged) {
-    Slot& slot = slots_[find(left, right)];
+    PairSlot& slot = slots_[find(left, right)];
     slot = {left, right, next_rank_++, merged};
   }
 
@@ -40,7 +40,7 @@ class Bpe {
   }
 
  private:
-  struct Slot {
+  struct PairSlot {
     int left = -1, right = -1;  // -1: empty
     int rank = 0, merged = 0;
   };
@@ -56,14 +56,14 @@ class Bpe {
     }
     return at;
   }
-  const Slot* merge_of(int left, int right) const {
-    const Slot& slot = slots_[find(left, right)];
+  const PairSlot* merge_of(int left, int right) const {
+    const PairSlot& slot = slots_[find(left, right)];
     return slot.left < 0 ? nullptr : &slot;
   }
 
   void encode_short(std::string_view piece, std::vector<int>& ids) const {
     std::array<int, short_piece> tokens;
-    std::array<const Slot*, short_piece> merges;  // merges[i] joins tokens i and i + 1
+    std::array<const PairSlot*, short_piece> merges;  // merges[i] joins tokens i and i + 1
     std::size_t count = piece.size();
     for (std::size_t i = 0; i < count; ++i) tokens[i] = byte_ids_[static_cast<unsigned char>(piece[i])];
     for (std::size_t i = 0; i + 1 < count; ++i) merges[i] = merge_of(tokens[i], tokens[i + 1]);
@@ -86,9 +86,9 @@ class Bpe {
   struct Symbol {
     int token, previous, next;
   };
-  struct Candidate {
+  struct MergeCandidate {
     int rank, at, left, right;
-    bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : at > other.at; }
+    bool operator>(const MergeCandidate& other) const { return rank != other.rank ? rank > other.rank : at > other.at; }
   };
 
   void encode_long(std::string_view piece, std::vector<int>& ids, const std::stop_token& cancelled) const {
@@ -97,16 +97,16 @@ class Bpe {
     for (int i = 0; i < count; ++i) {
       symbols[i] = {byte_ids_[static_cast<unsigned char>(piece[i])], i - 1, i + 1 < count ? i + 1 : -1};
     }
-    std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
+    std::priority_queue<MergeCandidate, std::vector<MergeCandidate>, std::greater<>> queue;
     const auto offer = [&](int at) {
       if (at < 0 || symbols[at].next < 0) return;
       const int left = symbols[at].token, right = symbols[symbols[at].next].token;
-      if (const Slot* merge = merge_of(left, right)) queue.push({merge->rank, at, left, right});
+      if (const PairSlot* merge = merge_of(left, right)) queue.push({merge->rank, at, left, right});
     };
     for (int i = 0; i + 1 < count; ++i) offer(i);
     for (unsigned step = 0; !queue.empty(); ++step) {
       if (step % 4096 == 0) throw_if_stopped(cancelled);
-      const Candidate best = queue.top();
+      const MergeCandidate best = queue.top();
       queue.pop();
       Symbol& symbol = symbols[best.at];
       if (symbol.token != best.left || symbol.next < 0 || symbols[symbol.next].token != best.right) continue;  // stale
@@ -121,7 +121,7 @@ class Bpe {
   }
 
   std::array<int, 256> byte_ids_;
-  std::vector<Slot> slots_;
+  std::vector<PairSlot> slots_;
   int next_rank_ = 0;
 };
 

@@ -49,8 +49,8 @@ class Trainer {
   Trainer(const Arguments& arguments, TrainerParts parts)
       : a_(arguments),
         parts_(std::move(parts)),
-        plan_(plan_steps(parts_.train.rows(), a_.per_device_train_batch_size, a_.gradient_accumulation_steps,
-                         a_.num_train_epochs, a_.max_steps)),
+        plan_(count_steps(parts_.train.rows(), a_.per_device_train_batch_size, a_.gradient_accumulation_steps,
+                          a_.num_train_epochs, a_.max_steps)),
         schedule_(a_.schedule, a_.optimizer.learning_rate, plan_.total_steps) {
     state_.max_steps = plan_.total_steps;
     state_.num_train_epochs = plan_.epochs;
@@ -66,7 +66,7 @@ class Trainer {
     position_.accumulation = a_.gradient_accumulation_steps;
   }
 
-  const StepPlan& plan() const { return plan_; }
+  const StepCounts& plan() const { return plan_; }
   const TrainerState& state() const { return state_; }
 
   /// Takes weights, optimizer, schedule and position from a checkpoint; says what it cannot take.
@@ -103,7 +103,7 @@ class Trainer {
 
   const Arguments& a_;
   TrainerParts parts_;
-  StepPlan plan_;
+  StepCounts plan_;
   Schedule schedule_;
   TrainerState state_;
   RunPosition position_;

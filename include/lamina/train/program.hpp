@@ -128,8 +128,8 @@ class TrainProgram {
                       " || all params: ", detail::with_thousands(session_->param_count()), " || trainable%: ", share));
     if (!a_.do_train) return;
     train_.emplace(datasets_.train, preparation, a_, workers);
-    const StepPlan steps = plan_steps(train_->rows(), a_.per_device_train_batch_size, a_.gradient_accumulation_steps,
-                                      a_.num_train_epochs, a_.max_steps);
+    const StepCounts steps = count_steps(train_->rows(), a_.per_device_train_batch_size, a_.gradient_accumulation_steps,
+                                         a_.num_train_epochs, a_.max_steps);
     const auto largest = train_->largest(std::min<std::int64_t>(steps.epochs, 3));
     print_memory(console_.stream(),
                  session_->plan(static_cast<int>(largest.tokens), static_cast<int>(largest.sequences),

@@ -8,8 +8,8 @@
 #include <lamina/core/resources.hpp>
 #include <lamina/data/collate.hpp>
 #include <lamina/data/dataset.hpp>
+#include <lamina/data/epoch_sampler.hpp>
 #include <lamina/data/prefetch.hpp>
-#include <lamina/data/sampler.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/loop/schedule.hpp>
 #include <lamina/train/step/source.hpp>
@@ -72,8 +72,8 @@ class DatasetSource : public TrainSource {
                   .gradient_accumulation_steps = a.gradient_accumulation_steps,
                   .seed = a.data_seed.value_or(a.seed),
                   .disable_shuffling = a.disable_shuffling}),
-        total_windows_(plan_steps(rows(), a.per_device_train_batch_size, a.gradient_accumulation_steps,
-                                  a.num_train_epochs, a.max_steps)
+        total_windows_(count_steps(rows(), a.per_device_train_batch_size, a.gradient_accumulation_steps,
+                                   a.num_train_epochs, a.max_steps)
                            .total_steps) {}
 
   std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }
@@ -137,7 +137,7 @@ class DatasetSource : public TrainSource {
   const std::vector<data::Sample>& samples_;
   const data::Preparation preparation_;
   const int workers_;
-  data::Sampler sampler_;
+  data::EpochSampler sampler_;
   const std::int64_t total_windows_;
   std::int64_t epoch_ = 0;
   data::Position at_;  // of the next window

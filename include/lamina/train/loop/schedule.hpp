@@ -151,7 +151,7 @@ class Schedule {
 };
 
 /// The arithmetic of a run: rows to batches to accumulation windows (= optimizer steps) to epochs.
-struct StepPlan {
+struct StepCounts {
   std::int64_t rows = 0;             ///< N
   std::int64_t batches = 0;          ///< micro-batches of an epoch: ceil(N / B)
   std::int64_t accumulation = 1;     ///< micro-batches of a window; the last window of an epoch may hold fewer
@@ -172,8 +172,9 @@ struct StepPlan {
 };
 
 /// source  transformers' Trainer: set_initial_training_values
-inline StepPlan plan_steps(std::int64_t rows, int batch_size, int accumulation, double epochs, std::int64_t max_steps) {
-  StepPlan plan;
+inline StepCounts count_steps(std::int64_t rows, int batch_size, int accumulation, double epochs,
+                              std::int64_t max_steps) {
+  StepCounts plan;
   plan.rows = rows;
   plan.accumulation = accumulation;
   plan.batches = (rows + batch_size - 1) / batch_size;

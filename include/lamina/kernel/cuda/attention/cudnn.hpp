@@ -190,11 +190,11 @@ class CudnnPlan {
 class CudnnGraph {
  public:
   using Extents = std::array<std::int64_t, 4>;
-  struct TensorInfo {
+  struct GraphTensor {
     CudnnDescriptor descriptor;
     Extents dims, strides;
   };
-  using Tensor = const TensorInfo*;  ///< lives as long as the graph
+  using Tensor = const GraphTensor*;  ///< lives as long as the graph
   struct Layout {
     cudnnDataType_t type;
     Extents dims, strides;
@@ -348,7 +348,7 @@ class CudnnGraph {
 
   static constexpr std::int64_t alignment_bytes = 16, first_between = 1000;
   std::int64_t next_ = first_between;
-  std::deque<TensorInfo> tensors_;
+  std::deque<GraphTensor> tensors_;
   std::deque<CudnnDescriptor> parts_, operations_;
 };
 

@@ -58,7 +58,7 @@ class CublasLt {
   /// False where the library has no kernel for these types, sizes, strides and alignments; nothing ran then.
   template <class T, class Out>
   bool run(CUstream_st* stream, const Product<T, Out>& p) {
-    Plan& plan = plan_for(p);
+    MatmulPlan& plan = plan_for(p);
     if (!plan.found) return false;
     cublasLtMatmulDescOpaque_t operation = plan.operation;
     if (p.bias) set(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
@@ -72,7 +72,7 @@ class CublasLt {
 
  private:
   /// A column-major library sees row-major matrices transposed, so it is asked for out^T = right left^T.
-  struct Plan {
+  struct MatmulPlan {
     bool found = false;
     cublasLtMatmulDescOpaque_t operation;
     cublasLtMatrixLayoutOpaque_t left, right, out;
@@ -91,7 +91,7 @@ class CublasLt {
   }
 
   template <class T, class Out>
-  Plan& plan_for(const Product<T, Out>& p) {
+  MatmulPlan& plan_for(const Product<T, Out>& p) {
     const std::array<std::uint32_t, 3> aligned = {alignment(p.right), alignment(p.left), alignment(p.out)};
     const bool flags[] = {p.left_by_depth, p.right_by_depth, p.bias != nullptr, p.device_scale != nullptr};
     std::int64_t kind = cuda_type<T> * 64 + cuda_type<Out>;
@@ -104,8 +104,8 @@ class CublasLt {
   }
 
   template <class T, class Out>
-  Plan make_plan(const Product<T, Out>& p, const std::array<std::uint32_t, 3>& aligned) {
-    Plan plan;
+  MatmulPlan make_plan(const Product<T, Out>& p, const std::array<std::uint32_t, 3>& aligned) {
+    MatmulPlan plan;
     const auto layout = [](cublasLtMatrixLayoutOpaque_t& l, cudaDataType_t type, int rows, int cols,
                            std::ptrdiff_t ld) { return cublasLtMatrixLayoutInit(&l, type, rows, cols, ld); };
     const auto stored = [](bool by_depth, int outer, int depth) {
@@ -129,7 +129,7 @@ class CublasLt {
     return plan;
   }
 
-  bool choose(Plan& plan, const std::array<std::uint32_t, 3>& aligned) {
+  bool choose(MatmulPlan& plan, const std::array<std::uint32_t, 3>& aligned) {
     cublasLtMatmulPreferenceOpaque_t preference;
     check(cublasLtMatmulPreferenceInit(&preference), "cublasLtMatmulPreferenceInit");
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t what, const auto& value) {
@@ -154,7 +154,7 @@ class CublasLt {
 
   cublasLtHandle_t handle_ = nullptr;
   std::byte* workspace_ = nullptr;
-  std::map<Key, Plan> plans_;
+  std::map<Key, MatmulPlan> plans_;
 };
 
 /// The same product by plain fp32 sums: for what cuBLASLt declines (nothing to sum over, odd alignments). 16 x 16

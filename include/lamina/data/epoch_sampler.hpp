@@ -39,9 +39,9 @@ struct SamplerOptions {
 
 /// Deals sample numbers into micro-batches and accumulation windows; one window is one optimizer step. Epoch e has the
 /// order torch_randperm(N, seed + e); the last micro-batch and the last window of an epoch may be smaller.
-class Sampler {
+class EpochSampler {
  public:
-  explicit Sampler(const SamplerOptions& options) : options_(options) {
+  explicit EpochSampler(const SamplerOptions& options) : options_(options) {
     if (options.sample_count < 1) fail("data: no sample to train on");
     if (options.per_device_train_batch_size < 1) fail("per_device_train_batch_size: must be at least 1");
     if (options.gradient_accumulation_steps < 1) fail("gradient_accumulation_steps: must be at least 1");

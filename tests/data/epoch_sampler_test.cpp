@@ -1,7 +1,7 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/data/sampler.hpp>
+#include <lamina/data/epoch_sampler.hpp>
 
 using namespace lamina;
 using namespace lamina::data;
@@ -14,7 +14,7 @@ std::vector<int> start(std::vector<int> order) {
 }
 }  // namespace
 
-TEST_CASE("Sampler: the order of samples is torch.randperm's") {
+TEST_CASE("EpochSampler: the order of samples is torch.randperm's") {
   CHECK(torch_randperm(10, 42) == std::vector<int>{2, 6, 1, 8, 4, 5, 0, 9, 3, 7});
   CHECK(torch_randperm(10, 43) == std::vector<int>{8, 4, 9, 0, 5, 1, 6, 7, 2, 3});
   CHECK(start(torch_randperm(1096, 42)) == std::vector<int>{1078, 48, 800, 1087, 190, 301, 186, 381, 110, 749});
@@ -24,12 +24,12 @@ TEST_CASE("Sampler: the order of samples is torch.randperm's") {
   CHECK(torch_randperm(0, 7).empty());
 }
 
-TEST_CASE("Sampler: windows hold every sample of an epoch once, the last ones being smaller") {
-  Sampler sampler({.sample_count = 10,
-                   .per_device_train_batch_size = 3,
-                   .gradient_accumulation_steps = 2,
-                   .seed = 42,
-                   .disable_shuffling = false});
+TEST_CASE("EpochSampler: windows hold every sample of an epoch once, the last ones being smaller") {
+  EpochSampler sampler({.sample_count = 10,
+                        .per_device_train_batch_size = 3,
+                        .gradient_accumulation_steps = 2,
+                        .seed = 42,
+                        .disable_shuffling = false});
   CHECK(sampler.windows_per_epoch() == 2);
   using Window = std::vector<std::vector<int>>;
   CHECK(sampler.window_at({0, 0}) == Window{{2, 6, 1}, {8, 4, 5}});
@@ -41,35 +41,35 @@ TEST_CASE("Sampler: windows hold every sample of an epoch once, the last ones be
   CHECK(sampler.at_step(5) == Position{2, 1});
 }
 
-TEST_CASE("Sampler: the demo configuration has 137 steps an epoch, and disable_shuffling keeps the order") {
-  CHECK(Sampler({.sample_count = 1096,
-                 .per_device_train_batch_size = 1,
-                 .gradient_accumulation_steps = 8,
-                 .seed = 42,
-                 .disable_shuffling = false})
+TEST_CASE("EpochSampler: the demo configuration has 137 steps an epoch, and disable_shuffling keeps the order") {
+  CHECK(EpochSampler({.sample_count = 1096,
+                      .per_device_train_batch_size = 1,
+                      .gradient_accumulation_steps = 8,
+                      .seed = 42,
+                      .disable_shuffling = false})
             .windows_per_epoch() == 137);
-  Sampler plain({.sample_count = 3,
-                 .per_device_train_batch_size = 2,
-                 .gradient_accumulation_steps = 1,
-                 .seed = 1,
-                 .disable_shuffling = true});
+  EpochSampler plain({.sample_count = 3,
+                      .per_device_train_batch_size = 2,
+                      .gradient_accumulation_steps = 1,
+                      .seed = 1,
+                      .disable_shuffling = true});
   CHECK(plain.window_at({5, 0}) == std::vector<std::vector<int>>{{0, 1}});
   CHECK(plain.window_at({5, 1}) == std::vector<std::vector<int>>{{2}});
 }
 
-TEST_CASE("Sampler: impossible settings and positions are refused") {
+TEST_CASE("EpochSampler: impossible settings and positions are refused") {
   SamplerOptions options{.sample_count = 4,
                          .per_device_train_batch_size = 1,
                          .gradient_accumulation_steps = 1,
                          .seed = 42,
                          .disable_shuffling = false};
-  Sampler sampler(options);
+  EpochSampler sampler(options);
   CHECK(contains(error_of([&] { sampler.window_at({0, 4}); }), "window 4 of epoch 0 does not exist, an epoch has 4"));
   CHECK(contains(error_of([] { torch_randperm(214748365, 1); }), "at most 214 million"));
   options.gradient_accumulation_steps = 0;
-  CHECK(contains(error_of([&] { Sampler{options}; }), "gradient_accumulation_steps"));
+  CHECK(contains(error_of([&] { EpochSampler{options}; }), "gradient_accumulation_steps"));
   options.per_device_train_batch_size = 0;
-  CHECK(contains(error_of([&] { Sampler{options}; }), "per_device_train_batch_size"));
+  CHECK(contains(error_of([&] { EpochSampler{options}; }), "per_device_train_batch_size"));
   options.sample_count = 0;
-  CHECK(contains(error_of([&] { Sampler{options}; }), "no sample to train on"));
+  CHECK(contains(error_of([&] { EpochSampler{options}; }), "no sample to train on"));
 }

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
 [ "$arch" = 90 ] && arch=90a
 cmake/install-dependencies.sh
-cmake -S . -B build-bench -G Ninja -DLAMINA_MODELS=tiny -DLAMINA_BUILD_TESTS=OFF -DLAMINA_BUILD_BENCH=ON \
+cmake -S . -B build-bench -G Ninja -DLAMINA_BUILD_TESTS=OFF -DLAMINA_BUILD_BENCH=ON \
       "-DLAMINA_CUDA_ARCH=$arch" >/dev/null
 cmake --build build-bench --target bench_gpu_step bench_gpu_decode bench_kernel_attention \
       bench_kernel_cuda_cudnn_attention bench_kernel_paged_attention bench_kernel_matmul bench_kernel_rows \

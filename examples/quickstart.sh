@@ -11,7 +11,7 @@ step "what the build needs"
 cmake/install-dependencies.sh
 
 step "build"
-cmake -S . -B build -G Ninja -DLAMINA_MODELS=tiny -DLAMINA_BUILD_TESTS=OFF >build-quickstart.log 2>&1 ||
+cmake -S . -B build -G Ninja -DLAMINA_BUILD_TESTS=OFF >build-quickstart.log 2>&1 ||
   { cat build-quickstart.log; exit 1; }
 cmake --build build --target lamina-train lamina-merge lamina-serve lamina-chat
 rm -f build-quickstart.log

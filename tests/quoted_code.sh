@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 pages=(README.md README.zh-CN.md examples/research/README.md)
-mapfile -t sources < <(find include examples tests cmake data/*/config.json -regex '.*\.\([ch]pp\|cuh?\|cmake\|yaml\|json\)')
+mapfile -t sources < <(find include examples tests cmake data/*/config.json -regex '.*\(\.\([ch]pp\|cuh?\|cmake\|yaml\|json\)\|/CMakeLists.txt\)')
 awk '
   function strip(line) { gsub(/^[ \t]+|[ \t]+$/, "", line); return line "\n" }
   function check(   file) {

@@ -100,8 +100,8 @@ void load_weights(TensorMemory<T, B>& weights, const ModelSource& source) {
 
 }  // namespace lamina::checkpoint
 
-/// Where the models are compiled (examples/registry.cpp): opens the composition that fits a source. Error where none
-/// does.
+/// Where the models are compiled (cmake/models/registry.cpp): opens the composition that fits a source. Error where
+/// none does.
 namespace lamina {
 std::unique_ptr<TrainSession> make_train_session(const checkpoint::ModelSource&, const TrainableOptions&);
 std::unique_ptr<GenerateSession> make_generate_session(const checkpoint::ModelSource&, const GenerateOptions&);

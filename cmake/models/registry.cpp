@@ -1,39 +1,14 @@
-// The models that the programs hold: written by CMake from examples/registry.cpp.in and LAMINA_MODELS.
+// Finds the registered model that fits a source, and the backend that a run asks for.
 #include <lamina/checkpoint/model_facts.hpp>
 #include <lamina/checkpoint/model_source.hpp>
 #include <lamina/checkpoint/other_tensors.hpp>
 #include <lamina/engine/open.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>
-#include <lamina/model/qwen2_5_vl/model.hpp>
-#include <lamina/model/qwen3_vl/model.hpp>
+#include <lamina/model/registered_models.hpp>
 #include <lamina/train/step/trainable.hpp>
 
 namespace lamina {
-@LAMINA_MODEL_DECLARATIONS@
 namespace {
-
-using OpenTrain = std::unique_ptr<TrainSession> (*)(const checkpoint::ModelSource&, const TrainableOptions&);
-using OpenEngine = std::unique_ptr<engine::EngineSession> (*)(const checkpoint::ModelSource&, const engine::EngineOptions&);
-using OpenGenerate = std::unique_ptr<GenerateSession> (*)(const checkpoint::ModelSource&, const GenerateOptions&);
-
-/// The ways a composition runs on a backend: adapters on the language model or everywhere, whole training of the language
-/// model or of everything, generation.
-struct Ways {
-  OpenTrain lora = nullptr, lora_all = nullptr, full = nullptr, full_all = nullptr;
-  OpenGenerate generate = nullptr;
-  OpenEngine engine = nullptr;
-};
-struct Entry {
-  std::string name, family;
-  std::vector<Fact> facts;
-  std::vector<TensorSpec> (*tensors)();
-  Ways cpu, cuda = {}, cuda_f16 = {};
-};
-const std::vector<Entry>& entries() {
-  static const std::vector<Entry> list = {
-@LAMINA_MODEL_ENTRIES@  };
-  return list;
-}
 
 bool gpu_available([[maybe_unused]] std::string& why_not) {
 #if defined(LAMINA_HAS_CUDA)
@@ -43,37 +18,41 @@ bool gpu_available([[maybe_unused]] std::string& why_not) {
 #endif
 }
 
-/// The composition with a directory's sizes; else an Error with the nearest one's differing fields and the way to add it.
-const Entry& find_entry(const std::filesystem::path& dir, const checkpoint::ModelConfig& config, bool tied) {
+/// The composition with a directory's sizes; else an Error with the nearest one's differing fields and the way to add
+/// it.
+const RegisteredModel& find_entry(const std::filesystem::path& dir, const checkpoint::ModelConfig& config, bool tied) {
   const std::vector<Fact> wanted = checkpoint::facts_of_config(config, tied);
-  const Entry* nearest = nullptr;
+  const RegisteredModel* nearest = nullptr;
   std::vector<std::string> least;
   std::string names;
-  for (const Entry& entry : entries()) {
+  for (const RegisteredModel& entry : registered_models()) {
     names += (names.empty() ? "" : ", ") + entry.name;
     if (entry.family != config.model_type) continue;
     std::vector<std::string> lines = differences(wanted, entry.facts, entry.name);
     if (lines.empty()) return entry;
     if (!nearest || lines.size() < least.size()) nearest = &entry, least = std::move(lines);
   }
-  if (!nearest) fail(dir.string(), "/config.json: model_type ", config.model_type, " is in none of the models of this program: ", names);
+  if (!nearest)
+    fail(dir.string(), "/config.json: model_type ", config.model_type,
+         " is in none of the models of this program: ", names);
   std::string text;
   for (const std::string& line : least) text += "\n  " + line;
-  fail(dir.string(), "/config.json: no model of this program computes what it says. Nearest is ", nearest->name, ":", text,
-       "\nThis program holds: ", names,
-       "\nConfigure with -DLAMINA_MODELS=all for every released size. To add one, write its numbers as structs in include/lamina/model/",
+  fail(dir.string(), "/config.json: no model of this program computes what it says. Nearest is ", nearest->name, ":",
+       text, "\nThis program holds: ", names,
+       "\nConfigure with -DLAMINA_MODELS=all for every released size. To add one, write its numbers as structs in "
+       "include/lamina/model/",
        nearest->family, "/sizes.hpp,\nits type in model.hpp beside it and a line in cmake/models.cmake.");
 }
 
-const Entry& find_entry(const checkpoint::ModelSource& source) {
+const RegisteredModel& find_entry(const checkpoint::ModelSource& source) {
   const bool tied = checkpoint::tied_head(source.config, source.weights);
-  const Entry& entry = find_entry(source.weights.path(), source.config, tied);
+  const RegisteredModel& entry = find_entry(source.weights.path(), source.config, tied);
   checkpoint::expect_no_others(source.weights, entry.tensors(), tied);
   return entry;
 }
 
 /// Where a run goes: what `device` says, or the GPU where there is one.
-const Ways& ways_on(const Entry& entry, const std::string& device, DType dtype = DType::BF16) {
+const Ways& ways_on(const RegisteredModel& entry, const std::string& device, DType dtype = DType::BF16) {
   std::string why_not = "this program was built without CUDA: build it where nvcc 12.8 or newer is, or use device: cpu";
   const bool built = entry.cuda.generate != nullptr;
   const Ways& cuda = dtype == DType::F16 ? entry.cuda_f16 : entry.cuda;
@@ -90,22 +69,26 @@ std::vector<TensorSpec> tensors_of(const checkpoint::ModelConfig& config, const 
   return find_entry(model_dir, config, config.tie_word_embeddings).tensors();
 }
 
-std::unique_ptr<TrainSession> make_train_session(const checkpoint::ModelSource& source, const TrainableOptions& options) {
+std::unique_ptr<TrainSession> make_train_session(const checkpoint::ModelSource& source,
+                                                 const TrainableOptions& options) {
   bool vision = !options.freeze_vision_tower || !options.freeze_multi_modal_projector;
-  for (const auto& [module, layer] : source.trained) vision = vision || train::region_of(module + ".") != train::Region::language;
+  for (const auto& [module, layer] : source.trained)
+    vision = vision || train::region_of(module + ".") != train::Region::language;
   const Ways& ways = ways_on(find_entry(source), options.device);
   if (options.method == TrainableOptions::Method::lora) return (vision ? ways.lora_all : ways.lora)(source, options);
   return (vision ? ways.full_all : ways.full)(source, options);
 }
 
-std::unique_ptr<GenerateSession> make_generate_session(const checkpoint::ModelSource& source, const GenerateOptions& options) {
-  const Entry& entry = find_entry(source);
+std::unique_ptr<GenerateSession> make_generate_session(const checkpoint::ModelSource& source,
+                                                       const GenerateOptions& options) {
+  const RegisteredModel& entry = find_entry(source);
   const DType stored = source.weights.at(entry.tensors().front().path.view()).dtype;
   return ways_on(entry, options.device, options.dtype.value_or(stored)).generate(source, options);
 }
 
-std::unique_ptr<engine::EngineSession> make_engine_session(const checkpoint::ModelSource& source, const engine::EngineOptions& options) {
-  const Entry& entry = find_entry(source);
+std::unique_ptr<engine::EngineSession> make_engine_session(const checkpoint::ModelSource& source,
+                                                           const engine::EngineOptions& options) {
+  const RegisteredModel& entry = find_entry(source);
   const DType stored = source.weights.at(entry.tensors().front().path.view()).dtype;
   return ways_on(entry, options.model.device, options.model.dtype.value_or(stored)).engine(source, options);
 }

@@ -1,0 +1,149 @@
+# lamina_add_models() and lamina_add_programs(): the programs of Lamina with the models of one's choice. A project that
+# has found the package calls them as Lamina's own examples/ does:
+#
+#     lamina_add_models(my_models MODELS qwen3_vl_nano my_model=mine::Model HEADERS my_model.hpp FAMILY qwen3_vl)
+#     lamina_add_programs(my_models PREFIX my- PROGRAMS train serve)
+include(${CMAKE_CURRENT_LIST_DIR}/models.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/check_names.cmake)
+set(LAMINA_CMAKE_DIR ${CMAKE_CURRENT_LIST_DIR})
+if(NOT DEFINED LAMINA_PROGRAMS_DIR)
+  set(LAMINA_PROGRAMS_DIR ${CMAKE_CURRENT_LIST_DIR}/programs)  # as installed
+endif()
+
+# Where models run: member of RegisteredModel | backend | element type of activations | kernels' header | does it train.
+set(LAMINA_CPU_RUNS "cpu|Cpu|float|cpu_elsewhere|true")
+set(LAMINA_CUDA_RUNS "cuda|Cuda|bf16|cuda|true" "cuda_f16|Cuda|f16|cuda|false")
+
+# The entries "name=type" that words stand for: names of models, "all", or "tiny" for those that tests and README use.
+function(lamina_choose_models option words result)
+  string(REGEX REPLACE "=[^;]*" "" known "${LAMINA_ALL_MODELS}")
+  lamina_check_names("${option}" "${words}" all tiny ${known})
+  set(chosen)
+  foreach(entry IN LISTS LAMINA_ALL_MODELS)
+    string(REGEX REPLACE "=.*" "" name "${entry}")
+    if("all" IN_LIST words OR name IN_LIST words OR ("tiny" IN_LIST words AND name MATCHES "_(tiny|nano)$"))
+      list(APPEND chosen "${entry}")
+    endif()
+  endforeach()
+  set(${result} "${chosen}" PARENT_SCOPE)
+endfunction()
+
+# Writes a model's units, one for each backend, so that they build side by side and a change of one model rebuilds that
+# model alone. A unit is a model on a backend: its ways to run (LoRA, full, generation) share most of their code.
+function(lamina_write_units NAME TYPE FAMILY HEADERS runs result)
+  set(INCLUDES "")
+  foreach(header IN LISTS HEADERS)
+    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${header})
+      set(header ${CMAKE_CURRENT_SOURCE_DIR}/${header})
+    endif()
+    string(APPEND INCLUDES "#include <${header}>\n")
+  endforeach()
+  set(units)
+  foreach(run IN LISTS runs)
+    string(REPLACE "|" ";" run "${run}")
+    list(GET run 0 RUN)
+    list(GET run 1 BACKEND)
+    list(GET run 2 ELEMENT)
+    list(GET run 3 KERNELS)
+    list(GET run 4 TRAINS)
+    set(unit ${CMAKE_CURRENT_BINARY_DIR}/${target}/${NAME}_${RUN}.cpp)
+    configure_file(${LAMINA_CMAKE_DIR}/models/sessions.cpp.in ${unit} @ONLY)
+    list(APPEND units ${unit})
+  endforeach()
+  set(${result} ${units} PARENT_SCOPE)
+endfunction()
+
+# lamina_cuda_kernels: the CUDA kernels for every element type, so that models are plain C++. An installed package may
+# bring them compiled, as lamina::cuda_kernels.
+function(lamina_add_cuda_kernels)
+  if(TARGET lamina::cuda_kernels)
+    return()
+  endif()
+  if(NOT CMAKE_CUDA_COMPILER)
+    message(FATAL_ERROR "lamina_add_models: CUDA wants enable_language(CUDA), with nvcc 12.8 or newer, before it")
+  endif()
+  file(GLOB units CONFIGURE_DEPENDS ${LAMINA_CMAKE_DIR}/kernels/cuda/*.cu)
+  add_library(lamina_cuda_kernels STATIC ${units})
+  add_library(lamina::cuda_kernels ALIAS lamina_cuda_kernels)
+  set_target_properties(lamina_cuda_kernels PROPERTIES EXPORT_NAME cuda_kernels)
+  target_link_libraries(lamina_cuda_kernels PUBLIC lamina::cuda)
+endfunction()
+
+# lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [CUDA])
+#
+# TARGET holds the models behind make_train_session() and make_generate_session(): programs that link it see no model
+# type. It is an object library, because its units register themselves: link it directly.
+#   MODELS   names of cmake/models.cmake, all, tiny, or models of one's own: a name and the type's full name
+#   HEADERS  what defines the types of one's own; a path from the calling folder or from an include folder
+#   FAMILY   the model_type of config.json that they read; default: the namespace of the type
+#   CUDA     also for GPUs
+function(lamina_add_models target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "CUDA" "FAMILY" "MODELS;HEADERS")
+  if(NOT arg_MODELS OR arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [CUDA])")
+  endif()
+  set(own ${arg_MODELS})
+  list(FILTER own INCLUDE REGEX "=")
+  list(FILTER arg_MODELS EXCLUDE REGEX "=")
+  lamina_choose_models("lamina_add_models(${target}): MODELS" "${arg_MODELS}" entries)
+  set(runs ${LAMINA_CPU_RUNS})
+  if(arg_CUDA)
+    list(APPEND runs ${LAMINA_CUDA_RUNS})
+  endif()
+
+  set(sources)
+  foreach(entry IN LISTS entries own)
+    string(REGEX MATCH "^([a-z0-9_]+)=((.*)::)?(.+)$" matched "${entry}")
+    if(NOT matched)
+      message(FATAL_ERROR "lamina_add_models: \"${entry}\" is not NAME=TYPE with a NAME of lower-case letters, digits and _")
+    endif()
+    set(name ${CMAKE_MATCH_1})
+    set(type ${CMAKE_MATCH_2}${CMAKE_MATCH_4})
+    set(family ${CMAKE_MATCH_3})
+    set(headers ${arg_HEADERS})
+    if(entry IN_LIST entries)
+      set(headers lamina/model/${family}/model.hpp)
+    elseif(arg_FAMILY)
+      set(family ${arg_FAMILY})
+    endif()
+    lamina_write_units(${name} ${type} "${family}" "${headers}" "${runs}" units)
+    list(APPEND sources ${units})
+  endforeach()
+
+  # What is slow is in kernels/: the rest gains nothing from more optimisation than -O1, and takes two thirds of the time.
+  set(registry ${LAMINA_CMAKE_DIR}/models/registry.cpp)
+  set_source_files_properties(${sources} ${registry} PROPERTIES COMPILE_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O1>)
+  add_library(${target} OBJECT ${LAMINA_CMAKE_DIR}/kernels/cpu.cpp ${sources} ${registry})
+  target_link_libraries(${target} PUBLIC lamina::host)
+  if(arg_CUDA)
+    lamina_add_cuda_kernels()
+    target_compile_definitions(${target} PRIVATE LAMINA_HAS_CUDA)
+    target_link_libraries(${target} PUBLIC lamina::cuda_kernels)
+  endif()
+endfunction()
+
+# lamina_add_programs(MODELS [PREFIX PREFIX] [PROGRAMS train merge serve chat init])
+#
+# The executables PREFIXtrain and so on, with the models of a target of lamina_add_models(). Default: all five, and the
+# prefix "MODELS-".
+function(lamina_add_programs models)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX" "PROGRAMS")
+  if(NOT DEFINED arg_PREFIX)
+    set(arg_PREFIX ${models}-)
+  endif()
+  set(known train merge serve chat init)
+  if(NOT arg_PROGRAMS)
+    set(arg_PROGRAMS ${known})
+  endif()
+  lamina_check_names("lamina_add_programs: PROGRAMS" "${arg_PROGRAMS}" ${known})
+  foreach(program IN LISTS arg_PROGRAMS)
+    set(source ${LAMINA_PROGRAMS_DIR}/${program}.cpp)
+    add_executable(${arg_PREFIX}${program} ${source})
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O1>)
+    if(program STREQUAL "merge")
+      target_link_libraries(${arg_PREFIX}merge PRIVATE lamina::host)  # tensor by tensor: it needs no model
+    else()
+      target_link_libraries(${arg_PREFIX}${program} PRIVATE ${models})
+    endif()
+  endforeach()
+endfunction()

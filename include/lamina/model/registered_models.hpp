@@ -1,0 +1,59 @@
+#pragma once
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lamina/checkpoint/model_source.hpp>
+#include <lamina/core/tensors.hpp>
+#include <lamina/model/registry.hpp>
+#include <lamina/model/session.hpp>
+
+/// The models that a program holds. Each model on each backend is a translation unit of its own, written by
+/// lamina_add_models() (cmake/add_models.cmake), which registers itself here before main() starts.
+namespace lamina {
+
+namespace engine {
+class EngineSession;
+struct EngineOptions;
+}  // namespace engine
+
+using OpenTrain = std::unique_ptr<TrainSession> (*)(const checkpoint::ModelSource&, const TrainableOptions&);
+using OpenGenerate = std::unique_ptr<GenerateSession> (*)(const checkpoint::ModelSource&, const GenerateOptions&);
+using OpenEngine = std::unique_ptr<engine::EngineSession> (*)(const checkpoint::ModelSource&,
+                                                              const engine::EngineOptions&);
+
+/// The ways a composition runs on a backend: adapters on the language model or everywhere, whole training of the
+/// language model or of everything, generation of one sequence, and of many at once.
+struct Ways {
+  OpenTrain lora = nullptr, lora_all = nullptr, full = nullptr, full_all = nullptr;
+  OpenGenerate generate = nullptr;
+  OpenEngine engine = nullptr;
+};
+
+struct RegisteredModel {
+  std::string name, family;
+  std::vector<Fact> facts;
+  std::vector<TensorSpec> (*tensors)() = nullptr;
+  Ways cpu = {}, cuda = {}, cuda_f16 = {};
+};
+
+/// By name; complete when main() starts.
+inline std::vector<RegisteredModel>& registered_models() {
+  static std::vector<RegisteredModel> models;
+  return models;
+}
+
+/// Adds the ways of one backend to the model's entry, which the first of them creates. Returns true, so that a constant
+/// can hold the call.
+inline bool register_model(RegisteredModel model, Ways RegisteredModel::*backend, const Ways& ways) {
+  std::vector<RegisteredModel>& models = registered_models();
+  auto at = std::lower_bound(models.begin(), models.end(), model.name,
+                             [](const RegisteredModel& other, const std::string& name) { return other.name < name; });
+  if (at == models.end() || at->name != model.name) at = models.insert(at, std::move(model));
+  (*at).*backend = ways;
+  return true;
+}
+
+}  // namespace lamina

@@ -8,8 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <lamina/checkpoint/open_source.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/model/open_model.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
 
 using namespace lamina;

@@ -16,7 +16,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include <lamina/checkpoint/open_source.hpp>
+#include <lamina/model/open_model.hpp>
 #include <lamina/serve/generate.hpp>
 #include <lamina/serve/prompt.hpp>
 

@@ -8,10 +8,10 @@
 #include <optional>
 
 #include <lamina/checkpoint/convert.hpp>
-#include <lamina/checkpoint/open_source.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/compose/initialise.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/model/open_model.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
 
 namespace fs = std::filesystem;

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/checkpoint/open_source.hpp>
+#include <lamina/model/open_model.hpp>
 #include <lamina/serve/flags.hpp>
 #include <lamina/serve/http.hpp>
 #include <lamina/serve/routes.hpp>

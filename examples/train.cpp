@@ -2,8 +2,8 @@
 #include <memory>
 #include <vector>
 
-#include <lamina/checkpoint/open_source.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/model/open_model.hpp>
 #include <lamina/serve/token_source.hpp>
 #include <lamina/train/program.hpp>
 

@@ -1,9 +1,9 @@
 // Finds the registered model that fits a source, and the backend that a run asks for.
-#include <lamina/checkpoint/model_facts.hpp>
-#include <lamina/checkpoint/model_source.hpp>
 #include <lamina/checkpoint/other_tensors.hpp>
 #include <lamina/engine/open.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>
+#include <lamina/model/model_facts.hpp>
+#include <lamina/model/model_source.hpp>
 #include <lamina/model/registered_models.hpp>
 #include <lamina/train/step/trainable.hpp>
 
@@ -20,8 +20,8 @@ bool gpu_available([[maybe_unused]] std::string& why_not) {
 
 /// The composition with a directory's sizes; else an Error with the nearest one's differing fields and the way to add
 /// it.
-const RegisteredModel& find_entry(const std::filesystem::path& dir, const checkpoint::ModelConfig& config, bool tied) {
-  const std::vector<Fact> wanted = checkpoint::facts_of_config(config, tied);
+const RegisteredModel& find_entry(const std::filesystem::path& dir, const ModelConfig& config, bool tied) {
+  const std::vector<Fact> wanted = facts_of_config(config, tied);
   const RegisteredModel* nearest = nullptr;
   std::vector<std::string> least;
   std::string names;
@@ -44,8 +44,8 @@ const RegisteredModel& find_entry(const std::filesystem::path& dir, const checkp
        nearest->family, "/sizes.hpp,\nits type in model.hpp beside it and a line in cmake/models.cmake.");
 }
 
-const RegisteredModel& find_entry(const checkpoint::ModelSource& source) {
-  const bool tied = checkpoint::tied_head(source.config, source.weights);
+const RegisteredModel& find_entry(const ModelSource& source) {
+  const bool tied = tied_head(source.config, source.weights);
   const RegisteredModel& entry = find_entry(source.weights.path(), source.config, tied);
   checkpoint::expect_no_others(source.weights, entry.tensors(), tied);
   return entry;
@@ -65,12 +65,11 @@ const Ways& ways_on(const RegisteredModel& entry, const std::string& device, DTy
 
 }  // namespace
 
-std::vector<TensorSpec> tensors_of(const checkpoint::ModelConfig& config, const std::filesystem::path& model_dir) {
+std::vector<TensorSpec> tensors_of(const ModelConfig& config, const std::filesystem::path& model_dir) {
   return find_entry(model_dir, config, config.tie_word_embeddings).tensors();
 }
 
-std::unique_ptr<TrainSession> make_train_session(const checkpoint::ModelSource& source,
-                                                 const TrainableOptions& options) {
+std::unique_ptr<TrainSession> make_train_session(const ModelSource& source, const TrainableOptions& options) {
   bool vision = !options.freeze_vision_tower || !options.freeze_multi_modal_projector;
   for (const auto& [module, layer] : source.trained)
     vision = vision || train::region_of(module + ".") != train::Region::language;
@@ -79,14 +78,13 @@ std::unique_ptr<TrainSession> make_train_session(const checkpoint::ModelSource& 
   return (vision ? ways.full_all : ways.full)(source, options);
 }
 
-std::unique_ptr<GenerateSession> make_generate_session(const checkpoint::ModelSource& source,
-                                                       const GenerateOptions& options) {
+std::unique_ptr<GenerateSession> make_generate_session(const ModelSource& source, const GenerateOptions& options) {
   const RegisteredModel& entry = find_entry(source);
   const DType stored = source.weights.at(entry.tensors().front().path.view()).dtype;
   return ways_on(entry, options.device, options.dtype.value_or(stored)).generate(source, options);
 }
 
-std::unique_ptr<engine::EngineSession> make_engine_session(const checkpoint::ModelSource& source,
+std::unique_ptr<engine::EngineSession> make_engine_session(const ModelSource& source,
                                                            const engine::EngineOptions& options) {
   const RegisteredModel& entry = find_entry(source);
   const DType stored = source.weights.at(entry.tensors().front().path.view()).dtype;

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include <lamina/checkpoint/adapter.hpp>
-#include <lamina/checkpoint/open_source.hpp>
+#include <lamina/model/open_model.hpp>
 
 #include "programs/program.hpp"
 #include "support/catch.hpp"

@@ -3,7 +3,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include <lamina/checkpoint/open_source.hpp>
+#include <lamina/model/open_model.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
 
 #include "programs/program.hpp"

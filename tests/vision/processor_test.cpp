@@ -208,7 +208,7 @@ TEST_CASE("Processor: a refused field is an error with any other value, one with
 
 TEST_CASE("Processor: patches of another size than the tower's are refused") {
   Processor p;
-  checkpoint::VisionConfig tower;
+  TowerConfig tower;
   tower.patch_size = 14, tower.temporal_patch_size = 2, tower.spatial_merge_size = 2;
   CHECK_NOTHROW(p.require_patches_of(tower, "m"));
   p.merge_size = 4;

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/checkpoint/model_source.hpp>
+#include <lamina/model/model_source.hpp>
 #include <lamina/engine/runner.hpp>
 #include <lamina/engine/session.hpp>
 
@@ -42,7 +42,7 @@ struct EngineDefaults<Cuda> {
 template <class Model, Real T = float, Backend B = Cpu>
 class ModelEngineSession final : public EngineSession {
  public:
-  ModelEngineSession(const checkpoint::ModelSource& source, const EngineOptions& options)
+  ModelEngineSession(const ModelSource& source, const EngineOptions& options)
       : weights_(choose(source, options.model)), limits_(settle(source, options)) {
     if (!std::is_same_v<T, float> && options.model.dtype && *options.model.dtype != dtype_of<T>)
       std::cerr << "note: dtype " << name_of(*options.model.dtype) << " was asked for; a GPU computes in "
@@ -50,7 +50,7 @@ class ModelEngineSession final : public EngineSession {
     weights_.allocate(false, device_.stream());
     runner_ = std::make_unique<Runner<Model, T, B>>(device_, weights_, source.config.image_token_id, limits_,
                                                     graph_rows(options), options.batch_invariant);
-    checkpoint::load_weights(weights_, source);
+    checkpoint::load_weights(weights_, source.weights, source.folded);
   }
   const SessionLimits& limits() const override { return limits_; }
   int vocab_size() const override { return Model::vocab_size; }
@@ -70,7 +70,7 @@ class ModelEngineSession final : public EngineSession {
   static constexpr auto image_block_bytes =
       static_cast<std::int64_t>(Runner<Model, T, B>::image_row_bytes) * image_block_rows;
 
-  static auto choose(const checkpoint::ModelSource& source, const GenerateOptions& options) {
+  static auto choose(const ModelSource& source, const GenerateOptions& options) {
     return [&source, &options](const TensorSpec& spec) {
       if constexpr (!std::is_same_v<T, float>) return Choice{dtype_of<T>, 0, false};
       const DType stored = source.weights.at(spec.path.view()).dtype;
@@ -88,7 +88,7 @@ class ModelEngineSession final : public EngineSession {
 
   /// Sizes and pages, so that everything fits; prints what they take.
   /// errors  lamina::Error if not even one sequence of the context's length fits, with the length that would.
-  SessionLimits settle(const checkpoint::ModelSource& source, const EngineOptions& options) {
+  SessionLimits settle(const ModelSource& source, const EngineOptions& options) {
     using Defaults = EngineDefaults<B>;
     SessionLimits limits;
     limits.context_tokens = context_length(source.config.text_config.max_position_embeddings, options.model);

@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 
+#include <lamina/checkpoint/torch_dtype.hpp>
 #include <lamina/core/suggest.hpp>
 #include <lamina/io/yaml.hpp>
 #include <lamina/merge/keys.hpp>

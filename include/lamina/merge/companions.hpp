@@ -2,7 +2,10 @@
 #include <fstream>
 #include <optional>
 
-#include <lamina/checkpoint/config.hpp>
+#include <lamina/checkpoint/safetensors_header.hpp>
+#include <lamina/checkpoint/torch_dtype.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/io/json.hpp>
 #include <lamina/merge/modelfile.hpp>
 
 /// The files beside the weights that make a model directory whole.

@@ -5,6 +5,7 @@
 #include <lamina/checkpoint/companions.hpp>
 #include <lamina/merge/companions.hpp>
 #include <lamina/merge/plan.hpp>
+#include <lamina/model/read_config.hpp>
 
 /// Folding adapters into a model's weights, one tensor at a time: memory is the largest tensor's, whatever the model's.
 namespace lamina::merge {
@@ -79,8 +80,7 @@ class UnfinishedExport {
 };
 
 /// infer_dtype, else the config's; a config of fp32, or of none, gives bf16 unless every weight is fp16.
-inline DType output_dtype(const Options& options, const checkpoint::ModelConfig& config,
-                          const checkpoint::Checkpoint& base) {
+inline DType output_dtype(const Options& options, const ModelConfig& config, const checkpoint::Checkpoint& base) {
   if (options.infer_dtype) return *options.infer_dtype;
   if (config.dtype == DType::F16 || config.dtype == DType::BF16) return config.dtype;
   for (const checkpoint::TensorInfo& t : base.tensors())
@@ -116,7 +116,7 @@ inline void check_space(const MergePlan& plan, const std::filesystem::path& out)
          " MB are free");
 }
 
-inline std::string template_for(const Options& options, const checkpoint::ModelConfig& config) {
+inline std::string template_for(const Options& options, const ModelConfig& config) {
   if (options.template_name.empty()) return config.model_type == "qwen3_vl" ? "qwen3_vl" : "qwen2_vl";
   modelfile_text(options.template_name);  // an unknown one is an error before the work, not after it
   return options.template_name;
@@ -131,7 +131,7 @@ inline std::string template_for(const Options& options, const checkpoint::ModelC
 inline MergeReport run(const Options& options, const OnProgress& on_progress = {}) {
   const auto start = std::chrono::steady_clock::now();
   detail::check_paths(options);
-  const auto config = checkpoint::ModelConfig::load(options.model_name_or_path);
+  const auto config = ModelConfig::load(options.model_name_or_path);
   if (!config.quant_method.empty())
     fail(options.model_name_or_path.string(), ": is quantised (", config.quant_method,
          "): an adapter cannot be merged into it, use the bf16 release of the model");

@@ -1,7 +1,6 @@
 #pragma once
 #include <unordered_map>
 
-#include <lamina/checkpoint/config.hpp>
 #include <lamina/merge/fold.hpp>
 
 /// Which adapter touches which tensor of the base, settled and checked before anything is written.

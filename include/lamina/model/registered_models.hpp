@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/checkpoint/model_source.hpp>
 #include <lamina/core/tensors.hpp>
+#include <lamina/model/model_source.hpp>
 #include <lamina/model/registry.hpp>
 #include <lamina/model/session.hpp>
 
@@ -19,10 +19,9 @@ class EngineSession;
 struct EngineOptions;
 }  // namespace engine
 
-using OpenTrain = std::unique_ptr<TrainSession> (*)(const checkpoint::ModelSource&, const TrainableOptions&);
-using OpenGenerate = std::unique_ptr<GenerateSession> (*)(const checkpoint::ModelSource&, const GenerateOptions&);
-using OpenEngine = std::unique_ptr<engine::EngineSession> (*)(const checkpoint::ModelSource&,
-                                                              const engine::EngineOptions&);
+using OpenTrain = std::unique_ptr<TrainSession> (*)(const ModelSource&, const TrainableOptions&);
+using OpenGenerate = std::unique_ptr<GenerateSession> (*)(const ModelSource&, const GenerateOptions&);
+using OpenEngine = std::unique_ptr<engine::EngineSession> (*)(const ModelSource&, const engine::EngineOptions&);
 
 /// The ways a composition runs on a backend: adapters on the language model or everywhere, whole training of the
 /// language model or of everything, generation of one sequence, and of many at once.

@@ -8,9 +8,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include <lamina/checkpoint/config.hpp>
 #include <lamina/checkpoint/generation_fields.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/model/read_config.hpp>
 #include <lamina/serve/template_check.hpp>
 #include <lamina/text/chat_template.hpp>
 #include <lamina/text/tokenizer.hpp>
@@ -100,7 +100,7 @@ inline void read_eos(const nlohmann::ordered_json& config, std::vector<int>& eos
 
 inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir,
                                    const std::string& chat_template) {
-  const auto config = checkpoint::ModelConfig::load(model_dir);
+  const auto config = ModelConfig::load(model_dir);
   ModelFiles files{.tokenizer = text::Tokenizer::load(tokenizer_dir.empty() ? model_dir : tokenizer_dir),
                    .processor = vision::Processor::load(model_dir),
                    .family = config.model_type == "qwen3_vl" ? text::Family::qwen3_vl : text::Family::qwen2_5_vl,

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <iostream>
 
-#include <lamina/checkpoint/model_source.hpp>
+#include <lamina/model/model_source.hpp>
 #include <lamina/model/session.hpp>
 #include <lamina/serve/decoder.hpp>
 
@@ -14,7 +14,7 @@ namespace lamina::serve {
 template <class Model, Real T = float, Backend B = Cpu>
 class ModelGenerateSession final : public GenerateSession {
  public:
-  ModelGenerateSession(const checkpoint::ModelSource& source, const GenerateOptions& options)
+  ModelGenerateSession(const ModelSource& source, const GenerateOptions& options)
       : weights_(choose(source, options)),
         decoder_(device_, weights_, source.config.image_token_id,
                  context_length(source.config.text_config.max_position_embeddings, options)) {
@@ -22,7 +22,7 @@ class ModelGenerateSession final : public GenerateSession {
       std::cerr << "note: dtype " << name_of(*options.dtype) << " was asked for; a GPU computes in "
                 << name_of(dtype_of<T>) << ", and so it does here\n";
     weights_.allocate(false, device_.stream());
-    checkpoint::load_weights(weights_, source);
+    checkpoint::load_weights(weights_, source.weights, source.folded);
   }
   std::span<const float> prefill(const Batch& prompt, const std::stop_token& cancelled) override {
     return decoder_.prefill(prompt, cancelled);
@@ -39,7 +39,7 @@ class ModelGenerateSession final : public GenerateSession {
 
  private:
   using Choice = typename Weights<Model, T, B>::Choice;
-  static auto choose(const checkpoint::ModelSource& source, const GenerateOptions& options) {
+  static auto choose(const ModelSource& source, const GenerateOptions& options) {
     return [&source, &options](const TensorSpec& spec) {
       if constexpr (!std::is_same_v<B, Cpu>) return Choice{dtype_of<T>, 0, false};
       const DType stored = source.weights.at(spec.path.view()).dtype;

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <lamina/model/session.hpp>
+#include <lamina/model/train_session.hpp>
 #include <lamina/train/arguments/keys.hpp>
 #include <lamina/train/arguments/settings.hpp>
 #include <lamina/train/loop/schedule.hpp>

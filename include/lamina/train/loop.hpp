@@ -10,7 +10,7 @@
 #include <set>
 #include <string>
 
-#include <lamina/model/session.hpp>
+#include <lamina/model/train_session.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/loop/evaluate.hpp>
 #include <lamina/train/loop/interrupt.hpp>

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include <lamina/checkpoint/companions.hpp>
-#include <lamina/checkpoint/config.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/model/read_config.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/train/arguments/parse.hpp>
 #include <lamina/train/loop.hpp>
@@ -98,7 +98,7 @@ class TrainProgram {
 
  private:
   void load() {
-    config_ = checkpoint::ModelConfig::load(a_.model_name_or_path);
+    config_ = ModelConfig::load(a_.model_name_or_path);
     checkpoint::require_whole_companions(a_.model_name_or_path);
     tokenizer_.emplace(text::Tokenizer::load(a_.model_name_or_path));
     const auto processor = vision::Processor::load(a_.model_name_or_path);
@@ -246,7 +246,7 @@ class TrainProgram {
   Arguments a_;
   Openers open_;
   Console console_;
-  checkpoint::ModelConfig config_;
+  ModelConfig config_;
   std::optional<text::Tokenizer> tokenizer_;
   data::Datasets datasets_;
   std::unique_ptr<TrainSession> session_;

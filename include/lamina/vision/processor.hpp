@@ -1,7 +1,7 @@
 #pragma once
-#include <lamina/checkpoint/model_config.hpp>
 #include <lamina/core/batch.hpp>
 #include <lamina/io/file.hpp>
+#include <lamina/model/model_config.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/patch.hpp>
 #include <lamina/vision/processor_fields.hpp>
@@ -38,7 +38,7 @@ struct Processor {
   static Processor load(const std::filesystem::path& model_dir);
 
   /// Error if patches of these sizes are not those that the model's tower takes. model_dir is for the message.
-  void require_patches_of(const checkpoint::VisionConfig& tower, const std::filesystem::path& model_dir) const;
+  void require_patches_of(const TowerConfig& tower, const std::filesystem::path& model_dir) const;
 
   /// Length of a row of patches.
   int row_length() const { return 3 * temporal_patch_size * patch_size * patch_size; }
@@ -172,8 +172,7 @@ inline Processor Processor::load(const std::filesystem::path& model_dir) {
   return p;
 }
 
-inline void Processor::require_patches_of(const checkpoint::VisionConfig& tower,
-                                          const std::filesystem::path& model_dir) const {
+inline void Processor::require_patches_of(const TowerConfig& tower, const std::filesystem::path& model_dir) const {
   const auto same = [&](const char* key, int mine, const char* field, int its) {
     if (mine != its)
       fail(model_dir.string(), ": ", key, " of the image processor is ", mine, ", vision_config.", field,

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 
-#include <lamina/model/session.hpp>
+#include <lamina/model/train_session.hpp>
 #include <lamina/train/report/results.hpp>
 #include <lamina/train/step/source.hpp>
 

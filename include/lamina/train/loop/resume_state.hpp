@@ -11,7 +11,7 @@
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/io/json.hpp>
-#include <lamina/model/session.hpp>
+#include <lamina/model/train_session.hpp>
 #include <lamina/train/loop/schedule.hpp>
 #include <lamina/train/loop/trainer_state.hpp>
 

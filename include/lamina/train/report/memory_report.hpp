@@ -4,7 +4,7 @@
 #include <ostream>
 #include <utility>
 
-#include <lamina/model/session.hpp>
+#include <lamina/model/train_session.hpp>
 
 namespace lamina::train {
 

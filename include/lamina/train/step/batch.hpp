@@ -6,7 +6,7 @@
 #include <lamina/compose/tables.hpp>
 #include <lamina/kernel/device.hpp>
 #include <lamina/kernel/optimizer.hpp>
-#include <lamina/model/session.hpp>
+#include <lamina/model/train_session.hpp>
 
 /// A batch as a training step reads it. Making one takes the host alone, so it can be done while a GPU still works on
 /// the batch before.

@@ -5,7 +5,7 @@
 
 #include <lamina/compose/weights.hpp>
 #include <lamina/kernel/optimizer.hpp>
-#include <lamina/model/session.hpp>
+#include <lamina/model/train_session.hpp>
 
 namespace lamina::train {
 

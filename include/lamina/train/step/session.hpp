@@ -17,7 +17,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   using Base::device, Base::dropout_seed, Base::optimizer, Base::weights;
 
  public:
-  ModelTrainSession(const checkpoint::ModelSource& source, const TrainableOptions& options)
+  ModelTrainSession(const ModelSource& source, const TrainableOptions& options)
       : Base(list_tensors<Model>(), source, options),
         image_token_(source.config.image_token_id),
         recompute_(options.recompute) {}

@@ -7,7 +7,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/suggest.hpp>
-#include <lamina/model/session.hpp>
+#include <lamina/model/train_session.hpp>
 
 /// What trains, by name, after LLaMA-Factory's rules for these families: which tensors a method frees, which linear
 /// layers `lora_target` means.

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include <lamina/checkpoint/model_source.hpp>
 #include <lamina/core/torch_random.hpp>
 #include <lamina/kernel/device.hpp>
+#include <lamina/model/model_source.hpp>
 #include <lamina/train/step/optimizer.hpp>
 #include <lamina/train/step/trainable.hpp>
 
@@ -43,8 +43,7 @@ class TrainedWeights : public TrainSession {
 
  protected:
   /// tensors: the model's, in its order.
-  TrainedWeights(const std::vector<TensorSpec>& tensors, const checkpoint::ModelSource& source,
-                 const TrainableOptions& options)
+  TrainedWeights(const std::vector<TensorSpec>& tensors, const ModelSource& source, const TrainableOptions& options)
       : seed_(options.seed),
         linears_(linears_of(tensors)),
         weights_(tensors, choose(source, options)),
@@ -53,7 +52,7 @@ class TrainedWeights : public TrainSession {
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
     weights_.allocate(true, device_.stream());
-    checkpoint::load_weights(weights_, source);
+    checkpoint::load_weights(weights_, source.weights, source.folded);
     start_adapters(source, options);
     optimizer_.allocate(weights_, device_.stream());
   }
@@ -72,8 +71,7 @@ class TrainedWeights : public TrainSession {
   }
 
  private:
-  std::function<TensorChoice(const TensorSpec&)> choose(const checkpoint::ModelSource& source,
-                                                        const TrainableOptions& options) {
+  std::function<TensorChoice(const TensorSpec&)> choose(const ModelSource& source, const TrainableOptions& options) {
     std::set<std::string> adapted;
     if (options.method == TrainableOptions::Method::lora && source.trained.empty())
       adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), options);
@@ -107,7 +105,7 @@ class TrainedWeights : public TrainSession {
     return names;
   }
 
-  void start_adapters(const checkpoint::ModelSource& source, const TrainableOptions& options) {
+  void start_adapters(const ModelSource& source, const TrainableOptions& options) {
     TorchGenerator generator(options.seed);
     const double root = options.use_rslora ? std::sqrt(options.lora_rank) : options.lora_rank;
     const auto fresh_scale = static_cast<float>(options.lora_alpha / root);

@@ -1,5 +1,5 @@
 #include <array>
-#include <lamina/checkpoint/model_source.hpp>
+#include <lamina/checkpoint/load_weights.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/compose/scaled.hpp>
 #include <lamina/layer/linear.hpp>
@@ -20,11 +20,10 @@ std::array<float, 3> loaded(std::array<float, 2> w, DType dtype) {
   const checkpoint::TensorData tensors[] = {{"o_proj.weight", DType::F32, {1, 2}, std::as_bytes(std::span(w))},
                                             {"o_proj.bias", DType::F32, {1}, std::as_bytes(std::span(&bias, 1))}};
   checkpoint::write_safetensors(scratch / "model.safetensors", tensors);
-  checkpoint::ModelSource source;
-  source.weights = checkpoint::Checkpoint::open(scratch / "model.safetensors");
+  const auto files = checkpoint::Checkpoint::open(scratch / "model.safetensors");
   Weights<Layer, T> weights([&](const TensorSpec&) { return typename Weights<Layer, T>::Choice{dtype, 0, false}; });
   weights.allocate(false);
-  checkpoint::load_weights(weights, source);
+  checkpoint::load_weights(weights, files, {});
   const auto* matrix = static_cast<const T*>(weights.data(weights.slots()[0]));
   return {to_f32(matrix[0]), to_f32(matrix[1]), to_f32(*static_cast<const T*>(weights.data(weights.slots()[1])))};
 }

@@ -1,6 +1,6 @@
-#include <lamina/checkpoint/config.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
-#include "scratch.hpp"
+#include <lamina/model/read_config.hpp>
+#include "checkpoint/scratch.hpp"
 #include "support/catch.hpp"
 
 #include <nlohmann/json.hpp>
@@ -29,19 +29,19 @@ std::string error_after(const std::string& layout, const json& patch) {
 
 TEST_CASE("ModelConfig: Qwen3-VL-2B as released") {
   const ModelConfig c = load_layout("qwen3_vl_2b_released");
-  const TextConfig text{.vocab_size = 151936,
-                        .hidden_size = 2048,
-                        .intermediate_size = 6144,
-                        .num_hidden_layers = 28,
-                        .num_attention_heads = 16,
-                        .num_key_value_heads = 8,
-                        .head_dim = 128,
-                        .max_position_embeddings = 262144,
-                        .rms_norm_eps = 1e-6,
-                        .rope_theta = 5e6,
-                        .mrope_section = {24, 20, 20},
-                        .mrope_interleaved = true,
-                        .hidden_act = "silu"};
+  const DecoderConfig text{.vocab_size = 151936,
+                           .hidden_size = 2048,
+                           .intermediate_size = 6144,
+                           .num_hidden_layers = 28,
+                           .num_attention_heads = 16,
+                           .num_key_value_heads = 8,
+                           .head_dim = 128,
+                           .max_position_embeddings = 262144,
+                           .rms_norm_eps = 1e-6,
+                           .rope_theta = 5e6,
+                           .mrope_section = {24, 20, 20},
+                           .mrope_interleaved = true,
+                           .hidden_act = "silu"};
   CHECK(c.model_type == "qwen3_vl");
   CHECK(c.text_config == text);
   CHECK(c.vision_config.depth == 24);
@@ -69,7 +69,7 @@ TEST_CASE("ModelConfig: Qwen2.5-VL as released, flat, with a full and a sparse v
   CHECK(three.tie_word_embeddings);
   CHECK(three.text_config.num_hidden_layers == 36);
   CHECK(three.dtype == DType::BF16);
-  VisionConfig expected = seven.vision_config;  // what the 3B file leaves out equals the 7B's
+  TowerConfig expected = seven.vision_config;  // what the 3B file leaves out equals the 7B's
   CHECK(expected.fullatt_block_indexes == std::vector{7, 15, 23, 31});
   CHECK(expected.window_size == 112);
   CHECK(expected.intermediate_size == 3420);

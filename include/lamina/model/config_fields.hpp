@@ -3,10 +3,11 @@
 
 /// What becomes of each field of config.json. Sources: transformers' configuration classes (5.6 and 4.57) and the
 /// released files; tests/reference/config_fields.py lists them again.
-namespace lamina::checkpoint {
+namespace lamina {
 
 namespace detail {
-using enum FieldUse;
+using checkpoint::Field, checkpoint::find_field, checkpoint::joined;
+using enum checkpoint::FieldUse;
 
 inline constexpr std::string_view for_people = "it tells people and loaders where the file comes from";
 inline constexpr std::string_view not_read = "transformers' Qwen-VL models do not read it";
@@ -184,23 +185,23 @@ inline constexpr Field qwen2_5_vision_fields[] = {
 
 }  // namespace detail
 
-inline std::vector<Field> fields_of_text_config(bool qwen3) {
+inline std::vector<checkpoint::Field> fields_of_text_config(bool qwen3) {
   using namespace detail;
   return joined({text_fields, qwen3 ? std::span<const Field>(qwen3_text_fields) : qwen2_5_text_fields, common_fields,
                  sampling_fields, sibling_fields});
 }
-inline std::vector<Field> fields_of_vision_config(bool qwen3) {
+inline std::vector<checkpoint::Field> fields_of_vision_config(bool qwen3) {
   using namespace detail;
   return joined({vision_fields, qwen3 ? std::span<const Field>(qwen3_vision_fields) : qwen2_5_vision_fields,
                  common_fields, sampling_fields, sibling_fields});
 }
 /// rope_parameters, or rope_scaling.
-inline std::vector<Field> fields_of_rope() { return joined({detail::rope_fields}); }
+inline std::vector<checkpoint::Field> fields_of_rope() { return checkpoint::joined({detail::rope_fields}); }
 /// config.json's own level. nested: text fields have a text_config of their own, and copies of them here are not read.
-inline std::vector<Field> fields_of_model_config(bool qwen3, bool nested) {
+inline std::vector<checkpoint::Field> fields_of_model_config(bool qwen3, bool nested) {
   using namespace detail;
-  std::vector<Field> own = joined({model_fields, common_fields, sampling_fields});
-  for (Field field : fields_of_text_config(qwen3)) {
+  std::vector<checkpoint::Field> own = joined({model_fields, common_fields, sampling_fields});
+  for (checkpoint::Field field : fields_of_text_config(qwen3)) {
     if (find_field(own, field.name)) continue;
     if (nested) field = {field.name, no_effect, "text_config's own counts"};
     own.push_back(field);
@@ -208,4 +209,4 @@ inline std::vector<Field> fields_of_model_config(bool qwen3, bool nested) {
   return own;
 }
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina

@@ -1,42 +1,23 @@
 #pragma once
-#include <lamina/checkpoint/config_fields.hpp>
+#include <algorithm>
+
 #include <lamina/checkpoint/folders.hpp>
-#include <lamina/checkpoint/model_config.hpp>
 #include <lamina/checkpoint/safetensors_header.hpp>
+#include <lamina/checkpoint/torch_dtype.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/model/config_fields.hpp>
+#include <lamina/model/model_config.hpp>
 
 /// Reading config.json in every layout that releases and re-saves of Qwen2.5-VL and Qwen3-VL have: text fields nested
 /// or flat, a sparse vision_config, rope_scaling or rope_parameters, torch_dtype or dtype.
-namespace lamina::checkpoint {
-
-/// The element type that config.json calls "bfloat16" and so on.
-inline std::optional<DType> dtype_from_torch_name(std::string_view name) {
-  if (name.starts_with("torch.")) name.remove_prefix(6);
-  if (name == "bfloat16") return DType::BF16;
-  if (name == "float16" || name == "half") return DType::F16;
-  if (name == "float32" || name == "float") return DType::F32;
-  if (name == "float64" || name == "double") return DType::F64;
-  return std::nullopt;
-}
-
-/// PyTorch's name of a floating element type: "bfloat16".
-inline std::string_view torch_name_of(DType t) {
-  switch (t) {
-    case DType::BF16:
-      return "bfloat16";
-    case DType::F16:
-      return "float16";
-    case DType::F64:
-      return "float64";
-    default:
-      return "float32";
-  }
-}
+namespace lamina {
 
 namespace detail {
+using checkpoint::check_fields, checkpoint::JsonFields;
 
 /// The JSON of a small file of a model directory.
 inline nlohmann::json read_json(const std::filesystem::path& path) {
-  return parse_checked<nlohmann::json>(read_text(path), path.string(), 64);
+  return checkpoint::detail::parse_checked<nlohmann::json>(checkpoint::read_text(path), path.string(), 64);
 }
 
 /// The object that holds the rotary fields, in the newer spelling of its name or the older. Files may carry both, with
@@ -53,7 +34,7 @@ inline JsonFields rope_object(const JsonFields& text) {
   return newer;
 }
 
-inline void read_rope(const JsonFields& text, bool qwen3, TextConfig& out) {
+inline void read_rope(const JsonFields& text, bool qwen3, DecoderConfig& out) {
   const JsonFields rope = rope_object(text);
   check_fields(rope, fields_of_rope());
   if (rope.has("rope_theta") && text.has("rope_theta") && text.json()["rope_theta"] != rope.json()["rope_theta"])
@@ -77,8 +58,8 @@ inline void check_layer_types(const JsonFields& text) {
       fail(text.file(), ": ", text.path("layer_types"), " has ", type, ": sliding windows are not supported");
 }
 
-inline TextConfig read_text_config(const JsonFields& text, bool qwen3) {
-  TextConfig out;
+inline DecoderConfig read_text_config(const JsonFields& text, bool qwen3) {
+  DecoderConfig out;
   out.vocab_size = text.size("vocab_size");
   out.hidden_size = text.size("hidden_size");
   out.intermediate_size = text.size("intermediate_size");
@@ -99,9 +80,9 @@ inline TextConfig read_text_config(const JsonFields& text, bool qwen3) {
 }
 
 /// Gaps are filled with the library's own defaults: the released Qwen2.5-VL-3B relies on them.
-inline VisionConfig read_vision_config(const JsonFields& vision, bool qwen3) {
+inline TowerConfig read_vision_config(const JsonFields& vision, bool qwen3) {
   check_fields(vision, fields_of_vision_config(qwen3));
-  VisionConfig out;
+  TowerConfig out;
   out.depth = qwen3 ? vision.size("depth") : vision.size("depth", 32);
   out.hidden_size = vision.size("hidden_size");
   out.intermediate_size = qwen3 ? vision.size("intermediate_size") : vision.size("intermediate_size", 3420);
@@ -134,7 +115,7 @@ inline DType read_dtype(const JsonFields& top, const JsonFields& text) {
     for (const char* key : {"dtype", "torch_dtype"}) {
       if (!fields->has(key)) continue;
       const std::string name = fields->text(key);
-      if (const auto dtype = dtype_from_torch_name(name)) return *dtype;
+      if (const auto dtype = checkpoint::dtype_from_torch_name(name)) return *dtype;
       fields->wrong(key, fields->json()[key], "bfloat16, float16 or float32");
     }
   return DType::F32;
@@ -163,7 +144,8 @@ inline std::string read_model_type(const JsonFields& top) {
 }  // namespace detail
 
 inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
-  require_model_folder(dir);
+  using checkpoint::check_fields, checkpoint::JsonFields;
+  checkpoint::require_model_folder(dir);
   const std::filesystem::path path = dir / "config.json";
   const nlohmann::json json = detail::read_json(path);
   const JsonFields top(json, path.string());
@@ -191,4 +173,4 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
   return out;
 }
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina

@@ -6,11 +6,11 @@
 
 #include <lamina/core/dtype.hpp>
 
-/// What config.json says, under its own names, free of any layout. Reading it is in checkpoint/config.hpp.
-namespace lamina::checkpoint {
+/// What config.json says, under its own names, free of any layout. Reading it is in model/read_config.hpp.
+namespace lamina {
 
 /// The language decoder.
-struct TextConfig {
+struct DecoderConfig {
   int vocab_size = 0, hidden_size = 0, intermediate_size = 0;
   int num_hidden_layers = 0, num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
   int max_position_embeddings = 0;
@@ -18,11 +18,11 @@ struct TextConfig {
   std::array<int, 3> mrope_section{};  ///< frequencies of the time, height and width axes
   bool mrope_interleaved = false;      ///< these axes take turns; else each has its own run of frequencies
   std::string hidden_act = "silu";
-  bool operator==(const TextConfig&) const = default;
+  bool operator==(const DecoderConfig&) const = default;
 };
 
 /// The vision tower. A field that the family does not have is 0 or empty.
-struct VisionConfig {
+struct TowerConfig {
   int depth = 0, hidden_size = 0, intermediate_size = 0, num_heads = 0, out_hidden_size = 0;
   int in_channels = 3, patch_size = 0, temporal_patch_size = 0, spatial_merge_size = 0;
   std::string hidden_act;
@@ -30,14 +30,14 @@ struct VisionConfig {
   std::vector<int> deepstack_visual_indexes;  ///< Qwen3-VL
   int window_size = 0;                        ///< Qwen2.5-VL, pixels
   std::vector<int> fullatt_block_indexes;     ///< Qwen2.5-VL
-  bool operator==(const VisionConfig&) const = default;
+  bool operator==(const TowerConfig&) const = default;
 };
 
 /// A model directory's config.json.
 struct ModelConfig {
   std::string model_type;  ///< "qwen3_vl" or "qwen2_5_vl"
-  TextConfig text_config;
-  VisionConfig vision_config;
+  DecoderConfig text_config;
+  TowerConfig vision_config;
   int image_token_id = 0;
   std::vector<int> eos_token_id;     ///< any of them ends an answer; generation_config.json's come first
   bool tie_word_embeddings = false;  ///< as the file says; tied_head() (model_facts.hpp) asks the weights too
@@ -45,8 +45,8 @@ struct ModelConfig {
   std::string quant_method;          ///< "awq", "fp8", ...; empty: not quantised
 
   /// Error, naming the field, where it is missing, mistyped or out of range, and on an unknown model_type.
-  /// Defined in checkpoint/config.hpp.
+  /// Defined in model/read_config.hpp.
   inline static ModelConfig load(const std::filesystem::path& dir);
 };
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina

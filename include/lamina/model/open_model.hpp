@@ -1,46 +1,28 @@
 #pragma once
-#include <lamina/checkpoint/adapter.hpp>
-#include <lamina/checkpoint/config.hpp>
-#include <lamina/checkpoint/model_source.hpp>
+#include <lamina/checkpoint/adapter_layers.hpp>
+#include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/model/model_source.hpp>
+#include <lamina/model/read_config.hpp>
 
 /// Reads what model_source.hpp describes from a model directory, and opens it.
-namespace lamina::checkpoint {
-
-/// The layers of an adapter folder. Error for variants that only merging knows (DoRA, whole replaced tensors).
-inline AdapterLayers read_adapter(const std::filesystem::path& dir) {
-  const Adapter adapter = Adapter::load(dir);
-  if (!adapter.replaced().empty())
-    fail(dir.string(), ": the adapter replaces ", adapter.replaced().front().tensor,
-         " whole (modules_to_save), which is supported by lamina-merge alone: merge it first");
-  AdapterLayers layers;
-  for (const LoraPair& pair : adapter.pairs()) {
-    if (!pair.magnitude.empty())
-      fail(dir.string(), ": a DoRA adapter can be merged with lamina-merge, not trained or served unmerged");
-    layers[pair.module] = {pair.rank, static_cast<float>(pair.scale), adapter.read(pair.a), adapter.read(pair.b)};
-  }
-  return layers;
-}
+namespace lamina {
 
 inline ModelSource open_source(const std::filesystem::path& model_dir,
                                const std::vector<std::filesystem::path>& folded) {
-  ModelSource source{ModelConfig::load(model_dir), Checkpoint::open(model_dir), {}, {}};
+  ModelSource source{ModelConfig::load(model_dir), checkpoint::Checkpoint::open(model_dir), {}, {}};
   if (!source.config.quant_method.empty())
     fail(model_dir.string(), ": config.json has quantization_config (", source.config.quant_method,
          "); quantised weights are not supported: use the model's bf16 release");
-  for (const auto& dir : folded) source.folded.push_back(read_adapter(dir));
+  for (const auto& dir : folded) source.folded.push_back(checkpoint::read_adapter(dir));
   return source;
 }
-
-}  // namespace lamina::checkpoint
-
-namespace lamina {
 
 /// Reads config.json and weights of a model directory and opens the composition that fits.
 inline std::unique_ptr<TrainSession> open_for_training(const std::filesystem::path& model_dir,
                                                        const TrainableOptions& options) {
   std::vector<std::filesystem::path> folded = options.adapters;
   if (!options.create_new_adapter && !folded.empty()) folded.pop_back();
-  checkpoint::ModelSource source = checkpoint::open_source(model_dir, folded);
+  ModelSource source = open_source(model_dir, folded);
   if (folded.size() < options.adapters.size()) {
     source.trained = checkpoint::read_adapter(options.adapters.back());
     source.trained_dropout = checkpoint::AdapterConfig::load(options.adapters.back()).lora_dropout;
@@ -49,11 +31,11 @@ inline std::unique_ptr<TrainSession> open_for_training(const std::filesystem::pa
 }
 inline std::unique_ptr<GenerateSession> open_for_generation(const std::filesystem::path& model_dir,
                                                             const GenerateOptions& options) {
-  return make_generate_session(checkpoint::open_source(model_dir, options.adapters), options);
+  return make_generate_session(open_source(model_dir, options.adapters), options);
 }
 /// The tensors that a model directory's config.json asks for; the directory needs no weights yet.
 inline std::vector<TensorSpec> tensors_of(const std::filesystem::path& model_dir) {
-  return tensors_of(checkpoint::ModelConfig::load(model_dir), model_dir);
+  return tensors_of(ModelConfig::load(model_dir), model_dir);
 }
 
 }  // namespace lamina

@@ -1,9 +1,9 @@
-#include <lamina/checkpoint/config.hpp>
-#include <lamina/checkpoint/model_facts.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/model/model_facts.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
-#include "scratch.hpp"
+#include <lamina/model/read_config.hpp>
+#include "checkpoint/scratch.hpp"
 #include "support/catch.hpp"
 
 using namespace lamina;

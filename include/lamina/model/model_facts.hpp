@@ -3,16 +3,16 @@
 #include <string>
 #include <vector>
 
-#include <lamina/checkpoint/model_config.hpp>
 #include <lamina/checkpoint/tensors.hpp>
+#include <lamina/model/model_config.hpp>
 #include <lamina/model/registry.hpp>
 
 /// A model directory's config as facts that a composition's can be compared with.
-namespace lamina::checkpoint {
+namespace lamina {
 
 /// Whether the output head is the embedding itself: the file says so, and the weights hold no head of their own (or
 /// one that equals the embedding, as some trainers save it).
-inline bool tied_head(const ModelConfig& config, const Checkpoint& weights) {
+inline bool tied_head(const ModelConfig& config, const checkpoint::Checkpoint& weights) {
   if (!config.tie_word_embeddings) return false;
   if (!weights.find("lm_head.weight")) return true;
   const auto head = weights.data("lm_head.weight"),
@@ -22,8 +22,8 @@ inline bool tied_head(const ModelConfig& config, const Checkpoint& weights) {
 
 /// config.json's fields as facts_of names a composition's.
 inline std::vector<Fact> facts_of_config(const ModelConfig& c, bool tied) {
-  const TextConfig& t = c.text_config;
-  const VisionConfig& v = c.vision_config;
+  const DecoderConfig& t = c.text_config;
+  const TowerConfig& v = c.vision_config;
   std::vector<Fact> facts = {
       {"text_config.vocab_size", t.vocab_size},
       {"text_config.hidden_size", t.hidden_size},
@@ -55,10 +55,10 @@ inline std::vector<Fact> facts_of_config(const ModelConfig& c, bool tied) {
     facts.push_back(
         {"vision_config.deepstack_visual_indexes[" + std::to_string(k) + "]", v.deepstack_visual_indexes[k]});
   if (v.window_size > 0)
-    facts.emplace_back(std::string(lamina::detail::window_cells), v.window_size / v.patch_size / v.spatial_merge_size);
+    facts.emplace_back(std::string(detail::window_cells), v.window_size / v.patch_size / v.spatial_merge_size);
   for (int i : v.fullatt_block_indexes)
     facts.push_back({"vision_config.fullatt_block_indexes has " + std::to_string(i), 1});
   return facts;
 }
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina

@@ -1,22 +1,18 @@
 #pragma once
-#include <cstring>
-#include <filesystem>
-#include <functional>
+#include <cmath>
 #include <map>
-#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <lamina/checkpoint/convert.hpp>
-#include <lamina/checkpoint/model_config.hpp>
 #include <lamina/checkpoint/tensors.hpp>
 #include <lamina/compose/scaled.hpp>
 #include <lamina/compose/weights.hpp>
 #include <lamina/core/threads.hpp>
-#include <lamina/model/session.hpp>
 
-/// A model directory and its adapters as a model type reads them: free of JSON, so that translation units which hold a
-/// model need not parse files. checkpoint/open_source.hpp fills it.
+/// From a model's files into the memory of its type: free of JSON, so that translation units which hold a model need
+/// not parse files.
 namespace lamina::checkpoint {
 
 /// An adapter's matrices for one linear layer, fp32: A (rank, in), B (out, rank).
@@ -27,14 +23,6 @@ struct AdapterLayer {
 };
 /// By canonical name of the layer.
 using AdapterLayers = std::map<std::string, AdapterLayer>;
-
-struct ModelSource {
-  ModelConfig config;
-  Checkpoint weights;
-  std::vector<AdapterLayers> folded;  ///< adapters that become part of the weights, in order
-  AdapterLayers trained;              ///< the adapter that goes on training; empty: a fresh one
-  double trained_dropout = 0;         ///< its lora_dropout
-};
 
 /// W += scale * B A, in place, fp32; W (rows, cols).
 inline void fold_adapter(const AdapterLayer& layer, int rows, int cols, std::span<float> w) {
@@ -66,31 +54,32 @@ inline void expect_f16(std::span<const float> values, const std::string& file, c
       fail(file, ": ", name, " has an element of ", value, ", and fp16 ends at 65504: load it as bfloat16 or float32");
 }
 
-/// Reads every tensor of the model from its files into memory, adapters folded in. Error, naming the file and both
-/// shapes, where a tensor is missing or has another shape, and where fp16 was chosen for a value that it has not.
+/// Reads every tensor of the model from its files into memory; adapters are folded in, in order. Error, naming the file
+/// and both shapes, where a tensor is missing or has another shape, and where fp16 was chosen for a value that it has
+/// not.
 template <class T, Backend B>
-void load_weights(TensorMemory<T, B>& weights, const ModelSource& source) {
+void load_weights(TensorMemory<T, B>& weights, const Checkpoint& files, std::span<const AdapterLayers> folded) {
   for (const TensorSlot& slot : weights.slots()) {
     if (slot.spec.adapter) continue;
     const std::string name = slot.name();
-    const TensorInfo& info = source.weights.at(name);
+    const TensorInfo& info = files.at(name);
     const std::vector<std::int64_t> wanted(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
     if (info.shape != wanted)
-      fail(source.weights.path().string(), ": ", info.name, " is ", shape_text(info.shape),
-           ", config.json's sizes want ", shape_text(wanted), ": do config.json and the weights belong together?");
+      fail(files.path().string(), ": ", info.name, " is ", shape_text(info.shape), ", config.json's sizes want ",
+           shape_text(wanted), ": do config.json and the weights belong together?");
     bool folds = false;
-    for (const AdapterLayers& adapter : source.folded)
+    for (const AdapterLayers& adapter : folded)
       folds = folds || (name.ends_with(".weight") && adapter.contains(module_of(name)));
     weights.fill(slot, [&](std::span<std::byte> to) {
       if (!folds && info.dtype == slot.dtype && slot.spec.exponent == 0) {
-        source.weights.read(info.name, to);
+        files.read(info.name, to);
         return;
       }
-      std::vector<float> values = read_f32(source.weights, info.name);
-      for (const AdapterLayers& adapter : source.folded)
+      std::vector<float> values = read_f32(files, info.name);
+      for (const AdapterLayers& adapter : folded)
         if (const auto it = adapter.find(module_of(name)); folds && it != adapter.end())
           fold_adapter(it->second, slot.spec.rows(), slot.spec.cols(), values);
-      if (slot.dtype == DType::F16) expect_f16(values, source.weights.path().string(), info.name);
+      if (slot.dtype == DType::F16) expect_f16(values, files.path().string(), info.name);
       if (const float factor = power_of_two(slot.spec.exponent); factor != 1)
         for (float& value : values) value *= factor;
       narrow(values, slot.dtype, to);
@@ -99,12 +88,3 @@ void load_weights(TensorMemory<T, B>& weights, const ModelSource& source) {
 }
 
 }  // namespace lamina::checkpoint
-
-/// Where the models are compiled (cmake/models/registry.cpp): opens the composition that fits a source. Error where
-/// none does.
-namespace lamina {
-std::unique_ptr<TrainSession> make_train_session(const checkpoint::ModelSource&, const TrainableOptions&);
-std::unique_ptr<GenerateSession> make_generate_session(const checkpoint::ModelSource&, const GenerateOptions&);
-/// The tensors that a config.json asks for; model_dir is where it lies.
-std::vector<TensorSpec> tensors_of(const checkpoint::ModelConfig&, const std::filesystem::path& model_dir);
-}  // namespace lamina

@@ -1,0 +1,105 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lamina/core/batch.hpp>
+
+/// The seam between programs and the training of a model: programs (YAML, JSON) see this header alone;
+/// train/step/session.hpp implements it for each composition that is compiled in.
+namespace lamina {
+
+/// The optimizer's settings for one step; decoupled weight decay, bias-corrected moments (torch.optim.AdamW).
+struct AdamW {
+  double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
+};
+
+struct BatchLoss {
+  double loss = 0;                      ///< sum over labels of loss_weights * nll
+  std::vector<double> sequence_losses;  ///< the same sum, one a sequence: names the sample when a value is not finite
+};
+
+struct StepResult {
+  BatchLoss loss;
+  double gradient_norm = 0;  ///< L2, over all trainable gradients, before clipping
+};
+
+/// A trainable tensor with its optimizer state, all fp32 in the session's own memory: read it to save; write it and
+/// call TrainSession::restored() to resume.
+struct TrainableTensor {
+  std::string name;  ///< as in the checkpoint: "...q_proj.weight", or PEFT's "base_model.model....lora_A.weight"
+  std::vector<std::int64_t> shape;
+  std::span<float> value, exp_avg, exp_avg_sq;
+  bool decays = true;  ///< biases and norms are exempt from weight decay
+};
+
+/// Bytes that a run needs, known before anything is allocated.
+struct MemoryPlan {
+  std::int64_t weights = 0, trainable = 0, gradients = 0, optimizer = 0, saved = 0, workspace = 0, kv_cache = 0;
+  std::int64_t free = 0;  ///< on the device, for all of these; 0: not known
+  std::int64_t total() const { return weights + trainable + gradients + optimizer + saved + workspace + kv_cache; }
+};
+
+/// The settings that lower a training run's memory, as messages name them.
+inline constexpr std::string_view what_lowers_memory =
+    "per_device_train_batch_size, gradient_accumulation_steps, cutoff_len, image_max_pixels, "
+    "disable_gradient_checkpointing: false, lora_rank";
+
+class TrainSession {
+ public:
+  virtual ~TrainSession() = default;
+  /// One optimizer step on a batch: gradients, clipping to max_gradient_norm (0: none), AdamW. Where loss or norm is
+  /// not finite, weights and optimizer stay as they were.
+  StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) {
+    prepare(batch);
+    start(settings, max_gradient_norm);
+    return finish();
+  }
+  /// The same in three parts, so that a GPU never waits for the host: while it works on one step, the next one's batch
+  /// is prepared and the step started. Two steps at most are under way; all else here asks for none. A step that is not
+  /// finite leaves such gradients that the one started after it changes nothing either. A batch lives until its step
+  /// has finished.
+  virtual void prepare(const Batch&) = 0;
+  /// Begins a step on the batch that was prepared last; may return while the work is under way.
+  virtual void start(const AdamW&, double max_gradient_norm) = 0;
+  /// Waits for the step that was started first and is not finished.
+  virtual StepResult finish() = 0;
+  virtual BatchLoss evaluate(const Batch&) = 0;
+  /// The state as it is now; valid until the next step.
+  virtual std::vector<TrainableTensor> trainable() = 0;
+  /// Takes over what was written to the spans of trainable().
+  virtual void restored() {}
+  /// Optimizer steps done, which bias correction depends on; set on resume.
+  virtual std::int64_t optimizer_steps() const = 0;
+  virtual void set_optimizer_steps(std::int64_t) = 0;
+  virtual std::int64_t param_count() const = 0;
+  virtual std::int64_t trainable_count() const = 0;
+  virtual MemoryPlan plan(int tokens, int sequences, int patches) const = 0;
+  /// Whether a GPU computes, so that the cores are free for other work.
+  virtual bool on_device() const { return false; }
+};
+
+/// What is trainable, as the YAML of LLaMA-Factory says it.
+struct TrainableOptions {
+  enum class Method { lora, full, freeze } method = Method::lora;
+  int lora_rank = 8;
+  double lora_alpha = 16, lora_dropout = 0;
+  bool use_rslora = false;
+  std::vector<std::string> lora_target = {"all"};
+  bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
+  int freeze_trainable_layers = 2;  ///< method freeze: the last n decoder layers, negative: the first n
+  /// Gradient checkpointing of decoder layers; unset: where their activations would not fit.
+  std::optional<bool> recompute;
+  std::string device = "auto";  ///< cpu, cuda, or auto: the GPU where there is one
+  bool deterministic = false;   ///< kernels that repeat bit for bit alone; on the CPU all do
+  std::uint64_t seed = 42;      ///< of the adapter's initial values and of dropout
+  /// Adapters to start from, in PEFT's layout: all but the last are merged, the last goes on training.
+  std::vector<std::filesystem::path> adapters;
+  bool create_new_adapter = false;  ///< merge them all and start a fresh one
+};
+
+}  // namespace lamina

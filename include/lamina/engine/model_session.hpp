@@ -5,9 +5,9 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/model/model_source.hpp>
 #include <lamina/engine/runner.hpp>
 #include <lamina/engine/session.hpp>
+#include <lamina/model/model_source.hpp>
 
 namespace lamina::engine {
 

@@ -1,6 +1,6 @@
 // The engine's steps on the GPU without a server: random weights, random prompts, greedy.
 //
-//     bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS]
+//     bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS [trace]]
 //
 // Keeps USERS requests in flight until ROUNDS * USERS have been answered. Prints tokens per second, the time of a step,
 // how much of it the host works, and decode's share of the memory's read bandwidth at the mean length of a sequence.
@@ -17,6 +17,7 @@
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
 
+#include "gpu_trace.hpp"
 #include "random_weights.hpp"
 
 namespace {
@@ -26,6 +27,7 @@ double seconds(Clock::duration d) { return std::chrono::duration<double>(d).coun
 
 struct Load {
   int users, prompt, output, rounds;
+  bool trace;
 };
 
 engine::SessionLimits limits_for(const Load& load) {
@@ -100,20 +102,32 @@ void run(const Load& load) {
     return std::array{static_cast<double>(tokens) / s, 1e3 * s / static_cast<double>(steps),
                       1e6 * host_s / static_cast<double>(steps), 1e3 * first_s};
   };
+  std::optional<GpuTrace> trace;
+  if (load.trace) trace.emplace();
   serve(load.users);  // loads kernels, records steps
+  if (trace) device.wait(), trace->restart();
   const auto [rate, step_ms, host_us, first_ms] = serve(load.rounds * load.users);
   const double bytes = 2.0 * param_count<typename Model::Language> + load.users * (load.prompt + load.output / 2.0) *
                                                                          static_cast<double>(Runner::page_bytes(64)) /
                                                                          64;
   std::printf("%d users, %d/%d: %.0f tokens/s, %.3f ms a step, host %.0f us a step, first token %.1f ms, %.2f TB/s\n",
               load.users, load.prompt, load.output, rate, step_ms, host_us, first_ms, bytes / (step_ms * 1e-3) / 1e12);
+  if (!trace) return;
+  device.wait();
+  const auto seen = trace->summary();
+  std::printf("busy %.1f of %.1f ms, %zu launches\n", seen.busy_ms, seen.elapsed_ms, seen.launches);
+  for (const auto& kernel : trace->by_kernel())
+    if (kernel.ms > 0.003 * seen.busy_ms)
+      std::printf("%8.2f ms %7zu launches %7.2f us  %.100s\n", kernel.ms, kernel.launches,
+                  1e3 * kernel.ms / static_cast<double>(kernel.launches), kernel.name.c_str());
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
   if (argc < 5) return std::fprintf(stderr, "usage: bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS]\n"), 2;
-  const Load load{std::atoi(argv[2]), std::atoi(argv[3]), std::atoi(argv[4]), argc > 5 ? std::atoi(argv[5]) : 2};
+  const Load load{std::atoi(argv[2]), std::atoi(argv[3]), std::atoi(argv[4]), argc > 5 ? std::atoi(argv[5]) : 2,
+                  argc > 6 && std::strcmp(argv[6], "trace") == 0};
   if (std::strcmp(argv[1], "8b") == 0)
     run<qwen3_vl::Qwen3VL_8B>(load);
   else

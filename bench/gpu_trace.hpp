@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -25,6 +27,21 @@ class GpuTrace {
   void restart() {
     check(cuptiActivityFlushAll(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED));
     spans().clear();
+    kernels().clear();
+  }
+  /// Launches and time of the kernels of one name.
+  struct Kernel {
+    std::string name;
+    std::size_t launches = 0;
+    double ms = 0;
+  };
+  /// Since restart(), the longest first. The GPU has nothing to do at this moment.
+  std::vector<Kernel> by_kernel() {
+    check(cuptiActivityFlushAll(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED));
+    std::vector<Kernel> out;
+    for (const auto& [name, kernel] : kernels()) out.push_back({name, kernel.launches, kernel.ms});
+    std::sort(out.begin(), out.end(), [](const Kernel& a, const Kernel& b) { return a.ms > b.ms; });
+    return out;
   }
 
   struct Summary {
@@ -50,6 +67,10 @@ class GpuTrace {
     static std::vector<Span> seen;
     return seen;
   }
+  static std::map<std::string, Kernel>& kernels() {
+    static std::map<std::string, Kernel> seen;
+    return seen;
+  }
   static void check(CUptiResult result) {
     const char* why = "";
     if (result == CUPTI_SUCCESS) return;
@@ -66,11 +87,18 @@ class GpuTrace {
     const auto* timed = reinterpret_cast<const Record*>(record);
     spans().emplace_back(timed->start, timed->end);
   }
+  static void keep_kernel(const CUpti_Activity* record) {
+    keep<CUpti_ActivityKernel10>(record);
+    const auto* timed = reinterpret_cast<const CUpti_ActivityKernel10*>(record);
+    Kernel& kernel = kernels()[timed->name];
+    ++kernel.launches;
+    kernel.ms += 1e-6 * static_cast<double>(timed->end - timed->start);
+  }
   static void CUPTIAPI take_buffer(CUcontext, std::uint32_t, std::uint8_t* buffer, std::size_t,
                                    std::size_t valid_bytes) {
     CUpti_Activity* record = nullptr;
     while (cuptiActivityGetNextRecord(buffer, valid_bytes, &record) == CUPTI_SUCCESS) {
-      if (record->kind == CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL) keep<CUpti_ActivityKernel10>(record);
+      if (record->kind == CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL) keep_kernel(record);
       if (record->kind == CUPTI_ACTIVITY_KIND_MEMCPY) keep<CUpti_ActivityMemcpy6>(record);
       if (record->kind == CUPTI_ACTIVITY_KIND_MEMSET) keep<CUpti_ActivityMemset4>(record);
     }

@@ -6,6 +6,7 @@
 #include <lamina/core/host_device.hpp>
 #include <lamina/core/view.hpp>
 #include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/norm_rope.hpp>
 
 /// The key/value cache in pages, so that sequences of any length share one block of memory, and attention that reads
 /// it.
@@ -52,6 +53,13 @@ struct PagedWrite {
   PagedRows<T> k_pages, v_pages;
   const int* slots = nullptr;  ///< (N)
   int head_dim = 0;
+};
+
+/// norm_rope of q and of k; then k.y and the values join the cache. A backend may leave k.y as it was.
+template <class T>
+struct RotateAndWrite {
+  NormRopeFwd<T> q, k;
+  PagedWrite<T> write;  ///< its k is k.y
 };
 
 /// A run of keys of a sequence that has one query: one sum is made of it, and the sums of a sequence are joined.
@@ -130,6 +138,7 @@ struct paged_attention {
                 "<lamina/kernel/cuda/attention/paged_attention.cuh>");
   static void edit(auto...) {}
   static void write(auto...) {}
+  static void rotate_and_write(auto...) {}
   static void split(auto...) {}
   static void decode(auto...) {}
   static void forward(auto...) {}

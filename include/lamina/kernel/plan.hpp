@@ -113,6 +113,7 @@ template <>
 struct paged_attention<Plan> {
   static void edit(Stream<Plan> s, const auto&) { s.launch("paged_edit"); }
   static void write(Stream<Plan> s, const auto&) { s.launch("paged_write"); }
+  static void rotate_and_write(Stream<Plan> s, const auto&) { s.launch("rotate_and_write"); }
   static void split(Stream<Plan> s, const auto&) { s.launch("split_keys"); }
   static void decode(Stream<Plan> s, const auto& args) {
     s.launch("paged_attention_decode");

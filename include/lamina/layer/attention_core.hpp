@@ -94,9 +94,9 @@ struct AttentionCore {
     const Matrix<T> q = run.scratch->template matrix<T>(x.rows, Q);
     const Matrix<T> k = run.scratch->template matrix<T>(x.rows, KV);
     Matrix<const T> keys = k, values = qkv.columns(Q + KV, KV);
-    rotate(run, p, qkv, q, k);
     if constexpr (Mask_::causal)
-      if (context.pages) return attend_pages<T>(run, q, k, values, y);
+      if (context.pages) return attend_pages<T>(run, p, qkv, q, k, y);
+    rotate(run, p, qkv, q, k);
     if (context.cache) {
       const auto& slot = context.cache->slots[context.cache_slot++];
       kernel::cache<typename R::backend>::append(
@@ -149,16 +149,18 @@ struct AttentionCore {
   /// Keys and values of all sequences are written first, so that one may read pages which another has filled in the
   /// same step.
   template <class T, class R>
-  static void attend_pages(R run, Matrix<const T> q, Matrix<const T> k, Matrix<const T> v, Matrix<T> y) {
+  static void attend_pages(R run, const Parameter* p, Matrix<const T> qkv, Matrix<T> q, Matrix<T> k, Matrix<T> y) {
     using paged = kernel::paged_attention<typename R::backend>;
     const kernel::PagedCache<T>& cache = *run.context->pages;
     const auto k_pages = cache.keys(run.context->layer), v_pages = cache.values(run.context->layer);
-    paged::write(run.stream, kernel::PagedWrite<T>{.k = k,
-                                                   .v = v,
-                                                   .k_pages = k_pages,
-                                                   .v_pages = v_pages,
-                                                   .slots = cache.slots,
-                                                   .head_dim = Heads_::head_dim});
+    paged::rotate_and_write(run.stream, kernel::RotateAndWrite<T>{.q = turned(run, p, 0, qkv, q),
+                                                                  .k = turned(run, p, 1, qkv, k),
+                                                                  .write = {.k = k,
+                                                                            .v = qkv.columns(Q + KV, KV),
+                                                                            .k_pages = k_pages,
+                                                                            .v_pages = v_pages,
+                                                                            .slots = cache.slots,
+                                                                            .head_dim = Heads_::head_dim}});
     kernel::PagedAttentionFwd<T> a{.q = q,
                                    .k = k_pages,
                                    .v = v_pages,
@@ -196,19 +198,20 @@ struct AttentionCore {
     else
       return nullptr;
   }
+  /// How q (i = 0) or k (i = 1) is normed and turned.
+  template <class R, class T>
+  static kernel::NormRopeFwd<T> turned(R run, const Parameter* p, int i, Matrix<const T> qkv, Matrix<T> y) {
+    return {.x = i == 0 ? qkv.columns(0, Q) : qkv.columns(Q, KV),
+            .g = gain<T>(p, i),
+            .cos = run.context->cos,
+            .sin = run.context->sin,
+            .y = y,
+            .head_dim = Heads_::head_dim,
+            .eps = eps};
+  }
   template <class R, class T>
   static void rotate(R run, const Parameter* p, Matrix<const T> qkv, Matrix<T> q, Matrix<T> k) {
-    const auto turned = [&](Matrix<const T> x, const T* g, Matrix<T> y) {
-      return kernel::NormRopeFwd<T>{.x = x,
-                                    .g = g,
-                                    .cos = run.context->cos,
-                                    .sin = run.context->sin,
-                                    .y = y,
-                                    .head_dim = Heads_::head_dim,
-                                    .eps = eps};
-    };
-    kernel::norm_rope<typename R::backend>::forward(run.stream, turned(qkv.columns(0, Q), gain<T>(p, 0), q),
-                                                    turned(qkv.columns(Q, KV), gain<T>(p, 1), k));
+    kernel::norm_rope<typename R::backend>::forward(run.stream, turned(run, p, 0, qkv, q), turned(run, p, 1, qkv, k));
   }
   template <class R, class T>
   static void unrotate(R run, const Parameter* p, int i, Matrix<const T> x, Matrix<T> dy, Matrix<T> dx) {

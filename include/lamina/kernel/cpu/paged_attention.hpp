@@ -8,6 +8,7 @@
 
 #include <lamina/core/threads.hpp>
 #include <lamina/kernel/cpu/attention.hpp>
+#include <lamina/kernel/cpu/norm_rope.hpp>
 #include <lamina/kernel/paged_attention.hpp>
 
 /// Page after page with a running softmax. The keys of a page are one matrix, so a block of queries meets them in one
@@ -31,6 +32,12 @@ struct lamina::kernel::paged_attention<lamina::Cpu> {
         std::memcpy(a.v_pages.row(slot / tokens, h, slot % tokens, a.head_dim), a.v.row(row) + h * a.head_dim, bytes);
       }
     });
+  }
+
+  template <class T>
+  static void rotate_and_write(Stream<Cpu> s, const RotateAndWrite<T>& a) {
+    norm_rope<Cpu>::forward(s, a.q, a.k);
+    write(s, a.write);
   }
 
   static void split(Stream<Cpu>, const SplitKeys& a) {

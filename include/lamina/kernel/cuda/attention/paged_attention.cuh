@@ -1,6 +1,8 @@
 #pragma once
 #include <lamina/kernel/cuda/attention/decode.cuh>
 #include <lamina/kernel/cuda/attention/paged_attention.hpp>
+#include <lamina/kernel/cuda/device/dependent_launch.cuh>
+#include <lamina/kernel/cuda/rows/norm_rope.cuh>
 
 /// Attention of decoding: one query per sequence against pages of keys, bound by reading K and V once.
 ///
@@ -49,6 +51,7 @@ __device__ int sum_before(int value) {
 /// ceil(p * tiles / workers).
 template <int Threads>
 __global__ void __launch_bounds__(Threads) split_keys_fwd(SplitKeys a) {
+  start_in_turn();
   __shared__ int total;
   const int b = threadIdx.x;
   const bool mine = b < a.sequences;
@@ -204,6 +207,7 @@ __global__ void __launch_bounds__(PagedDecodeTiles<Width, Stages>::threads,
                                   PagedDecodeTiles<Width, Stages>::blocks_per_multiprocessor)
     paged_attention_decode(PagedAttentionFwd<T> a, float* parts) {
   using Tiles = PagedDecodeTiles<Width, Stages>;
+  start_in_turn();
   extern __shared__ __align__(1024) unsigned char shared[];
   __shared__ bool last;
   const int kv_heads = a.shape.kv_heads, head_dim = a.shape.head_dim, group = a.shape.heads / kv_heads;
@@ -326,20 +330,43 @@ void launch_paged_decode(Stream<Cuda> s, const PagedAttentionFwd<T>& a) {
     using Tiles = PagedDecodeTiles<Width, Stages>;
     const int bytes = Tiles::shared_bytes(group, head_dim), blocks = a.splits.workers * kv_heads;
     allow_shared(paged_attention_decode<T, Width, Stages>, bytes);
-    paged_attention_decode<T, Width, Stages><<<blocks, Tiles::threads, bytes, s.handle>>>(a, parts);
+    launch_dependent_shared(s, paged_attention_decode<T, Width, Stages>, blocks, Tiles::threads, bytes, a, parts);
     check_launch("paged_attention_decode");
   });
 }
 
 template <int Threads>
 __global__ void __launch_bounds__(Threads) paged_edit_fwd(PageTableEdits a) {
+  start_in_turn();
   const int i = blockIdx.x * Threads + threadIdx.x;
   if (i < a.count) a.entries[a.at[i]] = a.page[i];
+}
+
+/// Rows of blocks (y): q, keys, values; blocks along z share a token's heads. Keys go from registers to their page.
+template <class T, int Lanes>
+__global__ void __launch_bounds__(rope_warps* warp_size) rotate_and_write_fwd(RotateAndWrite<T> a) {
+  start_in_turn();
+  const int n = blockIdx.x * rope_warps + threadIdx.x / warp_size;
+  if (n >= a.q.x.rows) return;
+  if (blockIdx.y == 0)
+    return rotate_heads<T, Lanes, true>(a.q, n, blockIdx.z, gridDim.z,
+                                        [&](int head) { return a.q.y.row(n) + head * a.q.head_dim; });
+  const PagedWrite<T>& to = a.write;
+  const int slot = to.slots[n], tokens = to.k_pages.page_tokens, page = slot / tokens, row = slot % tokens;
+  if (slot < 0) return;
+  if (blockIdx.y == 1)
+    return rotate_heads<T, Lanes, true>(a.k, n, blockIdx.z, gridDim.z,
+                                        [&](int head) { return to.k_pages.row(page, head, row, to.head_dim); });
+  for (int at = piece_elements<T> * (blockIdx.z * warp_size + lane_id()); at < to.v.cols;
+       at += piece_elements<T> * gridDim.z * warp_size)
+    *reinterpret_cast<uint4*>(to.v_pages.row(page, at / to.head_dim, row, to.head_dim) + at % to.head_dim) =
+        *reinterpret_cast<const uint4*>(to.v.row(n) + at);
 }
 
 /// A thread copies 16 bytes: grid of N rows, each of 2 * K * Dh elements.
 template <class T>
 __global__ void paged_write_fwd(PagedWrite<T> a) {
+  start_in_turn();
   const int row = blockIdx.x, slot = a.slots[row], pieces = a.k.cols / piece_elements<T>;
   if (slot < 0) return;
   for (int i = threadIdx.x; i < 2 * pieces; i += blockDim.x) {
@@ -357,7 +384,7 @@ __global__ void paged_write_fwd(PagedWrite<T> a) {
 [[gnu::used]] inline void lamina::kernel::paged_attention<lamina::Cuda>::edit(Stream<Cuda> s, const PageTableEdits& a) {
   constexpr int threads = 256;
   if (a.count == 0) return;
-  cuda::paged_edit_fwd<threads><<<cuda::ceil_div(a.count, threads), threads, 0, s.handle>>>(a);
+  cuda::launch_dependent(s, cuda::paged_edit_fwd<threads>, cuda::ceil_div(a.count, threads), threads, a);
   cuda::check_launch("paged_edit_fwd");
 }
 
@@ -367,14 +394,34 @@ void lamina::kernel::paged_attention<lamina::Cuda>::write(Stream<Cuda> s, const 
   if (a.head_dim % cuda::piece_elements<T> != 0 || !cuda::in_pieces(a.k) || !cuda::in_pieces(a.v))
     fail("paged attention: heads of ", a.head_dim, ", rows ", a.k.stride, " and ", a.v.stride,
          " apart; the kernel copies 16 bytes at a time");
-  cuda::paged_write_fwd<T><<<a.k.rows, 128, 0, s.handle>>>(a);
+  cuda::launch_dependent(s, cuda::paged_write_fwd<T>, a.k.rows, 128, a);
   cuda::check_launch("paged_write_fwd");
+}
+
+template <class T>
+void lamina::kernel::paged_attention<lamina::Cuda>::rotate_and_write(Stream<Cuda> s, const RotateAndWrite<T>& a) {
+  const PagedWrite<T>& to = a.write;
+  if (a.q.x.rows == 0) return;
+  if (!cuda::halves_are_whole<T>(a.q) || !cuda::halves_are_whole<T>(a.k) ||
+      !cuda::in_pieces<cuda::piece_elements<T>>(a.q.y) || !cuda::in_pieces(to.v)) {
+    norm_rope<Cuda>::forward(s, a.q, a.k);
+    return write(s, to);
+  }
+  const int blocks = cuda::ceil_div(a.q.x.rows, cuda::rope_warps), threads = cuda::rope_warps * cuda::warp_size;
+  cuda::with_head_share<T>(to.head_dim, true, [&]<int Lanes, bool Whole>() {
+    if constexpr (Whole) {
+      const int heads = cuda::ceil_div(a.q.x.cols / to.head_dim, cuda::HeadShare<T, Lanes, true>::groups);
+      const int shares = std::clamp(s.device->multiprocessors() / (3 * blocks), 1, heads);
+      cuda::launch_dependent(s, cuda::rotate_and_write_fwd<T, Lanes>, dim3(blocks, 3, shares), threads, a);
+    }
+  });
+  cuda::check_launch("rotate_and_write_fwd");
 }
 
 [[gnu::used]] inline void lamina::kernel::paged_attention<lamina::Cuda>::split(Stream<Cuda> s, const SplitKeys& a) {
   constexpr int threads = cuda::most_paged_sequences;
   if (a.sequences > threads) fail("paged attention: ", a.sequences, " sequences; the kernel takes ", threads);
-  cuda::split_keys_fwd<threads><<<1, threads, 0, s.handle>>>(a);
+  cuda::launch_dependent(s, cuda::split_keys_fwd<threads>, 1, threads, a);
   cuda::check_launch("split_keys_fwd");
 }
 
@@ -403,5 +450,7 @@ void lamina::kernel::paged_attention<lamina::Cuda>::forward(Stream<Cuda> s, cons
 /// What a program instantiates in one CUDA file for each element type.
 #define LAMINA_CUDA_PAGED_ATTENTION(prefix, T)                                                                     \
   prefix void lamina::kernel::paged_attention<lamina::Cuda>::write<T>(Stream<Cuda>, const PagedWrite<T>&);         \
+  prefix void lamina::kernel::paged_attention<lamina::Cuda>::rotate_and_write<T>(Stream<Cuda>,                     \
+                                                                                 const RotateAndWrite<T>&);        \
   prefix void lamina::kernel::paged_attention<lamina::Cuda>::decode<T>(Stream<Cuda>, const PagedAttentionFwd<T>&); \
   prefix void lamina::kernel::paged_attention<lamina::Cuda>::forward<T>(Stream<Cuda>, const PagedAttentionFwd<T>&)

@@ -11,6 +11,8 @@ struct lamina::kernel::paged_attention<lamina::Cuda> {
   static void edit(Stream<Cuda> s, const PageTableEdits& a);
   template <class T>
   static void write(Stream<Cuda> s, const PagedWrite<T>& a);
+  template <class T>
+  static void rotate_and_write(Stream<Cuda> s, const RotateAndWrite<T>& a);
   static void split(Stream<Cuda> s, const SplitKeys& a);
   template <class T>
   static void decode(Stream<Cuda> s, const PagedAttentionFwd<T>& a);

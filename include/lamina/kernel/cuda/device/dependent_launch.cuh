@@ -18,18 +18,31 @@ __device__ inline void wait_for_earlier() {
 #endif
 }
 
+/// For a kernel that begins with this: it starts early, and so does the next one, but not before all kernels ahead of
+/// this one have ended.
+__device__ inline void start_in_turn() {
+  wait_for_earlier();
+  let_next_start();
+}
+
 template <class... P, class... A>
-void launch_dependent(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, int threads, A... arguments) {
+void launch_dependent_shared(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, dim3 threads, int shared_bytes,
+                             A... arguments) {
   cudaLaunchAttribute early{};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
-  config.blockDim = dim3(threads);
+  config.blockDim = threads;
+  config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
   config.stream = s.handle;
   config.attrs = &early;
   config.numAttrs = s.device->compute_capability() >= 90 ? 1 : 0;
   check(cudaLaunchKernelEx(&config, kernel, P(arguments)...), "cudaLaunchKernelEx");
+}
+template <class... P, class... A>
+void launch_dependent(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, int threads, A... arguments) {
+  launch_dependent_shared(s, kernel, grid, dim3(threads), 0, arguments...);
 }
 
 }  // namespace lamina::kernel::cuda

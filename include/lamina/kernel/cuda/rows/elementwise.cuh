@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/param.hpp>
 #include <lamina/core/view.hpp>
-#include <lamina/kernel/cuda/device/launch.cuh>
+#include <lamina/kernel/cuda/device/dependent_launch.cuh>
 
 /// Kernels in which every element has its own work: one thread takes Each neighbouring elements of a row, as many as
 /// make 16 bytes, or one where the rows of some operand do not consist of such pieces.
@@ -57,6 +57,7 @@ inline constexpr int elementwise_threads = 256;
 /// op.at<Each>(row, column) for the first element of every piece.
 template <int Each, class Op>
 __global__ void __launch_bounds__(elementwise_threads) elementwise(Op op, unsigned pieces, unsigned per_row) {
+  start_in_turn();
   const unsigned i = blockIdx.x * elementwise_threads + threadIdx.x;
   if (i >= pieces) return;
   const unsigned row = i / per_row;
@@ -73,9 +74,9 @@ void launch_elementwise(Stream<Cuda> s, int rows, int cols, bool whole, const Op
   const auto blocks = static_cast<unsigned>(ceil_div(pieces, std::int64_t{elementwise_threads}));
   const auto count = static_cast<unsigned>(pieces), row_count = static_cast<unsigned>(per_row);
   if (whole)
-    elementwise<Each><<<blocks, elementwise_threads, 0, s.handle>>>(op, count, row_count);
+    launch_dependent(s, elementwise<Each, Op>, blocks, elementwise_threads, op, count, row_count);
   else
-    elementwise<1><<<blocks, elementwise_threads, 0, s.handle>>>(op, count, row_count);
+    launch_dependent(s, elementwise<1, Op>, blocks, elementwise_threads, op, count, row_count);
   check_launch(name);
 }
 

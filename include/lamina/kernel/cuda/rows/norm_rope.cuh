@@ -88,14 +88,11 @@ struct HeadShare {
   }
 };
 
-/// A row of blocks (y) an argument, q and k of the same tokens; blocks along z share a token's heads.
-template <class T, int Lanes, bool Whole>
-__global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeFwd<T> q, NormRopeFwd<T> k) {
-  const NormRopeFwd<T>& a = blockIdx.y == 0 ? q : k;
+/// Token n's heads, of which this block does every blocks_per_token-th: to(head) is where one goes.
+template <class T, int Lanes, bool Whole, class To>
+__device__ void rotate_heads(const NormRopeFwd<T>& a, int n, int block, int blocks_per_token, To to) {
   using Share = HeadShare<T, Lanes, Whole>;
   constexpr int pairs = Share::pairs;
-  const int n = blockIdx.x * rope_warps + threadIdx.x / warp_size;
-  if (n >= a.x.rows) return;
   const int half = a.head_dim / 2, heads = a.x.cols / a.head_dim;
   const Share share(half);
   float cos[pairs], sin[pairs], g_lo[pairs], g_hi[pairs];
@@ -105,7 +102,7 @@ __global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeF
     share.load(a.g, g_lo);
     share.load(a.g + half, g_hi);
   }
-  for (int first = blockIdx.z * Share::groups; first < heads; first += gridDim.z * Share::groups) {
+  for (int first = block * Share::groups; first < heads; first += blocks_per_token * Share::groups) {
     const int head = min(first + share.group, heads - 1);  // all lanes take part in every sum
     const bool exists = first + share.group < heads;
     const T* x = a.x.row(n) + head * a.head_dim;
@@ -123,10 +120,20 @@ __global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeF
       lo[p] = h * cos[p] - hi[p] * sin[p];
       hi[p] = hi[p] * cos[p] + h * sin[p];
     }
-    T* y = a.y.row(n) + head * a.head_dim;
+    T* y = to(head);
     share.store(y, exists, lo);
     share.store(y + half, exists, hi);
   }
+}
+
+/// A row of blocks (y) an argument, q and k of the same tokens; blocks along z share a token's heads.
+template <class T, int Lanes, bool Whole>
+__global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeFwd<T> q, NormRopeFwd<T> k) {
+  start_in_turn();
+  const NormRopeFwd<T>& a = blockIdx.y == 0 ? q : k;
+  const int n = blockIdx.x * rope_warps + threadIdx.x / warp_size;
+  if (n >= a.x.rows) return;
+  rotate_heads<T, Lanes, Whole>(a, n, blockIdx.z, gridDim.z, [&](int head) { return a.y.row(n) + head * a.head_dim; });
 }
 
 /// Adds up what the lanes of a block hold of dg, in order of groups, then of warps; parts[block][d] is the sum.
@@ -274,7 +281,7 @@ void launch_norm_rope(Stream<Cuda> s, const NormRopeFwd<T>& q, const NormRopeFwd
   with_head_share<T>(q.head_dim, is_whole(q) && is_whole(k), [&]<int Lanes, bool Whole>() {
     const int heads = ceil_div(q.x.cols / q.head_dim, HeadShare<T, Lanes, Whole>::groups);
     const int shares = std::clamp(s.device->multiprocessors() / (blocks * count), 1, heads);
-    norm_rope_fwd<T, Lanes, Whole><<<dim3(blocks, count, shares), threads, 0, s.handle>>>(q, k);
+    launch_dependent(s, norm_rope_fwd<T, Lanes, Whole>, dim3(blocks, count, shares), threads, q, k);
   });
   check_launch("norm_rope_fwd");
 }

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <lamina/kernel/cuda/device/launch.cuh>
+#include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/rows/norm_rows.hpp>
 
 /// Norms of rows. A group of threads (a warp, or a block where rows are wide) holds its row in registers, as it lies in
@@ -88,6 +88,7 @@ __device__ int row_of_group() {
 
 template <class T, int Pieces, int Group, bool Whole, bool Centred>
 __global__ void __launch_bounds__(row_threads<Group>) norm_rows_fwd(NormRowsFwd<T> a) {
+  start_in_turn();
   using Share = RowShare<T, Pieces, Group, Whole>;
   using Values = typename Share::Values;
   const int n = row_of_group<Group>();
@@ -280,9 +281,9 @@ void norm_rows_forward(Stream<Cuda> s, const NormRowsFwd<T>& a) {
     constexpr int threads = row_threads<Group>;
     const int blocks = ceil_div(a.rows, threads / Group);
     if (a.centred)
-      norm_rows_fwd<T, Pieces, Group, Whole, true><<<blocks, threads, 0, s.handle>>>(a);
+      launch_dependent(s, norm_rows_fwd<T, Pieces, Group, Whole, true>, blocks, threads, a);
     else
-      norm_rows_fwd<T, Pieces, Group, Whole, false><<<blocks, threads, 0, s.handle>>>(a);
+      launch_dependent(s, norm_rows_fwd<T, Pieces, Group, Whole, false>, blocks, threads, a);
   });
   check_launch("norm_rows_fwd");
 }

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/cuda/device/launch.cuh>
+#include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/rows/sample.cuh>
 
 /// Tokens of many sequences, each by its own rule: one block per row of logits.
@@ -301,6 +301,7 @@ __device__ int draw_token(SampleRow<T> row) {
 template <class T>
 __global__ void __launch_bounds__(row_threads) sample_rows_fwd(SampleRows<T> a) {
   __shared__ SampleShared shared;
+  start_in_turn();
   const int s = blockIdx.x, to = a.rows[s];
   int id = -1;
   if (to >= 0) {
@@ -321,7 +322,7 @@ void lamina::kernel::sample<lamina::Cuda>::rows(Stream<Cuda> s, const SampleRows
   if (a.logits.rows == 0) return;
   if (a.logits.cols > cuda::most_tiles * cuda::tile_ids)
     fail("sample: ", a.logits.cols, " logits per row; the kernel takes ", cuda::most_tiles * cuda::tile_ids);
-  cuda::sample_rows_fwd<T><<<a.logits.rows, cuda::row_threads, 0, s.handle>>>(a);
+  cuda::launch_dependent(s, cuda::sample_rows_fwd<T>, a.logits.rows, cuda::row_threads, a);
   cuda::check_launch("sample_rows_fwd");
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/cuda/device/launch.cuh>
+#include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/rows/token_inputs.hpp>
 
 namespace lamina::kernel::cuda {
@@ -7,6 +7,7 @@ namespace lamina::kernel::cuda {
 /// A block takes a token, a thread one frequency of it.
 template <int Threads>
 __global__ void __launch_bounds__(Threads) token_inputs_fwd(TokenInputs a) {
+  start_in_turn();
   const int n = blockIdx.x, half = a.cos.cols;
   if (threadIdx.x == 0) a.ids[n] = a.id(n);
   for (int j = threadIdx.x; j < half; j += Threads) {
@@ -23,6 +24,6 @@ __global__ void __launch_bounds__(Threads) token_inputs_fwd(TokenInputs a) {
   if (2 * a.cos.cols > TokenInputs::max_head_dim)
     fail("token_inputs: heads of ", 2 * a.cos.cols, "; the kernel takes ", TokenInputs::max_head_dim);
   constexpr int threads = 64;
-  cuda::token_inputs_fwd<threads><<<a.cos.rows, threads, 0, s.handle>>>(a);
+  cuda::launch_dependent(s, cuda::token_inputs_fwd<threads>, a.cos.rows, threads, a);
   cuda::check_launch("token_inputs_fwd");
 }

@@ -22,8 +22,9 @@ find_path(LAMINA_STB stb_image_write.h PATH_SUFFIXES stb REQUIRED)  # for the pr
 target_include_directories(lamina_host SYSTEM INTERFACE $<BUILD_INTERFACE:${LAMINA_STB}>)
 find_package(JPEG REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # base64 and comparisons in constant time, no TLS
 target_link_libraries(lamina_host INTERFACE Boost::headers nlohmann_json::nlohmann_json CLI11::CLI11 utf8proc yaml-cpp
-                                          JPEG::JPEG ZLIB::ZLIB)
+                                          JPEG::JPEG ZLIB::ZLIB OpenSSL::Crypto)
 
 find_library(LAMINA_WEBP webp)
 find_library(LAMINA_WEBPDEMUX webpdemux)
@@ -40,14 +41,6 @@ if(TIFF_FOUND AND TIFF_VERSION_STRING VERSION_GREATER_EQUAL 4.5)
 else()
   message(STATUS "lamina: no libtiff 4.5 or newer, TIFF images are refused")
 endif()
-find_package(OpenSSL)
-if(OpenSSL_FOUND)
-  target_compile_definitions(lamina_host INTERFACE LAMINA_HAS_OPENSSL)
-  target_link_libraries(lamina_host INTERFACE OpenSSL::SSL OpenSSL::Crypto)
-else()
-  message(STATUS "lamina: no OpenSSL, lamina-serve speaks plain HTTP")
-endif()
-
 find_package(PkgConfig)
 if(PkgConfig_FOUND)
   pkg_check_modules(LAMINA_CAIRO IMPORTED_TARGET cairo-png)

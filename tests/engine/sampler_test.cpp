@@ -1,6 +1,5 @@
 #include <lamina/engine/sampler.hpp>
 #include <lamina/kernel/cpu/sample.hpp>
-#include <lamina/serve/base64.hpp>
 
 #include <limits>
 #include <random>
@@ -12,7 +11,6 @@
 
 using namespace lamina;
 using namespace lamina::engine;
-using namespace lamina::serve;
 
 namespace {
 const std::vector<float> quarters = {std::log(0.5f), std::log(0.25f), std::log(0.125f), std::log(0.125f)};
@@ -136,21 +134,6 @@ TEST_CASE("Sampler: a logit that is not finite is an error that names it, never 
   }
   CHECK_THROWS_AS(Sampler({}, std::vector<int>{9}, 3), Error);
   CHECK_THROWS_AS(Sampler({.logit_bias = {{-1, 1.0}}}, {}, 3), Error);
-}
-
-TEST_CASE("base64: takes the standard alphabet with padding and nothing else") {
-  const auto text = [](std::string_view in) -> std::string {
-    const auto out = decode_base64(in);
-    return out ? std::string(out->begin(), out->end()) : "(none)";
-  };
-  CHECK(text("") == "");
-  CHECK(text("Zg==") == "f");
-  CHECK(text("Zm8=") == "fo");
-  CHECK(text("Zm9v") == "foo");
-  CHECK(text("Zm9v\nYmFy ") == "foobar");
-  for (const char* bad :
-       {"Z", "Zg", "Zg=", "Zg===", "Zm9v=", "=", "====", "Zm8=Zm8=", "Zh==", "Zm9-", "Zm9_", "Zm9\xff", "Z==="})
-    CHECK(text(bad) == "(none)");
 }
 
 TEST_CASE("sample: a session's own choice is the sampler's, whatever the rule") {

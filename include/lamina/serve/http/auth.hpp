@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include <openssl/crypto.h>
+
 #include <lamina/core/error.hpp>
 
 namespace lamina::serve {
@@ -36,11 +38,7 @@ class ApiKeys {
     if (offered.size() > longest) return false;
     const Padded padded = pad(offered);
     bool any = false;
-    for (const auto& key : keys_) {  // all of them, to the end
-      unsigned difference = 0;
-      for (std::size_t i = 0; i < key.size(); ++i) difference |= key[i] ^ padded[i];
-      any |= difference == 0;
-    }
+    for (const auto& key : keys_) any |= CRYPTO_memcmp(key.data(), padded.data(), key.size()) == 0;  // all of them
     return any;
   }
 

@@ -1,6 +1,5 @@
 #pragma once
 #include <algorithm>
-#include <condition_variable>
 #include <deque>
 #include <exception>
 #include <functional>
@@ -8,14 +7,15 @@
 #include <list>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
-#include <vector>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 namespace lamina::serve {
 
-/// Threads that run the tasks of clients in turns, those of one client in the order in which they came. How many may
-/// wait is the business of who adds them.
+/// Threads that run the tasks of clients in turns, those of one client in the order in which they came. Whoever adds
+/// tasks bounds how many may wait.
 class TaskQueue {
  public:
   /// Exactly one of the two is called.
@@ -25,9 +25,7 @@ class TaskQueue {
     std::string client = {};     ///< tasks without one are all of one client
   };
 
-  explicit TaskQueue(int threads) {
-    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
-  }
+  explicit TaskQueue(int threads) : pool_(static_cast<std::size_t>(threads)) {}
   TaskQueue(const TaskQueue&) = delete;
   TaskQueue& operator=(const TaskQueue&) = delete;
   ~TaskQueue() { stop(); }
@@ -37,9 +35,8 @@ class TaskQueue {
     {
       const std::lock_guard lock(mutex_);
       if (!stopped_) {
-        append(std::move(task));
-        ready_.notify_one();
-        return;
+        boost::asio::post(pool_, [this] { run_next(); });  // waits for the lock; finds nothing if append() throws
+        return append(std::move(task));
       }
     }
     call(task.drop);
@@ -63,9 +60,7 @@ class TaskQueue {
       stopped_ = true;
     }
     drop_waiting();
-    ready_.notify_all();
-    for (auto& thread : threads_)
-      if (thread.joinable()) thread.join();
+    pool_.join();
   }
 
  private:
@@ -91,17 +86,14 @@ class TaskQueue {
       lines_.splice(lines_.end(), lines_, lines_.begin());
     return task;
   }
-  void work() {
-    for (;;) {
-      Task task;
-      {
-        std::unique_lock lock(mutex_);
-        ready_.wait(lock, [this] { return stopped_ || !lines_.empty(); });
-        if (lines_.empty()) return;
-        task = take();
-      }
-      call(task.run);
+  void run_next() noexcept {
+    Task task;
+    {
+      const std::lock_guard lock(mutex_);
+      if (lines_.empty()) return;  // it was dropped
+      task = take();
     }
+    call(task.run);
   }
   /// An exception that a task did not handle (no memory for its own answer, say) ends the task, not the thread.
   static void call(const std::function<void()>& part) noexcept {
@@ -113,10 +105,9 @@ class TaskQueue {
   }
 
   std::mutex mutex_;
-  std::condition_variable ready_;
   std::list<Line> lines_;  // the first one's turn is next
   bool stopped_ = false;
-  std::vector<std::thread> threads_;
+  boost::asio::thread_pool pool_;
 };
 
 }  // namespace lamina::serve

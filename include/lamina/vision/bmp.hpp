@@ -4,6 +4,7 @@
 #include <bit>
 
 /// BMP in the kinds that Pillow reads: 1 to 32 bits, colour masks, run-length coded.
+/// By hand: none of the libraries used here reads BMP.
 /// source: Pillow's BmpImagePlugin, Microsoft's BITMAPINFOHEADER
 
 namespace lamina::vision::detail {

@@ -1,9 +1,12 @@
 #pragma once
 #include <lamina/vision/header.hpp>
 
+// By hand: giflib 5.2 takes one damaged file in ten that Pillow refuses (codes not defined yet), and refuses code sizes
+// above 8 bits, which Pillow takes.
+
 namespace lamina::vision::detail {
 
-/// Where the first frame lies in a GIF file.
+/// Where the first frame is in a GIF file.
 struct GifFrame {
   ImageSize canvas{};         ///< the screen, enlarged if the frame leaves it
   int transparent = -1;       ///< its transparent index, or -1
@@ -193,12 +196,12 @@ inline Image decode_gif(std::span<const std::uint8_t> bytes, DecodeTask& task) {
   if (frame.width == 0 || frame.height == 0) return image;
 
   GifLzw lzw(bytes, frame.data, task);
-  struct Pass {
+  struct RowPass {
     int first, step;
   };
-  static constexpr Pass whole[] = {{0, 1}}, interlaced[] = {{0, 8}, {4, 8}, {2, 4}, {1, 2}};
+  static constexpr RowPass whole[] = {{0, 1}}, interlaced[] = {{0, 8}, {4, 8}, {2, 4}, {1, 2}};
   std::span<const std::uint8_t> text;
-  for (const Pass& pass : frame.interlaced ? std::span<const Pass>(interlaced) : whole)
+  for (const RowPass& pass : frame.interlaced ? std::span<const RowPass>(interlaced) : whole)
     for (int y = pass.first; y < frame.height; y += pass.step) {
       std::uint8_t* to = &image.rgb[(static_cast<std::size_t>(frame.y + y) * image.width + frame.x) * 3];
       for (int x = 0; x < frame.width; ++x, to += 3) {

@@ -5,7 +5,8 @@
 
 #include <optional>
 
-/// What an image's header says, read without decoding it.
+/// What an image's header says, read without decoding it: walked by hand for PNG, BMP, GIF and JPEG, so that limits are
+/// checked on a few kilobytes of the file before a library allocates anything.
 
 namespace lamina::vision {
 

@@ -230,16 +230,16 @@ inline Image decode_png(std::span<const std::uint8_t> bytes, DecodeTask& task) {
   std::span<const std::uint8_t> colours;
   PngStream stream(bytes, find_png_data(bytes, colours, task.name), task);
   PngPixels pixels(format, colours);
-  struct Pass {
+  struct Adam7Pass {
     int x, y, dx, dy;
   };
-  static constexpr Pass whole[] = {{0, 0, 1, 1}};
-  static constexpr Pass adam7[] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
-                                   {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
+  static constexpr Adam7Pass whole[] = {{0, 0, 1, 1}};
+  static constexpr Adam7Pass adam7[] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
+                                        {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
   const std::size_t step = std::max(1, format.channels() * format.depth / 8);
   std::vector<std::uint8_t> row, above;
   bool more = true;
-  for (const Pass& pass : format.interlaced ? std::span<const Pass>(adam7) : whole) {
+  for (const Adam7Pass& pass : format.interlaced ? std::span<const Adam7Pass>(adam7) : whole) {
     const int width = (format.size.width - pass.x + pass.dx - 1) / pass.dx;
     if (width <= 0) continue;
     row.assign(1 + format.row_bytes(width), 0);  // the filter byte comes first

@@ -83,7 +83,7 @@ inline std::vector<std::uint8_t> resize_columns(const std::uint8_t* in, int in_h
 }  // namespace detail
 
 /// Bicubic, antialiased resize of 8-bit samples (height, width, C), equal to the last bit to the library that Resampler
-/// names. A side that keeps its length is not filtered.
+/// names, and by hand because neither is packaged for C++. A side that keeps its length is not filtered.
 ///
 /// source   Pillow's Resample.c and torch's UpSampleKernelAVXAntialias.h, re-derived; weights as in Resampler
 /// numerics sums are exact in int32: |weights| of one output sum to under 1.5, and 255 * 1.5 * 2^22 < 2^31

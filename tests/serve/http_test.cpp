@@ -61,7 +61,7 @@ TEST_CASE("routes: each path and method answers as documented") {
 
 TEST_CASE("routes: answers beyond the limit are refused, and what they held is given back") {
   Setup setup;
-  setup.service.answers = {.one = 20'000, .all = std::make_shared<serve::BodyBudget>(60'000)};
+  setup.service.answers = {.one = 20'000, .all = std::make_shared<serve::ByteBudget>(60'000)};
   RunningServer server(setup);
   server.script.say(server.files(), "word", false);
   std::string words, ids;

@@ -198,6 +198,19 @@ TEST_CASE("ByteBudget: who finds no room in time is asked to come back") {
   CHECK(budget.take(30, {}, std::chrono::milliseconds(0)).bytes() == 30);
 }
 
+TEST_CASE("ByteBudget: who does not wait is refused at once, and gives back what it holds") {
+  serve::ByteBudget budget(100);
+  {
+    auto held = budget.try_take(70);
+    REQUIRE(held);
+    CHECK_FALSE(budget.try_take(31));
+    CHECK(budget.held() == 70);
+    held->shrink_to(50);
+    CHECK(budget.try_take(50)->bytes() == 50);
+  }
+  CHECK(budget.held() == 0);
+}
+
 TEST_CASE("media: images get processor time by the bytes of their files") {
   const serve::MediaLimits limits;
   CHECK(limits.cpu_time(0) == limits.base_cpu_time);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <utility>
 
@@ -13,10 +14,11 @@
 
 namespace lamina::serve {
 
-/// Bytes of memory that all requests may hold together for one purpose. Who wants some waits until they are free.
+/// Bytes of memory that all requests may hold together for one purpose. A taker waits until they are free, or is
+/// refused at once.
 ///
-/// A request takes all that it will ever need in one call: requests that hold a part while they wait for another could
-/// wait for each other.
+/// A request that waits takes all that it will ever need in one call: requests that hold a part while they wait for
+/// another could wait for each other.
 class ByteBudget {
   struct State {
     explicit State(std::int64_t bytes) : total(bytes), free(bytes) {}
@@ -63,9 +65,18 @@ class ByteBudget {
     const std::lock_guard lock(state_->mutex);
     return state_->free;
   }
+  std::int64_t held() const { return total() - free(); }
+
+  /// Takes so many bytes if they are free now, else nothing.
+  std::optional<Share> try_take(std::int64_t bytes) {
+    const std::lock_guard lock(state_->mutex);
+    if (bytes > state_->free) return {};
+    state_->free -= bytes;
+    return Share(state_, bytes);
+  }
 
   /// Takes so many bytes, at most total(), as soon as they are free. Throws Cancelled, and ApiError 503 if they are not
-  /// free in time: answers hold their share until they end, and who waits for them holds up others.
+  /// free in time: answers hold their share until they end, and whoever waits for them holds up others.
   Share take(std::int64_t bytes, const std::stop_token& cancelled = {},
              std::chrono::milliseconds patience = std::chrono::hours(1)) {
     if (bytes > total()) fail("budget: ", bytes, " bytes are wanted, there are ", total());

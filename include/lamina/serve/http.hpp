@@ -70,7 +70,7 @@ class HttpServer {
   unsigned short port() const { return port_; }
   int connections() const { return shared_->connections.size(); }
   /// Bytes of request bodies in memory.
-  std::uint64_t body_bytes() const { return shared_->bodies->held(); }
+  std::uint64_t body_bytes() const { return static_cast<std::uint64_t>(shared_->bodies->held()); }
 
   /// Stops accepting, lets running requests end within the grace period, then closes all.
   void stop() {
@@ -179,13 +179,16 @@ class HttpServer {
     connection->start();
   }
   static void turn_away(tcp::socket& socket) {
-    static const std::string body = ApiError(503, "ServiceUnavailable", "too many connections").body();
-    static const std::string reply =
-        cat("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n",
-            "Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n\r\n", body);
+    namespace http = boost::beast::http;
+    http::response<http::string_body> reply(http::status::service_unavailable, 11);
+    reply.set(http::field::retry_after, "1");
+    reply.set(http::field::content_type, "application/json");
+    reply.keep_alive(false);
+    reply.body() = ApiError(503, "ServiceUnavailable", "too many connections").body();
+    reply.prepare_payload();
     error_code ignored;
     socket.non_blocking(true, ignored);
-    socket.write_some(boost::asio::buffer(reply), ignored);  // a fresh socket's buffer takes it whole
+    http::write(socket, reply, ignored);  // a fresh socket's buffer takes it whole
     socket.shutdown(tcp::socket::shutdown_send, ignored);
   }
 

@@ -39,12 +39,12 @@ struct HttpShared {
       : limits(limits_),
         application(application_),
         connections(limits_),
-        bodies(std::make_shared<BodyBudget>(std::max(limits_.all_bodies_bytes, 3 * limits_.body_bytes))),
+        bodies(std::make_shared<ByteBudget>(std::max(limits_.all_bodies_bytes, 3 * limits_.body_bytes))),
         unsent(limits_.all_unsent_bytes) {}
   const HttpLimits limits;
   HttpApplication& application;
   ConnectionTable connections;
-  std::shared_ptr<BodyBudget> bodies;
+  std::shared_ptr<ByteBudget> bodies;
   UnsentBudget unsent;
   std::atomic<bool> draining{false};
 };
@@ -204,13 +204,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   }
   void send_chunk(const std::string& bytes) {
     if (phase_ != Phase::answering || bytes.empty()) return;
-    if (http10_) return send(bytes);
-    std::ostringstream size;
-    size << std::hex << bytes.size();
-    send(size.str() + "\r\n" + bytes + "\r\n");
+    send(http10_ ? bytes : beast::buffers_to_string(http::make_chunk(net::buffer(bytes))));
   }
   void send_end() {
-    if (phase_ == Phase::answering) send_last(http10_ ? "" : "0\r\n\r\n");
+    if (phase_ == Phase::answering) send_last(http10_ ? "" : beast::buffers_to_string(http::make_chunk_last()));
   }
   void answer_dropped() {
     if (phase_ != Phase::answering || last_queued_) return;

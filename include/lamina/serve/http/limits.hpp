@@ -10,7 +10,7 @@ struct HttpLimits {
   std::uint32_t header_bytes = 64 * 1024;
   int header_count = 256;
   std::uint64_t body_bytes = 64 * 1024 * 1024;
-  /// Of the bodies of all requests together (BodyBudget); at least three times body_bytes, whatever is set here,
+  /// Of the bodies of all requests together (RequestBody); at least three times body_bytes, whatever is set here,
   /// because a body holds up to 1.5 times its size while it grows.
   std::uint64_t all_bodies_bytes = 512 * 1024 * 1024;
 

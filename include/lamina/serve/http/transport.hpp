@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/serve/http/body_budget.hpp>
+#include <lamina/serve/http/request_body.hpp>
 #include <lamina/serve/openai/api_error.hpp>
 
 namespace lamina::serve {

@@ -13,13 +13,13 @@ namespace lamina::serve {
 /// never waits long, so that those that do not read only push each other out.
 class UnsentBudget {
   using Clock = std::chrono::steady_clock;
-  struct Row {
+  struct Backlog {
     std::function<void()> close = {};
     std::uint64_t bytes = 0;
     Clock::time_point since = {};
     bool leaving = false;
   };
-  using Rows = std::list<Row>;
+  using Backlogs = std::list<Backlog>;
 
  public:
   explicit UnsentBudget(std::uint64_t limit) : limit_(limit) {}
@@ -31,43 +31,43 @@ class UnsentBudget {
    public:
     explicit Share(UnsentBudget& budget) : budget_(budget) {
       const std::lock_guard lock(budget_.mutex_);
-      row_ = budget_.rows_.emplace(budget_.rows_.end());
+      backlog_ = budget_.backlogs_.emplace(budget_.backlogs_.end());
     }
     Share(const Share&) = delete;
     Share& operator=(const Share&) = delete;
     ~Share() {
       const std::lock_guard lock(budget_.mutex_);
-      if (!row_->leaving) budget_.held_ -= row_->bytes;
-      budget_.rows_.erase(row_);
+      if (!backlog_->leaving) budget_.held_ -= backlog_->bytes;
+      budget_.backlogs_.erase(backlog_);
     }
     /// What to call if this connection is to close; from any thread, once.
     void on_eviction(std::function<void()> close) {
       const std::lock_guard lock(budget_.mutex_);
-      row_->close = std::move(close);
+      backlog_->close = std::move(close);
     }
     /// Counts bytes, and closes connections if that is too many: this one last.
     void add(std::uint64_t bytes) {
       {
         const std::lock_guard lock(budget_.mutex_);
-        if (row_->bytes == 0) row_->since = Clock::now();
-        row_->bytes += bytes;
-        if (!row_->leaving) budget_.held_ += bytes;
+        if (backlog_->bytes == 0) backlog_->since = Clock::now();
+        backlog_->bytes += bytes;
+        if (!backlog_->leaving) budget_.held_ += bytes;
       }
       while (const auto close = budget_.next_victim()) close();
     }
     void remove(std::uint64_t bytes) {
       const std::lock_guard lock(budget_.mutex_);
-      row_->bytes -= bytes;
-      if (!row_->leaving) budget_.held_ -= bytes;
+      backlog_->bytes -= bytes;
+      if (!backlog_->leaving) budget_.held_ -= bytes;
     }
     std::uint64_t bytes() const {
       const std::lock_guard lock(budget_.mutex_);
-      return row_->bytes;
+      return backlog_->bytes;
     }
 
    private:
     UnsentBudget& budget_;
-    Rows::iterator row_;
+    Backlogs::iterator backlog_;
   };
 
   /// Without those of connections that were asked to close.
@@ -80,11 +80,11 @@ class UnsentBudget {
   std::function<void()> next_victim() {
     const std::lock_guard lock(mutex_);
     if (held_ <= limit_) return {};
-    auto found = rows_.end();
-    for (auto row = rows_.begin(); row != rows_.end(); ++row)
-      if (row->bytes > 0 && !row->leaving && row->close && (found == rows_.end() || row->since < found->since))
-        found = row;
-    if (found == rows_.end()) return {};
+    auto found = backlogs_.end();
+    for (auto each = backlogs_.begin(); each != backlogs_.end(); ++each)
+      if (each->bytes > 0 && !each->leaving && each->close && (found == backlogs_.end() || each->since < found->since))
+        found = each;
+    if (found == backlogs_.end()) return {};
     found->leaving = true;
     held_ -= found->bytes;
     return std::move(found->close);
@@ -92,7 +92,7 @@ class UnsentBudget {
 
   const std::uint64_t limit_;
   mutable std::mutex mutex_;
-  Rows rows_;
+  Backlogs backlogs_;
   std::uint64_t held_ = 0;
 };
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include <lamina/core/error.hpp>
-#include <lamina/serve/http/body_budget.hpp>
+#include <lamina/serve/http/request_body.hpp>
 #include <lamina/serve/openai/api_error.hpp>
 
 namespace lamina::serve {
@@ -15,7 +15,7 @@ namespace lamina::serve {
 /// HttpLimits::unsent_bytes instead.
 struct AnswerLimits {
   std::uint64_t one = 128 << 20;
-  std::shared_ptr<BodyBudget> all = std::make_shared<BodyBudget>(768 << 20);  ///< one takes 1.5 times its size to grow
+  std::shared_ptr<ByteBudget> all = std::make_shared<ByteBudget>(768 << 20);  ///< one takes 1.5 times its size to grow
 };
 
 /// The JSON of a whole answer, written piece by piece and counted: as a tree it would take up to 30 times the memory.

@@ -1,4 +1,4 @@
-// lamina-chat: asks a model on the command line, with pictures; without --prompt it reads lines.
+// lamina-chat: asks a model on the command line, with images; without --prompt it reads lines.
 #include <unistd.h>
 
 #include <csignal>
@@ -131,7 +131,7 @@ class Chat {
 /// Reads lines until /exit or the end of input; an error ends a turn, not the program.
 void converse(Chat& chat) {
   const bool terminal = ::isatty(STDIN_FILENO);
-  if (terminal) std::cerr << "/image PATH adds a picture to the next question, /clear forgets, /exit ends\n";
+  if (terminal) std::cerr << "/image PATH adds an image to the next question, /clear forgets, /exit ends\n";
   std::signal(SIGINT, [](int) { interrupted = 1; });
   for (std::string line; (terminal && std::cerr << "> "), std::getline(std::cin, line);) try {
       if (line == "/exit" || line == "exit") return;
@@ -154,7 +154,7 @@ int main(int argc, char** argv) {
   Settings settings;
   CLI::App app{"Asks a vision-language model; without --prompt it reads lines.", "lamina-chat"};
   app.add_option("--model", settings.model, "model directory")->required();
-  app.add_option("--image", settings.images, "a picture for the first question; may be repeated");
+  app.add_option("--image", settings.images, "an image for the first question; may be repeated");
   app.add_option("--prompt", settings.prompt, "the question; the program ends after its answer");
   app.add_option("--system", settings.system, "what the model is told first");
   app.add_option("--adapter", settings.adapters, "a PEFT adapter directory; may be repeated");

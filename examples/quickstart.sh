@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From nothing to a model that learnt something: installs what is missing, builds, asks the nano model for Markdown
-# tables (it reads, but has never seen Markdown), tunes it on 200 pictures, asks again, merges the adapter, serves the
+# tables (it reads, but has never seen Markdown), tunes it on 200 images, asks again, merges the adapter, serves the
 # merged model and asks it once more. Needs no GPU and takes one where there is one. Fails where a score is too low.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,12 +26,12 @@ predict() {
 }
 mkdir -p $saves
 
-step "before: 50 pictures of tables to Markdown, 60 questions of other kinds"
+step "before: 50 images of tables to Markdown, 60 questions of other kinds"
 before=$(predict before tables_heldout)
 skills_before=$(predict skills_before skills)
 echo "right: $before % of the tables, $skills_before % of the others"
 
-step "tune it on 200 other pictures of tables, and 200 of other kinds"
+step "tune it on 200 other images of tables, and 200 of other kinds"
 tuning=$SECONDS
 $bin/lamina-train examples/configs/quickstart_lora_sft.yaml
 tuning=$((SECONDS - tuning))
@@ -57,10 +57,10 @@ for _ in $(seq 100); do
   kill -0 $server 2>/dev/null || { cat $saves/serve.log; exit 1; }
   sleep 0.2
 done
-picture=$(ls data/tables/heldout_0000.*) type=image/${picture##*.}
+image=$(ls data/tables/heldout_0000.*) type=image/${image##*.}
 cat >$saves/request.json <<EOF
 {"model": "tables", "temperature": 0, "max_tokens": 256, "messages": [{"role": "user", "content": [
-  {"type": "image_url", "image_url": {"url": "data:${type/jpg/jpeg};base64,$(base64 -w0 "$picture")"}},
+  {"type": "image_url", "image_url": {"url": "data:${type/jpg/jpeg};base64,$(base64 -w0 "$image")"}},
   {"type": "text", "text": "Write this table in Markdown."}]}]}
 EOF
 curl -fsS "$url/v1/chat/completions" -H 'Content-Type: application/json' -d @$saves/request.json >$saves/answer.json
@@ -68,7 +68,7 @@ kill $server; wait $server || true
 trap - EXIT
 
 step "done"
-printf 'picture:    %s\nanswer:\n\n%b\n\n' "$picture" \
+printf 'image:    %s\nanswer:\n\n%b\n\n' "$image" \
   "$(sed -E 's/.*"content":"(([^"\\]|\\.)*)".*/\1/' $saves/answer.json)"
 cat <<EOF
                        before  after  merged     right to the letter, per cent
@@ -76,6 +76,6 @@ tables to Markdown     $(printf '%6s %6s %7s' "$before" "$after" "$merged")
 other questions        $(printf '%6s %6s' "$skills_before" "$skills_after")
 tuning took $tuning s; loss plot: $saves/lora/training_loss.png   adapter: $saves/lora   merged model: $saves/merged
 EOF
-# 96 and 90 where the figures of data/README.md were measured; other processors round otherwise, and of 50 pictures one is 2 %.
+# 96 and 90 where the figures of data/README.md were measured; other processors round otherwise, and of 50 images one is 2 %.
 [ "$before" -le 5 ] && [ "$after" -ge 86 ] && [ "$merged" -ge 86 ] && [ "$((skills_before - skills_after))" -le 15 ] ||
   { echo "FAILED: wanted at most 5 % before, at least 86 % after and merged, and the other skills kept within 15 points"; exit 1; }

@@ -1,8 +1,8 @@
-// From JPEG files to patches: each stage of one picture on one core, then whole windows made by worker threads.
+// From JPEG files to patches: each stage of one image on one core, then whole windows made by worker threads.
 //
 //     build/bin/bench_data_pipeline [WORKERS ...]
 //
-// Pictures of 1024 x 1024 pixels, quality 90, 4:2:0, of made-up texture. They go through LLaMA-Factory's limit of
+// Images of 1024 x 1024 pixels, quality 90, 4:2:0, of made-up texture. They go through LLaMA-Factory's limit of
 // 768 x 768 pixels and Qwen3-VL's preprocessing: 2304 patches, 14.2 MB in fp32. With a limit of 512 x 512, 1024
 // patches.
 #include <lamina/core/threads.hpp>
@@ -133,12 +133,12 @@ void time_stages(const Bytes& jpeg) {
 
 constexpr int samples_per_window = 8, image_pad = 1, file_count = 128;
 
-/// Samples of one picture each, in files of a folder that is removed at the end.
-struct Pictures {
+/// Samples of one image each, in files of a folder that is removed at the end.
+struct Images {
   std::filesystem::path folder = std::filesystem::temp_directory_path() / cat("lamina_pipeline_bench_", ::getpid());
   std::vector<data::Sample> samples;
 
-  Pictures(const std::vector<Bytes>& jpegs, int image_tokens) {
+  Images(const std::vector<Bytes>& jpegs, int image_tokens) {
     std::filesystem::create_directories(folder);
     for (std::size_t i = 0; i < file_count; ++i) {
       data::Sample sample;
@@ -152,17 +152,17 @@ struct Pictures {
       samples.push_back(sample);
     }
   }
-  ~Pictures() { std::filesystem::remove_all(folder); }
+  ~Images() { std::filesystem::remove_all(folder); }
 };
 
-/// Windows of eight samples, taken as fast as they come or one every `pause` seconds: pictures a second, and how long
+/// Windows of eight samples, taken as fast as they come or one every `pause` seconds: images a second, and how long
 /// the taker waited.
-void time_windows(const Pictures& pictures, std::int64_t limit, int workers, double pause) {
+void time_windows(const Images& images, std::int64_t limit, int workers, double pause) {
   const data::Preparation preparation{qwen3_vl(), {.max_pixels = limit, .min_pixels = 1024}, image_pad};
   const auto micro_batches = [&](std::int64_t index) {
     std::vector<std::vector<const data::Sample*>> window;
     for (int i = 0; i < samples_per_window; ++i)
-      window.push_back({&pictures.samples[static_cast<std::size_t>(index * samples_per_window + i) % file_count]});
+      window.push_back({&images.samples[static_cast<std::size_t>(index * samples_per_window + i) % file_count]});
     return window;
   };
   constexpr std::int64_t endless = 1 << 20, warm = 8;
@@ -188,13 +188,13 @@ void time_windows(const Pictures& pictures, std::int64_t limit, int workers, dou
 
 void time_pipeline(const std::vector<Bytes>& jpegs, const std::vector<int>& worker_counts) {
   {
-    const Pictures pictures(jpegs, 576);
-    for (int workers : worker_counts) time_windows(pictures, 768 * 768, workers, 0);
+    const Images images(jpegs, 576);
+    for (int workers : worker_counts) time_windows(images, 768 * 768, workers, 0);
   }
-  const Pictures pictures(jpegs, 256);
-  for (int workers : worker_counts) time_windows(pictures, 512 * 512, workers, 0);
+  const Images images(jpegs, 256);
+  for (int workers : worker_counts) time_windows(images, 512 * 512, workers, 0);
   std::printf("taken at 100 images/s:\n");
-  for (int workers : worker_counts) time_windows(pictures, 512 * 512, workers, samples_per_window / 100.0);
+  for (int workers : worker_counts) time_windows(images, 512 * 512, workers, samples_per_window / 100.0);
 }
 
 }  // namespace
@@ -206,7 +206,7 @@ int main(int argc, char** argv) {
   if (worker_counts.empty()) worker_counts = {1, 2};
   std::vector<Bytes> jpegs;
   for (unsigned seed = 1; seed <= 4; ++seed) jpegs.push_back(encode_jpeg(textured(1024, seed), 90));
-  std::printf("%zu bytes a picture\n", jpegs[0].size());
+  std::printf("%zu bytes an image\n", jpegs[0].size());
   use_one_thread();
   time_stages(jpegs[0]);
   time_pipeline(jpegs, worker_counts);

@@ -1,11 +1,11 @@
-// lamina-draw-tables: draws pictures of small tables and writes what they say, as a dataset that lamina-train and
-// LLaMA-Factory read. The pictures of data/ are made by it:
+// lamina-draw-tables: draws images of small tables and writes what they say, as a dataset that lamina-train and
+// LLaMA-Factory read. The images of data/ are made by it:
 //
 //     lamina-draw-tables --out data --train 200 --heldout 50 --seed 1
-#include "pictures/dataset.hpp"
-#include "pictures/write.hpp"
+#include "images/dataset.hpp"
+#include "images/write.hpp"
 #include "tables/content.hpp"
-#include "tables/picture.hpp"
+#include "tables/image.hpp"
 
 #include <cstdio>
 #include <iostream>
@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 const std::vector<std::string> prompts{"Write this table in Markdown.", "What does the table say? Answer in Markdown.",
                                        "Give me the table as Markdown.", "Copy the table into Markdown.",
                                        "Markdown, please."};
-constexpr tables::Room room{128, 96, 224, 160};  // of a picture, in pixels
+constexpr tables::Room room{128, 96, 224, 160};  // of an image, in pixels
 
 /// Draws `count` tables that are not in `seen` yet and writes them with their list, tables_<split>.json.
 void write_split(const fs::path& out, const std::string& split, int count, tables::Random& random,
@@ -35,12 +35,12 @@ void write_split(const fs::path& out, const std::string& split, int count, table
     const tables::Style style = tables::random_style(random, table, room);
     const bool jpeg = style.noise > 0 || random.chance(25);  // PNG does not pack grain
     const std::string file = lamina::cat("tables/", stem, jpeg ? ".jpg" : ".png");
-    pictures::write_picture(out / file, tables::draw_table(random, table, style, room), jpeg ? 72 : 0);
-    records.push_back(pictures::record(random.pick(prompts), tables::to_markdown(table), file));
+    images::write_image(out / file, tables::draw_table(random, table, style, room), jpeg ? 72 : 0);
+    records.push_back(images::record(random.pick(prompts), tables::to_markdown(table), file));
   }
   const std::string list = "tables/tables_" + split + ".json";
-  pictures::write_text(out / list, records.dump(1) + "\n");
-  pictures::enter(out, "tables_" + split, list);
+  images::write_text(out / list, records.dump(1) + "\n");
+  images::enter(out, "tables_" + split, list);
 }
 
 }  // namespace
@@ -49,10 +49,10 @@ int main(int argc, char** argv) try {
   fs::path out = "data";
   int train = 200, heldout = 50;
   std::uint64_t seed = 1;
-  CLI::App app("Draws pictures of small tables, with what they say, as a training dataset.", "lamina-draw-tables");
+  CLI::App app("Draws images of small tables, with what they say, as a training dataset.", "lamina-draw-tables");
   app.add_option("--out", out, "dataset folder: gets tables/ and dataset_info.json")->required();
-  app.add_option("--train", train, "pictures to train on")->check(CLI::Range(0, 10000))->capture_default_str();
-  app.add_option("--heldout", heldout, "pictures held out")->check(CLI::Range(0, 10000))->capture_default_str();
+  app.add_option("--train", train, "images to train on")->check(CLI::Range(0, 10000))->capture_default_str();
+  app.add_option("--heldout", heldout, "images held out")->check(CLI::Range(0, 10000))->capture_default_str();
   app.add_option("--seed", seed, "equal seeds give equal datasets")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   fs::create_directories(out / "tables");

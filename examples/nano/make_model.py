@@ -70,7 +70,7 @@ def main() -> None:
         "pad_token_id": make_tiny.ID["<|endoftext|>"],
         "eos_token_id": [make_tiny.ID["<|im_end|>"], make_tiny.ID["<|endoftext|>"]],
     }
-    pixels = {"size": {"longest_edge": 65536, "shortest_edge": 4096}}  # 4 to 64 tokens a picture
+    pixels = {"size": {"longest_edge": 65536, "shortest_edge": 4096}}  # 4 to 64 tokens an image
     make_tiny.MODELS = {
         DIRECTORY.name: {
             "plain": PLAIN + QWEN3_ONLY,

@@ -1,4 +1,4 @@
-"""Makes a drawn picture look like a photograph of a sheet of paper: perspective, uneven light, blur, JPEG artefacts.
+"""Makes a drawn image look like a photograph of a sheet of paper: perspective, uneven light, blur, JPEG artefacts.
 
     python examples/nano/photo.py data/tables/heldout_0000.png photo.jpg        needs Pillow and numpy
 """

@@ -1,11 +1,11 @@
-"""Asks a model about the pictures of a dataset and counts the answers that are right to the letter.
+"""Asks a model about the images of a dataset and counts the answers that are right to the letter.
 
     python examples/nano/score.py saves/quickstart/merged data/tables/tables_heldout.json     with transformers
     python examples/nano/score.py http://127.0.0.1:8000 data/tables/tables_heldout.json       a server, as clients ask it
     ... --limit 200 --out generated_predictions.jsonl
 
 Greedy; transformers in fp32 on the CPU, a server through the official OpenAI client. The list holds records as
-lamina-train reads them, its pictures lie below the list's dataset folder. Needs torch, torchvision and transformers, or
+lamina-train reads them, its images lie below the list's dataset folder. Needs torch, torchvision and transformers, or
 openai; it is the yardstick for lamina-train's do_predict, not part of the recipe.
 """
 
@@ -15,7 +15,7 @@ import json
 import pathlib
 from collections.abc import Callable
 
-Ask = Callable[[pathlib.Path, str, int], str]  # a picture, a question, at most so many tokens: the answer
+Ask = Callable[[pathlib.Path, str, int], str]  # an image file, a question, at most so many tokens: the answer
 
 
 def transformers_model(directory: str) -> Ask:
@@ -26,8 +26,8 @@ def transformers_model(directory: str) -> Ask:
     processor = AutoProcessor.from_pretrained(directory)
     model = AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32).eval()
 
-    def ask(picture: pathlib.Path, question: str, most_tokens: int) -> str:
-        with Image.open(picture) as image:
+    def ask(path: pathlib.Path, question: str, most_tokens: int) -> str:
+        with Image.open(path) as image:
             content = [{"type": "image", "image": image.convert("RGB")}, {"type": "text", "text": question}]
         inputs = processor.apply_chat_template(
             [{"role": "user", "content": content}],
@@ -49,9 +49,9 @@ def server(url: str) -> Ask:
     client = OpenAI(base_url=url.rstrip("/") + "/v1", api_key="none")
     model = client.models.list().data[0].id
 
-    def ask(picture: pathlib.Path, question: str, most_tokens: int) -> str:
-        kind = "png" if picture.suffix == ".png" else "jpeg"
-        image = f"data:image/{kind};base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    def ask(path: pathlib.Path, question: str, most_tokens: int) -> str:
+        kind = "png" if path.suffix == ".png" else "jpeg"
+        image = f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
         content = [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": question}]
         answer = client.chat.completions.create(
             model=model, messages=[{"role": "user", "content": content}], temperature=0, max_tokens=most_tokens

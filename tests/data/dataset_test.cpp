@@ -10,7 +10,7 @@ using namespace lamina::data::test;
 
 namespace {
 
-/// Two text data sets of 4 and 6 rows and one with pictures, in a folder.
+/// Two text data sets of 4 and 6 rows and one with images, in a folder.
 struct Shelf {
   Folder folder;
   text::Tokenizer tokenizer = byte_tokenizer();

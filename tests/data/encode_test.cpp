@@ -31,7 +31,7 @@ std::vector<std::string> rendered(const std::string& layout, const Conversation&
 }
 const std::string user_a = "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n";
 
-/// A folder with one 64 x 64 picture (64 tokens on Qwen3-VL), and an encoder over bytes.
+/// A folder with one 64 x 64 image (64 tokens on Qwen3-VL), and an encoder over bytes.
 struct Workshop {
   Folder folder;
   text::Tokenizer tokenizer = byte_tokenizer();
@@ -250,7 +250,7 @@ TEST_CASE("Encoder: wrong media are errors that say what is wrong") {
   CHECK(contains(error(talk({user("<image>"), model("a")}, {"broken.png"})), "broken.png"));
   CHECK(contains(error(talk({user("<video>"), model("a")})), "video is not supported yet"));
   CHECK(contains(error(talk({user("<audio>"), model("a")})), "audio is not supported"));
-  CHECK(contains(error(talk({user("<|image_pad|>"), model("a")})), "which stands for a picture"));
+  CHECK(contains(error(talk({user("<|image_pad|>"), model("a")})), "which stands for an image"));
   Conversation video = talk({user("q"), model("a")});
   video.videos = 1;
   CHECK(contains(error(video), "video is not supported yet"));

@@ -51,7 +51,7 @@ class Folder {
   std::filesystem::path path_;
 };
 
-/// A picture of one colour as an uncompressed 24-bit file; `shade` fills all channels.
+/// An image of one colour as an uncompressed 24-bit file; `shade` fills all channels.
 inline std::string bmp(int width, int height, int shade = 200) {
   const int row_bytes = (width * 3 + 3) / 4 * 4, pixel_bytes = row_bytes * height;
   std::string out = "BM";

@@ -10,7 +10,7 @@ import openai
 from PIL import Image, ImageDraw
 
 
-def picture() -> str:
+def image() -> str:
     image = Image.new("RGB", (96, 64), "white")
     ImageDraw.Draw(image).text((10, 20), "42", fill="black")
     data = io.BytesIO()
@@ -20,7 +20,7 @@ def picture() -> str:
 
 def question(text: str, *urls: str) -> list:
     if not urls:
-        return [{"role": "system", "content": "You read pictures."}, {"role": "user", "content": text}]
+        return [{"role": "system", "content": "You read images."}, {"role": "user", "content": text}]
     parts = [{"type": "text", "text": text}]
     parts += [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return [{"role": "user", "content": parts}]
@@ -60,9 +60,9 @@ def answers(client: openai.OpenAI, model: str) -> None:
     finishes = [c.choices[0].finish_reason for c in chunks if c.choices]
     check("one chunk finishes", finishes[-1] == choice.finish_reason and not any(finishes[:-1]))
 
-    seen = ask(model=model, messages=question("What is this?", picture()), temperature=0.1, max_tokens=8, timeout=60)
-    two = ask(model=model, messages=question("And these?", picture(), picture()), temperature=0.1, max_tokens=8)
-    check("pictures count as prompt tokens", two.usage.prompt_tokens > seen.usage.prompt_tokens > 10)
+    seen = ask(model=model, messages=question("What is this?", image()), temperature=0.1, max_tokens=8, timeout=60)
+    two = ask(model=model, messages=question("And these?", image(), image()), temperature=0.1, max_tokens=8)
+    check("images count as prompt tokens", two.usage.prompt_tokens > seen.usage.prompt_tokens > 10)
 
     def same(seed):
         return ask(model=model, messages=question("Hello"), seed=seed, temperature=1, top_p=0.9, max_tokens=12,
@@ -86,8 +86,8 @@ def errors(client: openai.OpenAI, url: str, model: str, key: str) -> None:
            lambda: ask(model="no-such-model", messages=question("x")))
     for claim, fields in {"a temperature of 9": {"temperature": 9}, "no messages": {"messages": []},
                           "more tokens than the context": {"max_tokens": 10**8},
-                          "a broken picture": {"messages": question("x", "data:image/png;base64,AAAA")},
-                          "a remote picture": {"messages": question("x", "http://example.invalid/x.png")}}.items():
+                          "a broken image": {"messages": question("x", "data:image/png;base64,AAAA")},
+                          "a remote image": {"messages": question("x", "http://example.invalid/x.png")}}.items():
         raises(f"{claim} is BadRequestError", openai.BadRequestError, 400,
                lambda: ask(**{"model": model, "messages": question("x"), **fields}))
     raises("an unknown path is NotFoundError", openai.NotFoundError, 404,

@@ -210,7 +210,7 @@ TEST_CASE("lamina-merge: the merged model's logits are those of base and adapter
   CHECK(relative_error(of_merged, theirs("transformers_load.py", quoted(merged.string()))) <= 1e-5);
 }
 
-TEST_CASE("lamina-chat: answers about a picture, the same twice with one seed") {
+TEST_CASE("lamina-chat: answers about an image, the same twice with one seed") {
   const TemporaryFolder folder;
   REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
   const std::vector<std::string> words = {"--model",      (folder.path() / "model").string(),

@@ -132,7 +132,7 @@ TEST_CASE("chat: logprobs have one entry a token, with the best alternatives") {
   CHECK(text == json["choices"][0]["message"]["content"].get<std::string>());
 }
 
-TEST_CASE("chat: pictures become patches, in the order of the parts") {
+TEST_CASE("chat: images become patches, in the order of the parts") {
   RunningServer server;
   const std::string image =
       R"({"type":"image_url","image_url":{"url":"data:image/bmp;base64,)" + bmp + R"(","detail":"low"}})";

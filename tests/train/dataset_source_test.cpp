@@ -9,7 +9,7 @@ using namespace lamina::train;
 
 namespace {
 
-/// Seven samples of one picture of a shade of its own.
+/// Seven samples of one image of a shade of its own.
 struct Shades {
   Folder folder;
   std::vector<data::Sample> samples{7};
@@ -60,7 +60,7 @@ TEST_CASE("DatasetSource: workers give the serial windows, over epochs, after a 
   step();
 }
 
-TEST_CASE("DatasetSource: a broken picture is an error in its turn") {
+TEST_CASE("DatasetSource: a broken image is an error in its turn") {
   const Shades shades;
   DatasetSource source(shades.samples, shades.preparation, shades.arguments, 2);
   source.seek(0, 0);

@@ -48,7 +48,7 @@ TEST_CASE("Reports: results are printed and merged as transformers does", "[trai
     CHECK(text(dir / name) == text(std::filesystem::path(LAMINA_GOLDEN_DIR "/train") / name));
 }
 
-TEST_CASE("Plot: smoothing has LLaMA-Factory's weights, and the picture is a 640x480 PNG", "[train]") {
+TEST_CASE("Plot: smoothing has LLaMA-Factory's weights, and the image is a 640x480 PNG", "[train]") {
   // w = 0.112 for 5 values: s_1 = w * 0 + (1 - w) * 1
   CHECK(std::abs(smoothed({0, 1, 1, 1, 1})[1] - (1 - 0.112)) < 5e-4);
   CHECK(axis_ticks(-0.5, 10.5) == std::vector<double>{0, 2, 4, 6, 8, 10});

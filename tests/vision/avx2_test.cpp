@@ -43,21 +43,21 @@ TEST_CASE("resize: the AVX2 passes equal the plain loops, any size, three or fou
 }
 
 TEST_CASE("patches: the AVX2 path equals the plain loops for every patch size") {
-  const auto picture = golden::noise(64, 64);
+  const auto image = golden::noise(64, 64);
   for (const int size : {8, 12, 14, 16, 17, 28}) {
     CAPTURE(size);
     const std::array<float, 3> mean{0.48f, 0.45f, 0.4f}, std{0.26f, 0.5f, 0.27f};
     const detail::PatchWriter writer(size, 2, mean, std);
     const std::size_t frame = static_cast<std::size_t>(size) * size, row_bytes = 64 * 3;
     std::vector<float> patch(3 * 2 * frame + 1, -7.0f);
-    writer.write(&picture.rgb[5 * row_bytes + 6], row_bytes, patch.data());
+    writer.write(&image.rgb[5 * row_bytes + 6], row_bytes, patch.data());
     CHECK(patch.back() == -7.0f);
     std::vector<float> expected;
     for (int c = 0; c < 3; ++c)
       for (int t = 0; t < 2; ++t)
         for (int y = 0; y < size; ++y)
           for (int x = 0; x < size; ++x) {
-            const auto level = static_cast<float>(picture.rgb[(5 + y) * row_bytes + 3 * (2 + x) + c]);
+            const auto level = static_cast<float>(image.rgb[(5 + y) * row_bytes + 3 * (2 + x) + c]);
             expected.push_back((level - mean[c] * 255.0f) / (std[c] * 255.0f));
           }
     patch.pop_back();

@@ -18,7 +18,7 @@ Bytes read_golden(const std::string& file) {
 
 Bytes text(const std::string& s) { return {s.begin(), s.end()}; }
 
-/// Decoding must fail with our error, naming the picture.
+/// Decoding must fail with our error, naming the image.
 void check_refused(const Bytes& bytes, const std::string& why) {
   const std::string message = golden::error_of([&] { decode_image(bytes, "pic.bin"); });
   CAPTURE(message, why);
@@ -30,7 +30,7 @@ void put_be32(Bytes& bytes, std::size_t at, std::uint32_t v) {
   for (int i = 0; i < 4; ++i) bytes[at + i] = static_cast<std::uint8_t>(v >> (24 - 8 * i));
 }
 
-/// A PNG of this size, with a valid IHDR checksum, whose data is that of the golden picture.
+/// A PNG of this size, with a valid IHDR checksum, whose data is that of the golden image.
 Bytes png_claiming(std::uint32_t width, std::uint32_t height) {
   Bytes bytes = read_golden("rgb.png");
   put_be32(bytes, 16, width);
@@ -39,8 +39,8 @@ Bytes png_claiming(std::uint32_t width, std::uint32_t height) {
   return bytes;
 }
 
-/// Every golden picture that this build decodes.
-std::vector<std::string> picture_files() {
+/// Every golden image that this build decodes.
+std::vector<std::string> image_files() {
   std::vector<std::string> files;
   for (const auto& want : golden::values()["files"]) {
     const std::string file = want["file"];
@@ -56,7 +56,7 @@ std::uint32_t next_random(std::uint32_t& state) { return state = state * 1664525
 
 }  // namespace
 
-TEST_CASE("Image: what is no picture is refused") {
+TEST_CASE("Image: what is no image is refused") {
   check_refused({}, "empty");
   check_refused(text("{\"a\": 1}\n"), "none of JPEG");
   check_refused(text("BM"), "truncated");
@@ -109,7 +109,7 @@ TEST_CASE("Image: the readers of headers and of pixels refuse the same lies") {
 }
 
 TEST_CASE("Image: a file cut off anywhere in its data is refused") {
-  for (const std::string& file : picture_files()) {
+  for (const std::string& file : image_files()) {
     const Bytes whole = read_golden(file);
     for (int percent : {0, 1, 5, 20, 50, 80, 95}) {
       const Bytes cut(whole.begin(), whole.begin() + std::ssize(whole) * percent / 100);
@@ -127,10 +127,10 @@ TEST_CASE("Image: a PNG with a flipped bit is refused by its checksum") {
   check_refused(bytes, "damaged");
 }
 
-TEST_CASE("Image: damaged files give a picture of the stated size or our error, and nothing else") {
+TEST_CASE("Image: damaged files give an image of the stated size or our error, and nothing else") {
   std::uint32_t state = 7;
   int decoded = 0, refused = 0;
-  for (const std::string& file : picture_files()) {
+  for (const std::string& file : image_files()) {
     const Bytes whole = read_golden(file);
     for (int round = 0; round < 60; ++round) {
       Bytes bytes = whole;

@@ -54,7 +54,7 @@ inline Processor processor(const std::string& family) {
   return p;
 }
 
-/// Checks both families' patches of a picture against transformers', to the last bit.
+/// Checks both families' patches of an image against transformers', to the last bit.
 inline void check_patches(const Image& image, const nlohmann::json& expected) {
   for (const auto& [family, want] : expected.items()) {
     CAPTURE(family);

@@ -15,8 +15,8 @@ bool is_decoded(const std::string& file) {
   return decoded;
 }
 
-/// Decoding, stage A and patches of one picture against Pillow, LLaMA-Factory and transformers.
-void check_picture(const std::filesystem::path& path, const nlohmann::json& want) {
+/// Decoding, stage A and patches of one image against Pillow, LLaMA-Factory and transformers.
+void check_image(const std::filesystem::path& path, const nlohmann::json& want) {
   CAPTURE(path.string(), want["mode"].get<std::string>());
   const Image image = load_image(path);
   REQUIRE(image.width == want["width"]);
@@ -48,17 +48,17 @@ TEST_CASE("Image: pixels, limited pixels and patches of every format equal Pillo
   REQUIRE(golden::values()["files"].size() == 29);
   for (const auto& want : golden::values()["files"]) {
     const std::string file = want["file"];
-    if (is_decoded(file)) check_picture(golden::folder() / file, want);
+    if (is_decoded(file)) check_image(golden::folder() / file, want);
   }
 }
 
-TEST_CASE("Image: LLaMA-Factory's demo pictures give Pillow's pixels and transformers' patches") {
+TEST_CASE("Image: LLaMA-Factory's demo images give Pillow's pixels and transformers' patches") {
   const auto data = golden::test_data();
   if (data.empty()) return;
   REQUIRE(golden::values()["demo"].size() == 3);
   for (const auto& want : golden::values()["demo"])
     if (is_decoded(want["file"]))
-      check_picture(data / "llamafactory/data/mllm_demo_data" / want["file"].get<std::string>(), want);
+      check_image(data / "llamafactory/data/mllm_demo_data" / want["file"].get<std::string>(), want);
 }
 
 TEST_CASE("limited_size: the table of LLaMA-Factory's sizes") {
@@ -83,6 +83,6 @@ TEST_CASE("limited_size: the table of LLaMA-Factory's sizes") {
   }
 }
 
-TEST_CASE("limited_size: a side that vanishes is an error, not an empty picture") {
+TEST_CASE("limited_size: a side that vanishes is an error, not an empty image") {
   CHECK_THROWS_AS(limited_size({100000, 1}, 1, 1000), Error);
 }

@@ -18,7 +18,7 @@ TEST_CASE("resize_bicubic: equals Pillow's and torchvision's resize of noise to 
   }
 }
 
-TEST_CASE("resize_bicubic: a flat picture stays flat and an equal size is a copy") {
+TEST_CASE("resize_bicubic: a flat image stays flat and an equal size is a copy") {
   for (Resampler resampler : {Resampler::pillow, Resampler::torch}) {
     const std::vector<std::uint8_t> flat(40 * 30 * 3, 173);
     CHECK(resize_bicubic<3>(flat, {40, 30}, {97, 11}, resampler) == std::vector<std::uint8_t>(97 * 11 * 3, 173));

@@ -17,27 +17,27 @@ nlohmann::json read_json(const std::filesystem::path& path) {
 
 }  // namespace
 
-TEST_CASE("data/tables: 250 readable pictures, each with a question and one table, none in both splits") {
+TEST_CASE("data/tables: 250 readable images, each with a question and one table, none in both splits") {
   const auto registry = read_json(data_dir() / "dataset_info.json");
-  std::set<std::string> answers, pictures;
+  std::set<std::string> answers, files;
   for (const auto& [name, count] : {std::pair{"tables_train", 200u}, std::pair{"tables_heldout", 50u}}) {
     const auto records = read_json(data_dir() / registry[name]["file_name"].get<std::string>());
     CHECK(records.size() == count);
     for (const auto& record : records) {
-      const std::string picture = record["images"].at(0), question = record["messages"].at(0)["content"],
+      const std::string file = record["images"].at(0), question = record["messages"].at(0)["content"],
                         answer = record["messages"].at(1)["content"];
-      CAPTURE(picture, question, answer);
+      CAPTURE(file, question, answer);
       CHECK(question.starts_with("<image>"));
       CHECK(golden::contains(question, "Markdown"));
       CHECK(golden::contains(answer, "| --- |"));
       answers.insert(answer);
-      pictures.insert(picture);
-      const Image image = load_image(data_dir() / picture);
+      files.insert(file);
+      const Image image = load_image(data_dir() / file);
       CHECK((image.width >= 128 && image.width <= 224 && image.height >= 96 && image.height <= 160));
     }
   }
   CHECK(answers.size() == 250);
-  CHECK(pictures.size() == 250);
+  CHECK(files.size() == 250);
 }
 
 TEST_CASE("data: stays under 2 MB") {

@@ -33,7 +33,7 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-/// What a picture says.
+/// What an image says.
 struct Table {
   std::string caption;
   std::vector<std::string> header;

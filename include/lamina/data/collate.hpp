@@ -17,10 +17,10 @@
 
 namespace lamina::data {
 
-/// A batch, and what is to be said about it.
+/// A batch, and facts about it for the logs.
 struct Collated {
   Batch batch;
-  std::vector<std::string> origins;   ///< one a sequence: which record it is
+  std::vector<std::string> origins;   ///< one per sequence: which record it is
   std::vector<std::string> warnings;  ///< micro-batches that teach nothing
 };
 
@@ -61,15 +61,15 @@ inline void make_room(std::vector<float>& values, std::size_t count) {
 
 }  // namespace detail
 
-/// What a window's pictures go through, and which token stands for them.
+/// How a window's images are prepared, and which token takes their places.
 struct Preparation {
   vision::Processor processor;
   ImageLimits limits;
   int image_pad_id = 0;
 };
 
-/// A picture that is still to be made: which file, and where in the batch it belongs.
-struct Picture {
+/// An image that is still to be made: which file, and where in the batch it belongs.
+struct PendingImage {
   const Sample* sample = nullptr;
   int of_sample = 0;            ///< number of the image in its sample
   std::size_t grid = 0;         ///< its element of Batch::grids
@@ -77,17 +77,17 @@ struct Picture {
   int tokens = 0;               ///< of the language model, counted when the data was read
 };
 
-/// A window with room for its pictures, which can then be made in any order, by several threads.
+/// A window with room for its images, which can then be made in any order, by several threads.
 struct Draft {
   Collated collated;
-  std::vector<Picture> pictures;
+  std::vector<PendingImage> images;
 };
 
 /// Everything of one accumulation window but the pixels. `window` holds M micro-batches; the weights are such that
 ///
 ///     sum_i loss_weights[i] * nll(labels[i])  =  sum_m (mean of nll over the labelled tokens of micro-batch m) / M
 ///
-/// which is what accumulating the micro-batches one by one gives. A micro-batch without labelled token adds nothing
+/// which equals accumulating the micro-batches one by one. A micro-batch without labelled token adds nothing
 /// and is named in `warnings` (in LLaMA-Factory it makes the loss NaN). A `used` draft lends its memory.
 inline Draft begin_window(std::span<const std::vector<const Sample*>> window, const Preparation& preparation,
                           Draft used = {}) {
@@ -107,7 +107,7 @@ inline Draft begin_window(std::span<const std::vector<const Sample*>> window, co
         fail(sample->origin, ": ", sample->images.size(), " images, but ", runs.size(),
              " places for them in its tokens");
       for (std::size_t i = 0; i < runs.size(); ++i) {
-        out.pictures.push_back({sample, static_cast<int>(i), out.pictures.size(), patches, runs[i]});
+        out.images.push_back({sample, static_cast<int>(i), out.images.size(), patches, runs[i]});
         patches += static_cast<std::size_t>(runs[i]) * static_cast<std::size_t>(merged);
       }
       out.collated.origins.push_back(sample->origin);
@@ -116,40 +116,40 @@ inline Draft begin_window(std::span<const std::vector<const Sample*>> window, co
       out.collated.warnings.push_back(
           cat(micro_batch.front()->origin, ": a micro-batch without any learned token adds no loss"));
   }
-  batch.grids.resize(out.pictures.size());
+  batch.grids.resize(out.images.size());
   batch.patches = std::move(used.collated.batch.patches);
   detail::make_room(batch.patches, patches * static_cast<std::size_t>(preparation.processor.row_length()));
   return out;
 }
 
-/// Decodes a picture, resizes it as LLaMA-Factory and then the model's processor do, and writes its grid and patches.
-inline void make_picture(const Picture& picture, const Preparation& preparation, Batch& batch) {
+/// Decodes an image, resizes it as LLaMA-Factory and then the model's processor do, and writes its grid and patches.
+inline void make_image(const PendingImage& pending, const Preparation& preparation, Batch& batch) {
   const vision::Processor& processor = preparation.processor;
-  const std::filesystem::path& path = picture.sample->images[static_cast<std::size_t>(picture.of_sample)];
+  const std::filesystem::path& path = pending.sample->images[static_cast<std::size_t>(pending.of_sample)];
   try {
     const vision::Image image =
         vision::limit_pixels(vision::load_image(path), preparation.limits.min_pixels, preparation.limits.max_pixels);
     const Grid grid = processor.grid_for(image.size());
     const int tokens = grid.tokens(processor.merge_size);
-    if (tokens != picture.tokens)
-      fail("image ", path.string(), " gives ", tokens, " tokens, ", picture.tokens,
+    if (tokens != pending.tokens)
+      fail("image ", path.string(), " gives ", tokens, " tokens, ", pending.tokens,
            " were counted when the data was read: the file was changed meanwhile");
     const auto row = static_cast<std::size_t>(processor.row_length());
-    processor.write_patches(image, {&batch.patches[picture.first_patch * row], grid.patches() * row});
-    batch.grids[picture.grid] = grid;
+    processor.write_patches(image, {&batch.patches[pending.first_patch * row], grid.patches() * row});
+    batch.grids[pending.grid] = grid;
   } catch (const Error& error) {
-    fail(picture.sample->origin, ": ", error.what());
+    fail(pending.sample->origin, ": ", error.what());
   }
 }
 
 /// One accumulation window as one run of packed sequences, made by the calling thread.
 inline Collated collate(std::span<const std::vector<const Sample*>> window, const Preparation& preparation) {
   Draft draft = begin_window(window, preparation);
-  for (const Picture& picture : draft.pictures) make_picture(picture, preparation, draft.collated.batch);
+  for (const PendingImage& image : draft.images) make_image(image, preparation, draft.collated.batch);
   return std::move(draft.collated);
 }
 
-/// The windows of a run as Prefetch makes them: a part is a picture.
+/// The windows of a run as Prefetch makes them: a part is an image.
 struct WindowRecipe {
   using Item = Draft;
   const Preparation* preparation;
@@ -158,9 +158,9 @@ struct WindowRecipe {
   Draft begin(std::int64_t index, Draft used) const {
     return begin_window(micro_batches(index), *preparation, std::move(used));
   }
-  int parts(const Draft& draft) const { return static_cast<int>(draft.pictures.size()); }
+  int parts(const Draft& draft) const { return static_cast<int>(draft.images.size()); }
   void make(Draft& draft, int part) const {
-    make_picture(draft.pictures[static_cast<std::size_t>(part)], *preparation, draft.collated.batch);
+    make_image(draft.images[static_cast<std::size_t>(part)], *preparation, draft.collated.batch);
   }
   /// Of the patches alone: the rest is some kilobytes.
   std::size_t bytes(const Draft& draft) const { return draft.collated.batch.patches.capacity() * sizeof(float); }

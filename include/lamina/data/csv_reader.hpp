@@ -72,7 +72,7 @@ class CsvReader {
     return out += text_.substr(begin, at_ - begin);
   }
 
-  /// What follows an opening quote, up to and with the closing one; two quotes stand for one.
+  /// The text after an opening quote, up to and with the closing one; two quotes mean one.
   void quoted(std::string& out) {
     const std::int64_t opened = line_;
     for (;;) {
@@ -150,7 +150,7 @@ inline CsvKind csv_kind(const std::vector<CsvRecord>& records, std::size_t colum
   bool has_null = false;
   for (const CsvRecord& record : records) has_null |= is_csv_null(record.fields[column]);
   for (const CsvKind kind : {&csv_integer, &csv_real, &csv_boolean}) {
-    if (kind == &csv_integer && has_null) continue;  // whole numbers beside "no value" are reals, as in pandas
+    if (kind == &csv_integer && has_null) continue;  // whole numbers next to "no value" are reals, as in pandas
     const bool all = std::all_of(records.begin(), records.end(), [&](const CsvRecord& record) {
       return is_csv_null(record.fields[column]) || kind(record.fields[column]);
     });

@@ -216,7 +216,7 @@ inline std::vector<const DatasetInfo*> pointers(const std::vector<DatasetInfo>& 
   return out;
 }
 
-/// Keys of the entries that have no effect, each said once.
+/// Keys of the entries that have no effect, each reported once.
 inline std::vector<std::string> registry_notes(const std::vector<DatasetInfo>& train,
                                                const std::vector<DatasetInfo>& eval) {
   std::vector<std::string> notes;

@@ -25,7 +25,7 @@ struct SplitLengths {
   bool operator==(const SplitLengths&) const = default;
 };
 
-/// How many of S source and T target tokens are kept where C are left: the end of the longer one is lost first.
+/// How many of S source and T target tokens are kept if C are left: the end of the longer one is lost first.
 /// C * (T / (S + T)) is computed in that order in double, as LLaMA-Factory does: another order rounds otherwise.
 inline SplitLengths split_lengths(int source, int target, int room) {
   int most_target = 0;
@@ -53,7 +53,7 @@ using Encoded = std::variant<Sample, Dropped>;
 
 namespace detail {
 
-/// A pair as tokens, with the images that its placeholders stand for.
+/// A pair as tokens, with the images of its placeholders.
 struct TokenPair {
   std::vector<int> source, target;
   std::vector<std::filesystem::path> images;
@@ -88,7 +88,7 @@ inline std::string expand_placeholders(std::string_view text, std::span<const in
 }  // namespace detail
 
 /// Conversations to samples: expands images by their headers, renders the template, tokenises, cuts to cutoff_len, and
-/// marks what is learned.
+/// marks the tokens that are learned.
 /// source  LLaMA-Factory, data/processor/supervised.py
 class Encoder {
  public:
@@ -107,7 +107,8 @@ class Encoder {
     image_pad_ = *pad;
   }
 
-  /// Fails where a record is wrong; the message does not repeat its origin. What does not fit is dropped with a reason.
+  /// Fails if a record is wrong; the message does not repeat its origin. A record that does not fit is dropped with a
+  /// reason.
   Encoded encode(const Conversation& conversation) {
     check_media(conversation);
     std::vector<detail::TokenPair> pairs =
@@ -166,7 +167,7 @@ class Encoder {
     return ids;
   }
 
-  /// Renders and tokenises. No pair where the tokens do not hold every image whole: a removed thought took one along.
+  /// Renders and tokenises. No pair if the tokens do not hold every image whole: a removed thought took one along.
   std::vector<detail::TokenPair> tokenise(const Conversation& conversation, const RenderOptions& how) {
     std::vector<std::filesystem::path> paths;
     std::vector<int> counts;
@@ -193,7 +194,7 @@ class Encoder {
   }
 
   /// Cuts the pairs, in this order, to cutoff_len. A pair that would lose part of an image ends the sample before it,
-  /// with all that follow: a picture is never cut. (LLaMA-Factory cuts it, and the step then fails.)
+  /// with all that follow: an image is never cut. (LLaMA-Factory cuts it, and the step then fails.)
   std::vector<Sample> cut(std::vector<detail::TokenPair>& pairs) const {
     std::vector<Sample> kept;
     int used = 0;

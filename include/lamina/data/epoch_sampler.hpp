@@ -11,7 +11,7 @@
 namespace lamina::data {
 
 /// torch.randperm(n) of a CPU generator with this seed: PyTorch's generator is the standard's mt19937, and below
-/// 2^32 / 20 its shuffle draws one 32-bit number a step.
+/// 2^32 / 20 its shuffle draws one 32-bit number per step.
 /// source  PyTorch, aten/src/ATen/native/TensorFactories.cpp, randperm_cpu
 inline std::vector<int> torch_randperm(int n, std::uint64_t seed) {
   if (n < 0 || n >= INT64_C(0xffffffff) / 20) fail("shuffle: ", n, " samples, at most 214 million can be shuffled");
@@ -22,7 +22,7 @@ inline std::vector<int> torch_randperm(int n, std::uint64_t seed) {
   return order;
 }
 
-/// Where a run stands in its data: what a checkpoint stores, and all that is needed to go on.
+/// The position of a run in its data: all that a checkpoint stores, and all that is needed to continue.
 struct Position {
   std::int64_t epoch = 0;
   std::int64_t window = 0;  ///< optimizer steps done in this epoch

@@ -50,7 +50,7 @@ class JsonReader {
 
   JsonReader(std::string_view text, JsonRules rules) : text_(text), rules_(rules) {}
 
-  /// The next value. Fails with line and column of what is wrong.
+  /// The next value. Fails with line and column of the mistake.
   Json value() { return value(0); }
 
   /// Passes over spaces and newlines; false at the end of the text.
@@ -68,7 +68,7 @@ class JsonReader {
   std::size_t at() const { return at_; }
   void seek(std::size_t at) { at_ = at; }
 
-  /// The line of a place in the text, from 1. Places are asked for in rising order mostly: only what lies between is
+  /// The line of a place in the text, from 1. Places are asked for in rising order mostly: only the text between is
   /// counted.
   std::int64_t line_of(std::size_t at) {
     if (at < counted_) counted_ = 0, line_ = 1;

@@ -51,7 +51,7 @@ inline void check_media(const Conversation& conversation) {
   pads += occurrences(conversation.tools, image_pad) + occurrences(conversation.tools, video_pad);
   if (conversation.videos || videos) fail("video is not supported yet: take the record out of the data set");
   if (conversation.audios || audios) fail("audio is not supported: take the record out of the data set");
-  if (pads) fail("the text holds ", image_pad, " or ", video_pad, ", which stands for a picture: write <image>");
+  if (pads) fail("the text holds ", image_pad, " or ", video_pad, ", which stands for an image: write <image>");
   const int listed_images = static_cast<int>(conversation.images.size());
   if (images != listed_images) {
     fail("the messages hold ", images, " <image> and the record lists ", listed_images,

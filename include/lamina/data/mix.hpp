@@ -72,7 +72,7 @@ inline std::vector<MixedRow> concatenated(const std::vector<int>& lengths) {
   return picks;
 }
 
-/// Whole rounds: every data set gives one record a round, the shorter ones starting again.
+/// Whole rounds: every data set gives one record per round, the shorter ones starting again.
 inline std::vector<MixedRow> rounds(const std::vector<int>& lengths, int count) {
   std::vector<MixedRow> picks;
   for (int round = 0; round < count; ++round) {

@@ -17,7 +17,7 @@
 
 namespace lamina::data {
 
-/// How to make items 0, 1, ... of which each falls into parts: begin() gives an item with room for its parts, make()
+/// How to make items 0, 1, ... of which each falls into parts: begin() returns an item with room for its parts, make()
 /// fills in one of them. Items begin in order, one at a time; parts are made by several threads at a time.
 template <class R>
 concept Recipe = requires(R recipe, typename R::Item item, std::int64_t index, int part) {
@@ -120,7 +120,7 @@ class Prefetch {
     return item;
   }
 
-  /// One item at most stands begun with none of its parts in the making: enough that no thread waits for one.
+  /// At most one item is begun with none of its parts in the making: enough that no thread waits for one.
   bool may_begin() const {
     const auto waiting = static_cast<std::int64_t>(entries_.size());
     if (beginning_ || taken_ + waiting == count_) return false;

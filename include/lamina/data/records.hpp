@@ -31,7 +31,7 @@ struct Conversation {
   std::string origin;               ///< "mllm_demo.json row 3"
 };
 
-/// Why a record gives no sample, in words that are equal for equal reasons: they are counted.
+/// Why a record makes no sample, in words that are equal for equal reasons: they are counted.
 struct Dropped {
   std::string reason;
 };
@@ -40,7 +40,7 @@ using Converted = std::variant<Conversation, Dropped>;
 
 namespace detail {
 
-/// The value of a column, or null where the column is unused or the record lacks it.
+/// The value of a column, or null if the column is unused or the record lacks it.
 inline const Json& column(const Json& record, const Columns::Name& name) {
   static const Json null;
   if (!name) return null;
@@ -189,7 +189,7 @@ inline std::optional<Dropped> check_turns(const std::vector<Turn>& turns) {
   return std::nullopt;
 }
 
-/// Refuses a message with something beside its content that this layout does not read and training would lose.
+/// Refuses a message with something besides its content that this layout does not read and training would lose.
 inline void refuse_beside(const Row& row, const Json& message, const char* key, std::string_view advice) {
   const auto found = message.find(key);
   if (found == message.end() || found->is_null() || found->empty() || *found == "") return;
@@ -242,9 +242,9 @@ inline std::optional<std::string> openai_content(const Row& row, const Json& mes
   return text + (text.empty() ? "" : "\n") + calls_text(*calls);
 }
 
-/// OpenAI's layout: calls of tools sit beside the content, and results of parallel calls are messages of their own,
-/// which become one turn. LLaMA-Factory also adds the words "detailed thinking off" to the system prompt here; that
-/// belongs to another model family and is left out.
+/// OpenAI's layout: calls of tools are stored next to the content, and results of parallel calls are messages of their
+/// own, which become one turn. LLaMA-Factory also adds the words "detailed thinking off" to the system prompt here;
+/// that belongs to another model family and is left out.
 inline Converted convert_openai(const Row& row, const DatasetInfo& info) {
   Conversation conversation = begin_conversation(row, info);
   std::vector<Json> messages = message_list(row, info.columns.messages);
@@ -297,7 +297,7 @@ inline void check_columns_exist(const std::vector<Row>& rows, const DatasetInfo&
 
 }  // namespace detail
 
-/// One record to turns, or the reason why it gives no sample. A value of the wrong kind is an error that names the row.
+/// One record to turns, or the reason why it makes no sample. A value of the wrong kind is an error that names the row.
 /// source  LLaMA-Factory, data/converter.py
 inline Converted convert(const Row& row, const DatasetInfo& info) {
   switch (info.formatting) {

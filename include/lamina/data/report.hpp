@@ -8,7 +8,7 @@
 
 namespace lamina::data {
 
-/// Collects what became of records that give no sample, and says it once, by reason and with row numbers.
+/// Collects the reasons of records that make no sample, and reports them once, by reason and with row numbers.
 class DatasetReport {
  public:
   /// A record that is left out, as LLaMA-Factory does, with a reason that is equal for equal cases.

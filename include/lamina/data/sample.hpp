@@ -9,10 +9,10 @@ namespace lamina::data {
 /// To train and evaluate: all of it, with labels. To predict: up to the last answer, without labels.
 struct Sample {
   std::vector<int> ids;                       ///< (T) image placeholders already expanded
-  std::vector<int> labels;                    ///< (T) the token itself where it is learned, else ignored_label; or none
+  std::vector<int> labels;                    ///< (T) the token itself if it is learned, else ignored_label; or none
   std::vector<std::filesystem::path> images;  ///< files, in the order of their placeholders
   std::string origin;                         ///< "mllm_demo.json row 3", for messages
-  std::vector<int> answer = {};               ///< to predict: the answer that the data gives
+  std::vector<int> answer = {};               ///< to predict: the answer in the data
   int lost = 0;                               ///< to predict: tokens that cutoff_len cut off the end of the question
 };
 

@@ -16,7 +16,7 @@ namespace lamina::data {
 /// whether an answer begins with a thought.
 struct Template {
   std::string name;
-  std::string default_system;  ///< used where the data has no system prompt
+  std::string default_system;  ///< used if the data has no system prompt
   bool reasoning = false;      ///< an answer without thought gets an empty one
 
   /// qwen2_vl, qwen3_vl or qwen3_vl_nothink. `system` overrides the default system prompt.
@@ -34,7 +34,7 @@ struct Template {
   }
 };
 
-/// Settings of reasoning templates, and of what is learned.
+/// Settings of reasoning templates, and of which tokens are learned.
 struct RenderOptions {
   std::optional<bool> enable_thinking = true;  ///< nothing: as false, but thoughts of the data are kept
   bool drop_history_thoughts = false;          ///< mask_history or last_answer_only, without preserve_thinking
@@ -44,7 +44,7 @@ struct RenderOptions {
 /// One question and its answer. Each text is tokenised on its own: no token spans two of them.
 struct RenderedPair {
   std::vector<std::string> source;  ///< the prompt, ending with the assistant's header
-  std::vector<std::string> target;  ///< what is learned, with <|im_end|> and the newline after it
+  std::vector<std::string> target;  ///< the text that is learned, with <|im_end|> and the newline after it
 };
 
 /// The text without its thoughts, and without the newlines that then begin it.
@@ -109,7 +109,7 @@ inline std::vector<RenderedPair> render_pairs(const Template& layout, std::vecto
     const bool thinks =
         answer.content.find("<think>") != std::string::npos || answer.content.find("</think>") != std::string::npos;
     const bool in_history = (options.drop_history_thoughts || options.last_answer_only) && p + 1 < pairs.size();
-    if (layout.reasoning && !thinks && !in_history) {  // learned where thinking is on, given where it is off
+    if (layout.reasoning && !thinks && !in_history) {  // learned if thinking is on, given if it is off
       (options.enable_thinking.value_or(false) ? pairs[p].target : pairs[p].source).push_back(empty_thought);
     }
     pairs[p].target.push_back(detail::render_turn(answer));

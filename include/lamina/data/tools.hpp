@@ -9,7 +9,7 @@
 
 namespace lamina::data {
 
-/// The text between an opening and a closing word, and where it stands with them; size 0: not found.
+/// The text between an opening and a closing word, and its place with them; size 0: not found.
 struct Tagged {
   std::size_t at = 0, size = 0;
   std::string_view inside;
@@ -50,7 +50,7 @@ inline nlohmann::ordered_json read_json_part(std::string_view subject, std::stri
 
 }  // namespace detail
 
-/// What follows the system prompt where functions are offered; the models' chat templates hold the same words.
+/// The text after the system prompt if functions are offered; the models' chat templates hold the same words.
 /// `tools` is the JSON text of a list of functions, bare or as {"type": "function", "function": ...}.
 inline std::string tools_text(std::string_view tools) {
   using Json = nlohmann::ordered_json;
@@ -113,7 +113,7 @@ inline std::string written_calls(std::string_view json) {
 
 /// A function_call turn as the model is to write it: text around a <tool_call>, or a thought before bare JSON, is kept
 /// in front. Of several <tool_call>s each stays in its place.
-/// source: LLaMA-Factory, data/formatter.py FunctionFormatter, which puts the first of several behind the others
+/// source: LLaMA-Factory, data/formatter.py FunctionFormatter, which puts the first of several after the others
 inline std::string function_text(std::string_view content) {
   constexpr std::string_view open = "<tool_call>", close = "</tool_call>";
   if (const Tagged call = find_tagged(content, open, close); call.size) {

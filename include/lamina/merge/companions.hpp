@@ -8,7 +8,7 @@
 #include <lamina/io/json.hpp>
 #include <lamina/merge/modelfile.hpp>
 
-/// The files beside the weights that make a model directory whole.
+/// The files next to the weights that make a model directory whole.
 namespace lamina::merge {
 
 /// What a tokenizer, a processor and a chat template are made of, over the years; copied as they are.
@@ -35,7 +35,7 @@ inline void write_json(const std::filesystem::path& path, const nlohmann::ordere
   checkpoint::write_text(path, json.dump(2, ' ', true) + "\n");
 }
 
-/// Sets the element type wherever the config names one; at the top where it names none.
+/// Sets the element type wherever the config names one; at the top if it names none.
 inline void set_dtype(nlohmann::ordered_json& config, DType dtype) {
   const std::string name(checkpoint::torch_name_of(dtype));
   for (const char* key : {"torch_dtype", "dtype"})

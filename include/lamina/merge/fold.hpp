@@ -50,7 +50,7 @@ struct TensorSource {
 
 /// Fills out, which holds elements of type `to`, with round(source + deltas): each block is read, computed in fp32 and
 /// rounded once, on all threads. Bit-equal for any number of threads. Error, naming the tensor, on a value that is
-/// not finite in the output. Memory: 1 MiB or one row a thread, beside the deltas.
+/// not finite in the output. Memory: 1 MiB or one row per thread, plus the deltas.
 inline void fold(const TensorSource& source, std::span<const AdapterDelta> deltas, DType to, std::span<std::byte> out) {
   const checkpoint::TensorInfo& info = *source.info;
   if (deltas.empty() && info.dtype == to) return source.weights->read(info.name, out);

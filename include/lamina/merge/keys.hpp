@@ -2,7 +2,7 @@
 #include <array>
 #include <string_view>
 
-/// LLaMA-Factory's keys that its export command accepts, and what a merge makes of each.
+/// LLaMA-Factory's keys that its export command accepts, and how a merge treats each.
 namespace lamina::merge {
 
 /// Keys that decide what is written.
@@ -10,7 +10,7 @@ inline constexpr std::array honoured_keys = std::to_array<std::string_view>(
     {"model_name_or_path", "adapter_name_or_path", "adapter_folder", "template", "export_dir", "export_size",
      "export_device", "export_legacy_format", "infer_dtype", "finetuning_type", "stage"});
 
-/// Keys that would change the result in a way that is not supported, with the only value that is accepted (beside
+/// Keys that would change the result in a way that is not supported, with the only value that is accepted (besides
 /// unset), and why.
 struct RefusedKey {
   std::string_view name, neutral, reason;

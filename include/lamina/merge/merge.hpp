@@ -15,7 +15,7 @@ struct Options {
   std::filesystem::path model_name_or_path;
   std::vector<std::filesystem::path> adapter_name_or_path;  ///< merged in this order
   std::filesystem::path export_dir;
-  double export_size = 5;            ///< most bytes of a weight file, in 10^9
+  double export_size = 5;            ///< maximum bytes of a weight file, in 10^9
   std::optional<DType> infer_dtype;  ///< of the output; else config.json's, and bf16 instead of fp32
   std::string template_name;         ///< of the Modelfile; empty: the model family's
 };
@@ -79,7 +79,7 @@ class UnfinishedExport {
   bool is_new_ = false;
 };
 
-/// infer_dtype, else the config's; a config of fp32, or of none, gives bf16 unless every weight is fp16.
+/// infer_dtype, else the config's; a config of fp32, or of none, means bf16 unless every weight is fp16.
 inline DType output_dtype(const Options& options, const ModelConfig& config, const checkpoint::Checkpoint& base) {
   if (options.infer_dtype) return *options.infer_dtype;
   if (config.dtype == DType::F16 || config.dtype == DType::BF16) return config.dtype;

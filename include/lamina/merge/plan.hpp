@@ -69,7 +69,7 @@ inline void plan_replaced(MergePlan& plan, const checkpoint::Checkpoint& base, c
 }  // namespace detail
 
 /// Matches every tensor of every adapter to a tensor of the base. Floating tensors come out in dtype, others as they
-/// are. tied: the base's head is its embedding. Error where a tensor is unknown or its shape differs: the adapter
+/// are. tied: the base's head is its embedding. Error if a tensor is unknown or its shape differs: the adapter
 /// belongs to another model. base and adapters must outlive the plan.
 inline MergePlan make_plan(const checkpoint::Checkpoint& base, std::span<const checkpoint::Adapter> adapters,
                            DType dtype, bool tied) {

@@ -39,7 +39,7 @@ struct DeterministicRange {
   float offset = 0, scale = 0;
 };
 
-/// How a tensor's kind, told by its name and rank, spreads its values. The first rule that fits:
+/// How a tensor's kind, known from its name and rank, spreads its values. The first rule that fits:
 ///
 ///     pixel*                                2 t      patches made up for a test
 ///     *.bias                                0.2 t

@@ -19,9 +19,9 @@ namespace lamina::testing {
 /// Largest difference between a gradient and its finite difference, relative to the largest gradient of that tensor.
 ///
 /// The derivative of f(x) = sum_ij w_ij y_ij, w in [-1, 1), is (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h at
-/// h = 2^-5. Inputs lie on a grid of 2^-10, so x + h is exact. What remains: h^4/30 f^(5) = 3e-8 f^(5) of truncation,
+/// h = 2^-5. Inputs are on a grid of 2^-10, so x + h is exact. What remains: h^4/30 f^(5) = 3e-8 f^(5) of truncation,
 /// and for each output that moves an fp32 rounding of k 2^-24 |y|, k about the root of its sums' length, times 1.5 / h:
-/// 3e-6 k. A few hundred outputs with k = 10 give 5e-4; a wrong term of a derivative is seen from 1e-3 up.
+/// 3e-6 k. A few hundred outputs with k = 10 make 5e-4; a wrong term of a derivative is seen from 1e-3 up.
 inline constexpr double finite_difference_tolerance = 1e-3;
 
 struct GradientOptions {
@@ -206,8 +206,8 @@ class GradientChecker {
     arena.release_to(0);
   }
 
-  /// Forward and `backwards` times backward, in memory full of NaN; what the module does not ask to stay is gone
-  /// between.
+  /// Forward and `backwards` times backward, in memory full of NaN; values that the module does not ask to keep are
+  /// gone between.
   GradientRun pass(bool with_dx, int backwards) {
     GradientRun result{std::vector<float>(dy_.size()), std::vector<float>(with_dx ? x_.size() : 0), {}};
     poison(kept_), poison(scratch_), poison(result.y), poison(result.dx);
@@ -291,7 +291,7 @@ class GradientChecker {
 
 /// Runs Layer on random numbers in fp32 and compares dx and the gradient of every learning parameter with finite
 /// differences. It also holds the layer to the protocol: memory it did not ask to keep is gone before backward, two
-/// runs are bit-equal, inference gives the training values, gradients of parameters add up, dx is overwritten.
+/// runs are bit-equal, inference returns the training values, gradients of parameters add up, dx is overwritten.
 template <class Layer>
 GradientReport check_gradients(const GradientOptions& options = {}) {
   return detail::GradientChecker<Layer>(options).check();

@@ -7,7 +7,7 @@
 
 namespace lamina::testing {
 
-/// One sequence for trying a vision-language model on: a picture of `grid` random patches in `image_token` places, then
+/// One sequence for trying a vision-language model on: an image of `grid` random patches in `image_token` places, then
 /// `tokens` random tokens, which carry the loss, their mean. Merged cells count as tokens, merge x merge patches each.
 template <class Model>
 Batch random_batch(Grid grid, int tokens, int image_token, std::uint64_t seed) {

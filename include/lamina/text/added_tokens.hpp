@@ -8,7 +8,7 @@
 
 namespace lamina::text {
 
-/// The added tokens that only a chat template may write: they open and end turns and texts, and stand in the places of
+/// The added tokens that only a chat template may write: they open and end turns and texts, and hold the places of
 /// images and videos. Content (messages, tool calls, tool schemas) that spells one gets its letters: else a message
 /// could end its own turn, or claim an image that is not there (vLLM's CVE-2026-44222).
 ///

@@ -13,8 +13,8 @@
 
 namespace lamina::text {
 
-/// Byte-pair encoding: begins with one token a byte and joins, again and again, the neighbours whose merge comes first
-/// in the list of merges, the leftmost of equals. Source: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1.
+/// Byte-pair encoding: begins with one token per byte and joins, again and again, the neighbours whose merge comes
+/// first in the list of merges, the leftmost of equals. Source: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1.
 class Bpe {
  public:
   /// `byte_ids[b]` is the token of the single byte b; room is made for `merge_count` merges.
@@ -47,7 +47,7 @@ class Bpe {
   /// Pieces up to this many bytes are merged by scanning for the best pair; longer ones keep pairs in a heap.
   static constexpr std::size_t short_piece = 48;
 
-  /// The slot that holds the pair, or the empty one where it belongs. At most half of the slots are ever taken.
+  /// The slot that holds the pair, or the empty one in which it belongs. At most half of the slots are ever taken.
   std::size_t find(int left, int right) const {
     const std::uint64_t key = static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint32_t>(right);
     std::size_t at = (key * 0x9e3779b97f4a7c15u) >> 24 & (slots_.size() - 1);
@@ -82,7 +82,7 @@ class Bpe {
     ids.insert(ids.end(), tokens.begin(), tokens.begin() + count);
   }
 
-  /// A symbol of a piece that is being merged; -1 where there is no neighbour, token -1 once it was joined to its left.
+  /// A symbol of a piece that is being merged; -1 if there is no neighbour, token -1 once it was joined to its left.
   struct Symbol {
     int token, previous, next;
   };

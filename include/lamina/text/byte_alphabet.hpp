@@ -29,7 +29,7 @@ class ByteAlphabet {
     return out;
   }
 
-  /// The bytes that a token of a file stands for; nothing if it holds a sign that is not of the alphabet.
+  /// The bytes that a token of a file represents; nothing if it holds a sign that is not of the alphabet.
   std::optional<std::string> bytes(std::string_view token) const {
     std::string out;
     for (std::size_t at = 0; at < token.size();) {

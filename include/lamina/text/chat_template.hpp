@@ -38,7 +38,7 @@ struct Message {
 struct TemplateOptions {
   bool add_generation_prompt = true;  ///< end with the opening of the assistant's turn
   bool add_vision_id = false;         ///< "Picture 1: " before the first image, and so on
-  std::vector<std::string> tools;     ///< each as python_json writes it; Qwen2.5-VL's template knows no tools
+  std::vector<std::string> tools;     ///< each as python_json writes it; Qwen2.5-VL's template has no tools
 };
 
 inline constexpr std::string_view image_pad = "<|image_pad|>";

@@ -20,7 +20,7 @@ inline bool is_ideograph(char32_t c) { return c >= 0x4e00 && c <= 0x9fd5; }
 /// source  jieba 0.42, Tokenizer.cut
 class Jieba {
  public:
-  /// dictionary: lines "word frequency [tag]", in UTF-8. The WordModel is read from the folder finalseg beside it.
+  /// dictionary: lines "word frequency [tag]", in UTF-8. The WordModel is read from the folder finalseg next to it.
   static Jieba load(const std::filesystem::path& dictionary) {
     Jieba out;
     out.read_words(dictionary);
@@ -51,7 +51,7 @@ class Jieba {
  private:
   static bool in_block(char32_t c) { return is_ideograph(c) || detail::joins(c); }
 
-  /// Every beginning of a word is an entry too, with frequency 0: a search may stop where there is none.
+  /// Every beginning of a word is an entry too, with frequency 0: a search may stop if there is none.
   void read_words(const std::filesystem::path& path) {
     const std::string text = checkpoint::read_text(path);
     int line_number = 0;

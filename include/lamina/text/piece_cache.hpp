@@ -22,7 +22,7 @@ using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_
 /// is bounded: a full shard is emptied.
 class PieceCache {
  public:
-  /// Appends the tokens of `piece`, asking make(piece, ids) to append them where they are not known yet.
+  /// Appends the tokens of `piece`, asking make(piece, ids) to append them if they are not known yet.
   template <class Make>
   void encode(std::string_view piece, std::vector<int>& ids, Make&& make) {
     if (piece.size() < 2 || piece.size() > longest_piece) return make(piece, ids);

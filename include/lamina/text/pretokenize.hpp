@@ -56,7 +56,7 @@ inline std::size_t end_of_spaces(Cursor cursor) {
     if (cursor.newline()) after_newline = cursor.at + cursor.size;
   }
   if (after_newline) return after_newline;                   // up to the run's last line break
-  return cursor.done() || last == begin ? cursor.at : last;  // the look-ahead leaves one space to what follows
+  return cursor.done() || last == begin ? cursor.at : last;  // the look-ahead leaves one space to the next piece
 }
 
 /// The end of the piece that begins at `cursor`, which is not at the end of the text.

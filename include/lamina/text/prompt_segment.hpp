@@ -6,7 +6,7 @@
 
 namespace lamina::text {
 
-/// A run of a prompt's text and who wrote it: the chat template, or the messages, tools and tool calls that it shows.
+/// A run of a prompt's text and its author: the chat template, or the messages, tools and tool calls that it shows.
 /// Only the template's words may become control tokens.
 struct PromptSegment {
   std::string text;

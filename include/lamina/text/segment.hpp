@@ -30,10 +30,10 @@ namespace detail {
 
 inline bool is_digit(char32_t c) { return c >= U'0' && c <= U'9'; }
 inline bool is_alphanumeric(char32_t c) { return is_digit(c) || (c >= U'a' && c <= U'z') || (c >= U'A' && c <= U'Z'); }
-/// Characters beside ideographs that jieba keeps together with their neighbours: letters, digits and + # & . _ % -
+/// Characters other than ideographs that jieba keeps together with their neighbours: letters, digits and + # & . _ % -
 inline bool joins(char32_t c) { return is_alphanumeric(c) || std::u32string_view(U"+#&._%-").find(c) < 7; }
 
-/// Splits a run of such characters: a number or a word, with its decimals and per cent sign, and what lies between.
+/// Splits a run of such characters: a number or a word, with its decimals and per cent sign, and the signs between.
 /// jieba's re_skip: [a-zA-Z0-9]+(\.\d+)?%?
 inline void split_run(std::u32string_view run, std::vector<std::u32string>& words) {
   for (std::size_t at = 0; at < run.size();) {

@@ -33,7 +33,7 @@ struct TokenizerFiles {
   std::vector<std::pair<std::string, std::string>> merges;
   std::vector<AddedToken> added;
 
-  /// Reads tokenizer.json, or where there is none vocab.json, merges.txt and the added tokens of tokenizer_config.json.
+  /// Reads tokenizer.json, or if there is none vocab.json, merges.txt and the added tokens of tokenizer_config.json.
   static TokenizerFiles read(const std::filesystem::path& model_dir);
 };
 
@@ -64,7 +64,7 @@ inline Json read_json_file(const std::filesystem::path& path) {
   }
 }
 
-/// json[key], or null where it is missing or json is no object.
+/// json[key], or null if it is missing or json is no object.
 inline const Json& member(const Json& json, std::string_view key) {
   static const Json null;
   if (!json.is_object()) return null;

@@ -17,7 +17,7 @@ namespace lamina::text {
 struct Utf8Step {
   enum class Kind {
     valid,    ///< `size` bytes are the code point `value`
-    invalid,  ///< `size` bytes cannot begin any code point: one U+FFFD stands for them
+    invalid,  ///< `size` bytes cannot begin any code point: one U+FFFD replaces them
     cut       ///< the text ends inside a code point whose `size` bytes are right so far
   } kind;
   char32_t value;
@@ -33,7 +33,7 @@ inline Utf8Step read_utf8(std::string_view text, std::size_t at) {
   if (lead < 0x80) return {Utf8Step::Kind::valid, lead, 1};
   if (lead < 0xc2 || lead > 0xf4) return {Utf8Step::Kind::invalid, 0xfffd, 1};
   const int size = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  // The second byte's range shuts out overlong forms, surrogates and what lies above U+10FFFF.
+  // The second byte's range shuts out overlong forms, surrogates and numbers above U+10FFFF.
   unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
   unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
   char32_t value = lead & (0x7f >> size);
@@ -141,7 +141,7 @@ inline void append_nfc(std::string& out, const std::vector<utf8proc_int32_t>& po
   for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(out, static_cast<char32_t>(parts[i]));
 }
 
-/// Neither changes under NFC nor takes part in a change: what stands on its two sides can be normalised apart, but for
+/// Neither changes under NFC nor takes part in a change: the text on its two sides can be normalised apart, but for
 /// the marks that follow it. Below U+0300 no code point combines with the one before it.
 inline bool begins_afresh(char32_t c) { return c < 0x300 || (c >= 0x4e00 && c <= 0x9fff); }
 

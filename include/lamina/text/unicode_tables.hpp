@@ -25,7 +25,7 @@ inline constexpr CodePointRange numbers_since_unicode_15[] = {
     {0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9}, {0x16130, 0x16139},
     {0x16d70, 0x16d79}, {0x1ccf0, 0x1ccf9}, {0x1e5f1, 0x1e5fa}};
 
-/// Combining marks and compositions assigned after Unicode 9.0: an NFC of Unicode 9.0 leaves them where they stand.
+/// Combining marks and compositions assigned after Unicode 9.0: an NFC of Unicode 9.0 leaves them in place.
 inline constexpr CodePointRange marks_since_unicode_9[] = {
     {0x07fd, 0x07fd},   {0x0898, 0x089f},   {0x08ca, 0x08d3},   {0x09fe, 0x09fe},   {0x0c3c, 0x0c3c},
     {0x0d3b, 0x0d3c},   {0x0eba, 0x0eba},   {0x1715, 0x1715},   {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},

@@ -28,7 +28,7 @@ struct Filter {
 };
 
 /// Keys' cubic convolution kernel, a = -0.5 (Keys 1981, eq. 15), in the order of operations of the library that is
-/// matched: a weight may lie on a tie of its rounding.
+/// matched: a weight may be on a tie of its rounding.
 inline double cubic(double x, Resampler resampler) {
   constexpr double a = -0.5;
   x = std::fabs(x);

@@ -72,7 +72,7 @@ GifFrame find_gif_frame(Bytes& bytes, std::string_view name) {
 template <class Bytes>
 ImageHeader gif_header(Bytes& bytes, std::string_view name) {
   const GifFrame frame = find_gif_frame(bytes, name);
-  // LZW codes of 12 bits stand for runs of at most 4096 pixels.
+  // LZW codes of 12 bits encode runs of at most 4096 pixels.
   check_plausible({frame.width, frame.height}, bytes.size(), 4096, name);
   return {.format = Format::gif,
           .size = frame.canvas,

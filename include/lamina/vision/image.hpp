@@ -38,8 +38,8 @@ ImageHeader read_header(Bytes& bytes, std::string_view name) {
 
 }  // namespace detail
 
-/// Reads the header of an image in memory. `name` is used in messages. lamina::Error for what is no image, for a header
-/// that is cut off or cannot belong to a file of this length, and for more than max_image_pixels.
+/// Reads the header of an image in memory. `name` is used in messages. lamina::Error for bytes that are no image, for a
+/// header that is cut off or cannot belong to a file of this length, and for more than max_image_pixels.
 inline ImageHeader read_image_header(std::span<const std::uint8_t> bytes, std::string_view name) {
   detail::MemoryBytes memory{bytes};
   return detail::read_header(memory, name);

@@ -69,7 +69,7 @@ ImageHeader jpeg_header(Bytes& bytes, std::string_view name) {
     }
     const unsigned code = marker[1];
     at += 2;
-    if (code == 0x01 || (code >= 0xd0 && code <= 0xd8)) continue;  // TEM, RSTn, SOI stand alone
+    if (code == 0x01 || (code >= 0xd0 && code <= 0xd8)) continue;  // TEM, RSTn and SOI have no length
     if (code == 0xd9 || (code == 0xda && !frame))
       fail("image ", name, ": JPEG data without a frame header: the file is broken");
     const unsigned length = be16(read_exactly<2>(bytes, at, name).data());
@@ -150,7 +150,7 @@ inline void cmyk_to_rgb(const std::uint8_t* cmyk, std::size_t pixels, std::uint8
     }
 }
 
-/// Decodes into `rgb`. Everything that a jump could leave behind is the caller's. Returns false with the reason in
+/// Decodes into `rgb`. The caller owns everything that a jump could leave allocated. Returns false with the reason in
 /// `jpeg`.
 inline bool decode_jpeg_rows(JpegCodec& jpeg, std::span<const std::uint8_t> bytes, const ImageHeader& header,
                              int library_version, std::vector<std::uint8_t>& rgb, std::vector<std::uint8_t>& cmyk) {

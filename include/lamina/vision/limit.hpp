@@ -38,7 +38,7 @@ inline std::vector<ImageSize> qwen_sizes(ImageSize size) {
   return steps;
 }
 
-/// Pillow's resize of an RGBA picture: premultiply, resize the four channels, divide by alpha again.
+/// Pillow's resize of an RGBA image: premultiply, resize the four channels, divide by alpha again.
 inline void resize_with_alpha(Image& image, ImageSize to) {
   std::vector<std::uint8_t> rgba(image.alpha.size() * 4);
   for (std::size_t i = 0; i < image.alpha.size(); ++i) {
@@ -77,7 +77,7 @@ inline void resize_as_pillow(Image& image, ImageSize to) {
 
 }  // namespace detail
 
-/// The size that limit_pixels gives an image of this size.
+/// The size to which limit_pixels brings an image of this size.
 inline ImageSize limited_size(ImageSize size, std::int64_t min_pixels, std::int64_t max_pixels) {
   const ImageSize scaled = detail::scaled_sizes(size, min_pixels, max_pixels).second;
   const std::vector<ImageSize> steps = detail::qwen_sizes(scaled);

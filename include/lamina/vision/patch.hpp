@@ -8,12 +8,12 @@
 
 namespace lamina::vision::detail {
 
-/// Cuts 8-bit RGB pictures into normalised patches, one pass from bytes to fp32.
+/// Cuts 8-bit RGB images into normalised patches, one pass from bytes to fp32.
 ///
 ///     y[c] = (x[c] - 255 * mean[c]) / (255 * std[c])        x in 0..255, each operation rounded to fp32
 class PatchWriter {
  public:
-  /// frames: how often the picture stands in a patch (temporal_patch_size).
+  /// frames: how often the image is repeated in a patch (temporal_patch_size).
   PatchWriter(int patch_size, int frames, const std::array<float, 3>& mean, const std::array<float, 3>& std)
       : size_(patch_size), frames_(frames), avx2_(has_avx2() && patch_size >= 8) {
     for (int c = 0; c < 3; ++c) {
@@ -39,12 +39,12 @@ class PatchWriter {
 
  private:
 #if defined(LAMINA_VISION_AVX2)
-  /// Eight pixels at a time; the last eight of a row overlap those before where patch_size is no multiple of eight.
+  /// Eight pixels at a time; the last eight of a row overlap those before if patch_size is no multiple of eight.
   LAMINA_VISION_AVX2 void write_avx2(const std::uint8_t* rgb, std::size_t row_bytes, float* patch) const {
     const std::size_t frame = static_cast<std::size_t>(size_) * size_;
     const __m256 shift[3] = {_mm256_set1_ps(shift_[0]), _mm256_set1_ps(shift_[1]), _mm256_set1_ps(shift_[2])};
     const __m256 unit[3] = {_mm256_set1_ps(unit_[0]), _mm256_set1_ps(unit_[1]), _mm256_set1_ps(unit_[2])};
-    // Where the bytes of a channel lie in bytes 0 to 15 and 8 to 23 of eight pixels; -1 gives zero.
+    // Where the bytes of a channel are in bytes 0 to 15 and 8 to 23 of eight pixels; -1 means zero.
     const __m128i red_low = _mm_setr_epi8(0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
     const __m128i red_high = _mm_setr_epi8(-1, -1, -1, -1, -1, -1, 10, 13, -1, -1, -1, -1, -1, -1, -1, -1);
     const __m128i green_low = _mm_setr_epi8(1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);

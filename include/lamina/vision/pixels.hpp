@@ -31,13 +31,13 @@ struct Image {
   ImageSize size() const { return {width, height}; }
 };
 
-/// Pictures above this many pixels are refused before anything is decoded. Pillow's own limit (twice its
+/// Images above this many pixels are refused before anything is decoded. Pillow's own limit (twice its
 /// MAX_IMAGE_PIXELS), so that a dataset which Pillow opens opens here.
 inline constexpr std::int64_t max_image_pixels = 178'956'970;
 
 namespace detail {
 
-/// Refuses sizes that no picture has or that would not fit into memory.
+/// Refuses sizes that no image has or that would not fit into memory.
 inline void check_size(ImageSize size, std::string_view name) {
   if (size.width <= 0 || size.height <= 0)
     fail("image ", name, ": its header says ", size.width, " x ", size.height,
@@ -47,7 +47,7 @@ inline void check_size(ImageSize size, std::string_view name) {
          " pixels, at most ", max_image_pixels, " are decoded: scale it down");
 }
 
-/// Refuses a header whose picture cannot be in a file of this length, however well it compresses: then the file is
+/// Refuses a header whose image cannot be in a file of this length, however well it compresses: then the file is
 /// truncated, or made to exhaust memory.
 inline void check_plausible(ImageSize size, std::size_t file_bytes, std::int64_t pixels_per_byte,
                             std::string_view name) {

@@ -115,7 +115,7 @@ class PngStream {
   bool ended_ = false;
 };
 
-/// Undoes the filter of a row (PNG specification, section 9). `step` bytes lie between neighbouring pixels.
+/// Undoes the filter of a row (PNG specification, section 9). Neighbouring pixels are `step` bytes apart.
 inline void unfilter_png_row(int filter, std::span<std::uint8_t> row, std::span<const std::uint8_t> above,
                              std::size_t step, std::string_view name) {
   if (filter > 4) fail("image ", name, ": a PNG row with filter ", filter, ", 0 to 4 exist: the file is broken");
@@ -176,7 +176,7 @@ class PngPixels {
     const int per_byte = 8 / format_.depth;
     return row[i / per_byte] >> (8 - format_.depth * (i % per_byte + 1)) & ((1 << format_.depth) - 1);
   }
-  /// 16-bit grey as Pillow's convert("RGB") gives it: values above 255 become 255.
+  /// 16-bit grey as Pillow's convert("RGB") makes it: values above 255 become 255.
   std::uint8_t grey(std::span<const std::uint8_t> row, int i, const std::uint8_t* from) const {
     if (format_.colour == PngFormat::grey_alpha) return from[0];
     if (format_.depth == 16) return static_cast<std::uint8_t>(std::min(be16(from), 255u));

@@ -23,7 +23,7 @@ namespace lamina::vision {
 ///     y[c] = (x[c] - 255 * mean[c]) / (255 * std[c])        x in 0..255, all in fp32
 ///
 /// rows      (P, 3 * temporal_patch_size * patch_size^2), P = grid.h * grid.w: within a row (channel, frame, y, x), x
-///           fastest, a still picture standing in every frame; rows in block-major order (block row, block column, row
+///           fastest, a still image standing in every frame; rows in block-major order (block row, block column, row
 ///           in block, column in block), so that merge_size^2 neighbours become one token
 /// source    transformers 5.6, models/qwen2_vl/image_processing_qwen2_vl.py
 struct Processor {
@@ -43,12 +43,12 @@ struct Processor {
   /// Length of a row of patches.
   int row_length() const { return 3 * temporal_patch_size * patch_size * patch_size; }
 
-  /// The patch grid of a picture of this size. Fails for a ratio of sides above 200.
+  /// The patch grid of an image of this size. Fails for a ratio of sides above 200.
   Grid grid_for(ImageSize size) const;
 
-  /// Writes the picture's rows: grid_for(image.size()).patches() of row_length() values.
+  /// Writes the image's rows: grid_for(image.size()).patches() of row_length() values.
   void write_patches(const Image& image, std::span<float> rows) const;
-  /// Appends the picture's rows to `rows` and returns its grid.
+  /// Appends the image's rows to `rows` and returns its grid.
   Grid append_patches(const Image& image, std::vector<float>& rows) const;
 };
 
@@ -95,7 +95,7 @@ void read_field(const nlohmann::json& object, const char* key, T& value, const s
   }
 }
 
-/// The picture section of a model directory, and the file it came from.
+/// The image section of a model directory, and the file it came from.
 inline std::pair<nlohmann::json, std::string> read_processor_json(const std::filesystem::path& model_dir) {
   const auto parse = [](const std::filesystem::path& path) {
     auto json = checkpoint::try_parse_json<nlohmann::json>(checkpoint::read_text(path));
@@ -115,7 +115,7 @@ inline std::pair<nlohmann::json, std::string> read_processor_json(const std::fil
        "copy it from the model's page");
 }
 
-/// What no picture could go through.
+/// What no image could go through.
 inline void check_processor(const Processor& p, const std::string& file) {
   const auto in_range = [&](const char* key, std::int64_t value, std::int64_t least, std::int64_t most) {
     if (value < least || value > most) fail(file, ": ", key, " is ", value, ", wanted ", least, " to ", most);

@@ -14,7 +14,7 @@ namespace lamina::vision::detail {
 
 inline constexpr int low_bits = 11;
 
-/// True where some weight of the filter does not fit into 16 bits.
+/// True if some weight of the filter does not fit into 16 bits.
 inline bool is_wide(const Filter& f) {
   return std::any_of(f.weight.begin(), f.weight.end(),
                      [](std::int32_t w) { return w != static_cast<std::int16_t>(w); });

@@ -7,7 +7,7 @@
 
 namespace lamina::vision::detail {
 
-/// Whether this CPU runs the AVX2 variants. They give the plain loops' results to the last bit.
+/// Whether this CPU runs the AVX2 variants. Their results equal the plain loops' to the last bit.
 inline bool has_avx2() {
 #if defined(LAMINA_VISION_AVX2)
   static const bool value = __builtin_cpu_supports("avx2");

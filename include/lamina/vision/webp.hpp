@@ -71,7 +71,7 @@ WebpChunks read_webp_chunks(Bytes& bytes, std::string_view name) {
 }
 
 /// libwebp's memory. A lossless frame is kept as 32-bit pixels, and a region of 4 x 4 pixels may have Huffman tables of
-/// its own: 5 KiB for the 20 bits that the shortest ones take, up to 12 KiB where long codes fill them.
+/// its own: 5 KiB for the 20 bits that the shortest ones take, up to 12 KiB if long codes fill them.
 inline std::uint64_t webp_working_bytes(const WebpChunks& found, std::uint64_t file_bytes) {
   const std::uint64_t pixels = found.canvas.pixels();
   std::uint64_t bytes = pixels * (found.alpha ? 4 + 4 + 1 : 3) + std::uint64_t{256} * found.canvas.width + (2 << 20);

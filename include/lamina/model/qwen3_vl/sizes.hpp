@@ -23,7 +23,7 @@ struct TextTiny : TextConfig {
   static constexpr int hidden_size = 256, num_hidden_layers = 4, num_attention_heads = 4, intermediate_size = 768;
 };
 
-/// Small enough to train in minutes: it reads pictures of data/ (see data/README.md).
+/// Small enough to train in minutes: it reads images of data/ (see data/README.md).
 struct TextNano {
   static constexpr int vocab_size = 320, num_key_value_heads = 1, head_dim = 64;
   static constexpr std::int64_t rope_theta = 10'000;

@@ -15,7 +15,7 @@
 
 namespace lamina::serve {
 
-/// The turns of a request, and its pictures in the order of the image parts.
+/// The turns of a request, and its images in the order of the image parts.
 struct ChatMessages {
   std::vector<text::Message> messages;
   std::vector<ImageSource> images;
@@ -107,7 +107,7 @@ class MessageReader {
     if (!url)
       throw wrong_field(where, "missing",
                         fields.find("uuid") ? "a URL: images are not kept, so that a uuid alone names none" : wanted);
-    // Qwen3-VL's template shows pictures of user and tool turns only; it leaves others out, and so does vLLM.
+    // Qwen3-VL's template shows images of user and tool turns only; it leaves others out, and so does vLLM.
     if (family_ == text::Family::qwen3_vl && message.role != "user" && message.role != "tool") return;
     out_.images.push_back({url->get<std::string>(), where});
     message.parts.push_back({text::Part::Kind::image, {}});
@@ -158,7 +158,7 @@ class MessageReader {
 
 }  // namespace detail
 
-/// Checks and reads the "messages" list; pictures are not decoded yet.
+/// Checks and reads the "messages" list; images are not decoded yet.
 inline ChatMessages read_messages(const Json& list, text::Family family, int max_images) {
   return detail::MessageReader(family, max_images).read(list);
 }

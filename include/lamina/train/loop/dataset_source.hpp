@@ -95,7 +95,7 @@ class DatasetSource : public TrainSource {
   }
 
   void give_back(Window window) override {
-    if (ahead_) ahead_->give_back({.collated = {std::move(window.batch), {}, {}}, .pictures = {}});
+    if (ahead_) ahead_->give_back({.collated = {std::move(window.batch), {}, {}}, .images = {}});
   }
 
   /// Tokens, sequences and patches of the largest window of the first epochs: what memory must hold.

@@ -72,7 +72,7 @@ inline std::vector<double> axis_ticks(double low, double high, int most = 9) {
 #if defined(LAMINA_HAS_CAIRO)
 namespace detail {
 
-/// The picture's geometry: 640x480 with the margins that matplotlib leaves.
+/// The image's geometry: 640x480 with the margins that matplotlib leaves.
 class Figure {
  public:
   static constexpr double width = 640, height = 480, left = 80, right = 576, top = 57.6, bottom = 427.2;

@@ -1,6 +1,6 @@
 #pragma once
-#include "pictures/shapes.hpp"
-#include "pictures/words.hpp"
+#include "images/shapes.hpp"
+#include "images/words.hpp"
 
 #include <lamina/core/error.hpp>
 
@@ -9,15 +9,15 @@
 #include <utility>
 #include <vector>
 
-/// A picture with a question about it and the answer.
-namespace pictures {
+/// An image with a question about it and the answer.
+namespace images {
 
 struct Scene {
   Canvas canvas;
   std::string question, answer;
 };
 
-/// Smaller than the pictures of data/tables, so that a small model reads many in a second: at most 35 tokens.
+/// Smaller than the images of data/tables, so that a small model reads many in a second: at most 35 tokens.
 inline constexpr tables::Room room{96, 64, 224, 160};
 
 /// The look of text that stands alone.
@@ -31,7 +31,7 @@ inline tables::TextStyle random_text(Random& random, tables::Style& style, int m
   return style.text;
 }
 
-/// Lines of text, one below the other, somewhere in the picture.
+/// Lines of text, one below the other, somewhere in the image.
 inline Canvas draw_lines_of_text(Random& random, const std::vector<std::string>& lines, int most_cell) {
   tables::Style style;
   tables::TextStyle text = random_text(random, style, most_cell);
@@ -55,7 +55,7 @@ inline Canvas draw_lines_of_text(Random& random, const std::vector<std::string>&
   return canvas;
 }
 
-/// One to three signs in a small picture, most of them black on white: where reading begins.
+/// One to three signs in a small image, most of them black on white: where reading begins.
 inline Scene sign_scene(Random& random) {
   static const std::string signs = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:-+%$#";
   tables::Style style;
@@ -209,7 +209,7 @@ inline Scene table_scene(Random& random) {
   }
 }
 
-/// A kind of picture and how it is drawn.
+/// A kind of image and how it is drawn.
 struct Kind {
   std::string name;
   Scene (*draw)(Random&);
@@ -227,4 +227,4 @@ inline const Kind& kind_named(const std::string& name) {
   lamina::fail("--mix: there is no kind ", name, ": wanted sign, word, number, lines, shapes or table");
 }
 
-}  // namespace pictures
+}  // namespace images

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 /// Records as lamina-train and LLaMA-Factory read them.
-namespace pictures {
+namespace images {
 
 inline void write_text(const std::filesystem::path& path, const std::string& text) {
   std::ofstream out(path, std::ios::binary);
@@ -17,13 +17,12 @@ inline void write_text(const std::filesystem::path& path, const std::string& tex
 }
 
 /// One record in ShareGPT's form with OpenAI's tags, as mllm_demo has it.
-inline nlohmann::ordered_json record(const std::string& question, const std::string& answer,
-                                     const std::string& picture) {
+inline nlohmann::ordered_json record(const std::string& question, const std::string& answer, const std::string& image) {
   const auto turn = [](const char* role, const std::string& content) {
     return nlohmann::ordered_json{{"content", content}, {"role", role}};
   };
   return {{"messages", {turn("user", "<image>" + question), turn("assistant", answer)}},
-          {"images", nlohmann::ordered_json::array({picture})}};
+          {"images", nlohmann::ordered_json::array({image})}};
 }
 
 /// Enters a dataset into OUT/dataset_info.json, leaving its other entries as they are.
@@ -43,4 +42,4 @@ inline void enter(const std::filesystem::path& out, const std::string& name, con
   write_text(path, registry.dump(2) + "\n");
 }
 
-}  // namespace pictures
+}  // namespace images

@@ -1,12 +1,12 @@
 #pragma once
-#include "tables/picture.hpp"
+#include "tables/image.hpp"
 
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 /// Plain shapes in colours that have a name.
-namespace pictures {
+namespace images {
 
 using tables::Canvas;
 using tables::Colour;
@@ -76,4 +76,4 @@ inline std::vector<Shape> random_shapes(Random& random, int width, int height) {
   return shapes;
 }
 
-}  // namespace pictures
+}  // namespace images

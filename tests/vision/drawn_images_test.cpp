@@ -1,9 +1,9 @@
-#include "pictures/scene.hpp"
+#include "images/scene.hpp"
 #include "support/catch.hpp"
 
-using namespace pictures;
+using namespace images;
 
-TEST_CASE("lamina-draw-pictures: every kind fits the room, has an answer in known signs, and repeats from its seed") {
+TEST_CASE("lamina-draw-images: every kind fits the room, has an answer in known signs, and repeats from its seed") {
   for (const Kind& kind : kinds())
     for (std::uint64_t seed = 0; seed < 200; ++seed) {
       Random random(seed), again(seed);
@@ -21,7 +21,7 @@ TEST_CASE("lamina-draw-pictures: every kind fits the room, has an answer in know
     }
 }
 
-TEST_CASE("lamina-draw-pictures: an unknown kind is refused by name") {
+TEST_CASE("lamina-draw-images: an unknown kind is refused by name") {
   CHECK_THROWS_WITH(kind_named("tabel"),
                     "--mix: there is no kind tabel: wanted sign, word, number, lines, shapes or table");
 }

@@ -1,5 +1,5 @@
 #pragma once
-#include "tables/picture.hpp"
+#include "tables/image.hpp"
 
 #include <lamina/core/error.hpp>
 
@@ -17,10 +17,10 @@
 #pragma GCC diagnostic pop
 #endif
 
-namespace pictures {
+namespace images {
 
 /// As PNG, or as JPEG of a quality of 1 to 100 where one is given.
-inline void write_picture(const std::filesystem::path& path, const tables::Canvas& canvas, int jpeg_quality = 0) {
+inline void write_image(const std::filesystem::path& path, const tables::Canvas& canvas, int jpeg_quality = 0) {
   const std::string name = path.string();
   const int ok = jpeg_quality
                      ? stbi_write_jpg(name.c_str(), canvas.width, canvas.height, 3, canvas.rgb.data(), jpeg_quality)
@@ -28,4 +28,4 @@ inline void write_picture(const std::filesystem::path& path, const tables::Canva
   if (!ok) lamina::fail(name, ": cannot be written: is the folder writable and the disk not full?");
 }
 
-}  // namespace pictures
+}  // namespace images

@@ -1,11 +1,11 @@
-// lamina-draw-pictures: draws pictures of words, numbers, lines of text, shapes and tables, each with a question and
+// lamina-draw-images: draws images of words, numbers, lines of text, shapes and tables, each with a question and
 // its answer, as a dataset that lamina-train and LLaMA-Factory read. The model of data/qwen3_vl_nano learnt to read
 // from it:
 //
-//     lamina-draw-pictures --out /tmp/pictures --name tables --count 100000 --mix table:3,lines:1 --seed 1
-#include "pictures/dataset.hpp"
-#include "pictures/scene.hpp"
-#include "pictures/write.hpp"
+//     lamina-draw-images --out /tmp/images --name tables --count 100000 --mix table:3,lines:1 --seed 1
+#include "images/dataset.hpp"
+#include "images/scene.hpp"
+#include "images/write.hpp"
 
 #include <lamina/core/threads.hpp>
 
@@ -20,42 +20,42 @@ namespace {
 namespace fs = std::filesystem;
 
 /// "word:3,table:1" as kinds, each as often as its share says.
-std::vector<const pictures::Kind*> parse_mix(const std::string& mix) {
-  std::vector<const pictures::Kind*> shares;
+std::vector<const images::Kind*> parse_mix(const std::string& mix) {
+  std::vector<const images::Kind*> shares;
   std::istringstream in(mix);
   for (std::string part; std::getline(in, part, ',');) {
     const std::size_t colon = part.find(':');
     const int share = colon == std::string::npos ? 1 : std::atoi(part.c_str() + colon + 1);
     if (share < 1) lamina::fail("--mix: ", part, ": wanted a kind and its share, as in table:3");
-    shares.insert(shares.end(), share, &pictures::kind_named(part.substr(0, colon)));
+    shares.insert(shares.end(), share, &images::kind_named(part.substr(0, colon)));
   }
   if (shares.empty()) lamina::fail("--mix is empty");
   return shares;
 }
 
-/// Draws picture `index`, whatever else is drawn, into its file below `out` and returns its record.
-std::string draw(const fs::path& out, const std::string& name, const std::vector<const pictures::Kind*>& shares,
+/// Draws image `index`, whatever else is drawn, into its file below `out` and returns its record.
+std::string draw(const fs::path& out, const std::string& name, const std::vector<const images::Kind*>& shares,
                  std::uint64_t seed, int index) {
   tables::Random random(seed * 0x9E3779B97F4A7C15u + static_cast<std::uint64_t>(index));
-  const pictures::Scene scene = random.pick(shares)->draw(random);
+  const images::Scene scene = random.pick(shares)->draw(random);
   char file[32];
   std::snprintf(file, sizeof file, "%03d/%03d.jpg", index / 1000, index % 1000);
-  pictures::write_picture(out / name / file, scene.canvas, random.between(75, 97));
-  return pictures::record(scene.question, scene.answer, name + "/" + file).dump();
+  images::write_image(out / name / file, scene.canvas, random.between(75, 97));
+  return images::record(scene.question, scene.answer, name + "/" + file).dump();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
   fs::path out;
-  std::string name = "pictures", mix = "word:3,number:1,lines:2,shapes:1,table:3";
+  std::string name = "images", mix = "word:3,number:1,lines:2,shapes:1,table:3";
   int count = 1000;
   std::uint64_t seed = 1;
-  CLI::App app("Draws pictures with questions and answers, as a training dataset.", "lamina-draw-pictures");
+  CLI::App app("Draws images with questions and answers, as a training dataset.", "lamina-draw-images");
   app.add_option("--out", out, "dataset folder: gets NAME/ and an entry in dataset_info.json")->required();
   app.add_option("--name", name, "name of the dataset")->capture_default_str();
-  app.add_option("--count", count, "number of pictures")->check(CLI::Range(1, 999999))->capture_default_str();
-  app.add_option("--mix", mix, "kinds of picture and their shares")->capture_default_str();
+  app.add_option("--count", count, "number of images")->check(CLI::Range(1, 999999))->capture_default_str();
+  app.add_option("--mix", mix, "kinds of image and their shares")->capture_default_str();
   app.add_option("--seed", seed, "equal seeds give equal datasets, for any number of threads")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   const auto shares = parse_mix(mix);
@@ -72,10 +72,10 @@ int main(int argc, char** argv) try {
   });
   std::string lines;
   for (const std::string& record : records) lines += record + "\n";
-  pictures::write_text(out / name / "records.jsonl", lines);
-  pictures::enter(out, name, name + "/records.jsonl");
-  std::cout << "drew " << count << " pictures into " << (out / name).string() << "\n";
+  images::write_text(out / name / "records.jsonl", lines);
+  images::enter(out, name, name + "/records.jsonl");
+  std::cout << "drew " << count << " images into " << (out / name).string() << "\n";
 } catch (const std::exception& error) {
-  std::cerr << "lamina-draw-pictures: " << error.what() << "\n";
+  std::cerr << "lamina-draw-images: " << error.what() << "\n";
   return 1;
 }

@@ -76,13 +76,13 @@ inline void draw_text(Canvas& canvas, int x0, int y0, const std::string& text, c
 enum class Lines { grid, rows, header_only, box, none };
 enum class Align { left, middle, right };
 
-/// Of a picture, in pixels: its sides, and the bare border around everything drawn.
+/// Of an image, in pixels: its sides, and the bare border around everything drawn.
 struct Room {
   int least_width = 160, least_height = 160, most_width = 256, most_height = 256;
 };
 inline constexpr int margin = 6;
 
-/// Everything about a picture but its words.
+/// Everything about an image but its words.
 struct Style {
   TextStyle text;
   Colour paper{}, head{}, stripe{}, rule{};
@@ -134,7 +134,7 @@ inline void random_colours(Random& random, Style& style) {
   }
 }
 
-/// The look of one picture; letters as large as fit, or somewhat smaller.
+/// The look of one image; letters as large as fit, or somewhat smaller.
 inline Style random_style(Random& random, const Table& table, const Room& room = {}) {
   Style style;
   random_colours(random, style);
@@ -189,7 +189,7 @@ inline void draw_row(Canvas& canvas, int x, int y, const std::vector<std::string
   }
 }
 
-/// Grain over the whole picture, at most `amplitude` levels either way.
+/// Grain over the whole image, at most `amplitude` levels either way.
 inline void add_noise(Canvas& canvas, Random& random, int amplitude) {
   for (std::uint8_t& level : canvas.rgb)
     level = static_cast<std::uint8_t>(std::clamp(level + random.between(-amplitude, amplitude), 0, 255));

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-/// What pictures say, besides the tables of tables/content.hpp.
-namespace pictures {
+/// What images say, besides the tables of tables/content.hpp.
+namespace images {
 
 using tables::Random;
 
@@ -115,4 +115,4 @@ inline tables::Table random_grid(Random& random, int most_rows, int most_columns
   return table;
 }
 
-}  // namespace pictures
+}  // namespace images

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What training and answering take where the processors are shared. Runs them on the quickstart's model alone, beside one
+# What training and answering take if the processors are shared. Runs them on the quickstart's model alone, next to one
 # busy loop for each processor, and under a quota of half the processors, in turn; prints medians. Waiting threads must
 # burn no processor time, so no program may take more than 1.3 times (its time alone / its share of the processors),
 # and an idle server none at all. Exits with 1 if one does.
@@ -32,7 +32,7 @@ stop_neighbours() {
   neighbours=()
 }
 
-# Makes a control group with half the processors' time in $group, where the system lets us.
+# Makes a control group with half the processors' time in $group, if the system lets us.
 make_group() {
   local root=/sys/fs/cgroup period=100000
   if [ -f $root/cgroup.controllers ]; then

@@ -3,7 +3,7 @@
 #
 #     bench/decode_2b.sh TOKENIZER_DIR BUILD_DIR      (a build with -DLAMINA_MODELS=qwen3_vl_2b)
 #
-# Judge decode by 3.44 GB of weights read a token, prefill by 2.82 GFLOP a token.
+# Judge decode by 3.44 GB of weights read per token, prefill by 2.82 GFLOP per token.
 set -euo pipefail
 tokenizer=$1 bin=$2/bin work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -132,7 +132,7 @@ void run(const char* name, const Shape_& shape, int steps, const std::string& mo
 }  // namespace
 
 int main(int argc, char** argv) try {
-  use_one_thread();  // as lamina-train does beside a GPU
+  use_one_thread();  // as lamina-train does with a GPU
   const std::string name = argc > 1 ? argv[1] : "";
   const int steps = argc > 2 ? std::atoi(argv[2]) : 10;
   const std::string mode = argc > 3 ? argv[3] : "";

@@ -23,7 +23,7 @@ class GpuTrace {
          {CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL, CUPTI_ACTIVITY_KIND_MEMCPY, CUPTI_ACTIVITY_KIND_MEMSET})
       check(cuptiActivityEnable(kind));
   }
-  /// Forgets what was seen so far. The GPU has nothing to do at this moment.
+  /// Forgets everything seen so far. The GPU has nothing to do at this moment.
   void restart() {
     check(cuptiActivityFlushAll(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED));
     spans().clear();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # sanitize.sh TEST_KERNEL_CUDA [TOOL ...]: every case of the kernels' tests under compute-sanitizer's memcheck, initcheck
 # and racecheck, or the tools named; each case a process, LAMINA_JOBS (4) at a time. Prints a line a case, and the
-# sanitizer's report where it found something.
+# sanitizer's report if it found something.
 set -euo pipefail
 binary=$(realpath "$1")
 tools=${*:2}

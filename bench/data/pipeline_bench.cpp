@@ -155,7 +155,7 @@ struct Images {
   ~Images() { std::filesystem::remove_all(folder); }
 };
 
-/// Windows of eight samples, taken as fast as they come or one every `pause` seconds: images a second, and how long
+/// Windows of eight samples, taken as fast as they come or one every `pause` seconds: images per second, and how long
 /// the taker waited.
 void time_windows(const Images& images, std::int64_t limit, int workers, double pause) {
   const data::Preparation preparation{qwen3_vl(), {.max_pixels = limit, .min_pixels = 1024}, image_pad};

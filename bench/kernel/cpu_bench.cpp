@@ -1,6 +1,6 @@
-// Matmul and attention of the CPU backend beside the machine's measured roofs. "roof" in the output is the share of the
-// read bandwidth (decode) or of the peak of its multiply-adds (the rest). Checks a sample of each answer before timing
-// it.
+// Matmul and attention of the CPU backend, compared with the machine's measured roofs. "roof" in the output is the
+// share of the read bandwidth (decode) or of the peak of its multiply-adds (the rest). Checks a sample of each answer
+// before timing it.
 #include <benchmark/benchmark.h>
 #include <lamina/kernel/cpu/attention.hpp>
 #include <lamina/kernel/cpu/head_loss.hpp>
@@ -42,7 +42,7 @@ void time_flops(benchmark::State& state, F f, double flop, bool halves = false) 
   time_best(state, f, flop, "GFLOP/s", peak[halves]);
 }
 
-/// One element of y = x W^T against the specification: bf16 rounding of x, where the CPU does that, is the widest
+/// One element of y = x W^T against the specification: bf16 rounding of x, if the CPU does that, is the widest
 /// error.
 void check_element(benchmark::State& state, const MatmulFwd<float>& a, int m, int n) {
   float got = a.y(m, n), want = 0, size = 0;

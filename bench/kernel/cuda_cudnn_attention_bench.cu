@@ -1,6 +1,6 @@
 // cuDNN attention and this library's own, forward and backward: ms and TFLOP/s (causal FLOPs halved, backward 2.5 times
 // forward), between adapted projections as layer/attention_core.hpp has them.
-// Baseline beside it: cuda_attention_peer.py, PyTorch's cuDNN and FlashAttention backends.
+// Baseline: cuda_attention_peer.py, PyTorch's cuDNN and FlashAttention backends.
 #include <chrono>
 #include <cstdio>
 #include <string>

@@ -28,7 +28,7 @@ void keep(T& value) {
   asm volatile("" : "+m"(value) : : "memory");
 }
 
-/// n values in memory as models have it: in large pages, where the system has them.
+/// n values in memory as models have it: in large pages, if the system has them.
 template <class T>
 struct Block {
   explicit Block(std::size_t n) : arena(n * sizeof(T)), values(arena.take<T>(n), n) {}
@@ -47,7 +47,7 @@ inline std::span<float> large_buffer() {
 }
 
 /// Seconds in which all threads read the buffer once, each in so many streams at the same time, a cache line of each in
-/// turn: some CPUs read one stream best (Zen 4), others eight (Ice Lake: 34 GB/s, where one stream gives 24).
+/// turn: some CPUs read one stream best (Zen 4), others eight (Ice Lake: 34 GB/s, while one stream reaches 24).
 template <int streams>
 double read_seconds(std::span<const float> buffer, int passes) {
   const std::int64_t parts = thread_count(), size = static_cast<std::int64_t>(buffer.size()) / parts / streams;
@@ -120,7 +120,7 @@ LAMINA_AVX512_BF16 inline void multiply_add_avx512(int rounds, bool pairs) {
 #endif
 
 /// Operations per second from registers alone, a multiply-add being two, in the widest instructions that this CPU has:
-/// of fp32, or where `halves` and the CPU has them, of bf16.
+/// of fp32, or if `halves` and the CPU has them, of bf16.
 inline double peak_flop_per_s(bool halves) {
   using kernel::detail::cpu_supports;
   using kernel::detail::Isa;

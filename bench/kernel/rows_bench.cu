@@ -46,7 +46,8 @@ struct copy_pieces {
     to[row * std::size_t{1024} + column] = from[row * std::size_t{1024} + column];
   }
 };
-/// The roof: 16 bytes a thread from one 512 MiB to another, or cudaMemcpy, whichever is faster; bytes read and written.
+/// The roof: 16 bytes per thread from one 512 MiB to another, or cudaMemcpy, whichever is faster; bytes read and
+/// written.
 void measure_copy(Gpu& gpu) {
   const std::size_t bytes = std::size_t{512} << 20;
   Arena::Scope scope(gpu.memory);
@@ -68,7 +69,7 @@ std::vector<U> download(Gpu& gpu, const U* from, std::size_t n) {
   gpu.device->wait();
   return host;
 }
-/// Says so where values differ by more than two roundings to bf16 of values of this size.
+/// Says so if values differ by more than two roundings to bf16 of values of this size.
 void check(const std::string& name, const std::vector<T>& got, const std::vector<T>& want, float size = 4) {
   float worst = 0;
   for (std::size_t i = 0; i < want.size(); ++i) {

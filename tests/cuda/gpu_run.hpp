@@ -138,7 +138,7 @@ std::vector<int> greedy_on_gpu(const Golden& golden, const std::string& kind) {
     by_host.push_back(static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
     logits = decoder.decode(by_host.back());
   }
-  for (int turn = 0; turn < 2; ++turn) {  // the second reuses what was recorded
+  for (int turn = 0; turn < 2; ++turn) {  // the second reuses the recorded step
     tokens.assign(1, decoder.choose_first(prompt, {}));
     while (tokens.size() < count) tokens.push_back(decoder.choose_next());
     CHECK(tokens == by_host);

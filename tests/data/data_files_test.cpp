@@ -62,7 +62,7 @@ bool same(const Json& ours, const Json& theirs) {
   return true;
 }
 
-/// Where we differ on purpose: what is read here, and why. Null: refused.
+/// Where we differ on purpose: the values that are read here, and why. Null: refused.
 const std::map<std::string, Json> differences = {
     {"mark in front of a list", {{{"k", 1}}, {{"k", 2}}}},             // the mark says nothing about lists
     {"two types in lines", {{{"k", 1}}, {{"k", "x"}}}},                // columns have no types here

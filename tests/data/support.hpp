@@ -128,7 +128,7 @@ inline Json read_json(const std::filesystem::path& path) {
   return Json::parse(in);
 }
 
-/// The folder of larger inputs that are not part of the project; says so where it is not given.
+/// The folder of larger inputs that are not part of the project; says so if it is not given.
 inline std::optional<std::filesystem::path> test_data(const char* test) {
   if (const char* path = std::getenv("LAMINA_TEST_DATA")) return path;
   std::cout << "SKIPPED " << test << ": LAMINA_TEST_DATA names no folder with qwen3-tokenizer/ and llamafactory/\n";

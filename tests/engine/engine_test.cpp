@@ -94,7 +94,7 @@ struct Bench {
         {.id = 1, .tokens = prompt.ids, .images = FakeEngineSession::images_of(prompt), .max_tokens = max_tokens},
         options.limits.context_tokens);
   }
-  /// Everything was given back, and every request told once how it ended.
+  /// Everything was given back, and every request learned once how it ended.
   void check_idle() {
     engine->stop();
     const Statistics s = engine->statistics();

@@ -76,7 +76,7 @@ Counts decoder_layers(Counts products) {
 }
 
 /// q|k|v, o, gate|up and down: each x A^T and [x t] [W sB]^T, and down's x A^T once more, for its input is not saved;
-/// dy s B and [dy dt] [W; A], the last not below the first layer's q|k|v, where nothing learns; A and B of seven
+/// dy s B and [dy dt] [W; A], the last not below the first layer's q|k|v, as nothing learns there; A and B of seven
 /// layers. One operand each of o and down, which has no tail, is copied to where there is one.
 const Counts adapted = decoder_layers({{"matmul_fwd", (2 * 4 + 1) * 4},
                                        {"matmul_bwd_input", 2 * 4 * 4 - 1},

@@ -38,7 +38,7 @@ TEST_CASE("Folded adapters: in half precision a group's matrices and adapters ar
   CHECK(q.stride == stride);
   CHECK(elements_after_q(k) == q.rows * stride);
   CHECK(elements_after_q(a) == (q.rows + 2 * k.rows + 8) * stride);  // below q, k, v and q's A
-  CHECK(elements_after_q(b) == q.rows * stride + inputs + 8);        // beside k, after q's B
+  CHECK(elements_after_q(b) == q.rows * stride + inputs + 8);        // next to k, after q's B
 }
 
 TEST_CASE("Folded adapters: an optimizer step renews every half-precision copy where the model reads it") {

@@ -30,7 +30,7 @@ LossAndGradients train_once(const Golden& golden) {
 }
 
 /// Fusion reorders fp32 sums and rounds no value more often. A sum of n terms in another order differs by about
-/// eps sqrt(n); n is at most 1536 here (dx through gate and up), and 32 such sums follow one another (four a layer).
+/// eps sqrt(n); n is at most 1536 here (dx through gate and up), and 32 such sums follow one another (four per layer).
 inline const double fused_tolerance = std::ldexp(1.0, -23) * std::sqrt(1536.0) * std::sqrt(32.0);
 
 template <class Fused>

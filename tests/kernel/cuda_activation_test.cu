@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::array<int, 2> sizes[] = {{0, 8}, {1, 1}, {3, 7}, {5, 64}, {17, 100}, {33, 264}, {2, 4104}};
 
-/// Values in [-8, 8), and in the first row ones where careless formulas overflow or cancel.
+/// Values in [-8, 8), and in the first row ones at which careless formulas overflow or cancel.
 template <class T>
 RandomMatrix<T> inputs(int rows, int cols, bool aligned) {
   RandomMatrix<T> x(rows, cols, 1, gap(cols, aligned));

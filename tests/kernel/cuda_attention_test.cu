@@ -47,7 +47,7 @@ template <class T>
 constexpr double rounding = std::is_same_v<T, bf16>  ? 0x1p-8
                             : std::is_same_v<T, f16> ? 0x1p-11
                                                      : 0x1p-24;
-/// What a value may lose where it is tiny: half a step of f16 below its normal numbers; else fp32's smallest normal
+/// The error allowed for a tiny value: half a step of f16 below its normal numbers; else fp32's smallest normal
 /// number, below which the GPU's exp2 gives 0.
 template <class T>
 constexpr double least = std::is_same_v<T, f16> ? 0x1p-25 : 0x1p-126;
@@ -238,7 +238,7 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
-/// The largest error as a share of its bound; says where it is when above 1.
+/// The largest error as a share of its bound; reports its place if above 1.
 template <class T>
 double worst(const char* name, const std::vector<T>& got, const std::vector<double>& want,
              const std::vector<double>& bound, int cols) {

@@ -31,7 +31,7 @@ int count_far(RandomMatrix<T>& got, double steps, F expected) {
   return far;
 }
 
-/// count_far where nothing but the rounding to T is allowed: value is what fp32 gives before it.
+/// count_far that allows the rounding to T alone: value is the result in fp32 before it.
 template <class T, class F>
 int count_unequal(RandomMatrix<T>& got, F value) {
   int unequal = 0;

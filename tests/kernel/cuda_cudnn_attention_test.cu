@@ -112,7 +112,7 @@ Reference reference(const Case& c, const Packed<T>& x, const std::vector<T>& dou
   return r;
 }
 
-/// |got - want| / |want| over some columns of some rows; infinite where a value is not finite.
+/// |got - want| / |want| over some columns of some rows; infinite if a value is not finite.
 template <class T>
 double error_of(const std::vector<T>& got, const std::vector<double>& want, int width, int first, int columns, int row,
                 int end) {
@@ -133,7 +133,7 @@ double error_of(const std::vector<T>& got, const std::vector<double>& want, int 
   return std::sqrt(difference) / std::max(std::sqrt(size), 1e-30);
 }
 
-/// Columns agree within tolerance, taken over all rows; where not, each sequence's error and the first wrong element.
+/// Columns agree within tolerance, taken over all rows; if not, each sequence's error and the first wrong element.
 template <class T>
 void check_columns(const char* name, const Case& c, const std::vector<T>& got, const std::vector<double>& want,
                    int width, int first, int columns, double tolerance) {
@@ -421,7 +421,7 @@ TEST_CASE("cuDNN attention: stays inside the bytes it announces") {
     p.give_reference_forward();
     const std::size_t bytes = cudnn_attention_bytes(p.backward()), beyond = std::size_t{64} << 20;
     REQUIRE(cudnn_attention_bytes(p.forward()) <= bytes);
-    Arena exact(bytes, Memory<Cuda>{});  // throws where it is too small
+    Arena exact(bytes, Memory<Cuda>{});  // throws if it is too small
     REQUIRE(cudnn_attention_backward(gpu().device().stream(&exact), p.backward()));
     Arena scratch(bytes + beyond, Memory<Cuda>{});
     const Stream<Cuda> s = gpu().device().stream(&scratch);

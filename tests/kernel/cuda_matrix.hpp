@@ -3,7 +3,7 @@
 #include "support/catch.hpp"
 #include "support/cuda.cuh"
 
-/// Random matrices on the GPU, and how far a kernel's sums may lie from the specification's.
+/// Random matrices on the GPU, and how far a kernel's sums may be from the specification's.
 namespace lamina::test {
 
 /// Rows end 3 elements before the next begins, or at the next multiple of 8: whether 16-byte pieces are aligned.
@@ -40,7 +40,7 @@ inline constexpr float rounding = std::is_same_v<T, float>  ? 0x1p-24f
                                   : std::is_same_v<T, bf16> ? 0x1p-8f
                                                             : 0x1p-11f;
 
-/// Tensor cores cut where IEEE addition rounds, so each step errs by up to 2^-23: twice test::sum_tolerance.
+/// Tensor cores cut off what IEEE addition rounds, so each step errs by up to 2^-23: twice test::sum_tolerance.
 inline float mma_tolerance(int length) { return 2 * sum_tolerance(length); }
 
 /// Elements that are further from `want` than a sum of `length` terms of total size `magnitude`, rounded to T, may be.

@@ -11,7 +11,7 @@ using testing::gpu;
 
 namespace {
 
-/// rows, width: every form of the kernels (a warp a row, a block a row, single elements), and what models use.
+/// rows, width: every form of the kernels (a warp per row, a block per row, single elements), and the sizes of models.
 constexpr std::array<int, 2> sizes[] = {
     {0, 64},   {1, 8},      {5, 7},    {3, 130},  {9, 128},  {300, 256}, {67, 1000}, {33, 1024}, {5, 1152}, {200, 1280},
     {9, 2048}, {700, 2048}, {7, 2055}, {3, 3584}, {5, 4096}, {3, 4608},  {2, 8192},  {2, 16384}, {1, 16383}};
@@ -20,7 +20,7 @@ constexpr std::array<int, 2> sizes[] = {
 /// terms, and a few of what surrounds it.
 constexpr double sum_steps = 96;
 
-/// A row's mean (0 where it is not subtracted) and 1 / sqrt(variance + eps).
+/// A row's mean (0 if it is not subtracted) and 1 / sqrt(variance + eps).
 struct Statistics {
   double mean, r;
 };

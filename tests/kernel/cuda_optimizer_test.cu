@@ -21,13 +21,13 @@ Clip clip_of(const RandomMatrix<float>& g, int n, double most) {
   return clip;
 }
 
-/// Where copies lie, and what the elements between them are.
+/// Where copies are, and the elements between them.
 template <class T>
 struct Copies {
   std::vector<ValueCopy<T>> table;
   RandomMatrix<T> all;
 };
-/// Of n values: the first have none, then come two windows of rows beside one another, then one run up to the end.
+/// Of n values: the first have none, then come two windows of rows next to one another, then one run up to the end.
 template <class T>
 Copies<T> copies_of(int n) {
   const int first = std::min(n, 8), rows = n / 64, cols = 12, narrow = 7;

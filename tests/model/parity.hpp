@@ -17,7 +17,7 @@ inline std::string saved_name(const TensorSlot& slot) {
   return (slot.spec.adapter ? "base_model.model." : "") + slot.name();
 }
 
-/// Weights by rule; adapters of rank 4 and scale 2 where `adapted` says so.
+/// Weights by rule; adapters of rank 4 and scale 2 if `adapted` says so.
 template <class Model, class Adapted>
 std::unique_ptr<Weights<Model, float>> rule_weights(Adapted adapted) {
   auto weights = std::make_unique<Weights<Model, float>>([&](const TensorSpec& spec) {
@@ -92,7 +92,7 @@ inline void check_gradient(const std::vector<float>& golden, std::span<const flo
   CHECK(std::abs(std::sqrt(sum_sq) - golden[0]) <= gradient_tolerance * golden[0]);
   std::vector<float> picked;
   for (std::uint64_t k = 0; k < 64; ++k) picked.push_back(gradient[k * 0x9E3779B1u % gradient.size()]);
-  // 64 elements stand for all: an error of 1e-4 of the tensor's norm, spread evenly, is this much on them
+  // 64 elements represent all: an error of 1e-4 of the tensor's norm, spread evenly, is this much on them
   const double scale = golden[0] * std::sqrt(64.0 / static_cast<double>(gradient.size()));
   double difference = 0;
   for (std::size_t k = 0; k < 64; ++k) difference += std::pow(static_cast<double>(picked[k]) - golden[k + 1], 2);
@@ -215,7 +215,7 @@ void check_adapter_run(Weights<Model, float>& weights, const Golden& golden, con
   step.accumulate(weights, packed_batch(batches), image_token_of<Model>(golden), 0);
   check_gradients(weights, golden, "lora." + run + ".grad.");
 }
-/// The whole model as it stands: vision output, decoder layers, logits, loss, then every parameter's gradient.
+/// The whole model: vision output, decoder layers, logits, loss, then every parameter's gradient.
 template <class Model>
 void check_full_run(Weights<Model, float>& weights, const Golden& golden) {
   train::Step<Model> step;

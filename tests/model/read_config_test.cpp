@@ -69,7 +69,7 @@ TEST_CASE("ModelConfig: Qwen2.5-VL as released, flat, with a full and a sparse v
   CHECK(three.tie_word_embeddings);
   CHECK(three.text_config.num_hidden_layers == 36);
   CHECK(three.dtype == DType::BF16);
-  TowerConfig expected = seven.vision_config;  // what the 3B file leaves out equals the 7B's
+  TowerConfig expected = seven.vision_config;  // fields that the 3B file leaves out equal the 7B's
   CHECK(expected.fullatt_block_indexes == std::vector{7, 15, 23, 31});
   CHECK(expected.window_size == 112);
   CHECK(expected.intermediate_size == 3420);

@@ -19,7 +19,7 @@ from types import ModuleType
 os.environ["DISABLE_VERSION_CHECK"] = "1"
 os.environ["LLAMAFACTORY_VERBOSITY"] = "ERROR"
 
-# LLaMA-Factory imports torchaudio, which has no use here and does not load beside every build of torch.
+# LLaMA-Factory imports torchaudio, which has no use here and does not load with every build of torch.
 sys.modules["torchaudio"] = ModuleType("torchaudio")
 sys.modules["torchaudio"].__spec__ = ModuleSpec("torchaudio", None)
 

@@ -141,7 +141,7 @@ TEST_CASE("HTTP: slow clients that fill the budget for bodies are closed for oth
   serve::HttpLimits limits;
   limits.body_bytes = mb;
   limits.all_bodies_bytes = 3 * mb;
-  limits.header_read = 50ms;  // who has been sending for longer is slow
+  limits.header_read = 50ms;  // a client that sends for longer is slow
   RunningServer server({.limits = limits});
   std::vector<std::unique_ptr<Client>> slow;
   for (int i = 0; i < 6; ++i) {

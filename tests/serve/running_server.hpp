@@ -70,7 +70,7 @@ struct RunningServer {
 
 inline const std::string hello = R"("messages":[{"role":"user","content":"Hello"}])";
 
-/// A request with these fields beside its messages.
+/// A request with these fields besides its messages.
 inline std::string with(const std::string& fields) { return "{" + hello + (fields.empty() ? "" : "," + fields) + "}"; }
 
 }  // namespace lamina::test

@@ -47,13 +47,13 @@ class Gpu {
 };
 inline Gpu& gpu() { return Gpu::instance(); }
 
-/// A (rows, cols) matrix on the GPU whose rows lie stride apart.
+/// A (rows, cols) matrix on the GPU whose rows are stride apart.
 template <class T>
 Matrix<T> gpu_matrix(T* data, int rows, int cols, std::ptrdiff_t stride) {
   return {data, rows, cols, stride};
 }
 
-/// |a - b| / |b| over all elements, in double; infinite where a value is not finite.
+/// |a - b| / |b| over all elements, in double; infinite if a value is not finite.
 template <class A, class B>
 double relative_error(const std::vector<A>& a, const std::vector<B>& b) {
   double difference = 0, size = 0;

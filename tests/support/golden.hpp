@@ -35,7 +35,7 @@ class Golden {
   checkpoint::Checkpoint file_;
 };
 
-/// |a - b| / |b| in the L2 norm; infinite where lengths differ or a value is not finite.
+/// |a - b| / |b| in the L2 norm; infinite if lengths differ or a value is not finite.
 inline double relative_error(std::span<const float> a, std::span<const float> b) {
   if (a.size() != b.size()) return INFINITY;
   double difference = 0, norm = 0;

@@ -17,7 +17,7 @@ inline double thread_cpu_s() {
 /// Makes the work for a size; calling the result does it.
 using Work = std::function<std::function<void()>(std::size_t)>;
 
-/// How many times more processor time a size four times larger takes: 4 where work is linear, 16 where it is quadratic.
+/// How many times more processor time a size four times larger takes: 4 if work is linear, 16 if it is quadratic.
 /// The least of several runs each.
 inline double growth_of_fourfold(const Work& work, std::size_t size) {
   const auto least = [&](std::size_t n) {
@@ -33,7 +33,7 @@ inline double growth_of_fourfold(const Work& work, std::size_t size) {
   return least(4 * size) / std::max(least(size), 1e-5);
 }
 
-/// Below it work is n log n at most: 3 per doubling, where quadratic work has 4.
+/// Below it work is n log n at most: 3 per doubling, compared with 4 of quadratic work.
 inline constexpr double most_growth = 9;
 
 }  // namespace lamina::testing

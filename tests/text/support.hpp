@@ -29,7 +29,7 @@ inline nlohmann::ordered_json read_json(std::string_view name) {
   return nlohmann::ordered_json::parse(read_file(golden(name)));
 }
 
-/// The folder of the real Qwen3 tokenizer; empty, with a warning that shows, where LAMINA_TEST_DATA is not set.
+/// The folder of the real Qwen3 tokenizer; empty, with a warning that shows, if LAMINA_TEST_DATA is not set.
 inline std::filesystem::path qwen3_tokenizer() {
   const char* data = std::getenv("LAMINA_TEST_DATA");
   if (data) return std::filesystem::path(data) / "qwen3-tokenizer";

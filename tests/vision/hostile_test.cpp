@@ -56,7 +56,7 @@ std::string decode_within(std::uint64_t bytes, const Bytes& file) {
   return WEXITSTATUS(status) == 0 ? "decoded" : WEXITSTATUS(status) == 1 ? "refused" : "out of memory";
 }
 
-/// Decodes within what the header announces, and some slack for allocators.
+/// Decodes within the memory that the header announces, and some slack for allocators.
 std::string decode_as_announced(const Bytes& file) {
   return decode_within(read_image_header(file, "hostile").working_bytes + (8 << 20), file);
 }
@@ -138,7 +138,7 @@ Bytes jpeg(int width, int height, bool many_scans) {
   return bytes;
 }
 
-/// A GIF of one colour whose LZW codes stand for ever longer strings, and go on behind the last pixel.
+/// A GIF of one colour whose LZW codes encode ever longer strings, and continue after the last pixel.
 Bytes gif_bomb(int side, int codes) {
   Bytes gif, data;
   append(gif, "GIF89a");

@@ -20,7 +20,7 @@ struct Scene {
 /// Smaller than the images of data/tables, so that a small model reads many in a second: at most 35 tokens.
 inline constexpr tables::Room room{96, 64, 224, 160};
 
-/// The look of text that stands alone.
+/// The look of text without a table.
 inline tables::TextStyle random_text(Random& random, tables::Style& style, int most_cell) {
   tables::random_colours(random, style);
   if (random.chance(30)) style.paper = {255, 255, 255}, style.text.ink = {0, 0, 0};
@@ -106,7 +106,7 @@ inline Scene lines_scene(Random& random) {
   return {std::move(canvas), random.pick(all), answer};
 }
 
-/// Shapes: all, how many, or one's colour where its name occurs once.
+/// Shapes: all, how many, or one's colour if its name occurs once.
 inline Scene shapes_scene(Random& random) {
   tables::Style style;
   style.paper = {random.between(225, 255), random.between(225, 255), random.between(225, 255)};
@@ -127,7 +127,7 @@ inline Scene shapes_scene(Random& random) {
   return {std::move(canvas), random.chance(50) ? "Which shapes are there?" : "What is in the picture?", all};
 }
 
-/// How a table is written down: what stands between cells and between rows, before and after each row.
+/// How a table is written down: the text between cells and between rows, before and after each row.
 struct Pattern {
   std::string cell_gap = ", ", row_gap = " / ", before_row, after_row;
 

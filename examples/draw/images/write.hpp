@@ -19,7 +19,7 @@
 
 namespace images {
 
-/// As PNG, or as JPEG of a quality of 1 to 100 where one is given.
+/// As PNG, or as JPEG of a quality of 1 to 100 if one is given.
 inline void write_image(const std::filesystem::path& path, const tables::Canvas& canvas, int jpeg_quality = 0) {
   const std::string name = path.string();
   const int ok = jpeg_quality

@@ -92,7 +92,7 @@ struct Style {
   std::vector<Align> align;
 };
 
-/// Where the table's parts lie, in pixels.
+/// Where the table's parts are, in pixels.
 struct Layout {
   std::vector<int> column_widths;
   int row_height = 0, caption_height = 0, width = 0, table_height = 0, height = 0;

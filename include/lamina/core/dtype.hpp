@@ -108,7 +108,7 @@ LAMINA_HD inline f16 round_to<f16>(float x) {
   return {static_cast<std::uint16_t>(sign | ((rounded - 0x38000000u) >> 13))};
 }
 
-/// The tag of an element type, where it has one.
+/// The tag of an element type, if it has one.
 template <class T>
 extern const DType dtype_of;
 template <>

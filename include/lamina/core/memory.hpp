@@ -19,7 +19,7 @@ template <Backend B>
 struct Memory {
   static constexpr std::size_t alignment = 256;
 
-  /// Aligned, not initialised; std::bad_alloc where there is not enough. Large blocks ask for large pages, whose
+  /// Aligned, not initialised; std::bad_alloc if there is not enough. Large blocks ask for large pages, whose
   /// addresses are quicker to translate, above all in a virtual machine: two cores of a Zen 4 read 50 GB/s of them and
   /// 28 of pages of 4 KB in one run, 37 and 32 in another, when neighbours used the memory too.
   static std::byte* allocate(std::size_t bytes) {
@@ -60,7 +60,7 @@ template <>
 struct Memory<Cuda> {
   static constexpr std::size_t alignment = 256;
 
-  /// Error, with what is free and what to do, where there is not enough.
+  /// Error, with what is free and what to do, if there is not enough.
   static std::byte* allocate(std::size_t bytes);
   static void release(std::byte* p);
   static std::byte* allocate_staging(std::size_t bytes);

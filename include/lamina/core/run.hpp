@@ -84,7 +84,7 @@ struct Context {
   const int* cu_seqlens = nullptr;  ///< (sequences + 1) text: samples; vision: frames
   int sequences = 0;
   int longest = 0;  ///< rows of the longest sequence
-  /// (sequences + 1) the same, for keys: where a cache is read, how many rows of it are in use once this run's are
+  /// (sequences + 1) the same, for keys: if a cache is read, how many rows of it are in use once this run's are
   /// there.
   const int* cu_keys = nullptr;
   const int* cu_windows = nullptr;  ///< (windows + 1) vision towers with windowed attention

@@ -66,7 +66,7 @@ inline int thread_count() {
 inline void use_threads(int count) {
   detail::own_thread_count() = std::clamp(count, 0, detail::ParallelLoop::most_threads);
 }
-/// For workers, which are many themselves, and beside a GPU, where the processors are left to the workers.
+/// For workers, which are many themselves, and next to a GPU, if the processors are left to the workers.
 inline void use_one_thread() { use_threads(1); }
 
 namespace detail {

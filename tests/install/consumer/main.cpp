@@ -1,4 +1,4 @@
-// A project that has nothing of Lamina but what was installed.
+// A project that has only the installed Lamina.
 #include <lamina/kernel/cpu/rms_norm.hpp>
 #include <lamina/lamina.hpp>
 #include <lamina/testing/gradient_check.hpp>

@@ -1,4 +1,4 @@
-// A program in one .cu file that has nothing of Lamina but what was installed: a norm on the CPU and on the GPU.
+// A program in one .cu file that has only the installed Lamina: a norm on the CPU and on the GPU.
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/lamina.cuh>
 

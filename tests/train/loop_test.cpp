@@ -51,7 +51,7 @@ TEST_CASE("Trainer: windows, rates and files are those of transformers' Trainer"
   Arguments a = fake::arguments(dir);
   a.eval_strategy = Interval::steps, a.eval_steps = 3;
   fake::Run run(a, 11, true);
-  const Outcome outcome = run.trainer.run();
+  const TrainingResult outcome = run.trainer.run();
   CHECK(outcome.ending == Ending::finished);
   CHECK(run.session.windows == std::vector<int>{4, 4, 3, 4, 4, 3});
   const auto golden = read(LAMINA_GOLDEN_DIR "/train/trainer_state.json");
@@ -109,7 +109,7 @@ TEST_CASE("Trainer: resuming at any step goes on bit for bit", "[train]") {
   Arguments a = fake::arguments(whole_dir);
   a.save_steps = 1;
   fake::Run whole(a);
-  const Outcome expected = whole.trainer.run();
+  const TrainingResult expected = whole.trainer.run();
   for (int step : {1, 2, 3, 4, 5}) {
     INFO("resumed at step " << step);
     Arguments b = a;
@@ -117,7 +117,7 @@ TEST_CASE("Trainer: resuming at any step goes on bit for bit", "[train]") {
     fs::copy(whole_dir / "trainer_log.jsonl", b.output_dir / "trainer_log.jsonl");
     fake::Run resumed(b);
     resumed.trainer.resume(whole_dir / cat("checkpoint-", step));
-    const Outcome got = resumed.trainer.run();
+    const TrainingResult got = resumed.trainer.run();
     CHECK(resumed.session.all() == whole.session.all());
     CHECK(timeless(got.state.log_history) == timeless(expected.state.log_history));
     CHECK(got.metrics["train_loss"] == expected.metrics["train_loss"]);
@@ -312,7 +312,7 @@ TEST_CASE("Trainer: an interruption ends the step, saves and says how to go on",
   run.after_weights = [&] {
     if (run.trainer.state().global_step == 3) ::raise(SIGINT);
   };
-  const Outcome outcome = run.trainer.run();
+  const TrainingResult outcome = run.trainer.run();
   CHECK(outcome.ending == Ending::interrupted);
   CHECK(outcome.checkpoint == dir / "checkpoint-4");
   CHECK(!broken_reason(outcome.checkpoint));
@@ -329,7 +329,7 @@ TEST_CASE("Trainer: the best model is kept, loaded, and early stopping ends the 
   a.eval_strategy = Interval::steps, a.eval_steps = 1, a.save_steps = 1;
   a.load_best_model_at_end = true, a.early_stopping_steps = 2, a.save_total_limit = 1;
   fake::Run run(a, 11, true);
-  const Outcome outcome = run.trainer.run();
+  const TrainingResult outcome = run.trainer.run();
   CHECK(outcome.ending == Ending::stopped_early);
   REQUIRE(outcome.state.best_metric);
   CHECK(evaluate_all(run.session, run.evaluation)["eval_loss"].get<double>() == *outcome.state.best_metric);

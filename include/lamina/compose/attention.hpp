@@ -50,7 +50,7 @@ struct AttentionChain {
     if constexpr (one_projection) {
       return std::type_identity<Chain<part<name::qkv>, core, part<name::proj>>>{};
     } else if constexpr (!three_projections) {
-      return std::type_identity<Fork<Parts...>>{};  // the error has been told
+      return std::type_identity<Fork<Parts...>>{};  // the error has been reported
     } else {
       return std::type_identity<
           Chain<Fork<part<name::q_proj>, part<name::k_proj>, part<name::v_proj>>, core, part<name::o_proj>>>{};
@@ -62,7 +62,7 @@ struct AttentionChain {
 }  // namespace detail
 
 /// Multi-head attention with its projections, in any order: q_proj, k_proj, v_proj and o_proj (and q_norm, k_norm
-/// where the model has them), or qkv and proj. It is a Chain: projections, AttentionCore, output projection.
+/// if the model has them), or qkv and proj. It is a Chain: projections, AttentionCore, output projection.
 template <class Heads_, class Mask, class Rope, class... Parts>
 struct Attention : detail::AttentionChain<Heads_, Mask, Rope, Parts...>::type {};
 

@@ -24,7 +24,7 @@ struct Junctions<Layers, std::index_sequence<I...>> {
 };
 
 /// Layers one after another: y = L_n(...L_2(L_1(x))). A value between two layers stays only if the later one asks for
-/// its input in backward; backward stops where nothing below can learn. Both are known at compile time.
+/// its input in backward; backward stops if nothing below can learn. Both are known at compile time.
 template <class... L>
 struct Chain {
   static constexpr std::size_t size = sizeof...(L);

@@ -36,7 +36,7 @@ constexpr std::int64_t row_flops() {
 /// Bytes that a training step keeps of each token of the language model, with activations of type T.
 template <class Model, class T = float>
 inline constexpr std::size_t saved_bytes_per_token = Model::template saved_bytes_per_token<Mode<T, true, false>>;
-/// The same of each patch of the vision tower: 0 where nothing in it learns.
+/// The same of each patch of the vision tower: 0 if nothing in it learns.
 template <class Model, class T = float>
 inline constexpr std::size_t saved_bytes_per_patch = Model::template saved_bytes_per_patch<Mode<T, true, false>>;
 

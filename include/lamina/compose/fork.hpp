@@ -4,7 +4,7 @@
 
 namespace lamina {
 
-/// Several modules read the same x; their outputs stand side by side in y: q, k and v, or gate and up.
+/// Several modules read the same x; their outputs are side by side in y: q, k and v, or gate and up.
 template <class... L>
 struct Fork {
   static constexpr std::size_t size = sizeof...(L);

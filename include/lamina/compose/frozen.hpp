@@ -3,7 +3,7 @@
 
 namespace lamina {
 
-/// M without gradients of its own parameters. Backward still passes through where something below learns; where
+/// M without gradients of its own parameters. Backward still passes through if something below learns; if
 /// nothing does, M runs as in inference and saves nothing. The type says it, so it costs nothing.
 template <class M>
 struct Frozen {

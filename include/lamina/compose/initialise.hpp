@@ -33,7 +33,7 @@ void initialise_tensor(const TensorSpec& spec, TorchGenerator& random, void* dat
 
 }  // namespace detail
 
-/// Gives every tensor the values that its Param starts from; the same seed gives the same model.
+/// Gives every tensor the values that its Param starts from; the same seed makes the same model.
 template <class T, Backend B>
 void initialise(TensorMemory<T, B>& weights, std::uint64_t seed) {
   TorchGenerator random(seed);

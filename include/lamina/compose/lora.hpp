@@ -42,7 +42,7 @@ struct LoRA : rewrite_t<M, detail::AdaptRule<R, A, T>> {
                 "LoRA: no linear layer of the model bears any of the names in Targets<...>");
 };
 
-/// The model that merging an adapted model gives back: LoRA<M, ...> gives M.
+/// The model that merging an adapted model returns: M for LoRA<M, ...>.
 template <class M>
 using merged_t = typename M::base_model;
 

@@ -80,7 +80,7 @@ struct Rewrite<M, Rule, Path, true> {
 
 }  // namespace detail
 
-/// M with Rule applied, outermost modules first: what a rule replaces is not searched further.
+/// M with Rule applied, outermost modules first: the result of a replacement is not searched further.
 template <class M, class Rule>
 using rewrite_t = typename detail::Rewrite<M, Rule, List<>, false>::type;
 /// The same from the layers up: a rule sees children that are already rewritten.

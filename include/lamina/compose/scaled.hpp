@@ -10,9 +10,9 @@ constexpr float power_of_two(int exponent) {
   return x;
 }
 
-/// A linear M whose matrices lie in memory times 2^Matrices and whose vectors times 2^Vectors, so that what it gives is
+/// A linear M whose matrices are stored times 2^Matrices and whose vectors times 2^Vectors, so that what it gives is
 /// 2^Matrices of M's own: products by a power of two are exact, and nothing is computed that M does not compute. Names,
-/// shapes and files are M's; who fills the memory multiplies by TensorSpec::exponent.
+/// shapes and files are M's; the code that fills the memory multiplies by TensorSpec::exponent.
 ///
 /// backward    none: it is for inference
 template <Module M, int Matrices, int Vectors = Matrices>

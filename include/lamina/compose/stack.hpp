@@ -26,7 +26,7 @@ struct Stack {
   static constexpr bool learns = L::learns;
 
   template <class Mode>
-  using layer_mode = part_mode<L, Mode, L::learns>;  ///< one mode for all: the first layer's dx is null where unwanted
+  using layer_mode = part_mode<L, Mode, L::learns>;  ///< one mode for all: the first layer's dx is null if unwanted
   template <std::size_t, class Mode>
   using mode_of = layer_mode<Mode>;
   template <class Mode>

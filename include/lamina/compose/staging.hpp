@@ -51,20 +51,20 @@ class Staging {
     }
   }
 
-  /// Bytes that what was added takes on the backend.
+  /// Bytes that the added arrays take on the backend.
   std::size_t bytes() const {
     Arena counting;
-    for (const Part& part : parts_)
+    for (const StagedArray& part : parts_)
       if (travels(part)) counting.take<std::byte>(part.bytes);
     return counting.used_bytes();
   }
   void clear() { parts_.clear(); }
-  /// Copies what was added into host memory that uploads read from. The host's share of send(): it needs no stream.
+  /// Copies the added arrays into host memory that uploads read from. The host's share of send(): it needs no stream.
   void pack() {
     const std::size_t wanted = bytes();
     if (host_.counts() || host_.capacity_bytes() < wanted) host_ = Arena::staging(wanted, Memory<B>{});
     host_.release_to(0);
-    for (Part& part : parts_) {
+    for (StagedArray& part : parts_) {
       if (!travels(part)) continue;
       part.packed = host_.take<std::byte>(part.bytes);
       part.write(part.packed, part.values, part.bytes);
@@ -73,16 +73,16 @@ class Staging {
   }
   /// Room that send_packed() needs.
   std::size_t remote_bytes() const { return remote ? packed_bytes_ : 0; }
-  /// Sends what was packed to the start of `to`, which has room for it; waits for nothing, so the host may go on while
+  /// Sends the packed bytes to the start of `to`, which has room for it; waits for nothing, so the host may go on while
   /// the backend still reads.
   void send_packed(Stream<B> stream, Arena& to) {
     to.release_to(0);
-    for (const Part& part : parts_)
+    for (const StagedArray& part : parts_)
       if (travels(part)) *part.pointer = remote ? to.take<std::byte>(part.bytes) : part.packed;
     if (remote && packed_bytes_ > 0) Memory<B>::upload_later(stream, first(to), first(host_), packed_bytes_);
     parts_.clear();
   }
-  /// Sends what was added, to memory of its own.
+  /// Sends the added arrays, to memory of its own.
   void send(Stream<B> stream) {
     pack();
     if (remote && (remote_.counts() || remote_.capacity_bytes() < remote_bytes()))
@@ -93,7 +93,7 @@ class Staging {
  private:
   static constexpr bool remote = !std::is_same_v<B, Cpu>;
   using Write = void (*)(std::byte* to, const void* from, std::size_t bytes);
-  struct Part {
+  struct StagedArray {
     const void** pointer;
     std::size_t bytes;
     Write write;
@@ -102,7 +102,7 @@ class Staging {
   };
   static constexpr std::size_t block = 1 << 16;  ///< bytes that one thread moves at a time
 
-  static bool travels(const Part& part) { return remote || part.write != copy_bytes; }
+  static bool travels(const StagedArray& part) { return remote || part.write != copy_bytes; }
   static std::byte* first(Arena& arena) {
     arena.release_to(0);
     return arena.take<std::byte>(0);
@@ -123,7 +123,7 @@ class Staging {
     });
   }
 
-  std::vector<Part> parts_;
+  std::vector<StagedArray> parts_;
   Arena host_, remote_;
   std::size_t packed_bytes_ = 0;
 };

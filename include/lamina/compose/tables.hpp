@@ -15,7 +15,7 @@
 /// once a batch; the vectors keep their memory from batch to batch.
 namespace lamina {
 
-/// The position (time, height, width) of every token, and where each sequence's next token would stand.
+/// The position (time, height, width) of every token, and the position of each sequence's next token.
 struct Positions {
   std::vector<std::array<int, 3>> of_token;
   std::vector<int> next;         ///< one a sequence: position of its first generated token, on all axes
@@ -85,7 +85,7 @@ inline float linspace(float last, int steps, int i) {
 }  // namespace detail
 
 /// The tables that layers of these types read: attention of text and of images, the table of learned positions, windows
-/// (void where a model has none of the last two).
+/// (void if a model has none of the last two).
 template <class TextCore_, class VisionCore_, class PositionTable, class Window, int merge_, int patch_width>
 class BatchTables {
  public:
@@ -106,7 +106,8 @@ class BatchTables {
     if (!batch.grids.empty()) add_vision(batch, in);
     return in;
   }
-  /// The same for tokens whose positions are known, such as parts of sequences: ids (N) negative where an image stands.
+  /// The same for tokens whose positions are known, such as parts of sequences: ids (N) negative at the tokens of an
+  /// image.
   template <class T>
   Input<T> build_text(std::span<const int> ids, std::span<const std::array<int, 3>> positions) {
     ids_.assign(ids.begin(), ids.end());

@@ -76,7 +76,7 @@ constexpr std::string_view tag_text() {
 /// What a vision-language model reads, as its backend sees it.
 template <class T>
 struct Input {
-  const int* ids = nullptr;  ///< (N) negative where an image stands
+  const int* ids = nullptr;  ///< (N) negative at the tokens of an image
   int tokens = 0;
   Matrix<const T> patches;           ///< (P, patch elements), P may be 0
   const int* visual_rows = nullptr;  ///< (P / merge^2) the token that each merged row replaces
@@ -243,7 +243,7 @@ struct VisionLanguage {
     }
   }
 
-  /// The head's matrix (V, D): the embedding table where the head is tied to it.
+  /// The head's matrix (V, D): the embedding table if the head is tied to it.
   static const Parameter& head(const Parameter* p) {
     if constexpr (Head::tied)
       return p[embed_at];

@@ -12,9 +12,9 @@
 #include <lamina/core/tensors.hpp>
 #include <lamina/kernel/optimizer.hpp>
 
-/// Tensors in memory: Weights<Model> those of a model, TensorMemory those of any list. What learns lies in one run of
-/// fp32 values, with gradients beside it in the same order; frozen matrices keep the checkpoint's element type; frozen
-/// vectors are stored as activations are. Matrices of the base model lie before those of adapters, vectors last, each
+/// Tensors in memory: Weights<Model> those of a model, TensorMemory those of any list. Learning tensors are one run of
+/// fp32 values, with gradients after them in the same order; frozen matrices keep the checkpoint's element type; frozen
+/// vectors are stored as activations are. Matrices of the base model come before those of adapters, vectors last, each
 /// in the model's order; the tensors that a fused layer joins follow one another without a gap, so that it sees q, k
 /// and v as one matrix. Where activations are half precision, what learns has a half-precision copy in the same order,
 /// which the model reads and the optimizer renews.
@@ -74,7 +74,8 @@ class TensorMemory {
   std::size_t learning_count() const { return learning_; }
   std::size_t frozen_bytes() const { return frozen_; }
 
-  /// Takes the memory. Frozen tensors are not set (0 where there are folded ones); what learns is 0, gradients too.
+  /// Takes the memory. Frozen tensors are not set (0 if there are folded ones); tensors that learn are 0, gradients
+  /// too.
   void allocate(bool with_gradients, Stream<B> stream = {}) {
     stream_ = stream;
     frozen_block_ = Arena(frozen_, Memory<B>{});
@@ -95,7 +96,7 @@ class TensorMemory {
     if (has_copy) counting.take<T>(learning_);
     return counting.used_bytes();
   }
-  /// The parameters as they are with this memory; a plan gives addresses that nobody touches.
+  /// The parameters as they are with this memory; a plan has addresses that nobody touches.
   std::vector<Parameter> parameters_at(std::byte* frozen, float* values, float* gradients, T* copy = nullptr) const {
     std::vector<Parameter> parameters;
     for (std::size_t i = 0; i < slots_.size(); ++i) {
@@ -135,7 +136,7 @@ class TensorMemory {
       if (slot.learns) renew_copy(slot, reinterpret_cast<const float*>(staging_.data()));
     }
   }
-  /// Where a tensor lies, in the backend's memory.
+  /// A tensor's address in the backend's memory.
   void* data(const TensorSlot& slot) {
     if (slot.learns) return values_ + slot.offset;
     return frozen_base_ + (slot.folded ? slot.folded_offset : slot.offset);
@@ -147,7 +148,7 @@ class TensorMemory {
   std::span<float> values() { return {values_, learning_}; }
   std::span<float> gradients() { return {gradients_, gradients_ ? learning_ : 0}; }
   std::span<T> copy() { return {copy_, copy_ ? learning_ : 0}; }
-  /// Where the optimizer writes half-precision copies: in the order of the values, those that lie in one run as one.
+  /// Where the optimizer writes half-precision copies: in the order of the values, adjacent ones as one.
   std::vector<kernel::ValueCopy<T>> copies() const {
     std::vector<kernel::ValueCopy<T>> copies;
     if (!has_copy) return copies;
@@ -209,7 +210,7 @@ class TensorMemory {
                            static_cast<std::size_t>(slot.spec.rows()));
   }
 
-  /// Gives each group of adapted layers that may share a matrix the room for it (fuse/folded.hpp), where their ranks
+  /// Gives each group of adapted layers that may share a matrix the room for it (fuse/folded.hpp), if their ranks
   /// fit its tail.
   void place_folded() {
     const auto begins = [](const TensorSlot& slot) {
@@ -270,7 +271,7 @@ class TensorMemory {
 template <class Model, class T, Backend B = Cpu>
 class Weights : public TensorMemory<T, B> {
  public:
-  /// Everything fp32, and what the type lets learn learns.
+  /// Everything fp32; all that the type lets learn learns.
   Weights() : Weights([](const TensorSpec&) { return TensorChoice{}; }) {}
   explicit Weights(const typename TensorMemory<T, B>::Choose& choose)
       : TensorMemory<T, B>(list_tensors<Model>(), choose) {}

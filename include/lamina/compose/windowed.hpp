@@ -24,7 +24,7 @@ struct Windowed {
   template <class Mode>
   struct Saved {
     typename Body::template Saved<Mode> body;
-    Matrix<typename Mode::T> x;  ///< the permuted input, where the body keeps it
+    Matrix<typename Mode::T> x;  ///< the permuted input, if the body keeps it
   };
   template <class Mode>
   static constexpr bool keeps_x = Body::template saves_input<Mode>;

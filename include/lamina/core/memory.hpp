@@ -40,7 +40,7 @@ struct Memory {
   /// upload() that may return before the host's bytes, which are staging memory, were read.
   static void upload_later(Stream<B> s, void* to, const void* from, std::size_t bytes) { upload(s, to, from, bytes); }
   static void upload(Stream<B>, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
-  /// Rows that lie side by side on the host, to_stride bytes apart there.
+  /// Rows that are contiguous on the host, to_stride bytes apart there.
   static void upload_rows(Stream<B>, void* to, std::size_t to_stride, const void* from, std::size_t row_bytes,
                           std::size_t rows) {
     for (std::size_t r = 0; r < rows; ++r)

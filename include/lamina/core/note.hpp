@@ -6,7 +6,7 @@
 
 namespace lamina {
 
-/// Says on stderr what the user should know and what stops nothing: one line, each text once in a process.
+/// Writes to stderr a note that the user should read and that stops nothing: one line, each text once in a process.
 inline void note(const std::string& text) {
   static std::mutex mutex;
   static std::set<std::string> said;

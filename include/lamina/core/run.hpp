@@ -12,7 +12,7 @@
 /// How a type runs. Every module M, layer or composition, has
 ///
 ///     using In, Out                                   Shape<Dyn, width>, checked where modules meet
-///     template <class Mode> struct Saved              what forward leaves for backward
+///     template <class Mode> struct Saved              the values that forward saves for backward
 ///     template <class Mode> saves_input               whether Saved points at the input, which then must stay
 ///     template <class Mode> saves_output              the same for the output; absent: no
 ///     forward (run, const Parameter* p, Saved&, Matrix<const T> x, Matrix<T> y)
@@ -181,7 +181,7 @@ constexpr int gradient_tail_of() {
     return 0;
 }
 
-/// Whether M's forward can write rows that lie further apart than they are long, as rows with a tail do.
+/// Whether M's forward can write rows that are further apart than they are long, as rows with a tail do.
 template <class M>
 constexpr bool strided_y() {
   if constexpr (requires { M::strided_y; })

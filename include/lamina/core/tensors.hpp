@@ -129,7 +129,7 @@ struct ParamTable<List<P...>> {
     f.visit(spec);
   }
 }
-/// joins: the children's tensors stand side by side, each kind in one run; the first child begins it. folds: they share
+/// joins: the children's tensors are adjacent, each kind in one run; the first child begins it. folds: they share
 /// one matrix.
 template <class... C>
 constexpr void visit_children(List<C...>, [[maybe_unused]] const Path& path, [[maybe_unused]] Around around,

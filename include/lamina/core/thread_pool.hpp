@@ -17,7 +17,7 @@
 #include <unistd.h>
 #endif
 
-/// The threads behind parallel_for. They are quick on an idle machine and beside busy neighbours, for two reasons: no
+/// The threads behind parallel_for. They are quick on an idle machine and next to busy neighbours, for two reasons: no
 /// loop waits for a thread that has not begun, because its caller takes part and takes over the shares of threads that
 /// do not come; and a thread that waits looks for work for some microseconds only, then sleeps.
 namespace lamina::detail {
@@ -35,7 +35,7 @@ inline void pause_processor() {
 }
 
 /// A count of events that threads wait for. std::atomic::wait would do, but libstdc++'s gives the processor away before
-/// it sleeps, and beside a busy neighbour gets it back milliseconds later.
+/// it sleeps, and next to a busy neighbour gets it back milliseconds later.
 class EventCount {
  public:
   std::uint32_t count() const { return count_.load(); }
@@ -89,7 +89,7 @@ struct LoopCut {
 };
 
 /// A loop in progress. Each thread takes its own share chunk by chunk, then what is left of the others'. So on an idle
-/// machine a thread gets the same indices in every loop over the same rows, which its cache may still hold, and beside
+/// machine a thread gets the same indices in every loop over the same rows, which its cache may still hold, and next to
 /// a busy neighbour no share waits for its thread.
 class ParallelLoop {
  public:

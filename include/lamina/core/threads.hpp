@@ -81,7 +81,7 @@ inline int threads_for(std::int64_t n) {
 template <class F>
 void parallel_for(std::int64_t n, F f) {
   const int threads = detail::threads_for(n);
-  constexpr int chunks = 8;  // of a share: what one slow thread holds up is small beside the whole
+  constexpr int chunks = 8;  // of a share: one slow thread holds up little of the whole
   detail::run_loop({.n = n,
                     .chunk = std::max<std::int64_t>(1, n / std::max(1, threads * chunks)),
                     .shares = threads,

@@ -58,7 +58,7 @@ class View {
   std::array<int, sizeof...(Extents)> extents_{};
 };
 
-/// A (rows, cols) window whose rows lie `stride` elements apart: what a GEMM reads and writes, so that one
+/// A (rows, cols) window whose rows are `stride` elements apart: the operand of a GEMM, so that one
 /// buffer can hold q, k and v side by side.
 template <class T>
 struct Matrix {

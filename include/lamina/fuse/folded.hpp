@@ -9,11 +9,11 @@ namespace lamina {
 ///     W   sB        t = x A^T,   [x t] [W sB]^T = x W^T + s t B^T          forward
 ///     A    .        dt = s dy B, [dy dt] [W; A] = dy W + dt A              backward
 ///
-/// so neither y nor dx is read again to add the adapters' share. sB is block-diagonal. t stands in the tail of x, dt in
-/// that of dy; where there is none, x or dy is copied to where there is. Names, tensors and gradients are Joint's.
+/// so neither y nor dx is read again to add the adapters' share. sB is block-diagonal. t is stored in the tail of x, dt
+/// in that of dy; without one, x or dy is copied to a matrix with a tail. Names, tensors and gradients are Joint's.
 ///
 /// numerics    the adapter's share is added in fp32 before y is rounded: once, not twice
-/// memory      where ranks are 0 or their sum exceeds the tail, Weights places the layers apart, and they run as Joint
+/// memory      if ranks are 0 or their sum exceeds the tail, Weights places the layers apart, and they run as Joint
 /// source      kernels: Hu et al. 2021, arXiv:2106.09685, as one product
 template <class... L>
 struct FoldedAdapters : Joint<L...> {
@@ -32,7 +32,7 @@ struct FoldedAdapters : Joint<L...> {
   template <class Mode>
   struct Saved {
     Matrix<const typename Mode::T> x;
-    const typename Mode::T* t = nullptr;  ///< where t stands, if it does
+    const typename Mode::T* t = nullptr;  ///< where t is stored, if it is
   };
 
   template <class R, class S, class X, class Y>
@@ -121,7 +121,7 @@ struct FoldedAdapters : Joint<L...> {
   static Matrix<T> after(Matrix<T> m, int count) {
     return {m.data + m.cols, m.rows, count, m.stride};
   }
-  /// m itself where it has a tail (which is ours to write), else a copy that has.
+  /// m itself if it has a tail (which is ours to write), else a copy that has.
   template <class R, class T>
   static Matrix<T> with_tail(R run, Matrix<const T> m, int count) {
     if (m.tail >= count) {

@@ -4,7 +4,7 @@
 
 namespace lamina {
 
-/// A gated MLP, y = down(silu(gate(x)) * up(x)), that keeps gate and up alone: where down wants its input in backward,
+/// A gated MLP, y = down(silu(gate(x)) * up(x)), that keeps gate and up alone: if down wants its input in backward,
 /// the activation is evaluated again. Saves F elements a row against one more pass over 2F.
 template <class GateUp, class Gate, class Down>
 struct Gated : Chain<GateUp, Gate, Down> {

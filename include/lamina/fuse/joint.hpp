@@ -53,8 +53,8 @@ struct JointName {
 /// Linear layers that read the same x, as one product: their matrices are neighbours in memory, so together they are
 /// the matrix of one wider layer. Names, tensors and results are those of Fork<L...>; adapters stay one a part.
 ///
-/// backward    one product for dx, one for all dW; saves its input where a part does
-/// memory      Weights places the parts side by side because `joins` asks for it; where something else owns the
+/// backward    one product for dx, one for all dW; saves its input if a part does
+/// memory      Weights places the parts side by side because `joins` asks for it; if something else owns the
 ///             parameters and did not, forward and backward fail
 template <class... L>
 struct Joint {

@@ -17,7 +17,7 @@ namespace lamina {
 /// and the answer is "!!!!" (token 0). At 2^-8 the stream may reach 1.6e7. fp16 keeps its 11 bits above 2^-14,
 /// so what is 2^-6 or more of the stream loses nothing, and smaller values err by at most 2^-17: the bf16 that would be
 /// the other way out errs by as much at 2^-8 already. source      Sun et al. 2024, arXiv:2402.17762: "massive
-/// activations" and where they stand
+/// activations" and their places
 template <Real T>
 inline constexpr int stream_exponent = 0;
 template <>
@@ -25,7 +25,7 @@ inline constexpr int stream_exponent<f16> = -8;
 
 namespace detail {
 
-/// M with what it adds to the stream at 2^Matrices of its value, its biases at 2^Vectors.
+/// M whose addition to the stream is at 2^Matrices of its value, its biases at 2^Vectors.
 template <class M, int Matrices, int Vectors = Matrices>
 struct BranchEnd {
   static_assert(always_false<M>, "ScaledStream: a residual branch must end in a linear layer, Linear<In, Out>");

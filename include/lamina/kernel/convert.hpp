@@ -5,7 +5,8 @@
 
 namespace lamina::kernel {
 
-/// to[i] = from[i], rounded to nearest even where To is narrower: a run of n elements, such as a weight being loaded.
+/// to[i] = from[i], rounded (to nearest, ties to even) if To is narrower: a run of n elements, such as a weight being
+/// loaded.
 template <class From, class To>
 struct Convert {
   const From* from = nullptr;

@@ -24,7 +24,7 @@ struct MatmulBwdInput {
   Matrix<T> dx;
   float alpha = 1, beta = 0;
 };
-/// dw += alpha * dy^T x, in fp32; db += column sums of dy where db is not null.
+/// dw += alpha * dy^T x, in fp32; db += column sums of dy if db is not null.
 template <class T>
 struct MatmulBwdWeight {
   Matrix<const T> dy;

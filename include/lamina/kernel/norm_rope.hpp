@@ -4,7 +4,7 @@
 
 /// Per-head RMS norm, then rotary position embedding in half form, for the heads of q or of k:
 ///
-///     h[d]        = g[d] * x[d] / sqrt(mean_d x[d]^2 + eps)        (h = x where there is no norm: g null)
+///     h[d]        = g[d] * x[d] / sqrt(mean_d x[d]^2 + eps)        (h = x if there is no norm: g null)
 ///     y[d]        = h[d] cos[d] - h[d + Dh/2] sin[d]               d < Dh/2
 ///     y[d + Dh/2] = h[d + Dh/2] cos[d] + h[d] sin[d]
 ///

@@ -19,7 +19,7 @@ struct OptimizerNumbers {
 /// What clipping found out, in the backend's memory: the update reads it there, so nobody waits for it.
 struct Clip {
   double norm = 0;       ///< L2 of all gradients, summed in double in a fixed order
-  float scale = 0;       ///< what gradients are multiplied by: min(1, most / (norm + 1e-6)); 0 where norm is not finite
+  float scale = 0;       ///< what gradients are multiplied by: min(1, most / (norm + 1e-6)); 0 if norm is not finite
   unsigned arrived = 0;  ///< blocks of the launch under way that have added up their part: 0 before and after it
 };
 
@@ -90,7 +90,7 @@ std::vector<ValueRun<T>> value_runs(std::size_t n, std::size_t decayed, const st
 ///
 ///     g' = g * clip.scale     m = b1 m + (1 - b1) g'     v = b2 v + (1 - b2) g'^2
 ///     w = w * decay - step_size * m / (sqrt(v) / v_correction + eps)
-///     g = 0,   copy = scale * w rounded to T (where there is one)
+///     g = 0,   copy = scale * w rounded to T (if there is one)
 ///
 /// decay holds for runs that decay. Where the norm is not finite, w, m, v and copies stay as they are.
 /// source      Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2

@@ -40,7 +40,7 @@ struct PlanRecord {
 template <>
 struct Stream<Plan> {
   PlanRecord* record = nullptr;
-  Arena* cuda_scratch = nullptr;  ///< where a plan is made for Cuda: counts what its kernels take during a call
+  Arena* cuda_scratch = nullptr;  ///< if a plan is made for Cuda: counts what its kernels take during a call
 
   void enter(std::string_view tag) const {
     if (record) record->path.push_back(tag);

@@ -43,7 +43,7 @@ LAMINA_HD inline SampleOrder order_of(const SamplingRule& rule) {
 }
 
 /// One token from logits (V). With p[i] = exp((logits[i] - max) / temperature) in fp64 and w[i] = p[i] in units of
-/// 2^-40, rounded, where p[i] >= min_p, else 0:
+/// 2^-40, rounded, if p[i] >= min_p, else 0:
 ///
 ///     best_alone       the largest logit
 ///     by_id            the first i for which w[0] + .. + w[i] > u * sum w,   0 <= u < 1
@@ -51,7 +51,7 @@ LAMINA_HD inline SampleOrder order_of(const SamplingRule& rule) {
 ///                      whose sum reaches top_p of the mass
 ///
 /// Of equal logits the lowest id comes first. Sums of integers do not depend on who adds them, so backends agree.
-/// told[chosen % 2] becomes the id, or -1 where a logit is not finite; then the state moves on.
+/// told[chosen % 2] becomes the id, or -1 if a logit is not finite; then the state moves on.
 /// source      noise: Salmon et al. 2011 (core/philox.hpp);  top_p: Holtzman et al. 2019, arXiv:1904.09751
 template <class T>
 struct Sample {

@@ -41,7 +41,7 @@ struct WindowedExcept {
   static constexpr bool windowed(int layer) { return ((layer != FullLayers) && ...); }
 };
 
-/// Attention between the projections: x holds q, k and v side by side; q and k are normed (where the model does) and
+/// Attention between the projections: x holds q, k and v side by side; q and k are normed (if the model does) and
 /// rotated, then o = softmax(q k^T / sqrt(Dh)) v over packed sequences.
 ///
 /// shapes      x, dx: (N, (H + 2K) Dh);  y, dy: (N, H Dh)

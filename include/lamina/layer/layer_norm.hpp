@@ -60,7 +60,7 @@ struct LayerNorm {
                                                                                  .db = p[1].grad});
   }
 
-  /// s += x, then y of s: what a residual stream does, in one kernel.
+  /// s += x, then y of s: a step of the residual stream in one kernel.
   template <class R, class S, class X, class Y>
   static void forward_sum(R run, const Parameter* p, S& saved, X x, Y s, Y y) {
     using T = typename R::T;

@@ -13,7 +13,7 @@ struct Bias {};
 ///
 /// shapes      x, dx: (N, In);  y, dy: (N, Out);  W: (Out, In);  b: (Out)
 /// numerics    sums in fp32; W keeps the checkpoint's element type; y rounded once, after the bias
-/// backward    dx = dy W;  dW += dy^T x;  db += sum_n dy.  Saves its input where W learns, nothing where it does not
+/// backward    dx = dy W;  dW += dy^T x;  db += sum_n dy.  Saves its input if W learns, nothing if it does not
 /// checkpoint  "<path>.weight", with Bias "<path>.bias"
 template <int In_, int Out_, class WithBias = NoBias>
 struct Linear {
@@ -58,7 +58,7 @@ struct Linear {
   }
 };
 
-/// Whether M is a plain Linear: what an adapter may replace.
+/// Whether M is a plain Linear, which an adapter may replace.
 template <class M>
 inline constexpr bool is_linear = false;
 template <int In, int Out, class B>

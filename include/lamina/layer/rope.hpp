@@ -44,7 +44,7 @@ class Turns {
   int known_ = 0;
 };
 
-/// Qwen3-VL: axes t h w take turns, frequency by frequency; what is left at the end goes to t.
+/// Qwen3-VL: axes t h w take turns, frequency by frequency; the rest at the end goes to t.
 template <std::int64_t Theta, class S>
 struct InterleavedMRoPE {
   using section = S;

@@ -35,7 +35,7 @@ struct TrainerParts {
 
 enum class Ending { finished, stopped_early, interrupted };
 
-struct Outcome {
+struct TrainingResult {
   Ending ending = Ending::finished;
   TrainerState state;
   OrderedJson metrics;               ///< train_results.json; empty after an interruption
@@ -72,7 +72,7 @@ class Trainer {
   /// Takes weights, optimizer, schedule and position from a checkpoint; says what it cannot take.
   void resume(const std::filesystem::path& from);
   /// Trains to the end, or until Ctrl-C. Error on a loss that is not finite: nothing is saved after it.
-  Outcome run();
+  TrainingResult run();
 
  private:
   void print_banner();
@@ -91,7 +91,7 @@ class Trainer {
   bool due(Interval interval, std::int64_t every, std::int64_t step) const;
   bool evaluation_due(std::int64_t step) const;
   bool save_due(std::int64_t step) const;
-  void finish(Outcome&);
+  void finish(TrainingResult&);
   Progress progress() const;
   double elapsed_s() const;
 

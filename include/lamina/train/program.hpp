@@ -165,7 +165,7 @@ class TrainProgram {
                                            const OrderedJson& history) { writer.save(to, history); },
                          .flops_per_token = 6 * (static_cast<double>(session_->param_count()) - embeddings)});
     if (from) trainer.resume(*from);
-    const Outcome outcome = trainer.run();
+    const TrainingResult outcome = trainer.run();
     if (outcome.ending == Ending::interrupted) return false;
     history_ = outcome.state.log_history;
     writer.save(a_.output_dir, history_);

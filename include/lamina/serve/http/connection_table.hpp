@@ -57,20 +57,20 @@ class ConnectionTable {
   enum class Stage { idle, reading, answering };
 
  private:
-  struct Row {
+  struct Occupant {
     ClientAddress address;
     bool spare = false, leaving = false;
     Stage stage = Stage::idle;
     Clock::time_point since = Clock::now();
     std::function<void()> close = {};
   };
-  using Rows = std::list<Row>;
+  using Occupants = std::list<Occupant>;
 
  public:
   /// A connection's place; given back when it is destroyed.
   class Seat {
    public:
-    Seat(ConnectionTable& table, Rows::iterator row) : table_(table), row_(row) {}
+    Seat(ConnectionTable& table, Occupants::iterator row) : table_(table), row_(row) {}
     Seat(const Seat&) = delete;
     Seat& operator=(const Seat&) = delete;
     ~Seat() { table_.leave(row_); }
@@ -90,7 +90,7 @@ class ConnectionTable {
 
    private:
     ConnectionTable& table_;
-    Rows::iterator row_;
+    Occupants::iterator row_;
     const bool spare_ = row_->spare;
     const ClientAddress address_ = row_->address;
   };
@@ -103,9 +103,9 @@ class ConnectionTable {
     std::unique_ptr<Seat> out;
     {
       const std::lock_guard lock(mutex_);
-      const auto mine = [&](const Row& row) { return !row.spare && row.address == address; };
-      const auto regular = [](const Row& row) { return !row.spare; };
-      const auto spare = [](const Row& row) { return row.spare; };
+      const auto mine = [&](const Occupant& row) { return !row.spare && row.address == address; };
+      const auto regular = [](const Occupant& row) { return !row.spare; };
+      const auto spare = [](const Occupant& row) { return row.spare; };
       const bool crowded_client = count(mine) >= limits_.connections_per_address;
       const bool crowded = crowded_client || count(regular) >= limits_.connections;
       auto victim = !crowded ? rows_.end() : crowded_client ? closable(mine) : displaced_by(address);
@@ -114,7 +114,7 @@ class ConnectionTable {
         victim = oldest(spare);
         if (victim == rows_.end()) return nullptr;
       }
-      Rows fresh;
+      Occupants fresh;
       fresh.push_back({.address = address, .spare = take_spare});
       out = std::make_unique<Seat>(*this, fresh.begin());
       rows_.splice(rows_.end(), fresh);
@@ -129,7 +129,7 @@ class ConnectionTable {
     std::function<void()> close;
     {
       const std::lock_guard lock(mutex_);
-      const auto victim = slowest([](const Row&) { return true; });
+      const auto victim = slowest([](const Occupant&) { return true; });
       if (victim != rows_.end()) close = ask_to_leave(victim);
     }
     if (close) close();
@@ -146,7 +146,7 @@ class ConnectionTable {
   }
   /// The row that has been in its stage longest, among those that are not answering.
   template <class Which>
-  Rows::iterator oldest(Which which) {
+  Occupants::iterator oldest(Which which) {
     auto found = rows_.end();
     for (auto row = rows_.begin(); row != rows_.end(); ++row)
       if (which(*row) && row->stage != Stage::answering && (found == rows_.end() || row->since < found->since))
@@ -154,24 +154,25 @@ class ConnectionTable {
     return found;
   }
   template <class Which>
-  Rows::iterator closable(Which which) {
-    const auto idle = oldest([&](const Row& row) { return which(row) && row.stage == Stage::idle; });
+  Occupants::iterator closable(Which which) {
+    const auto idle = oldest([&](const Occupant& row) { return which(row) && row.stage == Stage::idle; });
     if (idle != rows_.end()) return idle;
     return slowest(which);
   }
   template <class Which>
-  Rows::iterator slowest(Which which) {
+  Occupants::iterator slowest(Which which) {
     const auto slow_since = Clock::now() - limits_.header_read;
-    return oldest([&](const Row& row) { return which(row) && row.stage == Stage::reading && row.since < slow_since; });
+    return oldest(
+        [&](const Occupant& row) { return which(row) && row.stage == Stage::reading && row.since < slow_since; });
   }
   /// The row of a full table that makes way for a new connection of `address`.
-  Rows::iterator displaced_by(const ClientAddress& address) {
+  Occupants::iterator displaced_by(const ClientAddress& address) {
     std::map<ClientAddress, int> held;
-    for (const Row& row : rows_)
+    for (const Occupant& row : rows_)
       if (!row.spare) ++held[row.address];
     const int mine = held[address];
     const auto long_ago = Clock::now() - limits_.header_read;
-    const auto victim = closable([&](const Row& row) {
+    const auto victim = closable([&](const Occupant& row) {
       return !row.spare && (row.address == address || held[row.address] > mine || row.since < long_ago);
     });
     if (victim != rows_.end()) return victim;
@@ -179,25 +180,25 @@ class ConnectionTable {
     for (auto row = rows_.begin(); row != rows_.end(); ++row) {
       // With one more than the newcomer will have, a crowd of clients with one connection each cuts nobody off.
       if (row->spare || row->stage != Stage::reading || held[row->address] <= mine + 1) continue;
-      const auto rank = [&](const Row& r) { return std::pair(held[r.address], r.since); };
+      const auto rank = [&](const Occupant& r) { return std::pair(held[r.address], r.since); };
       if (found == rows_.end() || rank(*found) <= rank(*row)) found = row;
     }
     return found;
   }
   /// What to call for it, once the table is unlocked.
-  std::function<void()> ask_to_leave(Rows::iterator row) {
+  std::function<void()> ask_to_leave(Occupants::iterator row) {
     row->leaving = true;
     leaving_.splice(leaving_.end(), rows_, row);
     return std::move(row->close);
   }
-  void leave(Rows::iterator row) {
+  void leave(Occupants::iterator row) {
     const std::lock_guard lock(mutex_);
     (row->leaving ? leaving_ : rows_).erase(row);
   }
 
   const HttpLimits limits_;
   mutable std::mutex mutex_;
-  Rows rows_, leaving_;  ///< leaving_: asked to close, and no longer counted
+  Occupants rows_, leaving_;  ///< leaving_: asked to close, and no longer counted
 };
 
 }  // namespace lamina::serve::detail

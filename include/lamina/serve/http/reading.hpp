@@ -133,7 +133,7 @@ inline void HttpConnection::read_body() {
   read_more(64 * 1024, read_start_ + limits.body_period, [](HttpConnection& c, std::size_t) { c.read_body(); });
 }
 
-/// Gives the parser what has arrived. Part of a chunk's frame may stay in the buffer, and counts.
+/// Passes the parser the bytes that have arrived. Part of a chunk's frame may stay in the buffer, and counts.
 inline void HttpConnection::parse_body() {
   while (!parser_->is_done() && buffer_.size() > 0) {
     beast::error_code error;

@@ -18,7 +18,7 @@ using HeaderList = std::vector<std::pair<std::string, std::string>>;
 
 /// A request without its body: what its request line and header fields say.
 struct RequestHead {
-  std::string method, path, query;  ///< path without "?" and what follows
+  std::string method, path, query;  ///< path without "?" and the query
   HeaderList headers;
   std::string peer;
   std::string client = {};  ///< whom the request is counted for: equal for connections of one client address

@@ -79,14 +79,14 @@ inline void Trainer::print_banner() {
   c.line(cat("  Number of trainable parameters = ", detail::with_thousands(parts_.session.trainable_count())));
 }
 
-inline Outcome Trainer::run() {
+inline TrainingResult Trainer::run() {
   InterruptGuard interrupt;
   print_banner();
   first_step_ = state_.global_step;
   start_ = std::chrono::steady_clock::now();
   log_file_.emplace(a_.output_dir, first_step_);
   if (a_.eval_on_start && first_step_ == 0) evaluate();
-  Outcome outcome;
+  TrainingResult outcome;
   while (state_.global_step < plan_.total_steps && !state_.should_training_stop) {
     train_step(interrupt.requested());
     const bool stop = interrupt.requested() && state_.global_step < plan_.total_steps && under_way_.empty();
@@ -193,7 +193,7 @@ inline void Trainer::check_finite(const Window& window, const BatchLoss& loss, d
        ". Check that sample, or lower learning_rate");
 }
 
-inline void Trainer::finish(Outcome& outcome) {
+inline void Trainer::finish(TrainingResult& outcome) {
   parts_.console.finish();
   const double seconds = elapsed_s();
   const double samples = a_.max_steps > 0 ? static_cast<double>(a_.max_steps) * a_.per_device_train_batch_size *

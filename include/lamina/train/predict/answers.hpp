@@ -19,7 +19,7 @@ struct AnswerOptions {
   double temperature = 0.95, top_p = 0.7;
   int top_k = 50;             ///< 0: all tokens
   int max_new_tokens = 1024;  ///< 0: max_length less the prompt
-  int max_length = 1024;      ///< of prompt and answer; used where max_new_tokens is 0
+  int max_length = 1024;      ///< of prompt and answer; used if max_new_tokens is 0
   double repetition_penalty = 1;
   bool skip_special_tokens = true;
   std::uint64_t seed = 42;

@@ -8,7 +8,7 @@
 
 namespace lamina::train {
 
-/// Prints what a run needs at its largest step, and says so where the host has less, with the settings that would help.
+/// Prints what a run needs at its largest step, and says so if the host has less, with the settings that would help.
 inline void print_memory(std::ostream& out, const MemoryPlan& plan, std::int64_t tokens, std::int64_t sequences,
                          std::int64_t patches) {
   out << "Memory plan for the largest step: " << tokens << " tokens in " << sequences << " sequences, " << patches

@@ -100,7 +100,7 @@ inline std::vector<FoundCheckpoint> list_checkpoints(const std::filesystem::path
   return found;
 }
 
-/// Why a checkpoint cannot be resumed from, or nothing if it is whole: its state, its weights and, where the state of
+/// Why a checkpoint cannot be resumed from, or nothing if it is whole: its state, its weights and, if the state of
 /// the optimizer is ours, that too, must be readable to the last byte that their headers promise.
 inline std::optional<std::string> broken_reason(const std::filesystem::path& directory) {
   try {

@@ -20,7 +20,7 @@ inline constexpr std::string_view version = "0.1.0";
 
 namespace detail {
 
-/// Files of a model directory that go along with weights, where the base has them.
+/// Files of a model directory that go along with weights, if the base has them.
 inline constexpr const char* companion_files[] = {"tokenizer.json",
                                                   "tokenizer_config.json",
                                                   "special_tokens_map.json",

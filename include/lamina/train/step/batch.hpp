@@ -49,12 +49,12 @@ struct LabelledRowsView {
 
 /// What the launches of a step and their arguments depend on, apart from where memory lies: kernels choose by these
 /// numbers, by nothing else that the host knows of a batch.
-struct StepShape {
+struct BatchShape {
   const Parameter* parameters = nullptr;
   bool trains = false, drops = false;
   int tokens = 0, sequences = 0, longest = 0, labelled = 0;
   int patches = 0, frames = 0, longest_frame = 0, windows = 0, longest_window = 0;
-  bool operator==(const StepShape&) const = default;
+  bool operator==(const BatchShape&) const = default;
 };
 
 /// A batch's tables, packed for the way to where kernels read them. On Cpu they stay in the batch, which must outlive
@@ -66,7 +66,7 @@ class StepInput {
   StepInput(const StepInput&) = delete;
   StepInput& operator=(const StepInput&) = delete;
 
-  StepShape shape(const Parameter* parameters, bool trains) const {
+  BatchShape shape(const Parameter* parameters, bool trains) const {
     return {.parameters = parameters,
             .trains = trains,
             .drops = in.text.dropout_seed != nullptr,

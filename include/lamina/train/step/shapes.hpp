@@ -24,12 +24,12 @@ class StepShapes {
   static constexpr int most_recorded = 8;
 
   struct Known {
-    StepShape shape;
+    BatchShape shape;
     StepBytes bytes;
     int runs = 0;
     std::conditional_t<std::is_same_v<B, Cuda>, CudaGraph, std::monostate> graph{};
 
-    Known(const StepShape& shape, StepBytes bytes) : shape(shape), bytes(bytes) {}
+    Known(const BatchShape& shape, StepBytes bytes) : shape(shape), bytes(bytes) {}
     bool recorded() const {
       if constexpr (std::is_same_v<B, Cuda>)
         return graph.recorded();
@@ -40,7 +40,7 @@ class StepShapes {
 
   /// The shape as it is known; plan() finds its bytes where it is not.
   template <class F>
-  Known& find(const StepShape& shape, F plan) {
+  Known& find(const BatchShape& shape, F plan) {
     const auto at = std::find_if(known_.begin(), known_.end(), [&](const Known& k) { return k.shape == shape; });
     if (at != known_.end()) {
       known_.splice(known_.begin(), known_, at);

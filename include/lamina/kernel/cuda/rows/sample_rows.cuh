@@ -10,14 +10,14 @@
 /// bits instead, which is slower and needs no order.
 namespace lamina::kernel::cuda {
 
-inline constexpr int row_threads = 1024, row_warps = row_threads / warp_size, tile_each = 8,
+inline constexpr int choice_threads = 1024, choice_warps = choice_threads / warp_size, tile_each = 8,
                      tile_ids = tile_each * warp_size, most_tiles = 1024, most_sorted = 2048;
 
 struct SampleShared {
   Ranked tile[most_tiles];     ///< of every tile: its best logit, a sum of weights or a count
   Ranked sorted[most_sorted];  ///< logits in falling order
   Ranked sum[most_sorted];     ///< of their weights up to a place
-  Ranked warp[row_warps];
+  Ranked warp[choice_warps];
   Ranked found;
   Counted place;
   int count;
@@ -90,12 +90,12 @@ struct SampleRow {
   /// f(id, logit) for all this thread's ids.
   template <class F>
   __device__ void each(F f) const {
-    for (int tile = threadIdx.x / warp_size; tile < tiles; tile += row_warps) each_of_tile(tile, f);
+    for (int tile = threadIdx.x / warp_size; tile < tiles; tile += choice_warps) each_of_tile(tile, f);
   }
   /// tile[t] = op over f(id, logit) of a tile's ids.
   template <class F, class Op>
   __device__ void reduce_tiles(F f, Op op) const {
-    for (int tile = threadIdx.x / warp_size; tile < tiles; tile += row_warps) {
+    for (int tile = threadIdx.x / warp_size; tile < tiles; tile += choice_warps) {
       Ranked own = 0;
       each_of_tile(tile, [&](int id, float x) { own = op(own, f(id, x)); });
       for (int offset = warp_size / 2; offset > 0; offset /= 2)
@@ -143,7 +143,7 @@ struct SampleRow {
 __device__ inline void sort_falling(Ranked* x, int n) {
   for (int size = 2; size <= n; size *= 2)
     for (int stride = size / 2; stride > 0; stride /= 2) {
-      for (int i = threadIdx.x; i < n / 2; i += row_threads) {
+      for (int i = threadIdx.x; i < n / 2; i += choice_threads) {
         const int low = 2 * i - (i & (stride - 1)), high = low + stride;
         const Ranked a = x[low], b = x[high];
         if ((a < b) == ((low & size) == 0)) x[low] = b, x[high] = a;
@@ -159,7 +159,7 @@ template <class T>
 __device__ int sort_best(const SampleRow<T>& row, int k) {
   SampleShared& shared = row.shared;
   const int n = power_of_two_from(row.tiles);
-  for (int i = threadIdx.x; i < n; i += row_threads) shared.sorted[i] = i < row.tiles ? shared.tile[i] : 0;
+  for (int i = threadIdx.x; i < n; i += choice_threads) shared.sorted[i] = i < row.tiles ? shared.tile[i] : 0;
   if (threadIdx.x == 0) shared.count = 0;
   __syncthreads();
   sort_falling(shared.sorted, n);
@@ -175,7 +175,7 @@ __device__ int sort_best(const SampleRow<T>& row, int k) {
   const int count = shared.count;
   if (count > most_sorted) return 0;
   const int m = power_of_two_from(count);
-  for (int i = count + threadIdx.x; i < m; i += row_threads) shared.sorted[i] = 0;
+  for (int i = count + threadIdx.x; i < m; i += choice_threads) shared.sorted[i] = 0;
   __syncthreads();
   sort_falling(shared.sorted, m);
   return count;
@@ -185,7 +185,7 @@ __device__ int sort_best(const SampleRow<T>& row, int k) {
 __device__ inline Counted find_sorted(SampleShared& shared, int count, Ranked target) {
   if (threadIdx.x == 0) shared.place = {-1, 0};
   __syncthreads();
-  for (int i = threadIdx.x; i < count; i += row_threads)
+  for (int i = threadIdx.x; i < count; i += choice_threads)
     if (shared.sum[i] > target && (i == 0 || shared.sum[i - 1] <= target)) shared.place = {i, shared.sum[i]};
   __syncthreads();
   const Counted place = shared.place;
@@ -200,13 +200,13 @@ __device__ int draw_of_sorted(const SampleRow<T>& row, float largest, int count)
   const bool cut = row.rule.top_k > 0;  // then every token that weighs anything is among the sorted ones
   if (cut) count = min(count, row.rule.top_k);
   Ranked before = 0;
-  for (int first = 0; first < count; first += row_threads) {
+  for (int first = 0; first < count; first += choice_threads) {
     const int i = first + threadIdx.x;
     const Ranked w = i < count ? row.weight(largest, logit_of(shared.sorted[i]), i) : 0;
     const Ranked through = before + row_prefix(shared, w);
     if (i < count) shared.sum[i] = through;
     __syncthreads();
-    before = shared.sum[min(first + row_threads, count) - 1];
+    before = shared.sum[min(first + choice_threads, count) - 1];
   }
   Ranked mass = before;
   if (!cut) {
@@ -299,7 +299,7 @@ __device__ int draw_token(SampleRow<T> row) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(row_threads) sample_rows_fwd(SampleRows<T> a) {
+__global__ void __launch_bounds__(choice_threads) sample_rows_fwd(SampleRows<T> a) {
   __shared__ SampleShared shared;
   start_in_turn();
   const int s = blockIdx.x, to = a.rows[s];
@@ -322,7 +322,7 @@ void lamina::kernel::sample<lamina::Cuda>::rows(Stream<Cuda> s, const SampleRows
   if (a.logits.rows == 0) return;
   if (a.logits.cols > cuda::most_tiles * cuda::tile_ids)
     fail("sample: ", a.logits.cols, " logits per row; the kernel takes ", cuda::most_tiles * cuda::tile_ids);
-  cuda::launch_dependent(s, cuda::sample_rows_fwd<T>, a.logits.rows, cuda::row_threads, a);
+  cuda::launch_dependent(s, cuda::sample_rows_fwd<T>, a.logits.rows, cuda::choice_threads, a);
   cuda::check_launch("sample_rows_fwd");
 }
 

@@ -7,9 +7,12 @@ limit_bytes=6144
 failed=0
 read -ra flags <<<"${CXXFLAGS:-}"
 # The programs' own folder is the only difference to a build: a program that compiles checks that the flags suffice.
-for compiler in g++ clang++; do
+for compiler in g++ clang++ nvcc; do
   command -v "$compiler" >/dev/null || { echo "SKIPPED $compiler: not found"; continue; }
   compile=("$compiler" -std=c++20 -fsyntax-only -I../../include "${flags[@]}" "$@")
+  [ "$compiler" != nvcc ] ||
+    compile=(nvcc -std=c++20 --expt-relaxed-constexpr -x cu -ptx -o /dev/null -I../../include "${flags[@]}"
+             "${@/#-isystem/-I}")  # it does not know -isystemFOLDER
   if ! message=$("${compile[@]}" control.cc 2>&1); then
     echo "FAILED $compiler: control.cc must compile, but:"$'\n'"$message"
     failed=1

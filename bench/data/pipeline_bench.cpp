@@ -136,12 +136,12 @@ constexpr int samples_per_window = 8, image_pad = 1, file_count = 128;
 /// Samples of one image each, in files of a folder that is removed at the end.
 struct Images {
   std::filesystem::path folder = std::filesystem::temp_directory_path() / cat("lamina_pipeline_bench_", ::getpid());
-  std::vector<data::Sample> samples;
+  std::vector<data::EncodedSample> samples;
 
   Images(const std::vector<Bytes>& jpegs, int image_tokens) {
     std::filesystem::create_directories(folder);
     for (std::size_t i = 0; i < file_count; ++i) {
-      data::Sample sample;
+      data::EncodedSample sample;
       sample.ids.assign(600, 0);
       std::fill_n(sample.ids.begin() + 5, image_tokens, image_pad);
       sample.labels = sample.ids;
@@ -160,7 +160,7 @@ struct Images {
 void time_windows(const Images& images, std::int64_t limit, int workers, double pause) {
   const data::Preparation preparation{qwen3_vl(), {.max_pixels = limit, .min_pixels = 1024}, image_pad};
   const auto micro_batches = [&](std::int64_t index) {
-    std::vector<std::vector<const data::Sample*>> window;
+    std::vector<std::vector<const data::EncodedSample*>> window;
     for (int i = 0; i < samples_per_window; ++i)
       window.push_back({&images.samples[static_cast<std::size_t>(index * samples_per_window + i) % file_count]});
     return window;

@@ -39,9 +39,9 @@ struct Shelf {
     return error_of([&] { load(options); });
   }
   /// The answers in order: "f0 f1 ..."
-  std::string answers(const std::vector<Sample>& samples) const {
+  std::string answers(const std::vector<EncodedSample>& samples) const {
     std::string out;
-    for (const Sample& sample : samples) {
+    for (const EncodedSample& sample : samples) {
       std::vector<int> learned;
       for (const int id : sample.labels) {
         if (id != ignored_label && id < 256 && id != '\n') learned.push_back(id);
@@ -52,7 +52,7 @@ struct Shelf {
   }
 };
 
-Sample tokens(std::vector<int> labels, const std::string& origin = "x row 1") {
+EncodedSample tokens(std::vector<int> labels, const std::string& origin = "x row 1") {
   return {.ids = std::vector<int>(labels.size(), 7), .labels = std::move(labels), .images = {}, .origin = origin};
 }
 
@@ -266,8 +266,8 @@ TEST_CASE("Dataset: a reasoning template says that it teaches empty thoughts") {
 
 TEST_CASE("Collate: weights give the mean of each micro-batch, over the number of micro-batches") {
   constexpr int no = ignored_label;
-  const Sample a = tokens({no, 5, 5}), b = tokens({5, no, 5, no, 5}), c = tokens({no, no, 5});
-  const std::vector<std::vector<const Sample*>> window = {{&a, &c}, {&b}};
+  const EncodedSample a = tokens({no, 5, 5}), b = tokens({5, no, 5, no, 5}), c = tokens({no, no, 5});
+  const std::vector<std::vector<const EncodedSample*>> window = {{&a, &c}, {&b}};
   const Collated out = collate(window, {qwen3_processor(), {}, image_pad_id});
   CHECK(out.batch.cu_seqlens == std::vector<int>{0, 3, 6, 11});
   const float first = 1.0f / 6, second = 1.0f / 4;  // 3 learned tokens and 2, in 2 micro-batches
@@ -280,8 +280,8 @@ TEST_CASE("Collate: weights give the mean of each micro-batch, over the number o
 }
 
 TEST_CASE("Collate: a micro-batch that teaches nothing adds nothing, keeps its share and is named") {
-  const Sample a = tokens({ignored_label, 5}), b = tokens({5, ignored_label}, "x row 2");
-  const std::vector<std::vector<const Sample*>> window = {{&a}, {&b}};
+  const EncodedSample a = tokens({ignored_label, 5}), b = tokens({5, ignored_label}, "x row 2");
+  const std::vector<std::vector<const EncodedSample*>> window = {{&a}, {&b}};
   const Collated out = collate(window, {qwen3_processor(), {}, image_pad_id});
   CHECK(out.batch.loss_weights == std::vector<float>{0, 0.5f, 0, 0});
   CHECK(out.warnings == std::vector<std::string>{"x row 2: a micro-batch without any learned token adds no loss"});
@@ -290,11 +290,11 @@ TEST_CASE("Collate: a micro-batch that teaches nothing adds nothing, keeps its s
 TEST_CASE("Collate: images become patches in the order of their placeholders, and changed files are noticed") {
   const Shelf shelf;
   shelf.folder.write("q.bmp", bmp(480, 160));
-  Sample a = tokens(std::vector<int>(75 + 64 + 2, 1), "x row 9");
+  EncodedSample a = tokens(std::vector<int>(75 + 64 + 2, 1), "x row 9");
   std::fill(a.ids.begin(), a.ids.begin() + 75, image_pad_id);
   std::fill(a.ids.begin() + 76, a.ids.begin() + 140, image_pad_id);
   a.images = {shelf.folder.path() / "q.bmp", shelf.folder.path() / "p.bmp"};
-  const std::vector<std::vector<const Sample*>> window = {{&a}};
+  const std::vector<std::vector<const EncodedSample*>> window = {{&a}};
   const Collated out = collate(window, {shelf.processor, {}, image_pad_id});
   CHECK(out.batch.grids == std::vector<Grid>{{1, 10, 30}, {1, 16, 16}});
   CHECK(out.batch.patches.size() == (300 + 256) * std::size_t{1536});

@@ -30,7 +30,7 @@ std::vector<std::string> words(const std::string& text) {
 }
 
 /// Runs of <|image_pad|> in front of a <|vision_end|>: images that are whole at their end.
-std::size_t image_runs(const Sample& sample) {
+std::size_t image_runs(const EncodedSample& sample) {
   std::size_t runs = 0;
   for (std::size_t i = 0; i + 1 < sample.ids.size(); ++i)
     runs += sample.ids[i] == 151655 && sample.ids[i + 1] == 151653;
@@ -44,8 +44,8 @@ class GoldenRunner {
       : test_data_(test_data), tokenizer_(text::Tokenizer::load(test_data / "qwen3-tokenizer")) {}
 
   using Encode = Encoded (Encoder::*)(const Conversation&);
-  std::vector<std::optional<Sample>> run(const Json& run, const Json& options, const Json& limits,
-                                         Encode how = &Encoder::encode) const {
+  std::vector<std::optional<EncodedSample>> run(const Json& run, const Json& options, const Json& limits,
+                                                Encode how = &Encoder::encode) const {
     const auto dir = run["data"] == "demo" ? test_data_ / "llamafactory" / "data" : golden("cases");
     const vision::Processor processor = run["template"] == "qwen2_vl" ? qwen2_processor() : qwen3_processor();
     const ImageLimits pixels{limits["image_max_pixels"].get<std::int64_t>(),
@@ -55,17 +55,18 @@ class GoldenRunner {
     Encoder encoder(tokenizer_, Template::named(run["template"].get<std::string>(), system), encode_options(options),
                     ImageTokens(processor, pixels), dir);
     const DatasetInfo info = Registry::load(dir).find(run["dataset"].get<std::string>());
-    std::vector<std::optional<Sample>> samples;
+    std::vector<std::optional<EncodedSample>> samples;
     for (const Row& row : read_rows(dir / info.file_name).rows)
       samples.push_back(encode(encoder, how, convert(row, info)));
     return samples;
   }
 
  private:
-  static std::optional<Sample> encode(Encoder& encoder, Encode how, const Converted& converted) {
+  static std::optional<EncodedSample> encode(Encoder& encoder, Encode how, const Converted& converted) {
     if (std::holds_alternative<Dropped>(converted)) return std::nullopt;
     Encoded result = (encoder.*how)(std::get<Conversation>(converted));
-    return std::holds_alternative<Sample>(result) ? std::optional(std::get<Sample>(result)) : std::nullopt;
+    return std::holds_alternative<EncodedSample>(result) ? std::optional(std::get<EncodedSample>(result))
+                                                         : std::nullopt;
   }
   std::filesystem::path test_data_;
   text::Tokenizer tokenizer_;
@@ -112,7 +113,7 @@ TEST_CASE("Encoder: token ids and labels are those of LLaMA-Factory, on its demo
   for (const Json& full : file["full"]) {
     Json run = full;
     run["data"] = "cases";
-    const Sample sample = runner.run(run, Json::object(), file["limits"])[full["row"].get<int>() - 1].value();
+    const EncodedSample sample = runner.run(run, Json::object(), file["limits"])[full["row"].get<int>() - 1].value();
     CHECK(sample.ids == full["ids"].get<std::vector<int>>());
     CHECK(sample.labels == full["labels"].get<std::vector<int>>());
   }

@@ -43,11 +43,12 @@ struct Workshop {
   Encoded encode(const Conversation& c, const EncodeOptions& options, const std::string& layout = "qwen3_vl_nothink") {
     return Encoder(tokenizer, Template::named(layout), options, ImageTokens(processor, {}), folder.path()).encode(c);
   }
-  Sample sample(const Conversation& c, const EncodeOptions& options, const std::string& layout = "qwen3_vl_nothink") {
-    return std::get<Sample>(encode(c, options, layout));
+  EncodedSample sample(const Conversation& c, const EncodeOptions& options,
+                       const std::string& layout = "qwen3_vl_nothink") {
+    return std::get<EncodedSample>(encode(c, options, layout));
   }
   std::string text(const std::vector<int>& ids) const { return tokenizer.decode(ids); }
-  std::string learned(const Sample& sample) const {
+  std::string learned(const EncodedSample& sample) const {
     std::string out;
     for (const int id : sample.labels) out += id == ignored_label ? std::string("_") : text({id});
     return out;
@@ -162,7 +163,7 @@ TEST_CASE("ImageTokens: the tokens of an image follow from its size by both resi
 
 TEST_CASE("Encoder: an image becomes its run of tokens, and answers with their newline are learned") {
   Workshop shop;
-  const Sample s = shop.sample(talk({user("<image>q"), model("a")}, {"p.bmp"}), {});
+  const EncodedSample s = shop.sample(talk({user("<image>q"), model("a")}, {"p.bmp"}), {});
   std::string pads;
   for (int i = 0; i < 64; ++i) pads += "<|image_pad|>";
   CHECK(shop.text(s.ids) == "<|im_start|>user\n<|vision_start|>" + pads +
@@ -181,7 +182,7 @@ TEST_CASE("Encoder: train_on_prompt learns all, mask_history the last answer onl
   options.mask_history = true;
   CHECK(error_of([&] { shop.encode(c, options); }) == "mask_history and train_on_prompt exclude each other");
   options.train_on_prompt = false;
-  const Sample s = shop.sample(c, options);
+  const EncodedSample s = shop.sample(c, options);
   CHECK(shop.learned(s) == blank(s.ids.size() - 3) + "b<|im_end|>\n");
   CHECK(s.ids == shop.sample(c, {}).ids);
 }
@@ -191,7 +192,7 @@ TEST_CASE("Encoder: with mask_history the last turn gets the room first") {
   EncodeOptions options = cutoff(30);  // a pair of one letter each is 1+5+1+1+1+1+10+... bytes: about one pair fits
   options.mask_history = true;
   const Conversation c = talk({user("q"), model("aaaaaaaaaaaaaaaaaaaa"), user("r"), model("b")});
-  const Sample s = shop.sample(c, options);
+  const EncodedSample s = shop.sample(c, options);
   CHECK(s.ids.size() == 30);
   CHECK(contains(shop.text(s.ids), "user\nr<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"));
   CHECK(contains(shop.learned(s), "b<|im_end|>\n"));
@@ -201,15 +202,15 @@ TEST_CASE("Encoder: a pair that would lose part of an image ends the sample befo
   Workshop shop;
   const Conversation c =
       talk({user("q"), model("a"), user("look: <image>"), model("b"), user("r"), model("c")}, {"p.bmp"});
-  const Sample whole = shop.sample(c, {}), first = shop.sample(talk({user("q"), model("a")}), {});
+  const EncodedSample whole = shop.sample(c, {}), first = shop.sample(talk({user("q"), model("a")}), {});
   CHECK(whole.images.size() == 1);
   for (const int length : {25, 40, 60, 90}) {
-    const Sample s = shop.sample(c, cutoff(length));
+    const EncodedSample s = shop.sample(c, cutoff(length));
     INFO(length);
     CHECK(s.images.empty());
     CHECK(s.ids == std::vector<int>(first.ids.begin(), first.ids.begin() + std::min<int>(length, first.ids.size())));
   }
-  const Sample longer = shop.sample(c, cutoff(static_cast<int>(whole.ids.size()) - 5));
+  const EncodedSample longer = shop.sample(c, cutoff(static_cast<int>(whole.ids.size()) - 5));
   CHECK(longer.images.size() == 1);  // the image fits: only the last turn is cut
   CHECK(longer.ids.size() == whole.ids.size() - 5);
   const Encoded none = shop.encode(talk({user("<image>"), model("a")}, {"p.bmp"}), cutoff(50));
@@ -222,8 +223,8 @@ TEST_CASE("Encoder: an image in the middle of its marks is never the end of a pa
   const int whole = static_cast<int>(shop.sample(c, {}).ids.size());
   for (int length = 1; length <= whole; ++length) {
     const Encoded result = shop.encode(c, cutoff(length));
-    if (!std::holds_alternative<Sample>(result)) continue;
-    const std::vector<int>& ids = std::get<Sample>(result).ids;
+    if (!std::holds_alternative<EncodedSample>(result)) continue;
+    const std::vector<int>& ids = std::get<EncodedSample>(result).ids;
     CHECK(std::count(ids.begin(), ids.end(), image_pad_id) == 64);
     CHECK(contains(shop.text(ids), "<|image_pad|><|vision_end|>"));
   }
@@ -235,7 +236,7 @@ TEST_CASE("Encoder: an image inside a removed thought drops the record") {
   options.enable_thinking = false;
   const Conversation c = talk({user("q"), model("<think>\n<image>\n</think>\n\na")}, {"p.bmp"});
   CHECK(contains(std::get<Dropped>(shop.encode(c, options, "qwen3_vl")).reason, "inside a thought"));
-  CHECK(std::holds_alternative<Sample>(shop.encode(c, options, "qwen3_vl_nothink")));
+  CHECK(std::holds_alternative<EncodedSample>(shop.encode(c, options, "qwen3_vl_nothink")));
 }
 
 TEST_CASE("Encoder: wrong media are errors that say what is wrong") {
@@ -260,6 +261,6 @@ TEST_CASE("Encoder: a path is taken under media_dir first, then as it is written
   Workshop shop;
   CHECK(resolve_media(shop.folder.path(), "p.bmp") == shop.folder.path() / "p.bmp");
   CHECK(resolve_media(shop.folder.path(), "q.bmp") == "q.bmp");
-  const Sample s = shop.sample(talk({user("<image>"), model("a")}, {shop.folder.file("p.bmp")}), {});
+  const EncodedSample s = shop.sample(talk({user("<image>"), model("a")}, {shop.folder.file("p.bmp")}), {});
   CHECK(s.images[0] == shop.folder.file("p.bmp"));
 }

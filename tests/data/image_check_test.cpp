@@ -12,7 +12,7 @@ std::filesystem::path image(const std::string& name) {
   return std::filesystem::path(LAMINA_GOLDEN_DIR) / "images" / name;
 }
 
-Sample with_images(const std::string& origin, std::vector<std::filesystem::path> images) {
+EncodedSample with_images(const std::string& origin, std::vector<std::filesystem::path> images) {
   return {.ids = {}, .labels = {}, .images = std::move(images), .origin = origin};
 }
 
@@ -74,7 +74,7 @@ TEST_CASE("Images: how many have an alpha channel or an EXIF rotation is said on
 }
 
 TEST_CASE("check_images: each file is decoded once, whatever the number of samples") {
-  std::vector<Sample> first, second;
+  std::vector<EncodedSample> first, second;
   for (int i = 0; i < 50; ++i) {
     first.push_back(with_images(cat("row ", i), {image("plain.jpg"), image("split.png")}));
     second.push_back(with_images(cat("row ", i), {image(i % 2 ? "cut.gif" : "plain.gif"), image("plain.jpg")}));

@@ -130,7 +130,7 @@ TEST_CASE("Prefetch: its end waits for the parts in the making alone") {
 
 TEST_CASE("Windows made by several threads are those of one thread, their errors too") {
   const Folder folder;
-  std::vector<Sample> samples(6);
+  std::vector<EncodedSample> samples(6);
   for (int i = 0; i < 6; ++i) {
     samples[i].ids.assign(static_cast<std::size_t>(75 + 64 + 3 + i), 1);
     std::fill_n(samples[i].ids.begin() + 1, 75, image_pad_id);
@@ -143,7 +143,7 @@ TEST_CASE("Windows made by several threads are those of one thread, their errors
   const Preparation preparation{qwen3_processor(), {}, image_pad_id};
   const auto window = [&](std::int64_t index) {
     const auto first = static_cast<std::size_t>(2 * index);
-    return std::vector<std::vector<const Sample*>>{{&samples[first], &samples[first + 1]}};
+    return std::vector<std::vector<const EncodedSample*>>{{&samples[first], &samples[first + 1]}};
   };
   const auto check = [&](int workers) {
     Prefetch<WindowRecipe> prefetch({&preparation, window}, 3, {.workers = workers});

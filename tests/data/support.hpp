@@ -3,7 +3,7 @@
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
 
-#include <lamina/data/sample.hpp>
+#include <lamina/data/encoded_sample.hpp>
 #include <lamina/text/byte_alphabet.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/vision/processor.hpp>
@@ -136,7 +136,7 @@ inline std::optional<std::filesystem::path> test_data(const char* test) {
 }
 
 /// 64-bit FNV-1a over the little-endian 32-bit ids, then labels; as tests/reference/data_golden.py.
-inline std::string hash_of(const Sample& sample) {
+inline std::string hash_of(const EncodedSample& sample) {
   std::uint64_t hash = 0xcbf29ce484222325u;
   const auto add = [&](const std::vector<int>& values) {
     for (const int value : values) {

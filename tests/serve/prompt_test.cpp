@@ -36,7 +36,7 @@ std::vector<int> trained(const serve::ModelFiles& files, const std::vector<text:
         {message.role == "user" ? data::Role::user : data::Role::assistant, message.parts[0].text});
   const auto layout = files.family == text::Family::qwen3_vl ? "qwen3_vl_nothink" : "qwen2_vl";
   data::Encoder encoder(files.tokenizer, data::Template::named(layout), {}, {files.processor, {}}, {});
-  return std::get<data::Sample>(encoder.encode(conversation)).ids;
+  return std::get<data::EncodedSample>(encoder.encode(conversation)).ids;
 }
 
 /// Added tokens as tokenizer.json lists them.

@@ -12,7 +12,7 @@ namespace {
 /// Seven samples of one image of a shade of its own.
 struct Shades {
   Folder folder;
-  std::vector<data::Sample> samples{7};
+  std::vector<data::EncodedSample> samples{7};
   data::Preparation preparation{qwen3_processor(), {}, image_pad_id};
   Arguments arguments;
 

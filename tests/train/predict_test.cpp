@@ -22,7 +22,7 @@ std::string read(const std::filesystem::path& path) {
 struct Exam : EvalSource {
   Folder folder;
   text::Tokenizer tokenizer = byte_tokenizer();
-  std::vector<data::Sample> samples{3};
+  std::vector<data::EncodedSample> samples{3};
   std::ostringstream text;
   Console console{text, false};
   std::vector<std::string> replies = {"yes<|im_end|>", "caf\u00e9<|im_end|>", "no"};

@@ -1,8 +1,8 @@
 #pragma once
 #include <lamina/core/batch.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/data/encoded_sample.hpp>
 #include <lamina/data/media.hpp>
-#include <lamina/data/sample.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/limit.hpp>
 #include <lamina/vision/processor.hpp>
@@ -27,13 +27,13 @@ struct Collated {
 namespace detail {
 
 /// Labels that count: all but ignored ones and the first of the sequence, which no token precedes.
-inline int labelled_tokens(const Sample& sample) {
+inline int labelled_tokens(const EncodedSample& sample) {
   int count = 0;
   for (std::size_t i = 1; i < sample.labels.size(); ++i) count += sample.labels[i] != ignored_label;
   return count;
 }
 
-inline void append_sequence(const Sample& sample, float weight, Batch& batch) {
+inline void append_sequence(const EncodedSample& sample, float weight, Batch& batch) {
   batch.ids.insert(batch.ids.end(), sample.ids.begin(), sample.ids.end());
   batch.labels.insert(batch.labels.end(), sample.labels.begin(), sample.labels.end());
   for (std::size_t i = 0; i < sample.labels.size(); ++i) {
@@ -43,7 +43,7 @@ inline void append_sequence(const Sample& sample, float weight, Batch& batch) {
 }
 
 /// Lengths of the runs of image_pad_id: tokens of each image of the sample, in order.
-inline std::vector<int> image_runs(const Sample& sample, int image_pad_id) {
+inline std::vector<int> image_runs(const EncodedSample& sample, int image_pad_id) {
   std::vector<int> runs;
   for (std::size_t i = 0; i < sample.ids.size(); ++i) {
     if (sample.ids[i] != image_pad_id) continue;
@@ -70,7 +70,7 @@ struct Preparation {
 
 /// An image that is still to be made: which file, and where in the batch it belongs.
 struct PendingImage {
-  const Sample* sample = nullptr;
+  const EncodedSample* sample = nullptr;
   int of_sample = 0;            ///< number of the image in its sample
   std::size_t grid = 0;         ///< its element of Batch::grids
   std::size_t first_patch = 0;  ///< its first row of Batch::patches
@@ -89,7 +89,7 @@ struct Draft {
 ///
 /// which equals accumulating the micro-batches one by one. A micro-batch without labelled token adds nothing
 /// and is named in `warnings` (in LLaMA-Factory it makes the loss NaN). A `used` draft lends its memory.
-inline Draft begin_window(std::span<const std::vector<const Sample*>> window, const Preparation& preparation,
+inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> window, const Preparation& preparation,
                           Draft used = {}) {
   Draft out;
   Batch& batch = out.collated.batch;
@@ -98,9 +98,9 @@ inline Draft begin_window(std::span<const std::vector<const Sample*>> window, co
   std::size_t patches = 0;
   for (const auto& micro_batch : window) {
     int labelled = 0;
-    for (const Sample* sample : micro_batch) labelled += detail::labelled_tokens(*sample);
+    for (const EncodedSample* sample : micro_batch) labelled += detail::labelled_tokens(*sample);
     const double weight = labelled ? 1.0 / (static_cast<double>(labelled) * static_cast<double>(window.size())) : 0;
-    for (const Sample* sample : micro_batch) {
+    for (const EncodedSample* sample : micro_batch) {
       detail::append_sequence(*sample, static_cast<float>(weight), batch);
       const std::vector<int> runs = detail::image_runs(*sample, preparation.image_pad_id);
       if (runs.size() != sample->images.size())
@@ -143,7 +143,7 @@ inline void make_image(const PendingImage& pending, const Preparation& preparati
 }
 
 /// One accumulation window as one run of packed sequences, made by the calling thread.
-inline Collated collate(std::span<const std::vector<const Sample*>> window, const Preparation& preparation) {
+inline Collated collate(std::span<const std::vector<const EncodedSample*>> window, const Preparation& preparation) {
   Draft draft = begin_window(window, preparation);
   for (const PendingImage& image : draft.images) make_image(image, preparation, draft.collated.batch);
   return std::move(draft.collated);
@@ -153,7 +153,8 @@ inline Collated collate(std::span<const std::vector<const Sample*>> window, cons
 struct WindowRecipe {
   using Item = Draft;
   const Preparation* preparation;
-  std::function<std::vector<std::vector<const Sample*>>(std::int64_t)> micro_batches;  ///< of a window; called in order
+  std::function<std::vector<std::vector<const EncodedSample*>>(std::int64_t)>
+      micro_batches;  ///< of a window; called in order
 
   Draft begin(std::int64_t index, Draft used) const {
     return begin_window(micro_batches(index), *preparation, std::move(used));

@@ -1,13 +1,13 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/data/encode.hpp>
+#include <lamina/data/encoded_sample.hpp>
 #include <lamina/data/image_check.hpp>
 #include <lamina/data/mix.hpp>
 #include <lamina/data/records.hpp>
 #include <lamina/data/registry.hpp>
 #include <lamina/data/report.hpp>
 #include <lamina/data/rows.hpp>
-#include <lamina/data/sample.hpp>
 #include <lamina/data/split.hpp>
 
 #include <cstdint>
@@ -76,15 +76,15 @@ inline void check(const DataOptions& options) {
 /// A named set of samples to evaluate on.
 struct EvalSet {
   std::string name;  ///< "" for one set, else the data set's name (eval_on_each_dataset)
-  std::vector<Sample> samples;
+  std::vector<EncodedSample> samples;
 };
 
 /// What training reads.
 struct Datasets {
-  std::vector<Sample> train;
+  std::vector<EncodedSample> train;
   std::vector<EvalSet> eval;
-  std::vector<Sample> questions;   ///< the evaluation rows, their last answers to be predicted
-  std::vector<std::string> notes;  ///< what was left out and why; for the user
+  std::vector<EncodedSample> questions;  ///< the evaluation rows, their last answers to be predicted
+  std::vector<std::string> notes;        ///< what was left out and why; for the user
 };
 
 namespace detail {
@@ -166,9 +166,9 @@ inline std::vector<RegisteredRow> merged(const std::vector<const DatasetInfo*>& 
 using Encode = Encoded (Encoder::*)(const Conversation&);
 
 /// Converts and encodes records; wrong ones go to the report.
-inline std::vector<Sample> encoded(const std::vector<const RegisteredRow*>& sources, Encoder& encoder, Encode encode,
-                                   DatasetReport& report) {
-  std::vector<Sample> samples;
+inline std::vector<EncodedSample> encoded(const std::vector<const RegisteredRow*>& sources, Encoder& encoder,
+                                          Encode encode, DatasetReport& report) {
+  std::vector<EncodedSample> samples;
   for (const RegisteredRow* source : sources) {
     const std::string origin = source->row.origin();
     try {
@@ -181,7 +181,7 @@ inline std::vector<Sample> encoded(const std::vector<const RegisteredRow*>& sour
       if (const auto* dropped = std::get_if<Dropped>(&result)) {
         report.drop(origin, dropped->reason);
       } else {
-        samples.push_back(std::move(std::get<Sample>(result)));
+        samples.push_back(std::move(std::get<EncodedSample>(result)));
       }
     } catch (const Error& error) {
       report.wrong(origin, error.what());
@@ -268,11 +268,11 @@ inline void load_eval(const std::vector<DatasetInfo>& infos, const DataOptions& 
 /// Decodes all images; records with a broken one go to the report, each once. Returns what else is to be said of them.
 inline std::vector<std::string> leave_out_broken_images(const DataOptions& options, DatasetReport& report,
                                                         Datasets& out) {
-  std::vector<std::vector<Sample>*> sets{&out.train, &out.questions};
+  std::vector<std::vector<EncodedSample>*> sets{&out.train, &out.questions};
   for (EvalSet& set : out.eval) sets.push_back(&set.samples);
   const ImageCheck check = check_images({sets.begin(), sets.end()}, options.progress);
   std::set<std::string> reported;
-  for (std::vector<Sample>* samples : sets)
+  for (std::vector<EncodedSample>* samples : sets)
     remove_broken(*samples, check, [&](const std::string& origin, const std::string& message) {
       if (reported.insert(origin).second) report.wrong(origin, message);
     });

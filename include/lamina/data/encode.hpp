@@ -1,9 +1,9 @@
 #pragma once
 #include <lamina/core/batch.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/data/encoded_sample.hpp>
 #include <lamina/data/media.hpp>
 #include <lamina/data/records.hpp>
-#include <lamina/data/sample.hpp>
 #include <lamina/data/template.hpp>
 #include <lamina/text/tokenizer.hpp>
 
@@ -49,7 +49,7 @@ struct EncodeOptions {
   bool preserve_thinking = false;
 };
 
-using Encoded = std::variant<Sample, Dropped>;
+using Encoded = std::variant<EncodedSample, Dropped>;
 
 namespace detail {
 
@@ -116,7 +116,7 @@ class Encoder {
                                 .drop_history_thoughts = options_.mask_history && !options_.preserve_thinking});
     if (pairs.empty()) return Dropped{lost_image};
     if (options_.mask_history) std::reverse(pairs.begin(), pairs.end());  // the last turn gets the room first
-    std::vector<Sample> kept = cut(pairs);
+    std::vector<EncodedSample> kept = cut(pairs);
     if (kept.empty()) return Dropped{cat("an image does not fit into cutoff_len ", options_.cutoff_len)};
     if (options_.mask_history) std::reverse(kept.begin(), kept.end());
     return join(kept, conversation.origin);
@@ -146,12 +146,12 @@ class Encoder {
     detail::add_runs(whole.source, image_pad_, runs);
     if (whole.source.empty() || runs != whole.image_tokens || cuts_closing_mark(whole))
       return Dropped{cat("an image does not fit into cutoff_len ", options_.cutoff_len)};
-    return Sample{.ids = std::move(whole.source),
-                  .labels = {},
-                  .images = std::move(whole.images),
-                  .origin = conversation.origin,
-                  .answer = std::move(whole.target),
-                  .lost = lost};
+    return EncodedSample{.ids = std::move(whole.source),
+                         .labels = {},
+                         .images = std::move(whole.images),
+                         .origin = conversation.origin,
+                         .answer = std::move(whole.target),
+                         .lost = lost};
   }
 
  private:
@@ -195,8 +195,8 @@ class Encoder {
 
   /// Cuts the pairs, in this order, to cutoff_len. A pair that would lose part of an image ends the sample before it,
   /// with all that follow: an image is never cut. (LLaMA-Factory cuts it, and the step then fails.)
-  std::vector<Sample> cut(std::vector<detail::TokenPair>& pairs) const {
-    std::vector<Sample> kept;
+  std::vector<EncodedSample> cut(std::vector<detail::TokenPair>& pairs) const {
+    std::vector<EncodedSample> kept;
     int used = 0;
     for (std::size_t p = 0; p < pairs.size() && used < options_.cutoff_len; ++p) {
       detail::TokenPair& pair = pairs[p];
@@ -219,8 +219,8 @@ class Encoder {
            (!pair.target.empty() && pair.target.back() == image_pad_);
   }
 
-  Sample labelled(const detail::TokenPair& pair, bool first) const {
-    Sample part{.ids = pair.source, .labels = pair.source, .images = pair.images, .origin = {}};
+  EncodedSample labelled(const detail::TokenPair& pair, bool first) const {
+    EncodedSample part{.ids = pair.source, .labels = pair.source, .images = pair.images, .origin = {}};
     if (!options_.train_on_prompt) std::fill(part.labels.begin(), part.labels.end(), ignored_label);
     part.ids.insert(part.ids.end(), pair.target.begin(), pair.target.end());
     if (options_.mask_history && !first) {
@@ -231,9 +231,9 @@ class Encoder {
     return part;
   }
 
-  static Sample join(const std::vector<Sample>& parts, const std::string& origin) {
-    Sample sample{.ids = {}, .labels = {}, .images = {}, .origin = origin};
-    for (const Sample& part : parts) {
+  static EncodedSample join(const std::vector<EncodedSample>& parts, const std::string& origin) {
+    EncodedSample sample{.ids = {}, .labels = {}, .images = {}, .origin = origin};
+    for (const EncodedSample& part : parts) {
       sample.ids.insert(sample.ids.end(), part.ids.begin(), part.ids.end());
       sample.labels.insert(sample.labels.end(), part.labels.begin(), part.labels.end());
       sample.images.insert(sample.images.end(), part.images.begin(), part.images.end());

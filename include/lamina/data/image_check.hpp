@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/threads.hpp>
-#include <lamina/data/sample.hpp>
+#include <lamina/data/encoded_sample.hpp>
 #include <lamina/vision/image.hpp>
 
 #include <algorithm>
@@ -134,17 +134,18 @@ class ImageChecker {
 
 /// Decodes every image of the samples, each file once, on thread_count() threads. Nothing is resized. `progress` gets a
 /// line every ten seconds.
-inline ImageCheck check_images(const std::vector<const std::vector<Sample>*>& sets, const ProgressLine& progress = {}) {
+inline ImageCheck check_images(const std::vector<const std::vector<EncodedSample>*>& sets,
+                               const ProgressLine& progress = {}) {
   std::set<std::filesystem::path> files;
-  for (const std::vector<Sample>* samples : sets)
-    for (const Sample& sample : *samples) files.insert(sample.images.begin(), sample.images.end());
+  for (const std::vector<EncodedSample>* samples : sets)
+    for (const EncodedSample& sample : *samples) files.insert(sample.images.begin(), sample.images.end());
   return detail::ImageChecker({files.begin(), files.end()}).run(progress);
 }
 
 /// Takes samples with broken images out. `wrong(origin, message)` is called for each.
 template <class Wrong>
-void remove_broken(std::vector<Sample>& samples, const ImageCheck& check, Wrong wrong) {
-  std::erase_if(samples, [&](const Sample& sample) {
+void remove_broken(std::vector<EncodedSample>& samples, const ImageCheck& check, Wrong wrong) {
+  std::erase_if(samples, [&](const EncodedSample& sample) {
     for (const auto& path : sample.images)
       if (const auto found = check.broken.find(path); found != check.broken.end()) {
         wrong(sample.origin, found->second);

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <lamina/data/sample.hpp>
+#include <lamina/data/encoded_sample.hpp>
 #include <lamina/text/python_json.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/train/loop/interrupt.hpp>
@@ -83,7 +83,7 @@ class PredictionScores {
 
 /// What predict_all works with; `prompts` gives the samples' batches, one sample each.
 struct PredictParts {
-  const std::vector<data::Sample>& samples;
+  const std::vector<data::EncodedSample>& samples;
   EvalSource& prompts;
   const text::Tokenizer& tokenizer;
   const Answer& answer;
@@ -127,7 +127,7 @@ inline std::optional<Predicted> predict_all(PredictParts parts, const std::optio
   if (output_dir) file.emplace(*output_dir);
   PredictionScores scores(parts.jieba_dictionary);
   for (std::int64_t i = 0; i < rows; ++i) {
-    const data::Sample& sample = parts.samples[static_cast<std::size_t>(i)];
+    const data::EncodedSample& sample = parts.samples[static_cast<std::size_t>(i)];
     const std::vector<int> answer = parts.answer(parts.prompts.batch(i).batch, [&] { return interrupt.requested(); });
     if (interrupt.requested()) {
       parts.console.finish();

@@ -138,7 +138,7 @@ class TrainProgram {
   }
 
   void note_cut_questions() {
-    const auto cut = [](const data::Sample& s) { return s.lost > 0; };
+    const auto cut = [](const data::EncodedSample& s) { return s.lost > 0; };
     const auto& questions = datasets_.questions;
     const auto count = std::count_if(questions.begin(), questions.end(), cut);
     if (count == 0) return;

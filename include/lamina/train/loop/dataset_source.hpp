@@ -62,7 +62,7 @@ inline Window to_window(data::Draft draft) {
 class DatasetSource : public TrainSource {
  public:
   /// The samples outlive the source.
-  DatasetSource(const std::vector<data::Sample>& samples, data::Preparation preparation, const Arguments& a,
+  DatasetSource(const std::vector<data::EncodedSample>& samples, data::Preparation preparation, const Arguments& a,
                 int workers)
       : samples_(samples),
         preparation_(std::move(preparation)),
@@ -125,7 +125,7 @@ class DatasetSource : public TrainSource {
   /// The windows from number `first` on, counted through the epochs.
   data::WindowRecipe recipe(std::int64_t first) const {
     return {&preparation_, [this, first, sampler = sampler_](std::int64_t index) mutable {
-              std::vector<std::vector<const data::Sample*>> micro_batches;
+              std::vector<std::vector<const data::EncodedSample*>> micro_batches;
               for (const auto& rows : sampler.window_at(sampler.at_step(first + index))) {
                 micro_batches.emplace_back();
                 for (int row : rows) micro_batches.back().push_back(&samples_[static_cast<std::size_t>(row)]);
@@ -134,7 +134,7 @@ class DatasetSource : public TrainSource {
             }};
   }
 
-  const std::vector<data::Sample>& samples_;
+  const std::vector<data::EncodedSample>& samples_;
   const data::Preparation preparation_;
   const int workers_;
   data::EpochSampler sampler_;
@@ -147,7 +147,7 @@ class DatasetSource : public TrainSource {
 /// Evaluation samples in their own order, made ahead like those of training.
 class DatasetEvalSource : public EvalSource {
  public:
-  DatasetEvalSource(const std::vector<data::Sample>& samples, data::Preparation preparation, int batch_size,
+  DatasetEvalSource(const std::vector<data::EncodedSample>& samples, data::Preparation preparation, int batch_size,
                     int workers)
       : samples_(samples), preparation_(std::move(preparation)), batch_size_(batch_size), workers_(workers) {}
 
@@ -167,7 +167,7 @@ class DatasetEvalSource : public EvalSource {
  private:
   data::WindowRecipe recipe(std::int64_t first) const {
     return {&preparation_, [this, first](std::int64_t index) {
-              std::vector<std::vector<const data::Sample*>> one(1);
+              std::vector<std::vector<const data::EncodedSample*>> one(1);
               const std::int64_t begin = (first + index) * batch_size_;
               for (std::int64_t row = begin; row < std::min(rows(), begin + batch_size_); ++row)
                 one[0].push_back(&samples_[static_cast<std::size_t>(row)]);
@@ -175,7 +175,7 @@ class DatasetEvalSource : public EvalSource {
             }};
   }
 
-  const std::vector<data::Sample>& samples_;
+  const std::vector<data::EncodedSample>& samples_;
   const data::Preparation preparation_;
   const std::int64_t batch_size_;
   const int workers_;

@@ -7,7 +7,7 @@ namespace lamina::data {
 
 /// One conversation as the model sees it. T tokens; the i-th run of <|image_pad|> in ids belongs to images[i].
 /// To train and evaluate: all of it, with labels. To predict: up to the last answer, without labels.
-struct Sample {
+struct EncodedSample {
   std::vector<int> ids;                       ///< (T) image placeholders already expanded
   std::vector<int> labels;                    ///< (T) the token itself if it is learned, else ignored_label; or none
   std::vector<std::filesystem::path> images;  ///< files, in the order of their placeholders

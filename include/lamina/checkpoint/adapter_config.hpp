@@ -14,8 +14,8 @@ struct AdapterConfig {
   int r = 8;
   double lora_alpha = 8, lora_dropout = 0;
   bool use_rslora = false, use_dora = false;
-  std::string bias = "none";                 ///< or "all", "lora_only": biases saved whole beside the pairs
-  std::vector<std::string> target_modules;   ///< names or their ends; empty where target_regex is set
+  std::string bias = "none";                 ///< or "all", "lora_only": biases saved whole next to the pairs
+  std::vector<std::string> target_modules;   ///< names or their ends; empty if target_regex is set
   std::string target_regex;                  ///< target_modules as one regular expression
   std::vector<std::string> exclude_modules;  ///< modules that target_modules does not reach, written like it
   std::string exclude_regex;
@@ -25,7 +25,7 @@ struct AdapterConfig {
   std::vector<std::pair<std::string, int>> rank_pattern;      ///< regular expression on a module's name -> its rank
   std::vector<std::pair<std::string, double>> alpha_pattern;  ///< the same for alpha; the first that matches wins
 
-  /// Error, naming the field, where it is mistyped, and on every variant of LoRA whose mathematics differ.
+  /// Error, naming the field, if it is mistyped, and on every variant of LoRA whose mathematics differ.
   inline static AdapterConfig load(const std::filesystem::path& dir);
 };
 
@@ -132,7 +132,7 @@ inline nlohmann::json python_number(double value) {
   return value;
 }
 
-/// null where the list is empty.
+/// null if the list is empty.
 inline nlohmann::json list_or_null(const std::vector<std::string>& list) {
   return list.empty() ? nlohmann::json() : nlohmann::json(list);
 }

@@ -75,7 +75,7 @@ inline void narrow(std::span<const float> from, DType type, std::span<std::byte>
   }
 }
 
-/// A whole tensor in fp32; Error where its elements are not floating.
+/// A whole tensor in fp32; Error if its elements are not floating.
 inline std::vector<float> read_f32(const Checkpoint& weights, std::string_view name) {
   const TensorInfo& info = weights.at(name);
   if (!is_floating(info.dtype))

@@ -8,7 +8,7 @@
 #include <lamina/io/file.hpp>
 #include <lamina/io/json.hpp>
 
-/// What a user gave for the folder of a model or of an adapter, told apart before anything in it is read.
+/// What a user gave for the folder of a model or of an adapter, classified before anything in it is read.
 namespace lamina::checkpoint {
 
 /// A path as it reads without slashes at its end, so that names made of it do not depend on them.

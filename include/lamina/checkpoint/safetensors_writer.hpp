@@ -103,7 +103,7 @@ class SafetensorsWriter {
     ++next_;
   }
 
-  /// Brings everything to the disk; then commit() is a rename. Error where tensors are missing.
+  /// Brings everything to the disk; then commit() is a rename. Error if tensors are missing.
   void close() {
     if (next_ != tensors_.size())
       fail(file_.path().string(), ": ", next_, " of ", tensors_.size(), " tensors were written");
@@ -124,7 +124,7 @@ class SafetensorsWriter {
 using Produce = std::function<std::span<const std::byte>(const TensorInfo&)>;
 
 namespace detail {
-/// Produces tensors that lie in memory.
+/// Produces tensors that are in memory.
 inline Produce from_memory(std::span<const TensorData> tensors) {
   std::map<std::string_view, std::span<const std::byte>> by_name;
   for (const TensorData& t : tensors) by_name[t.name] = t.data;
@@ -166,7 +166,7 @@ inline std::vector<std::vector<TensorInfo>> plan_shards(std::span<const TensorIn
   return shards;
 }
 
-/// "model-00001-of-00002.safetensors", or "model.safetensors" where there is one.
+/// "model-00001-of-00002.safetensors", or "model.safetensors" if there is one.
 inline std::string shard_name(std::size_t index, std::size_t count) {
   if (count == 1) return "model.safetensors";
   std::ostringstream name;
@@ -199,7 +199,7 @@ inline bool is_weight_file(const std::string& name) {
 
 }  // namespace detail
 
-/// Writes a model's tensors into dir, in files of at most limit_bytes, with an index where there are several. All
+/// Writes a model's tensors into dir, in files of at most limit_bytes, with an index if there are several. All
 /// files are written aside first and renamed when all are whole, the index last; then weight files of an earlier save
 /// that are no part of this one are removed. Gives the names written. Memory: what produce needs.
 inline std::vector<std::string> write_sharded(const std::filesystem::path& dir, std::span<const TensorInfo> tensors,

@@ -34,8 +34,8 @@ struct SamplingParams {
   std::uint64_t stream = 0;  ///< tells apart the choices of one request, or requests without a seed
 
   bool greedy() const { return temperature < 1e-5; }
-  /// What a session needs to choose tokens itself; nothing where the choice depends on more than the newest logits, or
-  /// something is asked for beside the token.
+  /// What a session needs to choose tokens itself; nothing if the choice depends on more than the newest logits, or
+  /// something is asked for besides the token.
   std::optional<kernel::SamplingRule> rule() const {
     const bool adjusts = repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0 ||
                          !logit_bias.empty() || !allowed_token_ids.empty() || min_tokens > 0;
@@ -55,7 +55,7 @@ struct TokenLogprob {
   double logprob = 0;
 };
 
-/// The token drawn; its logprob and alternatives only where they were asked for.
+/// The token drawn; its logprob and alternatives only if they were asked for.
 struct Sampled {
   TokenLogprob token;
   std::vector<TokenLogprob> top;
@@ -63,7 +63,7 @@ struct Sampled {
 
 /// Draws the tokens of one completion. Works in fp32 logits and fp64 probabilities, in the order: mask, bias,
 /// penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lowest id. What params.rule() covers, sessions may
-/// draw themselves (kernel/sample.hpp): the same token, but where a draw falls within 1e-6 of the mass from a
+/// draw themselves (kernel/sample.hpp): the same token, unless a draw falls within 1e-6 of the mass from a
 /// neighbour.
 class Sampler {
  public:
@@ -75,7 +75,7 @@ class Sampler {
     for (int id : params_.allowed_token_ids) check_id(id, "allowed_token_ids");
   }
 
-  /// The next token from the model's logits (V). Error where one is not finite: a wrong number must end the request,
+  /// The next token from the model's logits (V). Error if one is not finite: a wrong number must end the request,
   /// never become a token.
   Sampled next(std::span<const float> logits) {
     if (logits.size() != seen_.size())
@@ -172,7 +172,7 @@ class Sampler {
     }
     std::sort(candidates_.begin(), candidates_.end(), more_probable);
   }
-  /// Leaves the most probable tokens whose sum first reaches `wanted`; gives that sum.
+  /// Leaves the most probable tokens whose sum first reaches `wanted`; returns that sum.
   double keep_top_p(double wanted) {
     std::make_heap(candidates_.begin(), candidates_.end());
     auto end = candidates_.end();

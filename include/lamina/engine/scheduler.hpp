@@ -48,7 +48,7 @@ struct SchedulerCounts {
 /// If a running sequence finds no page, the last one in order gives up its pages and is computed again later.
 ///
 /// source      Yu et al. 2022 (Orca: iterations of a batch whose members come and go); Agrawal et al. 2024,
-///             arXiv:2403.02310 (chunks of prompts beside running sequences)
+///             arXiv:2403.02310 (chunks of prompts next to running sequences)
 class Scheduler {
  public:
   /// errors  lamina::Error if limits contradict each other, or if a sequence of context_tokens does not fit the pool.
@@ -325,7 +325,7 @@ inline int Scheduler::chunk(Sequence& s, int budget, StepPlan& plan) {
   return count;
 }
 
-/// Gives back the rows of images that lie before token `computed`.
+/// Gives back the rows of images before token `computed`.
 inline void Scheduler::release_images(Sequence& s, int computed) {
   for (std::size_t i = 0; i < s.holds.size(); ++i) {
     const ImageSpan& image = s.request.images[i];

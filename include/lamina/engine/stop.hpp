@@ -25,7 +25,7 @@ class StopString {
   const std::string& text() const { return text_; }
 
  private:
-  /// The longest beginning that ends with c, where a beginning of this length came before it.
+  /// The longest beginning that ends with c, if a beginning of this length came before it.
   std::size_t longer(std::size_t length, char c) const {
     while (length > 0 && text_[length] != c) length = shorter_[length - 1];
     return text_[length] == c ? length + 1 : 0;
@@ -37,9 +37,9 @@ class StopString {
 
 }  // namespace detail
 
-/// Finds stop strings in text that arrives in pieces. What it gives out never contains a stop string nor the beginning
-/// of one that may still be completed, and does not depend on how the text was cut into pieces: the match that ends
-/// first wins, of those the one that starts first.
+/// Finds stop strings in text that arrives in pieces. The text that it returns never contains a stop string nor the
+/// beginning of one that may still be completed, and does not depend on how the text was cut into pieces: the match
+/// that ends first wins, of those the one that starts first.
 class StopMatcher {
  public:
   /// include: the stop string itself is part of the output.
@@ -48,7 +48,7 @@ class StopMatcher {
       if (!stop.empty()) stops_.emplace_back(std::move(stop));
   }
 
-  /// Takes more text, gives what is certain. After a match it gives nothing more.
+  /// Takes more text, returns the text that is certain. After a match it returns nothing more.
   std::string push(std::string_view piece) {
     if (matched_) return {};
     for (const char c : piece) {
@@ -67,7 +67,7 @@ class StopMatcher {
     return out;
   }
 
-  /// The text has ended: gives what was held back.
+  /// The text has ended: returns the text that was held back.
   std::string finish() { return std::exchange(held_, {}); }
 
   /// The stop string that was found.

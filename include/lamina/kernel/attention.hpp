@@ -8,7 +8,7 @@
 ///
 /// Sequence b owns query rows cu_q[b] .. cu_q[b+1] and key rows cu_k[b] .. cu_k[b+1] (int32, on the backend).
 /// causal: query i of a sequence sees keys j <= i + (Lk - Lq), so a chunk may attend to a longer cache.
-/// A query that sees no key gives o = 0 and lse = -infinity. An exponential below 2^-126, fp32's smallest normal
+/// For a query that sees no key, o = 0 and lse = -infinity. An exponential below 2^-126, fp32's smallest normal
 /// number, may come out as 0.
 ///
 /// backward: D = rowsum(dO * O), P = exp(s - lse), dS = P * (dO V^T - D); dq, dk, dv are overwritten, in a fixed

@@ -7,7 +7,7 @@
 ///     dx = dz W      dW += dz^T x
 ///
 /// x, dx (M, D); W (V, D); target, weight, nll (M). The softmax is fp32. dx and dw may be null (evaluation; frozen
-/// head). Targets lie in [0, V): the CPU checks it, on a GPU that is left to whoever uploads them.
+/// head). Targets are in [0, V): the CPU checks it, on a GPU that is left to whoever uploads them.
 namespace lamina::kernel {
 
 template <class T>

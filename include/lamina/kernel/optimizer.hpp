@@ -6,7 +6,7 @@
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host_device.hpp>
 
-/// One optimizer step on everything that learns, which lies in one run of n fp32 values.
+/// One optimizer step on everything that learns, which is one run of n fp32 values.
 namespace lamina::kernel {
 
 /// What a step's numbers are, in the backend's memory: a step that was captured once reads what lies there now.
@@ -38,7 +38,7 @@ struct ClipGradients {
   Clip* clip = nullptr;
 };
 
-/// Where the half-precision copy of neighbouring values lies, which the model reads: a row-major matrix of `cols`
+/// The place of the half-precision copy of neighbouring values, which the model reads: a row-major matrix of `cols`
 /// columns that holds scale * value, rounded. A window of a larger matrix (fuse/folded.hpp) has a stride of its own.
 template <class T>
 struct ValueCopy {

@@ -94,7 +94,7 @@ inline constexpr int invariant_split_tiles = 8;
 
 /// Softmax attention as in attention.hpp, causal, of queries against pages that already hold their own keys. Sequence b
 /// has queries cu_q[b] .. cu_q[b + 1] and keys 0 .. cu_keys[b + 1] - cu_keys[b], its queries' own last: query i of Lq
-/// sees the keys j <= i + Lk - Lq. A sequence without keys gives o = 0.
+/// sees the keys j <= i + Lk - Lq. For a sequence without keys, o = 0.
 ///
 /// decode: every sequence has one query, and splits were made of the same cu_keys. The result of a sequence depends on
 /// the other sequences only through how splits were made.

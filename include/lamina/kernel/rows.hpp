@@ -15,7 +15,7 @@ struct Rows {
   Matrix<T> y;
 };
 
-/// y[n] = W[ids[n]]; ids < 0 give zeros: rows that an image fills.
+/// y[n] = W[ids[n]]; ids < 0 mean zeros: rows that an image fills.
 template <class T>
 struct EmbeddingFwd {
   const int* ids = nullptr;

@@ -10,8 +10,8 @@
 /// The choice of the next token where the logits are, so that one decoding step can follow another without the host.
 namespace lamina::kernel {
 
-/// Where a sequence that is generated stands, in the backend's memory: a decoding step reads it, the choice of its next
-/// token moves it on.
+/// The position of a sequence that is generated, in the backend's memory: a decoding step reads it, the choice of its
+/// next token moves it on.
 struct DecodeState {
   int id = 0;                  ///< the newest token: its keys and values are not in the cache yet
   int position = 0;            ///< its rotary position, the same on all axes

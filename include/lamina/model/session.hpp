@@ -19,7 +19,7 @@ namespace lamina {
 class GenerateSession {
  public:
   virtual ~GenerateSession() = default;
-  /// Forgets the last sequence, reads this one (one sequence, with its images) and gives the last token's logits (V).
+  /// Forgets the last sequence, reads this one (one sequence, with its images) and returns the last token's logits (V).
   /// Throws Cancelled soon after the token stops: on a CPU at the next layer; a GPU finishes the prompt.
   virtual std::span<const float> prefill(const Batch&, const std::stop_token& cancelled) = 0;
   /// Appends one token; logits (V), valid until the next call.

@@ -92,9 +92,9 @@ struct TrainableOptions {
   std::vector<std::string> lora_target = {"all"};
   bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
   int freeze_trainable_layers = 2;  ///< method freeze: the last n decoder layers, negative: the first n
-  /// Gradient checkpointing of decoder layers; unset: where their activations would not fit.
+  /// Gradient checkpointing of decoder layers; unset: if their activations would not fit.
   std::optional<bool> recompute;
-  std::string device = "auto";  ///< cpu, cuda, or auto: the GPU where there is one
+  std::string device = "auto";  ///< cpu, cuda, or auto: the GPU if there is one
   bool deterministic = false;   ///< kernels that repeat bit for bit alone; on the CPU all do
   std::uint64_t seed = 42;      ///< of the adapter's initial values and of dropout
   /// Adapters to start from, in PEFT's layout: all but the last are merged, the last goes on training.

@@ -114,7 +114,7 @@ class Generation {
 
 /// Answers one prompt: reads it, then draws tokens until an end, a stop string, a limit, or `cancelled` (looked at
 /// before each token, and on a CPU between the layers that read the prompt). `deliver` gets text in whole UTF-8
-/// characters, never a part of a stop string. Throws lamina::Error where the model's numbers are not finite.
+/// characters, never a part of a stop string. Throws lamina::Error if the model's numbers are not finite.
 inline Completion generate(GenerateSession& session, const text::Tokenizer& tokenizer, const Batch& prompt,
                            GenerationParams params, const std::function<void(Delta)>& deliver,
                            const std::stop_token& cancelled = {}) {

@@ -9,8 +9,8 @@
 
 namespace lamina::serve {
 
-/// The tokens of one completion, one after the other: from the session where it chooses them, else drawn from its
-/// logits. Throws lamina::Error where the model's numbers are not finite.
+/// The tokens of one completion, one after the other: from the session if it chooses them, else drawn from its
+/// logits. Throws lamina::Error if the model's numbers are not finite.
 class TokenSource {
  public:
   /// The session and the prompt outlive it.
@@ -36,7 +36,7 @@ class TokenSource {
 
   GenerateSession& session_;
   const Batch& prompt_;
-  std::optional<kernel::SamplingRule> rule_;  ///< where the session chooses
+  std::optional<kernel::SamplingRule> rule_;  ///< if the session chooses
   engine::Sampler sampler_;                   ///< also refuses ids outside the vocabulary
 };
 

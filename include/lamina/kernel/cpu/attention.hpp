@@ -30,7 +30,7 @@ inline void fill_zero(const Matrix<float>& x) {
 
 #if LAMINA_X86
 /// c[m, n .. n + 8] = alpha a[m] . b[n .. n + 8] over a multiple of eight columns, and asks for later rows of b: those
-/// of a cache lie a page apart, where the hardware's prefetch does not follow; into the second level, as in the first
+/// of a cache are a page apart, where the hardware's prefetch does not follow; into the second level, as in the first
 /// they would all fall on one set.
 LAMINA_AVX2 inline void dot_eight_rows(const Matrix<const float>& a, const Matrix<const float>& b,
                                        const Matrix<float>& c, int n, int depth, float alpha) {
@@ -92,7 +92,7 @@ inline void add_product_rows(const Matrix<const float>& a, const Matrix<const fl
     const float* rows[4];
     for (int i = 0; i < 4; ++i) {
       rows[i] = b.row(k + std::min(i, some - 1));
-      const float* ahead = b.row(std::min(k + i + 16, a.cols - 1));  // rows of a cache lie a page apart
+      const float* ahead = b.row(std::min(k + i + 16, a.cols - 1));  // rows of a cache are a page apart
       for (int n = 0; n < b.cols; n += 16) __builtin_prefetch(ahead + n, 0, 2);
     }
     for (int m = 0; m < a.rows; ++m) {

@@ -11,11 +11,11 @@
 /// their order: the result does not depend on the number of threads.
 namespace lamina::kernel::detail {
 
-/// Keys [first, first + keys) of the cache for query row `row`, the index of what they give, and of how many.
+/// Keys [first, first + keys) of the cache for query row `row`, the index of their result, and the number of parts.
 struct KeyPart {
   int row, first, keys, index;
 };
-/// What a part gives for each head: the largest score, the sum of exponentials and (head_dim) the sum of values.
+/// The result of a part for each head: the largest score, the sum of exponentials and (head_dim) the sum of values.
 struct PartResult {
   float *top, *sum, *o;
   PartResult(float* data, const AttentionShape& s, int index)
@@ -27,7 +27,7 @@ struct PartResult {
 inline constexpr int most_keys = 64;
 
 /// s[h, j] = scale * q[h] . k[j] for the keys of a part and all heads. Four keys far apart share each load of a query,
-/// for the reasons that dot_range gives.
+/// for the reasons at dot_range.
 inline void score_keys(const AttentionFwd<float>& a, const KeyPart& part, const Matrix<float>& s) {
   const int dh = a.shape.head_dim, group = a.shape.heads / a.shape.kv_heads, run = part.keys / 4;
   const int lanes = dot_lanes(best_tile().isa), whole = lanes == 0 ? 0 : dh / (2 * lanes) * (2 * lanes);

@@ -5,7 +5,8 @@
 
 #include <type_traits>
 
-/// y = x W^T for a few rows of x: decoding. Each weight is read once, as it lies, and the time is that of reading it.
+/// y = x W^T for a few rows of x: decoding. Each weight is read once, as it is stored, and the time is that of reading
+/// it.
 namespace lamina::kernel::detail {
 
 /// Most rows of x for which reading W in place beats packing it (bench/kernel/cpu_bench.cpp).
@@ -27,7 +28,7 @@ void ask_ahead(const W* p, int count) {
 /// limit.
 #define LAMINA_IN_REGISTER(v) asm("" : "+v"(v))
 
-/// Two vectors of weights as fp32. Two bf16 share a 32-bit word: shifting gives those of even index, masking those of
+/// Two vectors of weights as fp32. Two bf16 share a 32-bit word: shifting yields those of even index, masking those of
 /// odd index, which costs half of widening them in order; x is stored in the same order (see arrange_row).
 LAMINA_AVX2 inline void load_two(const bf16* p, __m256& first, __m256& second) {
   __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -186,7 +187,7 @@ void dot_all_rows(const Gemm& g, ArrangedRows x, int n, int apart) {
   if (g.rows - m == 1) dot_columns<W, 1, N>(g, x, m, n, apart);
 }
 
-/// Columns [n, last) of C. Several rows of weights share each load of x. They lie far apart, each at the beginning of a
+/// Columns [n, last) of C. Several rows of weights share each load of x. They are far apart, each at the beginning of a
 /// run that is read to its end: the hardware prefetches such long runs, and loses track of neighbouring rows at the end
 /// of each. A row of x that fills the first-level cache is shared by more of them.
 template <class W>
@@ -202,7 +203,7 @@ void dot_range(const Gemm& g, ArrangedRows x, int n, int last) {
   for (n += rows * run; n < last; ++n) dot_all_rows<W, 1>(g, x, n, 1);
 }
 
-/// C = alpha A B + beta C + bias where A has few rows and B is a transposed weight of element type W.
+/// C = alpha A B + beta C + bias if A has few rows and B is a transposed weight of element type W.
 template <class W>
 void dot_rows(Isa isa, const Gemm& g) {
   const ArrangedRows x = arrange<W>(isa, g);

@@ -25,13 +25,13 @@ float* scratch(std::size_t floats) {
   return buffer.empty() ? nullptr : buffer[0].x;
 }
 
-/// A (rows, depth), row-major, or where transposed stored as (depth, rows).
+/// A (rows, depth), row-major, or if transposed stored as (depth, rows).
 struct LeftFactor {
   const float* data;
   std::ptrdiff_t stride;
   bool transposed = false;
 };
-/// B (depth, cols), row-major in any element type of a weight, or where transposed stored as (cols, depth).
+/// B (depth, cols), row-major in any element type of a weight, or if transposed stored as (cols, depth).
 struct RightFactor {
   Weight w;
   bool transposed = false;
@@ -51,7 +51,7 @@ struct Gemm {
 /// stays in the second.
 inline constexpr int panel_depth = 320, block_rows = 240;
 
-/// Copies rows [m, m + rows) and columns [k, k + depth) of A: row after row, or where A is transposed, for each strip
+/// Copies rows [m, m + rows) and columns [k, k + depth) of A: row after row, or if A is transposed, for each strip
 /// of tile.rows rows one k after the other. In place its rows, often a power of two apart, would evict each other.
 inline void pack_left(const Tile& tile, const LeftFactor& a, int m, int rows, int k, int depth, float* out) {
   if (!a.transposed) {

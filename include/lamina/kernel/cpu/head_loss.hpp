@@ -30,7 +30,7 @@ struct lamina::kernel::head_loss<lamina::Cpu> {
     if (a.dw) matmul<Cpu>::backward_weight(s, MatmulBwdWeight<float>{.dy = z, .x = x, .dw = a.dw});
   }
 
-  /// Returns the row's loss; where a weight is given, turns its logits into dz.
+  /// Returns the row's loss; if a weight is given, turns its logits into dz.
   static float softmax_loss(float* z, int vocab, int target, const float* weight) {
     const float top = detail::row_max(z, vocab), at_target = z[target];
     double sum = 0;  // one fp32 sum over 150 thousand entries would lose digits

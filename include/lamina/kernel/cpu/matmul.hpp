@@ -43,7 +43,7 @@ inline void gemm_transposed(const Gemm& g) {
 }  // namespace lamina::kernel::detail
 
 /// Activations of fp32 run the fast kernels, others the specification. Sums, and the products of fp32 with weights of 2
-/// bytes, are fp32; only where the user asks for pairs of bf16 does forward round x to bf16 against bf16 weights.
+/// bytes, are fp32; only if the user asks for pairs of bf16 does forward round x to bf16 against bf16 weights.
 template <>
 struct lamina::kernel::matmul<lamina::Cpu> {
   template <class T>

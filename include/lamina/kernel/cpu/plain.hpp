@@ -79,7 +79,7 @@ inline int visible_keys(const AttentionShape& shape, int i, int queries, int key
   return shape.causal ? std::clamp(i + 1 + keys - queries, 0, keys) : keys;
 }
 
-/// A query that sees no key gives o = 0 and lse = -infinity.
+/// For a query that sees no key, o = 0 and lse = -infinity.
 template <class T>
 void attention_forward(const AttentionFwd<T>& a) {
   const auto [heads, kv_heads, dh, scale, causal] = a.shape;

@@ -9,7 +9,7 @@
 /// Row operations of a softmax.
 namespace lamina::kernel::detail {
 
-/// exp(x) to 2 ulp for x <= 88; below -87, where the result would be subnormal, 0. NaN stays NaN.
+/// exp(x) to 2 ulp for x <= 88; below -87, as the result would be subnormal, 0. NaN stays NaN.
 /// x = n ln 2 + r with |r| <= ln(2) / 2, then Taylor's series to r^7 / 7!, whose rest is below 6e-9.
 inline float fast_exp(float x) {
   constexpr float shift = 0x1.8p23f;              // adding it leaves the nearest integer in the low bits

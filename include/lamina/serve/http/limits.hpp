@@ -23,7 +23,7 @@ struct HttpLimits {
 
   std::chrono::milliseconds idle{75'000};         ///< between requests
   std::chrono::milliseconds header_read{10'000};  ///< first byte to end of header
-  /// A body must bring this many bytes a second, on average over each period; bytes sent fast at first earn no pause
+  /// A body must bring this many bytes per second, on average over each period; bytes sent fast at first earn no pause
   /// later, in which they would stay in memory.
   std::uint64_t body_bytes_per_s = 16 * 1024;
   std::chrono::milliseconds body_period{30'000};

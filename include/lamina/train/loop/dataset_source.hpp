@@ -43,7 +43,7 @@ inline data::DataOptions data_options(const Arguments& a) {
   return o;
 }
 
-/// Threads that make windows: as many as dataloader_num_workers says; where a device trains and the cores are free, all
+/// Threads that make windows: as many as dataloader_num_workers says; if a device trains and the cores are free, all
 /// but two of them if that is more, at most 16. The windows are the same for every number.
 inline int data_workers(int dataloader_num_workers, bool on_device) {
   const int cores = available_processors();

@@ -73,7 +73,7 @@ class CheckpointTensors {
 
 }  // namespace detail
 
-/// optimizer.safetensors: Adam's moments as "exp_avg.<name>" and "exp_avg_sq.<name>", and, where the model file rounds
+/// optimizer.safetensors: Adam's moments as "exp_avg.<name>" and "exp_avg_sq.<name>", and, if the model file rounds
 /// them (full and freeze), the fp32 weights as "value.<name>".
 inline void write_optimizer(const std::filesystem::path& directory, TrainSession& session, bool with_values) {
   const auto trainable = session.trainable();
@@ -86,7 +86,7 @@ inline void write_optimizer(const std::filesystem::path& directory, TrainSession
   checkpoint::write_safetensors(directory / "optimizer.safetensors", tensors);
 }
 
-/// Restores the moments, and the fp32 weights where the file has them.
+/// Restores the moments, and the fp32 weights if the file has them.
 inline void read_optimizer(const std::filesystem::path& directory, TrainSession& session) {
   detail::CheckpointTensors file(directory / "optimizer.safetensors");
   for (const TrainableTensor& t : session.trainable()) {
@@ -108,7 +108,7 @@ inline void read_weights(const std::filesystem::path& directory, TrainSession& s
   session.restored();
 }
 
-/// scheduler.json: where the learning rate stood. It is recomputed from the step on resume; the file is for readers.
+/// scheduler.json: the learning rate at that step. It is recomputed from the step on resume; the file is for readers.
 inline void write_scheduler(const std::filesystem::path& directory, const ScheduleOptions& options,
                             const Schedule& schedule, double base, std::int64_t step, std::int64_t total_steps) {
   const nlohmann::json file = {{"type", schedule_names()[static_cast<std::size_t>(options.type)]},
@@ -134,7 +134,7 @@ inline void write_position(const std::filesystem::path& directory, const RunPosi
   checkpoint::write_text(directory / "rng.json", file.dump(2) + "\n");
 }
 
-/// Nothing where the checkpoint has none: it was saved with save_only_model, or by another program.
+/// Nothing if the checkpoint has none: it was saved with save_only_model, or by another program.
 inline std::optional<RunPosition> read_position(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "rng.json";
   std::ifstream in(path);

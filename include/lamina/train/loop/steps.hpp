@@ -139,7 +139,7 @@ inline bool Trainer::may_start_ahead(bool stop_requested) const {
   return !stop_requested && upcoming_ && !upcoming_->failure && !evaluation_due(done) && !save_due(done);
 }
 
-/// One step. While a GPU works on it, the next one is fetched, prepared and, where nothing comes between, started.
+/// One step. While a GPU works on it, the next one is fetched, prepared and, if nothing comes between, started.
 inline void Trainer::train_step(bool stop_requested) {
   const std::int64_t step = state_.global_step;
   if (under_way_.empty()) {

@@ -19,9 +19,9 @@ struct TrainerState {
   std::optional<double> best_metric;
   std::optional<std::int64_t> best_global_step;
   std::optional<std::string> best_model_checkpoint;
-  std::optional<std::int64_t> early_stopping_steps;  ///< patience; written where early stopping is on
+  std::optional<std::int64_t> early_stopping_steps;  ///< patience; written if early stopping is on
   std::int64_t evaluations_without_gain = 0;
-  bool should_save = false, should_training_stop = false;  ///< as TrainerControl stood when the file was written
+  bool should_save = false, should_training_stop = false;  ///< as in TrainerControl when the file was written
   OrderedJson log_history = OrderedJson::array();
 };
 
@@ -80,7 +80,7 @@ inline std::string to_text(const TrainerState& s) {
   return file.dump(2, ' ', true) + "\n";
 }
 
-/// Reads the file of a checkpoint, ours or transformers'. Error where it is not one.
+/// Reads the file of a checkpoint, ours or transformers'. Error if it is not one.
 inline TrainerState read_trainer_state(const std::filesystem::path& path) {
   std::ifstream in(path);
   if (!in) fail(path.string(), ": cannot be read");

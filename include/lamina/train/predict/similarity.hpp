@@ -89,7 +89,7 @@ inline std::vector<std::u32string> rouge_words(const std::vector<std::u32string>
   return words;
 }
 
-/// 2 P R / (P + R) with rouge_chinese's guard against 0 / 0; a count of 0 gives 0.
+/// 2 P R / (P + R) with rouge_chinese's guard against 0 / 0; a count of 0 means 0.
 inline double f1(std::size_t matches, std::size_t predicted, std::size_t label) {
   const auto share = [&](std::size_t of) { return of ? static_cast<double>(matches) / static_cast<double>(of) : 0.0; };
   const double precision = share(predicted), recall = share(label);

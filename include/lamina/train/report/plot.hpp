@@ -53,7 +53,7 @@ inline std::pair<double, double> axis_ends(double a, double b) {
 }
 
 /// Round numbers for an axis from low to high: multiples of 1, 2, 2.5 or 5 times a power of ten, at most `most` + 1 of
-/// them. None for an axis so narrow that they could not be told apart.
+/// them. None for an axis so narrow that they could not be distinguished.
 inline std::vector<double> axis_ticks(double low, double high, int most = 9) {
   const double power = std::pow(10, std::floor(std::log10((high - low) / most)));
   double gap = 10 * power;

@@ -35,7 +35,7 @@ struct LabelledRows {
   int count() const { return static_cast<int>(row.size()); }
 };
 
-/// The same where a backend's kernels read them: (count) each.
+/// The same in the memory that a backend's kernels read: (count) each.
 struct LabelledRowsView {
   int count = 0;
   const int* row = nullptr;

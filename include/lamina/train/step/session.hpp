@@ -73,7 +73,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   using PlainStep = Step<Model, T, B>;
   using RecomputingStep = Step<RecomputeUnder<Model, name::language_model>, T, B>;
 
-  /// Whether a step recomputes the decoder's activations: as asked for, else where they would not fit. `plan` finds
+  /// Whether a step recomputes the decoder's activations: as asked for, else if they would not fit. `plan` finds
   /// what a step takes that does not.
   template <class F>
   bool recomputes_where(F plan) const {

@@ -21,7 +21,7 @@ class TrainSource {
  public:
   virtual ~TrainSource() = default;
   virtual std::int64_t rows() const = 0;
-  /// Moves to a window (0-based) of an epoch (0-based), without reading what lies before it.
+  /// Moves to a window (0-based) of an epoch (0-based), without reading the windows before it.
   virtual void seek(std::int64_t epoch, std::int64_t window) = 0;
   /// The next window of the epoch.
   virtual Window next() = 0;

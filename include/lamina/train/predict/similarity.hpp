@@ -30,9 +30,9 @@ inline std::map<std::u32string_view, int> count_ngrams(std::u32string_view text,
   return counts;
 }
 
-/// BLEU-4 of characters: brevity penalty times the geometric mean of the clipped precisions of 1- to 4-grams, where the
-/// k-th precision without a match counts as half of ... half (k times) of one match.
-/// source  nltk, sentence_bleu with SmoothingFunction().method3 (NIST mteval-v13a)
+/// BLEU-4 of characters: brevity penalty times the geometric mean of the clipped precisions of 1- to 4-grams, in which
+/// the k-th precision without a match counts as half of ... half (k times) of one match. source  nltk, sentence_bleu
+/// with SmoothingFunction().method3 (NIST mteval-v13a)
 inline double bleu_4(std::u32string_view predicted, std::u32string_view label) {
   double log_sum = 0, missing = 1;
   for (std::size_t n = 1; n <= 4; ++n) {

@@ -6,7 +6,7 @@
 #include <lamina/kernel/cuda/attention/scratch.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>
 
-/// Attention on the GPU: through cuDNN where it has an engine, else, or where results must repeat bit for bit, bf16 and
+/// Attention on the GPU: through cuDNN if it has an engine, else, or if results must repeat bit for bit, bf16 and
 /// f16 on tensor cores (head_dim a multiple of 8 up to 128; rows that start at multiples of 16 bytes), fp32 without.
 /// Defined in kernel/cuda/attention/attention.cuh.
 namespace lamina::kernel::cuda {

@@ -66,7 +66,7 @@ struct AttentionBwdSm90Block : AttentionBwdKeys<T, Width, AttentionBwdSm90Tiles<
     commit_copies();
   }
 
-  /// s = -infinity where a query does not see a key.
+  /// s = -infinity if a query does not see a key.
   __device__ void mask(float (&s)[1][score_n][4], int tile) const {
     const int key = first_key + warpgroup() * group_keys + warp() * 16, query = tile * TQ;
     if (key + 15 < length && !(a.shape.causal && key + 15 > query)) return;

@@ -12,7 +12,7 @@
 /// source: Dao 2023, arXiv:2307.08691, algorithm 2
 namespace lamina::kernel::cuda {
 
-/// The row sums, and turns = 0; 16 lanes a row of a head.
+/// The row sums, and turns = 0; 16 lanes per row of a head.
 template <class T>
 __global__ void attention_bwd_delta(AttentionBwd<T> a, AttentionBwdSums sums) {
   constexpr int lanes = 16;
@@ -69,13 +69,13 @@ __device__ inline void add_pair(float* to, float x, float y) {
 #endif
 }
 
-/// One block's tile of keys: where it lies, and where its results go.
+/// One block's tile of keys: its place, and the place of its results.
 template <class T, int Width, int Keys>
 struct AttentionBwdKeys {
   static constexpr int TQ = AttentionBwdSums::queries, TK = Keys;
   const AttentionBwd<T>& a;
   const AttentionBwdSums& sums;
-  int kv_head, row0, length, first_key;  // of the sequence; length 0 where the block has no tile
+  int kv_head, row0, length, first_key;  // of the sequence; length 0 if the block has no tile
 
   /// Takes a tile; ticket is a place in shared memory. Every thread of the block calls it.
   __device__ AttentionBwdKeys(const AttentionBwd<T>& args, const AttentionBwdSums& s, int* ticket)
@@ -100,7 +100,7 @@ struct AttentionBwdKeys {
   /// Of the blocks that add to a tile of queries, this one's number and how many there are.
   __device__ int mine() const { return first_key / TK; }
   __device__ int adders(int tile) const { return ceil_div(a.shape.causal ? min((tile + 1) * TQ, length) : length, TK); }
-  /// Null where this block alone adds.
+  /// Null if this block alone adds.
   __device__ int* turn_of(int head, int tile) const {
     if (adders(tile) == 1) return nullptr;
     return sums.turns + std::ptrdiff_t{head} * sums.tiles + AttentionBwdSums::start(row0, TQ) + tile;

@@ -16,7 +16,7 @@
 #include <lamina/core/error.hpp>
 
 /// cuDNN 9 through its backend API: descriptors, graphs of operations, execution plans. The library is opened when it
-/// is first asked for, so a program that was built with its headers also starts where it is not installed.
+/// is first asked for, so a program that was built with its headers also starts if it is not installed.
 /// source: NVIDIA cuDNN, "Backend API" (cudnn_graph.h is its reference for names and types)
 namespace lamina::kernel::cuda {
 
@@ -45,7 +45,7 @@ struct Cudnn {
     const std::size_t v = GetVersion();
     return cat(v / 10000, ".", v / 100 % 100, ".", v % 100);
   }
-  /// Error, in cuDNN's own words, where a call failed.
+  /// Error, in cuDNN's own words, if a call failed.
   void check(cudnnStatus_t status, const std::string& what) const {
     if (status == CUDNN_STATUS_SUCCESS) return;
     char details[1024] = "";
@@ -69,7 +69,7 @@ struct Cudnn {
 };
 #undef LAMINA_CUDNN_FUNCTIONS
 
-/// The tag that goes with an attribute's values. A descriptor is a void* to C, so that descriptors are told apart by
+/// The tag that goes with an attribute's values. A descriptor is a void* to C, so that descriptors are distinguished by
 /// CudnnDescriptor::set.
 template <class V>
 inline constexpr cudnnBackendAttributeType_t cudnn_type_of = CUDNN_TYPE_VOID_PTR;
@@ -198,7 +198,7 @@ class CudnnGraph {
   struct Layout {
     cudnnDataType_t type;
     Extents dims, strides;
-    Tensor ragged = nullptr;  ///< (batch + 1) offsets in elements, where sequences lie packed
+    Tensor ragged = nullptr;  ///< (batch + 1) offsets in elements, if sequences are packed
   };
 
   /// A tensor in memory, known by its id when the plan runs.
@@ -210,7 +210,7 @@ class CudnnGraph {
   /// A result that never reaches memory.
   Tensor between(const Layout& layout) { return add(next_++, "", layout, true, false); }
 
-  /// y = mode(x, b, t), elementwise; an axis where mode is GEN_INDEX.
+  /// y = mode(x, b, t), elementwise; an axis if mode is GEN_INDEX.
   Tensor pointwise(cudnnPointwiseMode_t mode, std::initializer_list<Tensor> inputs, Tensor y,
                    cudnnDataType_t precision = CUDNN_DATA_FLOAT, std::int64_t axis = -1) {
     static constexpr cudnnBackendAttributeName_t ports[] = {CUDNN_ATTR_OPERATION_POINTWISE_XDESC,
@@ -267,7 +267,7 @@ class CudnnGraph {
   }
 
   /// The first engine of the heuristics that supports the graph, for the current device or for one that device_json
-  /// describes (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION: plans without a GPU). Error where there is none.
+  /// describes (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION: plans without a GPU). Error if there is none.
   CudnnPlan plan(cudnnHandle_t handle, const std::string& device_json = {}) const {
     CudnnDescriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, "operation graph");
     graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, operations_);

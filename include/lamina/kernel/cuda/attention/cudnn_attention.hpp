@@ -10,8 +10,8 @@
 /// are a multiple of 16: with others its engines are no faster than this library's.
 ///
 /// layout   whatever the graph says, backward's engines step through dq as through q and, before cuDNN 9.19, through
-///          dk as through k and dv as through v: what lies otherwise than its gradient is copied. Fastest where rows
-///          have no gaps
+///          dk as through k and dv as through v: tensors whose strides differ from their gradient's are copied. Fastest
+///          where rows have no gaps
 /// numerics backward is not repeatable: it adds to dq in the order in which blocks finish (CudaDevice::deterministic
 ///          turns it off); forward is
 /// source   NVIDIA cuDNN, "Attention" in the graph API's guide; Transformer Engine's buckets of sequences
@@ -30,7 +30,7 @@ namespace cuda {
 /// bench_gpu_step on an H100: 11 % at 2048, behind at 600 and 64).
 inline constexpr int cudnn_backward_pays = 1024;
 
-/// Whether so many packed rows are sequences of one length, more than one. longest: 0 where it is not known.
+/// Whether so many packed rows are sequences of one length, more than one. longest: 0 if it is not known.
 constexpr bool cudnn_equal_lengths(int rows, int sequences, int longest) {
   return sequences > 1 && std::int64_t{longest} * sequences == rows;
 }
@@ -50,7 +50,7 @@ constexpr int cudnn_length(int n) {
   return n <= step ? static_cast<int>(std::bit_ceil(static_cast<unsigned>(n))) : (n + step - 1) / step * step;
 }
 
-/// Forward's tables of where the sequences start: for each tensor, elements before each sequence, and before the end.
+/// Forward's tables of the sequences' starts: for each tensor, elements before each sequence, and before the end.
 struct CudnnRagged {
   static constexpr int tensors = 5;
   /// int64 values a tensor, so that each tensor's begin 16-byte aligned.
@@ -73,7 +73,7 @@ std::size_t cudnn_attention_bytes(const AttentionFwd<T>& a) {
   return cuda::cudnn_rounded(8 * pitch * cuda::CudnnRagged::tensors) + cuda::cudnn_rounded(4 * pitch) +
          cuda::cudnn_engine_bytes(a.sequences);
 }
-/// Backward's sums before they are rounded: dq; D; where query heads share keys, dk and dv of every query head. Room is
+/// Backward's sums before they are rounded: dq; D; if query heads share keys, dk and dv of every query head. Room is
 /// made for fp32, as NVIDIA's frontend does, though the graph declares dk and dv of every head in T.
 struct CudnnBackwardSums {
   std::size_t dq = 0, delta = 0, heads = 0;  ///< elements; heads: of dk, and of dv

@@ -5,7 +5,7 @@
 #if LAMINA_HAS_CUDNN
 
 /// Attention over packed sequences as cuDNN graphs. Its fused engines are found by pattern: operations, their order and
-/// the layouts of what lies between them are those of NVIDIA's cudnn-frontend 1.23 (composite SDPA nodes, MIT).
+/// the layouts of the tensors between them are those of NVIDIA's cudnn-frontend 1.23 (composite SDPA nodes, MIT).
 ///
 /// A tensor has dims (S, heads, L, Dh): S sequences of at most L tokens each, both rounded up so that one plan serves
 /// many batches. Sequence b starts `ragged[b]` elements into the memory and is `length[b]` long; the sequences that
@@ -18,7 +18,7 @@ struct CudnnAttentionKey {
   bool equal = false;  ///< all sequences are `longest` tokens long; backward takes no others
   cudnnDataType_t type = CUDNN_DATA_BFLOAT16;
   int sequences = 0, longest = 0, heads = 0, kv_heads = 0, head_dim = 0;
-  /// Elements from one token to the next; q's are dq's too. 0 where there is no such tensor.
+  /// Elements from one token to the next; q's are dq's too. 0 if there is no such tensor.
   struct Strides {
     std::int64_t q = 0, k = 0, v = 0, o = 0, dout = 0, dk = 0, dv = 0;
     auto operator<=>(const Strides&) const = default;
@@ -119,7 +119,7 @@ class CudnnAttentionGraph {
     const Tensor s = graph_.matmul(q, kt, per_score(), {.m = q_length_, .n = kv_length_});
     return binary(CUDNN_POINTWISE_MUL, s, scale_, per_score());
   }
-  /// -infinity where the row or the column lies behind the end of its sequence.
+  /// -infinity if the row or the column is after the end of its sequence.
   Tensor masked_lengths(Tensor s) {
     if (key_.equal) return s;
     const Tensor row = index(s, 2, CUDNN_DATA_INT32), column = index(s, 3, CUDNN_DATA_INT32);
@@ -131,7 +131,7 @@ class CudnnAttentionGraph {
     const Tensor inside = boolean(CUDNN_POINTWISE_LOGICAL_AND, row_inside, column_inside);
     return select(s, graph_.scalar(id_of(Id::masked_by_length), "mask by length"), inside);
   }
-  /// -infinity where a key comes after its query. Queries and keys are the same tokens, so no shift is needed.
+  /// -infinity if a key comes after its query. Queries and keys are the same tokens, so no shift is needed.
   Tensor masked_diagonal(Tensor s) {
     if (!key_.causal) return s;
     const Tensor row = index(s, 2, CUDNN_DATA_FLOAT), column = index(s, 3, CUDNN_DATA_FLOAT);
@@ -168,7 +168,7 @@ class CudnnAttentionGraph {
   Tensor transposed(Id id, const char* name, std::int64_t stride) {
     return graph_.tensor(id_of(id), name, {key_.type, {S, K, Dh, L}, {L * stride, Dh, 1, stride}, ragged(id)});
   }
-  /// One fp32 number a token and head, (N, H) in memory.
+  /// One fp32 number per token and head, (N, H) in memory.
   Tensor lse() {
     return graph_.tensor(id_of(Id::lse), "lse", {CUDNN_DATA_FLOAT, {S, H, L, 1}, {L * H, 1, H, 1}, ragged(Id::lse)});
   }

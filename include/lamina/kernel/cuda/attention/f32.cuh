@@ -108,7 +108,7 @@ static __global__ void __launch_bounds__(AttentionF32Tiles::threads) attention_f
   if (a.lse && F32::lane() == 0) a.lse[std::ptrdiff_t{q0 + query} * heads + head] = top + logf(sum);
 }
 
-/// rowsum(dO * O), (Nq, H); a warp a row of a head.
+/// rowsum(dO * O), (Nq, H); a warp per row of a head.
 static __global__ void attention_bwd_delta_f32(AttentionBwd<float> a, float* delta) {
   const std::int64_t item = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / warp_size;
   const int row = static_cast<int>(item / a.shape.heads), head = static_cast<int>(item % a.shape.heads);
@@ -141,7 +141,7 @@ struct AttentionBwdF32 {
     detail::copy_f32(k, {a.k, row0, kv_head, a.shape.head_dim}, first, length, a.shape.head_dim);
     detail::copy_f32(v, {a.v, row0, kv_head, a.shape.head_dim}, first, length, a.shape.head_dim);
   }
-  /// p and ds = P (dO V^T - D), zero where a query does not see a key.
+  /// p and ds = P (dO V^T - D), zero if a query does not see a key.
   __device__ void scores(int first_query, int first_key, int head) const {
     using F32 = AttentionF32Tiles;
     float s[F32::row_scores], dp[F32::row_scores];

@@ -28,7 +28,7 @@ struct RunningSoftmax {
     for (int m = 0; m < M; ++m) reference[m][0] = reference[m][1] = -INFINITY, sum[m][0] = sum[m][1] = 0;
   }
 
-  /// Scores become probabilities; scale includes log2 e. True, for the whole warp, where rescale(o) must follow.
+  /// Scores become probabilities; scale includes log2 e. True, for the whole warp, if rescale(o) must follow.
   template <int N>
   __device__ bool update(float (&s)[M][N][4], float scale) {
     float top[M][2];
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
   const int tiles = last_visible > 0 ? ceil_div(last_visible, Tiles::keys) : 0;
   copy_tile<Width, Tiles::queries, Tiles::threads>(q_tile, HeadRows<const T>(a.q, q0, head, head_dim), first, queries,
                                                    head_dim, threadIdx.x);
-  commit_copies();  // waited for even where there are no keys: outputs take the place of queries
+  commit_copies();  // waited for even if there are no keys: outputs take the place of queries
   if (tiles > 0) copy_keys(tiles - 1);
 
   float o[2][Width / 8][4];

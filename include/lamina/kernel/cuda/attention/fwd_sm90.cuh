@@ -2,7 +2,7 @@
 #include <lamina/kernel/cuda/attention/fwd.cuh>
 #include <lamina/kernel/cuda/device/wgmma.cuh>
 
-/// Forward attention by wgmma. source: Shah et al. 2024, arXiv:2407.08608, section 3.2: a tile's softmax runs beside
+/// Forward attention by wgmma. source: Shah et al. 2024, arXiv:2407.08608, section 3.2: a tile's softmax runs next to
 /// the product of the tile before it with V.
 namespace lamina::kernel::cuda {
 
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
 
   copy_panels<Width, Tiles::queries, Tiles::threads>(q_tile, HeadRows<const T>(a.q, q0, head, head_dim), first, queries,
                                                      head_dim);
-  commit_copies();  // waited for even where there are no keys: outputs take the place of queries
+  commit_copies();  // waited for even if there are no keys: outputs take the place of queries
   if (tiles > 0) {
     int t = tiles - 1;
     copy_k(t);
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
     wgmma_wait<0>();
     soften(t);
     pack_scores();
-    for (; t > 0; --t) {  // scores of tile t - 1 beside outputs of tile t
+    for (; t > 0; --t) {  // scores of tile t - 1 next to outputs of tile t
       wait_copies<0>();
       publish_to_wgmma();
       __syncthreads();  // keys t - 1 and values t are here; nobody reads keys t or values t + 1 any more

@@ -5,8 +5,9 @@
 /// What attention on the GPU takes of its stream's scratch.
 namespace lamina::kernel::cuda {
 
-/// What the passes of backward share, in scratch. Row sums are (H, Nq), so that a head's lie side by side. dQ's sums
-/// lie as mma leaves them: 8 rows x 8 columns together, 8 rows by 8 rows; sequences start at multiples of 8 rows.
+/// What the passes of backward share, in scratch. Row sums are (H, Nq), so that a head's are contiguous. dQ's sums
+/// are stored as mma leaves them: 8 rows x 8 columns together, 8 rows by 8 rows; sequences start at multiples of 8
+/// rows.
 struct AttentionBwdSums {
   float *lse, *delta;  ///< lse * log2 e, rowsum(dO * O)
   float* dq;           ///< (row groups, H, width / 8, 8, 8)
@@ -15,8 +16,8 @@ struct AttentionBwdSums {
 
   static constexpr int queries = 64, least_keys = 64, group = 8;
   static constexpr int padded(int head_dim) { return head_dim <= 64 ? 64 : head_dim <= 80 ? 80 : 128; }
-  /// Sequences longer than least_keys alone use dq and turns; each starts where the rows before it would end, and
-  /// leaves a place for its own broken tile.
+  /// Sequences longer than least_keys alone use dq and turns; each starts at the place to which the rows before it
+  /// would reach, and leaves a place for its own broken tile.
   LAMINA_HD static constexpr int start(int row, int unit) { return row / unit + row / least_keys; }
   LAMINA_HD static constexpr int places(int rows, int unit) { return start(rows, unit) + 1; }
 
@@ -38,7 +39,7 @@ struct AttentionDecodePlan {
   static constexpr int part_rows = 16, most_blocks = 512, most_groups = 256;
   int groups;    ///< (tile of rows, kv head): each reads the keys of a sequence once
   int splits;    ///< most blocks that share the keys of a group
-  float* parts;  ///< (groups, splits, part_rows, head_dim + 4), a multiple of 16 bytes a row
+  float* parts;  ///< (groups, splits, part_rows, head_dim + 4), a multiple of 16 bytes per row
 
   static constexpr int row_floats(int head_dim) { return head_dim + 4; }
   static constexpr std::size_t floats(std::size_t blocks, int head_dim) {

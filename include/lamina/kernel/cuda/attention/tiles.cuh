@@ -6,7 +6,7 @@
 /// Which rows a block of an attention kernel works on, found on the device: the host never reads cu_seqlens.
 namespace lamina::kernel::cuda {
 
-/// A tile of one sequence; sequence is -1 where there is none.
+/// A tile of one sequence; sequence is -1 if there is none.
 struct SequenceTile {
   int sequence, tile;
 };
@@ -58,7 +58,7 @@ __device__ inline SequenceTile in_order(const int* cu, int sequences, int tile, 
 }  // namespace detail
 
 /// The tile that block `slot` of tile_bound(...) blocks takes. With a causal mask a tile costs as much as its index, so
-/// high ones are started first, over all sequences where these are few, else within each. All lanes of a warp call it.
+/// high ones are started first, over all sequences if these are few, else within each. All lanes of a warp call it.
 __device__ inline SequenceTile costly_first(const int* cu, int sequences, int tile, int slot) {
   constexpr int few = 256;
   return sequences <= few ? detail::highest_first(cu, sequences, tile, slot)
@@ -86,7 +86,7 @@ struct PagedHeadRows {
   }
 };
 
-/// The same as below from pages: where a row lies is looked up, and nothing is looked up for rows from `end` on.
+/// The same as below from pages: the place of a row is looked up, and nothing is looked up for rows from `end` on.
 template <int Width, int Rows, int Threads, class T>
 __device__ void copy_tile(unsigned tile, const PagedHeadRows<const T>& from, int first, int end, int head_dim,
                           int thread) {
@@ -120,7 +120,7 @@ __device__ void copy_tile(unsigned tile, const HeadRows<const T>& from, int firs
   }
 }
 
-/// How many keys a sequence has, and where those of one head lie.
+/// How many keys a sequence has, and the place of those of one head.
 template <class T>
 __device__ int key_count(const AttentionFwd<T>& a, int b) {
   return a.cu_k[b + 1] - a.cu_k[b];
@@ -153,7 +153,7 @@ void allow_shared(Kernel* kernel, int bytes) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory of attention");
 }
 
-/// Error where shapes are not what attention's kernels take.
+/// Error if shapes are not what attention's kernels take.
 inline void expect_attention(const AttentionShape& s) {
   if (s.heads < 1 || s.kv_heads < 1 || s.head_dim < 1 || s.heads % s.kv_heads != 0) {
     fail("attention: ", s.heads, " heads of ", s.head_dim, " over ", s.kv_heads,
@@ -162,7 +162,7 @@ inline void expect_attention(const AttentionShape& s) {
   if (s.head_dim > 128) fail("attention: heads of ", s.head_dim, "; the CUDA kernels take at most 128");
   if (!(s.scale > 0)) fail("attention: scale is ", s.scale, "; the CUDA kernels want a positive one");
 }
-/// Error where 16-byte copies cannot reach the heads of x.
+/// Error if 16-byte copies cannot reach the heads of x.
 template <class T>
 void expect_chunks(const char* name, const Matrix<T>& x, const AttentionShape& s) {
   if (s.head_dim % 8 != 0 || x.stride % 8 != 0 || reinterpret_cast<std::uintptr_t>(x.data) % 16 != 0) {

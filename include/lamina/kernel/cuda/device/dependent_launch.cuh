@@ -5,7 +5,7 @@
 /// they do before wait_for_earlier() overlaps with it, so that may only read what no kernel just before them writes.
 namespace lamina::kernel::cuda {
 
-/// From here on the next kernel's blocks may start where there is room, if it was launched by launch_dependent.
+/// From here on the next kernel's blocks may start if there is room, if it was launched by launch_dependent.
 __device__ inline void let_next_start() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

@@ -12,7 +12,7 @@ inline cudaDeviceProp properties_of(int index) {
   check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
   return properties;
 }
-/// Why a GPU cannot be used, "" where it can.
+/// Why a GPU cannot be used, "" if it can.
 inline std::string why_not_gpu(int index) {
   int count = 0, driver = 0;
   cudaDriverGetVersion(&driver);
@@ -46,7 +46,7 @@ inline std::string why_not_gpu(int index) {
 }
 
 [[gnu::used]] inline CudaDevice::~CudaDevice() {
-  cudaStreamSynchronize(handle_);  // an error here was told by wait(), or the process ends
+  cudaStreamSynchronize(handle_);  // an error here was reported by wait(), or the process ends
   states_.clear();
   cudaStreamDestroy(handle_);
 }
@@ -91,7 +91,7 @@ inline std::string why_not_gpu(int index) {
   cudaGraph_t graph = nullptr;
   cudaStreamEndCapture(device.stream().handle, &graph);
   if (graph) cudaGraphDestroy(graph);
-  cudaGetLastError();  // why it was abandoned is told already
+  cudaGetLastError();  // why it was abandoned is reported already
 }
 [[gnu::used]] inline void CudaGraph::launch(CudaDevice& device) {
   kernel::cuda::check(cudaGraphLaunch(reinterpret_cast<cudaGraphExec_t>(executable_), device.stream().handle),
@@ -106,7 +106,7 @@ inline std::string why_not_gpu(int index) {
   void* p = nullptr;
   const cudaError_t status = cudaMalloc(&p, bytes);
   if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // it is told here
+    cudaGetLastError();  // it is reported here
     std::size_t free = 0, total = 0;
     cudaMemGetInfo(&free, &total);
     const auto gib = [](std::size_t n) { return cat(static_cast<double>(n >> 20) / 1024, " GiB"); };

@@ -14,10 +14,10 @@ namespace lamina {
 /// Defined in kernel/cuda/device/device.cuh.
 class CudaDevice {
  public:
-  /// Opens the device that is current, or index. Error, with what was found and what to do, where there is none, it is
+  /// Opens the device that is current, or index. Error, with what was found and what to do, if there is none, it is
   /// older than sm_80, or its driver is older than the toolkit that this program was built with.
   static std::unique_ptr<CudaDevice> open(int index = 0);
-  /// Whether open() would succeed; where not, why.
+  /// Whether open() would succeed; if not, why.
   static bool available(std::string* why_not = nullptr);
   ~CudaDevice();
   CudaDevice(const CudaDevice&) = delete;
@@ -34,7 +34,7 @@ class CudaDevice {
 
   /// The stream that everything runs on; kernels take their temporary memory from scratch.
   Stream<Cuda> stream(Arena* scratch = nullptr) { return {handle_, this, scratch}; }
-  /// Waits until all work is done. Error where some of it failed.
+  /// Waits until all work is done. Error if some of it failed.
   void wait();
 
   /// What a family of kernels keeps between calls (a library's handle, plans, algorithms): made at first use as
@@ -63,7 +63,7 @@ class CudaMark {
   CudaMark(const CudaMark&) = delete;
   CudaMark& operator=(const CudaMark&) = delete;
   void set(Stream<Cuda>);
-  /// Returns when all that was launched before set() is done; at once where it was never set.
+  /// Returns when all that was launched before set() is done; at once if it was never set.
   void wait();
 
  private:
@@ -71,7 +71,7 @@ class CudaMark {
 };
 
 /// Launches that were recorded once and run again with one call, with the same arguments: what changes from run to run
-/// lies in the device's memory.
+/// is in the device's memory.
 class CudaGraph {
  public:
   CudaGraph() = default;
@@ -80,7 +80,7 @@ class CudaGraph {
   CudaGraph& operator=(const CudaGraph&) = delete;
 
   /// Records what f() launches on the device's stream; nothing runs. f must have run before, so that nothing is left to
-  /// be loaded or allocated. Error where something cannot be recorded.
+  /// be loaded or allocated. Error if something cannot be recorded.
   template <class F>
   void record(CudaDevice& device, F f) {
     begin(device);

@@ -13,12 +13,12 @@
 /// What CUDA kernels share: checked calls, rows of 16-byte pieces, sums over warps and blocks.
 namespace lamina::kernel::cuda {
 
-/// Error where a CUDA call failed.
+/// Error if a CUDA call failed.
 inline void check(cudaError_t status, const char* what) {
   if (status != cudaSuccess)
     fail("CUDA: ", what, ": ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
 }
-/// After every launch: Error where the launch itself was refused.
+/// After every launch: Error if the launch itself was refused.
 inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
 inline constexpr int warp_size = 32;

@@ -11,7 +11,7 @@ namespace lamina::kernel::cuda {
 __device__ inline int lane_id() { return static_cast<int>(threadIdx.x) % warp_size; }
 __device__ inline unsigned shared_address(const void* p) { return static_cast<unsigned>(__cvta_generic_to_shared(p)); }
 
-/// Starts copying 16 bytes to shared memory; where not wanted, zeros, and `from` is not read.
+/// Starts copying 16 bytes to shared memory; if not wanted, zeros, and `from` is not read.
 __device__ inline void copy_async(unsigned to, const void* from, bool wanted) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(wanted ? 16 : 0) : "memory");
 }
@@ -26,7 +26,7 @@ __device__ void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
-/// 2^x to about 2 ulp; 0 where that is below 2^-126.
+/// 2^x to about 2 ulp; 0 if that is below 2^-126.
 __device__ inline float fast_exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -81,8 +81,8 @@ __device__ void load_blocks(unsigned (&r)[4], unsigned address) {
 }
 
 /// Rows of Width 16-bit elements in shared memory. Rows of whole 128 bytes exchange their 16-byte chunks (chunk c of
-/// row r lies at c ^ r % 8), others are padded to an odd number of chunks: either way the eight rows that ldmatrix
-/// reads together lie in different banks. A tile starts at a multiple of 256 bytes.
+/// row r is at c ^ r % 8), others are padded to an odd number of chunks: either way the eight rows that ldmatrix
+/// reads together are in different banks. A tile starts at a multiple of 256 bytes.
 template <int Width>
 struct SharedTile {
   static_assert(Width % 16 == 0);

@@ -3,7 +3,7 @@
 
 #include <lamina/core/error.hpp>
 
-/// What a GPU's software and architecture must be, in words for users: why something is not enough, or "" where it is.
+/// What a GPU's software and architecture must be, in words for users: why something is not enough, or "" if it is.
 /// Versions are CUDA's, 13000 for 13.0.
 namespace lamina {
 

@@ -27,7 +27,7 @@ __device__ void wgmma_wait() {
 /// Before a barrier: after it wgmma sees what this thread has written to shared memory.
 __device__ inline void publish_to_wgmma() { LAMINA_WGMMA_ASM("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-/// A tile (Rows, Columns) in panels of 64 columns. Its operands are named by where they start.
+/// A tile (Rows, Columns) in panels of 64 columns. Its operands are named by their starts.
 template <int Rows, int Columns>
 struct PanelTile {
   static_assert(Columns % 64 == 0 && Rows % 8 == 0);
@@ -66,7 +66,7 @@ struct PanelTile {
 #define LAMINA_R2 LAMINA_R16(32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47)
 #define LAMINA_R3 LAMINA_R16(48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63)
 
-/// c = a b or, where `accumulate`, c += a b, both in shared memory. ATransposed, BTransposed: summed down columns.
+/// c = a b or, if `accumulate`, c += a b, both in shared memory. ATransposed, BTransposed: summed down columns.
 template <class T, bool ATransposed, bool BTransposed, int N>
 __device__ void wgmma(float (&c)[1][N][4], std::uint64_t a, std::uint64_t b, bool accumulate) {
 #define LAMINA_WGMMA(size, type, registers, operands, a_at, b_at, p_at, ta_at, tb_at)                                  \

@@ -15,7 +15,7 @@ inline void check(cublasStatus_t status, const char* what) {
 }
 
 /// out[i,j] = alpha * sum_k left[i,k] right[j,k] + bias[j] + beta * out[i,j]. Row-major; left is stored (rows, depth),
-/// or (depth, rows) where left_by_depth; right (cols, depth), or (depth, cols) where right_by_depth.
+/// or (depth, rows) if left_by_depth; right (cols, depth), or (depth, cols) if right_by_depth.
 template <class T, class Out>
 struct Product {
   int rows = 0, cols = 0, depth = 0;
@@ -55,7 +55,7 @@ class CublasLt {
   CublasLt(const CublasLt&) = delete;
   CublasLt& operator=(const CublasLt&) = delete;
 
-  /// False where the library has no kernel for these types, sizes, strides and alignments; nothing ran then.
+  /// False if the library has no kernel for these types, sizes, strides and alignments; nothing ran then.
   template <class T, class Out>
   bool run(CUstream_st* stream, const Product<T, Out>& p) {
     MatmulPlan& plan = plan_for(p);

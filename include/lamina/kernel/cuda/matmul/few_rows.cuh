@@ -17,7 +17,7 @@ __device__ void load_row(const W* row, int k, int end, bool pieces, float (&to)[
   }
 }
 
-/// A warp a row of w, 8 elements a lane and step.
+/// A warp per row of w, 8 elements per lane and step.
 template <class W, int Rows, int Warps>
 __global__ void __launch_bounds__(Warps* warp_size)
     few_rows_f32(MatmulFwd<float> a, bool pieces_of_w, bool pieces_of_x) {

@@ -13,7 +13,7 @@ inline constexpr int token_splits = 64;
 
 constexpr std::size_t arena_bytes(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-/// Rows of a weight's copy are padded with zeros: to whole 16-byte pieces, or where it is skinny to whole fragments of
+/// Rows of a weight's copy are padded with zeros: to whole 16-byte pieces, or if it is skinny to whole fragments of
 /// 16 elements.
 constexpr std::ptrdiff_t weight_copy_stride(int cols) {
   const std::ptrdiff_t unit = cols <= skinny_limit ? 16 : 8;

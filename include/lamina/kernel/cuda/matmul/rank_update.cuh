@@ -6,7 +6,7 @@
 namespace lamina::kernel::cuda {
 
 /// h (M, R), p (N, R), y (M, N); R at most 64. Rows of p start at multiples of 16 bytes and are followed by zeros up to
-/// a multiple of 16 elements; rows of y lie in 16-byte pieces.
+/// a multiple of 16 elements; rows of y consist of 16-byte pieces.
 template <class T>
 struct RankUpdate {
   Matrix<const T> h, p;

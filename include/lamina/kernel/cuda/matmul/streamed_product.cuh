@@ -16,7 +16,7 @@ __device__ inline uint4 load_once(const void* from) {
 }
 
 /// out[z,s] = alpha * sum_k large[z,k] small[s,k] + bias[z] + beta * out[z,s]; out is stored (z, s), or (s, z).
-/// Rows of both factors lie in 16-byte pieces, depth is a multiple of 8.
+/// Rows of both factors consist of 16-byte pieces, depth is a multiple of 8.
 template <class T>
 struct StreamedProduct {
   Matrix<const T> large, small;
@@ -31,7 +31,7 @@ struct StreamedProduct {
 /// Tiles: 16 Small rows of `small` against 8 Large rows of `large`, one block. Its warps take turns over blocks of 32
 /// k: lane 4 g + t holds k = 8t .. 8t+7 of rows g, in 16-byte loads, and calls them k = 2t, 2t+1, 2t+8, 2t+9 of two
 /// products: the order of k does not matter as long as both factors keep it. Ahead blocks are loaded before the first
-/// is used; where LargeIsReady, no kernel just before writes `large`, the first of them before that kernel has ended.
+/// is used; if LargeIsReady, no kernel just before writes `large`, the first of them before that kernel has ended.
 /// The warps' sums are added in order.
 template <class T, int Small, int Large, int Ahead, int Warps, bool LargeIsReady>
 __global__ void __launch_bounds__(Warps* warp_size) streamed_product(StreamedProduct<T> p) {

@@ -2,10 +2,10 @@
 #include <lamina/kernel/cuda/device/launch.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
 
-/// Weights as products want them: of the activations' element type, 16-byte aligned, where asked for transposed.
+/// Weights as products want them: of the activations' element type, 16-byte aligned, if asked for transposed.
 namespace lamina::kernel::cuda {
 
-/// to[r, c] = from[r, c], or from[c, r] where Transposed; zeros up to the end of to's rows. One block a 32 x 32 tile.
+/// to[r, c] = from[r, c], or from[c, r] if Transposed; zeros up to the end of to's rows. One block per 32 x 32 tile.
 template <bool Transposed, class T, class W>
 __global__ void weight_copy(Matrix<const W> from, Matrix<T> to) {
   __shared__ float tile[32][33];
@@ -48,7 +48,7 @@ Matrix<const T> weight_copy_as(Stream<Cuda> s, const Weight& w) {
       return copied_weight<Transposed, T, float>(s, w);
   }
 }
-/// The weight itself where its elements are T, else a copy in scratch.
+/// The weight itself if its elements are T, else a copy in scratch.
 template <class T>
 Matrix<const T> weight_as(Stream<Cuda> s, const Weight& w) {
   if (w.dtype == dtype_of<T>) return {static_cast<const T*>(w.data), w.rows, w.cols, w.stride};
@@ -56,7 +56,7 @@ Matrix<const T> weight_as(Stream<Cuda> s, const Weight& w) {
 }
 
 /// The weight, or its transpose, in 16-byte pieces, its rows filled up with zeros to a multiple of `unit` elements: the
-/// weight itself where it is so already.
+/// weight itself if it is so already.
 template <bool Transposed, class T>
 Matrix<const T> weight_in_pieces(Stream<Cuda> s, const Weight& w, int unit) {
   const Matrix<const T> as_is(static_cast<const T*>(w.data), w.rows, w.cols, w.stride);

@@ -4,7 +4,7 @@
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 
 /// Kernels in which every element has its own work: one thread takes Each neighbouring elements of a row, as many as
-/// make 16 bytes, or one where the rows of some operand do not consist of such pieces.
+/// make 16 bytes, or one if the rows of some operand do not consist of such pieces.
 namespace lamina::kernel::cuda {
 
 /// Whether rows consist of pieces of Each elements that 16-byte accesses can move.
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(elementwise_threads) elementwise(Op op, unsign
   op.template at<Each>(static_cast<int>(row), static_cast<int>(i - row * per_row) * Each);
 }
 
-/// Runs op over (rows, cols): in pieces of Each elements, or, where they are not whole, element by element.
+/// Runs op over (rows, cols): in pieces of Each elements, or, if they are not whole, element by element.
 template <int Each, class Op>
 void launch_elementwise(Stream<Cuda> s, int rows, int cols, bool whole, const Op& op, const char* name) {
   const int per_row = whole ? cols / Each : cols;

@@ -47,7 +47,7 @@ const RegisteredModel& find_entry(const std::filesystem::path& dir, const ModelC
 const RegisteredModel& find_entry(const ModelSource& source) {
   const bool tied = tied_head(source.config, source.weights);
   const RegisteredModel& entry = find_entry(source.weights.path(), source.config, tied);
-  checkpoint::expect_no_others(source.weights, entry.tensors(), tied);
+  checkpoint::expect_no_others(source.weights, entry.tensors(), tied ? head_tensor(*source.config.family) : "");
   return entry;
 }
 
@@ -72,7 +72,7 @@ std::vector<TensorSpec> tensors_of(const ModelConfig& config, const std::filesys
 std::unique_ptr<TrainSession> make_train_session(const ModelSource& source, const TrainableOptions& options) {
   bool vision = !options.freeze_vision_tower || !options.freeze_multi_modal_projector;
   for (const auto& [module, layer] : source.trained)
-    vision = vision || train::region_of(module + ".") != train::Region::language;
+    vision = vision || train::region_of(module, source.config.family->regions) != train::Region::language;
   const Ways& ways = ways_on(find_entry(source), options.device);
   if (options.method == TrainableOptions::Method::lora) return (vision ? ways.lora_all : ways.lora)(source, options);
   return (vision ? ways.full_all : ways.full)(source, options);

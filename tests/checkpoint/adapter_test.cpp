@@ -1,6 +1,7 @@
 #include <lamina/checkpoint/adapter.hpp>
 #include "scratch.hpp"
 #include "support/catch.hpp"
+#include "support/spellings.hpp"
 
 #include <functional>
 
@@ -29,11 +30,11 @@ std::string error_after(const std::string& name, const std::function<void(ordere
   ordered_json config = ordered_json::parse(slurp(golden(name) / "adapter_config.json"));
   change_config(config);
   spill(dir / "adapter_config.json", config.dump());
-  const Checkpoint c = Checkpoint::open(golden(name));
+  const Checkpoint c = Checkpoint::open(golden(name), qwen_vl::names);
   auto tensors = tensors_of(c, [](std::string s) { return s; });
   change_tensors(tensors);
   write_safetensors(dir / "adapter_model.safetensors", tensors);
-  return error_of([&] { Adapter::load(dir.dir()); });
+  return error_of([&] { Adapter::load(dir.dir(), qwen_vl::names); });
 }
 
 std::string with_config(const std::string& key, ordered_json value) {
@@ -44,7 +45,7 @@ std::string with_config(const std::string& key, ordered_json value) {
 }  // namespace
 
 TEST_CASE("Adapter: PEFT's plain adapter") {
-  const Adapter a = Adapter::load(golden("tiny3_adapter"));
+  const Adapter a = Adapter::load(golden("tiny3_adapter"), qwen_vl::names);
   CHECK(a.config().r == 4);
   CHECK(a.config().lora_alpha == 8);
   CHECK(a.config().base_model_name_or_path == "./tiny");
@@ -61,7 +62,7 @@ TEST_CASE("Adapter: PEFT's plain adapter") {
 }
 
 TEST_CASE("Adapter: rsLoRA, rank and alpha patterns, and a module saved whole") {
-  const Adapter a = Adapter::load(golden("tiny2_5_adapter"));
+  const Adapter a = Adapter::load(golden("tiny2_5_adapter"), qwen_vl::names);
   const auto scale = [&](const char* name) {
     return pair_of(a, std::string("model.language_model.layers.") + name).scale;
   };
@@ -76,7 +77,7 @@ TEST_CASE("Adapter: rsLoRA, rank and alpha patterns, and a module saved whole") 
 }
 
 TEST_CASE("Adapter: DoRA's magnitudes") {
-  const Adapter a = Adapter::load(golden("tiny3_dora_adapter"));
+  const Adapter a = Adapter::load(golden("tiny3_dora_adapter"), qwen_vl::names);
   CHECK(a.config().use_dora);
   const LoraPair& k = pair_of(a, "model.language_model.layers.0.self_attn.k_proj");
   CHECK(a.read(k.magnitude).size() == 8);
@@ -85,7 +86,7 @@ TEST_CASE("Adapter: DoRA's magnitudes") {
 TEST_CASE("Adapter: config and weights that we write equal PEFT's byte for byte") {
   for (const char* name : {"tiny3_adapter", "tiny2_5_adapter", "tiny3_dora_adapter"}) {
     Scratch dir;
-    const Adapter a = Adapter::load(golden(name));
+    const Adapter a = Adapter::load(golden(name), qwen_vl::names);
     write_adapter(dir / "out", a.config(), tensors_of(a.weights(), [](std::string s) { return s; }));
     CHECK(slurp(dir / "out/adapter_config.json") == slurp(golden(name) / "adapter_config.json"));
     CHECK(slurp(dir / "out/adapter_model.safetensors") == slurp(golden(name) / "adapter_model.safetensors"));
@@ -95,12 +96,14 @@ TEST_CASE("Adapter: config and weights that we write equal PEFT's byte for byte"
 }
 
 TEST_CASE("Adapter: every accepted spelling gives the same pairs") {
-  const Adapter expected = Adapter::load(golden("tiny2_5_adapter"));
+  const Adapter expected = Adapter::load(golden("tiny2_5_adapter"), qwen_vl::names);
   const std::string prefix = "base_model.model.";
   const auto old_names = [&](std::string s) {
-    return prefix + respelt_name(s.substr(prefix.size()), Spelling::released_qwen2_5_vl);
+    return prefix + testing::respelt_name(s.substr(prefix.size()), testing::Spelling::released_qwen2_5_vl);
   };
-  const auto vllm = [&](std::string s) { return respelt_name(s.substr(prefix.size()), Spelling::vllm); };
+  const auto vllm = [&](std::string s) {
+    return testing::respelt_name(s.substr(prefix.size()), testing::Spelling::vllm);
+  };
   const auto bare = [&](std::string s) { return s.substr(prefix.size()); };
   const auto with_adapter_name = [&](std::string s) {
     const auto at = s.find(".weight");
@@ -114,7 +117,7 @@ TEST_CASE("Adapter: every accepted spelling gives the same pairs") {
                                                                       wrapped}) {
     Scratch dir;
     write_adapter(dir.dir(), expected.config(), tensors_of(expected.weights(), rename));
-    const Adapter a = Adapter::load(dir.dir());
+    const Adapter a = Adapter::load(dir.dir(), qwen_vl::names);
     REQUIRE(a.pairs().size() == expected.pairs().size());
     for (std::size_t i = 0; i < a.pairs().size(); ++i) {
       CHECK(a.pairs()[i].module == expected.pairs()[i].module);
@@ -216,9 +219,10 @@ TEST_CASE("Adapter: pairs that are incomplete or do not fit together are named")
   CHECK(contains(rename_first("lora_A.weight", std::string(600, 'x')), "name has"));
   CHECK(contains(change([](auto& tensors) { tensors.clear(); }), "holds no tensors"));
   Scratch dir;
-  CHECK(contains(error_of([&] { Adapter::load(dir.dir()); }), "adapter_config.json: no such file"));
+  CHECK(contains(error_of([&] { Adapter::load(dir.dir(), qwen_vl::names); }), "adapter_config.json: no such file"));
   spill(dir / "adapter_config.json", slurp(golden("tiny3_adapter") / "adapter_config.json"));
-  CHECK(contains(error_of([&] { Adapter::load(dir.dir()); }), "adapter_model.safetensors: no such file"));
+  CHECK(
+      contains(error_of([&] { Adapter::load(dir.dir(), qwen_vl::names); }), "adapter_model.safetensors: no such file"));
   spill(dir / "adapter_model.bin", "x");
-  CHECK(contains(error_of([&] { Adapter::load(dir.dir()); }), "pickled weights are not read"));
+  CHECK(contains(error_of([&] { Adapter::load(dir.dir(), qwen_vl::names); }), "pickled weights are not read"));
 }

@@ -2,9 +2,11 @@
 #include <lamina/core/suggest.hpp>
 #include "scratch.hpp"
 #include "support/catch.hpp"
+#include "support/spellings.hpp"
 
 using namespace lamina;
 using namespace lamina::checkpoint;
+using lamina::testing::respelt_name, lamina::testing::Spelling;
 
 TEST_CASE("Names: every spelling means its canonical name") {
   const std::vector<std::pair<std::string, std::string>> table = {
@@ -24,8 +26,8 @@ TEST_CASE("Names: every spelling means its canonical name") {
       {"something.else", "something.else"},
   };
   for (const auto& [spelt, canonical] : table) {
-    CHECK(canonical_name(spelt) == canonical);
-    CHECK(canonical_name(canonical) == canonical);
+    CHECK(canonical_name(spelt, qwen_vl::names) == canonical);
+    CHECK(canonical_name(canonical, qwen_vl::names) == canonical);
   }
 }
 
@@ -39,13 +41,13 @@ TEST_CASE("Names: respelling a canonical name and reading it back gives it again
     const Checkpoint c = Checkpoint::open(golden(model));
     for (const TensorInfo& t : c.tensors())
       for (const Spelling s : {Spelling::canonical, Spelling::released_qwen2_5_vl, Spelling::vllm}) {
-        const std::string canonical = canonical_name(t.name);
-        REQUIRE(canonical_name(respelt_name(canonical, s)) == canonical);
+        const std::string canonical = canonical_name(t.name, qwen_vl::names);
+        REQUIRE(canonical_name(respelt_name(canonical, s), qwen_vl::names) == canonical);
       }
   }
   const Checkpoint released = Checkpoint::open(golden("tiny2_5"));
   for (const TensorInfo& t : released.tensors())
-    REQUIRE(respelt_name(canonical_name(t.name), Spelling::released_qwen2_5_vl) == t.name);
+    REQUIRE(respelt_name(canonical_name(t.name, qwen_vl::names), Spelling::released_qwen2_5_vl) == t.name);
 }
 
 TEST_CASE("suggest: the nearest known word, and none where nothing is near") {

@@ -1,5 +1,6 @@
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/model/qwen_vl/names.hpp>
 #include "scratch.hpp"
 #include "support/catch.hpp"
 
@@ -33,7 +34,7 @@ std::string file_of(const std::string& header, std::size_t data_bytes) {
 }  // namespace
 
 TEST_CASE("safetensors: every dtype that the Python library writes is read") {
-  const Checkpoint c = Checkpoint::open(golden("every_dtype.safetensors"));
+  const Checkpoint c = Checkpoint::open(golden("every_dtype.safetensors"), qwen_vl::names);
   CHECK(c.tensors().size() == 13);
   CHECK(c.files()[0].metadata().at("format") == "pt");
   CHECK(c.at("f32").shape == std::vector<std::int64_t>{3, 5});
@@ -55,7 +56,7 @@ TEST_CASE("safetensors: every dtype that the Python library writes is read") {
 }
 
 TEST_CASE("safetensors: read() gives what the mapping shows, whole and in parts") {
-  const Checkpoint c = Checkpoint::open(golden("tiny3"));
+  const Checkpoint c = Checkpoint::open(golden("tiny3"), qwen_vl::names);
   for (const TensorInfo& t : c.tensors()) {
     std::vector<std::byte> copy(t.bytes), part(t.bytes / 2);
     c.read(t.name, copy);
@@ -72,7 +73,7 @@ TEST_CASE("safetensors: what is written equals the Python library's file byte fo
   Scratch scratch;
   for (const char* name :
        {"every_dtype.safetensors", "tiny3/model.safetensors", "tiny3_adapter/adapter_model.safetensors"}) {
-    const Checkpoint c = Checkpoint::open(golden(name));
+    const Checkpoint c = Checkpoint::open(golden(name), qwen_vl::names);
     auto tensors = all_tensors(c);
     std::reverse(tensors.begin(), tensors.end());  // the order given does not matter
     write_safetensors(scratch / "out.safetensors", tensors);
@@ -81,7 +82,7 @@ TEST_CASE("safetensors: what is written equals the Python library's file byte fo
 }
 
 TEST_CASE("safetensors: the model's own names find tensors in every spelling of a file") {
-  const Checkpoint old_names = Checkpoint::open(golden("tiny2_5"));
+  const Checkpoint old_names = Checkpoint::open(golden("tiny2_5"), qwen_vl::names);
   CHECK(old_names.at("model.language_model.layers.1.self_attn.q_proj.bias").name ==
         "model.layers.1.self_attn.q_proj.bias");
   CHECK(old_names.at("model.visual.merger.ln_q.weight").name == "visual.merger.ln_q.weight");
@@ -91,7 +92,7 @@ TEST_CASE("safetensors: the model's own names find tensors in every spelling of 
   const auto data = std::as_bytes(std::span(&x, 1));
   write_safetensors(scratch / "both.safetensors", std::vector<TensorData>{{"model.norm.weight", DType::F32, {1}, data},
                                                                           {"norm.weight", DType::F32, {1}, data}});
-  const Checkpoint both = Checkpoint::open(scratch / "both.safetensors");
+  const Checkpoint both = Checkpoint::open(scratch / "both.safetensors", qwen_vl::names);
   CHECK(both.at("norm.weight").name == "norm.weight");
   CHECK(contains(error_of([&] { both.find("model.language_model.norm.weight"); }), "two tensors mean"));
 }

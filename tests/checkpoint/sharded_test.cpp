@@ -1,4 +1,5 @@
 #include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/model/qwen_vl/names.hpp>
 #include "scratch.hpp"
 #include "support/catch.hpp"
 
@@ -15,12 +16,12 @@ void copy_model(const std::filesystem::path& to) {
 constexpr const char* index_name = "model.safetensors.index.json";
 std::string open_with_index(const Scratch& dir, const nlohmann::json& index) {
   spill(dir / index_name, index.dump());
-  return error_of([&] { Checkpoint::open(dir.dir()); });
+  return error_of([&] { Checkpoint::open(dir.dir(), qwen_vl::names); });
 }
 }  // namespace
 
 TEST_CASE("Sharded checkpoint: transformers' shards open as one, by folder and by index") {
-  const Checkpoint c = Checkpoint::open(golden("tiny2_5"));
+  const Checkpoint c = Checkpoint::open(golden("tiny2_5"), qwen_vl::names);
   CHECK(c.files().size() == 5);
   CHECK(c.tensors().size() == 57);
   CHECK(Checkpoint::open(golden("tiny2_5") / index_name).tensors().size() == 57);
@@ -53,16 +54,17 @@ TEST_CASE("Sharded checkpoint: an index that lies is an error that names the ten
   CHECK(contains(open_with_index(dir, {{"metadata", 1}}), "has no weight_map"));
   CHECK(contains(open_with_index(dir, 3), "has no weight_map"));
   spill(dir / index_name, "{");
-  CHECK(contains(error_of([&] { Checkpoint::open(dir.dir()); }), "not valid JSON"));
+  CHECK(contains(error_of([&] { Checkpoint::open(dir.dir(), qwen_vl::names); }), "not valid JSON"));
 }
 
 TEST_CASE("Sharded checkpoint: a missing shard and missing weights are named") {
   Scratch dir;
   copy_model(dir.dir());
   std::filesystem::remove(dir / "model-00003-of-00005.safetensors");
-  CHECK(contains(error_of([&] { Checkpoint::open(dir.dir()); }), "model-00003-of-00005.safetensors: missing"));
+  CHECK(contains(error_of([&] { Checkpoint::open(dir.dir(), qwen_vl::names); }),
+                 "model-00003-of-00005.safetensors: missing"));
   std::filesystem::remove(dir / index_name);
-  CHECK(contains(error_of([&] { Checkpoint::open(dir.dir()); }),
+  CHECK(contains(error_of([&] { Checkpoint::open(dir.dir(), qwen_vl::names); }),
                  "of-00005.safetensors but no model.safetensors.index.json that says which shards there are"));
   Scratch empty;
   CHECK(contains(error_of([&] { Checkpoint::open(empty.dir()); }), "is this a model directory?"));
@@ -72,7 +74,7 @@ TEST_CASE("Sharded checkpoint: a missing shard and missing weights are named") {
 }
 
 TEST_CASE("Sharded checkpoint: the index equals transformers' own byte for byte") {
-  const Checkpoint c = Checkpoint::open(golden("tiny2_5"));
+  const Checkpoint c = Checkpoint::open(golden("tiny2_5"), qwen_vl::names);
   std::vector<std::vector<TensorInfo>> shards;
   for (const TensorFile& file : c.files()) {
     shards.emplace_back();
@@ -83,12 +85,12 @@ TEST_CASE("Sharded checkpoint: the index equals transformers' own byte for byte"
 
 TEST_CASE("Sharded checkpoint: writing splits at the limit, and what is written opens to the same tensors") {
   Scratch dir;
-  const Checkpoint c = Checkpoint::open(golden("tiny2_5"));
+  const Checkpoint c = Checkpoint::open(golden("tiny2_5"), qwen_vl::names);
   std::vector<TensorData> tensors;
   for (const TensorInfo& t : c.tensors()) tensors.push_back({t.name, t.dtype, t.shape, c.data(t.name)});
   for (const std::uint64_t limit : {5'000u, 9'000u, 1'000'000u}) {
     const auto names = write_sharded(dir.dir(), tensors, limit);
-    const Checkpoint back = Checkpoint::open(dir.dir());
+    const Checkpoint back = Checkpoint::open(dir.dir(), qwen_vl::names);
     REQUIRE(back.tensors().size() == tensors.size());
     for (const TensorData& t : tensors) {
       REQUIRE(back.at(t.name).shape == t.shape);

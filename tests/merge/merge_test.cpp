@@ -1,4 +1,5 @@
 #include <lamina/merge/merge.hpp>
+#include <lamina/model/qwen_vl/names.hpp>
 #include "checkpoint/scratch.hpp"
 #include "support/catch.hpp"
 
@@ -64,7 +65,7 @@ void check_against_naive(const Checkpoint& merged, const Checkpoint& base, const
   for (const TensorInfo& t : base.tensors()) {
     const Doubles got = read_doubles(merged, t.name);
     Doubles exact = read_doubles(base, t.name), bound(exact.size());
-    const std::string name = canonical_name(t.name);
+    const std::string name = canonical_name(t.name, qwen_vl::names);
     if (replaced.contains(name)) exact = read_doubles(adapter.weights(), replaced[name]);
     if (pairs.contains(name)) exact = naive_merge(exact, adapter, *pairs[name], bound);
     REQUIRE(got.size() == exact.size());
@@ -110,8 +111,9 @@ TEST_CASE("merge: equals a naive merge in double precision, rounded once") {
   for (const std::string name : {"tiny3", "tiny2_5"}) {
     Scratch dir;
     const merge::MergeReport report = merge::run(options_for(name, name + "_adapter", dir / "out"));
-    const Checkpoint base = Checkpoint::open(golden(name));
-    check_against_naive(Checkpoint::open(dir / "out"), base, Adapter::load(golden(name + "_adapter")));
+    const Checkpoint base = Checkpoint::open(golden(name), qwen_vl::names);
+    check_against_naive(Checkpoint::open(dir / "out", qwen_vl::names), base,
+                        Adapter::load(golden(name + "_adapter"), qwen_vl::names));
     CHECK(report.tensors == base.tensors().size());
     CHECK(report.dtype == DType::BF16);
     CHECK(report.merged_modules == (name == "tiny3" ? 8 : 6));
@@ -122,16 +124,18 @@ TEST_CASE("merge: equals a naive merge in double precision, rounded once") {
 TEST_CASE("merge: DoRA equals a naive merge in double precision") {
   Scratch dir;
   merge::run(options_for("tiny3", "tiny3_dora_adapter", dir / "out"));
-  check_against_naive(Checkpoint::open(dir / "out"), Checkpoint::open(golden("tiny3")),
-                      Adapter::load(golden("tiny3_dora_adapter")));
+  check_against_naive(Checkpoint::open(dir / "out", qwen_vl::names), Checkpoint::open(golden("tiny3"), qwen_vl::names),
+                      Adapter::load(golden("tiny3_dora_adapter"), qwen_vl::names));
 }
 
 TEST_CASE("merge: PEFT's own merge passes the same check, and its file holds the same names, types and shapes") {
   for (const std::string name : {"tiny3", "tiny2_5"}) {
     Scratch dir;
     merge::run(options_for(name, name + "_adapter", dir / "out"));
-    const Checkpoint ours = Checkpoint::open(dir / "out"), theirs = Checkpoint::open(golden(name + "_merged"));
-    check_against_naive(theirs, Checkpoint::open(golden(name)), Adapter::load(golden(name + "_adapter")));
+    const Checkpoint ours = Checkpoint::open(dir / "out", qwen_vl::names),
+                     theirs = Checkpoint::open(golden(name + "_merged"), qwen_vl::names);
+    check_against_naive(theirs, Checkpoint::open(golden(name), qwen_vl::names),
+                        Adapter::load(golden(name + "_adapter"), qwen_vl::names));
     REQUIRE(ours.tensors().size() == theirs.tensors().size());
     std::size_t equal = 0, all = 0;
     for (const TensorInfo& t : theirs.tensors()) {
@@ -151,7 +155,8 @@ TEST_CASE("merge: names are spelt exactly as the base spells them, in shards of 
   Options o = options_for("tiny2_5", "tiny2_5_adapter", dir / "out");
   o.export_size = 8e-6;
   merge::run(o);
-  const Checkpoint base = Checkpoint::open(golden("tiny2_5")), merged = Checkpoint::open(dir / "out");
+  const Checkpoint base = Checkpoint::open(golden("tiny2_5"), qwen_vl::names),
+                   merged = Checkpoint::open(dir / "out", qwen_vl::names);
   CHECK(merged.files().size() >= 4);
   for (const TensorInfo& t : base.tensors()) CHECK(merged.at(t.name).name == t.name);
   CHECK(std::filesystem::exists(dir / "out/model.safetensors.index.json"));
@@ -166,8 +171,8 @@ TEST_CASE("merge: several adapters are added in fp32 and rounded once; a module 
   o.infer_dtype = DType::F32;
   merge::run(o);
   const std::string name = std::string(first_q) + ".weight";
-  const std::vector<float> w = read_f32(Checkpoint::open(golden("tiny3")), name);
-  const std::vector<float> got = read_f32(Checkpoint::open(dir / "out"), name);
+  const std::vector<float> w = read_f32(Checkpoint::open(golden("tiny3"), qwen_vl::names), name);
+  const std::vector<float> got = read_f32(Checkpoint::open(dir / "out", qwen_vl::names), name);
   for (std::size_t i = 0; i < w.size(); ++i)  // s B A = 2 * (2 * 0.25^2) and 2 * (2 * 0.125^2), exact in fp32
     REQUIRE(got[i] == w[i] + 0.25f + 0.0625f);
 }
@@ -178,7 +183,7 @@ TEST_CASE("merge: the element type is the base's, or the one asked for, and conf
     Options o = options_for("tiny3", "tiny3_adapter", dir / "out");
     o.infer_dtype = asked;
     merge::run(o);
-    const Checkpoint merged = Checkpoint::open(dir / "out");
+    const Checkpoint merged = Checkpoint::open(dir / "out", qwen_vl::names);
     for (const TensorInfo& t : merged.tensors()) CHECK(t.dtype == asked);
     CHECK(ModelConfig::load(dir / "out").dtype == asked);
     CHECK(contains(slurp(dir / "out/config.json"), "\"dtype\": \"" + name + "\""));
@@ -298,7 +303,8 @@ TEST_CASE("merge: an export in shards over an earlier one leaves no stale weight
   o.export_size = 1e-5;
   merge::run(o);
   CHECK(!std::filesystem::exists(dir / "out/model.safetensors"));
-  CHECK(Checkpoint::open(dir / "out").tensors().size() == Checkpoint::open(golden("tiny3")).tensors().size());
+  CHECK(Checkpoint::open(dir / "out", qwen_vl::names).tensors().size() ==
+        Checkpoint::open(golden("tiny3"), qwen_vl::names).tensors().size());
 }
 
 TEST_CASE("merge: a folder that holds an adapter is refused, because the model there would be taken for it") {

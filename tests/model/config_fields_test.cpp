@@ -19,6 +19,7 @@ const json& known_fields() {
   static const json golden_fields = json::parse(slurp(golden("fields.json")));
   return golden_fields;
 }
+const ConfigFormat& format_of(bool qwen3) { return qwen3 ? qwen3_vl::config : qwen2_5_vl::config; }
 json layout(const std::string& name) { return json::parse(slurp(golden("layouts/" + name + ".json"))); }
 
 ModelConfig load(const json& config) {
@@ -53,9 +54,9 @@ struct Level {
   bool qwen3, nested;
   json::json_pointer at() const { return json::json_pointer(object.empty() ? "" : "/" + object); }
   std::vector<Field> table() const {
-    if (object == "vision_config") return fields_of_vision_config(qwen3);
-    if (object == "text_config") return fields_of_text_config(qwen3);
-    return object.empty() ? fields_of_model_config(qwen3, nested) : fields_of_rope();
+    if (object == "vision_config") return fields_of_vision_config(format_of(qwen3));
+    if (object == "text_config") return fields_of_text_config(format_of(qwen3));
+    return object.empty() ? fields_of_model_config(format_of(qwen3), nested) : fields_of_rope();
   }
 };
 const Level levels[] = {
@@ -78,9 +79,10 @@ TEST_CASE("config.json: every field that transformers or a released file has is 
   for (const std::string family : {"qwen3_vl", "qwen2_5_vl"}) {
     const bool qwen3 = family == "qwen3_vl";
     const json& fields = known_fields()[family];
-    for (const bool nested : {true, false}) check_listed(fields["config"], fields_of_model_config(qwen3, nested));
-    check_listed(fields["text_config"], fields_of_text_config(qwen3));
-    check_listed(fields["vision_config"], fields_of_vision_config(qwen3));
+    for (const bool nested : {true, false})
+      check_listed(fields["config"], fields_of_model_config(format_of(qwen3), nested));
+    check_listed(fields["text_config"], fields_of_text_config(format_of(qwen3)));
+    check_listed(fields["vision_config"], fields_of_vision_config(format_of(qwen3)));
     check_listed(fields["rope"], fields_of_rope());
   }
   check_listed(known_fields()["generation_config"], joined({generation_fields}));

@@ -45,7 +45,8 @@ TEST_CASE("facts: values that the type does not hold are named with both sides")
 }
 
 TEST_CASE("tied_head: tied needs the flag and no head of its own in the weights") {
-  const Checkpoint tied = Checkpoint::open(golden("tiny3")), untied = Checkpoint::open(golden("tiny2_5"));
+  const Checkpoint tied = Checkpoint::open(golden("tiny3"), qwen_vl::names),
+                   untied = Checkpoint::open(golden("tiny2_5"), qwen_vl::names);
   ModelConfig config = ModelConfig::load(golden("tiny3"));
   CHECK(config.tie_word_embeddings);
   CHECK(tied_head(config, tied));

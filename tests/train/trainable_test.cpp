@@ -1,3 +1,4 @@
+#include <lamina/model/qwen_vl/names.hpp>
 #include <lamina/train/step/trainable.hpp>
 
 #include "support/catch.hpp"
@@ -28,14 +29,14 @@ TrainableOptions targets(std::vector<std::string> names) {
   return options;
 }
 std::string target_error(const std::vector<std::string>& names) {
-  return error_of([&] { lora_modules(linears, modules(), targets(names)); });
+  return error_of([&] { lora_modules(linears, modules(), qwen_vl::regions, targets(names)); });
 }
 
 }  // namespace
 
 TEST_CASE("lora_target: each name must adapt a layer", "[train]") {
-  CHECK(lora_modules(linears, modules(), targets({"q_proj", "v_proj"})).size() == 2);
-  CHECK(lora_modules(linears, modules(), targets({"all"})).size() == 3);
+  CHECK(lora_modules(linears, modules(), qwen_vl::regions, targets({"q_proj", "v_proj"})).size() == 2);
+  CHECK(lora_modules(linears, modules(), qwen_vl::regions, targets({"all"})).size() == 3);
   CHECK(target_error({"q_proj", "v_porj"}) ==
         "lora_target: v_porj is in the name of no layer of this model: did you mean v_proj?; known are all, "
         "linear_fc1, proj, q_proj, qkv, up_proj, v_proj");
@@ -51,14 +52,15 @@ TEST_CASE("lora_target: each name must adapt a layer", "[train]") {
   CHECK(fake::contains(target_error({"all", "q_proj"}), "lora_target: all stands for all names: give it alone"));
   TrainableOptions frozen = targets({"all"});
   frozen.freeze_language_model = true;
-  CHECK(fake::contains(error_of([&] { lora_modules(linears, modules(), frozen); }), "leave no linear layer to adapt"));
+  CHECK(fake::contains(error_of([&] { lora_modules(linears, modules(), qwen_vl::regions, frozen); }),
+                       "leave no linear layer to adapt"));
 }
 
 TEST_CASE("freeze: layers by number in every stack that is not frozen, and the projector", "[train]") {
   TrainableOptions options;
   options.method = TrainableOptions::Method::freeze;
   options.freeze_trainable_layers = 1;
-  const auto trained = [&](std::string_view name) { return is_trained(name, 4, options); };
+  const auto trained = [&](std::string_view name) { return is_trained(name, 4, qwen_vl::regions, options); };
   CHECK(trained("model.language_model.layers.3.mlp.up_proj.weight"));
   CHECK(!trained("model.language_model.layers.2.mlp.up_proj.weight"));
   CHECK(!trained("model.visual.blocks.3.attn.qkv.weight"));

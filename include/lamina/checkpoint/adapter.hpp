@@ -33,7 +33,7 @@ class Adapter {
  public:
   /// Error where the config or a tensor does not make sense: an A without its B, ranks that differ from the config's,
   /// unknown tensors, variants that are not supported.
-  static Adapter load(const std::filesystem::path& dir);
+  static Adapter load(const std::filesystem::path& dir, const NameRules& names = {});
 
   const std::filesystem::path& path() const { return weights_.path(); }
   const AdapterConfig& config() const { return config_; }
@@ -116,10 +116,10 @@ inline void Adapter::sort_tensor(const TensorInfo& info, std::map<std::string, L
   const std::string name = detail::unwrapped(info.name);
   const auto [spelt, rest] = detail::split_lora_name(name);
   if (rest.empty()) {
-    replaced_.push_back({canonical_name(name), info.name});
+    replaced_.push_back({canonical_name(name, weights_.names()), info.name});
     return;
   }
-  LoraPair& pair = by_module[canonical_name(spelt)];
+  LoraPair& pair = by_module[canonical_name(spelt, weights_.names())];
   std::string* place = nullptr;
   if (detail::is_lora(rest, "lora_A"))
     place = &pair.a;
@@ -179,7 +179,7 @@ inline void Adapter::check_pair(LoraPair& pair) const {
          pair.out_features, ")");
 }
 
-inline Adapter Adapter::load(const std::filesystem::path& dir) {
+inline Adapter Adapter::load(const std::filesystem::path& dir, const NameRules& names) {
   Adapter out;
   out.config_ = AdapterConfig::load(dir);
   const std::filesystem::path file = dir / "adapter_model.safetensors";
@@ -188,18 +188,18 @@ inline Adapter Adapter::load(const std::filesystem::path& dir) {
   if (!std::filesystem::exists(file))
     fail(file.string(), ": no such file next to adapter_config.json: is the download complete?");
   refuse_weights_beside_adapter(dir);
-  out.weights_ = Checkpoint::open(file);
+  out.weights_ = Checkpoint::open(file, names);
   std::map<std::string, LoraPair> by_module;
   for (const TensorInfo& info : out.weights_.tensors()) out.sort_tensor(info, by_module);
   for (auto& [module, pair] : by_module) {
     pair.module = module;
     out.check_pair(pair);
-    require_targeted(out.config_, detail::split_lora_name(detail::unwrapped(pair.a)).first, dir.string());
+    require_targeted(out.config_, detail::split_lora_name(detail::unwrapped(pair.a)).first, dir.string(), names);
     out.pairs_.push_back(std::move(pair));
   }
   std::vector<std::string> replaced;
   for (const ReplacedTensor& t : out.replaced_) replaced.push_back(t.tensor);
-  require_saved(out.config_, replaced, dir.string());
+  require_saved(out.config_, replaced, dir.string(), names);
   if (out.pairs_.empty() && out.replaced_.empty()) fail(file.string(), ": holds no tensors");
   return out;
 }

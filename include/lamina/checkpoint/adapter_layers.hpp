@@ -5,8 +5,8 @@
 namespace lamina::checkpoint {
 
 /// The layers of an adapter folder. Error for variants that only merging knows (DoRA, whole replaced tensors).
-inline AdapterLayers read_adapter(const std::filesystem::path& dir) {
-  const Adapter adapter = Adapter::load(dir);
+inline AdapterLayers read_adapter(const std::filesystem::path& dir, const NameRules& names) {
+  const Adapter adapter = Adapter::load(dir, names);
   if (!adapter.replaced().empty())
     fail(dir.string(), ": the adapter replaces ", adapter.replaced().front().tensor,
          " whole (modules_to_save), which is supported by lamina-merge alone: merge it first");

@@ -67,8 +67,9 @@ inline std::string left_out_by(const AdapterConfig& c, const std::string& module
 /// Error if PEFT would pass over the adapter's tensors for a module: then the adapter means one thing here and another
 /// there. spelt: the module's name in the adapter's file. The config may be written against that name or, if the file
 /// was renamed, against the canonical one.
-inline void require_targeted(const AdapterConfig& config, const std::string& spelt, const std::string& file) {
-  const std::string canonical = canonical_name(spelt), field = detail::left_out_by(config, spelt);
+inline void require_targeted(const AdapterConfig& config, const std::string& spelt, const std::string& file,
+                             const NameRules& names) {
+  const std::string canonical = canonical_name(spelt, names), field = detail::left_out_by(config, spelt);
   if (field.empty() || (canonical != spelt && detail::left_out_by(config, canonical).empty())) return;
   fail(file, ": ", field, " of adapter_config.json leaves out ", canonical,
        ", and adapter_model.safetensors has tensors for it: which of them is right? Correct the field, or remove the "
@@ -78,11 +79,11 @@ inline void require_targeted(const AdapterConfig& config, const std::string& spe
 /// Error if modules_to_save or bias ask for tensors that the file does not hold. replaced: canonical names of the
 /// tensors that the file holds whole.
 inline void require_saved(const AdapterConfig& config, const std::vector<std::string>& replaced,
-                          const std::string& file) {
+                          const std::string& file, const NameRules& names) {
   for (const std::string& module : config.modules_to_save) {
     const bool held = std::any_of(replaced.begin(), replaced.end(), [&](const std::string& tensor) {
       const auto holds = [&](const std::string& name) { return ("." + tensor).find("." + name + ".") != tensor.npos; };
-      return holds(module) || holds(canonical_name(module));
+      return holds(module) || holds(canonical_name(module, names));
     });
     if (!held)
       fail(file, ": modules_to_save names ", module,

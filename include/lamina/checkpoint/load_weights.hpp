@@ -43,7 +43,7 @@ inline std::string module_of(const std::string& tensor) { return tensor.substr(0
 inline std::vector<std::string> modules_of(const Checkpoint& weights) {
   std::vector<std::string> modules;
   for (const TensorInfo& info : weights.tensors())
-    if (info.name.ends_with(".weight")) modules.push_back(module_of(canonical_name(info.name)));
+    if (info.name.ends_with(".weight")) modules.push_back(module_of(canonical_name(info.name, weights.names())));
   return modules;
 }
 

@@ -14,17 +14,16 @@ namespace lamina::checkpoint {
 /// Holds a checkpoint's tensors against those that its model takes. A tensor of the towers or of the head that the
 /// model has no place for means that config.json and the weights disagree: an Error, though transformers goes on with a
 /// warning. Tensors of anything else, such as a reward model's head, get a note. Nothing is said of
-/// rotary_emb.inv_freq, which follows from rope_theta, nor of a tied head's copy of the embedding.
-inline void expect_no_others(const Checkpoint& weights, std::span<const TensorSpec> taken, bool tied) {
+/// rotary_emb.inv_freq, which follows from rope_theta, nor of tied_head, the
+/// tensor that only copies the embedding ("": none).
+inline void expect_no_others(const Checkpoint& weights, std::span<const TensorSpec> taken, std::string_view tied_head) {
   std::set<std::string> places;
   for (const TensorSpec& spec : taken) places.emplace(spec.path.view());
   std::vector<std::string> surplus, foreign;
   for (const TensorInfo& info : weights.tensors()) {
-    const std::string name = canonical_name(info.name);
-    if (places.contains(name) || name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight")) continue;
-    const bool own = detail::under(name, "model.language_model") || detail::under(name, "model.visual") ||
-                     detail::under(name, "lm_head");
-    (own ? surplus : foreign).push_back(info.name);
+    const std::string name = canonical_name(info.name, weights.names());
+    if (places.contains(name) || name.ends_with("rotary_emb.inv_freq") || name == tied_head) continue;
+    (is_part(name, weights.names()) ? surplus : foreign).push_back(info.name);
   }
   const auto named = [](const std::vector<std::string>& names) {
     return names.front() + (names.size() == 1 ? "" : cat(" and ", names.size() - 1, " more"));

@@ -62,8 +62,9 @@ inline std::filesystem::path weights_of(const std::filesystem::path& dir) {
 
 }  // namespace detail
 
-inline Checkpoint Checkpoint::open(const std::filesystem::path& dir_or_file) {
+inline Checkpoint Checkpoint::open(const std::filesystem::path& dir_or_file, const NameRules& names) {
   Checkpoint out;
+  out.names_ = names;
   out.path_ = dir_or_file;
   std::error_code ignored;
   if (!std::filesystem::exists(dir_or_file, ignored)) fail(dir_or_file.string(), ": no such file or folder");

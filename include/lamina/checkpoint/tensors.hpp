@@ -77,10 +77,12 @@ class Checkpoint {
  public:
   /// A .safetensors file, an index.json, or a folder that holds model.safetensors(.index.json) or
   /// adapter_model.safetensors. Defined in checkpoint/safetensors.hpp.
-  inline static Checkpoint open(const std::filesystem::path& dir_or_file);
+  /// names: how these files may spell names.
+  inline static Checkpoint open(const std::filesystem::path& dir_or_file, const NameRules& names = {});
 
   /// What was opened, for messages.
   const std::filesystem::path& path() const { return path_; }
+  const NameRules& names() const { return names_; }
   /// Every tensor, file by file, in the order of their bytes.
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   const std::vector<TensorFile>& files() const { return files_; }
@@ -122,7 +124,7 @@ class Checkpoint {
   int index_of(std::string_view name) const {
     const std::string key(name);
     if (const auto exact = by_name_.find(key); exact != by_name_.end()) return exact->second;
-    const auto spelt = by_canonical_.find(canonical_name(key));
+    const auto spelt = by_canonical_.find(canonical_name(key, names_));
     if (spelt == by_canonical_.end()) return -1;
     if (spelt->second == ambiguous) fail(path_.string(), ": two tensors mean ", name, ", in two spellings of its name");
     return spelt->second;
@@ -142,7 +144,7 @@ class Checkpoint {
         const Location& first = places_[static_cast<std::size_t>(by_name_.at(info.name))];
         fail(file.path().string(), ": tensor ", info.name, " is in ", files_[first.file].path().string(), " too");
       }
-      const auto [spelt, is_new] = by_canonical_.emplace(canonical_name(info.name), i);
+      const auto [spelt, is_new] = by_canonical_.emplace(canonical_name(info.name, names_), i);
       if (!is_new) spelt->second = ambiguous;
       tensors_.push_back(info);
       places_.push_back({number, e});
@@ -151,6 +153,7 @@ class Checkpoint {
   }
 
   std::filesystem::path path_;
+  NameRules names_;
   std::vector<TensorFile> files_;
   std::vector<TensorInfo> tensors_;
   std::vector<Location> places_;

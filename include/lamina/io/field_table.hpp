@@ -8,27 +8,13 @@
 #include <vector>
 
 #include <lamina/core/note.hpp>
+#include <lamina/io/field.hpp>
 #include <lamina/io/json.hpp>
 #include <lamina/io/json_fields.hpp>
 
 /// The JSON files that come with a model hold more fields than the programs compute with. A table for each object of
 /// each file says what becomes of every field that is known, so that none is passed over in silence.
 namespace lamina::checkpoint {
-
-enum class FieldUse {
-  fact,      ///< compared with the composition's type: with another value no model fits (model_facts.hpp)
-  used,      ///< read, and obeyed
-  refused,   ///< would change results in a way that is not built: only the values of `only` are accepted
-  no_effect  ///< changes nothing that the programs compute
-};
-
-struct Field {
-  std::string_view name;
-  FieldUse use;
-  std::string_view note = "";  ///< what reads it, why it is refused, why it has no effect
-  /// A JSON list. refused: the values that are accepted. no_effect: the values about which nothing is said; "": all.
-  std::string_view only = "";
-};
 
 /// The tables of one object, joined.
 inline std::vector<Field> joined(std::initializer_list<std::span<const Field>> tables) {

@@ -137,14 +137,16 @@ inline MergeReport run(const Options& options, const OnProgress& on_progress = {
          "): an adapter cannot be merged into it, use the bf16 release of the model");
   checkpoint::require_whole_companions(options.model_name_or_path);
   const std::string template_name = detail::template_for(options, config);
-  const auto base = checkpoint::Checkpoint::open(options.model_name_or_path);
+  const checkpoint::NameRules& names = config.family->names;
+  const auto base = checkpoint::Checkpoint::open(options.model_name_or_path, names);
   std::vector<checkpoint::Adapter> adapters;
-  for (const auto& path : options.adapter_name_or_path) adapters.push_back(checkpoint::Adapter::load(path));
+  for (const auto& path : options.adapter_name_or_path) adapters.push_back(checkpoint::Adapter::load(path, names));
 
   MergeReport report;
   report.dtype = detail::output_dtype(options, config, base);
-  const bool headless = !base.find("lm_head.weight");
-  const MergePlan plan = make_plan(base, adapters, report.dtype, config.tie_word_embeddings && headless);
+  const std::string_view head = config.family->regions.head;
+  const bool tied = config.tie_word_embeddings && !base.find(cat(head, ".weight"));
+  const MergePlan plan = make_plan(base, adapters, report.dtype, tied ? head : "");
   report.merged_modules = plan.merged_modules;
   report.replaced_tensors = plan.replaced_tensors;
   report.tensors = plan.tensors.size();

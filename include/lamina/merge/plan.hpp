@@ -29,17 +29,18 @@ inline std::string other_model(const checkpoint::Adapter& adapter) {
 }
 
 inline OutputTensor& output_for(MergePlan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
-                                const std::string& tensor, bool tied) {
+                                const std::string& tensor, std::string_view tied_head) {
   if (const checkpoint::TensorInfo* info = base.find(tensor)) return plan.outputs.at(info->name);
-  if (tied && tensor.starts_with("lm_head."))
-    fail(adapter.path().string(), ": changes lm_head, but ", base.path().string(),
-         " ties it to the embedding and has no lm_head.weight: such an adapter cannot be merged without untying them");
+  if (!tied_head.empty() && checkpoint::detail::under(tensor, tied_head))
+    fail(adapter.path().string(), ": changes ", tied_head, ", but ", base.path().string(),
+         " ties it to the embedding and has no ", tied_head,
+         ".weight: such an adapter cannot be merged without untying them");
   fail(adapter.path().string(), ": ", tensor, " is not in ", base.path().string(), other_model(adapter));
 }
 
 inline void plan_pair(MergePlan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
-                      const checkpoint::LoraPair& pair, bool tied) {
-  OutputTensor& output = output_for(plan, base, adapter, pair.module + ".weight", tied);
+                      const checkpoint::LoraPair& pair, std::string_view tied_head) {
+  OutputTensor& output = output_for(plan, base, adapter, pair.module + ".weight", tied_head);
   const checkpoint::TensorInfo& w = *output.source.info;
   if (!checkpoint::is_floating(w.dtype))
     fail(base.path().string(), ": ", w.name, " is ", name_of(w.dtype),
@@ -52,8 +53,8 @@ inline void plan_pair(MergePlan& plan, const checkpoint::Checkpoint& base, const
 }
 
 inline void plan_replaced(MergePlan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
-                          const checkpoint::ReplacedTensor& replaced, bool tied) {
-  OutputTensor& output = output_for(plan, base, adapter, replaced.tensor, tied);
+                          const checkpoint::ReplacedTensor& replaced, std::string_view tied_head) {
+  OutputTensor& output = output_for(plan, base, adapter, replaced.tensor, tied_head);
   const checkpoint::TensorInfo& from = adapter.weights().at(replaced.source);
   if (from.shape != output.source.info->shape)
     fail(adapter.path().string(), ": ", replaced.source, " is ", checkpoint::shape_text(from.shape), ", ",
@@ -69,10 +70,10 @@ inline void plan_replaced(MergePlan& plan, const checkpoint::Checkpoint& base, c
 }  // namespace detail
 
 /// Matches every tensor of every adapter to a tensor of the base. Floating tensors come out in dtype, others as they
-/// are. tied: the base's head is its embedding. Error if a tensor is unknown or its shape differs: the adapter
-/// belongs to another model. base and adapters must outlive the plan.
+/// are. tied_head: the name of a head that is the embedding itself ("": none). Error if a tensor is unknown or its
+/// shape differs: the adapter belongs to another model. base and adapters must outlive the plan.
 inline MergePlan make_plan(const checkpoint::Checkpoint& base, std::span<const checkpoint::Adapter> adapters,
-                           DType dtype, bool tied) {
+                           DType dtype, std::string_view tied_head) {
   MergePlan plan;
   for (const checkpoint::TensorInfo& info : base.tensors()) {
     checkpoint::TensorInfo out = info;
@@ -84,8 +85,8 @@ inline MergePlan make_plan(const checkpoint::Checkpoint& base, std::span<const c
     plan.outputs[info.name].source = {&base, &info};
   }
   for (const checkpoint::Adapter& adapter : adapters) {
-    for (const auto& replaced : adapter.replaced()) detail::plan_replaced(plan, base, adapter, replaced, tied);
-    for (const auto& pair : adapter.pairs()) detail::plan_pair(plan, base, adapter, pair, tied);
+    for (const auto& replaced : adapter.replaced()) detail::plan_replaced(plan, base, adapter, replaced, tied_head);
+    for (const auto& pair : adapter.pairs()) detail::plan_pair(plan, base, adapter, pair, tied_head);
   }
   return plan;
 }

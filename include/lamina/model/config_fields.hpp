@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/io/field_table.hpp>
+#include <lamina/model/family.hpp>
 
 /// What becomes of each field of config.json. Sources: transformers' configuration classes (5.6 and 4.57) and the
 /// released files; tests/reference/config_fields.py lists them again.
@@ -145,17 +146,6 @@ inline constexpr Field text_fields[] = {
     {"vision_end_token_id", no_effect, top_level},
     {"vision_token_id", no_effect, top_level},
 };
-inline constexpr Field qwen3_text_fields[] = {
-    {"head_dim", fact},
-    {"attention_bias", refused, "Qwen3-VL's projections have no bias", "[false]"},
-    {"pretraining_tp", no_effect, not_read},
-};
-inline constexpr Field qwen2_5_text_fields[] = {
-    {"layer_types", used, "sliding windows are refused"},
-    {"head_dim", no_effect, "it is hidden_size / num_attention_heads in Qwen2.5-VL"},
-    {"attention_bias", no_effect, "q, k and v have biases in Qwen2.5-VL, o has none"},
-};
-
 inline constexpr Field rope_fields[] = {
     {"rope_theta", fact},
     {"mrope_section", fact},
@@ -171,37 +161,24 @@ inline constexpr Field vision_fields[] = {
     {"patch_size", fact}, {"temporal_patch_size", fact}, {"spatial_merge_size", fact},
     {"hidden_act", fact},
 };
-inline constexpr Field qwen3_vision_fields[] = {
-    {"num_position_embeddings", fact},
-    {"deepstack_visual_indexes", fact},
-};
-inline constexpr Field qwen2_5_vision_fields[] = {
-    {"in_chans", used, "the released name of in_channels, which wins"},
-    {"spatial_patch_size", used, "the released name of patch_size, which wins"},
-    {"window_size", fact},
-    {"fullatt_block_indexes", fact},
-    {"tokens_per_second", no_effect, "videos are not read"},
-};
 
 }  // namespace detail
 
-inline std::vector<checkpoint::Field> fields_of_text_config(bool qwen3) {
+inline std::vector<checkpoint::Field> fields_of_text_config(const ConfigFormat& own) {
   using namespace detail;
-  return joined({text_fields, qwen3 ? std::span<const Field>(qwen3_text_fields) : qwen2_5_text_fields, common_fields,
-                 sampling_fields, sibling_fields});
+  return joined({text_fields, own.text_fields, common_fields, sampling_fields, sibling_fields});
 }
-inline std::vector<checkpoint::Field> fields_of_vision_config(bool qwen3) {
+inline std::vector<checkpoint::Field> fields_of_vision_config(const ConfigFormat& own) {
   using namespace detail;
-  return joined({vision_fields, qwen3 ? std::span<const Field>(qwen3_vision_fields) : qwen2_5_vision_fields,
-                 common_fields, sampling_fields, sibling_fields});
+  return joined({vision_fields, own.vision_fields, common_fields, sampling_fields, sibling_fields});
 }
 /// rope_parameters, or rope_scaling.
 inline std::vector<checkpoint::Field> fields_of_rope() { return checkpoint::joined({detail::rope_fields}); }
 /// config.json's own level. nested: text fields have a text_config of their own, and copies of them here are not read.
-inline std::vector<checkpoint::Field> fields_of_model_config(bool qwen3, bool nested) {
+inline std::vector<checkpoint::Field> fields_of_model_config(const ConfigFormat& format, bool nested) {
   using namespace detail;
   std::vector<checkpoint::Field> own = joined({model_fields, common_fields, sampling_fields});
-  for (checkpoint::Field field : fields_of_text_config(qwen3)) {
+  for (checkpoint::Field field : fields_of_text_config(format)) {
     if (find_field(own, field.name)) continue;
     if (nested) field = {field.name, no_effect, "text_config's own counts"};
     own.push_back(field);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <lamina/core/dtype.hpp>
+#include <lamina/model/family.hpp>
 
 /// What config.json says, under its own names, free of any layout. Reading it is in model/read_config.hpp.
 namespace lamina {
@@ -26,16 +27,17 @@ struct TowerConfig {
   int depth = 0, hidden_size = 0, intermediate_size = 0, num_heads = 0, out_hidden_size = 0;
   int in_channels = 3, patch_size = 0, temporal_patch_size = 0, spatial_merge_size = 0;
   std::string hidden_act;
-  int num_position_embeddings = 0;            ///< Qwen3-VL
-  std::vector<int> deepstack_visual_indexes;  ///< Qwen3-VL
-  int window_size = 0;                        ///< Qwen2.5-VL, pixels
-  std::vector<int> fullatt_block_indexes;     ///< Qwen2.5-VL
+  int num_position_embeddings = 0;            ///< of learnt positions
+  std::vector<int> deepstack_visual_indexes;  ///< blocks that feed the decoder
+  int window_size = 0;                        ///< pixels
+  std::vector<int> fullatt_block_indexes;     ///< blocks without windows
   bool operator==(const TowerConfig&) const = default;
 };
 
 /// A model directory's config.json.
 struct ModelConfig {
-  std::string model_type;  ///< "qwen3_vl" or "qwen2_5_vl"
+  const Family* family = nullptr;
+  std::string model_type;
   DecoderConfig text_config;
   TowerConfig vision_config;
   int image_token_id = 0;

@@ -10,13 +10,17 @@
 /// A model directory's config as facts that a composition's can be compared with.
 namespace lamina {
 
+/// The tensor of a head of its own.
+inline std::string head_tensor(const Family& family) { return std::string(family.regions.head) + ".weight"; }
+
 /// Whether the output head is the embedding itself: the file says so, and the weights hold no head of their own (or
 /// one that equals the embedding, as some trainers save it).
 inline bool tied_head(const ModelConfig& config, const checkpoint::Checkpoint& weights) {
   if (!config.tie_word_embeddings) return false;
-  if (!weights.find("lm_head.weight")) return true;
-  const auto head = weights.data("lm_head.weight"),
-             embedding = weights.data("model.language_model.embed_tokens.weight");
+  const std::string own = head_tensor(*config.family),
+                    copied = std::string(config.family->regions.embedding) + ".weight";
+  if (!weights.find(own)) return true;
+  const auto head = weights.data(own), embedding = weights.data(copied);
   return head.size() == embedding.size() && std::memcmp(head.data(), embedding.data(), head.size()) == 0;
 }
 

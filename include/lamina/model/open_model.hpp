@@ -9,11 +9,13 @@ namespace lamina {
 
 inline ModelSource open_source(const std::filesystem::path& model_dir,
                                const std::vector<std::filesystem::path>& folded) {
-  ModelSource source{ModelConfig::load(model_dir), checkpoint::Checkpoint::open(model_dir), {}, {}};
+  ModelSource source{.config = ModelConfig::load(model_dir), .weights = {}, .folded = {}, .trained = {}};
+  const checkpoint::NameRules& names = source.config.family->names;
+  source.weights = checkpoint::Checkpoint::open(model_dir, names);
   if (!source.config.quant_method.empty())
     fail(model_dir.string(), ": config.json has quantization_config (", source.config.quant_method,
          "); quantised weights are not supported: use the model's bf16 release");
-  for (const auto& dir : folded) source.folded.push_back(checkpoint::read_adapter(dir));
+  for (const auto& dir : folded) source.folded.push_back(checkpoint::read_adapter(dir, names));
   return source;
 }
 
@@ -24,7 +26,7 @@ inline std::unique_ptr<TrainSession> open_for_training(const std::filesystem::pa
   if (!options.create_new_adapter && !folded.empty()) folded.pop_back();
   ModelSource source = open_source(model_dir, folded);
   if (folded.size() < options.adapters.size()) {
-    source.trained = checkpoint::read_adapter(options.adapters.back());
+    source.trained = checkpoint::read_adapter(options.adapters.back(), source.config.family->names);
     source.trained_dropout = checkpoint::AdapterConfig::load(options.adapters.back()).lora_dropout;
   }
   return make_train_session(source, options);

@@ -1,15 +1,18 @@
 #pragma once
 #include <algorithm>
+#include <limits>
+#include <type_traits>
 
 #include <lamina/checkpoint/folders.hpp>
 #include <lamina/checkpoint/safetensors_header.hpp>
 #include <lamina/checkpoint/torch_dtype.hpp>
 #include <lamina/io/file.hpp>
 #include <lamina/model/config_fields.hpp>
+#include <lamina/model/families.hpp>
 #include <lamina/model/model_config.hpp>
 
-/// Reading config.json in every layout that releases and re-saves of Qwen2.5-VL and Qwen3-VL have: text fields nested
-/// or flat, a sparse vision_config, rope_scaling or rope_parameters, torch_dtype or dtype.
+/// Reading config.json in every layout that releases and re-saves have: the decoder's fields nested or flat, a sparse
+/// vision_config, rope_scaling or rope_parameters, torch_dtype or dtype.
 namespace lamina {
 
 namespace detail {
@@ -34,7 +37,57 @@ inline JsonFields rope_object(const JsonFields& text) {
   return newer;
 }
 
-inline void read_rope(const JsonFields& text, bool qwen3, DecoderConfig& out) {
+/// The fields of an object of config.json as a family has them: where the file names none, its default counts.
+class FamilyFields {
+ public:
+  /// object: "text_config" or "vision_config", wherever the file keeps these fields.
+  FamilyFields(const JsonFields& fields, std::string object, const ConfigFormat& format)
+      : fields_(fields), object_(std::move(object)), format_(format) {}
+
+  const JsonFields& fields() const { return fields_; }
+  int size(const std::string& key) const {
+    return read(key, [](const auto& f, const auto& k) { return f.size(k); });
+  }
+  std::string text(const std::string& key) const {
+    return read(key, [](const auto& f, const auto& k) { return f.text(k); });
+  }
+  bool boolean(const std::string& key) const {
+    return read(key, [](const auto& f, const auto& k) { return f.boolean(k, false); });
+  }
+  std::vector<int> integers(const std::string& key) const {
+    return read(key, [](const auto& f, const auto& k) { return f.integers(k); });
+  }
+  /// The same object's fields in another place of the file.
+  FamilyFields in(const JsonFields& place) const { return {place, object_, format_}; }
+  /// Whether the family has a field that others have not, with one of these uses.
+  bool has_own(std::string_view key, checkpoint::FieldUse use) const {
+    const auto own = object_ == "text_config" ? format_.text_fields : format_.vision_fields;
+    const checkpoint::Field* field = checkpoint::find_field(own, key);
+    return field && field->use == use;
+  }
+
+ private:
+  template <class Read>
+  std::invoke_result_t<Read, JsonFields, std::string> read(const std::string& key, const Read& read_as) const {
+    if (fields_.has(key)) return read_as(fields_, key);
+    const std::string name = object_ + "." + key;
+    for (const FieldDefault& other : format_.defaults) {
+      if (other.field != name) continue;
+      if (const std::string older(other.older); !older.empty() && fields_.has(older)) return read_as(fields_, older);
+      if (other.value.empty()) break;
+      const nlohmann::json object = {{key, nlohmann::json::parse(other.value)}};
+      return read_as(JsonFields(object, fields_.file(), object_), key);
+    }
+    return read_as(fields_, key);
+  }
+
+  JsonFields fields_;
+  std::string object_;
+  const ConfigFormat& format_;
+};
+
+inline void read_rope(const FamilyFields& family, DecoderConfig& out) {
+  const JsonFields& text = family.fields();
   const JsonFields rope = rope_object(text);
   check_fields(rope, fields_of_rope());
   if (rope.has("rope_theta") && text.has("rope_theta") && text.json()["rope_theta"] != rope.json()["rope_theta"])
@@ -48,7 +101,7 @@ inline void read_rope(const JsonFields& text, bool qwen3, DecoderConfig& out) {
     rope.wrong("mrope_section", rope.json()["mrope_section"],
                cat("three lengths that sum to head_dim / 2 = ", out.head_dim / 2));
   std::copy(section.begin(), section.end(), out.mrope_section.begin());
-  out.mrope_interleaved = rope.boolean("mrope_interleaved", qwen3);
+  out.mrope_interleaved = family.in(rope).boolean("mrope_interleaved");
 }
 
 inline void check_layer_types(const JsonFields& text) {
@@ -58,55 +111,62 @@ inline void check_layer_types(const JsonFields& text) {
       fail(text.file(), ": ", text.path("layer_types"), " has ", type, ": sliding windows are not supported");
 }
 
-inline DecoderConfig read_text_config(const JsonFields& text, bool qwen3) {
+inline DecoderConfig read_decoder(const FamilyFields& family) {
+  const JsonFields& text = family.fields();
   DecoderConfig out;
-  out.vocab_size = text.size("vocab_size");
-  out.hidden_size = text.size("hidden_size");
-  out.intermediate_size = text.size("intermediate_size");
-  out.num_hidden_layers = text.size("num_hidden_layers");
-  out.num_attention_heads = text.size("num_attention_heads");
+  out.vocab_size = family.size("vocab_size");
+  out.hidden_size = family.size("hidden_size");
+  out.intermediate_size = family.size("intermediate_size");
+  out.num_hidden_layers = family.size("num_hidden_layers");
+  out.num_attention_heads = family.size("num_attention_heads");
   out.num_key_value_heads = text.size("num_key_value_heads", out.num_attention_heads);
-  // Qwen3's heads have a width of their own, 128 unless given; Qwen2.5's are always hidden_size / heads.
-  out.head_dim = qwen3 ? text.size("head_dim", 128) : out.hidden_size / out.num_attention_heads;
-  out.max_position_embeddings = text.size("max_position_embeddings", qwen3 ? 128000 : 32768);
+  // Some families' heads have a width of their own, others' are always hidden_size / heads.
+  out.head_dim = family.has_own("head_dim", checkpoint::FieldUse::fact) ? family.size("head_dim")
+                                                                        : out.hidden_size / out.num_attention_heads;
+  out.max_position_embeddings = family.size("max_position_embeddings");
   out.rms_norm_eps = text.number("rms_norm_eps");
-  out.hidden_act = text.text("hidden_act", "silu");
+  out.hidden_act = family.text("hidden_act");
   if (out.num_attention_heads % out.num_key_value_heads != 0)
     fail(text.file(), ": ", text.path("num_attention_heads"), " = ", out.num_attention_heads,
          " is not a multiple of num_key_value_heads = ", out.num_key_value_heads);
-  if (!qwen3) check_layer_types(text);
-  read_rope(text, qwen3, out);
+  if (family.has_own("layer_types", checkpoint::FieldUse::used)) check_layer_types(text);
+  read_rope(family, out);
   return out;
 }
 
-/// Gaps are filled with the library's own defaults: the released Qwen2.5-VL-3B relies on them.
-inline TowerConfig read_vision_config(const JsonFields& vision, bool qwen3) {
-  check_fields(vision, fields_of_vision_config(qwen3));
+/// What only some families' towers have. Blocks without windows may lie beyond the tower: the default names those of
+/// the released depth.
+inline void read_own_of_tower(const FamilyFields& family, TowerConfig& out) {
+  const auto has = [&](std::string_view key) { return family.has_own(key, checkpoint::FieldUse::fact); };
+  const auto check_block = [&](int block, int end) {
+    if (block < 0 || block >= end)
+      fail(family.fields().file(), ": vision_config names block ", block, " of a tower of ", out.depth);
+  };
+  if (has("num_position_embeddings")) out.num_position_embeddings = family.size("num_position_embeddings");
+  if (has("deepstack_visual_indexes")) out.deepstack_visual_indexes = family.integers("deepstack_visual_indexes");
+  if (has("window_size")) out.window_size = family.size("window_size");
+  if (has("fullatt_block_indexes")) out.fullatt_block_indexes = family.integers("fullatt_block_indexes");
+  for (const int block : out.deepstack_visual_indexes) check_block(block, out.depth);
+  for (const int block : out.fullatt_block_indexes) check_block(block, std::numeric_limits<int>::max());
+}
+
+inline TowerConfig read_tower(const FamilyFields& family) {
+  const JsonFields& vision = family.fields();
   TowerConfig out;
-  out.depth = qwen3 ? vision.size("depth") : vision.size("depth", 32);
-  out.hidden_size = vision.size("hidden_size");
-  out.intermediate_size = qwen3 ? vision.size("intermediate_size") : vision.size("intermediate_size", 3420);
-  out.num_heads = vision.size("num_heads", 16);
-  out.out_hidden_size = vision.size("out_hidden_size");
-  out.in_channels = vision.size("in_channels", vision.size("in_chans", 3));
-  out.patch_size = vision.size("patch_size", vision.size("spatial_patch_size", qwen3 ? 16 : 14));
-  out.temporal_patch_size = vision.size("temporal_patch_size", 2);
-  out.spatial_merge_size = vision.size("spatial_merge_size", 2);
-  out.hidden_act = vision.text("hidden_act", qwen3 ? "gelu_pytorch_tanh" : "silu");
-  if (qwen3) {
-    out.num_position_embeddings = vision.size("num_position_embeddings", 2304);
-    out.deepstack_visual_indexes = vision.integers("deepstack_visual_indexes");
-  } else {
-    out.window_size = vision.size("window_size", 112);
-    out.fullatt_block_indexes =
-        vision.has("fullatt_block_indexes") ? vision.integers("fullatt_block_indexes") : std::vector{7, 15, 23, 31};
-  }
+  out.depth = family.size("depth");
+  out.hidden_size = family.size("hidden_size");
+  out.intermediate_size = family.size("intermediate_size");
+  out.num_heads = family.size("num_heads");
+  out.out_hidden_size = family.size("out_hidden_size");
+  out.in_channels = family.size("in_channels");
+  out.patch_size = family.size("patch_size");
+  out.temporal_patch_size = family.size("temporal_patch_size");
+  out.spatial_merge_size = family.size("spatial_merge_size");
+  out.hidden_act = family.text("hidden_act");
+  read_own_of_tower(family, out);
   if (out.hidden_size % out.num_heads != 0)
     fail(vision.file(), ": ", vision.path("hidden_size"), " = ", out.hidden_size,
          " is not a multiple of num_heads = ", out.num_heads);
-  for (const int block : qwen3 ? out.deepstack_visual_indexes : out.fullatt_block_indexes)
-    if (block < 0 || (qwen3 && block >= out.depth))
-      fail(vision.file(), ": vision_config names block ", block, " of a tower of ", out.depth);
   return out;
 }
 
@@ -134,13 +194,6 @@ inline void note_stale_copies(const JsonFields& top, const JsonFields& text) {
       note(cat(top.file(), ": ", name, " has no effect: text_config.", name, " counts"));
 }
 
-inline std::string read_model_type(const JsonFields& top) {
-  const std::string type = top.text("model_type");
-  if (type == "qwen3_vl" || type == "qwen2_5_vl") return type;
-  fail(top.file(), ": model_type is \"", type, "\", known are qwen3_vl and qwen2_5_vl",
-       type == "qwen3_vl_moe" ? ": mixture-of-experts models are not supported" : "");
-}
-
 }  // namespace detail
 
 inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
@@ -150,20 +203,24 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
   const nlohmann::json json = detail::read_json(path);
   const JsonFields top(json, path.string());
   ModelConfig out;
-  out.model_type = detail::read_model_type(top);
-  const bool qwen3 = out.model_type == "qwen3_vl", nested = qwen3 || top.has("text_config");
+  out.model_type = top.text("model_type");
+  out.family = &family_of(out.model_type, top.file());
+  const ConfigFormat& format = out.family->config;
+  const bool nested = format.nested || top.has("text_config");
   const JsonFields text = nested ? top.object("text_config") : top;
-  check_fields(top, fields_of_model_config(qwen3, nested));
+  check_fields(top, fields_of_model_config(format, nested));
   if (nested) {
-    check_fields(text, fields_of_text_config(qwen3));
+    check_fields(text, fields_of_text_config(format));
     detail::note_stale_copies(top, text);
   }
-  out.text_config = detail::read_text_config(text, qwen3);
-  out.vision_config = detail::read_vision_config(top.object("vision_config"), qwen3);
+  out.text_config = detail::read_decoder({text, "text_config", format});
+  const JsonFields vision = top.object("vision_config");
+  check_fields(vision, fields_of_vision_config(format));
+  out.vision_config = detail::read_tower({vision, "vision_config", format});
   if (out.vision_config.out_hidden_size != out.text_config.hidden_size)
     fail(path.string(), ": vision_config.out_hidden_size = ", out.vision_config.out_hidden_size,
          " must equal the decoder's hidden_size = ", out.text_config.hidden_size);
-  out.image_token_id = top.integer("image_token_id", 151655);
+  out.image_token_id = top.integer("image_token_id", format.image_token_id);
   out.eos_token_id = detail::ids_of(top.has("eos_token_id") ? top : text, "eos_token_id");
   const bool tied_at_top = top.boolean("tie_word_embeddings", false);
   out.tie_word_embeddings = text.boolean("tie_word_embeddings", false) || tied_at_top;

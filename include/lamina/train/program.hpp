@@ -155,7 +155,7 @@ class TrainProgram {
 
   /// False after an interruption.
   bool train(const std::optional<std::filesystem::path>& from) {
-    const ModelWriter writer(a_, *session_);
+    const ModelWriter writer(a_, *session_, config_.family->names);
     const double embeddings = static_cast<double>(config_.text_config.vocab_size) * config_.text_config.hidden_size;
     Trainer trainer(a_, {.session = *session_,
                          .train = *train_,

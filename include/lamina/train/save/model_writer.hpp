@@ -95,7 +95,9 @@ inline std::vector<std::string> target_modules(const std::set<std::string>& adap
 /// processor's files and a model card.
 class ModelWriter {
  public:
-  ModelWriter(const Arguments& arguments, TrainSession& session) : a_(arguments), session_(session) {}
+  /// names: how the base model's files may spell names.
+  ModelWriter(const Arguments& arguments, TrainSession& session, const checkpoint::NameRules& names)
+      : a_(arguments), session_(session), names_(names) {}
 
   void save(const std::filesystem::path& directory, const OrderedJson& log_history) const {
     if (a_.finetuning_type == "lora")
@@ -119,9 +121,9 @@ class ModelWriter {
       tensors.push_back({t.name, DType::F32, t.shape, std::as_bytes(std::span<const float>(t.value))});
       if (const std::string module = detail::lora_module(t.name); !module.empty()) adapted.insert(module);
     }
-    const auto base = checkpoint::Checkpoint::open(a_.model_name_or_path);
+    const auto base = checkpoint::Checkpoint::open(a_.model_name_or_path, names_);
     for (const checkpoint::TensorInfo& info : base.tensors()) {
-      const std::string name = checkpoint::canonical_name(info.name);
+      const std::string name = checkpoint::canonical_name(info.name, names_);
       if (name.ends_with(".weight") && !adapted.contains(name.substr(0, name.size() - 7)))
         others.insert(name.substr(0, name.size() - 7));
     }
@@ -144,7 +146,7 @@ class ModelWriter {
   /// The base's tensors under the base's names and in its dtypes, with the trained ones in place of its own.
   void save_whole(const std::filesystem::path& directory) const {
     constexpr std::uint64_t shard_bytes = 5'000'000'000;
-    const auto base = checkpoint::Checkpoint::open(a_.model_name_or_path);
+    const auto base = checkpoint::Checkpoint::open(a_.model_name_or_path, names_);
     const auto trainable = session_.trainable();
     std::map<std::string, const TrainableTensor*> trained;
     for (const TrainableTensor& t : trainable) {
@@ -166,6 +168,7 @@ class ModelWriter {
 
   const Arguments& a_;
   TrainSession& session_;
+  checkpoint::NameRules names_;
 };
 
 }  // namespace lamina::train

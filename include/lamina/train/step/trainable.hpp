@@ -7,18 +7,19 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/suggest.hpp>
+#include <lamina/model/family.hpp>
 #include <lamina/model/train_session.hpp>
 
-/// What trains, by name, after LLaMA-Factory's rules for these families: which tensors a method frees, which linear
+/// What trains, by name, after LLaMA-Factory's rules: which tensors a method frees, which linear
 /// layers `lora_target` means.
 namespace lamina::train {
 
 enum class Region { vision_tower, projector, language };
 
-/// The projector is model.visual.merger; the deepstack mergers count as vision tower.
-inline Region region_of(std::string_view name) {
-  if (name.starts_with("model.visual.merger.")) return Region::projector;
-  return name.starts_with("model.visual.") ? Region::vision_tower : Region::language;
+/// The region of a tensor or of a module.
+inline Region region_of(std::string_view name, const Regions& regions) {
+  if (checkpoint::detail::under(name, regions.projector)) return Region::projector;
+  return checkpoint::detail::under(name, regions.tower) ? Region::vision_tower : Region::language;
 }
 inline bool is_frozen(Region region, const TrainableOptions& o) {
   switch (region) {
@@ -51,11 +52,12 @@ inline std::string last_component(const std::string& module) { return module.sub
 
 /// The components that `all` stands for: those of every linear layer outside the head, the projector and a frozen
 /// vision tower.
-inline std::set<std::string> all_components(const std::vector<std::string>& linears, const TrainableOptions& o) {
+inline std::set<std::string> all_components(const std::vector<std::string>& linears, const Regions& regions,
+                                            const TrainableOptions& o) {
   std::set<std::string> components;
   for (const std::string& m : linears) {
-    const Region region = region_of(m + ".");
-    if (m != "lm_head" && region != Region::projector && !(region == Region::vision_tower && o.freeze_vision_tower))
+    const Region region = region_of(m, regions);
+    if (m != regions.head && region != Region::projector && !(region == Region::vision_tower && o.freeze_vision_tower))
       components.insert(last_component(m));
   }
   return components;
@@ -63,14 +65,15 @@ inline std::set<std::string> all_components(const std::vector<std::string>& line
 
 /// Why a name of lora_target adapts nothing.
 [[noreturn]] inline void refuse_target(const std::string& target, const std::vector<std::string>& modules,
-                                       const std::vector<std::string>& linears, const TrainableOptions& o) {
+                                       const std::vector<std::string>& linears, const Regions& regions,
+                                       const TrainableOptions& o) {
   const std::string subject = "lora_target: " + target;
   if (target == "all") fail(subject, " stands for all names: give it alone, or the names without it");
   std::set<std::string> frozen_by;
-  bool other_module = target == "lm_head";
+  bool other_module = target == regions.head;
   for (const std::string& m : modules) {
     if (m.find(target) == std::string::npos) continue;
-    const Region region = region_of(m + ".");
+    const Region region = region_of(m, regions);
     if (is_frozen(region, o))
       frozen_by.emplace(freezing_key(region));
     else
@@ -93,15 +96,17 @@ inline std::set<std::string> all_components(const std::vector<std::string>& line
 /// contains a name of lora_target and its region is not frozen. Error on a name that adapts nothing: PEFT passes over
 /// it as long as another one matches. modules: every module of the model that has a weight, for the message.
 inline std::set<std::string> lora_modules(const std::vector<std::string>& linears,
-                                          const std::vector<std::string>& modules, const TrainableOptions& o) {
+                                          const std::vector<std::string>& modules, const Regions& regions,
+                                          const TrainableOptions& o) {
   std::set<std::string> components(o.lora_target.begin(), o.lora_target.end());
-  if (o.lora_target == std::vector<std::string>{"all"}) components = detail::all_components(linears, o);
+  if (o.lora_target == std::vector<std::string>{"all"}) components = detail::all_components(linears, regions, o);
   std::set<std::string> chosen;
   for (const std::string& c : components) {
     bool adapts = false;
     for (const std::string& m : linears)
-      if (m.find(c) != std::string::npos && !is_frozen(region_of(m + "."), o)) chosen.insert(m), adapts = true;
-    if (!adapts && o.lora_target != std::vector<std::string>{"all"}) detail::refuse_target(c, modules, linears, o);
+      if (m.find(c) != std::string::npos && !is_frozen(region_of(m, regions), o)) chosen.insert(m), adapts = true;
+    if (!adapts && o.lora_target != std::vector<std::string>{"all"})
+      detail::refuse_target(c, modules, linears, regions, o);
   }
   if (chosen.empty())
     fail("lora_target: all: freeze_vision_tower, freeze_multi_modal_projector and freeze_language_model leave no ",
@@ -112,8 +117,9 @@ inline std::set<std::string> lora_modules(const std::vector<std::string>& linear
 /// Whether `full` or `freeze` trains a tensor. `freeze` trains the projector, and the layers with the numbers of the
 /// last n decoder layers, or the first -n: of every stack, as LLaMA-Factory goes by the number in the name. What the
 /// freeze flags name stays frozen in both.
-inline bool is_trained(std::string_view name, int num_hidden_layers, const TrainableOptions& o) {
-  const Region region = region_of(name);
+inline bool is_trained(std::string_view name, int num_hidden_layers, const Regions& regions,
+                       const TrainableOptions& o) {
+  const Region region = region_of(name, regions);
   if (is_frozen(region, o)) return false;
   if (o.method != TrainableOptions::Method::freeze || region == Region::projector) return true;
   const int n = o.freeze_trainable_layers;

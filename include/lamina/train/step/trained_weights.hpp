@@ -45,7 +45,7 @@ class TrainedWeights : public TrainSession {
   /// tensors: the model's, in its order.
   TrainedWeights(const std::vector<TensorSpec>& tensors, const ModelSource& source, const TrainableOptions& options)
       : seed_(options.seed),
-        linears_(linears_of(tensors)),
+        linears_(linears_of(tensors, source.config.family->regions)),
         weights_(tensors, choose(source, options)),
         optimizer_(weights_.learning_count()) {
     if constexpr (std::is_same_v<B, Cuda>) device_.gpu().deterministic = options.deterministic;
@@ -74,7 +74,7 @@ class TrainedWeights : public TrainSession {
   std::function<TensorChoice(const TensorSpec&)> choose(const ModelSource& source, const TrainableOptions& options) {
     std::set<std::string> adapted;
     if (options.method == TrainableOptions::Method::lora && source.trained.empty())
-      adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), options);
+      adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), source.config.family->regions, options);
     return [&source, &options, adapted = std::move(adapted)](const TensorSpec& spec) {
       const std::string name(spec.path.view());
       if (spec.adapter) {
@@ -86,21 +86,20 @@ class TrainedWeights : public TrainSession {
       const DType stored = source.weights.at(name).dtype;
       const bool half = stored == DType::BF16 || stored == DType::F16;
       const DType kept = !std::is_same_v<B, Cpu> ? dtype_of<T> : half ? stored : DType::F32;
-      return TensorChoice{kept, 0,
-                          options.method != TrainableOptions::Method::lora &&
-                              is_trained(name, source.config.text_config.num_hidden_layers, options)};
+      return TensorChoice{
+          kept, 0,
+          options.method != TrainableOptions::Method::lora &&
+              is_trained(name, source.config.text_config.num_hidden_layers, source.config.family->regions, options)};
     };
   }
-  /// Linear layers that can be adapted, in the order in which PEFT visits them: deepstack mergers after the merger.
-  static std::vector<std::string> linears_of(std::span<const TensorSpec> tensors) {
+  /// Linear layers that can be adapted, in the order in which PEFT visits them.
+  static std::vector<std::string> linears_of(std::span<const TensorSpec> tensors, const Regions& regions) {
     std::vector<std::string> names;
     for (const TensorSpec& spec : tensors) {
       const std::string name(spec.path.view());
       if (spec.adapter && name.ends_with(".lora_A.weight")) names.push_back(name.substr(0, name.rfind(".lora_")));
     }
-    const auto place = [](const std::string& n) {
-      return n.starts_with("model.visual.deepstack") ? 1 : n.starts_with("model.visual.") ? 0 : 2;
-    };
+    const auto place = [&](const std::string& name) { return visit_of(name, regions); };
     std::stable_sort(names.begin(), names.end(), [&](const auto& a, const auto& b) { return place(a) < place(b); });
     return names;
   }

@@ -1,0 +1,51 @@
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lamina/core/error.hpp>
+#include <lamina/model/qwen2_5_vl/family.hpp>
+#include <lamina/model/qwen3_vl/family.hpp>
+
+namespace lamina {
+
+/// The library's own families, one per line.
+inline constexpr const Family* own_families[] = {
+    &qwen3_vl::family,
+    &qwen2_5_vl::family,
+};
+
+/// All families that the program knows.
+inline std::vector<const Family*> families() {
+  std::vector<const Family*> all(std::begin(own_families), std::end(own_families));
+  all.insert(all.end(), added_families().begin(), added_families().end());
+  return all;
+}
+
+/// The family of a model_type, or nullptr. Error if two families claim it.
+inline const Family* find_family(std::string_view model_type) {
+  const Family* found = nullptr;
+  for (const Family* family : families()) {
+    if (family->model_type != model_type) continue;
+    if (found)
+      fail("two families read model_type ", model_type, ": ", found->title, " and ", family->title,
+           ": rename one of them");
+    found = family;
+  }
+  return found;
+}
+
+/// The family of a config.json's model_type; Error, which lists those that are known.
+inline const Family& family_of(std::string_view model_type, const std::string& file) {
+  if (const Family* family = find_family(model_type)) return *family;
+  std::string known, reason;
+  const auto all = families();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    known += (i == 0 ? "" : i + 1 < all.size() ? ", " : " and ") + std::string(all[i]->model_type);
+    for (const Relative& relative : all[i]->relatives)
+      if (relative.model_type == model_type) reason = ": " + std::string(relative.reason);
+  }
+  fail(file, ": model_type is \"", model_type, "\", known are ", known, reason);
+}
+
+}  // namespace lamina

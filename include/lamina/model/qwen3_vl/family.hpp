@@ -1,0 +1,16 @@
+#pragma once
+#include <lamina/model/qwen3_vl/config.hpp>
+#include <lamina/model/qwen_vl/names.hpp>
+
+namespace lamina::qwen3_vl {
+
+inline constexpr Relative relatives[] = {{"qwen3_vl_moe", "mixture-of-experts models are not supported"}};
+
+inline constexpr Family family{.model_type = "qwen3_vl",
+                               .title = "Qwen3-VL",
+                               .relatives = relatives,
+                               .names = qwen_vl::names,
+                               .regions = qwen_vl::regions,
+                               .config = config};
+
+}  // namespace lamina::qwen3_vl

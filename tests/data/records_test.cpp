@@ -131,8 +131,8 @@ TEST_CASE("Records: what an openai message holds beside its text is kept or refu
   CHECK(openai_talk(with(R"("tool_calls": [], "reasoning_content": "", "function_call": null)")).turns[1].content ==
         "b");
   const auto error = [&](const std::string& fields) { return error_of([&] { converted_openai(with(fields)); }); };
-  CHECK(contains(error(R"("reasoning_content": "t")"), "\"reasoning_content\" beside its content"));
-  CHECK(contains(error(R"("function_call": {"name": "f"})"), "\"function_call\" beside its content"));
+  CHECK(contains(error(R"("reasoning_content": "t")"), "\"reasoning_content\" besides its content"));
+  CHECK(contains(error(R"("function_call": {"name": "f"})"), "\"function_call\" besides its content"));
   CHECK(contains(error(R"("tool_calls": [{"name": "f"}])"), "an object with \"function\" is wanted"));
   CHECK(contains(error(R"("tool_calls": [{"function": {"name": "f", "arguments": "x"}}])"), "\"arguments\""));
   CHECK(contains(failed(sharegpt, R"({"conversations": [{"from": "human", "value": "a"},

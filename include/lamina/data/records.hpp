@@ -193,7 +193,7 @@ inline std::optional<Dropped> check_turns(const std::vector<Turn>& turns) {
 inline void refuse_beside(const Row& row, const Json& message, const char* key, std::string_view advice) {
   const auto found = message.find(key);
   if (found == message.end() || found->is_null() || found->empty() || *found == "") return;
-  fail(row.origin(), ": a message has \"", key, "\" beside its content, which is not read here: ", advice);
+  fail(row.origin(), ": a message has \"", key, "\" besides its content, which is not read here: ", advice);
 }
 
 inline Converted convert_sharegpt(const Row& row, const DatasetInfo& info) {

@@ -28,7 +28,8 @@ void read_webp_frame(Bytes& bytes, std::string_view chunk, std::uint64_t at, Web
     return;
   }
   const auto head = read_exactly<5>(bytes, at, name);
-  if (chunk != "VP8L" || head[0] != 0x2f) fail("image ", name, ": no WebP frame where one must be: the file is broken");
+  if (chunk != "VP8L" || head[0] != 0x2f)
+    fail("image ", name, ": no WebP frame in the place of one: the file is broken");
   const std::uint32_t bits = le32(&head[1]);
   found.canvas = {static_cast<int>(bits & 0x3fff) + 1, static_cast<int>(bits >> 14 & 0x3fff) + 1};
   found.alpha = bits >> 28 & 1;

@@ -31,7 +31,7 @@ struct ReplacedTensor {
 /// An adapter folder, opened. Names may be spelt as PEFT writes them under any transformers, as vLLM has them, or bare.
 class Adapter {
  public:
-  /// Error where the config or a tensor does not make sense: an A without its B, ranks that differ from the config's,
+  /// Error if the config or a tensor does not make sense: an A without its B, ranks that differ from the config's,
   /// unknown tensors, variants that are not supported.
   static Adapter load(const std::filesystem::path& dir, const NameRules& names = {});
 

@@ -47,7 +47,7 @@ inline std::vector<std::string> modules_of(const Checkpoint& weights) {
   return modules;
 }
 
-/// Error where fp16 does not reach.
+/// Error if fp16 does not reach.
 inline void expect_f16(std::span<const float> values, const std::string& file, const std::string& name) {
   for (float value : values)
     if (std::abs(value) >= 65520)
@@ -55,7 +55,7 @@ inline void expect_f16(std::span<const float> values, const std::string& file, c
 }
 
 /// Reads every tensor of the model from its files into memory; adapters are folded in, in order. Error, naming the file
-/// and both shapes, where a tensor is missing or has another shape, and where fp16 was chosen for a value that it has
+/// and both shapes, if a tensor is missing or has another shape, and if fp16 was chosen for a value that it has
 /// not.
 template <class T, Backend B>
 void load_weights(TensorMemory<T, B>& weights, const Checkpoint& files, std::span<const AdapterLayers> folded) {

@@ -87,7 +87,7 @@ class Checkpoint {
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   const std::vector<TensorFile>& files() const { return files_; }
 
-  /// nullptr where there is none. Error where a canonical name means two tensors.
+  /// nullptr if there is none. Error if a canonical name means two tensors.
   const TensorInfo* find(std::string_view name) const {
     const int i = index_of(name);
     return i < 0 ? nullptr : &tensors_[static_cast<std::size_t>(i)];
@@ -95,7 +95,7 @@ class Checkpoint {
   /// find(), or an Error that names the file.
   const TensorInfo& at(std::string_view name) const { return tensors_[require(name)]; }
 
-  /// A tensor's bytes where the file is mapped; unaligned in files that other writers made.
+  /// A tensor's bytes if the file is mapped; unaligned in files that other writers made.
   std::span<const std::byte> data(std::string_view name) const {
     const Location& p = places_[require(name)];
     return files_[p.file].data(files_[p.file].entries()[p.entry]);
@@ -134,7 +134,7 @@ class Checkpoint {
     if (i < 0) fail(path_.string(), ": has no tensor ", name, " among its ", tensors_.size());
     return static_cast<std::size_t>(i);
   }
-  /// Error where an earlier file holds one of its names.
+  /// Error if an earlier file holds one of its names.
   void add(TensorFile file) {
     const std::size_t number = files_.size();
     for (std::size_t e = 0; e < file.entries().size(); ++e) {

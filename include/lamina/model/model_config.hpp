@@ -43,10 +43,10 @@ struct ModelConfig {
   int image_token_id = 0;
   std::vector<int> eos_token_id;     ///< any of them ends an answer; generation_config.json's come first
   bool tie_word_embeddings = false;  ///< as the file says; tied_head() (model_facts.hpp) asks the weights too
-  DType dtype = DType::F32;          ///< of the weights; F32 where the file does not say, as in transformers
+  DType dtype = DType::F32;          ///< of the weights; F32 if the file does not say, as in transformers
   std::string quant_method;          ///< "awq", "fp8", ...; empty: not quantised
 
-  /// Error, naming the field, where it is missing, mistyped or out of range, and on an unknown model_type.
+  /// Error, naming the field, if it is missing, mistyped or out of range, and on an unknown model_type.
   /// Defined in model/read_config.hpp.
   inline static ModelConfig load(const std::filesystem::path& dir);
 };

@@ -37,7 +37,7 @@ inline JsonFields rope_object(const JsonFields& text) {
   return newer;
 }
 
-/// The fields of an object of config.json as a family has them: where the file names none, its default counts.
+/// The fields of an object of config.json as a family has them: if the file names none, its default counts.
 class FamilyFields {
  public:
   /// object: "text_config" or "vision_config", wherever the file keeps these fields.

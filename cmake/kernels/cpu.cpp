@@ -1,6 +1,4 @@
-// The CPU kernels that take time, compiled once for all models of the programs.
+// The CPU kernels, compiled once for all models of the programs.
 #include <lamina/kernel/cpu_elsewhere.hpp>
 
-namespace lamina::kernel {
-LAMINA_CPU_KERNELS(template);
-}
+LAMINA_CPU_KERNELS;

@@ -52,18 +52,18 @@ void check_norm_forward(int rows, int width, bool centred, bool adds, int gap) {
   const T *on_gpu = upload(x).data, *gain = upload(g).data, *offset = upload(b).data;
   auto y = run_twice(unwritten<T>(rows, width, gap), [&](Matrix<T> to) {
     T* s_on_gpu = optional(s, adds);
-    cuda::norm_rows_forward(gpu().stream(), cuda::NormRowsFwd<T>{.x = on_gpu,
-                                                                 .g = gain,
-                                                                 .b = centred ? offset : nullptr,
-                                                                 .s = s_on_gpu,
-                                                                 .y = to.data,
-                                                                 .mean = centred ? mean.data : nullptr,
-                                                                 .r = r.data,
-                                                                 .rows = rows,
-                                                                 .width = width,
-                                                                 .y_stride = to.stride,
-                                                                 .centred = centred,
-                                                                 .eps = eps});
+    norm_rows<Cuda>::forward(gpu().stream(), NormRowsFwd<T>{.x = on_gpu,
+                                                            .g = gain,
+                                                            .b = centred ? offset : nullptr,
+                                                            .s = s_on_gpu,
+                                                            .y = to.data,
+                                                            .mean = centred ? mean.data : nullptr,
+                                                            .r = r.data,
+                                                            .rows = rows,
+                                                            .width = width,
+                                                            .y_stride = to.stride,
+                                                            .centred = centred,
+                                                            .eps = eps});
     if (!adds) return;
     auto s_after = download(Matrix<T>(s_on_gpu, rows, width), s);
     CHECK(count_unequal(s_after, [&](int i, int j) { return to_f32(sum(i, j)); }) == 0);
@@ -93,19 +93,19 @@ void check_norm_backward(int rows, int width, bool centred, bool adds) {
     const Statistics s = statistics(x, n, centred, 1e-6);
     r(0, n) = static_cast<float>(s.r), mean(0, n) = static_cast<float>(s.mean);
   }
-  cuda::NormRowsBwd<T> a{.x = upload(x).data,
-                         .g = upload(g).data,
-                         .dy = upload(dy).data,
-                         .residual = optional(residual, adds),
-                         .mean = optional(mean, centred),
-                         .r = upload(r).data,
-                         .rows = rows,
-                         .width = width,
-                         .centred = centred};
+  NormRowsBwd<T> a{.x = upload(x).data,
+                   .g = upload(g).data,
+                   .dy = upload(dy).data,
+                   .residual = optional(residual, adds),
+                   .mean = optional(mean, centred),
+                   .r = upload(r).data,
+                   .rows = rows,
+                   .width = width,
+                   .centred = centred};
   const auto run = [&](Matrix<T> to, float* dg_to, float* db_to) {
     a.dx = to.data, a.dg = dg_to, a.db = centred ? db_to : nullptr;
-    ExactScratch scratch(cuda::norm_workspace_bytes(dg_to != nullptr, width));
-    cuda::norm_rows_backward(scratch.stream(), a);
+    ExactScratch scratch(norm_rows<Cuda>::workspace_bytes(a));
+    norm_rows<Cuda>::backward(scratch.stream(), a);
     gpu().device().wait();
   };
   auto dx = run_twice(unwritten<T>(rows, width, 0), [&](Matrix<T> to) { run(to, nullptr, nullptr); });

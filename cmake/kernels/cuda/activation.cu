@@ -1,7 +1,5 @@
 #include <lamina/kernel/cuda/rows/activation.cuh>
+#include <lamina/kernel/operations.hpp>
 
-namespace lamina::kernel {
-LAMINA_CUDA_ACTIVATION(template, float);
-LAMINA_CUDA_ACTIVATION(template, bf16);
-LAMINA_CUDA_ACTIVATION(template, f16);
-}  // namespace lamina::kernel
+LAMINA_CUDA_KERNELS(activation);
+LAMINA_CUDA_KERNELS(silu_gate);

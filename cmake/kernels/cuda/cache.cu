@@ -1,7 +1,4 @@
 #include <lamina/kernel/cuda/attention/cache.cuh>
+#include <lamina/kernel/operations.hpp>
 
-namespace lamina::kernel {
-LAMINA_CUDA_CACHE(template, float);
-LAMINA_CUDA_CACHE(template, bf16);
-LAMINA_CUDA_CACHE(template, f16);
-}  // namespace lamina::kernel
+LAMINA_CUDA_KERNELS(cache);

@@ -1,7 +1,5 @@
 #include <lamina/kernel/cuda/rows/embedding.cuh>
+#include <lamina/kernel/operations.hpp>
 
-namespace lamina::kernel {
-LAMINA_CUDA_EMBEDDING(template, float);
-LAMINA_CUDA_EMBEDDING(template, bf16);
-LAMINA_CUDA_EMBEDDING(template, f16);
-}  // namespace lamina::kernel
+LAMINA_CUDA_KERNELS(embedding);
+LAMINA_CUDA_KERNELS(learned_position);

@@ -8,12 +8,16 @@
 #include <lamina/kernel/add_norm.hpp>
 #include <lamina/kernel/attention.hpp>
 #include <lamina/kernel/cache.hpp>
+#include <lamina/kernel/convert.hpp>
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/kernel/dropout.hpp>
 #include <lamina/kernel/head_loss.hpp>
 #include <lamina/kernel/layer_norm.hpp>
 #include <lamina/kernel/matmul.hpp>
 #include <lamina/kernel/norm_rope.hpp>
+#include <lamina/kernel/norm_rows.hpp>
+#include <lamina/kernel/operations.hpp>
+#include <lamina/kernel/optimizer.hpp>
 #include <lamina/kernel/paged_attention.hpp>
 #include <lamina/kernel/rms_norm.hpp>
 #include <lamina/kernel/rows.hpp>
@@ -75,90 +79,19 @@ void reserve(Stream<Plan> s, const Args&... args) {
 }
 }  // namespace detail
 
-#define LAMINA_PLAN_FORWARD_BACKWARD(op)                        \
-  template <>                                                   \
-  struct op<Plan> {                                             \
-    static void forward(Stream<Plan> s, const auto&... args) {  \
-      s.launch(#op "_fwd");                                     \
-      detail::reserve<op<Cuda>>(s, args...);                    \
-    }                                                           \
-    static void backward(Stream<Plan> s, const auto&... args) { \
-      s.launch(#op "_bwd");                                     \
-      detail::reserve<op<Cuda>>(s, args...);                    \
-    }                                                           \
+#define LAMINA_PLAN_PASS(op, pass, name, ...)             \
+  static void pass(Stream<Plan> s, const auto&... args) { \
+    s.launch(name);                                       \
+    detail::reserve<op<Cuda>>(s, args...);                \
   }
-LAMINA_PLAN_FORWARD_BACKWARD(activation);
-LAMINA_PLAN_FORWARD_BACKWARD(add_layer_norm);
-LAMINA_PLAN_FORWARD_BACKWARD(add_rms_norm);
-LAMINA_PLAN_FORWARD_BACKWARD(attention);
-LAMINA_PLAN_FORWARD_BACKWARD(dropout);
-LAMINA_PLAN_FORWARD_BACKWARD(embedding);
-LAMINA_PLAN_FORWARD_BACKWARD(layer_norm);
-LAMINA_PLAN_FORWARD_BACKWARD(learned_position);
-LAMINA_PLAN_FORWARD_BACKWARD(norm_rope);
-LAMINA_PLAN_FORWARD_BACKWARD(rms_norm);
-LAMINA_PLAN_FORWARD_BACKWARD(silu_gate);
-#undef LAMINA_PLAN_FORWARD_BACKWARD
-
-template <>
-struct add<Plan> {
-  static void forward(Stream<Plan> s, const auto&...) { s.launch("add"); }
-  static void copy(Stream<Plan> s, const auto&...) { s.launch("copy"); }
-};
-template <>
-struct cache<Plan> {
-  static void append(Stream<Plan> s, const auto&...) { s.launch("cache_append"); }
-};
-template <>
-struct paged_attention<Plan> {
-  static void edit(Stream<Plan> s, const auto&) { s.launch("paged_edit"); }
-  static void write(Stream<Plan> s, const auto&) { s.launch("paged_write"); }
-  static void rotate_and_write(Stream<Plan> s, const auto&) { s.launch("rotate_and_write"); }
-  static void split(Stream<Plan> s, const auto&) { s.launch("split_keys"); }
-  static void decode(Stream<Plan> s, const auto& args) {
-    s.launch("paged_attention_decode");
-    detail::reserve<paged_attention<Cuda>>(s, args);
-  }
-  static void forward(Stream<Plan> s, const auto&) { s.launch("paged_attention_fwd"); }
-};
-template <>
-struct matmul<Plan> {
-  static void forward(Stream<Plan> s, const auto& args) { launch(s, "matmul_fwd", args); }
-  static void backward_input(Stream<Plan> s, const auto& args) { launch(s, "matmul_bwd_input", args); }
-  static void backward_weight(Stream<Plan> s, const auto& args) { launch(s, "matmul_bwd_weight", args); }
-
- private:
-  static void launch(Stream<Plan> s, std::string_view name, const auto& args) {
-    s.launch(name);
-    detail::reserve<matmul<Cuda>>(s, args);
-  }
-};
-template <>
-struct rows<Plan> {
-  static void gather(Stream<Plan> s, const auto&...) { s.launch("rows_gather"); }
-  static void scatter(Stream<Plan> s, const auto&...) { s.launch("rows_scatter"); }
-  static void scatter_add(Stream<Plan> s, const auto&...) { s.launch("rows_scatter_add"); }
-  static void zero(Stream<Plan> s, const auto&...) { s.launch("zero"); }
-};
-template <>
-struct sample<Plan> {
-  static void forward(Stream<Plan> s, const auto& args) {
-    s.launch("sample");
-    detail::reserve<sample<Cuda>>(s, args);
-  }
-  static void rows(Stream<Plan> s, const auto&) { s.launch("sample_rows"); }
-};
-template <>
-struct token_inputs<Plan> {
-  static void forward(Stream<Plan> s, const auto&) { s.launch("token_inputs"); }
-};
-template <>
-struct head_loss<Plan> {
-  static void run(Stream<Plan> s, const auto&... args) {
-    s.launch("head_loss");
-    detail::reserve<head_loss<Cuda>>(s, args...);
-  }
-};
+#define LAMINA_PLAN_OPERATION(op)             \
+  template <>                                 \
+  struct op<Plan> {                           \
+    LAMINA_OPERATION_##op(LAMINA_PLAN_PASS, ) \
+  };
+LAMINA_OPERATIONS(LAMINA_PLAN_OPERATION)
+#undef LAMINA_PLAN_OPERATION
+#undef LAMINA_PLAN_PASS
 
 }  // namespace kernel
 }  // namespace lamina

@@ -46,13 +46,13 @@ inline float derivative(GeluTanh, float x) {
 template <>
 struct lamina::kernel::activation<lamina::Cpu> {
   template <class F, class T>
-  static void forward(Stream<Cpu>, F f, ActivationFwd<T> a);
+  static void forward(Stream<Cpu>, F f, const ActivationFwd<T>& a);
   template <class F, class T>
-  static void backward(Stream<Cpu>, F f, ActivationBwd<T> a);
+  static void backward(Stream<Cpu>, F f, const ActivationBwd<T>& a);
 };
 
 template <class F, class T>
-void lamina::kernel::activation<lamina::Cpu>::forward(Stream<Cpu>, F f, ActivationFwd<T> a) {
+void lamina::kernel::activation<lamina::Cpu>::forward(Stream<Cpu>, F f, const ActivationFwd<T>& a) {
   parallel_for(a.x.rows, [=](std::int64_t n) {
     const T* x = a.x.row(n);
     T* y = a.y.row(n);
@@ -62,7 +62,7 @@ void lamina::kernel::activation<lamina::Cpu>::forward(Stream<Cpu>, F f, Activati
   });
 }
 template <class F, class T>
-void lamina::kernel::activation<lamina::Cpu>::backward(Stream<Cpu>, F f, ActivationBwd<T> a) {
+void lamina::kernel::activation<lamina::Cpu>::backward(Stream<Cpu>, F f, const ActivationBwd<T>& a) {
   parallel_for(a.x.rows, [=](std::int64_t n) {
     const T *x = a.x.row(n), *dy = a.dy.row(n);
     T* dx = a.dx.row(n);
@@ -75,13 +75,13 @@ void lamina::kernel::activation<lamina::Cpu>::backward(Stream<Cpu>, F f, Activat
 template <>
 struct lamina::kernel::silu_gate<lamina::Cpu> {
   template <class T>
-  static void forward(Stream<Cpu>, SiluGateFwd<T> a);
+  static void forward(Stream<Cpu>, const SiluGateFwd<T>& a);
   template <class T>
-  static void backward(Stream<Cpu>, SiluGateBwd<T> a);
+  static void backward(Stream<Cpu>, const SiluGateBwd<T>& a);
 };
 
 template <class T>
-void lamina::kernel::silu_gate<lamina::Cpu>::forward(Stream<Cpu>, SiluGateFwd<T> a) {
+void lamina::kernel::silu_gate<lamina::Cpu>::forward(Stream<Cpu>, const SiluGateFwd<T>& a) {
   parallel_for(a.x.rows, [=](std::int64_t n) {
     const int F = a.y.cols;
     const T *gate = a.x.row(n), *up = gate + F;
@@ -92,7 +92,7 @@ void lamina::kernel::silu_gate<lamina::Cpu>::forward(Stream<Cpu>, SiluGateFwd<T>
   });
 }
 template <class T>
-void lamina::kernel::silu_gate<lamina::Cpu>::backward(Stream<Cpu>, SiluGateBwd<T> a) {
+void lamina::kernel::silu_gate<lamina::Cpu>::backward(Stream<Cpu>, const SiluGateBwd<T>& a) {
   parallel_for(a.x.rows, [=](std::int64_t n) {
     const int F = a.dy.cols;
     const T *gate = a.x.row(n), *up = gate + F, *dy = a.dy.row(n);

@@ -2,22 +2,21 @@
 #include <cstring>
 #include <lamina/core/threads.hpp>
 #include <lamina/kernel/add.hpp>
+#include <lamina/kernel/cpu/arrays.hpp>
 
 template <>
 struct lamina::kernel::add<lamina::Cpu> {
   template <class T>
-  static void forward(Stream<Cpu>, Add<T> a);
+  static void forward(Stream<Cpu>, const Add<T>& a);
   template <class T>
-  static void copy(Stream<Cpu>, Add<T> a);
+  static void copy(Stream<Cpu>, const Add<T>& a);
 };
 
 template <class T>
-void lamina::kernel::add<lamina::Cpu>::forward(Stream<Cpu>, Add<T> a) {
-  parallel_for(a.x.rows, [=](std::int64_t n) {
-    for (int i = 0; i < a.x.cols; ++i) a.y(n, i) = round_to<T>(to_f32(a.y(n, i)) + to_f32(a.x(n, i)));
-  });
+void lamina::kernel::add<lamina::Cpu>::forward(Stream<Cpu>, const Add<T>& a) {
+  parallel_for(a.x.rows, [&](std::int64_t n) { store(a.y, n, array_of(a.y, n) + array_of(a.x, n)); });
 }
 template <class T>
-void lamina::kernel::add<lamina::Cpu>::copy(Stream<Cpu>, Add<T> a) {
-  parallel_for(a.x.rows, [=](std::int64_t n) { std::memcpy(a.y.row(n), a.x.row(n), sizeof(T) * a.x.cols); });
+void lamina::kernel::add<lamina::Cpu>::copy(Stream<Cpu>, const Add<T>& a) {
+  parallel_for(a.x.rows, [&](std::int64_t n) { std::memcpy(a.y.row(n), a.x.row(n), sizeof(T) * a.x.cols); });
 }

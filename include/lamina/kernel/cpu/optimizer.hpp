@@ -1,6 +1,7 @@
 #pragma once
 #include <cmath>
 #include <lamina/core/threads.hpp>
+#include <lamina/kernel/cpu/arrays.hpp>
 #include <lamina/kernel/optimizer.hpp>
 
 template <>
@@ -18,17 +19,14 @@ struct lamina::kernel::optimizer<lamina::Cpu> {
 template <class T>
 void lamina::kernel::optimizer<lamina::Cpu>::adamw(Stream<Cpu>, const AdamWStep<T>& a) {
   if (!std::isfinite(a.clip->norm)) return;
-  parallel_for(a.count, [=, o = *a.numbers, scale = a.clip->scale](std::int64_t r) {
-    const ValueRun<T>& run = a.runs[r];
-    const float decay = run.decays ? o.decay : 1.0f;
-    for (int k = 0; k < run.count; ++k) {
-      const std::size_t i = run.first + static_cast<std::size_t>(k);
-      const float grad = a.g[i] * scale;
-      a.m[i] = o.b1 * a.m[i] + o.rest1 * grad;
-      a.v[i] = o.b2 * a.v[i] + o.rest2 * grad * grad;
-      a.w[i] = a.w[i] * decay - o.step_size * a.m[i] / (std::sqrt(a.v[i]) / o.v_correction + o.eps);
-      a.g[i] = 0;
-      if (run.to) *run.copy(k) = round_to<T>(run.scale * a.w[i]);
-    }
+  parallel_for(a.count, [&, o = *a.numbers, scale = a.clip->scale](std::int64_t i) {
+    const ValueRun<T>& run = a.runs[i];
+    const auto part = [&](float* p) { return MutableArray(p + run.first, run.count); };
+    auto g = part(a.g), m = part(a.m), v = part(a.v), w = part(a.w);
+    m = o.b1 * m + o.rest1 * (g * scale);
+    v = o.b2 * v + o.rest2 * (g * scale) * (g * scale);
+    w = w * (run.decays ? o.decay : 1.0f) - o.step_size * m / (v.sqrt() / o.v_correction + o.eps);
+    g = 0;
+    for (int k = 0; run.to && k < run.count; ++k) *run.copy(k) = round_to<T>(run.scale * w[k]);
   });
 }

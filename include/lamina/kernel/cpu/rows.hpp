@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <lamina/core/threads.hpp>
+#include <lamina/kernel/cpu/arrays.hpp>
 #include <lamina/kernel/rows.hpp>
 
 namespace lamina::kernel::detail {
@@ -24,11 +25,11 @@ inline float element(const Weight& w, std::int64_t r, int c) {
 template <>
 struct lamina::kernel::rows<lamina::Cpu> {
   template <class T>
-  static void gather(Stream<Cpu>, int count, Rows<T> a) {
+  static void gather(Stream<Cpu>, int count, const Rows<T>& a) {
     parallel_for(count, [=](std::int64_t i) { std::memcpy(a.y.row(i), a.x.row(a.index[i]), sizeof(T) * a.x.cols); });
   }
   template <class T>
-  static void scatter(Stream<Cpu>, int count, Rows<T> a) {
+  static void scatter(Stream<Cpu>, int count, const Rows<T>& a) {
     parallel_for(count, [=](std::int64_t i) { std::memcpy(a.y.row(a.index[i]), a.x.row(i), sizeof(T) * a.x.cols); });
   }
   template <class T>
@@ -36,24 +37,22 @@ struct lamina::kernel::rows<lamina::Cpu> {
     parallel_for(y.rows, [=](std::int64_t i) { std::memset(y.row(i), 0, sizeof(T) * y.cols); });
   }
   template <class T>
-  static void scatter_add(Stream<Cpu>, int count, Rows<T> a) {
-    for (int i = 0; i < count; ++i)
-      for (int c = 0; c < a.x.cols; ++c)
-        a.y(a.index[i], c) = round_to<T>(to_f32(a.y(a.index[i], c)) + to_f32(a.x(i, c)));
+  static void scatter_add(Stream<Cpu>, int count, const Rows<T>& a) {
+    for (int i = 0; i < count; ++i) store(a.y, a.index[i], array_of(a.y, a.index[i]) + array_of(a.x, i));
   }
 };
 
 template <>
 struct lamina::kernel::embedding<lamina::Cpu> {
   template <class T>
-  static void forward(Stream<Cpu>, EmbeddingFwd<T> a) {
+  static void forward(Stream<Cpu>, const EmbeddingFwd<T>& a) {
     parallel_for(a.y.rows, [=](std::int64_t n) {
       for (int c = 0; c < a.y.cols; ++c)
         a.y(n, c) = a.ids[n] < 0 ? T{} : round_to<T>(detail::element(a.w, a.ids[n], c));
     });
   }
   template <class T>
-  static void backward(Stream<Cpu>, EmbeddingBwd<T> a) {
+  static void backward(Stream<Cpu>, const EmbeddingBwd<T>& a) {
     for (int n = 0; n < a.dy.rows; ++n) {
       if (a.ids[n] < 0) continue;
       for (int c = 0; c < a.dy.cols; ++c) a.dw(a.ids[n], c) += to_f32(a.dy(n, c));
@@ -64,7 +63,7 @@ struct lamina::kernel::embedding<lamina::Cpu> {
 template <>
 struct lamina::kernel::learned_position<lamina::Cpu> {
   template <class T>
-  static void forward(Stream<Cpu>, LearnedPositionFwd<T> a) {
+  static void forward(Stream<Cpu>, const LearnedPositionFwd<T>& a) {
     parallel_for(a.x.rows, [=](std::int64_t n) {
       for (int c = 0; c < a.x.cols; ++c) {
         float position = 0;
@@ -74,7 +73,7 @@ struct lamina::kernel::learned_position<lamina::Cpu> {
     });
   }
   template <class T>
-  static void backward(Stream<Cpu>, LearnedPositionBwd<T> a) {
+  static void backward(Stream<Cpu>, const LearnedPositionBwd<T>& a) {
     for (int n = 0; n < a.dy.rows; ++n)
       for (int k = 0; k < 4; ++k)
         for (int c = 0; c < a.dy.cols; ++c) a.dw(a.row[4 * n + k], c) += a.weight[4 * n + k] * to_f32(a.dy(n, c));

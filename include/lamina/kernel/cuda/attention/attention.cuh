@@ -76,9 +76,3 @@ void lamina::kernel::attention<lamina::Cuda>::backward(Stream<Cuda> s, const Att
     if (cuda::backward_by_cudnn(a) && cudnn_attention_backward(s, a)) return;
   cuda::attention_backward_own(s, a);
 }
-
-#define LAMINA_CUDA_ATTENTION(prefix, T)                                                                   \
-  prefix void lamina::kernel::attention<lamina::Cuda>::forward<T>(lamina::Stream<lamina::Cuda>,            \
-                                                                  const lamina::kernel::AttentionFwd<T>&); \
-  prefix void lamina::kernel::attention<lamina::Cuda>::backward<T>(lamina::Stream<lamina::Cuda>,           \
-                                                                   const lamina::kernel::AttentionBwd<T>&)

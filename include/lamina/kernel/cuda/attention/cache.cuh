@@ -23,6 +23,3 @@ void lamina::kernel::cache<lamina::Cuda>::append(Stream<Cuda> s, const CacheAppe
   cuda::append_to_cache<T><<<dim3(cuda::ceil_div(a.k.cols, threads), a.k.rows), threads, 0, s.handle>>>(a);
   cuda::check_launch("append_to_cache");
 }
-
-#define LAMINA_CUDA_CACHE(prefix, T) \
-  prefix void lamina::kernel::cache<lamina::Cuda>::append<T>(Stream<Cuda>, const CacheAppend<T>&)

@@ -286,10 +286,3 @@ bool cudnn_attention_backward(Stream<Cuda>, const AttentionBwd<T>&) {
 }
 }  // namespace lamina::kernel
 #endif  // LAMINA_HAS_CUDNN
-
-/// Instantiates both for T, bf16 or f16; prefix may be `extern`.
-#define LAMINA_CUDA_CUDNN_ATTENTION(prefix, T)                                                             \
-  prefix template bool lamina::kernel::cudnn_attention_forward<T>(lamina::Stream<lamina::Cuda>,            \
-                                                                  const lamina::kernel::AttentionFwd<T>&); \
-  prefix template bool lamina::kernel::cudnn_attention_backward<T>(lamina::Stream<lamina::Cuda>,           \
-                                                                   const lamina::kernel::AttentionBwd<T>&);

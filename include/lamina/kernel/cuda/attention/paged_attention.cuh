@@ -446,11 +446,3 @@ void lamina::kernel::paged_attention<lamina::Cuda>::forward(Stream<Cuda> s, cons
   if constexpr (!std::is_same_v<T, float>)
     if (a.q.rows > 0) cuda::attention_forward_tiles(s, a);
 }
-
-/// What a program instantiates in one CUDA file for each element type.
-#define LAMINA_CUDA_PAGED_ATTENTION(prefix, T)                                                                     \
-  prefix void lamina::kernel::paged_attention<lamina::Cuda>::write<T>(Stream<Cuda>, const PagedWrite<T>&);         \
-  prefix void lamina::kernel::paged_attention<lamina::Cuda>::rotate_and_write<T>(Stream<Cuda>,                     \
-                                                                                 const RotateAndWrite<T>&);        \
-  prefix void lamina::kernel::paged_attention<lamina::Cuda>::decode<T>(Stream<Cuda>, const PagedAttentionFwd<T>&); \
-  prefix void lamina::kernel::paged_attention<lamina::Cuda>::forward<T>(Stream<Cuda>, const PagedAttentionFwd<T>&)

@@ -215,7 +215,3 @@ void lamina::kernel::head_loss<lamina::Cuda>::run(Stream<Cuda> s, const HeadLoss
     cuda::head_loss_chunk(s, part, w, Matrix<T>(logits, rows, a.w.rows, stride), scales);
   }
 }
-
-/// What a program instantiates in one CUDA file for each element type.
-#define LAMINA_CUDA_HEAD_LOSS(prefix, T) \
-  prefix void lamina::kernel::head_loss<lamina::Cuda>::run<T>(Stream<Cuda>, const HeadLoss<T>&)

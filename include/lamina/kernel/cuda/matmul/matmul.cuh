@@ -155,9 +155,3 @@ void lamina::kernel::matmul<lamina::Cuda>::backward_weight(Stream<Cuda> s, const
                                             .alpha = a.alpha,
                                             .beta = 1});
 }
-
-/// What a program instantiates in one CUDA file for each element type.
-#define LAMINA_CUDA_MATMUL(prefix, T)                                                                          \
-  prefix void lamina::kernel::matmul<lamina::Cuda>::forward<T>(Stream<Cuda>, const MatmulFwd<T>&);             \
-  prefix void lamina::kernel::matmul<lamina::Cuda>::backward_input<T>(Stream<Cuda>, const MatmulBwdInput<T>&); \
-  prefix void lamina::kernel::matmul<lamina::Cuda>::backward_weight<T>(Stream<Cuda>, const MatmulBwdWeight<T>&)

@@ -160,12 +160,3 @@ void silu_gate<Cuda>::backward(Stream<Cuda> s, const SiluGateBwd<T>& a) {
 }
 
 }  // namespace lamina::kernel
-
-#define LAMINA_CUDA_ACTIVATION_OF(prefix, F, T)                                                                  \
-  prefix void lamina::kernel::activation<lamina::Cuda>::forward<F, T>(Stream<Cuda>, F, const ActivationFwd<T>&); \
-  prefix void lamina::kernel::activation<lamina::Cuda>::backward<F, T>(Stream<Cuda>, F, const ActivationBwd<T>&)
-#define LAMINA_CUDA_ACTIVATION(prefix, T)                                                               \
-  LAMINA_CUDA_ACTIVATION_OF(prefix, GeluErf, T);                                                        \
-  LAMINA_CUDA_ACTIVATION_OF(prefix, GeluTanh, T);                                                       \
-  prefix void lamina::kernel::silu_gate<lamina::Cuda>::forward<T>(Stream<Cuda>, const SiluGateFwd<T>&); \
-  prefix void lamina::kernel::silu_gate<lamina::Cuda>::backward<T>(Stream<Cuda>, const SiluGateBwd<T>&)

@@ -46,7 +46,3 @@ void add<Cuda>::copy(Stream<Cuda> s, const Add<T>& a) {
 }
 
 }  // namespace lamina::kernel
-
-#define LAMINA_CUDA_ADD(prefix, T)                                                        \
-  prefix void lamina::kernel::add<lamina::Cuda>::forward<T>(Stream<Cuda>, const Add<T>&); \
-  prefix void lamina::kernel::add<lamina::Cuda>::copy<T>(Stream<Cuda>, const Add<T>&)

@@ -37,10 +37,3 @@ void convert<Cuda>::run(Stream<Cuda> s, const Convert<From, To>& a) {
 }
 
 }  // namespace lamina::kernel
-
-#define LAMINA_CUDA_CONVERT_OF(prefix, From, To) \
-  prefix void lamina::kernel::convert<lamina::Cuda>::run<From, To>(Stream<Cuda>, const Convert<From, To>&)
-#define LAMINA_CUDA_CONVERT(prefix, From)      \
-  LAMINA_CUDA_CONVERT_OF(prefix, From, float); \
-  LAMINA_CUDA_CONVERT_OF(prefix, From, bf16);  \
-  LAMINA_CUDA_CONVERT_OF(prefix, From, f16)

@@ -32,6 +32,3 @@ void dropout<Cuda>::forward(Stream<Cuda> s, DropoutMask mask, const Dropout<T>& 
 }
 
 }  // namespace lamina::kernel
-
-#define LAMINA_CUDA_DROPOUT(prefix, T) \
-  prefix void lamina::kernel::dropout<lamina::Cuda>::forward<T>(Stream<Cuda>, DropoutMask, const Dropout<T>&)

@@ -170,9 +170,3 @@ void learned_position<Cuda>::backward(Stream<Cuda> s, const LearnedPositionBwd<T
 }
 
 }  // namespace lamina::kernel
-
-#define LAMINA_CUDA_EMBEDDING(prefix, T)                                                                              \
-  prefix void lamina::kernel::embedding<lamina::Cuda>::forward<T>(Stream<Cuda>, const EmbeddingFwd<T>&);              \
-  prefix void lamina::kernel::embedding<lamina::Cuda>::backward<T>(Stream<Cuda>, const EmbeddingBwd<T>&);             \
-  prefix void lamina::kernel::learned_position<lamina::Cuda>::forward<T>(Stream<Cuda>, const LearnedPositionFwd<T>&); \
-  prefix void lamina::kernel::learned_position<lamina::Cuda>::backward<T>(Stream<Cuda>, const LearnedPositionBwd<T>&)

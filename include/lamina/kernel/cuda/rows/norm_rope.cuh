@@ -326,9 +326,3 @@ void norm_rope<Cuda>::backward(Stream<Cuda> s, const NormRopeBwd<T>& a) {
 }
 
 }  // namespace lamina::kernel
-
-#define LAMINA_CUDA_NORM_ROPE(prefix, T)                                                                \
-  prefix void lamina::kernel::norm_rope<lamina::Cuda>::forward<T>(Stream<Cuda>, const NormRopeFwd<T>&,  \
-                                                                  const NormRopeFwd<T>&);               \
-  prefix void lamina::kernel::norm_rope<lamina::Cuda>::forward<T>(Stream<Cuda>, const NormRopeFwd<T>&); \
-  prefix void lamina::kernel::norm_rope<lamina::Cuda>::backward<T>(Stream<Cuda>, const NormRopeBwd<T>&)

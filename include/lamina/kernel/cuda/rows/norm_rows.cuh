@@ -272,52 +272,49 @@ void with_row_share(int width, bool whole, F f) {
   fail("norm: rows of ", width, " elements are wider than the kernels hold");
 }
 
+}  // namespace lamina::kernel::cuda
+
 template <class T>
-void norm_rows_forward(Stream<Cuda> s, const NormRowsFwd<T>& a) {
+void lamina::kernel::norm_rows<lamina::Cuda>::forward(Stream<Cuda> s, const NormRowsFwd<T>& a) {
   if (a.rows == 0) return;
-  const bool whole = a.width % piece_elements<T> == 0 && a.y_stride % piece_elements<T> == 0 && is_aligned(a.x) &&
-                     is_aligned(a.y) && is_aligned(a.s) && is_aligned(a.g) && is_aligned(a.b);
-  with_row_share<T>(a.width, whole, [&]<int Pieces, int Group, bool Whole>() {
-    constexpr int threads = row_threads<Group>;
-    const int blocks = ceil_div(a.rows, threads / Group);
+  const bool whole = a.width % cuda::piece_elements<T> == 0 && a.y_stride % cuda::piece_elements<T> == 0 &&
+                     cuda::is_aligned(a.x) && cuda::is_aligned(a.y) && cuda::is_aligned(a.s) && cuda::is_aligned(a.g) &&
+                     cuda::is_aligned(a.b);
+  cuda::with_row_share<T>(a.width, whole, [&]<int Pieces, int Group, bool Whole>() {
+    constexpr int threads = cuda::row_threads<Group>;
+    const int blocks = cuda::ceil_div(a.rows, threads / Group);
     if (a.centred)
-      launch_dependent(s, norm_rows_fwd<T, Pieces, Group, Whole, true>, blocks, threads, a);
+      cuda::launch_dependent(s, cuda::norm_rows_fwd<T, Pieces, Group, Whole, true>, blocks, threads, a);
     else
-      launch_dependent(s, norm_rows_fwd<T, Pieces, Group, Whole, false>, blocks, threads, a);
+      cuda::launch_dependent(s, cuda::norm_rows_fwd<T, Pieces, Group, Whole, false>, blocks, threads, a);
   });
-  check_launch("norm_rows_fwd");
+  cuda::check_launch("norm_rows_fwd");
 }
 
 template <class T>
-void norm_rows_backward(Stream<Cuda> s, const NormRowsBwd<T>& a) {
+void lamina::kernel::norm_rows<lamina::Cuda>::backward(Stream<Cuda> s, const NormRowsBwd<T>& a) {
   if (a.rows == 0 || (!a.dx && !a.dg)) return;
-  const bool whole = a.width % piece_elements<T> == 0 && is_aligned(a.x) && is_aligned(a.dy) && is_aligned(a.dx) &&
-                     is_aligned(a.residual) && is_aligned(a.g);
+  const bool whole = a.width % cuda::piece_elements<T> == 0 && cuda::is_aligned(a.x) && cuda::is_aligned(a.dy) &&
+                     cuda::is_aligned(a.dx) && cuda::is_aligned(a.residual) && cuda::is_aligned(a.g);
   Arena::Scope scope(*s.scratch);
   float* const parts = a.dg ? s.scratch->take<float>(2 * most_gain_runs * static_cast<std::size_t>(a.width)) : nullptr;
   int runs = 0;
-  with_row_share<T>(a.width, whole, [&]<int Pieces, int Group, bool Whole>() {
-    constexpr int threads = row_threads<Group>, groups = threads / Group;
-    const int all = ceil_div(a.rows, groups), most = gain_threads / threads * s.device->multiprocessors();
+  cuda::with_row_share<T>(a.width, whole, [&]<int Pieces, int Group, bool Whole>() {
+    constexpr int threads = cuda::row_threads<Group>, groups = threads / Group;
+    const int all = cuda::ceil_div(a.rows, groups), most = cuda::gain_threads / threads * s.device->multiprocessors();
     const int blocks = a.dg ? std::min({all, most_gain_runs / groups, most}) : all;
     runs = std::min(blocks * groups, a.rows);
     const auto launch = [&]<bool Centred, bool Learns>() {
-      norm_rows_bwd<T, Pieces, Group, Whole, Centred, Learns><<<blocks, threads, 0, s.handle>>>(a, parts);
+      cuda::norm_rows_bwd<T, Pieces, Group, Whole, Centred, Learns><<<blocks, threads, 0, s.handle>>>(a, parts);
     };
     if (a.centred)
       a.dg ? launch.template operator()<true, true>() : launch.template operator()<true, false>();
     else
       a.dg ? launch.template operator()<false, true>() : launch.template operator()<false, false>();
   });
-  check_launch("norm_rows_bwd");
+  cuda::check_launch("norm_rows_bwd");
   if (!a.dg) return;
-  const dim3 grid(ceil_div(a.width, warp_size), a.db ? 2 : 1);
-  add_gain_parts<<<grid, dim3(warp_size, gain_rows), 0, s.handle>>>(parts, runs, a.width, a.dg, a.db);
-  check_launch("add_gain_parts");
+  const dim3 grid(cuda::ceil_div(a.width, cuda::warp_size), a.db ? 2 : 1);
+  cuda::add_gain_parts<<<grid, dim3(cuda::warp_size, cuda::gain_rows), 0, s.handle>>>(parts, runs, a.width, a.dg, a.db);
+  cuda::check_launch("add_gain_parts");
 }
-
-}  // namespace lamina::kernel::cuda
-
-#define LAMINA_CUDA_NORM_ROWS(prefix, T)                                                                             \
-  prefix void lamina::kernel::cuda::norm_rows_forward<T>(Stream<Cuda>, const lamina::kernel::cuda::NormRowsFwd<T>&); \
-  prefix void lamina::kernel::cuda::norm_rows_backward<T>(Stream<Cuda>, const lamina::kernel::cuda::NormRowsBwd<T>&)

@@ -124,6 +124,3 @@ void optimizer<Cuda>::adamw(Stream<Cuda> s, const AdamWStep<T>& a) {
 }
 
 }  // namespace lamina::kernel
-
-#define LAMINA_CUDA_OPTIMIZER(prefix, T) \
-  prefix void lamina::kernel::optimizer<lamina::Cuda>::adamw<T>(Stream<Cuda>, const AdamWStep<T>&)

@@ -3,17 +3,4 @@
 #include <lamina/kernel/rms_norm.hpp>
 
 template <>
-struct lamina::kernel::rms_norm<lamina::Cuda> {
-  template <class T, int D>
-  static void forward(Stream<Cuda> s, const RMSNormFwd<T, D>& a, float eps) {
-    cuda::norm_rows_forward(s, cuda::norm_rows_forward_of<T, D>(a, eps));
-  }
-  template <class T, int D>
-  static void backward(Stream<Cuda> s, const RMSNormBwd<T, D>& a) {
-    cuda::norm_rows_backward(s, cuda::norm_rows_backward_of<T, D>(a));
-  }
-  template <class T, int D>
-  static std::size_t workspace_bytes(const RMSNormBwd<T, D>& a) {
-    return cuda::norm_workspace_bytes(a.dg != nullptr, D);
-  }
-};
+struct lamina::kernel::rms_norm<lamina::Cuda> : lamina::kernel::norm_by_rows<lamina::Cuda> {};

@@ -67,9 +67,3 @@ void rows<Cuda>::zero(Stream<Cuda> s, Matrix<T> y) {
 }
 
 }  // namespace lamina::kernel
-
-#define LAMINA_CUDA_ROWS(prefix, T)                                                                  \
-  prefix void lamina::kernel::rows<lamina::Cuda>::gather<T>(Stream<Cuda>, int, const Rows<T>&);      \
-  prefix void lamina::kernel::rows<lamina::Cuda>::scatter<T>(Stream<Cuda>, int, const Rows<T>&);     \
-  prefix void lamina::kernel::rows<lamina::Cuda>::scatter_add<T>(Stream<Cuda>, int, const Rows<T>&); \
-  prefix void lamina::kernel::rows<lamina::Cuda>::zero<T>(Stream<Cuda>, Matrix<T>)

@@ -200,6 +200,3 @@ void lamina::kernel::sample<lamina::Cuda>::forward(Stream<Cuda> s, const Sample<
   launch_dependent(s, sample_choose<T>, 1, sample_threads, a, sums);
   check_launch("sample");
 }
-
-#define LAMINA_CUDA_SAMPLE(prefix, T) \
-  prefix void lamina::kernel::sample<lamina::Cuda>::forward<T>(Stream<Cuda>, const Sample<T>&)

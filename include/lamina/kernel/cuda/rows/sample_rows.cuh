@@ -325,6 +325,3 @@ void lamina::kernel::sample<lamina::Cuda>::rows(Stream<Cuda> s, const SampleRows
   cuda::launch_dependent(s, cuda::sample_rows_fwd<T>, a.logits.rows, cuda::choice_threads, a);
   cuda::check_launch("sample_rows_fwd");
 }
-
-#define LAMINA_CUDA_SAMPLE_ROWS(prefix, T) \
-  prefix void lamina::kernel::sample<lamina::Cuda>::rows<T>(Stream<Cuda>, const SampleRows<T>&)

@@ -1,0 +1,109 @@
+#pragma once
+
+/// The list of operations. It stands here once: the Plan backend (plan.hpp), the kernels that are compiled once for the
+/// CPU (cpu_elsewhere.hpp) and those for CUDA (LAMINA_CUDA_KERNELS in a .cu file) are made from it.
+///
+/// A row is PASS(operation, function, "name in a plan", (arguments), ...): the arguments after the stream, for elements
+/// of type T, in brackets for each of the function's overloads that are compiled; none for a function that is no
+/// template or has a width as template argument.
+// clang-format off
+#define LAMINA_OPERATIONS(OPERATION)                                                                                   \
+  OPERATION(activation) OPERATION(add) OPERATION(add_layer_norm) OPERATION(add_rms_norm) OPERATION(attention)          \
+  OPERATION(cache) OPERATION(convert) OPERATION(dropout) OPERATION(embedding) OPERATION(head_loss)                     \
+  OPERATION(layer_norm) OPERATION(learned_position) OPERATION(matmul) OPERATION(norm_rope) OPERATION(norm_rows)        \
+  OPERATION(optimizer) OPERATION(paged_attention) OPERATION(rms_norm) OPERATION(rows) OPERATION(sample)                \
+  OPERATION(silu_gate) OPERATION(token_inputs)
+
+#define LAMINA_OPERATION_activation(PASS, T)                                                                           \
+  PASS(activation, forward, "activation_fwd", (GeluErf, const ActivationFwd<T>&), (GeluTanh, const ActivationFwd<T>&)) \
+  PASS(activation, backward, "activation_bwd", (GeluErf, const ActivationBwd<T>&), (GeluTanh, const ActivationBwd<T>&))
+#define LAMINA_OPERATION_add(PASS, T)                                                                                  \
+  PASS(add, forward, "add", (const Add<T>&))                                                                           \
+  PASS(add, copy, "copy", (const Add<T>&))
+#define LAMINA_OPERATION_add_layer_norm(PASS, T)                                                                       \
+  PASS(add_layer_norm, forward, "add_layer_norm_fwd")                                                                  \
+  PASS(add_layer_norm, backward, "add_layer_norm_bwd")
+#define LAMINA_OPERATION_add_rms_norm(PASS, T)                                                                         \
+  PASS(add_rms_norm, forward, "add_rms_norm_fwd")                                                                      \
+  PASS(add_rms_norm, backward, "add_rms_norm_bwd")
+#define LAMINA_OPERATION_attention(PASS, T)                                                                            \
+  PASS(attention, forward, "attention_fwd", (const AttentionFwd<T>&))                                                  \
+  PASS(attention, backward, "attention_bwd", (const AttentionBwd<T>&))
+#define LAMINA_OPERATION_cache(PASS, T)                                                                                \
+  PASS(cache, append, "cache_append", (const CacheAppend<T>&))
+#define LAMINA_OPERATION_convert(PASS, T)                                                                              \
+  PASS(convert, run, "convert", (const Convert<T, float>&), (const Convert<T, bf16>&), (const Convert<T, f16>&))
+#define LAMINA_OPERATION_dropout(PASS, T)                                                                              \
+  PASS(dropout, forward, "dropout_fwd", (DropoutMask, const Dropout<T>&))
+#define LAMINA_OPERATION_embedding(PASS, T)                                                                            \
+  PASS(embedding, forward, "embedding_fwd", (const EmbeddingFwd<T>&))                                                  \
+  PASS(embedding, backward, "embedding_bwd", (const EmbeddingBwd<T>&))
+#define LAMINA_OPERATION_head_loss(PASS, T)                                                                            \
+  PASS(head_loss, run, "head_loss", (const HeadLoss<T>&))
+#define LAMINA_OPERATION_layer_norm(PASS, T)                                                                           \
+  PASS(layer_norm, forward, "layer_norm_fwd")                                                                          \
+  PASS(layer_norm, backward, "layer_norm_bwd")
+#define LAMINA_OPERATION_learned_position(PASS, T)                                                                     \
+  PASS(learned_position, forward, "learned_position_fwd", (const LearnedPositionFwd<T>&))                              \
+  PASS(learned_position, backward, "learned_position_bwd", (const LearnedPositionBwd<T>&))
+#define LAMINA_OPERATION_matmul(PASS, T)                                                                               \
+  PASS(matmul, forward, "matmul_fwd", (const MatmulFwd<T>&))                                                           \
+  PASS(matmul, backward_input, "matmul_bwd_input", (const MatmulBwdInput<T>&))                                         \
+  PASS(matmul, backward_weight, "matmul_bwd_weight", (const MatmulBwdWeight<T>&))
+#define LAMINA_OPERATION_norm_rope(PASS, T)                                                                            \
+  PASS(norm_rope, forward, "norm_rope_fwd", (const NormRopeFwd<T>&), (const NormRopeFwd<T>&, const NormRopeFwd<T>&))   \
+  PASS(norm_rope, backward, "norm_rope_bwd", (const NormRopeBwd<T>&))
+#define LAMINA_OPERATION_norm_rows(PASS, T)                                                                            \
+  PASS(norm_rows, forward, "norm_rows_fwd", (const NormRowsFwd<T>&))                                                   \
+  PASS(norm_rows, backward, "norm_rows_bwd", (const NormRowsBwd<T>&))
+#define LAMINA_OPERATION_optimizer(PASS, T)                                                                            \
+  PASS(optimizer, clip, "clip")                                                                                        \
+  PASS(optimizer, adamw, "adamw", (const AdamWStep<T>&))
+#define LAMINA_OPERATION_paged_attention(PASS, T)                                                                      \
+  PASS(paged_attention, edit, "paged_edit")                                                                            \
+  PASS(paged_attention, write, "paged_write", (const PagedWrite<T>&))                                                  \
+  PASS(paged_attention, rotate_and_write, "rotate_and_write", (const RotateAndWrite<T>&))                              \
+  PASS(paged_attention, split, "split_keys")                                                                           \
+  PASS(paged_attention, decode, "paged_attention_decode", (const PagedAttentionFwd<T>&))                               \
+  PASS(paged_attention, forward, "paged_attention_fwd", (const PagedAttentionFwd<T>&))
+#define LAMINA_OPERATION_rms_norm(PASS, T)                                                                             \
+  PASS(rms_norm, forward, "rms_norm_fwd")                                                                              \
+  PASS(rms_norm, backward, "rms_norm_bwd")
+#define LAMINA_OPERATION_rows(PASS, T)                                                                                 \
+  PASS(rows, gather, "rows_gather", (int, const Rows<T>&))                                                             \
+  PASS(rows, scatter, "rows_scatter", (int, const Rows<T>&))                                                           \
+  PASS(rows, scatter_add, "rows_scatter_add", (int, const Rows<T>&))                                                   \
+  PASS(rows, zero, "zero", (Matrix<T>))
+#define LAMINA_OPERATION_sample(PASS, T)                                                                               \
+  PASS(sample, forward, "sample", (const Sample<T>&))                                                                  \
+  PASS(sample, rows, "sample_rows", (const SampleRows<T>&))
+#define LAMINA_OPERATION_silu_gate(PASS, T)                                                                            \
+  PASS(silu_gate, forward, "silu_gate_fwd", (const SiluGateFwd<T>&))                                                   \
+  PASS(silu_gate, backward, "silu_gate_bwd", (const SiluGateBwd<T>&))
+#define LAMINA_OPERATION_token_inputs(PASS, T)                                                                         \
+  PASS(token_inputs, forward, "token_inputs")
+// clang-format on
+
+/// prefix void operation<B>::function(Stream<B>, arguments) for each bracket of a row; at most three.
+#define LAMINA_UNPACK(...) __VA_ARGS__
+#define LAMINA_SIGNATURE(prefix, B, op, pass, arguments) prefix void op<B>::pass(Stream<B>, LAMINA_UNPACK arguments);
+#define LAMINA_SIGNATURES_1(prefix, B, op, pass, name)
+#define LAMINA_SIGNATURES_2(prefix, B, op, pass, name, a) LAMINA_SIGNATURE(prefix, B, op, pass, a)
+#define LAMINA_SIGNATURES_3(prefix, B, op, pass, name, a, b) \
+  LAMINA_SIGNATURE(prefix, B, op, pass, a) LAMINA_SIGNATURE(prefix, B, op, pass, b)
+#define LAMINA_SIGNATURES_4(prefix, B, op, pass, name, a, b, c) \
+  LAMINA_SIGNATURES_3(prefix, B, op, pass, name, a, b) LAMINA_SIGNATURE(prefix, B, op, pass, c)
+#define LAMINA_SIGNATURES_OF(a, b, c, d, which, ...) which
+#define LAMINA_SIGNATURES(prefix, B, op, pass, ...)                                                \
+  LAMINA_SIGNATURES_OF(__VA_ARGS__, LAMINA_SIGNATURES_4, LAMINA_SIGNATURES_3, LAMINA_SIGNATURES_2, \
+                       LAMINA_SIGNATURES_1, )                                                      \
+  (prefix, B, op, pass, __VA_ARGS__)
+
+/// In a .cu file that includes the operation's .cuh: compiles its kernels for every element type.
+#define LAMINA_CUDA_PASS(op, pass, ...) LAMINA_SIGNATURES(template, ::lamina::Cuda, op, pass, __VA_ARGS__)
+#define LAMINA_CUDA_KERNELS(op)                                                                                  \
+  namespace lamina::kernel {                                                                                     \
+  LAMINA_OPERATION_##op(LAMINA_CUDA_PASS, float) LAMINA_OPERATION_##op(LAMINA_CUDA_PASS, bf16) LAMINA_OPERATION_ \
+      ##op(LAMINA_CUDA_PASS, f16)                                                                                \
+  }                                                                                                              \
+  static_assert(true)

@@ -26,13 +26,8 @@ namespace lamina {
 /// The rules of a backend. A backend with kernels of its own specialises it.
 template <Backend B>
 struct FusionRules {
-  using type = List<JoinLinears, JoinResiduals, RecomputeGate>;
-};
-
-/// On a GPU an adapter's share costs as much as reading y again, unless its base product adds it.
-template <>
-struct FusionRules<Cuda> {
-  using type = List<JoinLinears, JoinResiduals, RecomputeGate, FoldAdapters>;
+  using type = std::conditional_t<folds_adapters<B>, List<JoinLinears, JoinResiduals, RecomputeGate, FoldAdapters>,
+                                  List<JoinLinears, JoinResiduals, RecomputeGate>>;
 };
 
 namespace detail {

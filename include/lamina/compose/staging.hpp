@@ -3,6 +3,7 @@
 
 #include <lamina/compose/vision_language.hpp>
 #include <lamina/core/arena.hpp>
+#include <lamina/core/memory.hpp>
 #include <lamina/core/threads.hpp>
 
 namespace lamina {
@@ -91,7 +92,7 @@ class Staging {
   }
 
  private:
-  static constexpr bool remote = !std::is_same_v<B, Cpu>;
+  static constexpr bool remote = Memory<B>::remote;
   using Write = void (*)(std::byte* to, const void* from, std::size_t bytes);
   struct StagedArray {
     const void** pointer;

@@ -18,6 +18,7 @@ namespace lamina {
 template <Backend B>
 struct Memory {
   static constexpr std::size_t alignment = 256;
+  static constexpr bool remote = false;  ///< the host cannot read and write it: it copies
 
   /// Aligned, not initialised; std::bad_alloc if there is not enough. Large blocks ask for large pages, whose
   /// addresses are quicker to translate, above all in a virtual machine: two cores of a Zen 4 read 50 GB/s of them and
@@ -59,6 +60,7 @@ struct Memory {
 template <>
 struct Memory<Cuda> {
   static constexpr std::size_t alignment = 256;
+  static constexpr bool remote = true;
 
   /// Error, with what is free and what to do, if there is not enough.
   static std::byte* allocate(std::size_t bytes);

@@ -202,9 +202,8 @@ class Runner {
   std::uint64_t started_ = 0;
   int host_choices_ = 0;  ///< rows under way whose token the host chooses
   struct Recorded {
-    int runs = 0;
     Matrix<T> logits;
-    typename Device<B>::Recording recording;
+    Recorder<B> recorder;
   };
   std::map<int, Recorded> recorded_;  ///< by row count
   Matrix<T> logits_;
@@ -540,11 +539,8 @@ template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::run_or_repeat(int rows, const StepShape& shape, const StepInputs& in) {
   Recorded& recorded = recorded_[rows];
   const auto launch = [&] { recorded.logits = run_step(running(), weights_.parameters(), shape, in, fixed_); };
-  if (++recorded.runs == 2) recorded.recording.record(device_, launch);
-  if (recorded.recording.recorded())
-    recorded.recording.launch(device_);
-  else
-    launch();
+  if (recorded.recorder.ready()) recorded.recorder.record(device_, launch);
+  recorded.recorder.run(device_, launch);
   logits_ = recorded.logits;
 }
 

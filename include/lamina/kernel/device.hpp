@@ -19,6 +19,7 @@ class Device {
   };
   /// Launches that were recorded once and run again with one call; a host has none.
   struct Recording {
+    static constexpr bool possible = false;
     bool recorded() const { return false; }
     void record(Device&, const auto& /*launches*/) {}
     void launch(Device&) {}
@@ -26,9 +27,13 @@ class Device {
   };
   /// Whether work goes on while the host does something else.
   static constexpr bool runs_ahead = false;
+  /// Whether products read matrices of any element type as fast as those of the activations' own.
+  static constexpr bool reads_any_weight = true;
   int multiprocessors() const { return 1; }
   Stream<B> stream(Arena* = nullptr) { return {}; }
   void wait() {}
+  /// Whether two runs must agree bit for bit; those of the host always do.
+  void set_deterministic(bool) {}
   /// Memory that may still be taken; 0: not known.
   std::int64_t free_bytes() const { return available_memory(); }
   /// All memory that the device has for this process; 0: not known.
@@ -40,6 +45,7 @@ class Device<Cuda> {
   using Mark = CudaMark;
   class Recording {
    public:
+    static constexpr bool possible = true;
     bool recorded() const { return graph_.recorded(); }
     void record(Device& device, const auto& launches) { graph_.record(device.gpu(), launches); }
     void launch(Device& device) { graph_.launch(device.gpu()); }
@@ -49,15 +55,52 @@ class Device<Cuda> {
     CudaGraph graph_;
   };
   static constexpr bool runs_ahead = true;
+  static constexpr bool reads_any_weight = false;
   int multiprocessors() const { return gpu_->multiprocessors(); }
   Stream<Cuda> stream(Arena* scratch = nullptr) { return gpu_->stream(scratch); }
   void wait() { gpu_->wait(); }
+  void set_deterministic(bool wanted) { gpu_->deterministic = wanted; }
   std::int64_t free_bytes() const { return static_cast<std::int64_t>(CudaDevice::free_bytes()); }
   std::int64_t total_bytes() const { return static_cast<std::int64_t>(gpu_->total_bytes()); }
   CudaDevice& gpu() { return *gpu_; }
 
  private:
   std::unique_ptr<CudaDevice> gpu_ = CudaDevice::open();
+};
+
+/// Work that runs again and again with the same arguments: what changes from run to run is in the backend's memory. A
+/// backend that can record launches then starts them with one call.
+template <Backend B>
+class Recorder {
+ public:
+  /// Whether the next run may be recorded first: the work has run once, so that kernels are loaded and plans are made,
+  /// which a record may not do.
+  bool ready() const { return Recording::possible && ran_ && !recording_.recorded(); }
+  bool recorded() const { return recording_.recorded(); }
+  /// Records the launches of work(); nothing runs. Error if they cannot be recorded.
+  template <class F>
+  void record(Device<B>& device, F work) {
+    recording_.record(device, work);
+  }
+  /// Runs work(): its record, if there is one.
+  template <class F>
+  void run(Device<B>& device, F work) {
+    if (recording_.recorded()) return recording_.launch(device);
+    work();
+    ran_ = true;
+  }
+  /// The record is void: memory that the work uses has moved.
+  void reset() { recording_.reset(); }
+  /// The same if it has become other work, which has not run yet.
+  void restart() {
+    reset();
+    ran_ = false;
+  }
+
+ private:
+  using Recording = typename Device<B>::Recording;
+  Recording recording_;
+  bool ran_ = false;
 };
 
 }  // namespace lamina

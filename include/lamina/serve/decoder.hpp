@@ -75,7 +75,7 @@ class Decoder {
   }
   /// The token after the last one.
   int choose_next() {
-    constexpr int ahead = std::is_same_v<B, Cpu> ? 0 : 1;
+    constexpr int ahead = Memory<B>::remote ? 1 : 0;
     while (chosen_ <= given_ + ahead && (length_ < capacity_ || chosen_ == given_)) {
       step(order_);
       marks_[chosen_++ % 2].set(device_.stream());
@@ -173,13 +173,15 @@ class Decoder {
     if (step_order_ != order) steps_ = 0;
     step_order_ = order;
     const auto work = [&](auto run) { run_step(run, order); };
-    if (steps_ == 0) reserve_scratch(work);
-    ++length_;
-    if constexpr (std::is_same_v<B, Cuda>) {
-      if (++steps_ == 2) graph_.record(device_.gpu(), [&] { work(running()); });
-      if (steps_ >= 2) return graph_.launch(device_.gpu());
+    if (steps_ == 0) {
+      reserve_scratch(work);
+      recorder_.restart();
     }
-    work(running());
+    ++steps_;
+    ++length_;
+    const auto launch = [&] { work(running()); };
+    if (recorder_.ready()) recorder_.record(device_, launch);
+    recorder_.run(device_, launch);
   }
   template <class R>
   void run_step(R run, std::optional<kernel::SampleOrder> order) {
@@ -257,7 +259,7 @@ class Decoder {
   KVCache<T> cache_;
   int steps_ = 0;                                  ///< steps of one kind since memory last moved
   std::optional<kernel::SampleOrder> step_order_;  ///< of the last step
-  std::conditional_t<std::is_same_v<B, Cuda>, CudaGraph, std::monostate> graph_;
+  Recorder<B> recorder_;
   kernel::SampleOrder order_{};  ///< of the sequence that choose_first() read
   int chosen_ = 0, given_ = 0;   ///< tokens that the backend has chosen, or will have; that the host was given
   std::array<typename Device<B>::Mark, 2> marks_;  ///< behind the choice of a token

@@ -18,7 +18,7 @@ class ModelGenerateSession final : public GenerateSession {
       : weights_(choose(source, options)),
         decoder_(device_, weights_, source.config.image_token_id,
                  context_length(source.config.text_config.max_position_embeddings, options)) {
-    if (!std::is_same_v<B, Cpu> && options.dtype && *options.dtype != dtype_of<T>)
+    if (!Device<B>::reads_any_weight && options.dtype && *options.dtype != dtype_of<T>)
       std::cerr << "note: dtype " << name_of(*options.dtype) << " was asked for; a GPU computes in "
                 << name_of(dtype_of<T>) << ", and so it does here\n";
     weights_.allocate(false, device_.stream());
@@ -35,13 +35,13 @@ class ModelGenerateSession final : public GenerateSession {
   int choose_next() override { return decoder_.choose_next(); }
   int vocab_size() const override { return Model::vocab_size; }
   int max_model_len() const override { return decoder_.capacity(); }
-  bool on_device() const override { return std::is_same_v<B, Cuda>; }
+  bool on_device() const override { return Memory<B>::remote; }
 
  private:
   using Choice = typename Weights<Model, T, B>::Choice;
   static auto choose(const ModelSource& source, const GenerateOptions& options) {
     return [&source, &options](const TensorSpec& spec) {
-      if constexpr (!std::is_same_v<B, Cpu>) return Choice{dtype_of<T>, 0, false};
+      if constexpr (!Device<B>::reads_any_weight) return Choice{dtype_of<T>, 0, false};
       const DType stored = source.weights.at(spec.path.view()).dtype;
       const bool half = stored == DType::BF16 || stored == DType::F16;
       return Choice{options.dtype.value_or(half ? stored : DType::F32), 0, false};

@@ -101,12 +101,12 @@ class StepRunner {
     batch.staging.send_packed(device_.stream(), tables_);
     nll_ = scratch_.take<float>(static_cast<std::size_t>(batch.labelled.count()));
     ran_ = &batch;
-    ++shape.runs;
     const auto launch = [&] {
       saved_arena_.release_to(0);
       pass.launch(*this, parameters, batch);
     };
-    if (!replay(shape, launch)) launch();
+    record(shape, launch);
+    shape.recorder.run(device_, launch);
   }
 
   Device<B>& device_;
@@ -114,33 +114,21 @@ class StepRunner {
   float* nll_ = nullptr;
 
  private:
-  /// Starts the launches of a shape as they were recorded, or records them first. False where they must be launched one
-  /// by one: a shape's first run builds plans and loads kernels, which a record may not.
+  /// Records the launches of a shape, if that can be done and other shapes leave room for it.
   template <class Launch>
-  bool replay([[maybe_unused]] Known& shape, [[maybe_unused]] Launch launch) {
-    if constexpr (std::is_same_v<B, Cuda>) {
-      if (!records || shape.runs < 2) return false;
-      if (!shape.recorded()) {
-        if (shapes_.recorded() == StepShapes<B>::most_recorded) return false;
-        try {
-          shape.graph.record(device_.gpu(), launch);
-        } catch (const Error& e) {
-          records = false;
-          std::cerr << "lamina: steps are launched kernel by kernel, they cannot be recorded: " << e.what()
-                    << std::endl;
-          return false;
-        }
-      }
-      shape.graph.launch(device_.gpu());
-      return true;
-    } else {
-      return false;
+  void record(Known& shape, Launch launch) {
+    if (!records || !shape.recorder.ready() || shapes_.recorded() == StepShapes<B>::most_recorded) return;
+    try {
+      shape.recorder.record(device_, launch);
+    } catch (const Error& e) {
+      records = false;
+      std::cerr << "lamina: steps are launched kernel by kernel, they cannot be recorded: " << e.what() << std::endl;
     }
   }
   /// Error, before anything is taken, where a batch needs more memory than there is.
   void expect_room(const Known& shape) const {
     const StepBytes& needed = shape.bytes;
-    if (std::is_same_v<B, Cpu> ||
+    if (!Memory<B>::remote ||
         (needed.saved <= saved_arena_.capacity_bytes() && needed.scratch <= scratch_.capacity_bytes()))
       return;
     const std::size_t room = static_cast<std::size_t>(device_.free_bytes()) + held_bytes();
@@ -174,7 +162,7 @@ class Step : public StepRunner<T, B> {
   using Training = Mode<T, true, false>;
   using Bytes = StepBytes;
 
-  Step() requires std::same_as<B, Cpu> : Step(cpu()) {}
+  Step() requires(!Memory<B>::remote) : Step(cpu()) {}
   explicit Step(Device<B>& device) : StepRunner<T, B>(device) {}
 
   /// Adds gradients of sum_i loss_weights[i] * nll[i]; dropout_seed 0: no dropout.

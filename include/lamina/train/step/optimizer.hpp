@@ -154,7 +154,7 @@ class HostState {
   std::span<float> exp_avg_sq() { return parts_[2]; }
 
  private:
-  static constexpr bool remote = !std::is_same_v<B, Cpu>;
+  static constexpr bool remote = Memory<B>::remote;
   std::array<std::span<float>, 3> parts_;
   std::array<std::vector<float>, 3> copies_;
 };

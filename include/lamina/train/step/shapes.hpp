@@ -1,7 +1,6 @@
 #pragma once
 #include <algorithm>
 #include <list>
-#include <variant>
 
 #include <lamina/kernel/device.hpp>
 #include <lamina/train/step/batch.hpp>
@@ -26,16 +25,9 @@ class StepShapes {
   struct Known {
     BatchShape shape;
     StepBytes bytes;
-    int runs = 0;
-    std::conditional_t<std::is_same_v<B, Cuda>, CudaGraph, std::monostate> graph{};
+    Recorder<B> recorder{};
 
     Known(const BatchShape& shape, StepBytes bytes) : shape(shape), bytes(bytes) {}
-    bool recorded() const {
-      if constexpr (std::is_same_v<B, Cuda>)
-        return graph.recorded();
-      else
-        return false;
-    }
   };
 
   /// The shape as it is known; plan() finds its bytes where it is not.
@@ -51,12 +43,12 @@ class StepShapes {
     return known_.front();
   }
   int recorded() const {
-    return static_cast<int>(std::count_if(known_.begin(), known_.end(), [](const Known& k) { return k.recorded(); }));
+    return static_cast<int>(
+        std::count_if(known_.begin(), known_.end(), [](const Known& k) { return k.recorder.recorded(); }));
   }
   /// Recorded launches are void once memory has moved.
   void forget_recorded() {
-    if constexpr (std::is_same_v<B, Cuda>)
-      for (Known& k : known_) k.graph.reset();
+    for (Known& k : known_) k.recorder.reset();
   }
 
  private:

@@ -35,7 +35,7 @@ class TrainedWeights : public TrainSession {
     }
     return tensors;
   }
-  bool on_device() const override { return std::is_same_v<B, Cuda>; }
+  bool on_device() const override { return Memory<B>::remote; }
   void restored() override { state_.write(weights_, optimizer_, device_.stream()); }
   std::int64_t optimizer_steps() const override { return optimizer_.steps; }
   std::int64_t param_count() const override { return weights_.param_count(); }
@@ -48,7 +48,7 @@ class TrainedWeights : public TrainSession {
         linears_(linears_of(tensors, source.config.family->regions)),
         weights_(tensors, choose(source, options)),
         optimizer_(weights_.learning_count()) {
-    if constexpr (std::is_same_v<B, Cuda>) device_.gpu().deterministic = options.deterministic;
+    device_.set_deterministic(options.deterministic);
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
     weights_.allocate(true, device_.stream());
@@ -85,7 +85,7 @@ class TrainedWeights : public TrainSession {
       }
       const DType stored = source.weights.at(name).dtype;
       const bool half = stored == DType::BF16 || stored == DType::F16;
-      const DType kept = !std::is_same_v<B, Cpu> ? dtype_of<T> : half ? stored : DType::F32;
+      const DType kept = !Device<B>::reads_any_weight ? dtype_of<T> : half ? stored : DType::F32;
       return TensorChoice{
           kept, 0,
           options.method != TrainableOptions::Method::lora &&

@@ -1,5 +1,4 @@
 // A layer of one's own: sizes, parameters, equations, and a check that its backward is the derivative of its forward.
-#include <cmath>
 #include <iostream>
 
 #include <lamina/kernel/cpu.hpp>
@@ -7,6 +6,7 @@
 #include <lamina/testing/gradient_check.hpp>
 
 using namespace lamina;
+using kernel::array_of, kernel::store;
 LAMINA_NAME(alpha);  // a tag: one component of a tensor's name
 
 /// A stand-in for a norm that computes no statistics.
@@ -21,41 +21,39 @@ struct DynamicTanh {
   using Out = Shape<Dyn, D>;
   using params = ParamList<Param<alpha, Shape<1>, init::ones>, Param<name::weight, Shape<D>, init::ones>,
                            Param<name::bias, Shape<D>, init::zeros>>;
-  static constexpr bool learns = true;
+  static constexpr Traits traits{.learns = true};
   template <class Mode>
-  static constexpr bool saves_input = true;  // so whoever composes this layer keeps x for us
+  static constexpr Saves saves{.input = true};  // so whoever composes this layer keeps x for us
   template <class Mode>
-  struct Saved {
-    Matrix<const typename Mode::T> x;
-  };
+  using Saved = SavedInput<Mode>;
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
     using T = typename R::T;
     saved.x = x;
-    const auto a = p[0].vector<T, 1>();
-    const auto g = p[1].vector<T, D>(), b = p[2].vector<T, D>();
     host_kernel(run.stream, "dynamic_tanh_fwd", [&] {
-      for (int n = 0; n < x.rows; ++n)
-        for (int i = 0; i < D; ++i)
-          y(n, i) = round_to<T>(to_f32(g(i)) * std::tanh(to_f32(a(0)) * to_f32(x(n, i))) + to_f32(b(i)));
+      const float a = to_f32(p[0].vector<T, 1>()(0));
+      const auto g = array_of(p[1].vector<T, D>()), b = array_of(p[2].vector<T, D>());
+      for (int n = 0; n < x.rows; ++n) store(y, n, g * (a * array_of(x, n)).tanh() + b);
     });
   }
   template <class R, class S, class DY, class DX>  // t = tanh(a x):  dx = dy g (1 - t^2) a
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
     using T = typename R::T;
-    const auto a = p[0].vector<T, 1>();
-    const auto g = p[1].vector<T, D>();
     host_kernel(run.stream, "dynamic_tanh_bwd", [&] {
-      for (int n = 0; n < dy.rows; ++n)
-        for (int i = 0; i < D; ++i) {
-          const float x = to_f32(saved.x(n, i)), d = to_f32(dy(n, i)), t = std::tanh(to_f32(a(0)) * x);
-          const float inner = d * to_f32(g(i)) * (1 - t * t);
-          if (p[0].grad) p[0].grad[0] += inner * x;
-          if (p[1].grad) p[1].grad[i] += d * t;
-          if (p[2].grad) p[2].grad[i] += d;
-          if (dx) dx(n, i) = round_to<T>(inner * to_f32(a(0)));
-        }
+      const float a = to_f32(p[0].vector<T, 1>()(0));
+      const auto g = array_of(p[1].vector<T, D>());
+      const auto add = [](float* grad, const auto& values) {
+        if (grad) Eigen::Map<Eigen::ArrayXf>(grad, values.size()) += values;
+      };
+      for (int n = 0; n < dy.rows; ++n) {
+        const auto x = array_of(saved.x, n), d = array_of(Matrix<const T>(dy), n);
+        const Eigen::ArrayXf t = (a * x).tanh(), inner = d * g * (1 - t * t);
+        if (p[0].grad) p[0].grad[0] += (inner * x).sum();
+        add(p[1].grad, d * t);
+        add(p[2].grad, d);
+        if (dx) store(dx, n, inner * a);
+      }
     });
   }
 };

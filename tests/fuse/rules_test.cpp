@@ -11,9 +11,7 @@ using namespace lamina;
 
 namespace {
 template <class M>
-    struct IsJoint : std::bool_constant < requires {
-  M::joins;
-} > {};
+struct IsJoint : std::bool_constant<M::traits.joins> {};
 template <class M>
 struct IsJoinedResiduals : std::false_type {};
 template <class A, class B>

@@ -11,7 +11,7 @@ using namespace lamina;
 template <class L, int mistake>
 struct Mistaken : L {
   template <class Mode>
-  static constexpr bool saves_input = mistake != 3 && L::template saves_input<Mode>;
+  static constexpr Saves saves{.input = mistake != 3 && L::template saves<Mode>.input};
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
     L::backward(run, p, saved, dy, dx);

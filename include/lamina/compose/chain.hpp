@@ -36,31 +36,30 @@ struct Chain {
   using part = at<children, I>;
   using In = typename part<0>::In;
   using Out = typename part<size - 1>::Out;
-  static constexpr bool learns = (L::learns || ...);
   static_assert(Junctions<children, std::make_index_sequence<size - 1>>::seen);
-  static constexpr int row_divisor = (row_divisor_of<L>() * ...);
-  static constexpr int input_tail = input_tail_of<part<0>>(), gradient_tail = gradient_tail_of<part<size - 1>>();
-  static constexpr bool strided_y = lamina::strided_y<part<size - 1>>(), strided_dx = lamina::strided_dx<part<0>>();
+  static constexpr Traits traits{.learns = (learns<L> || ...),
+                                 .row_divisor = (L::traits.row_divisor * ...),
+                                 .input_tail = part<0>::traits.input_tail,
+                                 .gradient_tail = part<size - 1>::traits.gradient_tail,
+                                 .strided_y = part<size - 1>::traits.strided_y,
+                                 .strided_dx = part<0>::traits.strided_dx};
 
   /// Whether a part before I learns.
   template <std::size_t I>
   static constexpr bool learns_before() {
-    return [&]<std::size_t... J>(std::index_sequence<J...>) { return (part<J>::learns || ... || false); }
+    return [&]<std::size_t... J>(std::index_sequence<J...>) { return (learns<part<J>> || ... || false); }
     (std::make_index_sequence<I>{});
   }
   template <std::size_t I, class Mode>
   using mode_of = part_mode<part<I>, Mode, learns_before<I>()>;
   /// Whether the value between part I and part I + 1 must stay until backward.
   template <std::size_t I, class Mode>
-  static constexpr bool keeps_after = output_stays<part<I>, mode_of<I, Mode>>() ||
-                                      (keeps<part<I + 1>, mode_of<I + 1, Mode>> &&
-                                       part<I + 1>::template saves_input<mode_of<I + 1, Mode>>);
+  static constexpr bool keeps_after =
+      stays<part<I>, mode_of<I, Mode>>.output || stays<part<I + 1>, mode_of<I + 1, Mode>>.input;
 
   template <class Mode>
-  static constexpr bool saves_input =
-      part<0>::template saves_input<mode_of<0, Mode>>&& keeps<part<0>, mode_of<0, Mode>>;
-  template <class Mode>
-  static constexpr bool saves_output = output_stays<part<size - 1>, mode_of<size - 1, Mode>>();
+  static constexpr Saves saves{.input = stays<part<0>, mode_of<0, Mode>>.input,
+                               .output = stays<part<size - 1>, mode_of<size - 1, Mode>>.output};
 
   template <class Mode, class Indices = std::make_index_sequence<size>>
   struct SavedParts;
@@ -77,10 +76,10 @@ struct Chain {
     std::size_t bytes = 0, divisor = 1;
     for_constants<size>([&](auto i) {
       bytes += saved_row_bytes<part<i>, mode_of<i, Mode>>() / divisor;
-      divisor *= row_divisor_of<part<i>>();
+      divisor *= part<i>::traits.row_divisor;
       if constexpr (i + 1 < size)
         if constexpr (keeps_after<i, Mode>)
-          bytes += sizeof(typename Mode::T) * (part<i>::Out::width + tail_between<part<i>, part<i + 1>>()) / divisor;
+          bytes += sizeof(typename Mode::T) * (part<i>::Out::width + tail_between<part<i>, part<i + 1>>) / divisor;
     });
     return bytes;
   }
@@ -92,7 +91,7 @@ struct Chain {
       if constexpr (i + 1 < size)
         if constexpr (keeps_after<i, Mode>)
           saved.after[i] =
-              arena.matrix<typename Mode::T>(rows, part<i>::Out::width, tail_between<part<i>, part<i + 1>>());
+              arena.matrix<typename Mode::T>(rows, part<i>::Out::width, tail_between<part<i>, part<i + 1>>);
     });
   }
 
@@ -127,7 +126,7 @@ struct Chain {
         h = saved.after[I];
       else
         h = run.scratch->template matrix<T>(out_rows<part<I>>(x.rows), part<I>::Out::width,
-                                            tail_between<part<I>, part<I + 1>>());
+                                            tail_between<part<I>, part<I + 1>>);
       part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, h);
       forward_from<I + 1>(run, p, saved, Matrix<const T>(h), y);
     }
@@ -144,8 +143,8 @@ struct Chain {
         Matrix<T> dh;
         if constexpr (part_mode_t::dx) {
           if (dx || learns_before<I>())
-            dh = run.scratch->template matrix<T>(dy.rows * row_divisor_of<part<I>>(), part<I>::In::width,
-                                                 gradient_tail_between<part<I - 1>, part<I>>());
+            dh = run.scratch->template matrix<T>(dy.rows * part<I>::traits.row_divisor, part<I>::In::width,
+                                                 gradient_tail_between<part<I - 1>, part<I>>);
         }
         part<I>::backward(part_run, p + first_tensor<I>, std::get<I>(saved.parts), dy, dh);
         if (dh) backward_from<I - 1>(run, p, saved, Matrix<const T>(dh), dx);

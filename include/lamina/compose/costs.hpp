@@ -18,7 +18,7 @@ constexpr std::int64_t row_flops();
 template <class... C>
 constexpr std::int64_t children_flops(List<C...>) {
   [[maybe_unused]] std::int64_t flops = 0, divisor = 1;
-  ((flops += row_flops<C>() / divisor, divisor *= row_divisor_of<C>()), ...);
+  ((flops += row_flops<C>() / divisor, divisor *= C::traits.row_divisor), ...);
   return flops;
 }
 template <class M>

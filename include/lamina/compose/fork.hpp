@@ -18,12 +18,12 @@ struct Fork {
   using Out = Shape<Dyn, (L::Out::width + ...)>;
   static_assert((std::same_as<In, typename L::In> && ...),
                 "Fork: every branch reads the same input, so every In must be equal");
-  static constexpr bool learns = (L::learns || ...);
+  static constexpr Traits traits{.learns = (learns<L> || ...)};
 
   template <std::size_t I, class Mode>
   using mode_of = part_mode<part<I>, Mode, false>;
   template <class Mode>
-  static constexpr bool saves_input = (L::template saves_input<part_mode<L, Mode, false>> || ...);
+  static constexpr Saves saves{.input = (stays<L, part_mode<L, Mode, false>>.input || ...)};
   template <class Mode>
   using Saved = std::tuple<typename L::template Saved<part_mode<L, Mode, false>>...>;
   template <class Mode>

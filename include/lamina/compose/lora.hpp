@@ -38,7 +38,7 @@ struct AdaptRule {
 template <class M, class R, class A, class T>
 struct LoRA : rewrite_t<M, detail::AdaptRule<R, A, T>> {
   using base_model = M;
-  static_assert(rewrite_t<M, detail::AdaptRule<R, A, T>>::learns,
+  static_assert(learns<rewrite_t<M, detail::AdaptRule<R, A, T>>>,
                 "LoRA: no linear layer of the model bears any of the names in Targets<...>");
 };
 

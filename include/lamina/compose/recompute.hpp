@@ -1,28 +1,40 @@
 #pragma once
 #include <lamina/compose/rewrite.hpp>
 #include <lamina/compose/stack.hpp>
+#include <lamina/compose/wrapper.hpp>
 
 namespace lamina {
+namespace detail {
+template <class Mode>
+using InferenceMode = typename Mode::inference;
+}
 
 /// L with only its input saved: backward runs L forward again. Trades one more forward for the memory of what L saves.
 template <class L>
-struct Recompute {
+struct Recompute : Wrapper<L, detail::InferenceMode> {
   using composition = Recompute;
-  using children = List<L>;
   template <class C>
   using rebuild = Recompute<C>;
-  using In = typename L::In;
-  using Out = typename L::Out;
-  static constexpr bool learns = L::learns;
+  static constexpr Traits traits = [] {
+    Traits t = forwarded(L::traits);
+    t.sums = false, t.saves_input_alone = true;
+    return t;
+  }();
 
   template <class Mode>
-  struct Saved {
-    Matrix<const typename Mode::T> x;
-  };
-  template <std::size_t, class Mode>
-  using mode_of = typename Mode::inference;
+  using Saved = SavedInput<Mode>;
   template <class Mode>
-  static constexpr bool saves_input = true;
+  static constexpr Saves saves{.input = true};
+  template <class Mode>
+  static constexpr std::size_t row_bytes() {
+    return 0;
+  }
+  template <class Mode>
+  static void allocate(Saved<Mode>&, Arena&, int) {}
+  template <class S, class X>
+  static void save_input(S& saved, X x) {
+    saved.x = x;
+  }
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
@@ -36,7 +48,7 @@ struct Recompute {
     Arena::Scope scope(*run.scratch);
     typename L::template Saved<typename R::mode> again{};
     allocate_saved<L, typename R::mode>(again, *run.scratch, saved.x.rows);
-    const Matrix<T> y = run.scratch->template matrix<T>(saved.x.rows, Out::width);
+    const Matrix<T> y = run.scratch->template matrix<T>(dy.rows, L::Out::width);
     L::forward(run, p, again, saved.x, y);
     L::backward(run, p, again, dy, dx);
   }

@@ -15,12 +15,12 @@ struct Residual {
   using In = typename Branch::In;
   using Out = typename Branch::Out;
   static_assert(std::is_same_v<In, Out>, "Residual: the body must give back the width of its input");
-  static constexpr bool learns = Branch::learns;
+  static constexpr Traits traits{.learns = learns<Branch>};
 
   template <std::size_t I, class Mode>
   using mode_of = typename Branch::template mode_of<I, Mode>;
   template <class Mode>
-  static constexpr bool saves_input = Branch::template saves_input<Mode>;
+  static constexpr Saves saves{.input = stays<Branch, Mode>.input};
   template <class Mode>
   using Saved = typename Branch::template Saved<Mode>;
   template <class Mode>
@@ -34,7 +34,7 @@ struct Residual {
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
-    static_assert(!output_stays<Branch, typename R::mode>(),
+    static_assert(!stays<Branch, typename R::mode>.output,
                   "Residual: the body's output is added to, so it cannot stay");
     Branch::forward(run, p, saved, x, y);
     kernel::add<typename R::backend>::forward(run.stream, kernel::Add<typename R::T>{.x = x, .y = y});

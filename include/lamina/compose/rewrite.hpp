@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/core/run.hpp>
+#include <lamina/core/module.hpp>
 
 /// Rewriting a type: how LoRA, freezing and fusion reach inside a composition that a user wrote. A rule is a type with
 ///
@@ -9,17 +9,6 @@
 /// Path is the List of tags from the root down to M. Where no rule applies, a composition is rebuilt from its
 /// rewritten children and a layer stays as it is. Plain partial specialisation: nvcc and two compilers agree on it.
 namespace lamina {
-
-template <class M>
-concept HasChildren = requires {
-  typename M::children;
-};
-/// A layer that owns parameters.
-template <class M>
-concept ParametricLayer = requires {
-  typename M::params;
-}
-&&!HasChildren<M>;
 
 namespace detail {
 

@@ -23,14 +23,14 @@ struct Stack {
   using In = typename L::In;
   using Out = typename L::Out;
   static_assert(std::is_same_v<In, Out>, "Stack: a layer must give back the width of its input");
-  static constexpr bool learns = L::learns;
+  static constexpr Traits traits{.learns = learns<L>};
 
   template <class Mode>
-  using layer_mode = part_mode<L, Mode, L::learns>;  ///< one mode for all: the first layer's dx is null if unwanted
+  using layer_mode = part_mode<L, Mode, learns<L>>;  ///< one mode for all: the first layer's dx is null if unwanted
   template <std::size_t, class Mode>
   using mode_of = layer_mode<Mode>;
   template <class Mode>
-  static constexpr bool saves_input = L::template saves_input<layer_mode<Mode>>;
+  static constexpr Saves saves{.input = stays<L, layer_mode<Mode>>.input};
 
   template <class Mode>
   struct Saved {
@@ -39,14 +39,14 @@ struct Stack {
   };
   template <class Mode>
   static constexpr std::size_t row_bytes() {
-    const std::size_t between = saves_input<Mode> ? sizeof(typename Mode::T) * Out::width * (n - 1) : 0;
+    const std::size_t between = saves<Mode>.input ? sizeof(typename Mode::T) * Out::width * (n - 1) : 0;
     return n * saved_row_bytes<L, layer_mode<Mode>>() + between;
   }
   template <class Mode>
   static void allocate(Saved<Mode>& saved, Arena& arena, int rows) {
     for (int i = 0; i < n; ++i) {
       allocate_saved<L, layer_mode<Mode>>(saved.layers[i], arena, rows);
-      if (saves_input<Mode> && i + 1 < n) saved.after[i] = arena.matrix<typename Mode::T>(rows, Out::width);
+      if (saves<Mode>.input && i + 1 < n) saved.after[i] = arena.matrix<typename Mode::T>(rows, Out::width);
     }
   }
 
@@ -55,7 +55,7 @@ struct Stack {
     using T = typename R::T;
     using mode = typename R::mode;
     Arena::Scope scope(*run.scratch);
-    constexpr bool kept = keeps<L, layer_mode<mode>> && saves_input<mode>;
+    constexpr bool kept = saves<mode>.input;
     std::array<Matrix<T>, 2> spare{};
     if (!kept && n > 1)
       for (auto& s : spare) s = run.scratch->template matrix<T>(x.rows, Out::width);

@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/compose/stack.hpp>
+#include <lamina/compose/wrapper.hpp>
 #include <lamina/kernel/rows.hpp>
 
 namespace lamina {
@@ -9,6 +10,7 @@ template <int... I>
 struct Indices {
   static constexpr int size = sizeof...(I);
   static constexpr std::array<int, sizeof...(I)> values{I...};
+  static constexpr bool all_below(int limit) { return ((I >= 0 && I < limit) && ...); }
   /// Which place i has among them, -1 if none.
   static constexpr int find(int i) {
     for (int k = 0; k < size; ++k)
@@ -27,8 +29,16 @@ struct Numbered {
   template <class C>
   using rebuild = Numbered<Tag, n, C>;
   static constexpr int repeats = n;
-  static constexpr bool learns = M::learns;
+  static constexpr Traits traits{.learns = learns<M>};
 };
+
+namespace detail {
+template <class At, int layers>
+struct TapsCheck {
+  static constexpr bool seen = true;
+  static_assert(At::all_below(layers), "Tapped: names a layer that the stack does not have");
+};
+}  // namespace detail
 
 /// A stack whose layers named in At are read by side modules of their own: tap k maps the output of layer At[k]. The
 /// results leave through the context's taps; in backward their gradients come in the same way.
@@ -41,17 +51,18 @@ struct TappedBy {
   using Tap = typename Mergers::module;
   using In = typename Stack_::In;
   using Out = typename Stack_::Out;
-  static constexpr bool learns = Stack_::learns || Mergers::learns;
+  static constexpr Traits traits{.learns = learns<Stack_> || learns<Mergers>};
   static constexpr auto taps_at = At::values;
+  static_assert(Checked<detail::TapsCheck<At, detail::Innermost<Stack_>::type::repeats>>::seen);
 
   template <class Mode>
   using stack_mode = part_mode<Stack_, Mode, false>;
   template <class Mode>
-  using tap_mode = part_mode<Tap, Mode, Stack_::learns>;
+  using tap_mode = part_mode<Tap, Mode, learns<Stack_>>;
   template <std::size_t I, class Mode>
   using mode_of = std::conditional_t<I == 0, stack_mode<Mode>, tap_mode<Mode>>;
   template <class Mode>
-  static constexpr bool saves_input = keeps<Stack_, stack_mode<Mode>>&& Stack_::template saves_input<stack_mode<Mode>>;
+  static constexpr Saves saves{.input = stays<Stack_, stack_mode<Mode>>.input};
 
   template <class Mode>
   struct Saved {
@@ -72,8 +83,7 @@ struct TappedBy {
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
     using T = typename R::T;
     using mode = tap_mode<typename R::mode>;
-    static_assert(!(keeps<Tap, mode> && Tap::template saves_input<mode>),
-                  "Tapped: a tap must not keep the stack's value: join its rows first");
+    static_assert(!stays<Tap, mode>.input, "Tapped: a tap must not keep the stack's value: join its rows first");
     Stack_::forward(run.template as<stack_mode<typename R::mode>>(), p, saved.stack, x, y, [&](int i, Matrix<T> h) {
       const int k = At::find(i);
       if (k < 0) return;

@@ -15,7 +15,7 @@ using DeepStack = Indices<Layers...>;
 /// The output head reads the embedding table: no parameters of its own.
 template <class Tag>
 struct TiedHead {
-  static constexpr bool learns = false;
+  static constexpr Traits traits{};
   static constexpr bool tied = true;
 };
 /// An output head of its own, "<tag>.weight".
@@ -37,7 +37,7 @@ struct Towers {
   using rebuild = Towers<V, L>;
   using visual = Visual;
   using language = Language;
-  static constexpr bool learns = Visual::learns || Language::learns;
+  static constexpr Traits traits{.learns = learns<Visual> || learns<Language>};
 };
 
 namespace detail {
@@ -45,10 +45,10 @@ namespace detail {
 /// The three parts of a language model (embedding, stack, norm), with Frozen and names around them resolved.
 template <class M, bool freeze = false>
 struct LanguageParts;
-template <class Tag, class M, bool freeze>
-struct LanguageParts<Named<Tag, M>, freeze> : LanguageParts<M, freeze> {};
 template <class M, bool freeze>
-struct LanguageParts<Frozen<M>, freeze> : LanguageParts<M, true> {};
+requires(M::traits.transparent) struct LanguageParts<M, freeze>
+    : LanguageParts<typename M::module, freeze || M::traits.freezes> {
+};
 template <class E, class S, class N, bool freeze>
 struct LanguageParts<Chain<E, S, N>, freeze> {
   template <class M>
@@ -58,8 +58,15 @@ struct LanguageParts<Chain<E, S, N>, freeze> {
   using norm = part<N>;
 };
 template <class M, bool freeze>
-requires(!std::is_same_v<M, typename M::composition>) struct LanguageParts<M, freeze>
+requires(!M::traits.transparent && !std::is_same_v<M, typename M::composition>) struct LanguageParts<M, freeze>
     : LanguageParts<typename M::composition, freeze> {
+};
+
+/// Every layer that DeepStack names must exist: the map of another would never be added.
+template <class Deep, int layers>
+struct DeepStackCheck {
+  static constexpr bool seen = true;
+  static_assert(Deep::all_below(layers), "DeepStack: names a decoder layer that the stack does not have");
 };
 
 /// The name that M has by itself, if any.
@@ -102,7 +109,7 @@ struct VisionLanguage {
   using children = List<Towers<Visual, Language>, Head>;
   template <class T, class H>
   using rebuild = VisionLanguage<typename T::visual, typename T::language, Deep, H>;
-  static constexpr bool learns = Visual::learns || Language::learns || Head::learns;
+  static constexpr Traits traits{.learns = learns<Visual> || learns<Language> || learns<Head>};
 
   using Parts = detail::LanguageParts<Language>;
   using Embed = typename Parts::embed;
@@ -114,18 +121,19 @@ struct VisionLanguage {
   static constexpr int patch_width = Visual::In::width;
   static constexpr int merge = [] {  // spatial_merge_size: the tower joins merge x merge patches
     int m = 1;
-    while (m * m < Visual::row_divisor) ++m;
+    while (m * m < Visual::traits.row_divisor) ++m;
     return m;
   }();
+  static_assert(Checked<detail::DeepStackCheck<Deep, detail::Innermost<Stack_>::type::repeats>>::seen);
   static_assert(Visual::Out::width == hidden_size,
                 "VisionLanguage: the vision tower's out_hidden_size must be the language model's hidden_size");
 
   template <class Mode>
   using visual_mode = part_mode<Visual, Mode, false>;
   template <class Mode>
-  using stack_mode = part_mode<Stack_, Mode, Embed::learns || Visual::learns>;
+  using stack_mode = part_mode<Stack_, Mode, learns<Embed> || learns<Visual>>;
   template <class Mode>
-  using norm_mode = part_mode<Norm, Mode, Embed::learns || Visual::learns || Stack_::learns>;
+  using norm_mode = part_mode<Norm, Mode, learns<Embed> || learns<Visual> || learns<Stack_>>;
 
   template <class Mode>
   struct Saved {
@@ -228,11 +236,11 @@ struct VisionLanguage {
       const auto take = [&](int n) { return run.scratch->template matrix<T>(n, hidden_size); };
       run.context = &in.text;
       const InModule model(run.stream, "model");
-      const bool to_tower = Visual::learns && visual_count > 0;
+      const bool to_tower = learns<Visual> && visual_count > 0;
       const Matrix<T> dlast = norm_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
       const Matrix<T> dx = stack_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
       language_backward(run, p, saved, in, dhidden, dlast, dx, to_tower);
-      if constexpr (Visual::learns && keeps<Stack_, stack_mode<mode>>) {
+      if constexpr (learns<Visual> && keeps<Stack_, stack_mode<mode>>) {
         if (!to_tower) return;
         const Matrix<T> dmain = take(visual_count);
         rows::gather(run.stream, visual_count, kernel::Rows<T>{.x = dx, .index = in.visual_rows, .y = dmain});
@@ -277,7 +285,7 @@ struct VisionLanguage {
                            rows::gather(run.stream, visual_count,
                                         kernel::Rows<T>{.x = dy, .index = in.visual_rows, .y = in.vision.taps[k]});
                        });
-      if constexpr (Embed::learns) {
+      if constexpr (learns<Embed>) {
         const InModule embed(run.stream, embed_name);
         EmbedLayer::backward(run, p + embed_at, in.ids, Matrix<const T>(dx));
       }

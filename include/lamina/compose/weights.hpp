@@ -114,6 +114,7 @@ class TensorMemory {
       p.value = {data, dtype, slot.spec.rows(), slot.spec.cols(), stride};
       if (slot.learns && gradients) p.grad = gradients + slot.offset;
       p.scale = slot.spec.scale;
+      p.folded = slot.folded;
       p.id = (i + 1) * 0xD1B54A32D192ED03ull;
       parameters.push_back(p);
     }
@@ -124,7 +125,7 @@ class TensorMemory {
   template <class F>
   void fill(const TensorSlot& slot, F write) {
     const std::size_t bytes = static_cast<std::size_t>(slot.spec.count()) * size_bytes(slot.dtype);
-    if constexpr (std::is_same_v<B, Cpu> && !has_copy) {
+    if constexpr (!Memory<B>::remote && !has_copy) {
       write(std::span(static_cast<std::byte*>(data(slot)), bytes));
     } else {
       staging_.resize(bytes);

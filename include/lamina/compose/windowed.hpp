@@ -16,18 +16,19 @@ struct Windowed {
   using In = typename Body::In;
   using Out = typename Body::Out;
   static constexpr int window_cells = Cells;
-  static constexpr bool learns = Body::learns;
-  static constexpr int row_divisor = Body::row_divisor;
+  static constexpr Traits traits{.learns = learns<Body>, .row_divisor = Body::traits.row_divisor};
 
   template <class Mode>
-  static constexpr bool saves_input = false;
+  static constexpr Saves saves{};
+  template <std::size_t, class Mode>
+  using mode_of = Mode;
   template <class Mode>
   struct Saved {
     typename Body::template Saved<Mode> body;
     Matrix<typename Mode::T> x;  ///< the permuted input, if the body keeps it
   };
   template <class Mode>
-  static constexpr bool keeps_x = Body::template saves_input<Mode>;
+  static constexpr bool keeps_x = stays<Body, Mode>.input;
   template <class Mode>
   static constexpr std::size_t row_bytes() {
     return saved_row_bytes<Body, Mode>() + (keeps_x<Mode> ? sizeof(typename Mode::T) * In::width : 0);
@@ -43,7 +44,7 @@ struct Windowed {
     using T = typename R::T;
     using rows = kernel::rows<typename R::backend>;
     Arena::Scope scope(*run.scratch);
-    constexpr bool kept = keeps<Body, typename R::mode> && keeps_x<typename R::mode>;
+    constexpr bool kept = keeps_x<typename R::mode>;
     const Matrix<T> xw = kept ? saved.x : run.scratch->template matrix<T>(x.rows, In::width);
     const Matrix<T> yw = run.scratch->template matrix<T>(y.rows, Out::width);
     rows::gather(run.stream, x.rows, kernel::Rows<T>{.x = x, .index = run.context->order, .y = xw});

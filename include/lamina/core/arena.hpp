@@ -61,7 +61,7 @@ class Arena {
   Matrix<T> matrix(int rows, int cols, int tail = 0) {
     Matrix<T> m(take<T>(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols + tail)), rows, cols,
                 cols + tail);
-    m.tail = tail;
+    if (tail > 0) m.tail = m.data + cols;
     return m;
   }
   void release_to(std::size_t mark) { used_ = mark; }

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include <lamina/core/fields.hpp>
+#include <lamina/core/module.hpp>
 #include <lamina/core/param.hpp>
 
 /// What a type owns: its tensors with their checkpoint names, counted and listed at compile time.
@@ -144,9 +144,9 @@ constexpr void visit_children(List<C...>, [[maybe_unused]] const Path& path, [[m
 template <class M>  // it runs when a model is opened: inlined into each other, visits of a model would fill 100 KB
 [[gnu::noinline]] constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around,
                                                [[maybe_unused]] TensorVisitor& f) {
-  if constexpr (requires { M::freezes; }) around.learning = around.learning && !M::freezes;
-  if constexpr (requires { M::matrix_exponent; })
-    around.matrix_exponent = M::matrix_exponent, around.vector_exponent = M::vector_exponent;
+  constexpr Traits traits = M::traits;
+  around.learning = around.learning && !traits.freezes;
+  around.matrix_exponent += traits.matrix_exponent, around.vector_exponent += traits.vector_exponent;
   if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
     for (int i = 0; i < M::repeats; ++i)
       visit_children(typename M::children{}, path / M::tag::text / i, around, false, false, f);
@@ -157,10 +157,8 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
       else
         return path;
     }();
-    constexpr bool joins = requires { M::joins; };
-    constexpr bool folds = requires { M::folds; };
     if constexpr (requires { typename M::children; })
-      visit_children(typename M::children{}, below, around, joins, folds, f);
+      visit_children(typename M::children{}, below, around, traits.joins, traits.folds, f);
     if constexpr (requires { typename M::params; }) {
       TensorSpec spec;
       spec.learns = around.learning;
@@ -231,7 +229,7 @@ constexpr std::int64_t count_param_elements(List<P...>) {
 }
 template <class M>
 constexpr std::int64_t count_elements([[maybe_unused]] bool only, [[maybe_unused]] bool learning) {
-  if constexpr (requires { M::freezes; }) learning = learning && !M::freezes;
+  learning = learning && !M::traits.freezes;
   std::int64_t n = 0;
   if constexpr (requires { typename M::children; }) n += count_child_elements(typename M::children{}, only, learning);
   if constexpr (requires { M::repeats; }) n *= M::repeats;

@@ -58,14 +58,15 @@ class View {
   std::array<int, sizeof...(Extents)> extents_{};
 };
 
-/// A (rows, cols) window whose rows are `stride` elements apart: the operand of a GEMM, so that one
-/// buffer can hold q, k and v side by side.
+/// A (rows, cols) window whose rows are `stride` elements apart: the operand of a GEMM, so that one buffer can hold q,
+/// k and v side by side.
 template <class T>
 struct Matrix {
   T* data = nullptr;
   int rows = 0, cols = 0;
   std::ptrdiff_t stride = 0;
-  int tail = 0;  ///< columns after the last one that nobody else uses: whoever reads the matrix may write there
+  /// Columns [cols, stride) if nobody else uses them: whoever reads the matrix may write there. Else null.
+  std::remove_const_t<T>* tail = nullptr;
 
   constexpr Matrix() = default;
   LAMINA_HD constexpr Matrix(T* d, int r, int c, std::ptrdiff_t s) : data(d), rows(r), cols(c), stride(s) {}
@@ -86,6 +87,10 @@ struct Matrix {
   LAMINA_HD constexpr T& operator()(int r, int c) const { return data[r * stride + c]; }
   LAMINA_HD constexpr Matrix columns(int first, int count) const {
     return {data ? data + first : nullptr, rows, count, stride};
+  }
+  /// The first columns of the tail; a null matrix if there are fewer.
+  LAMINA_HD constexpr Matrix<std::remove_const_t<T>> tail_columns(int count) const {
+    return {stride - cols >= count ? tail : nullptr, rows, count, stride};
   }
   LAMINA_HD constexpr Matrix row_range(int first, int count) const {
     return {data ? data + first * stride : nullptr, count, cols, stride};

@@ -115,7 +115,7 @@ class Describer {
 
   template <class M, class Mode>
   void walk(PlanPlace place) {
-    if constexpr (requires { M::joins; }) {
+    if constexpr (M::traits.joins) {
       PlanLine joint = line<M>(place.below(M::name), 0);
       joint.what = "Joint" + widths<M>();
       lines_.push_back(joint);
@@ -136,7 +136,7 @@ class Describer {
       for_constants<M::children::size>([&](auto i) {
         using C = at<typename M::children, i>;
         walk<C, typename decltype(child_mode<M, i, Mode>())::type>(place);
-        place.divisor *= row_divisor_of<C>();
+        place.divisor *= C::traits.row_divisor;
       });
     }
   }

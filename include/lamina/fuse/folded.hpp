@@ -25,44 +25,51 @@ struct FoldedAdapters : Joint<L...> {
   using typename Plain::children;
   using typename Plain::In;
   using typename Plain::Out;
-  static constexpr bool folds = true;
   static constexpr int K = In::width, N = Out::width;
-  static constexpr int input_tail = adapter_tail, gradient_tail = adapter_tail;
+  static constexpr Traits traits = [] {
+    Traits t = Plain::traits;
+    t.input_tail = t.gradient_tail = adapter_tail;
+    t.folds = true;
+    return t;
+  }();
 
   template <class Mode>
   struct Saved {
     Matrix<const typename Mode::T> x;
-    const typename Mode::T* t = nullptr;  ///< where t is stored, if it is
+    Matrix<const typename Mode::T> t;  ///< of forward, if it is in the tail of x; else null
   };
+  template <class S, class X>
+  static void save_input(S& saved, X x) {
+    saved = {x, {}};
+  }
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
     using T = typename R::T;
-    if (!is_folded(p)) return forward_plain(run, p, saved, x, y);
+    if (!p[0].folded) return forward_plain(run, p, saved, x, y);
     Arena::Scope scope(*run.scratch);
     const int ranks = rank_sum(p);
-    const Matrix<T> wide = with_tail(run, Matrix<const T>(x), ranks);
+    const auto [own_x, t] = with_tail(run, Matrix<const T>(x), ranks);
     run.stream.enter(Plain::name);
-    find_t(run, p, wide);
+    find_t(run, p, own_x, t);
     kernel::matmul<typename R::backend>::forward(
         run.stream, kernel::MatmulFwd<T>{
-                        .x = widened(wide, ranks), .w = part_of(p, 0, 0, N, K + ranks), .bias = bias<T>(p), .y = y});
+                        .x = widened(own_x, ranks), .w = part_of(p, 0, 0, N, K + ranks), .bias = bias<T>(p), .y = y});
     run.stream.leave();
-    saved.x = x;
-    saved.t = wide.data == x.data ? wide.data + K : nullptr;
+    save_input(saved, x);
+    if (own_x.data == x.data) saved.t = t;
   }
 
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
     using T = typename R::T;
     using matmul = kernel::matmul<typename R::backend>;
-    if (!is_folded(p)) return backward_plain(run, p, saved, dy, dx);
+    if (!p[0].folded) return backward_plain(run, p, saved, dy, dx);
     Arena::Scope scope(*run.scratch);
     const int ranks = rank_sum(p);
     const bool drops = LowRankBranch::drops(run, p[first_adapter]);
     run.stream.enter(Plain::name);
-    const Matrix<T> wide = with_tail(run, Matrix<const T>(dy), ranks);
-    const Matrix<T> dt = after(wide, ranks);
+    const auto [wide, dt] = with_tail(run, Matrix<const T>(dy), ranks);
     matmul::backward_input(run.stream,
                            kernel::MatmulBwdInput<T>{.dy = wide, .w = part_of(p, 0, K, N, ranks), .dx = dt});
     if (dx && !drops)
@@ -80,7 +87,6 @@ struct FoldedAdapters : Joint<L...> {
   static constexpr int own = Plain::has_bias ? 2 : 1;
   static constexpr int first_adapter = own;
 
-  static bool is_folded(const Parameter* p) { return p[0].value.stride > K; }
   template <class F>
   static void for_each_part(const Parameter* p, F f) {
     int rank_before = 0;
@@ -114,42 +120,38 @@ struct FoldedAdapters : Joint<L...> {
 
   /// m with its first columns after the last one.
   template <class T>
-  static Matrix<const T> widened(Matrix<T> m, int more) {
+  static Matrix<const T> widened(Matrix<const T> m, int more) {
     return {m.data, m.rows, m.cols + more, m.stride};
   }
+  /// A matrix with columns of ours after its last one.
   template <class T>
-  static Matrix<T> after(Matrix<T> m, int count) {
-    return {m.data + m.cols, m.rows, count, m.stride};
-  }
-  /// m itself if it has a tail (which is ours to write), else a copy that has.
+  struct WithTail {
+    Matrix<const T> m;
+    Matrix<T> tail;
+  };
+  /// m itself if its tail has room for so many columns, else a copy whose tail has.
   template <class R, class T>
-  static Matrix<T> with_tail(R run, Matrix<const T> m, int count) {
-    if (m.tail >= count) {
-      Matrix<T> same(const_cast<T*>(m.data), m.rows, m.cols, m.stride);
-      same.tail = m.tail;
-      return same;
-    }
+  static WithTail<T> with_tail(R run, Matrix<const T> m, int count) {
+    if (const Matrix<T> tail = m.tail_columns(count)) return {m, tail};
     const Matrix<T> copy = run.scratch->template matrix<T>(m.rows, m.cols, adapter_tail);
     kernel::add<typename R::backend>::copy(run.stream, kernel::Add<T>{.x = m, .y = copy});
-    return copy;
+    return {copy, copy.tail_columns(count)};
   }
 
-  /// t = x A^T into the tail of x; each part's own elements drop out.
+  /// t = x A^T; each part's own elements drop out.
   template <class R, class T>
-  static void find_t(R run, const Parameter* p, Matrix<T> x) {
+  static void find_t(R run, const Parameter* p, Matrix<const T> x, Matrix<T> t) {
     using matmul = kernel::matmul<typename R::backend>;
-    const int ranks = rank_sum(p);
     if (!LowRankBranch::drops(run, p[first_adapter])) {
-      matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = x, .w = part_of(p, N, 0, ranks, K), .y = after(x, ranks)});
+      matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = x, .w = part_of(p, N, 0, t.cols, K), .y = t});
       return;
     }
     for_each_part(p, [&](auto, const Parameter* part, int, int, int rank_before) {
       if (part[own].value.rows == 0) return;
       Arena::Scope scope(*run.scratch);
-      matmul::forward(run.stream,
-                      kernel::MatmulFwd<T>{.x = LowRankBranch::drop(run, part[own], Matrix<const T>(x)),
-                                           .w = part[own].value,
-                                           .y = after(x, ranks).columns(rank_before, part[own].value.rows)});
+      matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = LowRankBranch::drop(run, part[own], x),
+                                                       .w = part[own].value,
+                                                       .y = t.columns(rank_before, part[own].value.rows)});
     });
   }
   template <class R, class T, class DX>
@@ -163,16 +165,15 @@ struct FoldedAdapters : Joint<L...> {
   }
   /// dB += s dy^T t,   dA += dt^T drop(x).
   template <class R, class S, class T>
-  static void weight_gradients(R run, const Parameter* p, S& saved, Matrix<T> dy, Matrix<T> dt) {
+  static void weight_gradients(R run, const Parameter* p, S& saved, Matrix<const T> dy, Matrix<T> dt) {
     using matmul = kernel::matmul<typename R::backend>;
-    const int ranks = rank_sum(p);
-    Matrix<const T> t(saved.t, saved.x.rows, ranks, saved.x.stride);
-    if (!saved.t || saved.t != saved.x.data + K) {
-      const Matrix<T> wide = with_tail(run, saved.x, ranks);
+    Matrix<const T> t = saved.t;
+    if (!t) {
+      const auto [x, again] = with_tail(run, saved.x, dt.cols);
       run.stream.enter(Plain::name);
-      find_t(run, p, wide);
+      find_t(run, p, x, again);
       run.stream.leave();
-      t = after(wide, ranks);
+      t = again;
     }
     for_each_part(p, [&](auto type, const Parameter* part, int column, int width, int rank_before) {
       using Part = typename decltype(type)::type;
@@ -216,10 +217,10 @@ struct FoldJoint<Joint<L...>> {
   static constexpr bool applies = (JointPart<L>::adapted && ...);
   using type = FoldedAdapters<L...>;
 };
-template <class Tag, class L, class R, class A>
-struct FoldJoint<Named<Tag, AdaptedLinear<L, R, A>>> {
+template <class M>
+requires(JointPart<M>::adapted&& requires { M::tag::text; }) struct FoldJoint<M> {
   static constexpr bool applies = true;
-  using type = FoldedAdapters<Named<Tag, AdaptedLinear<L, R, A>>>;
+  using type = FoldedAdapters<M>;
 };
 }  // namespace detail
 

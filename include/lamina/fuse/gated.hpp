@@ -44,7 +44,7 @@ struct Gated : Chain<GateUp, Gate, Down> {
     using mode = typename R::mode;
     Arena::Scope scope(*run.scratch);
     const Matrix<T> h = keeps_gate<mode> ? saved.h : run.scratch->template matrix<T>(x.rows, 2 * F);
-    const Matrix<T> a = run.scratch->template matrix<T>(x.rows, F, tail_between<Gate, Down>());
+    const Matrix<T> a = run.scratch->template matrix<T>(x.rows, F, tail_between<Gate, Down>);
     GateUp::forward(run.template as<mode_of<0, mode>>(), p, saved.gate_up, x, h);
     Gate::forward(run.template as<mode_of<1, mode>>(), p, saved.gate, Matrix<const T>(h), a);
     Down::forward(run.template as<mode_of<2, mode>>(), p + tensor_count<GateUp>, saved.down, Matrix<const T>(a), y);
@@ -57,17 +57,17 @@ struct Gated : Chain<GateUp, Gate, Down> {
     if constexpr (keeps<Down, down_mode>) {
       Arena::Scope scope(*run.scratch);
       const auto take = [&](int width, int tail = 0) { return run.scratch->template matrix<T>(dy.rows, width, tail); };
-      if constexpr (Down::template saves_input<down_mode>) {
-        const Matrix<T> a = take(F, tail_between<Gate, Down>());
+      if constexpr (stays<Down, down_mode>.input) {
+        const Matrix<T> a = take(F, tail_between<Gate, Down>);
         typename Gate::template Saved<typename R::mode::inference> nothing{};
         Gate::forward(run.template as<typename R::mode::inference>(), p, nothing, Matrix<const T>(saved.h), a);
-        saved.down = {a};  // nothing but x: what else forward left there is gone
+        Down::save_input(saved.down, Matrix<const T>(a));
       }
-      const Matrix<T> da = down_mode::dx && (dx || GateUp::learns) ? take(F) : Matrix<T>{};
+      const Matrix<T> da = down_mode::dx && (dx || learns<GateUp>) ? take(F) : Matrix<T>{};
       Down::backward(run.template as<down_mode>(), p + tensor_count<GateUp>, saved.down, dy, da);
       if constexpr (keeps<GateUp, gate_up_mode>) {
         if (!da) return;
-        const Matrix<T> dh = take(2 * F, gradient_tail_between<GateUp, Gate>());
+        const Matrix<T> dh = take(2 * F, gradient_tail_between<GateUp, Gate>);
         Gate::backward(run.template as<mode_of<1, typename R::mode>>(), p, saved.gate, Matrix<const T>(da), dh);
         GateUp::backward(run.template as<gate_up_mode>(), p, saved.gate_up, Matrix<const T>(dh), dx);
       }
@@ -82,7 +82,7 @@ struct GateChain {
 };
 template <class... L, int F, class Down>
 struct GateChain<Chain<Joint<L...>, SiluGate<F>, Down>> {
-  static constexpr bool applies = JointPart<Down>::fits;  // a linear layer: its saved input can be set again
+  static constexpr bool applies = Down::traits.saves_input_alone;
   using type = Gated<Joint<L...>, SiluGate<F>, Down>;
 };
 }  // namespace detail

@@ -1,26 +1,7 @@
 #pragma once
-#include <lamina/compose/frozen.hpp>
 #include <lamina/compose/residual.hpp>
-#include <lamina/layer/layer_norm.hpp>
-#include <lamina/layer/rms_norm.hpp>
 
 namespace lamina {
-namespace detail {
-template <class M>
-inline constexpr bool sums_first = false;
-template <int D, class Eps>
-inline constexpr bool sums_first<RMSNorm<D, Eps>> = true;
-template <int D, class Eps>
-inline constexpr bool sums_first<LayerNorm<D, Eps>> = true;
-
-template <class M>
-constexpr std::string_view name_of_norm() {
-  if constexpr (requires { typename M::tag; })
-    return M::tag::text;
-  else
-    return "norm";
-}
-}  // namespace detail
 
 /// Two residual branches, one after the other. The first branch's addition runs with the second's norm, and in backward
 /// each norm adds what goes past it: two passes over the residual stream less forward, two less backward.
@@ -53,10 +34,9 @@ struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, 
     auto& branch = std::get<1>(saved.parts);
     const Matrix<T> h = Branch::template keeps_after<0, second_mode>
                             ? branch.after[0]
-                            : run.scratch->template matrix<T>(x.rows, In::width, tail_between<N2, B2>());
-    run.stream.enter(detail::name_of_norm<N2>());
-    detail::Innermost<N2>::type::forward_sum(run, p2, std::get<0>(branch.parts), Matrix<const T>(x), s, h);
-    run.stream.leave();
+                            : run.scratch->template matrix<T>(x.rows, In::width, tail_between<N2, B2>);
+    N2::forward_sum(run.template as<typename Branch::template mode_of<0, second_mode>>(), p2, std::get<0>(branch.parts),
+                    Matrix<const T>(x), s, h);
     B2::forward(run.template as<typename Branch::template mode_of<1, second_mode>>(), p2 + tensor_count<N2>,
                 std::get<1>(branch.parts), Matrix<const T>(h), y);
     kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = s, .y = y});
@@ -69,7 +49,7 @@ struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, 
     using second_mode = typename Whole::template mode_of<1, typename R::mode>;
     Arena::Scope scope(*run.scratch);
     Matrix<T> ds;
-    if (second_mode::dx && (dx || Residual<N1, B1>::learns)) ds = run.scratch->template matrix<T>(dy.rows, In::width);
+    if (second_mode::dx && (dx || learns<Residual<N1, B1>>)) ds = run.scratch->template matrix<T>(dy.rows, In::width);
     branch_backward<N2, B2>(run.template as<second_mode>(), p + tensor_count<Residual<N1, B1>>,
                             std::get<1>(saved.parts), Matrix<const T>(dy), ds);
     if constexpr (second_mode::dx)
@@ -87,13 +67,11 @@ struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, 
     if constexpr (keeps<B, body_mode>) {
       Arena::Scope scope(*run.scratch);
       Matrix<T> dh;
-      if (body_mode::dx && (dx || N::learns)) dh = run.scratch->template matrix<T>(dy.rows, In::width);
+      if (body_mode::dx && (dx || learns<N>)) dh = run.scratch->template matrix<T>(dy.rows, In::width);
       B::backward(run.template as<body_mode>(), p + tensor_count<N>, std::get<1>(saved.parts), dy, dh);
       if constexpr (keeps<N, norm_mode>) {
         if (!dh) return;
-        run.stream.enter(detail::name_of_norm<N>());
-        detail::Innermost<N>::type::backward_sum(run, p, std::get<0>(saved.parts), Matrix<const T>(dh), dy, dx);
-        run.stream.leave();
+        N::backward_sum(run.template as<norm_mode>(), p, std::get<0>(saved.parts), Matrix<const T>(dh), dy, dx);
       }
     }
   }
@@ -106,7 +84,7 @@ struct JoinNeighbours {
 };
 template <class N1, class B1, class N2, class B2>
 struct JoinNeighbours<Chain<Residual<N1, B1>, Residual<N2, B2>>> {
-  static constexpr bool applies = sums_first<typename Innermost<N1>::type> && sums_first<typename Innermost<N2>::type>;
+  static constexpr bool applies = N1::traits.sums && N2::traits.sums;
   using type = JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>>;
 };
 }  // namespace detail

@@ -1,7 +1,6 @@
 #pragma once
 #include <lamina/compose/fork.hpp>
-#include <lamina/compose/frozen.hpp>
-#include <lamina/compose/scaled.hpp>
+#include <lamina/compose/wrapper.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/layer/adapted_linear.hpp>
 
@@ -12,15 +11,19 @@ namespace detail {
 template <class M, bool frozen = false>
 struct JointPart {
   static constexpr bool fits = false, learns = false, adapted = false, has_bias = false;
-};
-template <class Tag, class M, bool frozen>
-struct JointPart<Named<Tag, M>, frozen> : JointPart<M, frozen> {
-  static constexpr std::string_view name = Tag::text;
+  static constexpr std::string_view name = "";
 };
 template <class M, bool frozen>
-struct JointPart<Frozen<M>, frozen> : JointPart<M, true> {};
-template <class M, int E, int V, bool frozen>
-struct JointPart<Scaled<M, E, V>, frozen> : JointPart<M, frozen> {};
+requires(M::traits.transparent) struct JointPart<M, frozen>
+    : JointPart<typename M::module, frozen || M::traits.freezes> {
+  using Inside = JointPart<typename M::module, frozen || M::traits.freezes>;
+  static constexpr std::string_view name = [] {
+    if constexpr (requires { M::tag::text; })
+      return M::tag::text;
+    else
+      return Inside::name;
+  }();
+};
 template <int In, int Out, class WithBias, bool frozen>
 struct JointPart<Linear<In, Out, WithBias>, frozen> {
   static constexpr bool fits = true, learns = !frozen, adapted = false, has_bias = Linear<In, Out, WithBias>::has_bias;
@@ -65,11 +68,10 @@ struct Joint {
   using rebuild = Joint<C...>;
   using In = typename Branches::In;
   using Out = typename Branches::Out;
-  static constexpr bool joins = true;
   static constexpr std::string_view name = detail::JointName<detail::JointPart<L>...>::view;
   static constexpr std::size_t size = sizeof...(L);
-  static constexpr bool learns = (L::learns || ...);
-  static constexpr bool strided_y = true, strided_dx = true;
+  static constexpr Traits traits{
+      .learns = (learns<L> || ...), .strided_y = true, .strided_dx = true, .saves_input_alone = true, .joins = true};
   static constexpr bool weights_learn = (detail::JointPart<L>::learns && ...),
                         has_bias = (detail::JointPart<L>::has_bias && ...);
   static_assert(
@@ -81,11 +83,13 @@ struct Joint {
   template <std::size_t I, class Mode>
   using mode_of = typename Branches::template mode_of<I, Mode>;
   template <class Mode>
-  static constexpr bool saves_input = Branches::template saves_input<Mode>;
+  static constexpr Saves saves = Branches::template saves<Mode>;
   template <class Mode>
-  struct Saved {
-    Matrix<const typename Mode::T> x;
-  };
+  using Saved = SavedInput<Mode>;
+  template <class S, class X>
+  static void save_input(S& saved, X x) {
+    saved.x = x;
+  }
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {

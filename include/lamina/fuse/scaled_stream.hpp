@@ -40,9 +40,9 @@ template <int In, int Out, class WithBias, int Matrices, int Vectors>
 struct BranchEnd<Linear<In, Out, WithBias>, Matrices, Vectors> {
   using type = Scaled<Linear<In, Out, WithBias>, Matrices, Vectors>;
 };
-template <class Tag, class M, int Matrices, int Vectors>
-struct BranchEnd<Named<Tag, M>, Matrices, Vectors> {
-  using type = Named<Tag, branch_end_t<M, Matrices, Vectors>>;
+template <class M, int Matrices, int Vectors>
+requires(M::traits.transparent&& std::is_same_v<M, typename M::composition>) struct BranchEnd<M, Matrices, Vectors> {
+  using type = typename M::template rebuild<branch_end_t<typename M::module, Matrices, Vectors>>;
 };
 template <class... L, int Matrices, int Vectors>
 struct BranchEnd<Chain<L...>, Matrices, Vectors> {

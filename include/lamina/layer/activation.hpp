@@ -10,14 +10,12 @@ template <int D, class F>
 struct Activation {
   using In = Shape<Dyn, D>;
   using Out = Shape<Dyn, D>;
-  static constexpr bool learns = false;
-  static constexpr bool strided_y = true, strided_dx = true;
+  using params = ParamList<>;
+  static constexpr Traits traits{.strided_y = true, .strided_dx = true};
   template <class Mode>
-  static constexpr bool saves_input = true;
+  static constexpr Saves saves{.input = true};
   template <class Mode>
-  struct Saved {
-    Matrix<const typename Mode::T> x;
-  };
+  using Saved = SavedInput<Mode>;
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter*, S& saved, X x, Y y) {
     saved.x = x;
@@ -51,14 +49,12 @@ template <int F>
 struct SiluGate {
   using In = Shape<Dyn, 2 * F>;
   using Out = Shape<Dyn, F>;
-  static constexpr bool learns = false;
-  static constexpr bool strided_y = true, strided_dx = true;
+  using params = ParamList<>;
+  static constexpr Traits traits{.strided_y = true, .strided_dx = true};
   template <class Mode>
-  static constexpr bool saves_input = true;
+  static constexpr Saves saves{.input = true};
   template <class Mode>
-  struct Saved {
-    Matrix<const typename Mode::T> x;
-  };
+  using Saved = SavedInput<Mode>;
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter*, S& saved, X x, Y y) {
     saved.x = x;

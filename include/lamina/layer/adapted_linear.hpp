@@ -41,8 +41,11 @@ struct AdaptedLinear : L {
     static constexpr std::string_view text = "lora_B.weight";
   };
   using base = L;
-  static constexpr bool freezes = true;
-  static constexpr bool learns = true;
+  static constexpr Traits traits = [] {
+    Traits t = L::traits;
+    t.learns = t.freezes = true;
+    return t;
+  }();
   static constexpr int rank = Rank_::value;
   static constexpr float scale =
       rank == Dyn || Alpha_::value == Dyn ? 0 : static_cast<float>(Alpha_::value) / static_cast<float>(rank);
@@ -51,11 +54,9 @@ struct AdaptedLinear : L {
                                    Param<lora_B_weight, Shape<Out_, rank>, init::zeros>>;
 
   template <class Mode>
-  static constexpr bool saves_input = Mode::train;
+  static constexpr Saves saves{.input = Mode::train};
   template <class Mode>
-  struct Saved {
-    Matrix<const typename Mode::T> x;
-  };
+  using Saved = SavedInput<Mode>;
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {

@@ -65,8 +65,7 @@ struct AttentionCore {
   using In = Shape<Dyn, Q + 2 * KV>;
   using Out = Shape<Dyn, Q>;
   static constexpr bool has_norms = sizeof...(Norms) == 2;
-  static constexpr bool learns = (Norms::learns || ... || false);
-  static constexpr bool strided_y = true, strided_dx = true;
+  static constexpr Traits traits{.learns = (learns<Norms> || ... || false), .strided_y = true, .strided_dx = true};
   static constexpr float eps = 1e-6f;
   static constexpr kernel::AttentionShape shape() {
     return {Heads_::heads, Heads_::kv_heads, Heads_::head_dim, 1.0f / std::sqrt(static_cast<float>(Heads_::head_dim)),
@@ -76,13 +75,11 @@ struct AttentionCore {
   template <std::size_t, class Mode>
   using mode_of = typename Mode::inference;  ///< the norms save nothing: they are computed again
   template <class Mode>
-  static constexpr bool saves_input = true;
-  template <class Mode>
-  static constexpr bool saves_output = true;
+  static constexpr Saves saves{.input = true, .output = true};
   template <class Mode>
   struct Saved {
-    Matrix<const typename Mode::T> x, o;
-    Kept<float, Heads_::heads> lse;
+    using Value = Matrix<const typename Mode::T>;
+    BOOST_HANA_DEFINE_STRUCT(Saved, (Value, x), (Value, o), (Kept<Heads_::heads>, lse));
   };
 
   template <class R, class S, class X, class Y>
@@ -98,7 +95,7 @@ struct AttentionCore {
       if (context.pages) return attend_pages<T>(run, p, qkv, q, k, y);
     rotate(run, p, qkv, q, k);
     if (context.cache) {
-      const auto& slot = context.cache->slots[context.cache_slot++];
+      const auto& slot = context.cache->slots[context.layer];
       kernel::cache<typename R::backend>::append(
           run.stream, kernel::CacheAppend<T>{
                           .k = k, .v = values, .end = context.cu_keys + 1, .k_cache = slot.k, .v_cache = slot.v});

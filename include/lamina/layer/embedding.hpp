@@ -14,10 +14,10 @@ struct Embedding {
   using In = Shape<Dyn>;
   using Out = Shape<Dyn, D>;
   using params = ParamList<Param<name::weight, Shape<V, D>, init::normal>>;
-  static constexpr bool learns = true;
+  static constexpr Traits traits{.learns = true};
   static constexpr int vocab_size = V;
   template <class Mode>
-  static constexpr bool saves_input = false;
+  static constexpr Saves saves{};
   template <class Mode>
   struct Saved {};
 

@@ -9,10 +9,10 @@ template <int n, int D>
 struct JoinRows {
   using In = Shape<Dyn, D>;
   using Out = Shape<Dyn, n * D>;
-  static constexpr bool learns = false;
-  static constexpr int row_divisor = n;
+  using params = ParamList<>;
+  static constexpr Traits traits{.row_divisor = n};
   template <class Mode>
-  static constexpr bool saves_input = false;
+  static constexpr Saves saves{};
   template <class Mode>
   struct Saved {};
   template <class R, class S, class X, class Y>

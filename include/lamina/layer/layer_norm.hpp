@@ -21,16 +21,14 @@ struct LayerNorm {
   using In = Shape<Dyn, D>;
   using Out = Shape<Dyn, D>;
   using params = ParamList<Param<name::weight, Shape<D>, init::ones>, Param<name::bias, Shape<D>, init::zeros>>;
-  static constexpr bool learns = true;
-  static constexpr bool strided_y = true;
+  static constexpr Traits traits{.learns = true, .strided_y = true, .sums = true};
   static constexpr float eps = static_cast<float>(Eps::num) / static_cast<float>(Eps::den);
 
   template <class Mode>
-  static constexpr bool saves_input = true;
+  static constexpr Saves saves{.input = true};
   template <class Mode>
   struct Saved {
-    Matrix<const typename Mode::T> x;
-    Kept<float, 1> mean, r;
+    BOOST_HANA_DEFINE_STRUCT(Saved, (Matrix<const typename Mode::T>, x), (Kept<1>, mean), (Kept<1>, r));
   };
 
   template <class R, class S, class X, class Y>

@@ -15,10 +15,10 @@ struct LearnedPosition {
   using In = Shape<Dyn, D>;
   using Out = Shape<Dyn, D>;
   using params = ParamList<Param<name::weight, Shape<Rows, D>, init::normal>>;
-  static constexpr bool learns = true;
+  static constexpr Traits traits{.learns = true};
   static constexpr int table_rows = Rows;
   template <class Mode>
-  static constexpr bool saves_input = false;
+  static constexpr Saves saves{};
   template <class Mode>
   struct Saved {};
 

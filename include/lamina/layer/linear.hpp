@@ -24,15 +24,16 @@ struct Linear {
   using weight = Param<name::weight, Shape<Out_, In_>, init::normal>;
   using params =
       std::conditional_t<has_bias, ParamList<weight, Param<name::bias, Shape<Out_>, init::zeros>>, ParamList<weight>>;
-  static constexpr bool learns = true;
-  static constexpr bool strided_y = true, strided_dx = true;
+  static constexpr Traits traits{.learns = true, .strided_y = true, .strided_dx = true, .saves_input_alone = true};
 
   template <class Mode>
-  static constexpr bool saves_input = Mode::train;
+  static constexpr Saves saves{.input = Mode::train};
   template <class Mode>
-  struct Saved {
-    Matrix<const typename Mode::T> x;
-  };
+  using Saved = SavedInput<Mode>;
+  template <class S, class X>
+  static void save_input(S& saved, X x) {
+    saved.x = x;
+  }
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {

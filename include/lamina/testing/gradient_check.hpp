@@ -85,7 +85,7 @@ template <class Layer>
 class CheckTables {
  public:
   CheckTables(int rows, std::uint64_t seed) : rows_(rows) {
-    constexpr int d = row_divisor_of<Layer>();
+    constexpr int d = Layer::traits.row_divisor;
     sequences_ = {0, rows / d / 2 * d, rows};
     if (sequences_[1] == 0) sequences_ = {0, rows};
     for (int n = 0; n < rows; n += 2 * d) windows_.push_back(n);
@@ -137,7 +137,7 @@ class GradientChecker {
 
   explicit GradientChecker(const GradientOptions& options)
       : options_(options),
-        rows_(options.rows * row_divisor_of<Layer>()),
+        rows_(options.rows * Layer::traits.row_divisor),
         tables_(rows_, options.seed),
         weights_([&](const TensorSpec&) {
           return typename Weights<Layer, float>::Choice{DType::F32, options.rank, true};
@@ -221,8 +221,8 @@ class GradientChecker {
     Layer::forward(run, weights_.parameters(), *saved, Matrix<const float>(x.data(), rows_, Layer::In::width),
                    Matrix<float>(y.data(), options_.rows, Layer::Out::width));
     result.y = y;
-    if (!Layer::template saves_input<Training>) poison(x);
-    if (!output_stays<Layer, Training>()) poison(y);
+    if (!stays<Layer, Training>.input) poison(x);
+    if (!stays<Layer, Training>.output) poison(y);
     poison(scratch_);
     for (int i = 0; i < backwards; ++i)
       Layer::backward(run, weights_.parameters(), *saved,

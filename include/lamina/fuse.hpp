@@ -19,7 +19,7 @@
 ///     struct Model : fused_for<Cpu, MyModel, Rules> {};
 ///
 /// Path is the List of tags above M, for a rule that means one place only. Rules run one after another over the whole
-/// type, each from the layers up (or, where it says outermost_first, from the model down), so that a later rule sees
+/// type, each from the layers up (or, if it says outermost_first, from the model down), so that a later rule sees
 /// what an earlier one made.
 namespace lamina {
 

@@ -17,7 +17,7 @@ namespace lamina::serve {
 
 /// Runs a model on one sequence with a KV cache: prefill reads a prompt with its images, a step one more token. The
 /// host chooses tokens from logits (prefill, decode), or the backend does (choose_first, choose_next). A GPU then works
-/// one step ahead of what the host has asked for, and that step is lost where the host stops.
+/// one step ahead of what the host has asked for, and that step is lost if the host stops.
 template <class Model, Real T = float, Backend B = Cpu>
 class Decoder {
  public:
@@ -58,7 +58,7 @@ class Decoder {
   }
 
   /// Reads the prompt and chooses the first token; the rule holds for those that follow, too. Error, here and in
-  /// choose_next(), where a logit is not finite: a wrong number must end the request, never become a token.
+  /// choose_next(), if a logit is not finite: a wrong number must end the request, never become a token.
   int choose_first(const Batch& prompt, const kernel::SamplingRule& rule, const std::stop_token& cancelled = {}) {
     read(prompt, cancelled);
     set_state({.position = position_ - 1, .cu_keys = {0, length_}});
@@ -165,7 +165,7 @@ class Decoder {
     length_ = tokens;
     position_ = tables_.positions().next.back();
   }
-  /// One more token through the model and, where an order is given, the choice of the next one. Steps differ in nothing
+  /// One more token through the model and, if an order is given, the choice of the next one. Steps differ in nothing
   /// but what step_ holds: a GPU records the second of them and repeats it.
   void step(std::optional<kernel::SampleOrder> order) {
     if (length_ == capacity_) fail("the context is full: it holds at most ", capacity_, " tokens");

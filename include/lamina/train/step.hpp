@@ -125,7 +125,7 @@ class StepRunner {
       std::cerr << "lamina: steps are launched kernel by kernel, they cannot be recorded: " << e.what() << std::endl;
     }
   }
-  /// Error, before anything is taken, where a batch needs more memory than there is.
+  /// Error, before anything is taken, if a batch needs more memory than there is.
   void expect_room(const Known& shape) const {
     const StepBytes& needed = shape.bytes;
     if (!Memory<B>::remote ||

@@ -30,7 +30,7 @@ class StepShapes {
     Known(const BatchShape& shape, StepBytes bytes) : shape(shape), bytes(bytes) {}
   };
 
-  /// The shape as it is known; plan() finds its bytes where it is not.
+  /// The shape as it is known; plan() finds its bytes if it is not.
   template <class F>
   Known& find(const BatchShape& shape, F plan) {
     const auto at = std::find_if(known_.begin(), known_.end(), [&](const Known& k) { return k.shape == shape; });

@@ -53,7 +53,7 @@ class CudnnState {
     if (equal_sizes_.contains(sizes)) return true;
     return equal_sizes_.size() < most_equal_sizes && equal_sizes_.insert(sizes).second;
   }
-  /// Null where cuDNN has no plan, which is told the first time.
+  /// Null if cuDNN has no plan, which is reported the first time.
   const CudnnPlan* plan(const CudnnAttentionKey& key) {
     if (!handle_) return nullptr;
     const auto [at, fresh] = plans_.try_emplace(key);
@@ -86,14 +86,14 @@ class CudnnState {
   std::set<std::pair<int, int>> equal_sizes_;  ///< sequences, tokens of each
 };
 
-/// Tensors whose sequences lie packed: elements from one token to the next.
+/// Tensors whose sequences are packed: elements from one token to the next.
 struct CudnnTokenStrides {
   int tensors = 0;
   std::int64_t of[CudnnRagged::tensors] = {};
 };
 
 /// offsets[t * pitch + b] = elements of tensor t before sequence b; lengths[b] = its tokens. The sequences from
-/// `sequences` to `bucket` are empty and lie behind the last.
+/// `sequences` to `bucket` are empty and come after the last.
 template <int Threads>  // one thread a sequence
 __global__ void cudnn_attention_ragged(const int* cu, int sequences, int bucket, int pitch, CudnnTokenStrides strides,
                                        std::int64_t* offsets, int* lengths) {
@@ -161,7 +161,7 @@ class CudnnAttentionCall {
   std::vector<CudnnBinding> bindings_;
 };
 
-/// What a call asks for: equal lengths as they are, others rounded up. longest: 0 where it is not known.
+/// What a call asks for: equal lengths as they are, others rounded up. longest: 0 if it is not known.
 template <class T>
 CudnnAttentionKey cudnn_attention_key(const AttentionShape& shape, bool equal, int rows, int sequences, int longest) {
   static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, f16>, "cuDNN's attention engines take bf16 or f16");
@@ -180,7 +180,7 @@ bool cudnn_aligned(const Matrices&... m) {
   return ((reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0 && m.stride % 8 == 0) && ...);
 }
 
-/// x with rows that lie `stride` elements apart.
+/// x with rows that are `stride` elements apart.
 template <class T>
 Matrix<const T> cudnn_spaced(Stream<Cuda> s, const Matrix<const T>& x, std::ptrdiff_t stride) {
   if (x.stride == stride) return x;

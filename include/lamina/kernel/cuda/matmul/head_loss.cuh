@@ -144,7 +144,7 @@ void softmax_loss_rows(Stream<Cuda> s, const Matrix<T>& z, const int* target, co
   launch_softmax_loss<1024>(s, z, target, weight, scale, nll, std::min(row_bytes, softmax_kept_bytes(*s.device)));
 }
 
-/// One chunk: its logits into z, its losses, and where asked for its gradients.
+/// One chunk: its logits into z, its losses, and if asked for its gradients.
 template <class T>
 void head_loss_chunk(Stream<Cuda> s, const HeadLoss<T>& a, const Matrix<const T>& w, const Matrix<T>& z,
                      const float* scales) {

@@ -9,14 +9,14 @@
 #include <lamina/kernel/expect.hpp>
 
 /// Which kernel a product gets. Each try_ says whether its kernel took the product: it declines other shapes, and rows
-/// that do not lie in 16-byte pieces; what all decline goes to cuBLASLt.
+/// that do not consist of 16-byte pieces; products that all decline go to cuBLASLt.
 namespace lamina::kernel::cuda {
 
 /// Rows that one product of a warp takes, in fp32 and in half precision.
 template <class T>
 inline constexpr int few_rows_limit = std::is_same_v<T, float> ? 8 : 16;
 
-/// The bias where cuBLASLt may read it, 16-byte aligned.
+/// The bias if cuBLASLt may read it, 16-byte aligned.
 template <class T>
 const T* aligned_bias(Stream<Cuda> s, const T* bias, int n) {
   if (reinterpret_cast<std::uintptr_t>(bias) % 16 == 0) return bias;

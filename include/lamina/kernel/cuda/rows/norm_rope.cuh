@@ -20,8 +20,8 @@ __device__ float head_sum(float x) {
   return x;
 }
 
-/// A lane's pairs of a head of 2 * half elements: Each neighbours, or, where heads are not made of 16-byte pieces,
-/// scalar_pairs single ones that lie Lanes apart. Lanes that a head does not reach hold copies of its first pairs, so
+/// A lane's pairs of a head of 2 * half elements: Each neighbours, or, if heads are not made of 16-byte pieces,
+/// scalar_pairs single ones that are Lanes apart. Lanes that a head does not reach hold copies of its first pairs, so
 /// that no branch holds back a load.
 template <class T, int Lanes, bool Whole>
 struct HeadShare {
@@ -34,7 +34,7 @@ struct HeadShare {
   __device__ int at(int p) const { return Whole ? lane * pairs + p : lane + p * Lanes; }
   __device__ bool holds(int p) const { return at(Whole ? 0 : p) < half; }
 
-  /// A lane's elements of half a head as they lie in memory.
+  /// A lane's elements of half a head in their order in memory.
   struct Raw {
     std::conditional_t<Whole, uint4, T> v[Whole ? 1 : scalar_pairs];
   };
@@ -88,7 +88,7 @@ struct HeadShare {
   }
 };
 
-/// Token n's heads, of which this block does every blocks_per_token-th: to(head) is where one goes.
+/// Token n's heads, of which this block does every blocks_per_token-th: to(head) is the place of one.
 template <class T, int Lanes, bool Whole, class To>
 __device__ void rotate_heads(const NormRopeFwd<T>& a, int n, int block, int blocks_per_token, To to) {
   using Share = HeadShare<T, Lanes, Whole>;
@@ -126,7 +126,7 @@ __device__ void rotate_heads(const NormRopeFwd<T>& a, int n, int block, int bloc
   }
 }
 
-/// A row of blocks (y) an argument, q and k of the same tokens; blocks along z share a token's heads.
+/// A row of blocks (y) per argument, q and k of the same tokens; blocks along z share a token's heads.
 template <class T, int Lanes, bool Whole>
 __global__ void __launch_bounds__(rope_warps* warp_size) norm_rope_fwd(NormRopeFwd<T> q, NormRopeFwd<T> k) {
   start_in_turn();

@@ -10,7 +10,7 @@
 namespace lamina::kernel::cuda {
 
 inline constexpr int norm_threads = 256;  ///< of a block, at most; blocks of several rows have as many
-inline constexpr int gain_threads = 512;  ///< of a multiprocessor, where gains learn: what its registers hold
+inline constexpr int gain_threads = 512;  ///< of a multiprocessor, if gains learn: what its registers hold
 inline constexpr int gain_rows = 32;      ///< of add_gain_parts' blocks
 
 /// The sum over the threads that share a row.
@@ -142,7 +142,7 @@ __global__ void __launch_bounds__(row_threads<Group>) norm_rows_fwd(NormRowsFwd<
   x.store(a.y + n * a.y_stride, a.width);
 }
 
-/// Blocks that a multiprocessor shall hold: where gains learn, as many as are started.
+/// Blocks that a multiprocessor shall hold: if gains learn, as many as are started.
 template <int Pieces, int Group, bool Learns>
 inline constexpr int norm_bwd_blocks = Pieces <= 2 && Learns ? gain_threads / row_threads<Group> : 1;
 
@@ -251,7 +251,7 @@ static __global__ void add_gain_parts(const float* parts, int runs, int width, f
   to[c] += sum;
 }
 
-/// Calls f<Pieces, Group, Whole>() with what suits a width: two pieces a thread where a group is wide enough, so that
+/// Calls f<Pieces, Group, Whole>() with what suits a width: two pieces per thread if a group is wide enough, so that
 /// registers leave room for the loads of many rows.
 template <class T, class F>
 void with_row_share(int width, bool whole, F f) {

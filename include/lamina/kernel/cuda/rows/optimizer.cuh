@@ -89,7 +89,7 @@ __device__ void update_values(const AdamWStep<T>& a, const OptimizerNumbers& o, 
   }
 }
 
-/// A block a run: four values a thread, or one by one where they, or their copy, do not lie in such pieces.
+/// A block per run: four values per thread, or one by one if they, or their copy, do not consist of such pieces.
 template <class T>
 __global__ void __launch_bounds__(optimizer_threads) adamw_step(AdamWStep<T> a) {
   constexpr int each = 4;

@@ -5,7 +5,7 @@
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/rows/sample.hpp>
 
-/// One block a chunk of logits finds its best and, where tokens are drawn, the sum of its weights; one block ends the
+/// One block per chunk of logits finds its best and, if tokens are drawn, the sum of its weights; one block ends the
 /// choice: it walks over the chunks' sums, then over the one chunk that holds what it looks for.
 namespace lamina::kernel::cuda {
 
@@ -52,7 +52,7 @@ __device__ inline Ranked best_of(const Ranked* chunk_best, int chunks) {
   return block_best(best);
 }
 
-/// Also numbers the tokens where they are to be sorted.
+/// Also numbers the tokens if they are to be sorted.
 template <class T>
 __global__ void __launch_bounds__(sample_threads)
     sample_best(const T* logits, int vocab, Ranked* chunk_best, int* ids) {

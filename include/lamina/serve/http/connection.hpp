@@ -101,6 +101,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
         work();
       } catch (const ApiError& e) {
         if (phase_ != Phase::reading) throw;
+        keep_alive_ = false;  // what is left of the request must not be read as the next one
         refuse({e.status, e.body(), "application/json", {}});
       } catch (const std::bad_alloc&) {
         if (phase_ != Phase::reading) throw;

@@ -342,6 +342,39 @@ TEST_CASE("service: a client that leaves while its prompt is read costs nothing 
   CHECK(server.ask(question).status == 200);
 }
 
+TEST_CASE("service: long bodies hold up no short request on any route") {
+  struct Silent : serve::Exchange {
+    void reply(serve::HttpReply) override {}
+    void begin_stream(serve::HttpReply) override {}
+    void write(std::string) override {}
+    void end_stream() override {}
+    std::stop_token cancelled() const override { return {}; }
+  };
+  RunningServer server({.max_len = 1 << 20});
+  std::atomic<bool> go{false};
+  serve::HttpRequest large;
+  large.body.append(std::string(300'000, ' '));
+  for (int i = 0; i < 2; ++i)  // all threads for long bodies
+    server.service.post(std::make_shared<Silent>(), large, [&](const std::stop_token& cancelled) {
+      for (; !go; std::this_thread::sleep_for(1ms)) throw_if_stopped(cancelled);
+    });
+  const std::string padding(300'000, ' ');
+  Client tokenize(server.http.port()), detokenize(server.http.port()), chat(server.http.port());
+  tokenize.send(Client::request("POST", "/tokenize", R"({"prompt":"x")" + padding + "}"));
+  detokenize.send(Client::request("POST", "/detokenize", R"({"tokens":[64])" + padding + "}"));
+  chat.send(Client::request("POST", "/v1/chat/completions", "{" + hello + padding + "}"));
+  REQUIRE(becomes([&] { return server.service.load() == 5; }));
+  for (int i = 0; i < 3; ++i) {
+    CHECK(server.ask(question).status == 200);
+    CHECK(server.ask(R"({"prompt":"x"})", "/tokenize").status == 200);
+    CHECK(server.ask(R"({"tokens":[64]})", "/detokenize").status == 200);
+  }
+  CHECK(server.service.load() == 5);
+  go = true;
+  for (Client* client : {&tokenize, &detokenize, &chat}) CHECK(client->reply().status == 200);
+  CHECK(server.becomes_idle());
+}
+
 TEST_CASE("service: each choice of a request is a turn of its own, so that others come between") {
   for (const char* stream : {"true", "false"}) {
     RunningServer server;

@@ -105,8 +105,8 @@ TEST_CASE("service: preparation is given up when the server ends or the client l
     for (;; std::this_thread::sleep_for(1ms)) throw_if_stopped(cancelled);
   };
   const auto leaves = std::make_shared<Waiting>(), stays = std::make_shared<Waiting>();
-  server.service.post(leaves, for_ever);
-  server.service.post(stays, for_ever);
+  server.service.post(leaves, {}, for_ever);
+  server.service.post(stays, {}, for_ever);
   while (working < 2) std::this_thread::sleep_for(1ms);
   leaves->client.request_stop();
   while (server.service.load() > 1) std::this_thread::sleep_for(1ms);
@@ -114,7 +114,7 @@ TEST_CASE("service: preparation is given up when the server ends or the client l
   CHECK(server.service.stop_within(20s));
   CHECK(stays->status == 503);
   const auto late = std::make_shared<Waiting>();
-  server.service.post(late, for_ever);
+  server.service.post(late, {}, for_ever);
   CHECK(late->status == 503);
 }
 

@@ -273,10 +273,10 @@ class Routes final : public HttpApplication {
   }
 
   void tokenize(ExchangePtr exchange, HttpRequest& request) const {
-    auto body = std::make_shared<RequestBody>(std::move(request.body));
-    service_.post(exchange, [this, exchange, body](const std::stop_token& cancelled) {
-      const JsonTree json = parse_body(body->text(), cancelled);
-      body->release();
+    const auto shared = std::make_shared<HttpRequest>(std::move(request));
+    service_.post(exchange, *shared, [this, exchange, shared](const std::stop_token& cancelled) {
+      const JsonTree json = parse_body(shared->body.text(), cancelled);
+      shared->body.release();
       const Fields fields(*json);
       service_.check_model(fields.text("model"));
       std::vector<int> ids;
@@ -313,10 +313,10 @@ class Routes final : public HttpApplication {
     return out.take();
   }
   void detokenize(ExchangePtr exchange, HttpRequest& request) const {
-    auto body = std::make_shared<RequestBody>(std::move(request.body));
-    service_.post(exchange, [this, exchange, body](const std::stop_token& cancelled) {
-      const JsonTree json = parse_body(body->text(), cancelled);
-      body->release();
+    const auto shared = std::make_shared<HttpRequest>(std::move(request));
+    service_.post(exchange, *shared, [this, exchange, shared](const std::stop_token& cancelled) {
+      const JsonTree json = parse_body(shared->body.text(), cancelled);
+      shared->body.release();
       const Fields fields(*json);
       service_.check_model(fields.text("model"));
       const Json* list = fields.list("tokens");

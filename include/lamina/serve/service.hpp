@@ -110,10 +110,11 @@ class ChatService {
   /// Work on a request before its answer begins. It should look at the token, and throws Cancelled or ApiError.
   using Preparation = std::function<void(const std::stop_token& cancelled)>;
 
-  /// Runs `work` off the network threads; what it throws becomes the answer. 503 if too many requests are here.
-  void post(std::shared_ptr<Exchange> exchange, Preparation work) {
+  /// Runs `work` for a request, off the network threads; what it throws becomes the answer. 503 if too many requests
+  /// are here. `work` may hold the request.
+  void post(std::shared_ptr<Exchange> exchange, const HttpRequest& request, Preparation work) {
     if (auto ticket = admit(*exchange))
-      prepare_later(preparing_, {}, {std::move(exchange), std::move(ticket)}, std::move(work));
+      prepare_later(line_of(request), {std::move(exchange), std::move(ticket)}, std::move(work));
   }
   /// Answers a chat request; the body is not looked at yet.
   void chat(std::shared_ptr<Exchange> exchange, HttpRequest request);
@@ -169,7 +170,18 @@ class ChatService {
     --load_;
     return exchange.reply(busy_reply("too many requests are waiting; try again")), nullptr;
   }
-  void prepare_later(TaskQueue& queue, std::string client, Guest guest, Preparation work);
+  /// Where a request waits for a thread that prepares it.
+  struct WaitingLine {
+    TaskQueue& queue;
+    std::string client = {};
+  };
+  WaitingLine line_of(const HttpRequest& request) {
+    return is_short(request) ? WaitingLine{preparing_} : WaitingLine{preparing_slowly_, request.client};
+  }
+  /// Texts of such bodies are too short to need memory of the budget (see PromptMaker), even if they grow fourfold when
+  /// tools are written out.
+  static bool is_short(const HttpRequest& request) { return request.body.text().size() <= std::size_t{256} << 10; }
+  void prepare_later(WaitingLine line, Guest guest, Preparation work);
   /// Runs f; an exception becomes the answer, through `send`.
   template <class F, class Send>
   void guard(const F& f, const Send& send) const {
@@ -217,34 +229,30 @@ inline void ChatService::check_model(const std::optional<std::string>& name) con
     throw ApiError(404, "NotFoundError", "The model `" + clipped(*name) + "` does not exist.", "model");
 }
 
-inline void ChatService::prepare_later(TaskQueue& queue, std::string client, Guest guest, Preparation work) {
-  queue.add({.run =
-                 [this, guest, work = std::move(work)] {
-                   const Either either(guest.exchange->cancelled(), draining_.get_token());
-                   guard(
-                       [&] {
-                         throw_if_stopped(either.token());
-                         work(either.token());
-                       },
-                       [&](const HttpReply& reply) { guest.exchange->reply(reply); });
-                 },
-             .drop = [guest] { guest.exchange->reply(busy_reply(leaving_message)); },
-             .client = std::move(client)});
+inline void ChatService::prepare_later(WaitingLine line, Guest guest, Preparation work) {
+  line.queue.add({.run =
+                      [this, guest, work = std::move(work)] {
+                        const Either either(guest.exchange->cancelled(), draining_.get_token());
+                        guard(
+                            [&] {
+                              throw_if_stopped(either.token());
+                              work(either.token());
+                            },
+                            [&](const HttpReply& reply) { guest.exchange->reply(reply); });
+                      },
+                  .drop = [guest] { guest.exchange->reply(busy_reply(leaving_message)); },
+                  .client = std::move(line.client)});
 }
 
 inline void ChatService::chat(std::shared_ptr<Exchange> exchange, HttpRequest request) {
-  // Texts of bodies up to this are too short to need memory of the budget (see PromptMaker), even if they grow fourfold
-  // when tools are written out.
-  constexpr std::size_t short_body = std::size_t{256} << 10;
   auto ticket = admit(*exchange);
   if (!ticket) return;
   const Guest guest{std::move(exchange), std::move(ticket)};
   auto shared = std::make_shared<HttpRequest>(std::move(request));
-  const bool is_short = shared->body.text().size() <= short_body;
-  prepare_later(is_short ? preparing_ : preparing_slowly_, is_short ? std::string() : shared->client, guest,
-                [this, guest, shared, is_short](const std::stop_token& cancelled) {
-                  prepare_chat(guest, shared, is_short ? Pace::short_only : Pace::any, cancelled);
-                });
+  const Pace pace = is_short(*shared) ? Pace::short_only : Pace::any;
+  prepare_later(line_of(*shared), guest, [this, guest, shared, pace](const std::stop_token& cancelled) {
+    prepare_chat(guest, shared, pace, cancelled);
+  });
 }
 
 /// A request that turns out to hold images is moved as it came, and read again: what was read is several times larger,
@@ -260,7 +268,7 @@ inline void ChatService::prepare_chat(const Guest& guest, const std::shared_ptr<
     request = read_chat_request(body, limits(), files_.defaults);
   }
   if (pace == Pace::short_only && !request.chat.images.empty())
-    return prepare_later(preparing_slowly_, http->client, guest, [this, guest, http](const std::stop_token& token) {
+    return prepare_later({preparing_slowly_, http->client}, guest, [this, guest, http](const std::stop_token& token) {
       prepare_chat(guest, http, Pace::any, token);
     });
   http->body.release();

@@ -96,12 +96,12 @@ inline double gradient_distance(const LossAndGradients& ours, const Golden& yard
 template <class Model, class T>
 double logits_distance(const Golden& golden, const Golden& yardstick) {
   const auto weights = gpu_weights<Model, T>([](std::string_view) { return false; });
-  serve::Decoder<Model, T, Cuda> decoder(gpu_device(), *weights, image_token_of<Model>(golden), 512);
+  engine::SingleSequence<Model, T, Cuda> sequence(gpu_device(), *weights, image_token_of<Model>(golden), 512);
   double sum_sq = 0;
   for (const std::string s : {"A", "B", "C"}) {
     Batch prompt = golden_batch(golden, s, Model::patch_width);
     prompt.labels.clear();
-    const double distance = relative_error(decoder.prefill(prompt), yardstick.floats(s + ".logits"));
+    const double distance = relative_error(sequence.prefill(prompt), yardstick.floats(s + ".logits"));
     sum_sq += distance * distance;
   }
   return std::sqrt(sum_sq / 3);
@@ -130,18 +130,13 @@ std::vector<int> greedy_on_gpu(const Golden& golden, const std::string& kind) {
   prompt.ids = golden.ints("generate." + kind + ".prompt");
   prompt.cu_seqlens = {0, static_cast<int>(prompt.ids.size())};
   prompt.labels.clear();
-  serve::Decoder<Model, T, Cuda> decoder(gpu_device(), *weights, image_token_of<Model>(golden), 512);
+  engine::SingleSequence<Model, T, Cuda> sequence(gpu_device(), *weights, image_token_of<Model>(golden), 512);
   const std::size_t count = golden.ints("generate." + kind + ".tokens").size();
-  std::vector<int> by_host, tokens;
-  std::span<const float> logits = decoder.prefill(prompt);
-  while (by_host.size() < count) {
-    by_host.push_back(static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
-    logits = decoder.decode(by_host.back());
-  }
-  for (int turn = 0; turn < 2; ++turn) {  // the second reuses the recorded step
-    tokens.assign(1, decoder.choose_first(prompt, {}));
-    while (tokens.size() < count) tokens.push_back(decoder.choose_next());
-    CHECK(tokens == by_host);
+  std::vector<int> tokens;
+  std::vector<float> logits = sequence.prefill(prompt);
+  while (tokens.size() < count) {
+    tokens.push_back(static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+    logits = sequence.decode(tokens.back());
   }
   return tokens;
 }

@@ -1,5 +1,5 @@
-#include <lamina/engine/runner.hpp>
 #include <lamina/engine/scheduler.hpp>
+#include <lamina/engine/single_sequence.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
 
@@ -23,8 +23,8 @@ struct Distances {
     Device<Cpu> host;
     const auto exact = rule_weights<Model>([](auto) { return false; });
     const auto weights = gpu_weights<OnGpu, T>([](auto) { return false; });
-    serve::Decoder<Model> exact_decoder(host, *exact, image_token, 128);
-    serve::Decoder<OnGpu, T, Cuda> decoder(gpu_device(), *weights, image_token, 128);
+    SingleSequence<Model> exact_alone(host, *exact, image_token, 128);
+    SingleSequence<OnGpu, T, Cuda> gpu_alone(gpu_device(), *weights, image_token, 128);
     const SchedulerLimits limits{
         .rows = 5, .step_tokens = 24, .page_tokens = 16, .context_tokens = 128, .step_image_tokens = 24};
     const SessionLimits memory{.rows = 5,
@@ -51,7 +51,7 @@ struct Distances {
                      .max_tokens = 8});
       const auto shared = std::make_shared<Batch>(prompt);
       exact_runner.begin(id, shared, {.temperature = 0}), runner.begin(id, shared, {.temperature = 0});
-      alone_sq += square(relative_error(decoder.prefill(prompt), exact_decoder.prefill(prompt)));
+      alone_sq += square(relative_error(gpu_alone.prefill(prompt), exact_alone.prefill(prompt)));
     }
     while (scheduler.running() + scheduler.waiting() > 0) {
       const StepPlan plan = scheduler.plan();

@@ -1,5 +1,5 @@
-#include <lamina/engine/runner.hpp>
 #include <lamina/engine/scheduler.hpp>
+#include <lamina/engine/single_sequence.hpp>
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>
@@ -32,7 +32,7 @@ std::uint64_t batching_changes_nothing(const SchedulerLimits& limits, int pages,
                         .page_tokens = limits.page_tokens,
                         .image_blocks = 6,
                         .image_block_rows = 8});
-  serve::Decoder<Model> alone(device, *weights, image_token, limits.context_tokens);
+  SingleSequence<Model> alone(device, *weights, image_token, limits.context_tokens);
   std::map<RequestId, std::vector<int>> answers;
   std::map<RequestId, std::pair<Batch, int>> requests;
   RequestId id = 1;

@@ -62,17 +62,17 @@ struct Answer {
 template <class Model, class T, Backend B>
 Answer answer_on(Device<B>& device, const Golden& golden, int grown, int count) {
   const auto weights = stream_weights<Model, T, B>(device, grown);
-  serve::Decoder<Model, T, B> decoder(device, *weights, image_token_of<Model>(golden), 512);
+  engine::SingleSequence<Model, T, B> sequence(device, *weights, image_token_of<Model>(golden), 512);
   Batch prompt = golden_batch(golden, "A", Model::patch_width);
   prompt.labels.clear();
   Answer answer;
-  std::span<const float> logits = decoder.prefill(prompt);
-  answer.first.assign(logits.begin(), logits.end());
+  std::vector<float> logits = sequence.prefill(prompt);
+  answer.first = logits;
   for (int i = 0; i < count; ++i) {
     answer.tokens.push_back(static_cast<int>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
-    logits = decoder.decode(answer.tokens.back());
+    logits = sequence.decode(answer.tokens.back());
   }
-  answer.last.assign(logits.begin(), logits.end());
+  answer.last = logits;
   return answer;
 }
 

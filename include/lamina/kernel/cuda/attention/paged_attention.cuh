@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/kernel/cuda/attention/decode.cuh>
 #include <lamina/kernel/cuda/attention/paged_attention.hpp>
+#include <lamina/kernel/cuda/attention/paged_attention_f32.cuh>
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/rows/norm_rope.cuh>
 
@@ -427,22 +428,27 @@ void lamina::kernel::paged_attention<lamina::Cuda>::rotate_and_write(Stream<Cuda
 
 template <class T>
 void lamina::kernel::paged_attention<lamina::Cuda>::decode(Stream<Cuda> s, const PagedAttentionFwd<T>& a) {
-  if constexpr (std::is_same_v<T, float>) fail("paged attention: the CUDA kernels take bf16 and fp16, not fp32");
-  cuda::expect_attention(a.shape);
-  cuda::expect_chunks("q", a.q, a.shape);
-  cuda::expect_chunks("o", a.o, a.shape);
-  if (a.shape.kv_heads > cuda::most_paged_kv_heads || a.shape.heads / a.shape.kv_heads > 8)
-    fail("paged attention: ", a.shape.heads, " heads over ", a.shape.kv_heads,
-         " kv heads; the kernel takes 16 kv heads and 8 heads for each");
-  if constexpr (!std::is_same_v<T, float>) cuda::launch_paged_decode<T, 2>(s, a);
+  if constexpr (std::is_same_v<T, float>) {
+    cuda::paged_attention_f32(s, a, a.sequences);
+  } else {
+    cuda::expect_attention(a.shape);
+    cuda::expect_chunks("q", a.q, a.shape);
+    cuda::expect_chunks("o", a.o, a.shape);
+    if (a.shape.kv_heads > cuda::most_paged_kv_heads || a.shape.heads / a.shape.kv_heads > 8)
+      fail("paged attention: ", a.shape.heads, " heads over ", a.shape.kv_heads,
+           " kv heads; the kernel takes 16 kv heads and 8 heads for each");
+    cuda::launch_paged_decode<T, 2>(s, a);
+  }
 }
 
 template <class T>
 void lamina::kernel::paged_attention<lamina::Cuda>::forward(Stream<Cuda> s, const PagedAttentionFwd<T>& a) {
-  if constexpr (std::is_same_v<T, float>) fail("paged attention: the CUDA kernels take bf16 and fp16, not fp32");
-  cuda::expect_attention(a.shape);
-  cuda::expect_chunks("q", a.q, a.shape);
-  cuda::expect_chunks("o", a.o, a.shape);
-  if constexpr (!std::is_same_v<T, float>)
+  if constexpr (std::is_same_v<T, float>) {
+    cuda::paged_attention_f32(s, a, a.q.rows);
+  } else {
+    cuda::expect_attention(a.shape);
+    cuda::expect_chunks("q", a.q, a.shape);
+    cuda::expect_chunks("o", a.o, a.shape);
     if (a.q.rows > 0) cuda::attention_forward_tiles(s, a);
+  }
 }

@@ -4,8 +4,8 @@
 #include <lamina/kernel/cuda/attention/scratch.hpp>
 #include <lamina/kernel/paged_attention.hpp>
 
-/// bf16 and f16; fp32 is an Error so far. At most 1024 sequences, 16 key/value heads, 8 query heads for each, heads of
-/// at most 128.
+/// At most 1024 sequences, 16 key/value heads, 8 query heads for each, heads of at most 128; of fp32 heads of at most
+/// 256.
 template <>
 struct lamina::kernel::paged_attention<lamina::Cuda> {
   static void edit(Stream<Cuda> s, const PageTableEdits& a);

@@ -126,6 +126,13 @@ TEST_CASE("Data files: a wrong CSV record is named, the others are read") {
                  "x.csv is not valid CSV: line 2: a quote is opened and never closed"));
 }
 
+TEST_CASE("Data files: a git-lfs pointer is named in place of records") {
+  const Folder folder;
+  for (const char* name : {"x.json", "x.jsonl", "x.csv"})
+    CHECK(contains(error_of([&] { read_rows(folder.write(name, "version https://git-lfs.github.com/spec/v1\n")); }),
+                   cat(name, ": is a git-lfs pointer, not the file itself")));
+}
+
 TEST_CASE("Data files: the files of a folder have one type") {
   const Folder folder;
   folder.write("d/a.json", "{}");

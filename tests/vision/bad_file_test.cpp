@@ -59,6 +59,7 @@ std::uint32_t next_random(std::uint32_t& state) { return state = state * 1664525
 TEST_CASE("Image: what is no image is refused") {
   check_refused({}, "empty");
   check_refused(text("{\"a\": 1}\n"), "none of JPEG");
+  check_refused(text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 7031\n"), "git-lfs pointer");
   check_refused(text("BM"), "truncated");
   check_refused(text("GIF89a"), "truncated");
   check_refused(text("RIFF1234WEBPVP8 "), "truncated");

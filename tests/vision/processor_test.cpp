@@ -163,6 +163,7 @@ TEST_CASE("Processor: settings that it would have to ignore are refused with the
   refuses(R"({"patch_size": 0})", "patch_size");
   refuses(R"({"image_std": [0.5, 0, 0.5]})", "image_std");
   refuses(R"({"image_mean": [0.5]})", "image_mean");
+  refuses(R"({"image_mean": [0.5, 0.5, 0.5, 0.5]})", "image_mean holds 4 numbers, wanted 3");
   refuses(R"({"min_pixels": 10, "max_pixels": 5})", "max_pixels");
   refuses(R"({"size": {"height": 448, "width": 448}})", "size.height is 448, wanted null: images keep their shape");
   refuses(R"({"size": {"longest_edge": 448}})", "size has no shortest_edge, wanted shortest_edge and longest_edge");

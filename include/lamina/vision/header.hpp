@@ -79,6 +79,8 @@ Format read_format(Bytes& bytes, std::string_view name) {
   if (begins("BM")) return Format::bmp;
   if (begins("RIFF") && begins("WEBP", 8)) return Format::webp;
   if (begins("II*\0"sv) || begins("MM\0*"sv) || begins("II+\0"sv) || begins("MM\0+"sv)) return Format::tiff;
+  if (begins("version https://"))
+    fail("image ", name, ": is a git-lfs pointer, not the file itself: run \"git lfs pull\" in its folder");
   fail("image ", name, ": it is none of JPEG, PNG, GIF, BMP, WebP, TIFF: convert it, or remove it from the data");
 }
 

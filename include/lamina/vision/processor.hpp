@@ -95,6 +95,14 @@ void read_field(const nlohmann::json& object, const char* key, T& value, const s
   }
 }
 
+/// Reads one number per colour channel, if they are there.
+inline void read_channels(const nlohmann::json& object, const char* key, std::array<float, 3>& values,
+                          const std::string& file) {
+  read_field(object, key, values, file);  // of a longer list the beginning
+  if (const auto it = object.find(key); it != object.end() && it->is_array() && it->size() != values.size())
+    fail(file, ": ", key, " holds ", it->size(), " numbers, wanted ", values.size());
+}
+
 /// The image section of a model directory, and the file it came from.
 inline std::pair<nlohmann::json, std::string> read_processor_json(const std::filesystem::path& model_dir) {
   const auto parse = [](const std::filesystem::path& path) {
@@ -165,8 +173,8 @@ inline Processor Processor::load(const std::filesystem::path& model_dir) {
   detail::read_field(json, "patch_size", p.patch_size, file);
   detail::read_field(json, "temporal_patch_size", p.temporal_patch_size, file);
   detail::read_field(json, "merge_size", p.merge_size, file);
-  detail::read_field(json, "image_mean", p.mean, file);
-  detail::read_field(json, "image_std", p.std, file);
+  detail::read_channels(json, "image_mean", p.mean, file);
+  detail::read_channels(json, "image_std", p.std, file);
   detail::read_limits(fields, p);
   detail::check_processor(p, file);
   return p;

@@ -1,0 +1,10 @@
+#include "fuzz.hpp"
+
+#include <lamina/io/yaml.hpp>
+
+using namespace lamina;
+using namespace lamina::checkpoint;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return fuzz::run<YAML::Exception>([&] { load_yaml(std::string(fuzz::text(data, size)), "input.yaml"); });
+}

@@ -1,14 +1,17 @@
 // lamina-serve: an OpenAI-compatible server for Qwen2.5-VL and Qwen3-VL, started with vLLM's command line.
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
-#include <lamina/model/open_model.hpp>
+#include <lamina/engine/open.hpp>
 #include <lamina/serve/flags.hpp>
 #include <lamina/serve/http.hpp>
 #include <lamina/serve/routes.hpp>
@@ -32,6 +35,9 @@ serve::ModelFiles load_files(const serve::Flags& flags) {
   return files;
 }
 
+/// Threads that make text and events of tokens.
+int streamers() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4, 1, 4); }
+
 serve::ServiceOptions service_options(const serve::Flags& flags, const serve::ModelFiles& files) {
   const bool own_config =
       flags.generation_config != "auto" || flags.override_generation_config.contains("max_new_tokens");
@@ -48,6 +54,11 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
           .seed = flags.seed,
           .max_new_tokens = own_config ? files.defaults.max_new_tokens : std::nullopt,
           .max_requests = flags.max_queued_requests,
+          .engine = {.prefix_cache = flags.prefix_cache,
+                     .prompt_chunk_tokens = flags.prompt_chunk_tokens,
+                     .waiting_requests = flags.max_queued_requests,
+                     .streamers = streamers()},
+          .priorities = flags.priorities,
           .prompt_details = flags.prompt_tokens_details,
           .force_usage = flags.force_include_usage,
           .request_defaults = {.add_vision_id = flags.add_vision_id,
@@ -60,10 +71,13 @@ int run(const serve::Flags& flags) {
   for (const auto& line : flags.log_lines) std::clog << "lamina-serve: " << line << "\n";
   auto files = load_files(flags);
   const auto options = service_options(flags, files);
-  auto session = open_for_generation(
-      flags.model,
-      {.max_model_len = flags.max_model_len, .dtype = flags.dtype, .adapters = flags.adapters, .device = flags.device});
+  engine::EngineOptions engine = flags.engine;
+  engine.model = {
+      .max_model_len = flags.max_model_len, .dtype = flags.dtype, .adapters = flags.adapters, .device = flags.device};
+  auto session = open_for_engine(flags.model, engine);
   serve::ChatService service(std::move(files), std::move(session), options);
+  std::optional<serve::StatisticsLog> log;
+  if (flags.log_statistics) log.emplace([&service] { return service.statistics(); });
   serve::Routes routes(service, {.api_keys = flags.api_keys,
                                  .root_path = flags.root_path,
                                  .allowed_origins = flags.allowed_origins,

@@ -2,17 +2,18 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <limits>
+#include <map>
+#include <memory>
 #include <mutex>
-#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
-#include <lamina/model/session.hpp>
+#include <lamina/engine/session.hpp>
 #include <lamina/serve/model_files.hpp>
 
 namespace lamina::test {
@@ -23,12 +24,13 @@ inline std::string tiny_model() { return LAMINA_SOURCE_DIR "/data/qwen3_vl_tiny"
 /// What the fake model is to say; shared with the test, which may change it between requests.
 struct Script {
   std::mutex mutex;
-  std::vector<int> ids;                   ///< said in turn, then the last one for ever
-  bool flat = false;                      ///< all tokens below 64 equally likely instead
-  int nan_at = -1;                        ///< position whose logits hold a NaN
-  std::chrono::milliseconds step{0};      ///< how long a token takes
-  std::atomic<bool> hold_prefill{false};  ///< reading a prompt takes for ever
-  std::atomic<int> held{0}, prefills{0}, decodes{0};
+  std::vector<int> ids;                      ///< said in turn, then the last one for ever
+  bool flat = false;                         ///< all tokens below 64 equally likely instead
+  int nan_at = -1;                           ///< position whose logits hold a NaN
+  std::chrono::milliseconds step{0};         ///< how long a step takes
+  std::atomic<bool> hold_prefill{false};     ///< a step that reads the end of a prompt does not end
+  std::atomic<int> held{0};                  ///< prompts in such a step
+  std::atomic<int> prefills{0}, decodes{0};  ///< first and later tokens
   Batch last;
 
   void say(const serve::ModelFiles& files, const std::string& text, bool end = true) {
@@ -38,47 +40,76 @@ struct Script {
   }
 };
 
-/// A model that recites its script.
-class FakeSession : public GenerateSession {
+/// A model that recites its script to every request, and samples as the CPU does.
+class FakeSession final : public engine::EngineSession {
  public:
-  FakeSession(Script& script, int vocab, int max_len)
-      : script_(script), logits_(static_cast<std::size_t>(vocab)), max_len_(max_len) {}
-  std::span<const float> prefill(const Batch& batch, const std::stop_token& cancelled) override {
-    ++script_.held;
-    while (script_.hold_prefill && !cancelled.stop_requested())
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    --script_.held;
-    throw_if_stopped(cancelled);
-    const std::lock_guard lock(script_.mutex);
-    script_.last = batch;
-    ++script_.prefills;
-    position_ = 0;
-    return next();
+  FakeSession(Script& script, int vocab, int max_len, int rows)
+      : script_(script), logits_(static_cast<std::size_t>(vocab)) {
+    limits_ = {.rows = rows,
+               .step_tokens = std::max(max_len, rows),
+               .context_tokens = max_len,
+               .step_image_tokens = max_len,
+               .pages = rows * (max_len / 16 + 1),
+               .page_tokens = 16,
+               .image_blocks = max_len / 16 + 1,
+               .image_block_rows = 16};
   }
-  std::span<const float> decode(int) override {
-    const std::lock_guard lock(script_.mutex);
-    ++script_.decodes;
-    ++position_;
-    return next();
-  }
+  const engine::SessionLimits& limits() const override { return limits_; }
   int vocab_size() const override { return static_cast<int>(logits_.size()); }
-  int max_model_len() const override { return max_len_; }
+
+  void begin(engine::RequestId id, std::shared_ptr<const Batch> prompt,
+             const engine::SamplingParams& sampling) override {
+    engine::Sampler sampler(sampling, prompt->ids, vocab_size());
+    requests_.insert_or_assign(id, Request{std::move(prompt), std::move(sampler)});
+  }
+  void end(engine::RequestId id) override { requests_.erase(id); }
+  void start(const engine::StepPlan& plan, const engine::ImageRows&) override { plan_ = plan; }
+  engine::StepChoices finish() override {
+    int firsts = 0;
+    for (const auto& row : plan_.rows) firsts += row.samples && requests_.at(row.id).position == 0;
+    script_.held += firsts;
+    while (firsts > 0 && script_.hold_prefill) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    script_.held -= firsts;
+    if (script_.step.count()) std::this_thread::sleep_for(script_.step);
+    engine::StepChoices out{.number = plan_.number, .chosen = {}};
+    const std::lock_guard lock(script_.mutex);
+    for (const auto& row : plan_.rows)
+      if (row.samples) out.chosen.push_back(choose(row.id, requests_.at(row.id)));
+    return out;
+  }
 
  private:
-  std::span<const float> next() {
-    if (script_.step.count()) std::this_thread::sleep_for(script_.step);
+  struct Request {
+    std::shared_ptr<const Batch> prompt;
+    engine::Sampler sampler;
+    int position = 0;
+  };
+  engine::Chosen choose(engine::RequestId id, Request& request) {
+    if (request.position == 0) script_.last = *request.prompt;
+    ++(request.position == 0 ? script_.prefills : script_.decodes);
+    fill(request.position++);
+    try {
+      const engine::Sampled sampled = request.sampler.next(logits_);
+      return {id, sampled.token.id, sampled.token.logprob, sampled.top};
+    } catch (const Error&) {
+      return {.id = id, .token = -1};
+    }
+  }
+  void fill(int position) {
     std::fill(logits_.begin(), logits_.end(), -20.0f);
+    const auto at = std::min(static_cast<std::size_t>(position), script_.ids.size() - 1);
     if (script_.flat)
       std::fill(logits_.begin(), logits_.begin() + 64, 0.0f);
     else
-      logits_[static_cast<std::size_t>(script_.ids[std::min<std::size_t>(position_, script_.ids.size() - 1)])] = 20;
-    if (static_cast<int>(position_) == script_.nan_at) logits_[7] = std::numeric_limits<float>::quiet_NaN();
-    return logits_;
+      logits_[static_cast<std::size_t>(script_.ids[at])] = 20;
+    if (position == script_.nan_at) logits_[7] = std::numeric_limits<float>::quiet_NaN();
   }
+
   Script& script_;
+  engine::SessionLimits limits_;
   std::vector<float> logits_;
-  int max_len_;
-  std::size_t position_ = 0;
+  std::map<engine::RequestId, Request> requests_;
+  engine::StepPlan plan_;
 };
 
 }  // namespace lamina::test

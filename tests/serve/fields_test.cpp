@@ -110,8 +110,7 @@ TEST_CASE("fields: one that works is read, so that a wrong value is refused by i
 
 TEST_CASE("fields: help says what becomes of each, or of those that hold a word") {
   const auto help = serve::request_fields_help();
-  CHECK(help.find("  priority                              refused, except 0: requests are answered") !=
-        std::string::npos);
+  CHECK(help.find("  return_weight_versions                refused, except false: weights have") != std::string::npos);
   CHECK(help.find("  user                                  accepted, without effect: ") != std::string::npos);
   CHECK(help.find("  temperature\n") != std::string::npos);
   CHECK(serve::request_fields_help("guided_json").find("priority") == std::string::npos);

@@ -172,6 +172,51 @@ TEST_CASE("Flags: defaults for requests are read") {
   CHECK(f.chat_template == "{{ messages }}");
 }
 
+TEST_CASE("Flags: the engine's sizes and caches") {
+  const auto f = Flags::parse({"d",
+                               "--max-num-seqs",
+                               "64",
+                               "--max-num-batched-tokens",
+                               "2048",
+                               "--block-size",
+                               "32",
+                               "--gpu-memory-utilization",
+                               "0.5",
+                               "--kv-cache-memory-bytes",
+                               "1G",
+                               "--num-gpu-blocks-override",
+                               "77",
+                               "--no-enable-prefix-caching",
+                               "--enforce-eager",
+                               "--long-prefill-token-threshold",
+                               "512",
+                               "--mm-processor-cache-gb",
+                               "0.5",
+                               "--cudagraph-capture-sizes",
+                               "1",
+                               "8",
+                               "--scheduling-policy",
+                               "priority",
+                               "--batch-invariant",
+                               "--disable-log-stats"});
+  CHECK((f.engine.rows == 64 && f.engine.step_tokens == 2048 && f.engine.page_tokens == 32 && f.engine.pages == 77));
+  CHECK((f.engine.memory_share == 0.5 && f.engine.page_bytes >= 1'000'000'000));
+  CHECK(f.engine.image_bytes == std::int64_t{1} << 29);
+  CHECK(f.engine.graph_rows == std::vector<int>{1, 8});
+  CHECK((f.engine.eager && f.engine.batch_invariant && f.priorities && !f.prefix_cache && !f.log_statistics));
+  CHECK(f.prompt_chunk_tokens == 512);
+  const auto defaults = Flags::parse({"d"});
+  CHECK((defaults.engine.rows == 0 && defaults.engine.page_tokens == 64 && defaults.engine.memory_share == 0.9));
+  CHECK((defaults.prefix_cache && defaults.log_statistics && !defaults.priorities));
+  for (const Words& wrong : std::vector<Words>{{"d", "--block-size", "48"},
+                                               {"d", "--max-num-seqs", "0"},
+                                               {"d", "--max-num-seqs", "64", "--max-num-batched-tokens", "32"},
+                                               {"d", "--scheduling-policy", "lottery"},
+                                               {"d", "--mm-processor-cache-gb", "-1"},
+                                               {"d", "--cudagraph-capture-sizes", "0"}})
+    CHECK(test::message_of([&] { Flags::parse(wrong); }).find(wrong[1]) != std::string::npos);
+}
+
 TEST_CASE("Flags: each that vLLM has works, is said to be without effect and why, or is refused by name") {
   std::ifstream in(LAMINA_GOLDEN_DIR "/serve/vllm_names.json");
   const auto names = Json::parse(in)["options"];
@@ -188,7 +233,8 @@ TEST_CASE("Flags: each that vLLM has works, is said to be without effect and why
           }) == cat("--", name, ": is not an option; --help lists them"));
   }
   const std::set<std::string_view> own = {
-      "help", "version", "adapter", "max-media-bytes", "max-request-body-size", "max-queued-requests"};
+      "help",           "version", "adapter", "max-media-bytes", "max-request-body-size", "max-queued-requests",
+      "batch-invariant"};
   std::set<std::string_view> seen;
   for (const auto& flag : flag_table()) {
     CAPTURE(flag.name);

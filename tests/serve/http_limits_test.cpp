@@ -317,28 +317,38 @@ TEST_CASE("HTTP: 64 idle connections beyond the limit lock nobody out") {
 TEST_CASE("HTTP: a client that sends early without end is still seen to leave") {
   serve::HttpLimits limits;
   limits.header_bytes = 4096;
-  RunningServer server({.limits = limits});
-  server.script.hold_prefill = true;
+  RunningServer server({.limits = limits, .max_len = 100000});
+  server.script.step = 5ms;
   {
     Client client(server.http.port());
-    client.send(Client::request("POST", "/v1/chat/completions", question));
-    REQUIRE(becomes([&] { return server.script.held == 1; }));
+    client.send(Client::request("POST", "/v1/chat/completions", with(R"("ignore_eos":true,"max_tokens":90000)")));
+    REQUIRE(becomes([&] { return server.script.decodes > 0; }));
     client.send(std::string(mb, 'x'));
   }
   CHECK(server.becomes_idle());
 }
 
-TEST_CASE("service: a client that leaves while its prompt is read costs nothing more") {
+TEST_CASE("service: a client that leaves while its prompt is read costs no more than that step") {
+  struct Leaving : serve::Exchange {
+    std::stop_source client;
+    void reply(serve::HttpReply) override {}
+    void begin_stream(serve::HttpReply) override {}
+    void write(std::string) override {}
+    void end_stream() override {}
+    std::stop_token cancelled() const override { return client.get_token(); }
+  };
   RunningServer server;
   server.script.hold_prefill = true;
-  {
-    Client client(server.http.port());
-    client.send(Client::request("POST", "/v1/chat/completions", question));
-    REQUIRE(becomes([&] { return server.script.held == 1; }));
-  }
-  CHECK(server.becomes_idle());
-  CHECK(server.script.prefills == 0);
+  const auto exchange = std::make_shared<Leaving>();
+  serve::HttpRequest request;
+  request.body.append(question);
+  server.service.chat(exchange, std::move(request));
+  REQUIRE(becomes([&] { return server.script.held == 1; }));
+  exchange->client.request_stop();
   server.script.hold_prefill = false;
+  CHECK(server.becomes_idle());
+  CHECK(server.script.prefills == 1);
+  CHECK(server.script.decodes == 0);
   CHECK(server.ask(question).status == 200);
 }
 
@@ -375,9 +385,9 @@ TEST_CASE("service: long bodies hold up no short request on any route") {
   CHECK(server.becomes_idle());
 }
 
-TEST_CASE("service: each choice of a request is a turn of its own, so that others come between") {
+TEST_CASE("service: the choices of a request wait one at a time, so that others come between") {
   for (const char* stream : {"true", "false"}) {
-    RunningServer server;
+    RunningServer server({.rows = 2});
     server.script.step = 2ms;
     Client many(server.http.port());
     many.send(Client::request("POST", "/v1/chat/completions",

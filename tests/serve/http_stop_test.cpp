@@ -47,7 +47,7 @@ TEST_CASE("HTTP: stop lets a running answer end, and ends an endless one after t
 }
 
 TEST_CASE("HTTP: at stop what waits is answered 503 at once, and the answer that runs is not cut") {
-  RunningServer server({.grace = 60s});
+  RunningServer server({.rows = 1, .grace = 60s});
   Client half(server.http.port());  // its body is still on the way
   half.send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + std::string(100, ' '));
   while (server.http.body_bytes() == 0) std::this_thread::sleep_for(1ms);

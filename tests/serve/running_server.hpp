@@ -17,6 +17,7 @@ struct Setup {
   serve::RouteOptions routes{.access_log = false};
   serve::HttpLimits limits = {};
   int max_len = 400;
+  int rows = 8;  ///< answers that are made at once
   std::chrono::milliseconds grace{500};
   bool handle_signals = false;
 };
@@ -24,7 +25,8 @@ struct Setup {
 /// A whole server on a free port of the loopback interface, with a model that recites.
 struct RunningServer {
   explicit RunningServer(Setup setup = {})
-      : service(files(), std::make_unique<FakeSession>(script, files().tokenizer.size(), setup.max_len), setup.service),
+      : service(files(), std::make_unique<FakeSession>(script, files().tokenizer.size(), setup.max_len, setup.rows),
+                setup.service),
         routes(service, setup.routes),
         http({.host = "127.0.0.1",
               .port = 0,

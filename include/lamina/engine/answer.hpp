@@ -55,11 +55,13 @@ struct Completion {
   double prefill_s = 0, decode_s = 0;
 };
 
-/// Where the text of one completion goes: a piece for each token, then one of finished() and failed(). Calls come as
-/// those of Listener.
+/// Where the text of one completion goes: started(), a piece for each token, then one of finished() and failed(). Calls
+/// come as those of Listener.
 class AnswerSink {
  public:
   virtual ~AnswerSink() = default;
+  /// As Listener::started.
+  virtual void started(int /*cached*/) {}
   /// Returns false if no more is wanted: then nothing follows.
   virtual bool piece(Delta delta) = 0;
   virtual void finished(const Completion& done) = 0;
@@ -82,6 +84,7 @@ class Answer final : public Listener {
   void started(int cached) override {
     done_.cached_tokens = cached;
     started_ = Clock::now();
+    sink_->started(cached);
   }
   bool token(const Chosen& chosen, Last last) override {
     if (finished_) return false;

@@ -33,6 +33,7 @@ struct Submission {
   int priority = 0;                     ///< smaller is served first; equal ones in the order of arrival
   std::string scope = {};               ///< only requests of equal scope share computed pages
   std::shared_ptr<Listener> listener;
+  bool admitted = false;  ///< it is a part of something that was taken already: what waits is not bounded
   RequestTimes::Clock::time_point arrived = RequestTimes::Clock::now();
 };
 
@@ -74,8 +75,9 @@ class Engine {
   RequestId submit(Submission submission);
   /// The request ends within a step, if it is still here.
   void cancel(RequestId id) { command({Command::Kind::cancel, id, {}}); }
-  /// Every request that has not started ends, or every request.
-  void cancel_waiting() { command({Command::Kind::cancel_waiting, 0, {}}); }
+  /// Every request that has not started ends; those that the engine has not seen yet do at once.
+  void cancel_waiting();
+  /// Every request ends.
   void cancel_all() { command({Command::Kind::cancel_all, 0, {}}); }
   /// Ends all requests and the threads. Listeners have had their last call when it returns.
   void stop();
@@ -117,6 +119,7 @@ class Engine {
 
   SchedulerLimits scheduler_limits(const EngineLimits& limits) const;
   void check(const Submission& submission) const;
+  void check_room(std::int64_t tokens, std::int64_t bytes) const;
   void command(Command command);
 
   void run();
@@ -184,6 +187,7 @@ inline SchedulerLimits Engine::scheduler_limits(const EngineLimits& limits) cons
           .page_tokens = sizes_.page_tokens,
           .context_tokens = sizes_.context_tokens,
           .prompt_chunk_tokens = limits.prompt_chunk_tokens,
+          .step_image_tokens = std::max(sizes_.step_image_tokens, 1),
           .prefix_cache = limits.prefix_cache};
 }
 
@@ -212,14 +216,7 @@ inline RequestId Engine::submit(Submission submission) {
   auto owned = std::make_unique<Submission>(std::move(submission));
   const std::lock_guard lock(inbox_mutex_);
   if (stopping_) throw Overloaded("the engine has been stopped");
-  if (held_.waiting_requests >= limits_.waiting_requests)
-    throw Overloaded(cat(held_.waiting_requests, " requests are waiting; try again"));
-  // A request of any size may wait alone.
-  const bool alone = held_.waiting_requests == 0;
-  if (!alone && held_.waiting_tokens + tokens > limits_.waiting_tokens)
-    throw Overloaded(cat("prompts of ", held_.waiting_tokens, " tokens are waiting; try again"));
-  if (held_.patch_bytes > 0 && held_.patch_bytes + bytes > limits_.patch_bytes)
-    throw Overloaded(cat("images of ", held_.patch_bytes, " bytes are in use; try again"));
+  if (!owned->admitted) check_room(tokens, bytes);
   inbox_.push_back({Command::Kind::submit, ++last_id_, std::move(owned)});
   ++held_.waiting_requests;
   held_.waiting_tokens += tokens;
@@ -228,10 +225,39 @@ inline RequestId Engine::submit(Submission submission) {
   return last_id_;
 }
 
+/// Whether a prompt may wait, too; the inbox's mutex is held.
+inline void Engine::check_room(std::int64_t tokens, std::int64_t bytes) const {
+  if (held_.waiting_requests >= limits_.waiting_requests)
+    throw Overloaded(cat(held_.waiting_requests, " requests are waiting; try again"));
+  if (held_.waiting_requests > 0 && held_.waiting_tokens + tokens > limits_.waiting_tokens)
+    throw Overloaded(cat("prompts of ", held_.waiting_tokens, " tokens are waiting; try again"));
+  if (held_.patch_bytes > 0 && held_.patch_bytes + bytes > limits_.patch_bytes)
+    throw Overloaded(cat("images of ", held_.patch_bytes, " bytes are in use; try again"));
+}
+
 inline void Engine::command(Command command) {
   const std::lock_guard lock(inbox_mutex_);
   inbox_.push_back(std::move(command));
   wake_.notify_one();
+}
+
+inline void Engine::cancel_waiting() {
+  std::vector<Event> events;
+  {
+    const std::lock_guard lock(inbox_mutex_);
+    for (Command& command : inbox_) {
+      if (command.kind != Command::Kind::submit) continue;
+      const Batch& prompt = *command.submission->prompt;
+      --held_.waiting_requests;
+      held_.waiting_tokens -= static_cast<std::int64_t>(prompt.ids.size());
+      held_.patch_bytes -= static_cast<std::int64_t>(prompt.patches.size() * sizeof(float));
+      events.push_back(
+          {.id = command.id, .kind = Event::Kind::cancelled, .listener = std::move(command.submission->listener)});
+    }
+    std::erase_if(inbox_, [](const Command& command) { return command.kind == Command::Kind::submit; });
+  }
+  if (!events.empty()) streamer_.add(std::move(events));
+  command({Command::Kind::cancel_waiting, 0, {}});
 }
 
 inline void Engine::stop() {

@@ -3,7 +3,9 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <exception>
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -88,7 +90,16 @@ class Streamer {
         lane.steps.pop_front();
         lane.changed.notify_all();
       }
-      for (Event& event : events) call(event);
+      for (Event& event : events) guarded_call(event);
+    }
+  }
+  /// An exception, of no memory say, ends the request, not the thread.
+  void guarded_call(Event& event) const noexcept {
+    try {
+      call(event);
+    } catch (const std::exception& e) {
+      std::clog << "a request was dropped: " << e.what() << "\n";
+      enough_(event.id);
     }
   }
   void call(Event& event) const {

@@ -17,6 +17,7 @@
 #include <lamina/checkpoint/folders.hpp>
 #include <lamina/core/dtype.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/engine/session.hpp>
 #include <lamina/io/json.hpp>
 #include <lamina/serve/flag_parser.hpp>
 #include <lamina/serve/openai/template_kwargs.hpp>
@@ -33,10 +34,13 @@ struct Flags {
   std::string chat_template;  ///< a file or the text itself; empty: the folder's
   nlohmann::ordered_json override_generation_config = nlohmann::ordered_json::object();
   std::uint16_t port = 8000;
-  std::string device = "auto";  ///< auto, cpu or cuda
-  std::optional<DType> dtype;   ///< none: the checkpoint's
-  int max_model_len = 0;        ///< 0: what the model allows
-  int max_images = 999, max_logprobs = 20, max_queued_requests = 256, max_header_count = 256;
+  std::string device = "auto";        ///< auto, cpu or cuda
+  std::optional<DType> dtype;         ///< none: the checkpoint's
+  int max_model_len = 0;              ///< 0: what the model allows
+  engine::EngineOptions engine = {};  ///< all but its `model`, which the above are
+  int prompt_chunk_tokens = 0;        ///< see engine::EngineLimits
+  bool prefix_cache = true, priorities = false, log_statistics = true;
+  int max_images = 999, max_logprobs = 20, max_queued_requests = 2048, max_header_count = 256;
   std::int64_t max_header_bytes = 64 * 1024, max_body_bytes = 64 * 1024 * 1024, seed = 0;
   std::int64_t max_media_bytes = 0;                          ///< 0: serve::default_media_bytes()
   std::int64_t max_image_pixels = vision::max_image_pixels;  ///< from VLLM_MAX_IMAGE_PIXELS
@@ -79,6 +83,7 @@ class FlagReader {
     if (out_.help || out_.show_version) return std::move(out_);
     sort_out();
     read_model();
+    read_engine();
     read_server();
     read_requests();
     return std::move(out_);
@@ -131,13 +136,51 @@ class FlagReader {
     if (length != "auto" && length != "-1") out_.max_model_len = static_cast<int>(size("max-model-len", 0, 1, int_max));
     if (size("tensor-parallel-size", 1, 1, int_max) != 1)
       usage("--tensor-parallel-size ", text("tensor-parallel-size"), ": one device serves; wanted 1");
-    const double utilization = number("gpu-memory-utilization", 0.9);
-    if (!(utilization > 0 && utilization <= 1))
-      usage("--gpu-memory-utilization ", text("gpu-memory-utilization"), ": wanted a number in (0, 1]");
     const std::string format = text("load-format", "auto");
     if (format != "auto" && format != "safetensors") usage("--load-format ", format, ": wanted auto or safetensors");
     out_.generation_config = text("generation-config", "auto");
     out_.override_generation_config = object("override-generation-config");
+  }
+
+  void read_engine() {
+    auto& engine = out_.engine;
+    engine.memory_share = number("gpu-memory-utilization", engine.memory_share);
+    if (!(engine.memory_share > 0 && engine.memory_share <= 1))
+      usage("--gpu-memory-utilization ", text("gpu-memory-utilization"), ": wanted a number in (0, 1]");
+    engine.rows = static_cast<int>(size("max-num-seqs", 0, 1, 4096));
+    engine.step_tokens = static_cast<int>(size("max-num-batched-tokens", 0, 1, 1 << 20));
+    if (engine.rows > 0 && engine.step_tokens > 0 && engine.step_tokens < engine.rows)
+      usage("--max-num-batched-tokens ", engine.step_tokens, ": is less than --max-num-seqs, ", engine.rows,
+            ": each of them reads a token in each step");
+    engine.page_tokens = static_cast<int>(size("block-size", engine.page_tokens, 1, int_max));
+    if (engine.page_tokens != 16 && engine.page_tokens != 32 && engine.page_tokens != 64 && engine.page_tokens != 128)
+      usage("--block-size ", engine.page_tokens, ": wanted 16, 32, 64 or 128");
+    engine.page_bytes = size("kv-cache-memory-bytes", 0, 1, std::int64_t{1} << 50);
+    engine.pages = static_cast<int>(size("num-gpu-blocks-override", 0, 1, int_max));
+    engine.image_bytes = image_cache_bytes();
+    engine.eager = flag("enforce-eager");
+    if (const auto* sizes = words_.find("cudagraph-capture-sizes"))
+      for (const auto& rows : *sizes) engine.graph_rows.push_back(capture_size(rows));
+    const char* invariant = std::getenv("VLLM_BATCH_INVARIANT");
+    engine.batch_invariant = flag("batch-invariant") || (invariant && std::string_view(invariant) == "1");
+    out_.prefix_cache = text("enable-prefix-caching", "true") == "true";
+    out_.prompt_chunk_tokens = static_cast<int>(size("long-prefill-token-threshold", 0, 0, int_max));
+    const std::string policy = text("scheduling-policy", "fcfs");
+    if (policy != "fcfs" && policy != "priority") usage("--scheduling-policy ", policy, ": wanted fcfs or priority");
+    out_.priorities = policy == "priority";
+    out_.log_statistics = !flag("disable-log-stats");
+  }
+  /// 0: as many as the session chooses; the option's 0 keeps no image beyond its own request.
+  std::int64_t image_cache_bytes() const {
+    if (!words_.find("mm-processor-cache-gb")) return 0;
+    const double gib = number("mm-processor-cache-gb", 0);
+    if (!(gib >= 0 && gib <= 1024)) usage("--mm-processor-cache-gb ", gib, ": wanted GiB from 0 to 1024");
+    return std::max<std::int64_t>(1, static_cast<std::int64_t>(gib * static_cast<double>(std::int64_t{1} << 30)));
+  }
+  static int capture_size(const std::string& text) {
+    const std::int64_t rows = parse_size("cudagraph-capture-sizes", text);
+    if (rows < 1 || rows > 4096) usage("--cudagraph-capture-sizes ", text, ": wanted numbers of sequences, 1 to 4096");
+    return static_cast<int>(rows);
   }
 
   void read_server() {

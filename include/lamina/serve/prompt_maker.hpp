@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <lamina/core/resources.hpp>
+#include <lamina/engine/image_hash.hpp>
 #include <lamina/serve/byte_budget.hpp>
 #include <lamina/serve/openai/chat_request.hpp>
 #include <lamina/serve/openai/media.hpp>
@@ -25,6 +26,7 @@ struct PlannedPrompt {
 /// What the model reads. The memory of the patches counts against the server's budget as long as this lives.
 struct PreparedPrompt {
   Batch batch;
+  std::vector<engine::ImageSpan> images;
   ByteBudget::Share memory;
 };
 
@@ -72,12 +74,13 @@ class PromptMaker {
     for (const Grid& grid : planned.plan.grids) values += static_cast<std::size_t>(grid.patches()) * row_length;
     const auto patch_bytes = static_cast<std::int64_t>(values * sizeof(float));
     auto memory = take_for_images(patch_bytes, planned, cancelled);
-    PreparedPrompt out{std::move(planned.plan).batch(), std::move(memory)};
+    PreparedPrompt out{std::move(planned.plan).batch(), {}, std::move(memory)};
     out.batch.patches.reserve(values);
     std::uint64_t file_bytes = 0;
     for (const EncodedImage& encoded : planned.images) file_bytes += encoded.bytes.size();
     const auto cpu_time = limits_.cpu_time(file_bytes);
     vision::DecodeLimits limits{.max_pixels = limits_.max_image_pixels, .max_cpu_time = cpu_time, .stop = cancelled};
+    std::vector<engine::ImageHash> hashes;
     for (EncodedImage& encoded : planned.images) {
       if (limits.max_cpu_time <= std::chrono::nanoseconds::zero())
         throw bad_field(
@@ -85,11 +88,14 @@ class PromptMaker {
             cat(encoded.param, ": the images before this one took ", std::chrono::duration<double>(cpu_time).count(),
                 " s of processor time, all that images of so few bytes get: send fewer images"));
       const auto before = vision::detail::thread_cpu_time();
-      planned.processor.append_patches(decode(encoded, limits), out.batch.patches);
+      const vision::Image image = decode(encoded, limits);
+      hashes.push_back(hash(image, planned.processor, out.batch.grids[hashes.size()]));
+      planned.processor.append_patches(image, out.batch.patches);
       encoded.bytes = {};
       limits.max_cpu_time -= vision::detail::thread_cpu_time() - before;
     }
     out.memory.shrink_to(patch_bytes);
+    out.images = engine::place_images(out.batch, hashes, files_.image_pad, planned.processor.merge_size);
     return out;
   }
 
@@ -148,6 +154,16 @@ class PromptMaker {
       throw bad_field("messages", cat("messages: the images need ", bytes, " bytes of memory when decoded, at most ",
                                       budget_.total(), " are used by this server: send fewer or smaller images"));
     return budget_.take(bytes, cancelled, patience_);
+  }
+
+  /// Of the decoded pixels, not of the file: equal bytes may be decoded to other shapes and colours.
+  static engine::ImageHash hash(const vision::Image& image, const vision::Processor& processor, const Grid& grid) {
+    engine::ImageHasher hasher;
+    for (const int size : {image.width, image.height, grid.t, grid.h, grid.w, processor.patch_size,
+                           processor.temporal_patch_size, processor.merge_size})
+      hasher.add(size);
+    hasher.add(std::span<const float>(processor.mean)).add(std::span<const float>(processor.std));
+    return hasher.add(std::span<const std::uint8_t>(image.rgb)).finish();
   }
 
   vision::Image decode(const EncodedImage& encoded, const vision::DecodeLimits& limits) const {

@@ -68,6 +68,7 @@ class Routes final : public HttpApplication {
     using R = Routes;
     table_ = {{"GET", "/health", false, &R::health, {}},     {"GET", "/ping", false, &R::health, {}},
               {"POST", "/ping", false, &R::health, {}},      {"GET", "/version", false, &R::version, {}},
+              {"GET", "/metrics", false, &R::metrics, {}},   {"GET", "/load", false, &R::load, {}},
               {"GET", "/v1/models", true, &R::models, {}},   {"POST", "/v1/chat/completions", true, {}, &R::chat},
               {"POST", "/tokenize", true, {}, &R::tokenize}, {"POST", "/detokenize", true, {}, &R::detokenize}};
   }
@@ -221,6 +222,15 @@ class Routes final : public HttpApplication {
   HttpReply health(const std::string&) const { return {200, {}, {}, {}}; }
   HttpReply version(const std::string&) const {
     return {200, compact({{"version", options_.version}}), "application/json", {}};
+  }
+  HttpReply metrics(const std::string&) const {
+    return {200,
+            metrics_text(service_.statistics(), service_.engine_facts()),
+            "text/plain; version=0.0.4; charset=utf-8",
+            {}};
+  }
+  HttpReply load(const std::string&) const {
+    return {200, compact({{"server_load", service_.load()}}), "application/json", {}};
   }
   void chat(ExchangePtr exchange, HttpRequest& request) const {
     service_.chat(std::move(exchange), std::move(request));

@@ -14,8 +14,9 @@
 #include <vector>
 
 #include <lamina/core/cancelled.hpp>
-#include <lamina/model/session.hpp>
+#include <lamina/engine/engine.hpp>
 #include <lamina/serve/http/transport.hpp>
+#include <lamina/serve/metrics.hpp>
 #include <lamina/serve/openai.hpp>
 #include <lamina/serve/openai/chat_answer.hpp>
 #include <lamina/serve/prompt_maker.hpp>
@@ -35,7 +36,9 @@ struct ServiceOptions {
   std::int64_t seed = 0;
   std::optional<int> max_new_tokens = {};  ///< a cap on every answer
   AnswerLimits answers = {};
-  int max_requests = 256;  ///< waiting and running; more are told to come back
+  int max_requests = 2048;  ///< waiting and running; more are told to come back
+  engine::EngineLimits engine = {};
+  bool priorities = false;  ///< requests may say who is served first
   bool prompt_details = false, force_usage = false;
   RequestDefaults request_defaults = {};
 };
@@ -49,37 +52,38 @@ inline std::string random_id() {
   return id;
 }
 
-/// The model behind the API: prepares requests on threads of its own, then answers them in turns, one at a time in the
-/// order in which they became ready. Each choice of a request (n) is a turn of its own, so that others come between.
-/// Requests with images or long texts are prepared by other threads than short ones, which never wait for them there.
+/// The model behind the API: prepares requests on threads of its own, then submits their choices to the engine. A
+/// request has one choice waiting there at a time, so that others come between, and those that follow find its prompt
+/// read. Requests with images or long texts are prepared by other threads than short ones, which never wait for them
+/// there.
 class ChatService {
  public:
-  ChatService(ModelFiles files, std::unique_ptr<GenerateSession> session, ServiceOptions options)
+  ChatService(ModelFiles files, std::unique_ptr<engine::EngineSession> session, ServiceOptions options)
       : files_(std::move(files)),
-        session_(std::move(session)),
         options_(std::move(options)),
-        prompts_(files_, options_.media, options_.media_bytes, options_.media_patience) {
+        prompts_(files_, options_.media, options_.media_bytes, options_.media_patience),
+        engine_(std::move(session), options_.engine) {
     if (options_.served_names.empty()) fail("service: no served model name");
   }
   ~ChatService() { stop(); }
 
   /// The server will end: who comes from now on or waits (be it for the next of its choices) gets 503, or an error
-  /// event in an open stream. Preparation is given up. The choice that is being made goes on.
+  /// event in an open stream. Preparation is given up. Choices that are being made go on.
   void drain() {
     draining_.request_stop();
     preparing_.drop_waiting();
     preparing_slowly_.drop_waiting();
-    running_.drop_waiting();
+    engine_.cancel_waiting();
   }
-  /// Ends the answers that have begun at their next token: an error event in a stream, else 503.
-  void cancel() { ending_.request_stop(); }
+  /// Ends the answers that have begun within a step: an error event in a stream, else 503.
+  void cancel() { engine_.cancel_all(); }
   /// Both, and returns when no work is left and no exchange is held.
   void stop() {
     drain();
     cancel();
     preparing_.stop();
     preparing_slowly_.stop();
-    running_.stop();
+    engine_.stop();
   }
 
   /// stop(), if all work ends in time; else false, and the work goes on.
@@ -96,15 +100,26 @@ class ChatService {
 
   const ModelFiles& files() const { return files_; }
   const ServiceOptions& options() const { return options_; }
-  int max_model_len() const { return session_->max_model_len(); }
+  int max_model_len() const { return engine_.context_tokens(); }
   /// False once drain() was called.
   bool admits() const { return !draining_.stop_requested(); }
   /// Requests that are waiting or running.
   int load() const { return load_; }
+  engine::Statistics statistics() const { return engine_.statistics(); }
+  EngineFacts engine_facts() const {
+    return {.model_name = options_.served_names.front(),
+            .page_tokens = engine_.sizes().page_tokens,
+            .pages = engine_.sizes().pages,
+            .prefix_cache = options_.engine.prefix_cache};
+  }
   RequestLimits limits() const {
-    return {
-        files_.family, session_->vocab_size(),   session_->max_model_len(), options_.max_images, options_.max_logprobs,
-        128,           options_.request_defaults};
+    return {.family = files_.family,
+            .vocab_size = engine_.vocab_size(),
+            .max_model_len = engine_.context_tokens(),
+            .max_images = options_.max_images,
+            .max_logprobs = options_.max_logprobs,
+            .defaults = options_.request_defaults,
+            .priorities = options_.priorities};
   }
 
   /// Work on a request before its answer begins. It should look at the token, and throws Cancelled or ApiError.
@@ -135,18 +150,10 @@ class ChatService {
   struct Guest {
     std::shared_ptr<Exchange> exchange;
     Ticket ticket;
+    engine::RequestTimes::Clock::time_point arrived = engine::RequestTimes::Clock::now();
   };
-  struct Job {
-    ChatRequest request;
-    Batch prompt;
-    ByteBudget::Share memory;  // of the prompt's patches
-    ResponseHead head;
-    std::uint64_t serial = 0;
-    std::shared_ptr<Exchange> exchange = {};
-    Ticket ticket = {};
-    std::unique_ptr<ChatAnswer> answer = {};
-    int next_choice = 0;
-  };
+  struct Job;
+  class ChoiceSink;
 
   /// Stops as soon as one of two tokens does.
   class Either {
@@ -205,22 +212,80 @@ class ChatService {
   enum class Pace { short_only, any };
   void prepare_chat(const Guest& guest, const std::shared_ptr<HttpRequest>& request, Pace pace,
                     const std::stop_token& cancelled);
-  Job prepare(const HttpRequest& http, ChatRequest read, const std::stop_token& cancelled);
+  std::shared_ptr<Job> prepare(const HttpRequest& http, ChatRequest read, const std::stop_token& cancelled);
   static void log_unknown_fields(const Job& job);
   GenerationParams params_of(const Job& job, int choice) const;
-  void queue_turn(std::shared_ptr<Job> job);
-  void take_turn(const std::shared_ptr<Job>& job);
+  void begin(const std::shared_ptr<Job>& job, const Guest& guest);
+  void submit_next(const std::shared_ptr<Job>& job);
+  void give_up(Job& job);
+  void end_with(Job& job, const HttpReply& error);
 
   ModelFiles files_;
-  std::unique_ptr<GenerateSession> session_;  // used by running_ alone, but for its two sizes
   ServiceOptions options_;
   PromptMaker prompts_;
   std::atomic<int> load_{0};
-  std::stop_source draining_, ending_;
+  std::stop_source draining_;
   std::atomic<std::uint64_t> serial_{0};
-  TaskQueue running_{1};
+  engine::Engine engine_;
   TaskQueue preparing_{2};         // short requests, and none that waits for others
   TaskQueue preparing_slowly_{2};  // requests with images or long texts, clients in turns
+};
+
+/// A request whose prompt is ready. It is held by its choices, and by nothing else once they have been submitted.
+struct ChatService::Job {
+  explicit Job(ChatService& service) : service(service) {}
+
+  ChatService& service;
+  ChatRequest request;
+  std::shared_ptr<const Batch> prompt = {};
+  std::vector<engine::ImageSpan> images = {};
+  ByteBudget::Share memory = {};  ///< of the prompt's patches
+  ResponseHead head = {};
+  std::uint64_t serial = 0;
+  Guest guest = {};
+  std::unique_ptr<ChatAnswer> answer = {};
+
+  std::mutex mutex;
+  std::vector<engine::RequestId> ids = {};  ///< of the choices that were submitted
+  bool given_up = false;
+
+  /// What happens if the client leaves.
+  struct Leave {
+    Job& job;
+    void operator()() const { job.service.give_up(job); }
+  };
+  std::optional<std::stop_callback<Leave>> on_leave = {};  ///< last: it uses all of the above
+};
+
+/// Where the text of one choice goes.
+class ChatService::ChoiceSink final : public engine::AnswerSink {
+ public:
+  ChoiceSink(std::shared_ptr<Job> job, int choice) : job_(std::move(job)), choice_(choice) {}
+  void started(int cached) override {
+    job_->answer->started(choice_, cached);
+    job_->service.submit_next(job_);
+  }
+  bool piece(Delta delta) override {
+    bool more = false;
+    guard([&] { more = job_->answer->add(choice_, std::move(delta)); });
+    return more;
+  }
+  void finished(const Completion& done) override {
+    if (done.finish != engine::FinishReason::abort) return guard([&] { job_->answer->finish(choice_, done); });
+    if (!job_->service.admits())
+      job_->service.end_with(*job_, busy_reply(leaving_message));  // else the client has gone
+  }
+  void failed(const std::string& message) override {
+    guard([&] { throw Error(message); });
+  }
+
+ private:
+  template <class F>
+  void guard(const F& f) {
+    job_->service.guard(f, [this](const HttpReply& error) { job_->service.end_with(*job_, error); });
+  }
+  std::shared_ptr<Job> job_;
+  int choice_;
 };
 
 inline void ChatService::check_model(const std::optional<std::string>& name) const {
@@ -272,39 +337,32 @@ inline void ChatService::prepare_chat(const Guest& guest, const std::shared_ptr<
       prepare_chat(guest, http, Pace::any, token);
     });
   http->body.release();
-  auto job = std::make_shared<Job>(prepare(*http, std::move(request), cancelled));
+  const auto job = prepare(*http, std::move(request), cancelled);
   throw_if_stopped(cancelled);
-  job->exchange = guest.exchange;
-  job->ticket = guest.ticket;
-  AnswerContext context{files_.tokenizer, job->head,      options_.prompt_details,
-                        job->prompt.ids,  guest.exchange, options_.answers};
-  if (job->request.stream)
-    job->answer = std::make_unique<StreamedAnswer>(std::move(context), job->request);
-  else
-    job->answer = std::make_unique<WholeAnswer>(std::move(context), job->request);
-  queue_turn(std::move(job));
+  begin(job, guest);
 }
 
-inline ChatService::Job ChatService::prepare(const HttpRequest& http, ChatRequest read,
-                                             const std::stop_token& cancelled) {
-  Job job;
-  job.request = std::move(read);
-  auto& request = job.request;
+inline std::shared_ptr<ChatService::Job> ChatService::prepare(const HttpRequest& http, ChatRequest read,
+                                                              const std::stop_token& cancelled) {
+  auto job = std::make_shared<Job>(*this);
+  job->request = std::move(read);
+  auto& request = job->request;
   auto planned = prompts_.plan(request, {max_model_len(), request.max_tokens.value_or(1), cancelled});
   auto prepared = prompts_.read_images(std::move(planned), cancelled);
-  job.prompt = std::move(prepared.batch);
-  job.memory = std::move(prepared.memory);
-  const int room = max_model_len() - static_cast<int>(job.prompt.ids.size());
+  const int room = max_model_len() - static_cast<int>(prepared.batch.ids.size());
+  job->prompt = std::make_shared<const Batch>(std::move(prepared.batch));
+  job->images = std::move(prepared.images);
+  job->memory = std::move(prepared.memory);
   request.params.max_tokens = std::min(request.max_tokens.value_or(room), options_.max_new_tokens.value_or(room));
   request.params.eos = files_.eos;
   if (options_.force_usage) request.include_usage = true;
   const std::string* header = http.header("X-Request-Id");
   const std::string id = header ? *header : request.request_id.value_or(random_id());
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  job.head = {"chatcmpl-" + clipped(id), std::chrono::duration_cast<std::chrono::seconds>(now).count(),
-              options_.served_names.front(), options_.response_role};
-  job.serial = serial_++;
-  log_unknown_fields(job);
+  job->head = {"chatcmpl-" + clipped(id), std::chrono::duration_cast<std::chrono::seconds>(now).count(),
+               options_.served_names.front(), options_.response_role};
+  job->serial = serial_++;
+  log_unknown_fields(*job);
   return job;
 }
 
@@ -325,29 +383,63 @@ inline GenerationParams ChatService::params_of(const Job& job, int choice) const
   return params;
 }
 
-inline void ChatService::queue_turn(std::shared_ptr<Job> job) {
-  running_.add(
-      {.run = [this, job] { take_turn(job); }, .drop = [job] { job->answer->fail(busy_reply(leaving_message)); }});
+/// From here on the engine holds the job.
+inline void ChatService::begin(const std::shared_ptr<Job>& job, const Guest& guest) {
+  job->guest = guest;
+  AnswerContext context{files_.tokenizer, job->head,      options_.prompt_details,
+                        job->prompt,      guest.exchange, options_.answers};
+  if (job->request.stream)
+    job->answer = std::make_unique<StreamedAnswer>(std::move(context), job->request);
+  else
+    job->answer = std::make_unique<WholeAnswer>(std::move(context), job->request);
+  job->on_leave.emplace(guest.exchange->cancelled(), Job::Leave{*job});
+  submit_next(job);
 }
 
-/// Makes one choice of a request, then goes to the end of the queue for the next.
-inline void ChatService::take_turn(const std::shared_ptr<Job>& job) {
-  if (job->exchange->cancelled().stop_requested()) return;
-  if (job->next_choice == 0 && !admits()) return job->answer->fail(busy_reply(leaving_message));
-  const Either either(job->exchange->cancelled(), ending_.get_token());
+/// Submits the next choice, if there is one. What keeps it from running ends the whole answer.
+inline void ChatService::submit_next(const std::shared_ptr<Job>& job) {
+  const auto submit = [&] {
+    const std::lock_guard lock(job->mutex);
+    const int choice = static_cast<int>(job->ids.size());
+    if (job->given_up || choice >= job->request.choices) return;
+    if (!admits()) throw engine::Overloaded(leaving_message);
+    const GenerationParams params = params_of(*job, choice);
+    auto sink = std::make_shared<ChoiceSink>(job, choice);
+    auto listener = std::make_shared<engine::Answer>(files_.tokenizer, params,
+                                                     static_cast<int>(job->prompt->ids.size()), std::move(sink));
+    job->ids.push_back(engine_.submit({.prompt = job->prompt,
+                                       .images = job->images,
+                                       .sampling = params.with_ends(),
+                                       .max_tokens = params.max_tokens,
+                                       .priority = job->request.priority,
+                                       .scope = job->request.cache_salt,
+                                       .listener = std::move(listener),
+                                       .admitted = choice > 0,
+                                       .arrived = job->guest.arrived}));
+  };
   guard(
       [&] {
-        const int i = job->next_choice++;
-        const bool made = job->answer->add(i, [&](const std::function<void(Delta)>& deliver) {
-          return generate(*session_, files_.tokenizer, job->prompt, params_of(*job, i), deliver, either.token());
-        });
-        if (!made) throw Cancelled();
-        if (job->next_choice < job->request.choices)
-          queue_turn(job);
-        else
-          job->answer->finish();
+        try {
+          submit();
+        } catch (const engine::Overloaded& e) {
+          throw ApiError(503, "ServiceUnavailable", e.what());
+        } catch (const Error& e) {
+          throw bad_field("messages", e.what());
+        }
       },
-      [&](const HttpReply& error) { job->answer->fail(error); });
+      [&](const HttpReply& error) { end_with(*job, error); });
+}
+
+/// No more choices are submitted, and those that were end within a step.
+inline void ChatService::give_up(Job& job) {
+  const std::lock_guard lock(job.mutex);
+  job.given_up = true;
+  for (const engine::RequestId id : job.ids) engine_.cancel(id);
+}
+
+inline void ChatService::end_with(Job& job, const HttpReply& error) {
+  job.answer->fail(error);
+  give_up(job);
 }
 
 }  // namespace lamina::serve

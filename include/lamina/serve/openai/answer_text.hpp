@@ -25,11 +25,15 @@ class AnswerText {
 
   /// ApiError 400 beyond the answer's own limit, 503 if other answers hold the memory.
   void append(std::string_view piece) {
-    if (piece.size() > most_ - text_.text().size())
-      throw ApiError(400, "BadRequestError",
-                     cat("the answer would be larger than ", most_, " bytes: ask for less in one request"));
+    expect_room(piece.size());
     if (!text_.append(piece))
       throw ApiError(503, "ServiceUnavailable", "the answers of other requests hold the memory; try again");
+  }
+  /// ApiError 400 if so many bytes more are beyond the answer's own limit.
+  void expect_room(std::uint64_t bytes) const {
+    if (bytes > most_ - text_.text().size())
+      throw ApiError(400, "BadRequestError",
+                     cat("the answer would be larger than ", most_, " bytes: ask for less in one request"));
   }
   std::string_view view() const { return text_.text(); }
   /// From here on it does not count.

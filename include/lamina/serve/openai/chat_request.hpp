@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/serve/generate.hpp>
+#include <lamina/engine/answer.hpp>
 #include <lamina/serve/model_files.hpp>
 #include <lamina/serve/openai/chat_messages.hpp>
 #include <lamina/serve/openai/json_fields.hpp>
@@ -15,6 +15,7 @@
 #include <lamina/serve/openai/template_kwargs.hpp>
 
 namespace lamina::serve {
+using engine::GenerationParams;
 
 /// What holds where a request says nothing: the operator's choice.
 struct RequestDefaults {
@@ -30,6 +31,7 @@ struct RequestLimits {
   int vocab_size = 0, max_model_len = 0;
   int max_images = 999, max_logprobs = 20, max_choices = 128;
   RequestDefaults defaults = {};
+  bool priorities = false;  ///< requests may give one: --scheduling-policy priority
 };
 
 /// A chat completion request, checked: the fields that request_fields() calls work.
@@ -43,6 +45,8 @@ struct ChatRequest {
   std::optional<std::int64_t> min_pixels, max_pixels;  ///< mm_processor_kwargs
   std::optional<std::string> request_id;
   int choices = 1;
+  int priority = 0;        ///< smaller is served first
+  std::string cache_salt;  ///< only requests of equal salt share computed parts of prompts
   bool stream = false, include_usage = false, continuous_usage = false;
   int stream_interval = 1;                       ///< tokens in a chunk of a stream, but for the first and the last
   bool return_tokens_as_ids = false;             ///< logprobs name tokens by their ids
@@ -70,7 +74,8 @@ class ChatRequestReader {
     read_ends();
     read_stream();
     read_media();
-    check_cache_salt();
+    read_cache_salt();
+    read_priority();
     const Json* messages = fields_.list("messages");
     if (!messages) throw wrong_field("messages", "missing", "a list of messages");
     out_.chat = read_messages(*messages, limits_.family, limits_.max_images);
@@ -245,12 +250,20 @@ class ChatRequestReader {
   }
 
   /// No prompt is kept for other requests, so that there is nothing to salt; its form is checked, as vLLM does.
-  void check_cache_salt() const {
+  void read_cache_salt() {
     const auto salt = fields_.text("cache_salt");
     if (!salt) return;
     const auto characters = std::count_if(salt->begin(), salt->end(), [](char c) { return (c & 0xC0) != 0x80; });
     if (characters < 1 || characters > 1024)
       throw wrong_field("cache_salt", cat(characters, " characters"), "1 to 1024");
+    out_.cache_salt = *salt;
+  }
+  void read_priority() {
+    out_.priority = static_cast<int>(fields_.integer("priority", -any, any).value_or(0));
+    if (out_.priority != 0 && !limits_.priorities)
+      throw wrong_field("priority", cat(out_.priority),
+                        "0: requests are served in the order in which they come, as the server was not started with "
+                        "--scheduling-policy priority");
   }
 
   const Json& body_;

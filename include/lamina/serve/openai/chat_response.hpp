@@ -4,11 +4,13 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/serve/generate.hpp>
+#include <lamina/engine/answer.hpp>
 #include <lamina/serve/openai/json_fields.hpp>
 #include <lamina/text/tokenizer.hpp>
 
 namespace lamina::serve {
+using engine::Completion;
+using engine::Delta;
 
 /// What every object of one answer carries.
 struct ResponseHead {
@@ -19,7 +21,8 @@ struct ResponseHead {
 
 struct Usage {
   int prompt_tokens = 0, completion_tokens = 0;
-  bool prompt_details = false;  ///< --enable-prompt-tokens-details: say that nothing came from a cache
+  int cached_tokens = 0;        ///< of the prompt, that other requests had computed
+  bool prompt_details = false;  ///< --enable-prompt-tokens-details: tell cached_tokens
 };
 
 /// One finished choice.
@@ -45,7 +48,7 @@ inline Json usage_json(const Usage& usage) {
   return {{"prompt_tokens", usage.prompt_tokens},
           {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
           {"completion_tokens", usage.completion_tokens},
-          {"prompt_tokens_details", usage.prompt_details ? Json{{"cached_tokens", 0}} : Json()}};
+          {"prompt_tokens_details", usage.prompt_details ? Json{{"cached_tokens", usage.cached_tokens}} : Json()}};
 }
 
 inline Json stop_reason_json(const Completion& done) {
@@ -86,7 +89,7 @@ inline Json choice_json(const ResponseHead& head, const Choice& choice, bool wit
             {"annotations", nullptr},
             {"audio", nullptr},
             {"function_call", nullptr}}},
-          {"finish_reason", name_of(choice.done.finish)},
+          {"finish_reason", engine::name_of(choice.done.finish)},
           {"stop_reason", stop_reason_json(choice.done)},
           {"token_ids", with_ids ? Json(choice.ids) : Json()}};
 }
@@ -120,11 +123,28 @@ inline Json chunk_json(const ResponseHead& head, int index, Json delta, Json log
   Json choice = {{"index", index},
                  {"delta", std::move(delta)},
                  {"logprobs", std::move(logprobs)},
-                 {"finish_reason", done ? Json(name_of(done->finish)) : Json()}};
+                 {"finish_reason", done ? Json(engine::name_of(done->finish)) : Json()}};
   if (done) choice["stop_reason"] = stop_reason_json(*done);
   chunk["choices"].push_back(std::move(choice));
   return chunk;
 }
+
+/// Chunks of one choice that hold text and nothing else: most of a stream. Only the text is written anew.
+class PlainChunk {
+ public:
+  PlainChunk(const ResponseHead& head, int index) {
+    const std::string text = compact(chunk_json(head, index, {{"content", place}}, nullptr, nullptr));
+    const std::string quoted = compact(place);
+    const std::size_t at = text.find(quoted);
+    before_ = text.substr(0, at);
+    after_ = text.substr(at + quoted.size());
+  }
+  std::string text(const std::string& content) const { return before_ + compact(content) + after_; }
+
+ private:
+  static constexpr const char* place = "\x01";  ///< no other member of a chunk is this text
+  std::string before_, after_;
+};
 
 /// One event of a stream.
 inline std::string sse_event(const std::string& data) { return "data: " + data + "\n\n"; }

@@ -3,9 +3,10 @@
 #include <optional>
 #include <utility>
 
-#include <lamina/serve/generate.hpp>
+#include <lamina/engine/answer.hpp>
 
 namespace lamina::serve {
+using engine::Delta;
 
 /// Joins what the tokens of one streamed answer made certain into chunks: the first goes out at once, the others with
 /// every `interval` tokens, the rest at the end (vLLM's stream_interval). A chunk without text is held back, unless it

@@ -113,8 +113,8 @@ inline const std::vector<RequestField>& request_fields() {
       {"request_id", work},
       {"session_id", ignore, detail::no_router},
       {"user", ignore, "vLLM ignores it too"},
-      {"priority", refuse, "requests are answered in the order in which they come", "0"},
-      {"cache_salt", work, "checked; no part of a prompt is kept for other requests, salted or not"},
+      {"priority", work, "smaller is served first; other than 0 with --scheduling-policy priority alone"},
+      {"cache_salt", work, "only requests of equal salt share the computed parts of prompts"},
       {"kv_transfer_params", ignore, detail::no_router},
       {"ec_transfer_params", ignore, detail::no_router},
   };

@@ -61,7 +61,7 @@ TEST_CASE("answer: an end token is no text and counts; one that was asked for is
   for (const bool include : {false, true})
     for (const bool is_eos : {false, true}) {
       GenerationParams params;
-      (is_eos ? params.eos : params.stop_token_ids) = {ids.back()};
+      (is_eos ? params.eos : params.stop_token_ids).assign(1, ids.back());
       params.include_stop_str_in_output = include;
       const auto sink = std::make_shared<Collected>();
       Answer answer(tokenizer(), params, 1, sink);

@@ -59,10 +59,10 @@ struct norm_by_rows {
   static void backward(Stream<B> s, const Bwd<T, D>& a) {
     norm_rows<B>::backward(s, rows_of(a));
   }
+  /// What a backward pass takes of its stream's scratch.
   template <template <class, int> class Bwd, class T, int D>
-  static auto workspace_bytes(const Bwd<T, D>& a) requires requires {
+  static std::size_t workspace_bytes(const Bwd<T, D>& a) requires requires {
     a.dg;
-    norm_rows<B>::workspace_bytes(rows_of(a));
   }
   { return norm_rows<B>::workspace_bytes(rows_of(a)); }
 

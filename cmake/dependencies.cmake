@@ -11,19 +11,21 @@ target_compile_options(lamina INTERFACE "$<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang,A
 add_library(lamina_host INTERFACE)
 add_library(lamina::host ALIAS lamina_host)
 set_target_properties(lamina_host PROPERTIES EXPORT_NAME host)
+target_compile_definitions(lamina_host INTERFACE LAMINA_VERSION="${lamina_VERSION}")
 target_link_libraries(lamina_host INTERFACE lamina)
 
 find_package(Boost 1.74 REQUIRED)
 find_package(nlohmann_json 3.10 REQUIRED)
 find_package(yaml-cpp REQUIRED)
-find_package(CLI11 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
 find_library(LAMINA_UTF8PROC utf8proc REQUIRED)
 find_path(LAMINA_STB stb_image_write.h PATH_SUFFIXES stb REQUIRED)  # for the programs that draw data sets
 target_include_directories(lamina_host SYSTEM INTERFACE $<BUILD_INTERFACE:${LAMINA_STB}>)
 find_package(JPEG REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # base64 and comparisons in constant time, no TLS
-target_link_libraries(lamina_host INTERFACE Boost::headers nlohmann_json::nlohmann_json CLI11::CLI11 utf8proc yaml-cpp
+target_link_libraries(lamina_host INTERFACE Boost::headers nlohmann_json::nlohmann_json fmt::fmt spdlog::spdlog utf8proc yaml-cpp
                                           JPEG::JPEG ZLIB::ZLIB OpenSSL::Crypto)
 
 find_library(LAMINA_WEBP webp)

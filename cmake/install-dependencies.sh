@@ -2,8 +2,8 @@
 # Installs what Lamina builds with, from the distribution's packages: Debian 12, Ubuntu 24.04 and their like.
 set -euo pipefail
 packages=(g++ cmake ninja-build ccache libeigen3-dev librandom123-dev libboost-dev nlohmann-json3-dev
-          libyaml-cpp-dev libcli11-dev libutf8proc-dev libstb-dev libjpeg-dev zlib1g-dev libwebp-dev libtiff-dev libssl-dev
-          libcairo2-dev libbenchmark-dev pkg-config catch2 curl)
+          libyaml-cpp-dev libfmt-dev libspdlog-dev libutf8proc-dev libstb-dev libjpeg-dev zlib1g-dev libwebp-dev
+          libtiff-dev libssl-dev libcairo2-dev libbenchmark-dev pkg-config catch2 curl)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
+#include <lamina/io/flags.hpp>
+#include <lamina/io/program.hpp>
 #include <lamina/model/open_model.hpp>
 #include <lamina/serve/generate.hpp>
 #include <lamina/serve/prompt.hpp>
@@ -32,6 +32,31 @@ struct Settings {
   std::optional<std::uint64_t> seed;
   int max_tokens = 1024, max_model_len = 0;
   bool greedy = false;
+};
+
+void read_top_p(Settings& settings, const io::Setting& s, std::string_view flag) {
+  settings.top_p = io::number_of(s, flag);
+  if (!(*settings.top_p > 0 && *settings.top_p <= 1)) io::wrong_value(s, flag, "a number in (0, 1]");
+}
+
+constexpr std::string_view devices[] = {"auto", "cpu", "cuda"}, dtypes[] = {"auto", "float16", "bfloat16", "float32"};
+constexpr int any_count = 1 << 30;
+constexpr io::Key<Settings> flags[] = {
+    io::honoured<&Settings::model>("model", "model directory"),
+    io::honoured<&Settings::images>("image", "an image for the first question; may be repeated"),
+    io::honoured<&Settings::prompt>("prompt", "the question; the program ends after its answer"),
+    io::honoured<&Settings::system>("system", "what the model reads first"),
+    io::honoured<&Settings::adapters>("adapter", "a PEFT adapter directory; may be repeated"),
+    io::honoured<&Settings::temperature>("temperature", "0: greedy").within(0, 2),
+    io::honoured_by("top-p", io::KeyType::number, "", read_top_p, "mass of the tokens to draw from"),
+    io::honoured<&Settings::top_k>("top-k", "number of tokens to draw from; 0: all").within(-1, any_count),
+    io::honoured<&Settings::seed>("seed", "the same seed draws the same answer"),
+    io::honoured<&Settings::max_tokens>("max-tokens", "of an answer").within(1, any_count),
+    io::honoured<&Settings::max_model_len>("max-model-len", "of the whole conversation, in tokens; 0: the model's")
+        .within(0, any_count),
+    io::honoured_word<devices, &Settings::device>("device", "auto (the GPU if there is one), cpu or cuda"),
+    io::honoured_word<dtypes, &Settings::dtype>("dtype", "of the weights: auto, float16, bfloat16 or float32"),
+    io::honoured<&Settings::greedy>("greedy", "take the most probable token, without penalties"),
 };
 
 volatile std::sig_atomic_t interrupted = 0;
@@ -148,46 +173,23 @@ void converse(Chat& chat) {
     }
 }
 
+Settings parse(const std::vector<std::string>& words) { return io::parse_flags<Settings>(flags, words, {"model"}); }
+
+int run(const Settings& settings) {
+  Chat chat(settings);
+  for (const auto& image : settings.images) chat.add_image(image);
+  if (settings.prompt.empty())
+    converse(chat);
+  else
+    chat.ask(settings.prompt);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  Settings settings;
-  CLI::App app{"Asks a vision-language model; without --prompt it reads lines.", "lamina-chat"};
-  app.add_option("--model", settings.model, "model directory")->required();
-  app.add_option("--image", settings.images, "an image for the first question; may be repeated");
-  app.add_option("--prompt", settings.prompt, "the question; the program ends after its answer");
-  app.add_option("--system", settings.system, "what the model is told first");
-  app.add_option("--adapter", settings.adapters, "a PEFT adapter directory; may be repeated");
-  app.add_option("--temperature", settings.temperature, "0: greedy")->check(CLI::Range(0.0, 2.0));
-  app.add_option("--top-p,--top_p", settings.top_p, "mass of the tokens to draw from")->check(CLI::Range(1e-9, 1.0));
-  app.add_option("--top-k,--top_k", settings.top_k, "number of tokens to draw from; 0: all")
-      ->check(CLI::Range(-1, 1 << 30));
-  app.add_option("--seed", settings.seed, "the same seed gives the same answer");
-  app.add_option("--max-tokens,--max_tokens", settings.max_tokens, "of an answer, default 1024")
-      ->check(CLI::Range(1, 1 << 30));
-  app.add_option("--max-model-len,--max_model_len", settings.max_model_len, "of the whole conversation, in tokens")
-      ->check(CLI::Range(1, 1 << 30));
-  app.add_option("--device", settings.device, "auto: the GPU where there is one")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  app.add_option("--dtype", settings.dtype, "of the weights")
-      ->check(CLI::IsMember({"auto", "float16", "bfloat16", "float32"}));
-  app.add_flag("--greedy", settings.greedy, "take the most probable token, without penalties");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
-  settings.model = checkpoint::without_trailing_slash(settings.model);
-  try {
-    Chat chat(settings);
-    for (const auto& image : settings.images) chat.add_image(image);
-    if (settings.prompt.empty())
-      converse(chat);
-    else
-      chat.ask(settings.prompt);
-    return 0;
-  } catch (const std::exception& e) {
-    std::cerr << "lamina-chat: " << e.what() << "\n";
-    return 1;
-  }
+  return io::run_program(
+      {"lamina-chat", "--model DIR [--option VALUE]...",
+       "Asks a vision-language model; without --prompt it reads lines.\n\n" + io::help_lines<Settings>(flags, "--")},
+      argc, argv, parse, run);
 }

@@ -2,7 +2,6 @@
 //
 //     lamina-init --model data/qwen3_vl_tiny --out saves/qwen3_vl_tiny
 //     lamina-init --model data/qwen3_vl_nano --out saves/nano/start --seed 1     to train from the beginning
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -11,6 +10,8 @@
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/compose/initialise.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/io/flags.hpp>
+#include <lamina/io/program.hpp>
 #include <lamina/model/open_model.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
 
@@ -18,6 +19,20 @@ namespace fs = std::filesystem;
 using namespace lamina;
 
 namespace {
+
+struct Settings {
+  fs::path model, out;
+  std::string dtype = "float32";
+  std::optional<std::uint64_t> seed;
+};
+
+constexpr std::string_view dtypes[] = {"float32", "bfloat16"};
+constexpr io::Key<Settings> flags[] = {
+    io::honoured<&Settings::model>("model", "directory to take config.json and the other files from"),
+    io::honoured<&Settings::out>("out", "directory to write to"),
+    io::honoured_word<dtypes, &Settings::dtype>("dtype", "element type of the weights: float32 or bfloat16"),
+    io::honoured<&Settings::seed>("seed", "start from each layer's own initial values, to train from the beginning"),
+};
 
 void copy_files(const fs::path& from, const fs::path& to) {
   fs::create_directories(to);
@@ -53,25 +68,23 @@ void write_weights(const fs::path& model, const fs::path& out, DType dtype, std:
   checkpoint::write_safetensors(out / "model.safetensors", tensors);
 }
 
+Settings parse(const std::vector<std::string>& words) {
+  return io::parse_flags<Settings>(flags, words, {"model", "out"});
+}
+
+int run(const Settings& settings) {
+  copy_files(settings.model, settings.out);
+  write_weights(settings.model, settings.out, settings.dtype == "bfloat16" ? DType::BF16 : DType::F32, settings.seed);
+  std::cout << "wrote " << settings.out << "\n";
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Gives a model directory (config.json, tokenizer and processor files) random weights.");
-  std::string model, out, dtype = "float32";
-  app.add_option("--model", model, "directory to take config.json and the other files from")->required();
-  app.add_option("--out", out, "directory to write to")->required();
-  app.add_option("--dtype", dtype, "element type of the weights: float32, bfloat16")
-      ->check(CLI::IsMember({"float32", "bfloat16"}));
-  std::optional<std::uint64_t> seed;
-  app.add_option("--seed", seed, "start from each layer's own initial values, to train the model from the beginning");
-  CLI11_PARSE(app, argc, argv);
-  try {
-    copy_files(model, out);
-    write_weights(model, out, dtype == "bfloat16" ? DType::BF16 : DType::F32, seed);
-    std::cout << "wrote " << out << "\n";
-    return 0;
-  } catch (const std::exception& e) {
-    std::cerr << "lamina-init: " << e.what() << "\n";
-    return 1;
-  }
+  return io::run_program(
+      {"lamina-init", "--model DIR --out DIR [--option VALUE]...",
+       "Writes random weights for a model directory (config.json, tokenizer and processor files).\n\n" +
+           io::help_lines<Settings>(flags, "--")},
+      argc, argv, parse, run);
 }

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include <lamina/io/program.hpp>
 #include <lamina/merge/arguments.hpp>
 
 namespace {
@@ -15,24 +16,12 @@ namespace {
 volatile std::sig_atomic_t interrupted = 0;
 extern "C" void on_signal(int) { interrupted = 1; }
 
-constexpr std::string_view help = R"(usage: lamina-merge CONFIG.yaml [key=value ...]
-       lamina-merge --key value ...
-
-Folds LoRA adapters into a base model, tensor by tensor, and writes a model directory.
-
-  model_name_or_path    folder of the base model (not a quantised one)
-  adapter_name_or_path  folder of an adapter, or several separated by commas: merged in this order
-  adapter_folder        folder inside each of them
-  export_dir            folder to write to
-  export_size           most size of a weight file, in GB (10^9 bytes)            default 5
-  infer_dtype           auto, bfloat16, float16, float32: element type written    default auto: the base's
-  template              qwen3_vl, qwen3_vl_nothink, qwen2_vl: for the Modelfile   default: the model's family
-  export_device         cpu or auto: merging runs on the CPU either way
-  export_legacy_format  accepted; weights are always safetensors
-
-Other keys of LLaMA-Factory are accepted where they mean nothing to a merge, and refused where they would.
-OMP_NUM_THREADS sets the number of threads.
-)";
+std::string help() {
+  return "Folds LoRA adapters into a base model, tensor by tensor, and writes a model directory.\n\n" +
+         lamina::io::help_lines(lamina::merge::all_keys()) +
+         "\nOther keys of LLaMA-Factory are accepted if they mean nothing to a merge, and refused if they would.\n"
+         "OMP_NUM_THREADS sets the number of threads.\n";
+}
 
 void show(const lamina::merge::MergeProgress& p) {
   if (interrupted) lamina::fail("interrupted: nothing was written");
@@ -42,8 +31,12 @@ void show(const lamina::merge::MergeProgress& p) {
   if (p.tensors_done == p.tensors) std::fputc('\n', stderr);
 }
 
-int merge(const std::vector<std::string>& words) {
-  const lamina::merge::Request request = lamina::merge::make_request(lamina::merge::read_settings(words));
+lamina::merge::Request parse(const std::vector<std::string>& words) {
+  if (words.empty()) throw lamina::io::UsageError("no settings are given: name a .yaml or .json file first");
+  return lamina::merge::make_request(lamina::io::read_settings(words));
+}
+
+int merge(const lamina::merge::Request& request) {
   for (const std::string& note : request.notes) std::cerr << "note: " << note << "\n";
   const lamina::merge::MergeReport report = lamina::merge::run(request.options, show);
   std::cout << "merged " << report.merged_modules << " layers";
@@ -60,15 +53,6 @@ int main(int argc, char** argv) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit then reads as a full disk
-  const std::vector<std::string> words(argv + 1, argv + argc);
-  if (words.empty() || words[0] == "--help" || words[0] == "-h") {
-    (words.empty() ? std::cerr : std::cout) << help;
-    return words.empty() ? 2 : 0;
-  }
-  try {
-    return merge(words);
-  } catch (const std::exception& e) {
-    std::cerr << "lamina-merge: " << e.what() << "\n";
-    return 1;
-  }
+  return lamina::io::run_program({"lamina-merge", "CONFIG.yaml [key=value ...], or --key value ...", help()}, argc,
+                                 argv, parse, merge);
 }

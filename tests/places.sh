@@ -104,9 +104,9 @@ field() {
 # The files of a row: `a`, `b` in the last column.
 row() { awk -F'|' -v kind="$1" 'NF == 5 && $2 ~ "^ *" kind " *$" { print $4 }' "$source/CONTRIBUTING.md" |
   grep -oE '`[^`]+`' | tr -d '`' | sort; }
-kinds="size layer wrapper kernel family key flag field"
-grep -q 'honoured<' include/lamina/train/arguments/keys_trainer.hpp ||  # TODO: goes with the old tables
-  { kinds="size layer wrapper kernel family"; echo "key, flag, field: not looked at, their rows do not name members yet"; }
+kinds="size layer wrapper kernel family key field"
+if [ -f include/lamina/serve/flag_values.hpp ]; then kinds="$kinds flag"  # TODO: goes with the server's own table
+else echo "flag: not looked at, its rows do not name members yet"; fi
 for kind in ${KINDS:-$kinds}; do
   copy=$scratch/$kind
   mkdir -p "$copy" && cp -r "$source/include" "$source/cmake" "$copy"

@@ -8,12 +8,13 @@
 #include "images/write.hpp"
 
 #include <lamina/core/threads.hpp>
+#include <lamina/io/flags.hpp>
+#include <lamina/io/program.hpp>
 
-#include <cstdio>
 #include <iostream>
 #include <sstream>
 
-#include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 namespace {
 
@@ -38,44 +39,53 @@ std::string draw(const fs::path& out, const std::string& name, const std::vector
                  std::uint64_t seed, int index) {
   tables::Random random(seed * 0x9E3779B97F4A7C15u + static_cast<std::uint64_t>(index));
   const images::Scene scene = random.pick(shares)->draw(random);
-  char file[32];
-  std::snprintf(file, sizeof file, "%03d/%03d.jpg", index / 1000, index % 1000);
+  const std::string file = fmt::format("{:03}/{:03}.jpg", index / 1000, index % 1000);
   images::write_image(out / name / file, scene.canvas, random.between(75, 97));
   return images::record(scene.question, scene.answer, name + "/" + file).dump();
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+struct Settings {
   fs::path out;
   std::string name = "images", mix = "word:3,number:1,lines:2,shapes:1,table:3";
   int count = 1000;
   std::uint64_t seed = 1;
-  CLI::App app("Draws images with questions and answers, as a training dataset.", "lamina-draw-images");
-  app.add_option("--out", out, "dataset folder: gets NAME/ and an entry in dataset_info.json")->required();
-  app.add_option("--name", name, "name of the dataset")->capture_default_str();
-  app.add_option("--count", count, "number of images")->check(CLI::Range(1, 999999))->capture_default_str();
-  app.add_option("--mix", mix, "kinds of image and their shares")->capture_default_str();
-  app.add_option("--seed", seed, "equal seeds give equal datasets, for any number of threads")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
-  const auto shares = parse_mix(mix);
-  for (int folder = 0; folder <= (count - 1) / 1000; ++folder) {
-    char number[8];
-    std::snprintf(number, sizeof number, "%03d", folder);
-    fs::create_directories(out / name / number);
-  }
-  std::vector<std::string> records(static_cast<std::size_t>(count));
+};
+
+constexpr lamina::io::Key<Settings> flags[] = {
+    lamina::io::honoured<&Settings::out>("out", "dataset folder: gets NAME/ and an entry in dataset_info.json"),
+    lamina::io::honoured<&Settings::name>("name", "name of the dataset"),
+    lamina::io::honoured<&Settings::count>("count", "number of images").within(1, 999999),
+    lamina::io::honoured<&Settings::mix>("mix", "kinds of image and their shares"),
+    lamina::io::honoured<&Settings::seed>("seed", "equal seeds make equal datasets, for any number of threads"),
+};
+
+Settings parse(const std::vector<std::string>& words) {
+  return lamina::io::parse_flags<Settings>(flags, words, {"out"});
+}
+
+int run(const Settings& s) {
+  const auto shares = parse_mix(s.mix);
+  for (int folder = 0; folder <= (s.count - 1) / 1000; ++folder)
+    fs::create_directories(s.out / s.name / fmt::format("{:03}", folder));
+  std::vector<std::string> records(static_cast<std::size_t>(s.count));
   constexpr int block = 100;
-  lamina::parallel_for((count + block - 1) / block, [&](std::int64_t b) {
-    for (int i = static_cast<int>(b) * block; i < std::min(count, static_cast<int>(b + 1) * block); ++i)
-      records[static_cast<std::size_t>(i)] = draw(out, name, shares, seed, i);
+  lamina::parallel_for((s.count + block - 1) / block, [&](std::int64_t b) {
+    for (int i = static_cast<int>(b) * block; i < std::min(s.count, static_cast<int>(b + 1) * block); ++i)
+      records[static_cast<std::size_t>(i)] = draw(s.out, s.name, shares, s.seed, i);
   });
   std::string lines;
   for (const std::string& record : records) lines += record + "\n";
-  images::write_text(out / name / "records.jsonl", lines);
-  images::enter(out, name, name + "/records.jsonl");
-  std::cout << "drew " << count << " images into " << (out / name).string() << "\n";
-} catch (const std::exception& error) {
-  std::cerr << "lamina-draw-images: " << error.what() << "\n";
-  return 1;
+  images::write_text(s.out / s.name / "records.jsonl", lines);
+  images::enter(s.out, s.name, s.name + "/records.jsonl");
+  std::cout << "drew " << s.count << " images into " << (s.out / s.name).string() << "\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return lamina::io::run_program({"lamina-draw-images", "--out DIR [--option VALUE]...",
+                                  "Draws images with questions and answers, as a training dataset.\n\n" +
+                                      lamina::io::help_lines<Settings>(flags, "--")},
+                                 argc, argv, parse, run);
 }

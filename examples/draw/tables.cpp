@@ -7,11 +7,13 @@
 #include "tables/content.hpp"
 #include "tables/image.hpp"
 
-#include <cstdio>
 #include <iostream>
 #include <set>
 
-#include <CLI/CLI.hpp>
+#include <lamina/io/flags.hpp>
+#include <lamina/io/program.hpp>
+
+#include <fmt/format.h>
 
 namespace {
 
@@ -30,8 +32,7 @@ void write_split(const fs::path& out, const std::string& split, int count, table
   while (static_cast<int>(records.size()) < count) {
     const tables::Table table = tables::random_table(random, 4, 3);
     if (!seen.insert(tables::to_markdown(table)).second) continue;
-    char stem[32];
-    std::snprintf(stem, sizeof stem, "%s_%04d", split.c_str(), static_cast<int>(records.size()));
+    const std::string stem = fmt::format("{}_{:04}", split, records.size());
     const tables::Style style = tables::random_style(random, table, room);
     const bool jpeg = style.noise > 0 || random.chance(25);  // PNG does not pack grain
     const std::string file = lamina::cat("tables/", stem, jpeg ? ".jpg" : ".png");
@@ -43,25 +44,38 @@ void write_split(const fs::path& out, const std::string& split, int count, table
   images::enter(out, "tables_" + split, list);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
+struct Settings {
   fs::path out = "data";
   int train = 200, heldout = 50;
   std::uint64_t seed = 1;
-  CLI::App app("Draws images of small tables, with what they say, as a training dataset.", "lamina-draw-tables");
-  app.add_option("--out", out, "dataset folder: gets tables/ and dataset_info.json")->required();
-  app.add_option("--train", train, "images to train on")->check(CLI::Range(0, 10000))->capture_default_str();
-  app.add_option("--heldout", heldout, "images held out")->check(CLI::Range(0, 10000))->capture_default_str();
-  app.add_option("--seed", seed, "equal seeds give equal datasets")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
-  fs::create_directories(out / "tables");
-  tables::Random random(seed);
+};
+
+constexpr lamina::io::Key<Settings> flags[] = {
+    lamina::io::honoured<&Settings::out>("out", "dataset folder: gets tables/ and dataset_info.json"),
+    lamina::io::honoured<&Settings::train>("train", "images to train on").within(0, 10000),
+    lamina::io::honoured<&Settings::heldout>("heldout", "images held out").within(0, 10000),
+    lamina::io::honoured<&Settings::seed>("seed", "equal seeds make equal datasets"),
+};
+
+Settings parse(const std::vector<std::string>& words) {
+  return lamina::io::parse_flags<Settings>(flags, words, {"out"});
+}
+
+int run(const Settings& s) {
+  fs::create_directories(s.out / "tables");
+  tables::Random random(s.seed);
   std::set<std::string> seen;
-  write_split(out, "train", train, random, seen);
-  write_split(out, "heldout", heldout, random, seen);
-  std::cout << "drew " << train << " + " << heldout << " tables into " << (out / "tables").string() << "\n";
-} catch (const std::exception& error) {
-  std::cerr << "lamina-draw-tables: " << error.what() << "\n";
-  return 1;
+  write_split(s.out, "train", s.train, random, seen);
+  write_split(s.out, "heldout", s.heldout, random, seen);
+  std::cout << "drew " << s.train << " + " << s.heldout << " tables into " << (s.out / "tables").string() << "\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return lamina::io::run_program({"lamina-draw-tables", "--out DIR [--option VALUE]...",
+                                  "Draws images of small tables, with their text, as a training dataset.\n\n" +
+                                      lamina::io::help_lines<Settings>(flags, "--")},
+                                 argc, argv, parse, run);
 }

@@ -1,5 +1,4 @@
 #include <lamina/checkpoint/safetensors.hpp>
-#include <lamina/core/suggest.hpp>
 #include "scratch.hpp"
 #include "support/catch.hpp"
 #include "support/spellings.hpp"
@@ -48,19 +47,4 @@ TEST_CASE("Names: respelling a canonical name and reading it back gives it again
   const Checkpoint released = Checkpoint::open(golden("tiny2_5"));
   for (const TensorInfo& t : released.tensors())
     REQUIRE(respelt_name(canonical_name(t.name, qwen_vl::names), Spelling::released_qwen2_5_vl) == t.name);
-}
-
-TEST_CASE("suggest: the nearest known word, and none where nothing is near") {
-  const std::vector<std::string_view> known = {"export_dir", "export_size", "export_device", "template"};
-  CHECK(suggest("exprt_dir", known) == "export_dir");
-  CHECK(suggest("export-size", known) == "export_size");
-  CHECK(suggest("tempalte", known) == "template");
-  CHECK(suggest("learning_rate", known) == "");
-  CHECK(suggest("x", known) == "");
-  CHECK(suggest("", known) == "");
-  CHECK(suggest("exp", known) == "export_dir");
-  CHECK(did_you_mean("tempalte", known) == ": did you mean template?");
-  CHECK(did_you_mean("learning_rate", known) == "");
-  CHECK(edit_distance("abcd", "acbd") == 1);
-  CHECK(edit_distance("kitten", "sitting") == 3);
 }

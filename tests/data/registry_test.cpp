@@ -93,7 +93,7 @@ TEST_CASE("Registry: hub, script and cloud sources are refused, even beside a fi
 TEST_CASE("Registry: wrong entries say which field of which data set") {
   CHECK(contains(find_error("3"), "data set x: an object is wanted"));
   CHECK(contains(find_error("{}"), "\"file_name\" is missing"));
-  CHECK(contains(find_error(R"({"file_name": 3})"), "\"file_name\" is 3, text is wanted"));
+  CHECK(contains(find_error(R"({"file_name": 3})"), "\"file_name\" is 3, wanted a string"));
   CHECK(contains(find_error(R"({"file_name": "a", "formatting": "sharegtp"})"), "did you mean sharegpt?"));
   CHECK(contains(find_error(R"({"file_name": "a", "ranking": "yes"})"), "true or false"));
   CHECK(contains(find_error(R"({"file_name": "a", "num_samples": 0})"), "a positive whole number"));

@@ -48,4 +48,18 @@ TEST_CASE("JSON: limits hold just below and just above") {
   CHECK(refused(R"({"a":1,"a":1,"a":1})") == "x: an object of more than 2 members");
   CHECK(refused("[1,2,3,4,5]").empty());
   CHECK(refused("[1,2,3,4,5,6]") == "x: JSON of more than 6 values");
+  const checkpoint::JsonLimits unique{.subject = "x", .unique_keys = true};
+  for (const std::string text : {R"({"a":{"b":1,"c":2,"b":3}})", R"([{"b":1,"b":1}])"}) {
+    CHECK(testing::error_of([&] { checkpoint::parse_json<Json>(text, unique); }) == "x: b is set twice: keep one");
+    CHECK(testing::error_of([&] { checkpoint::parse_json<nlohmann::json>(text, unique); }) ==
+          "x: b is set twice: keep one");
+  }
+  CHECK(checkpoint::parse_json<Json>(R"({"a":{"b":1},"b":2})", unique).size() == 2);
+}
+
+TEST_CASE("JSON: a file is bounded in depth without being asked") {
+  const std::string deep = std::string(257, '[') + std::string(257, ']');
+  CHECK(testing::error_of([&] { checkpoint::parse_json<Json>(deep); }) == "JSON: JSON nested deeper than 256 levels");
+  CHECK(checkpoint::try_parse_json<Json>(deep).is_discarded());
+  CHECK_FALSE(checkpoint::try_parse_json<Json>(deep.substr(1, 512)).is_discarded());
 }

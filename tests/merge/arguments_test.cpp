@@ -1,9 +1,12 @@
 #include <lamina/merge/arguments.hpp>
+
+#include <set>
+
 #include "checkpoint/scratch.hpp"
 #include "support/catch.hpp"
 
 using namespace lamina;
-using merge::make_request, merge::read_settings;
+using io::read_settings, merge::make_request;
 
 namespace {
 const std::string example = std::string(LAMINA_SOURCE_DIR) + "/examples/configs/qwen3_vl_merge.yaml";
@@ -52,17 +55,17 @@ TEST_CASE("lamina-merge: JSON and lists are read too") {
 }
 
 TEST_CASE("lamina-merge: an unknown key is an error that suggests the nearest known one") {
-  CHECK(contains(request_error({example, "exprt_dir=x"}), "unknown key exprt_dir: did you mean export_dir?"));
+  CHECK(contains(request_error({example, "exprt_dir=x"}), "exprt_dir is not a known key (did you mean export_dir?)"));
   CHECK(contains(request_error(minimal({"--adapter-name-or-pth", "x"})), "did you mean adapter_name_or_path?"));
   CHECK(contains(request_error(minimal({"zzzzzzzzz=1"})), "--help lists"));
-  CHECK(contains(request_error({"merge.yaml.txt"}), "cannot read \"merge.yaml.txt\""));
+  CHECK(contains(request_error({"merge.yaml.txt"}), "merge.yaml.txt is neither a .yaml"));
 }
 
 TEST_CASE("lamina-merge: a value that cannot be honoured is refused, a neutral one is not") {
   CHECK(contains(request_error(minimal({"export_quantization_bit=4"})), "quantising on export is not supported"));
   CHECK(contains(request_error(minimal({"resize_vocab=true"})), "adding tokens is not supported"));
   CHECK(request_error(minimal({"resize_vocab=false", "quantization_bit=null"})) == "");
-  CHECK(contains(request_error(minimal({"stage=rm"})), "stage: got \"rm\", wanted sft"));
+  CHECK(contains(request_error(minimal({"stage=rm"})), "stage is rm, wanted sft"));
   CHECK(contains(request_error(minimal({"export_device=cuda"})), "wanted cpu, auto"));
   CHECK(contains(request_error(minimal({"infer_dtype=int8"})), "wanted auto, bfloat16"));
   CHECK(contains(request_error(minimal({"export_size=big"})), "wanted a number"));
@@ -80,13 +83,23 @@ TEST_CASE("lamina-merge: a broken file is named") {
     spill(dir / "m.yaml", text);
     return request_error({(dir / "m.yaml").string()});
   };
-  CHECK(contains(file_error("a: [1"), "not valid YAML"));
-  CHECK(contains(file_error("- a\n- b\n"), "wanted lines of the form key: value"));
+  CHECK(contains(file_error("a: [1"), "not readable as YAML"));
+  CHECK(contains(file_error("- a\n- b\n"), "wanted `key: value` lines"));
   CHECK(contains(file_error("export_dir: a\nexport_dir: b\n"), "line 2: export_dir is set twice"));
-  CHECK(contains(file_error("export_dir: {a: b}\n"), "got a mapping"));
+  CHECK(contains(file_error("export_dir: {a: b}\n"), "wanted one value"));
   CHECK(contains(file_error("model_name_or_path: m\n---\nexport_dir: o\n"), "second YAML document"));
   CHECK(contains(file_error("export_dir: ${x}\n"), "interpolation is not supported"));
   CHECK(contains(file_error("seed: 1\nexport_dir: \xff\n"), "line 2, export_dir: the value is not UTF-8 text"));
   CHECK(contains(request_error(minimal({"export_dir=caf\xe9"})), "export_dir line 1: the value is not UTF-8 text"));
   CHECK(contains(request_error({(dir / "absent.yaml").string()}), "cannot open"));
+}
+
+TEST_CASE("lamina-merge: no key is twice in the table, and each has a word about it") {
+  std::set<std::string_view> names;
+  for (const merge::Key& key : merge::all_keys()) {
+    INFO(key.name);
+    CHECK(names.insert(key.name).second);
+    CHECK_FALSE(key.note.empty());
+  }
+  CHECK(contains(io::help_lines(merge::all_keys()), "(10^9 bytes); default 5\n"));
 }

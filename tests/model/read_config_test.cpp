@@ -143,7 +143,7 @@ TEST_CASE("ModelConfig: a missing or mistyped field is named") {
   CHECK(contains(three({{"model_type", "qwen3_vl_moe"}}), "mixture-of-experts models are not supported"));
   CHECK(contains(error_of([] { load_text("[1]"); }), "wanted an object"));
   CHECK(contains(error_of([] { load_text("{\"model_type\": \"qwen3_vl\""); }), "not valid JSON"));
-  CHECK(contains(error_of([] { load_text("{\"a\":1,\"a\":2}"); }), "occurs twice"));
+  CHECK(contains(error_of([] { load_text("{\"a\":1,\"a\":2}"); }), "is set twice"));
   Scratch empty;
   CHECK(contains(error_of([&] { ModelConfig::load(empty.dir()); }), "config.json: no such file"));
 }

@@ -11,7 +11,7 @@ using namespace lamina::train;
 namespace {
 const std::string example = LAMINA_SOURCE_DIR "/examples/configs/qwen3_vl_lora_sft.yaml";
 
-Arguments parse(std::vector<std::string> words) { return parse_arguments(read_settings(words)); }
+Arguments parse(std::vector<std::string> words) { return parse_arguments(io::read_settings(words)); }
 std::string error_of(std::vector<std::string> words) {
   try {
     parse(std::move(words));
@@ -85,33 +85,46 @@ TEST_CASE("Arguments: every key is refused or noted or honoured, and none is sil
                               : key.type == KeyType::integer || key.type == KeyType::number ? "7"
                                                                                             : "{something: 1}";
     const std::string value = key.type == KeyType::text || key.type == KeyType::list ? "something" : other;
-    Settings one = {{std::string(key.name), {train::detail::parse_scalar(value, std::string(key.name)), "here"}}};
+    io::Settings one = {{std::string(key.name), {io::detail::parse_scalar(value, std::string(key.name)), "here"}}};
     std::vector<std::string> notes;
     if (key.status == KeyStatus::refused)
-      CHECK_THROWS_AS(train::detail::check_keys(one, notes), Error);
+      CHECK_THROWS_AS(io::check_keys(all_keys(), one, notes), Error);
     else
-      train::detail::check_keys(one, notes);
+      io::check_keys(all_keys(), one, notes);
     CHECK(notes.size() == (key.status == KeyStatus::accepted ? 1u : 0u));
     one.begin()->second.value = std::string(key.inert);
     notes.clear();
-    if (!key.inert.empty()) CHECK_NOTHROW(train::detail::check_keys(one, notes));
+    if (!key.inert.empty()) CHECK_NOTHROW(io::check_keys(all_keys(), one, notes));
     CHECK(notes.empty());
+  }
+}
+
+TEST_CASE("Arguments: a default that --keys shows, given, is the default", "[train]") {
+  for (const Key& key : all_keys()) {
+    if (key.status != KeyStatus::honoured || key.default_text().empty()) continue;
+    INFO(key.name << ": " << key.default_text());
+    const Setting given{key.default_text(), "here"};
+    CHECK_NOTHROW(io::check_type(key, given));
+    if (!key.fill || !key.show) continue;
+    Arguments a;
+    key.fill(a, given, key.name);
+    CHECK(key.show(a) == key.default_text());
   }
 }
 
 TEST_CASE("Arguments: every key of LLaMA-Factory and transformers is known", "[train]") {
   for (const auto& name : nlohmann::json::parse(std::ifstream(LAMINA_GOLDEN_DIR "/train/llamafactory_keys.json"))) {
     INFO(name);
-    CHECK(find_key(name.get<std::string>()) != nullptr);
+    CHECK(io::find_key(all_keys(), name.get<std::string>()) != nullptr);
   }
 }
 
 TEST_CASE("Arguments: a misspelt key is named with its place and the nearest key", "[train]") {
-  says(error_with("lora_rnak=8"), "lora_rnak is not a known key: did you mean lora_rank?");
+  says(error_with("lora_rnak=8"), "lora_rnak is not a known key (did you mean lora_rank?)");
   const auto yaml = file_of("b.yaml", "model_name_or_path: m\n\nlerning_rate: 1\n");
-  says(error_of({yaml}), "b.yaml line 3: lerning_rate is not a known key: did you mean learning_rate?");
-  says(error_with("lr_scheduler_kwargs.num_cycle=2"), "takes no num_cycle: did you mean num_cycles?");
-  says(error_with("lr_scheduler_type=cosin"), "warmup_stable_decay: did you mean cosine?");
+  says(error_of({yaml}), "b.yaml line 3: lerning_rate is not a known key (did you mean learning_rate?)");
+  says(error_with("lr_scheduler_kwargs.num_cycle=2"), "takes no num_cycle (did you mean num_cycles?)");
+  says(error_with("lr_scheduler_type=cosin"), "warmup_stable_decay (did you mean cosine?)");
   says(error_with("lr_scheduler_type=exponential") + "|", "cosine_with_min_lr, warmup_stable_decay|");
 }
 
@@ -179,7 +192,7 @@ TEST_CASE("Arguments: wrong types and broken files name the place", "[train]") {
   says(error_of({file_of("e.json", "{")}), "not readable as JSON");
   says(error_of({file_of("f.json", R"({"a": {"x": 1, "y": 2, "x": 3}})")}), "x is set twice");
   says(error_of({file_of("g.json", R"({"a": ["${b}"]})")}), "interpolation is not supported");
-  says(error_of({"/nonexistent/x.yaml"}), "cannot be read");
+  says(error_of({"/nonexistent/x.yaml"}), "cannot open");
   says(error_of({"nonsense"}), "neither");
 }
 

@@ -178,8 +178,9 @@ TEST_CASE("Trainer: resuming names the settings that are not those of the checkp
   const auto dir = fake::fresh_directory("changed-settings");
   std::ofstream(dir / "training_args.json")
       << R"({"learning_rate": "1e-3", "lora_dropout": "0.1", "template": "qwen3_vl", "seed": "1", "use_rslora": "yes"})";
-  const Settings given = {{"learning_rate", {"0.001", ""}}, {"lora_dropout", {"0.2", ""}}, {"use_rslora", {true, ""}},
-                          {"cutoff_len", {"64", ""}},       {"seed", {"2", ""}},           {"dataset", {nullptr, ""}}};
+  const io::Settings given = {
+      {"learning_rate", {"0.001", ""}}, {"lora_dropout", {"0.2", ""}}, {"use_rslora", {true, ""}},
+      {"cutoff_len", {"64", ""}},       {"seed", {"2", ""}},           {"dataset", {nullptr, ""}}};
   const std::string before = " when the checkpoint was made, this run has ";
   CHECK(changed_settings(given, dir) ==
         std::vector<std::string>{"warning: lora_dropout was 0.1" + before + "0.2",

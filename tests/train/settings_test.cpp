@@ -1,6 +1,6 @@
 // What a YAML file means: tests/golden/train/omegaconf.json has OmegaConf's answers.
-#include <lamina/train/arguments/settings.hpp>
-#include <lamina/train/arguments/values.hpp>
+#include <lamina/io/key_values.hpp>
+#include <lamina/io/settings.hpp>
 
 #include <fstream>
 #include <set>
@@ -10,7 +10,8 @@
 #include "train/helpers.hpp"
 
 using namespace lamina;
-using namespace lamina::train;
+using namespace lamina::io;
+namespace fake = lamina::train::fake;
 using Json = nlohmann::ordered_json;
 
 namespace {
@@ -18,8 +19,8 @@ namespace {
 /// Scalars are typed by the key that they are for, so they are compared as the type that OmegaConf finds.
 bool same(const Json& ours, const Json& theirs) {
   const Setting setting{ours, "here"};
-  if (theirs.is_boolean()) return train::detail::flag_of(setting, "a") == theirs.get<bool>();
-  if (theirs.is_number()) return train::detail::number_of(setting, "a") == theirs.get<double>();
+  if (theirs.is_boolean()) return io::flag_of(setting, "a") == theirs.get<bool>();
+  if (theirs.is_number()) return io::number_of(setting, "a") == theirs.get<double>();
   if (theirs.is_string() || theirs.is_null()) return ours == theirs;
   if (ours.type() != theirs.type() || ours.size() != theirs.size()) return false;
   for (const auto& [key, value] : theirs.items()) {
@@ -49,7 +50,7 @@ TEST_CASE("Settings: a YAML file means what OmegaConf makes of it, or is an erro
     if (!c.contains("values") || refused.contains(text))
       CHECK_THROWS_AS(compare(), Error);
     else if (c["values"].contains("a") && (c["values"]["a"] == "inf" || c["values"]["a"] == "nan"))
-      CHECK_THROWS_AS(train::detail::number_of(read_yaml(path).at("a"), "a"), Error);
+      CHECK_THROWS_AS(io::number_of(read_yaml(path).at("a"), "a"), Error);
     else
       CHECK(compare());
   }

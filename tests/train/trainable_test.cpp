@@ -38,7 +38,7 @@ TEST_CASE("lora_target: each name must adapt a layer", "[train]") {
   CHECK(lora_modules(linears, modules(), qwen_vl::regions, targets({"q_proj", "v_proj"})).size() == 2);
   CHECK(lora_modules(linears, modules(), qwen_vl::regions, targets({"all"})).size() == 3);
   CHECK(target_error({"q_proj", "v_porj"}) ==
-        "lora_target: v_porj is in the name of no layer of this model: did you mean v_proj?; known are all, "
+        "lora_target: v_porj is in the name of no layer of this model (did you mean v_proj?); known are all, "
         "linear_fc1, proj, q_proj, qkv, up_proj, v_proj");
   CHECK(fake::contains(target_error({"q_proj", "something"}),
                        "lora_target: something is in the name of no layer of this model;"));

@@ -4,9 +4,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <unordered_set>
 
 #include <lamina/checkpoint/tensors.hpp>
+#include <lamina/io/json.hpp>
 
 /// The header of a safetensors file: 8 bytes of little-endian length, then JSON, then the tensors' bytes without gaps.
 /// Source: github.com/huggingface/safetensors, README "Format". Every rule there is checked here, and each broken one
@@ -28,20 +28,9 @@ namespace detail {
 
 /// Parses JSON from a file that may be hostile: one value for each key, no deep nesting; Error in words otherwise.
 template <class Json>
-Json parse_checked(std::string_view text, const std::string& subject, int max_depth) {
-  std::vector<std::unordered_set<std::string>> keys;
-  const auto check = [&](int depth, typename Json::parse_event_t event, Json& parsed) {
-    using Event = typename Json::parse_event_t;
-    if (depth >= max_depth && (event == Event::object_start || event == Event::array_start))
-      fail(subject, ": nested deeper than ", max_depth, " levels, which no such file is");
-    if (event == Event::object_start) keys.emplace_back();
-    if (event == Event::object_end) keys.pop_back();
-    if (event == Event::key && !keys.back().insert(parsed.template get<std::string>()).second)
-      fail(subject, ": the key ", parsed.dump(), " occurs twice");
-    return true;
-  };
+Json parse_checked(std::string_view text, const std::string& subject, std::size_t max_depth) {
   try {
-    return Json::parse(text.begin(), text.end(), check);
+    return parse_json<Json>(text, {.subject = subject, .depth = max_depth, .unique_keys = true});
   } catch (const nlohmann::json::exception& e) {
     fail(subject, ": not valid JSON: ", e.what());
   }

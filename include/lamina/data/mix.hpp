@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/core/numpy_random.hpp>
-#include <lamina/data/suggest.hpp>
+#include <lamina/io/nearest_word.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -22,7 +22,7 @@ inline MixStrategy mix_strategy_named(const std::string& name) {
   const std::vector<std::string> known = {"concat", "interleave_under", "interleave_over", "interleave_once"};
   const auto found = std::find(known.begin(), known.end(), name);
   if (found == known.end()) {
-    fail("mix_strategy: ", name, " is unknown", did_you_mean(name, known), "; known are ", listed(known, known.size()));
+    fail("mix_strategy: ", name, " is unknown", did_you_mean(name, known), "; known are ", listed(known));
   }
   return static_cast<MixStrategy>(found - known.begin());
 }

@@ -1,9 +1,11 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/data/json_reader.hpp>
-#include <lamina/data/suggest.hpp>
+#include <lamina/io/json_fields.hpp>
+#include <lamina/io/nearest_word.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -104,32 +106,26 @@ namespace detail {
 
 using Json = nlohmann::ordered_json;
 
-/// Reads the fields of one registry entry; every message names the entry.
-class EntryReader {
+/// Mistakes in an entry of dataset_info.json; every message names the entry.
+struct EntryErrors {
+  static constexpr bool whole_floats = false;
+  std::string subject;
+
+  [[noreturn]] void no_object(const std::string&, const Json& got) const {
+    fail(subject, ": an object is wanted, got ", got.type_name());
+  }
+  [[noreturn]] void missing(const std::string& key) const { fail(subject, ": \"", key, "\" is missing"); }
+  [[noreturn]] void wrong(const std::string& key, const Json& got, std::string_view wanted) const {
+    fail(subject, ": \"", key, "\" is ", got.dump(), ", wanted ", wanted);
+  }
+};
+
+/// Reads one registry entry, or its columns or tags.
+class EntryReader : public checkpoint::FieldReader<Json, EntryErrors> {
  public:
-  EntryReader(std::string subject, const Json& entry) : subject_(std::move(subject)), entry_(entry) {
-    if (!entry.is_object()) fail(subject_, ": an object is wanted, got ", entry.type_name());
-  }
-  std::optional<std::string> text(const char* key) const {
-    const auto found = entry_.find(key);
-    if (found == entry_.end() || found->is_null()) return std::nullopt;
-    if (!found->is_string()) fail(subject_, ": \"", key, "\" is ", found->dump(), ", text is wanted");
-    return found->get<std::string>();
-  }
-  bool flag(const char* key) const {
-    const auto found = entry_.find(key);
-    if (found == entry_.end() || found->is_null()) return false;
-    if (!found->is_boolean()) fail(subject_, ": \"", key, "\" is ", found->dump(), ", true or false is wanted");
-    return found->get<bool>();
-  }
-  std::optional<std::int64_t> count(const char* key) const {
-    const auto found = entry_.find(key);
-    if (found == entry_.end() || found->is_null()) return std::nullopt;
-    if (!found->is_number_integer() || *found < 1) {
-      fail(subject_, ": \"", key, "\" is ", found->dump(), ", a positive whole number is wanted");
-    }
-    return found->get<std::int64_t>();
-  }
+  EntryReader(std::string subject, const Json& entry)
+      : FieldReader(entry, EntryErrors{subject}), subject_(std::move(subject)), entry_(entry) {}
+
   /// Refuses the keys that are not read, and returns a note on each that has no effect for this layout.
   std::vector<std::string> check(std::span<const RegistryKey> keys, Formatting formatting) const {
     std::vector<std::string> notes;
@@ -157,8 +153,7 @@ class EntryReader {
   }
   [[noreturn]] void refuse(const std::string& key, std::span<const RegistryKey> keys) const {
     const std::vector<std::string> known = names_of(keys);
-    fail(subject_, ": unknown key \"", key, "\"", did_you_mean(key, known), "; known are ",
-         listed(known, known.size()));
+    fail(subject_, ": unknown key \"", key, "\"", did_you_mean(key, known), "; known are ", listed(known));
   }
   /// A key of an entry that is nearly a known one is a misspelling. Others (a description, an author) are the user's
   /// own.
@@ -187,42 +182,43 @@ class EntryReader {
 
 /// Once a columns object is present, a key that it lacks means "unused", not its default: LLaMA-Factory's rule.
 inline Columns read_columns(const EntryReader& read) {
-  return {.prompt = read.text("prompt"),
-          .query = read.text("query"),
-          .response = read.text("response"),
-          .history = read.text("history"),
-          .messages = read.text("messages"),
-          .system = read.text("system"),
-          .tools = read.text("tools"),
-          .images = read.text("images"),
-          .videos = read.text("videos"),
-          .audios = read.text("audios"),
+  return {.prompt = read.maybe_text("prompt"),
+          .query = read.maybe_text("query"),
+          .response = read.maybe_text("response"),
+          .history = read.maybe_text("history"),
+          .messages = read.maybe_text("messages"),
+          .system = read.maybe_text("system"),
+          .tools = read.maybe_text("tools"),
+          .images = read.maybe_text("images"),
+          .videos = read.maybe_text("videos"),
+          .audios = read.maybe_text("audios"),
           .given = true};
 }
 
 /// The same rule as for columns.
 inline Tags read_tags(const EntryReader& read) {
-  return {.role_tag = read.text("role_tag"),
-          .content_tag = read.text("content_tag"),
-          .user_tag = read.text("user_tag"),
-          .assistant_tag = read.text("assistant_tag"),
-          .observation_tag = read.text("observation_tag"),
-          .function_tag = read.text("function_tag"),
-          .system_tag = read.text("system_tag")};
+  return {.role_tag = read.maybe_text("role_tag"),
+          .content_tag = read.maybe_text("content_tag"),
+          .user_tag = read.maybe_text("user_tag"),
+          .assistant_tag = read.maybe_text("assistant_tag"),
+          .observation_tag = read.maybe_text("observation_tag"),
+          .function_tag = read.maybe_text("function_tag"),
+          .system_tag = read.maybe_text("system_tag")};
 }
 
 inline Formatting read_formatting(const std::string& subject, const std::string& word) {
   if (word == "alpaca") return Formatting::alpaca;
   if (word == "sharegpt") return Formatting::sharegpt;
   if (word == "openai") return Formatting::openai;
-  fail(subject, ": \"formatting\" is \"", word, "\"", did_you_mean(word, {"alpaca", "sharegpt", "openai"}),
+  fail(subject, ": \"formatting\" is \"", word, "\"",
+       did_you_mean(word, std::array<std::string_view, 3>{"alpaca", "sharegpt", "openai"}),
        "; alpaca, sharegpt and openai are known");
 }
 
 /// Hub, script and cloud sources win over file_name in LLaMA-Factory, so an entry with one of them is refused.
 inline void refuse_remote(const std::string& subject, const EntryReader& read, const std::string& dir) {
   for (const char* key : {"hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "s3_file_name"}) {
-    if (const auto source = read.text(key)) {
+    if (const auto source = read.maybe_text(key)) {
       fail(subject, ": its source is ", key, " ", *source,
            ", and nothing is fetched while training: download its json or jsonl files to ", dir, " and name them with",
            " \"file_name\" instead of \"", key, "\"");
@@ -241,15 +237,18 @@ inline DatasetInfo read_entry(const std::string& registry, const std::string& di
   refuse_remote(subject, read, dir);
   DatasetInfo info;
   info.name = name;
-  info.formatting = read_formatting(subject, read.text("formatting").value_or("alpaca"));
+  info.formatting = read_formatting(subject, read.maybe_text("formatting").value_or("alpaca"));
   info.notes = read.check(entry_keys, info.formatting);
   append(info.notes, read.note_unknown(entry_keys));
-  const auto file_name = read.text("file_name");
+  const auto file_name = read.maybe_text("file_name");
   if (!file_name || file_name->empty()) fail(subject, ": \"file_name\" is missing: which file of ", dir, " is it?");
   info.file_name = *file_name;
-  info.ranking = read.flag("ranking");
-  info.split = read.text("split").value_or("train");
-  info.num_samples = read.count("num_samples");
+  info.ranking = read.boolean("ranking");
+  info.split = read.maybe_text("split").value_or("train");
+  if (const Json* count = read.find("num_samples")) {
+    if (!count->is_number_integer() || *count < 1) read.wrong("num_samples", *count, "a positive whole number");
+    info.num_samples = count->get<std::int64_t>();
+  }
   const auto part = [&](const char* key, std::span<const RegistryKey> keys) {
     EntryReader reader(cat(subject, " ", key), entry[key]);
     reader.refuse_unknown(keys);

@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/error.hpp>
-#include <lamina/data/suggest.hpp>
+#include <lamina/io/nearest_word.hpp>
 
 #include <string>
 #include <utility>

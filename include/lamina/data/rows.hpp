@@ -2,8 +2,8 @@
 #include <lamina/core/error.hpp>
 #include <lamina/data/csv_reader.hpp>
 #include <lamina/data/json_reader.hpp>
-#include <lamina/data/suggest.hpp>
 #include <lamina/io/file.hpp>
+#include <lamina/io/nearest_word.hpp>
 #include <lamina/text/unicode.hpp>
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/data/records.hpp>
-#include <lamina/data/suggest.hpp>
 #include <lamina/data/tools.hpp>
+#include <lamina/io/nearest_word.hpp>
 
 #include <optional>
 #include <span>
@@ -27,7 +27,7 @@ struct Template {
            "Qwen3-VL Thinking");
     }
     if (std::find(known.begin(), known.end(), name) == known.end()) {
-      fail("template: ", name, " is unknown", did_you_mean(name, known), "; known are ", listed(known, known.size()));
+      fail("template: ", name, " is unknown", did_you_mean(name, known), "; known are ", listed(known));
     }
     const std::string own = name == "qwen2_vl" ? "You are a helpful assistant." : "";
     return {name, system.value_or(own), name == "qwen3_vl"};

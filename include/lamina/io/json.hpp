@@ -23,13 +23,15 @@
 /// members for each new one, which is quadratic.
 namespace lamina::checkpoint {
 
-/// Bounds of a JSON text from a stranger; an Error that names `subject` beyond. The defaults allow everything.
+/// Bounds of a JSON text; an Error that names `subject` beyond. The defaults are those of a file: only its nesting is
+/// bounded, because nlohmann writes and destroys values recursively.
 struct JsonLimits {
   static constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
   std::string_view subject = "JSON";
-  std::size_t depth = none;        ///< of [ and { inside each other
+  std::size_t depth = 256;         ///< of [ and { inside each other
   std::size_t members = none;      ///< of one object
   std::size_t values = none;       ///< of the whole text: each takes 16 bytes, or more
+  bool unique_keys = false;        ///< an object may not have a key twice
   std::stop_token cancelled = {};  ///< Cancelled is thrown
 };
 
@@ -59,16 +61,20 @@ class JsonBuilder {
   bool start_array(std::size_t) { return open(Json::array()); }
   bool end_array() { return close(); }
   bool end_object() {
-    if constexpr (ordered) fill_object();
+    if constexpr (ordered)
+      if (!fill_object()) return false;
     return close();
   }
   bool key(std::string& name) {
     Level& level = open_.back();
-    if (++level.keys > limits_.members) fail(limits_.subject, ": an object of more than ", limits_.members, " members");
-    if constexpr (ordered)
+    if (++level.keys > limits_.members) return refuse(": an object of more than ", limits_.members, " members");
+    if constexpr (ordered) {
       member_ = &level.members.emplace_back(std::move(name), nullptr).second;
-    else
-      member_ = &level.json->template get_ref<Object&>()[std::move(name)];
+    } else {
+      const auto [at, is_new] = level.json->template get_ref<Object&>().try_emplace(std::move(name));
+      if (!is_new && limits_.unique_keys) return refuse_repeated(at->first);
+      member_ = &at->second;
+    }
     return true;
   }
   /// Exception is one of nlohmann's.
@@ -92,34 +98,41 @@ class JsonBuilder {
     std::vector<std::pair<std::string, Json>> members = {};
   };
 
-  bool add(Json value) {
-    place(std::move(value));
-    return true;
-  }
+  bool add(Json value) { return place(std::move(value)) != nullptr; }
   bool open(Json empty) {
-    if (open_.size() >= limits_.depth) fail(limits_.subject, ": JSON nested deeper than ", limits_.depth, " levels");
-    open_.push_back({&place(std::move(empty))});
-    return true;
+    if (open_.size() >= limits_.depth) return refuse(": JSON nested deeper than ", limits_.depth, " levels");
+    Json* const json = place(std::move(empty));
+    if (json) open_.push_back({json});
+    return json != nullptr;
   }
   bool close() {
     open_.pop_back();
     return true;
   }
-  Json& place(Json value) {
-    if (++values_ > limits_.values) fail(limits_.subject, ": JSON of more than ", limits_.values, " values");
+  /// Null if there is no room for the value.
+  Json* place(Json value) {
+    if (++values_ > limits_.values && !refuse(": JSON of more than ", limits_.values, " values")) return nullptr;
     if (values_ % 4096 == 0) throw_if_stopped(limits_.cancelled);
-    if (open_.empty()) return root_ = std::move(value);
+    if (open_.empty()) return &(root_ = std::move(value));
     if (open_.back().json->is_object()) {
       take_apart(*member_);  // of a repeated key
-      return *std::exchange(member_, nullptr) = std::move(value);
+      return &(*std::exchange(member_, nullptr) = std::move(value));
     }
     auto& list = open_.back().json->template get_ref<typename Json::array_t&>();
-    return list.emplace_back(std::move(value));
+    return &list.emplace_back(std::move(value));
   }
+
+  /// Beyond a bound: an Error, or the end of a parse that may not throw.
+  template <class... Parts>
+  bool refuse(const Parts&... parts) const {
+    if (throws) fail(limits_.subject, parts...);
+    return false;
+  }
+  bool refuse_repeated(const std::string& key) const { return refuse(": ", key, " is set twice: keep one"); }
 
   /// Moves the members of an ordered object into it. Sorting them once is n log n whatever the keys are; a hash table
   /// is not if somebody chose them.
-  void fill_object() {
+  bool fill_object() {
     auto& members = open_.back().members;
     std::vector<std::uint32_t> order(members.size());
     std::iota(order.begin(), order.end(), 0);
@@ -133,6 +146,7 @@ class JsonBuilder {
         first = i;
         continue;
       }
+      if (limits_.unique_keys) return refuse_repeated(members[order[i]].first);
       repeated[order[i]] = true;
       take_apart(members[order[first]].second);
       members[order[first]].second = std::move(members[order[i]].second);
@@ -144,6 +158,7 @@ class JsonBuilder {
       if (!repeated[i])
         static_cast<Members&>(object).emplace_back(std::move(members[i].first), std::move(members[i].second));
     }
+    return true;
   }
 
   Json& root_;
@@ -164,7 +179,7 @@ Json build_json(std::string_view text, bool throws, const JsonLimits& limits) {
 
 }  // namespace detail
 
-/// Throws Json::exception where text is not JSON.
+/// Throws Json::exception if text is not JSON, and Error if it is beyond the limits.
 template <class Json>
 Json parse_json(std::string_view text, const JsonLimits& limits = {}) {
   return detail::build_json<Json>(text, true, limits);
@@ -175,7 +190,7 @@ Json parse_json(std::istream& in) {
   return parse_json<Json>(std::string(std::istreambuf_iterator<char>(in), {}));
 }
 
-/// The same, with a value that is_discarded() where text is not JSON.
+/// The same, with a value that is_discarded() if text is not JSON or is beyond the limits of a file.
 template <class Json>
 Json try_parse_json(std::string_view text) {
   return detail::build_json<Json>(text, false, {});

@@ -1,107 +1,186 @@
 #pragma once
 #include <cmath>
+#include <concepts>
+#include <cstdint>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <lamina/core/error.hpp>
 
 namespace lamina::checkpoint {
 
-/// The fields of a JSON object in a file that users edit: each mistake is an Error that names the file, the field,
-/// what it is and what was wanted. null counts as absent, as Hugging Face's readers have it.
-class JsonFields {
+/// Reads the fields of one JSON object. A field that is missing or null counts as absent, as for Hugging Face's readers
+/// and for vLLM. Every mistake is reported by Errors, which says whose JSON it is and has
+///
+///     [[noreturn]] void missing(path), wrong(path, value, wanted)
+///     static constexpr bool whole_floats    whether 4.0 is an integer
+template <class Json, class Errors>
+class FieldReader {
  public:
-  /// Borrows json. where: the path of the object inside the file, such as "text_config".
-  JsonFields(const nlohmann::json& json, std::string file, std::string where = "")
-      : json_(json), file_(std::move(file)), where_(std::move(where)) {
-    if (!json.is_object())
-      fail(file_, where_.empty() ? "" : ": " + where_, ": got ", json.type_name(), ", wanted an object");
+  static constexpr double any_number = std::numeric_limits<double>::max();
+
+  /// Borrows object. path: the place of the object inside the document, such as "text_config"; "" at the top.
+  FieldReader(const Json& object, Errors errors, std::string path = "")
+      : object_(object), errors_(std::move(errors)), path_(std::move(path)) {
+    if (!object.is_object()) errors_.no_object(path_, object);
+  }
+  explicit FieldReader(const Json& object, std::string path = "") requires std::default_initializable<Errors>
+      : FieldReader(object, Errors{}, std::move(path)) {}
+
+  const Json& json() const { return object_; }
+  const std::string& file() const { return errors_.file; }
+  /// "text_config.hidden_size"
+  std::string path(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
+
+  /// The value, or null if it is absent.
+  const Json* find(const std::string& key) const {
+    const auto at = object_.find(key);
+    return at == object_.end() || at->is_null() ? nullptr : &*at;
+  }
+  bool has(const std::string& key) const { return find(key) != nullptr; }
+  const Json& require(const std::string& key) const {
+    const Json* value = find(key);
+    if (!value) errors_.missing(path(key));
+    return *value;
+  }
+  [[noreturn]] void wrong(const std::string& key, const Json& got, std::string_view wanted) const {
+    errors_.wrong(path(key), got, wanted);
   }
 
-  const std::string& file() const { return file_; }
-  const nlohmann::json& json() const { return json_; }
-  bool has(const std::string& key) const { return json_.contains(key) && !json_[key].is_null(); }
+  /// An object inside this one, which must be there.
+  FieldReader object(const std::string& key) const { return {require(key), errors_, path(key)}; }
 
-  /// An object inside this one; Error where it is absent.
-  JsonFields object(const std::string& key) const { return {require(key), file_, path(key)}; }
-
-  int integer(const std::string& key) const { return as_integer(require(key), key); }
-  int integer(const std::string& key, int otherwise) const { return has(key) ? integer(key) : otherwise; }
-  /// An integer that must be positive, such as a size.
-  int size(const std::string& key) const {
-    const int n = integer(key);
-    if (n <= 0) wrong(key, json_[key], "a positive integer");
-    return n;
-  }
-  int size(const std::string& key, int otherwise) const { return has(key) ? size(key) : otherwise; }
-  double number(const std::string& key) const {
-    const auto& value = require(key);
-    if (!value.is_number() || !std::isfinite(value.get<double>())) wrong(key, value, "a number");
-    return value.get<double>();
-  }
-  double number(const std::string& key, double otherwise) const { return has(key) ? number(key) : otherwise; }
-  bool boolean(const std::string& key, bool otherwise) const {
-    if (!has(key)) return otherwise;
-    if (!json_[key].is_boolean()) wrong(key, json_[key], "true or false");
-    return json_[key].get<bool>();
-  }
-  std::string text(const std::string& key) const {
-    const auto& value = require(key);
-    if (!value.is_string()) wrong(key, value, "a string");
-    return value.get<std::string>();
-  }
+  std::string text(const std::string& key) const { return as_text(require(key), key, "a string"); }
   std::string text(const std::string& key, const std::string& otherwise) const {
-    return has(key) ? text(key) : otherwise;
+    return maybe_text(key).value_or(otherwise);
   }
-  std::vector<int> integers(const std::string& key) const {
-    const auto& value = require(key);
-    if (!value.is_array()) wrong(key, value, "a list of integers");
-    std::vector<int> list;
-    for (const auto& item : value) list.push_back(as_integer(item, key));
-    return list;
+  std::optional<std::string> maybe_text(const std::string& key) const {
+    const Json* value = find(key);
+    return value ? std::optional(as_text(*value, key, "a string")) : std::nullopt;
   }
-  std::vector<std::string> texts(const std::string& key) const {
-    const auto& value = require(key);
-    if (!value.is_array()) wrong(key, value, "a list of strings");
-    std::vector<std::string> list;
-    for (const auto& item : value) {
-      if (!item.is_string()) wrong(key, value, "a list of strings");
-      list.push_back(item.get<std::string>());
-    }
-    return list;
+
+  bool boolean(const std::string& key, bool otherwise = false) const {
+    const Json* value = find(key);
+    if (value && !value->is_boolean()) wrong(key, *value, "true or false");
+    return value ? value->template get<bool>() : otherwise;
   }
+
+  int integer(const std::string& key) const { return as_int(require(key), key, "an integer"); }
+  int integer(const std::string& key, int otherwise) const { return maybe_integer(key).value_or(otherwise); }
   std::optional<int> maybe_integer(const std::string& key) const {
     return has(key) ? std::optional(integer(key)) : std::nullopt;
   }
-  std::optional<double> maybe_number(const std::string& key) const {
-    return has(key) ? std::optional(number(key)) : std::nullopt;
+  std::optional<std::int64_t> maybe_integer(const std::string& key, std::int64_t least, std::int64_t most) const {
+    const Json* value = find(key);
+    if (!value) return std::nullopt;
+    const auto number = whole(*value);
+    if (!number || *number < least || *number > most) wrong(key, *value, range("an integer", least, most));
+    return number;
+  }
+  /// An integer that must be positive, such as a size.
+  int size(const std::string& key) const {
+    const int n = integer(key);
+    if (n <= 0) wrong(key, object_[key], "a positive integer");
+    return n;
+  }
+  int size(const std::string& key, int otherwise) const { return has(key) ? size(key) : otherwise; }
+
+  double number(const std::string& key) const { return as_number(require(key), key, -any_number, any_number); }
+  double number(const std::string& key, double otherwise) const { return maybe_number(key).value_or(otherwise); }
+  std::optional<double> maybe_number(const std::string& key, double least = -any_number,
+                                     double most = any_number) const {
+    const Json* value = find(key);
+    return value ? std::optional(as_number(*value, key, least, most)) : std::nullopt;
+  }
+  /// For walks over all members: `value` is the one of this name.
+  double as_number(const Json& value, const std::string& key, double least, double most) const {
+    const double x = value.is_number() ? value.template get<double>() : std::numeric_limits<double>::quiet_NaN();
+    const bool bounded = least > -any_number || most < any_number;
+    if (!(x >= least && x <= most)) wrong(key, value, bounded ? range("a number", least, most) : "a number");
+    return x;
   }
 
-  /// "text_config.hidden_size"
-  std::string path(const std::string& key) const { return where_.empty() ? key : where_ + "." + key; }
-  [[noreturn]] void wrong(const std::string& key, const nlohmann::json& got, std::string_view wanted) const {
-    std::string shown = got.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-    if (shown.size() > 80) shown = shown.substr(0, 77) + "...";
-    fail(file_, ": ", path(key), " is ", shown, ", wanted ", wanted);
+  const Json* maybe_list(const std::string& key) const {
+    const Json* value = find(key);
+    if (value && !value->is_array()) wrong(key, *value, "a list");
+    return value;
+  }
+  std::vector<int> integers(const std::string& key) const {
+    return list<int>(key, "a list of integers", [&](const Json& item) { return as_int(item, key, "an integer"); });
+  }
+  std::vector<std::string> texts(const std::string& key) const {
+    constexpr std::string_view wanted = "a list of strings";
+    return list<std::string>(key, wanted, [&](const Json& item) {
+      if (!item.is_string()) wrong(key, object_[key], wanted);
+      return item.template get<std::string>();
+    });
   }
 
  private:
-  const nlohmann::json& require(const std::string& key) const {
-    if (!has(key)) fail(file_, ": ", path(key), " is missing");
-    return json_[key];
+  template <class Item, class Read>
+  std::vector<Item> list(const std::string& key, std::string_view wanted, const Read& read) const {
+    const Json& value = require(key);
+    if (!value.is_array()) wrong(key, value, wanted);
+    std::vector<Item> items;
+    for (const Json& item : value) items.push_back(read(item));
+    return items;
   }
-  int as_integer(const nlohmann::json& value, const std::string& key) const {
-    constexpr double most = std::numeric_limits<int>::max();
-    const bool fits = value.is_number_integer() && std::abs(value.get<double>()) <= most;
-    if (!fits) wrong(key, value, "an integer");
-    return value.get<int>();
+  template <class Number>
+  static std::string range(const char* what, Number least, Number most) {
+    return cat(what, " in [", least, ", ", most, "]");
+  }
+  std::string as_text(const Json& value, const std::string& key, std::string_view wanted) const {
+    if (!value.is_string()) wrong(key, value, wanted);
+    return value.template get<std::string>();
+  }
+  int as_int(const Json& value, const std::string& key, std::string_view wanted) const {
+    const auto number = whole(value);
+    if (!number || !std::in_range<int>(*number)) wrong(key, value, wanted);
+    return static_cast<int>(*number);
+  }
+  /// The value as an integer; none if it is no number, has a fraction, or is too large.
+  static std::optional<std::int64_t> whole(const Json& value) {
+    if (value.is_number_float()) {
+      const double x = value.template get<double>();
+      if (!Errors::whole_floats || std::trunc(x) != x || !(std::abs(x) < 0x1p53)) return std::nullopt;
+    } else if (!value.is_number_integer()) {
+      return std::nullopt;
+    }
+    if (value.is_number_unsigned() && !std::in_range<std::int64_t>(value.template get<std::uint64_t>()))
+      return std::nullopt;
+    return value.template get<std::int64_t>();
   }
 
-  const nlohmann::json& json_;
-  std::string file_, where_;
+  const Json& object_;
+  Errors errors_;
+  std::string path_;
 };
+
+/// Mistakes in a file that users edit: an Error that names the file, the field, its value and what was wanted.
+struct FileErrors {
+  static constexpr bool whole_floats = false;
+  std::string file;
+
+  FileErrors(std::string file) : file(std::move(file)) {}
+  FileErrors(const char* file) : file(file) {}
+
+  [[noreturn]] void no_object(const std::string& path, const nlohmann::json& got) const {
+    fail(file, path.empty() ? "" : ": " + path, ": got ", got.type_name(), ", wanted an object");
+  }
+  [[noreturn]] void missing(const std::string& path) const { fail(file, ": ", path, " is missing"); }
+  [[noreturn]] void wrong(const std::string& path, const nlohmann::json& got, std::string_view wanted) const {
+    std::string shown = got.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+    if (shown.size() > 80) shown = shown.substr(0, 77) + "...";
+    fail(file, ": ", path, " is ", shown, ", wanted ", wanted);
+  }
+};
+
+/// The fields of an object in a JSON file: JsonFields(json, path of the file, place in it).
+using JsonFields = FieldReader<nlohmann::json, FileErrors>;
 
 }  // namespace lamina::checkpoint

@@ -1,38 +1,100 @@
 #pragma once
-#include <array>
+#include <optional>
+#include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
-/// LLaMA-Factory's keys that its export command accepts, and how a merge treats each.
+#include <lamina/checkpoint/torch_dtype.hpp>
+#include <lamina/io/key_table.hpp>
+#include <lamina/merge/merge.hpp>
+
+/// LLaMA-Factory's keys that its export command accepts, and what a merge makes of each.
 namespace lamina::merge {
 
-/// Keys that decide what is written.
-inline constexpr std::array honoured_keys = std::to_array<std::string_view>(
-    {"model_name_or_path", "adapter_name_or_path", "adapter_folder", "template", "export_dir", "export_size",
-     "export_device", "export_legacy_format", "infer_dtype", "finetuning_type", "stage"});
-
-/// Keys that would change the result in a way that is not supported, with the only value that is accepted (besides
-/// unset), and why.
-struct RefusedKey {
-  std::string_view name, neutral, reason;
+/// What the command line and its file asked for.
+struct Request {
+  Options options;
+  std::vector<std::string> notes;  ///< one line for each key that was given and has no effect
 };
-inline constexpr std::array refused_keys = std::to_array<RefusedKey>({
-    {"export_quantization_bit", "", "quantising on export is not supported"},
-    {"export_quantization_dataset", "", "quantising on export is not supported"},
-    {"export_hub_model_id", "", "uploading is not supported: use the hub's own program on export_dir"},
-    {"quantization_bit", "", "an adapter is merged into the unquantised base"},
-    {"resize_vocab", "false", "adding tokens is not supported"},
-    {"add_tokens", "", "adding tokens is not supported"},
-    {"add_special_tokens", "", "adding tokens is not supported"},
-    {"new_special_tokens_config", "", "adding tokens is not supported"},
-    {"rope_scaling", "", "changing the rotary embedding is not supported"},
-    {"mixture_of_depths", "", "mixture of depths is not supported"},
-    {"train_from_scratch", "false", "a merge needs trained weights"},
-    {"use_llama_pro", "false", "LLaMA-Pro is not supported"},
-    {"model_revision", "main", "models are read from folders: download the revision first"},
-});
+
+using Key = io::Key<Request>;
+
+namespace detail {
+
+using io::KeyStatus, io::KeyType, io::Setting;
+
+/// Takes a value that has to be one of a few and decides nothing.
+template <const auto& Words>
+void check_choice(Request&, const Setting& s, std::string_view key) {
+  const std::string word = io::text_of(s, key);
+  if (std::find(std::begin(Words), std::end(Words), word) == std::end(Words)) io::wrong_value(s, key, listed(Words));
+}
+inline constexpr std::string_view stages[] = {"sft"}, devices[] = {"cpu", "auto"},
+                                  finetuning_types[] = {"lora", "full", "freeze"};
+
+/// Comes after adapter_name_or_path: of these types only lora has adapters.
+inline void read_finetuning_type(Request& request, const Setting& s, std::string_view key) {
+  check_choice<finetuning_types>(request, s, key);
+  if (const std::string type = io::text_of(s, key); type != "lora" && !request.options.adapter_name_or_path.empty())
+    fail("finetuning_type: ", type,
+         " has no adapter, but adapter_name_or_path is set: set finetuning_type to lora, or ",
+         "leave adapter_name_or_path out and give the trained model as model_name_or_path");
+}
+
+/// Comes after adapter_name_or_path, to whose folders it is appended.
+inline void read_adapter_folder(Request& request, const Setting& s, std::string_view key) {
+  for (auto& path : request.options.adapter_name_or_path) path /= io::text_of(s, key);
+}
+
+inline void read_infer_dtype(Request& request, const Setting& s, std::string_view key) {
+  const std::string word = io::text_of(s, key);
+  if (word.empty() || word == "auto") return;
+  request.options.infer_dtype = checkpoint::dtype_from_torch_name(word);
+  if (!request.options.infer_dtype || request.options.infer_dtype == DType::F64)
+    io::wrong_value(s, key, "auto, bfloat16, float16 or float32");
+}
+
+/// Keys that decide what is written, keys that are checked, and keys that would change the result in a way that is not
+/// supported.
+inline constexpr Key own_keys[] = {
+    io::honoured<&Request::options, &Options::model_name_or_path>("model_name_or_path",
+                                                                  "folder of the base model (not a quantised one)"),
+    io::honoured<&Request::options, &Options::adapter_name_or_path>(
+        "adapter_name_or_path", "folder of an adapter, or several separated by commas: merged in this order"),
+    io::honoured_by("adapter_folder", KeyType::text, "", read_adapter_folder, "folder inside each of them"),
+    io::honoured<&Request::options, &Options::export_dir>("export_dir", "folder to write to"),
+    io::honoured<&Request::options, &Options::export_size>("export_size",
+                                                           "largest size of a weight file, in GB (10^9 bytes)"),
+    io::honoured_by("infer_dtype", KeyType::text, "auto", read_infer_dtype,
+                    "auto (the base's), bfloat16, float16, float32: element type written"),
+    io::honoured<&Request::options, &Options::template_name>(
+        "template", "qwen3_vl, qwen3_vl_nothink, qwen2_vl: for the Modelfile; unset: the model family's"),
+    io::honoured_by("export_device", KeyType::text, "", check_choice<devices>,
+                    "cpu or auto: merging runs on the CPU either way"),
+    io::honoured_by("finetuning_type", KeyType::text, "", read_finetuning_type,
+                    "lora, full or freeze: how the model was trained"),
+    io::honoured_by("stage", KeyType::text, "", check_choice<stages>, "sft"),
+    {"export_legacy_format", KeyType::flag, KeyStatus::accepted, "false", "weights are always written as safetensors"},
+    {"export_quantization_bit", KeyType::integer, KeyStatus::refused, "", "quantising on export is not supported"},
+    {"export_quantization_dataset", KeyType::text, KeyStatus::refused, "", "quantising on export is not supported"},
+    {"export_hub_model_id", KeyType::text, KeyStatus::refused, "",
+     "uploading is not supported: use the hub's own program on export_dir"},
+    {"quantization_bit", KeyType::integer, KeyStatus::refused, "", "an adapter is merged into the unquantised base"},
+    {"resize_vocab", KeyType::flag, KeyStatus::refused, "false", "adding tokens is not supported"},
+    {"add_tokens", KeyType::list, KeyStatus::refused, "", "adding tokens is not supported"},
+    {"add_special_tokens", KeyType::list, KeyStatus::refused, "", "adding tokens is not supported"},
+    {"new_special_tokens_config", KeyType::text, KeyStatus::refused, "", "adding tokens is not supported"},
+    {"rope_scaling", KeyType::text, KeyStatus::refused, "", "changing the rotary embedding is not supported"},
+    {"mixture_of_depths", KeyType::text, KeyStatus::refused, "", "mixture of depths is not supported"},
+    {"train_from_scratch", KeyType::flag, KeyStatus::refused, "false", "a merge needs trained weights"},
+    {"use_llama_pro", KeyType::flag, KeyStatus::refused, "false", "LLaMA-Pro is not supported"},
+    {"model_revision", KeyType::text, KeyStatus::refused, "main",
+     "models are read from folders: download the revision first"},
+};
 
 /// Keys that mean something to a Python program, to training or to generation, and nothing to a merge.
-inline constexpr std::array noted_keys = std::to_array<std::string_view>({
+inline constexpr std::string_view names_without_effect[] = {
     "trust_remote_code",
     "use_fast_tokenizer",
     "low_cpu_mem_usage",
@@ -144,6 +206,19 @@ inline constexpr std::array noted_keys = std::to_array<std::string_view>({
     "repetition_penalty",
     "length_penalty",
     "skip_special_tokens",
-});
+};
+
+}  // namespace detail
+
+/// Every key, in the order of --help. No name occurs twice.
+inline std::span<const Key> all_keys() {
+  static const std::vector<Key> keys = [] {
+    std::vector<Key> all(std::begin(detail::own_keys), std::end(detail::own_keys));
+    for (const std::string_view name : detail::names_without_effect)
+      all.push_back({name, io::KeyType::object, io::KeyStatus::accepted, "", "it means nothing to a merge"});
+    return all;
+  }();
+  return keys;
+}
 
 }  // namespace lamina::merge

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/io/version.hpp>
 #include <lamina/serve/http/auth.hpp>
 #include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/service.hpp>
@@ -24,7 +25,7 @@ struct RouteOptions {
   std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
   bool allow_credentials = false, request_id_headers = false, access_log = true;
   std::vector<std::string> unlogged_paths = {};  ///< whose requests the access log leaves out
-  std::string version = "0.1.0";
+  std::string version = std::string(lamina::version);
 };
 
 namespace detail {
@@ -288,13 +289,13 @@ class Routes final : public HttpApplication {
       const JsonTree json = parse_body(shared->body.text(), cancelled);
       shared->body.release();
       const Fields fields(*json);
-      service_.check_model(fields.text("model"));
+      service_.check_model(fields.maybe_text("model"));
       std::vector<int> ids;
-      if (const auto prompt = fields.text("prompt"))
+      if (const auto prompt = fields.maybe_text("prompt"))
         ids = service_.tokenize(*prompt, cancelled);
       else
         ids = service_.tokenize(read_chat_request(*json, service_.limits(), service_.files().defaults), cancelled);
-      exchange->reply({200, token_list(ids, fields.flag("return_token_strs"), cancelled), "application/json", {}});
+      exchange->reply({200, token_list(ids, fields.boolean("return_token_strs"), cancelled), "application/json", {}});
     });
   }
   /// Written as text, a few thousand tokens at a time; its size is bounded by AnswerLimits.
@@ -328,8 +329,8 @@ class Routes final : public HttpApplication {
       const JsonTree json = parse_body(shared->body.text(), cancelled);
       shared->body.release();
       const Fields fields(*json);
-      service_.check_model(fields.text("model"));
-      const Json* list = fields.list("tokens");
+      service_.check_model(fields.maybe_text("model"));
+      const Json* list = fields.maybe_list("tokens");
       if (!list) throw wrong_field("tokens", "missing", "a list of token ids");
       std::vector<int> ids;
       for (const auto& id : *list) {

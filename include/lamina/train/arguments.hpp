@@ -7,9 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <lamina/io/setting.hpp>
 #include <lamina/model/train_session.hpp>
-#include <lamina/train/arguments/keys.hpp>
-#include <lamina/train/arguments/settings.hpp>
 #include <lamina/train/loop/schedule.hpp>
 #include <lamina/train/predict/answers.hpp>
 
@@ -80,7 +79,7 @@ struct Arguments {
   bool full_determinism = false;  ///< on a GPU, where runs need not repeat bit for bit otherwise
   std::optional<bool> disable_tqdm;
 
-  Settings given;                  ///< everything that was set, as it was written
+  io::Settings given;              ///< everything that was set, as it was written
   std::vector<std::string> notes;  ///< one line for each key that was accepted without effect
 
   /// Whether answers are drawn after training.

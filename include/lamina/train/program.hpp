@@ -10,6 +10,7 @@
 
 #include <lamina/checkpoint/companions.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/io/program.hpp>
 #include <lamina/model/read_config.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/train/arguments/parse.hpp>
@@ -256,11 +257,8 @@ class TrainProgram {
   std::optional<TrainerState> state_;  // after training
 };
 
-inline constexpr std::string_view usage =
-    "lamina-train FILE.yaml [key=value ...] [--dry-run]\n"
-    "lamina-train FILE.json [key=value ...] [--dry-run]\n"
-    "lamina-train --key value ... [--dry-run]\n\n"
-    "Fine-tunes a Qwen2.5-VL or Qwen3-VL model with the settings of a LLaMA-Factory training file.\n"
+inline constexpr std::string_view help =
+    "Fine-tunes a Qwen2.5-VL or Qwen3-VL model with the settings of a LLaMA-Factory training file, in YAML or JSON.\n"
     "With predict_with_generate, do_eval and do_predict answer the records of eval_dataset, and score the answers:\n"
     "BLEU-4 and ROUGE. ROUGE of Chinese needs the words of jieba's dict.txt: set jieba_dictionary, or install jieba\n"
     "(looked for in $VIRTUAL_ENV, $CONDA_PREFIX, ~/.local, /usr/local, /usr); without it characters are counted.\n"
@@ -268,12 +266,14 @@ inline constexpr std::string_view usage =
     "to bf16 in products of bf16 weights, which is faster and less exact.\n"
     "  --dry-run   read settings, data and model, print the plan and the memory it needs, and stop\n"
     "  --keys      list every key: its default, and whether it is honoured, accepted without effect, or refused\n"
+    "  --version   print the version\n"
     "  --help      this text\n";
 
 /// The table of keys, for people.
 inline void print_keys(std::ostream& out) {
   for (const Key& key : all_keys()) {
-    out << key.name << ": " << (key.inert.empty() ? "null" : key.inert) << "   # ";
+    const std::string value = key.default_text();
+    out << key.name << ": " << (value.empty() ? "null" : value) << "   # ";
     if (key.status == KeyStatus::honoured)
       out << "honoured\n";
     else
@@ -282,27 +282,36 @@ inline void print_keys(std::ostream& out) {
   }
 }
 
-/// main() of lamina-train, given what opens a model.
+/// What a command line of lamina-train asks for.
+struct TrainRequest {
+  bool keys = false, dry_run = false;
+  Arguments arguments;
+};
+
+inline TrainRequest read_train_request(const std::vector<std::string>& words) {
+  TrainRequest request;
+  std::vector<std::string> settings;
+  for (const std::string& word : words)
+    if (word == "--keys")
+      request.keys = true;
+    else if (word == "--dry-run")
+      request.dry_run = true;
+    else
+      settings.push_back(word);
+  if (request.keys) return request;
+  if (settings.empty()) throw io::UsageError("no settings are given: name a .yaml or .json file first");
+  request.arguments = parse_arguments(io::read_settings(settings));
+  return request;
+}
+
+/// main() of lamina-train, given the functions that open a model.
 inline int train_main(int argc, char** argv, const Openers& open) {
-  try {
-    std::vector<std::string> words;
-    bool dry_run = false;
-    for (int i = 1; i < argc; ++i) {
-      const std::string word = argv[i];
-      if (word == "--help" || word == "-h") return std::cout << usage, 0;
-      if (word == "--keys") return print_keys(std::cout), 0;
-      if (word == "--dry-run")
-        dry_run = true;
-      else
-        words.push_back(word);
-    }
-    if (words.empty()) return std::cerr << usage, 1;
-    return TrainProgram(parse_arguments(read_settings(words)), open, std::cout).run(dry_run);
-  } catch (const std::exception& e) {
-    std::cout << std::flush;
-    std::cerr << "lamina-train: " << e.what() << std::endl;
-    return 1;
-  }
+  return io::run_program(
+      {"lamina-train", "FILE.yaml|FILE.json [key=value ...] [--dry-run], or --key value ...", std::string(help)}, argc,
+      argv, read_train_request, [&](TrainRequest& request) {
+        if (request.keys) return print_keys(std::cout), 0;
+        return TrainProgram(std::move(request.arguments), open, std::cout).run(request.dry_run);
+      });
 }
 
 }  // namespace lamina::train

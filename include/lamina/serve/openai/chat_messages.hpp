@@ -39,13 +39,13 @@ class MessageReader {
   void read_message(const Json& json, const std::string& path) {
     const Fields fields(json, path);
     text::Message message;
-    message.role = fields.text("role").value_or("");
+    message.role = fields.maybe_text("role").value_or("");
     static constexpr std::string_view roles[] = {"system", "developer", "user", "assistant", "tool"};
     if (std::find(std::begin(roles), std::end(roles), message.role) == std::end(roles))
       throw wrong_field(path + ".role", fields.find("role") ? shown(*fields.find("role")) : "missing",
                         "system, developer, user, assistant or tool");
     if (message.role == "developer") message.role = "system";  // Qwen's templates know no developer
-    const Json* calls = fields.list("tool_calls");
+    const Json* calls = fields.maybe_list("tool_calls");
     if (calls && message.role == "assistant") read_tool_calls(*calls, path + ".tool_calls", message);
     const Json* content = fields.find("content");
     if (!content && message.role != "assistant")
@@ -69,9 +69,9 @@ class MessageReader {
     }
     if (!json.is_object()) throw wrong_field(path, shown(json), "a string or an object");
     const Fields fields(json, path);
-    const auto type = fields.text("type");
+    const auto type = fields.maybe_text("type");
     if (const char* field = text_field(type.value_or(""))) {
-      const auto text = fields.text(field);
+      const auto text = fields.maybe_text(field);
       if (!text) throw wrong_field(cat(path, ".", field), "missing", "a string");
       message.parts.push_back({text::Part::Kind::text, *text});
     } else if (type ? type == "image_url" || type == "input_image" : json.contains("image_url")) {
@@ -120,12 +120,12 @@ class MessageReader {
     for (std::size_t i = 0; i < calls.size(); ++i) {
       const std::string at = cat(path, ".", i), where = at + ".function";
       const Fields call(calls[i], at);
-      if (const auto type = call.text("type"); type && type != "function")
+      if (const auto type = call.maybe_text("type"); type && type != "function")
         throw wrong_field(at + ".type", shown(*type), "function");
       const Json* function = call.find("function");
       if (!function) throw wrong_field(where, "missing", "an object");
       const Fields fields(*function, where);
-      const auto name = fields.text("name");
+      const auto name = fields.maybe_text("name");
       if (!name) throw wrong_field(where + ".name", "missing", "a string");
       message.tool_calls.push_back({*name, read_arguments(fields.find("arguments"), where + ".arguments")});
     }

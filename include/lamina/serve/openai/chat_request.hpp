@@ -65,8 +65,8 @@ class ChatRequestReader {
   ChatRequest read() {
     out_.unknown_fields = check_request_fields(body_);
     read_response_format();
-    out_.model = fields_.text("model");
-    out_.request_id = fields_.text("request_id");
+    out_.model = fields_.maybe_text("model");
+    out_.request_id = fields_.maybe_text("request_id");
     read_template();
     read_lengths();
     read_sampling();
@@ -76,7 +76,7 @@ class ChatRequestReader {
     read_media();
     read_cache_salt();
     read_priority();
-    const Json* messages = fields_.list("messages");
+    const Json* messages = fields_.maybe_list("messages");
     if (!messages) throw wrong_field("messages", "missing", "a list of messages");
     out_.chat = read_messages(*messages, limits_.family, limits_.max_images);
     return std::move(out_);
@@ -89,7 +89,7 @@ class ChatRequestReader {
     const Json* format = fields_.find("response_format");
     if (!format) return;
     const Fields given(*format, "response_format");
-    const auto type = given.text("type").value_or("missing");
+    const auto type = given.maybe_text("type").value_or("missing");
     if (type == "json_object" || type == "json_schema" || type == "structural_tag")
       throw not_implemented("response_format.type",
                             cat("response_format.type: is ", type, ", wanted text: ", no_structure));
@@ -98,7 +98,7 @@ class ChatRequestReader {
 
   void read_template() {
     auto& options = out_.template_options;
-    options.add_generation_prompt = fields_.flag("add_generation_prompt", true);
+    options.add_generation_prompt = fields_.boolean("add_generation_prompt", true);
     options.add_vision_id = limits_.defaults.add_vision_id;
     if (const Json* kwargs = fields_.find("chat_template_kwargs"))
       options.add_vision_id =
@@ -107,7 +107,7 @@ class ChatRequestReader {
   }
 
   void read_tools() {
-    const Json* tools = fields_.list("tools");
+    const Json* tools = fields_.maybe_list("tools");
     const Json* choice = fields_.find("tool_choice");
     if (tools && tools->empty()) throw wrong_field("tools", "empty", "at least one tool; leave it out instead");
     if (choice && !choice->is_string() && !choice->is_object())
@@ -131,27 +131,31 @@ class ChatRequestReader {
 
   void read_lengths() {
     for (const char* name : {"max_completion_tokens", "max_tokens"})
-      if (const auto n = fields_.integer(name, 1, any); n && !out_.max_tokens) out_.max_tokens = static_cast<int>(*n);
-    out_.choices = static_cast<int>(fields_.integer("n", 1, limits_.max_choices).value_or(1));
+      if (const auto n = fields_.maybe_integer(name, 1, any); n && !out_.max_tokens)
+        out_.max_tokens = static_cast<int>(*n);
+    out_.choices = static_cast<int>(fields_.maybe_integer("n", 1, limits_.max_choices).value_or(1));
     auto& sampling = out_.params.sampling;
-    sampling.min_tokens = static_cast<int>(fields_.integer("min_tokens", 0, any).value_or(0));
+    sampling.min_tokens = static_cast<int>(fields_.maybe_integer("min_tokens", 0, any).value_or(0));
     if (out_.max_tokens && sampling.min_tokens > *out_.max_tokens)
       throw wrong_field("min_tokens", cat(sampling.min_tokens), cat("at most max_tokens, ", *out_.max_tokens));
   }
 
   void read_sampling() {
     auto& s = out_.params.sampling;
-    s.temperature = fields_.number("temperature", 0, 2).value_or(defaults_.temperature.value_or(1));
+    s.temperature = fields_.maybe_number("temperature", 0, 2).value_or(defaults_.temperature.value_or(1));
     if (!s.greedy() && s.temperature < 0.01) s.temperature = 0.01;  // as vLLM: smaller ones overflow
-    s.top_p = fields_.number("top_p", std::numeric_limits<double>::min(), 1).value_or(defaults_.top_p.value_or(1));
-    s.top_k = static_cast<int>(fields_.integer("top_k", -1, any).value_or(defaults_.top_k.value_or(0)));
-    s.min_p = fields_.number("min_p", 0, 1).value_or(defaults_.min_p.value_or(0));
-    s.repetition_penalty = fields_.number("repetition_penalty", std::numeric_limits<double>::min(), 1e6)
+    s.top_p =
+        fields_.maybe_number("top_p", std::numeric_limits<double>::min(), 1).value_or(defaults_.top_p.value_or(1));
+    s.top_k = static_cast<int>(fields_.maybe_integer("top_k", -1, any).value_or(defaults_.top_k.value_or(0)));
+    s.min_p = fields_.maybe_number("min_p", 0, 1).value_or(defaults_.min_p.value_or(0));
+    s.repetition_penalty = fields_.maybe_number("repetition_penalty", std::numeric_limits<double>::min(), 1e6)
                                .value_or(defaults_.repetition_penalty.value_or(1));
-    s.presence_penalty = fields_.number("presence_penalty", -2, 2).value_or(defaults_.presence_penalty.value_or(0));
-    s.frequency_penalty = fields_.number("frequency_penalty", -2, 2).value_or(defaults_.frequency_penalty.value_or(0));
-    out_.seed =
-        fields_.integer("seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
+    s.presence_penalty =
+        fields_.maybe_number("presence_penalty", -2, 2).value_or(defaults_.presence_penalty.value_or(0));
+    s.frequency_penalty =
+        fields_.maybe_number("frequency_penalty", -2, 2).value_or(defaults_.frequency_penalty.value_or(0));
+    out_.seed = fields_.maybe_integer("seed", std::numeric_limits<std::int64_t>::min(),
+                                      std::numeric_limits<std::int64_t>::max());
     if (out_.seed == -1) out_.seed.reset();
     if (out_.choices > 1 && s.greedy()) throw wrong_field("n", cat(out_.choices), "1, because temperature is 0");
     read_logit_bias();
@@ -178,7 +182,7 @@ class ChatRequestReader {
 
   std::vector<int> token_ids(const char* name) const {
     std::vector<int> ids;
-    const Json* list = fields_.list(name);
+    const Json* list = fields_.maybe_list(name);
     if (!list) return ids;
     if (list->size() > static_cast<std::size_t>(limits_.vocab_size))
       throw wrong_field(name, cat("a list of ", list->size()), cat("at most ", limits_.vocab_size, " token ids"));
@@ -192,14 +196,14 @@ class ChatRequestReader {
 
   void read_logprobs() {
     auto& s = out_.params.sampling;
-    s.logprobs = fields_.flag("logprobs");
+    s.logprobs = fields_.boolean("logprobs");
     const bool unlimited = limits_.max_logprobs < 0;
-    const auto top = fields_.integer("top_logprobs", unlimited ? -1 : 0, unlimited ? any : limits_.max_logprobs);
+    const auto top = fields_.maybe_integer("top_logprobs", unlimited ? -1 : 0, unlimited ? any : limits_.max_logprobs);
     if (top.value_or(0) != 0 && !s.logprobs)
       throw wrong_field("top_logprobs", cat(*top), "0 or nothing, because logprobs is not true");
     s.top_logprobs = static_cast<int>(top.value_or(0));
-    out_.return_tokens_as_ids = fields_.flag("return_tokens_as_token_ids", limits_.defaults.return_tokens_as_ids);
-    out_.return_token_ids = fields_.flag("return_token_ids");
+    out_.return_tokens_as_ids = fields_.boolean("return_tokens_as_token_ids", limits_.defaults.return_tokens_as_ids);
+    out_.return_token_ids = fields_.boolean("return_token_ids");
   }
 
   void read_ends() {
@@ -212,9 +216,9 @@ class ChatRequestReader {
       for (const auto& text : *stop) add_stop(text, cat("stop.", params.stop.size()));
     }
     params.stop_token_ids = token_ids("stop_token_ids");
-    params.include_stop_str_in_output = fields_.flag("include_stop_str_in_output");
-    params.ignore_eos = fields_.flag("ignore_eos");
-    params.skip_special_tokens = fields_.flag("skip_special_tokens", true);
+    params.include_stop_str_in_output = fields_.boolean("include_stop_str_in_output");
+    params.ignore_eos = fields_.boolean("ignore_eos");
+    params.skip_special_tokens = fields_.boolean("skip_special_tokens", true);
   }
 
   void add_stop(const Json& text, const std::string& path) {
@@ -226,15 +230,16 @@ class ChatRequestReader {
   }
 
   void read_stream() {
-    out_.stream = fields_.flag("stream");
+    out_.stream = fields_.boolean("stream");
     const int least = limits_.defaults.stream_interval;
-    out_.stream_interval = std::max(least, static_cast<int>(fields_.integer("stream_interval", 1, any).value_or(1)));
+    out_.stream_interval =
+        std::max(least, static_cast<int>(fields_.maybe_integer("stream_interval", 1, any).value_or(1)));
     const Json* options = fields_.find("stream_options");
     if (!options) return;
     if (!out_.stream) throw wrong_field("stream_options", shown(*options), "nothing, because stream is not true");
     const Fields fields(*options, "stream_options");
-    out_.include_usage = fields.flag("include_usage");
-    out_.continuous_usage = fields.flag("continuous_usage_stats") && out_.include_usage;
+    out_.include_usage = fields.boolean("include_usage");
+    out_.continuous_usage = fields.boolean("continuous_usage_stats") && out_.include_usage;
   }
 
   void read_media() {
@@ -245,13 +250,13 @@ class ChatRequestReader {
       if (key != "min_pixels" && key != "max_pixels")
         throw bad_field("mm_processor_kwargs",
                         cat("mm_processor_kwargs: has \"", clipped(key), "\", wanted min_pixels or max_pixels"));
-    out_.min_pixels = fields.integer("min_pixels", 1, 178956970);
-    out_.max_pixels = fields.integer("max_pixels", 1, 178956970);
+    out_.min_pixels = fields.maybe_integer("min_pixels", 1, 178956970);
+    out_.max_pixels = fields.maybe_integer("max_pixels", 1, 178956970);
   }
 
   /// No prompt is kept for other requests, so that there is nothing to salt; its form is checked, as vLLM does.
   void read_cache_salt() {
-    const auto salt = fields_.text("cache_salt");
+    const auto salt = fields_.maybe_text("cache_salt");
     if (!salt) return;
     const auto characters = std::count_if(salt->begin(), salt->end(), [](char c) { return (c & 0xC0) != 0x80; });
     if (characters < 1 || characters > 1024)
@@ -259,7 +264,7 @@ class ChatRequestReader {
     out_.cache_salt = *salt;
   }
   void read_priority() {
-    out_.priority = static_cast<int>(fields_.integer("priority", -any, any).value_or(0));
+    out_.priority = static_cast<int>(fields_.maybe_integer("priority", -any, any).value_or(0));
     if (out_.priority != 0 && !limits_.priorities)
       throw wrong_field("priority", cat(out_.priority),
                         "0: requests are served in the order in which they come, as the server was not started with "

@@ -18,9 +18,9 @@ inline TemplateKwargs read_template_kwargs(const Json& kwargs, const std::string
   for (const auto& [key, value] : kwargs.items())
     if (key != "add_vision_id" && key != "enable_thinking")
       throw bad_field(path, cat(path, ": has \"", clipped(key), "\", wanted add_vision_id or enable_thinking"));
-  given.flag("enable_thinking");  // Instruct templates do not read it, whatever it is
+  given.boolean("enable_thinking");  // Instruct templates do not read it, whatever it is
   TemplateKwargs out;
-  if (given.find("add_vision_id")) out.add_vision_id = given.flag("add_vision_id");
+  if (given.find("add_vision_id")) out.add_vision_id = given.boolean("add_vision_id");
   return out;
 }
 

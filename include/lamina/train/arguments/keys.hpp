@@ -11,7 +11,7 @@
 namespace lamina::train {
 
 /// Every key, group by group, in the order of LLaMA-Factory's argument classes. No name occurs twice.
-inline const std::vector<Key>& all_keys() {
+inline std::span<const Key> all_keys() {
   static const std::vector<Key> keys = [] {
     std::vector<Key> all;
     for (std::span<const Key> group : {std::span<const Key>(model_keys), std::span<const Key>(data_keys),
@@ -21,13 +21,6 @@ inline const std::vector<Key>& all_keys() {
     return all;
   }();
   return keys;
-}
-
-/// The key of that name, or null.
-inline const Key* find_key(std::string_view name) {
-  for (const Key& key : all_keys())
-    if (key.name == name) return &key;
-  return nullptr;
 }
 
 }  // namespace lamina::train

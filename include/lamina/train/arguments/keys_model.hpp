@@ -1,13 +1,13 @@
 #pragma once
-#include <lamina/train/arguments/key.hpp>
+#include <lamina/train/arguments/readers.hpp>
 
 namespace lamina::train {
 
 /// Model, processor, export and generation keys (LLaMA-Factory's model_args.py and generating_args.py).
 inline constexpr Key model_keys[] = {
-    {"model_name_or_path", KeyType::text, KeyStatus::honoured, "", ""},
-    {"adapter_name_or_path", KeyType::list, KeyStatus::honoured, "", ""},
-    {"adapter_folder", KeyType::text, KeyStatus::honoured, "", ""},
+    honoured<&Arguments::model_name_or_path>("model_name_or_path"),
+    honoured<&Arguments::adapter_name_or_path>("adapter_name_or_path"),
+    honoured_by("adapter_folder", KeyType::text, "", detail::read_adapter_folder),
     {"cache_dir", KeyType::text, KeyStatus::accepted, "", "models are read from a local directory, nothing is cached"},
     {"model_revision", KeyType::text, KeyStatus::accepted, "main", "models are read from a local directory"},
     {"hf_hub_token", KeyType::text, KeyStatus::accepted, "", "nothing is downloaded"},
@@ -41,12 +41,12 @@ inline constexpr Key model_keys[] = {
     {"enable_liger_kernel", KeyType::flag, KeyStatus::accepted, "false",
      "the head and the cross-entropy are always fused"},
     {"moe_aux_loss_coef", KeyType::number, KeyStatus::refused, "", "mixture-of-experts models are not supported"},
-    {"disable_gradient_checkpointing", KeyType::flag, KeyStatus::honoured, "false", ""},
+    honoured<&Arguments::disable_gradient_checkpointing>("disable_gradient_checkpointing"),
     {"use_reentrant_gc", KeyType::flag, KeyStatus::accepted, "true", "recomputation has one form"},
     {"upcast_layernorm", KeyType::flag, KeyStatus::accepted, "false", "norms are always computed in fp32"},
     {"upcast_lmhead_output", KeyType::flag, KeyStatus::accepted, "false", "logits are always fp32"},
     {"train_from_scratch", KeyType::flag, KeyStatus::refused, "false", "training starts from a checkpoint"},
-    {"print_param_status", KeyType::flag, KeyStatus::honoured, "false", ""},
+    honoured<&Arguments::print_param_status>("print_param_status"),
     {"infer_backend", KeyType::text, KeyStatus::accepted, "huggingface", "lamina generates by itself"},
     {"infer_dtype", KeyType::text, KeyStatus::accepted, "auto",
      "a GPU computes in bf16, the CPU in fp32; lamina-serve --dtype and lamina-merge have a choice"},
@@ -60,8 +60,8 @@ inline constexpr Key model_keys[] = {
     {"double_quantization", KeyType::flag, KeyStatus::accepted, "true", "it belongs to quantization_bit"},
     {"quantization_device_map", KeyType::text, KeyStatus::refused, "",
      "it belongs to quantization_bit, which is not built"},
-    {"image_max_pixels", KeyType::integer, KeyStatus::honoured, "589824", ""},
-    {"image_min_pixels", KeyType::integer, KeyStatus::honoured, "1024", ""},
+    honoured<&Arguments::image_max_pixels>("image_max_pixels"),
+    honoured<&Arguments::image_min_pixels>("image_min_pixels"),
     {"video_max_pixels", KeyType::integer, KeyStatus::accepted, "65536",
      "there is no video input yet; rows that hold videos are refused"},
     {"video_min_pixels", KeyType::integer, KeyStatus::accepted, "256",
@@ -94,17 +94,17 @@ inline constexpr Key model_keys[] = {
     {"sglang_config", KeyType::object, KeyStatus::accepted, "", "it concerns serving: lamina-serve"},
     {"sglang_lora_backend", KeyType::text, KeyStatus::accepted, "triton", "it concerns serving: lamina-serve"},
     {"use_kt", KeyType::flag, KeyStatus::refused, "false", "experts on the host are not built"},
-    {"do_sample", KeyType::flag, KeyStatus::honoured, "true", ""},
-    {"temperature", KeyType::number, KeyStatus::honoured, "0.95", ""},
-    {"top_p", KeyType::number, KeyStatus::honoured, "0.7", ""},
-    {"top_k", KeyType::integer, KeyStatus::honoured, "50", ""},
+    honoured<&Arguments::answers, &AnswerOptions::do_sample>("do_sample"),
+    honoured<&Arguments::answers, &AnswerOptions::temperature>("temperature"),
+    honoured<&Arguments::answers, &AnswerOptions::top_p>("top_p"),
+    honoured<&Arguments::answers, &AnswerOptions::top_k>("top_k"),
     {"num_beams", KeyType::integer, KeyStatus::refused, "1",
      "answers are drawn token by token, without beam search; set num_beams: 1"},
-    {"max_length", KeyType::integer, KeyStatus::honoured, "1024", ""},
-    {"max_new_tokens", KeyType::integer, KeyStatus::honoured, "1024", ""},
-    {"repetition_penalty", KeyType::number, KeyStatus::honoured, "1.0", ""},
+    honoured<&Arguments::answers, &AnswerOptions::max_length>("max_length"),
+    honoured<&Arguments::answers, &AnswerOptions::max_new_tokens>("max_new_tokens"),
+    honoured<&Arguments::answers, &AnswerOptions::repetition_penalty>("repetition_penalty"),
     {"length_penalty", KeyType::number, KeyStatus::accepted, "1.0", "it belongs to num_beams"},
-    {"skip_special_tokens", KeyType::flag, KeyStatus::honoured, "true", ""},
+    honoured<&Arguments::answers, &AnswerOptions::skip_special_tokens>("skip_special_tokens"),
 };
 
 }  // namespace lamina::train

@@ -4,8 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include <lamina/io/key_values.hpp>
 #include <lamina/train/arguments.hpp>
-#include <lamina/train/arguments/values.hpp>
 
 namespace lamina::train {
 
@@ -99,7 +99,7 @@ inline void validate_answers(const Arguments& a) {
     fail(where(a, a.do_predict ? "do_predict" : "predict_with_generate"),
          " needs rows to answer: set eval_dataset or val_size");
   if (const auto at = a.given.find("prediction_loss_only");
-      at != a.given.end() && !at->second.value.is_null() && flag_of(at->second, at->first))
+      at != a.given.end() && !at->second.value.is_null() && io::flag_of(at->second, at->first))
     fail(where(a, "prediction_loss_only"), " contradicts predict_with_generate: true: keep one");
   if (!a.jieba_dictionary.empty() && !std::filesystem::is_regular_file(a.jieba_dictionary))
     fail(where(a, "jieba_dictionary"), ": ", a.jieba_dictionary.string(),

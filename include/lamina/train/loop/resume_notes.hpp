@@ -6,8 +6,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/io/file.hpp>
 #include <lamina/io/json.hpp>
-#include <lamina/train/arguments/settings.hpp>
-#include <lamina/train/arguments/values.hpp>
+#include <lamina/io/key_values.hpp>
 
 namespace lamina::train {
 
@@ -16,10 +15,10 @@ namespace detail {
 /// The same number in two spellings (1e-3, 0.001) is the same setting, and so are yes and true.
 inline bool same_setting(const nlohmann::ordered_json& a, const nlohmann::ordered_json& b) {
   if (a.is_null() || b.is_null()) return a.is_null() && b.is_null();
-  const std::string one = shown(a), other = shown(b);
-  const auto number = parse_number(one), other_number = parse_number(other);
+  const std::string one = io::shown(a), other = io::shown(b);
+  const auto number = io::parse_number(one), other_number = io::parse_number(other);
   if (number && other_number) return *number == *other_number;
-  const auto flag = word_as_flag(one), other_flag = word_as_flag(other);
+  const auto flag = io::word_as_flag(one), other_flag = io::word_as_flag(other);
   return flag && other_flag ? *flag == *other_flag : one == other;
 }
 
@@ -27,7 +26,7 @@ inline bool same_setting(const nlohmann::ordered_json& a, const nlohmann::ordere
 
 /// One line for each setting that changes the training and that differs from those of the checkpoint. Nothing if the
 /// checkpoint has no training_args.json that can be read: it may come from another program.
-inline std::vector<std::string> changed_settings(const Settings& given, const std::filesystem::path& checkpoint) {
+inline std::vector<std::string> changed_settings(const io::Settings& given, const std::filesystem::path& checkpoint) {
   const std::filesystem::path path = checkpoint / "training_args.json";
   if (!std::filesystem::exists(path)) return {};
   const auto before = checkpoint::try_parse_json<nlohmann::ordered_json>(checkpoint::read_text(path));
@@ -39,7 +38,7 @@ inline std::vector<std::string> changed_settings(const Settings& given, const st
     const auto now_at = given.find(key);
     const nlohmann::ordered_json old = old_at == before.end() ? nlohmann::ordered_json() : *old_at;
     const nlohmann::ordered_json now = now_at == given.end() ? nlohmann::ordered_json() : now_at->second.value;
-    const auto text = [](const auto& value) { return value.is_null() ? "not set" : detail::shown(value); };
+    const auto text = [](const auto& value) { return value.is_null() ? "not set" : io::shown(value); };
     if (!detail::same_setting(old, now))
       lines.push_back(
           cat("warning: ", key, " was ", text(old), " when the checkpoint was made, this run has ", text(now)));

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/core/suggest.hpp>
+#include <lamina/io/nearest_word.hpp>
 
 namespace lamina::train {
 
@@ -45,10 +45,7 @@ inline ScheduleType schedule_type(std::string_view name) {
   const auto& names = schedule_names();
   const auto at = std::find(names.begin(), names.end(), name);
   if (at == names.end())
-    fail("lr_scheduler_type: ", name,
-         " is not built, wanted one of linear, cosine, cosine_with_restarts, polynomial, "
-         "constant, constant_with_warmup, inverse_sqrt, cosine_with_min_lr, warmup_stable_decay",
-         did_you_mean(name, names));
+    fail("lr_scheduler_type: ", name, " is not built, wanted one of ", listed(names), did_you_mean(name, names));
   return static_cast<ScheduleType>(at - names.begin());
 }
 

@@ -9,14 +9,12 @@
 
 #include <lamina/checkpoint/adapter.hpp>
 #include <lamina/checkpoint/convert.hpp>
+#include <lamina/io/version.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/save/continued_adapter.hpp>
 #include <lamina/train/save/model_card.hpp>
 
 namespace lamina::train {
-
-/// The version that model cards name.
-inline constexpr std::string_view version = "0.1.0";
 
 namespace detail {
 
@@ -106,7 +104,7 @@ class ModelWriter {
       save_whole(directory);
     detail::remove_other_kind(directory, a_.finetuning_type == "lora");
     for (const char* name : detail::companion_files) detail::copy_file(a_.model_name_or_path / name, directory / name);
-    checkpoint::write_text(directory / "README.md", model_card(a_, log_history, std::string(version)));
+    checkpoint::write_text(directory / "README.md", model_card(a_, log_history, std::string(lamina::version)));
     OrderedJson given = OrderedJson::object();
     for (const auto& [key, setting] : a_.given) given[key] = setting.value;
     checkpoint::write_text(directory / "training_args.json", given.dump(2, ' ', true) + "\n");

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/core/suggest.hpp>
+#include <lamina/io/nearest_word.hpp>
 #include <lamina/model/family.hpp>
 #include <lamina/model/train_session.hpp>
 
@@ -85,9 +85,8 @@ inline std::set<std::string> all_components(const std::vector<std::string>& line
          "name out");
   std::set<std::string> known;
   for (const std::string& m : linears) known.insert(last_component(m));
-  std::string list;
-  for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
-  fail(subject, " is in the name of no layer of this model", did_you_mean(target, known), "; known are all, ", list);
+  fail(subject, " is in the name of no layer of this model", did_you_mean(target, known), "; known are all, ",
+       listed(known));
 }
 
 }  // namespace detail

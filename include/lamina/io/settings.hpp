@@ -1,31 +1,20 @@
 #pragma once
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <span>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/core/suggest.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/io/json.hpp>
+#include <lamina/io/setting.hpp>
 #include <lamina/io/yaml.hpp>
 
-namespace lamina::train {
-
-/// One value that the user wrote, before its type is known: YAML scalars stay strings, JSON values keep their type.
-struct Setting {
-  nlohmann::ordered_json value;  ///< null: unset, as if the key were not there
-  std::string origin;            ///< "file.yaml line 12" or "the command line"
-};
-
-/// Everything that a file and the command line set, key by key; a later source replaces an earlier one.
-using Settings = std::map<std::string, Setting>;
+/// Settings as LLaMA-Factory's programs take them: a YAML or JSON file, key=value, --key value.
+namespace lamina::io {
 
 namespace detail {
 
@@ -59,26 +48,8 @@ inline nlohmann::ordered_json yaml_value(const YAML::Node& node, const std::stri
   }
 }
 
-/// JSON in which no object has a key twice: a parser would keep one of them in silence.
-inline nlohmann::ordered_json parse_unique_json(const std::string& text, const std::string& file) {
-  using Json = nlohmann::ordered_json;
-  std::vector<std::set<std::string>> open;  // the keys of each object that is not closed yet
-  const auto check = [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) open.emplace_back();
-    if (event == Json::parse_event_t::object_end) open.pop_back();
-    if (event == Json::parse_event_t::key && !open.back().insert(value.get<std::string>()).second)
-      fail(file, ": ", value.get<std::string>(), " is set twice: keep one");
-    return true;
-  };
-  return Json::parse(text.data(), text.data() + text.size(), check);
-}
-
-inline std::string read_whole(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in || std::filesystem::is_directory(path)) fail(path.string(), ": cannot be read as a file of settings");
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
+inline std::string read_settings_text(const std::filesystem::path& path) {
+  return checkpoint::read_text(path, 1 << 20);
 }
 
 /// Puts value under key; a dotted key reaches into an object: lr_scheduler_kwargs.min_lr_rate=0.1.
@@ -105,10 +76,9 @@ inline nlohmann::ordered_json parse_scalar(const std::string& text, const std::s
 
 }  // namespace detail
 
-/// Reads a .yaml or .yml file. What checkpoint::load_yaml refuses, a list at the top and ${...} are errors that name
-/// the line.
+/// Reads a .yaml or .yml file. The errors of checkpoint::load_yaml, a list at the top and ${...} name the line.
 inline Settings read_yaml(const std::filesystem::path& path) {
-  const std::string text = detail::read_whole(path);
+  const std::string text = detail::read_settings_text(path);
   Settings settings;
   try {
     const YAML::Node root = checkpoint::load_yaml(text, path.string());
@@ -130,7 +100,8 @@ inline Settings read_yaml(const std::filesystem::path& path) {
 inline Settings read_json(const std::filesystem::path& path) {
   Settings settings;
   try {
-    const auto root = detail::parse_unique_json(detail::read_whole(path), path.string());
+    const auto root = checkpoint::parse_json<nlohmann::ordered_json>(detail::read_settings_text(path),
+                                                                     {.subject = path.string(), .unique_keys = true});
     if (!root.is_object()) fail(path.string(), ": wanted one JSON object");
     for (const auto& [key, value] : root.items()) {
       detail::refuse_interpolation(value, cat(path.string(), ", ", key));
@@ -142,8 +113,10 @@ inline Settings read_json(const std::filesystem::path& path) {
   return settings;
 }
 
-/// What the arguments of a program set: `file.yaml [key=value ...]`, `file.json [key=value ...]`, or `--key value ...`
-/// (`--flag` alone is true). Values of the command line are read as YAML, so key=null unsets.
+/// The settings that the arguments of a program set: `file.yaml [key=value ...]`, `file.json [key=value ...]`, or
+/// `--key value ...`
+/// (`--flag` alone is true,
+/// and - in its name is _). Values of the command line are read as YAML, so key=null unsets.
 inline Settings read_settings(std::span<const std::string> arguments) {
   Settings settings;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
@@ -156,6 +129,7 @@ inline Settings read_settings(std::span<const std::string> arguments) {
       settings = read_json(word);
     } else if (word.rfind("--", 0) == 0 && word.size() > 2) {
       std::string key = word.substr(2, equals == std::string::npos ? equals : equals - 2), text = "true";
+      std::replace(key.begin(), key.end(), '-', '_');
       if (equals != std::string::npos)
         text = word.substr(equals + 1);
       else if (i + 1 < arguments.size() && arguments[i + 1].rfind("--", 0) != 0)
@@ -172,4 +146,4 @@ inline Settings read_settings(std::span<const std::string> arguments) {
   return settings;
 }
 
-}  // namespace lamina::train
+}  // namespace lamina::io

@@ -1,5 +1,8 @@
 #pragma once
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <limits>
 #include <numeric>
 #include <string>
 #include <string_view>
@@ -28,7 +31,7 @@ inline int edit_distance(std::string_view a, std::string_view b) {
 /// letters (and at least one) may differ. A known word that begins with the given one is as near as one edit: user for
 /// user_tag. The first of equally near words wins. known: a range of strings or views.
 template <class Words>
-std::string suggest(std::string_view word, const Words& known) {
+std::string nearest_word(std::string_view word, const Words& known) {
   int best = std::max<int>(1, static_cast<int>(word.size()) / 3) + 1;
   std::string_view nearest;
   for (const std::string_view candidate : known) {
@@ -40,11 +43,24 @@ std::string suggest(std::string_view word, const Words& known) {
   return std::string(nearest);
 }
 
-/// ": did you mean x?" for the end of a message, or "" if no known word is near.
+/// " (did you mean x?)" for a message about a word that is not known, or "" if no known word is near.
 template <class Words>
 std::string did_you_mean(std::string_view word, const Words& known) {
-  const std::string nearest = suggest(word, known);
-  return nearest.empty() ? "" : ": did you mean " + nearest + "?";
+  const std::string nearest = nearest_word(word, known);
+  return nearest.empty() ? "" : " (did you mean " + nearest + "?)";
+}
+
+/// "a, b, c"; after `limit` words, "... (n in all)". words: a sized range of strings or views.
+template <class Words>
+std::string listed(const Words& words, std::size_t limit = std::numeric_limits<std::size_t>::max()) {
+  std::string out;
+  std::size_t i = 0;
+  for (const std::string_view word : words) {
+    if (i == limit) break;
+    out.append(i++ ? ", " : "").append(word);
+  }
+  if (std::size(words) > limit) out += ", ... (" + std::to_string(std::size(words)) + " in all)";
+  return out;
 }
 
 }  // namespace lamina

@@ -1,0 +1,51 @@
+#pragma once
+#include <algorithm>
+#include <exception>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lamina/io/version.hpp>
+
+namespace lamina::io {
+
+/// What a program says about itself.
+struct ProgramText {
+  std::string_view name;   ///< "lamina-merge"
+  std::string_view usage;  ///< one line: "CONFIG.yaml [key=value ...]"
+  std::string help;        ///< of --help, below the usage
+};
+
+/// main() of every program. read(words) makes a request of the command line, without the program's name; run(request)
+/// does the work and returns the exit status. An exception out of read ends with status 2 and the usage, one out of run
+/// with status 1; --help (-h) and --version as the only word are answered here.
+template <class Read, class Run>
+int run_program(const ProgramText& text, int argc, char** argv, Read read, Run run) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  const auto asks = [&](std::string_view word) { return words.size() == 1 && words[0] == word; };
+  const auto report = [&](const std::exception& e) {
+    std::cout << std::flush;
+    std::cerr << text.name << ": " << e.what() << std::endl;
+  };
+  if (asks("--version")) return std::cout << version << "\n", 0;
+  if (asks("--help") || asks("-h"))
+    return std::cout << "usage: " << text.name << " " << text.usage << "\n\n" << text.help, 0;
+  std::optional<decltype(read(words))> request;
+  try {
+    request.emplace(read(words));
+  } catch (const std::exception& e) {
+    std::cerr << "usage: " << text.name << " " << text.usage << " (--help says more)\n";
+    report(e);
+    return 2;
+  }
+  try {
+    return run(*request);
+  } catch (const std::exception& e) {
+    report(e);
+    return 1;
+  }
+}
+
+}  // namespace lamina::io

@@ -1,0 +1,182 @@
+#pragma once
+#include <algorithm>
+#include <iterator>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <lamina/io/key_table.hpp>
+#include <lamina/train/arguments.hpp>
+
+/// Readers of the keys that do more than fill a member.
+namespace lamina::train {
+
+using io::honoured, io::honoured_by, io::KeyStatus, io::KeyType, io::Setting;
+using Key = io::Key<Arguments>;
+
+inline void read_value(const Setting& s, std::string_view key, ScheduleType& out) {
+  out = schedule_type(io::text_of(s, key));
+}
+inline std::string show_value(ScheduleType type) {
+  return std::string(schedule_names()[static_cast<std::size_t>(type)]);
+}
+
+/// Evaluation says which checkpoint is the best, so that only saving can follow it.
+inline void read_value(const Setting& s, std::string_view key, Interval& out) {
+  const std::string word = io::text_of(s, key);
+  const bool has_best = key == "save_strategy";
+  if (word == "steps")
+    out = Interval::steps;
+  else if (word == "epoch")
+    out = Interval::epoch;
+  else if (io::word_as_flag(word) == false)  // YAML's no is false
+    out = Interval::no;
+  else if (word == "best" && has_best)
+    out = Interval::best;
+  else
+    io::wrong_value(s, key, has_best ? "no, steps, epoch or best" : "no, steps or epoch");
+}
+inline std::string show_value(Interval interval) {
+  return interval == Interval::no ? "no" : interval == Interval::steps ? "steps" : "epoch";
+}
+
+namespace detail {
+
+/// Comes after adapter_name_or_path, to whose folders it is appended.
+inline void read_adapter_folder(Arguments& a, const Setting& s, std::string_view key) {
+  for (auto& adapter : a.adapter_name_or_path)
+    io::read_value({(adapter / io::text_of(s, key)).string(), {}}, key, adapter);
+}
+
+inline Ramp ramp_of(const nlohmann::ordered_json& value, const std::string& name) {
+  const std::string word = io::shown(value);
+  if (word == "linear") return Ramp::linear;
+  if (word == "cosine") return Ramp::cosine;
+  if (word == "1-sqrt") return Ramp::one_minus_sqrt;
+  fail("lr_scheduler_kwargs: ", name, " is ", word, ", wanted linear, cosine or 1-sqrt");
+}
+
+/// Which of lr_scheduler_kwargs a schedule takes.
+inline std::vector<std::string_view> schedule_keywords(ScheduleType type) {
+  switch (type) {
+    case ScheduleType::cosine:
+    case ScheduleType::cosine_with_restarts:
+      return {"num_cycles"};
+    case ScheduleType::polynomial:
+      return {"lr_end", "power"};
+    case ScheduleType::inverse_sqrt:
+      return {"timescale"};
+    case ScheduleType::cosine_with_min_lr:
+      return {"min_lr", "min_lr_rate", "num_cycles"};
+    case ScheduleType::warmup_stable_decay:
+      return {"num_stable_steps", "num_decay_steps", "warmup_type", "decay_type", "min_lr_ratio", "num_cycles"};
+    default:
+      return {};
+  }
+}
+
+/// The member that one of lr_scheduler_kwargs fills, or null.
+inline std::optional<double>* schedule_option(ScheduleOptions& o, std::string_view name) {
+  const std::pair<std::string_view, std::optional<double>*> options[] = {{"num_cycles", &o.num_cycles},
+                                                                         {"power", &o.power},
+                                                                         {"lr_end", &o.lr_end},
+                                                                         {"min_lr", &o.min_lr},
+                                                                         {"min_lr_rate", &o.min_lr_rate},
+                                                                         {"timescale", &o.timescale},
+                                                                         {"num_stable_steps", &o.num_stable_steps},
+                                                                         {"num_decay_steps", &o.num_decay_steps}};
+  for (const auto& [option, out] : options)
+    if (option == name) return out;
+  return nullptr;
+}
+
+/// Comes after lr_scheduler_type, which says which options there are.
+inline void read_schedule_options(Arguments& a, const Setting& s, std::string_view key) {
+  ScheduleOptions& o = a.schedule;
+  const auto known = schedule_keywords(o.type);
+  const auto given = io::object_of(s, key);
+  for (const auto& [name, value] : given.items()) {
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      fail(s.origin, ": lr_scheduler_kwargs: the schedule ", show_value(o.type), " takes no ", name,
+           did_you_mean(name, known));
+    if (name == "warmup_type")
+      o.warmup_type = ramp_of(value, name);
+    else if (name == "decay_type")
+      o.decay_type = ramp_of(value, name);
+    else if (name == "min_lr_ratio")
+      o.min_lr_ratio = io::number_of({value, s.origin}, name);
+    else if (!value.is_null())
+      *schedule_option(o, name) = io::number_of({value, s.origin}, name);
+  }
+}
+
+/// Comes after warmup_steps and wins over it, 0.0 too, as in transformers 5.
+inline void read_warmup_ratio(Arguments& a, const Setting& s, std::string_view key) {
+  const double ratio = io::number_of(s, key);
+  if (ratio < 0 || ratio >= 1)
+    fail(s.origin, ": warmup_ratio is ", ratio, ", wanted 0 up to below 1; a number of steps goes into warmup_steps");
+  const auto steps = a.given.find("warmup_steps");
+  if (steps != a.given.end() && !steps->second.value.is_null() && a.schedule.warmup_steps != ratio)
+    a.notes.push_back(
+        cat("warmup_steps: ", a.schedule.warmup_steps, " has no effect: warmup_ratio: ", ratio, " decides"));
+  a.schedule.warmup_steps = ratio;
+}
+
+inline void read_optimizer_name(Arguments&, const Setting& s, std::string_view key) {
+  const std::string name = io::text_of(s, key);
+  if (name != "adamw_torch" && name != "adamw_torch_fused" && name != "adamw_hf")
+    fail(s.origin, ": optim: ", name, " is refused: the optimizer is AdamW with fp32 moments; set optim: adamw_torch");
+}
+
+/// accelerate's settings: in one process, only those that decide the order of rows and the windows mean something.
+inline void read_accelerator(Arguments& a, const Setting& s, std::string_view key) {
+  static constexpr io::KeyRow known[] = {
+      {"use_seedable_sampler", KeyType::flag, KeyStatus::refused, "true",
+       "rows come in the order of accelerate's seedable sampler; leave it out"},
+      {"gradient_accumulation_kwargs", KeyType::object, KeyStatus::refused, "",
+       "gradient_accumulation_steps decides; leave it out"},
+      {"split_batches", KeyType::flag, KeyStatus::accepted, "false", "there is one process"},
+      {"dispatch_batches", KeyType::flag, KeyStatus::accepted, "", "there is one process"},
+      {"even_batches", KeyType::flag, KeyStatus::accepted, "true", "there is one process"},
+      {"non_blocking", KeyType::flag, KeyStatus::accepted, "false", "batches are handed over in memory"},
+      {"use_configured_state", KeyType::flag, KeyStatus::accepted, "false", "there is one process"},
+  };
+  const auto config = io::object_of(s, key);
+  for (const auto& [name, value] : config.items()) {
+    const io::KeyRow* row = io::find_key(std::span<const io::KeyRow>(known), name);
+    if (!row) fail(s.origin, ": accelerator_config has no ", name);
+    io::check_value(*row, {value, s.origin}, a.notes, "accelerator_config.");
+  }
+}
+
+/// Comes after device: use_cpu is device: cpu.
+inline void read_use_cpu(Arguments& a, const Setting& s, std::string_view key) {
+  if (!io::flag_of(s, key)) return;
+  if (a.device == "cuda") fail(s.origin, ": use_cpu: true contradicts device: cuda: keep one");
+  a.device = "cpu";
+}
+
+inline void read_resume(Arguments& a, const Setting& s, std::string_view key) {
+  const std::string from = io::text_of(s, key);
+  const auto flag = io::word_as_flag(from);
+  if (!flag && !from.empty()) a.resume_from_checkpoint = from;
+  if (flag.value_or(false)) a.resume_from_checkpoint = "true";
+}
+
+inline void read_tokens_seen(Arguments& a, const Setting& s, std::string_view key) {
+  const std::string word = io::text_of(s, key);
+  a.include_num_input_tokens_seen = word == "all" || word == "non_padding" || io::flag_of(s, key);
+  if (a.include_num_input_tokens_seen && word != "non_padding")
+    a.notes.push_back(cat(key, ": ", word, " counts what non_padding counts: nothing is padded"));
+}
+
+inline void read_greater_is_better(Arguments& a, const Setting& s, std::string_view key) {
+  a.greater_is_better = io::flag_of(s, key);
+}
+
+}  // namespace detail
+
+}  // namespace lamina::train

@@ -1,0 +1,97 @@
+#include <lamina/io/flags.hpp>
+#include <lamina/io/program.hpp>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+
+using namespace lamina;
+using Words = std::vector<std::string>;
+
+namespace {
+
+struct Inner {
+  double rate = 0.5;
+};
+struct Settings {
+  std::string name = "x";
+  std::vector<std::string> images;
+  std::optional<int> top_k;
+  bool greedy = false;
+  Inner inner;
+  std::string device = "auto";
+};
+constexpr std::string_view devices[] = {"auto", "cpu"};
+constexpr io::Key<Settings> flags[] = {
+    io::honoured<&Settings::name>("name", "what it is called"),
+    io::honoured<&Settings::images>("image", "may be repeated"),
+    io::honoured<&Settings::top_k>("top-k", "0: all").within(-1, 100),
+    io::honoured<&Settings::greedy>("greedy", "without chance"),
+    io::honoured<&Settings::inner, &Inner::rate>("rate", "of a member of a member"),
+    io::honoured_word<devices, &Settings::device>("device", "auto or cpu"),
+    {"cache", io::KeyType::text, io::KeyStatus::refused, "none", "nothing is kept"},
+};
+Settings parse(const Words& words) { return io::parse_flags<Settings>(flags, words, {"name"}); }
+std::string error(Words words) {
+  words.insert(words.begin(), {"--name", "a"});
+  return testing::error_of([&] { parse(words); });
+}
+
+int status_of(Words words, int result = 0) {
+  std::vector<char*> argv;
+  words.insert(words.begin(), "program");
+  for (std::string& word : words) argv.push_back(word.data());
+  return io::run_program({"program", "--name X", "help\n"}, static_cast<int>(argv.size()), argv.data(), parse,
+                         [&](const Settings& settings) {
+                           if (settings.greedy) fail("greedy");
+                           return result;
+                         });
+}
+
+}  // namespace
+
+TEST_CASE("Flags: a row fills its member, in each spelling") {
+  const Settings s = parse({"--name=a", "--image", "p", "q", "--image", "r", "--top_k", "1k", "--top-k=7", "--gre",
+                            "--rate", "1e-3", "--device", "cpu", "--cache", "none"});
+  CHECK(s.name == "a");
+  CHECK(s.images == Words{"p", "q", "r"});
+  CHECK(s.top_k == 7);
+  CHECK(s.greedy);
+  CHECK(s.inner.rate == 1e-3);
+  CHECK(s.device == "cpu");
+  CHECK_FALSE(parse({"--name", "a", "--no-greedy"}).greedy);
+  CHECK(parse({"--name", "a"}).inner.rate == 0.5);
+}
+
+TEST_CASE("Flags: messages name the flag, what it is and what is wanted") {
+  CHECK(error({"--nme", "b"}) == "--nme: is not an option (did you mean name?); --help lists them");
+  CHECK(error({"b"}) == "b: is not an option; --help lists them");
+  CHECK(error({"--image"}) == "--image: wants a value");
+  CHECK(error({"--greedy=yes"}) == "--greedy=yes: takes no value");
+  CHECK(error({"--top-k", "101"}) == "--top-k 101: wanted a number in [-1, 100]");
+  CHECK(error({"--top-k", "x"}) == "--top-k x: wanted a number such as 4096, 4k (4000) or 4K (4096)");
+  CHECK(error({"--rate", "fast"}) == "--rate fast: wanted a number");
+  CHECK(error({"--device", "gpu"}) == "--device gpu: wanted auto, cpu");
+  CHECK(error({"--cache", "all"}) == "--cache: all is refused: nothing is kept");
+  CHECK(testing::error_of([] { parse({}); }) == "--name: is missing");
+}
+
+TEST_CASE("Flags: --help shows a flag, what it is and its default") {
+  CHECK(testing::contains(io::help_lines<Settings>(flags, "--"),
+                          "  --rate                of a member of a member; default 0.5\n"));
+}
+
+TEST_CASE("Programs: 2 for usage, 1 for failure, 0 or the program's own status else") {
+  CHECK(status_of({"--version"}) == 0);
+  CHECK(status_of({"--help"}) == 0);
+  CHECK(status_of({"-h"}) == 0);
+  CHECK(status_of({}) == 2);
+  CHECK(status_of({"--nonsense"}) == 2);
+  CHECK(status_of({"--name"}) == 2);
+  CHECK(status_of({"--name", "a"}) == 0);
+  CHECK(status_of({"--name", "a"}, 130) == 130);
+  CHECK(status_of({"--name", "a", "--greedy"}) == 1);
+}

@@ -14,10 +14,11 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/engine/complete.hpp>
+#include <lamina/engine/image_hash.hpp>
+#include <lamina/engine/open.hpp>
 #include <lamina/io/flags.hpp>
 #include <lamina/io/program.hpp>
-#include <lamina/model/open_model.hpp>
-#include <lamina/serve/generate.hpp>
 #include <lamina/serve/prompt.hpp>
 
 namespace {
@@ -67,7 +68,7 @@ class Chat {
   explicit Chat(const Settings& settings)
       : settings_(settings),
         files_(serve::ModelFiles::load(settings.model)),
-        session_(open_for_generation(settings.model, options(settings))),
+        engine_(open_for_engine(settings.model, options(settings))),
         seed_(settings.seed.value_or(std::random_device{}())) {
     for (const auto& note : files_.notes) std::cerr << "lamina-chat: " << note << "\n";
     clear();
@@ -96,19 +97,21 @@ class Chat {
     waiting_.clear();
     turn.parts.push_back({text::Part::Kind::text, prompt});
     next.messages.push_back(std::move(turn));
-    const Batch batch =
-        serve::make_prompt(files_, files_.processor, next, {}, {.max_model_len = session_->max_model_len()});
+    const auto batch = std::make_shared<const Batch>(
+        serve::make_prompt(files_, files_.processor, next, {}, {.max_model_len = engine_.context_tokens()}));
+    const auto hashes = engine::hash_images(*batch, files_.processor.row_length());
     std::string answer;
-    std::stop_source stop;
     interrupted = 0;
-    const auto done = serve::generate(
-        *session_, files_.tokenizer, batch, params(),
-        [&](serve::Delta delta) {
-          std::cout << delta.text << std::flush;
-          answer += delta.text;
-          if (interrupted) stop.request_stop();
-        },
-        stop.get_token());
+    const auto done =
+        engine::complete(engine_, files_.tokenizer, params(),
+                         {.prompt = batch,
+                          .images = engine::place_images(*batch, hashes, files_.image_pad, files_.processor.merge_size),
+                          .listener = {}},
+                         [&](const engine::Delta& delta) {
+                           std::cout << delta.text << std::flush;
+                           answer += delta.text;
+                           return !interrupted;
+                         });
     std::cout << std::endl;
     report(done);
     next.messages.push_back({"assistant", {{text::Part::Kind::text, answer}}, true, {}});
@@ -116,17 +119,18 @@ class Chat {
   }
 
  private:
-  static lamina::GenerateOptions options(const Settings& settings) {
-    lamina::GenerateOptions out{
+  static engine::EngineOptions options(const Settings& settings) {
+    engine::EngineOptions out{.rows = 1, .graph_rows = {}};
+    out.model = {
         .max_model_len = settings.max_model_len, .dtype = {}, .adapters = settings.adapters, .device = settings.device};
-    if (settings.dtype == "float16") out.dtype = DType::F16;
-    if (settings.dtype == "bfloat16") out.dtype = DType::BF16;
-    if (settings.dtype == "float32") out.dtype = DType::F32;
+    if (settings.dtype == "float16") out.model.dtype = DType::F16;
+    if (settings.dtype == "bfloat16") out.model.dtype = DType::BF16;
+    if (settings.dtype == "float32") out.model.dtype = DType::F32;
     return out;
   }
-  serve::GenerationParams params() {
+  engine::GenerationParams params() {
     const auto& defaults = files_.defaults;
-    serve::GenerationParams out;
+    engine::GenerationParams out;
     auto& s = out.sampling;
     s.temperature = settings_.greedy ? 0 : settings_.temperature.value_or(defaults.temperature.value_or(1));
     s.top_p = settings_.top_p.value_or(defaults.top_p.value_or(1));
@@ -138,7 +142,7 @@ class Chat {
     out.max_tokens = settings_.max_tokens;
     return out;
   }
-  static void report(const serve::Completion& done) {
+  static void report(const engine::Completion& done) {
     std::cerr << std::fixed << std::setprecision(1) << "[prompt " << done.prompt_tokens << " tokens, "
               << done.prompt_tokens / std::max(done.prefill_s, 1e-9) << " tokens/s; answer " << done.completion_tokens
               << " tokens, " << done.completion_tokens / std::max(done.decode_s, 1e-9) << " tokens/s; "
@@ -147,7 +151,7 @@ class Chat {
 
   const Settings& settings_;
   serve::ModelFiles files_;
-  std::unique_ptr<GenerateSession> session_;
+  engine::Engine engine_;
   serve::PromptMessages conversation_;
   std::vector<vision::Image> waiting_;
   std::uint64_t seed_, turn_ = 0;

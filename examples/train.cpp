@@ -1,10 +1,19 @@
 // lamina-train: fine-tunes a model with the settings of a LLaMA-Factory training file, and answers with it. See --help.
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <numeric>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <lamina/core/threads.hpp>
-#include <lamina/model/open_model.hpp>
-#include <lamina/serve/token_source.hpp>
+#include <lamina/engine/engine.hpp>
+#include <lamina/engine/image_hash.hpp>
+#include <lamina/engine/open.hpp>
 #include <lamina/train/program.hpp>
 
 namespace {
@@ -20,42 +29,94 @@ engine::SamplingParams sampling(const train::AnswerOptions& options) {
   return params;
 }
 
+/// The tokens of one answer as they come.
+class Tokens final : public engine::Listener {
+ public:
+  bool token(const engine::Chosen& chosen, engine::Last last) override {
+    const std::lock_guard lock(mutex_);
+    ids_.push_back(chosen.token);
+    if (last != engine::Last::no) end();
+    return true;
+  }
+  void cancelled() override {
+    const std::lock_guard lock(mutex_);
+    end();
+  }
+  void failed(const std::string& message) override {
+    const std::lock_guard lock(mutex_);
+    error_ = message;
+    end();
+  }
+  /// All tokens, or those so far once `stopped` returns true.
+  std::vector<int> wait(const std::function<bool()>& stopped) {
+    std::unique_lock lock(mutex_);
+    while (!ended_ && !stopped()) changed_.wait_for(lock, std::chrono::milliseconds(50));
+    if (!error_.empty()) fail(error_);
+    return ids_;
+  }
+
+ private:
+  void end() {
+    ended_ = true;
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<int> ids_;
+  std::string error_;
+  bool ended_ = false;
+};
+
 /// Answers with the tokens that the server would draw.
 class Answers {
  public:
-  Answers(std::unique_ptr<GenerateSession> session, const train::AnswerOptions& options,
-          const text::Tokenizer& tokenizer)
-      : session_(std::move(session)), options_(options), tokenizer_(tokenizer), params_(sampling(options)) {}
+  Answers(std::unique_ptr<engine::EngineSession> session, const train::AnswerOptions& options,
+          const text::Tokenizer& tokenizer, int image_token, int merge)
+      : engine_(std::make_shared<engine::Engine>(std::move(session))),
+        options_(options),
+        image_token_(image_token),
+        merge_(merge),
+        params_(sampling(options)) {
+    for (int id = 0; id < engine_->vocab_size(); ++id)
+      if (tokenizer.is_special(id)) params_.ends.push_back(id);
+  }
 
-  std::vector<int> operator()(const Batch& prompt, const std::function<bool()>& stopped) {
-    serve::TokenSource tokens(*session_, params_, prompt);
+  train::PendingAnswer operator()(Batch prompt) {
+    const auto shared = std::make_shared<const Batch>(std::move(prompt));
+    const auto tokens = std::make_shared<Tokens>();
+    const int patches = std::accumulate(shared->grids.begin(), shared->grids.end(), 0,
+                                        [](int sum, const Grid& grid) { return sum + grid.patches(); });
+    const auto hashes = engine::hash_images(*shared, patches ? static_cast<int>(shared->patches.size()) / patches : 0);
+    engine_->submit({.prompt = shared,
+                     .images = engine::place_images(*shared, hashes, image_token_, merge_),
+                     .sampling = params_,
+                     .max_tokens = most_tokens(static_cast<int>(shared->ids.size())),
+                     .listener = tokens});
     ++params_.stream;  // another draw for each record, the same in each run
-    std::vector<int> answer;
-    const int room = most_tokens(static_cast<int>(prompt.ids.size()));
-    for (engine::Sampled next = tokens.first();; next = tokens.following(answer.back())) {
-      answer.push_back(next.token.id);
-      const bool full = static_cast<int>(answer.size()) >= room;
-      if (full || tokenizer_.is_special(answer.back()) || stopped()) return answer;
-    }
+    return [engine = engine_, tokens](const std::function<bool()>& stopped) { return tokens->wait(stopped); };
   }
 
  private:
   int most_tokens(int prompt) const {
     const int wanted = options_.max_new_tokens > 0 ? options_.max_new_tokens : options_.max_length - prompt;
-    return std::min(wanted, session_->max_model_len() - prompt);
+    return std::max(1, std::min(wanted, engine_->context_tokens() - prompt));
   }
 
-  std::shared_ptr<GenerateSession> session_;
+  std::shared_ptr<engine::Engine> engine_;
   train::AnswerOptions options_;
-  const text::Tokenizer& tokenizer_;
+  int image_token_, merge_;
   engine::SamplingParams params_;
 };
 
 train::Answer open_answers(const std::filesystem::path& model_dir, const GenerateOptions& where,
                            const train::AnswerOptions& options, const text::Tokenizer& tokenizer) {
-  std::unique_ptr<GenerateSession> session = open_for_generation(model_dir, where);
+  engine::EngineOptions engine{.graph_rows = {}};
+  engine.model = where;
+  const ModelSource source = open_source(model_dir, where.adapters);
+  std::unique_ptr<engine::EngineSession> session = make_engine_session(source, engine);
   if (session->on_device()) use_one_thread();
-  return Answers(std::move(session), options, tokenizer);
+  return Answers(std::move(session), options, tokenizer, source.config.image_token_id,
+                 source.config.vision_config.spatial_merge_size);
 }
 
 }  // namespace

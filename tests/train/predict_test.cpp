@@ -43,10 +43,13 @@ struct Exam : EvalSource {
   /// Raises SIGINT while it answers record `interrupt_at`.
   std::optional<OrderedJson> run(bool skip_special_tokens = true, std::size_t interrupt_at = 3,
                                  const std::string& dictionary = {}) {
-    const Answer answer = [&, asked = std::size_t{0}](const Batch& prompt, const std::function<bool()>&) mutable {
+    const Answer answer = [&, asked = std::size_t{0}](const Batch& prompt) mutable -> PendingAnswer {
       CHECK(prompt.ids == samples[asked].ids);
-      if (asked == interrupt_at) ::raise(SIGINT);
-      return tokenizer.encode(replies[asked++]);
+      return [&, i = asked++](const std::function<bool()>&) {
+        CHECK(asked == samples.size());  // all were asked for before the first was waited for
+        if (i == interrupt_at) ::raise(SIGINT);
+        return tokenizer.encode(replies[i]);
+      };
     };
     const auto predicted = predict_all({.samples = samples,
                                         .prompts = *this,

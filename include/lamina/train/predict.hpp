@@ -1,5 +1,7 @@
 #pragma once
+#include <algorithm>
 #include <chrono>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -107,8 +109,11 @@ struct Predicted {
   }
 };
 
-/// Answers every record, scores the answers, and writes output_dir/generated_predictions.jsonl if there is an
-/// output_dir. Returns nothing after Ctrl-C: then the answers so far stay in generated_predictions.partial.jsonl.
+/// Records whose answers are asked for at once: their images are in memory.
+inline constexpr std::int64_t answers_under_way = 64;
+
+/// Answers the records side by side, scores the answers, and writes output_dir/generated_predictions.jsonl if there is
+/// an output_dir. Returns nothing after Ctrl-C: then the answers so far stay in generated_predictions.partial.jsonl.
 ///
 /// A line is {"prompt", "predict", "label"}, in the records' order: the prompt with all its special tokens, the answer
 /// and the wanted answer without (skip_special_tokens). As in LLaMA-Factory, a label keeps the newline that its
@@ -126,9 +131,13 @@ inline std::optional<Predicted> predict_all(PredictParts parts, const std::optio
   std::optional<PredictionFile> file;
   if (output_dir) file.emplace(*output_dir);
   PredictionScores scores(parts.jieba_dictionary);
-  for (std::int64_t i = 0; i < rows; ++i) {
+  std::deque<PendingAnswer> under_way;
+  for (std::int64_t i = 0, asked = 0; i < rows; ++i) {
+    for (; asked < std::min(rows, i + answers_under_way); ++asked)
+      under_way.push_back(parts.answer(parts.prompts.batch(asked).batch));
     const data::EncodedSample& sample = parts.samples[static_cast<std::size_t>(i)];
-    const std::vector<int> answer = parts.answer(parts.prompts.batch(i).batch, [&] { return interrupt.requested(); });
+    const std::vector<int> answer = under_way.front()([&] { return interrupt.requested(); });
+    under_way.pop_front();
     if (interrupt.requested()) {
       parts.console.finish();
       parts.console.line(cat("Interrupted after ", i, " of ", rows, " answers",

@@ -25,9 +25,12 @@ struct AnswerOptions {
   std::uint64_t seed = 42;
 };
 
-/// The tokens that a model answers to a prompt of one sequence; a special token ends an answer and is its last one.
-/// Where `stopped` gives true, looked at after each token, the answer ends there.
-using Answer = std::function<std::vector<int>(const Batch& prompt, const std::function<bool()>& stopped)>;
+/// Waits for the tokens that a model answers to a prompt; a special token ends an answer and is its last one. If
+/// `stopped` returns true, looked at some times a second, returns those so far.
+using PendingAnswer = std::function<std::vector<int>(const std::function<bool()>& stopped)>;
+
+/// Asks a model for the answer to a prompt of one sequence. Many may be under way.
+using Answer = std::function<PendingAnswer(Batch prompt)>;
 
 /// Opens a model to answer. The tokenizer outlives the answers.
 using OpenAnswers = std::function<Answer(const std::filesystem::path& model_dir, const GenerateOptions&,

@@ -8,6 +8,7 @@
 #include <lamina/core/threads.hpp>
 #include <lamina/data/collate.hpp>
 #include <lamina/data/prefetch.hpp>
+#include <lamina/model/qwen_vl/processor.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/limit.hpp>
 #include <lamina/vision/processor.hpp>
@@ -89,7 +90,7 @@ Bytes encode_jpeg(const vision::Image& image, int quality) {
 }
 
 vision::Processor qwen3_vl() {
-  vision::Processor p;
+  vision::Processor p{qwen_vl::processor};
   p.patch_size = 16;
   p.min_pixels = 65536;
   p.max_pixels = 16777216;
@@ -97,7 +98,7 @@ vision::Processor qwen3_vl() {
   return p;
 }
 vision::Processor qwen2_5_vl() {
-  vision::Processor p;
+  vision::Processor p{qwen_vl::processor};
   p.max_pixels = 12845056;
   return p;
 }
@@ -118,16 +119,18 @@ void time_stage(const char* name, F f) {
 void time_stages(const Bytes& jpeg) {
   constexpr std::int64_t limit = 768 * 768;
   const vision::Image image = vision::decode_image(jpeg, "bench");
-  const vision::Image limited = vision::limit_pixels(image, 1024, limit);
+  const vision::Image limited = vision::limit_pixels(image, 1024, limit, qwen_vl::processor.shape);
   std::vector<float> rows;
   time_stage("decode, 1024 x 1024", [&] { vision::decode_image(jpeg, "bench"); });
-  time_stage("limit (Pillow's bicubic), to 768 x 768", [&] { vision::limit_pixels(image, 1024, limit); });
+  time_stage("limit (Pillow's bicubic), to 768 x 768",
+             [&] { vision::limit_pixels(image, 1024, limit, qwen_vl::processor.shape); });
   time_stage("patches, Qwen3-VL, 768 x 768", [&] { rows.clear(), qwen3_vl().append_patches(limited, rows); });
   time_stage("patches, Qwen2.5-VL, torch's bicubic to 756 x 756",
              [&] { rows.clear(), qwen2_5_vl().append_patches(limited, rows); });
   time_stage("all, Qwen3-VL", [&] {
     rows.clear();
-    qwen3_vl().append_patches(vision::limit_pixels(vision::decode_image(jpeg, "bench"), 1024, limit), rows);
+    qwen3_vl().append_patches(
+        vision::limit_pixels(vision::decode_image(jpeg, "bench"), 1024, limit, qwen_vl::processor.shape), rows);
   });
 }
 

@@ -21,6 +21,8 @@ bool gpu_available([[maybe_unused]] std::string& why_not) {
 /// The composition with a directory's sizes; else an Error with the nearest one's differing fields and the way to add
 /// it.
 const RegisteredModel& find_entry(const std::filesystem::path& dir, const ModelConfig& config, bool tied) {
+  static const bool distinct = (require_distinct(registered_models()), true);
+  static_cast<void>(distinct);
   const std::vector<Fact> wanted = facts_of_config(config, tied);
   const RegisteredModel* nearest = nullptr;
   std::vector<std::string> least;

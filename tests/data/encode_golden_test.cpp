@@ -41,7 +41,8 @@ std::size_t image_runs(const EncodedSample& sample) {
 class GoldenRunner {
  public:
   explicit GoldenRunner(const std::filesystem::path& test_data)
-      : test_data_(test_data), tokenizer_(text::Tokenizer::load(test_data / "qwen3-tokenizer")) {}
+      : test_data_(test_data),
+        tokenizer_(text::Tokenizer::load(test_data / "qwen3-tokenizer", qwen_vl::control_tokens)) {}
 
   using Encode = Encoded (Encoder::*)(const Conversation&);
   std::vector<std::optional<EncodedSample>> run(const Json& run, const Json& options, const Json& limits,
@@ -57,7 +58,7 @@ class GoldenRunner {
     const DatasetInfo info = Registry::load(dir).find(run["dataset"].get<std::string>());
     std::vector<std::optional<EncodedSample>> samples;
     for (const Row& row : read_rows(dir / info.file_name).rows)
-      samples.push_back(encode(encoder, how, convert(row, info)));
+      samples.push_back(encode(encoder, how, convert(row, info, &qwen_vl::tools)));
     return samples;
   }
 

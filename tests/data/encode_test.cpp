@@ -106,25 +106,28 @@ TEST_CASE("Template: tools follow the system prompt, calls and results have thei
 
 TEST_CASE("Template: arguments written as text become the object, and every call stays in its place") {
   const std::string call = "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>";
-  CHECK(function_text(R"({"name": "f", "arguments": "{\"x\": 1}"})") == call);
-  CHECK(function_text(R"({"name": "f", "arguments": ""})") ==
+  CHECK(function_text(R"({"name": "f", "arguments": "{\"x\": 1}"})", qwen_vl::tools) == call);
+  CHECK(function_text(R"({"name": "f", "arguments": ""})", qwen_vl::tools) ==
         "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>");
   const std::string written = R"(<tool_call>{"name":"f","arguments":"{\"x\":1}"}</tool_call>)";
-  CHECK(function_text("Look. " + written + "!") == "Look. !" + call);
-  CHECK(function_text("Look.\n" + written + "\n" + written) == "Look.\n" + call + "\n" + call);
+  CHECK(function_text("Look. " + written + "!", qwen_vl::tools) == "Look. !" + call);
+  CHECK(function_text("Look.\n" + written + "\n" + written, qwen_vl::tools) == "Look.\n" + call + "\n" + call);
 }
 
 TEST_CASE("Template: wrong names, tools and calls are refused") {
   CHECK(contains(error_of([] { Template::named("qwen3_vl_no_think"); }), "did you mean qwen3_vl_nothink?"));
   CHECK(contains(error_of([] { Template::named(""); }), "template: not set"));
   CHECK(Template::named("qwen3_vl", "s").default_system == "s");
-  CHECK(contains(error_of([] { tools_text("[{"); }), "\"tools\" is not valid JSON"));
-  CHECK(contains(error_of([] { tools_text(R"({"name": "f"})"); }), "must be a JSON list of functions, got object"));
-  CHECK(contains(error_of([] { tools_text("[3]"); }), "it holds 3"));
-  CHECK(tools_text("[]") == "");
-  CHECK(contains(error_of([] { function_text("call f"); }), "a function_call message is not valid JSON"));
-  CHECK(contains(error_of([] { function_text(R"({"name": "f"})"); }), "{\"name\": ..., \"arguments\": ...}"));
-  CHECK(contains(error_of([] { function_text(R"({"name": "f", "arguments": "[1]"})"); }),
+  CHECK(contains(error_of([] { tools_text("[{", qwen_vl::tools); }), "\"tools\" is not valid JSON"));
+  CHECK(contains(error_of([] { tools_text(R"({"name": "f"})", qwen_vl::tools); }),
+                 "must be a JSON list of functions, got object"));
+  CHECK(contains(error_of([] { tools_text("[3]", qwen_vl::tools); }), "it holds 3"));
+  CHECK(tools_text("[]", qwen_vl::tools) == "");
+  CHECK(
+      contains(error_of([] { function_text("call f", qwen_vl::tools); }), "a function_call message is not valid JSON"));
+  CHECK(contains(error_of([] { function_text(R"({"name": "f"})", qwen_vl::tools); }),
+                 "{\"name\": ..., \"arguments\": ...}"));
+  CHECK(contains(error_of([] { function_text(R"({"name": "f", "arguments": "[1]"})", qwen_vl::tools); }),
                  "wanted the JSON of an object"));
 }
 

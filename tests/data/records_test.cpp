@@ -17,7 +17,7 @@ DatasetInfo info_of(Formatting formatting) {
   return info;
 }
 Converted converted(Formatting formatting, const std::string& json) {
-  return convert({Json::parse(json), "x.json", 12}, info_of(formatting));
+  return convert({Json::parse(json), "x.json", 12}, info_of(formatting), &qwen_vl::tools);
 }
 Conversation kept(Formatting formatting, const std::string& json) {
   return std::get<Conversation>(converted(formatting, json));
@@ -103,7 +103,7 @@ Converted converted_openai(const std::string& messages) {
                .observation_tag = "tool",
                .function_tag = "function",
                .system_tag = "system"};
-  return convert({Json::parse(R"({"messages": [)" + messages + "]}"), "x.json", 1}, info);
+  return convert({Json::parse(R"({"messages": [)" + messages + "]}"), "x.json", 1}, info, &qwen_vl::tools);
 }
 Conversation openai_talk(const std::string& messages) { return std::get<Conversation>(converted_openai(messages)); }
 
@@ -154,7 +154,8 @@ TEST_CASE("Records: images are paths, or objects of a path without bytes, one or
                  "holds the bytes of an image: save the image as a file"));
   DatasetInfo info = info_of(alpaca);
   const Row row{Json::parse(R"({"instruction": "a", "output": "b", "images": "[\"p\", \"q\"]"})"), "x.csv", 2};
-  CHECK(contains(error_of([&] { convert(row, info); }), "x.csv row 2: \"images\" is a list written as text"));
+  CHECK(contains(error_of([&] { convert(row, info, &qwen_vl::tools); }),
+                 "x.csv row 2: \"images\" is a list written as text"));
 }
 
 TEST_CASE("Records: a column that no record has is an error that names the likely one") {

@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/model/families.hpp>
 // What the tests of tests/data share: a folder of their own, a tiny tokenizer, the golden files.
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
@@ -99,22 +100,21 @@ inline text::Tokenizer byte_tokenizer() {
       {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}},
       {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", Json::array()}}}};
   folder.write("tokenizer.json", file.dump());
-  return text::Tokenizer::load(folder.path());
+  return text::Tokenizer::load(folder.path(), qwen_vl::control_tokens);
 }
 inline constexpr int image_pad_id = 261;
 
 /// The processors of the released checkpoints.
 inline vision::Processor qwen3_processor() {
-  return {.patch_size = 16,
-          .temporal_patch_size = 2,
-          .merge_size = 2,
-          .min_pixels = 65536,
-          .max_pixels = 16777216,
-          .mean = {0.5f, 0.5f, 0.5f},
-          .std = {0.5f, 0.5f, 0.5f}};
+  vision::Processor processor{qwen_vl::processor};
+  processor.patch_size = 16;
+  processor.min_pixels = 65536;
+  processor.max_pixels = 16777216;
+  processor.mean = processor.std = {0.5f, 0.5f, 0.5f};
+  return processor;
 }
 inline vision::Processor qwen2_processor() {
-  vision::Processor processor;
+  vision::Processor processor{qwen_vl::processor};
   processor.patch_size = 14, processor.min_pixels = 3136, processor.max_pixels = 12845056;
   return processor;
 }

@@ -26,7 +26,7 @@ DatasetInfo openai_layout() {
 
 /// What training makes of a record, prompts and answers in one.
 std::string trained(const Json& record) {
-  const Converted converted = convert({record, "x.json", 1}, openai_layout());
+  const Converted converted = convert({record, "x.json", 1}, openai_layout(), &qwen_vl::tools);
   REQUIRE(std::holds_alternative<Conversation>(converted));
   const Conversation& c = std::get<Conversation>(converted);
   std::string out;
@@ -39,10 +39,10 @@ std::string trained(const Json& record) {
 
 /// What the server makes of the same messages and tools.
 std::string served(const Json& record) {
-  const serve::ChatMessages chat = serve::read_messages(record["messages"], text::Family::qwen3_vl, 8);
+  const serve::ChatMessages chat = serve::read_messages(record["messages"], qwen3_vl::chat, 8);
   text::TemplateOptions options{.add_generation_prompt = false, .add_vision_id = false, .tools = {}};
   for (const Json& tool : record.value("tools", Json::array())) options.tools.push_back(text::python_json(tool));
-  return text::joined(text::render(text::Family::qwen3_vl, chat.messages, options));
+  return text::joined(text::render(qwen3_vl::chat, chat.messages, options));
 }
 
 }  // namespace

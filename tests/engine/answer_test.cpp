@@ -1,4 +1,5 @@
 #include <lamina/engine/answer.hpp>
+#include <lamina/model/qwen_vl/chat.hpp>
 
 #include <memory>
 #include <string>
@@ -12,7 +13,7 @@ using namespace lamina::engine;
 namespace {
 
 const text::Tokenizer& tokenizer() {
-  static const auto loaded = text::Tokenizer::load(LAMINA_SOURCE_DIR "/data/qwen3_vl_tiny");
+  static const auto loaded = text::Tokenizer::load(LAMINA_SOURCE_DIR "/data/qwen3_vl_tiny", qwen_vl::control_tokens);
   return loaded;
 }
 

@@ -66,7 +66,7 @@ TEST_CASE("companions: a config that names no element type gets one at the top")
 }
 
 TEST_CASE("Modelfile: equals LLaMA-Factory's but for the first line") {
-  for (const std::string_view name : merge::templates) {
+  for (const std::string_view name : {"qwen3_vl", "qwen3_vl_nothink", "qwen2_vl"}) {
     std::string theirs = slurp(std::filesystem::path(LAMINA_GOLDEN_DIR) / "merge" / ("Modelfile." + std::string(name)));
     std::string ours = merge::modelfile_text(name);
     REQUIRE(!theirs.empty());

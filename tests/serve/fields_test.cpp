@@ -227,5 +227,6 @@ TEST_CASE("fields: the operator's defaults hold where a request says nothing") {
   CHECK(read(R"("stream_interval":9)").stream_interval == 9);
   const std::string tools = R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none")";
   CHECK(read(tools).template_options.tools.empty());
-  CHECK(serve::read_chat_request(Json::parse(with(tools)), {.vocab_size = 9}, {}).template_options.tools.size() == 1);
+  CHECK(serve::read_chat_request(Json::parse(with(tools)), {.chat = &qwen3_vl::chat, .vocab_size = 9}, {})
+            .template_options.tools.size() == 1);
 }

@@ -34,7 +34,7 @@ std::vector<int> trained(const serve::ModelFiles& files, const std::vector<text:
   for (const auto& message : std::span(messages).subspan(1))
     conversation.turns.push_back(
         {message.role == "user" ? data::Role::user : data::Role::assistant, message.parts[0].text});
-  const auto layout = files.family == text::Family::qwen3_vl ? "qwen3_vl_nothink" : "qwen2_vl";
+  const auto layout = files.family == &qwen3_vl::family ? "qwen3_vl_nothink" : "qwen2_vl";
   data::Encoder encoder(files.tokenizer, data::Template::named(layout), {}, {files.processor, {}}, {});
   return std::get<data::EncodedSample>(encoder.encode(conversation)).ids;
 }
@@ -51,7 +51,7 @@ std::vector<std::string> added_tokens(const std::filesystem::path& folder) {
 /// Every added token in a question, an earlier answer, and the system prompt.
 void check_added_tokens(const std::string& model, const std::filesystem::path& tokenizer) {
   auto files = serve::ModelFiles::load(model);  // with its template, whatever the tokenizer's folder has
-  files.tokenizer = text::Tokenizer::load(tokenizer);
+  files.tokenizer = text::Tokenizer::load(tokenizer, files.family->chat.control_tokens);
   const auto tokens = added_tokens(tokenizer);
   REQUIRE(tokens.size() >= 22);
   std::vector<std::string> spelt;
@@ -64,12 +64,12 @@ void check_added_tokens(const std::string& model, const std::filesystem::path& t
     const auto prompt = served(files, question);
     const int id = *files.tokenizer.id_of(token);
     const auto count = std::count(prompt.begin(), prompt.end(), id);
-    if (text::is_control_token(token)) {
+    if (std::ranges::count(files.family->chat.control_tokens, token) > 0) {
       spelt.push_back(token);
       CHECK(count == std::count(prompt.begin(), prompt.end(), *files.tokenizer.id_of("<|im_start|>")) *
                              (token == "<|im_start|>") +
                          4 * (token == "<|im_end|>"));  // the template's own
-      CHECK(files.tokenizer.decode(prompt) == text::joined(text::render(files.family, question)));
+      CHECK(files.tokenizer.decode(prompt) == text::joined(text::render(files.family->chat, question)));
       continue;
     }
     const auto sample = trained(files, messages);
@@ -77,7 +77,7 @@ void check_added_tokens(const std::string& model, const std::filesystem::path& t
     REQUIRE(sample.size() > prompt.size());
     CHECK(prompt == std::vector<int>(sample.begin(), sample.begin() + static_cast<std::ptrdiff_t>(prompt.size())));
   }
-  CHECK(spelt.size() == text::control_tokens.size());
+  CHECK(spelt.size() == files.family->chat.control_tokens.size());
 }
 
 }  // namespace
@@ -119,7 +119,7 @@ TEST_CASE("prompt: a control token is text in whatever way its letters arrive") 
     const std::vector<text::Message> messages{says("user", "a"), message};
     const auto ids = served(files, messages);
     CHECK(std::count(ids.begin(), ids.end(), end) == 2);
-    CHECK(files.tokenizer.decode(ids) == text::joined(text::render(files.family, messages)));
+    CHECK(files.tokenizer.decode(ids) == text::joined(text::render(files.family->chat, messages)));
   }
   const std::vector<text::Message> question{says("user", "a")};
   const auto ids = serve::plan_prompt(files, files.processor, question, {.tools = {R"({"name": "<|im_end|>"})"}}, {},

@@ -46,7 +46,7 @@ struct Folder {
   fs::path path;
 };
 
-const std::string released(text::released_template(text::Family::qwen3_vl));
+const std::string released(qwen3_vl::released_template);
 
 std::string edited() {
   std::string text = released;
@@ -58,8 +58,7 @@ std::string edited() {
 TEST_CASE("chat template: the built-in texts are the released ones") {
   const fs::path source = LAMINA_SOURCE_DIR;
   CHECK(released == read(source / "tests/reference/chat_templates/qwen3_vl.jinja"));
-  CHECK(text::released_template(text::Family::qwen2_5_vl) ==
-        read(source / "tests/reference/chat_templates/qwen2_5_vl.jinja"));
+  CHECK(qwen2_5_vl::released_template == read(source / "tests/reference/chat_templates/qwen2_5_vl.jinja"));
   for (const char* model : {"qwen3_vl_tiny", "qwen2_5_vl_tiny", "qwen3_vl_nano"})
     CHECK(ModelFiles::load(source / "data" / model).notes.empty());
 }

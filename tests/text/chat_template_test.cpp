@@ -1,4 +1,5 @@
 #include <lamina/core/error.hpp>
+#include <lamina/model/families.hpp>
 #include <lamina/text/chat_template.hpp>
 #include <lamina/text/python_json.hpp>
 #include "support.hpp"
@@ -54,14 +55,14 @@ TEST_CASE("chat template: the text is Jinja's on a table of conversations, for b
     for (const auto& tool : test["tools"]) options.tools.push_back(python_json(tool));
     CAPTURE(test["name"].get<std::string>(), options.add_generation_prompt, options.add_vision_id,
             options.tools.size());
-    CHECK(joined(render(Family::qwen2_5_vl, conversation, options)) == test["qwen2_5_vl"].get<std::string>());
-    CHECK(joined(render(Family::qwen3_vl, conversation, options)) == test["qwen3_vl"].get<std::string>());
+    CHECK(joined(render(lamina::qwen2_5_vl::chat, conversation, options)) == test["qwen2_5_vl"].get<std::string>());
+    CHECK(joined(render(lamina::qwen3_vl::chat, conversation, options)) == test["qwen3_vl"].get<std::string>());
   }
 }
 
 TEST_CASE("chat template: Qwen3-VL refuses a conversation without messages, as its template does") {
-  CHECK_THROWS_AS(render(Family::qwen3_vl, {}), lamina::Error);
-  CHECK(joined(render(Family::qwen2_5_vl, {})) == "<|im_start|>assistant\n");
+  CHECK_THROWS_AS(render(lamina::qwen3_vl::chat, {}), lamina::Error);
+  CHECK(joined(render(lamina::qwen2_5_vl::chat, {})) == "<|im_start|>assistant\n");
 }
 
 TEST_CASE("chat template: what the conversation says is never the template's") {
@@ -70,28 +71,28 @@ TEST_CASE("chat template: what the conversation says is never the template's") {
       {"user", {{Part::Kind::text, "x<"}, {Part::Kind::text, "|im_end|>"}, {Part::Kind::image, ""}}, false, {}},
       {"assistant", {{Part::Kind::text, "A"}}, true, {{"N", "{\"J\": 1}"}}},
       {"tool", {{Part::Kind::text, "R"}}, true, {}}};
-  for (const Family family : {Family::qwen2_5_vl, Family::qwen3_vl}) {
+  for (const lamina::ChatFormat* format : {&lamina::qwen2_5_vl::chat, &lamina::qwen3_vl::chat}) {
     std::string content;
-    for (const PromptSegment& segment : render(family, conversation, {.add_generation_prompt = true, .tools = {"T"}}))
+    for (const PromptSegment& segment : render(*format, conversation, {.add_generation_prompt = true, .tools = {"T"}}))
       content += segment.is_template ? "/" : segment.text;
     CAPTURE(content);
-    CHECK(content == (family == Family::qwen3_vl ? "/S/T/x<|im_end|>/A/N/{\"J\": 1}/R/"
-                                                 : "/system/S/user/x<|im_end|>/assistant/A/tool/R/"));
+    CHECK(content == (format == &lamina::qwen3_vl::chat ? "/S/T/x<|im_end|>/A/N/{\"J\": 1}/R/"
+                                                        : "/system/S/user/x<|im_end|>/assistant/A/tool/R/"));
   }
 }
 
 TEST_CASE("expand_images: each place is repeated as often as its image has tokens") {
   const std::vector<int> counts{3, 1}, ids{5, 9, 6, 9, 7}, plain{5, 6};
-  CHECK(expand_images(ids, 9, counts) == std::vector<int>{5, 9, 9, 9, 6, 9, 7});
-  CHECK(expand_images(plain, 9, {}) == plain);
-  CHECK(expand_images({}, 9, {}).empty());
+  CHECK(expand_images(ids, 9, "<|image_pad|>", counts) == std::vector<int>{5, 9, 9, 9, 6, 9, 7});
+  CHECK(expand_images(plain, 9, "<|image_pad|>", {}) == plain);
+  CHECK(expand_images({}, 9, "<|image_pad|>", {}).empty());
 }
 
 TEST_CASE("expand_images: places and images that do not pair up are refused with both counts") {
   const auto refused = [](std::size_t places, std::vector<int> counts, const std::string& wanted) {
     std::string text = "nothing was thrown";
     try {
-      expand_images(std::vector<int>(places, 9), 9, counts);
+      expand_images(std::vector<int>(places, 9), 9, "<|image_pad|>", counts);
     } catch (const lamina::Error& error) {
       text = error.what();
     }

@@ -1,4 +1,5 @@
 #include <lamina/core/error.hpp>
+#include <lamina/model/qwen_vl/chat.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include "support.hpp"
 
@@ -14,7 +15,7 @@ namespace {
 void check_refused(const std::filesystem::path& folder, const std::vector<std::string>& wanted) {
   std::string message = "it loaded";
   try {
-    Tokenizer::load(folder);
+    Tokenizer::load(folder, lamina::qwen_vl::control_tokens);
   } catch (const lamina::Error& error) {
     message = error.what();
   }

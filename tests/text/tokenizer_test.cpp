@@ -1,4 +1,5 @@
 #include <lamina/core/error.hpp>
+#include <lamina/model/qwen_vl/chat.hpp>
 #include <lamina/text/stream_decoder.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include "support.hpp"
@@ -68,12 +69,12 @@ std::string unescape(std::string_view text) {
 }  // namespace
 
 TEST_CASE("Tokenizer: a small tokenizer.json gives the tokenizers library's ids") {
-  check_tiny(Tokenizer::load(golden("tiny_json")));
+  check_tiny(Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens));
 }
 
 TEST_CASE("Tokenizer: vocab.json, merges.txt and tokenizer_config.json give the ids of tokenizer.json") {
-  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_vocab"));
-  CHECK(tokenizer.size() == Tokenizer::load(golden("tiny_json")).size());
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_vocab"), lamina::qwen_vl::control_tokens);
+  CHECK(tokenizer.size() == Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens).size());
   check_tiny(tokenizer);
 }
 
@@ -84,22 +85,22 @@ TEST_CASE("Tokenizer: merges spelt \"a b\" in tokenizer.json give the same ids")
   }
   const test_text::TemporaryFolder folder("merges");
   folder.write("tokenizer.json", json.dump());
-  check_tiny(Tokenizer::load(folder.path));
+  check_tiny(Tokenizer::load(folder.path, lamina::qwen_vl::control_tokens));
 }
 
 TEST_CASE("Tokenizer: decodes any ids as the tokenizers library does, at once and as a stream") {
-  check_decoding(Tokenizer::load(golden("tiny_json")), "tiny_decode.json");
+  check_decoding(Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens), "tiny_decode.json");
 }
 
 TEST_CASE("Tokenizer: ids that name no token decode to nothing") {
-  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens);
   CHECK(tokenizer.decode(std::vector<int>{-1, tokenizer.size(), 1 << 30}).empty());
   CHECK_FALSE(tokenizer.is_special(-1));
   CHECK_FALSE(tokenizer.is_special(tokenizer.size()));
 }
 
 TEST_CASE("Tokenizer: tokens are found by their spelling") {
-  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens);
   const auto end = tokenizer.id_of("<|im_end|>");
   REQUIRE(end);
   CHECK(tokenizer.is_special(*end));
@@ -113,7 +114,7 @@ TEST_CASE("Tokenizer: tokens are found by their spelling") {
 }
 
 TEST_CASE("Tokenizer: control tokens in content are text") {
-  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens);
   const std::string text = "a<|im_end|><|im_start|>b";
   const auto ids = encode_content(tokenizer, text);
   for (const int id : ids) CHECK_FALSE(tokenizer.is_special(id));
@@ -122,7 +123,7 @@ TEST_CASE("Tokenizer: control tokens in content are text") {
 }
 
 TEST_CASE("Tokenizer: a prompt has the ids of its joined text, wherever it is cut into segments") {
-  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens);
   const std::string opening = "<|im_start|>user\n", text = "\n  naïve e\u0301a <think> x's", end = "<|im_end|>\n";
   const auto whole = tokenizer.encode(opening + text + end);
   std::vector<PromptSegment> prompt;
@@ -135,7 +136,7 @@ TEST_CASE("Tokenizer: a prompt has the ids of its joined text, wherever it is cu
 }
 
 TEST_CASE("Tokenizer: encoding ends at a number of ids, and when it is cancelled") {
-  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens);
   const std::vector<PromptSegment> words{{std::string(2000, '7'), false}}, word{{std::string(1 << 22, 'x'), false}};
   CHECK(tokenizer.encode(words, {.max_ids = 2000}).size() == 2000);
   CHECK_THROWS_AS(tokenizer.encode(words, {.max_ids = 1999}), TooManyIds);
@@ -146,19 +147,19 @@ TEST_CASE("Tokenizer: encoding ends at a number of ids, and when it is cancelled
 }
 
 TEST_CASE("Tokenizer: bytes that are not UTF-8 count as U+FFFD") {
-  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens);
   CHECK(tokenizer.encode("a\xff\xe4\xb8z") == tokenizer.encode("a\ufffd\ufffdz"));
   CHECK(tokenizer.encode("").empty());
 }
 
 TEST_CASE("Tokenizer: a long word takes time in proportion") {
-  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens);
   const std::string word(1'000'000, 'a');
   CHECK(tokenizer.decode(tokenizer.encode(word)) == word);
 }
 
 TEST_CASE("Tokenizer: threads share one tokenizer") {
-  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens);
   const auto cases = test_text::read_json("tiny_cases.json");
   std::vector<std::thread> threads;
   std::vector<int> wrong(4);
@@ -176,7 +177,7 @@ TEST_CASE("Tokenizer: threads share one tokenizer") {
 TEST_CASE("Tokenizer: 22000 lines have the tokenizers library's ids and text under Qwen3's real files") {
   const auto folder = test_text::qwen3_tokenizer();
   if (folder.empty()) return;
-  const Tokenizer tokenizer = Tokenizer::load(folder);
+  const Tokenizer tokenizer = Tokenizer::load(folder, lamina::qwen_vl::control_tokens);
   std::istringstream lines(test_text::read_file(golden("lines.txt")));
   int number = 0, wrong = 0;
   for (std::string line; std::getline(lines, line);) {
@@ -199,13 +200,13 @@ TEST_CASE("Tokenizer: 22000 lines have the tokenizers library's ids and text und
 TEST_CASE("Tokenizer: decodes any ids as the tokenizers library does under Qwen3's real files") {
   const auto folder = test_text::qwen3_tokenizer();
   if (folder.empty()) return;
-  check_decoding(Tokenizer::load(folder), "decode.json");
+  check_decoding(Tokenizer::load(folder, lamina::qwen_vl::control_tokens), "decode.json");
 }
 
 TEST_CASE("Tokenizer: Qwen3's real files name its special tokens") {
   const auto folder = test_text::qwen3_tokenizer();
   if (folder.empty()) return;
-  const Tokenizer tokenizer = Tokenizer::load(folder);
+  const Tokenizer tokenizer = Tokenizer::load(folder, lamina::qwen_vl::control_tokens);
   CHECK(tokenizer.size() == 151669);
   CHECK(tokenizer.id_of("<|image_pad|>") == 151655);
   CHECK(tokenizer.id_of("<|im_end|>") == 151645);
@@ -214,7 +215,7 @@ TEST_CASE("Tokenizer: Qwen3's real files name its special tokens") {
 }
 
 TEST_CASE("StreamDecoder: a character spread over tokens comes out whole, with the last of them") {
-  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"));
+  const Tokenizer tokenizer = Tokenizer::load(golden("tiny_json"), lamina::qwen_vl::control_tokens);
   const auto byte = [&](unsigned char b) { return *tokenizer.id_of(ByteAlphabet().sign(b)); };
   StreamDecoder decoder(tokenizer);
   CHECK(decoder.push(byte('a')) == "a");

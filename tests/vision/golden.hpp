@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/model/qwen_vl/processor.hpp>
 #include <lamina/vision/processor.hpp>
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
@@ -43,7 +44,7 @@ inline Image noise(int width, int height) {
 
 /// The released checkpoints' settings.
 inline Processor processor(const std::string& family) {
-  Processor p;
+  Processor p{lamina::qwen_vl::processor};
   if (family == "qwen2_5_vl") p.max_pixels = 12845056;
   if (family == "qwen3_vl") {
     p.patch_size = 16;

@@ -1,3 +1,4 @@
+#include <lamina/model/qwen_vl/processor.hpp>
 #include "vision/golden.hpp"
 
 using namespace lamina;
@@ -33,9 +34,9 @@ void check_image(const std::filesystem::path& path, const nlohmann::json& want) 
   for (const auto& limit : want["limited"]) {
     const std::int64_t low = limit["min_pixels"], high = limit["max_pixels"];
     CAPTURE(low, high);
-    const Image done = limit_pixels(image, low, high);
+    const Image done = limit_pixels(image, low, high, lamina::qwen_vl::processor.shape);
     CHECK(nlohmann::json{done.width, done.height} == nlohmann::json{limit["width"], limit["height"]});
-    CHECK(done.size() == limited_size(image.size(), low, high));
+    CHECK(done.size() == limited_size(image.size(), low, high, lamina::qwen_vl::processor.shape));
     CHECK((done.alpha.empty() && !done.indexed));
     if (!converted_first) CHECK(golden::crc(done.rgb) == limit["crc"].get<std::uint32_t>());
     if (!limit["patches"].is_null()) golden::check_patches(done, limit["patches"]);
@@ -79,10 +80,10 @@ TEST_CASE("limited_size: the table of LLaMA-Factory's sizes") {
   };
   for (const Row& row : rows) {
     CAPTURE(row.limit, row.in.width, row.in.height);
-    CHECK(limited_size(row.in, 1024, row.limit) == row.out);
+    CHECK(limited_size(row.in, 1024, row.limit, lamina::qwen_vl::processor.shape) == row.out);
   }
 }
 
 TEST_CASE("limited_size: a side that vanishes is an error, not an empty image") {
-  CHECK_THROWS_AS(limited_size({100000, 1}, 1, 1000), Error);
+  CHECK_THROWS_AS(limited_size({100000, 1}, 1, 1000, lamina::qwen_vl::processor.shape), Error);
 }

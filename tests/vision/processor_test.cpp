@@ -1,3 +1,4 @@
+#include <lamina/model/qwen_vl/processor.hpp>
 #include "vision/golden.hpp"
 
 #include <unistd.h>
@@ -81,7 +82,7 @@ TEST_CASE("Processor: the table of sizes and tokens after LLaMA-Factory's limits
       {589824, {768, 768}, {756, 756}, {768, 768}, 729, 576},
   };
   for (const Sizes& row : table) {
-    const ImageSize limited = limited_size(row.in, 1024, row.limit);
+    const ImageSize limited = limited_size(row.in, 1024, row.limit, qwen_vl::processor.shape);
     check_rows("qwen2_5_vl", {{limited, {1, row.qwen2_5.height / 14, row.qwen2_5.width / 14}, row.qwen2_5_tokens}});
     check_rows("qwen3_vl", {{limited, {1, row.qwen3.height / 16, row.qwen3.width / 16}, row.qwen3_tokens}});
   }
@@ -123,33 +124,34 @@ TEST_CASE("Processor: loads every layout of its file") {
   dir.write("preprocessor_config.json", R"({"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14,
     "temporal_patch_size": 2, "merge_size": 2, "image_mean": [0.48145466, 0.4578275, 0.40821073],
     "image_std": [0.26862954, 0.26130258, 0.27577711], "image_processor_type": "Qwen2VLImageProcessor"})");
-  Processor p = Processor::load(dir.path);
+  Processor p = Processor::load(dir.path, qwen_vl::processor);
   CHECK((p.patch_size == 14 && p.min_pixels == 3136 && p.max_pixels == 12845056 && p.mean[2] == 0.40821073f));
 
   dir.write("preprocessor_config.json", R"({"size": {"longest_edge": 16777216, "shortest_edge": 65536},
     "patch_size": 16, "temporal_patch_size": 2, "merge_size": 2, "image_mean": [0.5, 0.5, 0.5],
     "image_std": [0.5, 0.5, 0.5], "image_processor_type": "Qwen2VLImageProcessorFast", "crop_size": null})");
-  p = Processor::load(dir.path);
+  p = Processor::load(dir.path, qwen_vl::processor);
   CHECK((p.patch_size == 16 && p.min_pixels == 65536 && p.max_pixels == 16777216 && p.std[0] == 0.5f));
 
   dir.write("processor_config.json",
             R"({"processor_class": "Qwen3VLProcessor"})");  // not nested: the other file counts
-  CHECK(Processor::load(dir.path).patch_size == 16);
+  CHECK(Processor::load(dir.path, qwen_vl::processor).patch_size == 16);
 
   dir.write("processor_config.json", R"({"image_processor": {"size": {"longest_edge": 1000000, "shortest_edge": 784},
     "min_pixels": 1024, "max_pixels": null, "patch_size": 16, "do_resize": true, "resample": 3,
     "rescale_factor": 0.00392156862745098, "do_rescale": true}, "processor_class": "Qwen3VLProcessor"})");
-  p = Processor::load(dir.path);
+  p = Processor::load(dir.path, qwen_vl::processor);
   CHECK((p.min_pixels == 1024 && p.max_pixels == 1000000 && p.merge_size == 2));
 }
 
 TEST_CASE("Processor: settings that it would have to ignore are refused with the file and the key") {
   const ModelDir dir;
-  CHECK(golden::contains(golden::error_of([&] { Processor::load(dir.path); }), "preprocessor_config.json"));
+  CHECK(golden::contains(golden::error_of([&] { Processor::load(dir.path, qwen_vl::processor); }),
+                         "preprocessor_config.json"));
   const auto refuses = [&](const std::string& json, const std::string& key) {
     CAPTURE(json);
     dir.write("preprocessor_config.json", json);
-    const std::string message = golden::error_of([&] { Processor::load(dir.path); });
+    const std::string message = golden::error_of([&] { Processor::load(dir.path, qwen_vl::processor); });
     CAPTURE(message);
     CHECK((golden::contains(message, "preprocessor_config.json") && golden::contains(message, key)));
   };
@@ -191,16 +193,16 @@ TEST_CASE("Processor: a refused field is an error with any other value, one with
   const ModelDir dir;
   const auto load_with = [&](const std::string& name, const nlohmann::json& value) {
     dir.write("preprocessor_config.json", nlohmann::json{{name, value}}.dump());
-    return Processor::load(dir.path);
+    return Processor::load(dir.path, qwen_vl::processor);
   };
-  for (const checkpoint::Field& field : vision::detail::image_fields) {
+  for (const checkpoint::Field& field : vision::detail::image_fields_of(qwen_vl::processor)) {
     const std::string name(field.name);
     INFO(name);
     if (field.use == checkpoint::FieldUse::refused) {
       CHECK(golden::contains(golden::error_of([&] { load_with(name, 12345); }), name + " is 12345, wanted "));
       for (const auto& accepted : nlohmann::json::parse(field.only)) CHECK_NOTHROW(load_with(name, accepted));
     } else if (field.use == checkpoint::FieldUse::no_effect) {
-      const Processor p = load_with(name, 12345), plain;
+      const Processor p = load_with(name, 12345), plain{qwen_vl::processor};
       CHECK((p.patch_size == plain.patch_size && p.min_pixels == plain.min_pixels && p.max_pixels == plain.max_pixels &&
              p.mean == plain.mean && p.std == plain.std));
     }
@@ -208,7 +210,7 @@ TEST_CASE("Processor: a refused field is an error with any other value, one with
 }
 
 TEST_CASE("Processor: patches of another size than the tower's are refused") {
-  Processor p;
+  Processor p{qwen_vl::processor};
   TowerConfig tower;
   tower.patch_size = 14, tower.temporal_patch_size = 2, tower.spatial_merge_size = 2;
   CHECK_NOTHROW(p.require_patches_of(tower, "m"));

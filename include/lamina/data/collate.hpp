@@ -127,8 +127,8 @@ inline void make_image(const PendingImage& pending, const Preparation& preparati
   const vision::Processor& processor = preparation.processor;
   const std::filesystem::path& path = pending.sample->images[static_cast<std::size_t>(pending.of_sample)];
   try {
-    const vision::Image image =
-        vision::limit_pixels(vision::load_image(path), preparation.limits.min_pixels, preparation.limits.max_pixels);
+    const vision::Image image = vision::limit_pixels(vision::load_image(path), preparation.limits.min_pixels,
+                                                     preparation.limits.max_pixels, preparation.processor.shape);
     const Grid grid = processor.grid_for(image.size());
     const int tokens = grid.tokens(processor.merge_size);
     if (tokens != pending.tokens)

@@ -172,7 +172,7 @@ inline std::vector<EncodedSample> encoded(const std::vector<const RegisteredRow*
   for (const RegisteredRow* source : sources) {
     const std::string origin = source->row.origin();
     try {
-      const Converted converted = convert(source->row, *source->info);
+      const Converted converted = convert(source->row, *source->info, encoder.layout().tools);
       if (const auto* dropped = std::get_if<Dropped>(&converted)) {
         report.drop(origin, dropped->reason);
         continue;
@@ -319,11 +319,10 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   out.notes = detail::registry_notes(train_infos, eval_infos);
   for (std::string& note : report.notes()) out.notes.push_back(std::move(note));
   out.notes.insert(out.notes.end(), about_images.begin(), about_images.end());
-  if (options.template_name == "qwen3_vl" && options.enable_thinking.value_or(false)) {
-    out.notes.push_back(
-        "template qwen3_vl teaches an empty thought in front of answers that have none: "
-        "for an Instruct model take qwen3_vl_nothink");
-  }
+  if (Template::named(options.template_name).reasoning && options.enable_thinking.value_or(false))
+    out.notes.push_back(cat("template ", options.template_name,
+                            " teaches an empty thought in front of answers that have none: for an Instruct model take ",
+                            Template::named(options.template_name).plain));
   return out;
 }
 

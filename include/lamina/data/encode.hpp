@@ -70,16 +70,17 @@ inline void add_runs(std::span<const int> ids, int pad, std::vector<int>& runs) 
   }
 }
 
-/// Puts <|vision_start|>, n times <|image_pad|> and <|vision_end|> in place of each <image>; `next` counts images.
-inline std::string expand_placeholders(std::string_view text, std::span<const int> tokens, std::size_t& next) {
+/// Puts the layout's marks of an image of n tokens in place of each <image>; `next` counts images.
+inline std::string expand_placeholders(std::string_view text, std::span<const int> tokens, std::size_t& next,
+                                       const ChatFormat& format) {
   std::string out;
   for (;;) {
     const std::size_t at = text.find(image_placeholder);
     out += text.substr(0, at);
     if (at == std::string_view::npos) return out;
-    out += "<|vision_start|>";
-    for (int i = 0; i < tokens[next]; ++i) out += image_pad;
-    out += "<|vision_end|>";
+    out += format.image_begin;
+    for (int i = 0; i < tokens[next]; ++i) out += format.image_pad;
+    out += format.image_end;
     ++next;
     text.remove_prefix(at + image_placeholder.size());
   }
@@ -102,15 +103,16 @@ class Encoder {
         media_dir_(std::move(media_dir)) {
     if (options.cutoff_len < 1) fail("cutoff_len: ", options.cutoff_len, " is not positive");
     if (options.mask_history && options.train_on_prompt) fail("mask_history and train_on_prompt exclude each other");
+    const std::string_view image_pad = layout_.chat->image_pad;
     const auto pad = tokenizer.id_of(image_pad);
-    if (!pad) fail("tokenizer: it has no token ", image_pad, ": it does not belong to a Qwen vision-language model");
+    if (!pad) fail("tokenizer: it has no token ", image_pad, ": it does not belong to a model of this template");
     image_pad_ = *pad;
   }
 
   /// Fails if a record is wrong; the message does not repeat its origin. A record that does not fit is dropped with a
   /// reason.
   Encoded encode(const Conversation& conversation) {
-    check_media(conversation);
+    check_media(conversation, *layout_.chat);
     std::vector<detail::TokenPair> pairs =
         tokenise(conversation, {.enable_thinking = options_.enable_thinking,
                                 .drop_history_thoughts = options_.mask_history && !options_.preserve_thinking});
@@ -125,7 +127,7 @@ class Encoder {
   /// The conversation up to its last answer, which is to be predicted; the two share cutoff_len.
   /// source  LLaMA-Factory, data/processor/unsupervised.py
   Encoded encode_question(const Conversation& conversation) {
-    check_media(conversation);
+    check_media(conversation, *layout_.chat);
     const std::vector<detail::TokenPair> pairs =
         tokenise(conversation, {.enable_thinking = options_.enable_thinking,
                                 .drop_history_thoughts = !options_.preserve_thinking,
@@ -154,6 +156,8 @@ class Encoder {
                          .lost = lost};
   }
 
+  const Template& layout() const { return layout_; }
+
  private:
   static constexpr const char* lost_image =
       "an image stands inside a thought that enable_thinking or mask_history removes";
@@ -177,7 +181,7 @@ class Encoder {
     }
     std::vector<Turn> turns = conversation.turns;
     std::size_t next = 0;
-    for (Turn& turn : turns) turn.content = detail::expand_placeholders(turn.content, counts, next);
+    for (Turn& turn : turns) turn.content = detail::expand_placeholders(turn.content, counts, next, *layout_.chat);
     std::vector<detail::TokenPair> pairs;
     next = 0;
     for (const auto& rendered : render_pairs(layout_, std::move(turns), conversation.system, conversation.tools, how)) {

@@ -5,7 +5,7 @@
 
 namespace lamina::data {
 
-/// One conversation as the model sees it. T tokens; the i-th run of <|image_pad|> in ids belongs to images[i].
+/// One conversation as the model sees it. T tokens; the i-th run of image tokens in ids belongs to images[i].
 /// To train and evaluate: all of it, with labels. To predict: up to the last answer, without labels.
 struct EncodedSample {
   std::vector<int> ids;                       ///< (T) image placeholders already expanded

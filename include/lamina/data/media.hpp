@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/data/records.hpp>
+#include <lamina/model/chat_format.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/limit.hpp>
 #include <lamina/vision/processor.hpp>
@@ -16,7 +17,6 @@ namespace lamina::data {
 
 inline constexpr std::string_view image_placeholder = "<image>", video_placeholder = "<video>",
                                   audio_placeholder = "<audio>";
-inline constexpr std::string_view image_pad = "<|image_pad|>", video_pad = "<|video_pad|>";
 
 /// The limits of the resize before the model's own (LLaMA-Factory's image_max_pixels and image_min_pixels), in pixels.
 struct ImageLimits {
@@ -39,7 +39,8 @@ inline std::filesystem::path resolve_media(const std::filesystem::path& media_di
 
 /// Counts the placeholders of all turns against the media that the record lists, and refuses what cannot be trained
 /// on. Fails with one message that does not repeat the origin.
-inline void check_media(const Conversation& conversation) {
+inline void check_media(const Conversation& conversation, const ChatFormat& format) {
+  const std::string_view image_pad = format.image_pad, video_pad = format.video_pad;
   int images = 0, videos = 0, audios = 0, pads = 0;
   for (const Turn& turn : conversation.turns) {
     images += occurrences(turn.content, image_placeholder);
@@ -64,7 +65,7 @@ class ImageTokens {
  public:
   ImageTokens(const vision::Processor& processor, ImageLimits limits) : processor_(&processor), limits_(limits) {}
 
-  /// Tokens of the language model between <|vision_start|> and <|vision_end|>. A missing or unreadable file is an
+  /// Tokens of the language model in the place of the image. A missing or unreadable file is an
   /// error.
   int count(const std::filesystem::path& path) {
     const auto [entry, added] = tokens_.try_emplace(path.string(), 0);
@@ -85,7 +86,8 @@ class ImageTokens {
       fail("image ", path.string(), " does not exist, neither there nor under media_dir");
     }
     const vision::ImageSize size = vision::read_image_size(path);
-    const vision::ImageSize limited = vision::limited_size(size, limits_.min_pixels, limits_.max_pixels);
+    const vision::ImageSize limited =
+        vision::limited_size(size, limits_.min_pixels, limits_.max_pixels, processor_->shape);
     return processor_->grid_for(limited).tokens(processor_->merge_size);
   }
 

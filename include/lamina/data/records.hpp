@@ -230,7 +230,8 @@ inline std::optional<Json> called_functions(const Row& row, const Json& message)
 
 /// The text of an openai message. An assistant's calls follow its text on a line of their own, as in the models' chat
 /// template. (LLaMA-Factory loses the text.)
-inline std::optional<std::string> openai_content(const Row& row, const Json& message, Role role, const Tags& tags) {
+inline std::optional<std::string> openai_content(const Row& row, const Json& message, Role role, const Tags& tags,
+                                                 const ToolMarks* marks) {
   std::optional<std::string> content = tagged(message, tags.content_tag);
   if (speaks_first(role)) return content;
   refuse_beside(row, message, "reasoning_content",
@@ -238,14 +239,15 @@ inline std::optional<std::string> openai_content(const Row& row, const Json& mes
   refuse_beside(row, message, "function_call", "write the call as \"tool_calls\": [{\"function\": ...}]");
   const std::optional<Json> calls = called_functions(row, message);
   if (!calls) return content;
+  if (!marks) fail("the message calls functions, which the template does not know");
   const std::string text = content.value_or("");
-  return text + (text.empty() ? "" : "\n") + calls_text(*calls);
+  return text + (text.empty() ? "" : "\n") + calls_text(*calls, *marks);
 }
 
 /// OpenAI's layout: calls of tools are stored next to the content, and results of parallel calls are messages of their
 /// own, which become one turn. LLaMA-Factory also adds the words "detailed thinking off" to the system prompt here;
 /// that belongs to another model family and is left out.
-inline Converted convert_openai(const Row& row, const DatasetInfo& info) {
+inline Converted convert_openai(const Row& row, const DatasetInfo& info, const ToolMarks* marks) {
   Conversation conversation = begin_conversation(row, info);
   std::vector<Json> messages = message_list(row, info.columns.messages);
   take_system(messages, info.tags, conversation);
@@ -254,13 +256,13 @@ inline Converted convert_openai(const Row& row, const DatasetInfo& info) {
     if (!word) return Dropped{cat("a message without a \"", info.tags.role_tag.value_or("role_tag"), "\"")};
     auto role = role_of(*word, info.tags);
     if (!role) return Dropped{cat("unknown role \"", *word, "\"")};
-    const auto content = openai_content(row, message, *role, info.tags);
+    const auto content = openai_content(row, message, *role, info.tags, marks);
     if (!content)
       return Dropped{cat("a message whose \"", info.tags.content_tag.value_or("content_tag"), "\" is not text")};
     if (!speaks_first(*role) && called_functions(row, message)) role = Role::assistant;  // its calls are written out
-    if (*role == Role::observation && !conversation.turns.empty() &&
+    if (marks && *role == Role::observation && !conversation.turns.empty() &&
         conversation.turns.back().role == Role::observation) {
-      conversation.turns.back().content += "\n</tool_response>\n<tool_response>\n" + *content;
+      conversation.turns.back().content += cat("\n", marks->response_end, "\n", marks->response_begin, "\n", *content);
     } else {
       conversation.turns.push_back({*role, *content});
     }
@@ -298,15 +300,16 @@ inline void check_columns_exist(const std::vector<Row>& rows, const DatasetInfo&
 }  // namespace detail
 
 /// One record to turns, or the reason why it makes no sample. A value of the wrong kind is an error that names the row.
+/// marks: of the functions that the run's template knows, or nullptr.
 /// source  LLaMA-Factory, data/converter.py
-inline Converted convert(const Row& row, const DatasetInfo& info) {
+inline Converted convert(const Row& row, const DatasetInfo& info, const ToolMarks* marks) {
   switch (info.formatting) {
     case Formatting::alpaca:
       return detail::convert_alpaca(row, info);
     case Formatting::sharegpt:
       return detail::convert_sharegpt(row, info);
     case Formatting::openai:
-      return detail::convert_openai(row, info);
+      return detail::convert_openai(row, info, marks);
   }
   fail("dataset ", info.name, ": unknown formatting");
 }

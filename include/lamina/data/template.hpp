@@ -3,6 +3,7 @@
 #include <lamina/data/records.hpp>
 #include <lamina/data/tools.hpp>
 #include <lamina/io/nearest_word.hpp>
+#include <lamina/model/families.hpp>
 
 #include <optional>
 #include <span>
@@ -12,25 +13,35 @@
 
 namespace lamina::data {
 
-/// One of LLaMA-Factory's templates for these models. All share one byte layout and differ in the system prompt and in
-/// whether an answer begins with a thought.
+/// A template of a run: one of LLaMA-Factory's, the layout that it writes, and the system prompt that is used if the
+/// data has none.
 struct Template {
   std::string name;
-  std::string default_system;  ///< used if the data has no system prompt
-  bool reasoning = false;      ///< an answer without thought gets an empty one
+  std::string default_system;
+  bool reasoning = false;  ///< an answer without thought gets an empty one
+  std::string plain;       ///< of a reasoning template: that of the models which do not think
+  const ChatFormat* chat = nullptr;
+  const ToolMarks* tools = nullptr;
 
-  /// qwen2_vl, qwen3_vl or qwen3_vl_nothink. `system` overrides the default system prompt.
+  /// The one of that name among those of all families. `system` overrides the default system prompt.
   static Template named(const std::string& name, const std::optional<std::string>& system = std::nullopt) {
-    const std::vector<std::string> known = {"qwen2_vl", "qwen3_vl", "qwen3_vl_nothink"};
-    if (name.empty()) {
-      fail("template: not set: qwen2_vl is for Qwen2.5-VL, qwen3_vl_nothink for Qwen3-VL Instruct, qwen3_vl for ",
-           "Qwen3-VL Thinking");
-    }
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
-      fail("template: ", name, " is unknown", did_you_mean(name, known), "; known are ", listed(known));
-    }
-    const std::string own = name == "qwen2_vl" ? "You are a helpful assistant." : "";
-    return {name, system.value_or(own), name == "qwen3_vl"};
+    const auto [family, found] = find_template(name);
+    if (found)
+      return {name,
+              system.value_or(std::string(found->default_system)),
+              found->reasoning,
+              std::string(found->plain),
+              &family->chat,
+              found->tools};
+    std::vector<std::string> known;
+    std::string uses;
+    for (const Family* other : families())
+      for (const TrainingTemplate& t : other->templates) {
+        known.emplace_back(t.name);
+        uses += (uses.empty() ? "" : ", ") + known.back() + " is for " + std::string(t.models);
+      }
+    if (name.empty()) fail("template: not set: ", uses);
+    fail("template: ", name, " is unknown", did_you_mean(name, known), "; known are ", listed(known));
   }
 };
 
@@ -44,7 +55,7 @@ struct RenderOptions {
 /// One question and its answer. Each text is tokenised on its own: no token spans two of them.
 struct RenderedPair {
   std::vector<std::string> source;  ///< the prompt, ending with the assistant's header
-  std::vector<std::string> target;  ///< the text that is learned, with <|im_end|> and the newline after it
+  std::vector<std::string> target;  ///< the text that is learned, with the end of the turn and the newline after it
 };
 
 /// The text without its thoughts, and without the newlines that then begin it.
@@ -60,17 +71,27 @@ inline std::string without_thoughts(std::string_view text) {
 
 namespace detail {
 
-inline std::string render_turn(const Turn& turn) {
+/// "<begin>role<end>", and what ends a turn.
+inline std::string header(const ChatFormat& chat, std::string_view role) {
+  return cat(chat.turn_begin, role, chat.role_end);
+}
+inline std::string turn_end(const ChatFormat& chat) { return cat(chat.turn_end, chat.turn_break); }
+
+inline std::string render_turn(const Template& layout, const Turn& turn) {
+  const ChatFormat& chat = *layout.chat;
+  const std::string end = turn_end(chat), answer = end + header(chat, chat.assistant);
+  if (!layout.tools && (turn.role == Role::observation || turn.role == Role::function))
+    fail("template ", layout.name, " knows no functions");
   switch (turn.role) {
     case Role::user:
-      return "<|im_start|>user\n" + turn.content + "<|im_end|>\n<|im_start|>assistant\n";
+      return header(chat, chat.user) + turn.content + answer;
     case Role::observation:
-      return "<|im_start|>user\n<tool_response>\n" + turn.content +
-             "\n</tool_response><|im_end|>\n<|im_start|>assistant\n";
+      return cat(chat.turn_begin, chat.user, "\n", layout.tools->response_begin, "\n", turn.content, "\n",
+                 layout.tools->response_end, answer);
     case Role::assistant:
-      return turn.content + "<|im_end|>\n";
+      return turn.content + end;
     case Role::function:
-      return function_text(turn.content) + "<|im_end|>\n";
+      return function_text(turn.content, *layout.tools) + end;
   }
   fail("template: unknown role");
 }
@@ -102,17 +123,19 @@ inline std::vector<RenderedPair> render_pairs(const Template& layout, std::vecto
   for (std::size_t p = 0; p < pairs.size(); ++p) {
     const Turn &question = turns[2 * p], &answer = turns[2 * p + 1];
     if (p == 0 && has_head) {
-      pairs[p].source.push_back("<|im_start|>system\n" + head + (tools.empty() ? "" : tools_text(tools)) +
-                                "<|im_end|>\n");
+      if (!tools.empty() && !layout.tools) fail("template ", layout.name, " knows no functions");
+      pairs[p].source.push_back(cat(detail::header(*layout.chat, layout.chat->system), head,
+                                    tools.empty() ? "" : tools_text(tools, *layout.tools),
+                                    detail::turn_end(*layout.chat)));
     }
-    pairs[p].source.push_back(detail::render_turn(question));
+    pairs[p].source.push_back(detail::render_turn(layout, question));
     const bool thinks =
         answer.content.find("<think>") != std::string::npos || answer.content.find("</think>") != std::string::npos;
     const bool in_history = (options.drop_history_thoughts || options.last_answer_only) && p + 1 < pairs.size();
     if (layout.reasoning && !thinks && !in_history) {  // learned if thinking is on, given if it is off
       (options.enable_thinking.value_or(false) ? pairs[p].target : pairs[p].source).push_back(empty_thought);
     }
-    pairs[p].target.push_back(detail::render_turn(answer));
+    pairs[p].target.push_back(detail::render_turn(layout, answer));
   }
   return pairs;
 }

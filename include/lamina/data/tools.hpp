@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/data/json_reader.hpp>
+#include <lamina/model/chat_format.hpp>
 #include <lamina/text/python_json.hpp>
 
 #include <nlohmann/json.hpp>
@@ -52,23 +53,19 @@ inline nlohmann::ordered_json read_json_part(std::string_view subject, std::stri
 
 /// The text after the system prompt if functions are offered; the models' chat templates hold the same words.
 /// `tools` is the JSON text of a list of functions, bare or as {"type": "function", "function": ...}.
-inline std::string tools_text(std::string_view tools) {
+inline std::string tools_text(std::string_view tools, const ToolMarks& marks) {
   using Json = nlohmann::ordered_json;
   const Json list = detail::read_json_part("\"tools\"", tools);
   if (list.empty()) return "";
   if (!list.is_array()) fail("\"tools\" must be a JSON list of functions, got ", list.type_name());
-  std::string out =
-      "\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
-      "You are provided with function signatures within <tools></tools> XML tags:\n<tools>";
+  std::string out = "\n\n";
+  out += marks.offer_begin;
   for (const Json& tool : list) {
     if (!tool.is_object()) fail("\"tools\" must be a list of objects, it holds ", tool.dump());
     const bool wrapped = tool.value("type", Json()) == "function";
     out.append("\n").append(text::python_json(wrapped ? tool : Json{{"type", "function"}, {"function", tool}}));
   }
-  return out +
-         "\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
-         "<tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, "
-         "\"arguments\": <args-json-object>}\n</tool_call>";
+  return out += marks.offer_end;
 }
 
 namespace detail {
@@ -87,7 +84,7 @@ inline nlohmann::ordered_json call_arguments(const nlohmann::ordered_json& argum
 }  // namespace detail
 
 /// Each call of a JSON object or list of them, as the model is to write it.
-inline std::string calls_text(nlohmann::ordered_json calls) {
+inline std::string calls_text(nlohmann::ordered_json calls, const ToolMarks& marks) {
   using Json = nlohmann::ordered_json;
   if (!calls.is_array()) calls = Json::array({calls});
   std::string out;
@@ -97,42 +94,42 @@ inline std::string calls_text(nlohmann::ordered_json calls) {
            text::python_json(call));
     }
     const Json ordered{{"name", call["name"]}, {"arguments", detail::call_arguments(call["arguments"])}};
-    out.append(out.empty() ? "" : "\n").append("<tool_call>\n").append(text::python_json(ordered));
-    out.append("\n</tool_call>");
+    out.append(out.empty() ? "" : "\n").append(marks.call_begin).append("\n").append(text::python_json(ordered));
+    out.append("\n").append(marks.call_end);
   }
   return out;
 }
 
 namespace detail {
 
-inline std::string written_calls(std::string_view json) {
-  return calls_text(read_json_part("a function_call message", json));
+inline std::string written_calls(std::string_view json, const ToolMarks& marks) {
+  return calls_text(read_json_part("a function_call message", json), marks);
 }
 
 }  // namespace detail
 
-/// A function_call turn as the model is to write it: text around a <tool_call>, or a thought before bare JSON, is kept
-/// in front. Of several <tool_call>s each stays in its place.
+/// A function_call turn as the model is to write it: text around a marked call, or a thought before bare JSON, is kept
+/// in front. Of several marked calls each stays in its place.
 /// source: LLaMA-Factory, data/formatter.py FunctionFormatter, which puts the first of several after the others
-inline std::string function_text(std::string_view content) {
-  constexpr std::string_view open = "<tool_call>", close = "</tool_call>";
+inline std::string function_text(std::string_view content, const ToolMarks& marks) {
+  const std::string_view open = marks.call_begin, close = marks.call_end;
   if (const Tagged call = find_tagged(content, open, close); call.size) {
     const std::string_view after = content.substr(call.at + call.size);
     if (!find_tagged(after, open, close).size) {
-      return std::string(content.substr(0, call.at)).append(after) + detail::written_calls(call.inside);
+      return std::string(content.substr(0, call.at)).append(after) + detail::written_calls(call.inside, marks);
     }
     std::string out;
     for (Tagged next; (next = find_tagged(content, open, close)).size;) {
-      out.append(content.substr(0, next.at)).append(detail::written_calls(next.inside));
+      out.append(content.substr(0, next.at)).append(detail::written_calls(next.inside, marks));
       content.remove_prefix(next.at + next.size);
     }
     return out.append(content);
   }
   if (const Tagged thought = find_tagged(content, thought_open, thought_close); thought.size) {
     const std::string_view whole = content.substr(thought.at, thought.size);
-    return std::string(whole) + detail::written_calls(without(content, whole));
+    return std::string(whole) + detail::written_calls(without(content, whole), marks);
   }
-  return detail::written_calls(content);
+  return detail::written_calls(content, marks);
 }
 
 }  // namespace lamina::data

@@ -117,7 +117,7 @@ inline void check_space(const MergePlan& plan, const std::filesystem::path& out)
 }
 
 inline std::string template_for(const Options& options, const ModelConfig& config) {
-  if (options.template_name.empty()) return config.model_type == "qwen3_vl" ? "qwen3_vl" : "qwen2_vl";
+  if (options.template_name.empty()) return std::string(config.family->templates.front().name);
   modelfile_text(options.template_name);  // an unknown one is an error before the work, not after it
   return options.template_name;
 }

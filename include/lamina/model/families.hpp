@@ -35,6 +35,27 @@ inline const Family* find_family(std::string_view model_type) {
   return found;
 }
 
+/// A training template and the family that it belongs to; both nullptr if no family has one of that name.
+struct FamilyTemplate {
+  const Family* family = nullptr;
+  const TrainingTemplate* settings = nullptr;
+};
+inline FamilyTemplate find_template(std::string_view name) {
+  for (const Family* family : families())
+    for (const TrainingTemplate& t : family->templates)
+      if (t.name == name) return {family, &t};
+  return {};
+}
+/// "qwen3_vl, qwen3_vl_nothink (Qwen3-VL), qwen2_vl (Qwen2.5-VL)"
+inline std::string templates_text() {
+  std::string text;
+  for (const Family* family : families()) {
+    for (const TrainingTemplate& t : family->templates) text += (text.empty() ? "" : ", ") + std::string(t.name);
+    if (!family->templates.empty()) text += " (" + std::string(family->title) + ")";
+  }
+  return text;
+}
+
 /// The family of a config.json's model_type; Error, which lists those that are known.
 inline const Family& family_of(std::string_view model_type, const std::string& file) {
   if (const Family* family = find_family(model_type)) return *family;

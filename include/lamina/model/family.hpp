@@ -5,6 +5,8 @@
 
 #include <lamina/checkpoint/names.hpp>
 #include <lamina/io/field.hpp>
+#include <lamina/model/chat_format.hpp>
+#include <lamina/model/processor_format.hpp>
 
 /// What the programs must know of a model family beside its types, as plain data: a family is one folder that fills
 /// this in (model/<family>/family.hpp), and nothing else asks which family a model is of.
@@ -58,6 +60,9 @@ struct Family {
   checkpoint::NameRules names;
   Regions regions;
   ConfigFormat config;
+  ChatFormat chat;
+  std::span<const TrainingTemplate> templates;  ///< the first is the one of a merged model's Modelfile
+  ProcessorFormat processor;
 };
 
 /// Families beside the library's own (model/families.hpp).

@@ -1,10 +1,12 @@
 #pragma once
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <lamina/core/error.hpp>
 #include <lamina/core/tensors.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/model/registry.hpp>
@@ -42,6 +44,17 @@ struct RegisteredModel {
 inline std::vector<RegisteredModel>& registered_models() {
   static std::vector<RegisteredModel> models;
   return models;
+}
+
+/// Error if two models read the same config.json: the programs could not tell which of them a folder wants.
+inline void require_distinct(std::span<const RegisteredModel> models) {
+  for (std::size_t i = 0; i < models.size(); ++i)
+    for (std::size_t k = i + 1; k < models.size(); ++k)
+      if (models[i].family == models[k].family && models[i].facts == models[k].facts)
+        fail("the models ", models[i].name, " and ", models[k].name, " read the same config.json: model_type ",
+             models[i].family,
+             " and the same sizes. Leave one of them out, or give it another FAMILY in "
+             "lamina_add_models");
 }
 
 /// Adds the ways of one backend to the model's entry, which the first of them creates. Returns true, so that a constant

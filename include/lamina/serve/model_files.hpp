@@ -64,9 +64,9 @@ struct GenerationDefaults {
 struct ModelFiles {
   text::Tokenizer tokenizer;
   vision::Processor processor;
-  text::Family family;
+  const Family* family = nullptr;
   std::vector<int> eos;  ///< ids that end an answer
-  int image_pad = 0;     ///< id of <|image_pad|>
+  int image_pad = 0;     ///< id of the layout's image_pad
   GenerationDefaults defaults;
   std::vector<std::string> notes;  ///< for the log of the start
 
@@ -101,13 +101,15 @@ inline void read_eos(const nlohmann::ordered_json& config, std::vector<int>& eos
 inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir,
                                    const std::string& chat_template) {
   const auto config = ModelConfig::load(model_dir);
-  ModelFiles files{.tokenizer = text::Tokenizer::load(tokenizer_dir.empty() ? model_dir : tokenizer_dir),
-                   .processor = vision::Processor::load(model_dir),
-                   .family = config.model_type == "qwen3_vl" ? text::Family::qwen3_vl : text::Family::qwen2_5_vl,
+  ModelFiles files{.tokenizer = text::Tokenizer::load(tokenizer_dir.empty() ? model_dir : tokenizer_dir,
+                                                      config.family->chat.control_tokens),
+                   .processor = vision::Processor::load(model_dir, config.family->processor),
+                   .family = config.family,
                    .eos = {},
                    .image_pad = 0,
                    .defaults = {},
                    .notes = {}};
+  const ChatFormat& chat = config.family->chat;
   files.read_template(tokenizer_dir.empty() ? model_dir : tokenizer_dir, chat_template);
   if (const auto path = model_dir / "generation_config.json"; std::filesystem::exists(path)) {
     const auto generation = detail::read_json_object(path);
@@ -116,23 +118,23 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
   }
   if (files.eos.empty()) files.eos = config.eos_token_id;
   files.processor.require_patches_of(config.vision_config, model_dir);
-  if (const auto end = files.tokenizer.id_of("<|im_end|>"); end && files.eos.empty()) files.eos.push_back(*end);
+  if (const auto end = files.tokenizer.id_of(chat.turn_end); end && files.eos.empty()) files.eos.push_back(*end);
   if (files.eos.empty())
-    fail(model_dir.string(),
-         ": no eos_token_id in generation_config.json and config.json, and the tokenizer has no <|im_end|>");
-  const auto pad = files.tokenizer.id_of(text::image_pad);
+    fail(model_dir.string(), ": no eos_token_id in generation_config.json and config.json, and the tokenizer has no ",
+         chat.turn_end);
+  const auto pad = files.tokenizer.id_of(chat.image_pad);
   if (!pad)
-    fail(model_dir.string(), ": the tokenizer has no ", text::image_pad, " token: is it a vision-language model?");
+    fail(model_dir.string(), ": the tokenizer has no ", chat.image_pad, " token: is it a vision-language model?");
   files.image_pad = *pad;
   return files;
 }
 
 inline void ModelFiles::read_template(const std::filesystem::path& folder, const std::string& given) {
-  if (!given.empty()) return check_chat_template(given_chat_template(given), family);
+  if (!given.empty()) return check_chat_template(given_chat_template(given), family->chat);
   const auto found = find_chat_templates(folder);
   if (found.empty())
     return notes.push_back(cat(folder.string(), ": has no chat template; the released Instruct template is used"));
-  check_chat_template(found.front(), family);
+  check_chat_template(found.front(), family->chat);
   for (const auto& other : found)
     if (!same_template(other.text, found.front().text))
       notes.push_back(cat(other.source, ": its chat template is not used, that of ", found.front().source,

@@ -105,7 +105,7 @@ inline PromptPlan plan_prompt(const ModelFiles& files, const vision::Processor& 
   }
   detail::refuse_length(limits, image_tokens, true);
   check_text_size(text_size(messages, options), files.tokenizer, limits);
-  const auto prompt = text::render(files.family, messages, options);
+  const auto prompt = text::render(files.family->chat, messages, options);
   const auto places = static_cast<std::int64_t>(sizes.size());
   try {
     // A prompt of up to twice the context is counted to its end, for the message.
@@ -119,7 +119,7 @@ inline PromptPlan plan_prompt(const ModelFiles& files, const vision::Processor& 
     fail("messages: ", places, " images, but the chat template shows ", shown,
          ": does a system or assistant message hold one?");
   detail::refuse_length(limits, static_cast<std::int64_t>(plan.ids.size()) - places + image_tokens, false);
-  plan.ids = text::expand_images(plan.ids, files.image_pad, tokens);
+  plan.ids = text::expand_images(plan.ids, files.image_pad, files.family->chat.image_pad, tokens);
   return plan;
 }
 

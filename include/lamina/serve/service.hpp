@@ -113,7 +113,7 @@ class ChatService {
             .prefix_cache = options_.engine.prefix_cache};
   }
   RequestLimits limits() const {
-    return {.family = files_.family,
+    return {.chat = &files_.family->chat,
             .vocab_size = engine_.vocab_size(),
             .max_model_len = engine_.context_tokens(),
             .max_images = options_.max_images,

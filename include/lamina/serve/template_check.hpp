@@ -13,8 +13,8 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/io/json.hpp>
+#include <lamina/model/chat_format.hpp>
 #include <lamina/serve/openai/api_error.hpp>
-#include <lamina/text/released_templates.hpp>
 
 /// Templates in a model's folder are compared, not run: a folder whose template asks for another prompt than this
 /// build writes (a Thinking checkpoint, an edited template) must be refused, never served with that other prompt.
@@ -140,17 +140,16 @@ inline bool same_template(std::string_view a, std::string_view b) {
   return detail::with_jinja_line_ends(a) == detail::with_jinja_line_ends(b);
 }
 
-/// Error unless the template writes the prompts that text::render(family, ...) writes, which is known only of the
+/// Error unless the template writes the prompts that text::render(format, ...) writes, which is known only of the
 /// released one. Line ends that Jinja does not tell apart may differ.
-inline void check_chat_template(const ChatTemplate& given, text::Family family) {
-  if (same_template(given.text, text::released_template(family))) return;
+inline void check_chat_template(const ChatTemplate& given, const ChatFormat& format) {
+  if (same_template(given.text, format.released_template)) return;
   const std::string found = detail::with_jinja_line_ends(given.text);
-  const std::string known = detail::with_jinja_line_ends(text::released_template(family));
+  const std::string known = detail::with_jinja_line_ends(format.released_template);
   const auto at = detail::first_difference(found, known);
-  const char* name = family == text::Family::qwen2_5_vl ? "Qwen2.5-VL-Instruct" : "Qwen3-VL-Instruct";
   fail(given.source, ": line ", at.number, " of this chat template is ",
-       detail::shown_line(at.first, at.second.value_or("")), ", that of the released template of ", name, " is ",
-       detail::shown_line(at.second, at.first.value_or("")),
+       detail::shown_line(at.first, at.second.value_or("")), ", that of the released template of ", format.title,
+       " is ", detail::shown_line(at.second, at.first.value_or("")),
        ". Only the released one is built in and templates are not run yet, so that the model would read other prompts "
        "than its template writes. If it was tuned with the Instruct template, put the released chat_template.json in "
        "place of this one; a Thinking checkpoint cannot be served yet");

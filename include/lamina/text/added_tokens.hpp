@@ -8,21 +8,15 @@
 
 namespace lamina::text {
 
-/// The added tokens that only a chat template may write: they open and end turns and texts, and hold the places of
-/// images and videos. Content (messages, tool calls, tool schemas) that spells one gets its letters: else a message
-/// could end its own turn, or claim an image that is not there (vLLM's CVE-2026-44222).
+/// Control tokens (AddedToken::control) are those that only a chat template may write: they open and end turns and
+/// texts, and stand in the places of images and videos. Content (messages, tool calls, tool schemas) that spells one
+/// gets its letters: else a message could end its own turn, or claim an image that is not there (vLLM's
+/// CVE-2026-44222).
 ///
 /// Every other added token is a word of the content: grounding marks (<|box_start|>, <|object_ref_start|>, ...), tool
 /// and thought tags, and what a fine-tuned model adds for itself. Training encodes each as one id, so the prompt of the
-/// trained model must too. Training, which trusts its data, also encodes this list as control tokens, as LLaMA-Factory
+/// trained model must too. Training, which trusts its data, also encodes control tokens as one id, as LLaMA-Factory
 /// does.
-inline constexpr std::array<std::string_view, 8> control_tokens = {
-    "<|endoftext|>",  "<|im_start|>",   "<|im_end|>",    "<|vision_start|>",
-    "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"};
-
-constexpr bool is_control_token(std::string_view spelling) {
-  return std::find(control_tokens.begin(), control_tokens.end(), spelling) != control_tokens.end();
-}
 
 /// Finds added tokens in text: at the leftmost place where any begins, the longest.
 class AddedTokenSearch {
@@ -46,7 +40,7 @@ class AddedTokenSearch {
         continue;
       }
       const std::size_t end = at + found->content.size();
-      if (!(controls_as_text && is_control_token(found->content))) {
+      if (!(controls_as_text && found->control)) {
         if (at > begin) text(whole.substr(begin, at - begin));
         token(found->id);
         begin = end;

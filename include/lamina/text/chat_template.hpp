@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/core/error.hpp>
+#include <lamina/model/chat_format.hpp>
 #include <lamina/text/prompt_segment.hpp>
 
 #include <algorithm>
@@ -9,11 +10,9 @@
 #include <utility>
 #include <vector>
 
-/// The chat templates of Qwen2.5-VL-Instruct and Qwen3-VL-Instruct, written out: text equal to what Jinja makes of the
-/// templates that the models ship (tests/reference/chat_templates/).
+/// Prompts by a family's chat layout: text equal to what Jinja makes of the templates that the models ship
+/// (tests/reference/chat_templates/).
 namespace lamina::text {
-
-enum class Family { qwen2_5_vl, qwen3_vl };
 
 /// One item of a message's content. `text` is empty for images and videos: the template marks only their place.
 struct Part {
@@ -38,47 +37,49 @@ struct Message {
 struct TemplateOptions {
   bool add_generation_prompt = true;  ///< end with the opening of the assistant's turn
   bool add_vision_id = false;         ///< "Picture 1: " before the first image, and so on
-  std::vector<std::string> tools;     ///< each as python_json writes it; Qwen2.5-VL's template has no tools
+  std::vector<std::string> tools;     ///< each as python_json writes it; a layout without functions leaves them out
 };
-
-inline constexpr std::string_view image_pad = "<|image_pad|>";
 
 namespace detail {
 
 /// Writes one conversation; the counters of images and videos run through all of it.
 class ChatWriter {
  public:
-  ChatWriter(std::span<const Message> messages, const TemplateOptions& options)
-      : messages_(messages), options_(options) {}
+  ChatWriter(const ChatFormat& format, std::span<const Message> messages, const TemplateOptions& options)
+      : format_(format), messages_(messages), options_(options) {}
 
-  std::vector<PromptSegment> qwen2_5_vl() {
-    if (!messages_.empty() && messages_[0].role != "system") {
-      add("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n");
+  /// Every message is a turn under its own role.
+  std::vector<PromptSegment> turns_of_every_role() {
+    if (!messages_.empty() && messages_[0].role != format_.system && !format_.default_system.empty()) {
+      begin(format_.system);
+      add(format_.default_system);
+      end();
     }
     for (const Message& message : messages_) {
-      add("<|im_start|>");
+      add(format_.turn_begin);
       quote(message.role);
-      add("\n");
+      add(format_.role_end);
       content(message);
-      add("<|im_end|>\n");
+      end();
     }
     return finish();
   }
 
-  std::vector<PromptSegment> qwen3_vl() {
-    if (messages_.empty()) fail("chat template of Qwen3-VL: no messages, wanted at least one");
+  /// Other roles, and system messages after the first message, are left out.
+  std::vector<PromptSegment> turns_of_known_roles() {
+    if (messages_.empty()) fail("chat template of ", format_.title, ": no messages, wanted at least one");
     preamble();
     for (std::size_t i = 0; i < messages_.size(); ++i) {
       const Message& message = messages_[i];
       if (message.role == "user") {
-        add("<|im_start|>user\n");
+        begin(format_.user);
         content(message);
-        add("<|im_end|>\n");
+        end();
       } else if (message.role == "assistant") {
         assistant(message);
       } else if (message.role == "tool") {
         tool_response(i);
-      }  // other roles, and system messages after the first message, are left out
+      }
     }
     return finish();
   }
@@ -92,8 +93,11 @@ class ChatWriter {
   /// What the conversation says.
   void quote(std::string_view text) { append_segment(out_, text, false); }
 
+  void begin(std::string_view role) { add(format_.turn_begin, role, format_.role_end); }
+  void end() { add(format_.turn_end, format_.turn_break); }
+
   std::vector<PromptSegment> finish() {
-    if (options_.add_generation_prompt) add("<|im_start|>assistant\n");
+    if (options_.add_generation_prompt) begin(format_.assistant);
     return std::move(out_);
   }
 
@@ -103,12 +107,12 @@ class ChatWriter {
         quote(part.text);
       } else if (part.kind == Part::Kind::image) {
         ++images_;
-        if (options_.add_vision_id) add("Picture ", std::to_string(images_), ": ");
-        add("<|vision_start|><|image_pad|><|vision_end|>");
+        if (options_.add_vision_id) add(format_.image_label, std::to_string(images_), ": ");
+        add(format_.image_begin, format_.image_pad, format_.image_end);
       } else {
         ++videos_;
-        if (options_.add_vision_id) add("Video ", std::to_string(videos_), ": ");
-        add("<|vision_start|><|video_pad|><|vision_end|>");
+        if (options_.add_vision_id) add(format_.video_label, std::to_string(videos_), ": ");
+        add(format_.image_begin, format_.video_pad, format_.image_end);
       }
     }
   }
@@ -122,53 +126,53 @@ class ChatWriter {
 
   /// The system turn: the system message, if it is the first message, and the tools.
   void preamble() {
-    const bool system = messages_[0].role == "system";
-    if (!system && options_.tools.empty()) return;
-    add("<|im_start|>system\n");
+    const bool system = messages_[0].role == "system", tools = format_.tools && !options_.tools.empty();
+    if (!system && !tools) return;
+    begin(format_.system);
     if (system) text_of(messages_[0]);
-    if (!options_.tools.empty()) {
+    if (tools) {
       if (system) add("\n\n");
-      add("# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
-          "You are provided with function signatures within <tools></tools> XML tags:\n<tools>");
+      add(format_.tools->offer_begin);
       for (const std::string& tool : options_.tools) {
         add("\n");
         quote(tool);
       }
-      add("\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
-          "<tool_call></tool_call> XML tags:\n<tool_call>\n"
-          "{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>");
+      add(format_.tools->offer_end);
     }
-    add("<|im_end|>\n");
+    end();
   }
 
   void assistant(const Message& message) {
-    add("<|im_start|>assistant\n");
+    begin(format_.assistant);
     text_of(message);
     // Jinja's truth: a string is true if not empty, a list if it has items, whatever they hold.
     const auto has_text = [](const Part& part) { return !part.text.empty(); };
     bool line_break =
         message.plain ? std::any_of(message.parts.begin(), message.parts.end(), has_text) : !message.parts.empty();
     for (const ToolCall& call : message.tool_calls) {
+      if (!format_.tools) break;
       if (line_break) add("\n");
       line_break = true;
-      add("<tool_call>\n{\"name\": \"");
+      add(format_.tools->call_begin, "\n{\"name\": \"");
       quote(call.name);
       add("\", \"arguments\": ");
       quote(call.arguments);
-      add("}\n</tool_call>");
+      add("}\n", format_.tools->call_end);
     }
-    add("<|im_end|>\n");
+    end();
   }
 
   /// Tool messages that follow each other share one user turn.
   void tool_response(std::size_t i) {
-    if (i == 0 || messages_[i - 1].role != "tool") add("<|im_start|>user");
-    add("\n<tool_response>\n");
+    if (!format_.tools) return;
+    if (i == 0 || messages_[i - 1].role != "tool") add(format_.turn_begin, format_.user);
+    add("\n", format_.tools->response_begin, "\n");
     content(messages_[i]);
-    add("\n</tool_response>");
-    if (i + 1 == messages_.size() || messages_[i + 1].role != "tool") add("<|im_end|>\n");
+    add("\n", format_.tools->response_end);
+    if (i + 1 == messages_.size() || messages_[i + 1].role != "tool") end();
   }
 
+  const ChatFormat& format_;
   std::span<const Message> messages_;
   const TemplateOptions& options_;
   std::vector<PromptSegment> out_;
@@ -177,19 +181,20 @@ class ChatWriter {
 
 }  // namespace detail
 
-/// The prompt of a conversation, with one <|image_pad|> for each image.
-inline std::vector<PromptSegment> render(Family family, std::span<const Message> messages,
+/// The prompt of a conversation, with the layout's image_pad once for each image.
+inline std::vector<PromptSegment> render(const ChatFormat& format, std::span<const Message> messages,
                                          const TemplateOptions& options = {}) {
-  detail::ChatWriter writer(messages, options);
-  return family == Family::qwen2_5_vl ? writer.qwen2_5_vl() : writer.qwen3_vl();
+  detail::ChatWriter writer(format, messages, options);
+  return format.every_role ? writer.turns_of_every_role() : writer.turns_of_known_roles();
 }
 
-/// Repeats the i-th `pad` (the id of <|image_pad|>) tokens_per_image[i] times, as many as image i has tokens. The
-/// prompt must have one for each image.
-inline std::vector<int> expand_images(std::span<const int> ids, int pad, std::span<const int> tokens_per_image) {
+/// Repeats the i-th `pad` (the id of the layout's image_pad, pad_text) tokens_per_image[i] times, as many as image i
+/// has tokens. The prompt must have one for each image.
+inline std::vector<int> expand_images(std::span<const int> ids, int pad, std::string_view pad_text,
+                                      std::span<const int> tokens_per_image) {
   const auto places = static_cast<std::size_t>(std::count(ids.begin(), ids.end(), pad));
   if (places != tokens_per_image.size())
-    fail("the prompt has ", places, " ", image_pad, " for ", tokens_per_image.size(),
+    fail("the prompt has ", places, " ", pad_text, " for ", tokens_per_image.size(),
          " images: each image needs exactly one place");
   std::vector<int> out;
   std::size_t image = 0;

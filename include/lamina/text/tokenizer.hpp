@@ -28,7 +28,12 @@ namespace lamina::text {
 class Tokenizer {
  public:
   /// Reads tokenizer.json, or vocab.json + merges.txt + tokenizer_config.json, from a model directory.
-  static Tokenizer load(const std::filesystem::path& model_dir) { return Tokenizer(TokenizerFiles::read(model_dir)); }
+  /// control_tokens: those that only a chat template may write (ChatFormat::control_tokens).
+  static Tokenizer load(const std::filesystem::path& model_dir, std::span<const std::string_view> control_tokens) {
+    TokenizerFiles files = TokenizerFiles::read(model_dir);
+    files.mark_controls(control_tokens);
+    return Tokenizer(files);
+  }
 
   /// Builds a tokenizer from what files say.
   explicit Tokenizer(const TokenizerFiles& files);
@@ -38,7 +43,7 @@ class Tokenizer {
   std::vector<int> encode(std::string_view utf8, const EncodeLimits& limits = {}) const;
 
   /// The token ids of a prompt, as of its joined text, but that control tokens are looked for in the template's
-  /// segments only, each by itself: what the content spells stays text (control_tokens).
+  /// segments only, each by itself: what the content spells stays text.
   std::vector<int> encode(std::span<const PromptSegment> prompt, const EncodeLimits& limits = {}) const;
 
   /// No token has more bytes of text than this; a text of n bytes (in NFC) has at least n / longest_token_bytes() ids.

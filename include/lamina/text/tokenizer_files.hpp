@@ -6,9 +6,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,6 +24,7 @@ struct AddedToken {
   std::string content;
   bool special = false;     ///< decode(skip_special) leaves it out
   bool normalized = false;  ///< searched for in the text after NFC rather than before
+  bool control = false;     ///< only a chat template may write it (text/added_tokens.hpp)
 };
 
 /// What the files of a tokenizer say, checked for being one that Tokenizer implements. Tokens and merges are spelt in
@@ -35,6 +38,11 @@ struct TokenizerFiles {
 
   /// Reads tokenizer.json, or if there is none vocab.json, merges.txt and the added tokens of tokenizer_config.json.
   static TokenizerFiles read(const std::filesystem::path& model_dir);
+  /// Marks the added tokens of these spellings as control tokens.
+  void mark_controls(std::span<const std::string_view> spellings) {
+    for (AddedToken& token : added)
+      token.control = std::find(spellings.begin(), spellings.end(), token.content) != spellings.end();
+  }
 };
 
 namespace detail {

@@ -101,8 +101,8 @@ class TrainProgram {
   void load() {
     config_ = ModelConfig::load(a_.model_name_or_path);
     checkpoint::require_whole_companions(a_.model_name_or_path);
-    tokenizer_.emplace(text::Tokenizer::load(a_.model_name_or_path));
-    const auto processor = vision::Processor::load(a_.model_name_or_path);
+    tokenizer_.emplace(text::Tokenizer::load(a_.model_name_or_path, config_.family->chat.control_tokens));
+    const auto processor = vision::Processor::load(a_.model_name_or_path, config_.family->processor);
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
     data::DataOptions options = data_options(a_);
     options.progress = [this](const std::string& line) { console_.line(line); };

@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/model/processor_format.hpp>
 #include <lamina/vision/resize.hpp>
 
 #include <algorithm>
@@ -28,13 +29,16 @@ inline std::pair<ImageSize, ImageSize> scaled_sizes(ImageSize size, std::int64_t
   return {down, down.pixels() < min_pixels ? scaled(down, min_pixels) : down};
 }
 
-/// Qwen's own rules: no side under 28, no ratio above 200 (which becomes 180). Each is a resize of its own.
-inline std::vector<ImageSize> qwen_sizes(ImageSize size) {
+/// The resizes that keep a shape within limits, one after the other.
+inline std::vector<ImageSize> shape_steps(ImageSize size, const ShapeLimits& shape) {
   std::vector<ImageSize> steps;
   const auto step = [&](int width, int height) { steps.push_back(size = {width, height}); };
-  if (std::min(size.width, size.height) < 28) step(std::max(size.width, 28), std::max(size.height, 28));
-  if (static_cast<double>(size.width) / size.height > 200) step(size.height * 180, size.height);
-  if (static_cast<double>(size.height) / size.width > 200) step(size.width, size.width * 180);
+  const int least = shape.least_side;
+  if (std::min(size.width, size.height) < least) step(std::max(size.width, least), std::max(size.height, least));
+  if (static_cast<double>(size.width) / size.height > shape.most_ratio)
+    step(size.height * shape.ratio_after, size.height);
+  if (static_cast<double>(size.height) / size.width > shape.most_ratio)
+    step(size.width, size.width * shape.ratio_after);
   return steps;
 }
 
@@ -78,21 +82,22 @@ inline void resize_as_pillow(Image& image, ImageSize to) {
 }  // namespace detail
 
 /// The size to which limit_pixels brings an image of this size.
-inline ImageSize limited_size(ImageSize size, std::int64_t min_pixels, std::int64_t max_pixels) {
+inline ImageSize limited_size(ImageSize size, std::int64_t min_pixels, std::int64_t max_pixels,
+                              const ShapeLimits& shape) {
   const ImageSize scaled = detail::scaled_sizes(size, min_pixels, max_pixels).second;
-  const std::vector<ImageSize> steps = detail::qwen_sizes(scaled);
+  const std::vector<ImageSize> steps = detail::shape_steps(scaled, shape);
   return steps.empty() ? scaled : steps.back();
 }
 
-/// LLaMA-Factory's resize to at most max_pixels, then at least min_pixels, sides of at least 28 and a ratio of at most
-/// 200, with Pillow's bicubic filter, to the last bit. The result is plain RGB: no alpha, not indexed.
-inline Image limit_pixels(Image image, std::int64_t min_pixels, std::int64_t max_pixels) {
+/// LLaMA-Factory's resize to at most max_pixels, then at least min_pixels, then into the family's limits of shape, with
+/// Pillow's bicubic filter, to the last bit. The result is plain RGB: no alpha, not indexed.
+inline Image limit_pixels(Image image, std::int64_t min_pixels, std::int64_t max_pixels, const ShapeLimits& shape) {
   const auto [down, up] = detail::scaled_sizes(image.size(), min_pixels, max_pixels);
   detail::resize_as_pillow(image, down);
   detail::resize_as_pillow(image, up);
   image.alpha = {};
   image.indexed = false;
-  for (ImageSize step : detail::qwen_sizes(up)) detail::resize_as_pillow(image, step);
+  for (ImageSize step : detail::shape_steps(up, shape)) detail::resize_as_pillow(image, step);
   return image;
 }
 

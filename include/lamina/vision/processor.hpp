@@ -2,6 +2,7 @@
 #include <lamina/core/batch.hpp>
 #include <lamina/io/file.hpp>
 #include <lamina/model/model_config.hpp>
+#include <lamina/model/processor_format.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/patch.hpp>
 #include <lamina/vision/processor_fields.hpp>
@@ -18,7 +19,7 @@
 namespace lamina::vision {
 
 /// The model's own image preprocessing ("stage B"): resize to a multiple of patch_size * merge_size, normalise, cut
-/// into patches. Equal to transformers' Qwen2VLImageProcessorFast on a CPU, which both model families use.
+/// into patches. Equal to transformers' Qwen2VLImageProcessorFast on a CPU.
 ///
 ///     y[c] = (x[c] - 255 * mean[c]) / (255 * std[c])        x in 0..255, all in fp32
 ///
@@ -26,16 +27,13 @@ namespace lamina::vision {
 ///           fastest, a still image standing in every frame; rows in block-major order (block row, block column, row
 ///           in block, column in block), so that merge_size^2 neighbours become one token
 /// source    transformers 5.6, models/qwen2_vl/image_processing_qwen2_vl.py
-struct Processor {
-  int patch_size = 14, temporal_patch_size = 2, merge_size = 2;
-  std::int64_t min_pixels = 56 * 56, max_pixels = 28 * 28 * 1280;
-  std::array<float, 3> mean{0.48145466f, 0.4578275f, 0.40821073f}, std{0.26862954f, 0.26130258f, 0.27577711f};
-
+struct Processor : ProcessorFormat {
   /// Reads preprocessor_config.json, or the image_processor part of processor_config.json (transformers 5). Limits may
   /// be min_pixels/max_pixels (which win) or size.shortest_edge/longest_edge, of which transformers too wants both.
   /// processor_fields.hpp says what becomes of every field: steps that are switched off or differ from the above
   /// (do_resize, resample, rescale_factor...) are refused, not ignored.
-  static Processor load(const std::filesystem::path& model_dir);
+  /// format: the family's, for what the file leaves out.
+  static Processor load(const std::filesystem::path& model_dir, const ProcessorFormat& format);
 
   /// Error if patches of these sizes are not those that the model's tower takes. model_dir is for the message.
   void require_patches_of(const TowerConfig& tower, const std::filesystem::path& model_dir) const;
@@ -165,11 +163,11 @@ inline void read_limits(const checkpoint::JsonFields& fields, Processor& p) {
 
 }  // namespace detail
 
-inline Processor Processor::load(const std::filesystem::path& model_dir) {
+inline Processor Processor::load(const std::filesystem::path& model_dir, const ProcessorFormat& format) {
   const auto [json, file] = detail::read_processor_json(model_dir);
   const checkpoint::JsonFields fields(json, file);
-  checkpoint::check_fields(fields, detail::image_fields);
-  Processor p;
+  checkpoint::check_fields(fields, detail::image_fields_of(format));
+  Processor p{format};
   detail::read_field(json, "patch_size", p.patch_size, file);
   detail::read_field(json, "temporal_patch_size", p.temporal_patch_size, file);
   detail::read_field(json, "merge_size", p.merge_size, file);

@@ -1,5 +1,8 @@
 #pragma once
+#include <vector>
+
 #include <lamina/io/field_table.hpp>
+#include <lamina/model/processor_format.hpp>
 
 /// What becomes of each field of preprocessor_config.json and processor_config.json. video_preprocessor_config.json and
 /// the video_processor of processor_config.json are not read: videos are refused wherever they could come in.
@@ -31,10 +34,8 @@ inline constexpr Field image_fields[] = {
     {"rescale_factor", FieldUse::refused, "pixels are bytes", "[0.00392156862745098]"},
     {"do_center_crop", FieldUse::refused, not_a_step, "[false]"},
     {"do_pad", FieldUse::refused, not_a_step, "[false]"},
-    {"image_processor_type", FieldUse::refused, "these share one way of processing images",
-     R"(["Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast", "Qwen2VLImageProcessorPil", "Qwen2_5_VLImageProcessor"])"},
-    {"feature_extractor_type", FieldUse::refused, "these share one way of processing images",
-     R"(["Qwen2VLImageProcessor", "Qwen2_5_VLImageProcessor"])"},
+    {"image_processor_type", FieldUse::refused, "these share one way of processing images"},
+    {"feature_extractor_type", FieldUse::refused, "these share one way of processing images"},
     {"crop_size", FieldUse::no_effect, "it belongs to do_center_crop"},
     {"pad_size", FieldUse::no_effect, "it belongs to do_pad"},
     {"default_to_square", FieldUse::no_effect, "sizes are counts of pixels, not sides"},
@@ -49,6 +50,16 @@ inline constexpr Field image_fields[] = {
     {"_valid_processor_keys", FieldUse::no_effect, python_only},
     {"transformers_version", FieldUse::no_effect, "it tells people where the file comes from"},
 };
+
+/// The same with the classes that a family's files may name.
+inline std::vector<Field> image_fields_of(const ProcessorFormat& format) {
+  std::vector<Field> fields(std::begin(image_fields), std::end(image_fields));
+  for (Field& field : fields) {
+    if (field.name == "image_processor_type") field.only = format.image_processor_types;
+    if (field.name == "feature_extractor_type") field.only = format.feature_extractor_types;
+  }
+  return fields;
+}
 
 /// `size`, inside it.
 inline constexpr Field size_fields[] = {

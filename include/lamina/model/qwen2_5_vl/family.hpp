@@ -1,6 +1,8 @@
 #pragma once
+#include <lamina/model/qwen2_5_vl/chat.hpp>
 #include <lamina/model/qwen2_5_vl/config.hpp>
 #include <lamina/model/qwen_vl/names.hpp>
+#include <lamina/model/qwen_vl/processor.hpp>
 
 namespace lamina::qwen2_5_vl {
 
@@ -9,6 +11,9 @@ inline constexpr Family family{.model_type = "qwen2_5_vl",
                                .relatives = {},
                                .names = qwen_vl::names,
                                .regions = qwen_vl::regions,
-                               .config = config};
+                               .config = config,
+                               .chat = chat,
+                               .templates = templates,
+                               .processor = qwen_vl::processor};
 
 }  // namespace lamina::qwen2_5_vl

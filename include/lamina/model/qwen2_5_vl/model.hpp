@@ -3,7 +3,7 @@
 #include <lamina/layer.hpp>
 #include <lamina/model/qwen2_5_vl/sizes.hpp>
 
-/// Qwen2.5-VL. Names are those of transformers 4.52 and later; checkpoint/names.hpp maps the released spelling.
+/// Qwen2.5-VL. Names are those of transformers 4.52 and later; family.hpp knows the released spelling.
 namespace lamina::qwen2_5_vl {
 using namespace lamina::name;
 // clang-format off

@@ -1,6 +1,8 @@
 #pragma once
+#include <lamina/model/qwen3_vl/chat.hpp>
 #include <lamina/model/qwen3_vl/config.hpp>
 #include <lamina/model/qwen_vl/names.hpp>
+#include <lamina/model/qwen_vl/processor.hpp>
 
 namespace lamina::qwen3_vl {
 
@@ -11,6 +13,9 @@ inline constexpr Family family{.model_type = "qwen3_vl",
                                .relatives = relatives,
                                .names = qwen_vl::names,
                                .regions = qwen_vl::regions,
-                               .config = config};
+                               .config = config,
+                               .chat = chat,
+                               .templates = templates,
+                               .processor = qwen_vl::processor};
 
 }  // namespace lamina::qwen3_vl

@@ -26,7 +26,7 @@ namespace detail {
 /// Reads "messages" of a chat request.
 class MessageReader {
  public:
-  MessageReader(text::Family family, int max_images) : family_(family), max_images_(max_images) {}
+  MessageReader(const ChatFormat& format, int max_images) : format_(format), max_images_(max_images) {}
 
   ChatMessages read(const Json& list) {
     if (list.empty()) throw wrong_field("messages", "empty", "at least one message");
@@ -44,7 +44,7 @@ class MessageReader {
     if (std::find(std::begin(roles), std::end(roles), message.role) == std::end(roles))
       throw wrong_field(path + ".role", fields.find("role") ? shown(*fields.find("role")) : "missing",
                         "system, developer, user, assistant or tool");
-    if (message.role == "developer") message.role = "system";  // Qwen's templates know no developer
+    if (message.role == "developer") message.role = "system";  // chat layouts have no developer
     const Json* calls = fields.maybe_list("tool_calls");
     if (calls && message.role == "assistant") read_tool_calls(*calls, path + ".tool_calls", message);
     const Json* content = fields.find("content");
@@ -107,8 +107,8 @@ class MessageReader {
     if (!url)
       throw wrong_field(where, "missing",
                         fields.find("uuid") ? "a URL: images are not kept, so that a uuid alone names none" : wanted);
-    // Qwen3-VL's template shows images of user and tool turns only; it leaves others out, and so does vLLM.
-    if (family_ == text::Family::qwen3_vl && message.role != "user" && message.role != "tool") return;
+    // Such a layout shows images of user and tool turns only; it leaves others out, and so does vLLM.
+    if (!format_.every_role && message.role != "user" && message.role != "tool") return;
     out_.images.push_back({url->get<std::string>(), where});
     message.parts.push_back({text::Part::Kind::image, {}});
     if (static_cast<int>(out_.images.size()) > max_images_)
@@ -151,7 +151,7 @@ class MessageReader {
     return checked(*value);
   }
 
-  text::Family family_;
+  const ChatFormat& format_;
   int max_images_;
   ChatMessages out_;
 };
@@ -159,8 +159,8 @@ class MessageReader {
 }  // namespace detail
 
 /// Checks and reads the "messages" list; images are not decoded yet.
-inline ChatMessages read_messages(const Json& list, text::Family family, int max_images) {
-  return detail::MessageReader(family, max_images).read(list);
+inline ChatMessages read_messages(const Json& list, const ChatFormat& format, int max_images) {
+  return detail::MessageReader(format, max_images).read(list);
 }
 
 }  // namespace lamina::serve

@@ -27,7 +27,7 @@ struct RequestDefaults {
 
 /// What a request is checked against.
 struct RequestLimits {
-  text::Family family = text::Family::qwen3_vl;
+  const ChatFormat* chat = nullptr;
   int vocab_size = 0, max_model_len = 0;
   int max_images = 999, max_logprobs = 20, max_choices = 128;
   RequestDefaults defaults = {};
@@ -78,7 +78,7 @@ class ChatRequestReader {
     read_priority();
     const Json* messages = fields_.maybe_list("messages");
     if (!messages) throw wrong_field("messages", "missing", "a list of messages");
-    out_.chat = read_messages(*messages, limits_.family, limits_.max_images);
+    out_.chat = read_messages(*messages, *limits_.chat, limits_.max_images);
     return std::move(out_);
   }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <lamina/io/key_values.hpp>
+#include <lamina/model/families.hpp>
 #include <lamina/train/arguments.hpp>
 
 namespace lamina::train {
@@ -46,7 +47,7 @@ inline void validate_method(const Arguments& a) {
 inline void validate_data(const Arguments& a) {
   if (a.do_train && a.dataset.empty())
     fail("dataset is not set: name datasets of ", (a.dataset_dir / "dataset_info.json").string());
-  if (a.template_name.empty()) fail("template is not set: wanted qwen3_vl, qwen3_vl_nothink or qwen2_vl");
+  if (a.template_name.empty()) fail("template is not set: wanted ", templates_text());
   if (a.train_on_prompt && a.mask_history)
     fail(where(a, "mask_history"),
          " cannot be combined with train_on_prompt: the one labels the last answer only, the other everything");

@@ -1,26 +1,13 @@
 #pragma once
 #include <string_view>
 
-#include <lamina/text/chat_template.hpp>
+namespace lamina::qwen3_vl {
 
-/// The chat templates that the Instruct models of both families ship. Nothing runs them: chat_template.hpp writes their
-/// text in C++. They are here so that a model folder's own template can be compared with what render() implements;
-/// whole texts, not digests, because the refusal of another template shows its first line that differs.
-namespace lamina::text {
-
-/// source  chat_template.json of Qwen2.5-VL-Instruct
-inline constexpr std::string_view qwen2_5_vl_instruct_template =
-    R"jinja({% set image_count = namespace(value=0) %}{% set video_count = namespace(value=0) %}{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system
-You are a helpful assistant.<|im_end|>
-{% endif %}<|im_start|>{{ message['role'] }}
-{% if message['content'] is string %}{{ message['content'] }}<|im_end|>
-{% else %}{% for content in message['content'] %}{% if content['type'] == 'image' or 'image' in content or 'image_url' in content %}{% set image_count.value = image_count.value + 1 %}{% if add_vision_id %}Picture {{ image_count.value }}: {% endif %}<|vision_start|><|image_pad|><|vision_end|>{% elif content['type'] == 'video' or 'video' in content %}{% set video_count.value = video_count.value + 1 %}{% if add_vision_id %}Video {{ video_count.value }}: {% endif %}<|vision_start|><|video_pad|><|vision_end|>{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>
-{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
-{% endif %}
-)jinja";
-
+/// The chat template that Qwen3-VL-Instruct ships. Nothing runs it: chat.hpp describes the text that it
+/// writes, and a model folder's own template is compared with it.
 /// source  chat_template.json of Qwen3-VL-Instruct, dense sizes
-inline constexpr std::string_view qwen3_vl_instruct_template = R"jinja({%- if tools %}
+// clang-format off
+inline constexpr std::string_view released_template = R"jinja({%- if tools %}
     {{- '<|im_start|>system\n' }}
     {%- if messages[0].role == 'system' %}
         {%- if messages[0].content is string %}
@@ -140,10 +127,6 @@ inline constexpr std::string_view qwen3_vl_instruct_template = R"jinja({%- if to
 {%- if add_generation_prompt %}
     {{- '<|im_start|>assistant\n' }}
 {%- endif %})jinja";
+// clang-format on
 
-/// The template whose text render(family, ...) writes.
-constexpr std::string_view released_template(Family family) {
-  return family == Family::qwen2_5_vl ? qwen2_5_vl_instruct_template : qwen3_vl_instruct_template;
-}
-
-}  // namespace lamina::text
+}  // namespace lamina::qwen3_vl

@@ -1,0 +1,22 @@
+#pragma once
+#include <lamina/model/qwen2_5_vl/released_template.hpp>
+#include <lamina/model/qwen_vl/chat.hpp>
+
+namespace lamina::qwen2_5_vl {
+
+inline constexpr std::string_view default_system = "You are a helpful assistant.";
+
+inline constexpr ChatFormat chat = [] {
+  ChatFormat format = qwen_vl::layout;
+  format.title = "Qwen2.5-VL-Instruct";
+  format.released_template = released_template;
+  format.default_system = default_system;
+  format.every_role = true;
+  return format;
+}();
+
+inline constexpr TrainingTemplate templates[] = {
+    {.name = "qwen2_vl", .models = "Qwen2.5-VL", .default_system = default_system, .tools = &qwen_vl::tools},
+};
+
+}  // namespace lamina::qwen2_5_vl

@@ -115,12 +115,17 @@ class ModelEngineSession final : public EngineSession {
     std::int64_t left = EngineDefaults<B>::page_bytes(device_.total_bytes(), budget_bytes(options) - needs.total());
     if (options.page_bytes > 0) left = options.page_bytes;
     if (options.pages > 0) left = page * options.pages;
-    if (left < page * each)
+    if (left < page * each && left >= page && options.model.max_model_len == 0) {
+      limits.context_tokens = static_cast<int>(left / page) * limits.page_tokens;
+      std::clog << cat("memory: sequences may have ", limits.context_tokens, " tokens, fewer than the model's ",
+                       "maximum, since no more keys and values fit (max_model_len)\n");
+    } else if (left < page * each) {
       fail("max_model_len: a sequence of ", limits.context_tokens, " tokens needs ", (page * each >> 20) + 1,
            " MiB of keys and values, and ", std::max<std::int64_t>(left, 0) >> 20,
            " MiB are left for them: set max_model_len to at most ",
            std::max<std::int64_t>(left / page, 0) * limits.page_tokens,
            ", or leave more memory to them (gpu_memory_utilization, kv_cache_memory_bytes)");
+    }
     constexpr std::int64_t most = 1 << 24;
     limits.pages = static_cast<int>(std::min(left / page, most));
     needs.pages = page * limits.pages;

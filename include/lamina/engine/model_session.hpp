@@ -23,9 +23,9 @@ struct EngineDefaults {
   static constexpr int rows = 16;
   static constexpr std::int64_t image_bytes = std::int64_t{256} << 20;
   static int step_tokens(std::int64_t /*total_bytes*/) { return 512; }
-  /// The host's memory is others' as well.
-  static std::int64_t page_bytes(std::int64_t total_bytes, std::int64_t left) {
-    return std::min(left, total_bytes / 4);
+  /// Enough for one sequence of the context's length, or 1 GiB: the host's memory is others' as well.
+  static std::int64_t page_bytes(std::int64_t total_bytes, std::int64_t left, std::int64_t longest) {
+    return std::min({left, total_bytes / 4, std::max(longest, std::int64_t{1} << 30)});
   }
 };
 template <>
@@ -33,7 +33,9 @@ struct EngineDefaults<Cuda> {
   static constexpr int rows = 256;
   static constexpr std::int64_t image_bytes = std::int64_t{2} << 30;
   static int step_tokens(std::int64_t total_bytes) { return total_bytes >= std::int64_t{70} << 30 ? 8192 : 2048; }
-  static std::int64_t page_bytes(std::int64_t /*total_bytes*/, std::int64_t left) { return left; }
+  static std::int64_t page_bytes(std::int64_t /*total_bytes*/, std::int64_t left, std::int64_t /*longest*/) {
+    return left;
+  }
 };
 
 /// EngineSession for one model type on one backend: nothing learns; matrices keep the checkpoint's element type (or the
@@ -112,7 +114,8 @@ class ModelEngineSession final : public EngineSession {
     needs.scratch = static_cast<std::int64_t>(Runner<Model, T, B>::other_bytes(device_, parameters.data(), limits));
     const auto page = static_cast<std::int64_t>(Runner<Model, T, B>::page_bytes(limits.page_tokens));
     const std::int64_t each = (limits.context_tokens + limits.page_tokens - 1) / limits.page_tokens;
-    std::int64_t left = EngineDefaults<B>::page_bytes(device_.total_bytes(), budget_bytes(options) - needs.total());
+    std::int64_t left =
+        EngineDefaults<B>::page_bytes(device_.total_bytes(), budget_bytes(options) - needs.total(), page * each);
     if (options.page_bytes > 0) left = options.page_bytes;
     if (options.pages > 0) left = page * options.pages;
     if (left < page * each && left >= page && options.model.max_model_len == 0) {

@@ -1,9 +1,7 @@
 #pragma once
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <map>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,51 +11,18 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/io/file.hpp>
+#include <lamina/io/flags.hpp>
 #include <lamina/io/json.hpp>
 #include <lamina/io/yaml.hpp>
 #include <lamina/serve/flag_table.hpp>
 
 namespace lamina::serve {
 
-/// A command line that cannot be understood: usage on stderr, exit status 2.
-struct UsageError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
+using io::parse_size;
+using io::UsageError;
 
 namespace detail {
-template <class... Parts>
-[[noreturn]] void usage(const Parts&... parts) {
-  throw UsageError(cat(parts...));
-}
-}  // namespace detail
-
-/// A length or a size: 4096, 1k = 1000, 25.6k = 25600, 2m, and in powers of 1024: 1K, 2M, 1G. UsageError otherwise.
-inline std::int64_t parse_size(std::string_view option, const std::string& text) {
-  const auto bad = [&] {
-    detail::usage("--", option, " ", text, ": wanted a number such as 4096, 4k (4000) or 4K (4096)");
-  };
-  std::size_t end = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &end);
-  } catch (const std::exception&) {
-    bad();
-  }
-  double unit = 1;
-  if (end < text.size()) {
-    const std::string_view small = "kmgt", large = "KMGT";
-    const char c = text[end++];
-    const auto low = small.find(c), high = large.find(c);
-    if (low != std::string_view::npos)
-      unit = std::pow(1000.0, static_cast<double>(low) + 1);
-    else if (high != std::string_view::npos && text.find('.') == std::string::npos)
-      unit = std::pow(1024.0, static_cast<double>(high) + 1);
-    else
-      bad();
-  }
-  value *= unit;
-  if (end != text.size() || std::abs(value - std::round(value)) > 1e-6 || !(std::abs(value) < 0x1p53)) bad();
-  return std::llround(value);
+using io::usage;
 }
 
 /// Options as words: what was given, not yet what it means.

@@ -169,3 +169,16 @@ TEST_CASE("sample: a session's own choice is the sampler's, whatever the rule") 
   CHECK_FALSE(SamplingParams{.repetition_penalty = 1.1}.rule());
   CHECK_FALSE(SamplingParams{.logprobs = true}.rule());
 }
+
+TEST_CASE("Sampler: a penalty that makes logits overflow leaves tokens to draw") {
+  const std::vector<float> logits = {2, 1, -1, -2};
+  for (const double penalty : {1e-30, 1e-38, 1e-40, 1e-300, 2.3e-308, 1e300})
+    for (const double temperature : {0.0, 1e-4, 1.0}) {
+      CAPTURE(penalty, temperature);
+      Sampler sampler({.temperature = temperature, .repetition_penalty = penalty}, std::vector<int>{0, 2}, 4);
+      for (int n = 0; n < 8; ++n) {
+        const int id = sampler.next(logits).token.id;
+        CHECK((penalty < 1 ? id == 0 : id >= 0 && id < 4));
+      }
+    }
+}

@@ -115,6 +115,12 @@ class Sampler {
   }
   float& at(int id) { return work_[static_cast<std::size_t>(id)]; }
 
+  /// The nearest finite number: penalties near 0 make logits overflow, and infinite ones have no differences.
+  static float finite(double x) {
+    constexpr double most = std::numeric_limits<float>::max();
+    return static_cast<float>(std::clamp(x, -most, most));
+  }
+
   void adjust(std::span<const float> logits) {
     work_.assign(logits.begin(), logits.end());
     if (!params_.allowed_token_ids.empty()) {
@@ -127,9 +133,9 @@ class Sampler {
     for (const auto& [id, bias] : params_.logit_bias) at(id) += static_cast<float>(bias);
     if (params_.repetition_penalty != 1)
       for (std::size_t i = 0; i < work_.size(); ++i)
-        if (seen_[i])
-          work_[i] = static_cast<float>(work_[i] > 0 ? work_[i] / params_.repetition_penalty
-                                                     : work_[i] * params_.repetition_penalty);
+        if (seen_[i] && work_[i] != masked)
+          work_[i] =
+              finite(work_[i] > 0 ? work_[i] / params_.repetition_penalty : work_[i] * params_.repetition_penalty);
     for (const auto& [id, count] : counts_)
       at(id) -= static_cast<float>(params_.frequency_penalty * count + params_.presence_penalty);
   }

@@ -1,8 +1,10 @@
 #include <lamina/engine/answer.hpp>
 #include <lamina/model/qwen_vl/chat.hpp>
 
+#include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -136,4 +138,16 @@ TEST_CASE("StopMatcher: holds back only what may begin a stop string") {
   CHECK(matcher.push("more") == "");
   StopMatcher including({"<end>"}, true);
   CHECK(including.push("a<end>c") == "a<end>");
+}
+
+TEST_CASE("answer: the time to the first token counts from asking") {
+  const auto ids = tokenizer().encode("Hello world");
+  const auto sink = std::make_shared<Collected>();
+  GenerationParams params;
+  params.max_tokens = static_cast<int>(ids.size());
+  Answer answer(tokenizer(), params, 1, sink);
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  answer.started(0);
+  push(answer, ids, Last::length);
+  CHECK(sink->done.prefill_s >= 0.005);
 }

@@ -51,8 +51,8 @@ struct Completion {
   FinishReason finish = FinishReason::abort;
   std::variant<std::monostate, std::string, int> stop_reason;  ///< nothing for end of sequence, else what matched
   int prompt_tokens = 0, cached_tokens = 0;
-  int completion_tokens = 0;  ///< every generated id counts, the ending one too
-  double prefill_s = 0, decode_s = 0;
+  int completion_tokens = 0;           ///< every generated id counts, the ending one too
+  double prefill_s = 0, decode_s = 0;  ///< from asking to the first token; from there to the end
 };
 
 /// Where the text of one completion goes: started(), a piece for each token, then one of finished() and failed(). Calls
@@ -83,7 +83,6 @@ class Answer final : public Listener {
 
   void started(int cached) override {
     done_.cached_tokens = cached;
-    started_ = Clock::now();
     sink_->started(cached);
   }
   bool token(const Chosen& chosen, Last last) override {
@@ -126,7 +125,7 @@ class Answer final : public Listener {
       done_.finish = FinishReason::stop;
       done_.stop_reason = *matcher_.matched();
     }
-    done_.prefill_s = seconds(first_ - started_);
+    done_.prefill_s = seconds(first_ - asked_);
     done_.decode_s = seconds(Clock::now() - first_);
     sink_->finished(done_);
   }
@@ -136,7 +135,7 @@ class Answer final : public Listener {
   text::StreamDecoder decoder_;
   StopMatcher matcher_;
   Completion done_;
-  Clock::time_point started_ = {}, first_ = {};
+  Clock::time_point asked_ = Clock::now(), first_ = {};
   bool finished_ = false;
 };
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <lamina/engine/open.hpp>
+#include <lamina/io/program.hpp>
 #include <lamina/serve/flags.hpp>
 #include <lamina/serve/http.hpp>
 #include <lamina/serve/routes.hpp>
@@ -68,6 +69,8 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
 }
 
 int run(const serve::Flags& flags) {
+  if (flags.help) return std::cout << serve::flags_help(*flags.help) << serve::request_fields_help(*flags.help), 0;
+  if (flags.show_version) return std::cout << version << "\n", 0;
   for (const auto& line : flags.log_lines) std::clog << "lamina-serve: " << line << "\n";
   auto files = load_files(flags);
   const auto options = service_options(flags, files);
@@ -107,20 +110,7 @@ int run(const serve::Flags& flags) {
 
 int main(int argc, char** argv) {
   serve::end_at_once_on_signals();  // until the server takes them over
-  try {
-    const auto flags = serve::Flags::parse({argv + 1, argv + argc});
-    if (flags.help) {
-      std::cout << serve::flags_help(*flags.help) << serve::request_fields_help(*flags.help);
-      return 0;
-    }
-    if (flags.show_version) return std::cout << serve::RouteOptions{}.version << "\n", 0;
-    return run(flags);
-  } catch (const serve::UsageError& e) {
-    std::cerr << "usage: lamina-serve [MODEL] [--option VALUE]... (--help lists them)\nlamina-serve: " << e.what()
-              << "\n";
-    return 2;
-  } catch (const std::exception& e) {
-    std::cerr << "lamina-serve: " << e.what() << "\n";
-    return 1;
-  }
+  return io::run_program(
+      {"lamina-serve", "[MODEL] [--option VALUE]...", serve::flags_help() + serve::request_fields_help()}, argc, argv,
+      serve::Flags::parse, run);
 }

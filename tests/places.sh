@@ -104,10 +104,7 @@ field() {
 # The files of a row: `a`, `b` in the last column.
 row() { awk -F'|' -v kind="$1" 'NF == 5 && $2 ~ "^ *" kind " *$" { print $4 }' "$source/CONTRIBUTING.md" |
   grep -oE '`[^`]+`' | tr -d '`' | sort; }
-kinds="size layer wrapper kernel family key field"
-if [ -f include/lamina/serve/flag_values.hpp ]; then kinds="$kinds flag"  # TODO: goes with the server's own table
-else echo "flag: not looked at, its rows do not name members yet"; fi
-for kind in ${KINDS:-$kinds}; do
+for kind in ${KINDS:-size layer wrapper kernel family key flag field}; do
   copy=$scratch/$kind
   mkdir -p "$copy" && cp -r "$source/include" "$source/cmake" "$copy"
   (cd "$copy" && $kind) >"$scratch/log" 2>&1 &  # behind `if` the first mistake would not end it

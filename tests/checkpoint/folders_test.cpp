@@ -95,11 +95,3 @@ TEST_CASE("Folders: a git-lfs pointer is named in place of weights, a config or 
   spill(dir / "config.json", lfs_pointer);
   CHECK(::contains(model_error(dir.dir()), "config.json: is a git-lfs pointer"));
 }
-
-TEST_CASE("Folders: slashes at the end of a path do not reach the names made of it") {
-  CHECK(without_trailing_slash("a/b/") == "a/b");
-  CHECK(without_trailing_slash("a/b//") == "a/b");
-  CHECK(without_trailing_slash("a/b") == "a/b");
-  CHECK(without_trailing_slash("/") == "/");
-  CHECK(without_trailing_slash("") == "");
-}

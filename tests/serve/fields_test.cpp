@@ -27,7 +27,7 @@ std::string with_value(const RequestField& field, const std::string& json) {
 
 std::vector<std::string> harmless_values(const RequestField& field) {
   std::vector<std::string> out{"null"};
-  std::istringstream in{std::string(field.harmless)};
+  std::istringstream in{std::string(field.inert)};
   for (std::string value; std::getline(in, value, '|');) out.push_back(value);
   return out;
 }
@@ -46,7 +46,7 @@ TEST_CASE("fields: each that vLLM has is honoured, without effect for a reason, 
     CAPTURE(field.name);
     CHECK(seen.insert(field.name).second);
     CHECK((names.contains(std::string(field.name)) || field.name == "prompt_token_ids"));
-    CHECK((field.does == serve::Support::work || !field.note.empty()));
+    CHECK((field.status == io::KeyStatus::honoured || !field.note.empty()));
   }
 }
 
@@ -54,7 +54,7 @@ TEST_CASE("fields: one that is refused is named with the reason, and taken if it
   RunningServer server;
   Client client(server.http.port());
   for (const auto& field : serve::request_fields()) {
-    if (field.does != serve::Support::refuse) continue;
+    if (field.status != io::KeyStatus::refused) continue;
     for (const char* value : {"{\"x\":[1]}", "[7]", "7", "\"x\"", "\"\""}) {
       CAPTURE(field.name, value);
       const auto reply = client.ask("POST", "/v1/chat/completions", with_value(field, value));
@@ -76,7 +76,7 @@ TEST_CASE("fields: one without effect changes neither prompt nor answer") {
   const auto plain = server.chat(with(""));
   const auto prompt = server.script.last.ids;
   for (const auto& field : serve::request_fields()) {
-    if (field.does != serve::Support::ignore) continue;
+    if (field.status != io::KeyStatus::accepted) continue;
     for (const char* value : {"true", "false", "3", "\"left\"", "{\"a\":1}"}) {
       CAPTURE(field.name, value);
       const auto answer = server.chat(with_value(field, value));
@@ -90,7 +90,7 @@ TEST_CASE("fields: one that works is read, so that a wrong value is refused by i
   RunningServer server;
   Client client(server.http.port());
   for (const auto& field : serve::request_fields()) {
-    if (field.does != serve::Support::work) continue;
+    if (field.status != io::KeyStatus::honoured) continue;
     int refused = 0;
     for (const char* value : {"7", "\"x\""}) {
       const std::string body = field.name == "messages" ? cat("{\"messages\":", value, "}") : with_value(field, value);
@@ -157,7 +157,7 @@ TEST_CASE("errors: at most 200 characters of a client's input come back, whateve
       with("\"stream_options\":{\"include_usage\":" + quoted + "},\"stream\":true"),
   };
   for (const auto& field : serve::request_fields())
-    if (field.does != serve::Support::ignore && field.name != "messages" && field.name != "request_id")
+    if (field.status != io::KeyStatus::accepted && field.name != "messages" && field.name != "request_id")
       bodies.push_back(with_value(field, quoted));
   for (const auto& body : bodies) {
     CAPTURE(body.substr(0, 120));

@@ -27,7 +27,7 @@ std::string repeated(std::string_view unit, std::size_t bytes) {
 }
 
 /// n times "separator unit", the unit with %'s replaced by its number.
-std::string listed(std::string_view unit, std::size_t n) {
+std::string many_of(std::string_view unit, std::size_t n) {
   std::string out;
   for (std::size_t i = 0; i < n; ++i) {
     if (i) out += ',';
@@ -152,7 +152,7 @@ TEST_CASE("work: JSON of any shape is read in time that grows with its length") 
         name,
         [&, body = body](std::size_t n) {
           std::string text = body.first;
-          text.replace(text.find('\x01'), 1, listed(body.second, n));
+          text.replace(text.find('\x01'), 1, many_of(body.second, n));
           return [text] { read_request(text); };
         },
         1 << 13);
@@ -160,7 +160,7 @@ TEST_CASE("work: JSON of any shape is read in time that grows with its length") 
   check_growth(
       "a long list under many growing objects",
       [](std::size_t n) {
-        std::string text = "[" + listed("{}", n) + "]";
+        std::string text = "[" + many_of("{}", n) + "]";
         for (int level = 0; level < 100; ++level) text = R"({"a":)" + text + R"(,"b":1,"c":1,"d":1,"e":1})";
         return [text] { serve::parse_body(text); };
       },
@@ -222,7 +222,7 @@ TEST_CASE("work: what is stopped ends with Cancelled, in JSON, text and images")
   const auto cancelled = stop.get_token();
   const auto& files = RunningServer::files();
   const std::vector<text::Message> messages{{"user", {{text::Part::Kind::text, "Hello"}}, true, {}}};
-  CHECK_THROWS_AS(serve::parse_body(R"({"x":[)" + listed("1", 5000) + "]}", cancelled), Cancelled);
+  CHECK_THROWS_AS(serve::parse_body(R"({"x":[)" + many_of("1", 5000) + "]}", cancelled), Cancelled);
   CHECK_THROWS_AS(
       serve::plan_prompt(files, files.processor, messages, {}, {}, {.max_model_len = 100, .cancelled = cancelled}),
       Cancelled);

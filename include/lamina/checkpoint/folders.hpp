@@ -11,13 +11,6 @@
 /// What a user gave for the folder of a model or of an adapter, classified before anything in it is read.
 namespace lamina::checkpoint {
 
-/// A path as it reads without slashes at its end, so that names made of it do not depend on them.
-inline std::filesystem::path without_trailing_slash(const std::filesystem::path& path) {
-  std::string text = path.string();
-  while (text.size() > 1 && text.back() == '/') text.pop_back();
-  return text;
-}
-
 namespace detail {
 
 /// "Qwen/Qwen3-VL-2B-Instruct": what a hub calls a model.

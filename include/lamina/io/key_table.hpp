@@ -29,6 +29,12 @@ struct Key : KeyRow {
     key.least = lower, key.most = upper;
     return key;
   }
+  /// The same key, read by a function of its own.
+  constexpr Key read_by(Fill reader) const {
+    Key key = *this;
+    key.fill = reader;
+    return key;
+  }
   /// The default as text; "" is null.
   std::string default_text() const { return show ? show(Target{}) : std::string(inert); }
 };
@@ -71,14 +77,13 @@ constexpr Key<Target> honoured_by(std::string_view name, KeyType type, std::stri
 /// A key that fills a member with one of a few words.
 template <const auto& Words, auto... Members>
 constexpr auto honoured_word(std::string_view name, std::string_view note = "") {
-  auto key = honoured<Members...>(name, note);
   using Path = detail::MemberPath<Members...>;
-  key.fill = [](typename Path::Root& target, const Setting& s, std::string_view name) {
-    read_value(s, name, Path::of(target));
-    if (std::find(std::begin(Words), std::end(Words), text_of(s, name)) == std::end(Words))
-      wrong_value(s, name, listed(Words));
-  };
-  return key;
+  return honoured<Members...>(name, note)
+      .read_by([](typename Path::Root& target, const Setting& s, std::string_view key) {
+        read_value(s, key, Path::of(target));
+        if (std::find(std::begin(Words), std::end(Words), text_of(s, key)) == std::end(Words))
+          wrong_value(s, key, listed(Words));
+      });
 }
 
 /// Throws if the value cannot be of the key's type.
@@ -130,7 +135,8 @@ inline bool is_inert(const KeyRow& key, const Setting& s) {
   }
 }
 
-/// A refused key stops unless it asks for nothing; an accepted one leaves a note. `group`: what precedes its name.
+/// A refused key stops unless it asks for nothing; an accepted one leaves a note, without its value if it is a flag,
+/// which may be a secret. `group`: the text before its name.
 inline void check_value(const KeyRow& key, const Setting& setting, std::vector<std::string>& notes,
                         std::string_view group = "") {
   check_type(key, setting);
@@ -138,7 +144,9 @@ inline void check_value(const KeyRow& key, const Setting& setting, std::vector<s
   if (key.status == KeyStatus::refused)
     throw UsageError(
         cat(subject(setting, cat(group, key.name)), ": ", shown(setting.value), " is refused: ", key.note));
-  notes.push_back(cat(group, key.name, ": ", shown(setting.value), " has no effect: ", key.note));
+  const bool flag = setting.origin.empty();
+  notes.push_back(
+      cat(flag ? "--" : "", group, key.name, flag ? "" : ": " + shown(setting.value), " has no effect: ", key.note));
 }
 
 /// The key of that name, or null.

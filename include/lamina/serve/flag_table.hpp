@@ -1,25 +1,17 @@
 #pragma once
-#include <algorithm>
-#include <string>
+#include <span>
 #include <string_view>
-#include <vector>
 
-#include <lamina/serve/support.hpp>
+#include <lamina/io/flags.hpp>
+#include <lamina/serve/flag_readers.hpp>
 
+/// One row for each option of vLLM's command line, with what becomes of it here.
 namespace lamina::serve {
 
-/// One option of vLLM's command line and what becomes of it here.
-struct Flag {
-  enum class Takes { nothing, one, many };
-  std::string_view name;
-  Takes takes = Takes::one;
-  Support does = Support::work;
-  std::string_view note = {};  ///< help, or the reason; the log of the start repeats that of what is ignored
-  std::string_view off = {};   ///< values, separated by |, with which a refused flag is harmless
-};
-
 namespace detail {
-inline constexpr Flag::Takes nothing = Flag::Takes::nothing, one = Flag::Takes::one, many = Flag::Takes::many;
+using Engine = engine::EngineOptions;
+inline constexpr KeyType nothing = KeyType::flag, one = KeyType::text, many = KeyType::list, number = KeyType::number;
+inline constexpr KeyStatus ignore = KeyStatus::accepted, refuse = KeyStatus::refused;
 inline constexpr std::string_view merge_first = "adapters cannot be served by name yet: merge with lamina-merge first";
 inline constexpr std::string_view no_tools = "tool calls are not read from answers yet";
 inline constexpr std::string_view no_tls = "this build speaks plain HTTP; put a TLS proxy in front";
@@ -34,166 +26,202 @@ inline constexpr std::string_view no_download = "nothing is downloaded; the fold
 inline constexpr std::string_view no_structured_output = "requests for structured output are refused";
 inline constexpr std::string_view no_prompt_log = "prompts and answers are never logged";
 inline constexpr std::string_view no_named_adapters = "adapters are not served by name";
+
+inline constexpr std::string_view page_sizes[] = {"16", "32", "64", "128"};
 }  // namespace detail
 
 /// Every option, in the order of --help.
-inline const std::vector<Flag>& flag_table() {
+inline std::span<const Key> flag_table() {
   using namespace detail;
-  using enum Support;
-  static const std::vector<Flag> table = {
-      {"help", nothing, work, "show this and exit; --help=WORD shows what holds the word"},
-      {"version", nothing, work, "show the version and exit"},
-      {"config", one, work, "YAML file of options; the command line wins"},
-      {"model", one, work, "model directory; also the first argument without a name"},
-      {"host", one, work, "address to listen on; default: all interfaces"},
-      {"port", one, work, "TCP port, default 8000"},
-      {"served-model-name", many, work, "names that requests may use; answers carry the first"},
-      {"device", one, work, "auto, cpu or cuda; default auto: the GPU where there is one"},
-      {"dtype", one, work, "auto, half, float16, bfloat16, float or float32; default auto"},
-      {"max-model-len", one, work, "prompt and answer together, in tokens; -1 or auto: what the model allows"},
-      {"tensor-parallel-size", one, work, "1 only (also -tp, --tp, --tp-size)"},
-      {"gpu-memory-utilization", one, work,
-       "share of the device's memory that weights, scratch and caches may take, default 0.9"},
-      {"tokenizer", one, work, "directory of the tokenizer and its chat template, default: the model's"},
-      {"limit-mm-per-prompt", one, work, "{\"image\": 4} or image=4: images in one request"},
-      {"mm-processor-kwargs", one, work,
-       "{\"min_pixels\": n, \"max_pixels\": n}, or size with shortest_edge and longest_edge"},
-      {"media-io-kwargs", one, work,
-       "{\"image\": {\"rgba_background_color\": [r, g, b]}}: what is put behind images with alpha, default white"},
-      {"allowed-local-media-path", one, work, "file:// images below this directory are allowed"},
-      {"api-key", many, work, "bearer tokens that clients must send; also VLLM_API_KEY"},
-      {"response-role", one, work, "role of answers, default assistant"},
-      {"chat-template", one, work, "file or text; must be the released template, which is built in"},
-      {"default-chat-template-kwargs", one, work,
-       "{\"add_vision_id\": true}; enable_thinking is accepted, but Instruct templates do not read it"},
-      {"exclude-tools-when-tool-choice-none", nothing, work, "do not show tools that must not be called to the model"},
-      {"return-tokens-as-token-ids", nothing, work, "logprobs name tokens token_id:N, unless a request says no"},
-      {"stream-interval", one, work, "tokens in a chunk of a stream, default 1; requests may raise it"},
-      {"generation-config", one, work, "auto: the model's generation_config.json; vllm: none; or a directory"},
-      {"override-generation-config", one, work, "JSON that replaces sampling fields of the generation config"},
-      {"max-logprobs", one, work, "largest top_logprobs, default 20; -1: no limit"},
-      {"seed", one, work, "of requests that give none, default 0"},
-      {"root-path", one, work, "path prefix of a reverse proxy"},
-      {"allow-credentials", nothing, work, "CORS"},
-      {"allowed-origins", one, work, "CORS, JSON list, default [\"*\"]"},
-      {"allowed-methods", one, work, "CORS, JSON list"},
-      {"allowed-headers", one, work, "CORS, JSON list"},
-      {"enable-request-id-headers", nothing, work, "send X-Request-Id with every answer"},
-      {"enable-prompt-tokens-details", nothing, work, "cached_tokens in usage"},
-      {"enable-force-include-usage", nothing, work, "usage at the end of every stream"},
-      {"h11-max-incomplete-event-size", one, work, "bytes of a request's header, default 64 Ki"},
-      {"h11-max-header-count", one, work, "header lines of a request, default 256"},
-      {"max-request-body-size", one, work, "bytes of a request's body, default 64M"},
-      {"max-media-bytes", one, work,
-       "memory for decoded images and patches of all requests, default a quarter of what is free"},
-      {"max-queued-requests", one, work, "waiting and running; more get status 503, default 2048"},
-      {"disable-uvicorn-access-log", nothing, work, "no line for each request"},
-      {"disable-access-log-for-endpoints", one, work, "/health,/ping: no line for requests of these paths"},
-      {"uvicorn-log-level", one, work, "trace, debug, info; warning, error or critical: no line for each request"},
-      {"adapter", many, work, "PEFT adapter directories to apply to the model"},
-      {"load-format", one, work, "auto or safetensors, which are the same"},
-      {"trust-remote-code", nothing, ignore, "no code of a checkpoint is ever run"},
-      {"max-num-seqs", one, work, "answers that are made at once, default 256, on a CPU 16"},
-      {"max-num-batched-tokens", one, work, "tokens that one step reads, at least max-num-seqs"},
-      {"mm-processor-cache-gb", one, work, "GiB for embeddings of images that are kept for further requests"},
-      {"allowed-media-domains", many, ignore, "remote images are refused, from every host"},
-      {"skip-mm-profiling", nothing, ignore, "nothing is profiled"},
-      {"mm-encoder-tp-mode", one, ignore, one_device},
-      {"mm-encoder-attn-backend", one, ignore, own_kernels},
-      {"interleave-mm-strings", nothing, ignore, "images always stay where a message has them"},
-      {"chat-template-content-format", one, refuse, "the built-in templates read content as lists of parts",
-       "auto|openai"},
-      {"enable-prefix-caching", nothing, work, "beginnings of prompts are kept for further requests; on by default"},
-      {"prefix-caching-hash-algo", one, ignore, "contents are compared whole, so that no hash can collide"},
-      {"enable-chunked-prefill", nothing, ignore, cut_prompts},
-      {"long-prefill-token-threshold", one, work, "tokens of one prompt that a step reads at most; 0: as many as fit"},
-      {"max-num-partial-prefills", one, ignore, cut_prompts},
-      {"disable-chunked-mm-input", nothing, ignore, cut_prompts},
-      {"block-size", one, work, "tokens of a page of the KV cache: 16, 32, 64 or 128, default 64"},
-      {"kv-cache-memory-bytes", one, work, "bytes of the KV cache, instead of what gpu-memory-utilization leaves"},
-      {"num-gpu-blocks-override", one, work, "pages of the KV cache, whatever fits"},
-      {"enforce-eager", nothing, work, "no step is recorded as a CUDA graph"},
-      {"cudagraph-capture-sizes", many, work, "numbers of sequences for which a step is recorded as a CUDA graph"},
-      {"max-cudagraph-capture-size", one, ignore, lazy_graphs},
-      {"max-seq-len-to-capture", one, ignore, lazy_graphs},
-      {"compilation-config", one, ignore, own_kernels},
-      {"optimization-level", one, ignore, own_kernels},
-      {"attention-backend", one, ignore, own_kernels},
-      {"model-impl", one, ignore, own_kernels},
-      {"disable-cascade-attn", nothing, ignore, own_kernels},
-      {"disable-custom-all-reduce", nothing, ignore, one_device},
-      {"enable-expert-parallel", nothing, ignore, "these models have no experts"},
-      {"num-scheduler-steps", one, ignore, own_scheduler},
-      {"use-v2-block-manager", nothing, ignore, own_scheduler},
-      {"disable-async-output-proc", nothing, ignore, own_scheduler},
-      {"max-parallel-loading-workers", one, ignore, one_device},
-      {"use-tqdm-on-load", nothing, ignore, "no progress is shown"},
-      {"disable-mm-preprocessor-cache", nothing, ignore, device_images},
-      {"mm-processor-cache-type", one, ignore, device_images},
-      {"trust-request-mm-kwargs", nothing, ignore, "requests may always set min_pixels and max_pixels"},
-      {"task", one, refuse, "answers are generated, nothing else", "auto|generate"},
-      {"runner", one, refuse, "answers are generated, nothing else", "auto|generate"},
-      {"async-scheduling", nothing, ignore, "a GPU always works one step ahead"},
-      {"scheduling-policy", one, work, "fcfs, or priority: requests may say who is served first"},
-      {"batch-invariant", nothing, work,
-       "every request gets the answer that it would get alone; also VLLM_BATCH_INVARIANT=1"},
-      {"logprobs-mode", one, refuse, "logprobs are of the raw distribution", "raw_logprobs"},
-      {"tokenizer-mode", one, refuse, "there is one tokenizer, equal to the fast one", "auto|hf|slow"},
-      {"revision", one, ignore, no_download},
-      {"code-revision", one, ignore, no_download},
-      {"tokenizer-revision", one, ignore, no_download},
-      {"download-dir", one, ignore, no_download},
-      {"hf-token", one, ignore, no_download},
-      {"guided-decoding-backend", one, ignore, no_structured_output},
-      {"structured-outputs-config", one, ignore, no_structured_output},
-      {"log-config-file", one, ignore, "the log has one form, on stderr"},
-      {"max-log-len", one, ignore, no_prompt_log},
-      {"disable-log-requests", nothing, ignore, no_prompt_log},
-      {"enable-log-requests", nothing, ignore, no_prompt_log},
-      {"enable-log-outputs", nothing, ignore, no_prompt_log},
-      {"disable-log-stats", nothing, work, "no line about load and speed every 10 s"},
-      {"enable-server-load-tracking", nothing, ignore, "/load is always there"},
-      {"enable-tokenizer-info-endpoint", nothing, ignore, "there is no /tokenizer_info"},
-      {"enable-ssl-refresh", nothing, ignore, no_tls},
-      {"disable-frontend-multiprocessing", nothing, ignore, one_device},
-      {"disable-fastapi-docs", nothing, ignore, "there are no pages of documentation"},
-      {"distributed-executor-backend", one, refuse, one_device, "mp|uni"},
-      {"api-server-count", one, refuse, one_device, "1"},
-      {"pipeline-parallel-size", one, refuse, one_device, "1"},
-      {"data-parallel-size", one, refuse, one_device, "1"},
-      {"swap-space", one, refuse, "nothing is swapped", "0|4"},
-      {"cpu-offload-gb", one, refuse, "nothing is offloaded", "0"},
-      {"kv-cache-dtype", one, refuse, "the KV cache has the model's dtype", "auto"},
-      {"quantization", one, refuse, "quantised weights are not supported", "none|None"},
-      {"hf-overrides", one, refuse, "change config.json instead", "{}"},
-      {"enable-mm-embeds", nothing, refuse, "embeddings from clients are not accepted"},
-      {"trust-request-chat-template", nothing, refuse, no_template},
-      {"enable-lora", nothing, refuse, merge_first},
-      {"lora-modules", many, refuse, merge_first},
-      {"default-mm-loras", one, refuse, merge_first},
-      {"max-loras", one, ignore, no_named_adapters},
-      {"max-lora-rank", one, ignore, no_named_adapters},
-      {"max-cpu-loras", one, ignore, no_named_adapters},
-      {"lora-dtype", one, ignore, no_named_adapters},
-      {"enable-auto-tool-choice", nothing, refuse, no_tools},
-      {"tool-call-parser", one, refuse, no_tools},
-      {"reasoning-parser", one, refuse, "reasoning is not split from answers yet"},
-      {"uds", one, refuse, "Unix sockets are not supported; use --host and --port"},
-      {"ssl-keyfile", one, refuse, no_tls},
-      {"ssl-certfile", one, refuse, no_tls},
-      {"ssl-ca-certs", one, refuse, no_tls},
-      {"ssl-cert-reqs", one, refuse, no_tls, "0"},
-      {"ssl-ciphers", one, refuse, no_tls},
+  static constexpr Key table[] = {
+      {"help", nothing, KeyStatus::honoured, "", "show this and exit; --help=WORD shows what holds the word"},
+      honoured<&Flags::show_version>("version", "show the version and exit"),
+      {"config", one, KeyStatus::honoured, "", "YAML file of options; the command line wins"},
+      honoured<&Flags::model>("model", "model directory; also the first argument without a name"),
+      honoured<&Flags::host>("host", "address to listen on; default: all interfaces"),
+      honoured<&Flags::port>("port", "TCP port").within(0, 65535),
+      honoured<&Flags::served_model_names>("served-model-name", "names that requests may use; answers carry the first"),
+      honoured<&Flags::device>("device", "auto, cpu or cuda; auto: the GPU if there is one"),
+      honoured_by("dtype", one, "auto", read_dtype, "auto, half, float16, bfloat16, float or float32"),
+      honoured_by("max-model-len", one, "auto", read_max_model_len,
+                  "prompt and answer together, in tokens; -1 or auto: what the model allows"),
+      honoured_by("tensor-parallel-size", one, "", read_tensor_parallel, "1 only (also -tp, --tp, --tp-size)"),
+      honoured<&Flags::engine, &Engine::memory_share>(
+          "gpu-memory-utilization", "share of the device's memory that weights, scratch and caches may take")
+          .read_by(read_memory_share),
+      honoured<&Flags::tokenizer>("tokenizer",
+                                  "directory of the tokenizer and its chat template, default: the model's"),
+      honoured_by("limit-mm-per-prompt", one, "", read_image_limit, "{\"image\": 4} or image=4: images in one request"),
+      honoured_by("mm-processor-kwargs", one, "", read_processor,
+                  "{\"min_pixels\": n, \"max_pixels\": n}, or size with shortest_edge and longest_edge"),
+      honoured_by(
+          "media-io-kwargs", one, "", read_media_io,
+          "{\"image\": {\"rgba_background_color\": [r, g, b]}}: what is put behind images with alpha, default white"),
+      honoured_by("allowed-local-media-path", one, "", read_media_path,
+                  "file:// images below this directory are allowed"),
+      honoured<&Flags::api_keys>("api-key", "bearer tokens that clients must send; also VLLM_API_KEY"),
+      honoured<&Flags::response_role>("response-role", "role of answers"),
+      honoured<&Flags::chat_template>("chat-template",
+                                      "file or text; must be the released template, which is built in"),
+      honoured_by("default-chat-template-kwargs", one, "", read_template_defaults,
+                  "{\"add_vision_id\": true}; enable_thinking is accepted, but Instruct templates do not read it"),
+      honoured<&Flags::exclude_unused_tools>("exclude-tools-when-tool-choice-none",
+                                             "do not show tools that must not be called to the model"),
+      honoured<&Flags::return_tokens_as_ids>("return-tokens-as-token-ids",
+                                             "logprobs name tokens token_id:N, unless a request says no"),
+      honoured<&Flags::stream_interval>("stream-interval", "tokens in a chunk of a stream; requests may raise it")
+          .within(1, int_max),
+      honoured<&Flags::generation_config>("generation-config",
+                                          "auto: the model's generation_config.json; vllm: none; or a directory"),
+      honoured_by("override-generation-config", one, "", read_generation_overrides,
+                  "JSON that replaces sampling fields of the generation config"),
+      honoured<&Flags::max_logprobs>("max-logprobs", "largest top_logprobs; -1: no limit").within(-1, int_max),
+      honoured<&Flags::seed>("seed", "of requests that give none, default 0"),
+      honoured_by("root-path", one, "", read_root_path, "path prefix of a reverse proxy"),
+      honoured<&Flags::allow_credentials>("allow-credentials", "CORS"),
+      honoured_by("allowed-origins", one, "", read_list<&Flags::allowed_origins>, "CORS, JSON list, default [\"*\"]"),
+      honoured_by("allowed-methods", one, "", read_list<&Flags::allowed_methods>, "CORS, JSON list"),
+      honoured_by("allowed-headers", one, "", read_list<&Flags::allowed_headers>, "CORS, JSON list"),
+      honoured<&Flags::request_id_headers>("enable-request-id-headers", "send X-Request-Id with every answer"),
+      honoured<&Flags::prompt_tokens_details>("enable-prompt-tokens-details", "cached_tokens in usage"),
+      honoured<&Flags::force_include_usage>("enable-force-include-usage", "usage at the end of every stream"),
+      honoured<&Flags::max_header_bytes>("h11-max-incomplete-event-size", "bytes of a request's header")
+          .within(1024, 16 << 20),
+      honoured<&Flags::max_header_count>("h11-max-header-count", "header lines of a request").within(1, 65536),
+      honoured<&Flags::max_body_bytes>("max-request-body-size", "bytes of a request's body")
+          .within(1024, std::int64_t{1} << 40),
+      honoured<&Flags::max_media_bytes>(
+          "max-media-bytes", "memory for decoded images and patches of all requests, default a quarter of what is free")
+          .within(0, std::int64_t{1} << 50),
+      honoured<&Flags::max_queued_requests>("max-queued-requests", "waiting and running; more get status 503")
+          .within(1, int_max),
+      honoured_by("disable-uvicorn-access-log", nothing, "", read_off<&Flags::access_log>, "no line for each request"),
+      honoured_by("disable-access-log-for-endpoints", one, "", read_unlogged_paths,
+                  "/health,/ping: no line for requests of these paths"),
+      honoured_by("uvicorn-log-level", one, "", read_log_level,
+                  "trace, debug, info; warning, error or critical: no line for each request"),
+      honoured<&Flags::adapters>("adapter", "PEFT adapter directories to apply to the model"),
+      honoured_by("load-format", one, "auto", read_load_format, "auto or safetensors, which are the same"),
+      {"trust-remote-code", nothing, ignore, "false", "no code of a checkpoint is ever run"},
+      honoured<&Flags::engine, &Engine::rows>("max-num-seqs", "answers that are made at once, default 256, on a CPU 16")
+          .within(1, 4096),
+      honoured<&Flags::engine, &Engine::step_tokens>("max-num-batched-tokens",
+                                                     "tokens that one step reads, at least max-num-seqs")
+          .within(1, 1 << 20),
+      honoured_by("mm-processor-cache-gb", number, "", read_image_cache,
+                  "GiB for embeddings of images that are kept for further requests"),
+      {"allowed-media-domains", many, ignore, "", "remote images are refused, from every host"},
+      {"skip-mm-profiling", nothing, ignore, "false", "nothing is profiled"},
+      {"mm-encoder-tp-mode", one, ignore, "", one_device},
+      {"mm-encoder-attn-backend", one, ignore, "", own_kernels},
+      {"interleave-mm-strings", nothing, ignore, "false", "images always stay where a message has them"},
+      {"chat-template-content-format", one, refuse, "auto|openai",
+       "the built-in templates read content as lists of parts"},
+      honoured<&Flags::prefix_cache>("enable-prefix-caching", "beginnings of prompts are kept for further requests"),
+      {"prefix-caching-hash-algo", one, ignore, "", "contents are compared whole, so that no hash can collide"},
+      {"enable-chunked-prefill", nothing, ignore, "false", cut_prompts},
+      honoured<&Flags::prompt_chunk_tokens>("long-prefill-token-threshold",
+                                            "tokens of one prompt that a step reads at most; 0: as many as fit")
+          .within(0, int_max),
+      {"max-num-partial-prefills", one, ignore, "", cut_prompts},
+      {"disable-chunked-mm-input", nothing, ignore, "false", cut_prompts},
+      honoured_word<page_sizes, &Flags::engine, &Engine::page_tokens>(
+          "block-size", "tokens of a page of the KV cache: 16, 32, 64 or 128"),
+      honoured<&Flags::engine, &Engine::page_bytes>(
+          "kv-cache-memory-bytes", "bytes of the KV cache, instead of what gpu-memory-utilization leaves")
+          .within(1, std::int64_t{1} << 50),
+      honoured<&Flags::engine, &Engine::pages>("num-gpu-blocks-override", "pages of the KV cache, whatever fits")
+          .within(1, int_max),
+      honoured<&Flags::engine, &Engine::eager>("enforce-eager", "no step is recorded as a CUDA graph"),
+      honoured<&Flags::engine, &Engine::graph_rows>("cudagraph-capture-sizes",
+                                                    "numbers of sequences for which a step is recorded as a CUDA graph")
+          .read_by(read_capture_sizes),
+      {"max-cudagraph-capture-size", one, ignore, "", lazy_graphs},
+      {"max-seq-len-to-capture", one, ignore, "", lazy_graphs},
+      {"compilation-config", one, ignore, "", own_kernels},
+      {"optimization-level", one, ignore, "", own_kernels},
+      {"attention-backend", one, ignore, "", own_kernels},
+      {"model-impl", one, ignore, "", own_kernels},
+      {"disable-cascade-attn", nothing, ignore, "false", own_kernels},
+      {"disable-custom-all-reduce", nothing, ignore, "false", one_device},
+      {"enable-expert-parallel", nothing, ignore, "false", "these models have no experts"},
+      {"num-scheduler-steps", one, ignore, "", own_scheduler},
+      {"use-v2-block-manager", nothing, ignore, "false", own_scheduler},
+      {"disable-async-output-proc", nothing, ignore, "false", own_scheduler},
+      {"max-parallel-loading-workers", one, ignore, "", one_device},
+      {"use-tqdm-on-load", nothing, ignore, "false", "no progress is shown"},
+      {"disable-mm-preprocessor-cache", nothing, ignore, "false", device_images},
+      {"mm-processor-cache-type", one, ignore, "", device_images},
+      {"trust-request-mm-kwargs", nothing, ignore, "false", "requests may always set min_pixels and max_pixels"},
+      {"task", one, refuse, "auto|generate", "answers are generated, nothing else"},
+      {"runner", one, refuse, "auto|generate", "answers are generated, nothing else"},
+      {"async-scheduling", nothing, ignore, "false", "a GPU always works one step ahead"},
+      honoured_by("scheduling-policy", one, "fcfs", read_policy,
+                  "fcfs, or priority: requests may say who is served first"),
+      honoured<&Flags::engine, &Engine::batch_invariant>(
+          "batch-invariant", "every request gets the answer that it would get alone; also VLLM_BATCH_INVARIANT=1"),
+      {"logprobs-mode", one, refuse, "raw_logprobs", "logprobs are of the raw distribution"},
+      {"tokenizer-mode", one, refuse, "auto|hf|slow", "there is one tokenizer, equal to the fast one"},
+      {"revision", one, ignore, "", no_download},
+      {"code-revision", one, ignore, "", no_download},
+      {"tokenizer-revision", one, ignore, "", no_download},
+      {"download-dir", one, ignore, "", no_download},
+      {"hf-token", one, ignore, "", no_download},
+      {"guided-decoding-backend", one, ignore, "", no_structured_output},
+      {"structured-outputs-config", one, ignore, "", no_structured_output},
+      {"log-config-file", one, ignore, "", "the log has one form, on stderr"},
+      {"max-log-len", one, ignore, "", no_prompt_log},
+      {"disable-log-requests", nothing, ignore, "false", no_prompt_log},
+      {"enable-log-requests", nothing, ignore, "false", no_prompt_log},
+      {"enable-log-outputs", nothing, ignore, "false", no_prompt_log},
+      honoured_by("disable-log-stats", nothing, "", read_off<&Flags::log_statistics>,
+                  "no line about load and speed every 10 s"),
+      {"enable-server-load-tracking", nothing, ignore, "false", "/load is always there"},
+      {"enable-tokenizer-info-endpoint", nothing, ignore, "false", "there is no /tokenizer_info"},
+      {"enable-ssl-refresh", nothing, ignore, "false", no_tls},
+      {"disable-frontend-multiprocessing", nothing, ignore, "false", one_device},
+      {"disable-fastapi-docs", nothing, ignore, "false", "there are no pages of documentation"},
+      {"distributed-executor-backend", one, refuse, "mp|uni", one_device},
+      {"api-server-count", one, refuse, "1", one_device},
+      {"pipeline-parallel-size", one, refuse, "1", one_device},
+      {"data-parallel-size", one, refuse, "1", one_device},
+      {"swap-space", one, refuse, "0|4", "nothing is swapped"},
+      {"cpu-offload-gb", one, refuse, "0", "nothing is offloaded"},
+      {"kv-cache-dtype", one, refuse, "auto", "the KV cache has the model's dtype"},
+      {"quantization", one, refuse, "none|None", "quantised weights are not supported"},
+      {"hf-overrides", one, refuse, "{}", "change config.json instead"},
+      {"enable-mm-embeds", nothing, refuse, "false", "embeddings from clients are not accepted"},
+      {"trust-request-chat-template", nothing, refuse, "false", no_template},
+      {"enable-lora", nothing, refuse, "false", merge_first},
+      {"lora-modules", many, refuse, "", merge_first},
+      {"default-mm-loras", one, refuse, "", merge_first},
+      {"max-loras", one, ignore, "", no_named_adapters},
+      {"max-lora-rank", one, ignore, "", no_named_adapters},
+      {"max-cpu-loras", one, ignore, "", no_named_adapters},
+      {"lora-dtype", one, ignore, "", no_named_adapters},
+      {"enable-auto-tool-choice", nothing, refuse, "false", no_tools},
+      {"tool-call-parser", one, refuse, "", no_tools},
+      {"reasoning-parser", one, refuse, "", "reasoning is not split from answers yet"},
+      {"uds", one, refuse, "", "Unix sockets are not supported; use --host and --port"},
+      {"ssl-keyfile", one, refuse, "", no_tls},
+      {"ssl-certfile", one, refuse, "", no_tls},
+      {"ssl-ca-certs", one, refuse, "", no_tls},
+      {"ssl-cert-reqs", one, refuse, "0", no_tls},
+      {"ssl-ciphers", one, refuse, "", no_tls},
   };
   return table;
 }
 
-/// Other names of an option.
-inline std::string_view flag_alias(std::string_view name) {
-  if (name == "tp" || name == "tp-size") return "tensor-parallel-size";
-  if (name == "pp") return "pipeline-parallel-size";
-  if (name == "dp") return "data-parallel-size";
-  return name;
+/// What vLLM's command line has besides options.
+inline const io::FlagRules& flag_rules() {
+  static const io::FlagRules rules{.positional = "model",
+                                   .config = "config",
+                                   .aliases = {{"h", "help"},
+                                               {"tp", "tensor-parallel-size"},
+                                               {"tp-size", "tensor-parallel-size"},
+                                               {"pp", "pipeline-parallel-size"},
+                                               {"dp", "data-parallel-size"}}};
+  return rules;
 }
 
 }  // namespace lamina::serve

@@ -4,28 +4,17 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
+#include <lamina/io/key.hpp>
 
 namespace lamina::serve {
 
-/// What becomes of something that vLLM has: an option of its command line, a field of a request.
-enum class Support {
-  work,    ///< it does here what it does there, or what its note says
-  ignore,  ///< accepted; no answer depends on it, for the reason in its note
-  refuse   ///< an error that gives the reason in its note, unless the value asks for nothing
-};
-
-/// The same in words, for --help. `harmless`: values, separated by |, that are not refused.
-inline std::string support_text(Support does, std::string_view note, std::string_view harmless) {
-  if (does == Support::work) return std::string(note);
-  if (does == Support::ignore) return cat("accepted, without effect: ", note);
-  std::string except(harmless);
+/// What becomes of an option or a request's field of vLLM, in words, for --help.
+inline std::string support_text(const io::KeyRow& row) {
+  if (row.status == io::KeyStatus::honoured) return std::string(row.note);
+  if (row.status == io::KeyStatus::accepted) return cat("accepted, without effect: ", row.note);
+  std::string except(row.type == io::KeyType::flag ? "" : row.inert);
   for (std::size_t at = 0; (at = except.find('|', at)) != std::string::npos; at += 4) except.replace(at, 1, " or ");
-  return cat("refused", except.empty() ? "" : ", except ", except, ": ", note);
-}
-
-/// Is the value one of the harmless ones?
-inline bool is_harmless(std::string_view value, std::string_view harmless) {
-  return cat("|", harmless, "|").find(cat("|", value, "|")) != std::string::npos;
+  return cat("refused", except.empty() ? "" : ", except ", except, ": ", row.note);
 }
 
 /// One line of --help; empty if it does not hold `word`.

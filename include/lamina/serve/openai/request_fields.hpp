@@ -1,20 +1,21 @@
 #pragma once
-#include <algorithm>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <lamina/io/key_table.hpp>
 #include <lamina/serve/openai/json_fields.hpp>
 #include <lamina/serve/support.hpp>
 
 namespace lamina::serve {
 
-/// One field of a chat completion request and what becomes of it.
-struct RequestField {
-  std::string_view name;
-  Support does = Support::work;
-  std::string_view note = {};      ///< of one that works: what is short of vLLM, or how
-  std::string_view harmless = {};  ///< JSON values, separated by |, with which a refused field asks for nothing
+/// One field of a chat completion request and what becomes of it. inert: JSON values, separated by |, with which a
+/// refused field asks for nothing.
+struct RequestField : io::KeyRow {
+  constexpr RequestField(std::string_view name, io::KeyStatus status, std::string_view note = "",
+                         std::string_view inert = "")
+      : KeyRow{name, io::KeyType::object, status, inert, note} {}
 };
 
 namespace detail {
@@ -27,9 +28,9 @@ inline constexpr std::string_view render_only = "vLLM reads it on its render rou
 
 /// Every field of ChatCompletionRequest in vLLM 0.8 to 0.33, and one more that clients send. What is not here is
 /// unknown to vLLM too: it is ignored, and the log says so.
-inline const std::vector<RequestField>& request_fields() {
-  using enum Support;
-  static const std::vector<RequestField> table = {
+inline std::span<const RequestField> request_fields() {
+  constexpr auto work = io::KeyStatus::honoured, ignore = io::KeyStatus::accepted, refuse = io::KeyStatus::refused;
+  static constexpr RequestField table[] = {
       // the conversation
       {"messages", work, "text and images; no video, audio or embeddings"},
       {"model", work},
@@ -122,17 +123,12 @@ inline const std::vector<RequestField>& request_fields() {
 }
 
 /// The row of a field; null for one that vLLM does not have either.
-inline const RequestField* request_field(std::string_view name) {
-  const auto& table = request_fields();
-  const auto it = std::find_if(table.begin(), table.end(), [&](const RequestField& f) { return f.name == name; });
-  return it == table.end() ? nullptr : &*it;
-}
+inline const RequestField* request_field(std::string_view name) { return io::find_key(request_fields(), name); }
 
 /// The fields in words, for --help; a word leaves only the lines that hold it.
 inline std::string request_fields_help(std::string_view word = {}) {
   std::string out = "fields of POST /v1/chat/completions\n";
-  for (const auto& field : request_fields())
-    out += help_line(std::string(field.name), support_text(field.does, field.note, field.harmless), word);
+  for (const auto& field : request_fields()) out += help_line(std::string(field.name), support_text(field), word);
   return out;
 }
 
@@ -141,7 +137,7 @@ namespace detail {
 inline bool asks_for_nothing(const RequestField& field, const Json& value) {
   if (value.is_null()) return true;
   if (value.is_string() || (value.is_structured() && !value.empty())) return false;
-  return is_harmless(value.dump(), field.harmless);
+  return io::is_among(value.dump(), field.inert);
 }
 }  // namespace detail
 
@@ -152,7 +148,7 @@ inline std::vector<std::string> check_request_fields(const Json& body) {
   for (const auto& [name, value] : body.items()) {
     const RequestField* field = request_field(name);
     if (!field && unknown.size() < 10) unknown.push_back(printable(name, 64));
-    if (field && field->does == Support::refuse && !detail::asks_for_nothing(*field, value))
+    if (field && field->status == io::KeyStatus::refused && !detail::asks_for_nothing(*field, value))
       throw not_implemented(name, cat(name, ": is not supported by this server: ", field->note));
   }
   return unknown;

@@ -79,7 +79,7 @@ TEST_CASE("Saving: a kill -9 in the middle leaves the old file whole, and the ne
 }
 
 TEST_CASE("Saving: a folder that cannot be written is an error that names it") {
-  const auto write = [](const char* path) { return error_of([&] { write_text(path, "x"); }); };
+  const auto write = [](const char* path) { return error_of([&] { io::write_text(path, "x"); }); };
   CHECK(contains(write("/nowhere/at/all/model.safetensors"), "/nowhere/at/all/model.safetensors: cannot write here"));
   CHECK(contains(write("/proc/version/model"), "cannot write here"));
 }

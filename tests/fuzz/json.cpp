@@ -5,9 +5,8 @@
 #include <lamina/io/json.hpp>
 
 using namespace lamina;
-using namespace lamina::checkpoint;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using Json = nlohmann::ordered_json;
-  return fuzz::run<Json::exception>([&] { parse_json<Json>(std::string(fuzz::text(data, size))); });
+  return fuzz::run<Json::exception>([&] { io::parse_json<Json>(std::string(fuzz::text(data, size))); });
 }

@@ -3,8 +3,7 @@
 #include <lamina/io/yaml.hpp>
 
 using namespace lamina;
-using namespace lamina::checkpoint;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  return fuzz::run<YAML::Exception>([&] { load_yaml(std::string(fuzz::text(data, size)), "input.yaml"); });
+  return fuzz::run<YAML::Exception>([&] { io::load_yaml(std::string(fuzz::text(data, size)), "input.yaml"); });
 }

@@ -51,12 +51,12 @@ TEST_CASE("JSON: a tree is destroyed without memory") {
   std::string text;
   for (int i = 0; i < 1000; ++i) text += (i ? "," : "[") + nested;
   text += "]";
-  auto tree = std::make_unique<checkpoint::JsonTree<Json>>(checkpoint::parse_json<Json>(text));
+  auto tree = std::make_unique<io::JsonTree<Json>>(io::parse_json<Json>(text));
   CHECK_FALSE(runs_out(0, [&] { tree.reset(); }));
 }
 
 TEST_CASE("JSON: an object of unordered members is destroyed without memory") {
-  auto tree = std::make_unique<checkpoint::JsonTree<nlohmann::json>>(checkpoint::parse_json<nlohmann::json>(nested));
+  auto tree = std::make_unique<io::JsonTree<nlohmann::json>>(io::parse_json<nlohmann::json>(nested));
   CHECK_FALSE(runs_out(0, [&] { tree.reset(); }));
 }
 
@@ -66,6 +66,6 @@ TEST_CASE("JSON: memory that ends at any point of reading is std::bad_alloc, nev
     while (runs_out(n, read)) ++n;
     return n;
   };
-  CHECK(most([] { checkpoint::JsonTree<Json> tree(checkpoint::parse_json<Json>(nested)); }) > 20);
-  CHECK(most([] { checkpoint::JsonTree<nlohmann::json> tree(checkpoint::parse_json<nlohmann::json>(nested)); }) > 20);
+  CHECK(most([] { io::JsonTree<Json> tree(io::parse_json<Json>(nested)); }) > 20);
+  CHECK(most([] { io::JsonTree<nlohmann::json> tree(io::parse_json<nlohmann::json>(nested)); }) > 20);
 }

@@ -13,8 +13,8 @@ TEST_CASE("JSON: values are those of nlohmann's parser; of a repeated key the la
        {R"({"a":1,"b":[1,{"c":{},"d":[]}],"a":2,"z":null,"b":"x","":true,"a":-3})", "[]", "{}", "3", "-0.5e3",
         "\"\\u00e9\"", R"([[[{"a":[{"a":{"a":1}}]}]],18446744073709551615,-9223372036854775808])", "  null \n"}) {
     CAPTURE(text);
-    CHECK(checkpoint::parse_json<Json>(text).dump() == Json::parse(text).dump());
-    CHECK(checkpoint::parse_json<nlohmann::json>(text) == nlohmann::json::parse(text));
+    CHECK(io::parse_json<Json>(text).dump() == Json::parse(text).dump());
+    CHECK(io::parse_json<nlohmann::json>(text) == nlohmann::json::parse(text));
   }
 }
 
@@ -28,38 +28,37 @@ TEST_CASE("JSON: what is not JSON throws nlohmann's error, or is discarded") {
       wanted = e.what();
     }
     try {
-      checkpoint::parse_json<Json>(text);
+      io::parse_json<Json>(text);
     } catch (const Json::exception& e) {
       got = e.what();
     }
     CHECK_FALSE(wanted.empty());
     CHECK(got == wanted);
-    CHECK(checkpoint::try_parse_json<Json>(text).is_discarded());
+    CHECK(io::try_parse_json<Json>(text).is_discarded());
   }
 }
 
 TEST_CASE("JSON: limits hold just below and just above") {
-  const checkpoint::JsonLimits limits{.subject = "x", .depth = 3, .members = 2, .values = 6};
+  const io::JsonLimits limits{.subject = "x", .depth = 3, .members = 2, .values = 6};
   const auto refused = [&](const std::string& text) {
-    return testing::error_of([&] { checkpoint::parse_json<Json>(text, limits); });
+    return testing::error_of([&] { io::parse_json<Json>(text, limits); });
   };
   CHECK(refused(R"({"a":[[1]],"b":2})").empty());
   CHECK(refused("[[[[]]]]") == "x: JSON nested deeper than 3 levels");
   CHECK(refused(R"({"a":1,"a":1,"a":1})") == "x: an object of more than 2 members");
   CHECK(refused("[1,2,3,4,5]").empty());
   CHECK(refused("[1,2,3,4,5,6]") == "x: JSON of more than 6 values");
-  const checkpoint::JsonLimits unique{.subject = "x", .unique_keys = true};
+  const io::JsonLimits unique{.subject = "x", .unique_keys = true};
   for (const std::string text : {R"({"a":{"b":1,"c":2,"b":3}})", R"([{"b":1,"b":1}])"}) {
-    CHECK(testing::error_of([&] { checkpoint::parse_json<Json>(text, unique); }) == "x: b is set twice: keep one");
-    CHECK(testing::error_of([&] { checkpoint::parse_json<nlohmann::json>(text, unique); }) ==
-          "x: b is set twice: keep one");
+    CHECK(testing::error_of([&] { io::parse_json<Json>(text, unique); }) == "x: b is set twice: keep one");
+    CHECK(testing::error_of([&] { io::parse_json<nlohmann::json>(text, unique); }) == "x: b is set twice: keep one");
   }
-  CHECK(checkpoint::parse_json<Json>(R"({"a":{"b":1},"b":2})", unique).size() == 2);
+  CHECK(io::parse_json<Json>(R"({"a":{"b":1},"b":2})", unique).size() == 2);
 }
 
 TEST_CASE("JSON: a file is bounded in depth without being asked") {
   const std::string deep = std::string(257, '[') + std::string(257, ']');
-  CHECK(testing::error_of([&] { checkpoint::parse_json<Json>(deep); }) == "JSON: JSON nested deeper than 256 levels");
-  CHECK(checkpoint::try_parse_json<Json>(deep).is_discarded());
-  CHECK_FALSE(checkpoint::try_parse_json<Json>(deep.substr(1, 512)).is_discarded());
+  CHECK(testing::error_of([&] { io::parse_json<Json>(deep); }) == "JSON: JSON nested deeper than 256 levels");
+  CHECK(io::try_parse_json<Json>(deep).is_discarded());
+  CHECK_FALSE(io::try_parse_json<Json>(deep.substr(1, 512)).is_discarded());
 }

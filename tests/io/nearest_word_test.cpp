@@ -2,6 +2,7 @@
 #include "support/catch.hpp"
 
 using namespace lamina;
+using namespace lamina::io;
 
 TEST_CASE("nearest_word: the nearest known word, and none if nothing is near") {
   const std::vector<std::string_view> known = {"export_dir", "export_size", "export_device", "template"};

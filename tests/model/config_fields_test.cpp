@@ -29,10 +29,10 @@ ModelConfig load(const json& config) {
 }
 std::vector<Fact> facts(const ModelConfig& config) { return facts_of_config(config, config.tie_word_embeddings); }
 
-void check_listed(const json& names, const std::vector<Field>& table) {
+void check_listed(const json& names, const std::vector<io::Field>& table) {
   for (const std::string name : names) {
     INFO(name);
-    CHECK(find_field(table, name));
+    CHECK(io::find_field(table, name));
   }
 }
 
@@ -53,7 +53,7 @@ struct Level {
   std::string layout, object;
   bool qwen3, nested;
   json::json_pointer at() const { return json::json_pointer(object.empty() ? "" : "/" + object); }
-  std::vector<Field> table() const {
+  std::vector<io::Field> table() const {
     if (object == "vision_config") return fields_of_vision_config(format_of(qwen3));
     if (object == "text_config") return fields_of_text_config(format_of(qwen3));
     return object.empty() ? fields_of_model_config(format_of(qwen3), nested) : fields_of_rope();
@@ -85,8 +85,8 @@ TEST_CASE("config.json: every field that transformers or a released file has is 
     check_listed(fields["vision_config"], fields_of_vision_config(format_of(qwen3)));
     check_listed(fields["rope"], fields_of_rope());
   }
-  check_listed(known_fields()["generation_config"], joined({generation_fields}));
-  check_listed(known_fields()["adapter_config"], joined({adapter_fields}));
+  check_listed(known_fields()["generation_config"], io::joined({generation_fields}));
+  check_listed(known_fields()["adapter_config"], io::joined({adapter_fields}));
 }
 
 TEST_CASE(
@@ -94,13 +94,13 @@ TEST_CASE(
   for (const Level& level : levels) {
     const json original = layout(level.layout);
     const std::vector<Fact> before = facts(load(original));
-    for (const Field& field : level.table()) {
-      if (field.use == FieldUse::used || find_field(level.table(), field.name)->use != field.use) continue;
+    for (const io::Field& field : level.table()) {
+      if (field.use == io::FieldUse::used || io::find_field(level.table(), field.name)->use != field.use) continue;
       json config = original;
       json& object = config[level.at()];
       const std::string name(field.name);
       CAPTURE(level.layout, level.object, name);
-      if (field.use == FieldUse::fact) {
+      if (field.use == io::FieldUse::fact) {
         object[name] = object.contains(name) ? other_value(object[name]) : name == "rope_theta" ? json(7) : json(true);
         if (name == "in_channels") object[name] = 6;
         if (name == "rope_theta" && object.contains("rope_parameters")) object["rope_parameters"].erase(name);
@@ -113,7 +113,7 @@ TEST_CASE(
         object[name] = 12345;
         std::vector<Fact> after;
         const std::string error = error_of([&] { after = facts(load(config)); });
-        if (field.use == FieldUse::refused) {
+        if (field.use == io::FieldUse::refused) {
           CHECK(::contains(error, name + " is 12345, wanted "));
           object[name] = json::parse(field.only).empty() ? json() : json::parse(field.only)[0];
           CHECK(error_of([&] { facts(load(config)); }) == "");
@@ -152,7 +152,7 @@ TEST_CASE("config.json: layers with sliding windows are refused, whole ones are 
 
 TEST_CASE("generation_config.json: what would change an answer in transformers alone gets a note unless neutral") {
   const auto notes = [](const json& fields) {
-    return notes_of([&] { check_fields({fields, "generation_config.json"}, generation_fields); });
+    return notes_of([&] { io::check_fields({fields, "generation_config.json"}, generation_fields); });
   };
   CHECK(notes({{"do_sample", true}, {"top_k", 20}, {"num_beams", 1}, {"length_penalty", 1.0}}) == "");
   CHECK(::contains(notes({{"num_beams", 4}}), "generation_config.json: num_beams has no effect: beam search"));

@@ -7,10 +7,10 @@
 namespace heron {
 
 using namespace lamina;
-using enum checkpoint::FieldUse;
+using enum io::FieldUse;
 
-inline constexpr checkpoint::Field text_fields[] = {{"head_dim", fact}, {"n_layers", used, "num_hidden_layers"}};
-inline constexpr checkpoint::Field vision_fields[] = {{"window_size", fact}, {"fullatt_block_indexes", fact}};
+inline constexpr io::Field text_fields[] = {{"head_dim", fact}, {"n_layers", used, "num_hidden_layers"}};
+inline constexpr io::Field vision_fields[] = {{"window_size", fact}, {"fullatt_block_indexes", fact}};
 inline constexpr FieldDefault defaults[] = {
     {"text_config.num_hidden_layers", "", "n_layers"},
     {"text_config.head_dim", "32"},

@@ -43,7 +43,7 @@ TEST_CASE("Reports: results are printed and merged as transformers does", "[trai
     const auto golden = std::string(LAMINA_GOLDEN_DIR "/train/") + split + "_results.json";
     save_metrics(dir, split, OrderedJson::parse(std::ifstream(golden)));
   }
-  const auto text = [](const std::filesystem::path& path) { return lamina::checkpoint::read_text(path); };
+  const auto text = [](const std::filesystem::path& path) { return lamina::io::read_text(path); };
   for (const char* name : {"train_results.json", "all_results.json"})
     CHECK(text(dir / name) == text(std::filesystem::path(LAMINA_GOLDEN_DIR "/train") / name));
 }
@@ -62,7 +62,7 @@ TEST_CASE("Plot: smoothing has LLaMA-Factory's weights, and the image is a 640x4
   const std::string said = plot_curve(dir, history, "loss");
 #if defined(LAMINA_HAS_CAIRO)
   CHECK(said == "Figure saved at: " + (dir / "training_loss.png").string());
-  const std::string png = lamina::checkpoint::read_text(dir / "training_loss.png");
+  const std::string png = lamina::io::read_text(dir / "training_loss.png");
   REQUIRE(png.size() > 4000);
   CHECK(png.substr(1, 3) == "PNG");
   CHECK(png.substr(16, 8) == std::string("\0\0\x02\x80\0\0\x01\xe0", 8));  // width, height

@@ -178,10 +178,10 @@ TEST_CASE("Processor: settings that it would have to ignore are refused with the
 TEST_CASE("Processor: every field that transformers or a released file has is in the tables") {
   std::ifstream in(LAMINA_GOLDEN_DIR "/checkpoint/fields.json");
   const auto fields = nlohmann::json::parse(in);
-  const auto check_listed = [](const nlohmann::json& names, std::span<const checkpoint::Field> table) {
+  const auto check_listed = [](const nlohmann::json& names, std::span<const io::Field> table) {
     for (const std::string name : names) {
       INFO(name);
-      CHECK(checkpoint::find_field(table, name));
+      CHECK(io::find_field(table, name));
     }
   };
   check_listed(fields["preprocessor_config"], vision::detail::image_fields);
@@ -195,13 +195,13 @@ TEST_CASE("Processor: a refused field is an error with any other value, one with
     dir.write("preprocessor_config.json", nlohmann::json{{name, value}}.dump());
     return Processor::load(dir.path, qwen_vl::processor);
   };
-  for (const checkpoint::Field& field : vision::detail::image_fields_of(qwen_vl::processor)) {
+  for (const io::Field& field : vision::detail::image_fields_of(qwen_vl::processor)) {
     const std::string name(field.name);
     INFO(name);
-    if (field.use == checkpoint::FieldUse::refused) {
+    if (field.use == io::FieldUse::refused) {
       CHECK(golden::contains(golden::error_of([&] { load_with(name, 12345); }), name + " is 12345, wanted "));
       for (const auto& accepted : nlohmann::json::parse(field.only)) CHECK_NOTHROW(load_with(name, accepted));
-    } else if (field.use == checkpoint::FieldUse::no_effect) {
+    } else if (field.use == io::FieldUse::no_effect) {
       const Processor p = load_with(name, 12345), plain{qwen_vl::processor};
       CHECK((p.patch_size == plain.patch_size && p.min_pixels == plain.min_pixels && p.max_pixels == plain.max_pixels &&
              p.mean == plain.mean && p.std == plain.std));

@@ -69,7 +69,7 @@ inline void write_adapter(const std::filesystem::path& dir, const AdapterConfig&
                           std::span<const TensorData> tensors) {
   std::filesystem::create_directories(dir);
   write_safetensors(dir / "adapter_model.safetensors", tensors);
-  write_text(dir / "adapter_config.json", adapter_config_text(config));
+  io::write_text(dir / "adapter_config.json", adapter_config_text(config));
 }
 
 namespace detail {

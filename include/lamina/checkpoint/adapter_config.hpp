@@ -48,10 +48,10 @@ inline std::vector<std::pair<std::string, double>> pattern_fields(const nlohmann
 }
 
 /// Variants of LoRA whose mathematics are not computed.
-inline void refuse_variants(const JsonFields& fields) {
+inline void refuse_variants(const io::JsonFields& fields) {
   const std::string type = fields.text("peft_type");
   if (type != "LORA") fail(fields.file(), ": peft_type is \"", type, "\", only LORA is supported");
-  check_fields(fields, adapter_fields);
+  io::check_fields(fields, adapter_fields);
   const nlohmann::json& json = fields.json();
   const auto init = json.find("init_lora_weights");
   if (init == json.end() || !init->is_string()) return;
@@ -64,7 +64,8 @@ inline void refuse_variants(const JsonFields& fields) {
 }
 
 /// A field that is a list of names or one string.
-inline void read_names(const JsonFields& fields, const char* key, std::vector<std::string>& list, std::string& one) {
+inline void read_names(const io::JsonFields& fields, const char* key, std::vector<std::string>& list,
+                       std::string& one) {
   if (!fields.has(key)) return;
   if (fields.json()[key].is_string())
     one = fields.text(key);
@@ -72,7 +73,7 @@ inline void read_names(const JsonFields& fields, const char* key, std::vector<st
     list = fields.texts(key);
 }
 
-inline void read_targets(const JsonFields& fields, AdapterConfig& out) {
+inline void read_targets(const io::JsonFields& fields, AdapterConfig& out) {
   read_names(fields, "target_modules", out.target_modules, out.target_regex);
   read_names(fields, "exclude_modules", out.exclude_modules, out.exclude_regex);
   std::string pattern;
@@ -101,9 +102,9 @@ inline AdapterConfig AdapterConfig::load(const std::filesystem::path& dir) {
   const std::filesystem::path path = dir / "adapter_config.json";
   const std::string file = path.string();
   require_adapter_folder(dir);
-  const auto ordered = detail::parse_checked<nlohmann::ordered_json>(read_text(path), file, 64);
+  const auto ordered = detail::parse_checked<nlohmann::ordered_json>(io::read_text(path), file, 64);
   const nlohmann::json json = ordered;
-  const JsonFields fields(json, file);
+  const io::JsonFields fields(json, file);
   detail::refuse_variants(fields);
 
   AdapterConfig out;

@@ -2,6 +2,7 @@
 #include <lamina/io/field_table.hpp>
 
 namespace lamina::checkpoint {
+using io::Field, io::FieldUse;
 
 namespace detail {
 inline constexpr std::string_view has_to_fit = "has to fit the adapter's tensors";

@@ -17,15 +17,15 @@ inline void require_whole_companions(const std::filesystem::path& model) {
                            "video_preprocessor_config.json", "processor_config.json", "generation_config.json"}) {
     const std::filesystem::path path = model / name;
     if (!std::filesystem::exists(path)) continue;
-    const std::string text = read_text(path);
+    const std::string text = io::read_text(path);
     if (text.empty()) fail(path.string(), ": is empty: is the download complete?");
-    const auto json = try_parse_json<nlohmann::json>(text);
+    const auto json = io::try_parse_json<nlohmann::json>(text);
     if (json.is_discarded()) fail(path.string(), ": is not valid JSON: is the download complete?");
     if (!json.is_object()) fail(path.string(), ": is JSON ", json.type_name(), ", wanted an object");
   }
   for (const char* name : {"merges.txt", "chat_template.jinja"}) {
     const std::filesystem::path path = model / name;
-    if (std::filesystem::exists(path) && read_text(path).empty())
+    if (std::filesystem::exists(path) && io::read_text(path).empty())
       fail(path.string(), ": is empty: is the download complete?");
   }
 }

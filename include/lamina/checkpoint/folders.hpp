@@ -37,7 +37,7 @@ inline void require_folder(const std::filesystem::path& path, const std::string&
 /// base_model_name_or_path of an adapter_config.json, for messages; "" if it cannot be read.
 inline std::string base_named_by(const std::filesystem::path& adapter_config) {
   try {
-    const auto json = try_parse_json<nlohmann::json>(read_text(adapter_config));
+    const auto json = io::try_parse_json<nlohmann::json>(io::read_text(adapter_config));
     const auto base = json.is_object() ? json.find("base_model_name_or_path") : json.end();
     return base != json.end() && base->is_string() ? base->get<std::string>() : "";
   } catch (const Error&) {

@@ -2,6 +2,7 @@
 #include <lamina/io/field_table.hpp>
 
 namespace lamina::checkpoint {
+using io::Field, io::FieldUse;
 
 namespace detail {
 inline constexpr std::string_view as_in_vllm = "as in vLLM, requests ask for it if at all";

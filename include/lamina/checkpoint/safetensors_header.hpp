@@ -30,7 +30,7 @@ namespace detail {
 template <class Json>
 Json parse_checked(std::string_view text, const std::string& subject, std::size_t max_depth) {
   try {
-    return parse_json<Json>(text, {.subject = subject, .depth = max_depth, .unique_keys = true});
+    return io::parse_json<Json>(text, {.subject = subject, .depth = max_depth, .unique_keys = true});
   } catch (const nlohmann::json::exception& e) {
     fail(subject, ": not valid JSON: ", e.what());
   }
@@ -106,13 +106,13 @@ inline void check_layout(std::vector<TensorEntry>& entries, std::uint64_t data_b
 
 inline TensorFile TensorFile::open(const std::filesystem::path& path) {
   TensorFile out;
-  out.file_ = File(path);
+  out.file_ = io::File(path);
   const std::string subject = path.string();
   const std::uint64_t size = out.file_.size();
   if (size < 8) fail(subject, ": ", size, " bytes, too short for a safetensors file: was the download cut off?");
   std::string beginning(std::min<std::uint64_t>(size, 64), '\0');
   out.file_.read(0, std::as_writable_bytes(std::span(beginning)));
-  refuse_lfs_pointer(path, beginning);
+  io::refuse_lfs_pointer(path, beginning);
   std::array<unsigned char, 8> raw;
   out.file_.read(0, std::as_writable_bytes(std::span(raw)));
   std::uint64_t header_bytes = 0;
@@ -141,7 +141,7 @@ inline TensorFile TensorFile::open(const std::filesystem::path& path) {
   }
   detail::check_layout(out.entries_, size - 8 - header_bytes, subject);
   for (TensorEntry& e : out.entries_) e.offset += 8 + header_bytes;
-  out.mapping_ = Mapping(out.file_);
+  out.mapping_ = io::Mapping(out.file_);
   return out;
 }
 

@@ -116,7 +116,7 @@ class SafetensorsWriter {
 
  private:
   std::vector<TensorInfo> tensors_;
-  AtomicFile file_;
+  io::AtomicFile file_;
   std::size_t next_ = 0;
 };
 
@@ -218,7 +218,7 @@ inline std::vector<std::string> write_sharded(const std::filesystem::path& dir, 
   for (SafetensorsWriter& writer : writers) writer.commit();
   if (shards.size() > 1) {
     names.push_back("model.safetensors.index.json");
-    write_text(dir / names.back(), detail::index_text(shards));
+    io::write_text(dir / names.back(), detail::index_text(shards));
   }
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
     const std::string name = entry.path().filename().string();

@@ -64,8 +64,8 @@ class TensorFile {
   }
 
  private:
-  File file_;
-  Mapping mapping_;
+  io::File file_;
+  io::Mapping mapping_;
   std::vector<TensorEntry> entries_;
   std::unordered_map<std::string, std::string> metadata_;
 };

@@ -22,7 +22,7 @@ inline MixStrategy mix_strategy_named(const std::string& name) {
   const std::vector<std::string> known = {"concat", "interleave_under", "interleave_over", "interleave_once"};
   const auto found = std::find(known.begin(), known.end(), name);
   if (found == known.end()) {
-    fail("mix_strategy: ", name, " is unknown", did_you_mean(name, known), "; known are ", listed(known));
+    fail("mix_strategy: ", name, " is unknown", io::did_you_mean(name, known), "; known are ", io::listed(known));
   }
   return static_cast<MixStrategy>(found - known.begin());
 }

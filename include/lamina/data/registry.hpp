@@ -121,7 +121,7 @@ struct EntryErrors {
 };
 
 /// Reads one registry entry, or its columns or tags.
-class EntryReader : public checkpoint::FieldReader<Json, EntryErrors> {
+class EntryReader : public io::FieldReader<Json, EntryErrors> {
  public:
   EntryReader(std::string subject, const Json& entry)
       : FieldReader(entry, EntryErrors{subject}), subject_(std::move(subject)), entry_(entry) {}
@@ -153,14 +153,14 @@ class EntryReader : public checkpoint::FieldReader<Json, EntryErrors> {
   }
   [[noreturn]] void refuse(const std::string& key, std::span<const RegistryKey> keys) const {
     const std::vector<std::string> known = names_of(keys);
-    fail(subject_, ": unknown key \"", key, "\"", did_you_mean(key, known), "; known are ", listed(known));
+    fail(subject_, ": unknown key \"", key, "\"", io::did_you_mean(key, known), "; known are ", io::listed(known));
   }
   /// A key of an entry that is nearly a known one is a misspelling. Others (a description, an author) are the user's
   /// own.
   std::vector<std::string> note_unknown(std::span<const RegistryKey> keys) const {
     std::vector<std::string> notes;
     for (const std::string& key : unknown(keys)) {
-      if (!did_you_mean(key, names_of(keys)).empty()) refuse(key, keys);
+      if (!io::did_you_mean(key, names_of(keys)).empty()) refuse(key, keys);
       notes.push_back(cat(subject_, ": \"", key, "\" has no effect: no key has this name"));
     }
     return notes;
@@ -211,7 +211,7 @@ inline Formatting read_formatting(const std::string& subject, const std::string&
   if (word == "sharegpt") return Formatting::sharegpt;
   if (word == "openai") return Formatting::openai;
   fail(subject, ": \"formatting\" is \"", word, "\"",
-       did_you_mean(word, std::array<std::string_view, 3>{"alpaca", "sharegpt", "openai"}),
+       io::did_you_mean(word, std::array<std::string_view, 3>{"alpaca", "sharegpt", "openai"}),
        "; alpaca, sharegpt and openai are known");
 }
 
@@ -298,8 +298,8 @@ class Registry {
     if (entry != entries_.end()) return detail::read_entry(path_.string(), dir_.string(), name, *entry);
     std::vector<std::string> names;
     for (const auto& item : entries_.items()) names.push_back(item.key());
-    fail("dataset: ", name, " is not in ", path_.string(), did_you_mean(name, names), "; it has ",
-         names.empty() ? "no entry" : listed(names, 20));
+    fail("dataset: ", name, " is not in ", path_.string(), io::did_you_mean(name, names), "; it has ",
+         names.empty() ? "no entry" : io::listed(names, 20));
   }
 
   const std::filesystem::path& dir() const { return dir_; }

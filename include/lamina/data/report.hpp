@@ -31,7 +31,7 @@ class DatasetReport {
     std::vector<std::string> lines;
     for (const auto& [reason, origins] : dropped_) {
       lines.push_back(cat("dropped ", origins.size(), origins.size() == 1 ? " record" : " records", " (", reason,
-                          "): ", listed(origins, 10)));
+                          "): ", io::listed(origins, 10)));
     }
     if (!wrong_.empty()) lines.push_back(cat("skipped ", wrong_.size(), " wrong record(s):", wrong_lines()));
     return lines;

@@ -144,7 +144,7 @@ inline FileType file_type(const std::filesystem::path& path) {
 inline void read_rows_of_file(const std::filesystem::path& path, FileRows& out) {
   const FileType type = file_type(path);
   const std::string text = read_text_file(path);
-  checkpoint::refuse_lfs_pointer(path, text);
+  io::refuse_lfs_pointer(path, text);
   type == FileType::csv ? read_csv_rows(text, path.string(), out) : read_json_rows(text, path.string(), out);
 }
 

@@ -41,7 +41,7 @@ struct Template {
         uses += (uses.empty() ? "" : ", ") + known.back() + " is for " + std::string(t.models);
       }
     if (name.empty()) fail("template: not set: ", uses);
-    fail("template: ", name, " is unknown", did_you_mean(name, known), "; known are ", listed(known));
+    fail("template: ", name, " is unknown", io::did_you_mean(name, known), "; known are ", io::listed(known));
   }
 };
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <string_view>
 
-namespace lamina::checkpoint {
+namespace lamina::io {
 
 enum class FieldUse {
   fact,      ///< compared with the composition's type: with another value no model fits (model_facts.hpp)
@@ -19,4 +19,4 @@ struct Field {
   std::string_view only = "";
 };
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina::io

@@ -14,7 +14,7 @@
 
 /// The JSON files that come with a model hold more fields than the programs compute with. A table for each object of
 /// each file says what becomes of every field that is known, so that none is passed over in silence.
-namespace lamina::checkpoint {
+namespace lamina::io {
 
 /// The tables of one object, joined.
 inline std::vector<Field> joined(std::initializer_list<std::span<const Field>> tables) {
@@ -69,4 +69,4 @@ inline void check_fields(const JsonFields& fields, std::span<const Field> known)
   }
 }
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina::io

@@ -18,7 +18,7 @@
 #include <lamina/core/error.hpp>
 
 /// Files as POSIX has them: read by position, mapped, and replaced whole or not at all.
-namespace lamina::checkpoint {
+namespace lamina::io {
 
 /// A file opened for reading. Errors name the path and the system's reason.
 class File {
@@ -204,4 +204,4 @@ inline void write_text(const std::filesystem::path& path, std::string_view text)
   file.commit();
 }
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina::io

@@ -162,9 +162,9 @@ class FlagWords {
   }
   void store_entry(const KeyRow& row, std::string key, const std::string& text) {
     Json& slot = given_[std::string(row.name)].value;
-    Json json = slot.is_null() ? Json::object() : checkpoint::try_parse_json<Json>(shown(slot));
+    Json json = slot.is_null() ? Json::object() : try_parse_json<Json>(shown(slot));
     if (!json.is_object()) usage("--", row.name, ".", key, ": the option is not a JSON object");
-    Json value = checkpoint::try_parse_json<Json>(text);
+    Json value = try_parse_json<Json>(text);
     if (value.is_discarded()) value = text;
     const bool append = key.ends_with('+');
     if (append) key.pop_back();
@@ -189,7 +189,7 @@ class FlagWords {
       out = Json::array();
       for (const auto& entry : node) out.push_back(to_json(entry));
     } else if (node.IsScalar()) {
-      out = checkpoint::try_parse_json<Json>(node.Scalar());
+      out = try_parse_json<Json>(node.Scalar());
       if (out.is_discarded() || node.Tag() == "!") out = node.Scalar();
     }
     return out;
@@ -210,7 +210,7 @@ class FlagWords {
   void read_config(const std::string& path) {
     YAML::Node root;
     try {
-      root = checkpoint::load_yaml(checkpoint::read_text(path, 1 << 20), path);
+      root = load_yaml(read_text(path, 1 << 20), path);
     } catch (const YAML::Exception& e) {
       usage("--", rules_.config, " ", path, ": ", e.what());
     } catch (const Error& e) {

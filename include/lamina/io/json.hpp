@@ -21,7 +21,7 @@
 /// The one way in which text becomes JSON: nlohmann's parser is a template over where characters come from, and each
 /// instance costs a program half a second of build time; and its own builder of ordered objects looks through all
 /// members for each new one, which is quadratic.
-namespace lamina::checkpoint {
+namespace lamina::io {
 
 /// Bounds of a JSON text; an Error that names `subject` beyond. The defaults are those of a file: only its nesting is
 /// bounded, because nlohmann writes and destroys values recursively.
@@ -200,4 +200,4 @@ Json try_parse_json(std::istream& in) {
   return try_parse_json<Json>(std::string(std::istreambuf_iterator<char>(in), {}));
 }
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina::io

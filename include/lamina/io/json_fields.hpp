@@ -12,7 +12,7 @@
 
 #include <lamina/core/error.hpp>
 
-namespace lamina::checkpoint {
+namespace lamina::io {
 
 /// Reads the fields of one JSON object. A field that is missing or null counts as absent, as for Hugging Face's readers
 /// and for vLLM. Every mistake is reported by Errors, which says whose JSON it is and has
@@ -183,4 +183,4 @@ struct FileErrors {
 /// The fields of an object in a JSON file: JsonFields(json, path of the file, place in it).
 using JsonFields = FieldReader<nlohmann::json, FileErrors>;
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina::io

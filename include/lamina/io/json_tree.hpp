@@ -2,7 +2,7 @@
 #include <cstddef>
 #include <utility>
 
-namespace lamina::checkpoint {
+namespace lamina::io {
 
 /// Empties the arrays and objects of a tree in place, the innermost first. nlohmann's destructor collects the children
 /// of an array or object in a vector, and it may not throw: with no memory left for that vector the process ends. An
@@ -43,4 +43,4 @@ class JsonTree {
   Json json_;
 };
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina::io

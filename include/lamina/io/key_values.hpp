@@ -99,7 +99,7 @@ inline std::vector<std::string> list_of(const Setting& s, std::string_view key) 
 inline nlohmann::ordered_json object_of(const Setting& s, std::string_view key) {
   if (s.value.is_object()) return s.value;
   if (s.value.is_string()) {
-    const auto parsed = checkpoint::try_parse_json<nlohmann::ordered_json>(s.value.get<std::string>());
+    const auto parsed = try_parse_json<nlohmann::ordered_json>(s.value.get<std::string>());
     if (parsed.is_object()) return parsed;
   }
   wrong_value(s, key, "a mapping, such as {min_lr_rate: 0.1}");

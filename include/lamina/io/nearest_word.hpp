@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lamina {
+namespace lamina::io {
 
 /// Edits (insert, delete, replace, swap of neighbours) that turn a into b: Damerau's distance, restricted form.
 inline int edit_distance(std::string_view a, std::string_view b) {
@@ -63,4 +63,4 @@ std::string listed(const Words& words, std::size_t limit = std::numeric_limits<s
   return out;
 }
 
-}  // namespace lamina
+}  // namespace lamina::io

@@ -48,9 +48,7 @@ inline nlohmann::ordered_json yaml_value(const YAML::Node& node, const std::stri
   }
 }
 
-inline std::string read_settings_text(const std::filesystem::path& path) {
-  return checkpoint::read_text(path, 1 << 20);
-}
+inline std::string read_settings_text(const std::filesystem::path& path) { return read_text(path, 1 << 20); }
 
 /// Puts value under key; a dotted key reaches into an object: lr_scheduler_kwargs.min_lr_rate=0.1.
 inline void put(Settings& settings, const std::string& key, nlohmann::ordered_json value, const std::string& origin) {
@@ -68,7 +66,7 @@ inline void put(Settings& settings, const std::string& key, nlohmann::ordered_js
 inline nlohmann::ordered_json parse_scalar(const std::string& text, const std::string& key) {
   try {
     const std::string origin = cat("the command line, ", key);
-    return yaml_value(checkpoint::load_yaml(text, origin), origin);
+    return yaml_value(load_yaml(text, origin), origin);
   } catch (const YAML::Exception& e) {
     fail("the command line: ", key, ": ", text, " cannot be read as a YAML value: ", e.msg);
   }
@@ -76,12 +74,12 @@ inline nlohmann::ordered_json parse_scalar(const std::string& text, const std::s
 
 }  // namespace detail
 
-/// Reads a .yaml or .yml file. The errors of checkpoint::load_yaml, a list at the top and ${...} name the line.
+/// Reads a .yaml or .yml file. The errors of load_yaml, a list at the top and ${...} name the line.
 inline Settings read_yaml(const std::filesystem::path& path) {
   const std::string text = detail::read_settings_text(path);
   Settings settings;
   try {
-    const YAML::Node root = checkpoint::load_yaml(text, path.string());
+    const YAML::Node root = load_yaml(text, path.string());
     if (root.IsNull()) return settings;
     if (!root.IsMap()) fail(path.string(), ": wanted `key: value` lines");
     for (const auto& item : root) {
@@ -100,8 +98,8 @@ inline Settings read_yaml(const std::filesystem::path& path) {
 inline Settings read_json(const std::filesystem::path& path) {
   Settings settings;
   try {
-    const auto root = checkpoint::parse_json<nlohmann::ordered_json>(detail::read_settings_text(path),
-                                                                     {.subject = path.string(), .unique_keys = true});
+    const auto root = parse_json<nlohmann::ordered_json>(detail::read_settings_text(path),
+                                                         {.subject = path.string(), .unique_keys = true});
     if (!root.is_object()) fail(path.string(), ": wanted one JSON object");
     for (const auto& [key, value] : root.items()) {
       detail::refuse_interpolation(value, cat(path.string(), ", ", key));

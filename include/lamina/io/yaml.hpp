@@ -9,7 +9,7 @@
 #include <lamina/text/unicode.hpp>
 
 /// The one way in which text becomes YAML: one document, checked as OmegaConf and PyYAML check it.
-namespace lamina::checkpoint {
+namespace lamina::io {
 
 namespace detail {
 
@@ -102,4 +102,4 @@ inline YAML::Node load_yaml(const std::string& text, std::string_view file) {
   return documents.empty() ? YAML::Node() : documents.front();
 }
 
-}  // namespace lamina::checkpoint
+}  // namespace lamina::io

@@ -27,12 +27,12 @@ inline constexpr std::string_view companion_names[] = {"tokenizer.json",
 namespace detail {
 
 inline nlohmann::ordered_json read_ordered(const std::filesystem::path& path) {
-  return checkpoint::detail::parse_checked<nlohmann::ordered_json>(checkpoint::read_text(path), path.string(), 64);
+  return checkpoint::detail::parse_checked<nlohmann::ordered_json>(io::read_text(path), path.string(), 64);
 }
 
 /// As Hugging Face's libraries write it.
 inline void write_json(const std::filesystem::path& path, const nlohmann::ordered_json& json) {
-  checkpoint::write_text(path, json.dump(2, ' ', true) + "\n");
+  io::write_text(path, json.dump(2, ' ', true) + "\n");
 }
 
 /// Sets the element type wherever the config names one; at the top if it names none.
@@ -65,7 +65,7 @@ inline std::vector<std::string> write_companions(const std::filesystem::path& mo
   std::vector<std::string> names;
   for (const std::string_view name : companion_names)
     if (std::filesystem::is_regular_file(model / name)) {
-      checkpoint::write_text(out / name, checkpoint::read_text(model / name));
+      io::write_text(out / name, io::read_text(model / name));
       names.emplace_back(name);
     }
   const auto edit = [&](const std::string& name, auto change) {
@@ -78,7 +78,7 @@ inline std::vector<std::string> write_companions(const std::filesystem::path& mo
   edit("config.json", [&](auto& json) { detail::set_dtype(json, dtype); });
   edit("generation_config.json", [&](auto& json) { detail::fix_sampling(json); });
   edit("tokenizer_config.json", [&](auto& json) { json["padding_side"] = "left"; });
-  checkpoint::write_text(out / "Modelfile", modelfile_text(template_name));
+  io::write_text(out / "Modelfile", modelfile_text(template_name));
   names.push_back("Modelfile");
   return names;
 }

@@ -28,7 +28,8 @@ using io::KeyStatus, io::KeyType, io::Setting;
 template <const auto& Words>
 void check_choice(Request&, const Setting& s, std::string_view key) {
   const std::string word = io::text_of(s, key);
-  if (std::find(std::begin(Words), std::end(Words), word) == std::end(Words)) io::wrong_value(s, key, listed(Words));
+  if (std::find(std::begin(Words), std::end(Words), word) == std::end(Words))
+    io::wrong_value(s, key, io::listed(Words));
 }
 inline constexpr std::string_view stages[] = {"sft"}, devices[] = {"cpu", "auto"},
                                   finetuning_types[] = {"lora", "full", "freeze"};

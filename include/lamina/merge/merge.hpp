@@ -69,9 +69,9 @@ class UnfinishedExport {
     for (const auto& entry : std::filesystem::directory_iterator(dir_))
       if (entry.path().filename() != "config.json") names.push_back(entry.path().filename());
     for (const auto& name : names) std::filesystem::rename(dir_ / name, out_ / name);
-    checkpoint::sync_folder(out_);
+    io::sync_folder(out_);
     std::filesystem::rename(dir_ / "config.json", out_ / "config.json");
-    checkpoint::sync_folder(out_);
+    io::sync_folder(out_);
   }
 
  private:
@@ -169,9 +169,8 @@ inline MergeReport run(const Options& options, const OnProgress& on_progress = {
   if (on_progress) on_progress(progress);
   for (std::string& name : write_companions(options.model_name_or_path, staging.dir(), report.dtype, template_name))
     report.files.push_back(std::move(name));
-  checkpoint::write_text(staging.dir() / "README.md",
-                         model_card(options.model_name_or_path, options.adapter_name_or_path, options.export_dir,
-                                    report.dtype, template_name));
+  io::write_text(staging.dir() / "README.md", model_card(options.model_name_or_path, options.adapter_name_or_path,
+                                                         options.export_dir, report.dtype, template_name));
   report.files.push_back("README.md");
   staging.commit();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -7,8 +7,8 @@
 namespace lamina {
 
 namespace detail {
-using checkpoint::Field, checkpoint::find_field, checkpoint::joined;
-using enum checkpoint::FieldUse;
+using io::Field, io::find_field, io::joined;
+using enum io::FieldUse;
 
 inline constexpr std::string_view for_people = "it tells people and loaders where the file comes from";
 inline constexpr std::string_view not_read = "transformers' Qwen-VL models do not read it";
@@ -164,21 +164,21 @@ inline constexpr Field vision_fields[] = {
 
 }  // namespace detail
 
-inline std::vector<checkpoint::Field> fields_of_text_config(const ConfigFormat& own) {
+inline std::vector<io::Field> fields_of_text_config(const ConfigFormat& own) {
   using namespace detail;
   return joined({text_fields, own.text_fields, common_fields, sampling_fields, sibling_fields});
 }
-inline std::vector<checkpoint::Field> fields_of_vision_config(const ConfigFormat& own) {
+inline std::vector<io::Field> fields_of_vision_config(const ConfigFormat& own) {
   using namespace detail;
   return joined({vision_fields, own.vision_fields, common_fields, sampling_fields, sibling_fields});
 }
 /// rope_parameters, or rope_scaling.
-inline std::vector<checkpoint::Field> fields_of_rope() { return checkpoint::joined({detail::rope_fields}); }
+inline std::vector<io::Field> fields_of_rope() { return io::joined({detail::rope_fields}); }
 /// config.json's own level. nested: text fields have a text_config of their own, and copies of them here are not read.
-inline std::vector<checkpoint::Field> fields_of_model_config(const ConfigFormat& format, bool nested) {
+inline std::vector<io::Field> fields_of_model_config(const ConfigFormat& format, bool nested) {
   using namespace detail;
-  std::vector<checkpoint::Field> own = joined({model_fields, common_fields, sampling_fields});
-  for (checkpoint::Field field : fields_of_text_config(format)) {
+  std::vector<io::Field> own = joined({model_fields, common_fields, sampling_fields});
+  for (io::Field field : fields_of_text_config(format)) {
     if (find_field(own, field.name)) continue;
     if (nested) field = {field.name, no_effect, "text_config's own counts"};
     own.push_back(field);

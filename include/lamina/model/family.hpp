@@ -42,7 +42,7 @@ struct FieldDefault {
 /// What is a family's own in config.json; model/config_fields.hpp has the fields that all families share. A field that
 /// is a `fact` of neither is not read.
 struct ConfigFormat {
-  std::span<const checkpoint::Field> text_fields, vision_fields;
+  std::span<const io::Field> text_fields, vision_fields;
   std::span<const FieldDefault> defaults;
   int image_token_id = 0;  ///< if the file names none
   bool nested = true;      ///< the decoder's fields are in text_config; false: they may be on the top level instead

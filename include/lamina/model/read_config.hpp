@@ -16,11 +16,11 @@
 namespace lamina {
 
 namespace detail {
-using checkpoint::check_fields, checkpoint::JsonFields;
+using io::check_fields, io::JsonFields;
 
 /// The JSON of a small file of a model directory.
 inline nlohmann::json read_json(const std::filesystem::path& path) {
-  return checkpoint::detail::parse_checked<nlohmann::json>(checkpoint::read_text(path), path.string(), 64);
+  return checkpoint::detail::parse_checked<nlohmann::json>(io::read_text(path), path.string(), 64);
 }
 
 /// The object that holds the rotary fields, in the newer spelling of its name or the older. Files may carry both, with
@@ -60,9 +60,9 @@ class FamilyFields {
   /// The same object's fields in another place of the file.
   FamilyFields in(const JsonFields& place) const { return {place, object_, format_}; }
   /// Whether the family has a field that others have not, with one of these uses.
-  bool has_own(std::string_view key, checkpoint::FieldUse use) const {
+  bool has_own(std::string_view key, io::FieldUse use) const {
     const auto own = object_ == "text_config" ? format_.text_fields : format_.vision_fields;
-    const checkpoint::Field* field = checkpoint::find_field(own, key);
+    const io::Field* field = io::find_field(own, key);
     return field && field->use == use;
   }
 
@@ -121,15 +121,15 @@ inline DecoderConfig read_decoder(const FamilyFields& family) {
   out.num_attention_heads = family.size("num_attention_heads");
   out.num_key_value_heads = text.size("num_key_value_heads", out.num_attention_heads);
   // Some families' heads have a width of their own, others' are always hidden_size / heads.
-  out.head_dim = family.has_own("head_dim", checkpoint::FieldUse::fact) ? family.size("head_dim")
-                                                                        : out.hidden_size / out.num_attention_heads;
+  out.head_dim = family.has_own("head_dim", io::FieldUse::fact) ? family.size("head_dim")
+                                                                : out.hidden_size / out.num_attention_heads;
   out.max_position_embeddings = family.size("max_position_embeddings");
   out.rms_norm_eps = text.number("rms_norm_eps");
   out.hidden_act = family.text("hidden_act");
   if (out.num_attention_heads % out.num_key_value_heads != 0)
     fail(text.file(), ": ", text.path("num_attention_heads"), " = ", out.num_attention_heads,
          " is not a multiple of num_key_value_heads = ", out.num_key_value_heads);
-  if (family.has_own("layer_types", checkpoint::FieldUse::used)) check_layer_types(text);
+  if (family.has_own("layer_types", io::FieldUse::used)) check_layer_types(text);
   read_rope(family, out);
   return out;
 }
@@ -137,7 +137,7 @@ inline DecoderConfig read_decoder(const FamilyFields& family) {
 /// What only some families' towers have. Blocks without windows may lie beyond the tower: the default names those of
 /// the released depth.
 inline void read_own_of_tower(const FamilyFields& family, TowerConfig& out) {
-  const auto has = [&](std::string_view key) { return family.has_own(key, checkpoint::FieldUse::fact); };
+  const auto has = [&](std::string_view key) { return family.has_own(key, io::FieldUse::fact); };
   const auto check_block = [&](int block, int end) {
     if (block < 0 || block >= end)
       fail(family.fields().file(), ": vision_config names block ", block, " of a tower of ", out.depth);
@@ -197,7 +197,7 @@ inline void note_stale_copies(const JsonFields& top, const JsonFields& text) {
 }  // namespace detail
 
 inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
-  using checkpoint::check_fields, checkpoint::JsonFields;
+  using io::check_fields, io::JsonFields;
   checkpoint::require_model_folder(dir);
   const std::filesystem::path path = dir / "config.json";
   const nlohmann::json json = detail::read_json(path);

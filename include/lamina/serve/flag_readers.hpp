@@ -26,7 +26,7 @@ using io::usage;
 inline constexpr int int_max = std::numeric_limits<int>::max();
 
 inline nlohmann::ordered_json flag_object(const Setting& s, std::string_view flag) {
-  auto json = checkpoint::try_parse_json<nlohmann::ordered_json>(io::shown(s.value));
+  auto json = io::try_parse_json<nlohmann::ordered_json>(io::shown(s.value));
   if (!json.is_object()) io::wrong_value(s, flag, "a JSON object");
   return json;
 }
@@ -101,7 +101,7 @@ inline void read_root_path(Flags& out, const Setting& s, std::string_view flag) 
 /// A JSON list of strings.
 template <std::vector<std::string> Flags::*Member>
 void read_list(Flags& out, const Setting& s, std::string_view flag) {
-  const auto json = checkpoint::try_parse_json<nlohmann::ordered_json>(io::shown(s.value));
+  const auto json = io::try_parse_json<nlohmann::ordered_json>(io::shown(s.value));
   if (!json.is_array()) io::wrong_value(s, flag, "a JSON list such as [\"*\"]");
   (out.*Member).clear();
   for (const auto& item : json) {
@@ -198,7 +198,7 @@ inline nlohmann::ordered_json counts_of(const std::string& limit) {
   for (std::string part; std::getline(parts, part, ',');) {
     const std::size_t equals = std::min(part.find('='), part.size());
     json[part.substr(0, equals)] =
-        checkpoint::try_parse_json<nlohmann::ordered_json>(part.substr(std::min(equals + 1, part.size())));
+        io::try_parse_json<nlohmann::ordered_json>(part.substr(std::min(equals + 1, part.size())));
   }
   return json;
 }
@@ -207,7 +207,7 @@ inline nlohmann::ordered_json counts_of(const std::string& limit) {
 inline void read_image_limit(Flags& out, const Setting& s, std::string_view flag) {
   const std::string limit = io::text_of(s, flag);
   if (limit.empty()) return;
-  auto json = checkpoint::try_parse_json<nlohmann::ordered_json>(limit);
+  auto json = io::try_parse_json<nlohmann::ordered_json>(limit);
   if (json.is_discarded() && limit.starts_with('{')) usage("--", flag, " ", limit, ": is not JSON");
   if (json.is_discarded()) json = counts_of(limit);
   if (!json.is_object()) io::wrong_value(s, flag, "{\"image\": 4} or image=4");

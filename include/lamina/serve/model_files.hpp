@@ -25,7 +25,7 @@ struct GenerationDefaults {
 
   /// Takes the fields that `config`, a generation_config.json, has. Error where one is not a number.
   void read(const nlohmann::ordered_json& config, const std::string& source) {
-    checkpoint::check_fields({nlohmann::json(config), source}, checkpoint::generation_fields);
+    io::check_fields({nlohmann::json(config), source}, checkpoint::generation_fields);
     for_each([&](const char* name, auto& value) { read_field(config, source, name, value); });
   }
   /// The same for what a person typed: Error for a field that is none of these.
@@ -82,7 +82,7 @@ struct ModelFiles {
 namespace detail {
 
 inline nlohmann::ordered_json read_json_object(const std::filesystem::path& path) {
-  auto json = checkpoint::try_parse_json<nlohmann::ordered_json>(checkpoint::read_text(path));
+  auto json = io::try_parse_json<nlohmann::ordered_json>(io::read_text(path));
   if (!json.is_object()) fail(path.string(), ": is not a JSON object");
   return json;
 }

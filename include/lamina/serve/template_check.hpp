@@ -43,7 +43,7 @@ inline std::string read_limited(const std::filesystem::path& path, std::size_t l
 inline std::optional<std::string> template_of_json(const std::filesystem::path& path) {
   constexpr std::size_t most = 16 << 20;  // tokenizer_config.json may list every added token
   using Json = nlohmann::ordered_json;
-  const auto json = checkpoint::try_parse_json<Json>(read_limited(path, most));
+  const auto json = io::try_parse_json<Json>(read_limited(path, most));
   if (!json.is_object()) fail(path.string(), ": is not a JSON object");
   const auto it = json.find("chat_template");
   if (it == json.end() || it->is_null()) return {};

@@ -53,7 +53,7 @@ class Jieba {
 
   /// Every beginning of a word is an entry too, with frequency 0: a search may stop if there is none.
   void read_words(const std::filesystem::path& path) {
-    const std::string text = checkpoint::read_text(path);
+    const std::string text = io::read_text(path);
     int line_number = 0;
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t end = std::min(text.find('\n', at), text.size());

@@ -57,14 +57,14 @@ inline std::string read_text_file(const std::filesystem::path& path) {
   if (!in) fail("tokenizer: cannot open ", path.string(), ": does the file exist, and may it be read?");
   std::string text(std::istreambuf_iterator<char>(in), {});
   if (in.bad()) fail("tokenizer: cannot read ", path.string());
-  checkpoint::refuse_lfs_pointer(path, text);
+  io::refuse_lfs_pointer(path, text);
   return text;
 }
 
 inline Json read_json_file(const std::filesystem::path& path) {
   const std::string text = read_text_file(path);
   try {
-    Json json = checkpoint::parse_json<Json>(text);
+    Json json = io::parse_json<Json>(text);
     if (!json.is_object()) fail(path.string(), ": is JSON ", json.type_name(), ", wanted an object");
     return json;
   } catch (const Json::exception& error) {

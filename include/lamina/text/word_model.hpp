@@ -65,10 +65,10 @@ class WordModel {
 
   /// A file `P={...}`, a Python dictionary of words and numbers: JSON but for the quotes.
   static nlohmann::json read(const std::filesystem::path& path) {
-    std::string text = checkpoint::read_text(path);
+    std::string text = io::read_text(path);
     std::replace(text.begin(), text.end(), '\'', '"');
     const std::size_t first = std::min(text.find('{'), text.size()), last = text.rfind('}');
-    return checkpoint::parse_json<nlohmann::json>(std::string_view(text).substr(first, last + 1 - first));
+    return io::parse_json<nlohmann::json>(std::string_view(text).substr(first, last + 1 - first));
   }
   double emit(int state, char32_t c) const {
     const auto& known = emit_[static_cast<std::size_t>(state)];

@@ -172,7 +172,7 @@ class TrainProgram {
     writer.save(a_.output_dir, history_);
     print_metrics(console_.stream(), "train", outcome.metrics);
     save_metrics(a_.output_dir, "train", outcome.metrics);
-    checkpoint::write_text(a_.output_dir / "trainer_state.json", to_text(outcome.state));
+    io::write_text(a_.output_dir / "trainer_state.json", to_text(outcome.state));
     if (a_.plot_loss)
       for (const char* key : {"loss", "eval_loss"}) console_.line(plot_curve(a_.output_dir, history_, key));
     state_ = outcome.state;

@@ -104,7 +104,7 @@ inline void read_channels(const nlohmann::json& object, const char* key, std::ar
 /// The image section of a model directory, and the file it came from.
 inline std::pair<nlohmann::json, std::string> read_processor_json(const std::filesystem::path& model_dir) {
   const auto parse = [](const std::filesystem::path& path) {
-    auto json = checkpoint::try_parse_json<nlohmann::json>(checkpoint::read_text(path));
+    auto json = io::try_parse_json<nlohmann::json>(io::read_text(path));
     if (!json.is_object()) fail(path.string(), ": not a JSON object: copy the file again");
     return json;
   };
@@ -112,7 +112,7 @@ inline std::pair<nlohmann::json, std::string> read_processor_json(const std::fil
   const auto nested = model_dir / "processor_config.json", plain = model_dir / "preprocessor_config.json";
   if (std::filesystem::exists(nested, error)) {
     const auto json = parse(nested);
-    checkpoint::check_fields({json, nested.string()}, processor_fields);
+    io::check_fields({json, nested.string()}, processor_fields);
     const auto it = json.find("image_processor");
     if (it != json.end() && it->is_object()) return {*it, nested.string()};
   }
@@ -141,7 +141,7 @@ namespace detail {
 
 /// The limits of the number of pixels. transformers starts from its defaults without `size`, and wants both edges in
 /// it.
-inline void read_limits(const checkpoint::JsonFields& fields, Processor& p) {
+inline void read_limits(const io::JsonFields& fields, Processor& p) {
   const std::string& file = fields.file();
   bool least = !fields.has("size"), most = least;
   const auto read = [&](const nlohmann::json& object, const char* key, std::int64_t& limit, bool& known) {
@@ -150,7 +150,7 @@ inline void read_limits(const checkpoint::JsonFields& fields, Processor& p) {
   };
   if (fields.has("size")) {
     const auto size = fields.object("size");
-    checkpoint::check_fields(size, size_fields);
+    io::check_fields(size, size_fields);
     for (const char* key : {"shortest_edge", "min_pixels"}) read(size.json(), key, p.min_pixels, least);
     for (const char* key : {"longest_edge", "max_pixels"}) read(size.json(), key, p.max_pixels, most);
   }
@@ -165,8 +165,8 @@ inline void read_limits(const checkpoint::JsonFields& fields, Processor& p) {
 
 inline Processor Processor::load(const std::filesystem::path& model_dir, const ProcessorFormat& format) {
   const auto [json, file] = detail::read_processor_json(model_dir);
-  const checkpoint::JsonFields fields(json, file);
-  checkpoint::check_fields(fields, detail::image_fields_of(format));
+  const io::JsonFields fields(json, file);
+  io::check_fields(fields, detail::image_fields_of(format));
   Processor p{format};
   detail::read_field(json, "patch_size", p.patch_size, file);
   detail::read_field(json, "temporal_patch_size", p.temporal_patch_size, file);

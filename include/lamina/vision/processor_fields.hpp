@@ -10,7 +10,7 @@
 namespace lamina::vision {
 
 namespace detail {
-using checkpoint::Field, checkpoint::FieldUse;
+using io::Field, io::FieldUse;
 
 inline constexpr std::string_view every_step = "the step is part of the models' image processing";
 inline constexpr std::string_view not_a_step = "the models' image processing has no such step";

@@ -5,14 +5,14 @@
 namespace lamina::qwen2_5_vl {
 
 namespace detail {
-using enum checkpoint::FieldUse;
+using enum io::FieldUse;
 
-inline constexpr checkpoint::Field text_fields[] = {
+inline constexpr io::Field text_fields[] = {
     {"layer_types", used, "sliding windows are refused"},
     {"head_dim", no_effect, "it is hidden_size / num_attention_heads in Qwen2.5-VL"},
     {"attention_bias", no_effect, "q, k and v have biases in Qwen2.5-VL, o has none"},
 };
-inline constexpr checkpoint::Field vision_fields[] = {
+inline constexpr io::Field vision_fields[] = {
     {"in_chans", used, "the released name of in_channels, which wins"},
     {"spatial_patch_size", used, "the released name of patch_size, which wins"},
     {"window_size", fact},

@@ -5,14 +5,14 @@
 namespace lamina::qwen3_vl {
 
 namespace detail {
-using enum checkpoint::FieldUse;
+using enum io::FieldUse;
 
-inline constexpr checkpoint::Field text_fields[] = {
+inline constexpr io::Field text_fields[] = {
     {"head_dim", fact},
     {"attention_bias", refused, "Qwen3-VL's projections have no bias", "[false]"},
     {"pretraining_tp", no_effect, "transformers' Qwen-VL models do not read it"},
 };
-inline constexpr checkpoint::Field vision_fields[] = {
+inline constexpr io::Field vision_fields[] = {
     {"num_position_embeddings", fact},
     {"deepstack_visual_indexes", fact},
 };

@@ -142,7 +142,7 @@ class MessageReader {
     if (text.empty()) return checked(Json::object());
     JsonTree value;
     try {
-      *value = checkpoint::parse_json<Json>(text, client_json_limits(where));
+      *value = io::parse_json<Json>(text, client_json_limits(where));
     } catch (const Json::exception&) {
       *value = Json(Json::value_t::discarded);
     } catch (const Error& e) {

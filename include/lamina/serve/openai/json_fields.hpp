@@ -13,11 +13,11 @@
 namespace lamina::serve {
 
 using Json = nlohmann::ordered_json;
-using JsonTree = checkpoint::JsonTree<Json>;
+using JsonTree = io::JsonTree<Json>;
 
 /// Bounds of the JSON that clients send. Members: no real request has so many, and each field that the server looks for
 /// is compared with all of them.
-inline checkpoint::JsonLimits client_json_limits(std::string_view subject, const std::stop_token& cancelled = {}) {
+inline io::JsonLimits client_json_limits(std::string_view subject, const std::stop_token& cancelled = {}) {
   return {.subject = subject, .depth = 128, .members = 1 << 16, .values = 1 << 21, .cancelled = cancelled};
 }
 
@@ -25,7 +25,7 @@ inline checkpoint::JsonLimits client_json_limits(std::string_view subject, const
 inline JsonTree parse_body(std::string_view body, const std::stop_token& cancelled = {}) {
   JsonTree json;
   try {
-    *json = checkpoint::parse_json<Json>(body, client_json_limits("body", cancelled));
+    *json = io::parse_json<Json>(body, client_json_limits("body", cancelled));
   } catch (const Json::exception& e) {
     throw ApiError(400, "Bad Request", "body: not valid JSON: " + clipped(e.what()));
   } catch (const Error& e) {
@@ -50,6 +50,6 @@ struct RequestErrors {
 };
 
 /// The fields of an object in a request: Fields(json, place in the body).
-using Fields = checkpoint::FieldReader<Json, RequestErrors>;
+using Fields = io::FieldReader<Json, RequestErrors>;
 
 }  // namespace lamina::serve

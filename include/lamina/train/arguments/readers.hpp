@@ -101,7 +101,7 @@ inline void read_schedule_options(Arguments& a, const Setting& s, std::string_vi
   for (const auto& [name, value] : given.items()) {
     if (std::find(known.begin(), known.end(), name) == known.end())
       fail(s.origin, ": lr_scheduler_kwargs: the schedule ", show_value(o.type), " takes no ", name,
-           did_you_mean(name, known));
+           io::did_you_mean(name, known));
     if (name == "warmup_type")
       o.warmup_type = ramp_of(value, name);
     else if (name == "decay_type")

@@ -101,7 +101,7 @@ inline void Trainer::save() {
   TrainerState written = state_;
   written.should_save = true;
   written.should_training_stop = state_.should_training_stop || state_.global_step == plan_.total_steps;
-  checkpoint::write_text(staged.path() / "trainer_state.json", to_text(written));
+  io::write_text(staged.path() / "trainer_state.json", to_text(written));
   staged.commit();
   saved_step_ = state_.global_step;
   if (a_.save_total_limit)

@@ -29,7 +29,7 @@ inline bool same_setting(const nlohmann::ordered_json& a, const nlohmann::ordere
 inline std::vector<std::string> changed_settings(const io::Settings& given, const std::filesystem::path& checkpoint) {
   const std::filesystem::path path = checkpoint / "training_args.json";
   if (!std::filesystem::exists(path)) return {};
-  const auto before = checkpoint::try_parse_json<nlohmann::ordered_json>(checkpoint::read_text(path));
+  const auto before = io::try_parse_json<nlohmann::ordered_json>(io::read_text(path));
   if (!before.is_object()) return {};
   std::vector<std::string> lines;
   for (const char* key : {"learning_rate", "lr_scheduler_type", "weight_decay", "lora_alpha", "lora_dropout",

@@ -117,7 +117,7 @@ inline void write_scheduler(const std::filesystem::path& directory, const Schedu
                                {"last_lr", schedule.rate(step)},
                                {"num_warmup_steps", schedule.warmup()},
                                {"num_training_steps", total_steps}};
-  checkpoint::write_text(directory / "scheduler.json", file.dump(2) + "\n");
+  io::write_text(directory / "scheduler.json", file.dump(2) + "\n");
 }
 
 inline void write_position(const std::filesystem::path& directory, const RunPosition& p) {
@@ -131,7 +131,7 @@ inline void write_position(const std::filesystem::path& directory, const RunPosi
                                {"loss_sum", p.loss_sum},
                                {"loss_since_log", p.loss_since_log},
                                {"steps_since_log", p.steps_since_log}};
-  checkpoint::write_text(directory / "rng.json", file.dump(2) + "\n");
+  io::write_text(directory / "rng.json", file.dump(2) + "\n");
 }
 
 /// Nothing if the checkpoint has none: it was saved with save_only_model, or by another program.
@@ -140,7 +140,7 @@ inline std::optional<RunPosition> read_position(const std::filesystem::path& dir
   std::ifstream in(path);
   if (!in) return std::nullopt;
   try {
-    const auto file = checkpoint::parse_json<nlohmann::json>(in);
+    const auto file = io::parse_json<nlohmann::json>(in);
     RunPosition p;
     file.at("seed").get_to(p.seed);
     file.at("data_seed").get_to(p.data_seed);

@@ -45,7 +45,8 @@ inline ScheduleType schedule_type(std::string_view name) {
   const auto& names = schedule_names();
   const auto at = std::find(names.begin(), names.end(), name);
   if (at == names.end())
-    fail("lr_scheduler_type: ", name, " is not built, wanted one of ", listed(names), did_you_mean(name, names));
+    fail("lr_scheduler_type: ", name, " is not built, wanted one of ", io::listed(names),
+         io::did_you_mean(name, names));
   return static_cast<ScheduleType>(at - names.begin());
 }
 

@@ -85,7 +85,7 @@ inline TrainerState read_trainer_state(const std::filesystem::path& path) {
   std::ifstream in(path);
   if (!in) fail(path.string(), ": cannot be read");
   try {
-    const auto file = checkpoint::parse_json<nlohmann::json>(in);
+    const auto file = io::parse_json<nlohmann::json>(in);
     TrainerState s;
     s.global_step = file.at("global_step").get<std::int64_t>();
     s.max_steps = file.value("max_steps", s.max_steps);

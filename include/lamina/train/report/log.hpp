@@ -75,12 +75,12 @@ class TrainerLog {
     std::string kept, line;
     if (std::ifstream before(path_); before && first_step > 0)
       while (std::getline(before, line)) {
-        const auto entry = checkpoint::try_parse_json<OrderedJson>(line);
+        const auto entry = io::try_parse_json<OrderedJson>(line);
         if (entry.is_object() && entry.contains("current_steps") && entry["current_steps"].is_number_integer() &&
             entry["current_steps"].get<std::int64_t>() <= first_step)
           kept += line + "\n";
       }
-    checkpoint::write_text(path_, kept);
+    io::write_text(path_, kept);
   }
 
   /// Adds to what is there.

@@ -151,7 +151,7 @@ class Figure {
     cairo_surface_flush(surface_);
     if (const auto status = cairo_surface_write_to_png_stream(surface_, append, &png); status != CAIRO_STATUS_SUCCESS)
       fail(path.string(), ": the plot cannot be drawn: ", cairo_status_to_string(status));
-    checkpoint::write_text(path, png);
+    io::write_text(path, png);
   }
 
  private:

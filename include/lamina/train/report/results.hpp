@@ -26,12 +26,12 @@ inline OrderedJson speed_metrics(const std::string& prefix, double seconds, doub
 inline void save_metrics(const std::filesystem::path& output_dir, const std::string& split,
                          const OrderedJson& metrics) {
   nlohmann::json sorted = metrics;
-  checkpoint::write_text(output_dir / (split + "_results.json"), sorted.dump(4, ' ', true));
+  io::write_text(output_dir / (split + "_results.json"), sorted.dump(4, ' ', true));
   nlohmann::json all = nlohmann::json::object();
-  if (std::ifstream in(output_dir / "all_results.json"); in) all = checkpoint::try_parse_json<nlohmann::json>(in);
+  if (std::ifstream in(output_dir / "all_results.json"); in) all = io::try_parse_json<nlohmann::json>(in);
   if (!all.is_object()) all = nlohmann::json::object();
   all.update(sorted);
-  checkpoint::write_text(output_dir / "all_results.json", all.dump(4, ' ', true));
+  io::write_text(output_dir / "all_results.json", all.dump(4, ' ', true));
 }
 
 /// Prints "***** train metrics *****" and aligned lines, sorted by key: times as H:MM:SS.cc, total_flos in GF.

@@ -24,7 +24,7 @@ inline void require_writable(const std::filesystem::path& directory) {
          ": choose another output_dir");
   const std::filesystem::path probe = directory / ".lamina-write-test";
   try {
-    checkpoint::write_text(probe, "lamina");
+    io::write_text(probe, "lamina");
   } catch (const Error& e) {
     fail("output_dir: ", directory.string(), " is not writable: ", e.what(), ": choose another output_dir");
   }
@@ -63,13 +63,13 @@ class StagedDirectory {
   /// Replaces a directory of the same name that an earlier run left.
   void commit() {
     for (const auto& entry : std::filesystem::directory_iterator(aside_)) sync_file(entry.path());
-    checkpoint::sync_folder(aside_);
+    io::sync_folder(aside_);
     std::error_code error;
     std::filesystem::remove_all(target_, error);
     std::filesystem::rename(aside_, target_, error);
     if (error) fail(target_.string(), ": cannot be put in place: ", error.message());
     committed_ = true;
-    checkpoint::sync_folder(target_.parent_path());
+    io::sync_folder(target_.parent_path());
   }
 
  private:

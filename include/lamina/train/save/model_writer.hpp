@@ -104,10 +104,10 @@ class ModelWriter {
       save_whole(directory);
     detail::remove_other_kind(directory, a_.finetuning_type == "lora");
     for (const char* name : detail::companion_files) detail::copy_file(a_.model_name_or_path / name, directory / name);
-    checkpoint::write_text(directory / "README.md", model_card(a_, log_history, std::string(lamina::version)));
+    io::write_text(directory / "README.md", model_card(a_, log_history, std::string(lamina::version)));
     OrderedJson given = OrderedJson::object();
     for (const auto& [key, setting] : a_.given) given[key] = setting.value;
-    checkpoint::write_text(directory / "training_args.json", given.dump(2, ' ', true) + "\n");
+    io::write_text(directory / "training_args.json", given.dump(2, ' ', true) + "\n");
   }
 
  private:

@@ -85,8 +85,8 @@ inline std::set<std::string> all_components(const std::vector<std::string>& line
          "name out");
   std::set<std::string> known;
   for (const std::string& m : linears) known.insert(last_component(m));
-  fail(subject, " is in the name of no layer of this model", did_you_mean(target, known), "; known are all, ",
-       listed(known));
+  fail(subject, " is in the name of no layer of this model", io::did_you_mean(target, known), "; known are all, ",
+       io::listed(known));
 }
 
 }  // namespace detail

@@ -25,6 +25,7 @@
 namespace {
 using namespace lamina;
 using namespace lamina::name;
+using namespace qwen_vl::tags;
 using Linears = Within<language_model, Targets<q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj>>;
 struct CaseAB : fused_for<Cuda, LoRA<qwen3_vl::Qwen3VL_2B, Rank<8>, Alpha<16>, Linears>> {};
 struct CaseM : RecomputeUnder<CaseAB, language_model> {};

@@ -8,6 +8,7 @@
 using namespace lamina;
 using kernel::array_of, kernel::store;
 LAMINA_NAME(alpha);  // a tag: one component of a tensor's name
+LAMINA_NAME(norm1);
 
 /// A stand-in for a norm that computes no statistics.
 ///
@@ -58,7 +59,7 @@ struct DynamicTanh {
   }
 };
 
-struct Block : Residual<Named<name::norm, DynamicTanh<16>>, Named<name::proj, Linear<16, 16>>> {};
+struct Block : Residual<Named<norm1, DynamicTanh<16>>, Named<name::proj, Linear<16, 16>>> {};
 static_assert(param_count<Block> == 1 + 16 + 16 + 16 * 16);
 
 int main() {

@@ -23,6 +23,12 @@
 /// what an earlier one made.
 namespace lamina {
 
+/// Whether adding an adapter's share to y costs as much as reading y again, so that the base product should add it.
+template <class B>
+inline constexpr bool folds_adapters = false;
+template <>
+inline constexpr bool folds_adapters<Cuda> = true;
+
 /// The rules of a backend. A backend with kernels of its own specialises it.
 template <Backend B>
 struct FusionRules {

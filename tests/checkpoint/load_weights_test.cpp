@@ -10,7 +10,8 @@
 using namespace lamina;
 
 namespace {
-using Layer = Named<name::o_proj, Scaled<Linear<2, 1, Bias>, -8, 0>>;
+LAMINA_NAME(o_proj);
+using Layer = Named<o_proj, Scaled<Linear<2, 1, Bias>, -8, 0>>;
 
 /// o_proj's weight and bias as memory holds them, from a file in which they are w and (3).
 template <class T>

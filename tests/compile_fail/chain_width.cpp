@@ -1,4 +1,5 @@
 // expect: Chain: the first layer's Out is not the second layer's In
 #include <lamina/lamina.hpp>
 using namespace lamina;
-struct Model : Chain<Named<name::norm, RMSNorm<64>>, Named<name::gate_proj, Linear<32, 64>>> {};
+LAMINA_NAME(norm1); LAMINA_NAME(gate_proj);
+struct Model : Chain<Named<norm1, RMSNorm<64>>, Named<gate_proj, Linear<32, 64>>> {};

@@ -3,5 +3,6 @@
 #include <lamina/lamina.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
 using namespace lamina;
-struct Model : Stack<name::layers, 2, Residual<Named<name::norm, RMSNorm<64>>, Named<name::proj, Linear<64, 64>>>> {};
+LAMINA_NAME(layers); LAMINA_NAME(norm1);
+struct Model : Stack<layers, 2, Residual<Named<norm1, RMSNorm<64>>, Named<name::proj, Linear<64, 64>>>> {};
 static_assert(param_count<Model> == 2 * (64 + 64 * 64));

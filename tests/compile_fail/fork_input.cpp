@@ -1,4 +1,5 @@
 // expect: Fork: every branch reads the same input
 #include <lamina/lamina.hpp>
 using namespace lamina;
-struct Model : Fork<Named<name::gate_proj, Linear<64, 32>>, Named<name::up_proj, Linear<32, 32>>> {};
+LAMINA_NAME(gate_proj); LAMINA_NAME(up_proj);
+struct Model : Fork<Named<gate_proj, Linear<64, 32>>, Named<up_proj, Linear<32, 32>>> {};

@@ -1,6 +1,7 @@
 // expect: Module
 #include <lamina/lamina.hpp>
 using namespace lamina;
+LAMINA_NAME(norm1);
 /// A layer whose facts are spelt as nobody asks for them.
 struct Quiet {
   using In = Shape<Dyn, 8>;
@@ -12,4 +13,4 @@ struct Quiet {
   template <class Mode>
   struct Saved {};
 };
-struct Model : Chain<Named<name::norm, RMSNorm<8>>, Named<name::proj, Quiet>> {};
+struct Model : Chain<Named<norm1, RMSNorm<8>>, Named<name::proj, Quiet>> {};

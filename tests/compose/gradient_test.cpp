@@ -9,6 +9,9 @@ using namespace lamina;
 using namespace lamina::name;
 
 // clang-format off
+LAMINA_NAME(gate_proj); LAMINA_NAME(up_proj); LAMINA_NAME(down_proj); LAMINA_NAME(linear_fc1); LAMINA_NAME(linear_fc2);
+LAMINA_NAME(input_layernorm); LAMINA_NAME(post_attention_layernorm); LAMINA_NAME(norm);
+LAMINA_NAME(self_attn); LAMINA_NAME(mlp); LAMINA_NAME(layers);
 struct TinyMLP : SwiGLU<Named<gate_proj, Linear<8, 6>>, Named<up_proj, Linear<8, 6>>, Named<down_proj, Linear<6, 8>>> {};
 struct TinyAttention : Attention<Heads<2, 1, 8>, Causal, InterleavedMRoPE<10000, Section<2, 1, 1>>,
     Named<q_proj, Linear<8, 16>>, Named<q_norm, RMSNorm<8>>, Named<k_proj, Linear<8, 8>>, Named<k_norm, RMSNorm<8>>,

@@ -10,6 +10,12 @@
 
 using namespace lamina;
 using namespace lamina::name;
+LAMINA_NAME(norm);
+LAMINA_NAME(norm1);
+LAMINA_NAME(norm2);
+LAMINA_NAME(mlp);
+LAMINA_NAME(down_proj);
+LAMINA_NAME(layers);
 
 namespace {
 
@@ -99,6 +105,11 @@ template <class N>
 using JoinsWith = detail::JoinNeighbours<Chain<Residual<N, Linear<8, 8>>, Residual<Named<norm, N>, Linear<8, 8>>>>;
 static_assert(JoinsWith<RMSNorm<8>>::applies && JoinsWith<Frozen<LayerNorm<8>>>::applies);
 static_assert(!JoinsWith<Linear<8, 8>>::applies);
+
+// Whatever a family calls its output head, adapters of all linear layers leave it out.
+LAMINA_NAME(words_out);
+using Headed = LoRA<Chain<Named<proj, Linear<8, 8>>, OwnHead<words_out, Linear<8, 16>>>, Rank<2>, Alpha<4>, AllLinears>;
+static_assert(trainable_count<Headed> == 2 * (8 + 8) && param_count<merged_t<Headed>> == 8 * 8 + 8 * 16);
 
 template <class M>
 void check(const testing::GradientOptions& options = {}) {

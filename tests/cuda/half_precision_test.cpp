@@ -4,6 +4,7 @@
 
 using namespace lamina;
 using namespace lamina::name;
+using namespace qwen_vl::tags;
 using namespace lamina::testing;
 
 namespace {

@@ -11,7 +11,8 @@ using namespace lamina;
 using namespace lamina::testing;
 
 namespace {
-struct Adapted : fused_for<Cuda, LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>> {};
+struct Adapted
+    : fused_for<Cuda, LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<qwen3_vl::language_model>>> {};
 }  // namespace
 
 TEST_CASE("a step that does not fit says what it needs, what is free and what lowers it, and takes nothing") {

@@ -7,13 +7,13 @@ using namespace lamina::testing;
 
 namespace {
 using Base = qwen2_5_vl::Qwen2_5VL_Tiny;
-using Adapted = LoRA<Base, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>;
+using Adapted = LoRA<Base, Rank<Dyn>, Alpha<Dyn>, Within<qwen2_5_vl::language_model>>;
 struct PlainAdapted : Adapted {};
 struct PlainEverywhere : LoRA<Base, Rank<Dyn>, Alpha<Dyn>, AllLinears> {};
 struct PlainFull : Base {};
 template <class Plain>
 struct OnGpu : fused_for<Cuda, Plain> {};
-struct Recomputed : RecomputeUnder<OnGpu<PlainAdapted>, name::language_model> {};
+struct Recomputed : RecomputeUnder<OnGpu<PlainAdapted>, qwen2_5_vl::language_model> {};
 const char* const file = "parity/qwen2_5_vl_tiny.safetensors";
 }  // namespace
 

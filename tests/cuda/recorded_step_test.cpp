@@ -10,7 +10,8 @@ using namespace lamina;
 using namespace lamina::testing;
 
 namespace {
-struct Adapted : fused_for<Cuda, LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>> {};
+struct Adapted
+    : fused_for<Cuda, LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<qwen3_vl::language_model>>> {};
 using Weights_ = Weights<Adapted, bf16, Cuda>;
 
 const Golden& golden() {

@@ -14,9 +14,9 @@ using namespace lamina;
 
 namespace {
 template <class Base>
-struct Decoder : fused_for<Cuda, LoRA<Base, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>> {};
+struct Decoder : fused_for<Cuda, LoRA<Base, Rank<Dyn>, Alpha<Dyn>, Within<qwen3_vl::language_model>>> {};
 template <class Base>
-struct Full : fused_for<Cuda, FreezeUnder<Base, name::visual>> {};
+struct Full : fused_for<Cuda, FreezeUnder<Base, qwen3_vl::visual>> {};
 
 using Counts = std::map<std::string, int>;
 struct Launches {

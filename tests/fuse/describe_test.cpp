@@ -7,7 +7,7 @@
 using namespace lamina;
 
 namespace {
-struct Plain : LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<16>, Alpha<32>, Within<name::language_model>> {};
+struct Plain : LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<16>, Alpha<32>, Within<qwen3_vl::language_model>> {};
 struct Fused : fused_for<Cpu, Plain> {};
 using Full = qwen3_vl::Qwen3VL_Tiny;
 

@@ -6,7 +6,8 @@ using namespace lamina;
 using namespace lamina::testing;
 
 namespace {
-struct Decoder : fused_for<Cpu, LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>> {};
+struct Decoder : fused_for<Cpu, LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<qwen3_vl::language_model>>> {
+};
 const char* const file = "parity/qwen3_vl_tiny.safetensors";
 const char* const layers = "model.language_model.layers";
 }  // namespace

@@ -33,7 +33,7 @@ constexpr bool decoder_fused =
         has<typename Model::Language, IsGated> &&
     !has<typename Model::Language, IsFork>;
 template <class Base>
-using Adapted = LoRA<Base, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>>;
+using Adapted = LoRA<Base, Rank<Dyn>, Alpha<Dyn>, Within<qwen3_vl::language_model>>;
 template <class Base>
 constexpr bool fuses = decoder_fused<fused_for<Cpu, Base>>&& decoder_fused<fused_for<Cpu, Adapted<Base>>>&&
     has<typename fused_for<Cpu, Base>::Visual, IsJoinedResiduals>&&

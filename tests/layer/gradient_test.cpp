@@ -1,4 +1,4 @@
-#include <lamina/compose/named.hpp>
+#include <lamina/compose/attention.hpp>
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/layer.hpp>
 #include <lamina/testing/gradient_check.hpp>

@@ -6,7 +6,7 @@ using namespace lamina;
 using namespace lamina::testing;
 
 namespace {
-struct Decoder : LoRA<qwen2_5_vl::Qwen2_5VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>> {};
+struct Decoder : LoRA<qwen2_5_vl::Qwen2_5VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<qwen2_5_vl::language_model>> {};
 struct All : LoRA<qwen2_5_vl::Qwen2_5VL_Tiny, Rank<Dyn>, Alpha<Dyn>, AllLinears> {};
 const char* const file = "parity/qwen2_5_vl_tiny.safetensors";
 }  // namespace

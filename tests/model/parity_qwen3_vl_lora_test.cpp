@@ -6,7 +6,7 @@ using namespace lamina;
 using namespace lamina::testing;
 
 namespace {
-struct Decoder : LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<name::language_model>> {};
+struct Decoder : LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, Within<qwen3_vl::language_model>> {};
 struct All : LoRA<qwen3_vl::Qwen3VL_Tiny, Rank<Dyn>, Alpha<Dyn>, AllLinears> {};
 const char* const file = "parity/qwen3_vl_tiny.safetensors";
 }  // namespace

@@ -1,5 +1,8 @@
+#include <lamina/train/arguments/keys.hpp>
 #include <lamina/train/arguments/parse.hpp>
+#include <lamina/train/memory_advice.hpp>
 
+#include <algorithm>
 #include <fstream>
 #include <set>
 
@@ -243,4 +246,15 @@ TEST_CASE("Arguments: prediction takes LLaMA-Factory's generating arguments, wit
   CHECK_FALSE(evaluates.evaluates_loss());
   says(error_of(with({"prediction_loss_only=true"})), "contradicts predict_with_generate");
   says(error_of(with({"jieba_dictionary=/nonexistent.txt"})), "jieba_dictionary: /nonexistent.txt is not a file");
+}
+
+TEST_CASE("arguments: the advice about memory names keys that there are") {
+  std::string keys(what_lowers_memory);
+  while (!keys.empty()) {
+    const std::string key = keys.substr(0, keys.find_first_of(":,"));
+    INFO(key);
+    CHECK(std::ranges::any_of(all_keys(), [&](const Key& known) { return known.name == key; }));
+    const auto comma = keys.find(", ");
+    keys = comma == std::string::npos ? "" : keys.substr(comma + 2);
+  }
 }

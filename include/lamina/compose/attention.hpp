@@ -4,6 +4,16 @@
 #include <lamina/layer/linear.hpp>
 
 namespace lamina {
+
+/// The parts that Attention knows by name.
+namespace name {
+// clang-format off
+LAMINA_NAME(q_proj); LAMINA_NAME(k_proj); LAMINA_NAME(v_proj); LAMINA_NAME(o_proj);
+LAMINA_NAME(q_norm); LAMINA_NAME(k_norm);
+LAMINA_NAME(qkv); LAMINA_NAME(proj);
+// clang-format on
+}  // namespace name
+
 namespace detail {
 
 /// The part named Tag among Named<> parts, as a list of none or one.

@@ -5,6 +5,18 @@
 
 namespace lamina {
 
+namespace detail {
+/// Whether the last tag of a path is that of an output head (compose/vision_language.hpp).
+template <class Path>
+inline constexpr bool ends_in_head = [] {
+  if constexpr (Path::size > 0) return requires {
+      at<Path, Path::size - 1>::output_head;
+    };
+  else
+    return false;
+}();
+}  // namespace detail
+
 /// Which linear layers an adapter goes to: those whose last name component is one of Tags.
 template <class... Tags>
 struct Targets {
@@ -14,7 +26,7 @@ struct Targets {
 /// Every linear layer but the output head; with Rank<Dyn>, which of them get a rank above 0 is decided at run time.
 struct AllLinears {
   template <class Path>
-  static constexpr bool match = !path_ends<Path, name::lm_head>;
+  static constexpr bool match = !detail::ends_in_head<Path>;
 };
 /// Only below this name: LLaMA-Factory's `all` means the language model while the vision tower is frozen.
 template <class Tag, class Inner = AllLinears>

@@ -106,15 +106,6 @@ class BatchTables {
     if (!batch.grids.empty()) add_vision(batch, in);
     return in;
   }
-  /// The same for tokens whose positions are known, such as parts of sequences: ids (N) negative at the tokens of an
-  /// image.
-  template <class T>
-  Input<T> build_text(std::span<const int> ids, std::span<const std::array<int, 3>> positions) {
-    ids_.assign(ids.begin(), ids.end());
-    positions_.of_token.assign(positions.begin(), positions.end());
-    positions_.visual_rows.clear();
-    return text_input<T>();
-  }
   /// The tables of a batch's images alone.
   template <class T>
   Input<T> build_images(const Batch& batch) {

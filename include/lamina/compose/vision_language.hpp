@@ -8,6 +8,10 @@
 
 namespace lamina {
 
+namespace name {
+LAMINA_NAME(model);  // the module that holds both towers
+}
+
 /// Decoder layers after which the vision tower's side outputs are added at the image tokens.
 template <int... Layers>
 using DeepStack = Indices<Layers...>;
@@ -18,10 +22,13 @@ struct TiedHead {
   static constexpr Traits traits{};
   static constexpr bool tied = true;
 };
-/// An output head of its own, "<tag>.weight".
+/// An output head of its own, "<tag>.weight". Its tag says that it is a head: no adapter goes there.
 template <class Tag, class L>
 struct OwnHead : Named<Tag, L> {
   using composition = OwnHead;
+  struct tag : Tag {
+    static constexpr bool output_head = true;
+  };
   template <class C>
   using rebuild = OwnHead<Tag, C>;
   static constexpr bool tied = false;
@@ -70,13 +77,18 @@ struct DeepStackCheck {
 };
 
 /// The name that M has by itself, if any.
+struct Unnamed {
+  static constexpr std::string_view text = "";
+};
 template <class M>
-constexpr std::string_view tag_text() {
-  if constexpr (requires { typename M::tag; })
-    return M::tag::text;
-  else
-    return "";
-}
+struct TagOf {
+  using type = Unnamed;
+};
+template <class M>
+requires requires { typename M::tag; }
+struct TagOf<M> {
+  using type = typename M::tag;
+};
 
 }  // namespace detail
 
@@ -106,6 +118,8 @@ struct VisionLanguage {
   using Visual = Visual_;
   using Language = Language_;
   using Head = Head_;
+  using visual_tag = typename detail::TagOf<Visual>::type;
+  using language_tag = typename detail::TagOf<Language>::type;
   using children = List<Towers<Visual, Language>, Head>;
   template <class T, class H>
   using rebuild = VisionLanguage<typename T::visual, typename T::language, Deep, H>;
@@ -184,7 +198,7 @@ struct VisionLanguage {
   template <class R, class S>
   static void encode_images(R run, const Parameter* p, S& saved, Input<typename R::T>& in,
                             const VisualRows<typename R::T>& visual) {
-    const InModule model(run.stream, "model");
+    const InModule model(run.stream, name::model::text);
     in.vision.taps = visual.taps;
     auto tower = run.template as<visual_mode<typename R::mode>>();
     tower.context = &in.vision;
@@ -204,7 +218,7 @@ struct VisionLanguage {
     const Matrix<T> last = saved.last ? saved.last : take(in.tokens);
     const int visual_count = visual.main.rows;
 
-    const InModule model(run.stream, "model");
+    const InModule model(run.stream, name::model::text);
     {
       const InModule language(run.stream, language_name), table(run.stream, embed_name);
       EmbedLayer::forward(run, p + embed_at, in.ids, x);
@@ -235,7 +249,7 @@ struct VisionLanguage {
       const int visual_count = in.patches.rows / (merge * merge);
       const auto take = [&](int n) { return run.scratch->template matrix<T>(n, hidden_size); };
       run.context = &in.text;
-      const InModule model(run.stream, "model");
+      const InModule model(run.stream, name::model::text);
       const bool to_tower = learns<Visual> && visual_count > 0;
       const Matrix<T> dlast = norm_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
       const Matrix<T> dx = stack_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
@@ -264,8 +278,7 @@ struct VisionLanguage {
  private:
   static constexpr int embed_at = tensor_count<Visual>, stack_at = embed_at + tensor_count<Embed>,
                        norm_at = stack_at + tensor_count<Stack_>;
-  static constexpr std::string_view language_name = detail::tag_text<Language>(),
-                                    embed_name = detail::tag_text<Embed>();
+  static constexpr std::string_view language_name = language_tag::text, embed_name = detail::TagOf<Embed>::type::text;
 
   template <class R, class S, class T>
   static void language_backward(R run, const Parameter* p, S& saved, Input<T>& in, Matrix<const T> dhidden,

@@ -11,6 +11,7 @@
 #include <lamina/core/run.hpp>
 #include <lamina/core/tensors.hpp>
 #include <lamina/kernel/optimizer.hpp>
+#include <lamina/layer/adapted_linear.hpp>
 
 /// Tensors in memory: Weights<Model> those of a model, TensorMemory those of any list. Learning tensors are one run of
 /// fp32 values, with gradients after them in the same order; frozen matrices keep the checkpoint's element type; frozen

@@ -25,12 +25,6 @@ template <class B>
 concept Backend = is_backend<B>;
 static_assert(Backend<Cpu> && !Backend<int>);
 
-/// Whether adding an adapter's share to y costs as much as reading y again, so that the base product should add it.
-template <class B>
-inline constexpr bool folds_adapters = false;
-template <>
-inline constexpr bool folds_adapters<Cuda> = true;
-
 /// An element type that activations may have.
 template <class T>
 concept Real = std::same_as<T, float> || std::same_as<T, bf16> || std::same_as<T, f16>;

@@ -119,10 +119,6 @@ using part_mode =
                        typename Mode::template with_dx<Mode::dx || (Mode::train && LearnsBefore)>,
                        typename Mode::inference>;
 
-/// Columns for adapters after a folded matrix's own, and after what is multiplied with it (fuse/folded.hpp): the
-/// maximum of the sum of its layers' ranks. 64 of 2 bytes keep rows at multiples of 128 bytes.
-inline constexpr int adapter_tail = 64;
-
 /// The tail of the value between two modules, and of that value's gradient.
 template <class Before, class After>
 inline constexpr int tail_between = Before::traits.strided_y ? After::traits.input_tail : 0;

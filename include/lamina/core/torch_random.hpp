@@ -3,12 +3,11 @@
 #include <cstdint>
 #include <numeric>
 #include <random>
-#include <span>
 #include <utility>
 #include <vector>
 
-/// PyTorch's CPU generator: the same numbers from the same seed, so that a run here starts from the adapters and sees
-/// the samples in the order of a run of LLaMA-Factory. Measured on PyTorch 2.10; tests/reference/README.md tells how.
+/// PyTorch's CPU generator: the same numbers from the same seed, so that a run here starts from the weights and sees
+/// the samples in the order of a run in PyTorch. Measured on PyTorch 2.10; tests/reference/README.md tells how.
 namespace lamina {
 
 class TorchGenerator {
@@ -46,17 +45,6 @@ inline float linear_init_bound(int fan_in) {
   const double a = std::sqrt(5.0);
   const double gain = std::sqrt(2.0 / (1.0 + a * a));
   return static_cast<float>(std::sqrt(3.0) * (gain / std::sqrt(static_cast<double>(fan_in))));
-}
-
-/// The initial lora_A (rank, in) of one adapted linear as PEFT draws it; lora_B is zero. PEFT makes both matrices with
-/// nn.Linear, whose own draws (rank * in, then out * rank) are thrown away, and then draws A again. One generator,
-/// seeded with the run's seed, serves the adapted linears in the order of the module tree: the vision tower (blocks,
-/// then merger, then deepstack mergers) before the decoder; q k v o gate up down in each decoder layer.
-inline void draw_lora_a(TorchGenerator& generator, int in, int out, int rank, std::span<float> a) {
-  generator.skip(static_cast<std::uint64_t>(rank) * static_cast<std::uint64_t>(in));
-  generator.skip(static_cast<std::uint64_t>(out) * static_cast<std::uint64_t>(rank));
-  const float bound = linear_init_bound(in);
-  for (float& value : a) value = generator.uniform(-bound, bound);
 }
 
 }  // namespace lamina

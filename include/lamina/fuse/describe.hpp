@@ -71,7 +71,7 @@ class Describer {
     run();
     const PlanPlace model = PlanPlace{}.below("model");
     walk<typename Model::Visual, typename Model::template visual_mode<Training>>(model);
-    const PlanPlace language = model.below(tag_text<typename Model::Language>());
+    const PlanPlace language = model.below(Model::language_tag::text);
     lines_.push_back(line<typename Model::Language>(language, Model::template saved_bytes_per_token<Training>));
     walk<typename Model::Embed, typename Training::inference>(language);
     walk<typename Model::Stack_, typename Model::template stack_mode<Training>>(language);

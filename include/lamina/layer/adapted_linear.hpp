@@ -24,6 +24,10 @@ struct Alpha {
   static constexpr int value = a;
 };
 
+/// Columns for adapters after a folded matrix's own, and after what is multiplied with it (fuse/folded.hpp): the
+/// maximum of the sum of its layers' ranks. 64 of 2 bytes keep rows at multiples of 128 bytes.
+inline constexpr int adapter_tail = 64;
+
 /// A frozen linear layer with a trainable low-rank branch.
 ///
 ///     y = W x + b + s B (A drop(x)),   s = alpha / rank

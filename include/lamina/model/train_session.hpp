@@ -4,7 +4,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <lamina/core/batch.hpp>
@@ -43,11 +42,6 @@ struct MemoryPlan {
   std::int64_t free = 0;  ///< on the device, for all of these; 0: not known
   std::int64_t total() const { return weights + trainable + gradients + optimizer + saved + workspace + kv_cache; }
 };
-
-/// The settings that lower a training run's memory, as messages name them.
-inline constexpr std::string_view what_lowers_memory =
-    "per_device_train_batch_size, gradient_accumulation_steps, cutoff_len, image_max_pixels, "
-    "disable_gradient_checkpointing: false, lora_rank";
 
 class TrainSession {
  public:

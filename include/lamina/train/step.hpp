@@ -5,6 +5,7 @@
 #include <lamina/compose/weights.hpp>
 #include <lamina/kernel/head_loss.hpp>
 #include <lamina/kernel/plan.hpp>
+#include <lamina/train/memory_advice.hpp>
 #include <lamina/train/step/batch.hpp>
 #include <lamina/train/step/shapes.hpp>
 

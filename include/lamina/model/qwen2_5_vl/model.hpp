@@ -2,11 +2,16 @@
 #include <lamina/compose.hpp>
 #include <lamina/layer.hpp>
 #include <lamina/model/qwen2_5_vl/sizes.hpp>
+#include <lamina/model/qwen_vl/tags.hpp>
 
 /// Qwen2.5-VL. Names are those of transformers 4.52 and later; family.hpp knows the released spelling.
 namespace lamina::qwen2_5_vl {
 using namespace lamina::name;
+using namespace qwen_vl::tags;
 // clang-format off
+LAMINA_NAME(ln_q);
+struct mlp_0 { static constexpr std::string_view text = "mlp.0"; };  // the merger numbers its linears
+struct mlp_2 { static constexpr std::string_view text = "mlp.2"; };
 
 template <class C, int Q = C::num_attention_heads * C::head_dim, int KV = C::num_key_value_heads * C::head_dim>
 struct TextAttention : Attention<

@@ -2,12 +2,15 @@
 #include <lamina/compose.hpp>  // Named, Chain, Residual, Stack, Tapped, VisionLanguage, LoRA
 #include <lamina/layer.hpp>    // every layer type
 #include <lamina/model/qwen3_vl/sizes.hpp>
+#include <lamina/model/qwen_vl/tags.hpp>
 
 /// Qwen3-VL, dense. Each tag in Named<> is the checkpoint's own word, so a path of types is a tensor name:
 /// model.language_model.layers.0.self_attn.q_proj.weight
 namespace lamina::qwen3_vl {
 using namespace lamina::name;  // struct q_proj { static constexpr std::string_view text = "q_proj"; }; and so on
+using namespace qwen_vl::tags;
 // clang-format off
+LAMINA_NAME(pos_embed); LAMINA_NAME(linear_fc1); LAMINA_NAME(linear_fc2); LAMINA_NAME(deepstack_merger_list);
 
 template <class C, int Q = C::num_attention_heads * C::head_dim, int KV = C::num_key_value_heads * C::head_dim>
 struct TextAttention : Attention<

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <lamina/model/train_session.hpp>
+#include <lamina/train/memory_advice.hpp>
 
 namespace lamina::train {
 

@@ -71,7 +71,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
 
  private:
   using PlainStep = Step<Model, T, B>;
-  using RecomputingStep = Step<RecomputeUnder<Model, name::language_model>, T, B>;
+  using RecomputingStep = Step<RecomputeUnder<Model, typename Model::language_tag>, T, B>;
 
   /// Whether a step recomputes the decoder's activations: as asked for, else if they would not fit. `plan` finds
   /// what a step takes that does not.

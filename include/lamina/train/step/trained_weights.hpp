@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <lamina/core/torch_random.hpp>
+#include <lamina/compose/lora_init.hpp>
 #include <lamina/kernel/device.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/train/step/optimizer.hpp>

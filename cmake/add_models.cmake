@@ -28,16 +28,22 @@ function(lamina_choose_models option words result)
   set(${result} "${chosen}" PARENT_SCOPE)
 endfunction()
 
-# Writes a model's units, one for each backend, so that they build side by side and a change of one model rebuilds that
-# model alone. A unit is a model on a backend: its ways to run (LoRA, full, generation) share most of their code.
-function(lamina_write_units NAME TYPE FAMILY HEADERS runs result)
-  set(INCLUDES "")
-  foreach(header IN LISTS HEADERS)
+# "#include" lines of headers that are named by a path from the calling folder, or from an include folder.
+function(lamina_include_lines headers result)
+  set(lines "")
+  foreach(header IN LISTS headers)
     if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${header})
       set(header ${CMAKE_CURRENT_SOURCE_DIR}/${header})
     endif()
-    string(APPEND INCLUDES "#include <${header}>\n")
+    string(APPEND lines "#include <${header}>\n")
   endforeach()
+  set(${result} "${lines}" PARENT_SCOPE)
+endfunction()
+
+# Writes a model's units, one for each backend, so that they build side by side and a change of one model rebuilds that
+# model alone. A unit is a model on a backend: its ways to run (LoRA, full, generation) share most of their code.
+function(lamina_write_units NAME TYPE FAMILY HEADERS runs result)
+  lamina_include_lines("${HEADERS}" INCLUDES)
   set(units)
   foreach(run IN LISTS runs)
     string(REPLACE "|" ";" run "${run}")
@@ -74,7 +80,8 @@ endfunction()
 # TARGET holds the models behind make_train_session() and make_generate_session(): programs that link it see no model
 # type. It is an object library, because its units register themselves: link it directly.
 #   MODELS   names of cmake/models.cmake, all, tiny, or models of one's own: a name and the type's full name
-#   HEADERS  what defines the types of one's own; a path from the calling folder or from an include folder
+#   HEADERS  what defines the types of one's own, and their family; a path from the calling folder or from an include
+#            folder
 #   FAMILY   the model_type of config.json that they read; default: the namespace of the type
 #   CUDA     also for GPUs
 function(lamina_add_models target)
@@ -115,6 +122,11 @@ function(lamina_add_models target)
   set_source_files_properties(${sources} ${registry} PROPERTIES COMPILE_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O1>)
   add_library(${target} OBJECT ${LAMINA_CMAKE_DIR}/kernels/cpu.cpp ${sources} ${registry})
   target_link_libraries(${target} PUBLIC lamina::host)
+  # Families of one's own register themselves in a unit that holds no model: lamina-merge wants them alone.
+  lamina_include_lines("${arg_HEADERS}" lines)
+  file(CONFIGURE OUTPUT ${target}/families.cpp CONTENT "#include <lamina/model/family.hpp>\n${lines}")
+  add_library(${target}_families OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${target}/families.cpp)
+  target_link_libraries(${target}_families PUBLIC lamina::host)
   if(arg_CUDA)
     lamina_add_cuda_kernels()
     target_compile_definitions(${target} PRIVATE LAMINA_HAS_CUDA)
@@ -141,7 +153,7 @@ function(lamina_add_programs models)
     add_executable(${arg_PREFIX}${program} ${source})
     set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O1>)
     if(program STREQUAL "merge")
-      target_link_libraries(${arg_PREFIX}merge PRIVATE lamina::host)  # tensor by tensor: it needs no model
+      target_link_libraries(${arg_PREFIX}merge PRIVATE ${models}_families)  # tensor by tensor: it needs no model
     else()
       target_link_libraries(${arg_PREFIX}${program} PRIVATE ${models})
     endif()

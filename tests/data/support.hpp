@@ -93,7 +93,7 @@ inline text::Tokenizer byte_tokenizer() {
         {"pretokenizers",
          Json::array(
              {{{"type", "Split"},
-               {"pattern", {{"Regex", std::string(text::qwen_pattern)}}},
+               {"pattern", {{"Regex", std::string(text::split_pattern)}}},
                {"behavior", "Isolated"},
                {"invert", false}},
               {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}}})}}},

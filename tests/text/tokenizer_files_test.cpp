@@ -53,7 +53,7 @@ TEST_CASE("TokenizerFiles: missing and broken files are named") {
   check_refused(folder.path, {"tokenizer.json", "not valid JSON"});
 }
 
-TEST_CASE("TokenizerFiles: a tokenizer that is not Qwen's is refused by its field") {
+TEST_CASE("TokenizerFiles: a tokenizer of another kind is refused by its field") {
   check_broken([](Json& j) { j["model"]["type"] = "Unigram"; }, {"model.type", "Unigram", "BPE"});
   check_broken([](Json& j) { j["model"]["byte_fallback"] = true; }, {"model.byte_fallback"});
   check_broken([](Json& j) { j["model"]["ignore_merges"] = true; }, {"model.ignore_merges"});

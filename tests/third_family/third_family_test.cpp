@@ -1,6 +1,6 @@
 // A family is one folder and one line: tests/third_family/ adds one that the library has never heard of.
 #include <lamina/data/template.hpp>
-#include <lamina/merge/modelfile.hpp>
+#include <lamina/merge/merge.hpp>
 #include <lamina/model/model_facts.hpp>
 #include <lamina/model/read_config.hpp>
 #include <lamina/model/registered_models.hpp>
@@ -103,6 +103,35 @@ TEST_CASE("a family of one's own: its processor's defaults, classes and limits o
   spill(dir / "preprocessor_config.json", R"({"image_processor_type": "Qwen2VLImageProcessor"})");
   CHECK(::contains(error_of([&] { vision::Processor::load(dir.dir(), heron::family.processor); }),
                    "wanted \"HeronImageProcessor\""));
+}
+
+TEST_CASE("a family of one's own: lamina-merge folds an adapter into it, under the names of the base's file") {
+  const Scratch dir;
+  const auto model = dir / "model", adapter = dir / "adapter", merged = dir / "merged";
+  std::filesystem::create_directory(model), std::filesystem::create_directory(adapter);
+  spill(model / "config.json", config_json);
+  const std::vector<float> ones(4, 1), a = {1, 2}, b = {1, 10};
+  const auto tensor = [](std::string name, std::vector<std::int64_t> shape, const std::vector<float>& values) {
+    return checkpoint::TensorData{std::move(name), DType::F32, std::move(shape), std::as_bytes(std::span(values))};
+  };
+  checkpoint::write_safetensors(
+      model / "model.safetensors",
+      std::vector{tensor("net.eye.0.q.weight", {2, 2}, ones), tensor("net.layers.0.q.weight", {2, 2}, ones)});
+  const std::string module = "decoder.layers.0.q";
+  checkpoint::AdapterConfig config;
+  config.r = 1;
+  config.lora_alpha = 2;
+  config.target_modules = {"q"};
+  checkpoint::write_adapter(adapter, config,
+                            std::vector{tensor(checkpoint::peft_tensor_name(module, "lora_A"), {1, 2}, a),
+                                        tensor(checkpoint::peft_tensor_name(module, "lora_B"), {2, 1}, b)});
+  merge::Options options;
+  options.model_name_or_path = model, options.adapter_name_or_path = {adapter}, options.export_dir = merged;
+  CHECK(merge::run(options).merged_modules == 1);
+  const auto out = checkpoint::Checkpoint::open(merged, heron::family.names);
+  CHECK(checkpoint::read_f32(out, "net.layers.0.q.weight") == std::vector<float>{3, 5, 21, 41});  // 1 + 2 b a
+  CHECK(checkpoint::read_f32(out, "net.eye.0.q.weight") == ones);
+  CHECK(::contains(slurp(merged / "Modelfile"), "PARAMETER stop \"<end>\""));
 }
 
 TEST_CASE("families and models that a config.json cannot tell apart are an error with both names") {

@@ -117,7 +117,11 @@ inline void check_space(const MergePlan& plan, const std::filesystem::path& out)
 }
 
 inline std::string template_for(const Options& options, const ModelConfig& config) {
-  if (options.template_name.empty()) return std::string(config.family->templates.front().name);
+  const Family& family = *config.family;
+  if (options.template_name.empty() && family.templates.empty())
+    fail("template: ", family.title, " has no template of its own for the Modelfile: name one, known are ",
+         templates_text());
+  if (options.template_name.empty()) return std::string(family.templates.front().name);
   modelfile_text(options.template_name);  // an unknown one is an error before the work, not after it
   return options.template_name;
 }

@@ -5,9 +5,12 @@
 
 namespace lamina::text {
 
-/// The pattern of Qwen2, Qwen2.5 and Qwen3 that cuts text into the pieces which BPE never joins.
-inline constexpr std::string_view qwen_pattern =
+/// The pattern that cuts text into the pieces which BPE never joins: contractions, words with one sign or space before
+/// them, single digits, signs with the line breaks after them, spaces.
+inline constexpr std::string_view split_pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+/// The classes of transformers whose files mean this pattern without naming it.
+inline constexpr std::string_view split_pattern_classes[] = {"Qwen2Tokenizer", "Qwen2TokenizerFast"};
 
 namespace detail {
 
@@ -87,7 +90,7 @@ inline std::size_t end_of_piece(Cursor cursor) {
 
 }  // namespace detail
 
-/// Calls piece(std::string_view) for each match of qwen_pattern, from left to right; together they are the whole text.
+/// Calls piece(std::string_view) for each match of split_pattern, from left to right; together they are the whole text.
 /// The text is valid UTF-8. Written by hand because the pattern looks ahead, which linear-time engines lack.
 template <class Piece>
 void pretokenize(std::string_view text, Piece&& piece) {

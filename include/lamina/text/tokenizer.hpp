@@ -19,9 +19,9 @@
 
 namespace lamina::text {
 
-/// The byte-level BPE tokenizer of Qwen2.5 and Qwen3: text to token ids and back, equal to the `tokenizers` library.
+/// A byte-level BPE tokenizer: text to token ids and back, equal to the `tokenizers` library.
 ///
-/// encode   added tokens are split out by their literal text; the rest goes through NFC, then qwen_pattern, then BPE
+/// encode   added tokens are split out by their literal text; the rest goes through NFC, then split_pattern, then BPE
 ///          over UTF-8 bytes. No token is added at either end.
 /// threads  any number may use one Tokenizer; copies share its tables
 /// errors   lamina::Error names the file and the field
@@ -121,7 +121,7 @@ inline void Tokenizer::read_vocab(State& state, const TokenizerFiles& files) {
   for (const auto& [token, id] : files.vocab) {
     auto bytes = alphabet.bytes(token);
     if (!bytes || bytes->empty()) {
-      // Qwen's own files list some added tokens in the vocabulary; those need not be spelt in bytes.
+      // Released files list some added tokens in the vocabulary; those need not be spelt in bytes.
       const bool added =
           std::any_of(files.added.begin(), files.added.end(), [id = id](const auto& a) { return a.id == id; });
       if (!added) fail(files.source, ": token \"", token, "\" (id ", id, ") is not spelt in byte-level BPE's alphabet");

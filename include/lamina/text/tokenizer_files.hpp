@@ -151,16 +151,17 @@ inline AddedToken read_added_token(const Json& token, int id, const std::string&
 
 /// Is the value absent or exactly this?
 inline void want(const Json& value, const Json& wanted, const std::string& source, std::string_view field) {
-  if (value != wanted) fail(source, ": ", field, " is ", shown(value), ", wanted ", shown(wanted), " as Qwen's are");
+  if (value != wanted)
+    fail(source, ": ", field, " is ", shown(value), ", wanted ", shown(wanted), ": other tokenizers are not supported");
 }
 
 inline void want_off(const Json& value, const std::string& source, std::string_view field) {
   if (!value.is_null() && value != false && value != "") {
-    fail(source, ": ", field, " is ", shown(value), ", which Qwen's tokenizer does not use: not supported");
+    fail(source, ": ", field, " is ", shown(value), ", wanted none: tokenizers that use it are not supported");
   }
 }
 
-/// The steps around BPE must be the ones implemented here: NFC, qwen_pattern, byte level.
+/// The steps around BPE must be the ones implemented here: NFC, split_pattern, byte level.
 inline void check_pipeline(const Json& json, const std::string& source) {
   want(member(member(json, "normalizer"), "type"), "NFC", source, "normalizer.type");
   const Json& pre = member(json, "pre_tokenizer");
@@ -171,7 +172,7 @@ inline void check_pipeline(const Json& json, const std::string& source) {
   }
   const std::string split = "pre_tokenizer.pretokenizers[0]", bytes = "pre_tokenizer.pretokenizers[1]";
   want(member(steps[0], "type"), "Split", source, split + ".type");
-  want(member(member(steps[0], "pattern"), "Regex"), std::string(qwen_pattern), source, split + ".pattern.Regex");
+  want(member(member(steps[0], "pattern"), "Regex"), std::string(split_pattern), source, split + ".pattern.Regex");
   want(member(steps[0], "behavior"), "Isolated", source, split + ".behavior");
   want_off(member(steps[0], "invert"), source, split + ".invert");
   want(member(steps[1], "type"), "ByteLevel", source, bytes + ".type");
@@ -224,10 +225,10 @@ inline void read_tokenizer_config(const std::filesystem::path& path, TokenizerFi
   const Json json = read_json_file(path);
   const std::string source = path.string();
   const Json& kind = member(json, "tokenizer_class");
-  // vocab.json and merges.txt do not name their pattern: only the class tells Qwen's files from, say, GPT-2's.
-  if (kind != "Qwen2Tokenizer" && kind != "Qwen2TokenizerFast") {
-    fail(source, ": tokenizer_class is ", shown(kind), ", wanted \"Qwen2Tokenizer\" beside vocab.json and merges.txt");
-  }
+  // vocab.json and merges.txt do not name their pattern: only the class tells these files from, say, GPT-2's.
+  if (std::ranges::none_of(split_pattern_classes, [&](std::string_view name) { return kind == name; }))
+    fail(source, ": tokenizer_class is ", shown(kind), ", wanted \"", split_pattern_classes[0],
+         "\" next to vocab.json and merges.txt");
   const Json& added = member(json, "added_tokens_decoder");
   if (!added.is_object()) {
     fail(source, ": added_tokens_decoder is ", shown(added), ", wanted an object from id to token");

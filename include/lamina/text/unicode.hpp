@@ -93,7 +93,7 @@ inline std::string replace_invalid_utf8(std::string_view text) {
   return out;
 }
 
-/// The classes that Qwen's pre-tokenizer tells apart: \p{L}, \p{N}, \s and the rest.
+/// The classes that the pre-tokenizer tells apart: \p{L}, \p{N}, \s and the rest.
 enum class CharClass : std::uint8_t { letter, number, space, other };
 
 /// The class of a code point, as the regex engine of the `tokenizers` library (Unicode 16.0) sees it.

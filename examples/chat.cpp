@@ -4,7 +4,6 @@
 #include <csignal>
 #include <exception>
 #include <filesystem>
-#include <iomanip>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -13,6 +12,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include <lamina/engine/complete.hpp>
 #include <lamina/engine/image_hash.hpp>
@@ -70,7 +71,7 @@ class Chat {
         files_(serve::ModelFiles::load(settings.model)),
         engine_(open_for_engine(settings.model, options(settings))),
         seed_(settings.seed.value_or(std::random_device{}())) {
-    for (const auto& note : files_.notes) std::cerr << "lamina-chat: " << note << "\n";
+    for (const auto& note : files_.notes) log_warning("lamina-chat: ", note);
     clear();
   }
 
@@ -143,10 +144,10 @@ class Chat {
     return out;
   }
   static void report(const engine::Completion& done) {
-    std::cerr << std::fixed << std::setprecision(1) << "[prompt " << done.prompt_tokens << " tokens, "
-              << done.prompt_tokens / std::max(done.prefill_s, 1e-9) << " tokens/s; answer " << done.completion_tokens
-              << " tokens, " << done.completion_tokens / std::max(done.decode_s, 1e-9) << " tokens/s; "
-              << engine::name_of(done.finish) << "]\n";
+    log_info(fmt::format("[prompt {} tokens, {:.1f} tokens/s; answer {} tokens, {:.1f} tokens/s; {}]",
+                         done.prompt_tokens, done.prompt_tokens / std::max(done.prefill_s, 1e-9),
+                         done.completion_tokens, done.completion_tokens / std::max(done.decode_s, 1e-9),
+                         engine::name_of(done.finish)));
   }
 
   const Settings& settings_;
@@ -173,7 +174,7 @@ void converse(Chat& chat) {
       else if (!line.empty())
         chat.ask(line);
     } catch (const Error& e) {
-      std::cerr << "lamina-chat: " << e.what() << "\n";
+      log_error("lamina-chat: ", e.what());
     }
 }
 

@@ -37,7 +37,7 @@ lamina::merge::Request parse(const std::vector<std::string>& words) {
 }
 
 int merge(const lamina::merge::Request& request) {
-  for (const std::string& note : request.notes) std::cerr << "note: " << note << "\n";
+  for (const std::string& note : request.notes) lamina::note(note);
   const lamina::merge::MergeReport report = lamina::merge::run(request.options, show);
   std::cout << "merged " << report.merged_modules << " layers";
   if (report.replaced_tensors) std::cout << " and replaced " << report.replaced_tensors << " tensors";

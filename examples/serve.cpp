@@ -22,7 +22,7 @@ using namespace lamina;
 
 serve::ModelFiles load_files(const serve::Flags& flags) {
   auto files = serve::ModelFiles::load(flags.model, flags.tokenizer, flags.chat_template);
-  for (const auto& note : files.notes) std::clog << "lamina-serve: " << note << "\n";
+  for (const auto& note : files.notes) log_warning("lamina-serve: ", note);
   if (flags.generation_config == "vllm") {
     files.defaults = {};
   } else if (flags.generation_config != "auto") {
@@ -71,7 +71,7 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
 int run(const serve::Flags& flags) {
   if (flags.help) return std::cout << serve::flags_help(*flags.help) << serve::request_fields_help(*flags.help), 0;
   if (flags.show_version) return std::cout << version << "\n", 0;
-  for (const auto& line : flags.log_lines) std::clog << "lamina-serve: " << line << "\n";
+  for (const auto& line : flags.log_lines) log_info("lamina-serve: ", line);
   auto files = load_files(flags);
   const auto options = service_options(flags, files);
   engine::EngineOptions engine = flags.engine;
@@ -95,12 +95,12 @@ int run(const serve::Flags& flags) {
   limits.header_count = flags.max_header_count;
   limits.body_bytes = static_cast<std::uint64_t>(flags.max_body_bytes);
   serve::HttpServer server({.host = flags.host, .port = flags.port, .limits = limits, .handle_signals = true}, routes);
-  std::clog << "lamina-serve: " << flags.served_model_names.front() << " (" << flags.model.string() << "), at most "
-            << service.max_model_len() << " tokens, on http://" << (flags.host.empty() ? "0.0.0.0" : flags.host) << ":"
-            << server.port() << "/v1\n";
+  log_info("lamina-serve: ", flags.served_model_names.front(), " (", flags.model.string(), "), at most ",
+           service.max_model_len(), " tokens, on http://", flags.host.empty() ? "0.0.0.0" : flags.host, ":",
+           server.port(), "/v1");
   server.wait();
   if (!service.stop_within(std::chrono::seconds(5))) {
-    std::clog << "lamina-serve: a request does not end; leaving without it\n";
+    log_warning("lamina-serve: a request does not end; leaving without it");
     std::_Exit(0);
   }
   return 0;

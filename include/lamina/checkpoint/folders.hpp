@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <lamina/core/note.hpp>
+#include <lamina/core/log.hpp>
 #include <lamina/io/file.hpp>
 #include <lamina/io/json.hpp>
 

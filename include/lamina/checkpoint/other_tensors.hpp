@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/tensors.hpp>
-#include <lamina/core/note.hpp>
+#include <lamina/core/log.hpp>
 #include <lamina/core/tensors.hpp>
 
 namespace lamina::checkpoint {

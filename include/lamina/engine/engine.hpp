@@ -6,7 +6,6 @@
 #include <deque>
 #include <exception>
 #include <functional>
-#include <iostream>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
+#include <lamina/core/log.hpp>
 #include <lamina/engine/scheduler.hpp>
 #include <lamina/engine/session.hpp>
 #include <lamina/engine/statistics.hpp>
@@ -455,7 +455,7 @@ inline void Engine::hand_on() {
   {
     std::scoped_lock lock(inbox_mutex_, statistics_mutex_);
     if (leaked && !std::exchange(statistics_.leaked, true))
-      std::clog << "engine: pages, rows or images are still held, but no request is left: this is a bug\n";
+      log_error("engine: pages, rows or images are still held, but no request is left: this is a bug");
     const auto unseen =
         std::count_if(inbox_.begin(), inbox_.end(), [](const Command& c) { return c.kind == Command::Kind::submit; });
     const SchedulerCounts& counts = scheduler_.counts();

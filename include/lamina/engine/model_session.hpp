@@ -1,10 +1,10 @@
 #pragma once
 #include <algorithm>
-#include <iostream>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include <lamina/core/log.hpp>
 #include <lamina/engine/runner.hpp>
 #include <lamina/engine/session.hpp>
 #include <lamina/model/model_source.hpp>
@@ -47,8 +47,8 @@ class ModelEngineSession final : public EngineSession {
   ModelEngineSession(const ModelSource& source, const EngineOptions& options)
       : weights_(choose(source, options.model)), limits_(settle(source, options)) {
     if (!std::is_same_v<T, float> && options.model.dtype && *options.model.dtype != dtype_of<T>)
-      std::cerr << "note: dtype " << name_of(*options.model.dtype) << " was asked for; a GPU computes in "
-                << name_of(dtype_of<T>) << ", and so it does here\n";
+      note(cat("dtype ", name_of(*options.model.dtype), " was asked for; a GPU computes in ", name_of(dtype_of<T>),
+               ", and so it does here"));
     weights_.allocate(false, device_.stream());
     runner_ = std::make_unique<Runner<Model, T, B>>(device_, weights_, source.config.image_token_id, limits_,
                                                     graph_rows(options), options.batch_invariant);
@@ -120,8 +120,8 @@ class ModelEngineSession final : public EngineSession {
     if (options.pages > 0) left = page * options.pages;
     if (left < page * each && left >= page && options.model.max_model_len == 0) {
       limits.context_tokens = static_cast<int>(left / page) * limits.page_tokens;
-      std::clog << cat("memory: sequences may have ", limits.context_tokens, " tokens, fewer than the model's ",
-                       "maximum, since no more keys and values fit (max_model_len)\n");
+      log_warning("memory: sequences may have ", limits.context_tokens,
+                  " tokens, fewer than the model's maximum, since no more keys and values fit (max_model_len)");
     } else if (left < page * each) {
       fail("max_model_len: a sequence of ", limits.context_tokens, " tokens needs ", (page * each >> 20) + 1,
            " MiB of keys and values, and ", std::max<std::int64_t>(left, 0) >> 20,
@@ -141,9 +141,9 @@ class ModelEngineSession final : public EngineSession {
   }
   static void print(const MemoryNeeds& needs, const SessionLimits& limits) {
     const auto mib = [](std::int64_t bytes) { return cat(bytes >> 20, " MiB"); };
-    std::clog << cat("memory: weights ", mib(needs.weights), ", keys and values ", mib(needs.pages), " (", limits.pages,
-                     " pages of ", limits.page_tokens, " tokens), images ", mib(needs.images), ", scratch ",
-                     mib(needs.scratch), ": ", mib(needs.total()), " in all\n");
+    log_info("memory: weights ", mib(needs.weights), ", keys and values ", mib(needs.pages), " (", limits.pages,
+             " pages of ", limits.page_tokens, " tokens), images ", mib(needs.images), ", scratch ", mib(needs.scratch),
+             ": ", mib(needs.total()), " in all");
   }
   std::vector<int> graph_rows(const EngineOptions& options) const {
     if (options.eager) return {};

@@ -5,7 +5,6 @@
 #include <deque>
 #include <exception>
 #include <functional>
-#include <iostream>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -13,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/core/log.hpp>
 #include <lamina/engine/listener.hpp>
 
 namespace lamina::engine {
@@ -98,7 +98,7 @@ class Streamer {
     try {
       call(event);
     } catch (const std::exception& e) {
-      std::clog << "a request was dropped: " << e.what() << "\n";
+      log_error("a request was dropped: ", e.what());
       enough_(event.id);
     }
   }

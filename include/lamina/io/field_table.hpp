@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include <lamina/core/note.hpp>
+#include <lamina/core/log.hpp>
 #include <lamina/io/field.hpp>
 #include <lamina/io/json.hpp>
 #include <lamina/io/json_fields.hpp>

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include <lamina/core/log.hpp>
+#include <lamina/io/log.hpp>
 #include <lamina/io/version.hpp>
 
 namespace lamina::io {
@@ -27,16 +29,17 @@ int run_program(const ProgramText& text, int argc, char** argv, Read read, Run r
   const auto asks = [&](std::string_view word) { return words.size() == 1 && words[0] == word; };
   const auto report = [&](const std::exception& e) {
     std::cout << std::flush;
-    std::cerr << text.name << ": " << e.what() << std::endl;
+    log_error(text.name, ": ", e.what());
   };
   if (asks("--version")) return std::cout << version << "\n", 0;
   if (asks("--help") || asks("-h"))
     return std::cout << "usage: " << text.name << " " << text.usage << "\n\n" << text.help, 0;
   std::optional<decltype(read(words))> request;
   try {
+    log_with_spdlog();
     request.emplace(read(words));
   } catch (const std::exception& e) {
-    std::cerr << "usage: " << text.name << " " << text.usage << " (--help says more)\n";
+    log_error("usage: ", text.name, " ", text.usage, " (--help says more)");
     report(e);
     return 2;
   }

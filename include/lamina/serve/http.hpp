@@ -4,7 +4,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <exception>
-#include <iostream>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -19,6 +18,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <lamina/core/log.hpp>
 #include <lamina/serve/http/connection.hpp>
 
 namespace lamina::serve {
@@ -131,8 +131,8 @@ class HttpServer {
     if (now.rlim_cur >= wanted) return options;
     limits.connections = std::max(1, static_cast<int>(now.rlim_cur) - limits.spare_connections - others);
     limits.connections_per_address = std::min(limits.connections_per_address, (limits.connections + 1) / 2);
-    std::clog << cat("note: this process may open ", now.rlim_cur, " files, so at most ", limits.connections,
-                     " connections are served at a time; raise the limit (ulimit -n) for more\n");
+    note(cat("this process may open ", now.rlim_cur, " files, so at most ", limits.connections,
+             " connections are served at a time; raise the limit (ulimit -n) for more"));
     return options;
   }
 
@@ -142,9 +142,9 @@ class HttpServer {
         io_.run();
         return;
       } catch (const std::exception& e) {
-        std::clog << "a connection was dropped: " << e.what() << "\n";
+        log_warning("a connection was dropped: ", e.what());
       } catch (...) {
-        std::clog << "a connection was dropped\n";
+        log_warning("a connection was dropped");
       }
   }
 

@@ -5,7 +5,6 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <iostream>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include <lamina/core/error.hpp>
+#include <lamina/core/log.hpp>
 #include <lamina/engine/statistics.hpp>
 
 /// What an engine counts, for monitoring: under vLLM's names, so that its dashboards work.
@@ -169,7 +169,7 @@ class StatisticsLog {
     while (!stop_.wait_for(lock, interval_, [this] { return stopping_; })) {
       engine::Statistics now = read_();
       const std::string text = line(before, now, std::chrono::duration<double>(interval_).count());
-      if (!text.empty()) std::clog << text + "\n";
+      if (!text.empty()) log_info(text);
       before = std::move(now);
     }
   }

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <ctime>
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/core/log.hpp>
 #include <lamina/io/version.hpp>
 #include <lamina/serve/http/auth.hpp>
 #include <lamina/serve/http/transport.hpp>
@@ -50,7 +50,7 @@ class DecoratedExchange : public Exchange {
  private:
   void decorate(HttpReply& reply) const {
     reply.headers.insert(reply.headers.end(), headers_.begin(), headers_.end());
-    if (!log_line_.empty()) std::clog << cat(log_line_, " ", reply.status, "\n");
+    if (!log_line_.empty()) log_info(log_line_, " ", reply.status);
   }
   std::shared_ptr<Exchange> inner_;
   HeaderList headers_;
@@ -95,7 +95,7 @@ class Routes final : public HttpApplication {
   }
   void complete(const RequestHead& head, HttpReply& reply) override {
     for (auto& header : common_headers(head)) reply.headers.push_back(std::move(header));
-    if (const auto line = log_line(head); !line.empty()) std::clog << cat(line, " ", reply.status, "\n");
+    if (const auto line = log_line(head); !line.empty()) log_info(line, " ", reply.status);
   }
   void drain() override { service_.drain(); }
   void cancel() override { service_.cancel(); }

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <random>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include <lamina/core/cancelled.hpp>
+#include <lamina/core/log.hpp>
 #include <lamina/engine/engine.hpp>
 #include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/metrics.hpp>
@@ -369,7 +369,7 @@ inline std::shared_ptr<ChatService::Job> ChatService::prepare(const HttpRequest&
 inline void ChatService::log_unknown_fields(const Job& job) {
   std::string names;
   for (const auto& name : job.request.unknown_fields) names += (names.empty() ? "" : ", ") + name;
-  if (!names.empty()) std::clog << cat(printable(job.head.id), ": ignores unknown fields: ", names, "\n");
+  if (!names.empty()) log_warning(printable(job.head.id), ": ignores unknown fields: ", names);
 }
 
 inline GenerationParams ChatService::params_of(const Job& job, int choice) const {

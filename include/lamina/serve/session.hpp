@@ -1,7 +1,7 @@
 #pragma once
 #include <algorithm>
-#include <iostream>
 
+#include <lamina/core/log.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/model/session.hpp>
 #include <lamina/serve/decoder.hpp>
@@ -19,8 +19,8 @@ class ModelGenerateSession final : public GenerateSession {
         decoder_(device_, weights_, source.config.image_token_id,
                  context_length(source.config.text_config.max_position_embeddings, options)) {
     if (!Device<B>::reads_any_weight && options.dtype && *options.dtype != dtype_of<T>)
-      std::cerr << "note: dtype " << name_of(*options.dtype) << " was asked for; a GPU computes in "
-                << name_of(dtype_of<T>) << ", and so it does here\n";
+      note(cat("dtype ", name_of(*options.dtype), " was asked for; a GPU computes in ", name_of(dtype_of<T>),
+               ", and so it does here"));
     weights_.allocate(false, device_.stream());
     checkpoint::load_weights(weights_, source.weights, source.folded);
   }

@@ -3,7 +3,6 @@
 #include <deque>
 #include <exception>
 #include <functional>
-#include <iostream>
 #include <list>
 #include <mutex>
 #include <string>
@@ -11,6 +10,8 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
+
+#include <lamina/core/log.hpp>
 
 namespace lamina::serve {
 
@@ -100,7 +101,7 @@ class TaskQueue {
     try {
       part();
     } catch (const std::exception& e) {
-      std::clog << "a request was dropped: " << e.what() << "\n";
+      log_error("a request was dropped: ", e.what());
     }
   }
 

@@ -1,8 +1,8 @@
 #pragma once
-#include <iostream>
 #include <vector>
 
 #include <lamina/compose/weights.hpp>
+#include <lamina/core/log.hpp>
 #include <lamina/kernel/head_loss.hpp>
 #include <lamina/kernel/plan.hpp>
 #include <lamina/train/memory_advice.hpp>
@@ -123,7 +123,7 @@ class StepRunner {
       shape.recorder.record(device_, launch);
     } catch (const Error& e) {
       records = false;
-      std::cerr << "lamina: steps are launched kernel by kernel, they cannot be recorded: " << e.what() << std::endl;
+      log_warning("lamina: steps are launched kernel by kernel, they cannot be recorded: ", e.what());
     }
   }
   /// Error, before anything is taken, if a batch needs more memory than there is.

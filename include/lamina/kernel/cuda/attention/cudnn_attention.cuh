@@ -1,8 +1,8 @@
 #pragma once
+#include <lamina/core/log.hpp>
 #include <lamina/kernel/cuda/attention/cudnn_attention.hpp>
 #include <lamina/kernel/cuda/rows/add.cuh>
 
-#include <iostream>
 #include <limits>
 #include <map>
 #include <memory>
@@ -77,9 +77,7 @@ class CudnnState {
   static constexpr std::size_t most_equal_sizes = 16;
   static constexpr std::size_t oldest = 91100;  ///< 9.10.0 and 9.10.1 give wrong results; older ones mask differently
   static constexpr std::size_t first_apart = 91900;  ///< of those tried: 9.14 steps through k, v as through dk, dv
-  static void tell(const Error& e) {
-    std::cerr << "lamina: own attention kernels instead of " << e.what() << std::endl;
-  }
+  static void tell(const Error& e) { log_warning("lamina: own attention kernels instead of ", e.what()); }
   cudnnHandle_t handle_ = nullptr;
   bool keys_apart_ = false;
   std::map<CudnnAttentionKey, std::optional<CudnnPlan>> plans_;
@@ -269,8 +267,7 @@ namespace lamina::kernel {
 namespace cuda {
 inline bool no_cudnn() {
   static const bool told = [] {
-    std::cerr << "lamina: own attention kernels instead of cuDNN, whose headers were missing at build time"
-              << std::endl;
+    log_warning("lamina: own attention kernels instead of cuDNN, whose headers were missing at build time");
     return true;
   }();
   return !told;

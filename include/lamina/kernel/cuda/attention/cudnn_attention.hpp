@@ -17,7 +17,7 @@
 /// source   NVIDIA cuDNN, "Attention" in the graph API's guide; Transformer Engine's buckets of sequences
 namespace lamina::kernel {
 
-/// Whether cuDNN did the work. Where it cannot (no library, a shape without an engine) it says so once on stderr and
+/// Whether cuDNN did the work. Where it cannot (no library, a shape without an engine) it logs it once and
 /// nothing was written: the caller's own kernel takes over. A first call with new sizes builds a plan, which takes
 /// about a second and may not happen while a CUDA graph is captured.
 template <class T>

@@ -134,16 +134,16 @@ function(lamina_add_models target)
   endif()
 endfunction()
 
-# lamina_add_programs(MODELS [PREFIX PREFIX] [PROGRAMS train merge serve chat init])
+# lamina_add_programs(MODELS [PREFIX PREFIX] [PROGRAMS train merge serve chat init download])
 #
-# The executables PREFIXtrain and so on, with the models of a target of lamina_add_models(). Default: all five, and the
+# The executables PREFIXtrain and so on, with the models of a target of lamina_add_models(). Default: all six, and the
 # prefix "MODELS-".
 function(lamina_add_programs models)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX" "PROGRAMS")
   if(NOT DEFINED arg_PREFIX)
     set(arg_PREFIX ${models}-)
   endif()
-  set(known train merge serve chat init)
+  set(known train merge serve chat init download)
   if(NOT arg_PROGRAMS)
     set(arg_PROGRAMS ${known})
   endif()
@@ -154,6 +154,8 @@ function(lamina_add_programs models)
     set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O1>)
     if(program STREQUAL "merge")
       target_link_libraries(${arg_PREFIX}merge PRIVATE ${models}_families)  # tensor by tensor: it needs no model
+    elseif(program STREQUAL "download")
+      target_link_libraries(${arg_PREFIX}download PRIVATE lamina::host)
     else()
       target_link_libraries(${arg_PREFIX}${program} PRIVATE ${models})
     endif()

@@ -7,7 +7,7 @@ using lamina::testing::run_program;
 
 TEST_CASE("Programs: each knows its version, its help, and 2 for a command line that it does not understand") {
   for (const char* program : {"lamina-train", "lamina-merge", "lamina-serve", "lamina-chat", "lamina-init",
-                              "lamina-draw-tables", "lamina-draw-images"}) {
+                              "lamina-download", "lamina-draw-tables", "lamina-draw-images"}) {
     CAPTURE(program);
     const auto version = run_program(program, {"--version"});
     CHECK(version.status == 0);

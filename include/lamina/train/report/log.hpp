@@ -10,20 +10,13 @@
 #include <lamina/core/error.hpp>
 #include <lamina/io/file.hpp>
 #include <lamina/io/json.hpp>
+#include <lamina/io/progress_bar.hpp>
 
 namespace lamina::train {
 
 using OrderedJson = nlohmann::ordered_json;
 
-/// A duration as Python's timedelta prints it: "0:00:31", "1 day, 2:03:04".
-inline std::string clock_text(double seconds) {
-  const auto whole = static_cast<std::int64_t>(std::max(0.0, seconds));
-  const std::int64_t days = whole / 86'400;
-  char text[64];
-  std::snprintf(text, sizeof text, "%lld:%02lld:%02lld", static_cast<long long>(whole % 86'400 / 3600),
-                static_cast<long long>(whole % 3600 / 60), static_cast<long long>(whole % 60));
-  return (days == 0 ? "" : cat(days, days == 1 ? " day, " : " days, ")) + text;
-}
+using io::clock_text;
 
 /// Rounded to that many decimals, as Python's round: what is written next to it in reports.
 inline double rounded(double value, int decimals) {

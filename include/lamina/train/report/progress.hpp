@@ -7,35 +7,22 @@
 #include <ostream>
 #include <string>
 
+#include <lamina/io/progress_bar.hpp>
 #include <lamina/train/report/log.hpp>
 
 namespace lamina::train {
 
-/// A duration as a progress bar shows it: "01:23", "1:02:03".
-inline std::string bar_clock(double seconds) {
-  const std::string text = clock_text(seconds);
-  return text.rfind("0:", 0) == 0 ? text.substr(2) : text;
-}
-
 /// " 42%|████▏     | 171/411 [01:23<01:57,  2.05it/s, loss=1.493]": percent, steps, time gone, time left, rate, loss.
 inline std::string bar_text(const Progress& at, double loss, int width = 10) {
-  static constexpr const char* eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
   const double share =
       at.total_steps > 0 ? std::min(1.0, static_cast<double>(at.step) / static_cast<double>(at.total_steps)) : 1;
-  const int filled = static_cast<int>(share * width * 8);
-  std::string bar;
-  for (int i = 0; i < filled / 8; ++i) bar += "█";
-  bar += eighths[filled % 8];
-  for (int i = (filled + 7) / 8; i < width; ++i) bar += " ";
   const double seconds = at.seconds_per_step();
   char rate[32] = "?s/it", loss_text[32] = "";
   if (seconds > 0)
     std::snprintf(rate, sizeof rate, seconds < 1 ? "%.2fit/s" : "%.2fs/it", seconds < 1 ? 1 / seconds : seconds);
   if (std::isfinite(loss)) std::snprintf(loss_text, sizeof loss_text, ", loss=%.4g", loss);
-  char percent[8];
-  std::snprintf(percent, sizeof percent, "%3d%%", static_cast<int>(share * 100));
-  return cat(percent, "|", bar, "| ", at.step, "/", at.total_steps, " [", bar_clock(at.elapsed_s), "<",
-             seconds > 0 ? bar_clock(at.remaining_s()) : "?", ", ", rate, loss_text, "]");
+  return cat(io::bar_of(share, width), " ", at.step, "/", at.total_steps, " [", io::bar_clock(at.elapsed_s), "<",
+             seconds > 0 ? io::bar_clock(at.remaining_s()) : "?", ", ", rate, loss_text, "]");
 }
 
 /// Where a run reports: lines for log events; between them a bar that redraws itself on a terminal, and elsewhere one

@@ -1,0 +1,89 @@
+// lamina-download: fetches a model, an adapter or a data set from Hugging Face or ModelScope.
+//
+//     lamina-download Qwen/Qwen3-VL-2B-Instruct --local-dir qwen3_vl_model
+//     lamina-download Qwen/Qwen3-VL-2B-Instruct --source modelscope          into ModelScope's cache
+#include <filesystem>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <lamina/hub/curl.hpp>
+#include <lamina/hub/settings.hpp>
+#include <lamina/hub/snapshot.hpp>
+#include <lamina/io/flags.hpp>
+#include <lamina/io/program.hpp>
+
+namespace {
+using namespace lamina;
+
+struct Request {
+  std::string repo, source, repo_type = "model", token;
+  hub::Options hub;
+  hub::Selection selection;
+  std::filesystem::path local_dir;
+  int max_workers = 8;
+};
+
+constexpr std::string_view sources[] = {"huggingface", "modelscope"}, types[] = {"model", "dataset"};
+constexpr io::Key<Request> flags[] = {
+    io::honoured<&Request::repo>("repo", "OWNER/NAME; also the word without a name"),
+    io::honoured<&Request::local_dir>("local-dir", "folder to write to; unset: the hub's cache"),
+    io::honoured<&Request::hub, &hub::Options::revision>("revision", "branch, tag or commit"),
+    io::honoured<&Request::selection, &hub::Selection::include>(
+        "include", "patterns of files, such as '*.json'; unset: those that a model needs, of a data set all"),
+    io::honoured<&Request::selection, &hub::Selection::exclude>("exclude", "patterns of files to leave out"),
+    io::honoured_word<sources, &Request::source>(
+        "source", "huggingface or modelscope; unset: huggingface, or modelscope if USE_MODELSCOPE_HUB=1"),
+    io::honoured_word<types, &Request::repo_type>("repo-type", "model or dataset"),
+    io::honoured<&Request::hub, &hub::Options::cache_dir>(
+        "cache-dir", "the cache; unset: HF_HUB_CACHE, HF_HOME/hub or MODELSCOPE_CACHE, else that of the hub's client"),
+    io::honoured<&Request::token>("token", "unset: HF_TOKEN or `hf auth login`; MODELSCOPE_API_TOKEN"),
+    io::honoured<&Request::max_workers>("max-workers", "files at a time").within(1, 64),
+};
+
+Request parse(const std::vector<std::string>& words) {
+  std::vector<std::string> notes;
+  const io::FlagRules rules{
+      .positional = "repo", .aliases = {{"model", "repo"}, {"repo-id", "repo"}}, .lists_grow = true};
+  const std::span<const io::Key<Request>> table = flags;
+  const io::Settings given = io::read_flags(table, words, rules, notes);
+  io::check_keys(table, given, notes);
+  Request request;
+  io::fill(table, given, request);
+  if (request.repo.empty()) throw io::UsageError("name a repository first, OWNER/NAME");
+  if (!hub::is_repository_name(request.repo))
+    throw io::UsageError(cat(request.repo, ": wanted a repository's name, OWNER/NAME"));
+  return request;
+}
+
+int run(Request& request) {
+  if (!request.source.empty())
+    request.hub.source = request.source == "huggingface" ? hub::Source::huggingface : hub::Source::modelscope;
+  request.hub.hf_token = request.hub.ms_token = request.token;
+  const hub::Settings settings = hub::read_settings(request.hub);
+  hub::CurlTransport transport({.ca_bundle = settings.ca_bundle});
+  const auto type = request.repo_type == "model" ? hub::RepoType::model : hub::RepoType::dataset;
+  const auto folder = hub::fetch_snapshot(transport, settings,
+                                          {.repo = {settings.source, type, request.repo, settings.revision},
+                                           .selection = request.selection,
+                                           .local_dir = request.local_dir,
+                                           .workers = request.max_workers});
+  std::cout << folder.string() << "\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return io::run_program(
+      {"lamina-download", "OWNER/NAME [--local-dir DIR] [--option VALUE]...",
+       "Fetches the files of a model, an adapter or a data set from Hugging Face or ModelScope, and "
+       "prints their folder.\nWhat is there already is not fetched again, and a download that was "
+       "interrupted continues.\n\n" +
+           io::help_lines<Request>(flags, "--") +
+           "\nHF_ENDPOINT and MODELSCOPE_ENDPOINT name another server, HF_HUB_OFFLINE=1 makes no "
+           "request, https_proxy and no_proxy are\nhonoured, and SSL_CERT_FILE names certificates to "
+           "trust.\n"},
+      argc, argv, parse, run);
+}

@@ -1,0 +1,199 @@
+#pragma once
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lamina/hub/client.hpp>
+#include <lamina/hub/digest.hpp>
+
+namespace lamina::hub {
+
+/// Where one file goes: written aside, and renamed when it is whole and its hash is right.
+struct Place {
+  std::filesystem::path file, aside, lock;
+};
+
+/// One file to fetch.
+struct Blob {
+  std::string url;
+  std::uint64_t size = 0;
+  Hash hash;
+};
+
+namespace detail {
+
+/// The part of a file that has come so far, on disk and hashed. It stays when this object goes, so that the next run
+/// continues there.
+class PartialFile {
+ public:
+  PartialFile(const std::filesystem::path& path, const Blob& blob)
+      : path_(path), blob_(blob), digest_(blob.hash.kind, blob.size) {
+    std::filesystem::create_directories(path.parent_path());
+    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd_ < 0) fail(path.string(), ": cannot write here: ", std::strerror(errno));
+    read_again();
+  }
+  PartialFile(const PartialFile&) = delete;
+  PartialFile& operator=(const PartialFile&) = delete;
+  ~PartialFile() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+  std::uint64_t size() const { return size_; }
+
+  void append(std::span<const std::byte> bytes) {
+    if (bytes.size() > blob_.size - size_) {
+      restart();
+      throw Temporary(cat(blob_.url, ": more bytes came than the ", blob_.size, " of the file"));
+    }
+    for (std::span<const std::byte> rest = bytes; !rest.empty();) {
+      const ssize_t done = ::pwrite(fd_, rest.data(), rest.size(), static_cast<off_t>(size_));
+      if (done < 0 && errno == EINTR) continue;
+      if (done < 0) fail_write();
+      digest_.update(rest.first(static_cast<std::size_t>(done)));
+      size_ += static_cast<std::uint64_t>(done);
+      rest = rest.subspan(static_cast<std::size_t>(done));
+    }
+  }
+  /// Throws away what has come.
+  void restart() {
+    if (::ftruncate(fd_, 0) != 0) fail_write();
+    digest_ = Digest(blob_.hash.kind, blob_.size);
+    size_ = 0;
+  }
+  /// Puts the whole file in place; after a power cut it is whole or absent. If its content is not what the hub
+  /// announced nothing is left; once that is Temporary.
+  void commit(const std::filesystem::path& file) {
+    if (const Hash got = digest_.finish(); got != blob_.hash) {
+      restart();
+      const std::string message =
+          cat(blob_.url, ": the content's hash is ", got.hex, ", the listing says ", blob_.hash.hex);
+      if (std::exchange(was_wrong_, true)) fail(message, ": it came twice; run again, the file may have changed");
+      throw Temporary(message);
+    }
+    if (::fsync(fd_) != 0 || ::close(std::exchange(fd_, -1)) != 0) fail_write();
+    std::filesystem::create_directories(file.parent_path());
+    if (::rename(path_.c_str(), file.c_str()) != 0)
+      fail(file.string(), ": cannot put the file in place: ", std::strerror(errno));
+  }
+
+ private:
+  /// Hashes what an earlier run has left.
+  void read_again() {
+    struct stat status {};
+    if (::fstat(fd_, &status) != 0) fail(path_.string(), ": cannot read its size: ", std::strerror(errno));
+    const auto found = static_cast<std::uint64_t>(status.st_size);
+    if (found > blob_.size) return restart();
+    std::vector<std::byte> buffer(std::min<std::uint64_t>(found, 1 << 20));
+    while (size_ < found) {
+      const ssize_t got = ::pread(fd_, buffer.data(), buffer.size(), static_cast<off_t>(size_));
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) fail(path_.string(), ": cannot read: ", got < 0 ? std::strerror(errno) : "it became shorter");
+      digest_.update(std::span(buffer).first(static_cast<std::size_t>(got)));
+      size_ += static_cast<std::uint64_t>(got);
+    }
+  }
+  [[noreturn]] void fail_write() const {
+    const int reason = errno;
+    fail(path_.string(), ": cannot write past byte ", size_, ": ", std::strerror(reason),
+         reason == ENOSPC || reason == EDQUOT || reason == EFBIG ? ": free some space or choose another folder" : "",
+         "; the next run continues there");
+  }
+
+  std::filesystem::path path_;
+  const Blob& blob_;
+  Digest digest_;
+  std::uint64_t size_ = 0;
+  int fd_ = -1;
+  bool was_wrong_ = false;
+};
+
+/// Checks what an answer says before its body: the length, the range, and that the file is still the one announced.
+class AnswerCheck {
+ public:
+  AnswerCheck(const Blob& blob, PartialFile& part) : blob_(blob), part_(part) {}
+
+  void operator()(const HttpHead& head) {
+    require_same_file(head);
+    if (head.status == 416) {
+      part_.restart();
+      throw Temporary(cat(blob_.url, ": the server does not have the rest of the file"));
+    }
+    if (head.status >= 300) return;
+    if (head.status != 206) {
+      if (part_.size() > 0) part_.restart();  // the server sends all of it
+      if (const std::string length = head.field("content-length"); !length.empty() && length != cat(blob_.size))
+        throw Temporary(cat(blob_.url, ": ", length, " bytes are offered, the listing says ", blob_.size));
+      return;
+    }
+    const std::string wanted = cat("bytes ", part_.size(), "-", blob_.size - 1, "/", blob_.size);
+    if (const std::string range = head.field("content-range"); range != wanted) {
+      part_.restart();
+      throw Temporary(cat(blob_.url, ": got the range \"", range.substr(0, 100), "\", wanted \"", wanted, "\""));
+    }
+  }
+
+ private:
+  /// X-Linked-Etag is the SHA-256 of a large file on Hugging Face; other servers' ETags say nothing about content.
+  void require_same_file(const HttpHead& head) const {
+    std::string etag = head.field("x-linked-etag");
+    if (etag.starts_with("W/")) etag.erase(0, 2);
+    if (etag.size() >= 2 && etag.front() == '"') etag = etag.substr(1, etag.size() - 2);
+    if (etag.empty() || blob_.hash.kind != Hash::Kind::sha256 || etag == blob_.hash.hex) return;
+    fail(blob_.url, ": its ETag is ", etag.substr(0, 100), ", the listing says ", blob_.hash.hex,
+         ": the file has changed meanwhile; run again");
+  }
+
+  const Blob& blob_;
+  PartialFile& part_;
+};
+
+}  // namespace detail
+
+/// Reports how many bytes of a file are there more (or, after a restart, fewer).
+using OnBytes = std::function<void(std::int64_t)>;
+
+/// Fetches one file to its place, whose lock the caller holds. A broken connection continues where it broke; a file
+/// whose content is wrong is fetched anew, once.
+inline void fetch_blob(const Client& client, const Blob& blob, const Place& place, const OnBytes& on_bytes) {
+  detail::PartialFile part(place.aside, blob);
+  std::int64_t reported = 0;
+  const auto report = [&] {
+    const auto size = static_cast<std::int64_t>(part.size());
+    on_bytes(size - std::exchange(reported, size));
+  };
+  report();
+  std::uint64_t most = part.size();
+  with_retries(
+      client.retry(),
+      [&] {
+        detail::AnswerCheck check(blob, part);
+        if (part.size() < blob.size || blob.size == 0)
+          client.get(blob.url, part.size(),
+                     {.head = [&](const HttpHead& head) { check(head); },
+                      .body =
+                          [&](std::span<const std::byte> bytes) {
+                            part.append(bytes);
+                            report();
+                          }});
+        if (part.size() < blob.size)
+          throw Temporary(cat(blob.url, ": ended after ", part.size(), " of ", blob.size, " bytes"));
+        part.commit(place.file);
+      },
+      [&] {
+        report();
+        return part.size() > std::exchange(most, std::max(most, part.size()));
+      });
+}
+
+}  // namespace lamina::hub

@@ -1,0 +1,79 @@
+#pragma once
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <iostream>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include <lamina/io/progress_bar.hpp>
+
+namespace lamina::hub {
+
+/// "512 B", "1.53 GB": powers of 1000, as the hubs count.
+inline std::string size_text(double bytes) {
+  const char* unit = "B";
+  for (const char* larger : {"kB", "MB", "GB", "TB"}) {
+    if (bytes < 999.5) break;
+    bytes /= 1000, unit = larger;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, *unit == 'B' ? "%.0f %s" : "%.3g %s", bytes, unit);
+  return text;
+}
+
+/// " 42%|████▏     | 1.53 GB/4.26 GB [00:31<00:57, 48 MB/s]". fetched: the bytes of `done` that came within `seconds`.
+inline std::string transfer_text(double done, double total, double fetched, double seconds) {
+  const double rate = seconds > 0 ? fetched / seconds : 0;
+  return cat(io::bar_of(total > 0 ? std::clamp(done / total, 0.0, 1.0) : 1), " ", size_text(done), "/",
+             size_text(total), " [", io::bar_clock(seconds), "<", rate > 0 ? io::bar_clock((total - done) / rate) : "?",
+             ", ", size_text(rate), "/s]");
+}
+
+/// Shows on stderr how far a download is: a bar that redraws itself on a terminal, a line every half minute elsewhere.
+/// A short download shows nothing but its end on a terminal.
+class TransferProgress {
+ public:
+  explicit TransferProgress(std::uint64_t total)
+      : total_(total), thread_([this](std::stop_token stop) { run(stop); }) {}
+  ~TransferProgress() {
+    thread_.request_stop();
+    thread_.join();
+    if (terminal_) std::clog << "\r" << text() << "\x1b[K" << std::endl;
+  }
+
+  /// Bytes that an earlier run has left.
+  void found(std::int64_t bytes) { done_ += bytes; }
+  /// Bytes that came; negative if some were thrown away.
+  void add(std::int64_t bytes) { done_ += bytes, fetched_ += bytes; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::string text() const {
+    const std::chrono::duration<double> gone = Clock::now() - begin_;
+    return transfer_text(static_cast<double>(done_), static_cast<double>(total_), static_cast<double>(fetched_),
+                         gone.count());
+  }
+  void run(const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any changed;
+    std::unique_lock lock(mutex);
+    const auto pause = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(30'000);
+    while (!changed.wait_for(lock, stop, pause, [&] { return stop.stop_requested(); }) && !stop.stop_requested())
+      std::clog << (terminal_ ? "\r" : "") << text() << (terminal_ ? "\x1b[K" : "\n") << std::flush;
+  }
+
+  const std::uint64_t total_;
+  const bool terminal_ = ::isatty(STDERR_FILENO) != 0;
+  const Clock::time_point begin_ = Clock::now();
+  std::atomic<std::int64_t> done_ = 0, fetched_ = 0;
+  std::jthread thread_;  // last: it reads the others
+};
+
+}  // namespace lamina::hub

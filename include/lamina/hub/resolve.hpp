@@ -1,0 +1,32 @@
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include <lamina/hub/curl.hpp>
+#include <lamina/hub/settings.hpp>
+#include <lamina/hub/snapshot.hpp>
+
+namespace lamina::hub {
+
+/// True if a model or an adapter that the user named is to be looked for on a hub: no file or folder has this name, and
+/// a repository can have it.
+inline bool is_on_hub(const std::filesystem::path& name) {
+  std::error_code ignored;
+  return !std::filesystem::exists(name, ignored) && is_repository_name(name.string());
+}
+
+/// The folder of a model or an adapter: the given one, or that of the repository with this name, fetched as far as it
+/// is missing. What is neither comes back as it is, for the reader's own message.
+inline std::filesystem::path resolve_model(const std::filesystem::path& name, const Options& options) {
+  if (!is_on_hub(name)) return name;
+  const Settings settings = read_settings(options);
+  CurlTransport transport({.ca_bundle = settings.ca_bundle});
+  const SnapshotRequest request{.repo = {settings.source, RepoType::model, name.string(), settings.revision}};
+  try {
+    return fetch_snapshot(transport, settings, request);
+  } catch (const Error& error) {
+    fail(name.string(), ": is no folder here, and not to be had from ", name_of(settings.source), ": ", error.what());
+  }
+}
+
+}  // namespace lamina::hub

@@ -1,0 +1,159 @@
+#pragma once
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lamina/hub/repository.hpp>
+#include <lamina/io/file.hpp>
+
+namespace lamina::hub {
+
+/// What a program's keys and flags say about hubs; "" and nothing leave it to the environment.
+struct Options {
+  std::string revision = {};                 ///< model_revision, --revision
+  std::filesystem::path cache_dir = {};      ///< cache_dir, --download-dir
+  std::string hf_token = {}, ms_token = {};  ///< hf_hub_token, ms_hub_token
+  std::optional<Source> source = {};
+};
+
+/// Reads a variable of the environment; "" if it is not set.
+using Environment = std::function<std::string(const char*)>;
+inline std::string process_environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value ? value : "";
+}
+
+/// Where to fetch from and where to keep it.
+struct Settings {
+  Source source = Source::huggingface;
+  std::string endpoint = {};         ///< without a slash at the end
+  std::filesystem::path cache = {};  ///< of this source
+  std::string token = {};            ///< "": none
+  bool offline = false;
+  std::string revision = {};   ///< the default branch if none was asked for
+  std::string ca_bundle = {};  ///< "": the system's
+};
+
+namespace detail {
+
+inline bool is_on(std::string value) {
+  std::transform(value.begin(), value.end(), value.begin(), [](unsigned char c) { return std::tolower(c); });
+  return value == "1" || value == "on" || value == "yes" || value == "y" || value == "true";
+}
+
+/// The first of these variables that is set.
+inline std::string first_of(const Environment& environment, std::initializer_list<const char*> names) {
+  for (const char* name : names)
+    if (std::string value = environment(name); !value.empty()) return value;
+  return "";
+}
+
+/// A path of the user's, "~" at its beginning replaced.
+inline std::filesystem::path user_path(const std::string& text, const Environment& environment) {
+  if (text == "~" || text.starts_with("~/")) return environment("HOME") + text.substr(1);
+  return text;
+}
+
+inline std::filesystem::path cache_home(const Environment& environment) {
+  if (const std::string xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) return user_path(xdg, environment);
+  return std::filesystem::path(environment("HOME")) / ".cache";
+}
+
+/// HF_HOME, in which the hub's cache and the token are.
+inline std::filesystem::path huggingface_home(const Environment& environment) {
+  const std::string home = environment("HF_HOME");
+  return home.empty() ? cache_home(environment) / "huggingface" : user_path(home, environment);
+}
+
+/// The token that `hf auth login` has stored; "" if there is none.
+inline std::string stored_token(const Environment& environment) {
+  if (is_on(environment("HF_HUB_DISABLE_IMPLICIT_TOKEN"))) return "";
+  const std::string named = environment("HF_TOKEN_PATH");
+  const auto path = named.empty() ? huggingface_home(environment) / "token" : user_path(named, environment);
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored) ? io::read_text(path, 4096) : "";
+}
+
+/// Without white space around it. Error if it could end a header early.
+inline std::string clean_token(std::string token) {
+  const auto is_space = [](unsigned char c) { return std::isspace(c) != 0; };
+  token.erase(token.begin(), std::find_if_not(token.begin(), token.end(), is_space));
+  token.erase(std::find_if_not(token.rbegin(), token.rend(), is_space).base(), token.end());
+  if (!std::all_of(token.begin(), token.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; }))
+    fail("the hub's token holds characters that no token has: copy it again");
+  return token;
+}
+
+inline std::string endpoint_of(std::string value) {
+  if (value.find("://") == value.npos) value = "https://" + value;
+  while (value.ends_with('/')) value.pop_back();
+  origin_of(value);
+  return value;
+}
+
+inline void read_huggingface(Settings& settings, const Options& options, const Environment& environment) {
+  const std::string endpoint = environment("HF_ENDPOINT");
+  settings.endpoint = endpoint_of(endpoint.empty() ? "https://huggingface.co" : endpoint);
+  const std::string cache = first_of(environment, {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"});
+  settings.cache = cache.empty() ? huggingface_home(environment) / "hub" : user_path(cache, environment);
+  settings.token = options.hf_token;
+  if (settings.token.empty()) settings.token = first_of(environment, {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"});
+  if (settings.token.empty()) settings.token = stored_token(environment);
+  if (settings.revision.empty()) settings.revision = "main";
+}
+
+/// Hugging Face's default branch is what a LLaMA-Factory file says if it says nothing, so main means master here.
+inline void read_modelscope(Settings& settings, const Options& options, const Environment& environment) {
+  const std::string endpoint = first_of(environment, {"MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN"});
+  settings.endpoint = endpoint_of(endpoint.empty() ? "https://modelscope.cn" : endpoint);
+  const std::string cache = environment("MODELSCOPE_CACHE");
+  settings.cache = cache.empty() ? std::filesystem::path(environment("HOME")) / ".cache" / "modelscope"
+                                 : user_path(cache, environment);
+  settings.token = options.ms_token.empty() ? environment("MODELSCOPE_API_TOKEN") : options.ms_token;
+  if (settings.revision.empty() || settings.revision == "main") settings.revision = "master";
+}
+
+}  // namespace detail
+
+/// The hub that is asked if nothing else says which: ModelScope if USE_MODELSCOPE_HUB (of LLaMA-Factory) or
+/// VLLM_USE_MODELSCOPE says so.
+inline Source default_source(const Environment& environment) {
+  if (detail::is_on(environment("USE_OPENMIND_HUB")))
+    fail("USE_OPENMIND_HUB: this hub is not supported: download the model with its own program and give the folder");
+  return detail::is_on(environment("USE_MODELSCOPE_HUB")) || detail::is_on(environment("VLLM_USE_MODELSCOPE"))
+             ? Source::modelscope
+             : Source::huggingface;
+}
+
+/// Options win over the environment, and the environment over the defaults of the hubs' own clients.
+inline Settings read_settings(const Options& options, const Environment& environment = process_environment) {
+  Settings settings;
+  settings.source = options.source ? *options.source : default_source(environment);
+  settings.revision = options.revision;
+  if (settings.source == Source::huggingface)
+    detail::read_huggingface(settings, options, environment);
+  else
+    detail::read_modelscope(settings, options, environment);
+  require_revision(settings.revision);
+  if (!options.cache_dir.empty()) settings.cache = detail::user_path(options.cache_dir.string(), environment);
+  settings.token = detail::clean_token(settings.token);
+  settings.offline = detail::is_on(environment("HF_HUB_OFFLINE")) || detail::is_on(environment("TRANSFORMERS_OFFLINE"));
+  settings.ca_bundle = detail::first_of(environment, {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"});
+  return settings;
+}
+
+/// The headers that prove who asks; ModelScope's older routes read a cookie.
+inline std::vector<std::string> credentials(const Settings& settings) {
+  if (settings.token.empty()) return {};
+  std::vector<std::string> headers = {"Authorization: Bearer " + settings.token};
+  if (settings.source == Source::modelscope) headers.push_back("Cookie: m_session_id=" + settings.token);
+  return headers;
+}
+
+}  // namespace lamina::hub

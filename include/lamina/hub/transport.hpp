@@ -1,0 +1,61 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <lamina/core/error.hpp>
+
+/// HTTP as the hub needs it: one GET, answered in pieces. lamina/hub/curl.hpp implements it; this page needs no
+/// library.
+namespace lamina::hub {
+
+struct HttpRequest {
+  std::string url;
+  std::vector<std::string> headers;  ///< "Name: value"
+  std::uint64_t from = 0;            ///< above 0: asks for the bytes from there to the end
+};
+
+/// What an answer says before its body.
+struct HttpHead {
+  int status = 0;
+  std::map<std::string, std::string> fields;  ///< names in lower case; of a repeated field, the last
+  std::string redirect;                       ///< absolute URL that a 3xx answer names; known after the exchange
+  std::int64_t retry_after_s = 0;             ///< 0: not said; known after the exchange
+
+  std::string field(const std::string& name) const {
+    const auto at = fields.find(name);
+    return at == fields.end() ? "" : at->second;
+  }
+};
+
+/// Takes an answer. An exception that either function throws ends the exchange and leaves Transport::get().
+struct HttpReceiver {
+  std::function<void(const HttpHead&)> head;
+  std::function<void(std::span<const std::byte>)> body;
+};
+
+/// Another attempt may succeed: a broken connection, a busy server, an answer that was cut off.
+struct Temporary : Error {
+  explicit Temporary(const std::string& message, std::int64_t wait_s = 0) : Error(message), wait_s(wait_s) {}
+  std::int64_t wait_s;  ///< that the server asks for; 0: it does not say
+};
+
+/// No server was reached: no such host, or nobody listens there.
+struct Unreachable : Error {
+  using Error::Error;
+};
+
+/// Makes one exchange at a time for each caller; threads may share it.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  /// Redirects are not followed. Throws Temporary or Unreachable; another Error if no attempt can succeed.
+  virtual HttpHead get(const HttpRequest& request, const HttpReceiver& receiver) = 0;
+};
+
+}  // namespace lamina::hub

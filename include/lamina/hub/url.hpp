@@ -1,0 +1,40 @@
+#pragma once
+#include <algorithm>
+#include <cctype>
+#include <string>
+#include <string_view>
+
+#include <lamina/core/error.hpp>
+
+namespace lamina::hub {
+
+/// Percent-encodes what RFC 3986 does not call unreserved; `keep` stays as well.
+inline std::string quote(std::string_view text, std::string_view keep = "") {
+  static constexpr char hex[] = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool unreserved = byte < 128 && (std::isalnum(byte) || std::string_view("-_.~").find(c) != text.npos);
+    if (unreserved || keep.find(c) != keep.npos)
+      out += c;
+    else
+      out.append({'%', hex[byte >> 4], hex[byte & 15]});
+  }
+  return out;
+}
+
+/// "https://host:port" of a URL, in lower case: who receives a request, and its credentials. Error if the URL is none
+/// of http or https, or if it hides its host behind a user's name.
+inline std::string origin_of(std::string_view url) {
+  const auto scheme = url.find("://");
+  const std::string_view rest = scheme == url.npos ? "" : url.substr(scheme + 3);
+  const std::string_view authority = rest.substr(0, std::min(rest.find_first_of("/?#\\"), rest.size()));
+  std::string origin = cat(url.substr(0, scheme == url.npos ? 0 : scheme + 3), authority);
+  std::transform(origin.begin(), origin.end(), origin.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (authority.empty() || authority.find('@') != authority.npos ||
+      !(origin.starts_with("http://") || origin.starts_with("https://")))
+    fail(url.substr(0, 200), ": wanted a URL such as https://huggingface.co");
+  return origin;
+}
+
+}  // namespace lamina::hub

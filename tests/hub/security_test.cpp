@@ -1,0 +1,199 @@
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include <lamina/hub/curl.hpp>
+#include <lamina/hub/snapshot.hpp>
+
+#include "hub/hub_folder.hpp"
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+#include "support/notes.hpp"
+
+using namespace lamina;
+using namespace lamina::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string pem_of(const std::function<int(BIO*)>& write) {
+  BIO* const memory = BIO_new(BIO_s_mem());
+  REQUIRE(write(memory) == 1);
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(memory, &data);
+  std::string text(data, static_cast<std::size_t>(size));
+  BIO_free(memory);
+  return text;
+}
+
+/// A certificate that signs itself, for one day. subject: "IP:127.0.0.1" or "DNS:another.test".
+HubServer::Tls make_certificate(const char* subject) {
+  EVP_PKEY* const key = EVP_EC_gen("P-256");
+  X509* const certificate = X509_new();
+  X509_set_version(certificate, 2);
+  ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+  X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
+  X509_gmtime_adj(X509_getm_notAfter(certificate), 86'400);
+  X509_set_pubkey(certificate, key);
+  X509_NAME* const name = X509_get_subject_name(certificate);
+  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("a test"), -1, -1, 0);
+  X509_set_issuer_name(certificate, name);
+  X509_EXTENSION* const names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, subject);
+  X509_add_ext(certificate, names, -1);
+  X509_EXTENSION_free(names);
+  REQUIRE(X509_sign(certificate, key, EVP_sha256()) > 0);
+  HubServer::Tls tls{pem_of([&](BIO* to) { return PEM_write_bio_X509(to, certificate); }), pem_of([&](BIO* to) {
+                       return PEM_write_bio_PrivateKey(to, key, nullptr, nullptr, 0, nullptr, nullptr);
+                     })};
+  X509_free(certificate);
+  EVP_PKEY_free(key);
+  return tls;
+}
+
+std::string fetch_error(hub::Transport& transport, const hub::Settings& settings, const hub::SnapshotRequest& request) {
+  std::string error;
+  notes_of([&] {
+    error = error_of([&] { hub::fetch_snapshot(transport, settings, request, {.attempts = 2, .sleep = [](auto) {}}); });
+  });
+  return error;
+}
+
+/// Answers every listing with one entry.
+class Listing final : public hub::Transport {
+ public:
+  explicit Listing(std::string body) : body_(std::move(body)) {}
+  hub::HttpHead get(const hub::HttpRequest& request, const hub::HttpReceiver& to) override {
+    asked.push_back(request.url);
+    hub::HttpHead head;
+    head.status = 200;
+    if (contains(request.url, "/tree/")) head.fields["link"] = link;
+    to.head(head), to.body(std::as_bytes(std::span(body_)));
+    return head;
+  }
+  std::vector<std::string> asked;
+  std::string link;
+
+ private:
+  std::string body_;
+};
+
+hub::SnapshotRequest at_commit(const HubTest& test) {
+  auto request = test.request();
+  request.repo.revision = test.server.commit;
+  return request;
+}
+
+}  // namespace
+
+TEST_CASE("Security: TLS works with a certificate that is trusted, and with no other") {
+  const auto tls = make_certificate("IP:127.0.0.1"), other_name = make_certificate("DNS:another.test");
+  HubServer server(tls), impostor(other_name);
+  server.repositories["models/owner/name"] = impostor.repositories["models/owner/name"] = model_files();
+  HubTest test;
+  const fs::path trusted = test.folder.path() / "trusted.pem";
+  std::ofstream(trusted) << tls.certificate << other_name.certificate;
+  auto settings = test.settings();
+  settings.endpoint = server.url();
+
+  hub::CurlTransport suspicious;
+  CHECK(contains(fetch_error(suspicious, settings, test.request()), "certificate"));
+  CHECK(server.seen().empty());
+  hub::CurlTransport transport({.ca_bundle = trusted.string()});
+  CHECK(fetch_error(transport, settings, test.request()) == "");
+  settings.endpoint = impostor.url();  // trusted, but not for this host
+  settings.cache /= "2";
+  CHECK(contains(fetch_error(transport, settings, test.request()), "certificate"));
+  CHECK(impostor.seen().empty());
+  hub::CurlTransport no_file({.ca_bundle = "/nonexistent.pem"});
+  CHECK(contains(fetch_error(no_file, settings, test.request()), "SSL_CERT_FILE names /nonexistent.pem"));
+}
+
+TEST_CASE("Security: a redirect from https to http is refused") {
+  const auto tls = make_certificate("IP:127.0.0.1");
+  HubServer server(tls), plain;
+  server.repositories["models/owner/name"] = plain.repositories["models/owner/name"] = model_files();
+  server.elsewhere = plain.url();
+  HubTest test;
+  std::ofstream(test.folder.path() / "trusted.pem") << tls.certificate;
+  auto settings = test.settings();
+  settings.endpoint = server.url();
+  hub::CurlTransport transport({.ca_bundle = (test.folder.path() / "trusted.pem").string()});
+  CHECK(contains(fetch_error(transport, settings, test.request()), "from https to http://127.0.0.1"));
+  CHECK(plain.seen().empty());
+}
+
+TEST_CASE("Security: the token goes to the hub, and not to where it redirects") {
+  HubServer elsewhere;
+  elsewhere.repositories["models/owner/name"] = model_files();
+  HubTest test;
+  test.server.elsewhere = elsewhere.url();
+  test.server.token = "hf_secret";
+  auto settings = test.settings();
+  settings.token = "hf_secret";
+  hub::CurlTransport transport;
+  CHECK(fetch_error(transport, settings, test.request()) == "");
+  REQUIRE(elsewhere.seen().size() == 2);
+  for (const Seen& seen : elsewhere.seen()) {
+    CHECK(seen.authorization == "");
+    CHECK(seen.cookie == "");
+  }
+}
+
+TEST_CASE("Security: names of files that would leave the folder are refused, and nothing is fetched") {
+  HubTest test;
+  for (const char* path : {"../x.json", "/etc/x.json", "a/../../x.json", "a//x.json", "..", "a\\\\x.json", "C:x.json",
+                           "", "a/./x.json", "x\\u0000.json", "x\\n.json"}) {
+    CAPTURE(path);
+    Listing transport(cat(R"([{"type":"file","size":1,"oid":")", std::string(40, '0'), R"(","path":")", path, "\"}]"));
+    CHECK(contains(fetch_error(transport, test.settings(), at_commit(test)), "not a path inside a folder"));
+    CHECK(transport.asked.size() == 1);
+  }
+  CHECK(!fs::exists(test.folder.path() / "cache"));
+}
+
+TEST_CASE("Security: listings that are wrong or endless are refused by the field") {
+  HubTest test;
+  const auto error = [&](const std::string& body) {
+    Listing transport(body);
+    return fetch_error(transport, test.settings(), at_commit(test));
+  };
+  const std::string zeros(40, '0');
+  CHECK(contains(error("<html>"), "the answer is not JSON"));
+  CHECK(contains(error("{}"), "an array of files is wanted, got object"));
+  CHECK(contains(error(R"([{"type":"file","path":"a.json","size":-1,"oid":")" + zeros + "\"}]"), "\"size\" is -1"));
+  CHECK(contains(error(R"([{"type":"file","path":"a.json","size":99999999999999999,"oid":")" + zeros + "\"}]"),
+                 "up to 2^44"));
+  CHECK(contains(error(R"([{"type":"file","path":"a.json","size":1,"oid":"../../x"}])"), "wanted a SHA-256"));
+  CHECK(contains(error(std::string(65u << 20, ' ')), "an answer of more than"));
+
+  Listing endless("[]");
+  endless.link = cat("<", test.server.url(), "/api/models/owner/name/tree/x>; rel=\"next\"");
+  CHECK(contains(fetch_error(endless, test.settings(), at_commit(test)), "more than 1000 pages"));
+  Listing astray("[]");
+  astray.link = "<http://127.0.0.1:1/tree/>; rel=\"next\"";
+  CHECK(contains(fetch_error(astray, test.settings(), at_commit(test)), "which is not the hub"));
+  CHECK(astray.asked.size() == 1);
+}
+
+TEST_CASE("Security: origins are compared as servers are reached") {
+  CHECK(hub::origin_of("HTTPS://Hub.test:8443/a?b#c") == "https://hub.test:8443");
+  CHECK(hub::origin_of("https://hub.test?x=/") == "https://hub.test");
+  for (const char* url :
+       {"https://hub.test@evil.test/", "ftp://hub.test/", "file:///etc/passwd", "hub.test", "https://"})
+    CHECK(contains(error_of([&] { hub::origin_of(url); }), "wanted a URL"));
+}
+
+TEST_CASE("Security: proxies of the environment are used, and no_proxy is heeded") {
+  HubTest test;
+  hub::CurlTransport transport;
+  auto settings = test.settings();
+  settings.endpoint = "http://hub.test";  // only the proxy knows this host
+  ::setenv("http_proxy", test.server.url().c_str(), 1);
+  CHECK(fetch_error(transport, settings, test.request()) == "");
+  CHECK(test.server.seen().front().target.starts_with("http://hub.test/api/models/owner/name/"));
+  ::setenv("no_proxy", "hub.test", 1);
+  settings.cache /= "2";
+  hub::CurlTransport direct;
+  CHECK(fetch_error(direct, settings, test.request()) != "");
+  ::unsetenv("http_proxy");
+  ::unsetenv("no_proxy");
+}

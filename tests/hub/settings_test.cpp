@@ -1,0 +1,96 @@
+#include <lamina/hub/settings.hpp>
+
+#include <fstream>
+#include <map>
+
+#include "programs/program.hpp"
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+
+using namespace lamina;
+using namespace lamina::testing;
+using hub::Source;
+
+namespace {
+
+hub::Settings settings_of(std::map<std::string, std::string> variables, const hub::Options& options = {}) {
+  variables.emplace("HOME", "/home/somebody");
+  return hub::read_settings(options, [&](const char* name) {
+    const auto at = variables.find(name);
+    return at == variables.end() ? "" : at->second;
+  });
+}
+
+}  // namespace
+
+TEST_CASE("Settings: the defaults are those of the hubs' clients") {
+  const auto hf = settings_of({});
+  CHECK(hf.source == Source::huggingface);
+  CHECK(hf.endpoint == "https://huggingface.co");
+  CHECK(hf.cache == "/home/somebody/.cache/huggingface/hub");
+  CHECK(hf.revision == "main");
+  CHECK(hf.token == "");
+  CHECK(!hf.offline);
+  const auto ms = settings_of({{"USE_MODELSCOPE_HUB", "1"}});
+  CHECK(ms.source == Source::modelscope);
+  CHECK(ms.endpoint == "https://modelscope.cn");
+  CHECK(ms.cache == "/home/somebody/.cache/modelscope");
+  CHECK(ms.revision == "master");
+}
+
+TEST_CASE("Settings: Hugging Face's variables and their precedence") {
+  CHECK(settings_of({{"XDG_CACHE_HOME", "/x"}}).cache == "/x/huggingface/hub");
+  CHECK(settings_of({{"XDG_CACHE_HOME", "/x"}, {"HF_HOME", "~/hf"}}).cache == "/home/somebody/hf/hub");
+  CHECK(settings_of({{"HF_HOME", "/hf"}, {"HUGGINGFACE_HUB_CACHE", "/older"}}).cache == "/older");
+  CHECK(settings_of({{"HUGGINGFACE_HUB_CACHE", "/older"}, {"HF_HUB_CACHE", "/c"}}).cache == "/c");
+  CHECK(settings_of({{"HF_HUB_CACHE", "/c"}}, {.cache_dir = "/mine"}).cache == "/mine");
+  CHECK(settings_of({{"HF_ENDPOINT", "https://mirror.test/"}}).endpoint == "https://mirror.test");
+  CHECK(settings_of({{"HF_ENDPOINT", "mirror.test"}}).endpoint == "https://mirror.test");
+  CHECK(settings_of({{"HUGGING_FACE_HUB_TOKEN", "old"}}).token == "old");
+  CHECK(settings_of({{"HUGGING_FACE_HUB_TOKEN", "old"}, {"HF_TOKEN", " new\n"}}).token == "new");
+  CHECK(settings_of({{"HF_TOKEN", "new"}}, {.hf_token = "mine", .ms_token = "other"}).token == "mine");
+  for (const char* yes : {"1", "ON", "yes", "True"}) CHECK(settings_of({{"HF_HUB_OFFLINE", yes}}).offline);
+  CHECK(settings_of({{"TRANSFORMERS_OFFLINE", "1"}}).offline);
+  CHECK(!settings_of({{"HF_HUB_OFFLINE", "0"}}).offline);
+  CHECK(settings_of({{"SSL_CERT_FILE", "/a.pem"}}).ca_bundle == "/a.pem");
+}
+
+TEST_CASE("Settings: a token that `hf auth login` has stored is read") {
+  const TemporaryFolder folder;
+  std::ofstream(folder.path() / "token") << "hf_stored\n";
+  CHECK(settings_of({{"HF_HOME", folder.path().string()}}).token == "hf_stored");
+  CHECK(settings_of({{"HF_TOKEN_PATH", (folder.path() / "token").string()}}).token == "hf_stored");
+  CHECK(settings_of({{"HF_HOME", folder.path().string()}, {"HF_HUB_DISABLE_IMPLICIT_TOKEN", "1"}}).token == "");
+}
+
+TEST_CASE("Settings: ModelScope's variables") {
+  const auto ms = [](std::map<std::string, std::string> variables, hub::Options options = {}) {
+    options.source = Source::modelscope;
+    return settings_of(std::move(variables), options);
+  };
+  CHECK(ms({{"MODELSCOPE_CACHE", "/ms"}}).cache == "/ms");
+  CHECK(ms({{"MODELSCOPE_DOMAIN", "older.test"}}).endpoint == "https://older.test");
+  CHECK(ms({{"MODELSCOPE_DOMAIN", "older.test"}, {"MODELSCOPE_ENDPOINT", "http://ms.test"}}).endpoint ==
+        "http://ms.test");
+  CHECK(ms({{"MODELSCOPE_API_TOKEN", "t"}, {"HF_TOKEN", "other"}}).token == "t");
+  CHECK(ms({{"MODELSCOPE_API_TOKEN", "t"}}, {.hf_token = "other", .ms_token = "mine"}).token == "mine");
+  CHECK(ms({}, {.revision = "main"}).revision == "master");  // what LLaMA-Factory says if its file says nothing
+  CHECK(ms({}, {.revision = "v1"}).revision == "v1");
+  CHECK(hub::credentials(ms({{"MODELSCOPE_API_TOKEN", "t"}})) ==
+        std::vector<std::string>{"Authorization: Bearer t", "Cookie: m_session_id=t"});
+}
+
+TEST_CASE("Settings: what cannot be meant is refused") {
+  CHECK(contains(error_of([] { settings_of({{"USE_OPENMIND_HUB", "1"}}); }), "USE_OPENMIND_HUB"));
+  CHECK(contains(error_of([] { settings_of({{"HF_TOKEN", "a\r\nHost: b"}}); }), "characters that no token has"));
+  CHECK(contains(error_of([] { settings_of({{"HF_ENDPOINT", "https://hub@evil.test"}}); }), "wanted a URL"));
+  for (const char* revision : {"../main", "a b", "/main", "main?x", "a//b"})
+    CHECK(error_of([&] { settings_of({}, {.revision = revision}); }) != "");
+  CHECK(settings_of({}, {.revision = "refs/pr/4"}).revision == "refs/pr/4");
+}
+
+TEST_CASE("Settings: names of repositories") {
+  for (const char* name : {"Qwen/Qwen3-VL-2B-Instruct", "a/b", "a_b/c.d-e"}) CHECK(hub::is_repository_name(name));
+  for (const char* name : {"", "a", "a/", "/a", "a/b/c", "./a", "../a", "a/..", ".a/b", "a/b--c", "a/b c", "~/a"})
+    CHECK(!hub::is_repository_name(name));
+}

@@ -12,7 +12,7 @@ install(EXPORT lamina NAMESPACE lamina:: FILE laminaTargets.cmake DESTINATION ${
 configure_package_config_file(cmake/laminaConfig.cmake.in laminaConfig.cmake INSTALL_DESTINATION ${package})
 write_basic_package_version_file(laminaConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/laminaConfig.cmake ${PROJECT_BINARY_DIR}/laminaConfigVersion.cmake
-              cmake/add_models.cmake cmake/models.cmake cmake/check_names.cmake
+              cmake/add_models.cmake cmake/models.cmake cmake/check_names.cmake cmake/cairo.cmake
         DESTINATION ${package})
 install(DIRECTORY cmake/models cmake/kernels DESTINATION ${package})
 file(GLOB programs CONFIGURE_DEPENDS examples/*.cpp)

@@ -31,19 +31,19 @@ void show(const lamina::merge::MergeProgress& p) {
   if (p.tensors_done == p.tensors) std::fputc('\n', stderr);
 }
 
-lamina::merge::Request parse(const std::vector<std::string>& words) {
+lamina::merge::MergeArguments parse(const std::vector<std::string>& words) {
   if (words.empty()) throw lamina::io::UsageError("no settings are given: name a .yaml or .json file first");
-  return lamina::merge::make_request(lamina::io::read_settings(words));
+  return lamina::merge::make_arguments(lamina::io::read_settings(words));
 }
 
-int merge(const lamina::merge::Request& request) {
-  for (const std::string& note : request.notes) lamina::note(note);
-  const lamina::merge::MergeReport report = lamina::merge::run(request.options, show);
+int merge(const lamina::merge::MergeArguments& arguments) {
+  for (const std::string& note : arguments.notes) lamina::note(note);
+  const lamina::merge::MergeReport report = lamina::merge::run(arguments.options, show);
   std::cout << "merged " << report.merged_modules << " layers";
   if (report.replaced_tensors) std::cout << " and replaced " << report.replaced_tensors << " tensors";
   std::cout << " of " << report.tensors << " tensors, " << lamina::checkpoint::torch_name_of(report.dtype) << ", "
             << static_cast<double>(report.bytes) / 1e9 << " GB in " << report.seconds << " s\n"
-            << "written to " << request.options.export_dir.string() << "\n";
+            << "written to " << arguments.options.export_dir.string() << "\n";
   return 0;
 }
 

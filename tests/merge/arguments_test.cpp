@@ -6,13 +6,13 @@
 #include "support/catch.hpp"
 
 using namespace lamina;
-using io::read_settings, merge::make_request;
+using io::read_settings, merge::make_arguments;
 
 namespace {
 const std::string example = std::string(LAMINA_SOURCE_DIR) + "/examples/configs/qwen3_vl_merge.yaml";
-merge::Request request(std::vector<std::string> words) { return make_request(read_settings(words)); }
+merge::MergeArguments parsed(std::vector<std::string> words) { return make_arguments(read_settings(words)); }
 std::string request_error(std::vector<std::string> words) {
-  return error_of([&] { request(words); });
+  return error_of([&] { parsed(words); });
 }
 /// Enough for a request, and more words.
 std::vector<std::string> minimal(std::vector<std::string> more) {
@@ -23,7 +23,7 @@ std::vector<std::string> minimal(std::vector<std::string> more) {
 }  // namespace
 
 TEST_CASE("lamina-merge: the workflow's YAML is read as it is") {
-  const merge::Request r = request({example});
+  const merge::MergeArguments r = parsed({example});
   CHECK(r.options.model_name_or_path == "./qwen3_vl_model");
   CHECK(r.options.adapter_name_or_path == std::vector<std::filesystem::path>{"saves/qwen3vl-2b/lora/sft"});
   CHECK(r.options.export_dir == "output/qwen3vl_lora_sft");
@@ -35,13 +35,13 @@ TEST_CASE("lamina-merge: the workflow's YAML is read as it is") {
 }
 
 TEST_CASE("lamina-merge: overrides and flags win over the file") {
-  const merge::Request r = request({example, "export_size=2.5", "--infer-dtype", "float16",
-                                    "adapter_name_or_path=a, b/c", "template=null", "--trust_remote_code"});
+  const merge::MergeArguments r = parsed({example, "export_size=2.5", "--infer-dtype", "float16",
+                                          "adapter_name_or_path=a, b/c", "template=null", "--trust_remote_code"});
   CHECK(r.options.export_size == 2.5);
   CHECK(r.options.infer_dtype == DType::F16);
   CHECK(r.options.adapter_name_or_path == std::vector<std::filesystem::path>{"a", "b/c"});
   CHECK(r.options.template_name.empty());
-  CHECK(request(minimal({"--adapter_name_or_path=x", "--adapter_folder", "sub"})).options.adapter_name_or_path[0] ==
+  CHECK(parsed(minimal({"--adapter_name_or_path=x", "--adapter_folder", "sub"})).options.adapter_name_or_path[0] ==
         "x/sub");
 }
 
@@ -49,8 +49,8 @@ TEST_CASE("lamina-merge: JSON and lists are read too") {
   Scratch dir;
   spill(dir / "m.json",
         R"({"model_name_or_path": "m", "adapter_name_or_path": ["a", "b"], "export_dir": "o", "export_size": 1})");
-  CHECK(request({(dir / "m.json").string()}).options.adapter_name_or_path.size() == 2);
-  const auto adapters = request(minimal({"adapter_name_or_path=[a, b]"})).options.adapter_name_or_path;
+  CHECK(parsed({(dir / "m.json").string()}).options.adapter_name_or_path.size() == 2);
+  const auto adapters = parsed(minimal({"adapter_name_or_path=[a, b]"})).options.adapter_name_or_path;
   CHECK(adapters == std::vector<std::filesystem::path>{"a", "b"});
 }
 
@@ -70,7 +70,7 @@ TEST_CASE("lamina-merge: a value that cannot be honoured is refused, a neutral o
   CHECK(contains(request_error(minimal({"infer_dtype=int8"})), "wanted auto, bfloat16"));
   CHECK(contains(request_error(minimal({"export_size=big"})), "wanted a number"));
   CHECK(contains(request_error(minimal({"export_legacy_format=maybe"})), "wanted true or false"));
-  CHECK(contains(request(minimal({"export_legacy_format=true"})).notes[0], "always written as safetensors"));
+  CHECK(contains(parsed(minimal({"export_legacy_format=true"})).notes[0], "always written as safetensors"));
   CHECK(contains(request_error(minimal({"adapter_name_or_path=a", "finetuning_type=full"})),
                  "finetuning_type: full has no adapter"));
   CHECK(request_error(minimal({"finetuning_type=full"})) == "");

@@ -9,7 +9,7 @@
 
 using namespace lamina;
 using namespace lamina::checkpoint;
-using merge::Options;
+using merge::MergeOptions;
 
 namespace {
 
@@ -76,15 +76,15 @@ void check_against_naive(const Checkpoint& merged, const Checkpoint& base, const
   }
 }
 
-Options options_for(const std::string& model, const std::string& adapter, const std::filesystem::path& out) {
-  Options o;
+MergeOptions options_for(const std::string& model, const std::string& adapter, const std::filesystem::path& out) {
+  MergeOptions o;
   o.model_name_or_path = golden(model);
   if (!adapter.empty()) o.adapter_name_or_path = {golden(adapter)};
   o.export_dir = out;
   return o;
 }
 
-std::string merge_error(const Options& options) {
+std::string merge_error(const MergeOptions& options) {
   return error_of([&] { merge::run(options); });
 }
 
@@ -152,7 +152,7 @@ TEST_CASE("merge: PEFT's own merge passes the same check, and its file holds the
 
 TEST_CASE("merge: names are spelt exactly as the base spells them, in shards of the size asked for") {
   Scratch dir;
-  Options o = options_for("tiny2_5", "tiny2_5_adapter", dir / "out");
+  MergeOptions o = options_for("tiny2_5", "tiny2_5_adapter", dir / "out");
   o.export_size = 8e-6;
   merge::run(o);
   const Checkpoint base = Checkpoint::open(golden("tiny2_5"), qwen_vl::names),
@@ -166,7 +166,7 @@ TEST_CASE("merge: several adapters are added in fp32 and rounded once; a module 
   Scratch dir;
   write_pair(dir / "one", first_q, 16, 16, 0.25f);
   write_pair(dir / "two", first_q, 16, 16, -0.125f);
-  Options o = options_for("tiny3", "", dir / "out");
+  MergeOptions o = options_for("tiny3", "", dir / "out");
   o.adapter_name_or_path = {dir / "one", dir / "two"};
   o.infer_dtype = DType::F32;
   merge::run(o);
@@ -180,7 +180,7 @@ TEST_CASE("merge: several adapters are added in fp32 and rounded once; a module 
 TEST_CASE("merge: the element type is the base's, or the one asked for, and config.json says so") {
   for (const auto& [asked, name] : std::map<DType, std::string>{{DType::F16, "float16"}, {DType::F32, "float32"}}) {
     Scratch dir;
-    Options o = options_for("tiny3", "tiny3_adapter", dir / "out");
+    MergeOptions o = options_for("tiny3", "tiny3_adapter", dir / "out");
     o.infer_dtype = asked;
     merge::run(o);
     const Checkpoint merged = Checkpoint::open(dir / "out", qwen_vl::names);
@@ -224,7 +224,7 @@ TEST_CASE("merge: an adapter for another model is refused, and both sides are na
   Scratch dir;
   const auto refused = [&](const std::string& module, int out, int in) {
     write_pair(dir / "adapter", module, out, in);
-    Options o = options_for("tiny3", "", dir / "out");
+    MergeOptions o = options_for("tiny3", "", dir / "out");
     o.adapter_name_or_path = {dir / "adapter"};
     const std::string message = merge_error(o);
     CHECK(!std::filesystem::exists(dir / "out"));
@@ -243,7 +243,7 @@ TEST_CASE("merge: an adapter for another model is refused, and both sides are na
 TEST_CASE("merge: values that the output type cannot hold are an error that names the tensor") {
   Scratch dir;
   write_pair(dir / "adapter", first_q, 16, 16, 200.0f);
-  Options o = options_for("tiny3", "", dir / "out");
+  MergeOptions o = options_for("tiny3", "", dir / "out");
   o.adapter_name_or_path = {dir / "adapter"};
   o.infer_dtype = DType::F16;
   CHECK(contains(merge_error(o), "layers.0.self_attn.q_proj.weight: has values too large for F16"));
@@ -258,7 +258,7 @@ TEST_CASE("merge: a quantised base, missing inputs and an output that is an inpu
   auto config = nlohmann::json::parse(slurp(dir / "base/config.json"));
   config["quantization_config"] = {{"quant_method", "awq"}};
   spill(dir / "base/config.json", config.dump());
-  Options o = options_for("tiny3", "tiny3_adapter", dir / "out");
+  MergeOptions o = options_for("tiny3", "tiny3_adapter", dir / "out");
   o.model_name_or_path = dir / "base";
   CHECK(contains(merge_error(o), "is quantised (awq)"));
   o = options_for("tiny3", "tiny3_adapter", dir / "out");
@@ -281,7 +281,7 @@ TEST_CASE("merge: a quantised base, missing inputs and an output that is an inpu
 
 TEST_CASE("merge: stopped half way, nothing is left; an earlier export stays as it was") {
   Scratch dir;
-  const Options o = options_for("tiny3", "tiny3_adapter", dir / "out");
+  const MergeOptions o = options_for("tiny3", "tiny3_adapter", dir / "out");
   const auto stop = [](const merge::MergeProgress& p) {
     if (p.tensors_done == p.tensors / 2) fail("interrupted");
   };
@@ -298,7 +298,7 @@ TEST_CASE("merge: stopped half way, nothing is left; an earlier export stays as 
 
 TEST_CASE("merge: an export in shards over an earlier one leaves no stale weights") {
   Scratch dir;
-  Options o = options_for("tiny3", "tiny3_adapter", dir / "out");
+  MergeOptions o = options_for("tiny3", "tiny3_adapter", dir / "out");
   merge::run(o);
   o.export_size = 1e-5;
   merge::run(o);

@@ -125,7 +125,7 @@ TEST_CASE("a family of one's own: lamina-merge folds an adapter into it, under t
   checkpoint::write_adapter(adapter, config,
                             std::vector{tensor(checkpoint::peft_tensor_name(module, "lora_A"), {1, 2}, a),
                                         tensor(checkpoint::peft_tensor_name(module, "lora_B"), {2, 1}, b)});
-  merge::Options options;
+  merge::MergeOptions options;
   options.model_name_or_path = model, options.adapter_name_or_path = {adapter}, options.export_dir = merged;
   CHECK(merge::run(options).merged_modules == 1);
   const auto out = checkpoint::Checkpoint::open(merged, heron::family.names);

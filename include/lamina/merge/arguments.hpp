@@ -7,13 +7,13 @@ namespace lamina::merge {
 
 /// Turns settings into a merge's options; Error on a key that is unknown, with the nearest known one, and on a value
 /// that cannot be honoured.
-inline Request make_request(const io::Settings& settings) {
-  Request request;
-  io::check_keys(all_keys(), settings, request.notes);
-  io::fill(all_keys(), settings, request);
-  if (request.options.model_name_or_path.empty())
+inline MergeArguments make_arguments(const io::Settings& settings) {
+  MergeArguments arguments;
+  io::check_keys(all_keys(), settings, arguments.notes);
+  io::fill(all_keys(), settings, arguments);
+  if (arguments.options.model_name_or_path.empty())
     fail("model_name_or_path is missing: name the folder of the base model");
-  return request;
+  return arguments;
 }
 
 }  // namespace lamina::merge

@@ -13,12 +13,12 @@
 namespace lamina::merge {
 
 /// What the command line and its file asked for.
-struct Request {
-  Options options;
+struct MergeArguments {
+  MergeOptions options;
   std::vector<std::string> notes;  ///< one line for each key that was given and has no effect
 };
 
-using Key = io::Key<Request>;
+using Key = io::Key<MergeArguments>;
 
 namespace detail {
 
@@ -26,7 +26,7 @@ using io::KeyStatus, io::KeyType, io::Setting;
 
 /// Takes a value that has to be one of a few and decides nothing.
 template <const auto& Words>
-void check_choice(Request&, const Setting& s, std::string_view key) {
+void check_choice(MergeArguments&, const Setting& s, std::string_view key) {
   const std::string word = io::text_of(s, key);
   if (std::find(std::begin(Words), std::end(Words), word) == std::end(Words))
     io::wrong_value(s, key, io::listed(Words));
@@ -35,41 +35,41 @@ inline constexpr std::string_view stages[] = {"sft"}, devices[] = {"cpu", "auto"
                                   finetuning_types[] = {"lora", "full", "freeze"};
 
 /// Comes after adapter_name_or_path: of these types only lora has adapters.
-inline void read_finetuning_type(Request& request, const Setting& s, std::string_view key) {
-  check_choice<finetuning_types>(request, s, key);
-  if (const std::string type = io::text_of(s, key); type != "lora" && !request.options.adapter_name_or_path.empty())
+inline void read_finetuning_type(MergeArguments& arguments, const Setting& s, std::string_view key) {
+  check_choice<finetuning_types>(arguments, s, key);
+  if (const std::string type = io::text_of(s, key); type != "lora" && !arguments.options.adapter_name_or_path.empty())
     fail("finetuning_type: ", type,
          " has no adapter, but adapter_name_or_path is set: set finetuning_type to lora, or ",
          "leave adapter_name_or_path out and give the trained model as model_name_or_path");
 }
 
 /// Comes after adapter_name_or_path, to whose folders it is appended.
-inline void read_adapter_folder(Request& request, const Setting& s, std::string_view key) {
-  for (auto& path : request.options.adapter_name_or_path) path /= io::text_of(s, key);
+inline void read_adapter_folder(MergeArguments& arguments, const Setting& s, std::string_view key) {
+  for (auto& path : arguments.options.adapter_name_or_path) path /= io::text_of(s, key);
 }
 
-inline void read_infer_dtype(Request& request, const Setting& s, std::string_view key) {
+inline void read_infer_dtype(MergeArguments& arguments, const Setting& s, std::string_view key) {
   const std::string word = io::text_of(s, key);
   if (word.empty() || word == "auto") return;
-  request.options.infer_dtype = checkpoint::dtype_from_torch_name(word);
-  if (!request.options.infer_dtype || request.options.infer_dtype == DType::F64)
+  arguments.options.infer_dtype = checkpoint::dtype_from_torch_name(word);
+  if (!arguments.options.infer_dtype || arguments.options.infer_dtype == DType::F64)
     io::wrong_value(s, key, "auto, bfloat16, float16 or float32");
 }
 
 /// Keys that decide what is written, keys that are checked, and keys that would change the result in a way that is not
 /// supported.
 inline constexpr Key own_keys[] = {
-    io::honoured<&Request::options, &Options::model_name_or_path>("model_name_or_path",
-                                                                  "folder of the base model (not a quantised one)"),
-    io::honoured<&Request::options, &Options::adapter_name_or_path>(
+    io::honoured<&MergeArguments::options, &MergeOptions::model_name_or_path>(
+        "model_name_or_path", "folder of the base model (not a quantised one)"),
+    io::honoured<&MergeArguments::options, &MergeOptions::adapter_name_or_path>(
         "adapter_name_or_path", "folder of an adapter, or several separated by commas: merged in this order"),
     io::honoured_by("adapter_folder", KeyType::text, "", read_adapter_folder, "folder inside each of them"),
-    io::honoured<&Request::options, &Options::export_dir>("export_dir", "folder to write to"),
-    io::honoured<&Request::options, &Options::export_size>("export_size",
-                                                           "largest size of a weight file, in GB (10^9 bytes)"),
+    io::honoured<&MergeArguments::options, &MergeOptions::export_dir>("export_dir", "folder to write to"),
+    io::honoured<&MergeArguments::options, &MergeOptions::export_size>(
+        "export_size", "largest size of a weight file, in GB (10^9 bytes)"),
     io::honoured_by("infer_dtype", KeyType::text, "auto", read_infer_dtype,
                     "auto (the base's), bfloat16, float16, float32: element type written"),
-    io::honoured<&Request::options, &Options::template_name>(
+    io::honoured<&MergeArguments::options, &MergeOptions::template_name>(
         "template", "qwen3_vl, qwen3_vl_nothink, qwen2_vl: for the Modelfile; unset: the model family's"),
     io::honoured_by("export_device", KeyType::text, "", check_choice<devices>,
                     "cpu or auto: merging runs on the CPU either way"),

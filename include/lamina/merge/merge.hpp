@@ -11,7 +11,7 @@
 namespace lamina::merge {
 
 /// The settings of a merge; names are LLaMA-Factory's.
-struct Options {
+struct MergeOptions {
   std::filesystem::path model_name_or_path;
   std::vector<std::filesystem::path> adapter_name_or_path;  ///< merged in this order
   std::filesystem::path export_dir;
@@ -80,7 +80,7 @@ class UnfinishedExport {
 };
 
 /// infer_dtype, else the config's; a config of fp32, or of none, means bf16 unless every weight is fp16.
-inline DType output_dtype(const Options& options, const ModelConfig& config, const checkpoint::Checkpoint& base) {
+inline DType output_dtype(const MergeOptions& options, const ModelConfig& config, const checkpoint::Checkpoint& base) {
   if (options.infer_dtype) return *options.infer_dtype;
   if (config.dtype == DType::F16 || config.dtype == DType::BF16) return config.dtype;
   for (const checkpoint::TensorInfo& t : base.tensors())
@@ -88,7 +88,7 @@ inline DType output_dtype(const Options& options, const ModelConfig& config, con
   return DType::F16;
 }
 
-inline void check_paths(const Options& options) {
+inline void check_paths(const MergeOptions& options) {
   if (options.export_dir.empty()) fail("export_dir is missing: name the folder to write the merged model to");
   if (!(options.export_size > 0)) fail("export_size is ", options.export_size, ", wanted a positive number of GB");
   std::vector<std::filesystem::path> inputs = options.adapter_name_or_path;
@@ -116,7 +116,7 @@ inline void check_space(const MergePlan& plan, const std::filesystem::path& out)
          " MB are free");
 }
 
-inline std::string template_for(const Options& options, const ModelConfig& config) {
+inline std::string template_for(const MergeOptions& options, const ModelConfig& config) {
   const Family& family = *config.family;
   if (options.template_name.empty() && family.templates.empty())
     fail("template: ", family.title, " has no template of its own for the Modelfile: name one, known are ",
@@ -132,7 +132,7 @@ inline std::string template_for(const Options& options, const ModelConfig& confi
 /// files of at most export_size * 10^9 bytes, config.json, tokenizer, processor and generation settings, Modelfile,
 /// README.md. Each weight is round(W + sum of s B A), computed in fp32 and rounded once. Everything that can be
 /// checked is checked before the first byte is written; on an Error, export_dir is as it was.
-inline MergeReport run(const Options& options, const OnProgress& on_progress = {}) {
+inline MergeReport run(const MergeOptions& options, const OnProgress& on_progress = {}) {
   const auto start = std::chrono::steady_clock::now();
   detail::check_paths(options);
   const auto config = ModelConfig::load(options.model_name_or_path);

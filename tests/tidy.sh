@@ -5,6 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$1
 files=("${@:2}")
-[ ${#files[@]} -gt 0 ] || files=(examples/init.cpp cmake/models/registry.cpp "$build/examples/lamina_models/qwen3_vl_nano_cpu.cpp")
+[ ${#files[@]} -gt 0 ] || files=(examples/init.cpp examples/merge.cpp cmake/models/registry.cpp "$build/examples/lamina_models/qwen3_vl_nano_cpu.cpp")
 command -v clang-tidy >/dev/null || { echo "SKIPPED: no clang-tidy"; exit 0; }
 printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" clang-tidy --quiet -p "$build"

@@ -74,7 +74,7 @@ def main() -> None:
     make_tiny.MODELS = {
         DIRECTORY.name: {
             "plain": PLAIN + QWEN3_ONLY,
-            "template": "qwen3_vl.jinja",
+            "family": "qwen3_vl",
             "files": {
                 "config.json": config(),
                 "preprocessor_config.json": QWEN3_PREPROCESSOR | pixels,

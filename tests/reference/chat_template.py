@@ -13,6 +13,8 @@ import pathlib
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from released_template import released_template
+
 HERE = pathlib.Path(__file__).resolve().parent
 OUT = HERE.parent / "golden" / "text"
 
@@ -21,10 +23,10 @@ def tojson(value):
     return json.dumps(value, ensure_ascii=False)
 
 
-def template(name):
+def template(family):
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.filters["tojson"] = tojson
-    return environment.from_string((HERE / "chat_templates" / name).read_text(encoding="utf-8"))
+    return environment.from_string(released_template(family))
 
 
 def text(value):
@@ -95,7 +97,7 @@ JSON_TEXTS = ['{"b":1,"a":[true,false,null],"c":{}}', "[]", '"\\u00e9\\u0001\\u0
 
 
 def main():
-    templates = {"qwen2_5_vl": template("qwen2_5_vl.jinja"), "qwen3_vl": template("qwen3_vl.jinja")}
+    templates = {family: template(family) for family in ("qwen2_5_vl", "qwen3_vl")}
     tool_sets = {"none": [], "two": [WEATHER, EMPTY_TOOL]}
     cases = []
     for (name, messages), prompt, vision_id, tools in itertools.product(CONVERSATIONS.items(), (True, False),

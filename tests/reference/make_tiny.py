@@ -14,6 +14,7 @@ import pathlib
 import shutil
 
 import tiny_corpus
+from released_template import released_template
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -231,7 +232,7 @@ EOS = {
 MODELS = {
     "qwen3_vl_tiny": {
         "plain": PLAIN + QWEN3_ONLY,
-        "template": "qwen3_vl.jinja",
+        "family": "qwen3_vl",
         "files": {
             "config.json": QWEN3_CONFIG,
             "preprocessor_config.json": QWEN3_PREPROCESSOR,
@@ -249,7 +250,7 @@ MODELS = {
     },
     "qwen2_5_vl_tiny": {
         "plain": PLAIN,
-        "template": "qwen2_5_vl.jinja",
+        "family": "qwen2_5_vl",
         "files": {
             "config.json": QWEN2_5_CONFIG,
             "preprocessor_config.json": QWEN2_5_PREPROCESSOR,
@@ -279,7 +280,7 @@ def write_directories() -> None:
         for token in SPECIAL + model["plain"]:
             assert tokenizer.token_to_id(token) == ID[token], token
         (directory / "tokenizer.json").write_text(tokenizer.to_str(pretty=False) + "\n", encoding="utf-8")
-        template = (HERE / "chat_templates" / model["template"]).read_text(encoding="utf-8")
+        template = released_template(model["family"])
         write_json(directory / "tokenizer_config.json", tokenizer_config(model["plain"], template))
         write_json(directory / "chat_template.json", {"chat_template": template})
         for file, value in model["files"].items():

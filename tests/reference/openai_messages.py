@@ -82,7 +82,7 @@ CONVERSATIONS |= {
 
 
 def main():
-    templates = {name: template(name + ".jinja") for name in ("qwen2_5_vl", "qwen3_vl")}
+    templates = {family: template(family) for family in ("qwen2_5_vl", "qwen3_vl")}
     rows = []
     for name, messages in CONVERSATIONS.items():
         rendered = {family: t.render(messages=[for_template(m) for m in messages], add_generation_prompt=True)

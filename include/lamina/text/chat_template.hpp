@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-/// Prompts by a family's chat layout: text equal to what Jinja makes of the templates that the models ship
-/// (tests/reference/chat_templates/).
+/// Prompts by a family's chat layout: text equal to what Jinja makes of the template that its models ship
+/// (ChatFormat::released_template). By hand: the distributions package no Jinja for C++.
 namespace lamina::text {
 
 /// One item of a message's content. `text` is empty for images and videos: the template marks only their place.

@@ -5,6 +5,7 @@
 #     lamina_add_programs(my_models PREFIX my- PROGRAMS train serve)
 include(${CMAKE_CURRENT_LIST_DIR}/models.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/check_names.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/cuda_kernels.cmake)
 set(LAMINA_CMAKE_DIR ${CMAKE_CURRENT_LIST_DIR})
 if(NOT DEFINED LAMINA_PROGRAMS_DIR)
   set(LAMINA_PROGRAMS_DIR ${CMAKE_CURRENT_LIST_DIR}/programs)  # as installed
@@ -57,22 +58,6 @@ function(lamina_write_units NAME TYPE FAMILY HEADERS runs result)
     list(APPEND units ${unit})
   endforeach()
   set(${result} ${units} PARENT_SCOPE)
-endfunction()
-
-# lamina_cuda_kernels: the CUDA kernels for every element type, so that models are plain C++. An installed package may
-# bring them compiled, as lamina::cuda_kernels.
-function(lamina_add_cuda_kernels)
-  if(TARGET lamina::cuda_kernels)
-    return()
-  endif()
-  if(NOT CMAKE_CUDA_COMPILER)
-    message(FATAL_ERROR "lamina_add_models: CUDA wants enable_language(CUDA), with nvcc 12.8 or newer, before it")
-  endif()
-  file(GLOB units CONFIGURE_DEPENDS ${LAMINA_CMAKE_DIR}/kernels/cuda/*.cu)
-  add_library(lamina_cuda_kernels STATIC ${units})
-  add_library(lamina::cuda_kernels ALIAS lamina_cuda_kernels)
-  set_target_properties(lamina_cuda_kernels PROPERTIES EXPORT_NAME cuda_kernels)
-  target_link_libraries(lamina_cuda_kernels PUBLIC lamina::cuda)
 endfunction()
 
 # lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [CUDA])

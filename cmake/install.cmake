@@ -9,10 +9,11 @@ if(LAMINA_BUILD_EXAMPLES)
   install(TARGETS lamina-train lamina-merge lamina-serve lamina-chat lamina-init lamina-download)
 endif()
 install(EXPORT lamina NAMESPACE lamina:: FILE laminaTargets.cmake DESTINATION ${package})
-configure_package_config_file(cmake/laminaConfig.cmake.in laminaConfig.cmake INSTALL_DESTINATION ${package})
+configure_package_config_file(cmake/laminaConfig.cmake.in laminaConfig.cmake INSTALL_DESTINATION ${package}
+                              PATH_VARS CMAKE_INSTALL_INCLUDEDIR)
 write_basic_package_version_file(laminaConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/laminaConfig.cmake ${PROJECT_BINARY_DIR}/laminaConfigVersion.cmake
-              cmake/add_models.cmake cmake/models.cmake cmake/check_names.cmake cmake/cairo.cmake
+              cmake/add_models.cmake cmake/models.cmake cmake/check_names.cmake cmake/cairo.cmake cmake/cuda_kernels.cmake
         DESTINATION ${package})
 install(DIRECTORY cmake/models cmake/kernels DESTINATION ${package})
 file(GLOB programs CONFIGURE_DEPENDS examples/*.cpp)

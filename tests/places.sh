@@ -57,20 +57,24 @@ kernel() {
     's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g; s/kernel\/scratch/kernel\/NAME/'
   before include/lamina/kernel/operations.hpp '#define LAMINA_OPERATION_activation' \
     '#define LAMINA_OPERATION_scratch(PASS, T) PASS(scratch, forward, "scratch", (const Scratch<T>&))'
-  sed -i 's/OPERATION(activation) OPERATION(add)/OPERATION(scratch) &/' include/lamina/kernel/operations.hpp
+  sed -i 's/OPERATION(activation, /OPERATION(scratch, rows\/NAME) &/' include/lamina/kernel/operations.hpp
   before include/lamina/kernel/cpu.hpp 'cpu/add.hpp' '#include <lamina/kernel/cpu/NAME.hpp>'
-  before include/lamina/kernel/plan.hpp 'kernel/add.hpp' '#include <lamina/kernel/NAME.hpp>'
   renamed include/lamina/kernel/cuda/rows/add.hpp include/lamina/kernel/cuda/rows/NAME.hpp \
     's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g; s/kernel\/scratch/kernel\/NAME/'
   renamed include/lamina/kernel/cuda/rows/add.cuh include/lamina/kernel/cuda/rows/NAME.cuh \
     's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g; s/rows\/scratch/rows\/NAME/'
   before include/lamina/kernel/cuda.hpp 'rows/add.hpp' '#include <lamina/kernel/cuda/rows/NAME.hpp>'
   before include/lamina/kernel/cuda.cuh 'rows/add.cuh' '#include <lamina/kernel/cuda/rows/NAME.cuh>'
-  renamed cmake/kernels/cuda/add.cu cmake/kernels/cuda/NAME.cu 's/(add)/(scratch)/; s/rows\/add/rows\/NAME/'
   mkdir -p tests/kernel && touch tests/kernel/NAME_test.cpp tests/kernel/NAME_test.cu
   compiles <<<'#include <lamina/kernel/cpu_elsewhere.hpp>
     #include <lamina/kernel/plan.hpp>
-    void run(lamina::kernel::Scratch<float> a) { lamina::kernel::scratch<lamina::Cpu>::forward({}, a); }'
+    void run(lamina::kernel::Scratch<float> a) { lamina::kernel::scratch<lamina::Cpu>::forward({}, a); }
+    void plan(lamina::kernel::Scratch<float> a) { lamina::kernel::scratch<lamina::Plan>::forward({}, a); }'
+  cat >"$scratch/units.cmake" <<<"cmake_minimum_required(VERSION 3.24)
+    include(cmake/cuda_kernels.cmake)
+    lamina_write_cuda_units($scratch/units units)"
+  cmake -P "$scratch/units.cmake"
+  grep -q 'cuda/rows/NAME.cuh' "$scratch/units/NAME.cu" && grep -qF 'LAMINA_CUDA_KERNELS(scratch);' "$scratch/units/NAME.cu"
 }
 family() {
   renamed include/lamina/model/qwen2_5_vl include/lamina/model/NAME 's/qwen2_5_vl/scratch_vl/g; s/model\/scratch_vl/model\/NAME/'

@@ -1,6 +1,6 @@
 #pragma once
 // Every kernel of the CUDA backend, defined. A program whose models are plain C++ includes kernel/cuda.hpp there and
-// instantiates the kernels in a few .cu files of its own, as cmake/kernels/cuda/ does.
+// instantiates the kernels in a few .cu files of its own, as cmake/cuda_kernels.cmake does.
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/kernel/cuda/attention/attention.cuh>
 #include <lamina/kernel/cuda/attention/cache.cuh>

@@ -1,18 +1,24 @@
 #pragma once
 
 /// The list of operations. It stands here once: the Plan backend (plan.hpp), the kernels that are compiled once for the
-/// CPU (cpu_elsewhere.hpp) and those for CUDA (LAMINA_CUDA_KERNELS in a .cu file) are made from it.
+/// CPU (cpu_elsewhere.hpp) and those for CUDA (a .cu file with LAMINA_CUDA_KERNELS for each header, which
+/// cmake/cuda_kernels.cmake writes) are made from it. OPERATION(name, header): header is the .cuh below kernel/cuda/
+/// that defines the operation.
 ///
 /// A row is PASS(operation, function, "name in a plan", (arguments), ...): the arguments after the stream, for elements
 /// of type T, in brackets for each of the function's overloads that are compiled; none for a function that is no
 /// template or has a width as template argument.
 // clang-format off
 #define LAMINA_OPERATIONS(OPERATION)                                                                                   \
-  OPERATION(activation) OPERATION(add) OPERATION(add_layer_norm) OPERATION(add_rms_norm) OPERATION(attention)          \
-  OPERATION(cache) OPERATION(convert) OPERATION(dropout) OPERATION(embedding) OPERATION(head_loss)                     \
-  OPERATION(layer_norm) OPERATION(learned_position) OPERATION(matmul) OPERATION(norm_rope) OPERATION(norm_rows)        \
-  OPERATION(optimizer) OPERATION(paged_attention) OPERATION(rms_norm) OPERATION(rows) OPERATION(sample)                \
-  OPERATION(silu_gate) OPERATION(token_inputs)
+  OPERATION(activation, rows/activation) OPERATION(add, rows/add) OPERATION(add_layer_norm, rows/norm_rows)            \
+  OPERATION(add_rms_norm, rows/norm_rows) OPERATION(attention, attention/attention)                                    \
+  OPERATION(cache, attention/cache) OPERATION(convert, rows/convert) OPERATION(dropout, rows/dropout)                  \
+  OPERATION(embedding, rows/embedding) OPERATION(head_loss, matmul/head_loss) OPERATION(layer_norm, rows/norm_rows)    \
+  OPERATION(learned_position, rows/embedding) OPERATION(matmul, matmul/matmul) OPERATION(norm_rope, rows/norm_rope)    \
+  OPERATION(norm_rows, rows/norm_rows) OPERATION(optimizer, rows/optimizer)                                            \
+  OPERATION(paged_attention, attention/paged_attention) OPERATION(rms_norm, rows/norm_rows)                            \
+  OPERATION(rows, rows/rows) OPERATION(sample, rows/sample_rows) OPERATION(silu_gate, rows/activation)                 \
+  OPERATION(token_inputs, rows/token_inputs)
 
 #define LAMINA_OPERATION_activation(PASS, T)                                                                           \
   PASS(activation, forward, "activation_fwd", (GeluErf, const ActivationFwd<T>&), (GeluTanh, const ActivationFwd<T>&)) \

@@ -3,26 +3,8 @@
 #include <string_view>
 #include <vector>
 
-#include <lamina/kernel/activation.hpp>
-#include <lamina/kernel/add.hpp>
-#include <lamina/kernel/add_norm.hpp>
-#include <lamina/kernel/attention.hpp>
-#include <lamina/kernel/cache.hpp>
-#include <lamina/kernel/convert.hpp>
-#include <lamina/kernel/cuda.hpp>
-#include <lamina/kernel/dropout.hpp>
-#include <lamina/kernel/head_loss.hpp>
-#include <lamina/kernel/layer_norm.hpp>
-#include <lamina/kernel/matmul.hpp>
-#include <lamina/kernel/norm_rope.hpp>
-#include <lamina/kernel/norm_rows.hpp>
+#include <lamina/kernel/cuda.hpp>  // with it, the contract of every operation
 #include <lamina/kernel/operations.hpp>
-#include <lamina/kernel/optimizer.hpp>
-#include <lamina/kernel/paged_attention.hpp>
-#include <lamina/kernel/rms_norm.hpp>
-#include <lamina/kernel/rows.hpp>
-#include <lamina/kernel/sample.hpp>
-#include <lamina/kernel/token_inputs.hpp>
 
 /// A backend that computes nothing: a model run on it tells which kernels it launches and, with counting arenas, how
 /// many bytes it takes. Plans are therefore made by the very code that runs.
@@ -84,7 +66,7 @@ void reserve(Stream<Plan> s, const Args&... args) {
     s.launch(name);                                       \
     detail::reserve<op<Cuda>>(s, args...);                \
   }
-#define LAMINA_PLAN_OPERATION(op)             \
+#define LAMINA_PLAN_OPERATION(op, header)     \
   template <>                                 \
   struct op<Plan> {                           \
     LAMINA_OPERATION_##op(LAMINA_PLAN_PASS, ) \

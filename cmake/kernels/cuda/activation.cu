@@ -1,5 +1,0 @@
-#include <lamina/kernel/cuda/rows/activation.cuh>
-#include <lamina/kernel/operations.hpp>
-
-LAMINA_CUDA_KERNELS(activation);
-LAMINA_CUDA_KERNELS(silu_gate);

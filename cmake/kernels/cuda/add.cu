@@ -1,4 +1,0 @@
-#include <lamina/kernel/cuda/rows/add.cuh>
-#include <lamina/kernel/operations.hpp>
-
-LAMINA_CUDA_KERNELS(add);

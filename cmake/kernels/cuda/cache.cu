@@ -1,4 +1,0 @@
-#include <lamina/kernel/cuda/attention/cache.cuh>
-#include <lamina/kernel/operations.hpp>
-
-LAMINA_CUDA_KERNELS(cache);

@@ -1,2 +1,0 @@
-// GPUs and their memory.
-#include <lamina/kernel/cuda/device/device.cuh>

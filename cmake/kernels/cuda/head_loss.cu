@@ -1,4 +1,0 @@
-#include <lamina/kernel/cuda/matmul/head_loss.cuh>
-#include <lamina/kernel/operations.hpp>
-
-LAMINA_CUDA_KERNELS(head_loss);

@@ -1,4 +1,0 @@
-#include <lamina/kernel/cuda/matmul/matmul.cuh>
-#include <lamina/kernel/operations.hpp>
-
-LAMINA_CUDA_KERNELS(matmul);

@@ -1,1 +1,0 @@
-#include <lamina/kernel/cuda/rows/token_inputs.cuh>

@@ -32,5 +32,8 @@ if(PROJECT_IS_TOP_LEVEL)
   set(CPACK_DEBIAN_PACKAGE_SECTION science)
   set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
   set(CPACK_DEBIAN_PACKAGE_SUGGESTS "g++, cmake, libeigen3-dev, librandom123-dev, libboost-dev, nlohmann-json3-dev, libyaml-cpp-dev, libcli11-dev, libutf8proc-dev, libjpeg-dev, zlib1g-dev, libwebp-dev, libtiff-dev, libssl-dev, libcurl4-openssl-dev")
+  if(LAMINA_CUDA)  # dpkg does not know whose library cuBLASLt is if the toolkit came without packages
+    set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libcublas-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR}")
+  endif()
   include(CPack)
 endif()

@@ -17,7 +17,8 @@ namespace lamina::train {
 /// When something happens during training.
 enum class Interval { no, steps, epoch, best };
 
-/// The honoured keys, typed, with LLaMA-Factory's defaults and names.
+/// The honoured keys, typed, with LLaMA-Factory's defaults and names. No Boost.Hana structure: its macro takes 40
+/// members and no defaults, and to adapt the structure afterwards would spell each name once more.
 struct Arguments {
   std::filesystem::path model_name_or_path;
   std::vector<std::filesystem::path> adapter_name_or_path;  ///< adapter_folder already appended

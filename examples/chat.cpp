@@ -18,6 +18,8 @@
 #include <lamina/engine/complete.hpp>
 #include <lamina/engine/image_hash.hpp>
 #include <lamina/engine/open.hpp>
+#include <lamina/hub/keys.hpp>
+#include <lamina/hub/resolve.hpp>
 #include <lamina/io/flags.hpp>
 #include <lamina/io/program.hpp>
 #include <lamina/serve/prompt.hpp>
@@ -28,6 +30,7 @@ using namespace lamina;
 struct Settings {
   std::filesystem::path model;
   std::vector<std::filesystem::path> images, adapters;
+  hub::Options hub;
   std::string prompt, system, dtype = "auto", device = "auto";
   std::optional<double> temperature, top_p;
   std::optional<int> top_k;
@@ -44,11 +47,13 @@ void read_top_p(Settings& settings, const io::Setting& s, std::string_view flag)
 constexpr std::string_view devices[] = {"auto", "cpu", "cuda"}, dtypes[] = {"auto", "float16", "bfloat16", "float32"};
 constexpr int any_count = 1 << 30;
 constexpr io::Key<Settings> flags[] = {
-    io::honoured<&Settings::model>("model", "model directory"),
+    io::honoured<&Settings::model>("model", "model directory, or a model's name on a hub"),
+    hub::revision_flag<&Settings::hub>,
+    hub::cache_flag<&Settings::hub>,
     io::honoured<&Settings::images>("image", "an image for the first question; may be repeated"),
     io::honoured<&Settings::prompt>("prompt", "the question; the program ends after its answer"),
     io::honoured<&Settings::system>("system", "what the model reads first"),
-    io::honoured<&Settings::adapters>("adapter", "a PEFT adapter directory; may be repeated"),
+    io::honoured<&Settings::adapters>("adapter", "a PEFT adapter directory, or its name on a hub; may be repeated"),
     io::honoured<&Settings::temperature>("temperature", "0: greedy").within(0, 2),
     io::honoured_by("top-p", io::KeyType::number, "", read_top_p, "mass of the tokens to draw from"),
     io::honoured<&Settings::top_k>("top-k", "number of tokens to draw from; 0: all").within(-1, any_count),
@@ -180,7 +185,9 @@ void converse(Chat& chat) {
 
 Settings parse(const std::vector<std::string>& words) { return io::parse_flags<Settings>(flags, words, {"model"}); }
 
-int run(const Settings& settings) {
+int run(Settings& settings) {
+  settings.model = hub::resolve_model(settings.model, settings.hub);
+  for (auto& adapter : settings.adapters) adapter = hub::resolve_model(adapter, {.cache_dir = settings.hub.cache_dir});
   Chat chat(settings);
   for (const auto& image : settings.images) chat.add_image(image);
   if (settings.prompt.empty())

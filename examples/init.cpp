@@ -10,6 +10,8 @@
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/compose/initialise.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/hub/keys.hpp>
+#include <lamina/hub/resolve.hpp>
 #include <lamina/io/flags.hpp>
 #include <lamina/io/program.hpp>
 #include <lamina/model/open_model.hpp>
@@ -22,13 +24,17 @@ namespace {
 
 struct Settings {
   fs::path model, out;
+  hub::Options hub;
   std::string dtype = "float32";
   std::optional<std::uint64_t> seed;
 };
 
 constexpr std::string_view dtypes[] = {"float32", "bfloat16"};
 constexpr io::Key<Settings> flags[] = {
-    io::honoured<&Settings::model>("model", "directory to take config.json and the other files from"),
+    io::honoured<&Settings::model>(
+        "model", "directory to take config.json and the other files from, or a model's name on a hub"),
+    hub::revision_flag<&Settings::hub>,
+    hub::cache_flag<&Settings::hub>,
     io::honoured<&Settings::out>("out", "directory to write to"),
     io::honoured_word<dtypes, &Settings::dtype>("dtype", "element type of the weights: float32 or bfloat16"),
     io::honoured<&Settings::seed>("seed", "start from each layer's own initial values, to train from the beginning"),
@@ -72,7 +78,8 @@ Settings parse(const std::vector<std::string>& words) {
   return io::parse_flags<Settings>(flags, words, {"model", "out"});
 }
 
-int run(const Settings& settings) {
+int run(Settings& settings) {
+  settings.model = hub::resolve_model(settings.model, settings.hub, {.include = {}, .exclude = {"*.safetensors"}});
   copy_files(settings.model, settings.out);
   write_weights(settings.model, settings.out, settings.dtype == "bfloat16" ? DType::BF16 : DType::F32, settings.seed);
   std::cout << "wrote " << settings.out << "\n";

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include <lamina/hub/resolve.hpp>
 #include <lamina/io/program.hpp>
 #include <lamina/merge/arguments.hpp>
 
@@ -36,8 +37,17 @@ lamina::merge::MergeArguments parse(const std::vector<std::string>& words) {
   return lamina::merge::make_arguments(lamina::io::read_settings(words));
 }
 
-int merge(const lamina::merge::MergeArguments& arguments) {
+/// Puts folders in place of what a hub is to be asked for; the model card keeps the names.
+void use_folders(lamina::merge::MergeArguments& arguments) {
+  lamina::merge::MergeOptions& options = arguments.options;
+  options.named = {options.model_name_or_path, options.adapter_name_or_path};
+  options.model_name_or_path = lamina::hub::resolve_model(options.model_name_or_path, arguments.hub);
+  for (auto& adapter : options.adapter_name_or_path) adapter = lamina::hub::resolve_model(adapter, arguments.hub);
+}
+
+int merge(lamina::merge::MergeArguments& arguments) {
   for (const std::string& note : arguments.notes) lamina::note(note);
+  use_folders(arguments);
   const lamina::merge::MergeReport report = lamina::merge::run(arguments.options, show);
   std::cout << "merged " << report.merged_modules << " layers";
   if (report.replaced_tensors) std::cout << " and replaced " << report.replaced_tensors << " tensors";

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <lamina/engine/open.hpp>
+#include <lamina/hub/resolve.hpp>
 #include <lamina/io/program.hpp>
 #include <lamina/serve/flags.hpp>
 #include <lamina/serve/http.hpp>
@@ -68,12 +69,22 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
                                .stream_interval = flags.stream_interval}};
 }
 
-int run(const serve::Flags& flags) {
-  if (flags.help) return std::cout << serve::flags_help(*flags.help) << serve::request_fields_help(*flags.help), 0;
-  if (flags.show_version) return std::cout << version << "\n", 0;
-  for (const auto& line : flags.log_lines) log_info("lamina-serve: ", line);
+/// Folders in place of what a hub is to be asked for.
+serve::Flags with_folders(serve::Flags flags) {
+  flags.model = hub::resolve_model(flags.model, flags.hub);
+  flags.tokenizer = hub::resolve_model(flags.tokenizer, flags.hub, {.include = {}, .exclude = {"*.safetensors"}});
+  for (auto& adapter : flags.adapters)
+    adapter = hub::resolve_model(adapter, {.cache_dir = flags.hub.cache_dir, .hf_token = flags.hub.hf_token});
+  return flags;
+}
+
+int run(const serve::Flags& given) {
+  if (given.help) return std::cout << serve::flags_help(*given.help) << serve::request_fields_help(*given.help), 0;
+  if (given.show_version) return std::cout << version << "\n", 0;
+  for (const auto& line : given.log_lines) log_info("lamina-serve: ", line);
+  const serve::Flags flags = with_folders(given);
   auto files = load_files(flags);
-  const auto options = service_options(flags, files);
+  const auto options = service_options(given, files);
   engine::EngineOptions engine = flags.engine;
   engine.model = {
       .max_model_len = flags.max_model_len, .dtype = flags.dtype, .adapters = flags.adapters, .device = flags.device};

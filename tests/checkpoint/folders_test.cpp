@@ -30,7 +30,7 @@ TEST_CASE("Folders: what is no model's folder is told apart, with what to do") {
   const std::string hub = model_error("Qwen/Qwen3-VL-2B-Instruct");
   CHECK(
       ::contains(hub, "Qwen/Qwen3-VL-2B-Instruct: no such folder. If it is the name of a model on a hub, download it"));
-  CHECK(::contains(hub, "hf download Qwen/Qwen3-VL-2B-Instruct --local-dir FOLDER"));
+  CHECK(::contains(hub, "lamina-download Qwen/Qwen3-VL-2B-Instruct --local-dir FOLDER"));
   CHECK(
       ::contains(model_error("/nowhere/at/all"), "/nowhere/at/all: no such folder, wanted one that holds config.json"));
   CHECK(!::contains(model_error("./nowhere"), "hub"));

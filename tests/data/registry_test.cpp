@@ -80,14 +80,38 @@ TEST_CASE("Registry: an unknown data set is an error that suggests the nearest a
   CHECK(!contains(error_of([&] { registry.find("something_else"); }), "did you mean"));
 }
 
-TEST_CASE("Registry: hub, script and cloud sources are refused, even beside a file name") {
-  for (const char* key : {"hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name"}) {
+TEST_CASE("Registry: script and cloud sources are refused, even beside a file name") {
+  for (const char* key : {"om_hub_url", "script_url", "cloud_file_name"}) {
     const std::string error = find_error(cat(R"({"file_name": "x.json", ")", key, R"(": "who/what"})"));
     CHECK(contains(error, cat(key, " who/what")));
-    CHECK(contains(error, "download its json or jsonl files"));
+    CHECK(contains(error,
+                   key == std::string("script_url") ? "no foreign code is run" : "download its json or jsonl files"));
   }
-  CHECK(contains(error_of([] { Registry::load("ONLINE"); }), "ONLINE names a hub"));
-  CHECK(contains(error_of([] { Registry::load("REMOTE:a/b"); }), "REMOTE:a/b names a hub"));
+  CHECK(
+      contains(error_of([] { Registry::load("REMOTE:a/b"); }), "REMOTE:a/b: a dataset_info.json on a hub is not read"));
+}
+
+TEST_CASE("Registry: of two hubs Hugging Face counts, unless ModelScope is chosen or alone") {
+  const auto hub_of = [](const std::string& entry) {
+    const Folder folder;
+    return registry_of(folder, cat("{\"x\": ", entry, "}")).find("x").hub.value();
+  };
+  CHECK(hub_of(R"({"hf_hub_url": "a/b"})").source == hub::Source::huggingface);
+  CHECK(hub_of(R"({"ms_hub_url": "a/b"})").source == hub::Source::modelscope);
+  const char* both = R"({"hf_hub_url": "a/b", "ms_hub_url": "c/d", "subset": "s", "folder": "f", "file_name": "x"})";
+  CHECK(hub_of(both).name == "a/b");
+  CHECK(hub_of(both).subset == "s");
+  CHECK(hub_of(both).folder == "f");
+  ::setenv("USE_MODELSCOPE_HUB", "1", 1);
+  CHECK(hub_of(both).source == hub::Source::modelscope);
+  CHECK(hub_of(both).name == "c/d");
+  CHECK(Registry::load("ONLINE").find("e/f").hub.value().source == hub::Source::modelscope);
+  ::unsetenv("USE_MODELSCOPE_HUB");
+  CHECK(Registry::load("ONLINE").find("e/f").hub.value().name == "e/f");
+  CHECK(contains(find_error(R"({"hf_hub_url": "../b"})"), "\"hf_hub_url\" is ../b, wanted OWNER/NAME"));
+  const Folder folder;
+  const auto file = registry_of(folder, R"({"x": {"file_name": "a", "subset": "b"}})").find("x");
+  CHECK(contains(file.notes.at(0), "\"subset\" has no effect"));
 }
 
 TEST_CASE("Registry: wrong entries say which field of which data set") {
@@ -176,9 +200,9 @@ TEST_CASE("Registry: every key that LLaMA-Factory knows is used, refused or said
     }
   }
   CHECK(fates(entry_keys) == Json::parse(R"({"file_name": "used", "formatting": "used", "ranking": "used",
-    "split": "used", "num_samples": "used", "columns": "used", "tags": "used", "subset": "no effect",
-    "folder": "no effect", "load_from": "no effect", "dataset_name": "no effect", "hf_hub_url": "refused",
-    "ms_hub_url": "refused", "om_hub_url": "refused", "script_url": "refused", "cloud_file_name": "refused",
+    "split": "used", "num_samples": "used", "columns": "used", "tags": "used", "subset": "used",
+    "folder": "used", "load_from": "no effect", "dataset_name": "no effect", "hf_hub_url": "used",
+    "ms_hub_url": "used", "om_hub_url": "refused", "script_url": "refused", "cloud_file_name": "refused",
     "s3_file_name": "refused"})"));
   CHECK(fates(column_keys) == Json::parse(R"({"prompt": "used", "query": "used", "response": "used", "history": "used",
     "messages": "used", "system": "used", "tools": "used", "images": "used", "videos": "used", "audios": "used",

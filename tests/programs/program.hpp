@@ -22,9 +22,8 @@ inline std::string quoted(const std::string& word) {
   return out + "'";
 }
 
-inline Program run_program(const std::string& name, const std::vector<std::string>& arguments) {
-  std::string command = quoted(std::string(LAMINA_BIN_DIR) + "/" + name);
-  for (const std::string& a : arguments) command.append(" ").append(quoted(a));
+/// Runs a command of the shell.
+inline Program run_command(const std::string& command) {
   Program result;
   std::FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
   if (!pipe) return result;
@@ -33,6 +32,12 @@ inline Program run_program(const std::string& name, const std::vector<std::strin
   const int status = ::pclose(pipe);
   result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
+}
+
+inline Program run_program(const std::string& name, const std::vector<std::string>& arguments) {
+  std::string command = quoted(std::string(LAMINA_BIN_DIR) + "/" + name);
+  for (const std::string& a : arguments) command.append(" ").append(quoted(a));
+  return run_command(command);
 }
 
 /// data/<name> with weights by rule.

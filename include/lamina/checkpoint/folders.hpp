@@ -29,8 +29,8 @@ inline void require_folder(const std::filesystem::path& path, const std::string&
   const std::string text = path.string();
   if (std::filesystem::exists(path, ignored)) fail(text, ": is a file, wanted the folder that holds ", holds);
   if (is_hub_name(text))
-    fail(text, ": no such folder. If it is the name of a model on a hub, download it first (hf download ", text,
-         " --local-dir FOLDER) and give the folder: nothing is downloaded here");
+    fail(text, ": no such folder. If it is the name of a model on a hub, download it first (lamina-download ", text,
+         " --local-dir FOLDER) and give the folder");
   fail(text, ": no such folder, wanted one that holds ", holds);
 }
 

@@ -26,6 +26,7 @@ struct DataOptions {
   std::vector<std::string> dataset, eval_dataset;
   std::filesystem::path dataset_dir = "data";
   std::filesystem::path media_dir;  ///< empty: dataset_dir
+  hub::Options hub;                 ///< for data sets on a hub; the revision is their default one
   int cutoff_len = 2048;
   bool train_on_prompt = false, mask_history = false;
   std::optional<std::int64_t> max_samples;  ///< the first rows of each data set
@@ -115,7 +116,8 @@ class RowReader {
     check_columns_exist(rows, info);
     const int count = static_cast<int>(rows.size());
     try {
-      if (info.split != "train") rows = picked(rows, split_slice(info.split, count));
+      const std::string split = info.hub ? hub_split(*info.hub, info.split).second : info.split;
+      if (split != "train") rows = picked(rows, split_slice(split, count));
     } catch (const Error& error) {
       fail("dataset ", info.name, ": \"split\" in dataset_info.json: ", error.what());
     }
@@ -129,11 +131,12 @@ class RowReader {
  private:
   /// All rows that can be read; wrong ones go to the report.
   std::vector<Row> read(const DatasetInfo& info) {
-    const std::filesystem::path path = options_.dataset_dir / info.file_name;
-    FileRows file = read_rows(path);
+    const std::string place = info.hub ? info.hub->name : (options_.dataset_dir / info.file_name).string();
+    FileRows file = info.hub ? read_rows(fetch_dataset(*info.hub, hub_split(*info.hub, info.split).first, options_.hub))
+                             : read_rows(options_.dataset_dir / info.file_name);
     for (const WrongRow& row : file.wrong) report_.wrong(row.origin, row.message);
     if (!options_.skip_bad_samples && !file.wrong.empty()) report_.refuse_wrong();
-    if (file.rows.empty()) fail("dataset ", info.name, ": ", path.string(), " holds no record\n", report_.text());
+    if (file.rows.empty()) fail("dataset ", info.name, ": ", place, " holds no record\n", report_.text());
     return std::move(file.rows);
   }
   NumpyRandomState& random() {

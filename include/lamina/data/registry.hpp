@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/core/error.hpp>
+#include <lamina/data/hub_dataset.hpp>
 #include <lamina/data/json_reader.hpp>
 #include <lamina/io/json_fields.hpp>
 #include <lamina/io/nearest_word.hpp>
@@ -38,10 +39,11 @@ struct Tags {
 
 enum class Formatting { alpaca, sharegpt, openai };
 
-/// One entry of dataset_info.json whose source is a file or a folder of files.
+/// One entry of dataset_info.json whose source is a file, a folder of files, or files of a hub's repository.
 struct DatasetInfo {
   std::string name;
-  std::string file_name;  ///< under dataset_dir
+  std::string file_name;          ///< under dataset_dir
+  std::optional<HubDataset> hub;  ///< instead of file_name
   Formatting formatting = Formatting::alpaca;
   bool ranking = false;
   std::string split = "train";  ///< as split_slice reads it
@@ -70,12 +72,12 @@ inline constexpr RegistryKey entry_keys[] = {
     {"num_samples"},
     {"columns"},
     {"tags", KeyFate::used, "", "messages"},
-    {"subset", KeyFate::no_effect, "it selects a part of a hub data set, and this one is a file"},
-    {"folder", KeyFate::no_effect, "it selects a folder of a hub data set, and this one is a file"},
-    {"load_from", KeyFate::no_effect, "where records come from follows from file_name"},
+    {"subset"},
+    {"folder"},
+    {"load_from", KeyFate::no_effect, "where records come from follows from file_name, hf_hub_url and ms_hub_url"},
     {"dataset_name", KeyFate::no_effect, "the name of the entry is used"},
-    {"hf_hub_url", KeyFate::refused},
-    {"ms_hub_url", KeyFate::refused},
+    {"hf_hub_url"},
+    {"ms_hub_url"},
     {"om_hub_url", KeyFate::refused},
     {"script_url", KeyFate::refused},
     {"cloud_file_name", KeyFate::refused},
@@ -215,12 +217,27 @@ inline Formatting read_formatting(const std::string& subject, const std::string&
        "; alpaca, sharegpt and openai are known");
 }
 
-/// Hub, script and cloud sources win over file_name in LLaMA-Factory, so an entry with one of them is refused.
+/// The hub that an entry names, by LLaMA-Factory's rule: ModelScope if it is chosen or alone.
+inline std::optional<HubDataset> read_hub(const std::string& subject, const EntryReader& read) {
+  const auto hf = read.maybe_text("hf_hub_url"), ms = read.maybe_text("ms_hub_url");
+  if (!hf && !ms) return std::nullopt;
+  const bool use_ms = ms && (!hf || hub::default_source(hub::process_environment) == hub::Source::modelscope);
+  HubDataset out{use_ms ? hub::Source::modelscope : hub::Source::huggingface, use_ms ? *ms : *hf,
+                 read.maybe_text("subset").value_or(""), read.maybe_text("folder").value_or("")};
+  if (!hub::is_repository_name(out.name))
+    fail(subject, ": \"", use_ms ? "ms_hub_url" : "hf_hub_url", "\" is ", out.name, ", wanted OWNER/NAME");
+  return out;
+}
+
+/// Script and cloud sources win over file_name in LLaMA-Factory, so an entry with one of them is refused.
 inline void refuse_remote(const std::string& subject, const EntryReader& read, const std::string& dir) {
-  for (const char* key : {"hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "s3_file_name"}) {
+  if (const auto script = read.maybe_text("script_url"))
+    fail(subject, ": its source is script_url ", *script, ", and no foreign code is run: write its records to ", dir,
+         " as JSON lines and name them with \"file_name\"");
+  for (const char* key : {"om_hub_url", "cloud_file_name", "s3_file_name"}) {
     if (const auto source = read.maybe_text(key)) {
       fail(subject, ": its source is ", key, " ", *source,
-           ", and nothing is fetched while training: download its json or jsonl files to ", dir, " and name them with",
+           ", and nothing is fetched from there: download its json or jsonl files to ", dir, " and name them with",
            " \"file_name\" instead of \"", key, "\"");
     }
   }
@@ -234,15 +251,23 @@ inline DatasetInfo read_entry(const std::string& registry, const std::string& di
                               const Json& entry) {
   const std::string subject = cat(registry, ": data set ", name);
   const EntryReader read(subject, entry);
-  refuse_remote(subject, read, dir);
   DatasetInfo info;
   info.name = name;
+  info.hub = read_hub(subject, read);
+  if (!info.hub) refuse_remote(subject, read, dir);
   info.formatting = read_formatting(subject, read.maybe_text("formatting").value_or("alpaca"));
   info.notes = read.check(entry_keys, info.formatting);
   append(info.notes, read.note_unknown(entry_keys));
   const auto file_name = read.maybe_text("file_name");
-  if (!file_name || file_name->empty()) fail(subject, ": \"file_name\" is missing: which file of ", dir, " is it?");
-  info.file_name = *file_name;
+  if (!info.hub && (!file_name || file_name->empty()))
+    fail(subject, ": \"file_name\" is missing: which file of ", dir, " is it?");
+  info.file_name = file_name.value_or("");
+  for (const char* key : {"subset", "folder"})
+    if (!info.hub && read.has(key))
+      info.notes.push_back(
+          cat(subject, ": \"", key, "\" has no effect: it selects a part of a hub data set, and this one is a file"));
+  if (info.hub && file_name)
+    info.notes.push_back(cat(subject, ": \"file_name\" has no effect: the hub's files are read"));
   info.ranking = read.boolean("ranking");
   info.split = read.maybe_text("split").value_or("train");
   if (const Json* count = read.find("num_samples")) {
@@ -266,14 +291,19 @@ inline DatasetInfo read_entry(const std::string& registry, const std::string& di
 /// source  LLaMA-Factory, data/parser.py
 class Registry {
  public:
-  /// Reads dataset_dir/dataset_info.json. Entries are checked when they are asked for.
+  /// Reads dataset_dir/dataset_info.json. Entries are checked when they are asked for. dataset_dir "ONLINE" has no
+  /// such file: each name is that of a hub's repository.
   static Registry load(const std::filesystem::path& dataset_dir) {
     const std::string dir = dataset_dir.string();
-    if (dir == "ONLINE" || dir.starts_with("REMOTE:")) {
-      fail("dataset_dir: ", dir, " names a hub, and nothing is fetched while training: download the files and name ",
-           "their folder");
-    }
+    if (dir.starts_with("REMOTE:"))
+      fail("dataset_dir: ", dir,
+           ": a dataset_info.json on a hub is not read: fetch it with lamina-download --repo-type ",
+           "dataset, and name its folder");
     Registry registry;
+    if (dir == "ONLINE") {
+      registry.dir_ = registry.path_ = dir;
+      return registry;
+    }
     registry.dir_ = dataset_dir;
     registry.path_ = dataset_dir / "dataset_info.json";
     std::ifstream in(registry.path_, std::ios::binary);
@@ -294,6 +324,8 @@ class Registry {
 
   /// The entry of that name; an unknown name is an error that suggests the nearest and lists what there is.
   DatasetInfo find(const std::string& name) const {
+    if (path_ == "ONLINE")
+      return detail::read_entry("dataset_dir: ONLINE", "", name, {{"hf_hub_url", name}, {"ms_hub_url", name}});
     const auto entry = entries_.find(name);
     if (entry != entries_.end()) return detail::read_entry(path_.string(), dir_.string(), name, *entry);
     std::vector<std::string> names;

@@ -181,5 +181,11 @@ inline FileRows read_rows(const std::filesystem::path& path) {
   detail::read_rows_of_file(path, out);
   return out;
 }
+/// All records of these files, in this order.
+inline FileRows read_rows(const std::vector<std::filesystem::path>& files) {
+  FileRows out;
+  for (const auto& file : files) detail::read_rows_of_file(file, out);
+  return out;
+}
 
 }  // namespace lamina::data

@@ -158,6 +158,22 @@ class AnswerCheck {
   PartialFile& part_;
 };
 
+/// One attempt. on_bytes() is called after each piece.
+inline void get_rest(const Client& client, const Blob& blob, PartialFile& part, const std::function<void()>& on_bytes) {
+  AnswerCheck check(blob, part);
+  try {
+    client.get(blob.url, part.size(),
+               {.head = [&](const HttpHead& head) { check(head); },
+                .body =
+                    [&](std::span<const std::byte> bytes) {
+                      part.append(bytes);
+                      on_bytes();
+                    }});
+  } catch (const Unreachable& error) {  // the hub was reached before: its storage may be away for a moment
+    throw Temporary(error.what());
+  }
+}
+
 }  // namespace detail
 
 /// Reports how many bytes of a file are there more (or, after a restart, fewer).
@@ -177,15 +193,7 @@ inline void fetch_blob(const Client& client, const Blob& blob, const Place& plac
   with_retries(
       client.retry(),
       [&] {
-        detail::AnswerCheck check(blob, part);
-        if (part.size() < blob.size || blob.size == 0)
-          client.get(blob.url, part.size(),
-                     {.head = [&](const HttpHead& head) { check(head); },
-                      .body =
-                          [&](std::span<const std::byte> bytes) {
-                            part.append(bytes);
-                            report();
-                          }});
+        if (part.size() < blob.size || blob.size == 0) detail::get_rest(client, blob, part, report);
         if (part.size() < blob.size)
           throw Temporary(cat(blob.url, ": ended after ", part.size(), " of ", blob.size, " bytes"));
         part.commit(place.file);

@@ -8,11 +8,11 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/hub/digest.hpp>
+#include <lamina/hub/options.hpp>
 #include <lamina/hub/url.hpp>
 
 namespace lamina::hub {
 
-enum class Source { huggingface, modelscope };
 enum class RepoType { model, dataset };
 
 inline std::string_view name_of(Source source) { return source == Source::huggingface ? "Hugging Face" : "ModelScope"; }

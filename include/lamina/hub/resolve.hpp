@@ -17,11 +17,13 @@ inline bool is_on_hub(const std::filesystem::path& name) {
 
 /// The folder of a model or an adapter: the given one, or that of the repository with this name, fetched as far as it
 /// is missing. What is neither comes back as it is, for the reader's own message.
-inline std::filesystem::path resolve_model(const std::filesystem::path& name, const Options& options) {
+inline std::filesystem::path resolve_model(const std::filesystem::path& name, const Options& options,
+                                           const Selection& selection = {}) {
   if (!is_on_hub(name)) return name;
   const Settings settings = read_settings(options);
   CurlTransport transport({.ca_bundle = settings.ca_bundle});
-  const SnapshotRequest request{.repo = {settings.source, RepoType::model, name.string(), settings.revision}};
+  const SnapshotRequest request{.repo = {settings.source, RepoType::model, name.string(), settings.revision},
+                                .selection = selection};
   try {
     return fetch_snapshot(transport, settings, request);
   } catch (const Error& error) {

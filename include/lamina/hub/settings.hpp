@@ -4,23 +4,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <lamina/hub/options.hpp>
 #include <lamina/hub/repository.hpp>
 #include <lamina/io/file.hpp>
 
 namespace lamina::hub {
-
-/// What a program's keys and flags say about hubs; "" and nothing leave it to the environment.
-struct Options {
-  std::string revision = {};                 ///< model_revision, --revision
-  std::filesystem::path cache_dir = {};      ///< cache_dir, --download-dir
-  std::string hf_token = {}, ms_token = {};  ///< hf_hub_token, ms_hub_token
-  std::optional<Source> source = {};
-};
 
 /// Reads a variable of the environment; "" if it is not set.
 using Environment = std::function<std::string(const char*)>;

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -29,8 +30,9 @@ namespace lamina::hub {
 struct SnapshotRequest {
   Repository repo;
   Selection selection = {};
-  std::filesystem::path local_dir = {};  ///< empty: the hub's cache
-  int workers = 8;                       ///< files at a time
+  std::function<std::vector<RemoteFile>(const Listing&)> choose = {};  ///< instead of the selection, if set
+  std::filesystem::path local_dir = {};                                ///< empty: the hub's cache
+  int workers = 8;                                                     ///< files at a time
 };
 
 namespace detail {
@@ -64,7 +66,8 @@ class Fetch {
   /// The folder of the snapshot.
   std::filesystem::path run() {
     std::vector<RemoteFile> missing;
-    for (RemoteFile& file : select(request_.repo, listing_, request_.selection))
+    for (RemoteFile& file :
+         request_.choose ? request_.choose(listing_) : select(request_.repo, listing_, request_.selection))
       if (!store_->has(file)) missing.push_back(std::move(file));
     if (!missing.empty()) {
       require_space(missing);
@@ -188,8 +191,10 @@ inline std::filesystem::path fetch_snapshot(Transport& transport, const Settings
     note(cat(error.what(), ": ", cached->string(), " is used as it is"));
     return *cached;
   };
+  RetryPolicy once = retry;
+  if (cached) once.attempts = 1;  // nobody waits for a hub that is away if its files are here
   try {
-    listing = detail::list(client, settings, repo);
+    listing = detail::list(Client(transport, settings.endpoint, credentials(settings), once), settings, repo);
   } catch (const HttpError& error) {
     detail::explain(error, settings, repo);
   } catch (const Temporary& error) {

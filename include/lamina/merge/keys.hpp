@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/torch_dtype.hpp>
+#include <lamina/hub/keys.hpp>
 #include <lamina/io/key_table.hpp>
 #include <lamina/merge/merge.hpp>
 
@@ -15,6 +16,7 @@ namespace lamina::merge {
 /// What the command line and its file asked for.
 struct MergeArguments {
   MergeOptions options;
+  hub::Options hub;
   std::vector<std::string> notes;  ///< one line for each key that was given and has no effect
 };
 
@@ -56,14 +58,23 @@ inline void read_infer_dtype(MergeArguments& arguments, const Setting& s, std::s
     io::wrong_value(s, key, "auto, bfloat16, float16 or float32");
 }
 
+inline constexpr std::string_view upload_instead =
+    "nothing is uploaded here: remove the key, and upload export_dir with the hub's own program, `hf upload OWNER/NAME "
+    "EXPORT_DIR` or `modelscope upload OWNER/NAME EXPORT_DIR`";
+
 /// Keys that decide what is written, keys that are checked, and keys that would change the result in a way that is not
 /// supported.
 inline constexpr Key own_keys[] = {
     io::honoured<&MergeArguments::options, &MergeOptions::model_name_or_path>(
-        "model_name_or_path", "folder of the base model (not a quantised one)"),
+        "model_name_or_path", "folder of the base model (not a quantised one), or its name on a hub"),
     io::honoured<&MergeArguments::options, &MergeOptions::adapter_name_or_path>(
-        "adapter_name_or_path", "folder of an adapter, or several separated by commas: merged in this order"),
+        "adapter_name_or_path",
+        "folder of an adapter or its name on a hub, or several separated by commas: merged in this order"),
     io::honoured_by("adapter_folder", KeyType::text, "", read_adapter_folder, "folder inside each of them"),
+    hub::revision_key<&MergeArguments::hub>,
+    hub::cache_key<&MergeArguments::hub>,
+    hub::hf_token_key<&MergeArguments::hub>,
+    hub::ms_token_key<&MergeArguments::hub>,
     io::honoured<&MergeArguments::options, &MergeOptions::export_dir>("export_dir", "folder to write to"),
     io::honoured<&MergeArguments::options, &MergeOptions::export_size>(
         "export_size", "largest size of a weight file, in GB (10^9 bytes)"),
@@ -79,8 +90,8 @@ inline constexpr Key own_keys[] = {
     {"export_legacy_format", KeyType::flag, KeyStatus::accepted, "false", "weights are always written as safetensors"},
     {"export_quantization_bit", KeyType::integer, KeyStatus::refused, "", "quantising on export is not supported"},
     {"export_quantization_dataset", KeyType::text, KeyStatus::refused, "", "quantising on export is not supported"},
-    {"export_hub_model_id", KeyType::text, KeyStatus::refused, "",
-     "uploading is not supported: use the hub's own program on export_dir"},
+    {"export_hub_model_id", KeyType::text, KeyStatus::refused, "", upload_instead},
+    {"push_to_hub", KeyType::flag, KeyStatus::refused, "false", upload_instead},
     {"quantization_bit", KeyType::integer, KeyStatus::refused, "", "an adapter is merged into the unquantised base"},
     {"resize_vocab", KeyType::flag, KeyStatus::refused, "false", "adding tokens is not supported"},
     {"add_tokens", KeyType::list, KeyStatus::refused, "", "adding tokens is not supported"},
@@ -90,8 +101,6 @@ inline constexpr Key own_keys[] = {
     {"mixture_of_depths", KeyType::text, KeyStatus::refused, "", "mixture of depths is not supported"},
     {"train_from_scratch", KeyType::flag, KeyStatus::refused, "false", "a merge needs trained weights"},
     {"use_llama_pro", KeyType::flag, KeyStatus::refused, "false", "LLaMA-Pro is not supported"},
-    {"model_revision", KeyType::text, KeyStatus::refused, "main",
-     "models are read from folders: download the revision first"},
 };
 
 /// Keys that mean something to a Python program, to training or to generation, and nothing to a merge.
@@ -99,10 +108,7 @@ inline constexpr std::string_view names_without_effect[] = {
     "trust_remote_code",
     "use_fast_tokenizer",
     "low_cpu_mem_usage",
-    "cache_dir",
     "offload_folder",
-    "hf_hub_token",
-    "ms_hub_token",
     "om_hub_token",
     "split_special_tokens",
     "init_special_tokens",

@@ -10,6 +10,12 @@
 /// Folding adapters into a model's weights, one tensor at a time: memory is the largest tensor's, whatever the model's.
 namespace lamina::merge {
 
+/// A base model and the adapters that are merged into it, in this order.
+struct Sources {
+  std::filesystem::path model;
+  std::vector<std::filesystem::path> adapters;
+};
+
 /// The settings of a merge; names are LLaMA-Factory's.
 struct MergeOptions {
   std::filesystem::path model_name_or_path;
@@ -18,6 +24,7 @@ struct MergeOptions {
   double export_size = 5;            ///< maximum bytes of a weight file, in 10^9
   std::optional<DType> infer_dtype;  ///< of the output; else config.json's, and bf16 instead of fp32
   std::string template_name;         ///< of the Modelfile; empty: the model family's
+  std::optional<Sources> named;      ///< as the model card names them; unset: the two paths above
 };
 
 /// After each tensor. A callback that throws stops the merge, and nothing is left behind.
@@ -173,8 +180,9 @@ inline MergeReport run(const MergeOptions& options, const OnProgress& on_progres
   if (on_progress) on_progress(progress);
   for (std::string& name : write_companions(options.model_name_or_path, staging.dir(), report.dtype, template_name))
     report.files.push_back(std::move(name));
-  io::write_text(staging.dir() / "README.md", model_card(options.model_name_or_path, options.adapter_name_or_path,
-                                                         options.export_dir, report.dtype, template_name));
+  const Sources named = options.named.value_or(Sources{options.model_name_or_path, options.adapter_name_or_path});
+  io::write_text(staging.dir() / "README.md",
+                 model_card(named.model, named.adapters, options.export_dir, report.dtype, template_name));
   report.files.push_back("README.md");
   staging.commit();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -2,6 +2,7 @@
 #include <span>
 #include <string_view>
 
+#include <lamina/hub/keys.hpp>
 #include <lamina/io/flags.hpp>
 #include <lamina/serve/flag_readers.hpp>
 
@@ -22,7 +23,6 @@ inline constexpr std::string_view cut_prompts = "prompts are always cut to what 
 inline constexpr std::string_view lazy_graphs = "graphs are recorded when they are first used";
 inline constexpr std::string_view device_images = "images are kept on the device; see mm-processor-cache-gb";
 inline constexpr std::string_view own_kernels = "kernels are chosen when the program is built and by the device";
-inline constexpr std::string_view no_download = "nothing is downloaded; the folder is served as it is";
 inline constexpr std::string_view no_structured_output = "requests for structured output are refused";
 inline constexpr std::string_view no_prompt_log = "prompts and answers are never logged";
 inline constexpr std::string_view no_named_adapters = "adapters are not served by name";
@@ -37,7 +37,12 @@ inline std::span<const Key> flag_table() {
       {"help", nothing, KeyStatus::honoured, "", "show this and exit; --help=WORD shows what holds the word"},
       honoured<&Flags::show_version>("version", "show the version and exit"),
       {"config", one, KeyStatus::honoured, "", "YAML file of options; the command line wins"},
-      honoured<&Flags::model>("model", "model directory; also the first argument without a name"),
+      honoured<&Flags::model>("model",
+                              "model directory, or a model's name on a hub; also the first argument without a name"),
+      hub::revision_flag<&Flags::hub>,
+      hub::cache_flag<&Flags::hub>,
+      honoured<&Flags::hub, &hub::Options::hf_token>("hf-token",
+                                                     "for Hugging Face; unset: HF_TOKEN, or `hf auth login`"),
       honoured<&Flags::host>("host", "address to listen on; default: all interfaces"),
       honoured<&Flags::port>("port", "TCP port").within(0, 65535),
       honoured<&Flags::served_model_names>("served-model-name", "names that requests may use; answers carry the first"),
@@ -100,7 +105,7 @@ inline std::span<const Key> flag_table() {
                   "/health,/ping: no line for requests of these paths"),
       honoured_by("uvicorn-log-level", one, "", read_log_level,
                   "trace, debug, info; warning, error or critical: no line for each request"),
-      honoured<&Flags::adapters>("adapter", "PEFT adapter directories to apply to the model"),
+      honoured<&Flags::adapters>("adapter", "PEFT adapters to apply to the model: directories, or names on a hub"),
       honoured_by("load-format", one, "auto", read_load_format, "auto or safetensors, which are the same"),
       {"trust-remote-code", nothing, ignore, "false", "no code of a checkpoint is ever run"},
       honoured<&Flags::engine, &Engine::rows>("max-num-seqs", "answers that are made at once, default 256, on a CPU 16")
@@ -162,11 +167,8 @@ inline std::span<const Key> flag_table() {
           "batch-invariant", "every request gets the answer that it would get alone; also VLLM_BATCH_INVARIANT=1"),
       {"logprobs-mode", one, refuse, "raw_logprobs", "logprobs are of the raw distribution"},
       {"tokenizer-mode", one, refuse, "auto|hf|slow", "there is one tokenizer, equal to the fast one"},
-      {"revision", one, ignore, "", no_download},
-      {"code-revision", one, ignore, "", no_download},
-      {"tokenizer-revision", one, ignore, "", no_download},
-      {"download-dir", one, ignore, "", no_download},
-      {"hf-token", one, ignore, "", no_download},
+      {"code-revision", one, ignore, "", "no code of a model is run"},
+      {"tokenizer-revision", one, ignore, "", "the tokenizer is read at the model's revision"},
       {"guided-decoding-backend", one, ignore, "", no_structured_output},
       {"structured-outputs-config", one, ignore, "", no_structured_output},
       {"log-config-file", one, ignore, "", "the log has one form, on stderr"},

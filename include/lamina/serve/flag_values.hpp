@@ -9,6 +9,7 @@
 
 #include <lamina/core/dtype.hpp>
 #include <lamina/engine/session.hpp>
+#include <lamina/hub/options.hpp>
 #include <lamina/vision/pixels.hpp>
 
 namespace lamina::serve {
@@ -17,6 +18,7 @@ namespace lamina::serve {
 struct Flags {
   std::filesystem::path model, tokenizer, allowed_local_media_path;
   std::vector<std::filesystem::path> adapters;
+  hub::Options hub;
   std::vector<std::string> served_model_names, api_keys;
   std::string host, root_path, response_role = "assistant", generation_config = "auto";
   std::string chat_template;  ///< a file or the text itself; empty: the folder's

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <lamina/hub/options.hpp>
 #include <lamina/io/setting.hpp>
 #include <lamina/model/train_session.hpp>
 #include <lamina/train/loop/schedule.hpp>
@@ -21,8 +22,10 @@ enum class Interval { no, steps, epoch, best };
 /// members and no defaults, and to adapt the structure afterwards would spell each name once more.
 struct Arguments {
   std::filesystem::path model_name_or_path;
+  std::string model_name;  ///< as the user gave it, if model_name_or_path became the folder of what a hub holds
   std::vector<std::filesystem::path> adapter_name_or_path;  ///< adapter_folder already appended
-  std::optional<bool> disable_gradient_checkpointing;       ///< unset: the memory plan decides
+  hub::Options hub;
+  std::optional<bool> disable_gradient_checkpointing;  ///< unset: the memory plan decides
   bool print_param_status = false;
   std::int64_t image_max_pixels = 768 * 768, image_min_pixels = 32 * 32;
 
@@ -114,6 +117,11 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.adapters = a.adapter_name_or_path;
   options.create_new_adapter = a.create_new_adapter;
   return options;
+}
+
+/// The base model for people and for other programs: the user's own word for it.
+inline std::string named_model(const Arguments& a) {
+  return a.model_name.empty() ? a.model_name_or_path.string() : a.model_name;
 }
 
 }  // namespace lamina::train

@@ -10,6 +10,7 @@
 
 #include <lamina/checkpoint/companions.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/hub/resolve.hpp>
 #include <lamina/io/program.hpp>
 #include <lamina/model/read_config.hpp>
 #include <lamina/text/tokenizer.hpp>
@@ -82,6 +83,7 @@ class TrainProgram {
     for (const std::string& note : a_.notes) console_.line("note: " + note);
     for (const std::string& note : overridden_settings(a_)) console_.line("note: " + note);
     std::optional<std::filesystem::path> from;
+    use_folders();
     require_other_folder(a_);
     if (!dry_run) {
       require_writable(a_.output_dir);
@@ -98,6 +100,13 @@ class TrainProgram {
   }
 
  private:
+  /// Puts folders in place of what a hub is to be asked for.
+  void use_folders() {
+    a_.model_name = a_.model_name_or_path.string();
+    a_.model_name_or_path = hub::resolve_model(a_.model_name_or_path, a_.hub);
+    for (auto& adapter : a_.adapter_name_or_path) adapter = hub::resolve_model(adapter, a_.hub);
+  }
+
   void load() {
     config_ = ModelConfig::load(a_.model_name_or_path);
     checkpoint::require_whole_companions(a_.model_name_or_path);

@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/hub/keys.hpp>
 #include <lamina/train/arguments/readers.hpp>
 
 namespace lamina::train {
@@ -8,11 +9,11 @@ inline constexpr Key model_keys[] = {
     honoured<&Arguments::model_name_or_path>("model_name_or_path"),
     honoured<&Arguments::adapter_name_or_path>("adapter_name_or_path"),
     honoured_by("adapter_folder", KeyType::text, "", detail::read_adapter_folder),
-    {"cache_dir", KeyType::text, KeyStatus::accepted, "", "models are read from a local directory, nothing is cached"},
-    {"model_revision", KeyType::text, KeyStatus::accepted, "main", "models are read from a local directory"},
-    {"hf_hub_token", KeyType::text, KeyStatus::accepted, "", "nothing is downloaded"},
-    {"ms_hub_token", KeyType::text, KeyStatus::accepted, "", "nothing is downloaded"},
-    {"om_hub_token", KeyType::text, KeyStatus::accepted, "", "nothing is downloaded"},
+    hub::cache_key<&Arguments::hub>,
+    hub::revision_key<&Arguments::hub>,
+    hub::hf_token_key<&Arguments::hub>,
+    hub::ms_token_key<&Arguments::hub>,
+    {"om_hub_token", KeyType::text, KeyStatus::accepted, "", "nothing is fetched from this hub"},
     {"trust_remote_code", KeyType::flag, KeyStatus::accepted, "false", "no code is ever run from a model directory"},
     {"use_fast_tokenizer", KeyType::flag, KeyStatus::accepted, "true",
      "there is one tokenizer, and one image processor, which computes what the fast one does"},

@@ -71,7 +71,10 @@ inline constexpr Key trainer_keys[] = {
     {"deepspeed", KeyType::object, KeyStatus::refused, "", "training runs in one process; leave it out"},
     {"fsdp", KeyType::list, KeyStatus::refused, "", "training runs in one process; leave it out"},
     {"fp8", KeyType::flag, KeyStatus::refused, "false", "fp8 training is not built; set fp8: false"},
-    {"push_to_hub", KeyType::flag, KeyStatus::refused, "false", "nothing is uploaded"},
+    {"push_to_hub", KeyType::flag, KeyStatus::refused, "false",
+     "nothing is uploaded: after the run, `hf upload OWNER/NAME OUTPUT_DIR` or `modelscope upload OWNER/NAME "
+     "OUTPUT_DIR` "
+     "does it"},
     {"auto_find_batch_size", KeyType::flag, KeyStatus::refused, "false",
      "memory is planned before the run: lamina-train --dry-run prints it"},
     {"enable_torch_profiler", KeyType::flag, KeyStatus::refused, "false", "there is no torch here to profile"},

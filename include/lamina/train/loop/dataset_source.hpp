@@ -25,6 +25,8 @@ inline data::DataOptions data_options(const Arguments& a) {
   if (a.val_size > 0) o.dataset = a.dataset;
   o.dataset_dir = a.dataset_dir;
   o.media_dir = a.media_dir;
+  o.hub = a.hub;
+  o.hub.revision.clear();  // model_revision is the model's
   o.cutoff_len = a.cutoff_len;
   o.train_on_prompt = a.train_on_prompt;
   o.mask_history = a.mask_history;

@@ -54,7 +54,7 @@ inline std::string evaluation_table(const OrderedJson& log_history) {
 
 /// README.md of a trained model: the hub's front matter, the hyper-parameters and the evaluation results.
 inline std::string model_card(const Arguments& a, const OrderedJson& log_history, const std::string& version) {
-  const std::string base = a.model_name_or_path.string();
+  const std::string base = named_model(a);
   const std::string name = a.output_dir.lexically_normal().filename().string();
   const bool lora = a.finetuning_type == "lora";
   std::string card = "---\n";

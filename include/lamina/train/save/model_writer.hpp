@@ -126,7 +126,7 @@ class ModelWriter {
         others.insert(name.substr(0, name.size() - 7));
     }
     checkpoint::AdapterConfig config = continued_adapter(a_).value_or(fresh_adapter());
-    if (config.base_model_name_or_path.empty()) config.base_model_name_or_path = a_.model_name_or_path.string();
+    if (config.base_model_name_or_path.empty()) config.base_model_name_or_path = named_model(a_);
     config.target_regex.clear();
     config.target_modules = detail::target_modules(adapted, others);
     checkpoint::write_adapter(directory, config, tensors);

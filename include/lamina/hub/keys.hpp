@@ -1,0 +1,30 @@
+#pragma once
+#include <lamina/hub/options.hpp>
+#include <lamina/io/key_table.hpp>
+
+/// The rows that tables of keys and flags share. Member: that holds the Options.
+namespace lamina::hub {
+
+/// LLaMA-Factory's keys.
+template <auto Member>
+inline constexpr auto revision_key =
+    io::honoured<Member, &Options::revision>("model_revision", "branch, tag or commit of a model from a hub");
+template <auto Member>
+inline constexpr auto cache_key = io::honoured<Member, &Options::cache_dir>(
+    "cache_dir", "where models from a hub are kept; unset: HF_HUB_CACHE, MODELSCOPE_CACHE, or the hub's usual folder");
+template <auto Member>
+inline constexpr auto hf_token_key =
+    io::honoured<Member, &Options::hf_token>("hf_hub_token", "for Hugging Face; unset: HF_TOKEN, or `hf auth login`");
+template <auto Member>
+inline constexpr auto ms_token_key =
+    io::honoured<Member, &Options::ms_token>("ms_hub_token", "for ModelScope; unset: MODELSCOPE_API_TOKEN");
+
+/// vLLM's flags.
+template <auto Member>
+inline constexpr auto revision_flag =
+    io::honoured<Member, &Options::revision>("revision", "branch, tag or commit of a model from a hub");
+template <auto Member>
+inline constexpr auto cache_flag = io::honoured<Member, &Options::cache_dir>(
+    "download-dir", "where models from a hub are kept; unset: HF_HUB_CACHE, MODELSCOPE_CACHE, or the usual folder");
+
+}  // namespace lamina::hub

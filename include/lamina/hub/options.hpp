@@ -1,0 +1,18 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace lamina::hub {
+
+enum class Source { huggingface, modelscope };
+
+/// What a program's keys and flags say about hubs; "" and nothing leave it to the environment.
+struct Options {
+  std::string revision = {};                 ///< model_revision, --revision
+  std::filesystem::path cache_dir = {};      ///< cache_dir, --download-dir
+  std::string hf_token = {}, ms_token = {};  ///< hf_hub_token, ms_hub_token
+  std::optional<Source> source = {};
+};
+
+}  // namespace lamina::hub

@@ -1,0 +1,83 @@
+#include <lamina/data/hub_dataset.hpp>
+
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+
+using namespace lamina;
+using namespace lamina::data;
+using lamina::testing::contains;
+using lamina::testing::error_of;
+
+namespace {
+
+using Paths = std::vector<std::string>;
+
+Paths chosen(const Paths& paths, const std::string& split = "train", const HubDataset& set = {.name = "a/b"},
+             const std::string& readme = "") {
+  return choose_files(set, paths, readme, split);
+}
+
+}  // namespace
+
+TEST_CASE("Hub data sets: without names of splits every file with records is train") {
+  CHECK(chosen({"README.md", "b.jsonl", "a.json", ".gitattributes", "dataset_infos.json", "images/1.png"}) ==
+        Paths{"a.json", "b.jsonl"});
+  CHECK(
+      contains(error_of([] { chosen({"a.json"}, "test"); }), "of its 1 files with records none is of the split test"));
+}
+
+TEST_CASE("Hub data sets: words of folders and files name the split") {
+  const Paths paths = {"data/train-00000-of-00002.json", "data/train-00001-of-00002.json", "data/test_1.json",
+                       "dev/x.json", "other.json"};
+  CHECK(chosen(paths) == Paths{"data/train-00000-of-00002.json", "data/train-00001-of-00002.json"});
+  CHECK(chosen(paths, "test") == Paths{"data/test_1.json"});
+  CHECK(chosen(paths, "validation") == Paths{"dev/x.json"});
+  CHECK(chosen({"constraint.json", "latest.json"}) ==
+        Paths{"constraint.json", "latest.json"});  // no word, only letters
+}
+
+TEST_CASE("Hub data sets: a folder limits the files") {
+  const HubDataset set{.name = "a/b", .folder = "zh"};
+  CHECK(chosen({"zh/train.json", "en/train.json", "zh2/train.json"}, "train", set) == Paths{"zh/train.json"});
+}
+
+TEST_CASE("Hub data sets: the configurations of the card come first") {
+  const std::string readme = R"(---
+license: mit
+configs:
+- config_name: default
+  data_files: "*.jsonl"
+- config_name: zh
+  data_files:
+  - split: train
+    path: ["zh/*.json", "more/**"]
+  - split: test
+    path: zh/held_out/x.json
+---
+# a card
+)";
+  const Paths paths = {"a.jsonl", "zh/1.json", "zh/held_out/x.json", "more/deep/2.json"};
+  CHECK(chosen(paths, "train", {.name = "a/b"}, readme) == Paths{"a.jsonl"});
+  const HubDataset zh{.name = "a/b", .subset = "zh", .folder = ""};
+  CHECK(chosen(paths, "train", zh, readme) == Paths{"more/deep/2.json", "zh/1.json"});
+  CHECK(chosen(paths, "test", zh, readme) == Paths{"zh/held_out/x.json"});
+  const std::string error =
+      error_of([&] { chosen(paths, "train", {.name = "a/b", .subset = "zg", .folder = ""}, readme); });
+  CHECK(contains(error, "its card lists default, zh (did you mean zh?)"));
+  CHECK(contains(error_of([&] { chosen(paths, "train", zh); }), "its card lists none"));
+}
+
+TEST_CASE("Hub data sets: what cannot be read is refused by name, before it is fetched") {
+  CHECK(contains(error_of([] { chosen({"data/train-0.parquet"}); }),
+                 "data/train-0.parquet: .parquet files are not read"));
+  CHECK(contains(error_of([] { chosen({"b.py", "README.md"}); }), "made by a script, and no foreign code is run"));
+  CHECK(contains(error_of([] { chosen({"a.json", "b.csv"}); }), "all files must have one type"));
+  CHECK(contains(error_of([] { chosen({"a.json"}, "train", {.name = "a/b"}, "---\na: [\n---\n"); }),
+                 "a/b/README.md: its front matter"));
+}
+
+TEST_CASE("Hub data sets: a slice of a split is taken after its files are read") {
+  CHECK(hub_split({}, "test[10%:]") == std::pair<std::string, std::string>("test", "train[10%:]"));
+  CHECK(hub_split({}, "train") == std::pair<std::string, std::string>("train", "train"));
+  CHECK(contains(error_of([] { hub_split({.name = "a/b"}, "train+test"); }), "one split is read"));
+}

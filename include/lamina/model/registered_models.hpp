@@ -14,8 +14,8 @@
 
 /// The models that a program holds. Each model on each backend is a translation unit of its own, written by
 /// lamina_add_models() (cmake/add_models.cmake), which registers itself here before main() starts. A Boost.Hana map
-/// from names to types needs all models in one unit: for two small ones 41 s and 1.4 GB, 16 s and 0.3 GB for each
-/// further one and for every change, next to 25 s and 1.1 GB for units that build side by side (g++ 12, 2 cores).
+/// from names to types needs all models in one unit, compiled whole after every change: 41 s and 1.4 GB for two small
+/// ones, while each alone takes 25 s and 1.1 GB and they build side by side (g++ 12, 2 cores).
 namespace lamina {
 
 namespace engine {

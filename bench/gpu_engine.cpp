@@ -120,6 +120,9 @@ void run(const Load& load) {
     if (kernel.ms > 0.003 * seen.busy_ms)
       std::printf("%8.2f ms %7zu launches %7.2f us  %.100s\n", kernel.ms, kernel.launches,
                   1e3 * kernel.ms / static_cast<double>(kernel.launches), kernel.name.c_str());
+  std::printf("two layers of a step, kernel by kernel: from, to (us)\n");
+  for (const auto& launch : trace->excerpt(18))
+    std::printf("%8.2f %8.2f  %.100s\n", launch.start, launch.end, launch.name.c_str());
 }
 
 }  // namespace

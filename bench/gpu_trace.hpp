@@ -28,6 +28,7 @@ class GpuTrace {
     check(cuptiActivityFlushAll(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED));
     spans().clear();
     kernels().clear();
+    launches().clear();
   }
   /// Launches and time of the kernels of one name.
   struct Kernel {
@@ -41,6 +42,24 @@ class GpuTrace {
     std::vector<Kernel> out;
     for (const auto& [name, kernel] : kernels()) out.push_back({name, kernel.launches, kernel.ms});
     std::sort(out.begin(), out.end(), [](const Kernel& a, const Kernel& b) { return a.ms > b.ms; });
+    return out;
+  }
+
+  /// One kernel of the trace; times in us.
+  struct Launch {
+    std::string name;
+    double start = 0, end = 0;
+    bool operator<(const Launch& other) const { return start < other.start; }
+  };
+  /// `count` launches in a row from the middle of what was seen since restart(), times from the first of them.
+  std::vector<Launch> excerpt(std::size_t count) {
+    check(cuptiActivityFlushAll(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED));
+    std::sort(launches().begin(), launches().end());
+    const std::size_t first = launches().size() / 2, last = std::min(launches().size(), first + count);
+    std::vector<Launch> out(launches().begin() + static_cast<std::ptrdiff_t>(first),
+                            launches().begin() + static_cast<std::ptrdiff_t>(last));
+    const double begin = out.empty() ? 0 : out.front().start;
+    for (Launch& launch : out) launch.start -= begin, launch.end -= begin;
     return out;
   }
 
@@ -71,6 +90,10 @@ class GpuTrace {
     static std::map<std::string, Kernel> seen;
     return seen;
   }
+  static std::vector<Launch>& launches() {
+    static std::vector<Launch> seen;
+    return seen;
+  }
   static void check(CUptiResult result) {
     const char* why = "";
     if (result == CUPTI_SUCCESS) return;
@@ -91,6 +114,8 @@ class GpuTrace {
     keep<CUpti_ActivityKernel10>(record);
     const auto* timed = reinterpret_cast<const CUpti_ActivityKernel10*>(record);
     Kernel& kernel = kernels()[timed->name];
+    launches().push_back(
+        {timed->name, 1e-3 * static_cast<double>(timed->start), 1e-3 * static_cast<double>(timed->end)});
     ++kernel.launches;
     kernel.ms += 1e-6 * static_cast<double>(timed->end - timed->start);
   }

@@ -62,7 +62,7 @@ endfunction()
 
 # lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [CUDA])
 #
-# TARGET holds the models behind make_train_session() and make_generate_session(): programs that link it see no model
+# TARGET holds the models behind make_train_session() and make_engine_session(): programs that link it see no model
 # type. It is an object library, because its units register themselves: link it directly.
 #   MODELS   names of cmake/models.cmake, all, tiny, or models of one's own: a name and the type's full name
 #   HEADERS  what defines the types of one's own, and their family; a path from the calling folder or from an include

@@ -126,12 +126,14 @@ class Chat {
 
  private:
   static engine::EngineOptions options(const Settings& settings) {
-    engine::EngineOptions out{.rows = 1, .graph_rows = {}};
-    out.model = {
-        .max_model_len = settings.max_model_len, .dtype = {}, .adapters = settings.adapters, .device = settings.device};
-    if (settings.dtype == "float16") out.model.dtype = DType::F16;
-    if (settings.dtype == "bfloat16") out.model.dtype = DType::BF16;
-    if (settings.dtype == "float32") out.model.dtype = DType::F32;
+    engine::EngineOptions out;
+    out.max_model_len = settings.max_model_len;
+    out.adapters = settings.adapters;
+    out.device = settings.device;
+    out.rows = 1;
+    if (settings.dtype == "float16") out.dtype = DType::F16;
+    if (settings.dtype == "bfloat16") out.dtype = DType::BF16;
+    if (settings.dtype == "float32") out.dtype = DType::F32;
     return out;
   }
   engine::GenerationParams params() {

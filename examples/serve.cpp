@@ -86,8 +86,10 @@ int run(const serve::Flags& given) {
   auto files = load_files(flags);
   const auto options = service_options(given, files);
   engine::EngineOptions engine = flags.engine;
-  engine.model = {
-      .max_model_len = flags.max_model_len, .dtype = flags.dtype, .adapters = flags.adapters, .device = flags.device};
+  engine.max_model_len = flags.max_model_len;
+  engine.dtype = flags.dtype;
+  engine.adapters = flags.adapters;
+  engine.device = flags.device;
   auto session = open_for_engine(flags.model, engine);
   serve::ChatService service(std::move(files), std::move(session), options);
   std::optional<serve::StatisticsLog> log;

@@ -108,12 +108,12 @@ class Answers {
   engine::SamplingParams params_;
 };
 
-train::Answer open_answers(const std::filesystem::path& model_dir, const GenerateOptions& where,
-                           const train::AnswerOptions& options, const text::Tokenizer& tokenizer) {
-  engine::EngineOptions engine{.graph_rows = {}};
-  engine.model = where;
-  const ModelSource source = open_source(model_dir, where.adapters);
-  std::unique_ptr<engine::EngineSession> session = make_engine_session(source, engine);
+train::Answer open_answers(const train::AnsweringModel& model, const train::AnswerOptions& options,
+                           const text::Tokenizer& tokenizer) {
+  const ModelSource source = open_source(model.directory, model.adapters);
+  engine::EngineOptions where;
+  where.device = model.device;
+  std::unique_ptr<engine::EngineSession> session = make_engine_session(source, where);
   if (session->on_device()) use_one_thread();
   return Answers(std::move(session), options, tokenizer, source.config.image_token_id,
                  source.config.vision_config.spatial_merge_size);

@@ -29,16 +29,6 @@ const Sizes training[] = {
     {"vision72/8x2048", 8, 2048, 2048, {16, 16, 72, 0.118f, false}},
     {"vision80/512x64", 512, 64, 64, {16, 16, 80, 0.112f, false}},
 };
-const Sizes decoding[] = {
-    {"2B/1 of 1024", 1, 1, 1024, {16, 8, 128, 0.0884f, true}},
-    {"2B/1 of 4096", 1, 1, 4096, {16, 8, 128, 0.0884f, true}},
-    {"2B/1 of 32768", 1, 1, 32768, {16, 8, 128, 0.0884f, true}},
-    {"7B/1 of 8192", 1, 1, 8192, {28, 4, 128, 0.0884f, true}},
-    {"2B/8 of 8x4096", 8, 1, 4096, {16, 8, 128, 0.0884f, true}},
-    {"2B/8 of 1x4096", 1, 8, 4096, {16, 8, 128, 0.0884f, true}},
-    {"2B/512 of 8192", 1, 512, 8192, {16, 8, 128, 0.0884f, true}},
-};
-
 template <class T>
 AttentionFwd<T> forward_problem(bench::Gpu& gpu, const Sizes& s, unsigned seed = 0) {
   const int rows = s.batch * s.queries, keys = s.batch * s.keys;
@@ -123,33 +113,13 @@ bool train(bench::Gpu& gpu, const Sizes& shape) {
   return all;
 }
 
-bool decode(bench::Gpu& gpu, const Sizes& shape) {
-  Arena::Scope scope(gpu.memory);
-  const double bytes = 2.0 * shape.batch * shape.keys * shape.heads.kv_heads * shape.heads.head_dim * sizeof(bf16);
-  std::vector<AttentionFwd<bf16>> copies;
-  for (double held = 0; held < 200e6; held += bytes)
-    copies.push_back(forward_problem<bf16>(gpu, shape, 16 * static_cast<unsigned>(copies.size())));
-  const auto exact = forward_problem<float>(gpu, shape);
-  kernel::cuda::attention_forward_own(gpu.stream(), copies[0]);
-  kernel::cuda::attention_forward_own(gpu.stream(), exact);
-  const bool all = right(gpu, "o", copies[0].o, exact.o);
-  const double seconds = bench::seconds_per_call(gpu, std::max<int>(8, copies.size()), [&](int i) {
-    kernel::cuda::attention_forward_own(gpu.stream(), copies[i % copies.size()]);
-  });
-  bench::report_bytes(gpu, std::string("attention/bf16/decode/") + shape.name, seconds, bytes);
-  return all;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   bench::Gpu gpu(std::size_t{6} << 30, std::size_t{1} << 30, argc > 1 ? argv[1] : "");
-  gpu.read_bytes_per_s = bench::measure_read_bytes_per_s(gpu);
-  std::printf("%s, reads %.2f TB/s\n", gpu.device->name().c_str(), gpu.read_bytes_per_s * 1e-12);
+  std::printf("%s\n", gpu.device->name().c_str());
   bool all = true;
   for (const Sizes& shape : training)
     if (gpu.wanted(shape.name)) all &= train(gpu, shape);
-  for (const Sizes& shape : decoding)
-    if (gpu.wanted(shape.name)) all &= decode(gpu, shape);
   return all ? 0 : 1;
 }

@@ -2,6 +2,7 @@
 // line's answer is checked on a few elements before it is timed. The peer is matmul_peer.py.
 #include <cmath>
 #include <lamina/kernel/cuda/matmul/head_loss.cuh>
+#include <lamina/kernel/cuda/matmul/matmul.cuh>
 #include <vector>
 
 #include "cuda_bench.cuh"

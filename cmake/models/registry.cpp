@@ -56,7 +56,7 @@ const RegisteredModel& find_entry(const ModelSource& source) {
 /// Where a run goes: what `device` says, or the GPU where there is one.
 const Ways& ways_on(const RegisteredModel& entry, const std::string& device, DType dtype = DType::BF16) {
   std::string why_not = "this program was built without CUDA: build it where nvcc 12.8 or newer is, or use device: cpu";
-  const bool built = entry.cuda.generate != nullptr;
+  const bool built = entry.cuda.engine != nullptr;
   const Ways& cuda = dtype == DType::F16 ? entry.cuda_f16 : entry.cuda;
   if (device == "cpu") return entry.cpu;
   if (device == "auto") return built && gpu_available(why_not) ? cuda : entry.cpu;
@@ -80,17 +80,11 @@ std::unique_ptr<TrainSession> make_train_session(const ModelSource& source, cons
   return (vision ? ways.full_all : ways.full)(source, options);
 }
 
-std::unique_ptr<GenerateSession> make_generate_session(const ModelSource& source, const GenerateOptions& options) {
-  const RegisteredModel& entry = find_entry(source);
-  const DType stored = source.weights.at(entry.tensors().front().path.view()).dtype;
-  return ways_on(entry, options.device, options.dtype.value_or(stored)).generate(source, options);
-}
-
 std::unique_ptr<engine::EngineSession> make_engine_session(const ModelSource& source,
                                                            const engine::EngineOptions& options) {
   const RegisteredModel& entry = find_entry(source);
   const DType stored = source.weights.at(entry.tensors().front().path.view()).dtype;
-  return ways_on(entry, options.model.device, options.model.dtype.value_or(stored)).engine(source, options);
+  return ways_on(entry, options.device, options.dtype.value_or(stored)).engine(source, options);
 }
 
 }  // namespace lamina

@@ -1,3 +1,5 @@
+#include <map>
+
 #include <lamina/engine/scheduler.hpp>
 #include <lamina/engine/single_sequence.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>
@@ -84,7 +86,68 @@ void check_distance(const char* name) {
   CHECK(distances.together <= 1.25 * distances.alone);  // other prompts and tokens: a quarter for their spread
 }
 
+/// The logits of every token that a request chooses, by request, of requests that share steps or that come one by one.
+template <class Model>
+std::map<RequestId, std::vector<float>> all_logits(bool one_by_one) {
+  struct OnGpu : fused_for<Cuda, Model> {};
+  const auto weights = gpu_weights<OnGpu, bf16>([](auto) { return false; });
+  const SessionLimits memory{.rows = 5,
+                             .step_tokens = 24,
+                             .context_tokens = 128,
+                             .step_image_tokens = 24,
+                             .pages = 40,
+                             .page_tokens = 16,
+                             .image_blocks = 6,
+                             .image_block_rows = 8};
+  PagePool pool(memory.pages);
+  ImageRows images(memory.image_blocks, memory.image_block_rows);
+  Scheduler scheduler({.rows = 5, .step_tokens = 24, .page_tokens = 16, .context_tokens = 128, .step_image_tokens = 24},
+                      pool, images);
+  Runner<OnGpu, bf16, Cuda> runner(gpu_device(), *weights, image_token, memory, {1, 2, 5}, true);
+  std::map<RequestId, std::vector<float>> out;
+  const auto run = [&] {
+    while (scheduler.running() + scheduler.waiting() > 0) {
+      const StepPlan plan = scheduler.plan();
+      runner.start(plan, images);
+      const StepChoices choices = runner.finish();
+      const std::vector<float> logits = runner.logits();
+      auto row = logits.begin();
+      for (const Chosen& chosen : choices.chosen) {
+        out[chosen.id].insert(out[chosen.id].end(), row, row + Model::vocab_size);
+        row += Model::vocab_size;
+      }
+      scheduler.received(choices);
+    }
+  };
+  for (RequestId id = 1; id <= 12; ++id) {
+    const Batch prompt = random_prompt<Model>(static_cast<unsigned>(id));
+    scheduler.add({.id = id,
+                   .tokens = prompt.ids,
+                   .images = spans_of(prompt, Model::merge, Model::patch_width),
+                   .max_tokens = 8});
+    runner.begin(id, std::make_shared<Batch>(prompt), {.temperature = 0});
+    if (one_by_one) run();
+  }
+  run();
+  return out;
+}
+
+template <class Model>
+void check_invariant() {
+  if (gpu_device().gpu().compute_capability() != 90) return;  // elsewhere a session refuses batch_invariant
+  gpu_device().set_batch_invariant(true);
+  const auto alone = all_logits<Model>(true), together = all_logits<Model>(false);
+  gpu_device().set_batch_invariant(false);
+  CHECK(alone.size() == 12);
+  CHECK(alone == together);
+}
+
 }  // namespace
+
+TEST_CASE("Runner on a GPU: batch-invariant logits do not depend on what else a step reads") {
+  SECTION("qwen3_vl") { check_invariant<qwen3_vl::Qwen3VL_Tiny>(); }
+  SECTION("qwen2_5_vl") { check_invariant<qwen2_5_vl::Qwen2_5VL_Tiny>(); }
+}
 
 TEST_CASE("Runner on a GPU: logits of mixed steps are as near to fp32 as those of prompts read alone") {
   SECTION("qwen3_vl, bf16") { check_distance<qwen3_vl::Qwen3VL_Tiny, bf16>("qwen3_vl, bf16"); }

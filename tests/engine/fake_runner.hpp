@@ -77,7 +77,7 @@ class FakeRunner {
     bool chunks = false;
     for (const StepRow& row : plan.rows) {
       tokens += row.count;
-      const bool single = row.count == 1 && row.samples;
+      const bool single = row.decodes();
       CHECK_FALSE((single && chunks));
       chunks = chunks || !single;
       const Digest last = read(row);

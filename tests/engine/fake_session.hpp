@@ -57,6 +57,7 @@ class FakeEngineSession final : public EngineSession {
     numbers_.push_back(options_.steps);
   }
   bool may_start_ahead() const override { return options_.ahead; }
+  std::vector<float> logits() override { fail("a fake has no logits"); }
   StepChoices finish() override {
     while (options_.hold) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     StepChoices choices = std::move(under_way_.front());

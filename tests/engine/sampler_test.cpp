@@ -151,20 +151,18 @@ TEST_CASE("sample: a session's own choice is the sampler's, whatever the rule") 
     params.seed = 11, params.stream = 5;
     const kernel::SamplingRule rule = params.rule().value();
     Sampler sampler(params, {}, vocab);
-    kernel::DecodeState state{.position = 9, .cu_keys = {0, 9}};
-    int told[2];
+    const int row = 0;
     for (int n = 0; n < 50; ++n) {
-      kernel::sample<Cpu>::forward(Stream<Cpu>{}, kernel::Sample<float>{.logits = logits.data(),
-                                                                        .vocab = vocab,
-                                                                        .order = kernel::order_of(rule),
-                                                                        .rule = &rule,
-                                                                        .state = &state,
-                                                                        .told = told});
-      CHECK(told[n % 2] == sampler.next(logits).token.id);
-      CHECK(state.id == told[n % 2]);
+      int newest = -1, told = -1;
+      kernel::sample<Cpu>::rows(Stream<Cpu>{}, kernel::SampleRows<float>{.logits = {logits.data(), 1, vocab},
+                                                                         .rows = &row,
+                                                                         .rules = &rule,
+                                                                         .chosen = &n,
+                                                                         .newest = &newest,
+                                                                         .told = &told});
+      CHECK(told == sampler.next(logits).token.id);
+      CHECK(newest == told);
     }
-    CHECK(state.position == 59);
-    CHECK(state.cu_keys[1] == 59);
   }
   CHECK_FALSE(SamplingParams{.repetition_penalty = 1.1}.rule());
   CHECK_FALSE(SamplingParams{.logprobs = true}.rule());

@@ -1,5 +1,8 @@
+#include <lamina/kernel/cpu/gated_product.hpp>
 #include <lamina/kernel/cpu/plain.hpp>
+#include <lamina/kernel/cuda/matmul/gated_product.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.cuh>
+#include <lamina/kernel/cuda/rows/activation.cuh>
 
 #include <array>
 #include "cuda_matrix.hpp"
@@ -14,11 +17,12 @@ namespace {
 
 /// M, N, K: every odd way a tile can end, nothing at all, one row, few rows, adapters of every rank, real widths.
 constexpr std::array<int, 3> sizes[] = {
-    {1, 1, 1},      {0, 5, 7},      {5, 0, 7},     {5, 7, 0},      {1, 300, 129},  {2, 257, 64},   {3, 64, 515},
-    {1, 72, 2048},  {4, 2052, 264}, {5, 40, 6144}, {8, 33, 264},   {9, 31, 40},    {64, 96, 128},  {67, 259, 301},
-    {7, 15, 8},     {12, 264, 96},  {16, 40, 136}, {130, 31, 770}, {515, 70, 40},  {300, 8, 520},  {300, 16, 256},
-    {261, 32, 256}, {270, 64, 256}, {300, 6, 264}, {1025, 24, 72}, {257, 300, 8},  {257, 320, 16}, {258, 296, 32},
-    {259, 264, 64}, {130, 264, 6},  {130, 520, 5}, {1030, 8, 136}, {2050, 136, 8}, {333, 513, 17}};
+    {1, 1, 1},        {0, 5, 7},       {5, 0, 7},       {5, 7, 0},      {1, 300, 129},   {2, 257, 64},   {3, 64, 515},
+    {1, 72, 2048},    {4, 2052, 264},  {5, 40, 6144},   {8, 33, 264},   {9, 31, 40},     {64, 96, 128},  {67, 259, 301},
+    {7, 15, 8},       {12, 264, 96},   {16, 40, 136},   {130, 31, 770}, {515, 70, 40},   {300, 8, 520},  {300, 16, 256},
+    {261, 32, 256},   {270, 64, 256},  {300, 6, 264},   {1025, 24, 72}, {257, 300, 8},   {257, 320, 16}, {258, 296, 32},
+    {259, 264, 64},   {130, 264, 6},   {130, 520, 5},   {1030, 8, 136}, {2050, 136, 8},  {333, 513, 17}, {1, 512, 776},
+    {16, 1032, 2056}, {33, 4096, 520}, {64, 264, 6152}, {48, 264, 264}, {20, 17032, 264}};
 
 template <class T, class W>
 void check_forward(const std::array<int, 3>& size, bool aligned, float alpha, float beta, bool with_bias) {
@@ -177,6 +181,63 @@ TEST_CASE("matmul on CUDA: a value that is not finite reaches the outputs that d
       }
       CHECK(wrong == 0);
     }
+  }
+}
+
+TEMPLATE_TEST_CASE("matmul on CUDA: a decoded token's result does not depend on its neighbours", "", bf16, f16) {
+  using T = TestType;
+  if (gpu().device().compute_capability() != 90) return;  // decoding elsewhere makes no such promise
+  for (const auto& [n, k] : {std::pair{4096, 2048}, {2048, 6144}, {17032, 264}}) {
+    gpu().release();
+    const RandomMatrix<T> x(64, k, 1, 0), w(n, k, 2, 0), y(64, n, 4, 0);
+    const auto x_there = upload(x);
+    const auto rows_of = [&](int first, int rows) {
+      const auto to = upload(y);
+      matmul<Cuda>::forward(
+          gpu().stream(),
+          MatmulFwd<T>{.x = x_there.row_range(first, rows), .w = upload_weight(w), .y = to.row_range(first, rows)});
+      return download(to, y);
+    };
+    RandomMatrix<T> all = rows_of(0, 64);
+    for (const auto& [first, rows] : {std::pair{0, 1}, {5, 17}, {30, 33}}) {
+      RandomMatrix<T> some = rows_of(first, rows);
+      CAPTURE(n, k, first, rows);
+      bool same = true;
+      for (int s = first; s < first + rows; ++s)
+        for (int z = 0; z < n; ++z) same &= to_f32(some(s, z)) == to_f32(all(s, z));
+      CHECK(same);
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("gated_product on CUDA: equals product and activation of the CPU", "", float, bf16, f16) {
+  using T = TestType;
+  for (const auto& [m, f, k] : sizes) {
+    if (m == 0 || f == 0 || k == 0 || m * f > 100000) continue;
+    CAPTURE(m, f, k);
+    gpu().release();
+    RandomMatrix<T> x(m, k, 1, 0), y(m, f, 4, 0), h(m, 2 * f, 5, 0);
+    RandomMatrix<T> w(2 * f, k, 2, 0);
+    auto fx = widened<T>(x), fw = widened<T>(w), want = widened<T>(y), fh = widened<T>(h);
+    gated_product<Cpu>::forward(Stream<Cpu>{}, GatedProduct<float>{fx, fw.weight(), fh.view(), want.view()});
+    const GatedProduct<T> a{upload(x), upload_weight(w), upload(h), upload(y)};
+    ExactScratch scratch(gated_product<Cuda>::workspace_bytes(a));
+    gated_product<Cuda>::forward(scratch.stream(), a);
+    RandomMatrix<T> got = download(a.y, y);
+    auto magnitude = fh.magnitude(), ax = fx.magnitude(), aw = fw.magnitude();
+    plain::matmul_forward(MatmulFwd<float>{ax, aw.weight(), nullptr, magnitude.view()});
+    int wrong = 0;
+    for (int i = 0; i < m; ++i)
+      for (int j = 0; j < f; ++j) {
+        const auto error = [&](int n) {
+          return mma_tolerance(k) * magnitude(i, n) + rounding<T> * std::fabs(fh(i, n));
+        };
+        const float gate = fh(i, j), up = fh(i, f + j), y_want = want(i, j);
+        const float bound = 1.1f * error(j) * std::fabs(up) + std::fabs(gate) * error(f + j) +
+                            rounding<T> * 2 * std::fabs(y_want) + 0x1p-20f * std::fabs(gate * up) + 0x1p-24f;
+        wrong += !(std::fabs(to_f32(got(i, j)) - y_want) <= bound);
+      }
+    CHECK(wrong == 0);
   }
 }
 

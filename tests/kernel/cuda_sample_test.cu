@@ -1,8 +1,6 @@
 #include <lamina/kernel/cpu/sample.hpp>
-#include <lamina/kernel/cuda/rows/sample_rows.cuh>
+#include <lamina/kernel/cuda/rows/sample.cuh>
 
-#include <algorithm>
-#include <array>
 #include <random>
 #include "support/catch.hpp"
 #include "support/cuda.cuh"
@@ -22,99 +20,6 @@ std::vector<T> random_logits(int vocab, unsigned seed) {
   for (T& x : logits) x = round_to<T>(std::round(normal(random) * 16) / 16);
   return logits;
 }
-
-/// `count` choices from the same logits, and the state after them.
-template <class T>
-struct Choices {
-  std::vector<int> ids;
-  DecodeState state{.position = 30, .cu_keys = {0, 40}};
-};
-template <class T>
-Choices<T> on_cpu(const std::vector<T>& logits, const SamplingRule& rule, int count) {
-  Choices<T> out;
-  std::array<int, 2> told{};
-  for (int n = 0; n < count; ++n) {
-    sample<Cpu>::forward(Stream<Cpu>{}, Sample<T>{.logits = logits.data(),
-                                                  .vocab = static_cast<int>(logits.size()),
-                                                  .order = order_of(rule),
-                                                  .rule = &rule,
-                                                  .state = &out.state,
-                                                  .told = told.data()});
-    out.ids.push_back(told[n % 2]);
-  }
-  return out;
-}
-template <class T>
-Choices<T> on_gpu(const std::vector<T>& logits, const SamplingRule& rule, int count) {
-  gpu().release();
-  Choices<T> out;
-  Sample<T> a{.logits = gpu().upload(logits),
-              .vocab = static_cast<int>(logits.size()),
-              .order = order_of(rule),
-              .rule = gpu().upload(std::vector<SamplingRule>{rule}),
-              .state = gpu().upload(std::vector<DecodeState>{out.state}),
-              .told = gpu().poisoned<int>(2)};
-  for (int n = 0; n < count; ++n) {
-    sample<Cuda>::forward(gpu().stream(), a);
-    out.ids.push_back(gpu().download(a.told, 2)[n % 2]);
-  }
-  out.state = gpu().download(a.state, 1)[0];
-  return out;
-}
-
-}  // namespace
-
-TEMPLATE_TEST_CASE("sample on CUDA: chooses what the CPU chooses, by every rule", "", float, bf16, f16) {
-  using T = TestType;
-  const std::vector<SamplingRule> rules = {{.temperature = 0},
-                                           {.temperature = 1},
-                                           {.temperature = 0.3},
-                                           {.temperature = 5},
-                                           {.temperature = 1, .min_p = 0.2},
-                                           {.temperature = 1.3, .top_k = 20},
-                                           {.temperature = 1.3, .top_k = 1},
-                                           {.temperature = 1, .top_p = 0.8},
-                                           {.temperature = 5, .top_p = 0.99},
-                                           {.temperature = 1, .top_p = 1e-9},
-                                           {.temperature = 0.7, .top_p = 0.8, .top_k = 20},
-                                           {.temperature = 2, .top_p = 0.95, .min_p = 1e-3, .top_k = 100000}};
-  for (const int vocab : {1, 7, 2048, 2049, 5000, 151936})
-    for (std::size_t r = 0; r < rules.size(); ++r) {
-      SamplingRule rule = rules[r];
-      rule.seed = 3, rule.stream = r;
-      CAPTURE(vocab, r);
-      const std::vector<T> logits = random_logits<T>(vocab, static_cast<unsigned>(r));
-      const int count = vocab > 5000 ? 3 : 12;
-      const Choices<T> want = on_cpu(logits, rule, count), got = on_gpu(logits, rule, count);
-      CHECK(got.ids == want.ids);
-      CHECK(got.state.id == want.state.id);
-      CHECK(got.state.position == want.state.position);
-      CHECK(got.state.chosen == want.state.chosen);
-      CHECK(got.state.cu_keys[1] == want.state.cu_keys[1]);
-    }
-}
-
-TEMPLATE_TEST_CASE("sample on CUDA: of equal logits the lowest id is chosen, 0 equals -0", "", float, bf16, f16) {
-  using T = TestType;
-  std::vector<T> logits(9000, round_to<T>(-4.0f));
-  logits[8000] = round_to<T>(0.0f);
-  logits[70] = round_to<T>(-0.0f);
-  CHECK(on_gpu(logits, {.temperature = 0}, 1).ids == std::vector<int>{70});
-  CHECK(on_gpu(logits, {.temperature = 1, .top_k = 1}, 1).ids == std::vector<int>{70});
-}
-
-TEMPLATE_TEST_CASE("sample on CUDA: a logit that is not finite is told by -1", "", float, bf16, f16) {
-  using T = TestType;
-  for (const float bad : {NAN, INFINITY, -INFINITY})
-    for (const SamplingRule& rule :
-         {SamplingRule{}, SamplingRule{.temperature = 1}, SamplingRule{.temperature = 1, .top_p = 0.5}}) {
-      std::vector<T> logits = random_logits<T>(5000, 1);
-      logits[4321] = round_to<T>(bad);
-      CHECK(on_gpu(logits, rule, 2).ids == std::vector<int>{-1, -1});
-    }
-}
-
-namespace {
 
 /// Ids of S rows of logits, each with a rule of its own; the last row is padding.
 template <class T>

@@ -94,8 +94,13 @@ struct Server {
     service.stop();
   }
   static engine::EngineOptions options() {
-    engine::EngineOptions out{.rows = 12, .step_tokens = 96, .page_tokens = 16, .pages = 200, .graph_rows = {}};
-    out.model = {.max_model_len = 400, .dtype = {}, .adapters = {}, .device = "cpu"};
+    engine::EngineOptions out;
+    out.max_model_len = 400;
+    out.device = "cpu";
+    out.rows = 12;
+    out.step_tokens = 96;
+    out.page_tokens = 16;
+    out.pages = 200;
     return out;
   }
   static serve::HttpLimits limits() {

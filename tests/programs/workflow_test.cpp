@@ -3,7 +3,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include <lamina/model/open_model.hpp>
+#include <lamina/engine/image_hash.hpp>
+#include <lamina/engine/open.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
 
 #include "programs/program.hpp"
@@ -53,13 +54,28 @@ Batch prompt(const std::string& model) {
   fill_deterministic("pixels.A", std::vector<std::int64_t>{patches, width}, batch.patches);
   return batch;
 }
+/// Logits after the prompt, which has one image.
 std::vector<float> logits(const fs::path& model_dir, const std::vector<fs::path>& adapters, const Batch& batch) {
-  GenerateOptions options;
+  engine::EngineOptions options;
   options.max_model_len = 512;
+  options.rows = 1;
   options.adapters = adapters;
-  const auto session = open_for_generation(model_dir, options);
-  const auto row = session->prefill(batch, {});
-  return {row.begin(), row.end()};
+  const auto session = open_for_engine(model_dir, options);
+  const engine::SessionLimits& limits = session->limits();
+  const ModelConfig config = ModelConfig::load(model_dir);
+  const auto spans = engine::place_images(batch, {{}}, config.image_token_id, config.vision_config.spatial_merge_size);
+  engine::ImageRows images(limits.image_blocks, limits.image_block_rows);
+  images.hold(spans[0].hash, spans[0].tokens);
+  engine::StepPlan plan{.number = 1};
+  plan.starts.push_back({1, 0, 0, batch.ids});
+  for (int page = 0; page <= static_cast<int>(batch.ids.size()) / limits.page_tokens; ++page)
+    plan.pages.push_back({0, page, page});
+  plan.images.push_back({1, spans[0]});
+  plan.rows.push_back({1, 0, 0, static_cast<int>(batch.ids.size()), true, spans});
+  session->begin(1, std::make_shared<Batch>(batch), {.temperature = 0});
+  session->start(plan, images);
+  session->finish();
+  return session->logits();
 }
 
 }  // namespace

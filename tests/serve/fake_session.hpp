@@ -64,6 +64,7 @@ class FakeSession final : public engine::EngineSession {
   }
   void end(engine::RequestId id) override { requests_.erase(id); }
   void start(const engine::StepPlan& plan, const engine::ImageRows&) override { plan_ = plan; }
+  std::vector<float> logits() override { fail("a fake has no logits"); }
   engine::StepChoices finish() override {
     int firsts = 0;
     for (const auto& row : plan_.rows) firsts += row.samples && requests_.at(row.id).position == 0;

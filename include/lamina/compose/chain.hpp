@@ -42,7 +42,8 @@ struct Chain {
                                  .input_tail = part<0>::traits.input_tail,
                                  .gradient_tail = part<size - 1>::traits.gradient_tail,
                                  .strided_y = part<size - 1>::traits.strided_y,
-                                 .strided_dx = part<0>::traits.strided_dx};
+                                 .strided_dx = part<0>::traits.strided_dx,
+                                 .adds = part<size - 1>::traits.adds};
 
   /// Whether a part before I learns.
   template <std::size_t I>
@@ -98,7 +99,12 @@ struct Chain {
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
     Arena::Scope scope(*run.scratch);
-    forward_from<0>(run, p, saved, x, y);
+    forward_from<0, false>(run, p, saved, x, y);
+  }
+  template <class R, class S, class X, class Y>
+  static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
+    Arena::Scope scope(*run.scratch);
+    forward_from<0, true>(run, p, saved, x, y);
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
@@ -113,12 +119,14 @@ struct Chain {
   }
   (std::make_index_sequence<I>{});
 
-  template <std::size_t I, class R, class S, class X, class Y>
+  template <std::size_t I, bool Adds, class R, class S, class X, class Y>
   static void forward_from(R run, const Parameter* p, S& saved, X x, Y y) {
     using T = typename R::T;
     const auto part_run = run.template as<mode_of<I, typename R::mode>>();
     auto& part_saved = std::get<I>(saved.parts);
-    if constexpr (I + 1 == size) {
+    if constexpr (I + 1 == size && Adds) {
+      part<I>::forward_add(part_run, p + first_tensor<I>, part_saved, x, y);
+    } else if constexpr (I + 1 == size) {
       part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, y);
     } else {
       Matrix<T> h;
@@ -128,7 +136,7 @@ struct Chain {
         h = run.scratch->template matrix<T>(out_rows<part<I>>(x.rows), part<I>::Out::width,
                                             tail_between<part<I>, part<I + 1>>);
       part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, h);
-      forward_from<I + 1>(run, p, saved, Matrix<const T>(h), y);
+      forward_from<I + 1, Adds>(run, p, saved, Matrix<const T>(h), y);
     }
   }
   template <std::size_t I, class R, class S, class DY, class DX>

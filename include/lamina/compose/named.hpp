@@ -24,6 +24,11 @@ struct Named : Wrapper<M> {
     M::forward(run, p, args...);
   }
   template <class R, class... Args>
+  static void forward_add(R run, const Parameter* p, Args&&... args) {
+    const InModule in(run.stream, Tag::text);
+    M::forward_add(run, p, args...);
+  }
+  template <class R, class... Args>
   static void backward(R run, const Parameter* p, Args&&... args) {
     const InModule in(run.stream, Tag::text);
     M::backward(run, p, args...);

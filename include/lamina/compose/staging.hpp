@@ -32,12 +32,11 @@ class Staging {
   }
   /// Everything that layers look up.
   template <class T>
-  void add(Input<T>& in, const float* patches, int merge, int windows_of_keys = 0) {
+  void add(Input<T>& in, const float* patches, int merge) {
     const auto rows = [](const Context<T>& c, std::size_t each) { return static_cast<std::size_t>(c.rows) * each; };
     add(in.ids, static_cast<std::size_t>(in.tokens));
     add(in.visual_rows, static_cast<std::size_t>(in.patches.rows / (merge * merge)));
     add_rounded(in.patches, patches);
-    add(in.text.cu_keys, static_cast<std::size_t>(windows_of_keys));
     for (Context<T>* c : {&in.text, &in.vision}) {
       if (c->rows == 0) continue;
       add(c->dropout_seed, 1);

@@ -46,6 +46,11 @@ struct Wrapper {
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx, Hook... hook) {
     M::backward(inside(run), p, saved, dy, dx, hook...);
   }
+  /// Of Traits::adds.
+  template <class R, class S, class X, class Y>
+  static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
+    M::forward_add(inside(run), p, saved, x, y);
+  }
   /// Of Traits::sums.
   template <class R, class S, class X, class Y>
   static void forward_sum(R run, const Parameter* p, S& saved, X x, Y s, Y y) {

@@ -25,6 +25,7 @@ struct Traits {
 
   // What it offers to fusion.
   bool sums = false;  ///< a norm with forward_sum and backward_sum, which add a residual stream in the same kernel
+  bool adds = false;  ///< a module with forward_add, which adds its output to y
   /// Its input is all that backward needs of forward: save_input(saved, x) sets it again.
   bool saves_input_alone = false;
   bool transparent = false;  ///< a wrapper that computes what its module computes, but for matrix_exponent

@@ -49,15 +49,6 @@ struct SavedInput {
   Matrix<const typename Mode::T> x;
 };
 
-/// Keys and values of one sequence, one slot per layer of the Stack with causal attention: (capacity, width) each.
-template <class T>
-struct KVCache {
-  struct Slot {
-    Matrix<T> k, v;
-  };
-  Slot* slots = nullptr;
-};
-
 namespace kernel {
 template <class T>
 struct PagedCache;  // kernel/paged_attention.hpp
@@ -69,10 +60,7 @@ struct Context {
   int rows = 0;
   const int* cu_seqlens = nullptr;  ///< (sequences + 1) text: samples; vision: frames
   int sequences = 0;
-  int longest = 0;  ///< rows of the longest sequence
-  /// (sequences + 1) the same, for keys: if a cache is read, how many rows of it are in use once this run's are
-  /// there.
-  const int* cu_keys = nullptr;
+  int longest = 0;                  ///< rows of the longest sequence
   const int* cu_windows = nullptr;  ///< (windows + 1) vision towers with windowed attention
   int windows = 0;
   int longest_window = 0;
@@ -82,8 +70,7 @@ struct Context {
   const int* order = nullptr;                    ///< (rows) windowed[i] = plain[order[i]]
   const int* merged_order = nullptr;             ///< (rows / merge^2) the same for merged rows
   int layer = 0;                                 ///< index in the Stack that runs now
-  KVCache<T>* cache = nullptr;                   ///< null while training
-  const kernel::PagedCache<T>* pages = nullptr;  ///< many sequences with a cache in pages
+  const kernel::PagedCache<T>* pages = nullptr;  ///< keys and values of the sequences; null while training
   static constexpr int max_taps = 8;
   std::array<Matrix<T>, max_taps> taps{};       ///< side outputs of a Tapped stack; in backward, their gradients
   const std::uint64_t* dropout_seed = nullptr;  ///< changes with every step; null: nothing drops out

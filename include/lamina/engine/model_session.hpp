@@ -45,10 +45,11 @@ template <class Model, Real T = float, Backend B = Cpu>
 class ModelEngineSession final : public EngineSession {
  public:
   ModelEngineSession(const ModelSource& source, const EngineOptions& options)
-      : weights_(choose(source, options.model)), limits_(settle(source, options)) {
-    if (!std::is_same_v<T, float> && options.model.dtype && *options.model.dtype != dtype_of<T>)
-      note(cat("dtype ", name_of(*options.model.dtype), " was asked for; a GPU computes in ", name_of(dtype_of<T>),
+      : weights_(choose(source, options)), limits_(settle(source, options)) {
+    if (!std::is_same_v<T, float> && options.dtype && *options.dtype != dtype_of<T>)
+      note(cat("dtype ", name_of(*options.dtype), " was asked for; a GPU computes in ", name_of(dtype_of<T>),
                ", and so it does here"));
+    device_.set_batch_invariant(options.batch_invariant);
     weights_.allocate(false, device_.stream());
     runner_ = std::make_unique<Runner<Model, T, B>>(device_, weights_, source.config.image_token_id, limits_,
                                                     graph_rows(options), options.batch_invariant);
@@ -64,6 +65,7 @@ class ModelEngineSession final : public EngineSession {
   void start(const StepPlan& plan, const ImageRows& images) override { runner_->start(plan, images); }
   bool may_start_ahead() const override { return runner_->may_start_ahead(); }
   StepChoices finish() override { return runner_->finish(); }
+  std::vector<float> logits() override { return runner_->logits(); }
 
  private:
   using Choice = typename Weights<Model, T, B>::Choice;
@@ -72,7 +74,7 @@ class ModelEngineSession final : public EngineSession {
   static constexpr auto image_block_bytes =
       static_cast<std::int64_t>(Runner<Model, T, B>::image_row_bytes) * image_block_rows;
 
-  static auto choose(const ModelSource& source, const GenerateOptions& options) {
+  static auto choose(const ModelSource& source, const EngineOptions& options) {
     return [&source, &options](const TensorSpec& spec) {
       if constexpr (!std::is_same_v<T, float>) return Choice{dtype_of<T>, 0, false};
       const DType stored = source.weights.at(spec.path.view()).dtype;
@@ -80,7 +82,7 @@ class ModelEngineSession final : public EngineSession {
       return Choice{options.dtype.value_or(half ? stored : DType::F32), 0, false};
     };
   }
-  static int context_length(int max_position_embeddings, const GenerateOptions& options) {
+  static int context_length(int max_position_embeddings, const EngineOptions& options) {
     constexpr int most_by_default = 32768;
     const int most = max_position_embeddings > 0 ? max_position_embeddings : most_by_default;
     if (options.max_model_len > most)
@@ -93,7 +95,7 @@ class ModelEngineSession final : public EngineSession {
   SessionLimits settle(const ModelSource& source, const EngineOptions& options) {
     using Defaults = EngineDefaults<B>;
     SessionLimits limits;
-    limits.context_tokens = context_length(source.config.text_config.max_position_embeddings, options.model);
+    limits.context_tokens = context_length(source.config.text_config.max_position_embeddings, options);
     limits.rows = options.rows > 0 ? options.rows : Defaults::rows;
     limits.step_tokens = options.step_tokens > 0 ? options.step_tokens
                                                  : std::max(limits.rows, Defaults::step_tokens(device_.total_bytes()));
@@ -118,7 +120,7 @@ class ModelEngineSession final : public EngineSession {
         EngineDefaults<B>::page_bytes(device_.total_bytes(), budget_bytes(options) - needs.total(), page * each);
     if (options.page_bytes > 0) left = options.page_bytes;
     if (options.pages > 0) left = page * options.pages;
-    if (left < page * each && left >= page && options.model.max_model_len == 0) {
+    if (left < page * each && left >= page && options.max_model_len == 0) {
       limits.context_tokens = static_cast<int>(left / page) * limits.page_tokens;
       log_warning("memory: sequences may have ", limits.context_tokens,
                   " tokens, fewer than the model's maximum, since no more keys and values fit (max_model_len)");

@@ -12,7 +12,7 @@ std::unique_ptr<engine::EngineSession> make_engine_session(const ModelSource&, c
 /// Reads config.json and weights of a model directory and opens the composition that fits.
 inline std::unique_ptr<engine::EngineSession> open_for_engine(const std::filesystem::path& model_dir,
                                                               const engine::EngineOptions& options) {
-  return make_engine_session(open_source(model_dir, options.model.adapters), options);
+  return make_engine_session(open_source(model_dir, options.adapters), options);
 }
 
 }  // namespace lamina

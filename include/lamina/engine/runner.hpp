@@ -427,7 +427,7 @@ void Runner<Model, T, B>::run_encode(R run, const Parameter* parameters, Input<T
 template <class Model, Real T, Backend B>
 int Runner<Model, T, B>::recorded_rows(const StepPlan& plan) const {
   const bool same = std::all_of(plan.rows.begin(), plan.rows.end(),
-                                [](const StepRow& row) { return row.count == 1 && row.samples && row.images.empty(); });
+                                [](const StepRow& row) { return row.decodes() && row.images.empty(); });
   if (!same || plan.pages.size() > static_cast<std::size_t>(limits_.rows)) return 0;
   const auto at = std::lower_bound(graph_rows_.begin(), graph_rows_.end(), static_cast<int>(plan.rows.size()));
   return at == graph_rows_.end() ? 0 : *at;
@@ -437,7 +437,7 @@ StepShape Runner<Model, T, B>::shape_of(const StepPlan& plan) {
   StepShape shape;
   for (const StepRow& row : plan.rows) {
     shape.tokens += row.count;
-    ++(row.count == 1 && row.samples ? shape.singles : shape.chunks);
+    ++(row.decodes() ? shape.singles : shape.chunks);
     shape.sampled += row.samples;
     for (const ImageSpan& image : row.images)
       shape.visuals += std::min(image.first + image.tokens, row.first + row.count) - std::max(image.first, row.first);

@@ -291,6 +291,7 @@ inline bool Scheduler::find_page(Sequence& s, StepPlan& plan) {
 inline void Scheduler::add_row(Sequence& s, int count, StepPlan& plan) {
   const bool samples = s.computed + count == s.length();
   StepRow row{s.request.id, s.row, s.computed, count, samples};
+  row.prompt = s.computed < static_cast<int>(s.request.tokens.size());
   for (const ImageSpan& image : s.request.images)
     if (image.first < s.computed + count && image.first + image.tokens > s.computed) row.images.push_back(image);
   plan.rows.push_back(std::move(row));
@@ -361,7 +362,7 @@ inline void Scheduler::finish_plan(StepPlan& plan) {
     release_images(s, s.computed);
     publish_full_pages(s);
   }
-  std::stable_partition(plan.rows.begin(), plan.rows.end(), [](const StepRow& r) { return r.count == 1 && r.samples; });
+  std::stable_partition(plan.rows.begin(), plan.rows.end(), [](const StepRow& r) { return r.decodes(); });
   if (!plan.empty()) plan.number = ++steps_;
 }
 

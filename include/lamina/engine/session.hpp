@@ -1,13 +1,16 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include <lamina/core/batch.hpp>
+#include <lamina/core/dtype.hpp>
 #include <lamina/engine/images.hpp>
 #include <lamina/engine/sampler.hpp>
 #include <lamina/engine/step_plan.hpp>
-#include <lamina/model/session.hpp>
 
 /// The seam between the engine and models: type-erased, and free of JSON, so that translation units which hold a model
 /// can include it. engine/model_session.hpp implements it for every composition that is compiled in.
@@ -15,10 +18,13 @@ namespace lamina::engine {
 
 /// What the operator chose. 0: the session decides.
 struct EngineOptions {
-  GenerateOptions model = {};
-  int rows = 0;                  ///< sequences that run at once; by default 256, on a CPU 16
-  int step_tokens = 0;           ///< tokens that one step reads, at least rows
-  int page_tokens = 64;          ///< 16, 32, 64 or 128
+  int max_model_len = 0;                        ///< 0: the checkpoint's max_position_embeddings, at most 32768
+  std::optional<DType> dtype;                   ///< of the weights
+  std::vector<std::filesystem::path> adapters;  ///< folded into the weights, in order
+  std::string device = "auto";                  ///< as in TrainableOptions
+  int rows = 0;                                 ///< sequences that run at once; by default 256, on a CPU 16
+  int step_tokens = 0;                          ///< tokens that one step reads, at least rows
+  int page_tokens = 64;                         ///< 16, 32, 64 or 128
   double memory_share = 0.9;     ///< of the device's memory, that weights, scratch, images and pages may take
   std::int64_t page_bytes = 0;   ///< of all pages; by default what memory_share leaves
   int pages = 0;                 ///< overrides page_bytes
@@ -59,6 +65,8 @@ class EngineSession {
   virtual bool may_start_ahead() const { return false; }
   /// Waits for the oldest step under way. A negative token: the logits were not finite numbers.
   virtual StepChoices finish() = 0;
+  /// Logits (S, V) of the S rows that sampled in the step that was started last, until the next one is started.
+  virtual std::vector<float> logits() = 0;
 };
 
 }  // namespace lamina::engine

@@ -15,6 +15,11 @@ struct StepRow {
   int first = 0, count = 0;
   bool samples = false;                ///< the last of them is the newest token: the step chooses the next one
   std::vector<ImageSpan> images = {};  ///< those that these tokens show, whole or in part
+  bool prompt = false;                 ///< they are of the prompt
+
+  /// Whether this is decoding, which has a kernel of its own. A prompt's last token is not, if it comes alone: its
+  /// result does not depend on how the prompt was cut.
+  bool decodes() const { return count == 1 && samples && !prompt; }
 };
 
 /// A sequence enters a row. Its pages follow as PageEdits.
@@ -42,7 +47,7 @@ struct StepPlan {
   std::vector<RowStart> starts;
   std::vector<PageEdit> pages;
   std::vector<ImageEncode> images;
-  std::vector<StepRow> rows;  ///< first those of one token that sample, then chunks of prompts
+  std::vector<StepRow> rows;  ///< first those that decode, then chunks
   int tokens = 0;             ///< sum of the rows' counts
   int image_tokens = 0;       ///< sum of the images' tokens
   bool empty() const { return rows.empty() && starts.empty() && pages.empty(); }

@@ -1,11 +1,13 @@
 #pragma once
 #include <lamina/fuse/joint.hpp>
+#include <lamina/kernel/gated_product.hpp>
 #include <lamina/layer/activation.hpp>
 
 namespace lamina {
 
 /// A gated MLP, y = down(silu(gate(x)) * up(x)), that keeps gate and up alone: if down wants its input in backward,
-/// the activation is evaluated again. Saves F elements a row against one more pass over 2F.
+/// the activation is evaluated again. Saves F elements a row against one more pass over 2F. If neither is kept, product
+/// and activation are one operation.
 template <class GateUp, class Gate, class Down>
 struct Gated : Chain<GateUp, Gate, Down> {
   using Whole = Chain<GateUp, Gate, Down>;
@@ -40,14 +42,15 @@ struct Gated : Chain<GateUp, Gate, Down> {
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
-    using T = typename R::T;
-    using mode = typename R::mode;
     Arena::Scope scope(*run.scratch);
-    const Matrix<T> h = keeps_gate<mode> ? saved.h : run.scratch->template matrix<T>(x.rows, 2 * F);
-    const Matrix<T> a = run.scratch->template matrix<T>(x.rows, F, tail_between<Gate, Down>);
-    GateUp::forward(run.template as<mode_of<0, mode>>(), p, saved.gate_up, x, h);
-    Gate::forward(run.template as<mode_of<1, mode>>(), p, saved.gate, Matrix<const T>(h), a);
-    Down::forward(run.template as<mode_of<2, mode>>(), p + tensor_count<GateUp>, saved.down, Matrix<const T>(a), y);
+    const auto a = gate(run, p, saved, x);
+    Down::forward(run.template as<mode_of<2, typename R::mode>>(), p + tensor_count<GateUp>, saved.down, a, y);
+  }
+  template <class R, class S, class X, class Y>
+  static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
+    Arena::Scope scope(*run.scratch);
+    const auto a = gate(run, p, saved, x);
+    Down::forward_add(run.template as<mode_of<2, typename R::mode>>(), p + tensor_count<GateUp>, saved.down, a, y);
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
@@ -72,6 +75,27 @@ struct Gated : Chain<GateUp, Gate, Down> {
         GateUp::backward(run.template as<gate_up_mode>(), p, saved.gate_up, Matrix<const T>(dh), dx);
       }
     }
+  }
+
+ private:
+  /// silu(gate(x)) * up(x), in scratch.
+  template <class R, class S, class X>
+  static Matrix<const typename R::T> gate(R run, const Parameter* p, S& saved, X x) {
+    using T = typename R::T;
+    using mode = typename R::mode;
+    const Matrix<T> a = run.scratch->template matrix<T>(x.rows, F, tail_between<Gate, Down>);
+    Arena::Scope scope(*run.scratch);
+    const Matrix<T> h = keeps_gate<mode> ? saved.h : run.scratch->template matrix<T>(x.rows, 2 * F);
+    if constexpr (!keeps_gate<mode> && GateUp::one_product) {
+      run.stream.enter(GateUp::name);
+      kernel::gated_product<typename R::backend>::forward(
+          run.stream, kernel::GatedProduct<T>{.x = x, .w = GateUp::joined(p), .h = h, .y = a});
+      run.stream.leave();
+    } else {
+      GateUp::forward(run.template as<mode_of<0, mode>>(), p, saved.gate_up, x, h);
+      Gate::forward(run.template as<mode_of<1, mode>>(), p, saved.gate, Matrix<const T>(h), a);
+    }
+    return a;
   }
 };
 

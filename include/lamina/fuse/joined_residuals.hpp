@@ -8,6 +8,8 @@ namespace lamina {
 ///
 ///     s = x + Body1(Norm1(x)),   y = s + Body2(Norm2(s))
 ///
+/// If s need not stay until backward and the second body can add to its output, s is made where y will be.
+///
 /// backward    saves what Chain<First, Second> saves
 template <class First, class Second>
 struct JoinedResiduals;
@@ -27,7 +29,8 @@ struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, 
     using Branch = Chain<N2, B2>;
     Arena::Scope scope(*run.scratch);
     const auto take = [&] { return run.scratch->template matrix<T>(x.rows, In::width); };
-    const Matrix<T> s = Whole::template keeps_after<0, typename R::mode> ? saved.after[0] : take();
+    constexpr bool kept = Whole::template keeps_after<0, typename R::mode>, in_place = !kept && B2::traits.adds;
+    const Matrix<T> s = kept ? saved.after[0] : in_place ? Matrix<T>(y) : take();
     Chain<N1, B1>::forward(run.template as<first_mode>(), p, std::get<0>(saved.parts), x, s);
 
     const Parameter* p2 = p + tensor_count<Residual<N1, B1>>;
@@ -37,9 +40,14 @@ struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, 
                             : run.scratch->template matrix<T>(x.rows, In::width, tail_between<N2, B2>);
     N2::forward_sum(run.template as<typename Branch::template mode_of<0, second_mode>>(), p2, std::get<0>(branch.parts),
                     Matrix<const T>(x), s, h);
-    B2::forward(run.template as<typename Branch::template mode_of<1, second_mode>>(), p2 + tensor_count<N2>,
-                std::get<1>(branch.parts), Matrix<const T>(h), y);
-    kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = s, .y = y});
+    const auto body_run = run.template as<typename Branch::template mode_of<1, second_mode>>();
+    const Parameter* const body = p2 + tensor_count<N2>;
+    if constexpr (in_place) {
+      B2::forward_add(body_run, body, std::get<1>(branch.parts), Matrix<const T>(h), y);
+    } else {
+      B2::forward(body_run, body, std::get<1>(branch.parts), Matrix<const T>(h), y);
+      kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = s, .y = y});
+    }
   }
 
   template <class R, class S, class DY, class DX>

@@ -94,7 +94,6 @@ struct Joint {
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
     using T = typename R::T;
-    expect_neighbours(p);
     saved.x = x;
     const T* bias = nullptr;
     if constexpr (has_bias) bias = static_cast<const T*>(p[1].value.data);
@@ -112,7 +111,6 @@ struct Joint {
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
     using T = typename R::T;
     using matmul = kernel::matmul<typename R::backend>;
-    expect_neighbours(p);
     run.stream.enter(name);
     if (dx) matmul::backward_input(run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = joined(p), .dx = dx});
     if constexpr (R::mode::train && weights_learn) {
@@ -130,12 +128,17 @@ struct Joint {
     });
   }
 
- private:
+  /// Whether forward is one product and nothing else: that with joined().
+  static constexpr bool one_product = !has_bias && !(detail::JointPart<L>::adapted || ...);
+  /// The parts' matrices, one above the other.
   static Weight joined(const Parameter* p) {
+    expect_neighbours(p);
     Weight w = p[0].value;
     w.rows = Out::width;
     return w;
   }
+
+ private:
   template <class F>
   static void for_each_adapter(F f) {
     for_constants<size>([&](auto i) {

@@ -4,9 +4,9 @@
 #include <lamina/kernel/cpu/add.hpp>
 #include <lamina/kernel/cpu/add_norm.hpp>
 #include <lamina/kernel/cpu/attention.hpp>
-#include <lamina/kernel/cpu/cache.hpp>
 #include <lamina/kernel/cpu/convert.hpp>
 #include <lamina/kernel/cpu/dropout.hpp>
+#include <lamina/kernel/cpu/gated_product.hpp>
 #include <lamina/kernel/cpu/head_loss.hpp>
 #include <lamina/kernel/cpu/layer_norm.hpp>
 #include <lamina/kernel/cpu/matmul.hpp>

@@ -3,9 +3,9 @@
 // instantiates the kernels in a few .cu files of its own, as cmake/cuda_kernels.cmake does.
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/kernel/cuda/attention/attention.cuh>
-#include <lamina/kernel/cuda/attention/cache.cuh>
 #include <lamina/kernel/cuda/attention/paged_attention.cuh>
 #include <lamina/kernel/cuda/device/device.cuh>
+#include <lamina/kernel/cuda/matmul/gated_product.cuh>
 #include <lamina/kernel/cuda/matmul/head_loss.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.cuh>
 #include <lamina/kernel/cuda/rows/activation.cuh>
@@ -18,5 +18,4 @@
 #include <lamina/kernel/cuda/rows/optimizer.cuh>
 #include <lamina/kernel/cuda/rows/rows.cuh>
 #include <lamina/kernel/cuda/rows/sample.cuh>
-#include <lamina/kernel/cuda/rows/sample_rows.cuh>
 #include <lamina/kernel/cuda/rows/token_inputs.cuh>

@@ -1,9 +1,9 @@
 #pragma once
 // Every kernel of the CUDA backend, declared for plain C++; kernel/cuda.cuh defines them.
 #include <lamina/kernel/cuda/attention/attention.hpp>
-#include <lamina/kernel/cuda/attention/cache.hpp>
 #include <lamina/kernel/cuda/attention/paged_attention.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>
+#include <lamina/kernel/cuda/matmul/gated_product.hpp>
 #include <lamina/kernel/cuda/matmul/head_loss.hpp>
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
 #include <lamina/kernel/cuda/rows/activation.hpp>

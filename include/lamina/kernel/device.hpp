@@ -34,6 +34,8 @@ class Device {
   void wait() {}
   /// Whether two runs must agree bit for bit; those of the host always do.
   void set_deterministic(bool) {}
+  /// Whether a row of a product must not depend on how many rows are computed with it; the host's never does.
+  void set_batch_invariant(bool) {}
   /// Memory that may still be taken; 0: not known.
   std::int64_t free_bytes() const { return available_memory(); }
   /// All memory that the device has for this process; 0: not known.
@@ -60,6 +62,11 @@ class Device<Cuda> {
   Stream<Cuda> stream(Arena* scratch = nullptr) { return gpu_->stream(scratch); }
   void wait() { gpu_->wait(); }
   void set_deterministic(bool wanted) { gpu_->deterministic = wanted; }
+  void set_batch_invariant(bool wanted) {
+    if (wanted && gpu_->compute_capability() != 90)
+      fail("batch_invariant: on ", gpu_->name(), " products depend on the number of rows; wanted a GPU of sm_90");
+    gpu_->batch_invariant = wanted;
+  }
   std::int64_t free_bytes() const { return static_cast<std::int64_t>(CudaDevice::free_bytes()); }
   std::int64_t total_bytes() const { return static_cast<std::int64_t>(gpu_->total_bytes()); }
   CudaDevice& gpu() { return *gpu_; }

@@ -12,12 +12,12 @@
 #define LAMINA_OPERATIONS(OPERATION)                                                                                   \
   OPERATION(activation, rows/activation) OPERATION(add, rows/add) OPERATION(add_layer_norm, rows/norm_rows)            \
   OPERATION(add_rms_norm, rows/norm_rows) OPERATION(attention, attention/attention)                                    \
-  OPERATION(cache, attention/cache) OPERATION(convert, rows/convert) OPERATION(dropout, rows/dropout)                  \
-  OPERATION(embedding, rows/embedding) OPERATION(head_loss, matmul/head_loss) OPERATION(layer_norm, rows/norm_rows)    \
-  OPERATION(learned_position, rows/embedding) OPERATION(matmul, matmul/matmul) OPERATION(norm_rope, rows/norm_rope)    \
-  OPERATION(norm_rows, rows/norm_rows) OPERATION(optimizer, rows/optimizer)                                            \
+  OPERATION(convert, rows/convert) OPERATION(dropout, rows/dropout) OPERATION(embedding, rows/embedding)               \
+  OPERATION(gated_product, matmul/gated_product) OPERATION(head_loss, matmul/head_loss)                                \
+  OPERATION(layer_norm, rows/norm_rows) OPERATION(learned_position, rows/embedding) OPERATION(matmul, matmul/matmul)   \
+  OPERATION(norm_rope, rows/norm_rope) OPERATION(norm_rows, rows/norm_rows) OPERATION(optimizer, rows/optimizer)       \
   OPERATION(paged_attention, attention/paged_attention) OPERATION(rms_norm, rows/norm_rows)                            \
-  OPERATION(rows, rows/rows) OPERATION(sample, rows/sample_rows) OPERATION(silu_gate, rows/activation)                 \
+  OPERATION(rows, rows/rows) OPERATION(sample, rows/sample) OPERATION(silu_gate, rows/activation)                      \
   OPERATION(token_inputs, rows/token_inputs)
 
 #define LAMINA_OPERATION_activation(PASS, T)                                                                           \
@@ -35,8 +35,6 @@
 #define LAMINA_OPERATION_attention(PASS, T)                                                                            \
   PASS(attention, forward, "attention_fwd", (const AttentionFwd<T>&))                                                  \
   PASS(attention, backward, "attention_bwd", (const AttentionBwd<T>&))
-#define LAMINA_OPERATION_cache(PASS, T)                                                                                \
-  PASS(cache, append, "cache_append", (const CacheAppend<T>&))
 #define LAMINA_OPERATION_convert(PASS, T)                                                                              \
   PASS(convert, run, "convert", (const Convert<T, float>&), (const Convert<T, bf16>&), (const Convert<T, f16>&))
 #define LAMINA_OPERATION_dropout(PASS, T)                                                                              \
@@ -44,6 +42,8 @@
 #define LAMINA_OPERATION_embedding(PASS, T)                                                                            \
   PASS(embedding, forward, "embedding_fwd", (const EmbeddingFwd<T>&))                                                  \
   PASS(embedding, backward, "embedding_bwd", (const EmbeddingBwd<T>&))
+#define LAMINA_OPERATION_gated_product(PASS, T)                                                                        \
+  PASS(gated_product, forward, "gated_product", (const GatedProduct<T>&))
 #define LAMINA_OPERATION_head_loss(PASS, T)                                                                            \
   PASS(head_loss, run, "head_loss", (const HeadLoss<T>&))
 #define LAMINA_OPERATION_layer_norm(PASS, T)                                                                           \
@@ -81,7 +81,6 @@
   PASS(rows, scatter_add, "rows_scatter_add", (int, const Rows<T>&))                                                   \
   PASS(rows, zero, "zero", (Matrix<T>))
 #define LAMINA_OPERATION_sample(PASS, T)                                                                               \
-  PASS(sample, forward, "sample", (const Sample<T>&))                                                                  \
   PASS(sample, rows, "sample_rows", (const SampleRows<T>&))
 #define LAMINA_OPERATION_silu_gate(PASS, T)                                                                            \
   PASS(silu_gate, forward, "silu_gate_fwd", (const SiluGateFwd<T>&))                                                   \

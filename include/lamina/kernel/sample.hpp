@@ -10,23 +10,6 @@
 /// The choice of the next token where the logits are, so that one decoding step can follow another without the host.
 namespace lamina::kernel {
 
-/// The position of a sequence that is generated, in the backend's memory: a decoding step reads it, the choice of its
-/// next token moves it on.
-struct DecodeState {
-  int id = 0;                  ///< the newest token: its keys and values are not in the cache yet
-  int position = 0;            ///< its rotary position, the same on all axes
-  int chosen = 0;              ///< tokens chosen so far
-  int cu_keys[2] = {0, 0};     ///< rows of the cache that are in use once the token's are there
-  int cu_seqlens[2] = {0, 1};  ///< a step reads one token
-
-  LAMINA_HD void move_on(int next) {
-    id = next;
-    ++position;
-    ++chosen;
-    ++cu_keys[1];
-  }
-};
-
 /// Which tokens may be chosen, and the noise that chooses. The n-th choice depends on (seed, stream, n) alone.
 struct SamplingRule {
   double temperature = 0;  ///< below 1e-5: the most probable token, and nothing below counts
@@ -35,36 +18,26 @@ struct SamplingRule {
   std::uint64_t seed = 0, stream = 0;
 };
 
-/// The order in which tokens are counted off. It decides which kernels run, so that a recorded choice keeps it.
+/// The order in which tokens are counted off.
 enum class SampleOrder { best_alone, by_id, by_probability };
 LAMINA_HD inline SampleOrder order_of(const SamplingRule& rule) {
   if (rule.temperature < 1e-5) return SampleOrder::best_alone;
   return rule.top_k > 0 || rule.top_p < 1 ? SampleOrder::by_probability : SampleOrder::by_id;
 }
 
-/// One token from logits (V). With p[i] = exp((logits[i] - max) / temperature) in fp64 and w[i] = p[i] in units of
-/// 2^-40, rounded, if p[i] >= min_p, else 0:
+/// One token for each of S sequences from its logits (V), every one by its own rule. With
+/// p[i] = exp((logits[i] - max) / temperature) in fp64 and w[i] = p[i] in units of 2^-40, rounded, if p[i] >= min_p,
+/// else 0:
 ///
 ///     best_alone       the largest logit
 ///     by_id            the first i for which w[0] + .. + w[i] > u * sum w,   0 <= u < 1
 ///     by_probability   the same over tokens sorted by falling logit: those before place top_k, and of them the fewest
 ///                      whose sum reaches top_p of the mass
 ///
-/// Of equal logits the lowest id comes first. Sums of integers do not depend on who adds them, so backends agree.
-/// told[chosen % 2] becomes the id, or -1 if a logit is not finite; then the state moves on.
+/// u is the noise of draw number chosen[s]. Of equal logits the lowest id comes first. Sums of integers do not depend
+/// on who adds them, so backends agree. A token goes to newest[rows[s]] and to told[s]; -1 if a logit of the row is not
+/// finite.
 /// source      noise: Salmon et al. 2011 (core/philox.hpp);  top_p: Holtzman et al. 2019, arXiv:1904.09751
-template <class T>
-struct Sample {
-  const T* logits = nullptr;
-  int vocab = 0;
-  SampleOrder order = SampleOrder::best_alone;
-  const SamplingRule* rule = nullptr;  ///< in the backend's memory
-  DecodeState* state = nullptr;
-  int* told = nullptr;  ///< (2) in memory that the host reads
-};
-
-/// One token for each of S sequences, every one by its own rule: as Sample, the noise being that of draw number
-/// chosen[s]. A token goes to newest[rows[s]] and to told[s]; -1 if a logit of the row is not finite.
 template <class T>
 struct SampleRows {
   Matrix<const T> logits;               ///< (S, V)
@@ -99,7 +72,6 @@ struct sample {
   static_assert(always_false<B>,
                 "sample has no kernel for this backend: include <lamina/kernel/cpu/sample.hpp> or "
                 "<lamina/kernel/cuda/rows/sample.cuh>");
-  static void forward(auto...) {}
   static void rows(auto...) {}
 };
 

@@ -3,7 +3,6 @@
 
 #include <lamina/core/run.hpp>
 #include <lamina/kernel/attention.hpp>
-#include <lamina/kernel/cache.hpp>
 #include <lamina/kernel/norm_rope.hpp>
 #include <lamina/kernel/paged_attention.hpp>
 
@@ -46,8 +45,7 @@ struct WindowedExcept {
 ///
 /// shapes      x, dx: (N, (H + 2K) Dh);  y, dy: (N, H Dh)
 /// backward    saves x, y and the log-sum-exp of each row (4 H bytes); q and k are normed and rotated again
-/// generation  with a cache in the context, k and v are appended to it and attention reads the whole cache; with pages,
-///             each sequence's k and v join its pages, and attention reads those
+/// generation  with pages in the context, each sequence's k and v join its pages, and attention reads those
 /// checkpoint  the norms' own names: "<path>.q_norm.weight", "<path>.k_norm.weight"
 /// source      Vaswani et al. 2017, arXiv:1706.03762; grouped heads: Ainslie et al. 2023, arXiv:2305.13245
 template <class Heads_, class Mask_, class Rope_, class... Norms>
@@ -90,28 +88,20 @@ struct AttentionCore {
     const Matrix<const T> qkv = x;
     const Matrix<T> q = run.scratch->template matrix<T>(x.rows, Q);
     const Matrix<T> k = run.scratch->template matrix<T>(x.rows, KV);
-    Matrix<const T> keys = k, values = qkv.columns(Q + KV, KV);
     if constexpr (Mask_::causal)
       if (context.pages) return attend_pages<T>(run, p, qkv, q, k, y);
     rotate(run, p, qkv, q, k);
-    if (context.cache) {
-      const auto& slot = context.cache->slots[context.layer];
-      kernel::cache<typename R::backend>::append(
-          run.stream, kernel::CacheAppend<T>{
-                          .k = k, .v = values, .end = context.cu_keys + 1, .k_cache = slot.k, .v_cache = slot.v});
-      keys = slot.k, values = slot.v;
-    }
-    kernel::attention<typename R::backend>::forward(
-        run.stream, kernel::AttentionFwd<T>{.q = q,
-                                            .k = keys,
-                                            .v = values,
-                                            .o = y,
-                                            .lse = saved.lse.data,
-                                            .cu_q = segments(context),
-                                            .cu_k = context.cache ? context.cu_keys : segments(context),
-                                            .sequences = segment_count(context),
-                                            .shape = shape(),
-                                            .longest = longest_segment(context)});
+    kernel::attention<typename R::backend>::forward(run.stream,
+                                                    kernel::AttentionFwd<T>{.q = q,
+                                                                            .k = k,
+                                                                            .v = qkv.columns(Q + KV, KV),
+                                                                            .o = y,
+                                                                            .lse = saved.lse.data,
+                                                                            .cu_q = segments(context),
+                                                                            .cu_k = segments(context),
+                                                                            .sequences = segment_count(context),
+                                                                            .shape = shape(),
+                                                                            .longest = longest_segment(context)});
     saved.x = qkv;
     saved.o = y;
   }

@@ -24,7 +24,8 @@ struct Linear {
   using weight = Param<name::weight, Shape<Out_, In_>, init::normal>;
   using params =
       std::conditional_t<has_bias, ParamList<weight, Param<name::bias, Shape<Out_>, init::zeros>>, ParamList<weight>>;
-  static constexpr Traits traits{.learns = true, .strided_y = true, .strided_dx = true, .saves_input_alone = true};
+  static constexpr Traits traits{
+      .learns = true, .strided_y = true, .strided_dx = true, .adds = true, .saves_input_alone = true};
 
   template <class Mode>
   static constexpr Saves saves{.input = Mode::train};
@@ -37,12 +38,11 @@ struct Linear {
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
-    using T = typename R::T;
-    saved.x = x;
-    const T* bias = nullptr;
-    if constexpr (has_bias) bias = static_cast<const T*>(p[1].value.data);
-    kernel::matmul<typename R::backend>::forward(run.stream,
-                                                 kernel::MatmulFwd<T>{.x = x, .w = p[0].value, .bias = bias, .y = y});
+    multiply(run, p, saved, x, y, 0);
+  }
+  template <class R, class S, class X, class Y>
+  static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
+    multiply(run, p, saved, x, y, 1);
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
@@ -56,6 +56,17 @@ struct Linear {
         matmul::backward_weight(run.stream,
                                 kernel::MatmulBwdWeight<T>{.dy = dy, .x = saved.x, .dw = p[0].matrix_grad(), .db = db});
     }
+  }
+
+ private:
+  template <class R, class S, class X, class Y>
+  static void multiply(R run, const Parameter* p, S& saved, X x, Y y, float beta) {
+    using T = typename R::T;
+    saved.x = x;
+    const T* bias = nullptr;
+    if constexpr (has_bias) bias = static_cast<const T*>(p[1].value.data);
+    kernel::matmul<typename R::backend>::forward(
+        run.stream, kernel::MatmulFwd<T>{.x = x, .w = p[0].value, .bias = bias, .y = y, .beta = beta});
   }
 };
 

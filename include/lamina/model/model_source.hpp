@@ -5,7 +5,6 @@
 
 #include <lamina/checkpoint/load_weights.hpp>
 #include <lamina/model/model_config.hpp>
-#include <lamina/model/session.hpp>
 #include <lamina/model/train_session.hpp>
 
 namespace lamina {
@@ -19,10 +18,9 @@ struct ModelSource {
   double trained_dropout = 0;                     ///< its lora_dropout
 };
 
-/// Defined in cmake/models/registry.cpp, which knows the compiled models: open the composition that fits a source.
+/// Defined in cmake/models/registry.cpp, which knows the compiled models: opens the composition that fits a source.
 /// Error if none does.
 std::unique_ptr<TrainSession> make_train_session(const ModelSource&, const TrainableOptions&);
-std::unique_ptr<GenerateSession> make_generate_session(const ModelSource&, const GenerateOptions&);
 /// The tensors that a config.json asks for; model_dir is its folder.
 std::vector<TensorSpec> tensors_of(const ModelConfig&, const std::filesystem::path& model_dir);
 }  // namespace lamina

@@ -31,10 +31,6 @@ inline std::unique_ptr<TrainSession> open_for_training(const std::filesystem::pa
   }
   return make_train_session(source, options);
 }
-inline std::unique_ptr<GenerateSession> open_for_generation(const std::filesystem::path& model_dir,
-                                                            const GenerateOptions& options) {
-  return make_generate_session(open_source(model_dir, options.adapters), options);
-}
 /// The tensors that a model directory's config.json asks for; the directory needs no weights yet.
 inline std::vector<TensorSpec> tensors_of(const std::filesystem::path& model_dir) {
   return tensors_of(ModelConfig::load(model_dir), model_dir);

@@ -10,7 +10,6 @@
 #include <lamina/core/tensors.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/model/registry.hpp>
-#include <lamina/model/session.hpp>
 
 /// The models that a program holds. Each model on each backend is a translation unit of its own, written by
 /// lamina_add_models() (cmake/add_models.cmake), which registers itself here before main() starts. A Boost.Hana map
@@ -24,14 +23,12 @@ struct EngineOptions;
 }  // namespace engine
 
 using OpenTrain = std::unique_ptr<TrainSession> (*)(const ModelSource&, const TrainableOptions&);
-using OpenGenerate = std::unique_ptr<GenerateSession> (*)(const ModelSource&, const GenerateOptions&);
 using OpenEngine = std::unique_ptr<engine::EngineSession> (*)(const ModelSource&, const engine::EngineOptions&);
 
 /// The ways a composition runs on a backend: adapters on the language model or everywhere, whole training of the
-/// language model or of everything, generation of one sequence, and of many at once.
+/// language model or of everything, and generation.
 struct Ways {
   OpenTrain lora = nullptr, lora_all = nullptr, full = nullptr, full_all = nullptr;
-  OpenGenerate generate = nullptr;
   OpenEngine engine = nullptr;
 };
 

@@ -105,7 +105,7 @@ class CheckTables {
   Context<float> context(const std::uint64_t* dropout_seed) const {
     Context<float> c;
     c.rows = rows_;
-    c.cu_seqlens = c.cu_keys = sequences_.data();
+    c.cu_seqlens = sequences_.data();
     c.sequences = static_cast<int>(sequences_.size()) - 1;
     c.cu_windows = windows_.data();
     c.windows = static_cast<int>(windows_.size()) - 1;

@@ -219,15 +219,14 @@ class TrainProgram {
   /// trained as a whole.
   bool predict() {
     const bool lora = a_.finetuning_type == "lora";
-    GenerateOptions options;
-    options.device = a_.device;
-    options.adapters = a_.adapter_name_or_path;
+    AnsweringModel model{.directory = lora || !a_.do_train ? a_.model_name_or_path : a_.output_dir,
+                         .adapters = a_.adapter_name_or_path,
+                         .device = a_.device};
     if (lora && a_.do_train) {
-      if (!a_.create_new_adapter && !options.adapters.empty()) options.adapters.pop_back();
-      options.adapters.push_back(a_.output_dir);
+      if (!a_.create_new_adapter && !model.adapters.empty()) model.adapters.pop_back();
+      model.adapters.push_back(a_.output_dir);
     }
-    const std::filesystem::path model = lora || !a_.do_train ? a_.model_name_or_path : a_.output_dir;
-    const Answer answer = open_.answers(model, options, a_.answers, *tokenizer_);
+    const Answer answer = open_.answers(model, a_.answers, *tokenizer_);
     const std::int64_t batch = a_.per_device_eval_batch_size;
     auto log = evaluation_log(questions_->rows());
     const auto predicted =

@@ -1,6 +1,5 @@
 #pragma once
 #include <lamina/kernel/attention.hpp>
-#include <lamina/kernel/cpu/attention_decode.hpp>
 #include <lamina/kernel/cpu/matmul.hpp>
 #include <lamina/kernel/cpu/softmax.hpp>
 
@@ -139,7 +138,6 @@ inline void expect_heads(const AttentionShape& s) {
 }  // namespace lamina::kernel::detail
 
 /// Blocks of queries against blocks of keys with a running softmax: the scores of a sequence are never held at once.
-/// Sequences of one query run attention_decode.hpp.
 template <>
 struct lamina::kernel::attention<lamina::Cpu> {
   /// Multiples of every register tile's rows and columns, whose two blocks of scores stay in the second-level cache.
@@ -156,12 +154,11 @@ struct lamina::kernel::attention<lamina::Cpu> {
   struct Deltas {};
   static Matrix<float> block(float* data, int rows, int cols) { return {data, rows, cols, key_block}; }
 
-  /// (head, block of queries) of the sequences that have more than one query.
+  /// (head, block of queries) of all sequences.
   static std::vector<detail::AttentionItem> forward_items(const AttentionFwd<float>& a) {
     std::vector<detail::AttentionItem> items;
     for (int b = 0; b < a.sequences; ++b) {
       const int queries = a.cu_q[b + 1] - a.cu_q[b], keys = a.cu_k[b + 1] - a.cu_k[b];
-      if (queries == 1) continue;
       for (int h = 0; h < a.shape.heads; ++h) {
         for (int i = 0; i < queries; i += query_block) {
           const int rows = std::min(query_block, queries - i);
@@ -266,7 +263,6 @@ void lamina::kernel::attention<lamina::Cpu>::forward(Stream<Cpu>, const Attentio
   if constexpr (std::is_same_v<T, float>) {
     std::vector<detail::AttentionItem> items = forward_items(a);
     detail::parallel_by_cost(items, [&](const detail::AttentionItem& item) { forward_block(a, item); });
-    detail::attend_single_queries(a);
   } else {
     plain::attention_forward(a);
   }

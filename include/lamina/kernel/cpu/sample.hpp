@@ -12,8 +12,6 @@
 template <>
 struct lamina::kernel::sample<lamina::Cpu> {
   template <class T>
-  static void forward(Stream<Cpu>, const Sample<T>& a);
-  template <class T>
   static void rows(Stream<Cpu>, const SampleRows<T>& a);
 
  private:
@@ -49,13 +47,6 @@ struct lamina::kernel::sample<lamina::Cpu> {
     return ids[static_cast<std::size_t>(place)];
   }
 };
-
-template <class T>
-void lamina::kernel::sample<lamina::Cpu>::forward(Stream<Cpu>, const Sample<T>& a) {
-  const int id = choose(a.logits, a.vocab, *a.rule, a.state->chosen);
-  a.told[a.state->chosen % 2] = id;
-  a.state->move_on(id);
-}
 
 template <class T>
 void lamina::kernel::sample<lamina::Cpu>::rows(Stream<Cpu>, const SampleRows<T>& a) {

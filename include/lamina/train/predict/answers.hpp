@@ -2,9 +2,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <string>
 #include <vector>
 
-#include <lamina/model/session.hpp>
+#include <lamina/core/batch.hpp>
 
 namespace lamina::text {
 class Tokenizer;
@@ -12,6 +13,13 @@ class Tokenizer;
 
 /// The seam to what generates: a program joins it with the server's sampler (examples/train.cpp).
 namespace lamina::train {
+
+/// What answers.
+struct AnsweringModel {
+  std::filesystem::path directory;
+  std::vector<std::filesystem::path> adapters;  ///< folded into the weights, in order
+  std::string device = "auto";                  ///< as in TrainableOptions
+};
 
 /// How an answer is drawn (LLaMA-Factory's generating_args.py, with its defaults).
 struct AnswerOptions {
@@ -33,7 +41,6 @@ using PendingAnswer = std::function<std::vector<int>(const std::function<bool()>
 using Answer = std::function<PendingAnswer(Batch prompt)>;
 
 /// Opens a model to answer. The tokenizer outlives the answers.
-using OpenAnswers = std::function<Answer(const std::filesystem::path& model_dir, const GenerateOptions&,
-                                         const AnswerOptions&, const text::Tokenizer&)>;
+using OpenAnswers = std::function<Answer(const AnsweringModel&, const AnswerOptions&, const text::Tokenizer&)>;
 
 }  // namespace lamina::train

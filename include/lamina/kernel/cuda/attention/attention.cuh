@@ -3,9 +3,9 @@
 #include <lamina/kernel/cuda/attention/bwd.cuh>
 #include <lamina/kernel/cuda/attention/bwd_sm90.cuh>
 #include <lamina/kernel/cuda/attention/cudnn_attention.cuh>
-#include <lamina/kernel/cuda/attention/decode.cuh>
 #include <lamina/kernel/cuda/attention/f32.cuh>
 #include <lamina/kernel/cuda/attention/fwd_sm90.cuh>
+#include <lamina/kernel/cuda/attention/scratch.hpp>
 
 namespace lamina::kernel::cuda {
 
@@ -34,7 +34,6 @@ void attention_forward_own(Stream<Cuda> s, const AttentionFwd<T>& a) {
     expect_chunks("k", a.k, a.shape);
     expect_chunks("v", a.v, a.shape);
     expect_chunks("o", a.o, a.shape);
-    if (few_queries(a)) return attention_forward_decode(s, a);
     attention_forward_by_wgmma(s, a.shape.head_dim) ? launch_attention_fwd_sm90<T, 128>(s, a)
                                                     : attention_forward_tiles(s, a);
   }

@@ -28,11 +28,11 @@ struct lamina::kernel::attention<lamina::Cuda> {
 
   template <class T>
   static std::size_t workspace_bytes(const AttentionFwd<T>& a) {
-    return std::max(cuda::attention_workspace_bytes(a.shape, a.q.rows, false), cudnn_attention_bytes(a));
+    return cudnn_attention_bytes(a);
   }
   template <class T>
   static std::size_t workspace_bytes(const AttentionBwd<T>& a) {
-    const std::size_t own = cuda::attention_workspace_bytes(a.shape, a.q.rows, true);
+    const std::size_t own = cuda::attention_workspace_bytes(a.shape, a.q.rows);
     return cuda::backward_by_cudnn(a) ? std::max(own, cudnn_attention_bytes(a)) : own;
   }
 };

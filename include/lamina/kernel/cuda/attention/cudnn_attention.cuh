@@ -196,6 +196,7 @@ bool cudnn_attention_forward(Stream<Cuda> s, const AttentionFwd<T>& a) {
   using Id = cuda::CudnnAttentionTensor;
   if (a.q.rows == 0 || a.cu_q != a.cu_k || a.shape.head_dim % 8 != 0 || !cuda::cudnn_aligned(a.q, a.k, a.v, a.o))
     return false;
+  if (s.device->batch_invariant) return false;  // its plans follow the sequences' lengths
   auto& state = s.device->state<cuda::CudnnState>();
   const auto key_of = [&](bool equal) {
     auto key = cuda::cudnn_attention_key<T>(a.shape, equal, a.q.rows, a.sequences, a.longest);

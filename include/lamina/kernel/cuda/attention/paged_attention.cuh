@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/cuda/attention/decode.cuh>
+#include <lamina/kernel/cuda/attention/fwd.cuh>
 #include <lamina/kernel/cuda/attention/paged_attention.hpp>
 #include <lamina/kernel/cuda/attention/paged_attention_f32.cuh>
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
@@ -22,7 +22,7 @@ struct PagedDecodeTiles {
   static constexpr int key_bytes = Tile::bytes(warp_keys), warp_bytes = stages * 2 * key_bytes;
   static constexpr int ring_bytes = warps * warp_bytes;
   static int shared_bytes(int group, int head_dim) {
-    return ring_bytes + warps * group * AttentionDecodePlan::row_floats(head_dim) * static_cast<int>(sizeof(float));
+    return ring_bytes + warps * group * part_row_floats(head_dim) * static_cast<int>(sizeof(float));
   }
 };
 
@@ -203,16 +203,54 @@ struct TileCursor {
   }
 };
 
+/// Partial results, in shared memory or left by other blocks: row by row o, reference, sum.
+template <bool OtherBlocks>
+struct AttentionParts {
+  const float* first;
+  int part_floats, row_floats;
+  __device__ const float* row(int part, int row) const {
+    return first + std::ptrdiff_t{part} * part_floats + row * row_floats;
+  }
+  __device__ float operator()(int part, int r, int at) const {
+    return OtherBlocks ? __ldcg(row(part, r) + at) : row(part, r)[at];
+  }
+  __device__ float4 four(int part, int r, int at) const {
+    const auto* from = reinterpret_cast<const float4*>(row(part, r) + at);
+    return OtherBlocks ? __ldcg(from) : *from;
+  }
+};
+
+/// Adds partial results up, in their order: take(row, column, four of o, reference, sum) for each of `rows` rows. Each
+/// thread weighs the parts of its row itself.
+template <int Threads, class Parts, class Take>
+__device__ void merge_parts(int count, int rows, int head_dim, Parts part, Take take) {
+  for (int at = threadIdx.x; at < rows * (head_dim / 4); at += Threads) {
+    const int row = at / (head_dim / 4), column = at % (head_dim / 4) * 4;
+    float top = -INFINITY, sum = 0;
+    for (int i = 0; i < count; ++i) top = fmaxf(top, part(i, row, head_dim));
+    float4 o = make_float4(0, 0, 0, 0);
+#pragma unroll 4
+    for (int i = 0; i < count; ++i) {
+      const float reference = part(i, row, head_dim);
+      const float weight = reference == -INFINITY ? 0.0f : fast_exp2(reference - top);
+      const float4 x = part.four(i, row, column);
+      sum += weight * part(i, row, head_dim + 1);
+      o.x += weight * x.x, o.y += weight * x.y, o.z += weight * x.z, o.w += weight * x.w;
+    }
+    take(row, column, o, top, sum);
+  }
+}
+
 template <class T, int Width, int Stages>
 __global__ void __launch_bounds__(PagedDecodeTiles<Width, Stages>::threads,
                                   PagedDecodeTiles<Width, Stages>::blocks_per_multiprocessor)
     paged_attention_decode(PagedAttentionFwd<T> a, float* parts) {
   using Tiles = PagedDecodeTiles<Width, Stages>;
-  start_in_turn();
+  start_ahead_of_product(a.sequences);
   extern __shared__ __align__(1024) unsigned char shared[];
   __shared__ bool last;
   const int kv_heads = a.shape.kv_heads, head_dim = a.shape.head_dim, group = a.shape.heads / kv_heads;
-  const int warp = threadIdx.x / warp_size, row_floats = AttentionDecodePlan::row_floats(head_dim);
+  const int warp = threadIdx.x / warp_size, row_floats = part_row_floats(head_dim);
   const int part_floats = group * row_floats, kv_head = blockIdx.x % kv_heads, worker = blockIdx.x / kv_heads;
   const unsigned ring = shared_address(shared) + warp * Tiles::warp_bytes;
   float* const warp_parts = reinterpret_cast<float*>(shared + Tiles::ring_bytes);
@@ -298,15 +336,15 @@ __global__ void __launch_bounds__(PagedDecodeTiles<Width, Stages>::threads,
     const int part_stride = kv_heads * part_floats;
     const AttentionParts<false> of_warps{warp_parts, part_floats, row_floats};
     if (split.count == 1) {
-      merge_few<Tiles::threads>(Tiles::warps, group, head_dim, of_warps, finish);
+      merge_parts<Tiles::threads>(Tiles::warps, group, head_dim, of_warps, finish);
       continue;
     }
-    merge_few<Tiles::threads>(Tiles::warps, group, head_dim, of_warps,
-                              [&](int head, int column, float4 x, float reference, float sum) {
-                                float* part = sequence_parts + split.place * part_stride + head * row_floats;
-                                if (column == 0) part[head_dim] = reference, part[head_dim + 1] = sum;
-                                *reinterpret_cast<float4*>(part + column) = x;
-                              });
+    merge_parts<Tiles::threads>(Tiles::warps, group, head_dim, of_warps,
+                                [&](int head, int column, float4 x, float reference, float sum) {
+                                  float* part = sequence_parts + split.place * part_stride + head * row_floats;
+                                  if (column == 0) part[head_dim] = reference, part[head_dim + 1] = sum;
+                                  *reinterpret_cast<float4*>(part + column) = x;
+                                });
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -317,7 +355,7 @@ __global__ void __launch_bounds__(PagedDecodeTiles<Width, Stages>::threads,
     }
     __syncthreads();
     const AttentionParts<true> of_splits{sequence_parts, part_stride, row_floats};
-    if (last) merge_few<Tiles::threads>(split.count, group, head_dim, of_splits, finish);
+    if (last) merge_parts<Tiles::threads>(split.count, group, head_dim, of_splits, finish);
   }
   wait_copies<0>();
 }

@@ -1,8 +1,12 @@
 #pragma once
 #include <algorithm>
 
-#include <lamina/kernel/cuda/attention/scratch.hpp>
 #include <lamina/kernel/paged_attention.hpp>
+
+namespace lamina::kernel::cuda {
+/// Of a row's partial result: o, its reference and its sum, a multiple of 16 bytes.
+constexpr int part_row_floats(int head_dim) { return head_dim + 4; }
+}  // namespace lamina::kernel::cuda
 
 /// At most 1024 sequences, 16 key/value heads, 8 query heads for each, heads of at most 128; of fp32 heads of at most
 /// 256.
@@ -23,7 +27,7 @@ struct lamina::kernel::paged_attention<lamina::Cuda> {
   template <class T>
   static std::size_t workspace_bytes(const PagedAttentionFwd<T>& a) {
     return sizeof(float) * static_cast<std::size_t>(a.splits.most) * a.shape.heads *
-           cuda::AttentionDecodePlan::row_floats(a.shape.head_dim);
+           cuda::part_row_floats(a.shape.head_dim);
   }
   /// Workers that keep a GPU of so many multiprocessors busy, for KeySplits.
   static int workers(int multiprocessors, int kv_heads) { return std::max(1, 3 * multiprocessors / kv_heads); }

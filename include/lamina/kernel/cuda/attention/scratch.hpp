@@ -2,7 +2,7 @@
 #include <lamina/core/arena.hpp>
 #include <lamina/kernel/attention.hpp>
 
-/// What attention on the GPU takes of its stream's scratch.
+/// What attention's backward on the GPU takes of its stream's scratch.
 namespace lamina::kernel::cuda {
 
 /// What the passes of backward share, in scratch. Row sums are (H, Nq), so that a head's are contiguous. dQ's sums
@@ -33,27 +33,10 @@ struct AttentionBwdSums {
   }
 };
 
-/// How the keys of each sequence are shared out. A partial result of a row is o, its reference
-/// and its sum.
-struct AttentionDecodePlan {
-  static constexpr int part_rows = 16, most_blocks = 512, most_groups = 256;
-  int groups;    ///< (tile of rows, kv head): each reads the keys of a sequence once
-  int splits;    ///< most blocks that share the keys of a group
-  float* parts;  ///< (groups, splits, part_rows, head_dim + 4), a multiple of 16 bytes per row
-
-  static constexpr int row_floats(int head_dim) { return head_dim + 4; }
-  static constexpr std::size_t floats(std::size_t blocks, int head_dim) {
-    return blocks * part_rows * row_floats(head_dim);
-  }
-};
-
-/// At most this much.
-inline std::size_t attention_workspace_bytes(const AttentionShape& shape, int queries, bool backward) {
+/// Backward takes at most this much.
+inline std::size_t attention_workspace_bytes(const AttentionShape& shape, int queries) {
   Arena counts;
-  if (backward)
-    AttentionBwdSums::take(counts, queries, shape);
-  else
-    counts.take<float>(AttentionDecodePlan::floats(AttentionDecodePlan::most_blocks, shape.head_dim));
+  AttentionBwdSums::take(counts, queries, shape);
   return counts.peak_bytes();
 }
 

@@ -147,12 +147,6 @@ void with_tile_width(int head_dim, F run) {
   return run.template operator()<128>();
 }
 
-/// Allows a kernel more than 48 KiB of shared memory.
-template <class Kernel>
-void allow_shared(Kernel* kernel, int bytes) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory of attention");
-}
-
 /// Error if shapes are not what attention's kernels take.
 inline void expect_attention(const AttentionShape& s) {
   if (s.heads < 1 || s.kv_heads < 1 || s.head_dim < 1 || s.heads % s.kv_heads != 0) {

@@ -24,21 +24,45 @@ __device__ inline void start_in_turn() {
   wait_for_earlier();
   let_next_start();
 }
+/// Up to so many tokens, products are many small blocks (streamed_product.cuh), which spread over the multiprocessors
+/// only if those are free when they start; beyond, they are one large block for each (weight_product.cuh).
+inline constexpr int most_streamed_tokens = 8;
+/// For a kernel ahead of a product: the product may start at once and read its weight, which no kernel ahead writes
+/// that lets others start.
+__device__ inline void start_ahead_of_product(int tokens) {
+  if (tokens <= most_streamed_tokens) return start_in_turn();
+  let_next_start();
+  wait_for_earlier();
+}
 
+/// grid.x is a multiple of cluster: so many neighbouring blocks run at the same time and reach each other's shared
+/// memory, which is sm_90's alone; 1: each for itself.
 template <class... P, class... A>
-void launch_dependent_shared(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, dim3 threads, int shared_bytes,
-                             A... arguments) {
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
+void launch_dependent_clusters(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, dim3 threads, int shared_bytes,
+                               int cluster, A... arguments) {
+  cudaLaunchAttribute attributes[2] = {};
   cudaLaunchConfig_t config{};
+  if (s.device->compute_capability() >= 90) {
+    cudaLaunchAttribute& early = attributes[config.numAttrs++];
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    cudaLaunchAttribute& together = attributes[config.numAttrs++];
+    together.id = cudaLaunchAttributeClusterDimension;
+    together.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+  }
   config.gridDim = grid;
   config.blockDim = threads;
   config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
   config.stream = s.handle;
-  config.attrs = &early;
-  config.numAttrs = s.device->compute_capability() >= 90 ? 1 : 0;
+  config.attrs = attributes;
   check(cudaLaunchKernelEx(&config, kernel, P(arguments)...), "cudaLaunchKernelEx");
+}
+template <class... P, class... A>
+void launch_dependent_shared(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, dim3 threads, int shared_bytes,
+                             A... arguments) {
+  launch_dependent_clusters(s, kernel, grid, threads, shared_bytes, 1, arguments...);
 }
 template <class... P, class... A>
 void launch_dependent(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, int threads, A... arguments) {

@@ -31,6 +31,8 @@ class CudaDevice {
 
   /// Two runs agree bit for bit: no kernel whose sums are taken in the order in which blocks happen to finish.
   bool deterministic = false;
+  /// A row of a product does not depend on how many rows are computed with it: sm_90 alone, and slower for many rows.
+  bool batch_invariant = false;
 
   /// The stream that everything runs on; kernels take their temporary memory from scratch.
   Stream<Cuda> stream(Arena* scratch = nullptr) { return {handle_, this, scratch}; }

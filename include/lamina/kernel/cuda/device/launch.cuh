@@ -21,6 +21,12 @@ inline void check(cudaError_t status, const char* what) {
 /// After every launch: Error if the launch itself was refused.
 inline void check_launch(const char* kernel) { check(cudaGetLastError(), kernel); }
 
+/// Allows a kernel more than 48 KiB of shared memory.
+template <class Kernel>
+void allow_shared(Kernel* kernel, int bytes) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory of a block");
+}
+
 inline constexpr int warp_size = 32;
 inline constexpr float log2_e = 1.4426950408889634f, ln_2 = 0.6931471805599453f;
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }

@@ -5,6 +5,7 @@
 #include <lamina/kernel/cuda/matmul/rank_update.cuh>
 #include <lamina/kernel/cuda/matmul/streamed_product.cuh>
 #include <lamina/kernel/cuda/matmul/weight_copy.cuh>
+#include <lamina/kernel/cuda/matmul/weight_product.cuh>
 #include <lamina/kernel/cuda/rows/token_sums.cuh>
 #include <lamina/kernel/expect.hpp>
 
@@ -23,6 +24,19 @@ const T* aligned_bias(Stream<Cuda> s, const T* bias, int n) {
   T* to = s.scratch->take<T>(n);
   check(cudaMemcpyAsync(to, bias, n * sizeof(T), cudaMemcpyDeviceToDevice, s.handle), "copying a bias");
   return to;
+}
+
+/// Decode, through a kernel for sm_90a.
+template <class T>
+bool try_weight_product(Stream<Cuda> s, const MatmulFwd<T>& a) {
+  if constexpr (!std::is_same_v<T, float>) {
+    if (!takes_weight_product<T>(s, a.w, a.x.rows)) return false;
+    const WeightProduct<T> p{
+        .w = as_matrix<T>(a.w), .x = a.x, .y = a.y, .bias = a.bias, .alpha = a.alpha, .beta = a.beta};
+    if (p.supported()) run_weight_product<false>(s, p);
+    return p.supported();
+  }
+  return false;
 }
 
 /// Decode: few rows of x.
@@ -91,6 +105,7 @@ void lamina::kernel::matmul<lamina::Cuda>::forward(Stream<Cuda> s, const MatmulF
   detail::expect_shape("matmul", "y", a.y.rows, a.y.cols, a.x.rows, a.w.rows);
   if (a.y.rows == 0 || a.y.cols == 0) return;
   Arena::Scope scope(*s.scratch);
+  if (cuda::try_weight_product(s, a)) return;
   if (cuda::try_few_rows(s, a)) return;
   if (!a.bias && cuda::try_streamed<false>(s, a.x, a.w, a.y, a.alpha, a.beta)) return;
   if (cuda::try_rank_update<false>(s, a.x, a.w, a.bias, a.y, a.alpha, a.beta)) return;

@@ -1,16 +1,18 @@
 #pragma once
-#include <cub/device/device_radix_sort.cuh>
-
 #include <lamina/core/philox.hpp>
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/rows/sample.hpp>
 
-/// One block per chunk of logits finds its best and, if tokens are drawn, the sum of its weights; one block ends the
-/// choice: it walks over the chunks' sums, then over the one chunk that holds what it looks for.
+/// Tokens of many sequences, each by its own rule: one block per row of logits.
+///
+/// A row is read as tiles of 256 neighbouring ids, a tile by one warp. The best of every tile bounds what the k-th best
+/// logit can be: of all logits only those above the bound are sorted, usually a few more than k. If too many equal
+/// logits are above it, or the wanted mass is not among the sorted ones, the place is found by bisection of the logits'
+/// bits instead, which is slower and needs no order.
 namespace lamina::kernel::cuda {
 
-inline constexpr int sample_threads = 256, sample_chunk = sample<Cuda>::chunk,
-                     sample_each = sample_chunk / sample_threads;
+inline constexpr int choice_threads = 1024, choice_warps = choice_threads / warp_size, tile_each = 8,
+                     tile_ids = tile_each * warp_size, most_tiles = 1024, most_sorted = 2048;
 
 /// A logit and its token in one number: the larger logit, then the lower id, is larger.
 using Ranked = unsigned long long;
@@ -27,176 +29,321 @@ __device__ inline float logit_of(Ranked r) {
   return __uint_as_float(rising >> 31 ? rising & 0x7fffffffu : ~rising);
 }
 
-/// op over all of the block's x, the same in every thread.
-template <class Op>
-__device__ Ranked block_reduce(Ranked x, Op op) {
-  __shared__ Ranked part[sample_threads / warp_size];
-  for (int offset = warp_size / 2; offset > 0; offset /= 2) x = op(x, __shfl_xor_sync(0xffffffffu, x, offset));
-  if (threadIdx.x % warp_size == 0) part[threadIdx.x / warp_size] = x;
-  __syncthreads();
-  x = part[0];
-  for (int w = 1; w < sample_threads / warp_size; ++w) x = op(x, part[w]);
-  __syncthreads();
-  return x;
-}
-__device__ inline Ranked block_best(Ranked x) {
-  return block_reduce(x, [](Ranked a, Ranked b) { return a > b ? a : b; });
-}
-__device__ inline Ranked block_total(Ranked x) {
-  return block_reduce(x, [](Ranked a, Ranked b) { return a + b; });
-}
-/// The best of all chunks.
-__device__ inline Ranked best_of(const Ranked* chunk_best, int chunks) {
-  Ranked best = 0;
-  for (int c = threadIdx.x; c < chunks; c += sample_threads) best = max(best, chunk_best[c]);
-  return block_best(best);
-}
-
-/// Also numbers the tokens if they are to be sorted.
-template <class T>
-__global__ void __launch_bounds__(sample_threads)
-    sample_best(const T* logits, int vocab, Ranked* chunk_best, int* ids) {
-  let_next_start();
-  wait_for_earlier();
-  Ranked best = 0;
-#pragma unroll
-  for (int e = 0; e < sample_each; ++e) {
-    const int id = blockIdx.x * sample_chunk + e * sample_threads + threadIdx.x;
-    if (id >= vocab) continue;
-    best = max(best, ranked(widen(logits[id]), id));
-    if (ids) ids[id] = id;
-  }
-  best = block_best(best);
-  if (threadIdx.x == 0) chunk_best[blockIdx.x] = best;
-}
-
-/// What has been found out about the logits, in the order in which they are counted off.
-template <class T>
-struct SampleSums {
-  const T* ordered;
-  const int* ids;  ///< (V) null: a place is an id
-  const Ranked* chunk_best;
-  Ranked* chunk_sum;
-  int chunks;
-
-  __device__ Ranked weight(const Sample<T>& a, const SamplingRule& rule, float largest, int place) const {
-    if (place >= a.vocab) return 0;
-    return kernel::detail::sample_weight(rule, a.order, widen(ordered[place]) - largest, place);
-  }
-};
-
-template <class T>
-__global__ void __launch_bounds__(sample_threads) sample_weigh(Sample<T> a, SampleSums<T> sums) {
-  let_next_start();
-  wait_for_earlier();
-  const SamplingRule rule = *a.rule;
-  const float largest = logit_of(best_of(sums.chunk_best, sums.chunks));
-  Ranked sum = 0;
-  for (int e = 0; e < sample_each; ++e)
-    sum += sums.weight(a, rule, largest, blockIdx.x * sample_chunk + e * sample_threads + threadIdx.x);
-  sum = block_total(sum);
-  if (threadIdx.x == 0) sums.chunk_sum[blockIdx.x] = sum;
-}
-
 /// A place and the sum of weights up to and with it.
 struct Counted {
   int place;
   Ranked sum;
 };
-/// The first place whose sum is above target, which is below the sum of all.
-template <class T>
-__device__ Counted count_off(const Sample<T>& a, const SamplingRule& rule, const SampleSums<T>& sums, float largest,
-                             Ranked target) {
-  __shared__ Ranked warp_sum_of[sample_threads / warp_size];
-  __shared__ Counted found;
-  Ranked before = 0;
-  int c = 0;
-  for (; c + 1 < sums.chunks && before + sums.chunk_sum[c] <= target; ++c) before += sums.chunk_sum[c];
-  Ranked w[sample_each], own = 0;  // of neighbours: a thread's places come before the next one's
-  const int first = c * sample_chunk + threadIdx.x * sample_each;
-  for (int e = 0; e < sample_each; ++e) own += w[e] = sums.weight(a, rule, largest, first + e);
-  Ranked through = own;
+
+struct SampleShared {
+  Ranked tile[most_tiles];     ///< of every tile: its best logit, a sum of weights or a count
+  Ranked sorted[most_sorted];  ///< logits in falling order
+  Ranked sum[most_sorted];     ///< of their weights up to a place
+  Ranked warp[choice_warps];
+  Ranked found;
+  Counted place;
+  int count;
+};
+
+/// op over the block's x, the same in every thread.
+template <class Op>
+__device__ Ranked row_reduce(SampleShared& shared, Ranked x, Op op) {
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) x = op(x, __shfl_xor_sync(0xffffffffu, x, offset));
+  if (threadIdx.x % warp_size == 0) shared.warp[threadIdx.x / warp_size] = x;
+  __syncthreads();
+  x = shared.warp[threadIdx.x % warp_size];
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) x = op(x, __shfl_xor_sync(0xffffffffu, x, offset));
+  __syncthreads();
+  return x;
+}
+__device__ inline Ranked row_best(SampleShared& shared, Ranked x) {
+  return row_reduce(shared, x, [](Ranked a, Ranked b) { return a > b ? a : b; });
+}
+__device__ inline Ranked row_total(SampleShared& shared, Ranked x) {
+  return row_reduce(shared, x, [](Ranked a, Ranked b) { return a + b; });
+}
+__device__ inline Ranked warp_prefix(Ranked x) {
   for (int offset = 1; offset < warp_size; offset *= 2) {
-    const Ranked below = __shfl_up_sync(0xffffffffu, through, offset);
-    if (threadIdx.x % warp_size >= offset) through += below;
+    const Ranked below = __shfl_up_sync(0xffffffffu, x, offset);
+    if (threadIdx.x % warp_size >= offset) x += below;
   }
-  if (threadIdx.x % warp_size == warp_size - 1) warp_sum_of[threadIdx.x / warp_size] = through;
+  return x;
+}
+/// The sum of x over this thread and those before it.
+__device__ inline Ranked row_prefix(SampleShared& shared, Ranked x) {
+  const int warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size;
+  x = warp_prefix(x);
+  if (lane == warp_size - 1) shared.warp[warp] = x;
   __syncthreads();
-  for (int v = 0; v < threadIdx.x / warp_size; ++v) before += warp_sum_of[v];
-  before += through - own;
-  if (before <= target && target < before + own) {
-    int e = 0;
-    for (before += w[0]; before <= target; before += w[e]) ++e;
-    found = {first + e, before};
-  }
+  const Ranked before = warp_prefix(shared.warp[lane]);
+  x += warp == 0 ? 0 : __shfl_sync(0xffffffffu, before, warp - 1);
   __syncthreads();
-  return found;
+  return x;
 }
 
+/// A row of logits, and everything that is asked of all of it.
 template <class T>
-__global__ void __launch_bounds__(sample_threads) sample_choose(Sample<T> a, SampleSums<T> sums) {
-  let_next_start();
-  wait_for_earlier();
-  const Ranked best = best_of(sums.chunk_best, sums.chunks);
-  int id = id_of(best);
-  if (a.order != SampleOrder::best_alone && best != not_finite) {
-    const SamplingRule rule = *a.rule;
-    const float largest = logit_of(best);
-    Ranked mass = 0;
-    for (int c = threadIdx.x; c < sums.chunks; c += sample_threads) mass += sums.chunk_sum[c];
-    mass = block_total(mass);
-    if (a.order == SampleOrder::by_probability)
-      mass = count_off(a, rule, sums, largest, kernel::detail::nucleus_mass(rule, mass) - 1).sum;
+struct SampleRow {
+  const T* logits;
+  int vocab, tiles;
+  SamplingRule rule;
+  SampleOrder order;
+  int chosen;
+  SampleShared& shared;
+
+  /// f(id, logit) for this lane's ids of a tile, in rising order.
+  template <class F>
+  __device__ void each_of_tile(int tile, F f) const {
+    const int first = tile * tile_ids + threadIdx.x % warp_size * tile_each;
+    if (first >= vocab) return;
+    constexpr int piece = piece_elements<T>;
+    if (first + tile_each <= vocab && reinterpret_cast<std::uintptr_t>(logits + first) % 16 == 0) {
+#pragma unroll
+      for (int p = 0; p < tile_each; p += piece) {
+        float x[piece];
+        load_piece(logits + first + p, x);
+#pragma unroll
+        for (int e = 0; e < piece; ++e) f(first + p + e, x[e]);
+      }
+    } else {
+      for (int id = first; id < min(first + tile_each, vocab); ++id) f(id, widen(logits[id]));
+    }
+  }
+  /// f(id, logit) for all this thread's ids.
+  template <class F>
+  __device__ void each(F f) const {
+    for (int tile = threadIdx.x / warp_size; tile < tiles; tile += choice_warps) each_of_tile(tile, f);
+  }
+  /// tile[t] = op over f(id, logit) of a tile's ids.
+  template <class F, class Op>
+  __device__ void reduce_tiles(F f, Op op) const {
+    for (int tile = threadIdx.x / warp_size; tile < tiles; tile += choice_warps) {
+      Ranked own = 0;
+      each_of_tile(tile, [&](int id, float x) { own = op(own, f(id, x)); });
+      for (int offset = warp_size / 2; offset > 0; offset /= 2)
+        own = op(own, __shfl_xor_sync(0xffffffffu, own, offset));
+      if (threadIdx.x % warp_size == 0) shared.tile[tile] = own;
+    }
     __syncthreads();
-    const double u = uniform(rule.seed, rule.stream, static_cast<std::uint64_t>(a.state->chosen));
-    id = count_off(a, rule, sums, largest, kernel::detail::sample_target(u, mass)).place;
-    if (sums.ids) id = sums.ids[id];
   }
-  if (threadIdx.x == 0) {
-    a.told[a.state->chosen % 2] = id;
-    a.state->move_on(id);
+  __device__ Ranked weight(float largest, float x, int place = 0) const {
+    return kernel::detail::sample_weight(rule, order, x - largest, place);
   }
+
+  /// What the draw looks for in a sum of `mass`.
+  __device__ Ranked target(Ranked mass) const {
+    const double u = uniform(rule.seed, rule.stream, static_cast<std::uint64_t>(chosen));
+    return kernel::detail::sample_target(u, mass);
+  }
+
+  /// The first id, in rising order, at which the sum of f(id, logit) exceeds target.
+  template <class F>
+  __device__ int find_by_id(Ranked target, F f) const {
+    reduce_tiles(f, [](Ranked a, Ranked b) { return a + b; });
+    const Ranked own = threadIdx.x < tiles ? shared.tile[threadIdx.x] : 0, through = row_prefix(shared, own);
+    if (through - own <= target && target < through) {
+      shared.count = threadIdx.x;
+      shared.found = through - own;
+    }
+    __syncthreads();
+    if (threadIdx.x < warp_size) {
+      Ranked lane = 0;
+      each_of_tile(shared.count, [&](int id, float x) { lane += f(id, x); });
+      Ranked sum = shared.found + warp_prefix(lane) - lane;
+      each_of_tile(shared.count, [&](int id, float x) {
+        const Ranked before = sum;
+        sum += f(id, x);
+        if (before <= target && target < sum) shared.place.place = id;
+      });
+    }
+    __syncthreads();
+    return shared.place.place;
+  }
+};
+
+/// Sorts the first n (a power of two) in falling order.
+__device__ inline void sort_falling(Ranked* x, int n) {
+  for (int size = 2; size <= n; size *= 2)
+    for (int stride = size / 2; stride > 0; stride /= 2) {
+      for (int i = threadIdx.x; i < n / 2; i += choice_threads) {
+        const int low = 2 * i - (i & (stride - 1)), high = low + stride;
+        const Ranked a = x[low], b = x[high];
+        if ((a < b) == ((low & size) == 0)) x[low] = b, x[high] = a;
+      }
+      __syncthreads();
+    }
+}
+__device__ inline int power_of_two_from(int n) { return n <= 1 ? 1 : 1 << (32 - __clz(n - 1)); }
+
+/// Sorts the k best logits, k at most the number of tiles, and perhaps some more into shared.sorted. Returns how many,
+/// 0 if they are too many. tile holds the best of every tile.
+template <class T>
+__device__ int sort_best(const SampleRow<T>& row, int k) {
+  SampleShared& shared = row.shared;
+  const int n = power_of_two_from(row.tiles);
+  for (int i = threadIdx.x; i < n; i += choice_threads) shared.sorted[i] = i < row.tiles ? shared.tile[i] : 0;
+  if (threadIdx.x == 0) shared.count = 0;
+  __syncthreads();
+  sort_falling(shared.sorted, n);
+  const Ranked bound = shared.sorted[k - 1];
+  __syncthreads();
+  row.each([&](int id, float x) {
+    const Ranked r = ranked(x, id);
+    if (r < bound) return;
+    const int at = atomicAdd(&shared.count, 1);
+    if (at < most_sorted) shared.sorted[at] = r;
+  });
+  __syncthreads();
+  const int count = shared.count;
+  if (count > most_sorted) return 0;
+  const int m = power_of_two_from(count);
+  for (int i = count + threadIdx.x; i < m; i += choice_threads) shared.sorted[i] = 0;
+  __syncthreads();
+  sort_falling(shared.sorted, m);
+  return count;
 }
 
-/// The logits in falling order with their ids, equal ones by rising id: CUB's sort keeps their order, and -0 equals 0.
+/// The first of `count` sorted places whose sum of weights is above target; place -1 if none is.
+__device__ inline Counted find_sorted(SampleShared& shared, int count, Ranked target) {
+  if (threadIdx.x == 0) shared.place = {-1, 0};
+  __syncthreads();
+  for (int i = threadIdx.x; i < count; i += choice_threads)
+    if (shared.sum[i] > target && (i == 0 || shared.sum[i - 1] <= target)) shared.place = {i, shared.sum[i]};
+  __syncthreads();
+  const Counted place = shared.place;
+  __syncthreads();
+  return place;
+}
+
+/// A token by falling probability from the best logits alone; -1 if they do not settle it.
 template <class T>
-void sort_logits(Stream<Cuda> s, const Sample<T>& a, const int* ids, T* ordered, int* ordered_ids) {
-  using N = typename Native<T>::type;
-  const auto sort = [&](void* temporary, std::size_t& bytes) {
-    check(cub::DeviceRadixSort::SortPairsDescending(temporary, bytes, reinterpret_cast<const N*>(a.logits),
-                                                    reinterpret_cast<N*>(ordered), ids, ordered_ids, a.vocab, 0,
-                                                    8 * static_cast<int>(sizeof(T)), s.handle),
-          "sorting logits");
+__device__ int draw_of_sorted(const SampleRow<T>& row, float largest, int count) {
+  SampleShared& shared = row.shared;
+  const bool cut = row.rule.top_k > 0;  // then every token that weighs anything is among the sorted ones
+  if (cut) count = min(count, row.rule.top_k);
+  Ranked before = 0;
+  for (int first = 0; first < count; first += choice_threads) {
+    const int i = first + threadIdx.x;
+    const Ranked w = i < count ? row.weight(largest, logit_of(shared.sorted[i]), i) : 0;
+    const Ranked through = before + row_prefix(shared, w);
+    if (i < count) shared.sum[i] = through;
+    __syncthreads();
+    before = shared.sum[min(first + choice_threads, count) - 1];
+  }
+  Ranked mass = before;
+  if (!cut) {
+    Ranked own = 0;
+    row.each([&](int, float x) { own += row.weight(largest, x); });
+    mass = row_total(shared, own);
+  }
+  const Counted nucleus = find_sorted(shared, count, kernel::detail::nucleus_mass(row.rule, mass) - 1);
+  if (nucleus.place < 0) return -1;
+  const Counted drawn = find_sorted(shared, count, row.target(nucleus.sum));
+  return id_of(shared.sorted[drawn.place]);
+}
+
+/// The same by bisection. `key` is a logit's upper half of Ranked; of tokens with equal keys the lower ids come first.
+template <class T>
+struct SampleBisection {
+  const SampleRow<T>& row;
+  float largest;
+  static constexpr int unused_bits = sizeof(T) == 2 ? 16 : 0;  ///< of a key: two keys that differ do so above them
+  unsigned last_key = 0;                                       ///< of the last token that top_k leaves
+  Ranked last_ties = 0;                                        ///< how many tokens of that key it leaves
+
+  __device__ static unsigned key(float x) {
+    return static_cast<unsigned>(ranked(x, 0) >> 32) >> unused_bits << unused_bits;
+  }
+  __device__ float logit(unsigned key) const {
+    return logit_of(Ranked{key >> 31 ? key : key | ((1u << unused_bits) - 1)} << 32);
+  }
+  /// The largest key for which f(key) > target; f falls.
+  template <class F>
+  __device__ unsigned bisect(Ranked target, F f) const {
+    unsigned found = 0;
+    for (int bit = 31; bit >= unused_bits; --bit)
+      if (f(found | 1u << bit) > target) found |= 1u << bit;
+    return found;
+  }
+  __device__ Ranked count(unsigned least) const {
+    Ranked own = 0;
+    row.each([&](int, float x) { own += key(x) >= least; });
+    return row_total(row.shared, own);
+  }
+  __device__ Ranked mass(unsigned least) const {
+    Ranked own = 0;
+    row.each([&](int, float x) {
+      const unsigned k = key(x);
+      if (k >= least && k > last_key) own += row.weight(largest, x);
+    });
+    const Ranked sum = row_total(row.shared, own);
+    return least <= last_key ? sum + last_ties * row.weight(largest, logit(last_key)) : sum;
+  }
+  __device__ void cut_to(int k) {
+    last_key = bisect(static_cast<Ranked>(k) - 1, [&](unsigned least) { return count(least); });
+    last_ties = k - count(last_key + (1u << unused_bits));
+  }
+  /// Key and number among equal keys of the first place whose sum is above target, and that sum.
+  struct Place {
+    unsigned key;
+    Ranked tie, sum;
   };
-  std::size_t bytes = 0;
-  sort(nullptr, bytes);
-  const std::size_t room = sample<Cuda>::sort_bytes(a.vocab);
-  if (bytes > room) fail("sample: CUB wants ", bytes, " bytes to sort ", a.vocab, " logits, planned are ", room);
-  sort(s.scratch->take<std::byte>(room), bytes);
+  __device__ Place find(Ranked target) const {
+    const unsigned k = bisect(target, [&](unsigned least) { return mass(least); });
+    const Ranked before = mass(k + (1u << unused_bits)), each = row.weight(largest, logit(k));
+    const Ranked tie = (target - before) / each;
+    return {k, tie, before + (tie + 1) * each};
+  }
+  __device__ int draw() {
+    if (row.rule.top_k > 0 && row.rule.top_k < row.vocab) cut_to(row.rule.top_k);
+    const Place nucleus = find(kernel::detail::nucleus_mass(row.rule, mass(0)) - 1);
+    const Place drawn = find(row.target(nucleus.sum));
+    return row.find_by_id(drawn.tie, [&](int, float x) { return Ranked{key(x) == drawn.key}; });
+  }
+};
+
+template <class T>
+__device__ int draw_token(SampleRow<T> row) {
+  row.reduce_tiles([](int id, float x) { return ranked(x, id); }, [](Ranked a, Ranked b) { return a > b ? a : b; });
+  const Ranked best = row_best(row.shared, threadIdx.x < row.tiles ? row.shared.tile[threadIdx.x] : 0);
+  if (best == not_finite || row.order == SampleOrder::best_alone) return id_of(best);
+  const float largest = logit_of(best);
+  if (row.order == SampleOrder::by_id) {
+    Ranked own = 0;
+    row.each([&](int, float x) { own += row.weight(largest, x); });
+    const Ranked mass = row_total(row.shared, own);
+    return row.find_by_id(row.target(mass), [&](int, float x) { return row.weight(largest, x); });
+  }
+  const int k = row.rule.top_k > 0 ? min(row.rule.top_k, row.vocab) : max(1, row.tiles / 2);
+  if (const int count = k <= row.tiles ? sort_best(row, k) : 0)
+    if (const int id = draw_of_sorted(row, largest, count); id >= 0) return id;
+  return SampleBisection<T>{row, largest}.draw();
+}
+
+template <class T>
+__global__ void __launch_bounds__(choice_threads) sample_rows_fwd(SampleRows<T> a) {
+  __shared__ SampleShared shared;
+  start_in_turn();
+  const int s = blockIdx.x, to = a.rows[s];
+  int id = -1;
+  if (to >= 0) {
+    const SamplingRule rule = a.rules[s];
+    const int vocab = a.logits.cols;
+    id = draw_token(
+        SampleRow<T>{a.logits.row(s), vocab, ceil_div(vocab, tile_ids), rule, order_of(rule), a.chosen[s], shared});
+  }
+  if (threadIdx.x != 0) return;
+  a.told[s] = id;
+  if (to >= 0) a.newest[to] = id;
 }
 
 }  // namespace lamina::kernel::cuda
 
 template <class T>
-void lamina::kernel::sample<lamina::Cuda>::forward(Stream<Cuda> s, const Sample<T>& a) {
-  using namespace cuda;
-  Arena::Scope scope(*s.scratch);
-  const int n = chunks(a.vocab);
-  const bool sorted = a.order == SampleOrder::by_probability;
-  auto* const chunk_best = s.scratch->take<Ranked>(n);
-  auto* const ids = sorted ? s.scratch->take<int>(a.vocab) : nullptr;
-  SampleSums<T> sums{.ordered = a.logits, .ids = nullptr, .chunk_best = chunk_best, .chunk_sum = nullptr, .chunks = n};
-  launch_dependent(s, sample_best<T>, n, sample_threads, a.logits, a.vocab, chunk_best, ids);
-  if (sorted) {
-    T* const ordered = s.scratch->take<T>(a.vocab);
-    int* const ordered_ids = s.scratch->take<int>(a.vocab);
-    sort_logits(s, a, ids, ordered, ordered_ids);
-    sums.ordered = ordered, sums.ids = ordered_ids;
-  }
-  if (a.order != SampleOrder::best_alone) {
-    sums.chunk_sum = s.scratch->take<Ranked>(n);
-    launch_dependent(s, sample_weigh<T>, n, sample_threads, a, sums);
-  }
-  launch_dependent(s, sample_choose<T>, 1, sample_threads, a, sums);
-  check_launch("sample");
+void lamina::kernel::sample<lamina::Cuda>::rows(Stream<Cuda> s, const SampleRows<T>& a) {
+  if (a.logits.rows == 0) return;
+  if (a.logits.cols > cuda::most_tiles * cuda::tile_ids)
+    fail("sample: ", a.logits.cols, " logits per row; the kernel takes ", cuda::most_tiles * cuda::tile_ids);
+  cuda::launch_dependent(s, cuda::sample_rows_fwd<T>, a.logits.rows, cuda::choice_threads, a);
+  cuda::check_launch("sample_rows_fwd");
 }

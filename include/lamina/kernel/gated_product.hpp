@@ -1,0 +1,28 @@
+#pragma once
+#include <lamina/core/backend.hpp>
+#include <lamina/core/param.hpp>
+#include <lamina/core/view.hpp>
+
+namespace lamina::kernel {
+
+/// The first half of a gated MLP if nothing of it is kept: y = silu(x Wgate^T) * (x Wup^T).
+///
+/// x (M, K); w (2 F, K), gate's rows above up's; y (M, F); h (M, 2 F) is scratch: what it holds afterwards depends on
+/// the backend
+/// numerics   sums in fp32; gate and up may be rounded to T before the activation
+template <class T>
+struct GatedProduct {
+  Matrix<const T> x;
+  Weight w;
+  Matrix<T> h, y;
+};
+
+template <class B>
+struct gated_product {
+  static_assert(always_false<B>,
+                "gated_product has no kernel for this backend: include <lamina/kernel/cpu/gated_product.hpp> or "
+                "<lamina/kernel/cuda/matmul/gated_product.cuh>");
+  static void forward(auto...) {}
+};
+
+}  // namespace lamina::kernel

@@ -60,7 +60,8 @@ constexpr bool same_values() {
 }
 template <class W, class M>
 constexpr bool same_offers() {
-  return W::traits.sums == M::traits.sums && W::traits.saves_input_alone == M::traits.saves_input_alone;
+  return W::traits.sums == M::traits.sums && W::traits.saves_input_alone == M::traits.saves_input_alone &&
+         adds<W> == adds<M>;
 }
 /// Whether a wrapper around M says what M says, its own facts apart.
 template <class M>
@@ -72,7 +73,7 @@ constexpr bool forwards() {
     return saved_row_bytes<W, Training>() == saved_row_bytes<M, Training>() &&
            stays<W, Training>.input == stays<M, Training>.input && W::traits.learns == M::traits.learns;
   };
-  static_assert(Plain<M>::traits == forwarded(M::traits));
+  static_assert(Plain<M>::traits == forwarded<M>);
   static_assert(same_values<Named<proj, M>, M>() && same_offers<Named<proj, M>, M>() &&
                 saves_same(std::type_identity<Named<proj, M>>{}));
   static_assert(same_values<Scaled<M, -8>, M>() && same_offers<Scaled<M, -8>, M>() &&
@@ -89,6 +90,15 @@ constexpr bool all_forward(List<M...>) {
   return (forwards<M>() && ...);
 }
 static_assert(all_forward(Layers{}));
+
+// A layer derived from one that can add to its output does not promise that for a forward of its own.
+struct Overriding : Linear<8, 8> {
+  template <class R, class S, class X, class Y>
+  static void forward(R, const Parameter*, S&, X, Y) {}
+};
+static_assert(adds<Linear<8, 8>> && adds<Named<proj, Frozen<Linear<8, 8>>>> && adds<Chain<RMSNorm<8>, Linear<8, 8>>>);
+static_assert(!adds<Overriding> && !adds<Named<proj, Overriding>> && !adds<Chain<RMSNorm<8>, Overriding>>);
+static_assert(!adds<Recompute<Linear<8, 8>>> && !adds<RMSNorm<8>>);
 
 // A wrapper's own facts do not leave it: a name around Frozen or Scaled freezes and scales nothing more.
 static_assert(Frozen<RMSNorm<8>>::traits.freezes && !Named<norm, Frozen<RMSNorm<8>>>::traits.freezes);

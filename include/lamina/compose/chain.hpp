@@ -43,7 +43,7 @@ struct Chain {
                                  .gradient_tail = part<size - 1>::traits.gradient_tail,
                                  .strided_y = part<size - 1>::traits.strided_y,
                                  .strided_dx = part<0>::traits.strided_dx,
-                                 .adds = part<size - 1>::traits.adds};
+                                 .adds = adds<part<size - 1>>};
 
   /// Whether a part before I learns.
   template <std::size_t I>

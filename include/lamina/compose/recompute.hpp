@@ -16,7 +16,7 @@ struct Recompute : Wrapper<L, detail::InferenceMode> {
   template <class C>
   using rebuild = Recompute<C>;
   static constexpr Traits traits = [] {
-    Traits t = forwarded(L::traits);
+    Traits t = forwarded<L>;
     t.sums = t.adds = false, t.saves_input_alone = true;
     return t;
   }();

@@ -20,7 +20,7 @@ struct Wrapper {
   using children = List<M>;
   using In = typename M::In;
   using Out = typename M::Out;
-  static constexpr Traits traits = forwarded(M::traits);
+  static constexpr Traits traits = forwarded<M>;
 
   template <std::size_t, class Mode>
   using mode_of = InMode<Mode>;

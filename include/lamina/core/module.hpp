@@ -39,12 +39,25 @@ struct Traits {
   constexpr bool operator==(const Traits&) const = default;
 };
 
+/// Whether M adds its output to y if asked to. A layer that names itself as `adder` says so for itself alone: one that
+/// is derived from it may have a forward of its own.
+template <class M>
+inline constexpr bool adds = [] {
+  if constexpr (requires { typename M::adder; })
+    return M::traits.adds && std::is_same_v<typename M::adder, M>;
+  else
+    return M::traits.adds;
+}();
+
 /// The traits of a module as a wrapper around it has them.
-constexpr Traits forwarded(Traits traits) {
+template <class M>
+inline constexpr Traits forwarded = [] {
+  Traits traits = M::traits;
   traits.transparent = traits.freezes = traits.joins = traits.folds = false;
   traits.matrix_exponent = traits.vector_exponent = 0;
+  traits.adds = adds<M>;
   return traits;
-}
+}();
 
 /// The values around a module that must stay until its backward.
 struct Saves {

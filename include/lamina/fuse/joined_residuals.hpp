@@ -29,7 +29,7 @@ struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, 
     using Branch = Chain<N2, B2>;
     Arena::Scope scope(*run.scratch);
     const auto take = [&] { return run.scratch->template matrix<T>(x.rows, In::width); };
-    constexpr bool kept = Whole::template keeps_after<0, typename R::mode>, in_place = !kept && B2::traits.adds;
+    constexpr bool kept = Whole::template keeps_after<0, typename R::mode>, in_place = !kept && adds<B2>;
     const Matrix<T> s = kept ? saved.after[0] : in_place ? Matrix<T>(y) : take();
     Chain<N1, B1>::forward(run.template as<first_mode>(), p, std::get<0>(saved.parts), x, s);
 

@@ -45,6 +45,7 @@ struct AdaptedLinear : L {
     static constexpr std::string_view text = "lora_B.weight";
   };
   using base = L;
+  using adder = AdaptedLinear;
   static constexpr Traits traits = [] {
     Traits t = L::traits;
     t.learns = t.freezes = true;
@@ -67,6 +68,13 @@ struct AdaptedLinear : L {
     saved.x = x;
     typename L::template Saved<typename R::mode::inference> nothing{};
     L::forward(run, p, nothing, x, y);
+    add_branch(run, p, x, y);
+  }
+  template <class R, class S, class X, class Y>
+  static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
+    saved.x = x;
+    typename L::template Saved<typename R::mode::inference> nothing{};
+    L::forward_add(run, p, nothing, x, y);
     add_branch(run, p, x, y);
   }
   template <class R, class S, class DY, class DX>

@@ -20,6 +20,7 @@ struct Linear {
   static_assert(In_ > 0 && Out_ > 0, "Linear<In, Out>: both widths must be positive");
   using In = Shape<Dyn, In_>;
   using Out = Shape<Dyn, Out_>;
+  using adder = Linear;
   static constexpr bool has_bias = std::is_same_v<WithBias, Bias>;
   using weight = Param<name::weight, Shape<Out_, In_>, init::normal>;
   using params =

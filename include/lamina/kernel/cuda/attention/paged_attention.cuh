@@ -246,7 +246,7 @@ __global__ void __launch_bounds__(PagedDecodeTiles<Width, Stages>::threads,
                                   PagedDecodeTiles<Width, Stages>::blocks_per_multiprocessor)
     paged_attention_decode(PagedAttentionFwd<T> a, float* parts) {
   using Tiles = PagedDecodeTiles<Width, Stages>;
-  start_ahead_of_product(a.sequences);
+  start_early(a.sequences);
   extern __shared__ __align__(1024) unsigned char shared[];
   __shared__ bool last;
   const int kv_heads = a.shape.kv_heads, head_dim = a.shape.head_dim, group = a.shape.heads / kv_heads;
@@ -384,7 +384,7 @@ __global__ void __launch_bounds__(Threads) paged_edit_fwd(PageTableEdits a) {
 /// Rows of blocks (y): q, keys, values; blocks along z share a token's heads. Keys go from registers to their page.
 template <class T, int Lanes>
 __global__ void __launch_bounds__(rope_warps* warp_size) rotate_and_write_fwd(RotateAndWrite<T> a) {
-  start_in_turn();
+  start_early(a.q.x.rows);
   const int n = blockIdx.x * rope_warps + threadIdx.x / warp_size;
   if (n >= a.q.x.rows) return;
   if (blockIdx.y == 0)

@@ -25,12 +25,13 @@ __device__ inline void start_in_turn() {
   let_next_start();
 }
 /// Up to so many tokens, products are many small blocks (streamed_product.cuh), which spread over the multiprocessors
-/// only if those are free when they start; beyond, they are one large block for each (weight_product.cuh).
+/// only if those are free when they start.
 inline constexpr int most_streamed_tokens = 8;
-/// For a kernel ahead of a product: the product may start at once and read its weight, which no kernel ahead writes
-/// that lets others start.
-__device__ inline void start_ahead_of_product(int tokens) {
-  if (tokens <= most_streamed_tokens) return start_in_turn();
+/// For a kernel of a decoding step: between that and 64 tokens those after it start at once, however many kernels ahead
+/// are still at work, and find their place and their weights (weight_product.cuh) while these are. Kernels that write
+/// weights let none start.
+__device__ inline void start_early(int tokens) {
+  if (tokens <= most_streamed_tokens || tokens > 64) return start_in_turn();
   let_next_start();
   wait_for_earlier();
 }

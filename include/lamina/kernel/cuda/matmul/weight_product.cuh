@@ -217,17 +217,17 @@ inline int weight_product_splits(int multiprocessors, int row_tiles, int depth) 
   return splits;
 }
 
-/// Whether this is the fastest kernel for a product of so many tokens with w. Blocks that share the depth take longer
-/// to begin and end than those of streamed_product.cuh, and than cuBLASLt's for many tokens (bench_kernel_matmul
-/// few_rows, bench_gpu_engine; H200).
+/// Whether this is the fastest kernel for a product of so many tokens with w, or the only one whose results do not
+/// depend on how many they are. Its blocks take longer to begin and end than those of streamed_product.cuh; those that
+/// share the depth, longer than cuBLASLt's.
 template <class T>
 bool takes_weight_product(Stream<Cuda> s, const Weight& w, int tokens) {
-  constexpr int most = 64, most_if_shared = 32;
+  constexpr int most = 64, most_if_shared = 32;  // bench_kernel_matmul few_rows, bench_gpu_engine; H200
   if (s.device->compute_capability() != 90 || w.dtype != dtype_of<T>) return false;
   if (s.device->batch_invariant) return true;
-  if (w.rows < 256 || w.cols < 256 || tokens > most) return false;
-  return weight_product_splits(s.device->multiprocessors(), ceil_div(w.rows, 128), w.cols) == 1 ||
-         (tokens > most_streamed_tokens && tokens <= most_if_shared);
+  if (w.rows < 256 || w.cols < 256 || tokens <= most_streamed_tokens || tokens > most) return false;
+  return tokens <= most_if_shared ||
+         weight_product_splits(s.device->multiprocessors(), ceil_div(w.rows, 128), w.cols) == 1;
 }
 
 template <int Columns, int Stages, bool Splits, bool Gated, class T>

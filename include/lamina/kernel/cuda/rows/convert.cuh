@@ -9,6 +9,7 @@ namespace lamina::kernel::cuda {
 template <class From, class To>
 struct convert_run {
   static constexpr int row_elements = 8192;
+  static constexpr bool writes_weights = true;  ///< perhaps
   Convert<From, To> a;
   template <int Each>
   __device__ void at(int row, int column) const {

@@ -57,7 +57,10 @@ inline constexpr int elementwise_threads = 256;
 /// op.at<Each>(row, column) for the first element of every piece.
 template <int Each, class Op>
 __global__ void __launch_bounds__(elementwise_threads) elementwise(Op op, unsigned pieces, unsigned per_row) {
-  start_in_turn();
+  if constexpr (requires { Op::writes_weights; })
+    wait_for_earlier();
+  else
+    start_early(static_cast<int>(pieces / per_row));
   const unsigned i = blockIdx.x * elementwise_threads + threadIdx.x;
   if (i >= pieces) return;
   const unsigned row = i / per_row;

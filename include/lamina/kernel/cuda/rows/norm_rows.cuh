@@ -88,7 +88,7 @@ __device__ int row_of_group() {
 
 template <class T, int Pieces, int Group, bool Whole, bool Centred>
 __global__ void __launch_bounds__(row_threads<Group>) norm_rows_fwd(NormRowsFwd<T> a) {
-  start_ahead_of_product(a.rows);
+  start_early(a.rows);
   using Share = RowShare<T, Pieces, Group, Whole>;
   using Values = typename Share::Values;
   const int n = row_of_group<Group>();

@@ -1,4 +1,6 @@
 #pragma once
+#include <span>
+#include <utility>
 #include <vector>
 
 #include <lamina/compose/vision_language.hpp>
@@ -30,13 +32,22 @@ class Staging {
       parts_.push_back({reinterpret_cast<const void**>(&m.data), n * sizeof(T), round_values<T>, values});
     }
   }
-  /// Everything that layers look up.
+  /// The same of values that are stored in pieces, one after the other.
   template <class T>
-  void add(Input<T>& in, const float* patches, int merge) {
+  void add_rounded(Matrix<const T>& m, std::vector<std::span<const float>> pieces) {
+    parts_.push_back({.pointer = reinterpret_cast<const void**>(&m.data),
+                      .bytes = static_cast<std::size_t>(m.rows) * static_cast<std::size_t>(m.cols) * sizeof(T),
+                      .write = std::is_same_v<T, float> ? copy_bytes : round_values<T>,
+                      .pieces = std::move(pieces),
+                      .value_bytes = sizeof(T)});
+  }
+  /// Everything that layers look up. patches: a pointer to all values, or pieces.
+  template <class T, class Patches>
+  void add(Input<T>& in, Patches patches, int merge) {
     const auto rows = [](const Context<T>& c, std::size_t each) { return static_cast<std::size_t>(c.rows) * each; };
     add(in.ids, static_cast<std::size_t>(in.tokens));
     add(in.visual_rows, static_cast<std::size_t>(in.patches.rows / (merge * merge)));
-    add_rounded(in.patches, patches);
+    add_rounded(in.patches, std::move(patches));
     for (Context<T>* c : {&in.text, &in.vision}) {
       if (c->rows == 0) continue;
       add(c->dropout_seed, 1);
@@ -67,7 +78,12 @@ class Staging {
     for (StagedArray& part : parts_) {
       if (!travels(part)) continue;
       part.packed = host_.take<std::byte>(part.bytes);
-      part.write(part.packed, part.values, part.bytes);
+      if (part.values) part.write(part.packed, part.values, part.bytes);
+      std::byte* to = part.packed;
+      for (const std::span<const float> piece : part.pieces) {
+        part.write(to, piece.data(), piece.size() * part.value_bytes);
+        to += piece.size() * part.value_bytes;
+      }
     }
     packed_bytes_ = wanted;
   }
@@ -94,15 +110,17 @@ class Staging {
   static constexpr bool remote = Memory<B>::remote;
   using Write = void (*)(std::byte* to, const void* from, std::size_t bytes);
   struct StagedArray {
-    const void** pointer;
-    std::size_t bytes;
-    Write write;
-    const void* values;
+    const void** pointer = nullptr;
+    std::size_t bytes = 0;
+    Write write = copy_bytes;
+    const void* values = nullptr;
+    std::vector<std::span<const float>> pieces = {};  ///< instead of values
+    std::size_t value_bytes = 0;                      ///< of what becomes of one of theirs
     std::byte* packed = nullptr;
   };
   static constexpr std::size_t block = 1 << 16;  ///< bytes that one thread moves at a time
 
-  static bool travels(const StagedArray& part) { return remote || part.write != copy_bytes; }
+  static bool travels(const StagedArray& part) { return remote || part.write != copy_bytes || !part.values; }
   static std::byte* first(Arena& arena) {
     arena.release_to(0);
     return arena.take<std::byte>(0);

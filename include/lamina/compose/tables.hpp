@@ -103,14 +103,16 @@ class BatchTables {
     Input<T> in = text_input<T>();
     in.text.sequences = static_cast<int>(cu_seqlens_.size()) - 1;
     in.text.longest = longest(cu_seqlens_);
-    if (!batch.grids.empty()) add_vision(batch, in);
+    expect_patches(batch, patch_width);
+    if (!batch.grids.empty()) add_vision(batch.grids, in);
+    if constexpr (std::is_same_v<T, float>) in.patches.data = batch.patches.data();
     return in;
   }
-  /// The tables of a batch's images alone.
+  /// The tables of images alone.
   template <class T>
-  Input<T> build_images(const Batch& batch) {
+  Input<T> build_images(const std::vector<Grid>& grids) {
     Input<T> in;
-    add_vision(batch, in);
+    add_vision(grids, in);
     return in;
   }
   /// (positions, head_dim): cos, then sin, of a text token at each of the first positions, the same on all axes.
@@ -154,24 +156,21 @@ class BatchTables {
   }
 
   template <class T>
-  void add_vision(const Batch& batch, Input<T>& in) {
+  void add_vision(const std::vector<Grid>& grids, Input<T>& in) {
     constexpr int half = VisionCore::HeadsOf::head_dim / 2;
     cu_frames_.assign(1, 0);
     places_.clear();
-    for (const Grid& grid : batch.grids) {
+    for (const Grid& grid : grids) {
       for (int t = 0; t < grid.t; ++t) cu_frames_.push_back(cu_frames_.back() + grid.h * grid.w);
       for_each_patch(grid, merge, [&](int row, int column) { places_.push_back({row, column, grid.h, grid.w}); });
     }
     const int patches = static_cast<int>(places_.size());
-    if (batch.patches.size() != static_cast<std::size_t>(patches) * patch_width)
-      fail("batch: ", patches, " patches in the grids, but ", batch.patches.size(), " values: a patch has ",
-           patch_width);
     order_.resize(static_cast<std::size_t>(patches));
     for (int i = 0; i < patches; ++i) order_[static_cast<std::size_t>(i)] = i;
-    if constexpr (!std::is_void_v<Window>) find_windows(batch.grids);
+    if constexpr (!std::is_void_v<Window>) find_windows(grids);
     vision_cos_.resize(static_cast<std::size_t>(patches) * half);
     vision_sin_.resize(vision_cos_.size());
-    for (const Grid& grid : batch.grids) vision_turns_.reach(std::max(grid.h, grid.w));
+    for (const Grid& grid : grids) vision_turns_.reach(std::max(grid.h, grid.w));
     parallel_for(patches, [this](std::int64_t row) {
       const auto i = static_cast<std::size_t>(row);
       const Place& place = places_[static_cast<std::size_t>(order_[i])];
@@ -180,7 +179,6 @@ class BatchTables {
     if constexpr (!std::is_void_v<PositionTable>) find_position_rows();
 
     in.patches = {nullptr, patches, patch_width};  // Staging sets where they are
-    if constexpr (std::is_same_v<T, float>) in.patches.data = batch.patches.data();
     Context<T>& c = in.vision;
     c.rows = patches;
     c.cu_seqlens = cu_frames_.data();

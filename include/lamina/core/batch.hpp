@@ -1,5 +1,9 @@
 #pragma once
+#include <cstdint>
+#include <iterator>
 #include <vector>
+
+#include <lamina/core/error.hpp>
 
 namespace lamina {
 
@@ -24,5 +28,13 @@ struct Batch {
   std::vector<float> patches;       ///< (P, in_channels * temporal_patch_size * patch_size^2)
   std::vector<Grid> grids;          ///< one an image, in the order of their placeholders
 };
+
+/// Error if the values are not those of the grids' patches, `width` each.
+inline void expect_patches(const Batch& batch, int width) {
+  std::int64_t patches = 0;
+  for (const Grid& grid : batch.grids) patches += grid.patches();
+  if (std::ssize(batch.patches) != patches * width)
+    fail("batch: ", patches, " patches in the grids, but ", batch.patches.size(), " values: a patch has ", width);
+}
 
 }  // namespace lamina

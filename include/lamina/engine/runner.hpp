@@ -165,7 +165,7 @@ class Runner {
     const auto at = std::find(prompt.ids.begin() + from, prompt.ids.end(), image_token_);
     return static_cast<int>(at - prompt.ids.begin());
   }
-  void gather_patches(const ImageEncode& encode, Batch& batch) const;
+  std::pair<Grid, std::span<const float>> patches_of(const ImageEncode& encode) const;
   void encode(const StepPlan& plan, const ImageRows& images);
 
   int recorded_rows(const StepPlan& plan) const;
@@ -294,6 +294,7 @@ void Runner<Model, T, B>::begin(RequestId id, std::shared_ptr<const Batch> promp
     if (grid.tokens(Model::merge) > limits_.step_image_tokens)
       fail("an image of ", grid.tokens(Model::merge), " tokens; at most ", limits_.step_image_tokens,
            " are encoded at once: send a smaller image");
+  expect_patches(*prompt, Model::patch_width);
   Request request;
   find_positions(*prompt, Model::merge, image_token_, positions_);
   request.positions = positions_.of_token;
@@ -369,39 +370,37 @@ std::vector<float> Runner<Model, T, B>::logits() {
   return out;
 }
 
-/// Appends the patches of one image of a request.
+/// One image of a request: its shape and its patches.
 template <class Model, Real T, Backend B>
-void Runner<Model, T, B>::gather_patches(const ImageEncode& encode, Batch& batch) const {
+std::pair<Grid, std::span<const float>> Runner<Model, T, B>::patches_of(const ImageEncode& encode) const {
   const Batch& prompt = *requests_.at(encode.request).prompt;
   std::size_t patch = 0;
   int token = 0;
   for (const Grid& grid : prompt.grids) {
     const std::size_t values = static_cast<std::size_t>(grid.patches()) * Model::patch_width;
     token = first_placeholder(prompt, token);
-    if (token == encode.image.first) {
-      batch.grids.push_back(grid);
-      batch.patches.insert(batch.patches.end(), prompt.patches.begin() + static_cast<std::ptrdiff_t>(patch),
-                           prompt.patches.begin() + static_cast<std::ptrdiff_t>(patch + values));
-      return;
-    }
+    if (token == encode.image.first) return {grid, std::span(prompt.patches).subspan(patch, values)};
     patch += values;
     token += grid.tokens(Model::merge);
   }
+  fail("a step encodes an image that its request has not");
 }
 
 /// The tower on all new images at once; its rows go to the blocks that were reserved for them.
 template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::encode(const StepPlan& plan, const ImageRows& images) {
-  Batch batch;
+  std::vector<Grid> grids;
+  std::vector<std::span<const float>> patches;
   std::vector<int> to;
   for (const ImageEncode& encode : plan.images) {
-    gather_patches(encode, batch);
+    const auto [grid, values] = patches_of(encode);
+    grids.push_back(grid), patches.push_back(values);
     for (int i = 0; i < encode.image.tokens; ++i) to.push_back(image_row(images, encode.image.hash, i));
   }
   staged_.wait();  // the host's copy of the images before these may still be read
-  Input<T> in = tables_.template build_images<T>(batch);
+  Input<T> in = tables_.template build_images<T>(grids);
   const int* index = to.data();
-  staging_.add(in, batch.patches.data(), Model::merge);
+  staging_.add(in, std::move(patches), Model::merge);
   staging_.add(index, to.size());
   staging_.send(device_.stream());
   staged_.set(device_.stream());

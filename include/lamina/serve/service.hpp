@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -14,6 +15,7 @@
 
 #include <lamina/core/cancelled.hpp>
 #include <lamina/core/log.hpp>
+#include <lamina/core/resources.hpp>
 #include <lamina/engine/engine.hpp>
 #include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/metrics.hpp>
@@ -227,8 +229,9 @@ class ChatService {
   std::stop_source draining_;
   std::atomic<std::uint64_t> serial_{0};
   engine::Engine engine_;
-  TaskQueue preparing_{2};         // short requests, and none that waits for others
-  TaskQueue preparing_slowly_{2};  // requests with images or long texts, clients in turns
+  TaskQueue preparing_{2};  // short requests, and none that waits for others
+  // Requests with images or long texts, clients in turns: half of the processors, so that a GPU does not wait for one.
+  TaskQueue preparing_slowly_{std::clamp(available_processors() / 2, 2, 16)};
 };
 
 /// A request whose prompt is ready. It is held by its choices, and by nothing else once they have been submitted.

@@ -52,6 +52,32 @@ TEST_CASE("metrics: what vLLM counts is counted alike") {
   CHECK(Json::parse(get("/load").body)["server_load"] == 0);
 }
 
+TEST_CASE("metrics: requests are counted by route, method and class of status, those of no route as one") {
+  RunningServer server;
+  const auto get = [&](const std::string& path) { return Client(server.http.port()).ask("GET", path); };
+  server.chat(with(R"("max_tokens":2)"));
+  for (const char* path : {"/health", "/health", "/no/such", "/nor/this", "/v1/models/tiny", "/v1/models"}) get(path);
+  const std::string text = get("/metrics").body;
+  const auto count = [&](const std::string& labels) {
+    const std::size_t at = text.find("\nhttp_requests_total{" + labels + "} ");
+    return at == text.npos ? 0 : std::atoi(text.c_str() + text.find("} ", at) + 2);
+  };
+  CHECK(count(R"(handler="/v1/chat/completions",method="POST",status="2xx")") == 1);
+  CHECK(count(R"(handler="/health",method="GET",status="2xx")") == 2);
+  CHECK(count(R"(handler="none",method="GET",status="4xx")") == 2);
+  CHECK(count(R"(handler="/v1/models",method="GET",status="2xx")") == 2);
+  CHECK(text.find("/no/such") == text.npos);
+  CHECK(text.find("\nhttp_request_duration_seconds_count{handler=\"/v1/chat/completions\",method=\"POST\"} 1\n") !=
+        text.npos);
+  for (const char* name : {"process_cpu_seconds_total", "process_start_time_seconds", "process_resident_memory_bytes",
+                           "process_virtual_memory_bytes", "process_open_fds", "process_max_fds"}) {
+    const std::size_t at = text.find(std::string("\n") + name + " ");
+    CAPTURE(name);
+    REQUIRE(at != text.npos);
+    CHECK(std::atof(text.c_str() + at + 1 + std::string(name).size()) > 0);
+  }
+}
+
 TEST_CASE("metrics: running and waiting requests are seen while they are here, and /load counts both") {
   RunningServer server({.max_len = 100000, .rows = 1});
   server.script.step = 5ms;

@@ -14,6 +14,8 @@
 #include <lamina/core/error.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/engine/statistics.hpp>
+#include <lamina/serve/http/http_counts.hpp>
+#include <lamina/serve/process_figures.hpp>
 
 /// What an engine counts, for monitoring: under vLLM's names, so that its dashboards work.
 namespace lamina::serve {
@@ -55,7 +57,20 @@ class MetricsText {
     value(cat(name, "_sum"), "", h.sum());
     value(cat(name, "_count"), "", static_cast<double>(h.count()));
   }
+  /// Of the server and not of a model: name{labels} value.
+  void plain_head(std::string_view name, std::string_view help, std::string_view type) {
+    text_ += cat("# HELP ", name, " ", help, "\n# TYPE ", name, " ", type, "\n");
+  }
+  void plain(std::string_view name, std::string_view labels, double value) {
+    text_ += cat(name, labels.empty() ? "" : "{", labels, labels.empty() ? " " : "} ", number(value), "\n");
+  }
   std::string take() { return std::move(text_); }
+
+  /// The shortest digits that read back as the same number.
+  static std::string number(double value) {
+    char digits[32];
+    return {digits, std::to_chars(digits, digits + sizeof digits, value).ptr};
+  }
 
   static std::string escaped(std::string_view text) {
     std::string out;
@@ -70,11 +85,6 @@ class MetricsText {
   void single(std::string_view name, std::string_view help, std::string_view type, double number) {
     head(name, help, type);
     value(name, "", number);
-  }
-  /// The shortest digits that read back as the same number.
-  static std::string number(double value) {
-    char digits[32];
-    return {digits, std::to_chars(digits, digits + sizeof digits, value).ptr};
   }
 
   std::string labels_, text_;
@@ -92,10 +102,49 @@ inline void write_times(MetricsText& text, const engine::Statistics& s) {
   text.histogram("request_inference_time_seconds", "From the first step to the last token.", s.inference);
 }
 
+inline void write_http(MetricsText& text, const HttpCounts& counted) {
+  const auto counts = counted.snapshot();
+  const auto labels = [](const HttpCounts::Key& key) {
+    return cat("handler=\"", MetricsText::escaped(key.handler), "\",method=\"", key.method, "\"");
+  };
+  text.plain_head("http_requests_total", "Requests by route, method and class of status.", "counter");
+  for (const auto& [key, of] : counts)
+    for (std::size_t status = 1; status < of.by_class.size(); ++status)
+      if (of.by_class[status] > 0)
+        text.plain("http_requests_total", cat(labels(key), ",status=\"", status, "xx\""),
+                   static_cast<double>(of.by_class[status]));
+  text.plain_head("http_request_duration_seconds", "To the head of the answer.", "histogram");
+  for (const auto& [key, of] : counts) {
+    std::uint64_t below = 0;
+    for (std::size_t i = 0; i < of.seconds.counts().size(); ++i) {
+      below += of.seconds.counts()[i];
+      const auto& bounds = of.seconds.bounds();
+      const std::string bound = i < bounds.size() ? MetricsText::number(bounds[i]) : "+Inf";
+      text.plain("http_request_duration_seconds_bucket", cat(labels(key), ",le=\"", bound, "\""),
+                 static_cast<double>(below));
+    }
+    text.plain("http_request_duration_seconds_sum", labels(key), of.seconds.sum());
+    text.plain("http_request_duration_seconds_count", labels(key), static_cast<double>(of.seconds.count()));
+  }
+}
+inline void write_process(MetricsText& text, const ProcessFigures& p) {
+  const auto one = [&](std::string_view name, std::string_view help, std::string_view type, double value) {
+    if (value < 0) return;
+    text.plain_head(name, help, type);
+    text.plain(name, "", value);
+  };
+  one("process_cpu_seconds_total", "User and system time.", "counter", p.cpu_seconds);
+  one("process_start_time_seconds", "Since the epoch.", "gauge", p.start_time);
+  one("process_virtual_memory_bytes", "Virtual memory.", "gauge", p.virtual_bytes);
+  one("process_resident_memory_bytes", "Resident memory.", "gauge", p.resident_bytes);
+  one("process_open_fds", "Open files.", "gauge", p.open_files);
+  one("process_max_fds", "The most files that may be open.", "gauge", p.most_files);
+}
+
 }  // namespace detail
 
 /// The body of GET /metrics.
-inline std::string metrics_text(const engine::Statistics& s, const EngineFacts& facts) {
+inline std::string metrics_text(const engine::Statistics& s, const EngineFacts& facts, const HttpCounts& http) {
   detail::MetricsText text(facts.model_name);
   text.gauge("num_requests_running", "Requests that steps read.", s.running);
   text.gauge("num_requests_waiting", "Requests that wait for a place.", s.waiting);
@@ -123,6 +172,8 @@ inline std::string metrics_text(const engine::Statistics& s, const EngineFacts& 
   text.histogram("request_generation_tokens", "Tokens of an answer.", s.answer_lengths);
   text.histogram("request_params_max_tokens", "max_tokens of a request.", s.max_tokens);
   text.histogram("iteration_tokens_total", "Tokens of prompts and answers in a step.", s.step_lengths);
+  detail::write_http(text, http);
+  detail::write_process(text, ProcessFigures::read());
   return text.take();
 }
 

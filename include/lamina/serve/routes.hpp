@@ -13,6 +13,7 @@
 #include <lamina/core/log.hpp>
 #include <lamina/io/version.hpp>
 #include <lamina/serve/http/auth.hpp>
+#include <lamina/serve/http/http_counts.hpp>
 #include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/service.hpp>
 
@@ -30,11 +31,16 @@ struct RouteOptions {
 
 namespace detail {
 
-/// Adds headers to whatever answer is given, and writes it to the log.
+/// Adds headers to whatever answer is given; counts it and writes it to the log.
 class DecoratedExchange : public Exchange {
  public:
-  DecoratedExchange(std::shared_ptr<Exchange> inner, HeaderList headers, std::string log_line)
-      : inner_(std::move(inner)), headers_(std::move(headers)), log_line_(std::move(log_line)) {}
+  DecoratedExchange(std::shared_ptr<Exchange> inner, HeaderList headers, std::string log_line, HttpCounts& counts,
+                    HttpCounts::Key key)
+      : inner_(std::move(inner)),
+        headers_(std::move(headers)),
+        log_line_(std::move(log_line)),
+        counts_(counts),
+        key_(std::move(key)) {}
   void reply(HttpReply reply) override {
     decorate(reply);
     inner_->reply(std::move(reply));
@@ -49,12 +55,16 @@ class DecoratedExchange : public Exchange {
 
  private:
   void decorate(HttpReply& reply) const {
+    counts_.add(key_, reply.status, HttpCounts::Clock::now() - begun_);
     reply.headers.insert(reply.headers.end(), headers_.begin(), headers_.end());
     if (!log_line_.empty()) log_info(log_line_, " ", reply.status);
   }
   std::shared_ptr<Exchange> inner_;
   HeaderList headers_;
   std::string log_line_;
+  HttpCounts& counts_;
+  HttpCounts::Key key_;
+  HttpCounts::Clock::time_point begun_ = HttpCounts::Clock::now();
 };
 
 }  // namespace detail
@@ -88,12 +98,13 @@ class Routes final : public HttpApplication {
   }
   void answer(std::shared_ptr<Exchange> inner, HttpRequest request) override {
     const std::string path = own_path(request);
-    auto exchange =
-        std::make_shared<detail::DecoratedExchange>(std::move(inner), common_headers(request), log_line(request));
+    auto exchange = std::make_shared<detail::DecoratedExchange>(std::move(inner), common_headers(request),
+                                                                log_line(request), counts_, count_key(request));
     for (const auto& r : table_)
       if (r.path == path && r.method == request.method && r.with_body) return (this->*r.with_body)(exchange, request);
   }
   void complete(const RequestHead& head, HttpReply& reply) override {
+    counts_.add(count_key(head), reply.status, {});
     for (auto& header : common_headers(head)) reply.headers.push_back(std::move(header));
     if (const auto line = log_line(head); !line.empty()) log_info(line, " ", reply.status);
   }
@@ -118,6 +129,11 @@ class Routes final : public HttpApplication {
   }
   static std::string route_path(const std::string& path) {
     return path.size() > one_model.size() && path.starts_with(one_model) ? "/v1/models" : path;
+  }
+  HttpCounts::Key count_key(const RequestHead& head) const {
+    static const std::vector<std::string> methods = {"GET", "HEAD", "OPTIONS", "POST"};
+    const std::string path = own_path(head);
+    return {known(path) ? route_path(path) : "none", contains(methods, head.method) ? head.method : "other"};
   }
   bool known(const std::string& path) const {
     return std::any_of(table_.begin(), table_.end(), [&](const Route& r) { return r.path == route_path(path); });
@@ -226,7 +242,7 @@ class Routes final : public HttpApplication {
   }
   HttpReply metrics(const std::string&) const {
     return {200,
-            metrics_text(service_.statistics(), service_.engine_facts()),
+            metrics_text(service_.statistics(), service_.engine_facts(), counts_),
             "text/plain; version=0.0.4; charset=utf-8",
             {}};
   }
@@ -362,6 +378,7 @@ class Routes final : public HttpApplication {
   RouteOptions options_;
   ApiKeys keys_;
   std::int64_t created_;
+  HttpCounts counts_;
   std::vector<Route> table_;
 };
 

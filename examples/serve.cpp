@@ -63,6 +63,7 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
           .priorities = flags.priorities,
           .prompt_details = flags.prompt_tokens_details,
           .force_usage = flags.force_include_usage,
+          .log_requests = flags.log_requests,
           .request_defaults = {.add_vision_id = flags.add_vision_id,
                                .exclude_unused_tools = flags.exclude_unused_tools,
                                .return_tokens_as_ids = flags.return_tokens_as_ids,

@@ -208,16 +208,18 @@ TEST_CASE("Flags: the engine's sizes and caches") {
                                "--scheduling-policy",
                                "priority",
                                "--batch-invariant",
-                               "--disable-log-stats"});
+                               "--disable-log-stats",
+                               "--enable-log-requests"});
   CHECK((f.engine.rows == 64 && f.engine.step_tokens == 2048 && f.engine.page_tokens == 32 && f.engine.pages == 77));
   CHECK((f.engine.memory_share == 0.5 && f.engine.page_bytes >= 1'000'000'000));
   CHECK(f.engine.image_bytes == std::int64_t{1} << 29);
   CHECK(f.engine.graph_rows == std::vector<int>{1, 8});
-  CHECK((f.engine.eager && f.engine.batch_invariant && f.priorities && !f.prefix_cache && !f.log_statistics));
+  CHECK((f.engine.eager && f.engine.batch_invariant && f.priorities && !f.prefix_cache && !f.log_statistics &&
+         f.log_requests));
   CHECK(f.prompt_chunk_tokens == 512);
   const auto defaults = Flags::parse({"d"});
   CHECK((defaults.engine.rows == 0 && defaults.engine.page_tokens == 64 && defaults.engine.memory_share == 0.9));
-  CHECK((defaults.prefix_cache && defaults.log_statistics && !defaults.priorities));
+  CHECK((defaults.prefix_cache && defaults.log_statistics && !defaults.priorities && !defaults.log_requests));
   for (const Words& wrong : std::vector<Words>{{"d", "--block-size", "48"},
                                                {"d", "--max-num-seqs", "0"},
                                                {"d", "--max-num-seqs", "64", "--max-num-batched-tokens", "32"},

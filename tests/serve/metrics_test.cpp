@@ -1,8 +1,10 @@
 #include <lamina/serve/metrics.hpp>
 
 #include <cstdlib>
+#include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "serve/events.hpp"
 #include "serve/running_server.hpp"
@@ -148,4 +150,27 @@ TEST_CASE("chat: priorities are taken if the server serves by them") {
   CHECK(plain.ask(with(R"("priority":0)")).status == 200);
   CHECK(plain.ask(with(R"("priority":-1)")).status == 400);
   CHECK(ordered.ask(with(R"("priority":-1)")).status == 200);
+}
+
+TEST_CASE("log: a request's line has its sizes and settings, and none of its words") {
+  static std::mutex mutex;
+  static std::vector<std::string> lines;
+  set_log_sink([](LogLevel, const std::string& line) {
+    const std::lock_guard lock(mutex);
+    lines.push_back(line);
+  });
+  Setup setup;
+  setup.service.log_requests = true;
+  RunningServer server(setup);
+  const Json answer = server.chat(with(R"("max_tokens":3,"temperature":0.25)"));
+  set_log_sink(detail::log_to_clog);
+  const std::lock_guard lock(mutex);
+  std::string line;
+  for (const auto& l : lines)
+    if (l.starts_with("Received request ")) line = l;
+  CHECK(line.find(answer["id"].get<std::string>() + ": prompt_tokens: " + answer["usage"]["prompt_tokens"].dump()) !=
+        std::string::npos);
+  CHECK(line.find("temperature=0.25") != std::string::npos);
+  CHECK(line.find("max_tokens=3,") != std::string::npos);
+  CHECK(line.find("content") == std::string::npos);
 }

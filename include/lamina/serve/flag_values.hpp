@@ -27,9 +27,9 @@ struct Flags {
   std::string device = "auto";        ///< auto, cpu or cuda
   std::optional<DType> dtype;         ///< none: the checkpoint's
   int max_model_len = 0;              ///< 0: what the model allows
-  engine::EngineOptions engine = {};  ///< all but its `model`, which the above are
+  engine::EngineOptions engine = {};  ///< but for adapters, device, dtype and max_model_len: above
   int prompt_chunk_tokens = 0;        ///< see engine::EngineLimits
-  bool prefix_cache = true, priorities = false, log_statistics = true;
+  bool prefix_cache = true, priorities = false, log_statistics = true, log_requests = false;
   int max_images = 999, max_logprobs = 20, max_queued_requests = 2048, max_header_count = 256;
   std::int64_t max_header_bytes = 64 * 1024, max_body_bytes = 64 * 1024 * 1024, seed = 0;
   std::int64_t max_media_bytes = 0;                          ///< 0: serve::default_media_bytes()

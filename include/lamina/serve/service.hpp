@@ -42,6 +42,7 @@ struct ServiceOptions {
   engine::EngineLimits engine = {};
   bool priorities = false;  ///< requests may say who is served first
   bool prompt_details = false, force_usage = false;
+  bool log_requests = false;  ///< a line for each request whose prompt is ready
   RequestDefaults request_defaults = {};
 };
 
@@ -216,6 +217,7 @@ class ChatService {
                     const std::stop_token& cancelled);
   std::shared_ptr<Job> prepare(const HttpRequest& http, ChatRequest read, const std::stop_token& cancelled);
   static void log_unknown_fields(const Job& job);
+  void log_request(const Job& job) const;
   GenerationParams params_of(const Job& job, int choice) const;
   void begin(const std::shared_ptr<Job>& job, const Guest& guest);
   void submit_next(const std::shared_ptr<Job>& job);
@@ -387,6 +389,16 @@ inline GenerationParams ChatService::params_of(const Job& job, int choice) const
 }
 
 /// From here on the engine holds the job.
+/// Sizes and settings, as vLLM names them; what clients write stays out of logs.
+inline void ChatService::log_request(const Job& job) const {
+  const GenerationParams params = params_of(job, 0);
+  const engine::SamplingParams& p = params.sampling;
+  log_info("Received request ", job.head.id, ": prompt_tokens: ", job.prompt->ids.size(),
+           ", images: ", job.prompt->grids.size(), ", n=", job.request.choices, ", temperature=", p.temperature,
+           ", top_p=", p.top_p, ", top_k=", p.top_k, ", min_p=", p.min_p, ", max_tokens=", params.max_tokens,
+           ", stream=", job.request.stream ? "True" : "False");
+}
+
 inline void ChatService::begin(const std::shared_ptr<Job>& job, const Guest& guest) {
   job->guest = guest;
   AnswerContext context{files_.tokenizer, job->head,      options_.prompt_details,
@@ -396,6 +408,7 @@ inline void ChatService::begin(const std::shared_ptr<Job>& job, const Guest& gue
   else
     job->answer = std::make_unique<WholeAnswer>(std::move(context), job->request);
   job->on_leave.emplace(guest.exchange->cancelled(), Job::Leave{*job});
+  if (options_.log_requests) log_request(*job);
   submit_next(job);
 }
 

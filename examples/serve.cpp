@@ -29,7 +29,7 @@ serve::ModelFiles load_files(const serve::Flags& flags) {
   } else if (flags.generation_config != "auto") {
     const auto path = std::filesystem::path(flags.generation_config) / "generation_config.json";
     files.defaults = {};
-    files.defaults.read(serve::detail::read_json_object(path), path.string());
+    files.defaults.read(io::read_json_object<nlohmann::ordered_json>(path), path.string());
   }
   files.defaults.override_with(flags.override_generation_config, "--override-generation-config");
   if (flags.min_pixels) files.processor.min_pixels = *flags.min_pixels;
@@ -80,7 +80,7 @@ serve::Flags with_folders(serve::Flags flags) {
 }
 
 int run(const serve::Flags& given) {
-  if (given.help) return std::cout << serve::flags_help(*given.help) << serve::request_fields_help(*given.help), 0;
+  if (given.help) return std::cout << *given.help, 0;
   if (given.show_version) return std::cout << version << "\n", 0;
   for (const auto& line : given.log_lines) log_info("lamina-serve: ", line);
   const serve::Flags flags = with_folders(given);
@@ -124,7 +124,6 @@ int run(const serve::Flags& given) {
 
 int main(int argc, char** argv) {
   serve::end_at_once_on_signals();  // until the server takes them over
-  return io::run_program(
-      {"lamina-serve", "[MODEL] [--option VALUE]...", serve::flags_help() + serve::request_fields_help()}, argc, argv,
-      serve::Flags::parse, run);
+  return io::run_program({"lamina-serve", "[MODEL] [--option VALUE]...", serve::help_text()}, argc, argv,
+                         serve::Flags::parse, run);
 }

@@ -39,7 +39,7 @@ TEST_CASE("JSON: what is not JSON throws nlohmann's error, or is discarded") {
 }
 
 TEST_CASE("JSON: limits hold just below and just above") {
-  const io::JsonLimits limits{.subject = "x", .depth = 3, .members = 2, .values = 6};
+  const io::JsonLimits limits{.subject = "x", .depth = 3, .members = 2, .items = 5, .values = 6};
   const auto refused = [&](const std::string& text) {
     return testing::error_of([&] { io::parse_json<Json>(text, limits); });
   };
@@ -56,7 +56,27 @@ TEST_CASE("JSON: limits hold just below and just above") {
   CHECK(io::parse_json<Json>(R"({"a":{"b":1},"b":2})", unique).size() == 2);
 }
 
-TEST_CASE("JSON: a file is bounded in depth without being asked") {
+TEST_CASE("JSON: a file is bounded in depth, members, items and values without being asked") {
+  const auto list = [](std::string_view item, std::size_t n) {
+    std::string text = "[";
+    for (std::size_t i = 0; i < n; ++i) text.append(i ? "," : "").append(item);
+    return text + "]";
+  };
+  const auto object = [](std::size_t n) {
+    std::string text = "{";
+    for (std::size_t i = 0; i < n; ++i) text += cat(i ? "," : "", '"', i, "\":0");
+    return text + "}";
+  };
+  const std::size_t members = 1 << 20, items = 1 << 22, values = 1 << 24;
+  const auto refused = [](const std::string& text) {
+    return testing::error_of([&] { io::parse_json<nlohmann::json>(text); });
+  };
+  CHECK(refused(list("0", items)).empty());
+  CHECK(refused(list("0", items + 1)) == "JSON: a list of more than 4194304 items");
+  CHECK(io::try_parse_json<nlohmann::json>(list("0", items + 1)).is_discarded());
+  CHECK(refused(object(members)).empty());
+  CHECK(refused(object(members + 1)) == "JSON: an object of more than 1048576 members");
+  CHECK(refused(list(list("0", 1023), values / 1024 + 1)) == "JSON: JSON of more than 16777216 values");
   const std::string deep = std::string(257, '[') + std::string(257, ']');
   CHECK(testing::error_of([&] { io::parse_json<Json>(deep); }) == "JSON: JSON nested deeper than 256 levels");
   CHECK(io::try_parse_json<Json>(deep).is_discarded());

@@ -102,7 +102,7 @@ inline AdapterConfig AdapterConfig::load(const std::filesystem::path& dir) {
   const std::filesystem::path path = dir / "adapter_config.json";
   const std::string file = path.string();
   require_adapter_folder(dir);
-  const auto ordered = detail::parse_checked<nlohmann::ordered_json>(io::read_text(path), file, 64);
+  const auto ordered = io::read_json_object<nlohmann::ordered_json>(path);
   const nlohmann::json json = ordered;
   const io::JsonFields fields(json, file);
   detail::refuse_variants(fields);

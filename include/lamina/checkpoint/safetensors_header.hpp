@@ -6,7 +6,7 @@
 #include <optional>
 
 #include <lamina/checkpoint/tensors.hpp>
-#include <lamina/io/json.hpp>
+#include <lamina/io/json_file.hpp>
 
 /// The header of a safetensors file: 8 bytes of little-endian length, then JSON, then the tensors' bytes without gaps.
 /// Source: github.com/huggingface/safetensors, README "Format". Every rule there is checked here, and each broken one
@@ -25,16 +25,6 @@ inline std::optional<DType> dtype_from_name(std::string_view name) {
 }
 
 namespace detail {
-
-/// Parses JSON from a file that may be hostile: one value for each key, no deep nesting; Error in words otherwise.
-template <class Json>
-Json parse_checked(std::string_view text, const std::string& subject, std::size_t max_depth) {
-  try {
-    return io::parse_json<Json>(text, {.subject = subject, .depth = max_depth, .unique_keys = true});
-  } catch (const nlohmann::json::exception& e) {
-    fail(subject, ": not valid JSON: ", e.what());
-  }
-}
 
 /// A non-negative integer of at most 63 bits.
 inline std::int64_t header_integer(const nlohmann::json& value, const std::string& subject) {
@@ -127,7 +117,9 @@ inline TensorFile TensorFile::open(const std::filesystem::path& path) {
   std::string text(header_bytes, '\0');
   out.file_.read(8, std::as_writable_bytes(std::span(text)));
   if (!text.starts_with('{')) fail(subject, ": its header does not begin with {: is this a safetensors file?");
-  const auto header = detail::parse_checked<nlohmann::json>(text, subject + ": header", 3);
+  const std::string header_of = subject + ": header";
+  const auto header =
+      io::parse_json_text<nlohmann::json>(text, {.subject = header_of, .depth = 3, .unique_keys = true});
   for (const auto& [name, value] : header.items()) {
     if (name != "__metadata__") {
       out.entries_.push_back(detail::header_entry(name, value, subject + ": tensor " + name));

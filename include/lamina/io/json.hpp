@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <istream>
 #include <iterator>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <stop_token>
@@ -23,14 +22,16 @@
 /// members for each new one, which is quadratic.
 namespace lamina::io {
 
-/// Bounds of a JSON text; an Error that names `subject` beyond. The defaults are those of a file: only its nesting is
-/// bounded, because nlohmann writes and destroys values recursively.
+/// Bounds of a JSON text; an Error that names `subject` beyond. The defaults are those of a file: nesting is bounded
+/// because nlohmann writes and destroys values recursively, counts because a text of 256 MB may be 128 M values of 16
+/// bytes or more. The largest files that models come with are tokenizer.json, 150 thousand members in one object and
+/// 0.7 million values, and trainer_state.json of a long run.
 struct JsonLimits {
-  static constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
   std::string_view subject = "JSON";
   std::size_t depth = 256;         ///< of [ and { inside each other
-  std::size_t members = none;      ///< of one object
-  std::size_t values = none;       ///< of the whole text: each takes 16 bytes, or more
+  std::size_t members = 1 << 20;   ///< of one object
+  std::size_t items = 1 << 22;     ///< of one list
+  std::size_t values = 1 << 24;    ///< of the whole text
   bool unique_keys = false;        ///< an object may not have a key twice
   std::stop_token cancelled = {};  ///< Cancelled is thrown
 };
@@ -119,6 +120,7 @@ class JsonBuilder {
       return &(*std::exchange(member_, nullptr) = std::move(value));
     }
     auto& list = open_.back().json->template get_ref<typename Json::array_t&>();
+    if (list.size() >= limits_.items && !refuse(": a list of more than ", limits_.items, " items")) return nullptr;
     return &list.emplace_back(std::move(value));
   }
 

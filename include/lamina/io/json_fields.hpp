@@ -26,21 +26,21 @@ class FieldReader {
 
   /// Borrows object. path: the place of the object inside the document, such as "text_config"; "" at the top.
   FieldReader(const Json& object, Errors errors, std::string path = "")
-      : object_(object), errors_(std::move(errors)), path_(std::move(path)) {
+      : object_(&object), errors_(std::move(errors)), path_(std::move(path)) {
     if (!object.is_object()) errors_.no_object(path_, object);
   }
   explicit FieldReader(const Json& object, std::string path = "") requires std::default_initializable<Errors>
       : FieldReader(object, Errors{}, std::move(path)) {}
 
-  const Json& json() const { return object_; }
+  const Json& json() const { return *object_; }
   const std::string& file() const { return errors_.file; }
   /// "text_config.hidden_size"
   std::string path(const std::string& key) const { return path_.empty() ? key : path_ + "." + key; }
 
   /// The value, or null if it is absent.
   const Json* find(const std::string& key) const {
-    const auto at = object_.find(key);
-    return at == object_.end() || at->is_null() ? nullptr : &*at;
+    const auto at = object_->find(key);
+    return at == object_->end() || at->is_null() ? nullptr : &*at;
   }
   bool has(const std::string& key) const { return find(key) != nullptr; }
   const Json& require(const std::string& key) const {
@@ -82,10 +82,25 @@ class FieldReader {
     if (!number || *number < least || *number > most) wrong(key, *value, range("an integer", least, most));
     return number;
   }
+  /// An integer of a wider type, such as a count of tokens or a seed.
+  template <std::integral T>
+  T whole_number(const std::string& key) const {
+    const Json& value = require(key);
+    if (value.is_number_unsigned()) {
+      if (const auto n = value.template get<std::uint64_t>(); std::in_range<T>(n)) return static_cast<T>(n);
+    } else if (const auto n = whole(value); n && std::in_range<T>(*n)) {
+      return static_cast<T>(*n);
+    }
+    wrong(key, value, std::is_unsigned_v<T> ? "an integer from 0" : "an integer");
+  }
+  template <std::integral T>
+  T whole_number(const std::string& key, T otherwise) const {
+    return has(key) ? whole_number<T>(key) : otherwise;
+  }
   /// An integer that must be positive, such as a size.
   int size(const std::string& key) const {
     const int n = integer(key);
-    if (n <= 0) wrong(key, object_[key], "a positive integer");
+    if (n <= 0) wrong(key, (*object_)[key], "a positive integer");
     return n;
   }
   int size(const std::string& key, int otherwise) const { return has(key) ? size(key) : otherwise; }
@@ -116,7 +131,7 @@ class FieldReader {
   std::vector<std::string> texts(const std::string& key) const {
     constexpr std::string_view wanted = "a list of strings";
     return list<std::string>(key, wanted, [&](const Json& item) {
-      if (!item.is_string()) wrong(key, object_[key], wanted);
+      if (!item.is_string()) wrong(key, (*object_)[key], wanted);
       return item.template get<std::string>();
     });
   }
@@ -156,7 +171,7 @@ class FieldReader {
     return value.template get<std::int64_t>();
   }
 
-  const Json& object_;
+  const Json* object_;
   Errors errors_;
   std::string path_;
 };

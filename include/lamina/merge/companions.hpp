@@ -5,7 +5,7 @@
 #include <lamina/checkpoint/safetensors_header.hpp>
 #include <lamina/checkpoint/torch_dtype.hpp>
 #include <lamina/io/file.hpp>
-#include <lamina/io/json.hpp>
+#include <lamina/io/json_file.hpp>
 #include <lamina/merge/modelfile.hpp>
 
 /// The files next to the weights that make a model directory whole.
@@ -25,10 +25,6 @@ inline constexpr std::string_view companion_names[] = {"tokenizer.json",
                                                        "LICENSE"};
 
 namespace detail {
-
-inline nlohmann::ordered_json read_ordered(const std::filesystem::path& path) {
-  return checkpoint::detail::parse_checked<nlohmann::ordered_json>(io::read_text(path), path.string(), 64);
-}
 
 /// As Hugging Face's libraries write it.
 inline void write_json(const std::filesystem::path& path, const nlohmann::ordered_json& json) {
@@ -70,7 +66,7 @@ inline std::vector<std::string> write_companions(const std::filesystem::path& mo
     }
   const auto edit = [&](const std::string& name, auto change) {
     if (!std::filesystem::exists(model / name)) return;
-    nlohmann::ordered_json json = detail::read_ordered(model / name);
+    nlohmann::ordered_json json = io::read_json_object<nlohmann::ordered_json>(model / name);
     change(json);
     detail::write_json(out / name, json);
     names.push_back(name);

@@ -6,7 +6,7 @@
 #include <lamina/checkpoint/folders.hpp>
 #include <lamina/checkpoint/safetensors_header.hpp>
 #include <lamina/checkpoint/torch_dtype.hpp>
-#include <lamina/io/file.hpp>
+#include <lamina/io/json_file.hpp>
 #include <lamina/model/config_fields.hpp>
 #include <lamina/model/families.hpp>
 #include <lamina/model/model_config.hpp>
@@ -17,11 +17,6 @@ namespace lamina {
 
 namespace detail {
 using io::check_fields, io::JsonFields;
-
-/// The JSON of a small file of a model directory.
-inline nlohmann::json read_json(const std::filesystem::path& path) {
-  return checkpoint::detail::parse_checked<nlohmann::json>(io::read_text(path), path.string(), 64);
-}
 
 /// The object that holds the rotary fields, in the newer spelling of its name or the older. Files may carry both, with
 /// equal values: transformers obeys the older, others the newer.
@@ -200,7 +195,7 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
   using io::check_fields, io::JsonFields;
   checkpoint::require_model_folder(dir);
   const std::filesystem::path path = dir / "config.json";
-  const nlohmann::json json = detail::read_json(path);
+  const nlohmann::json json = io::read_json_object<nlohmann::json>(path);
   const JsonFields top(json, path.string());
   ModelConfig out;
   out.model_type = top.text("model_type");

@@ -23,7 +23,7 @@ struct GenerationDefaults {
   std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
   std::optional<int> top_k, max_new_tokens;
 
-  /// Takes the fields that `config`, a generation_config.json, has. Error where one is not a number.
+  /// Takes the fields that `config`, a generation_config.json, has. Error if one is not a number.
   void read(const nlohmann::ordered_json& config, const std::string& source) {
     io::check_fields({nlohmann::json(config), source}, checkpoint::generation_fields);
     for_each([&](const char* name, auto& value) { read_field(config, source, name, value); });
@@ -60,7 +60,7 @@ struct GenerationDefaults {
   }
 };
 
-/// What the programs need from a model directory beside the weights.
+/// What the programs need from a model directory besides the weights.
 struct ModelFiles {
   text::Tokenizer tokenizer;
   vision::Processor processor;
@@ -71,7 +71,7 @@ struct ModelFiles {
   std::vector<std::string> notes;  ///< for the log of the start
 
   /// Reads tokenizer, processor, config.json's model_type and generation_config.json. `tokenizer_dir` may differ.
-  /// chat_template: as --chat-template gives it; empty: the folder's own. Error where it is not the built-in one.
+  /// chat_template: as --chat-template gives it; empty: the folder's own. Error if it is not the built-in one.
   static ModelFiles load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir = {},
                          const std::string& chat_template = {});
 
@@ -80,12 +80,6 @@ struct ModelFiles {
 };
 
 namespace detail {
-
-inline nlohmann::ordered_json read_json_object(const std::filesystem::path& path) {
-  auto json = io::try_parse_json<nlohmann::ordered_json>(io::read_text(path));
-  if (!json.is_object()) fail(path.string(), ": is not a JSON object");
-  return json;
-}
 
 /// eos_token_id is a number or a list of numbers.
 inline void read_eos(const nlohmann::ordered_json& config, std::vector<int>& eos) {
@@ -112,7 +106,7 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
   const ChatFormat& chat = config.family->chat;
   files.read_template(tokenizer_dir.empty() ? model_dir : tokenizer_dir, chat_template);
   if (const auto path = model_dir / "generation_config.json"; std::filesystem::exists(path)) {
-    const auto generation = detail::read_json_object(path);
+    const auto generation = io::read_json_object<nlohmann::ordered_json>(path);
     files.defaults.read(generation, path.string());
     detail::read_eos(generation, files.eos);
   }

@@ -1,15 +1,14 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/io/file.hpp>
-#include <lamina/io/json.hpp>
+#include <lamina/io/json_fields.hpp>
+#include <lamina/io/json_file.hpp>
 #include <lamina/text/pretokenize.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -52,24 +51,10 @@ using Json = nlohmann::json;
 /// Ids above this are taken for a broken file, before memory is made for them.
 inline constexpr std::int64_t highest_token_id = 1 << 24;
 
-inline std::string read_text_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail("tokenizer: cannot open ", path.string(), ": does the file exist, and may it be read?");
-  std::string text(std::istreambuf_iterator<char>(in), {});
-  if (in.bad()) fail("tokenizer: cannot read ", path.string());
-  io::refuse_lfs_pointer(path, text);
-  return text;
-}
-
+/// Of a token that is there twice the last id counts, as for Hugging Face's tokenizers.
 inline Json read_json_file(const std::filesystem::path& path) {
-  const std::string text = read_text_file(path);
-  try {
-    Json json = io::parse_json<Json>(text);
-    if (!json.is_object()) fail(path.string(), ": is JSON ", json.type_name(), ", wanted an object");
-    return json;
-  } catch (const Json::exception& error) {
-    fail(path.string(), ": not valid JSON: ", error.what(), ": is the download whole?");
-  }
+  constexpr bool unique_keys = false;
+  return io::read_json_object<Json>(path, unique_keys);
 }
 
 /// json[key], or null if it is missing or json is no object.
@@ -127,26 +112,12 @@ inline void read_merges(const Json& json, TokenizerFiles& files) {
   }
 }
 
-inline bool flag(const Json& token, std::string_view key, const std::string& source, const std::string& field) {
-  const Json& value = member(token, key);
-  if (!value.is_null() && !value.is_boolean()) {
-    fail(source, ": ", field, ".", key, " is ", shown(value), ", wanted true or false");
-  }
-  return value.is_boolean() && value.get<bool>();
-}
-
-inline AddedToken read_added_token(const Json& token, int id, const std::string& source, const std::string& field) {
-  const Json& content = member(token, "content");
-  if (!content.is_string() || content.get_ref<const std::string&>().empty()) {
-    fail(source, ": ", field, ".content is ", shown(content), ", wanted a non-empty string");
-  }
-  for (const char* key : {"lstrip", "rstrip", "single_word"}) {
-    if (flag(token, key, source, field)) {
-      fail(source, ": ", field, ".", key, " is true: added tokens are matched literally here, set it to false");
-    }
-  }
-  return {id, content.get<std::string>(), flag(token, "special", source, field),
-          flag(token, "normalized", source, field)};
+inline AddedToken read_added_token(const io::JsonFields& token, int id) {
+  const std::string content = token.text("content");
+  if (content.empty()) token.wrong("content", content, "a string that is not empty");
+  for (const char* key : {"lstrip", "rstrip", "single_word"})
+    if (token.boolean(key)) token.wrong(key, true, "false: added tokens are matched literally here");
+  return {id, content, token.boolean("special"), token.boolean("normalized")};
 }
 
 /// Is the value absent or exactly this?
@@ -200,15 +171,15 @@ inline TokenizerFiles read_tokenizer_json(const std::filesystem::path& path) {
   }
   for (std::size_t i = 0; i < added.size(); ++i) {
     const std::string field = cat("added_tokens[", i, "]");
-    const int id = token_id(member(added[i], "id"), files.source, field + ".id");
-    files.added.push_back(read_added_token(added[i], id, files.source, field));
+    const io::JsonFields token(added[i], files.source, field);
+    files.added.push_back(read_added_token(token, token_id(token.require("id"), files.source, field + ".id")));
   }
   return files;
 }
 
 inline void read_merges_txt(const std::filesystem::path& path, TokenizerFiles& files) {
   files.merges_source = path.string();
-  const std::string text = read_text_file(path);
+  const std::string text = io::read_text(path);
   std::size_t number = 0;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
@@ -237,7 +208,7 @@ inline void read_tokenizer_config(const std::filesystem::path& path, TokenizerFi
     const std::string field = cat("added_tokens_decoder[\"", key, "\"]");
     const bool digits = !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == key.npos;
     const int id = token_id(digits ? Json(std::stoll(key)) : Json(key), source, "the key of " + field);
-    files.added.push_back(read_added_token(token, id, source, field));
+    files.added.push_back(read_added_token({token, source, field}, id));
   }
 }
 

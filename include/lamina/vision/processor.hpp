@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/batch.hpp>
-#include <lamina/io/file.hpp>
+#include <lamina/io/json_file.hpp>
 #include <lamina/model/model_config.hpp>
 #include <lamina/model/processor_format.hpp>
 #include <lamina/vision/image.hpp>
@@ -103,20 +103,15 @@ inline void read_channels(const nlohmann::json& object, const char* key, std::ar
 
 /// The image section of a model directory, and the file it came from.
 inline std::pair<nlohmann::json, std::string> read_processor_json(const std::filesystem::path& model_dir) {
-  const auto parse = [](const std::filesystem::path& path) {
-    auto json = io::try_parse_json<nlohmann::json>(io::read_text(path));
-    if (!json.is_object()) fail(path.string(), ": not a JSON object: copy the file again");
-    return json;
-  };
   std::error_code error;
   const auto nested = model_dir / "processor_config.json", plain = model_dir / "preprocessor_config.json";
   if (std::filesystem::exists(nested, error)) {
-    const auto json = parse(nested);
+    const auto json = io::read_json_object<nlohmann::json>(nested);
     io::check_fields({json, nested.string()}, processor_fields);
     const auto it = json.find("image_processor");
     if (it != json.end() && it->is_object()) return {*it, nested.string()};
   }
-  if (std::filesystem::exists(plain, error)) return {parse(plain), plain.string()};
+  if (std::filesystem::exists(plain, error)) return {io::read_json_object<nlohmann::json>(plain), plain.string()};
   fail(model_dir.string(), ": neither preprocessor_config.json nor processor_config.json with an image_processor: ",
        "copy it from the model's page");
 }

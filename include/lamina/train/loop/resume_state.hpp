@@ -1,7 +1,6 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <optional>
 #include <set>
@@ -10,7 +9,8 @@
 
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
-#include <lamina/io/json.hpp>
+#include <lamina/io/json_fields.hpp>
+#include <lamina/io/json_file.hpp>
 #include <lamina/model/train_session.hpp>
 #include <lamina/train/loop/schedule.hpp>
 #include <lamina/train/loop/trainer_state.hpp>
@@ -137,25 +137,24 @@ inline void write_position(const std::filesystem::path& directory, const RunPosi
 /// Nothing if the checkpoint has none: it was saved with save_only_model, or by another program.
 inline std::optional<RunPosition> read_position(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "rng.json";
-  std::ifstream in(path);
-  if (!in) return std::nullopt;
-  try {
-    const auto file = io::parse_json<nlohmann::json>(in);
-    RunPosition p;
-    file.at("seed").get_to(p.seed);
-    file.at("data_seed").get_to(p.data_seed);
-    file.at("epoch").get_to(p.epoch);
-    file.at("window").get_to(p.window);
-    file.at("micro_batch_rows").get_to(p.micro_batch_rows);
-    file.at("accumulation").get_to(p.accumulation);
-    file.at("optimizer_steps").get_to(p.optimizer_steps);
-    file.at("loss_sum").get_to(p.loss_sum);
-    file.at("loss_since_log").get_to(p.loss_since_log);
-    file.at("steps_since_log").get_to(p.steps_since_log);
-    return p;
-  } catch (const nlohmann::json::exception& e) {
-    fail(path.string(), ": is not a training position: ", e.what());
-  }
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  const auto json = io::read_json_object<nlohmann::json>(path);
+  const io::JsonFields fields(json, path.string());
+  RunPosition p;
+  const auto read = [&](const char* key, auto& out) {
+    out = fields.whole_number<std::remove_reference_t<decltype(out)>>(key);
+  };
+  read("seed", p.seed);
+  read("data_seed", p.data_seed);
+  read("epoch", p.epoch);
+  read("window", p.window);
+  read("micro_batch_rows", p.micro_batch_rows);
+  read("accumulation", p.accumulation);
+  read("optimizer_steps", p.optimizer_steps);
+  read("steps_since_log", p.steps_since_log);
+  p.loss_sum = fields.number("loss_sum");
+  p.loss_since_log = fields.number("loss_since_log");
+  return p;
 }
 
 }  // namespace lamina::train

@@ -1,11 +1,11 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 
-#include <lamina/io/json.hpp>
+#include <lamina/io/json_fields.hpp>
+#include <lamina/io/json_file.hpp>
 #include <lamina/train/report/log.hpp>
 
 namespace lamina::train {
@@ -30,11 +30,6 @@ namespace detail {
 template <class T>
 nlohmann::json nullable(const std::optional<T>& value) {
   return value ? nlohmann::json(*value) : nlohmann::json();
-}
-
-template <class T>
-void read_nullable(const nlohmann::json& object, const char* key, std::optional<T>& out) {
-  if (const auto at = object.find(key); at != object.end() && !at->is_null()) out = at->get<T>();
 }
 
 inline nlohmann::json callbacks_of(const TrainerState& s) {
@@ -80,31 +75,35 @@ inline std::string to_text(const TrainerState& s) {
   return file.dump(2, ' ', true) + "\n";
 }
 
+namespace detail {
+inline std::int64_t read_patience_counter(const io::JsonFields& fields) {
+  io::JsonFields at = fields;
+  for (const char* key : {"stateful_callbacks", "EarlyStoppingCallback", "attributes"}) {
+    if (!at.has(key)) return 0;
+    at = at.object(key);
+  }
+  return at.whole_number<std::int64_t>("early_stopping_patience_counter", 0);
+}
+}  // namespace detail
+
 /// Reads the file of a checkpoint, ours or transformers'. Error if it is not one.
 inline TrainerState read_trainer_state(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  if (!in) fail(path.string(), ": cannot be read");
-  try {
-    const auto file = io::parse_json<nlohmann::json>(in);
-    TrainerState s;
-    s.global_step = file.at("global_step").get<std::int64_t>();
-    s.max_steps = file.value("max_steps", s.max_steps);
-    s.num_train_epochs = file.value("num_train_epochs", s.num_train_epochs);
-    s.train_batch_size = file.value("train_batch_size", s.train_batch_size);
-    s.num_input_tokens_seen = file.value("num_input_tokens_seen", s.num_input_tokens_seen);
-    s.epoch = file.value("epoch", s.epoch);
-    s.total_flos = file.value("total_flos", s.total_flos);
-    detail::read_nullable(file, "best_metric", s.best_metric);
-    detail::read_nullable(file, "best_global_step", s.best_global_step);
-    detail::read_nullable(file, "best_model_checkpoint", s.best_model_checkpoint);
-    s.log_history = OrderedJson(file.value("log_history", nlohmann::json::array()));
-    const nlohmann::json::json_pointer counter(
-        "/stateful_callbacks/EarlyStoppingCallback/attributes/early_stopping_patience_counter");
-    if (file.contains(counter)) s.evaluations_without_gain = file.at(counter).get<std::int64_t>();
-    return s;
-  } catch (const nlohmann::json::exception& e) {
-    fail(path.string(), ": is not a trainer state: ", e.what());
-  }
+  const auto json = io::read_json_object<nlohmann::json>(path);
+  const io::JsonFields fields(json, path.string());
+  TrainerState s;
+  s.global_step = fields.whole_number<std::int64_t>("global_step");
+  s.max_steps = fields.whole_number("max_steps", s.max_steps);
+  s.num_train_epochs = fields.whole_number("num_train_epochs", s.num_train_epochs);
+  s.train_batch_size = fields.whole_number("train_batch_size", s.train_batch_size);
+  s.num_input_tokens_seen = fields.whole_number("num_input_tokens_seen", s.num_input_tokens_seen);
+  s.epoch = fields.number("epoch", s.epoch);
+  s.total_flos = fields.number("total_flos", s.total_flos);
+  s.best_metric = fields.maybe_number("best_metric");
+  if (fields.has("best_global_step")) s.best_global_step = fields.whole_number<std::int64_t>("best_global_step");
+  s.best_model_checkpoint = fields.maybe_text("best_model_checkpoint");
+  if (const auto* log = fields.maybe_list("log_history")) s.log_history = OrderedJson(*log);
+  s.evaluations_without_gain = detail::read_patience_counter(fields);
+  return s;
 }
 
 }  // namespace lamina::train

@@ -88,7 +88,7 @@ family() {
 }
 key() {
   before include/lamina/train/arguments.hpp 'std::optional<std::int64_t> save_total_limit' '  std::int64_t scratch = 3;'
-  before include/lamina/train/arguments/keys_trainer.hpp '"save_total_limit"' '    honoured<&Arguments::scratch>("scratch"),'
+  before include/lamina/train/arguments/keys_trainer.hpp '"save_total_limit"' '    honoured<&Arguments::scratch>("scratch", "nothing"),'
   compiles <<<'#include <lamina/train/arguments.hpp>
     #include <lamina/train/arguments/parse.hpp>
     static_assert(sizeof(lamina::train::Arguments::scratch) == 8);'

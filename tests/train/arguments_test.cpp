@@ -115,6 +115,14 @@ TEST_CASE("Arguments: a default that --keys shows, given, is the default", "[tra
   }
 }
 
+TEST_CASE("Arguments: --keys has a word about each key", "[train]") {
+  for (const Key& key : all_keys()) {
+    INFO(key.name);
+    CHECK_FALSE(key.note.empty());
+  }
+  CHECK(keys_text().find("\nlora_rank: 8   # of new adapters\n") != std::string::npos);
+}
+
 TEST_CASE("Arguments: every key of LLaMA-Factory and transformers is known", "[train]") {
   for (const auto& name : nlohmann::json::parse(std::ifstream(LAMINA_GOLDEN_DIR "/train/llamafactory_keys.json"))) {
     INFO(name);

@@ -58,7 +58,7 @@ struct MemberPath<First, Rest...> {
 /// A key that fills a member, whose type is the key's: honoured<&Arguments::lora_rank>("lora_rank"), or a member of a
 /// member: honoured<&Arguments::optimizer, &AdamW::beta1>("adam_beta1").
 template <auto... Members>
-constexpr auto honoured(std::string_view name, std::string_view note = "") {
+constexpr auto honoured(std::string_view name, std::string_view note) {
   using Path = detail::MemberPath<Members...>;
   using Target = typename Path::Root;
   return Key<Target>(
@@ -70,13 +70,13 @@ constexpr auto honoured(std::string_view name, std::string_view note = "") {
 /// A key with a reader of its own. inert: its default, as text.
 template <class Target>
 constexpr Key<Target> honoured_by(std::string_view name, KeyType type, std::string_view inert,
-                                  void (*fill)(Target&, const Setting&, std::string_view), std::string_view note = "") {
+                                  void (*fill)(Target&, const Setting&, std::string_view), std::string_view note) {
   return {{name, type, KeyStatus::honoured, inert, note}, fill};
 }
 
 /// A key that fills a member with one of a few words.
 template <const auto& Words, auto... Members>
-constexpr auto honoured_word(std::string_view name, std::string_view note = "") {
+constexpr auto honoured_word(std::string_view name, std::string_view note) {
   using Path = detail::MemberPath<Members...>;
   return honoured<Members...>(name, note)
       .read_by([](typename Path::Root& target, const Setting& s, std::string_view key) {

@@ -273,22 +273,9 @@ inline constexpr std::string_view help =
     "On a CPU everything is computed in fp32. LAMINA_CPU_BF16=1 lets an AMD CPU with AVX512-BF16 round activations\n"
     "to bf16 in products of bf16 weights, which is faster and less exact.\n"
     "  --dry-run   read settings, data and model, print the plan and the memory it needs, and stop\n"
-    "  --keys      list every key: its default, and whether it is honoured, accepted without effect, or refused\n"
+    "  --keys      list every key: its default and its meaning, or why it has no effect or is refused\n"
     "  --version   print the version\n"
     "  --help      this text\n";
-
-/// The table of keys, for people.
-inline void print_keys(std::ostream& out) {
-  for (const Key& key : all_keys()) {
-    const std::string value = key.default_text();
-    out << key.name << ": " << (value.empty() ? "null" : value) << "   # ";
-    if (key.status == KeyStatus::honoured)
-      out << "honoured\n";
-    else
-      out << (key.status == KeyStatus::accepted ? "accepted, no effect: " : "other values are refused: ") << key.note
-          << "\n";
-  }
-}
 
 /// What a command line of lamina-train asks for.
 struct TrainRequest {
@@ -317,7 +304,7 @@ inline int train_main(int argc, char** argv, const Openers& open) {
   return io::run_program(
       {"lamina-train", "FILE.yaml|FILE.json [key=value ...] [--dry-run], or --key value ...", std::string(help)}, argc,
       argv, read_train_request, [&](TrainRequest& request) {
-        if (request.keys) return print_keys(std::cout), 0;
+        if (request.keys) return std::cout << keys_text(), 0;
         return TrainProgram(std::move(request.arguments), open, std::cout).run(request.dry_run);
       });
 }

@@ -1,6 +1,6 @@
 #pragma once
 #include <span>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include <lamina/train/arguments/keys_data.hpp>
@@ -21,6 +21,19 @@ inline std::span<const Key> all_keys() {
     return all;
   }();
   return keys;
+}
+
+/// The table of keys, for --keys: name, default, and what the key means or why it has no effect or is refused.
+inline std::string keys_text() {
+  std::string text;
+  for (const Key& key : all_keys()) {
+    const std::string value = key.default_text();
+    const char* status = key.status == KeyStatus::honoured   ? ""
+                         : key.status == KeyStatus::accepted ? "accepted, no effect: "
+                                                             : "other values are refused: ";
+    text += cat(key.name, ": ", value.empty() ? "null" : value, "   # ", status, key.note, "\n");
+  }
+  return text;
 }
 
 }  // namespace lamina::train

@@ -31,7 +31,8 @@ struct Settings {
   std::filesystem::path model;
   std::vector<std::filesystem::path> images, adapters;
   hub::Options hub;
-  std::string prompt, system, dtype = "auto", device = "auto";
+  std::optional<std::string> prompt;
+  std::string system, dtype = "auto", device = "auto";
   std::optional<double> temperature, top_p;
   std::optional<int> top_k;
   std::optional<std::uint64_t> seed;
@@ -44,6 +45,12 @@ void read_top_p(Settings& settings, const io::Setting& s, std::string_view flag)
   if (!(*settings.top_p > 0 && *settings.top_p <= 1)) io::wrong_value(s, flag, "a number in (0, 1]");
 }
 
+void read_max_model_len(Settings& settings, const io::Setting& s, std::string_view flag) {
+  io::read_value(s, flag, settings.max_model_len);
+  if (settings.max_model_len == 1)
+    io::wrong_value(s, flag, "0, or at least 2: a token of the question and one of the answer");
+}
+
 constexpr std::string_view devices[] = {"auto", "cpu", "cuda"}, dtypes[] = {"auto", "float16", "bfloat16", "float32"};
 constexpr int any_count = 1 << 30;
 constexpr io::Key<Settings> flags[] = {
@@ -51,7 +58,7 @@ constexpr io::Key<Settings> flags[] = {
     hub::revision_flag<&Settings::hub>,
     hub::cache_flag<&Settings::hub>,
     io::honoured<&Settings::images>("image", "an image for the first question; may be repeated"),
-    io::honoured<&Settings::prompt>("prompt", "the question; the program ends after its answer"),
+    io::honoured<&Settings::prompt>("prompt", "the question, which may be empty; the program ends after its answer"),
     io::honoured<&Settings::system>("system", "what the model reads first"),
     io::honoured<&Settings::adapters>("adapter", "a PEFT adapter directory, or its name on a hub; may be repeated"),
     io::honoured<&Settings::temperature>("temperature", "0: greedy").within(0, 2),
@@ -60,7 +67,8 @@ constexpr io::Key<Settings> flags[] = {
     io::honoured<&Settings::seed>("seed", "the same seed draws the same answer"),
     io::honoured<&Settings::max_tokens>("max-tokens", "of an answer").within(1, any_count),
     io::honoured<&Settings::max_model_len>("max-model-len", "of the whole conversation, in tokens; 0: the model's")
-        .within(0, any_count),
+        .within(0, any_count)
+        .read_by(read_max_model_len),
     io::honoured_word<devices, &Settings::device>("device", "auto (the GPU if there is one), cpu or cuda"),
     io::honoured_word<dtypes, &Settings::dtype>("dtype", "of the weights: auto, float16, bfloat16 or float32"),
     io::honoured<&Settings::greedy>("greedy", "take the most probable token, without penalties"),
@@ -192,10 +200,10 @@ int run(Settings& settings) {
   for (auto& adapter : settings.adapters) adapter = hub::resolve_model(adapter, {.cache_dir = settings.hub.cache_dir});
   Chat chat(settings);
   for (const auto& image : settings.images) chat.add_image(image);
-  if (settings.prompt.empty())
-    converse(chat);
+  if (settings.prompt)
+    chat.ask(*settings.prompt);
   else
-    chat.ask(settings.prompt);
+    converse(chat);
   return 0;
 }
 

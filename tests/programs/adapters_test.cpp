@@ -98,6 +98,16 @@ TEST_CASE("lamina-train: a continued adapter keeps its own settings, and others 
   CHECK(!same);
 }
 
+TEST_CASE("lamina-train: a rank that no machine has room for is named with what it needs") {
+  const TemporaryFolder folder;
+  REQUIRE(make_model("qwen3_vl_nano", folder.path() / "model").status == 0);
+  const Program run = train(folder.path() / "model", folder.path() / "out", {"lora_rank=1000000000"});
+  INFO(run.output);
+  CHECK(run.status == 1);
+  CHECK(says(run, "lamina-train: lora_rank 1000000000: the model needs "));
+  CHECK(says(run, " are free: lower lora_rank"));
+}
+
 TEST_CASE("programs: an adapter's folder as the model, a hub's name and half an adapter are refused by name") {
   const TemporaryFolder folder;
   const fs::path model = folder.path() / "model", adapter = folder.path() / "adapter";

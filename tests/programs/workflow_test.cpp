@@ -240,6 +240,23 @@ TEST_CASE("lamina-chat: answers about an image, the same twice with one seed") {
   CHECK(first.output.substr(0, first.output.rfind("prompt")) == again.output.substr(0, again.output.rfind("prompt")));
 }
 
+TEST_CASE("lamina-chat: an empty question is asked, a context without room for an answer is refused") {
+  const TemporaryFolder folder;
+  REQUIRE(make_model("qwen3_vl_nano", folder.path() / "model").status == 0);
+  const std::vector<std::string> words = {"--model", (folder.path() / "model").string(), "--prompt", ""};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), words.begin(), words.end());
+    return run_program("lamina-chat", more);
+  };
+  const Program empty = with({"--max-tokens", "2"});
+  INFO(empty.output);
+  CHECK(empty.status == 0);
+  CHECK(empty.output.find("[prompt ") != std::string::npos);
+  const Program small = with({"--max-model-len", "1"});
+  CHECK(small.status == 2);
+  CHECK(small.output.find("--max-model-len 1: wanted 0, or at least 2") != std::string::npos);
+}
+
 TEST_CASE("programs: a model of unknown size is named with its differing fields and the way to add it") {
   const TemporaryFolder folder;
   const fs::path model = folder.path() / "model";

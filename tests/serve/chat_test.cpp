@@ -16,6 +16,13 @@ namespace {
 const std::string bmp =
     "Qk1GAAAAAAAAADYAAAAoAAAAAgAAAAIAAAABABgAAAAAABAAAAATCwAAEwsAAAAAAAAAAAAAAAD/AP8AAAD/AAD///8AAA==";
 
+/// [0,1,2,...]: every token of the model that recites.
+std::string whole_vocabulary() {
+  std::string ids = "[0";
+  for (int id = 1; id < RunningServer::files().tokenizer.size(); ++id) ids += cat(",", id);
+  return ids + "]";
+}
+
 }  // namespace
 
 TEST_CASE("chat: an answer has the shape that clients read") {
@@ -237,6 +244,8 @@ TEST_CASE("errors: each bad request gets its status, type and param") {
       {with(R"("logit_bias":{"x":1})"), 400, "BadRequestError", "logit_bias"},
       {with(R"("stop_token_ids":[-1])"), 400, "BadRequestError", "stop_token_ids.0"},
       {with(R"("allowed_token_ids":[])"), 400, "BadRequestError", "allowed_token_ids"},
+      {with(R"("min_tokens":1,"allowed_token_ids":[7],"stop_token_ids":[7])"), 400, "BadRequestError", "min_tokens"},
+      {with(R"("min_tokens":1,"stop_token_ids":)" + whole_vocabulary()), 400, "BadRequestError", "min_tokens"},
       {with(R"("cache_salt":"")"), 400, "BadRequestError", "cache_salt"},
       {with(R"("stream_interval":0)"), 400, "BadRequestError", "stream_interval"},
       {with(R"("tools":[])"), 400, "BadRequestError", "tools"},

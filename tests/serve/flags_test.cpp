@@ -71,6 +71,7 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "--port", "x"}, "--port"},
       {{"d", "--max"}, "several options"},
       {{"d", "--tp", "2"}, "one device"},
+      {{"d", "--max-model-len", "1"}, "--max-model-len 1: wanted a number in [2, "},
       {{"d", "--dtype", "int8"}, "--dtype"},
       {{"d", "--gpu-memory-utilization", "1.5"}, "(0, 1]"},
       {{"d", "--gpu-memory-utilization", "nan"}, "--gpu-memory-utilization nan: wanted a number"},
@@ -139,8 +140,13 @@ TEST_CASE("Flags: keys are not shown in the log") {
 }
 
 TEST_CASE("Flags: help lists every option, or those that hold a word") {
-  CHECK(Flags::parse({"--help"}).help == std::string());
-  CHECK(Flags::parse({"--help=port"}).help == std::string("port"));
+  CHECK(Flags::parse({"--help"}).help == help_text());
+  CHECK(Flags::parse({"--hel"}).help == help_text());
+  CHECK(Flags::parse({"--help=--port "}).help == "  --port X                              TCP port; default 8000\n");
+  CHECK(Flags::parse({"--help=guided_json"}).help->starts_with("fields of POST"));
+  CHECK(test::message_of([] { Flags::parse({"--help=temprature"}); }) ==
+        "--help=temprature: nothing matches (did you mean temperature?); --help lists everything");
+  CHECK_THROWS_AS(Flags::parse({"--help=zzz"}), UsageError);
   CHECK(flags_help().find("--served-model-name") != std::string::npos);
   CHECK(flags_help("TCP").find("--host") == std::string::npos);
   CHECK(flags_help("--port ") == "  --port X                              TCP port; default 8000\n");

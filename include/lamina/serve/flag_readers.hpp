@@ -47,7 +47,8 @@ inline void read_max_model_len(Flags& out, const Setting& s, std::string_view fl
   const std::string length = io::text_of(s, flag);
   if (length == "auto" || length == "-1") return;
   const std::int64_t tokens = io::parse_size(flag, length);
-  if (tokens < 1 || tokens > int_max) io::wrong_value(s, flag, cat("a number in [1, ", int_max, "]"));
+  if (tokens < 2 || tokens > int_max)
+    io::wrong_value(s, flag, cat("a number in [2, ", int_max, "]: a token of the prompt and one of the answer"));
   out.max_model_len = static_cast<int>(tokens);
 }
 

@@ -43,7 +43,7 @@ struct Flags {
   bool add_vision_id = false, exclude_unused_tools = false, return_tokens_as_ids = false;
   int stream_interval = 1;
   bool show_version = false;
-  std::optional<std::string> help;     ///< wanted; the word to look for, or ""
+  std::optional<std::string> help;     ///< the text, if it was asked for
   std::vector<std::string> log_lines;  ///< what to tell at the start: options that do nothing here, and why
 
   /// Reads a command line without the program's name. UsageError for what is not understood, out of range or refused.

@@ -9,6 +9,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/serve/flag_table.hpp>
+#include <lamina/serve/openai/request_fields.hpp>
 #include <lamina/serve/support.hpp>
 
 namespace lamina::serve {
@@ -32,6 +33,16 @@ inline std::string flags_help(std::string_view word = {}) {
     out += help_line(cat("--", flag.name, value), support_text(flag) + detail::default_text(flag), word);
   }
   return out;
+}
+
+/// The text of --help=WORD: the options and the fields of requests whose line holds the word. UsageError if none does.
+inline std::string help_text(std::string_view word = {}) {
+  std::string text = flags_help(word) + request_fields_help(word);
+  if (!text.empty()) return text;
+  std::vector<std::string_view> known;
+  for (const io::KeyRow& flag : flag_table()) known.push_back(flag.name);
+  for (const io::KeyRow& field : request_fields()) known.push_back(field.name);
+  io::usage("--help=", word, ": nothing matches", io::did_you_mean(word, known), "; --help lists everything");
 }
 
 namespace detail {
@@ -86,9 +97,9 @@ inline void settle(Flags& out) {
 
 inline Flags Flags::parse(const std::vector<std::string>& arguments) {
   Flags out;
-  if ((out.help = detail::wanted_help(arguments))) return out;
+  if (const auto word = detail::wanted_help(arguments)) return out.help = help_text(*word), out;
   const io::Settings given = io::read_flags(flag_table(), arguments, flag_rules(), out.log_lines);
-  if (given.contains("help")) return out.help = "", out;
+  if (given.contains("help")) return out.help = help_text(), out;
   if (given.contains("version")) return out.show_version = true, out;
   out.log_lines.push_back(detail::options_line(given));
   io::check_keys(flag_table(), given, out.log_lines);

@@ -38,7 +38,7 @@ struct ServiceOptions {
   std::int64_t seed = 0;
   std::optional<int> max_new_tokens = {};  ///< a cap on every answer
   AnswerLimits answers = {};
-  int max_requests = 2048;  ///< waiting and running; more are told to come back
+  int max_requests = 2048;  ///< waiting and running; more get status 503
   engine::EngineLimits engine = {};
   bool priorities = false;  ///< requests may say who is served first
   bool prompt_details = false, force_usage = false;
@@ -119,6 +119,7 @@ class ChatService {
     return {.chat = &files_.family->chat,
             .vocab_size = engine_.vocab_size(),
             .max_model_len = engine_.context_tokens(),
+            .eos = files_.eos,
             .max_images = options_.max_images,
             .max_logprobs = options_.max_logprobs,
             .defaults = options_.request_defaults,
@@ -359,7 +360,6 @@ inline std::shared_ptr<ChatService::Job> ChatService::prepare(const HttpRequest&
   job->images = std::move(prepared.images);
   job->memory = std::move(prepared.memory);
   request.params.max_tokens = std::min(request.max_tokens.value_or(room), options_.max_new_tokens.value_or(room));
-  request.params.eos = files_.eos;
   if (options_.force_usage) request.include_usage = true;
   const std::string* header = http.header("X-Request-Id");
   const std::string id = header ? *header : request.request_id.value_or(random_id());

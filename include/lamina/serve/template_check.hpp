@@ -115,7 +115,7 @@ inline std::string shown_line(std::optional<std::string_view> line, std::string_
 
 /// The templates of a folder; transformers 5 and vLLM take the first. That is the processor's: chat_template in
 /// processor_config.json, else chat_template.json, else chat_template.jinja; without one the tokenizer's: chat_template
-/// in tokenizer_config.json. Error where a file cannot be understood.
+/// in tokenizer_config.json. Error if a file cannot be understood.
 inline std::vector<ChatTemplate> find_chat_templates(const std::filesystem::path& folder) {
   std::vector<ChatTemplate> found;
   for (const char* name :

@@ -57,7 +57,7 @@ inline ApiError bad_field(const std::string& param, const std::string& message) 
 inline ApiError wrong_field(const std::string& param, const std::string& found, const std::string& wanted) {
   return bad_field(param, param + ": is " + found + ", wanted " + wanted);
 }
-/// Something that the API has and this server has not.
+/// A part of the API that this server does not have.
 inline ApiError not_implemented(const std::string& param, const std::string& message) {
   return {400, "NotImplementedError", message, param};
 }

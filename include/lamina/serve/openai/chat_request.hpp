@@ -17,7 +17,7 @@
 namespace lamina::serve {
 using engine::GenerationParams;
 
-/// What holds where a request says nothing: the operator's choice.
+/// The operator's choice for fields that a request leaves out.
 struct RequestDefaults {
   bool add_vision_id = false;         ///< of chat_template_kwargs
   bool exclude_unused_tools = false;  ///< tools are not shown to the model if tool_choice is "none"
@@ -29,6 +29,7 @@ struct RequestDefaults {
 struct RequestLimits {
   const ChatFormat* chat = nullptr;
   int vocab_size = 0, max_model_len = 0;
+  std::vector<int> eos = {};  ///< ids that end an answer, besides those of the request
   int max_images = 999, max_logprobs = 20, max_choices = 128;
   RequestDefaults defaults = {};
   bool priorities = false;  ///< requests may give one: --scheduling-policy priority
@@ -39,7 +40,7 @@ struct ChatRequest {
   std::optional<std::string> model;  ///< absent: the first served name
   ChatMessages chat;
   text::TemplateOptions template_options;
-  GenerationParams params;                             ///< `eos` and the final max_tokens are the server's to fill in
+  GenerationParams params;                             ///< the final max_tokens is the server's to fill in
   std::optional<int> max_tokens;                       ///< as given; absent: the rest of the context
   std::optional<std::int64_t> seed;                    ///< absent: a stream of the server's own
   std::optional<std::int64_t> min_pixels, max_pixels;  ///< mm_processor_kwargs
@@ -72,6 +73,7 @@ class ChatRequestReader {
     read_sampling();
     read_logprobs();
     read_ends();
+    check_choice();
     read_stream();
     read_media();
     read_cache_salt();
@@ -216,9 +218,23 @@ class ChatRequestReader {
       for (const auto& text : *stop) add_stop(text, cat("stop.", params.stop.size()));
     }
     params.stop_token_ids = token_ids("stop_token_ids");
+    params.eos = limits_.eos;
     params.include_stop_str_in_output = fields_.boolean("include_stop_str_in_output");
     params.ignore_eos = fields_.boolean("ignore_eos");
     params.skip_special_tokens = fields_.boolean("skip_special_tokens", true);
+  }
+
+  /// min_tokens forbids the ids that end the answer at first: another one must be left.
+  void check_choice() const {
+    const engine::SamplingParams sampling = out_.params.with_ends();
+    if (sampling.min_tokens == 0) return;
+    std::vector<bool> possible(static_cast<std::size_t>(limits_.vocab_size), sampling.allowed_token_ids.empty());
+    for (const int id : sampling.allowed_token_ids) possible[static_cast<std::size_t>(id)] = true;
+    for (const int id : sampling.ends) possible[static_cast<std::size_t>(id)] = false;
+    if (std::find(possible.begin(), possible.end(), true) == possible.end())
+      throw wrong_field("min_tokens", cat(sampling.min_tokens),
+                        "0, because every token that the request allows ends the answer (stop_token_ids, or the "
+                        "model's own; ignore_eos leaves out those)");
   }
 
   void add_stop(const Json& text, const std::string& path) {

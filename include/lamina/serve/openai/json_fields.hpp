@@ -21,7 +21,7 @@ inline io::JsonLimits client_json_limits(std::string_view subject, const std::st
   return {.subject = subject, .depth = 128, .members = 1 << 16, .values = 1 << 21, .cancelled = cancelled};
 }
 
-/// The body of a request as a JSON object; ApiError 400 where it is none, is not UTF-8, or exceeds client_json_limits.
+/// The body of a request as a JSON object; ApiError 400 if it is none, is not UTF-8, or exceeds client_json_limits.
 inline JsonTree parse_body(std::string_view body, const std::stop_token& cancelled = {}) {
   JsonTree json;
   try {

@@ -83,7 +83,7 @@ inline std::span<const RequestField> request_fields() {
       // reasoning
       {"reasoning_effort", ignore, detail::no_reasoning},
       {"include_reasoning", ignore, "reasoning is not split from answers"},
-      {"thinking_token_budget", refuse, "reasoning is not told from the answer, so that it has no budget"},
+      {"thinking_token_budget", refuse, "reasoning is not separated from the answer, so it has no budget"},
       // lengths and ends
       {"max_tokens", work},
       {"max_completion_tokens", work},
@@ -125,11 +125,11 @@ inline std::span<const RequestField> request_fields() {
 /// The row of a field; null for one that vLLM does not have either.
 inline const RequestField* request_field(std::string_view name) { return io::find_key(request_fields(), name); }
 
-/// The fields in words, for --help; a word leaves only the lines that hold it.
+/// The fields in words, for --help; a word leaves only the lines that hold it. "" if none does.
 inline std::string request_fields_help(std::string_view word = {}) {
-  std::string out = "fields of POST /v1/chat/completions\n";
-  for (const auto& field : request_fields()) out += help_line(std::string(field.name), support_text(field), word);
-  return out;
+  std::string lines;
+  for (const auto& field : request_fields()) lines += help_line(std::string(field.name), support_text(field), word);
+  return lines.empty() ? "" : "fields of POST /v1/chat/completions\n" + lines;
 }
 
 namespace detail {

@@ -6,7 +6,7 @@
 
 namespace lamina::serve {
 
-/// The settings that the built-in chat templates read, beside those that are fields of their own.
+/// The settings that the built-in chat templates read, besides those that are fields of their own.
 struct TemplateKwargs {
   std::optional<bool> add_vision_id;  ///< "Picture 1: " before the first image, and so on
 };

@@ -51,6 +51,7 @@ class TrainedWeights : public TrainSession {
     device_.set_deterministic(options.deterministic);
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
+    expect_room(options);
     weights_.allocate(true, device_.stream());
     checkpoint::load_weights(weights_, source.weights, source.folded);
     start_adapters(source, options);
@@ -71,6 +72,19 @@ class TrainedWeights : public TrainSession {
   }
 
  private:
+  /// Error if the weights and the numbers that train them are more than is free.
+  void expect_room(const TrainableOptions& options) const {
+    const std::int64_t free = device_.free_bytes();
+    const auto learning =
+        static_cast<std::int64_t>(weights_.learning_bytes(true) + Optimizer<B>::bytes(weights_.learning_count()));
+    const std::int64_t needed = learning + static_cast<std::int64_t>(weights_.frozen_bytes());
+    if (free == 0 || needed <= free) return;
+    const auto gib = [](std::int64_t bytes) { return cat(static_cast<double>(bytes >> 20) / 1024, " GiB"); };
+    const bool lora = options.method == TrainableOptions::Method::lora;
+    fail(lora ? cat("lora_rank ", options.lora_rank, ": ") : "", "the model needs ", gib(needed), " (", gib(learning),
+         " for trained weights, their gradients and the optimizer), ", gib(free),
+         " are free: ", lora ? "lower lora_rank" : "train fewer layers (finetuning_type: lora or freeze)");
+  }
   std::function<TensorChoice(const TensorSpec&)> choose(const ModelSource& source, const TrainableOptions& options) {
     std::set<std::string> adapted;
     if (options.method == TrainableOptions::Method::lora && source.trained.empty())

@@ -105,7 +105,7 @@ inline nlohmann::ordered_json object_of(const Setting& s, std::string_view key) 
   wrong_value(s, key, "a mapping, such as {min_lr_rate: 0.1}");
 }
 
-/// read_value: fills a variable from a setting that is not null. A type of one's own gets an overload beside it.
+/// read_value: fills a variable from a setting that is not null. A type of one's own gets an overload next to it.
 /// show_value: the same back, as --help shows a default.
 inline void read_value(const Setting& s, std::string_view key, bool& out) { out = flag_of(s, key); }
 inline std::string show_value(bool value) { return value ? "true" : "false"; }

@@ -7,6 +7,7 @@
 
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
+#include "support/notes.hpp"
 
 using namespace lamina;
 using Words = std::vector<std::string>;
@@ -33,6 +34,7 @@ constexpr io::Key<Settings> flags[] = {
     io::honoured<&Settings::inner, &Inner::rate>("rate", "of a member of a member"),
     io::honoured_word<devices, &Settings::device>("device", "auto or cpu"),
     {"cache", io::KeyType::text, io::KeyStatus::refused, "none", "nothing is kept"},
+    {"token", io::KeyType::text, io::KeyStatus::accepted, "", "nothing is downloaded"},
 };
 Settings parse(const Words& words) { return io::parse_flags<Settings>(flags, words, {"name"}); }
 std::string error(Words words) {
@@ -77,6 +79,15 @@ TEST_CASE("Flags: messages name the flag, what it is and what is wanted") {
   CHECK(error({"--device", "gpu"}) == "--device gpu: wanted auto, cpu");
   CHECK(error({"--cache", "all"}) == "--cache: all is refused: nothing is kept");
   CHECK(testing::error_of([] { parse({}); }) == "--name: is missing");
+}
+
+TEST_CASE("Flags: one that has no effect, or is given twice, is said to be so, without its value") {
+  CHECK(testing::notes_of([] {
+          parse({"--name", "a", "--token", "secret"});
+        }) == "note: --token has no effect: nothing is downloaded\n");
+  CHECK(testing::notes_of([] {
+          parse({"--name", "a", "--rate", "1", "--rate", "2"});
+        }) == "note: --rate: given twice, the last one holds\n");
 }
 
 TEST_CASE("Flags: --help shows a flag, what it is and its default") {

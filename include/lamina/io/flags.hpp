@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <lamina/core/log.hpp>
 #include <lamina/io/file.hpp>
 #include <lamina/io/json.hpp>
 #include <lamina/io/key_table.hpp>
@@ -245,7 +246,7 @@ Settings read_flags(std::span<const Key<Target>> table, const std::vector<std::s
   return detail::FlagWords(std::move(rows), rules).read(words, notes);
 }
 
-/// A program's flags in its struct; required: those that must be given.
+/// A program's flags in its struct; required: those that must be given. Logs notes about what has no effect.
 template <class Target>
 Target parse_flags(std::span<const Key<Target>> table, const std::vector<std::string>& words,
                    std::initializer_list<std::string_view> required = {}) {
@@ -254,6 +255,7 @@ Target parse_flags(std::span<const Key<Target>> table, const std::vector<std::st
   for (const std::string_view name : required)
     if (!given.contains(name)) usage("--", name, ": is missing");
   check_keys(table, given, notes);
+  for (const std::string& text : notes) note(text);
   Target target;
   fill(table, given, target);
   return target;

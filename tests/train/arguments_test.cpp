@@ -83,7 +83,7 @@ TEST_CASE("Arguments: every key is refused or noted or honoured, and none is sil
   for (const Key& key : all_keys()) {
     INFO(key.name);
     CHECK(names.insert(key.name).second);
-    CHECK((key.status == KeyStatus::honoured) == key.note.empty());
+    CHECK_FALSE(key.note.empty());
     const std::string other = key.type == KeyType::flag ? (key.inert == "true" ? "false" : "true")
                               : key.type == KeyType::integer || key.type == KeyType::number ? "7"
                                                                                             : "{something: 1}";
@@ -115,11 +115,7 @@ TEST_CASE("Arguments: a default that --keys shows, given, is the default", "[tra
   }
 }
 
-TEST_CASE("Arguments: --keys has a word about each key", "[train]") {
-  for (const Key& key : all_keys()) {
-    INFO(key.name);
-    CHECK_FALSE(key.note.empty());
-  }
+TEST_CASE("Arguments: --keys shows a key's default and what it means", "[train]") {
   CHECK(keys_text().find("\nlora_rank: 8   # of new adapters\n") != std::string::npos);
 }
 

@@ -12,8 +12,9 @@ namespace detail {
 /// The index's weight_map: tensor -> file name.
 inline std::map<std::string, std::string> read_weight_map(const std::filesystem::path& index) {
   const std::string subject = index.string();
-  const auto json = io::read_json_object<nlohmann::json>(index);
-  if (!json.contains("weight_map") || !json["weight_map"].is_object())
+  const auto json =
+      io::parse_json_text<nlohmann::json>(io::read_text(index), {.subject = subject, .depth = 8, .unique_keys = true});
+  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
     fail(subject, ": has no weight_map object: is this an index of safetensors shards?");
   std::map<std::string, std::string> map;
   for (const auto& [tensor, file] : json["weight_map"].items()) {

@@ -1,0 +1,5 @@
+#include "grammar.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return fuzz::follow(lamina::grammar::Constraint::Kind::regex, fuzz::text(data, size));
+}

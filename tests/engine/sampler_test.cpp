@@ -115,6 +115,34 @@ TEST_CASE("Sampler: penalties, bias and masks change the logits as documented") 
   CHECK(second({.min_tokens = 1, .ends = {0}}) == 0);
 }
 
+namespace {
+/// Allows a token at each place, and hears what was drawn.
+struct Spelling final : TokenMask {
+  std::vector<std::vector<int>> allowed;
+  std::vector<int> heard;
+  void fill(std::span<std::uint64_t> bits) override {
+    REQUIRE(bits.size() == 1);
+    bits[0] = 0;
+    for (const int token : allowed.at(heard.size())) bits[0] |= std::uint64_t{1} << token;
+  }
+  void drawn(int token) override { heard.push_back(token); }
+};
+}  // namespace
+
+TEST_CASE("Sampler: a mask is asked before each draw, after which it hears the token") {
+  const auto mask = std::make_shared<Spelling>();
+  mask->allowed = {{2}, {1, 3}, {3}, {3}};
+  SamplingParams params{.temperature = 0, .mask = mask, .min_tokens = 3, .ends = {3}};
+  CHECK_FALSE(params.rule());  // the host draws
+  Sampler sampler(params, {}, 4);
+  CHECK(sampler.next(quarters).token.id == 2);
+  CHECK(sampler.next(quarters).token.id == 1);  // an end, which comes too early, is not among those that may come
+  CHECK(sampler.next(quarters).token.id == 3);  // but here nothing else may
+  CHECK(mask->heard == std::vector<int>{2, 1, 3});
+  mask->allowed[3] = {};
+  CHECK(test::message_of([&] { sampler.next(quarters); }).find("every token is excluded") != std::string::npos);
+}
+
 TEST_CASE("Sampler: logprobs are of the raw distribution and list the best") {
   SamplingParams p{.temperature = 0, .logit_bias = {{2, 100.0}}, .logprobs = true, .top_logprobs = 2};
   const auto s = Sampler(p, {}, 4).next(quarters);

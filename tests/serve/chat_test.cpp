@@ -251,10 +251,10 @@ TEST_CASE("errors: each bad request gets its status, type and param") {
       {with(R"("tools":[])"), 400, "BadRequestError", "tools"},
       {with(R"("tool_choice":"auto")"), 400, "BadRequestError", "tool_choice"},
       {with(R"("tools":[{"type":"function"}])"), 400, "NotImplementedError", "tool_choice"},
-      {with(R"("response_format":{"type":"json_object"})"), 400, "NotImplementedError", "response_format.type"},
+      {with(R"("response_format":{"type":"xml"})"), 400, "BadRequestError", "response_format.type"},
       {with(R"("chat_template":"x")"), 400, "NotImplementedError", "chat_template"},
       {with(R"("chat_template_kwargs":{"tokenize":false})"), 400, "BadRequestError", "chat_template_kwargs"},
-      {with(R"("guided_json":{})"), 400, "NotImplementedError", "guided_json"},
+      {with(R"("guided_json":{"type":"x"})"), 400, "BadRequestError", "guided_json"},
       {user("\"" + std::string(5000, 'x') + "\""), 400, "BadRequestError", "messages"}};
   Client client(server.http.port());  // one connection for all: errors do not end it
   for (const auto& c : table) {

@@ -89,11 +89,13 @@ class FakeSession final : public engine::EngineSession {
     if (request.position == 0) script_.last = *request.prompt;
     ++(request.position == 0 ? script_.prefills : script_.decodes);
     fill(request.position++);
+    if (!std::all_of(logits_.begin(), logits_.end(), [](float x) { return std::isfinite(x); }))
+      return {.id = id, .token = -1};
     try {
       const engine::Sampled sampled = request.sampler.next(logits_);
       return {id, sampled.token.id, sampled.token.logprob, sampled.top};
-    } catch (const Error&) {
-      return {.id = id, .token = -1};
+    } catch (const Error& e) {
+      return {.id = id, .token = -1, .error = e.what()};
     }
   }
   void fill(int position) {

@@ -389,9 +389,11 @@ inline void Engine::arrived(const Arrival& arrival, Chosen& chosen, int& tokens)
   if (arrival.token < 0)
     return end(arrival.id, Outcome::error,
                {.kind = Event::Kind::failed,
-                .message = cat("a logit at output position ", live.times.generated,
-                               " is not a finite number: the model's activations overflowed; try --dtype bfloat16 or "
-                               "float32")});
+                .message = !chosen.error.empty()
+                               ? std::move(chosen.error)
+                               : cat("a logit at output position ", live.times.generated,
+                                     " is not a finite number: the model's activations overflowed; try --dtype "
+                                     "bfloat16 or float32")});
   {
     const std::lock_guard lock(statistics_mutex_);
     tokens += live.times.token(statistics_, Clock::now());

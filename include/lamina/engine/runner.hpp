@@ -347,7 +347,7 @@ StepChoices Runner<Model, T, B>::finish() {
   return out;
 }
 
-/// The token that a request's own sampler draws; negative if a logit is not finite.
+/// The token that a request's own sampler draws; negative if a logit is not finite, or no token may be drawn.
 template <class Model, Real T, Backend B>
 int Runner<Model, T, B>::choose_on_host(const Flight& flight, std::size_t i, Chosen& chosen) {
   std::vector<T> row(vocab_size);
@@ -355,10 +355,15 @@ int Runner<Model, T, B>::choose_on_host(const Flight& flight, std::size_t i, Cho
   std::vector<float> logits(row.size());
   std::transform(row.begin(), row.end(), logits.begin(), [](T x) { return to_f32(x); });
   if (!std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); })) return -1;
-  Sampled sampled = requests_.at(flight.ids[i]).sampler->next(logits);
-  chosen.logprob = sampled.token.logprob;
-  chosen.top = std::move(sampled.top);
-  return sampled.token.id;
+  try {
+    Sampled sampled = requests_.at(flight.ids[i]).sampler->next(logits);
+    chosen.logprob = sampled.token.logprob;
+    chosen.top = std::move(sampled.top);
+    return sampled.token.id;
+  } catch (const Error& e) {  // the request's alone: others of the step have their tokens
+    chosen.error = e.what();
+    return -1;
+  }
 }
 
 template <class Model, Real T, Backend B>

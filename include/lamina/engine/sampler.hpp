@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -11,6 +12,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/philox.hpp>
+#include <lamina/engine/token_mask.hpp>
 #include <lamina/kernel/sample.hpp>
 
 namespace lamina::engine {
@@ -26,8 +28,9 @@ struct SamplingParams {
   double frequency_penalty = 0;   ///< subtracted once an occurrence in the output
   std::vector<std::pair<int, double>> logit_bias = {};
   std::vector<int> allowed_token_ids = {};  ///< empty: all
-  int min_tokens = 0;                       ///< ids of `ends` are impossible before so many tokens
-  std::vector<int> ends = {};               ///< end-of-sequence and stop ids
+  std::shared_ptr<TokenMask> mask = {};     ///< of this answer alone; null: all tokens may come
+  int min_tokens = 0;          ///< ids of `ends` are impossible before so many tokens, unless only they may come
+  std::vector<int> ends = {};  ///< end-of-sequence and stop ids
   bool logprobs = false;
   int top_logprobs = 0;      ///< alternatives listed with each token, of the raw distribution; -1: the whole vocabulary
   std::uint64_t seed = 0;    ///< same seed, stream, prompt and build: same tokens
@@ -38,7 +41,7 @@ struct SamplingParams {
   /// something is asked for besides the token.
   std::optional<kernel::SamplingRule> rule() const {
     const bool adjusts = repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0 ||
-                         !logit_bias.empty() || !allowed_token_ids.empty() || min_tokens > 0;
+                         !logit_bias.empty() || !allowed_token_ids.empty() || mask || min_tokens > 0;
     if (adjusts || logprobs) return {};
     return kernel::SamplingRule{.temperature = greedy() ? 0 : temperature,
                                 .top_p = top_p,
@@ -61,7 +64,7 @@ struct Sampled {
   std::vector<TokenLogprob> top;
 };
 
-/// Draws the tokens of one completion. Works in fp32 logits and fp64 probabilities, in the order: mask, bias,
+/// Draws the tokens of one completion. Works in fp32 logits and fp64 probabilities, in the order: masks, bias,
 /// penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lowest id. What params.rule() covers, sessions may
 /// draw themselves (kernel/sample.hpp): the same token, unless a draw falls within 1e-6 of the mass from a
 /// neighbour.
@@ -89,6 +92,7 @@ class Sampler {
     out.token.id = params_.greedy() ? argmax() : draw();
     if (params_.logprobs) add_logprobs(logits, out);
     mark(out.token.id);
+    if (params_.mask) params_.mask->drawn(out.token.id);
     ++counts_[out.token.id];
     ++position_;
     return out;
@@ -127,9 +131,8 @@ class Sampler {
       work_.assign(logits.size(), masked);
       for (int id : params_.allowed_token_ids) at(id) = logits[static_cast<std::size_t>(id)];
     }
-    if (position_ < params_.min_tokens)
-      for (int id : params_.ends)
-        if (id >= 0 && static_cast<std::size_t>(id) < work_.size()) at(id) = masked;
+    if (params_.mask) apply_mask();
+    if (position_ < params_.min_tokens) forbid_ends();
     for (const auto& [id, bias] : params_.logit_bias) at(id) += static_cast<float>(bias);
     if (params_.repetition_penalty != 1)
       for (std::size_t i = 0; i < work_.size(); ++i)
@@ -140,9 +143,31 @@ class Sampler {
       at(id) -= static_cast<float>(params_.frequency_penalty * count + params_.presence_penalty);
   }
 
+  void apply_mask() {
+    bits_.resize((work_.size() + 63) / 64);
+    params_.mask->fill(bits_);
+    for (std::size_t i = 0; i < work_.size(); ++i)
+      if (!(bits_[i / 64] >> i % 64 & 1)) work_[i] = masked;
+  }
+  void forbid_ends() {
+    const auto is_end = [&](std::size_t id) {
+      return std::find(params_.ends.begin(), params_.ends.end(), static_cast<int>(id)) != params_.ends.end();
+    };
+    if (params_.mask) {  // an answer that is complete cannot go on
+      std::size_t id = 0;
+      while (id < work_.size() && (work_[id] == masked || is_end(id))) ++id;
+      if (id == work_.size()) return;
+    }
+    for (int id : params_.ends)
+      if (id >= 0 && static_cast<std::size_t>(id) < work_.size()) at(id) = masked;
+  }
+
   int argmax() const {
     const auto best = std::max_element(work_.begin(), work_.end());
-    if (!(*best > masked)) fail("sampler: every token is excluded by allowed_token_ids, min_tokens or logit_bias");
+    if (!(*best > masked))
+      fail(
+          "sampler: every token is excluded by allowed_token_ids, min_tokens, logit_bias or the structure of the "
+          "answer");
     return static_cast<int>(best - work_.begin());
   }
 
@@ -215,6 +240,7 @@ class Sampler {
   std::vector<bool> seen_;
   std::unordered_map<int, int> counts_;
   std::vector<float> work_;
+  std::vector<std::uint64_t> bits_;
   std::vector<Candidate> candidates_;
   int position_ = 0;
 };

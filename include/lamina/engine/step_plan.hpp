@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <lamina/engine/request.hpp>
@@ -53,12 +54,14 @@ struct StepPlan {
   bool empty() const { return rows.empty() && starts.empty() && pages.empty(); }
 };
 
-/// The token that a row of a step chose; negative if its logits were not finite numbers.
+/// The token that a row of a step chose; negative if there is none: `error` says why, or the logits were not finite
+/// numbers.
 struct Chosen {
   RequestId id = 0;
   int token = 0;
   double logprob = 0;                  ///< of the token, if the request asks for logprobs
   std::vector<TokenLogprob> top = {};  ///< the alternatives that the request asks for
+  std::string error = {};
 };
 struct StepChoices {
   std::uint64_t number = 0;

@@ -23,7 +23,7 @@ inline constexpr std::string_view cut_prompts = "prompts are always cut to what 
 inline constexpr std::string_view lazy_graphs = "graphs are recorded when they are first used";
 inline constexpr std::string_view device_images = "images are kept on the device; see mm-processor-cache-gb";
 inline constexpr std::string_view own_kernels = "kernels are chosen when the program is built and by the device";
-inline constexpr std::string_view no_structured_output = "requests for structured output are refused";
+inline constexpr std::string_view one_grammar_backend = "structured output has one backend, this library's own";
 inline constexpr std::string_view no_prompt_log = "prompts and answers are never logged";
 inline constexpr std::string_view no_named_adapters = "adapters are not served by name";
 
@@ -169,8 +169,8 @@ inline std::span<const Key> flag_table() {
       {"tokenizer-mode", one, refuse, "auto|hf|slow", "there is one tokenizer, equal to the fast one"},
       {"code-revision", one, ignore, "", "no code of a model is run"},
       {"tokenizer-revision", one, ignore, "", "the tokenizer is read at the model's revision"},
-      {"guided-decoding-backend", one, ignore, "", no_structured_output},
-      {"structured-outputs-config", one, ignore, "", no_structured_output},
+      {"guided-decoding-backend", one, ignore, "", one_grammar_backend},
+      {"structured-outputs-config", one, ignore, "", one_grammar_backend},
       {"log-config-file", one, ignore, "", "the log has one form, on stderr"},
       {"max-log-len", one, ignore, "", no_prompt_log},
       {"disable-log-requests", nothing, ignore, "false", "they are logged with --enable-log-requests alone"},

@@ -22,6 +22,7 @@
 #include <lamina/serve/openai.hpp>
 #include <lamina/serve/openai/chat_answer.hpp>
 #include <lamina/serve/prompt_maker.hpp>
+#include <lamina/serve/structures.hpp>
 #include <lamina/serve/task_queue.hpp>
 
 namespace lamina::serve {
@@ -65,6 +66,7 @@ class ChatService {
       : files_(std::move(files)),
         options_(std::move(options)),
         prompts_(files_, options_.media, options_.media_bytes, options_.media_patience),
+        structures_(files_.tokenizer, files_.eos),
         engine_(std::move(session), options_.engine) {
     if (options_.served_names.empty()) fail("service: no served model name");
   }
@@ -228,6 +230,7 @@ class ChatService {
   ModelFiles files_;
   ServiceOptions options_;
   PromptMaker prompts_;
+  Structures structures_;
   std::atomic<int> load_{0};
   std::stop_source draining_;
   std::atomic<std::uint64_t> serial_{0};
@@ -245,7 +248,8 @@ struct ChatService::Job {
   ChatRequest request;
   std::shared_ptr<const Batch> prompt = {};
   std::vector<engine::ImageSpan> images = {};
-  ByteBudget::Share memory = {};  ///< of the prompt's patches
+  std::shared_ptr<grammar::CompiledGrammar> grammar = {};  ///< of all choices; null: any text
+  ByteBudget::Share memory = {};                           ///< of the prompt's patches
   ResponseHead head = {};
   std::uint64_t serial = 0;
   Guest guest = {};
@@ -326,8 +330,8 @@ inline void ChatService::chat(std::shared_ptr<Exchange> exchange, HttpRequest re
   });
 }
 
-/// A request that turns out to hold images is moved as it came, and read again: what was read is several times larger,
-/// and counts against no budget while it waits.
+/// A request that turns out to hold images or a new grammar is moved as it came, and read again: what was read is
+/// several times larger, and counts against no budget while it waits.
 inline void ChatService::prepare_chat(const Guest& guest, const std::shared_ptr<HttpRequest>& http, Pace pace,
                                       const std::stop_token& cancelled) {
   ChatRequest request;
@@ -338,7 +342,8 @@ inline void ChatService::prepare_chat(const Guest& guest, const std::shared_ptr<
     if (const auto it = body.find("model"); it != body.end() && it->is_string()) check_model(it->get<std::string>());
     request = read_chat_request(body, limits(), files_.defaults);
   }
-  if (pace == Pace::short_only && !request.chat.images.empty())
+  const bool compiles = request.structure && !structures_.is_known(*request.structure);
+  if (pace == Pace::short_only && (compiles || !request.chat.images.empty()))
     return prepare_later({preparing_slowly_, http->client}, guest, [this, guest, http](const std::stop_token& token) {
       prepare_chat(guest, http, Pace::any, token);
     });
@@ -353,6 +358,7 @@ inline std::shared_ptr<ChatService::Job> ChatService::prepare(const HttpRequest&
   auto job = std::make_shared<Job>(*this);
   job->request = std::move(read);
   auto& request = job->request;
+  if (request.structure) job->grammar = structures_.compile(*request.structure);
   auto planned = prompts_.plan(request, {max_model_len(), request.max_tokens.value_or(1), cancelled});
   auto prepared = prompts_.read_images(std::move(planned), cancelled);
   const int room = max_model_len() - static_cast<int>(prepared.batch.ids.size());
@@ -419,7 +425,8 @@ inline void ChatService::submit_next(const std::shared_ptr<Job>& job) {
     const int choice = static_cast<int>(job->ids.size());
     if (job->given_up || choice >= job->request.choices) return;
     if (!admits()) throw engine::Overloaded(leaving_message);
-    const GenerationParams params = params_of(*job, choice);
+    GenerationParams params = params_of(*job, choice);
+    if (job->grammar) params.sampling.mask = std::make_shared<GrammarMask>(job->grammar);
     auto sink = std::make_shared<ChoiceSink>(job, choice);
     auto listener = std::make_shared<engine::Answer>(files_.tokenizer, params,
                                                      static_cast<int>(job->prompt->ids.size()), std::move(sink));

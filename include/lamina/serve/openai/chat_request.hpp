@@ -12,6 +12,7 @@
 #include <lamina/serve/openai/chat_messages.hpp>
 #include <lamina/serve/openai/json_fields.hpp>
 #include <lamina/serve/openai/request_fields.hpp>
+#include <lamina/serve/openai/structured_fields.hpp>
 #include <lamina/serve/openai/template_kwargs.hpp>
 
 namespace lamina::serve {
@@ -45,6 +46,7 @@ struct ChatRequest {
   std::optional<std::int64_t> seed;                    ///< absent: a stream of the server's own
   std::optional<std::int64_t> min_pixels, max_pixels;  ///< mm_processor_kwargs
   std::optional<std::string> request_id;
+  std::optional<Structure> structure;  ///< what the answer must be; absent: any text
   int choices = 1;
   int priority = 0;        ///< smaller is served first
   std::string cache_salt;  ///< only requests of equal salt share computed parts of prompts
@@ -65,7 +67,7 @@ class ChatRequestReader {
 
   ChatRequest read() {
     out_.unknown_fields = check_request_fields(body_);
-    read_response_format();
+    out_.structure = read_structure(body_);
     out_.model = fields_.maybe_text("model");
     out_.request_id = fields_.maybe_text("request_id");
     read_template();
@@ -86,17 +88,6 @@ class ChatRequestReader {
 
  private:
   static constexpr int any = std::numeric_limits<int>::max();
-
-  void read_response_format() const {
-    const Json* format = fields_.find("response_format");
-    if (!format) return;
-    const Fields given(*format, "response_format");
-    const auto type = given.maybe_text("type").value_or("missing");
-    if (type == "json_object" || type == "json_schema" || type == "structural_tag")
-      throw not_implemented("response_format.type",
-                            cat("response_format.type: is ", type, ", wanted text: ", no_structure));
-    if (type != "text") throw wrong_field("response_format.type", clipped(type), "text");
-  }
 
   void read_template() {
     auto& options = out_.template_options;

@@ -19,7 +19,6 @@ struct RequestField : io::KeyRow {
 };
 
 namespace detail {
-inline constexpr std::string_view no_structure = "answers cannot be bound to a schema or grammar yet";
 inline constexpr std::string_view no_rag = "the model's chat template has no place for it";
 inline constexpr std::string_view no_reasoning = "an Instruct model's template does not read it";
 inline constexpr std::string_view no_router = "one server answers; nothing is passed on";
@@ -71,15 +70,15 @@ inline std::span<const RequestField> request_fields() {
       {"repetition_detection", refuse, "an answer that repeats itself is not ended early"},
       {"vllm_xargs", refuse, "this server has no extensions that read it", "{}"},
       // structured output
-      {"response_format", work, "\"text\" only"},
-      {"structured_outputs", refuse, detail::no_structure},
-      {"guided_json", refuse, detail::no_structure},
-      {"guided_regex", refuse, detail::no_structure},
-      {"guided_choice", refuse, detail::no_structure},
-      {"guided_grammar", refuse, detail::no_structure},
-      {"structural_tag", refuse, detail::no_structure},
-      {"guided_decoding_backend", ignore, "read only with guided_*, which are refused"},
-      {"guided_whitespace_pattern", ignore, "read only with guided_json, which is refused"},
+      {"response_format", work, "text, json_object, json_schema or structural_tag; JSON is bound as vLLM's is"},
+      {"structured_outputs", work, "one of json, regex, choice, grammar, json_object and structural_tag"},
+      {"guided_json", work, "older name of structured_outputs.json"},
+      {"guided_regex", work, "older name of structured_outputs.regex"},
+      {"guided_choice", work, "older name of structured_outputs.choice"},
+      {"guided_grammar", work, "older name of structured_outputs.grammar"},
+      {"structural_tag", work, "older name of structured_outputs.structural_tag"},
+      {"guided_decoding_backend", ignore, "there is one, this library's own"},
+      {"guided_whitespace_pattern", work, "older name of structured_outputs.whitespace_pattern"},
       // reasoning
       {"reasoning_effort", ignore, detail::no_reasoning},
       {"include_reasoning", ignore, "reasoning is not split from answers"},

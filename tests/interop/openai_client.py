@@ -1,12 +1,14 @@
 """Asks a running lamina-serve with the official openai client: python openai_client.py URL [API_KEY].
 
-URL ends in /v1. Needs the packages openai and pillow. Exits with status 1 and the failed claim when one does not hold.
+URL ends in /v1. Needs the packages openai (which brings pydantic) and pillow. Exits with status 1 and the failed claim when one does not hold.
 """
 import base64
 import io
+import json
 import sys
 
 import openai
+import pydantic
 from PIL import Image, ImageDraw
 
 
@@ -80,6 +82,44 @@ def answers(client: openai.OpenAI, model: str) -> None:
               and cut.choices[0].finish_reason == "stop")
 
 
+class Person(pydantic.BaseModel):
+    name: str = pydantic.Field(max_length=12)
+    age: int = pydantic.Field(ge=0, le=130)
+    pets: list["Pet"] = pydantic.Field(max_length=2)
+
+
+class Pet(pydantic.BaseModel):
+    kind: str = pydantic.Field(pattern="^(cat|dog)$")
+    weight: float | None = pydantic.Field(ge=0, le=100)
+
+
+def structured(client: openai.OpenAI, model: str) -> None:
+    def ask(**fields):
+        return client.chat.completions.create(model=model, messages=question("Invent."), max_tokens=100, seed=1,
+                                              temperature=1, **fields).choices[0].message.content
+
+    parse = getattr(client.chat.completions, "parse", None) or client.beta.chat.completions.parse
+    parsed = 0
+    for seed in range(8):
+        try:
+            person = parse(model=model, messages=question("Invent."), response_format=Person, max_tokens=800, seed=seed,
+                           temperature=1).choices[0].message.parsed
+            parsed += isinstance(person, Person)
+        except openai.LengthFinishReasonError:  # a model that says anything may be cut
+            parsed += 0
+    check("parse() returns a value of the class", parsed > 0)
+    whole = client.chat.completions.create(model=model, messages=question("Invent."), max_tokens=800, seed=1,
+                                           response_format={"type": "json_object"}).choices[0]
+    check("json_object is an object, if it was not cut",
+          whole.finish_reason == "length" or isinstance(json.loads(whole.message.content), dict))
+    check("a choice is one of them", ask(extra_body={"guided_choice": ["red", "green"]}) in ("red", "green"))
+    check("a regex is matched", len(ask(extra_body={"structured_outputs": {"regex": "[a-z]{5}"}})) == 5)
+    check("a grammar is followed",
+          ask(extra_body={"guided_grammar": 'root ::= "(" ("a" | root) ")"'}).strip("()") == "a")
+    raises("an unsupported schema is BadRequestError", openai.BadRequestError, 400,
+           lambda: ask(extra_body={"guided_json": {"not": {}}}))
+
+
 def errors(client: openai.OpenAI, url: str, model: str, key: str) -> None:
     ask = client.chat.completions.create
     raises("an unknown model is NotFoundError", openai.NotFoundError, 404,
@@ -105,6 +145,7 @@ def main() -> None:
     model = models[0].id
     check("a model can be looked up", client.models.retrieve(model).id == model)
     answers(client, model)
+    structured(client, model)
     errors(client, url, model, key)
     with client.chat.completions.create(model=model, messages=question("Count."), stream=True) as stream:
         next(iter(stream))  # then leave: the server must be free for the next request

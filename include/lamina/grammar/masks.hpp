@@ -1,6 +1,9 @@
 #pragma once
 #include <bit>
+#include <chrono>
 #include <cstdint>
+#include <map>
+#include <set>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -43,9 +46,9 @@ class TokenSet {
   std::vector<int> few_;
 };
 
-/// The tokens that may come next, for sets of stacks. Which tokens a state allows without leaving the rule that it is
-/// in does not depend on what is below it on the stack: that is computed once for each state. The few tokens that
-/// leave the rule are followed further for each set, and the whole is kept for when the set comes again.
+/// The tokens that may come next, for sets of stacks. Which tokens states allow without leaving the rule that they are
+/// in does not depend on what is below them on the stack: that is computed once for them. The few tokens that leave the
+/// rule are followed further for each set, and the whole is kept for when the set comes again.
 class Masks {
  public:
   Masks(const Automaton& automaton, const Vocabulary& vocabulary)
@@ -58,72 +61,89 @@ class Masks {
   const Steps& steps() const { return steps_; }
   std::size_t bytes() const { return bytes_ + steps_.bytes(); }
   void forget() {
-    states_.clear(), known_.clear();
+    states_.clear(), staying_.clear(), known_.clear();
     bytes_ = 0;
   }
 
   /// The tokens after each of which a settled set still has a stack.
   const TokenSet& of(StackId settled) {
     if (const auto found = known_.find(settled); found != known_.end()) return found->second;
-    marked_.assign(static_cast<std::size_t>(vocabulary_.size() + 63) / 64, 0);
-    const StackSets::Set set = steps_.sets()[settled];
-    if (set.tops.size() > many) {
-      walk(0, vocabulary_.nodes().size(), settled, [&](const Vocabulary::Node& node, StackId) { mark(node); });
-    } else {
-      for (const StackTop& top : set.tops) add(top);
-    }
+    marked_.assign(words(), 0);
+    for (auto& [below, tops] : cut(settled)) add(steps_.gather(tops), below);
     const TokenSet& tokens = known_.emplace(settled, TokenSet(marked_)).first->second;
     bytes_ += 64 + tokens.bytes();
     return tokens;
   }
+  /// Computes ahead what states allow by themselves, for as long as there is time.
+  void prepare(std::chrono::milliseconds time) {
+    const auto until = std::chrono::steady_clock::now() + time;
+    std::set<StateId> begun;
+    for (StateId id = 0; id < automaton_.size() && std::chrono::steady_clock::now() < until; ++id) {
+      const Automaton::State& state = automaton_.state(id);
+      steps_.renew_budget();
+      if (state.kind == Automaton::Kind::repeat)
+        prepare({state.a, 0}, steps_.push({id, usual_count(state, state.min)}, StackSets::bottom));
+      if (state.kind == Automaton::Kind::bytes && begun.insert(state.a).second)
+        prepare({state.a, 0}, StackSets::bottom);
+    }
+  }
 
  private:
-  static constexpr std::size_t many = 8;  // states on top that are followed together
-
-  /// What one state allows by itself.
-  struct OfState {
+  /// What states that are on top together allow by themselves.
+  struct OfStates {
     TokenSet tokens;
     std::vector<std::uint32_t> leaving;  ///< nodes at which the rule is done, and below which tokens go on
   };
+  /// Of the stacks of a set: what is on top, by what is below it.
+  using Cut = std::map<StackId, std::vector<StackTop>>;
 
-  void add(const StackTop& top) {
-    auto [alone, below] = cut(top);
-    const OfState& state = of_state(alone);
-    state.tokens.add_to(marked_);
-    if (state.leaving.empty()) return;
+  std::size_t words() const { return static_cast<std::size_t>(vocabulary_.size() + 63) / 64; }
+  void prepare(Frame frame, StackId below) {
+    marked_.assign(words(), 0);
+    for (auto& [unused, tops] : cut(steps_.settle(frame, below))) of_states(steps_.gather(tops));
+  }
+  void add(StackId alone, StackId below) {
+    const OfStates& states = of_states(alone);
+    states.tokens.add_to(marked_);
+    if (states.leaving.empty()) return;
     const StackId outside = steps_.resume(below);
     const auto& nodes = vocabulary_.nodes();
-    for (const std::uint32_t leaf : state.leaving)
+    for (const std::uint32_t leaf : states.leaving)
       walk(leaf + 1, nodes[leaf].after, outside, [&](const Vocabulary::Node& node, StackId) { mark(node); });
   }
-  /// A stack of the state and the repetitions it is directly in, and what is below those. A count that no token can
+  /// Cuts each stack below the state on top and the repetitions that it is directly in. A count that no token can
   /// bring to a bound is set to one that all such counts share.
-  std::pair<StackId, StackId> cut(const StackTop& top) {
-    std::vector<Frame> frames{top.frame};
-    StackId below = top.below;
-    while (true) {
-      const StackSets::Set& set = steps_.sets()[below];
-      if (set.bottom || set.tops.size() != 1) break;
-      const StackTop next = set.tops.front();
-      const Automaton::State& state = automaton_.state(next.frame.state);
-      if (state.kind != Automaton::Kind::repeat) break;
-      frames.push_back({next.frame.state, usual_count(state, next.frame.count)});
-      below = next.below;
+  Cut cut(StackId settled) {
+    const StackSets::Set whole = steps_.sets()[settled];
+    Cut out;
+    for (const StackTop& top : whole.tops) {
+      std::vector<Frame> repeats;
+      StackId below = top.below;
+      while (true) {
+        const StackSets::Set& set = steps_.sets()[below];
+        if (set.bottom || set.tops.size() != 1) break;
+        const StackTop next = set.tops.front();
+        const Automaton::State& state = automaton_.state(next.frame.state);
+        if (state.kind != Automaton::Kind::repeat) break;
+        repeats.push_back({next.frame.state, usual_count(state, next.frame.count)});
+        below = next.below;
+      }
+      StackId alone = StackSets::bottom;
+      for (auto frame = repeats.rbegin(); frame != repeats.rend(); ++frame) alone = steps_.push(*frame, alone);
+      out[below].push_back({top.frame, alone});
     }
-    StackId alone = StackSets::bottom;
-    for (auto frame = frames.rbegin(); frame != frames.rend(); ++frame) alone = steps_.push(*frame, alone);
-    return {alone, below};
+    return out;
   }
   std::uint32_t usual_count(const Automaton::State& repeat, std::uint32_t count) const {
     const std::uint64_t soon = count + std::uint64_t{vocabulary_.longest_token_bytes()};
     if (soon < repeat.min) return 0;
     return count >= repeat.min && soon <= repeat.max ? repeat.min : count;
   }
-  const OfState& of_state(StackId alone) {
+  const OfStates& of_states(StackId alone) {
     if (const auto found = states_.find(alone); found != states_.end()) return found->second;
     std::vector<std::uint64_t> before(marked_.size(), 0);
     before.swap(marked_);
-    OfState state;
+    OfStates state;
     const auto& nodes = vocabulary_.nodes();
     walk(0, nodes.size(), alone, [&](const Vocabulary::Node& node, StackId after) {
       mark(node);
@@ -151,20 +171,42 @@ class Masks {
         i = node.after;
         continue;
       }
+      if (after == path_[depth] && node.below.within(staying(after))) {
+        for (const int token : vocabulary_.tokens_from(node)) mark(token);
+        i = node.after;
+        continue;
+      }
       path_[depth + 1] = after;
       visit(node, after);
       i = after == StackSets::bottom ? node.after : i + 1;
     }
   }
-  void mark(const Vocabulary::Node& node) {
-    for (const int token : vocabulary_.tokens_at(node))
-      marked_[static_cast<std::size_t>(token / 64)] |= std::uint64_t{1} << token % 64;
+  /// The bytes after which a set is what it was, so that a token of them needs no walk. None if the rule may be done
+  /// there: each node is one to go on from then.
+  Vocabulary::ByteSummary staying(StackId set) {
+    if (const auto found = staying_.find(set); found != staying_.end()) return found->second;
+    Vocabulary::ByteSummary bytes;
+    const auto stays = [&](int byte) { return steps_.step(set, static_cast<unsigned char>(byte)) == set; };
+    if (!steps_.sets()[set].bottom) {
+      for (int byte = 1; byte < 0x80; ++byte)
+        if (stays(byte)) bytes.add(static_cast<unsigned char>(byte));
+      bool others = stays(0);
+      for (int byte = 0x80; others && byte < 256; ++byte) others = stays(byte);
+      if (others) bytes.add(0);
+    }
+    bytes_ += 64;
+    return staying_[set] = bytes;
   }
+  void mark(const Vocabulary::Node& node) {
+    for (const int token : vocabulary_.tokens_at(node)) mark(token);
+  }
+  void mark(int token) { marked_[static_cast<std::size_t>(token / 64)] |= std::uint64_t{1} << token % 64; }
 
   const Automaton& automaton_;
   const Vocabulary& vocabulary_;
   Steps steps_;
-  std::unordered_map<StackId, OfState> states_;
+  std::unordered_map<StackId, OfStates> states_;
+  std::unordered_map<StackId, Vocabulary::ByteSummary> staying_;
   std::unordered_map<StackId, TokenSet> known_;
   std::vector<std::uint64_t> marked_;
   std::vector<StackId> path_;  // sets on the way to a node, by depth

@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -17,6 +18,7 @@ class Matcher;
 class CompiledGrammar {
  public:
   static constexpr std::size_t default_bytes = 32 << 20;
+  static constexpr std::chrono::milliseconds preparation{300};  ///< at most, for what answers will need
 
   /// bytes: that what is learnt may take; it is learnt anew beyond.
   CompiledGrammar(const Grammar& grammar, std::shared_ptr<const Vocabulary> vocabulary,
@@ -26,6 +28,7 @@ class CompiledGrammar {
         most_bytes_(bytes),
         masks_(std::make_unique<Masks>(automaton_, *vocabulary_)) {
     masks_->of(masks_->steps().start());  // where every answer begins
+    masks_->prepare(preparation);
   }
 
   const Vocabulary& vocabulary() const { return *vocabulary_; }

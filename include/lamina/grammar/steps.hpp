@@ -24,7 +24,7 @@ class Steps {
   std::size_t bytes() const { return sets_.bytes() + next_bytes_; }
 
   /// The settled set before the first byte.
-  StackId start() { return settle({{{automaton_.start(), 0}, StackSets::bottom}}, false); }
+  StackId start() { return settle({automaton_.start(), 0}, StackSets::bottom); }
   /// The settled set after a byte; `none` if no text goes on with it.
   /// errors  GrammarError if that takes more work than the budget since renew_budget().
   StackId step(StackId from, unsigned char byte) {
@@ -54,7 +54,11 @@ class Steps {
     resumed_.emplace(below, settled);
     return settled;
   }
-  /// A set with one stack.
+  /// The settled set that begins with a frame, which need not read a byte.
+  StackId settle(Frame frame, StackId below) { return settle({{frame, below}}, false); }
+  /// The set of these stacks.
+  StackId gather(std::vector<StackTop>& tops) { return sets_.gather(tops, false); }
+  /// A frame on top of the stacks of a set.
   StackId push(Frame frame, StackId below) { return sets_.push(frame, below); }
 
   /// Copies a set of another one here.

@@ -43,16 +43,32 @@ class Vocabulary {
     for (auto node = nodes_.rbegin(); node != nodes_.rend(); last = node->first, ++node) node->last = last;
   }
 
+  /// A set of bytes. Those that are not ASCII share the bit of the byte 0.
+  struct ByteSummary {
+    std::uint64_t low = 0, high = 0;
+    void add(unsigned char byte) {
+      const unsigned bit = byte < 0x80 ? byte : 0;
+      (bit < 64 ? low : high) |= std::uint64_t{1} << bit % 64;
+    }
+    void add(const ByteSummary& other) { low |= other.low, high |= other.high; }
+    bool within(const ByteSummary& other) const { return (low & ~other.low) == 0 && (high & ~other.high) == 0; }
+  };
   struct Node {
     unsigned char byte = 0;
     std::uint16_t depth = 0;  ///< bytes before this one
     std::uint32_t first = 0;  ///< of tokens(): the tokens that end here are [first, last)
     std::uint32_t last = 0;
     std::uint32_t after = 0;  ///< the first node that is not below this one
+    ByteSummary below = {};   ///< of the bytes of the nodes below
   };
   const std::vector<Node>& nodes() const { return nodes_; }
   std::span<const int> tokens_at(const Node& node) const {
     return {tokens_.data() + node.first, node.last - node.first};
+  }
+  /// The tokens that end at a node, or below it.
+  std::span<const int> tokens_from(const Node& node) const {
+    const std::size_t last = node.after < nodes_.size() ? nodes_[node.after].first : tokens_.size();
+    return {tokens_.data() + node.first, last - node.first};
   }
   std::string_view text(int token) const {
     return token >= 0 && token < size() ? std::string_view(texts_[static_cast<std::size_t>(token)])
@@ -65,7 +81,14 @@ class Vocabulary {
 
  private:
   void close(std::vector<std::size_t>& path, std::size_t depth) {
-    for (; path.size() > depth; path.pop_back()) nodes_[path.back()].after = static_cast<std::uint32_t>(nodes_.size());
+    while (path.size() > depth) {
+      Node& node = nodes_[path.back()];
+      node.after = static_cast<std::uint32_t>(nodes_.size());
+      path.pop_back();
+      if (path.empty()) continue;
+      nodes_[path.back()].below.add(node.byte);
+      nodes_[path.back()].below.add(node.below);
+    }
   }
   std::vector<std::string> texts_;
   std::vector<int> ends_, tokens_;

@@ -1,8 +1,9 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <optional>
+#include <map>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -143,56 +144,25 @@ class RegexReader {
 
   /// What a backslash means, after it.
   CodePoints escape(bool in_class) {
+    static const std::map<char32_t, CodePoints> sets{
+        {'d', digits()},       {'D', digits().inverse()}, {'w', words()},        {'W', words().inverse()},
+        {'s', spaces()},       {'S', spaces().inverse()}, {'t', {{'\t', '\t'}}}, {'n', {{'\n', '\n'}}},
+        {'r', {{'\r', '\r'}}}, {'f', {{'\f', '\f'}}},     {'v', {{'\v', '\v'}}}, {'0', {{0, 0}}}};
     const char32_t c = reader_.next();
-    switch (c) {
-      case 'd':
-        return digits();
-      case 'D':
-        return digits().inverse();
-      case 'w':
-        return words();
-      case 'W':
-        return words().inverse();
-      case 's':
-        return spaces();
-      case 'S':
-        return spaces().inverse();
-      case 't':
-        return CodePoints::of('\t');
-      case 'n':
-        return CodePoints::of('\n');
-      case 'r':
-        return CodePoints::of('\r');
-      case 'f':
-        return CodePoints::of('\f');
-      case 'v':
-        return CodePoints::of('\v');
-      case '0':
-        return CodePoints::of(0);
-      case 'x':
-        return CodePoints::of(reader_.hex(2));
-      case 'u':
-        return CodePoints::of(unicode());
-      case 'b':
-        if (in_class) return CodePoints::of('\b');
-        [[fallthrough]];
-      case 'B':
-        reader_.wrong("a word boundary \\b is not supported");
-      case 'p':
-      case 'P':
-        reader_.wrong("a Unicode property \\p{} is not supported: list the characters in a class");
-      case 'A':
-      case 'z':
-      case 'Z':
-        reader_.wrong("the anchors \\A and \\Z are not supported: use ^ and $");
-      case 'k':
-        reader_.wrong("a back reference \\k is not supported");
-      default:
-        break;
-    }
-    if (c >= '1' && c <= '9') reader_.wrong("a back reference \\1 is not supported");
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) reader_.wrong("an escape that is not supported");
+    if (const auto found = sets.find(c); found != sets.end()) return found->second;
+    if (c == 'x') return CodePoints::of(reader_.hex(2));
+    if (c == 'u') return CodePoints::of(unicode());
+    if (c == 'b' && in_class) return CodePoints::of('\b');
+    refuse_escape(c);
     return CodePoints::of(c);
+  }
+  void refuse_escape(char32_t c) const {
+    if (c == 'b' || c == 'B') reader_.wrong("a word boundary \\b is not supported");
+    if (c == 'p' || c == 'P')
+      reader_.wrong("a Unicode property \\p{} is not supported: list the characters in a class");
+    if (c == 'A' || c == 'z' || c == 'Z') reader_.wrong("the anchors \\A and \\Z are not supported: use ^ and $");
+    if (c == 'k' || (c >= '1' && c <= '9')) reader_.wrong("a back reference \\1 is not supported");
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) reader_.wrong("an escape that is not supported");
   }
   char32_t unicode() {
     if (!reader_.take("{")) return reader_.hex(4);

@@ -72,7 +72,7 @@ class Steps {
 
  private:
   static constexpr StackId unknown = ~StackId{0};
-  static constexpr std::int64_t most_work = 1 << 19;  // states visited for one token or mask: some 100 ms
+  static constexpr std::int64_t most_work = 1 << 17;  // states visited for one token or mask: tens of ms
 
   StackId find_step(StackId from, int byte_class) {
     std::vector<StackTop> open;

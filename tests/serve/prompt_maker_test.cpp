@@ -68,7 +68,8 @@ std::string asks(const std::string& url, int times, const std::string& fields = 
 
 serve::ChatRequest read_request(const std::string& body) {
   const auto& files = RunningServer::files();
-  return serve::read_chat_request(*serve::parse_body(body), {&files.family->chat, 1000, 1 << 20, 999, 20, 128}, {});
+  return serve::read_chat_request(*serve::parse_body(body),
+                                  {.chat = &files.family->chat, .vocab_size = 1000, .max_model_len = 1 << 20}, {});
 }
 
 /// A value of /proc/self/status in bytes.

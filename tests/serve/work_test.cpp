@@ -43,7 +43,8 @@ void plan(const std::vector<text::Message>& messages, const text::TemplateOption
 
 serve::ChatRequest read_request(const std::string& body) {
   const auto& files = RunningServer::files();
-  return serve::read_chat_request(*serve::parse_body(body), {&files.family->chat, 151669, 1 << 20, 999, 20, 128}, {});
+  return serve::read_chat_request(*serve::parse_body(body),
+                                  {.chat = &files.family->chat, .vocab_size = 151669, .max_model_len = 1 << 20}, {});
 }
 
 void check_growth(const std::string& name, const Work& work, std::size_t size) {

@@ -86,7 +86,8 @@ const Counts adapted = decoder_layers({{"matmul_fwd", (2 * 4 + 1) * 4},
 const Counts full = decoder_layers(
     {{"matmul_fwd", 4 * 4}, {"matmul_bwd_input", 4 * 4}, {"matmul_bwd_weight", 4 * 4}, {"add_rms_norm_bwd", 2 * 4}});
 
-/// Of a step on adapters and of one on all of the decoder; the vision tower, which learns nothing, launches the same.
+/// Of a step on adapters and of one on all of the decoder; the vision tower, which learns nothing, launches the same:
+/// its second additions run inside products.
 template <class Tiny>
 void check_launches(const Counts& blocks, int adapted_step, int full_step) {
   for (const bool adapters : {true, false}) {
@@ -99,23 +100,13 @@ void check_launches(const Counts& blocks, int adapted_step, int full_step) {
 }  // namespace
 
 TEST_CASE("Qwen3-VL for CUDA: what a training step launches") {
-  const Counts blocks = {{"layer_norm_fwd", 4},
-                         {"add_layer_norm_fwd", 4},
-                         {"matmul_fwd", 4 * 4},
-                         {"norm_rope_fwd", 4},
-                         {"attention_fwd", 4},
-                         {"activation_fwd", 4},
-                         {"add", 4}};
-  check_launches<qwen3_vl::Qwen3VL_Tiny>(blocks, 260, 179);
+  const Counts blocks = {{"layer_norm_fwd", 4}, {"add_layer_norm_fwd", 4}, {"matmul_fwd", 4 * 4},
+                         {"norm_rope_fwd", 4},  {"attention_fwd", 4},      {"activation_fwd", 4}};
+  check_launches<qwen3_vl::Qwen3VL_Tiny>(blocks, 256, 175);
 }
 
 TEST_CASE("Qwen2.5-VL for CUDA: what a training step launches") {
-  const Counts blocks = {{"rms_norm_fwd", 4},
-                         {"add_rms_norm_fwd", 4},
-                         {"matmul_fwd", 4 * 4},
-                         {"norm_rope_fwd", 4},
-                         {"attention_fwd", 4},
-                         {"silu_gate_fwd", 4},
-                         {"add", 4}};
-  check_launches<qwen2_5_vl::Qwen2_5VL_Tiny>(blocks, 243, 162);
+  const Counts blocks = {{"rms_norm_fwd", 4},  {"add_rms_norm_fwd", 4}, {"matmul_fwd", 4 * 4},
+                         {"norm_rope_fwd", 4}, {"attention_fwd", 4},    {"silu_gate_fwd", 4}};
+  check_launches<qwen2_5_vl::Qwen2_5VL_Tiny>(blocks, 239, 158);
 }

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <memory>
 
+#include <lamina/core/error.hpp>
 #include <lamina/core/memory.hpp>
 #include <lamina/core/resources.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>

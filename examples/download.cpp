@@ -2,6 +2,7 @@
 //
 //     lamina-download Qwen/Qwen3-VL-2B-Instruct --local-dir qwen3_vl_model
 //     lamina-download Qwen/Qwen3-VL-2B-Instruct --source modelscope          into ModelScope's cache
+#include <csignal>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -76,6 +77,7 @@ int run(Request& request) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error with a message
   return io::run_program(
       {"lamina-download", "OWNER/NAME [--local-dir DIR] [--option VALUE]...",
        "Fetches the files of a model, an adapter or a data set from Hugging Face or ModelScope, and "

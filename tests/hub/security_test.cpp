@@ -117,7 +117,10 @@ TEST_CASE("Security: a redirect from https to http is refused") {
   auto settings = test.settings();
   settings.endpoint = server.url();
   hub::CurlTransport transport({.ca_bundle = (test.folder.path() / "trusted.pem").string()});
-  CHECK(contains(fetch_error(transport, settings, test.request()), "from https to http://127.0.0.1"));
+  for (const std::string& scheme : {std::string("https"), std::string("HTTPS")}) {
+    settings.endpoint.replace(0, 5, scheme);
+    CHECK(contains(fetch_error(transport, settings, test.request()), "from https to http://127.0.0.1"));
+  }
   CHECK(plain.seen().empty());
 }
 
@@ -146,6 +149,11 @@ TEST_CASE("Security: names of files that would leave the folder are refused, and
     Listing transport(cat(R"([{"type":"file","size":1,"oid":")", std::string(40, '0'), R"(","path":")", path, "\"}]"));
     CHECK(contains(fetch_error(transport, test.settings(), at_commit(test)), "not a path inside a folder"));
     CHECK(transport.asked.size() == 1);
+  }
+  for (const char* path : {"x.json.incomplete", ".cache/huggingface/download/x.json.metadata"}) {
+    CAPTURE(path);
+    Listing transport(cat(R"([{"type":"file","size":1,"oid":")", std::string(40, '0'), R"(","path":")", path, "\"}]"));
+    CHECK(contains(fetch_error(transport, test.settings(), at_commit(test)), "that downloads need for themselves"));
   }
   CHECK(!fs::exists(test.folder.path() / "cache"));
 }

@@ -39,7 +39,7 @@ class Client {
         if (!is_success(head.status) && !(head.status == 416 && from > 0)) refuse(url, at, head);
         return head;
       }
-      if (at.starts_with("https:") && !head.redirect.starts_with("https:"))
+      if (origin_of(at).starts_with("https:") && !origin_of(head.redirect).starts_with("https:"))
         fail(url, ": is redirected from https to ", origin_of(head.redirect), ": refused");
       at = head.redirect;
     }

@@ -50,6 +50,9 @@ class ListingFields {
 /// Adds a file whose path is safe; Error beyond 200,000 files.
 inline void add_file(Listing& listing, const std::string& url, RemoteFile file) {
   require_safe_path(url, file.path);
+  // Ours, or a client's, while files are fetched: two files must never meet under one name.
+  if (file.path.ends_with(".incomplete") || file.path.starts_with(".cache/huggingface/"))
+    fail(url, ": names a file \"", file.path, "\", a name that downloads need for themselves: refused");
   if (listing.files.size() == 200'000) fail(url, ": a listing of more than 200,000 files: refused");
   listing.files.push_back(std::move(file));
 }

@@ -74,7 +74,7 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
 serve::Flags with_folders(serve::Flags flags) {
   flags.model = hub::resolve_model(flags.model, flags.hub);
   flags.tokenizer = hub::resolve_model(flags.tokenizer, flags.hub, {.include = {}, .exclude = {"*.safetensors"}});
-  for (auto& adapter : flags.adapters)
+  for (auto& adapter : flags.engine.adapters)
     adapter = hub::resolve_model(adapter, {.cache_dir = flags.hub.cache_dir, .hf_token = flags.hub.hf_token});
   return flags;
 }
@@ -86,12 +86,7 @@ int run(const serve::Flags& given) {
   const serve::Flags flags = with_folders(given);
   auto files = load_files(flags);
   const auto options = service_options(given, files);
-  engine::EngineOptions engine = flags.engine;
-  engine.max_model_len = flags.max_model_len;
-  engine.dtype = flags.dtype;
-  engine.adapters = flags.adapters;
-  engine.device = flags.device;
-  auto session = open_for_engine(flags.model, engine);
+  auto session = open_for_engine(flags.model, flags.engine);
   serve::ChatService service(std::move(files), std::move(session), options);
   std::optional<serve::StatisticsLog> log;
   if (flags.log_statistics) log.emplace([&service] { return service.statistics(); });

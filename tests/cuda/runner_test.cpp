@@ -14,6 +14,24 @@ using namespace lamina::testing;
 
 namespace {
 
+/// Steps so small that prompts are cut and images wait for each other.
+constexpr int step_tokens = 24, context_tokens = 128, page_tokens = 16, rows_at_once = 5;
+const SchedulerLimits limits{.rows = rows_at_once,
+                             .step_tokens = step_tokens,
+                             .page_tokens = page_tokens,
+                             .context_tokens = context_tokens,
+                             .step_image_tokens = step_tokens};
+SessionLimits memory_of(int pages) {
+  return {.rows = rows_at_once,
+          .step_tokens = step_tokens,
+          .context_tokens = context_tokens,
+          .step_image_tokens = step_tokens,
+          .pages = pages,
+          .page_tokens = page_tokens,
+          .image_blocks = 6,
+          .image_block_rows = 8};
+}
+
 /// Root mean square distance of logits in T on the GPU from fp32 on the CPU: of a runner whose steps mix prompts'
 /// chunks with decoding, and of prompts that are read alone.
 template <class Model, class T>
@@ -27,16 +45,7 @@ struct Distances {
     const auto weights = gpu_weights<OnGpu, T>([](auto) { return false; });
     SingleSequence<Model> exact_alone(host, *exact, image_token, 128);
     SingleSequence<OnGpu, T, Cuda> gpu_alone(gpu_device(), *weights, image_token, 128);
-    const SchedulerLimits limits{
-        .rows = 5, .step_tokens = 24, .page_tokens = 16, .context_tokens = 128, .step_image_tokens = 24};
-    const SessionLimits memory{.rows = 5,
-                               .step_tokens = 24,
-                               .context_tokens = 128,
-                               .step_image_tokens = 24,
-                               .pages = 20,
-                               .page_tokens = 16,
-                               .image_blocks = 6,
-                               .image_block_rows = 8};
+    const SessionLimits memory = memory_of(20);
     PagePool pool(memory.pages);
     ImageRows images(memory.image_blocks, memory.image_block_rows);
     Scheduler scheduler(limits, pool, images);
@@ -91,18 +100,10 @@ template <class Model>
 std::map<RequestId, std::vector<float>> all_logits(bool one_by_one) {
   struct OnGpu : fused_for<Cuda, Model> {};
   const auto weights = gpu_weights<OnGpu, bf16>([](auto) { return false; });
-  const SessionLimits memory{.rows = 5,
-                             .step_tokens = 24,
-                             .context_tokens = 128,
-                             .step_image_tokens = 24,
-                             .pages = 40,
-                             .page_tokens = 16,
-                             .image_blocks = 6,
-                             .image_block_rows = 8};
+  const SessionLimits memory = memory_of(40);
   PagePool pool(memory.pages);
   ImageRows images(memory.image_blocks, memory.image_block_rows);
-  Scheduler scheduler({.rows = 5, .step_tokens = 24, .page_tokens = 16, .context_tokens = 128, .step_image_tokens = 24},
-                      pool, images);
+  Scheduler scheduler(limits, pool, images);
   Runner<OnGpu, bf16, Cuda> runner(gpu_device(), *weights, image_token, memory, {1, 2, 5}, true);
   std::map<RequestId, std::vector<float>> out;
   const auto run = [&] {

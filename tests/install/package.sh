@@ -19,8 +19,8 @@ kernels=$(grep -oE '[^"]*/liblamina_cuda_kernels\.a' "$build/cmake_install.cmake
 [ -z "$kernels" ] || ar rcs "$kernels"
 (cd "$build" && cpack >>"$work/log") || { cat "$work/log"; exit 1; }
 
-dpkg-deb -x "$build"/lamina_*.deb "$work/root"
-usr=$work/root/usr
+dpkg-deb -x "$build"/lamina_*.deb "$work/unpacked"
+usr=$work/unpacked/usr
 [ "${#programs[@]}" -ge 5 ]
 for program in "${programs[@]}"; do [ -x "$usr$program" ]; done
 [ -s "$usr/include/lamina/lamina.hpp" ]

@@ -22,7 +22,7 @@ TEST_CASE("Flags: takes the users' command line unchanged") {
   CHECK(f.port == 8003);
   CHECK(f.model == "output/m");
   CHECK(f.served_model_names == Words{"qwen3_vl"});
-  CHECK(f.dtype == DType::F16);
+  CHECK(f.engine.dtype == DType::F16);
   REQUIRE(f.log_lines.size() == 2);
   CHECK(f.log_lines[0].find("port=8003") != std::string::npos);
   CHECK(f.log_lines[1].find("--trust-remote-code") != std::string::npos);
@@ -33,12 +33,12 @@ TEST_CASE("Flags: names take _ or -, =, unique beginnings, aliases; the last one
                                "--port", "2", "--no-enable-prefix-caching", "--allow-credentials"});
   CHECK(f.model == "dir");
   CHECK(f.served_model_names == Words{"a", "b"});
-  CHECK(f.max_model_len == 4000);
+  CHECK(f.engine.max_model_len == 4000);
   CHECK(f.port == 2);
   CHECK(f.allow_credentials);
   CHECK(f.log_lines[0].find("twice") != std::string::npos);
   CHECK(Flags::parse({"dir"}).served_model_names == Words{"dir"});
-  CHECK(Flags::parse({"dir", "--max-model-len", "-1"}).max_model_len == 0);
+  CHECK(Flags::parse({"dir", "--max-model-len", "-1"}).engine.max_model_len == 0);
   CHECK(Flags::parse({"--tp-size=1", "dir"}).port == 8000);
 }
 

@@ -24,7 +24,7 @@ inline constexpr std::array<std::string_view, 21> unsupported_keywords{
     "patternProperties", "propertyNames",    "then",           "unevaluatedItems",
     "uniqueItems"};
 
-/// A schema and where it is, for messages.
+/// A schema and its path in the text, for messages.
 struct SchemaPlace {
   const Json& schema;
   std::string path;

@@ -34,11 +34,11 @@ inline nlohmann::ordered_json flag_object(const Setting& s, std::string_view fla
 inline void read_dtype(Flags& out, const Setting& s, std::string_view flag) {
   const std::string dtype = io::text_of(s, flag);
   if (dtype == "half" || dtype == "float16")
-    out.dtype = DType::F16;
+    out.engine.dtype = DType::F16;
   else if (dtype == "bfloat16")
-    out.dtype = DType::BF16;
+    out.engine.dtype = DType::BF16;
   else if (dtype == "float" || dtype == "float32")
-    out.dtype = DType::F32;
+    out.engine.dtype = DType::F32;
   else if (dtype != "auto")
     io::wrong_value(s, flag, "auto, half, float16, bfloat16, float or float32");
 }
@@ -49,7 +49,7 @@ inline void read_max_model_len(Flags& out, const Setting& s, std::string_view fl
   const std::int64_t tokens = io::parse_size(flag, length);
   if (tokens < 2 || tokens > int_max)
     io::wrong_value(s, flag, cat("a number in [2, ", int_max, "]: a token of the prompt and one of the answer"));
-  out.max_model_len = static_cast<int>(tokens);
+  out.engine.max_model_len = static_cast<int>(tokens);
 }
 
 inline void read_tensor_parallel(Flags&, const Setting& s, std::string_view flag) {

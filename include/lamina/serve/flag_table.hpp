@@ -46,7 +46,7 @@ inline std::span<const Key> flag_table() {
       honoured<&Flags::host>("host", "address to listen on; default: all interfaces"),
       honoured<&Flags::port>("port", "TCP port").within(0, 65535),
       honoured<&Flags::served_model_names>("served-model-name", "names that requests may use; answers carry the first"),
-      honoured<&Flags::device>("device", "auto, cpu or cuda; auto: the GPU if there is one"),
+      honoured<&Flags::engine, &Engine::device>("device", "auto, cpu or cuda; auto: the GPU if there is one"),
       honoured_by("dtype", one, "auto", read_dtype, "auto, half, float16, bfloat16, float or float32"),
       honoured_by("max-model-len", one, "auto", read_max_model_len,
                   "prompt and answer together, in tokens; -1 or auto: what the model allows"),
@@ -105,7 +105,8 @@ inline std::span<const Key> flag_table() {
                   "/health,/ping: no line for requests of these paths"),
       honoured_by("uvicorn-log-level", one, "", read_log_level,
                   "trace, debug, info; warning, error or critical: no line for each request"),
-      honoured<&Flags::adapters>("adapter", "PEFT adapters to apply to the model: directories, or names on a hub"),
+      honoured<&Flags::engine, &Engine::adapters>(
+          "adapter", "PEFT adapters to apply to the model: directories, or names on a hub"),
       honoured_by("load-format", one, "auto", read_load_format, "auto or safetensors, which are the same"),
       {"trust-remote-code", nothing, ignore, "false", "no code of a checkpoint is ever run"},
       honoured<&Flags::engine, &Engine::rows>("max-num-seqs", "answers that are made at once, default 256, on a CPU 16")

@@ -7,7 +7,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include <lamina/core/dtype.hpp>
 #include <lamina/engine/session.hpp>
 #include <lamina/hub/options.hpp>
 #include <lamina/vision/pixels.hpp>
@@ -17,18 +16,14 @@ namespace lamina::serve {
 /// The command line of lamina-serve: vLLM's, with what each option means here.
 struct Flags {
   std::filesystem::path model, tokenizer, allowed_local_media_path;
-  std::vector<std::filesystem::path> adapters;
   hub::Options hub;
   std::vector<std::string> served_model_names, api_keys;
   std::string host, root_path, response_role = "assistant", generation_config = "auto";
   std::string chat_template;  ///< a file or the text itself; empty: the folder's
   nlohmann::ordered_json override_generation_config = nlohmann::ordered_json::object();
   std::uint16_t port = 8000;
-  std::string device = "auto";        ///< auto, cpu or cuda
-  std::optional<DType> dtype;         ///< none: the checkpoint's
-  int max_model_len = 0;              ///< 0: what the model allows
-  engine::EngineOptions engine = {};  ///< but for adapters, device, dtype and max_model_len: above
-  int prompt_chunk_tokens = 0;        ///< see engine::EngineLimits
+  engine::EngineOptions engine = {};
+  int prompt_chunk_tokens = 0;  ///< see engine::EngineLimits
   bool prefix_cache = true, priorities = false, log_statistics = true, log_requests = false;
   int max_images = 999, max_logprobs = 20, max_queued_requests = 2048, max_header_count = 256;
   std::int64_t max_header_bytes = 64 * 1024, max_body_bytes = 64 * 1024 * 1024, seed = 0;

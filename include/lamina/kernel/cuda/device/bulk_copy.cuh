@@ -3,8 +3,8 @@
 
 #include <lamina/kernel/cuda/device/mma.cuh>
 
-/// The copy engine of sm_90 (TMA): one thread asks for a box of a matrix, the engine writes it to shared memory, zeros
-/// where the box leaves the matrix, and tells a barrier. source: PTX ISA 8.8, sections 9.7.9.27 and 9.7.13.15
+/// The copy engine of sm_90 (TMA): one thread asks for a box of a matrix, the engine writes it to shared memory, with
+/// zeros for what is outside the matrix, and tells a barrier. source: PTX ISA 8.8, sections 9.7.9.27 and 9.7.13.15
 namespace lamina::kernel::cuda {
 
 #if __CUDA_ARCH__ >= 900

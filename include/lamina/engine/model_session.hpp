@@ -115,7 +115,7 @@ class ModelEngineSession final : public EngineSession {
     const std::vector<Parameter> parameters = weights_.parameters_at(nullptr, nullptr, nullptr);
     needs.scratch = static_cast<std::int64_t>(Runner<Model, T, B>::other_bytes(device_, parameters.data(), limits));
     const auto page = static_cast<std::int64_t>(Runner<Model, T, B>::page_bytes(limits.page_tokens));
-    const std::int64_t each = (limits.context_tokens + limits.page_tokens - 1) / limits.page_tokens;
+    const std::int64_t each = limits.pages_per_row();
     std::int64_t left =
         EngineDefaults<B>::page_bytes(device_.total_bytes(), budget_bytes(options) - needs.total(), page * each);
     if (options.page_bytes > 0) left = options.page_bytes;

@@ -40,6 +40,9 @@ struct SessionLimits {
   int step_image_tokens = 0;  ///< image tokens that one step encodes, the largest image among them
   int pages = 0, page_tokens = 0;
   int image_blocks = 0, image_block_rows = 0;
+
+  /// Pages that a sequence of context_tokens has.
+  int pages_per_row() const { return (context_tokens + page_tokens - 1) / page_tokens; }
 };
 
 /// Runs the steps of a scheduler on one model. One thread.

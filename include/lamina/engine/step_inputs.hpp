@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstddef>
 
 #include <lamina/core/arena.hpp>
@@ -42,6 +43,19 @@ struct StepInputs {
     return in;
   }
   static std::size_t bytes_of(const StepSizes& sizes) { return in(nullptr, sizes).bytes; }
+  /// Writes rows [used, rows) of a recorded step: they have no keys, write none and choose nothing.
+  void pad(int used, int rows) const {
+    for (int i = used; i < rows; ++i) {
+      given[i] = sequence_rows[i] = 0;
+      slots[i] = sampled_rows[i] = -1;
+      std::fill_n(positions + 3 * i, 3, 0);
+      cu_q[i + 1] = i + 1;
+      cu_keys[i + 1] = cu_keys[i];
+      sampled[i] = i;
+      chosen[i] = 0;
+      rules[i] = {};
+    }
+  }
 };
 
 }  // namespace lamina::engine

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -42,6 +43,11 @@ struct ImageEncode {
   ImageSpan image;
 };
 
+/// How many rows of a step are computed by what.
+struct StepShape {
+  int tokens = 0, singles = 0, chunks = 0, sampled = 0, visuals = 0;
+};
+
 /// What one step does, in this order: edits of rows and page tables, images, then all rows at once.
 struct StepPlan {
   std::uint64_t number = 0;  ///< counts up by one
@@ -52,6 +58,17 @@ struct StepPlan {
   int tokens = 0;             ///< sum of the rows' counts
   int image_tokens = 0;       ///< sum of the images' tokens
   bool empty() const { return rows.empty() && starts.empty() && pages.empty(); }
+  StepShape shape() const {
+    StepShape shape;
+    for (const StepRow& row : rows) {
+      shape.tokens += row.count;
+      ++(row.decodes() ? shape.singles : shape.chunks);
+      shape.sampled += row.samples;
+      for (const ImageSpan& image : row.images)
+        shape.visuals += std::min(image.first + image.tokens, row.first + row.count) - std::max(image.first, row.first);
+    }
+    return shape;
+  }
 };
 
 /// The token that a row of a step chose; negative if there is none: `error` says why, or the logits were not finite

@@ -108,8 +108,8 @@ class Answers {
   engine::SamplingParams params_;
 };
 
-train::Answer open_answers(const train::AnsweringModel& model, const train::AnswerOptions& options,
-                           const text::Tokenizer& tokenizer) {
+train::AskModel open_answers(const train::AnsweringModel& model, const train::AnswerOptions& options,
+                             const text::Tokenizer& tokenizer) {
   const ModelSource source = open_source(model.directory, model.adapters);
   engine::EngineOptions where;
   where.device = model.device;

@@ -35,7 +35,7 @@ struct Collected final : AnswerSink {
 };
 
 /// Pushes ids until no more are wanted; the last one is the last of the answer. Returns how many were taken.
-std::size_t push(Answer& answer, const std::vector<int>& ids, Last last) {
+std::size_t push(AnswerListener& answer, const std::vector<int>& ids, Last last) {
   answer.started(7);
   for (std::size_t i = 0; i < ids.size(); ++i)
     if (!answer.token({.id = 1, .token = ids[i]}, i + 1 == ids.size() ? last : Last::no)) return i + 1;
@@ -48,7 +48,7 @@ TEST_CASE("answer: pieces join to the text of all ids, in whole characters") {
   const std::string text = "Grüße 日本語 🙂 fin";
   const auto ids = tokenizer().encode(text);
   const auto sink = std::make_shared<Collected>();
-  Answer answer(tokenizer(), {}, 11, sink);
+  AnswerListener answer(tokenizer(), {}, 11, sink);
   push(answer, ids, Last::length);
   CHECK(sink->text == text);
   CHECK(sink->done.finish == FinishReason::length);
@@ -67,7 +67,7 @@ TEST_CASE("answer: an end token is no text and counts; one that was asked for is
       (is_eos ? params.eos : params.stop_token_ids).assign(1, ids.back());
       params.include_stop_str_in_output = include;
       const auto sink = std::make_shared<Collected>();
-      Answer answer(tokenizer(), params, 1, sink);
+      AnswerListener answer(tokenizer(), params, 1, sink);
       push(answer, ids, Last::end_token);
       CHECK(sink->text == (include ? "Hello world!" : "Hello world"));
       CHECK(sink->done.finish == FinishReason::stop);
@@ -81,7 +81,7 @@ TEST_CASE("answer: a stop string ends it and asks for no more tokens") {
   GenerationParams params;
   params.stop = {"ee f"};
   const auto sink = std::make_shared<Collected>();
-  Answer answer(tokenizer(), params, 1, sink);
+  AnswerListener answer(tokenizer(), params, 1, sink);
   CHECK(push(answer, ids, Last::no) < ids.size());
   answer.cancelled();  // what the engine does with a request that wants no more
   CHECK(sink->text == "one two thr");
@@ -93,7 +93,7 @@ TEST_CASE("answer: a stop string ends it and asks for no more tokens") {
 TEST_CASE("answer: ends once, aborted, failed or given up by its sink") {
   const auto ids = tokenizer().encode("one two three four five");
   const auto aborted = std::make_shared<Collected>(), failed = std::make_shared<Collected>();
-  Answer first(tokenizer(), {}, 1, aborted), second(tokenizer(), {}, 1, failed);
+  AnswerListener first(tokenizer(), {}, 1, aborted), second(tokenizer(), {}, 1, failed);
   push(first, ids, Last::no);
   first.cancelled();
   first.failed("late");
@@ -103,7 +103,7 @@ TEST_CASE("answer: ends once, aborted, failed or given up by its sink") {
   CHECK((failed->ends == 1 && failed->error == "broken"));
   const auto full = std::make_shared<Collected>();
   full->enough = 2;
-  Answer third(tokenizer(), {}, 1, full);
+  AnswerListener third(tokenizer(), {}, 1, full);
   CHECK(push(third, ids, Last::no) == 2);
   third.cancelled();
   CHECK((full->ends == 0 && full->pieces == 2));
@@ -145,7 +145,7 @@ TEST_CASE("answer: the time to the first token counts from asking") {
   const auto sink = std::make_shared<Collected>();
   GenerationParams params;
   params.max_tokens = static_cast<int>(ids.size());
-  Answer answer(tokenizer(), params, 1, sink);
+  AnswerListener answer(tokenizer(), params, 1, sink);
   std::this_thread::sleep_for(std::chrono::milliseconds(5));
   answer.started(0);
   push(answer, ids, Last::length);

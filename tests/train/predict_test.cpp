@@ -43,7 +43,7 @@ struct Exam : EvalSource {
   /// Raises SIGINT while it answers record `interrupt_at`.
   std::optional<OrderedJson> run(bool skip_special_tokens = true, std::size_t interrupt_at = 3,
                                  const std::string& dictionary = {}) {
-    const Answer answer = [&, asked = std::size_t{0}](const Batch& prompt) mutable -> PendingAnswer {
+    const AskModel ask = [&, asked = std::size_t{0}](const Batch& prompt) mutable -> PendingAnswer {
       CHECK(prompt.ids == samples[asked].ids);
       return [&, i = asked++](const std::function<bool()>&) {
         CHECK(asked == samples.size());  // all were asked for before the first was waited for
@@ -54,7 +54,7 @@ struct Exam : EvalSource {
     const auto predicted = predict_all({.samples = samples,
                                         .prompts = *this,
                                         .tokenizer = tokenizer,
-                                        .answer = answer,
+                                        .ask = ask,
                                         .console = console,
                                         .jieba_dictionary = dictionary},
                                        folder.path(), skip_special_tokens);

@@ -70,10 +70,10 @@ class AnswerSink {
 
 /// The text of one request: whole UTF-8 characters, never a part of a stop string. Asks for no more tokens once a stop
 /// string is complete.
-class Answer final : public Listener {
+class AnswerListener final : public Listener {
  public:
-  Answer(const text::Tokenizer& tokenizer, const GenerationParams& params, int prompt_tokens,
-         std::shared_ptr<AnswerSink> sink)
+  AnswerListener(const text::Tokenizer& tokenizer, const GenerationParams& params, int prompt_tokens,
+                 std::shared_ptr<AnswerSink> sink)
       : params_(params),
         sink_(std::move(sink)),
         decoder_(tokenizer, params.skip_special_tokens),

@@ -33,7 +33,7 @@ inline Completion complete(Engine& engine, const text::Tokenizer& tokenizer, con
   submission.sampling = params.with_ends();
   submission.max_tokens = params.max_tokens;
   submission.listener =
-      std::make_shared<Answer>(tokenizer, params, static_cast<int>(submission.prompt->ids.size()), sink);
+      std::make_shared<AnswerListener>(tokenizer, params, static_cast<int>(submission.prompt->ids.size()), sink);
   engine.submit(std::move(submission));
   return sink->done.get_future().get();
 }

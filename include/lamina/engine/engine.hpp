@@ -107,12 +107,12 @@ class Engine {
     bool started = false;
   };
   /// A step that was planned. Its result is outstanding until finish() was called for it.
-  struct Step {
+  struct PlannedStep {
     StepPlan plan;
     bool started = false;
   };
   /// What requests hold between submit() and their start, and until their end.
-  struct Held {
+  struct Load {
     int waiting_requests = 0;
     std::int64_t waiting_tokens = 0, patch_bytes = 0;
   };
@@ -148,13 +148,13 @@ class Engine {
   mutable std::mutex inbox_mutex_;
   std::condition_variable wake_;
   std::vector<Command> inbox_;
-  Held held_;
+  Load load_;
   RequestId last_id_ = 0;
   bool stopping_ = false;
 
   // The engine's thread alone:
   std::unordered_map<RequestId, Live> requests_;
-  std::deque<Step> under_way_;
+  std::deque<PlannedStep> under_way_;
   std::vector<Event> events_;
   bool stalled_ = false;  ///< the last plan was empty: only a command can change that
 
@@ -218,21 +218,21 @@ inline RequestId Engine::submit(Submission submission) {
   if (stopping_) throw Overloaded("the engine has been stopped");
   if (!owned->admitted) check_room(tokens, bytes);
   inbox_.push_back({Command::Kind::submit, ++last_id_, std::move(owned)});
-  ++held_.waiting_requests;
-  held_.waiting_tokens += tokens;
-  held_.patch_bytes += bytes;
+  ++load_.waiting_requests;
+  load_.waiting_tokens += tokens;
+  load_.patch_bytes += bytes;
   wake_.notify_one();
   return last_id_;
 }
 
 /// Whether a prompt may wait, too; the inbox's mutex is held.
 inline void Engine::check_room(std::int64_t tokens, std::int64_t bytes) const {
-  if (held_.waiting_requests >= limits_.waiting_requests)
-    throw Overloaded(cat(held_.waiting_requests, " requests are waiting; try again"));
-  if (held_.waiting_requests > 0 && held_.waiting_tokens + tokens > limits_.waiting_tokens)
-    throw Overloaded(cat("prompts of ", held_.waiting_tokens, " tokens are waiting; try again"));
-  if (held_.patch_bytes > 0 && held_.patch_bytes + bytes > limits_.patch_bytes)
-    throw Overloaded(cat("images of ", held_.patch_bytes, " bytes are in use; try again"));
+  if (load_.waiting_requests >= limits_.waiting_requests)
+    throw Overloaded(cat(load_.waiting_requests, " requests are waiting; try again"));
+  if (load_.waiting_requests > 0 && load_.waiting_tokens + tokens > limits_.waiting_tokens)
+    throw Overloaded(cat("prompts of ", load_.waiting_tokens, " tokens are waiting; try again"));
+  if (load_.patch_bytes > 0 && load_.patch_bytes + bytes > limits_.patch_bytes)
+    throw Overloaded(cat("images of ", load_.patch_bytes, " bytes are in use; try again"));
 }
 
 inline void Engine::command(Command command) {
@@ -248,9 +248,9 @@ inline void Engine::cancel_waiting() {
     for (Command& command : inbox_) {
       if (command.kind != Command::Kind::submit) continue;
       const Batch& prompt = *command.submission->prompt;
-      --held_.waiting_requests;
-      held_.waiting_tokens -= static_cast<std::int64_t>(prompt.ids.size());
-      held_.patch_bytes -= static_cast<std::int64_t>(prompt.patches.size() * sizeof(float));
+      --load_.waiting_requests;
+      load_.waiting_tokens -= static_cast<std::int64_t>(prompt.ids.size());
+      load_.patch_bytes -= static_cast<std::int64_t>(prompt.patches.size() * sizeof(float));
       events.push_back(
           {.id = command.id, .kind = Event::Kind::cancelled, .listener = std::move(command.submission->listener)});
     }
@@ -359,8 +359,8 @@ inline void Engine::note_starts(const StepPlan& plan) {
     events_.push_back(
         {.id = start.id, .kind = Event::Kind::started, .listener = live.listener, .cached = start.cached});
     const std::lock_guard lock(inbox_mutex_);
-    --held_.waiting_requests;
-    held_.waiting_tokens -= live.times.prompt;
+    --load_.waiting_requests;
+    load_.waiting_tokens -= live.times.prompt;
     const std::lock_guard statistics_lock(statistics_mutex_);
     statistics_.images_shown += static_cast<std::uint64_t>(live.images);
   }
@@ -412,7 +412,7 @@ inline void Engine::arrived(const Arrival& arrival, Chosen& chosen, int& tokens)
 /// A step failed: the requests of all steps under way end, since each may read what the failed one was to write.
 inline void Engine::abandon(const std::string& message) {
   std::vector<StepPlan> plans;
-  for (Step& step : under_way_) {
+  for (PlannedStep& step : under_way_) {
     try {
       if (step.started) session_->finish();
     } catch (const std::exception&) {  // what went wrong first is what is reported
@@ -443,8 +443,8 @@ inline void Engine::end(RequestId id, Outcome outcome, Event event) {
   events_.push_back(std::move(event));
   {
     const std::lock_guard lock(inbox_mutex_);
-    held_.patch_bytes -= live.patch_bytes;
-    if (!live.started) --held_.waiting_requests, held_.waiting_tokens -= live.times.prompt;
+    load_.patch_bytes -= live.patch_bytes;
+    if (!live.started) --load_.waiting_requests, load_.waiting_tokens -= live.times.prompt;
   }
   const std::lock_guard lock(statistics_mutex_);
   live.times.end(statistics_, outcome);

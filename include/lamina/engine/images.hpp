@@ -51,7 +51,7 @@ class ImageRows {
     for (const auto& unused : unused_) reachable += images_.at(unused).blocks.size();
     if (reachable < needed) return Held::full;
     while (free_.size() < needed) evict(unused_.front());
-    Image image;
+    StoredImage image;
     image.references = 1;
     image.blocks.assign(free_.end() - static_cast<std::ptrdiff_t>(needed), free_.end());
     free_.resize(free_.size() - needed);
@@ -60,7 +60,7 @@ class ImageRows {
   }
   /// Gives a reference back.
   void release(const ImageHash& hash) {
-    Image& image = images_.at(hash);
+    StoredImage& image = images_.at(hash);
     if (--image.references == 0) image.unused = unused_.insert(unused_.end(), hash);
   }
   /// Drops the rows of an image without references: they are not what they should be.
@@ -71,7 +71,7 @@ class ImageRows {
   const std::vector<int>& blocks(const ImageHash& hash) const { return images_.at(hash).blocks; }
 
  private:
-  struct Image {
+  struct StoredImage {
     int references = 0;
     std::vector<int> blocks;
     std::list<ImageHash>::iterator unused;  ///< its place in unused_ while it has no reference
@@ -85,7 +85,7 @@ class ImageRows {
 
   int block_rows_, total_ = 0;
   std::vector<int> free_;
-  std::map<ImageHash, Image> images_;
+  std::map<ImageHash, StoredImage> images_;
   std::list<ImageHash> unused_;  ///< images without references, least recently used first
 };
 

@@ -10,7 +10,7 @@
 namespace lamina::serve {
 
 namespace detail {
-using Engine = engine::EngineOptions;
+using engine::EngineOptions;
 inline constexpr KeyType nothing = KeyType::flag, one = KeyType::text, many = KeyType::list, number = KeyType::number;
 inline constexpr KeyStatus ignore = KeyStatus::accepted, refuse = KeyStatus::refused;
 inline constexpr std::string_view merge_first = "adapters cannot be served by name yet: merge with lamina-merge first";
@@ -46,12 +46,12 @@ inline std::span<const Key> flag_table() {
       honoured<&Flags::host>("host", "address to listen on; default: all interfaces"),
       honoured<&Flags::port>("port", "TCP port").within(0, 65535),
       honoured<&Flags::served_model_names>("served-model-name", "names that requests may use; answers carry the first"),
-      honoured<&Flags::engine, &Engine::device>("device", "auto, cpu or cuda; auto: the GPU if there is one"),
+      honoured<&Flags::engine, &EngineOptions::device>("device", "auto, cpu or cuda; auto: the GPU if there is one"),
       honoured_by("dtype", one, "auto", read_dtype, "auto, half, float16, bfloat16, float or float32"),
       honoured_by("max-model-len", one, "auto", read_max_model_len,
                   "prompt and answer together, in tokens; -1 or auto: what the model allows"),
       honoured_by("tensor-parallel-size", one, "", read_tensor_parallel, "1 only (also -tp, --tp, --tp-size)"),
-      honoured<&Flags::engine, &Engine::memory_share>(
+      honoured<&Flags::engine, &EngineOptions::memory_share>(
           "gpu-memory-utilization", "share of the device's memory that weights, scratch and caches may take")
           .read_by(read_memory_share),
       honoured<&Flags::tokenizer>("tokenizer",
@@ -105,14 +105,15 @@ inline std::span<const Key> flag_table() {
                   "/health,/ping: no line for requests of these paths"),
       honoured_by("uvicorn-log-level", one, "", read_log_level,
                   "trace, debug, info; warning, error or critical: no line for each request"),
-      honoured<&Flags::engine, &Engine::adapters>(
+      honoured<&Flags::engine, &EngineOptions::adapters>(
           "adapter", "PEFT adapters to apply to the model: directories, or names on a hub"),
       honoured_by("load-format", one, "auto", read_load_format, "auto or safetensors, which are the same"),
       {"trust-remote-code", nothing, ignore, "false", "no code of a checkpoint is ever run"},
-      honoured<&Flags::engine, &Engine::rows>("max-num-seqs", "answers that are made at once, default 256, on a CPU 16")
+      honoured<&Flags::engine, &EngineOptions::rows>("max-num-seqs",
+                                                     "answers that are made at once, default 256, on a CPU 16")
           .within(1, 4096),
-      honoured<&Flags::engine, &Engine::step_tokens>("max-num-batched-tokens",
-                                                     "tokens that one step reads, at least max-num-seqs")
+      honoured<&Flags::engine, &EngineOptions::step_tokens>("max-num-batched-tokens",
+                                                            "tokens that one step reads, at least max-num-seqs")
           .within(1, 1 << 20),
       honoured_by("mm-processor-cache-gb", number, "", read_image_cache,
                   "GiB for embeddings of images that are kept for further requests"),
@@ -131,16 +132,16 @@ inline std::span<const Key> flag_table() {
           .within(0, int_max),
       {"max-num-partial-prefills", one, ignore, "", cut_prompts},
       {"disable-chunked-mm-input", nothing, ignore, "false", cut_prompts},
-      honoured_word<page_sizes, &Flags::engine, &Engine::page_tokens>(
+      honoured_word<page_sizes, &Flags::engine, &EngineOptions::page_tokens>(
           "block-size", "tokens of a page of the KV cache: 16, 32, 64 or 128"),
-      honoured<&Flags::engine, &Engine::page_bytes>(
+      honoured<&Flags::engine, &EngineOptions::page_bytes>(
           "kv-cache-memory-bytes", "bytes of the KV cache, instead of what gpu-memory-utilization leaves")
           .within(1, std::int64_t{1} << 50),
-      honoured<&Flags::engine, &Engine::pages>("num-gpu-blocks-override", "pages of the KV cache, whatever fits")
+      honoured<&Flags::engine, &EngineOptions::pages>("num-gpu-blocks-override", "pages of the KV cache, whatever fits")
           .within(1, int_max),
-      honoured<&Flags::engine, &Engine::eager>("enforce-eager", "no step is recorded as a CUDA graph"),
-      honoured<&Flags::engine, &Engine::graph_rows>("cudagraph-capture-sizes",
-                                                    "numbers of sequences for which a step is recorded as a CUDA graph")
+      honoured<&Flags::engine, &EngineOptions::eager>("enforce-eager", "no step is recorded as a CUDA graph"),
+      honoured<&Flags::engine, &EngineOptions::graph_rows>(
+          "cudagraph-capture-sizes", "numbers of sequences for which a step is recorded as a CUDA graph")
           .read_by(read_capture_sizes),
       {"max-cudagraph-capture-size", one, ignore, "", lazy_graphs},
       {"max-seq-len-to-capture", one, ignore, "", lazy_graphs},
@@ -164,7 +165,7 @@ inline std::span<const Key> flag_table() {
       {"async-scheduling", nothing, ignore, "false", "a GPU always works one step ahead"},
       honoured_by("scheduling-policy", one, "fcfs", read_policy,
                   "fcfs, or priority: requests may say who is served first"),
-      honoured<&Flags::engine, &Engine::batch_invariant>(
+      honoured<&Flags::engine, &EngineOptions::batch_invariant>(
           "batch-invariant", "every request gets the answer that it would get alone; also VLLM_BATCH_INVARIANT=1"),
       {"logprobs-mode", one, refuse, "raw_logprobs", "logprobs are of the raw distribution"},
       {"tokenizer-mode", one, refuse, "auto|hf|slow", "there is one tokenizer, equal to the fast one"},

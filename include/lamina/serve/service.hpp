@@ -428,8 +428,8 @@ inline void ChatService::submit_next(const std::shared_ptr<Job>& job) {
     GenerationParams params = params_of(*job, choice);
     if (job->grammar) params.sampling.mask = std::make_shared<GrammarMask>(job->grammar);
     auto sink = std::make_shared<ChoiceSink>(job, choice);
-    auto listener = std::make_shared<engine::Answer>(files_.tokenizer, params,
-                                                     static_cast<int>(job->prompt->ids.size()), std::move(sink));
+    auto listener = std::make_shared<engine::AnswerListener>(
+        files_.tokenizer, params, static_cast<int>(job->prompt->ids.size()), std::move(sink));
     job->ids.push_back(engine_.submit({.prompt = job->prompt,
                                        .images = job->images,
                                        .sampling = params.with_ends(),

@@ -88,7 +88,7 @@ struct PredictParts {
   const std::vector<data::EncodedSample>& samples;
   EvalSource& prompts;
   const text::Tokenizer& tokenizer;
-  const Answer& answer;
+  const AskModel& ask;
   Console& console;
   std::filesystem::path jieba_dictionary = {};
   std::function<void(std::int64_t)> answered = {};  ///< called after each answer with the number of answers so far
@@ -134,7 +134,7 @@ inline std::optional<Predicted> predict_all(PredictParts parts, const std::optio
   std::deque<PendingAnswer> under_way;
   for (std::int64_t i = 0, asked = 0; i < rows; ++i) {
     for (; asked < std::min(rows, i + answers_under_way); ++asked)
-      under_way.push_back(parts.answer(parts.prompts.batch(asked).batch));
+      under_way.push_back(parts.ask(parts.prompts.batch(asked).batch));
     const data::EncodedSample& sample = parts.samples[static_cast<std::size_t>(i)];
     const std::vector<int> answer = under_way.front()([&] { return interrupt.requested(); });
     under_way.pop_front();

@@ -226,14 +226,14 @@ class TrainProgram {
       if (!a_.create_new_adapter && !model.adapters.empty()) model.adapters.pop_back();
       model.adapters.push_back(a_.output_dir);
     }
-    const Answer answer = open_.answers(model, a_.answers, *tokenizer_);
+    const AskModel ask = open_.answers(model, a_.answers, *tokenizer_);
     const std::int64_t batch = a_.per_device_eval_batch_size;
     auto log = evaluation_log(questions_->rows());
     const auto predicted =
         predict_all({.samples = datasets_.questions,
                      .prompts = *questions_,
                      .tokenizer = *tokenizer_,
-                     .answer = answer,
+                     .ask = ask,
                      .console = console_,
                      .jieba_dictionary = a_.jieba_dictionary,
                      .answered =

@@ -38,9 +38,9 @@ struct AnswerOptions {
 using PendingAnswer = std::function<std::vector<int>(const std::function<bool()>& stopped)>;
 
 /// Asks a model for the answer to a prompt of one sequence. Many may be under way.
-using Answer = std::function<PendingAnswer(Batch prompt)>;
+using AskModel = std::function<PendingAnswer(Batch prompt)>;
 
 /// Opens a model to answer. The tokenizer outlives the answers.
-using OpenAnswers = std::function<Answer(const AnsweringModel&, const AnswerOptions&, const text::Tokenizer&)>;
+using OpenAnswers = std::function<AskModel(const AnsweringModel&, const AnswerOptions&, const text::Tokenizer&)>;
 
 }  // namespace lamina::train

@@ -73,7 +73,82 @@ std::uint64_t batching_changes_nothing(const SchedulerLimits& limits, int pages,
   return scheduler.counts().preemptions;
 }
 
+/// The logprobs of a prompt's tokens, read in chunks beside a request that is answered.
+template <class Model>
+std::vector<Sampled> scores_beside_another(Device<Cpu>& device, const Weights<Model, float, Cpu>& weights,
+                                           const Batch& prompt, int top) {
+  PagePool pool(40);
+  ImageRows images(6, 8);
+  Scheduler scheduler({.rows = 2,
+                       .step_tokens = 24,
+                       .page_tokens = 16,
+                       .context_tokens = 128,
+                       .step_image_tokens = 24,
+                       .scored_tokens = 7},
+                      pool, images);
+  Runner<Model> runner(device, weights, image_token,
+                       {.rows = 2,
+                        .step_tokens = 24,
+                        .context_tokens = 128,
+                        .step_image_tokens = 24,
+                        .scored_tokens = 7,
+                        .pages = 40,
+                        .page_tokens = 16,
+                        .image_blocks = 6,
+                        .image_block_rows = 8});
+  std::vector<Sampled> out;
+  for (const bool scored : {false, true}) {
+    const RequestId id = scored ? 2 : 1;
+    scheduler.add({.id = id,
+                   .tokens = prompt.ids,
+                   .images = spans_of(prompt, Model::merge, Model::patch_width),
+                   .max_tokens = 12,
+                   .scores_prompt = scored});
+    runner.begin(id, std::make_shared<Batch>(prompt),
+                 {.temperature = 0, .prompt_logprobs = scored ? std::optional(top) : std::nullopt});
+  }
+  while (scheduler.running() + scheduler.waiting() > 0) {
+    const StepPlan plan = scheduler.plan();
+    CHECK(plan.scored_tokens <= 7);
+    runner.start(plan, images);
+    const StepChoices choices = runner.finish();
+    for (const PromptScores& scores : choices.scores) {
+      CHECK(scores.id == 2);
+      CHECK(scores.first == static_cast<int>(out.size()) + 1);
+      out.insert(out.end(), scores.tokens.begin(), scores.tokens.end());
+    }
+    scheduler.received(choices);
+  }
+  return out;
+}
+
 }  // namespace
+
+TEST_CASE("Runner: logprobs of a prompt are those of its beginnings, however it is cut") {
+  using Model = qwen3_vl::Qwen3VL_Tiny;
+  Device<Cpu> device;
+  const auto weights = rule_weights<Model>([](auto) { return false; });
+  Batch prompt = random_prompt<Model>(1);
+  prompt.ids.insert(prompt.ids.begin(), {3, 1, 4, 1, 5, 9, 2, 6});  // more text than one chunk
+  prompt.cu_seqlens.back() += 8;
+  const auto scores = scores_beside_another<Model>(device, *weights, prompt, 3);
+  REQUIRE(scores.size() + 1 == prompt.ids.size());
+  SingleSequence<Model> alone(device, *weights, image_token, 128);
+  const std::size_t text =
+      static_cast<std::size_t>(std::find(prompt.ids.begin(), prompt.ids.end(), image_token) - prompt.ids.begin());
+  for (std::size_t n = 1; n < text; ++n) {
+    Batch beginning;
+    beginning.ids.assign(prompt.ids.begin(), prompt.ids.begin() + static_cast<std::ptrdiff_t>(n));
+    beginning.cu_seqlens = {0, static_cast<int>(n)};
+    const Sampled want = logprobs_of(alone.prefill(beginning), prompt.ids[n], 3);
+    const Sampled& got = scores[n - 1];
+    CHECK(got.token.id == want.token.id);
+    CHECK(got.token.logprob == Approx(want.token.logprob).margin(1e-4));
+    REQUIRE(got.top.size() == 3);
+    CHECK(got.top[0].id == want.top[0].id);
+    CHECK(got.top[2].logprob == Approx(want.top[2].logprob).margin(1e-4));
+  }
+}
 
 // Chunks and neighbours change the order of fp32 sums by rounding alone; of the tiny models' logits the two largest are
 // further apart than that, so every token must be the same.

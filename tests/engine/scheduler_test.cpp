@@ -1,6 +1,7 @@
 #include <lamina/engine/scheduler.hpp>
 
 #include <deque>
+#include <map>
 #include <numeric>
 #include <random>
 
@@ -334,4 +335,27 @@ TEST_CASE("Scheduler: arrivals, departures and pressure at random change no answ
         CHECK(std::equal(bench.answers[id].begin(), bench.answers[id].end(), alone.begin()));
       }
   }
+}
+
+TEST_CASE("scheduler: each token of a prompt is scored once, few in a step, whatever is computed or given up") {
+  Bench bench({.rows = 3, .step_tokens = 32, .page_tokens = 4, .context_tokens = 64, .scored_tokens = 5}, 24);
+  std::vector<int> prompt(21);
+  std::iota(prompt.begin(), prompt.end(), 1);
+  for (RequestId id = 1; id <= 3; ++id)
+    bench.add({.id = id, .tokens = prompt, .max_tokens = 40, .scores_prompt = id > 1});
+  std::map<RequestId, int> scored;
+  while (bench.scheduler.running() + bench.scheduler.waiting() > 0) {
+    const StepPlan plan = bench.step();
+    int tokens = 0;
+    for (const StepRow& row : plan.rows) {
+      if (row.scored > 0) CHECK(row.first == scored[row.id]);
+      scored[row.id] += row.scored;
+      tokens += row.scored;
+    }
+    CHECK(tokens == plan.scored_tokens);
+    CHECK(tokens <= 5);
+  }
+  CHECK(scored == std::map<RequestId, int>{{1, 0}, {2, 20}, {3, 20}});
+  CHECK(bench.scheduler.counts().preemptions > 0);
+  bench.check_answers();
 }

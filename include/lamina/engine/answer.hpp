@@ -62,6 +62,8 @@ class AnswerSink {
   virtual ~AnswerSink() = default;
   /// As Listener::started.
   virtual void started(int /*cached*/) {}
+  /// As Listener::prompt.
+  virtual void prompt(std::vector<Sampled> /*tokens*/) {}
   /// Returns false if no more is wanted: then nothing follows.
   virtual bool piece(Delta delta) = 0;
   virtual void finished(const Completion& done) = 0;
@@ -84,6 +86,9 @@ class AnswerListener final : public Listener {
   void started(int cached) override {
     done_.cached_tokens = cached;
     sink_->started(cached);
+  }
+  void prompt(std::vector<Sampled> tokens) override {
+    if (!finished_) sink_->prompt(std::move(tokens));
   }
   bool token(const Chosen& chosen, Last last) override {
     if (finished_) return false;

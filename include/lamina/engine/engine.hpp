@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -130,6 +131,7 @@ class Engine {
   void note_starts(const StepPlan& plan);
   void finish_oldest();
   void arrived(const Arrival& arrival, Chosen& chosen, int& tokens);
+  void scored(PromptScores& scores);
   void abandon(const std::string& message);
   void cancel_each(bool started_too);
   /// Removes a request and tells its listener how it ended; nothing if it is not here.
@@ -188,6 +190,7 @@ inline SchedulerLimits Engine::scheduler_limits(const EngineLimits& limits) cons
           .context_tokens = sizes_.context_tokens,
           .prompt_chunk_tokens = limits.prompt_chunk_tokens,
           .step_image_tokens = std::max(sizes_.step_image_tokens, 1),
+          .scored_tokens = sizes_.scored_tokens,
           .prefix_cache = limits.prefix_cache};
 }
 
@@ -326,6 +329,7 @@ inline void Engine::begin(RequestId id, Submission& submission) {
                     .images = std::move(submission.images),
                     .max_tokens = submission.max_tokens,
                     .priority = submission.priority,
+                    .scores_prompt = submission.sampling.prompt_logprobs.has_value(),
                     .scope = std::move(submission.scope)});
   } catch (const std::exception& e) {
     end(id, Outcome::error, {.kind = Event::Kind::failed, .message = e.what()});
@@ -369,6 +373,7 @@ inline void Engine::note_starts(const StepPlan& plan) {
 inline void Engine::finish_oldest() {
   under_way_.front().started = false;  // finish() is called once, whatever comes of it
   StepChoices choices = session_->finish();
+  for (PromptScores& scores : choices.scores) scored(scores);
   const std::vector<Arrival> arrivals = scheduler_.received(choices);
   const StepPlan plan = std::move(under_way_.front().plan);
   under_way_.pop_front();
@@ -407,6 +412,23 @@ inline void Engine::arrived(const Arrival& arrival, Chosen& chosen, int& tokens)
                                       : Last::no};
   if (event.last == Last::no) return events_.push_back(std::move(event));
   end(arrival.id, is_end ? Outcome::stop : Outcome::length, std::move(event));
+}
+
+inline void Engine::scored(PromptScores& scores) {
+  const auto live = requests_.find(scores.id);
+  if (live == requests_.end()) return;
+  const auto wrong = std::find_if(scores.tokens.begin(), scores.tokens.end(),
+                                  [](const Sampled& s) { return !std::isfinite(s.token.logprob); });
+  if (wrong != scores.tokens.end())
+    return end(scores.id, Outcome::error,
+               {.kind = Event::Kind::failed,
+                .message = cat("the logprob of token ", scores.first + (wrong - scores.tokens.begin()),
+                               " of the prompt is not a finite number: the model's activations overflowed; try "
+                               "--dtype bfloat16 or float32")});
+  events_.push_back({.id = scores.id,
+                     .kind = Event::Kind::prompt,
+                     .listener = live->second.listener,
+                     .scores = std::move(scores.tokens)});
 }
 
 /// A step failed: the requests of all steps under way end, since each may read what the failed one was to write.

@@ -1,5 +1,6 @@
 #pragma once
 #include <string>
+#include <vector>
 
 #include <lamina/engine/step_plan.hpp>
 
@@ -12,14 +13,16 @@ enum class Last {
   length      ///< max_tokens or the context is reached
 };
 
-/// Receives what becomes of one request: started(), then token() for each token. The end is a last token, cancelled()
-/// or failed(), exactly one of the three; the latter two may also come first of all. All calls for one request come
-/// from one thread; none may throw or block.
+/// Receives what becomes of one request: started(), prompt() in parts, then token() for each token. The end is a last
+/// token, cancelled() or failed(), exactly one of the three; the latter two may also come first of all. All calls for
+/// one request come from one thread; none may throw or block.
 class Listener {
  public:
   virtual ~Listener() = default;
   /// The prompt is about to be read, but for its first `cached` tokens, which were computed for other requests.
   virtual void started(int /*cached*/) {}
+  /// Logprobs of further tokens of the prompt, if they are asked for: from its second token on, before the first token.
+  virtual void prompt(std::vector<Sampled> /*tokens*/) {}
   /// The next token. Returns false if no more are wanted: the request is then cancelled.
   virtual bool token(const Chosen&, Last) = 0;
   /// By Engine::cancel(), because token() returned false, or because the engine stops.

@@ -51,7 +51,7 @@ struct ModelStep {
   static StepSizes largest(const SessionLimits& limits) {
     return {.sequences = limits.rows,
             .tokens = limits.step_tokens,
-            .sampled = limits.rows,
+            .sampled = limits.rows + limits.scored_tokens,
             .visuals = limits.step_tokens,
             .edits = limits.rows * limits.pages_per_row()};
   }
@@ -62,7 +62,8 @@ struct ModelStep {
 
   /// Bytes of scratch for the largest step and for the largest images that are encoded at once.
   std::size_t scratch_bytes(const Parameter* parameters, const SessionLimits& limits) const;
-  /// Reads tokens, chooses the next ones; returns the logits that they were chosen of, in scratch.
+  /// Reads tokens, chooses the next ones; returns the logits that they were chosen of, and below them those of
+  /// scored tokens, in scratch.
   template <class R>
   Matrix<T> run(R run, const Parameter* parameters, const StepShape& shape, const StepInputs& in) const;
   /// Runs the tower on all new images at once; its rows go to the rows `to` of the stores.
@@ -107,7 +108,8 @@ std::size_t ModelStep<Model, T, B>::scratch_bytes(const Parameter* parameters, c
   Arena counting;
   const Run<Plan, Inference> plan{plan_stream<B>(nullptr, counting), &counting, nullptr};
   run(plan, parameters, {limits.rows, limits.rows, 0, limits.rows, 0}, {});
-  run(plan, parameters, {limits.step_tokens, limits.rows - 1, 1, limits.rows, limits.step_tokens}, {});
+  run(plan, parameters, {limits.step_tokens, limits.rows - 1, 1, limits.rows, limits.step_tokens, limits.scored_tokens},
+      {});
   Input<T> images = images_of(limits.step_image_tokens * Model::merge * Model::merge);
   encode(plan, parameters, images, nullptr, limits.step_image_tokens);
   return counting.peak_bytes();
@@ -163,18 +165,21 @@ Matrix<T> ModelStep<Model, T, B>::run(R run, const Parameter* parameters, const 
   Matrix<T> hidden = take(shape.tokens, hidden_size);
   typename Model::template Saved<Inference> nothing{};
   Model::decode(run, parameters, nothing, input, shown, hidden);
-  if (shape.sampled == 0) return {};
+  const int rows = shape.sampled + shape.scored;
+  if (rows == 0) return {};
   if (shape.chunks > 0) {
-    const Matrix<T> last = take(shape.sampled, hidden_size);
-    kernel::rows<backend>::gather(run.stream, shape.sampled,
-                                  kernel::Rows<T>{.x = hidden, .index = in.sampled, .y = last});
+    const Matrix<T> last = take(rows, hidden_size);
+    kernel::rows<backend>::gather(run.stream, rows, kernel::Rows<T>{.x = hidden, .index = in.sampled, .y = last});
     hidden = last;
   }
-  const Matrix<T> logits = take(shape.sampled, vocab_size);
+  const Matrix<T> logits = take(rows, vocab_size);
   kernel::matmul<backend>::forward(
       run.stream,
       kernel::MatmulFwd<T>{.x = hidden, .w = Model::head(parameters).value, .y = logits, .alpha = Model::head_scale});
-  kernel::sample<backend>::rows(run.stream, kernel::SampleRows<T>{.logits = logits,
+  if (shape.sampled == 0) return logits;
+  Matrix<T> drawn = logits;
+  drawn.rows = shape.sampled;
+  kernel::sample<backend>::rows(run.stream, kernel::SampleRows<T>{.logits = drawn,
                                                                   .rows = in.sampled_rows,
                                                                   .rules = in.rules,
                                                                   .chosen = in.chosen,

@@ -22,6 +22,7 @@ struct Request {
   std::vector<ImageSpan> images = {};  ///< in the order of their tokens
   int max_tokens = 16;                 ///< of the answer, at least 1
   int priority = 0;                    ///< smaller is served first; equal ones in the order of arrival
+  bool scores_prompt = false;          ///< logprobs of the prompt's tokens are asked for
   std::string scope = {};              ///< adapter and cache salt: only requests of equal scope share computed pages
 };
 

@@ -26,6 +26,7 @@ struct RunningRequest {
   int next = 0;                               ///< position of the first token after it, on all axes
   std::optional<kernel::SamplingRule> rule;   ///< nothing: the host chooses
   std::optional<Sampler> sampler;
+  std::optional<int> prompt_logprobs;  ///< alternatives with each, as SamplingParams has it
 };
 
 /// What the host knows of the sequences that steps read: the requests, the tokens of each request row, the page tables.
@@ -69,7 +70,7 @@ class RequestRows {
 };
 
 inline void RequestRows::fill(const StepPlan& plan, const ImageRows& images, const StepInputs& in) const {
-  int n = 0, sequence = 0, sampled = 0, visual = 0;
+  int n = 0, sequence = 0, sampled = 0, scored = plan.shape().sampled, visual = 0;
   in.cu_q[0] = in.cu_keys[0] = 0;
   for (const StepRow& row : plan.rows) {
     fill_tokens(row, n, in);
@@ -81,6 +82,7 @@ inline void RequestRows::fill(const StepPlan& plan, const ImageRows& images, con
         in.visual_sources[visual] = image_row(images, image.hash, token - image.first);
       }
     }
+    for (int i = 0; i < row.scored; ++i) in.sampled[scored++] = n + i;
     n += row.count;
     in.sequence_rows[sequence] = row.row;
     in.cu_keys[sequence + 1] = in.cu_keys[sequence] + row.first + row.count;

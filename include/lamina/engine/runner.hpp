@@ -14,6 +14,7 @@
 #include <lamina/compose/tables.hpp>
 #include <lamina/compose/weights.hpp>
 #include <lamina/core/batch.hpp>
+#include <lamina/core/threads.hpp>
 #include <lamina/engine/model_step.hpp>
 #include <lamina/engine/request_rows.hpp>
 #include <lamina/engine/sampler.hpp>
@@ -59,15 +60,16 @@ class Runner {
 
   /// The newest token of a request row becomes this one, instead of the one that was chosen.
   void set_newest(int row, int token) { Memory<B>::upload(device_.stream(), step_.newest + row, &token, sizeof(int)); }
-  /// Logits (S, V) of the S rows that sampled in the step that was started last, until the next one is started.
+  /// As EngineSession says.
   std::vector<float> logits();
 
  private:
   /// A step under way.
   struct Flight {
     std::uint64_t number = 0;
-    std::vector<RequestId> ids;  ///< of the rows that sample
-    std::vector<int> rows;       ///< theirs
+    std::vector<RequestId> ids;   ///< of the rows that sample
+    std::vector<int> rows;        ///< theirs
+    std::vector<StepRow> scored;  ///< rows with tokens that are scored
     std::size_t buffer = 0;
   };
   /// The host's memory for a step under way.
@@ -89,6 +91,7 @@ class Runner {
   void read(const StepPlan& plan, const ImageRows& images, HostBuffer& buffer);
   void run_or_repeat(int rows, const StepShape& shape, const StepInputs& in);
   int choose_on_host(const Flight& flight, std::size_t i, Chosen& chosen);
+  PromptScores score(const StepRow& row, int logits_row);
 
   Run<B, typename ModelStep<Model, T, B>::Inference> running() {
     return {device_.stream(&scratch_), &scratch_, nullptr};
@@ -166,6 +169,7 @@ void Runner<Model, T, B>::begin(RequestId id, std::shared_ptr<const Batch> promp
   request.positions = positions_.of_token;
   request.next = positions_.next.back();
   request.rule = sampling.rule();
+  request.prompt_logprobs = sampling.prompt_logprobs;
   Sampler sampler(sampling, prompt->ids, Model::vocab_size);  // refuses ids outside the vocabulary, for either
   if (!request.rule) request.sampler = std::move(sampler);
   request.prompt = std::move(prompt);
@@ -176,9 +180,10 @@ template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::start(const StepPlan& plan, const ImageRows& images) {
   requests_.edit(plan);
   if (!plan.images.empty()) encode(plan, images);
-  Flight flight{.number = plan.number, .ids = {}, .rows = {}, .buffer = started_++ % 2};
+  Flight flight{.number = plan.number, .ids = {}, .rows = {}, .scored = {}, .buffer = started_++ % 2};
   HostBuffer& buffer = buffers_[flight.buffer];
   for (const StepRow& row : plan.rows) {
+    if (row.scored > 0) flight.scored.push_back(row), ++host_choices_;
     if (!row.samples) continue;
     flight.ids.push_back(row.id);
     flight.rows.push_back(row.row);
@@ -195,7 +200,7 @@ StepChoices Runner<Model, T, B>::finish() {
   flights_.pop_front();
   HostBuffer& buffer = buffers_[flight.buffer];
   buffer.done.wait();
-  StepChoices out{.number = flight.number, .chosen = {}};
+  StepChoices out{.number = flight.number, .chosen = {}, .scores = {}};
   for (std::size_t i = 0; i < flight.ids.size(); ++i) {
     Chosen chosen{.id = flight.ids[i], .token = buffer.told[i]};
     if (requests_.has(chosen.id) && requests_.at(chosen.id).sampler) {
@@ -203,6 +208,11 @@ StepChoices Runner<Model, T, B>::finish() {
       set_newest(flight.rows[i], chosen.token);
     }
     out.chosen.push_back(std::move(chosen));
+  }
+  int logits_row = static_cast<int>(flight.ids.size());
+  for (const StepRow& row : flight.scored) {
+    if (requests_.has(row.id)) out.scores.push_back(score(row, logits_row));
+    logits_row += row.scored;
   }
   if (flights_.empty()) host_choices_ = 0;
   return out;
@@ -225,6 +235,24 @@ int Runner<Model, T, B>::choose_on_host(const Flight& flight, std::size_t i, Cho
     chosen.error = e.what();
     return -1;
   }
+}
+
+/// Logprobs of the tokens that follow those of a row which are scored; their logits begin at `logits_row`.
+template <class Model, Real T, Backend B>
+PromptScores Runner<Model, T, B>::score(const StepRow& row, int logits_row) {
+  constexpr int vocab = Model::vocab_size;
+  std::vector<T> rounded(static_cast<std::size_t>(row.scored) * vocab);
+  Memory<B>::download(device_.stream(), rounded.data(), logits_.row(logits_row), sizeof(T) * rounded.size());
+  const RunningRequest& request = requests_.at(row.id);
+  PromptScores out{row.id, row.first + 1, std::vector<Sampled>(static_cast<std::size_t>(row.scored))};
+  parallel_for(row.scored, [&](std::int64_t i) {
+    const auto first = rounded.begin() + i * vocab;
+    std::vector<float> logits(vocab);
+    std::transform(first, first + vocab, logits.begin(), [](T x) { return to_f32(x); });
+    const int token = request.prompt->ids[static_cast<std::size_t>(out.first + i)];
+    out.tokens[static_cast<std::size_t>(i)] = logprobs_of(logits, token, *request.prompt_logprobs);
+  });
+  return out;
 }
 
 template <class Model, Real T, Backend B>
@@ -289,9 +317,9 @@ void Runner<Model, T, B>::read(const StepPlan& plan, const ImageRows& images, Ho
   const int rows = recorded_rows(plan), edits = static_cast<int>(plan.pages.size());
   const StepShape shape = plan.shape();
   // Recorded steps of all row counts find their numbers at the same places.
-  const StepSizes sizes =
-      rows > 0 ? StepSizes{limits_.rows, limits_.rows, limits_.rows, 0, limits_.rows}
-               : StepSizes{shape.singles + shape.chunks, shape.tokens, shape.sampled, shape.visuals, edits};
+  const StepSizes sizes = rows > 0 ? StepSizes{limits_.rows, limits_.rows, limits_.rows, 0, limits_.rows}
+                                   : StepSizes{shape.singles + shape.chunks, shape.tokens, shape.sampled + shape.scored,
+                                               shape.visuals, edits};
   const StepInputs host = StepInputs::in(buffer.inputs, sizes), in = StepInputs::in(step_.inputs, sizes);
   requests_.fill(plan, images, host);
   if (rows > 0) host.pad(shape.singles, rows);

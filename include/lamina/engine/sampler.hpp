@@ -12,6 +12,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/philox.hpp>
+#include <lamina/engine/logprobs.hpp>
 #include <lamina/engine/token_mask.hpp>
 #include <lamina/kernel/sample.hpp>
 
@@ -32,9 +33,10 @@ struct SamplingParams {
   int min_tokens = 0;          ///< ids of `ends` are impossible before so many tokens, unless only they may come
   std::vector<int> ends = {};  ///< end-of-sequence and stop ids
   bool logprobs = false;
-  int top_logprobs = 0;      ///< alternatives listed with each token, of the raw distribution; -1: the whole vocabulary
-  std::uint64_t seed = 0;    ///< same seed, stream, prompt and build: same tokens
-  std::uint64_t stream = 0;  ///< tells apart the choices of one request, or requests without a seed
+  int top_logprobs = 0;  ///< alternatives listed with each token, of the raw distribution; -1: the whole vocabulary
+  std::optional<int> prompt_logprobs = {};  ///< the same for the prompt's tokens but the first; nothing: no logprobs
+  std::uint64_t seed = 0;                   ///< same seed, stream, prompt and build: same tokens
+  std::uint64_t stream = 0;                 ///< tells apart the choices of one request, or requests without a seed
 
   bool greedy() const { return temperature < 1e-5; }
   /// What a session needs to choose tokens itself; nothing if the choice depends on more than the newest logits, or
@@ -50,18 +52,6 @@ struct SamplingParams {
                                 .seed = seed,
                                 .stream = stream};
   }
-};
-
-/// A token and its natural logarithm of probability under the model's raw logits.
-struct TokenLogprob {
-  int id = 0;
-  double logprob = 0;
-};
-
-/// The token drawn; its logprob and alternatives only if they were asked for.
-struct Sampled {
-  TokenLogprob token;
-  std::vector<TokenLogprob> top;
 };
 
 /// Draws the tokens of one completion. Works in fp32 logits and fp64 probabilities, in the order: masks, bias,
@@ -90,7 +80,7 @@ class Sampler {
     adjust(logits);
     Sampled out;
     out.token.id = params_.greedy() ? argmax() : draw();
-    if (params_.logprobs) add_logprobs(logits, out);
+    if (params_.logprobs) out = logprobs_of(logits, out.token.id, params_.top_logprobs);
     mark(out.token.id);
     if (params_.mask) params_.mask->drawn(out.token.id);
     ++counts_[out.token.id];
@@ -216,24 +206,6 @@ class Sampler {
     candidates_.erase(candidates_.begin(), end);
     std::reverse(candidates_.begin(), candidates_.end());
     return sum;
-  }
-
-  void add_logprobs(std::span<const float> logits, Sampled& out) const {
-    const double max = *std::max_element(logits.begin(), logits.end());
-    double sum = 0;
-    for (float x : logits) sum += std::exp(x - max);
-    const double log_sum = max + std::log(sum);
-    const auto logprob = [&](int id) { return std::max(logits[static_cast<std::size_t>(id)] - log_sum, -9999.0); };
-    out.token.logprob = logprob(out.token.id);
-    std::size_t k = params_.top_logprobs < 0 ? logits.size() : static_cast<std::size_t>(params_.top_logprobs);
-    k = std::min(k, logits.size());
-    std::vector<int> order(logits.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
-    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(), [&](int a, int b) {
-      const float x = logits[static_cast<std::size_t>(a)], y = logits[static_cast<std::size_t>(b)];
-      return x != y ? x > y : a < b;
-    });
-    for (std::size_t i = 0; i < k; ++i) out.top.push_back({order[i], logprob(order[i])});
   }
 
   SamplingParams params_;

@@ -24,6 +24,7 @@ struct SchedulerLimits {
   int context_tokens = 32768;    ///< prompt and answer together
   int prompt_chunk_tokens = 0;   ///< a step reads at most so many tokens of one prompt; 0: as many as fit
   int step_image_tokens = 8192;  ///< image tokens that one step encodes; a larger image is encoded alone
+  int scored_tokens = 64;        ///< tokens of prompts whose logprobs one step computes, at least 1
   bool prefix_cache = true;      ///< prompts reuse pages that others computed
 };
 
@@ -85,6 +86,7 @@ class Scheduler {
     int computed = 0;   ///< tokens whose keys and values are in the pages, those of steps in flight included
     int pending = 0;    ///< tokens that steps in flight choose
     int row = -1;       ///< -1: not running
+    int scored = 0;     ///< tokens of the prompt after which the next one was scored
     int published = 0;  ///< pages whose content was made findable
     std::uint64_t last_serial = 0;  ///< of the last published page
     std::vector<int> pages;
@@ -93,6 +95,8 @@ class Scheduler {
     int length() const { return static_cast<int>(tokens.size()) + pending; }
     int wanted() const { return length() - computed; }
     int generated() const { return length() - static_cast<int>(request.tokens.size()); }
+    /// Tokens of the prompt after which the next one is scored: all but the last, if it is asked for.
+    int to_score() const { return request.scores_prompt ? static_cast<int>(request.tokens.size()) - 1 : 0; }
     int left() const { return request.max_tokens - generated(); }
   };
   struct ServedFirst {
@@ -117,6 +121,7 @@ class Scheduler {
 
   int chunk(Sequence& s, int budget, StepPlan& plan);
   int before_missing_image(Sequence& s, int count, StepPlan& plan);
+  int cut_to_scored(const Sequence& s, int count, const StepPlan& plan) const;
   void add_row(Sequence& s, int count, StepPlan& plan);
   void release_images(Sequence& s, int computed);
   void finish_plan(StepPlan& plan);
@@ -140,6 +145,7 @@ inline Scheduler::Scheduler(const SchedulerLimits& limits, PagePool& pages, Imag
     : limits_(limits), pages_(pages), images_(images) {
   if (limits.rows < 1 || limits.page_tokens < 1 || limits.context_tokens < 2 || limits.step_image_tokens < 1)
     fail("scheduler: rows, page_tokens, step_image_tokens must be at least 1 and context_tokens at least 2");
+  if (limits.scored_tokens < 1) fail("scheduler: scored_tokens is ", limits.scored_tokens, "; it must be at least 1");
   if (limits.step_tokens < limits.rows)
     fail("scheduler: ", limits.step_tokens, " tokens per step (max_num_batched_tokens) are fewer than ", limits.rows,
          " rows (max_num_seqs): each running sequence reads one token per step");
@@ -197,7 +203,7 @@ inline PageContent Scheduler::content(const Sequence& s, int page, std::uint64_t
 /// the next token is chosen from its output.
 inline std::vector<int> Scheduler::find_prefix(const Sequence& s) const {
   std::vector<int> found;
-  if (!limits_.prefix_cache) return found;
+  if (!limits_.prefix_cache || s.scored < s.to_score()) return found;
   const int most = (static_cast<int>(s.tokens.size()) - 1) / limits_.page_tokens;
   std::uint64_t before = 0;
   for (int page = 0; page < most; ++page) {
@@ -292,6 +298,9 @@ inline void Scheduler::add_row(Sequence& s, int count, StepPlan& plan) {
   const bool samples = s.computed + count == s.length();
   StepRow row{s.request.id, s.row, s.computed, count, samples};
   row.prompt = s.computed < static_cast<int>(s.request.tokens.size());
+  if (s.computed == s.scored) row.scored = std::clamp(s.to_score() - s.scored, 0, count);
+  s.scored += row.scored;
+  plan.scored_tokens += row.scored;
   for (const ImageSpan& image : s.request.images)
     if (image.first < s.computed + count && image.first + image.tokens > s.computed) row.images.push_back(image);
   plan.rows.push_back(std::move(row));
@@ -321,9 +330,17 @@ inline int Scheduler::before_missing_image(Sequence& s, int count, StepPlan& pla
 inline int Scheduler::chunk(Sequence& s, int budget, StepPlan& plan) {
   int count = std::min(s.wanted(), budget);
   if (limits_.prompt_chunk_tokens > 0) count = std::min(count, limits_.prompt_chunk_tokens);
-  count = before_missing_image(s, count, plan);
+  count = before_missing_image(s, cut_to_scored(s, count, plan), plan);
   if (count > 0) add_row(s, count, plan);
   return count;
+}
+
+/// At most `count` further tokens of a sequence, but none that must be scored and cannot be in this step. Tokens that
+/// were scored before the sequence gave up its pages are read by themselves.
+inline int Scheduler::cut_to_scored(const Sequence& s, int count, const StepPlan& plan) const {
+  if (s.computed < s.scored) return std::min(count, s.scored - s.computed);
+  const int room = limits_.scored_tokens - plan.scored_tokens;
+  return s.to_score() - s.scored > room ? std::min(count, room) : count;
 }
 
 /// Gives back the rows of images before token `computed`.

@@ -38,6 +38,7 @@ struct EngineOptions {
 struct SessionLimits {
   int rows = 0, step_tokens = 0, context_tokens = 0;
   int step_image_tokens = 0;  ///< image tokens that one step encodes, the largest image among them
+  int scored_tokens = 64;     ///< tokens of prompts that one step scores: it keeps a row of logits for each
   int pages = 0, page_tokens = 0;
   int image_blocks = 0, image_block_rows = 0;
 
@@ -68,7 +69,8 @@ class EngineSession {
   virtual bool may_start_ahead() const { return false; }
   /// Waits for the oldest step under way. A negative token: the logits were not finite numbers.
   virtual StepChoices finish() = 0;
-  /// Logits (S, V) of the S rows that sampled in the step that was started last, until the next one is started.
+  /// Logits (S, V) of the rows that sampled in the step that was started last, and of the tokens that it scored, until
+  /// the next one is started.
   virtual std::vector<float> logits() = 0;
 };
 

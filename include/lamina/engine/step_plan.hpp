@@ -18,6 +18,7 @@ struct StepRow {
   bool samples = false;                ///< the last of them is the newest token: the step chooses the next one
   std::vector<ImageSpan> images = {};  ///< those that these tokens show, whole or in part
   bool prompt = false;                 ///< they are of the prompt
+  int scored = 0;                      ///< after so many of them, the first ones, the prompt's next token is scored
 
   /// Whether this is decoding, which has a kernel of its own. A prompt's last token is not, if it comes alone: its
   /// result does not depend on how the prompt was cut.
@@ -45,7 +46,7 @@ struct ImageEncode {
 
 /// How many rows of a step are computed by what.
 struct StepShape {
-  int tokens = 0, singles = 0, chunks = 0, sampled = 0, visuals = 0;
+  int tokens = 0, singles = 0, chunks = 0, sampled = 0, visuals = 0, scored = 0;
 };
 
 /// What one step does, in this order: edits of rows and page tables, images, then all rows at once.
@@ -57,6 +58,7 @@ struct StepPlan {
   std::vector<StepRow> rows;  ///< first those that decode, then chunks
   int tokens = 0;             ///< sum of the rows' counts
   int image_tokens = 0;       ///< sum of the images' tokens
+  int scored_tokens = 0;      ///< sum of the rows' scored
   bool empty() const { return rows.empty() && starts.empty() && pages.empty(); }
   StepShape shape() const {
     StepShape shape;
@@ -64,6 +66,7 @@ struct StepPlan {
       shape.tokens += row.count;
       ++(row.decodes() ? shape.singles : shape.chunks);
       shape.sampled += row.samples;
+      shape.scored += row.scored;
       for (const ImageSpan& image : row.images)
         shape.visuals += std::min(image.first + image.tokens, row.first + row.count) - std::max(image.first, row.first);
     }
@@ -80,9 +83,16 @@ struct Chosen {
   std::vector<TokenLogprob> top = {};  ///< the alternatives that the request asks for
   std::string error = {};
 };
+/// Logprobs of tokens of a prompt: of those that follow the tokens which a row of a step scored, in their order.
+struct PromptScores {
+  RequestId id = 0;
+  int first = 0;  ///< place of the first of them in the prompt
+  std::vector<Sampled> tokens;
+};
 struct StepChoices {
   std::uint64_t number = 0;
-  std::vector<Chosen> chosen;  ///< one for each row that samples, in their order
+  std::vector<Chosen> chosen;             ///< one for each row that samples, in their order
+  std::vector<PromptScores> scores = {};  ///< one for each row that scores, in their order
 };
 
 }  // namespace lamina::engine

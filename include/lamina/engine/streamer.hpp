@@ -19,14 +19,15 @@ namespace lamina::engine {
 
 /// Something that happened to a request.
 struct Event {
-  enum class Kind { started, token, cancelled, failed };
+  enum class Kind { started, prompt, token, cancelled, failed };
   RequestId id = 0;
   Kind kind = Kind::token;
   std::shared_ptr<Listener> listener = {};
   Chosen chosen = {};
   Last last = Last::no;
-  int cached = 0;            ///< of started
-  std::string message = {};  ///< of failed
+  int cached = 0;                    ///< of started
+  std::vector<Sampled> scores = {};  ///< of prompt
+  std::string message = {};          ///< of failed
 };
 
 /// Threads that call the listeners, so that text and its transport never hold up a step. Each request has its thread.
@@ -107,6 +108,8 @@ class Streamer {
     switch (event.kind) {
       case Event::Kind::started:
         return listener.started(event.cached);
+      case Event::Kind::prompt:
+        return listener.prompt(std::move(event.scores));
       case Event::Kind::token:
         if (!listener.token(event.chosen, event.last) && event.last == Last::no) enough_(event.id);
         return;

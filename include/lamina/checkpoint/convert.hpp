@@ -75,11 +75,16 @@ inline void narrow(std::span<const float> from, DType type, std::span<std::byte>
   }
 }
 
+/// Error, naming the file, if a tensor's elements are not floating.
+inline void expect_floating(const Checkpoint& weights, const TensorInfo& info) {
+  if (!is_floating(info.dtype))
+    fail(weights.path().string(), ": ", info.name, " is ", name_of(info.dtype), ", wanted a floating type");
+}
+
 /// A whole tensor in fp32; Error if its elements are not floating.
 inline std::vector<float> read_f32(const Checkpoint& weights, std::string_view name) {
   const TensorInfo& info = weights.at(name);
-  if (!is_floating(info.dtype))
-    fail(weights.path().string(), ": ", name, " is ", name_of(info.dtype), ", wanted a floating type");
+  expect_floating(weights, info);
   std::vector<std::byte> raw(info.bytes);
   weights.read(name, raw);
   std::vector<float> values(info.bytes / size_bytes(info.dtype));

@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <span>
@@ -24,16 +26,18 @@ struct AdapterLayer {
 /// By canonical name of the layer.
 using AdapterLayers = std::map<std::string, AdapterLayer>;
 
-/// W += scale * B A, in place, fp32; W (rows, cols).
-inline void fold_adapter(const AdapterLayer& layer, int rows, int cols, std::span<float> w) {
-  parallel_for(rows, [&](std::int64_t o) {
-    float* row = w.data() + o * cols;
+/// W += scale * B A of some elements of W: those from `first` on, row after row of `cols`, fp32.
+inline void fold_adapter(const AdapterLayer& layer, std::size_t cols, std::size_t first, std::span<float> w) {
+  for (std::size_t done = 0; done < w.size();) {
+    const std::size_t o = (first + done) / cols, column = (first + done) % cols,
+                      count = std::min(cols - column, w.size() - done);
     for (int r = 0; r < layer.rank; ++r) {
-      const float weight = layer.scale * layer.b[static_cast<std::size_t>(o) * layer.rank + r];
-      const float* a = layer.a.data() + static_cast<std::size_t>(r) * cols;
-      for (int i = 0; i < cols; ++i) row[i] += weight * a[i];
+      const float weight = layer.scale * layer.b[o * static_cast<std::size_t>(layer.rank) + r];
+      const float* a = layer.a.data() + static_cast<std::size_t>(r) * cols + column;
+      for (std::size_t i = 0; i < count; ++i) w[done + i] += weight * a[i];
     }
-  });
+    done += count;
+  }
 }
 
 /// "<module>.weight" without its last component.
@@ -54,6 +58,62 @@ inline void expect_f16(std::span<const float> values, const std::string& file, c
       fail(file, ": ", name, " has an element of ", value, ", and fp16 ends at 65504: load it as bfloat16 or float32");
 }
 
+namespace detail {
+
+/// A tensor of a file on its way into a slot of memory.
+class TensorLoad {
+ public:
+  /// Error, naming the file and both shapes, if the shapes differ, and if the file's elements are not floating.
+  TensorLoad(const TensorSlot& slot, const Checkpoint& files, std::span<const AdapterLayers> folded)
+      : slot_(slot), files_(files), info_(files.at(slot.name())) {
+    const std::vector<std::int64_t> wanted(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
+    if (info_.shape != wanted)
+      fail(files.path().string(), ": ", info_.name, " is ", shape_text(info_.shape), ", config.json's sizes want ",
+           shape_text(wanted), ": do config.json and the weights belong together?");
+    expect_floating(files, info_);
+    const std::string name = slot.name();
+    if (!name.ends_with(".weight")) return;
+    for (const AdapterLayers& adapter : folded)
+      if (const auto layer = adapter.find(module_of(name)); layer != adapter.end()) folded_.push_back(&layer->second);
+  }
+
+  /// Fills `to` with the slot's elements from `first` on, on all threads: each reads and converts a block at a time.
+  void read(std::size_t first, std::span<std::byte> to) const {
+    const bool as_stored = folded_.empty() && info_.dtype == slot_.dtype && slot_.spec.exponent == 0;
+    const std::size_t each = as_stored ? copied : converted, count = to.size() / size_bytes(slot_.dtype);
+    parallel_for_next(static_cast<std::int64_t>((count + each - 1) / each), [&](std::int64_t block) {
+      const std::size_t at = static_cast<std::size_t>(block) * each, n = std::min(each, count - at);
+      const auto part = to.subspan(at * size_bytes(slot_.dtype), n * size_bytes(slot_.dtype));
+      as_stored ? files_.read(info_.name, (first + at) * size_bytes(info_.dtype), part) : convert(first + at, n, part);
+    });
+  }
+
+ private:
+  static constexpr std::size_t copied = std::size_t{1} << 19, converted = std::size_t{1} << 14;  // elements of a block
+
+  void convert(std::size_t first, std::size_t count, std::span<std::byte> to) const {
+    std::array<std::byte, converted * sizeof(double)> raw;
+    std::array<float, converted> floats;
+    const auto stored = std::span(raw).first(count * size_bytes(info_.dtype));
+    const auto values = std::span(floats).first(count);
+    files_.read(info_.name, first * size_bytes(info_.dtype), stored);
+    widen(info_.dtype, stored, values);
+    for (const AdapterLayer* adapter : folded_)
+      fold_adapter(*adapter, static_cast<std::size_t>(slot_.spec.cols()), first, values);
+    if (slot_.dtype == DType::F16) expect_f16(values, files_.path().string(), info_.name);
+    if (const float factor = power_of_two(slot_.spec.exponent); factor != 1)
+      for (float& value : values) value *= factor;
+    narrow(values, slot_.dtype, to);
+  }
+
+  const TensorSlot& slot_;
+  const Checkpoint& files_;
+  const TensorInfo& info_;
+  std::vector<const AdapterLayer*> folded_;
+};
+
+}  // namespace detail
+
 /// Reads every tensor of the model from its files into memory; adapters are folded in, in order. Error, naming the file
 /// and both shapes, if a tensor is missing or has another shape, and if fp16 was chosen for a value that it has
 /// not.
@@ -61,30 +121,10 @@ template <class T, Backend B>
 void load_weights(TensorMemory<T, B>& weights, const Checkpoint& files, std::span<const AdapterLayers> folded) {
   for (const TensorSlot& slot : weights.slots()) {
     if (slot.spec.adapter) continue;
-    const std::string name = slot.name();
-    const TensorInfo& info = files.at(name);
-    const std::vector<std::int64_t> wanted(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
-    if (info.shape != wanted)
-      fail(files.path().string(), ": ", info.name, " is ", shape_text(info.shape), ", config.json's sizes want ",
-           shape_text(wanted), ": do config.json and the weights belong together?");
-    bool folds = false;
-    for (const AdapterLayers& adapter : folded)
-      folds = folds || (name.ends_with(".weight") && adapter.contains(module_of(name)));
-    weights.fill(slot, [&](std::span<std::byte> to) {
-      if (!folds && info.dtype == slot.dtype && slot.spec.exponent == 0) {
-        files.read(info.name, to);
-        return;
-      }
-      std::vector<float> values = read_f32(files, info.name);
-      for (const AdapterLayers& adapter : folded)
-        if (const auto it = adapter.find(module_of(name)); folds && it != adapter.end())
-          fold_adapter(it->second, slot.spec.rows(), slot.spec.cols(), values);
-      if (slot.dtype == DType::F16) expect_f16(values, files.path().string(), info.name);
-      if (const float factor = power_of_two(slot.spec.exponent); factor != 1)
-        for (float& value : values) value *= factor;
-      narrow(values, slot.dtype, to);
-    });
+    const detail::TensorLoad load(slot, files, folded);
+    weights.fill_rows(slot, [&](std::size_t first, std::span<std::byte> to) { load.read(first, to); });
   }
+  weights.end_filling();
 }
 
 }  // namespace lamina::checkpoint

@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <span>
 #include <string>
@@ -10,6 +11,8 @@
 #include <lamina/core/error.hpp>
 #include <lamina/core/run.hpp>
 #include <lamina/core/tensors.hpp>
+#include <lamina/core/threads.hpp>
+#include <lamina/kernel/device.hpp>
 #include <lamina/kernel/optimizer.hpp>
 #include <lamina/layer/adapted_linear.hpp>
 
@@ -125,17 +128,39 @@ class TensorMemory {
   /// Gives a tensor its values: write(std::span<std::byte>) fills host memory with elements of slot.dtype.
   template <class F>
   void fill(const TensorSlot& slot, F write) {
-    const std::size_t bytes = static_cast<std::size_t>(slot.spec.count()) * size_bytes(slot.dtype);
-    if constexpr (!Memory<B>::remote && !has_copy) {
-      write(std::span(static_cast<std::byte*>(data(slot)), bytes));
+    if constexpr (in_place) {
+      write(std::span(static_cast<std::byte*>(data(slot)), bytes_of(slot)));
     } else {
-      staging_.resize(bytes);
-      write(std::span(staging_));
-      if (slot.folded && !slot.learns)
-        upload_folded(slot, staging_.data(), size_bytes(slot.dtype));
-      else
-        Memory<B>::upload(stream_, data(slot), staging_.data(), bytes);
-      if (slot.learns) renew_copy(slot, reinterpret_cast<const float*>(staging_.data()));
+      std::vector<std::byte> values(bytes_of(slot));
+      write(std::span(values));
+      send(slot, 0, slot.spec.rows(), values.data());
+      stream_done();
+    }
+  }
+  /// The same some rows at a time: write(first_element, std::span<std::byte>). While rows are on their way to the
+  /// backend's memory the next ones are written.
+  template <class F>
+  void fill_rows(const TensorSlot& slot, F write) {
+    if constexpr (in_place) {
+      write(std::size_t{0}, std::span(static_cast<std::byte*>(data(slot)), bytes_of(slot)));
+    } else {
+      const std::size_t cols = static_cast<std::size_t>(slot.spec.cols()), row = cols * size_bytes(slot.dtype);
+      const int rows = slot.spec.rows(), most = static_cast<int>(std::max<std::size_t>(1, sent_at_once / row));
+      for (int first = 0; first < rows; first += most) {
+        const int count = std::min(most, rows - first);
+        Sending& part = sending_[turn_++ % sending_.size()];
+        const std::span<std::byte> to = part.room(row * static_cast<std::size_t>(count));
+        write(static_cast<std::size_t>(first) * cols, to);
+        send(slot, first, count, to.data());
+        part.sent.set(stream_);
+      }
+    }
+  }
+  /// Everything has arrived; gives back what fill_rows() used on the host.
+  void end_filling() {
+    for (Sending& part : sending_) {
+      part.sent.wait();
+      part.memory = {};
     }
   }
   /// A tensor's address in the backend's memory.
@@ -194,22 +219,62 @@ class TensorMemory {
     }
   }
 
-  void renew_copy(const TensorSlot& slot, const float* values) {
+  /// Values in host memory on their way to the backend's.
+  struct Sending {
+    Arena memory;
+    typename Device<B>::Mark sent;
+
+    /// Returns when what it held has arrived.
+    std::span<std::byte> room(std::size_t bytes) {
+      sent.wait();
+      if (memory.counts() || memory.capacity_bytes() < bytes)
+        memory = Arena::staging(std::max(bytes, sent_at_once), Memory<B>{});
+      memory.release_to(0);
+      return {memory.take<std::byte>(bytes), bytes};
+    }
+  };
+  static constexpr bool in_place = !Memory<B>::remote && !has_copy;
+  static constexpr std::size_t sent_at_once = std::size_t{16} << 20;  // bytes
+
+  static std::size_t bytes_of(const TensorSlot& slot) {
+    return static_cast<std::size_t>(slot.spec.count()) * size_bytes(slot.dtype);
+  }
+  void stream_done() {
+    typename Device<B>::Mark all;
+    all.set(stream_);
+    all.wait();
+  }
+  /// Rows of a tensor, elements of slot.dtype in staging memory, to where they belong.
+  void send(const TensorSlot& slot, int first_row, int rows, const std::byte* from) {
+    const std::size_t at = static_cast<std::size_t>(first_row) * static_cast<std::size_t>(slot.spec.cols()),
+                      count = static_cast<std::size_t>(rows) * static_cast<std::size_t>(slot.spec.cols());
+    if (slot.folded && !slot.learns)
+      send_folded(slot, first_row, rows, from);
+    else
+      Memory<B>::upload_later(stream_, static_cast<std::byte*>(data(slot)) + at * size_bytes(slot.dtype), from,
+                              count * size_bytes(slot.dtype));
+    if (slot.learns) renew_copy(slot, first_row, rows, reinterpret_cast<const float*>(from));
+  }
+  void renew_copy(const TensorSlot& slot, int first_row, int rows, const float* values) {
     if constexpr (has_copy) {
       const float scale = slot.folds_scaled ? parameters_[static_cast<std::size_t>(&slot - slots_.data())].scale : 1;
-      std::vector<T> rounded(static_cast<std::size_t>(slot.spec.count()));
-      for (std::size_t i = 0; i < rounded.size(); ++i) rounded[i] = round_to<T>(scale * values[i]);
+      const std::size_t cols = static_cast<std::size_t>(slot.spec.cols());
+      std::vector<T> rounded(static_cast<std::size_t>(rows) * cols);
+      parallel_for(std::ssize(rounded), [&](std::int64_t i) { rounded[i] = round_to<T>(scale * values[i]); });
       if (slot.folded)
-        upload_folded(slot, rounded.data(), sizeof(T));
+        send_folded(slot, first_row, rows, reinterpret_cast<const std::byte*>(rounded.data()));
       else
-        Memory<B>::upload(stream_, copy_ + slot.offset, rounded.data(), rounded.size() * sizeof(T));
+        Memory<B>::upload_later(stream_, copy_ + slot.offset + static_cast<std::size_t>(first_row) * cols,
+                                rounded.data(), rounded.size() * sizeof(T));
+      stream_done();
     }
   }
-  void upload_folded(const TensorSlot& slot, const void* from, std::size_t element_bytes) {
-    const std::size_t row_bytes = static_cast<std::size_t>(slot.spec.cols()) * element_bytes;
-    Memory<B>::upload_rows(stream_, frozen_base_ + slot.folded_offset,
-                           static_cast<std::size_t>(slot.folded_stride) * element_bytes, from, row_bytes,
-                           static_cast<std::size_t>(slot.spec.rows()));
+  /// Rows of a window of a folded matrix, elements of T.
+  void send_folded(const TensorSlot& slot, int first_row, int rows, const std::byte* from) {
+    const std::size_t stride = static_cast<std::size_t>(slot.folded_stride) * sizeof(T);
+    Memory<B>::upload_rows_later(
+        stream_, frozen_base_ + slot.folded_offset + static_cast<std::size_t>(first_row) * stride, stride, from,
+        static_cast<std::size_t>(slot.spec.cols()) * sizeof(T), static_cast<std::size_t>(rows));
   }
 
   /// Gives each group of adapted layers that may share a matrix the room for it (fuse/folded.hpp), if their ranks
@@ -266,7 +331,8 @@ class TensorMemory {
   std::byte* frozen_base_ = nullptr;
   float *values_ = nullptr, *gradients_ = nullptr;
   T* copy_ = nullptr;
-  std::vector<std::byte> staging_;
+  std::array<Sending, 2> sending_;
+  std::size_t turn_ = 0;
   std::vector<Parameter> parameters_;
 };
 

@@ -38,12 +38,12 @@ struct Memory {
   /// Host memory that upload_later() reads from and download_later() writes to.
   static std::byte* allocate_staging(std::size_t bytes) { return allocate(bytes); }
   static void release_staging(std::byte* p) { release(p); }
-  /// upload() that may return before the host's bytes, which are staging memory, were read.
-  static void upload_later(Stream<B> s, void* to, const void* from, std::size_t bytes) { upload(s, to, from, bytes); }
   static void upload(Stream<B>, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
-  /// Rows that are contiguous on the host, to_stride bytes apart there.
-  static void upload_rows(Stream<B>, void* to, std::size_t to_stride, const void* from, std::size_t row_bytes,
-                          std::size_t rows) {
+  /// upload() that may return before the host's bytes, if they are staging memory, were read.
+  static void upload_later(Stream<B> s, void* to, const void* from, std::size_t bytes) { upload(s, to, from, bytes); }
+  /// The same of rows that are contiguous on the host, to_stride bytes apart there.
+  static void upload_rows_later(Stream<B>, void* to, std::size_t to_stride, const void* from, std::size_t row_bytes,
+                                std::size_t rows) {
     for (std::size_t r = 0; r < rows; ++r)
       std::memcpy(static_cast<std::byte*>(to) + r * to_stride, static_cast<const std::byte*>(from) + r * row_bytes,
                   row_bytes);
@@ -69,8 +69,8 @@ struct Memory<Cuda> {
   static void release_staging(std::byte* p);
   static void upload_later(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
   static void upload(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
-  static void upload_rows(Stream<Cuda>, void* to, std::size_t to_stride, const void* from, std::size_t row_bytes,
-                          std::size_t rows);
+  static void upload_rows_later(Stream<Cuda>, void* to, std::size_t to_stride, const void* from, std::size_t row_bytes,
+                                std::size_t rows);
   static void download(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
   static void download_later(Stream<Cuda>, void* to, const void* from, std::size_t bytes);
   static void zero(Stream<Cuda>, void* to, std::size_t bytes);

@@ -132,12 +132,11 @@ inline std::string why_not_gpu(int index) {
   kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, s.handle), "copying to the GPU");
   kernel::cuda::check(cudaStreamSynchronize(s.handle), "copying to the GPU");
 }
-[[gnu::used]] inline void Memory<Cuda>::upload_rows(Stream<Cuda> s, void* to, std::size_t to_stride, const void* from,
-                                                    std::size_t row_bytes, std::size_t rows) {
+[[gnu::used]] inline void Memory<Cuda>::upload_rows_later(Stream<Cuda> s, void* to, std::size_t to_stride,
+                                                          const void* from, std::size_t row_bytes, std::size_t rows) {
   kernel::cuda::check(
       cudaMemcpy2DAsync(to, to_stride, from, row_bytes, row_bytes, rows, cudaMemcpyHostToDevice, s.handle),
       "copying to the GPU");
-  kernel::cuda::check(cudaStreamSynchronize(s.handle), "copying to the GPU");
 }
 [[gnu::used]] inline void Memory<Cuda>::download(Stream<Cuda> s, void* to, const void* from, std::size_t bytes) {
   kernel::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, s.handle), "copying from the GPU");

@@ -101,8 +101,8 @@ flag() {
 }
 field() {
   before include/lamina/serve/openai/request_fields.hpp '{"temperature"' '      {"scratch", work},'
-  before include/lamina/serve/openai/chat_request.hpp 'out_.request_id = ' '    if (fields_.boolean("scratch", false)) return {};'
-  compiles <<<'#include <lamina/serve/openai/chat_request.hpp>'
+  before include/lamina/serve/openai/generation_request.hpp 'out_.request_id = ' '    if (fields_.boolean("scratch", false)) return;'
+  compiles <<<'#include <lamina/serve/openai/generation_request.hpp>'
 }
 
 # The files of a row: `a`, `b` in the last column.

@@ -120,6 +120,21 @@ def structured(client: openai.OpenAI, model: str) -> None:
            lambda: ask(extra_body={"guided_json": {"not": {}}}))
 
 
+def completions(client: openai.OpenAI, model: str) -> None:
+    ask = client.completions.create
+    whole = ask(model=model, prompt=["One, two,", "A, B,"], temperature=0, max_tokens=6, n=1)
+    check("several prompts have a choice each", [c.index for c in whole.choices] == [0, 1] and whole.id.startswith("cmpl-"))
+    chunks = list(ask(model=model, prompt="One, two,", temperature=0, max_tokens=6, stream=True))
+    check("a streamed completion says the same", "".join(c.choices[0].text for c in chunks) == whole.choices[0].text)
+    ids = ask(model=model, prompt="One, two,", max_tokens=1, extra_body={"return_token_ids": True}).choices[0].prompt_token_ids
+    for tokens in (0, 1):
+        scored = ask(model=model, prompt=[ids], max_tokens=tokens, echo=True, logprobs=1, temperature=0).choices[0]
+        check(f"echo with max_tokens {tokens} scores the prompt", scored.text.startswith("One, two,")
+              and len(scored.logprobs.tokens) == len(ids) + tokens and scored.logprobs.token_logprobs[0] is None
+              and all(x <= 0 for x in scored.logprobs.token_logprobs[1:]))
+    raises("a suffix is BadRequestError", openai.BadRequestError, 400, lambda: ask(model=model, prompt="x", suffix="y"))
+
+
 def errors(client: openai.OpenAI, url: str, model: str, key: str) -> None:
     ask = client.chat.completions.create
     raises("an unknown model is NotFoundError", openai.NotFoundError, 404,
@@ -146,6 +161,7 @@ def main() -> None:
     check("a model can be looked up", client.models.retrieve(model).id == model)
     answers(client, model)
     structured(client, model)
+    completions(client, model)
     errors(client, url, model, key)
     with client.chat.completions.create(model=model, messages=question("Count."), stream=True) as stream:
         next(iter(stream))  # then leave: the server must be free for the next request

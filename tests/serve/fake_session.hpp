@@ -74,8 +74,10 @@ class FakeSession final : public engine::EngineSession {
     if (script_.step.count()) std::this_thread::sleep_for(script_.step);
     engine::StepChoices out{.number = plan_.number, .chosen = {}};
     const std::lock_guard lock(script_.mutex);
-    for (const auto& row : plan_.rows)
+    for (const auto& row : plan_.rows) {
+      if (row.scored > 0) out.scores.push_back(score(row, requests_.at(row.id)));
       if (row.samples) out.chosen.push_back(choose(row.id, requests_.at(row.id)));
+    }
     return out;
   }
 
@@ -85,6 +87,18 @@ class FakeSession final : public engine::EngineSession {
     engine::Sampler sampler;
     int position = 0;
   };
+  /// Each token of a prompt is the most probable one, then the script's first.
+  engine::PromptScores score(const engine::StepRow& row, const Request& request) {
+    engine::PromptScores out{row.id, row.first + 1, {}};
+    for (int i = out.first; i < out.first + row.scored; ++i) {
+      const int token = request.prompt->ids[static_cast<std::size_t>(i)];
+      std::fill(logits_.begin(), logits_.end(), 0.0f);
+      logits_[static_cast<std::size_t>(script_.ids.front())] = 1;
+      logits_[static_cast<std::size_t>(token)] = 2;
+      out.tokens.push_back(engine::logprobs_of(logits_, token, *request.sampler.params().prompt_logprobs));
+    }
+    return out;
+  }
   engine::Chosen choose(engine::RequestId id, Request& request) {
     if (request.position == 0) script_.last = *request.prompt;
     ++(request.position == 0 ? script_.prefills : script_.decodes);

@@ -45,6 +45,7 @@ struct Delta {
   std::vector<Sampled> tokens;
   std::vector<int> ids;
   int completion_tokens = 0;  ///< so far, this one included
+  bool last = false;          ///< finished() follows
 };
 
 struct Completion {
@@ -104,6 +105,7 @@ class AnswerListener final : public Listener {
     }
     delta.completion_tokens = done_.completion_tokens;
     finished_ = last != Last::no || matcher_.matched();
+    delta.last = finished_;
     const bool wanted = sink_->piece(std::move(delta));
     if (!finished_ && wanted) return true;
     if (wanted) finish(chosen.token, last);

@@ -11,6 +11,7 @@ namespace lamina::engine {
 struct TokenLogprob {
   int id = 0;
   double logprob = 0;
+  int rank = 0;  ///< 1: the most probable token; only with logprobs
 };
 
 /// A token of an answer or of a prompt; its logprob and alternatives only if they were asked for.
@@ -27,7 +28,9 @@ inline Sampled logprobs_of(std::span<const float> logits, int id, int top) {
   for (const float x : logits) sum += std::exp(x - max);
   const double log_sum = max + std::log(sum);
   const auto logprob = [&](int token) { return std::max(logits[static_cast<std::size_t>(token)] - log_sum, -9999.0); };
-  Sampled out{.token = {id, logprob(id)}, .top = {}};
+  const auto rank = 1 + std::count_if(logits.begin(), logits.end(),
+                                      [own = logits[static_cast<std::size_t>(id)]](float x) { return x > own; });
+  Sampled out{.token = {id, logprob(id), static_cast<int>(rank)}, .top = {}};
   const std::size_t k = top < 0 ? logits.size() : std::min(static_cast<std::size_t>(top), logits.size());
   if (k == 0) return out;
   std::vector<int> order(logits.size());
@@ -36,7 +39,7 @@ inline Sampled logprobs_of(std::span<const float> logits, int id, int top) {
     const float x = logits[static_cast<std::size_t>(a)], y = logits[static_cast<std::size_t>(b)];
     return x != y ? x > y : a < b;
   });
-  for (std::size_t i = 0; i < k; ++i) out.top.push_back({order[i], logprob(order[i])});
+  for (std::size_t i = 0; i < k; ++i) out.top.push_back({order[i], logprob(order[i]), static_cast<int>(i) + 1});
   return out;
 }
 

@@ -11,6 +11,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/serve/model_files.hpp>
 #include <lamina/serve/openai/context_length.hpp>
+#include <lamina/serve/openai/generation_request.hpp>
 #include <lamina/vision/image.hpp>
 
 namespace lamina::serve {
@@ -26,6 +27,7 @@ struct PromptLimits {
   int max_model_len = 0;  ///< tokens of prompt and answer together
   int output_tokens = 1;  ///< that must have room behind the prompt
   std::stop_token cancelled = {};
+  Truncation truncation = {};
 };
 
 /// A prompt that does not fit into the context, in vLLM's words.
@@ -59,6 +61,17 @@ inline void refuse_length(const PromptLimits& limits, std::int64_t prompt_tokens
 
 }  // namespace detail
 
+/// Leaves as many ids as truncation says.
+inline void truncate(std::vector<int>& ids, const PromptLimits& limits) {
+  const auto& [tokens, keep_end] = limits.truncation;
+  const auto most =
+      static_cast<std::ptrdiff_t>(tokens < 0 ? std::max(limits.max_model_len - limits.output_tokens, 1) : tokens);
+  if (tokens == 0 || std::ssize(ids) <= most) return;
+  if (tokens > limits.max_model_len)
+    fail("truncate_prompt_tokens: is ", tokens, ", more than the context of ", limits.max_model_len);
+  keep_end ? ids.erase(ids.begin(), ids.end() - most) : ids.erase(ids.begin() + most, ids.end());
+}
+
 /// How much of a prompt its messages and tools are.
 struct TextSize {
   std::int64_t bytes = 0, characters = 0;
@@ -67,7 +80,7 @@ inline TextSize text_size(std::span<const text::Message> messages, const text::T
   TextSize size;
   const auto add = [&](std::string_view utf8) {
     size.bytes += std::ssize(utf8);
-    size.characters += std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; });
+    size.characters += count_characters(utf8);
   };
   for (const auto& message : messages) {
     for (const auto& part : message.parts) add(part.text);
@@ -115,6 +128,7 @@ inline PromptPlan plan_prompt(const ModelFiles& files, const vision::Processor& 
     detail::refuse_length(limits, static_cast<std::int64_t>(e.at_least) - places + image_tokens, true);
     throw;
   }
+  if (places == 0) truncate(plan.ids, limits);
   if (const auto shown = std::count(plan.ids.begin(), plan.ids.end(), files.image_pad); shown != places)
     fail("messages: ", places, " images, but the chat template shows ", shown,
          ": does a system or assistant message hold one?");

@@ -11,6 +11,7 @@
 #include <lamina/engine/image_hash.hpp>
 #include <lamina/serve/byte_budget.hpp>
 #include <lamina/serve/openai/chat_request.hpp>
+#include <lamina/serve/openai/completion_request.hpp>
 #include <lamina/serve/openai/media.hpp>
 #include <lamina/serve/prompt.hpp>
 
@@ -64,6 +65,34 @@ class PromptMaker {
       throw bad_field("messages", clipped(e.what(), 400));
     }
     return out;
+  }
+
+  /// The prompt of /v1/completions. Errors as plan()'s.
+  PreparedPrompt completion(const CompletionPrompt& prompt, const PromptLimits& limits) {
+    try {
+      PromptPlan plan;
+      if (const auto* text = std::get_if<std::string>(&prompt)) {
+        check_text_size({std::ssize(*text), count_characters(*text)}, files_.tokenizer, limits);
+        const auto text_memory = take_for_text(std::ssize(*text), limits.cancelled);
+        const auto most = 2 * static_cast<std::size_t>(limits.max_model_len);
+        plan.ids = files_.tokenizer.encode(*text, {.max_ids = most, .cancelled = limits.cancelled});
+      } else {
+        plan.ids = std::get<std::vector<int>>(prompt);
+      }
+      if (std::find(plan.ids.begin(), plan.ids.end(), files_.image_pad) != plan.ids.end())
+        fail("holds ", files_.family->chat.image_pad,
+             ", the place of an image: images are sent to /v1/chat/completions");
+      truncate(plan.ids, limits);
+      detail::refuse_length(limits, std::ssize(plan.ids), false);
+      return {std::move(plan).batch(), {}, {}};
+    } catch (const text::TooManyIds& e) {
+      throw bad_field("prompt", context_length_message(limits.max_model_len, limits.output_tokens,
+                                                       static_cast<std::int64_t>(e.at_least), true));
+    } catch (const PromptTooLong& e) {
+      throw bad_field(e.for_any_answer ? "prompt" : "max_tokens", e.what());
+    } catch (const Error& e) {
+      throw bad_field("prompt", cat("prompt: ", clipped(e.what(), 400)));
+    }
   }
 
   /// Decodes the images, as soon as the budget has room for them. Errors are ApiErrors 400, or 503 if it has none in

@@ -77,11 +77,17 @@ class Routes final : public HttpApplication {
   Routes(ChatService& service, RouteOptions options)
       : service_(service), options_(std::move(options)), keys_(options_.api_keys), created_(std::time(nullptr)) {
     using R = Routes;
-    table_ = {{"GET", "/health", false, &R::health, {}},     {"GET", "/ping", false, &R::health, {}},
-              {"POST", "/ping", false, &R::health, {}},      {"GET", "/version", false, &R::version, {}},
-              {"GET", "/metrics", false, &R::metrics, {}},   {"GET", "/load", false, &R::load, {}},
-              {"GET", "/v1/models", true, &R::models, {}},   {"POST", "/v1/chat/completions", true, {}, &R::chat},
-              {"POST", "/tokenize", true, {}, &R::tokenize}, {"POST", "/detokenize", true, {}, &R::detokenize}};
+    table_ = {{"GET", "/health", false, &R::health, {}},
+              {"GET", "/ping", false, &R::health, {}},
+              {"POST", "/ping", false, &R::health, {}},
+              {"GET", "/version", false, &R::version, {}},
+              {"GET", "/metrics", false, &R::metrics, {}},
+              {"GET", "/load", false, &R::load, {}},
+              {"GET", "/v1/models", true, &R::models, {}},
+              {"POST", "/v1/chat/completions", true, {}, &R::chat},
+              {"POST", "/v1/completions", true, {}, &R::complete},
+              {"POST", "/tokenize", true, {}, &R::tokenize},
+              {"POST", "/detokenize", true, {}, &R::detokenize}};
   }
 
   std::optional<HttpReply> judge(const RequestHead& head) override {
@@ -251,6 +257,10 @@ class Routes final : public HttpApplication {
   }
   void chat(ExchangePtr exchange, HttpRequest& request) const {
     service_.chat(std::move(exchange), std::move(request));
+  }
+
+  void complete(ExchangePtr exchange, HttpRequest& request) const {
+    service_.complete(std::move(exchange), std::move(request));
   }
 
   HttpReply models(const std::string& path) const {

@@ -17,11 +17,11 @@
 #include <lamina/core/log.hpp>
 #include <lamina/core/resources.hpp>
 #include <lamina/engine/engine.hpp>
+#include <lamina/serve/bad_words.hpp>
 #include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/metrics.hpp>
 #include <lamina/serve/openai.hpp>
-#include <lamina/serve/openai/chat_answer.hpp>
-#include <lamina/serve/prompt_maker.hpp>
+#include <lamina/serve/question.hpp>
 #include <lamina/serve/structures.hpp>
 #include <lamina/serve/task_queue.hpp>
 
@@ -138,7 +138,17 @@ class ChatService {
       prepare_later(line_of(request), {std::move(exchange), std::move(ticket)}, std::move(work));
   }
   /// Answers a chat request; the body is not looked at yet.
-  void chat(std::shared_ptr<Exchange> exchange, HttpRequest request);
+  void chat(std::shared_ptr<Exchange> exchange, HttpRequest request) {
+    ask(std::move(exchange), std::move(request), [this](const Json& body) {
+      return chat_question(read_chat_request(body, limits(), files_.defaults), prompts_, max_model_len());
+    });
+  }
+  /// Answers a request of /v1/completions.
+  void complete(std::shared_ptr<Exchange> exchange, HttpRequest request) {
+    ask(std::move(exchange), std::move(request), [this](const Json& body) {
+      return completion_question(read_completion_request(body, limits(), files_.defaults), prompts_, max_model_len());
+    });
+  }
 
   /// The ids of a text; see PromptMaker::tokenize.
   std::vector<int> tokenize(std::string_view text, const std::stop_token& cancelled) {
@@ -146,7 +156,7 @@ class ChatService {
   }
   /// The ids of a conversation; no image is decoded. Throws ApiError and Cancelled.
   std::vector<int> tokenize(ChatRequest request, const std::stop_token& cancelled) {
-    return prompts_.plan(request, {max_model_len(), 0, cancelled}).plan.ids;
+    return prompts_.plan(request, {max_model_len(), 0, cancelled, {}}).plan.ids;
   }
   void check_model(const std::optional<std::string>& name) const;
 
@@ -216,12 +226,16 @@ class ChatService {
 
   /// Which requests a preparing thread takes.
   enum class Pace { short_only, any };
-  void prepare_chat(const Guest& guest, const std::shared_ptr<HttpRequest>& request, Pace pace,
-                    const std::stop_token& cancelled);
-  std::shared_ptr<Job> prepare(const HttpRequest& http, ChatRequest read, const std::stop_token& cancelled);
+  /// What a body asks, or an ApiError.
+  using Read = std::function<Question(const Json& body)>;
+  void ask(std::shared_ptr<Exchange> exchange, HttpRequest request, Read read);
+  void prepare_question(const Guest& guest, const std::shared_ptr<HttpRequest>& request, const Read& read, Pace pace,
+                        const std::stop_token& cancelled);
+  std::shared_ptr<Job> prepare(const HttpRequest& http, Question question, const std::stop_token& cancelled);
   static void log_unknown_fields(const Job& job);
   void log_request(const Job& job) const;
   GenerationParams params_of(const Job& job, int choice) const;
+  static std::shared_ptr<engine::TokenMask> mask_of(const Job& job);
   void begin(const std::shared_ptr<Job>& job, const Guest& guest);
   void submit_next(const std::shared_ptr<Job>& job);
   void give_up(Job& job);
@@ -245,15 +259,24 @@ struct ChatService::Job {
   explicit Job(ChatService& service) : service(service) {}
 
   ChatService& service;
-  ChatRequest request;
-  std::shared_ptr<const Batch> prompt = {};
-  std::vector<engine::ImageSpan> images = {};
+  Question question;
+  /// Choices of prompt p are the request.choices from p * request.choices on.
+  struct Prompt {
+    std::shared_ptr<const Batch> batch;
+    std::vector<engine::ImageSpan> images;
+    ByteBudget::Share memory;  ///< of its patches
+  };
+  std::vector<Prompt> prompts = {};
   std::shared_ptr<grammar::CompiledGrammar> grammar = {};  ///< of all choices; null: any text
-  ByteBudget::Share memory = {};                           ///< of the prompt's patches
+  std::vector<std::vector<int>> bad_words = {};            ///< as tokens
   ResponseHead head = {};
-  std::uint64_t serial = 0;
+  std::uint64_t serial = 0;  ///< of the first prompt; the others follow
   Guest guest = {};
-  std::unique_ptr<ChatAnswer> answer = {};
+  std::unique_ptr<AnswerWriter> answer = {};
+
+  const GenerationRequest& request() const { return question.request; }
+  int choices() const { return request().choices * static_cast<int>(prompts.size()); }
+  const Prompt& prompt_of(int choice) const { return prompts[static_cast<std::size_t>(choice / request().choices)]; }
 
   std::mutex mutex;
   std::vector<engine::RequestId> ids = {};  ///< of the choices that were submitted
@@ -274,6 +297,9 @@ class ChatService::ChoiceSink final : public engine::AnswerSink {
   void started(int cached) override {
     job_->answer->started(choice_, cached);
     job_->service.submit_next(job_);
+  }
+  void prompt(std::vector<engine::Sampled> tokens) override {
+    guard([&] { job_->answer->prompt(choice_, tokens); });
   }
   bool piece(Delta delta) override {
     bool more = false;
@@ -319,103 +345,110 @@ inline void ChatService::prepare_later(WaitingLine line, Guest guest, Preparatio
                   .client = std::move(line.client)});
 }
 
-inline void ChatService::chat(std::shared_ptr<Exchange> exchange, HttpRequest request) {
+inline void ChatService::ask(std::shared_ptr<Exchange> exchange, HttpRequest request, Read read) {
   auto ticket = admit(*exchange);
   if (!ticket) return;
   const Guest guest{std::move(exchange), std::move(ticket)};
   auto shared = std::make_shared<HttpRequest>(std::move(request));
   const Pace pace = is_short(*shared) ? Pace::short_only : Pace::any;
-  prepare_later(line_of(*shared), guest, [this, guest, shared, pace](const std::stop_token& cancelled) {
-    prepare_chat(guest, shared, pace, cancelled);
-  });
+  prepare_later(line_of(*shared), guest,
+                [this, guest, shared, read = std::move(read), pace](const std::stop_token& cancelled) {
+                  prepare_question(guest, shared, read, pace, cancelled);
+                });
 }
 
 /// A request that turns out to hold images or a new grammar is moved as it came, and read again: what was read is
 /// several times larger, and counts against no budget while it waits.
-inline void ChatService::prepare_chat(const Guest& guest, const std::shared_ptr<HttpRequest>& http, Pace pace,
-                                      const std::stop_token& cancelled) {
-  ChatRequest request;
+inline void ChatService::prepare_question(const Guest& guest, const std::shared_ptr<HttpRequest>& http,
+                                          const Read& read, Pace pace, const std::stop_token& cancelled) {
+  Question question;
   {
     const JsonTree tree = parse_body(http->body.text(), cancelled);
     const Json& body = *tree;
     if (pace == Pace::any) http->body.release();
     if (const auto it = body.find("model"); it != body.end() && it->is_string()) check_model(it->get<std::string>());
-    request = read_chat_request(body, limits(), files_.defaults);
+    question = read(body);
   }
-  const bool compiles = request.structure && !structures_.is_known(*request.structure);
-  if (pace == Pace::short_only && (compiles || !request.chat.images.empty()))
-    return prepare_later({preparing_slowly_, http->client}, guest, [this, guest, http](const std::stop_token& token) {
-      prepare_chat(guest, http, Pace::any, token);
-    });
+  const bool compiles = question.request.structure && !structures_.is_known(*question.request.structure);
+  if (pace == Pace::short_only && (compiles || question.has_images))
+    return prepare_later({preparing_slowly_, http->client}, guest,
+                         [this, guest, http, read](const std::stop_token& token) {
+                           prepare_question(guest, http, read, Pace::any, token);
+                         });
   http->body.release();
-  const auto job = prepare(*http, std::move(request), cancelled);
+  const auto job = prepare(*http, std::move(question), cancelled);
   throw_if_stopped(cancelled);
   begin(job, guest);
 }
 
-inline std::shared_ptr<ChatService::Job> ChatService::prepare(const HttpRequest& http, ChatRequest read,
+inline std::shared_ptr<ChatService::Job> ChatService::prepare(const HttpRequest& http, Question question,
                                                               const std::stop_token& cancelled) {
   auto job = std::make_shared<Job>(*this);
-  job->request = std::move(read);
-  auto& request = job->request;
+  job->question = std::move(question);
+  auto& request = job->question.request;
   if (request.structure) job->grammar = structures_.compile(*request.structure);
-  auto planned = prompts_.plan(request, {max_model_len(), request.max_tokens.value_or(1), cancelled});
-  auto prepared = prompts_.read_images(std::move(planned), cancelled);
-  const int room = max_model_len() - static_cast<int>(prepared.batch.ids.size());
-  job->prompt = std::make_shared<const Batch>(std::move(prepared.batch));
-  job->images = std::move(prepared.images);
-  job->memory = std::move(prepared.memory);
-  request.params.max_tokens = std::min(request.max_tokens.value_or(room), options_.max_new_tokens.value_or(room));
+  for (const auto& word : request.bad_words)
+    for (auto& ids : spellings_of(files_.tokenizer, word)) job->bad_words.push_back(std::move(ids));
+  for (auto& prompt : job->question.prompts(cancelled))
+    job->prompts.push_back(
+        {std::make_shared<const Batch>(std::move(prompt.batch)), std::move(prompt.images), std::move(prompt.memory)});
+  job->question.prompts = {};
   if (options_.force_usage) request.include_usage = true;
   const std::string* header = http.header("X-Request-Id");
   const std::string id = header ? *header : request.request_id.value_or(random_id());
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  job->head = {"chatcmpl-" + clipped(id), std::chrono::duration_cast<std::chrono::seconds>(now).count(),
+  job->head = {job->question.id_prefix + clipped(id), std::chrono::duration_cast<std::chrono::seconds>(now).count(),
                options_.served_names.front(), options_.response_role};
-  job->serial = serial_++;
+  job->serial = serial_.fetch_add(job->prompts.size());
   log_unknown_fields(*job);
   return job;
 }
 
 inline void ChatService::log_unknown_fields(const Job& job) {
   std::string names;
-  for (const auto& name : job.request.unknown_fields) names += (names.empty() ? "" : ", ") + name;
+  for (const auto& name : job.request().unknown_fields) names += (names.empty() ? "" : ", ") + name;
   if (!names.empty()) log_warning(printable(job.head.id), ": ignores unknown fields: ", names);
 }
 
 inline GenerationParams ChatService::params_of(const Job& job, int choice) const {
-  auto params = job.request.params;
+  const GenerationRequest& request = job.request();
+  auto params = request.params;
+  const int room = max_model_len() - static_cast<int>(job.prompt_of(choice).batch->ids.size());
+  const int asked = std::min(request.max_tokens.value_or(room), options_.max_new_tokens.value_or(room));
+  params.max_tokens = std::max(asked, 1);  // of max_tokens 0 the answer is not shown
   auto& sampling = params.sampling;
   // Requests with a seed repeat themselves whatever else is served; the others share the server's seed, each its
   // stream.
-  sampling.seed = static_cast<std::uint64_t>(job.request.seed.value_or(options_.seed));
-  sampling.stream = job.request.seed ? static_cast<std::uint64_t>(choice)
-                                     : (std::uint64_t{1} << 63 | job.serial << 8 | static_cast<std::uint64_t>(choice));
+  const auto sample = static_cast<std::uint64_t>(choice % request.choices),
+             prompt = job.serial + static_cast<std::uint64_t>(choice / request.choices);
+  sampling.seed = static_cast<std::uint64_t>(request.seed.value_or(options_.seed));
+  sampling.stream = request.seed ? sample : (std::uint64_t{1} << 63 | prompt << 8 | sample);
   return params;
 }
 
-/// From here on the engine holds the job.
 /// Sizes and settings, as vLLM names them; what clients write stays out of logs.
 inline void ChatService::log_request(const Job& job) const {
   const GenerationParams params = params_of(job, 0);
   const engine::SamplingParams& p = params.sampling;
-  log_info("Received request ", job.head.id, ": prompt_tokens: ", job.prompt->ids.size(),
-           ", images: ", job.prompt->grids.size(), ", n=", job.request.choices, ", temperature=", p.temperature,
-           ", top_p=", p.top_p, ", top_k=", p.top_k, ", min_p=", p.min_p, ", max_tokens=", params.max_tokens,
-           ", stream=", job.request.stream ? "True" : "False");
+  std::size_t tokens = 0, images = 0;
+  for (const auto& prompt : job.prompts) tokens += prompt.batch->ids.size(), images += prompt.batch->grids.size();
+  log_info("Received request ", job.head.id, ": prompt_tokens: ", tokens, ", images: ", images,
+           ", n=", job.request().choices, ", temperature=", p.temperature, ", top_p=", p.top_p, ", top_k=", p.top_k,
+           ", min_p=", p.min_p, ", max_tokens=", params.max_tokens,
+           ", stream=", job.request().stream ? "True" : "False");
 }
 
+/// From here on the engine holds the job.
 inline void ChatService::begin(const std::shared_ptr<Job>& job, const Guest& guest) {
   job->guest = guest;
-  AnswerContext context{files_.tokenizer, job->head,      options_.prompt_details,
-                        job->prompt,      guest.exchange, options_.answers};
-  if (job->request.stream)
-    job->answer = std::make_unique<StreamedAnswer>(std::move(context), job->request);
-  else
-    job->answer = std::make_unique<WholeAnswer>(std::move(context), job->request);
+  AnswerContext context{files_.tokenizer, job->head, options_.prompt_details, {}, guest.exchange, options_.answers};
+  for (const auto& prompt : job->prompts) context.prompts.push_back(prompt.batch);
+  job->answer = job->question.writer(std::move(context), job->request());
   job->on_leave.emplace(guest.exchange->cancelled(), Job::Leave{*job});
   if (options_.log_requests) log_request(*job);
-  submit_next(job);
+  // Choices of one prompt come one by one, so that those that follow find it read; prompts do not wait for each other.
+  constexpr std::size_t most_waiting = 16;
+  for (std::size_t i = std::min(job->prompts.size(), most_waiting); i > 0; --i) submit_next(job);
 }
 
 /// Submits the next choice, if there is one. What keeps it from running ends the whole answer.
@@ -423,19 +456,20 @@ inline void ChatService::submit_next(const std::shared_ptr<Job>& job) {
   const auto submit = [&] {
     const std::lock_guard lock(job->mutex);
     const int choice = static_cast<int>(job->ids.size());
-    if (job->given_up || choice >= job->request.choices) return;
+    if (job->given_up || choice >= job->choices()) return;
     if (!admits()) throw engine::Overloaded(leaving_message);
+    const Job::Prompt& prompt = job->prompt_of(choice);
     GenerationParams params = params_of(*job, choice);
-    if (job->grammar) params.sampling.mask = std::make_shared<GrammarMask>(job->grammar);
+    params.sampling.mask = mask_of(*job);
     auto sink = std::make_shared<ChoiceSink>(job, choice);
     auto listener = std::make_shared<engine::AnswerListener>(
-        files_.tokenizer, params, static_cast<int>(job->prompt->ids.size()), std::move(sink));
-    job->ids.push_back(engine_.submit({.prompt = job->prompt,
-                                       .images = job->images,
+        files_.tokenizer, params, static_cast<int>(prompt.batch->ids.size()), std::move(sink));
+    job->ids.push_back(engine_.submit({.prompt = prompt.batch,
+                                       .images = prompt.images,
                                        .sampling = params.with_ends(),
                                        .max_tokens = params.max_tokens,
-                                       .priority = job->request.priority,
-                                       .scope = job->request.cache_salt,
+                                       .priority = job->request().priority,
+                                       .scope = job->request().cache_salt,
                                        .listener = std::move(listener),
                                        .admitted = choice > 0,
                                        .arrived = job->guest.arrived}));
@@ -447,10 +481,18 @@ inline void ChatService::submit_next(const std::shared_ptr<Job>& job) {
         } catch (const engine::Overloaded& e) {
           throw ApiError(503, "ServiceUnavailable", e.what());
         } catch (const Error& e) {
-          throw bad_field("messages", e.what());
+          throw bad_field(job->question.prompt_field, e.what());
         }
       },
       [&](const HttpReply& error) { end_with(*job, error); });
+}
+
+/// What binds one choice; null: nothing does.
+inline std::shared_ptr<engine::TokenMask> ChatService::mask_of(const Job& job) {
+  std::shared_ptr<engine::TokenMask> mask;
+  if (job.grammar) mask = std::make_shared<GrammarMask>(job.grammar);
+  if (!job.bad_words.empty()) mask = std::make_shared<BadWordsMask>(job.bad_words, std::move(mask));
+  return mask;
 }
 
 /// No more choices are submitted, and those that were end within a step.

@@ -1,94 +1,25 @@
 #pragma once
 #include <cstdint>
-#include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include <lamina/core/batch.hpp>
-#include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/openai/answer_text.hpp>
+#include <lamina/serve/openai/answer_writer.hpp>
 #include <lamina/serve/openai/chat_request.hpp>
 #include <lamina/serve/openai/chat_response.hpp>
 #include <lamina/serve/openai/chunk_batch.hpp>
+#include <lamina/serve/openai/prompt_logprobs.hpp>
 
 namespace lamina::serve {
 
-/// How one request is answered: what its answer is made of, and where it goes.
-struct AnswerContext {
-  const text::Tokenizer& tokenizer;
-  ResponseHead head;
-  bool prompt_details = false;
-  std::shared_ptr<const Batch> prompt;
-  std::shared_ptr<Exchange> exchange;
-  AnswerLimits limits;
-};
-
-/// The answer to one chat request. Its choices are made side by side, and may be added to from several threads. After
-/// fail(), or once all choices are finished, nothing more is sent.
-class ChatAnswer {
- public:
-  ChatAnswer(AnswerContext context, const ChatRequest& request)
-      : context_(std::move(context)), request_(request), unfinished_(request.choices) {
-    usage_.prompt_tokens = static_cast<int>(context_.prompt->ids.size());
-    usage_.prompt_details = context_.prompt_details;
-  }
-  virtual ~ChatAnswer() = default;
-
-  /// `cached` tokens of the prompt need not be read for choice i.
-  void started(int i, int cached) {
-    const std::lock_guard lock(mutex_);
-    if (i == 0) usage_.cached_tokens = cached;
-  }
-  /// What a token of choice i made certain. Returns false if the answer has ended. Throws ApiError.
-  bool add(int i, Delta delta) {
-    const std::lock_guard lock(mutex_);
-    if (over_) return false;
-    ++usage_.completion_tokens;
-    take(i, std::move(delta));
-    return true;
-  }
-  /// Choice i is complete. Throws ApiError.
-  void finish(int i, const Completion& done) {
-    const std::lock_guard lock(mutex_);
-    if (over_) return;
-    take_end(i, done);
-    if (--unfinished_ > 0) return;
-    over_ = true;
-    end();
-  }
-  /// Ends the answer with an error: an HTTP error if nothing was sent yet.
-  void fail(const HttpReply& error) {
-    const std::lock_guard lock(mutex_);
-    if (!std::exchange(over_, true)) send_error(error);
-  }
-
- protected:
-  virtual void take(int i, Delta delta) = 0;
-  virtual void take_end(int i, const Completion& done) = 0;
-  virtual void end() = 0;
-  virtual void send_error(const HttpReply& error) { context_.exchange->reply(error); }
-
-  AnswerContext context_;
-  const ChatRequest& request_;
-  Usage usage_;
-
- private:
-  std::mutex mutex_;
-  int unfinished_;
-  bool over_ = false;
-};
-
 /// All choices in one JSON object. What a choice is made of becomes text as it comes: the logprobs of many choices are
 /// large.
-class WholeAnswer final : public ChatAnswer {
+class WholeAnswer final : public AnswerWriter {
  public:
-  WholeAnswer(AnswerContext context, const ChatRequest& request)
-      : ChatAnswer(std::move(context), request), text_(context_.limits) {
-    for (int i = 0; i < request.choices; ++i) choices_.emplace_back(i, context_.limits);
+  WholeAnswer(AnswerContext context, const GenerationRequest& request)
+      : AnswerWriter(std::move(context), request), text_(context_.limits), prompt_logprobs_(context_.limits) {
+    for (int i = 0; i < choice_count(); ++i) choices_.emplace_back(i, context_.limits);
   }
 
  private:
@@ -99,6 +30,9 @@ class WholeAnswer final : public ChatAnswer {
     bool finished = false;
   };
 
+  void take_prompt(int i, const std::vector<engine::Sampled>& tokens) override {
+    if (i == 0) add_prompt_logprobs(prompt_logprobs_, context_.tokenizer, tokens);
+  }
   void take(int i, Delta delta) override {
     Part& part = choices_[static_cast<std::size_t>(i)];
     part.choice.text += delta.text;
@@ -130,23 +64,24 @@ class WholeAnswer final : public ChatAnswer {
     text_.append(wanted ? "]}}" : "}");
   }
   void end() override {
-    const auto* prompt_ids = request_.return_token_ids ? &context_.prompt->ids : nullptr;
-    text_.append("]," + open_start(completion_tail_json(usage_, prompt_ids)));
+    const auto* ids = request_.return_token_ids ? &prompt_ids(0) : nullptr;
+    text_.append(R"(],"prompt_logprobs":)");
+    text_.append(request_.prompt_logprobs ? prompt_logprobs_list(prompt_logprobs_) : "null");
+    text_.append("," + open_start(completion_tail_json(usage_, ids)));
     context_.exchange->reply({200, text_.take(), "application/json", {}});
   }
 
-  AnswerText text_;
+  AnswerText text_, prompt_logprobs_;
   std::vector<Part> choices_;
   std::size_t written_ = 0;      ///< choices that are in text_
   std::uint64_t unwritten_ = 0;  ///< bytes of logprobs that are not
 };
 
-/// Server-sent events; chunks of several choices come as their tokens do. The head is sent with the first token, so
-/// that what fails before it is still an HTTP error; what fails later is an event.
-class StreamedAnswer final : public ChatAnswer {
+/// Server-sent events; chunks of several choices come as their tokens do.
+class StreamedAnswer final : public EventWriter {
  public:
-  StreamedAnswer(AnswerContext context, const ChatRequest& request) : ChatAnswer(std::move(context), request) {
-    for (int i = 0; i < request.choices; ++i)
+  StreamedAnswer(AnswerContext context, const GenerationRequest& request) : EventWriter(std::move(context), request) {
+    for (int i = 0; i < choice_count(); ++i)
       choices_.push_back({ChunkBatch(request.stream_interval, request.return_token_ids), PlainChunk(context_.head, i)});
   }
 
@@ -168,7 +103,7 @@ class StreamedAnswer final : public ChatAnswer {
   void start(int i) {
     if (std::exchange(choices_[static_cast<std::size_t>(i)].started, true)) return;
     Json chunk = chunk_json(context_.head, i, {{"role", context_.head.role}, {"content", ""}}, nullptr, nullptr);
-    if (request_.return_token_ids && !open_) chunk["prompt_token_ids"] = context_.prompt->ids;
+    if (request_.return_token_ids && !is_open()) chunk["prompt_token_ids"] = prompt_ids(i);
     send(std::move(chunk));
   }
   void send_delta(int i, const Delta& delta) {
@@ -185,11 +120,6 @@ class StreamedAnswer final : public ChatAnswer {
     if (request_.continuous_usage) chunk["usage"] = usage_json(usage_);
     write(compact(chunk));
   }
-  void write(const std::string& json) {
-    if (!std::exchange(open_, true))
-      context_.exchange->begin_stream({200, {}, "text/event-stream; charset=utf-8", {{"Cache-Control", "no-cache"}}});
-    context_.exchange->write(sse_event(json));
-  }
   void end() override {
     if (request_.include_usage) {
       Json last = chunk_json(context_.head);
@@ -198,18 +128,8 @@ class StreamedAnswer final : public ChatAnswer {
     }
     close();
   }
-  void send_error(const HttpReply& error) override {
-    if (!open_) return ChatAnswer::send_error(error);
-    write(error.body);
-    close();
-  }
-  void close() {
-    context_.exchange->write(sse_event("[DONE]"));
-    context_.exchange->end_stream();
-  }
 
   std::vector<Part> choices_;
-  bool open_ = false;
 };
 
 }  // namespace lamina::serve

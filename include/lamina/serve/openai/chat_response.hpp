@@ -103,7 +103,6 @@ inline Json completion_tail_json(const Usage& usage, const std::vector<int>* pro
   return {{"service_tier", nullptr},
           {"system_fingerprint", nullptr},
           {"usage", usage_json(usage)},
-          {"prompt_logprobs", nullptr},
           {"prompt_token_ids", prompt_ids ? Json(*prompt_ids) : Json()},
           {"kv_transfer_params", nullptr}};
 }

@@ -18,12 +18,16 @@ class ChunkBatch {
 
   /// Takes what one token made certain; returns the chunk that is due, if one is.
   std::optional<Delta> add(Delta delta) {
+    hold(std::move(delta));
+    return sent_any_ && held_.completion_tokens - sent_tokens_ < interval_ ? std::nullopt : take();
+  }
+  /// The same without a chunk.
+  void hold(Delta delta) {
     held_.text += delta.text;
     held_.tokens.insert(held_.tokens.end(), std::make_move_iterator(delta.tokens.begin()),
                         std::make_move_iterator(delta.tokens.end()));
     held_.ids.insert(held_.ids.end(), delta.ids.begin(), delta.ids.end());
     held_.completion_tokens = delta.completion_tokens;
-    return sent_any_ && held_.completion_tokens - sent_tokens_ < interval_ ? std::nullopt : take();
   }
   /// The rest, after the last token.
   std::optional<Delta> take() {

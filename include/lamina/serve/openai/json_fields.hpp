@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <cstdint>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -14,6 +16,10 @@ namespace lamina::serve {
 
 using Json = nlohmann::ordered_json;
 using JsonTree = io::JsonTree<Json>;
+
+inline std::int64_t count_characters(std::string_view utf8) {
+  return std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xC0) != 0x80; });
+}
 
 /// Bounds of the JSON that clients send. Members: no real request has so many, and each field that the server looks for
 /// is compared with all of them.

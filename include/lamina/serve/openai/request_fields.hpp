@@ -45,8 +45,8 @@ inline std::span<const RequestField> request_fields() {
       {"add_special_tokens", ignore, "Qwen's tokenizers add none"},
       {"documents", refuse, detail::no_rag, "[]"},
       {"prompt_token_ids", refuse, "the prompt is made from messages, not from ids"},
-      {"truncate_prompt_tokens", refuse, "prompts that are too long are refused, not cut"},
-      {"truncation_side", ignore, "read only with truncate_prompt_tokens, which is refused"},
+      {"truncate_prompt_tokens", work, "tokens of the prompt that are left; -1: as many as fit; without images"},
+      {"truncation_side", work, "left leaves the last tokens, right the first; left by default"},
       {"mm_processor_kwargs", work, "min_pixels and max_pixels"},
       {"media_io_kwargs", refuse, "the server's own --media-io-kwargs hold for all requests", "{}"},
       // sampling
@@ -62,7 +62,7 @@ inline std::span<const RequestField> request_fields() {
       {"repetition_penalty", work},
       {"logit_bias", work},
       {"allowed_token_ids", work},
-      {"bad_words", refuse, "words cannot be forbidden yet; logit_bias forbids single tokens", "[]"},
+      {"bad_words", work, "a word, and a space with it, never become part of the answer"},
       {"logits_processors", refuse, "no code of a client is run", "[]"},
       {"use_beam_search", refuse, "answers are drawn token by token", "false"},
       {"length_penalty", ignore, "read only with use_beam_search, which is refused"},
@@ -97,7 +97,7 @@ inline std::span<const RequestField> request_fields() {
       {"logprobs", work},
       {"top_logprobs", work},
       {"logprob_token_ids", refuse, "logprobs of chosen tokens are not reported; use top_logprobs", "[]"},
-      {"prompt_logprobs", refuse, "logprobs of the prompt are not computed"},
+      {"prompt_logprobs", work, "not with stream; such a request uses no computed parts of prompts"},
       {"return_tokens_as_token_ids", work},
       {"return_token_ids", work},
       {"return_token_offsets", ignore, detail::render_only},
@@ -121,8 +121,26 @@ inline std::span<const RequestField> request_fields() {
   return table;
 }
 
-/// The row of a field; null for one that vLLM does not have either.
-inline const RequestField* request_field(std::string_view name) { return io::find_key(request_fields(), name); }
+/// The fields of /v1/completions that are other than those of chats, in vLLM 0.8 to 0.33.
+inline std::span<const RequestField> completion_fields() {
+  constexpr auto work = io::KeyStatus::honoured, ignore = io::KeyStatus::accepted, refuse = io::KeyStatus::refused;
+  static constexpr RequestField table[] = {
+      {"prompt", work, "a text, token ids, or a list of either"},
+      {"max_tokens", work, "16 by default; 0 with echo: the prompt alone"},
+      {"logprobs", work, "a number of alternatives"},
+      {"echo", work, "answers begin with their prompt, and with its logprobs"},
+      {"suffix", refuse, "the model does not fill in what comes before a text", "\"\""},
+      {"prompt_embeds", refuse, "prompts are texts or token ids"},
+      {"add_special_tokens", ignore, "Qwen's tokenizers add none"},
+  };
+  return table;
+}
+
+/// The row of a field; null for one that vLLM does not have either. own: the rows of an API that come first
+inline const RequestField* request_field(std::string_view name, std::span<const RequestField> own = {}) {
+  const RequestField* field = io::find_key(own, name);
+  return field ? field : io::find_key(request_fields(), name);
+}
 
 /// The fields in words, for --help; a word leaves only the lines that hold it. "" if none does.
 inline std::string request_fields_help(std::string_view word = {}) {
@@ -135,17 +153,18 @@ namespace detail {
 /// Is the value null or one of the field's harmless ones? Long values are not written out: none of those is.
 inline bool asks_for_nothing(const RequestField& field, const Json& value) {
   if (value.is_null()) return true;
-  if (value.is_string() || (value.is_structured() && !value.empty())) return false;
+  if (value.is_string() ? !value.get_ref<const std::string&>().empty() : value.is_structured() && !value.empty())
+    return false;
   return io::is_among(value.dump(), field.inert);
 }
 }  // namespace detail
 
 /// Refuses a request that asks for something that is not here (ApiError 400). Returns the names of the fields that
-/// nobody knows, at most ten, fit for a log.
-inline std::vector<std::string> check_request_fields(const Json& body) {
+/// nobody knows, at most ten, fit for a log. own: the rows of the request's API that come first
+inline std::vector<std::string> check_request_fields(const Json& body, std::span<const RequestField> own = {}) {
   std::vector<std::string> unknown;
   for (const auto& [name, value] : body.items()) {
-    const RequestField* field = request_field(name);
+    const RequestField* field = request_field(name, own);
     if (!field && unknown.size() < 10) unknown.push_back(printable(name, 64));
     if (field && field->status == io::KeyStatus::refused && !detail::asks_for_nothing(*field, value))
       throw not_implemented(name, cat(name, ": is not supported by this server: ", field->note));

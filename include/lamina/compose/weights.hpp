@@ -137,10 +137,41 @@ class TensorMemory {
       stream_done();
     }
   }
+  /// Host memory through which rows go to the backend's. Its end waits until all have arrived.
+  class Sender {
+   public:
+    Sender() = default;
+    Sender(const Sender&) = delete;
+    Sender& operator=(const Sender&) = delete;
+    ~Sender() {
+      try {
+        for (Part& part : parts_) part.sent.wait();
+      } catch (const Error&) {  // of the device, whose next use tells it too
+      }
+    }
+
+   private:
+    friend TensorMemory;
+    struct Part {
+      Arena memory;
+      typename Device<B>::Mark sent;
+    };
+    /// The part whose turn it is, with room for so many bytes: what it held has arrived.
+    std::pair<Part&, std::span<std::byte>> next(std::size_t bytes) {
+      Part& part = parts_[turn_++ % parts_.size()];
+      part.sent.wait();
+      if (part.memory.counts() || part.memory.capacity_bytes() < bytes)
+        part.memory = Arena::staging(std::max(bytes, sent_at_once), Memory<B>{});
+      part.memory.release_to(0);
+      return {part, {part.memory.template take<std::byte>(bytes), bytes}};
+    }
+    std::array<Part, 2> parts_;
+    std::size_t turn_ = 0;
+  };
   /// The same some rows at a time: write(first_element, std::span<std::byte>). While rows are on their way to the
   /// backend's memory the next ones are written.
   template <class F>
-  void fill_rows(const TensorSlot& slot, F write) {
+  void fill_rows(Sender& sender, const TensorSlot& slot, F write) {
     if constexpr (in_place) {
       write(std::size_t{0}, std::span(static_cast<std::byte*>(data(slot)), bytes_of(slot)));
     } else {
@@ -148,19 +179,11 @@ class TensorMemory {
       const int rows = slot.spec.rows(), most = static_cast<int>(std::max<std::size_t>(1, sent_at_once / row));
       for (int first = 0; first < rows; first += most) {
         const int count = std::min(most, rows - first);
-        Sending& part = sending_[turn_++ % sending_.size()];
-        const std::span<std::byte> to = part.room(row * static_cast<std::size_t>(count));
+        const auto [part, to] = sender.next(row * static_cast<std::size_t>(count));
         write(static_cast<std::size_t>(first) * cols, to);
         send(slot, first, count, to.data());
         part.sent.set(stream_);
       }
-    }
-  }
-  /// Everything has arrived; gives back what fill_rows() used on the host.
-  void end_filling() {
-    for (Sending& part : sending_) {
-      part.sent.wait();
-      part.memory = {};
     }
   }
   /// A tensor's address in the backend's memory.
@@ -219,20 +242,6 @@ class TensorMemory {
     }
   }
 
-  /// Values in host memory on their way to the backend's.
-  struct Sending {
-    Arena memory;
-    typename Device<B>::Mark sent;
-
-    /// Returns when what it held has arrived.
-    std::span<std::byte> room(std::size_t bytes) {
-      sent.wait();
-      if (memory.counts() || memory.capacity_bytes() < bytes)
-        memory = Arena::staging(std::max(bytes, sent_at_once), Memory<B>{});
-      memory.release_to(0);
-      return {memory.take<std::byte>(bytes), bytes};
-    }
-  };
   static constexpr bool in_place = !Memory<B>::remote && !has_copy;
   static constexpr std::size_t sent_at_once = std::size_t{16} << 20;  // bytes
 
@@ -331,8 +340,6 @@ class TensorMemory {
   std::byte* frozen_base_ = nullptr;
   float *values_ = nullptr, *gradients_ = nullptr;
   T* copy_ = nullptr;
-  std::array<Sending, 2> sending_;
-  std::size_t turn_ = 0;
   std::vector<Parameter> parameters_;
 };
 

@@ -156,12 +156,13 @@ TEST_CASE("engine: a cancelled request ends within a step, others go on") {
     Bench bench({}, ahead);
     const auto prompt = prompt_of(counting(10)), other = prompt_of(counting(12));
     const auto stays = bench.ask(other, 100);
+    bench.options.hold = true;  // no step ends before the request was cancelled
     const auto answer = bench.ask(prompt, 200);
-    answer->wait(3);
     bench.engine->cancel(bench.id);
+    bench.options.hold = false;
     answer->wait();
     CHECK(answer->message == "cancelled");
-    CHECK(answer->tokens.size() < 200);
+    CHECK(answer->tokens.size() <= 2);
     stays->wait();
     CHECK(stays->tokens == bench.alone(*other, 100));
     bench.check_idle();

@@ -65,7 +65,10 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
           .force_usage = flags.force_include_usage,
           .log_requests = flags.log_requests,
           .request_defaults = {.add_vision_id = flags.add_vision_id,
+                               .thinking = flags.thinking,
                                .exclude_unused_tools = flags.exclude_unused_tools,
+                               .automatic_tools = flags.automatic_tools,
+                               .reasoning = !flags.reasoning_parser.empty(),
                                .return_tokens_as_ids = flags.return_tokens_as_ids,
                                .stream_interval = flags.stream_interval}};
 }

@@ -120,6 +120,34 @@ def structured(client: openai.OpenAI, model: str) -> None:
            lambda: ask(extra_body={"guided_json": {"not": {}}}))
 
 
+def tools(client: openai.OpenAI, model: str) -> None:
+    given = [{"type": "function", "function": {"name": "weather", "parameters": {
+        "type": "object", "properties": {"city": {"type": "string", "maxLength": 8}, "days": {"enum": [1, 2, 3]}},
+        "required": ["city", "days"]}}}, {"type": "function", "function": {"name": "clock"}}]
+    named = {"type": "function", "function": {"name": "weather"}}
+
+    def ask(**fields):
+        return client.chat.completions.create(**{"model": model, "messages": question("Rain?"), "tools": given,
+                                                 "max_tokens": 200, "seed": 2, "temperature": 1, **fields})
+
+    choice = ask(tool_choice=named).choices[0]
+    call = choice.message.tool_calls[0]
+    check("a named function is called with arguments of its schema", call.function.name == "weather"
+          and json.loads(call.function.arguments)["days"] in (1, 2, 3) and choice.finish_reason == "stop")
+    parts = [c.choices[0].delta.tool_calls[0] for c in ask(tool_choice=named, stream=True)
+             if c.choices and c.choices[0].delta.tool_calls]
+    check("a streamed call has one name and id, and the same arguments", parts[0].function.name == "weather"
+          and bool(parts[0].id) and not any(p.id for p in parts[1:])
+          and "".join(p.function.arguments or "" for p in parts) == call.function.arguments)
+    required = ask(tool_choice="required", parallel_tool_calls=False).choices[0]
+    check("a required call is finished by tool_calls, if it was not cut", required.finish_reason == "length"
+          or (required.finish_reason == "tool_calls" and len(required.message.tool_calls) == 1))
+    history = question("Rain?") + [choice.message.model_dump(exclude_none=True),
+                                   {"role": "tool", "tool_call_id": call.id, "content": "12 mm"}]
+    check("calls and results can be sent back", bool(ask(messages=history, tool_choice="none", max_tokens=2).id))
+    check("auto may answer without a call", bool(ask(max_tokens=4).choices[0].message))
+
+
 def completions(client: openai.OpenAI, model: str) -> None:
     ask = client.completions.create
     whole = ask(model=model, prompt=["One, two,", "A, B,"], temperature=0, max_tokens=6, n=1)
@@ -161,6 +189,7 @@ def main() -> None:
     check("a model can be looked up", client.models.retrieve(model).id == model)
     answers(client, model)
     structured(client, model)
+    tools(client, model)
     completions(client, model)
     errors(client, url, model, key)
     with client.chat.completions.create(model=model, messages=question("Count."), stream=True) as stream:

@@ -25,7 +25,8 @@ TEST_CASE("serving: the official openai client gets what it asks for") {
   engine::EngineOptions options;
   options.max_model_len = 1024;
   options.device = "cpu";
-  serve::ChatService service(serve::ModelFiles::load(dir), open_for_engine(dir, options), {.served_names = {"nano"}});
+  serve::ChatService service(serve::ModelFiles::load(dir), open_for_engine(dir, options),
+                             {.served_names = {"nano"}, .request_defaults = {.automatic_tools = true}});
   serve::Routes routes(service, {.api_keys = {"secret"}, .access_log = false});
   serve::HttpServer http({.host = "127.0.0.1", .port = 0, .threads = 2}, routes);
   const Program client = run_command(

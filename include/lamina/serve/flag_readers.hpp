@@ -139,7 +139,9 @@ inline void read_media_path(Flags& out, const Setting& s, std::string_view flag)
 
 inline void read_template_defaults(Flags& out, const Setting& s, std::string_view flag) {
   try {
-    out.add_vision_id = read_template_kwargs(flag_object(s, flag), cat("--", flag)).add_vision_id.value_or(false);
+    const TemplateKwargs given = read_template_kwargs(flag_object(s, flag), cat("--", flag));
+    out.add_vision_id = given.add_vision_id.value_or(false);
+    out.thinking = given.enable_thinking.value_or(true);
   } catch (const ApiError& e) {
     usage(e.what());
   }

@@ -14,7 +14,6 @@ using engine::EngineOptions;
 inline constexpr KeyType nothing = KeyType::flag, one = KeyType::text, many = KeyType::list, number = KeyType::number;
 inline constexpr KeyStatus ignore = KeyStatus::accepted, refuse = KeyStatus::refused;
 inline constexpr std::string_view merge_first = "adapters cannot be served by name yet: merge with lamina-merge first";
-inline constexpr std::string_view no_tools = "tool calls are not read from answers yet";
 inline constexpr std::string_view no_tls = "this build speaks plain HTTP; put a TLS proxy in front";
 inline constexpr std::string_view no_template = "templates of requests are not run; the model's own is built in";
 inline constexpr std::string_view one_device = "one process serves on one device";
@@ -27,6 +26,7 @@ inline constexpr std::string_view one_grammar_backend = "structured output has o
 inline constexpr std::string_view no_prompt_log = "prompts and answers are never logged";
 inline constexpr std::string_view no_named_adapters = "adapters are not served by name";
 
+inline constexpr std::string_view tool_parsers[] = {"hermes"}, reasoning_parsers[] = {"qwen3", "deepseek_r1"};
 inline constexpr std::string_view page_sizes[] = {"16", "32", "64", "128"};
 }  // namespace detail
 
@@ -69,7 +69,8 @@ inline std::span<const Key> flag_table() {
       honoured<&Flags::chat_template>("chat-template",
                                       "file or text; must be the released template, which is built in"),
       honoured_by("default-chat-template-kwargs", one, "", read_template_defaults,
-                  "{\"add_vision_id\": true}; enable_thinking is accepted, but Instruct templates do not read it"),
+                  "{\"add_vision_id\": true}; enable_thinking, which Instruct templates do not read: false turns "
+                  "--reasoning-parser off"),
       honoured<&Flags::exclude_unused_tools>("exclude-tools-when-tool-choice-none",
                                              "do not show tools that must not be called to the model"),
       honoured<&Flags::return_tokens_as_ids>("return-tokens-as-token-ids",
@@ -204,9 +205,13 @@ inline std::span<const Key> flag_table() {
       {"max-lora-rank", one, ignore, "", no_named_adapters},
       {"max-cpu-loras", one, ignore, "", no_named_adapters},
       {"lora-dtype", one, ignore, "", no_named_adapters},
-      {"enable-auto-tool-choice", nothing, refuse, "false", no_tools},
-      {"tool-call-parser", one, refuse, "", no_tools},
-      {"reasoning-parser", one, refuse, "", "reasoning is not split from answers yet"},
+      honoured<&Flags::automatic_tools>("enable-auto-tool-choice",
+                                        "the model may call the functions of a request; with --tool-call-parser"),
+      honoured_word<tool_parsers, &Flags::tool_parser>("tool-call-parser",
+                                                       "hermes: how Qwen's templates ask for calls"),
+      honoured_word<reasoning_parsers, &Flags::reasoning_parser>(
+          "reasoning-parser",
+          "qwen3 or deepseek_r1: answers begin with a thought up to </think>, told apart from content"),
       {"uds", one, refuse, "", "Unix sockets are not supported; use --host and --port"},
       {"ssl-keyfile", one, refuse, "", no_tls},
       {"ssl-certfile", one, refuse, "", no_tls},

@@ -35,6 +35,8 @@ struct Flags {
   std::vector<std::string> unlogged_paths;
   bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;
   bool force_include_usage = false, access_log = true;
+  bool automatic_tools = false, thinking = true;
+  std::string tool_parser, reasoning_parser;  ///< empty: none
   bool add_vision_id = false, exclude_unused_tools = false, return_tokens_as_ids = false;
   int stream_interval = 1;
   bool show_version = false;

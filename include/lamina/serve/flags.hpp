@@ -90,6 +90,8 @@ inline void settle(Flags& out) {
   if (rows > 0 && step_tokens > 0 && step_tokens < rows)
     usage("--max-num-batched-tokens ", step_tokens, ": is less than --max-num-seqs, ", rows,
           ": each of them reads a token in each step");
+  if (out.automatic_tools && out.tool_parser.empty())
+    usage("--enable-auto-tool-choice: is given without --tool-call-parser, wanted --tool-call-parser hermes with it");
   if (out.served_model_names.empty()) out.served_model_names = {out.model.string()};
 }
 

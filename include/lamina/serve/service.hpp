@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <random>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -22,6 +21,7 @@
 #include <lamina/serve/metrics.hpp>
 #include <lamina/serve/openai.hpp>
 #include <lamina/serve/question.hpp>
+#include <lamina/serve/random_id.hpp>
 #include <lamina/serve/structures.hpp>
 #include <lamina/serve/task_queue.hpp>
 
@@ -46,15 +46,6 @@ struct ServiceOptions {
   bool log_requests = false;  ///< a line for each request whose prompt is ready
   RequestDefaults request_defaults = {};
 };
-
-/// 24 random hexadecimal digits.
-inline std::string random_id() {
-  static thread_local std::mt19937_64 generator{std::random_device{}()};
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string id(24, '0');
-  for (char& c : id) c = digits[generator() & 15];
-  return id;
-}
 
 /// The model behind the API: prepares requests on threads of its own, then submits their choices to the engine. A
 /// request has one choice waiting there at a time, so that others come between, and those that follow find its prompt
@@ -235,7 +226,8 @@ class ChatService {
   static void log_unknown_fields(const Job& job);
   void log_request(const Job& job) const;
   GenerationParams params_of(const Job& job, int choice) const;
-  static std::shared_ptr<engine::TokenMask> mask_of(const Job& job);
+  std::optional<int> thought_end_of(const Job& job) const;
+  std::shared_ptr<engine::TokenMask> mask_of(const Job& job) const;
   void begin(const std::shared_ptr<Job>& job, const Guest& guest);
   void submit_next(const std::shared_ptr<Job>& job);
   void give_up(Job& job);
@@ -487,10 +479,17 @@ inline void ChatService::submit_next(const std::shared_ptr<Job>& job) {
       [&](const HttpReply& error) { end_with(*job, error); });
 }
 
+/// The token that ends a thought which the answer shows: a thought follows no grammar.
+inline std::optional<int> ChatService::thought_end_of(const Job& job) const {
+  const MessageForm& form = job.request().message;
+  if (!form.reasoning || !form.show_reasoning) return {};
+  return files_.tokenizer.id_of(ReasoningParser::end_word);
+}
+
 /// What binds one choice; null: nothing does.
-inline std::shared_ptr<engine::TokenMask> ChatService::mask_of(const Job& job) {
+inline std::shared_ptr<engine::TokenMask> ChatService::mask_of(const Job& job) const {
   std::shared_ptr<engine::TokenMask> mask;
-  if (job.grammar) mask = std::make_shared<GrammarMask>(job.grammar);
+  if (job.grammar) mask = std::make_shared<GrammarMask>(job.grammar, thought_end_of(job));
   if (!job.bad_words.empty()) mask = std::make_shared<BadWordsMask>(job.bad_words, std::move(mask));
   return mask;
 }

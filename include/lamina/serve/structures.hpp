@@ -1,6 +1,9 @@
 #pragma once
+#include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,16 +19,24 @@ namespace lamina::serve {
 /// Binds an answer to a grammar.
 class GrammarMask final : public engine::TokenMask {
  public:
-  explicit GrammarMask(std::shared_ptr<grammar::CompiledGrammar> grammar) : matcher_(std::move(grammar)) {}
+  /// after: the grammar begins behind this token; nothing: at once
+  GrammarMask(std::shared_ptr<grammar::CompiledGrammar> grammar, std::optional<int> after)
+      : matcher_(std::move(grammar)), after_(after) {}
   void fill(std::span<std::uint64_t> bits) override {
+    if (after_) return std::fill(bits.begin(), bits.end(), ~std::uint64_t{0});
     if (!matcher_.mask(bits)) fail("structured output: no token of the vocabulary goes on as the grammar asks");
   }
   void drawn(int token) override {
+    if (after_) {
+      if (token == *after_) after_.reset();
+      return;
+    }
     if (!matcher_.accept(token)) fail("structured output: token ", token, " does not go on as the grammar asks");
   }
 
  private:
   grammar::Matcher matcher_;
+  std::optional<int> after_;
 };
 
 /// The grammars of requests, compiled for one tokenizer. Any thread may use it.

@@ -57,7 +57,7 @@ class WholeAnswer final : public AnswerWriter {
   }
   void write(const Part& part) {
     text_.append(text_.view().empty() ? open_end(completion_head_json(context_.head)) + R"(,"choices":[)" : ",");
-    text_.append(open_end(choice_json(context_.head, part.choice, request_.return_token_ids)));
+    text_.append(open_end(choice_json(context_.head, part.choice, request_.message, request_.return_token_ids)));
     const bool wanted = request_.params.sampling.logprobs;
     text_.append(wanted ? R"(,"logprobs":{"content":[)" : R"(,"logprobs":null)");
     text_.append(part.logprobs.view());
@@ -82,13 +82,15 @@ class StreamedAnswer final : public EventWriter {
  public:
   StreamedAnswer(AnswerContext context, const GenerationRequest& request) : EventWriter(std::move(context), request) {
     for (int i = 0; i < choice_count(); ++i)
-      choices_.push_back({ChunkBatch(request.stream_interval, request.return_token_ids), PlainChunk(context_.head, i)});
+      choices_.push_back({ChunkBatch(request.stream_interval, request.return_token_ids), PlainChunk(context_.head, i),
+                          MessageParser(request.message)});
   }
 
  private:
   struct Part {
     ChunkBatch batch;
     PlainChunk plain;
+    MessageParser parser;
     bool started = false;
   };
 
@@ -96,25 +98,54 @@ class StreamedAnswer final : public EventWriter {
     if (const auto chunk = choices_[static_cast<std::size_t>(i)].batch.add(std::move(delta))) send_delta(i, *chunk);
   }
   void take_end(int i, const Completion& done) override {
-    if (const auto rest = choices_[static_cast<std::size_t>(i)].batch.take()) send_delta(i, *rest);
+    Part& part = choices_[static_cast<std::size_t>(i)];
+    if (const auto rest = part.batch.take()) send_delta(i, *rest);
     start(i);
-    send(chunk_json(context_.head, i, Json::object(), nullptr, &done));
+    send_message(i, part.parser.finish(), {}, {});
+    Json chunk =
+        chunk_json(context_.head, i, Json::object(), nullptr, finish_name(request_.message, part.parser.calls(), done));
+    chunk["choices"][0]["stop_reason"] = stop_reason_json(done);
+    send(std::move(chunk));
   }
   void start(int i) {
     if (std::exchange(choices_[static_cast<std::size_t>(i)].started, true)) return;
-    Json chunk = chunk_json(context_.head, i, {{"role", context_.head.role}, {"content", ""}}, nullptr, nullptr);
+    Json chunk = chunk_json(context_.head, i, {{"role", context_.head.role}, {"content", ""}}, nullptr);
     if (request_.return_token_ids && !is_open()) chunk["prompt_token_ids"] = prompt_ids(i);
     send(std::move(chunk));
   }
   void send_delta(int i, const Delta& delta) {
     start(i);
-    if (delta.tokens.empty() && !request_.return_token_ids && !request_.continuous_usage)
-      return write(choices_[static_cast<std::size_t>(i)].plain.text(delta.text));
-    Json logprobs =
-        delta.tokens.empty() ? Json() : logprobs_json(context_.tokenizer, delta.tokens, request_.return_tokens_as_ids);
-    Json chunk = chunk_json(context_.head, i, {{"content", delta.text}}, std::move(logprobs), nullptr);
-    if (request_.return_token_ids) chunk["choices"][0]["token_ids"] = delta.ids;
-    send(std::move(chunk));
+    Part& part = choices_[static_cast<std::size_t>(i)];
+    if (request_.message.plain() && delta.tokens.empty() && !request_.return_token_ids && !request_.continuous_usage)
+      return write(part.plain.text(delta.text));
+    send_message(i, part.parser.push(delta.text), delta.tokens, delta.ids);
+  }
+  /// A chunk for each part of a message, the first with the tokens that the request wants to see.
+  void send_message(int i, const MessagePiece& piece, const std::vector<engine::Sampled>& tokens,
+                    const std::vector<int>& ids) {
+    std::vector<Json> deltas;
+    if (!piece.reasoning.empty())
+      deltas.push_back({{"reasoning", piece.reasoning}, {"reasoning_content", piece.reasoning}});
+    if (!piece.content.empty()) deltas.push_back({{"content", piece.content}});
+    for (const auto& part : piece.calls) deltas.push_back({{"tool_calls", Json::array({call_delta(part)})}});
+    const bool shows_ids = request_.return_token_ids && !ids.empty();
+    if (deltas.empty() && (!tokens.empty() || shows_ids)) deltas.push_back({{"content", ""}});
+    for (std::size_t k = 0; k < deltas.size(); ++k) {
+      Json logprobs;
+      if (k == 0 && !tokens.empty())
+        logprobs = logprobs_json(context_.tokenizer, tokens, request_.return_tokens_as_ids);
+      Json chunk = chunk_json(context_.head, i, std::move(deltas[k]), std::move(logprobs));
+      if (k == 0 && shows_ids) chunk["choices"][0]["token_ids"] = ids;
+      send(std::move(chunk));
+    }
+  }
+  static Json call_delta(const ToolCallPart& part) {
+    Json call = {{"index", part.call}};
+    if (part.name.empty())
+      call["function"] = {{"arguments", part.arguments}};
+    else
+      call.update(tool_call_json(part));
+    return call;
   }
   void send(Json chunk) {
     if (request_.continuous_usage) chunk["usage"] = usage_json(usage_);

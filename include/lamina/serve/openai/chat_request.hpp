@@ -7,6 +7,7 @@
 #include <lamina/serve/openai/chat_messages.hpp>
 #include <lamina/serve/openai/generation_request.hpp>
 #include <lamina/serve/openai/template_kwargs.hpp>
+#include <lamina/serve/openai/tool_fields.hpp>
 
 namespace lamina::serve {
 
@@ -32,6 +33,7 @@ class ChatRequestReader : GenerationReader {
       if (const auto n = fields_.maybe_integer(name, 1, any); n && !chat_.max_tokens)
         chat_.max_tokens = static_cast<int>(*n);
     read_shared();
+    use_tools();
     read_logprobs();
     read_media();
     const Json* messages = fields_.maybe_list("messages");
@@ -43,34 +45,27 @@ class ChatRequestReader : GenerationReader {
   void read_template() {
     auto& options = chat_.template_options;
     options.add_generation_prompt = fields_.boolean("add_generation_prompt", true);
-    options.add_vision_id = limits_.defaults.add_vision_id;
-    if (const Json* kwargs = fields_.find("chat_template_kwargs"))
-      options.add_vision_id =
-          read_template_kwargs(*kwargs, "chat_template_kwargs").add_vision_id.value_or(options.add_vision_id);
-    read_tools();
+    TemplateKwargs kwargs;
+    if (const Json* given = fields_.find("chat_template_kwargs"))
+      kwargs = read_template_kwargs(*given, "chat_template_kwargs");
+    options.add_vision_id = kwargs.add_vision_id.value_or(limits_.defaults.add_vision_id);
+    const bool thinking = kwargs.enable_thinking.value_or(limits_.defaults.thinking);
+    chat_.message.reasoning = limits_.defaults.reasoning && thinking;
+    chat_.message.show_reasoning = fields_.boolean("include_reasoning", true);
   }
 
-  void read_tools() {
-    const Json* tools = fields_.maybe_list("tools");
-    const Json* choice = fields_.find("tool_choice");
-    if (tools && tools->empty()) throw wrong_field("tools", "empty", "at least one tool; leave it out instead");
-    if (choice && !choice->is_string() && !choice->is_object())
-      fields_.wrong("tool_choice", *choice, "none, auto, required or an object that names a function");
-    const std::string wanted = !choice               ? (tools ? "auto" : "none")
-                               : choice->is_string() ? choice->get<std::string>()
-                                                     : "named";
-    if (!tools && wanted != "none")
-      throw wrong_field("tool_choice", clipped(wanted), "none, because the request has no tools");
-    if (tools && wanted != "none")
-      throw not_implemented("tool_choice",
-                            cat("tool_choice: is ", choice ? clipped(wanted) : "missing, which means auto",
-                                ", wanted none, which shows the tools to the model: calls are not read from answers "
-                                "yet"));
-    if (!tools || limits_.defaults.exclude_unused_tools) return;
-    for (std::size_t i = 0; i < tools->size(); ++i) {
-      if (!(*tools)[i].is_object()) throw wrong_field(cat("tools.", i), shown((*tools)[i]), "an object");
-      chat_.template_options.tools.push_back(text::python_json((*tools)[i]));
-    }
+  void use_tools() {
+    const ToolRules rules{limits_.chat->tools, limits_.defaults.automatic_tools, limits_.defaults.exclude_unused_tools};
+    ToolUse use = read_tools(body_, rules);
+    chat_.template_options.tools = std::move(use.shown);
+    if (use.calls) chat_.message.tools = rules.marks;
+    chat_.message.one_call = use.one_call;
+    chat_.message.named_tool = use.named;
+    if (!use.structure) return;
+    if (chat_.structure)
+      throw bad_field(chat_.structure->field,
+                      cat(chat_.structure->field, ": cannot be together with a tool_choice that asks for calls"));
+    chat_.structure = std::move(use.structure);
   }
 
   void read_logprobs() {

@@ -6,6 +6,8 @@
 
 #include <lamina/engine/answer.hpp>
 #include <lamina/serve/openai/json_fields.hpp>
+#include <lamina/serve/openai/message_parser.hpp>
+#include <lamina/serve/random_id.hpp>
 #include <lamina/text/tokenizer.hpp>
 
 namespace lamina::serve {
@@ -79,17 +81,42 @@ inline Json logprobs_json(const text::Tokenizer& tokenizer, const std::vector<en
   return {{"content", std::move(content)}};
 }
 
+/// A call of a function, whole or its first part. Its id is new.
+inline Json tool_call_json(const ToolCallPart& call) {
+  return {{"id", "chatcmpl-tool-" + random_id()},
+          {"type", "function"},
+          {"function", {{"name", call.name}, {"arguments", call.arguments}}}};
+}
+
+/// What a message has besides its role: content is null if there is something else, and no text.
+inline Json message_json(const MessageForm& form, const MessagePiece& message) {
+  const bool other = form.reasoning || !message.calls.empty();
+  Json out = {{"content", other && message.content.empty() ? Json() : Json(message.content)},
+              {"refusal", nullptr},
+              {"annotations", nullptr},
+              {"audio", nullptr},
+              {"function_call", nullptr}};
+  for (const auto& call : message.calls) out["tool_calls"].push_back(tool_call_json(call));
+  if (!form.reasoning) return out;
+  const Json reasoning = message.reasoning.empty() ? Json() : Json(message.reasoning);
+  out["reasoning"] = out["reasoning_content"] = reasoning;  // the newer name, and the older
+  return out;
+}
+
+/// Why a choice ended: calls end it as such, but for a function that the request named.
+inline const char* finish_name(const MessageForm& form, int calls, const Completion& done) {
+  const bool called = calls > 0 && !form.named_tool && done.finish == engine::FinishReason::stop;
+  return called ? "tool_calls" : engine::name_of(done.finish);
+}
+
 /// One choice of an answer that is not streamed, without its logprobs, which may be large.
-inline Json choice_json(const ResponseHead& head, const Choice& choice, bool with_ids) {
+inline Json choice_json(const ResponseHead& head, const Choice& choice, const MessageForm& form, bool with_ids) {
+  const MessagePiece parsed = form.plain() ? MessagePiece{{}, choice.text, {}} : parse_message(form, choice.text);
+  Json message = {{"role", head.role}};
+  message.update(message_json(form, parsed));
   return {{"index", choice.index},
-          {"message",
-           {{"role", head.role},
-            {"content", choice.text},
-            {"refusal", nullptr},
-            {"annotations", nullptr},
-            {"audio", nullptr},
-            {"function_call", nullptr}}},
-          {"finish_reason", engine::name_of(choice.done.finish)},
+          {"message", std::move(message)},
+          {"finish_reason", finish_name(form, static_cast<int>(parsed.calls.size()), choice.done)},
           {"stop_reason", stop_reason_json(choice.done)},
           {"token_ids", with_ids ? Json(choice.ids) : Json()}};
 }
@@ -116,14 +143,13 @@ inline Json chunk_json(const ResponseHead& head) {
           {"choices", Json::array()}};
 }
 
-/// A chunk with one choice's delta; done only with the last one of the choice.
-inline Json chunk_json(const ResponseHead& head, int index, Json delta, Json logprobs, const Completion* done) {
+/// A chunk with one choice's delta. finish: with the last one of the choice, otherwise null
+inline Json chunk_json(const ResponseHead& head, int index, Json delta, Json logprobs, const char* finish = nullptr) {
   Json chunk = chunk_json(head);
   Json choice = {{"index", index},
                  {"delta", std::move(delta)},
                  {"logprobs", std::move(logprobs)},
-                 {"finish_reason", done ? Json(engine::name_of(done->finish)) : Json()}};
-  if (done) choice["stop_reason"] = stop_reason_json(*done);
+                 {"finish_reason", finish ? Json(finish) : Json()}};
   chunk["choices"].push_back(std::move(choice));
   return chunk;
 }
@@ -132,7 +158,7 @@ inline Json chunk_json(const ResponseHead& head, int index, Json delta, Json log
 class PlainChunk {
  public:
   PlainChunk(const ResponseHead& head, int index) {
-    const std::string text = compact(chunk_json(head, index, {{"content", place}}, nullptr, nullptr));
+    const std::string text = compact(chunk_json(head, index, {{"content", place}}, nullptr));
     const std::string quoted = compact(place);
     const std::size_t at = text.find(quoted);
     before_ = text.substr(0, at);

@@ -10,6 +10,7 @@
 #include <lamina/engine/answer.hpp>
 #include <lamina/serve/model_files.hpp>
 #include <lamina/serve/openai/json_fields.hpp>
+#include <lamina/serve/openai/message_parser.hpp>
 #include <lamina/serve/openai/request_fields.hpp>
 #include <lamina/serve/openai/structured_fields.hpp>
 
@@ -19,7 +20,10 @@ using engine::GenerationParams;
 /// The operator's choice for fields that a request leaves out.
 struct RequestDefaults {
   bool add_vision_id = false;         ///< of chat_template_kwargs
+  bool thinking = true;               ///< the same, enable_thinking
   bool exclude_unused_tools = false;  ///< tools are not shown to the model if tool_choice is "none"
+  bool automatic_tools = false;       ///< --enable-auto-tool-choice: the model may call the request's functions
+  bool reasoning = false;             ///< --reasoning-parser: thoughts are told apart from content
   bool return_tokens_as_ids = false;
   int stream_interval = 1;  ///< tokens in a chunk of a stream; a request may raise it
 };
@@ -57,6 +61,7 @@ struct GenerationRequest {
   int stream_interval = 1;                       ///< tokens in a chunk of a stream, but for the first and the last
   bool return_tokens_as_ids = false;             ///< logprobs name tokens by their ids
   bool return_token_ids = false;                 ///< the answer has the ids of the prompt and of its own tokens
+  MessageForm message;                           ///< what chats read from the text
   bool prompt_logprobs = false;                  ///< the answer has those of the prompt
   std::vector<std::string> unknown_fields = {};  ///< ignored, as vLLM does; for the log
 };

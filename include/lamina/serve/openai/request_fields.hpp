@@ -33,12 +33,12 @@ inline std::span<const RequestField> request_fields() {
       // the conversation
       {"messages", work, "text and images; no video, audio or embeddings"},
       {"model", work},
-      {"tools", work, "with tool_choice \"none\"; Qwen2.5-VL's template has no place for them"},
-      {"tool_choice", work, "\"none\" only: calls are not read from answers yet"},
-      {"parallel_tool_calls", ignore, "calls are not read from answers yet"},
+      {"tools", work, "functions; Qwen2.5-VL's template has no place for them"},
+      {"tool_choice", work, "none, auto (with --enable-auto-tool-choice), required, or a function"},
+      {"parallel_tool_calls", work, "false: the first call alone is kept"},
       {"add_generation_prompt", work},
       {"chat_template_kwargs", work,
-       "add_vision_id; enable_thinking is accepted, but Instruct templates do not read it"},
+       "add_vision_id; enable_thinking, which Instruct templates do not read: false turns --reasoning-parser off"},
       {"chat_template", refuse, "templates of requests are not run; the model's own is built in"},
       {"continue_final_message", refuse, "answers cannot go on inside a message yet", "false"},
       {"echo", refuse, "answers do not repeat the last message", "false"},
@@ -81,8 +81,8 @@ inline std::span<const RequestField> request_fields() {
       {"guided_whitespace_pattern", work, "older name of structured_outputs.whitespace_pattern"},
       // reasoning
       {"reasoning_effort", ignore, detail::no_reasoning},
-      {"include_reasoning", ignore, "reasoning is not split from answers"},
-      {"thinking_token_budget", refuse, "reasoning is not separated from the answer, so it has no budget"},
+      {"include_reasoning", work, "false: thoughts are left out; read with --reasoning-parser"},
+      {"thinking_token_budget", refuse, "thoughts are not cut short; max_tokens bounds the answer with its thought"},
       // lengths and ends
       {"max_tokens", work},
       {"max_completion_tokens", work},

@@ -236,7 +236,7 @@ TEST_CASE("errors: each bad request gets its status, type and param") {
       {with(R"("seed":18446744073709551615)"), 400, "BadRequestError", "seed"},
       {with(R"("stop":"")"), 400, "BadRequestError", "stop"},
       {with(R"("stop":["a",1])"), 400, "BadRequestError", "stop.1"},
-      {with(R"("stream":"yes")"), 400, "BadRequestError", "stream"},
+      {with(R"("stream":"perhaps")"), 400, "BadRequestError", "stream"},
       {with(R"("stream_options":{"include_usage":true})"), 400, "BadRequestError", "stream_options"},
       {with(R"("top_logprobs":2)"), 400, "BadRequestError", "top_logprobs"},
       {with(R"("logprobs":true,"top_logprobs":21)"), 400, "BadRequestError", "top_logprobs"},

@@ -231,3 +231,27 @@ TEST_CASE("fields: the operator's defaults hold where a request says nothing") {
   CHECK(serve::read_chat_request(Json::parse(with(tools)), {.chat = &qwen3_vl::chat, .vocab_size = 9}, {})
             .template_options.tools.size() == 1);
 }
+
+TEST_CASE("fields: texts stand for numbers and truth values, and truth values for numbers, as pydantic takes them") {
+  RunningServer server;
+  const auto tokens = [&](const std::string& fields) {
+    return server.chat(with(fields))["usage"]["completion_tokens"];
+  };
+  for (const char* two : {"2", "2.0", "\"2\"", "\" 2 \"", "\"+2\"", "\"2.0\""}) {
+    CAPTURE(two);
+    CHECK(tokens(cat("\"max_tokens\":", two)) == 2);
+  }
+  CHECK(tokens(R"("max_tokens":true)") == 1);
+  CHECK(tokens(R"("temperature":"0.5","top_p":"1","max_tokens":3)") == 3);
+  for (const char* yes : {"true", "1", "1.0", "\"yes\"", "\"On\"", "\"T\"", "\"1\""}) {
+    CAPTURE(yes);
+    CHECK(tokens(cat("\"ignore_eos\":", yes, ",\"max_tokens\":40")) == 40);
+  }
+  for (const char* no : {"false", "0", "\"off\"", "\"N\""}) CHECK(tokens(cat("\"ignore_eos\":", no)) < 40);
+  for (const char* field :
+       {"\"max_tokens\":\"2.5\"", "\"max_tokens\":\"two\"", "\"max_tokens\":\"\"", "\"ignore_eos\":2",
+        "\"ignore_eos\":\"maybe\"", "\"temperature\":\"0,5\"", "\"temperature\":\"nan\"", "\"model\":7"}) {
+    CAPTURE(field);
+    CHECK(server.ask(with(field)).status == 400);
+  }
+}

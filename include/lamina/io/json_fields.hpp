@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <concepts>
 #include <cstdint>
@@ -7,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -19,6 +22,9 @@ namespace lamina::io {
 ///
 ///     [[noreturn]] void missing(path), wrong(path, value, wanted)
 ///     static constexpr bool whole_floats    whether 4.0 is an integer
+///     static constexpr bool lax             whether texts and truth values may stand for numbers, and numbers and
+///     texts
+///                                           for truth values, as pydantic takes them
 template <class Json, class Errors>
 class FieldReader {
  public:
@@ -66,8 +72,10 @@ class FieldReader {
 
   bool boolean(const std::string& key, bool otherwise = false) const {
     const Json* value = find(key);
-    if (value && !value->is_boolean()) wrong(key, *value, "true or false");
-    return value ? value->template get<bool>() : otherwise;
+    if (!value) return otherwise;
+    const auto truth = truth_of(*value);
+    if (!truth) wrong(key, *value, "true or false");
+    return *truth;
   }
 
   int integer(const std::string& key) const { return as_int(require(key), key, "an integer"); }
@@ -114,7 +122,7 @@ class FieldReader {
   }
   /// For walks over all members: `value` is the one of this name.
   double as_number(const Json& value, const std::string& key, double least, double most) const {
-    const double x = value.is_number() ? value.template get<double>() : std::numeric_limits<double>::quiet_NaN();
+    const double x = number_of(value).value_or(std::numeric_limits<double>::quiet_NaN());
     const bool bounded = least > -any_number || most < any_number;
     if (!(x >= least && x <= most)) wrong(key, value, bounded ? range("a number", least, most) : "a number");
     return x;
@@ -158,8 +166,53 @@ class FieldReader {
     if (!number || !std::in_range<int>(*number)) wrong(key, value, wanted);
     return static_cast<int>(*number);
   }
+  /// A text without the blanks around it.
+  static std::string_view trimmed(const Json& value) {
+    std::string_view text = value.template get_ref<const std::string&>();
+    text.remove_prefix(std::min(text.find_first_not_of(" \t\n\r"), text.size()));
+    return text.substr(0, text.find_last_not_of(" \t\n\r") + 1);
+  }
+  template <class Number>
+  static std::optional<Number> parsed(std::string_view text) {
+    Number number{};
+    if (text.starts_with('+')) text.remove_prefix(1);
+    const auto end = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool all = end.ec == std::errc() && end.ptr == text.data() + text.size();
+    return all ? std::optional(number) : std::nullopt;
+  }
+  static std::optional<double> number_of(const Json& value) {
+    if (value.is_number()) return value.template get<double>();
+    if (!Errors::lax) return std::nullopt;
+    if (value.is_boolean()) return value.template get<bool>() ? 1 : 0;
+    return value.is_string() ? parsed<double>(trimmed(value)) : std::nullopt;
+  }
+  static std::optional<bool> truth_of(const Json& value) {
+    if (value.is_boolean()) return value.template get<bool>();
+    if (!Errors::lax) return std::nullopt;
+    if (value.is_number()) {
+      const double x = value.template get<double>();
+      return x == 0 || x == 1 ? std::optional(x == 1) : std::nullopt;
+    }
+    if (!value.is_string()) return std::nullopt;
+    std::string word(value.template get_ref<const std::string&>());
+    std::transform(word.begin(), word.end(), word.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    for (const char* yes : {"true", "t", "yes", "y", "on", "1"})
+      if (word == yes) return true;
+    for (const char* no : {"false", "f", "no", "n", "off", "0"})
+      if (word == no) return false;
+    return std::nullopt;
+  }
   /// The value as an integer; none if it is no number, has a fraction, or is too large.
   static std::optional<std::int64_t> whole(const Json& value) {
+    if (Errors::lax && value.is_boolean()) return value.template get<bool>() ? 1 : 0;
+    if (Errors::lax && value.is_string()) {
+      if (const auto number = parsed<std::int64_t>(trimmed(value))) return number;
+      const auto number = parsed<double>(trimmed(value));
+      return number && std::trunc(*number) == *number && std::abs(*number) < 0x1p53
+                 ? std::optional(static_cast<std::int64_t>(*number))
+                 : std::nullopt;
+    }
     if (value.is_number_float()) {
       const double x = value.template get<double>();
       if (!Errors::whole_floats || std::trunc(x) != x || !(std::abs(x) < 0x1p53)) return std::nullopt;
@@ -178,7 +231,7 @@ class FieldReader {
 
 /// Mistakes in a file that users edit: an Error that names the file, the field, its value and what was wanted.
 struct FileErrors {
-  static constexpr bool whole_floats = false;
+  static constexpr bool whole_floats = false, lax = false;
   std::string file;
 
   FileErrors(std::string file) : file(std::move(file)) {}

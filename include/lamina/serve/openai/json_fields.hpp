@@ -44,7 +44,7 @@ inline JsonTree parse_body(std::string_view body, const std::stop_token& cancell
 
 /// Mistakes in a request: an ApiError that names the field's path.
 struct RequestErrors {
-  static constexpr bool whole_floats = true;
+  static constexpr bool whole_floats = true, lax = true;
 
   [[noreturn]] void no_object(const std::string& path, const Json& got) const {
     throw bad_field(path, cat(path, ": is ", got.type_name(), ", wanted an object"));

@@ -110,7 +110,7 @@ using Json = nlohmann::ordered_json;
 
 /// Mistakes in an entry of dataset_info.json; every message names the entry.
 struct EntryErrors {
-  static constexpr bool whole_floats = false;
+  static constexpr bool whole_floats = false, lax = false;
   std::string subject;
 
   [[noreturn]] void no_object(const std::string&, const Json& got) const {

@@ -101,12 +101,21 @@ int run(const serve::Flags& given) {
                                  .allow_credentials = flags.allow_credentials,
                                  .request_id_headers = flags.request_id_headers,
                                  .access_log = flags.access_log,
-                                 .unlogged_paths = flags.unlogged_paths});
+                                 .unlogged_paths = flags.unlogged_paths,
+                                 .tokenizer_info = flags.tokenizer_info,
+                                 .developer = flags.developer,
+                                 .docs = flags.docs,
+                                 .settings = flags.settings});
   serve::HttpLimits limits;
   limits.header_bytes = static_cast<std::uint32_t>(flags.max_header_bytes);
   limits.header_count = flags.max_header_count;
   limits.body_bytes = static_cast<std::uint64_t>(flags.max_body_bytes);
-  serve::HttpServer server({.host = flags.host, .port = flags.port, .limits = limits, .handle_signals = true}, routes);
+  serve::HttpServer server({.host = flags.host,
+                            .port = flags.port,
+                            .limits = limits,
+                            .grace = std::chrono::seconds(flags.shutdown_timeout),
+                            .handle_signals = true},
+                           routes);
   log_info("lamina-serve: ", flags.served_model_names.front(), " (", flags.model.string(), "), at most ",
            service.max_model_len(), " tokens, on http://", flags.host.empty() ? "0.0.0.0" : flags.host, ":",
            server.port(), "/v1");

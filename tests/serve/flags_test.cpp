@@ -268,3 +268,24 @@ TEST_CASE("Flags: each that vLLM has works, is said to be without effect and why
     }
   }
 }
+
+TEST_CASE("flags: scripts written for vLLM find their options, or the reason why there is none") {
+  CHECK(Flags::parse({"d", "-O3"}).log_lines.back() ==
+        Flags::parse({"d", "--optimization-level", "3"}).log_lines.back());
+  CHECK(Flags::parse({"d", "-O", "2", "-tp=1", "-pp", "1", "-dp=1"}).model == "d");
+  CHECK(Flags::parse({"d", "--shutdown-timeout", "30"}).shutdown_timeout == 30);
+  const auto refused = [](Words words) {
+    words.insert(words.begin(), "d");
+    return test::message_of([&] { Flags::parse(words); });
+  };
+  CHECK(refused({"--speculative-config", "{}"}).find("no tokens are drafted") != std::string::npos);
+  CHECK(refused({"--load-format", "dummy"}).find("lamina-init") != std::string::npos);
+  CHECK(refused({"--kv-cache-dtype", "fp8"}).find("model's dtype") != std::string::npos);
+  CHECK(refused({"--enable-auto-tool-choice"}).find("--tool-call-parser hermes") != std::string::npos);
+  CHECK(refused({"--tool-call-parser", "llama3_json"}).find("hermes") != std::string::npos);
+  const Flags f = Flags::parse({"d", "--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--reasoning-parser",
+                                "qwen3", "--default-chat-template-kwargs", R"({"enable_thinking": false})",
+                                "--enable-tokenizer-info-endpoint", "--disable-fastapi-docs"});
+  CHECK((f.automatic_tools && f.tokenizer_info && !f.thinking && !f.docs));
+  CHECK(f.reasoning_parser == "qwen3");
+}

@@ -80,6 +80,8 @@ class Engine {
   void cancel_waiting();
   /// Every request ends.
   void cancel_all() { command({Command::Kind::cancel_all, 0, {}}); }
+  /// Pages that were computed for requests so far are not found by those that start later.
+  void forget_prefixes() { command({Command::Kind::forget_prefixes, 0, {}}); }
   /// Ends all requests and the threads. Listeners have had their last call when it returns.
   void stop();
 
@@ -93,7 +95,7 @@ class Engine {
   using Clock = RequestTimes::Clock;
 
   struct Command {
-    enum class Kind { submit, cancel, enough, cancel_waiting, cancel_all };
+    enum class Kind { submit, cancel, enough, cancel_waiting, cancel_all, forget_prefixes };
     Kind kind;
     RequestId id = 0;
     std::unique_ptr<Submission> submission;
@@ -309,6 +311,8 @@ inline void Engine::take(Command& command) {
       return cancel_each(false);
     case Command::Kind::cancel_all:
       return cancel_each(true);
+    case Command::Kind::forget_prefixes:
+      pages_.forget_all();
   }
 }
 

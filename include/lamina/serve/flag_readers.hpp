@@ -86,7 +86,8 @@ inline void read_policy(Flags& out, const Setting& s, std::string_view flag) {
 
 inline void read_load_format(Flags&, const Setting& s, std::string_view flag) {
   const std::string format = io::text_of(s, flag);
-  if (format != "auto" && format != "safetensors") io::wrong_value(s, flag, "auto or safetensors");
+  if (format != "auto" && format != "safetensors")
+    io::wrong_value(s, flag, "auto or safetensors; lamina-init makes a model of random weights");
 }
 
 inline void read_generation_overrides(Flags& out, const Setting& s, std::string_view flag) {

@@ -26,6 +26,7 @@ struct Flags {
   int prompt_chunk_tokens = 0;  ///< see engine::EngineLimits
   bool prefix_cache = true, priorities = false, log_statistics = true, log_requests = false;
   int max_images = 999, max_logprobs = 20, max_queued_requests = 2048, max_header_count = 256;
+  int shutdown_timeout = 10;  ///< seconds
   std::int64_t max_header_bytes = 64 * 1024, max_body_bytes = 64 * 1024 * 1024, seed = 0;
   std::int64_t max_media_bytes = 0;                          ///< 0: serve::default_media_bytes()
   std::int64_t max_image_pixels = vision::max_image_pixels;  ///< from VLLM_MAX_IMAGE_PIXELS
@@ -35,16 +36,18 @@ struct Flags {
   std::vector<std::string> unlogged_paths;
   bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;
   bool force_include_usage = false, access_log = true;
-  bool automatic_tools = false, thinking = true;
+  bool automatic_tools = false, thinking = true, tokenizer_info = false, docs = true;
+  bool developer = false;                     ///< from VLLM_SERVER_DEV_MODE
   std::string tool_parser, reasoning_parser;  ///< empty: none
   bool add_vision_id = false, exclude_unused_tools = false, return_tokens_as_ids = false;
   int stream_interval = 1;
   bool show_version = false;
   std::optional<std::string> help;     ///< the text, if it was asked for
+  std::string settings;                ///< every option that was given, without secrets
   std::vector<std::string> log_lines;  ///< what to tell at the start: options that do nothing here, and why
 
   /// Reads a command line without the program's name. UsageError for what is not understood, out of range or refused.
-  static Flags parse(const std::vector<std::string>& arguments);
+  static Flags parse(const std::vector<std::string>& words);
 };
 
 }  // namespace lamina::serve

@@ -71,6 +71,8 @@ inline std::string options_line(const io::Settings& given) {
 inline void read_environment(Flags& out) {
   const char* invariant = std::getenv("VLLM_BATCH_INVARIANT");
   if (invariant && std::string_view(invariant) == "1") out.engine.batch_invariant = true;
+  const char* developer = std::getenv("VLLM_SERVER_DEV_MODE");
+  out.developer = developer && std::string_view(developer) == "1";
   if (const char* key = std::getenv("VLLM_API_KEY"); out.api_keys.empty() && key && *key) out.api_keys = {key};
   const char* text = std::getenv("VLLM_MAX_IMAGE_PIXELS");
   if (!text || !*text) return;
@@ -97,13 +99,28 @@ inline void settle(Flags& out) {
 
 }  // namespace detail
 
-inline Flags Flags::parse(const std::vector<std::string>& arguments) {
+namespace detail {
+/// -O3 as -O 3, which vLLM takes too.
+inline std::vector<std::string> with_levels_apart(const std::vector<std::string>& words) {
+  std::vector<std::string> out;
+  for (const std::string& word : words) {
+    const bool level = word.size() == 3 && word.starts_with("-O") && word[2] >= '0' && word[2] <= '9';
+    out.push_back(level ? "-O" : word);
+    if (level) out.push_back(word.substr(2));
+  }
+  return out;
+}
+}  // namespace detail
+
+inline Flags Flags::parse(const std::vector<std::string>& words) {
   Flags out;
+  const std::vector<std::string> arguments = detail::with_levels_apart(words);
   if (const auto word = detail::wanted_help(arguments)) return out.help = help_text(*word), out;
   const io::Settings given = io::read_flags(flag_table(), arguments, flag_rules(), out.log_lines);
   if (given.contains("help")) return out.help = help_text(), out;
   if (given.contains("version")) return out.show_version = true, out;
-  out.log_lines.push_back(detail::options_line(given));
+  out.settings = detail::options_line(given);
+  out.log_lines.push_back(out.settings);
   io::check_keys(flag_table(), given, out.log_lines);
   if (!given.contains("model")) io::usage("--model: is missing, wanted a model directory");
   io::fill(flag_table(), given, out);

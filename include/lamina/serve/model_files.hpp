@@ -68,7 +68,8 @@ struct ModelFiles {
   std::vector<int> eos;  ///< ids that end an answer
   int image_pad = 0;     ///< id of the layout's image_pad
   GenerationDefaults defaults;
-  std::vector<std::string> notes;  ///< for the log of the start
+  nlohmann::ordered_json tokenizer_config = {};  ///< the file of that name; {} without one
+  std::vector<std::string> notes;                ///< for the log of the start
 
   /// Reads tokenizer, processor, config.json's model_type and generation_config.json. `tokenizer_dir` may differ.
   /// chat_template: as --chat-template gives it; empty: the folder's own. Error if it is not the built-in one.
@@ -102,8 +103,13 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
                    .eos = {},
                    .image_pad = 0,
                    .defaults = {},
+                   .tokenizer_config = {},
                    .notes = {}};
   const ChatFormat& chat = config.family->chat;
+  const auto tokenizer_config = (tokenizer_dir.empty() ? model_dir : tokenizer_dir) / "tokenizer_config.json";
+  files.tokenizer_config = std::filesystem::exists(tokenizer_config)
+                               ? io::read_json_object<nlohmann::ordered_json>(tokenizer_config)
+                               : nlohmann::ordered_json::object();
   files.read_template(tokenizer_dir.empty() ? model_dir : tokenizer_dir, chat_template);
   if (const auto path = model_dir / "generation_config.json"; std::filesystem::exists(path)) {
     const auto generation = io::read_json_object<nlohmann::ordered_json>(path);

@@ -6,8 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/serve/anthropic/messages_answer.hpp>
+#include <lamina/serve/anthropic/messages_request.hpp>
 #include <lamina/serve/openai/answer_writer.hpp>
 #include <lamina/serve/openai/chat_answer.hpp>
+#include <lamina/serve/openai/chat_batch.hpp>
 #include <lamina/serve/openai/completion_answer.hpp>
 #include <lamina/serve/openai/completion_request.hpp>
 #include <lamina/serve/prompt_maker.hpp>
@@ -42,6 +45,35 @@ inline Question chat_question(ChatRequest request, PromptMaker& maker, int max_m
     std::vector<PreparedPrompt> prompts;
     auto planned = maker.plan(*shared, {max_model_len, output_tokens, cancelled, shared->truncation});
     prompts.push_back(maker.read_images(std::move(planned), cancelled));
+    return prompts;
+  };
+  out.writer = [](AnswerContext context, const GenerationRequest& asked) {
+    return make_writer<WholeAnswer, StreamedAnswer>(std::move(context), asked);
+  };
+  return out;
+}
+
+/// A chat as Anthropic's API asks for it and reads its answer.
+inline Question messages_question(ChatRequest request, PromptMaker& maker, int max_model_len) {
+  Question out = chat_question(std::move(request), maker, max_model_len);
+  out.id_prefix = "msg_";
+  out.writer = [](AnswerContext context, const GenerationRequest& asked) {
+    return make_writer<WholeMessage, StreamedMessage>(std::move(context), asked);
+  };
+  return out;
+}
+
+/// Conversations of equal settings, answered together: one choice for each.
+inline Question batch_question(std::vector<ChatRequest> requests, PromptMaker& maker, int max_model_len) {
+  Question out{.request = requests.front()};
+  std::vector<Question> each;
+  for (auto& request : requests) {
+    each.push_back(chat_question(std::move(request), maker, max_model_len));
+    out.has_images = out.has_images || each.back().has_images;
+  }
+  out.prompts = [each = std::move(each)](const std::stop_token& cancelled) {
+    std::vector<PreparedPrompt> prompts;
+    for (const auto& one : each) prompts.push_back(std::move(one.prompts(cancelled).front()));
     return prompts;
   };
   out.writer = [](AnswerContext context, const GenerationRequest& asked) {

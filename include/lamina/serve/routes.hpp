@@ -12,10 +12,12 @@
 
 #include <lamina/core/log.hpp>
 #include <lamina/io/version.hpp>
+#include <lamina/serve/api_description.hpp>
 #include <lamina/serve/http/auth.hpp>
 #include <lamina/serve/http/http_counts.hpp>
 #include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/service.hpp>
+#include <lamina/serve/unbuilt_routes.hpp>
 
 namespace lamina::serve {
 
@@ -27,6 +29,10 @@ struct RouteOptions {
   bool allow_credentials = false, request_id_headers = false, access_log = true;
   std::vector<std::string> unlogged_paths = {};  ///< whose requests the access log leaves out
   std::string version = std::string(lamina::version);
+  bool tokenizer_info = false;  ///< GET /tokenizer_info: --enable-tokenizer-info-endpoint
+  bool developer = false;       ///< GET /server_info, POST /reset_prefix_cache: VLLM_SERVER_DEV_MODE=1
+  bool docs = true;             ///< GET /docs and /openapi.json
+  std::string settings = {};    ///< what /server_info shows: options without secrets
 };
 
 namespace detail {
@@ -86,8 +92,19 @@ class Routes final : public HttpApplication {
               {"GET", "/v1/models", true, &R::models, {}},
               {"POST", "/v1/chat/completions", true, {}, &R::chat},
               {"POST", "/v1/completions", true, {}, &R::complete},
+              {"POST", "/v1/chat/completions/batch", true, {}, &R::chat_batch},
+              {"POST", "/v1/messages", true, {}, &R::messages},
+              {"POST", "/v1/messages/count_tokens", true, {}, &R::count_tokens},
               {"POST", "/tokenize", true, {}, &R::tokenize},
               {"POST", "/detokenize", true, {}, &R::detokenize}};
+    if (options_.tokenizer_info) table_.push_back({"GET", "/tokenizer_info", true, &R::tokenizer_info, {}});
+    if (options_.developer) {
+      table_.push_back({"GET", "/server_info", true, &R::server_info, {}});
+      table_.push_back({"POST", "/reset_prefix_cache", true, &R::reset_prefix_cache, {}});
+    }
+    if (!options_.docs) return;
+    table_.push_back({"GET", "/docs", true, &R::docs, {}});
+    table_.push_back({"GET", "/openapi.json", true, &R::openapi, {}});
   }
 
   std::optional<HttpReply> judge(const RequestHead& head) override {
@@ -153,7 +170,10 @@ class Routes final : public HttpApplication {
     const auto first = std::find_if(table_.begin(), table_.end(), on_path);
     // Which paths exist is not for everybody.
     if (first == table_.end() || first->guarded) check_key(head);
-    if (first == table_.end()) throw ApiError(404, "Not Found", "Not Found");
+    if (first == table_.end()) {
+      const std::string_view reason = reason_unbuilt(std::string_view(path).substr(0, path.find_last_not_of('/') + 1));
+      throw ApiError(404, "Not Found", reason.empty() ? "Not Found" : cat(path, ": ", reason));
+    }
     if (wanted) return redirect(*wanted, head.query);
     for (const auto& r : table_) {
       if (!on_path(r) || r.method != method) continue;
@@ -179,7 +199,10 @@ class Routes final : public HttpApplication {
     return {307, {}, {}, {{"Location", options_.root_path + path + (query.empty() ? "" : "?" + query)}}};
   }
   void check_key(const RequestHead& head) const {
-    if (!keys_.accept(head.header("Authorization")))
+    const std::string* own = head.header("X-Api-Key");  // as clients of /v1/messages send it
+    const std::string bearer = own ? "Bearer " + *own : "";
+    const std::string* given = head.header("Authorization");
+    if (!keys_.accept(given || !own ? given : &bearer))
       throw ApiError(401, "AuthenticationError", "Unauthorized: send the header Authorization: Bearer <key>");
   }
   std::string allowed(const std::string& path) const {
@@ -259,6 +282,44 @@ class Routes final : public HttpApplication {
     service_.chat(std::move(exchange), std::move(request));
   }
 
+  void chat_batch(ExchangePtr exchange, HttpRequest& request) const {
+    service_.chat_batch(std::move(exchange), std::move(request));
+  }
+  void messages(ExchangePtr exchange, HttpRequest& request) const {
+    service_.messages(std::make_shared<MessagesExchange>(std::move(exchange)), std::move(request));
+  }
+  void count_tokens(ExchangePtr exchange, HttpRequest& request) const {
+    exchange = std::make_shared<MessagesExchange>(std::move(exchange));
+    const auto shared = std::make_shared<HttpRequest>(std::move(request));
+    service_.post(exchange, *shared, [this, exchange, shared](const std::stop_token& cancelled) {
+      JsonTree json = parse_body(shared->body.text(), cancelled);
+      shared->body.release();
+      json->emplace("max_tokens", 1);  // which this route does not have
+      service_.check_model(Fields(*json).maybe_text("model"));
+      auto asked = read_messages_request(*json, service_.limits(), service_.files().defaults);
+      const auto ids = service_.tokenize(std::move(asked), cancelled);
+      exchange->reply({200, compact({{"input_tokens", ids.size()}}), "application/json", {}});
+    });
+  }
+  HttpReply tokenizer_info(const std::string&) const {
+    return {200, compact(service_.files().tokenizer_config), "application/json", {}};
+  }
+  HttpReply server_info(const std::string&) const {
+    return {200, compact({{"version", options_.version}, {"vllm_config", options_.settings}}), "application/json", {}};
+  }
+  HttpReply reset_prefix_cache(const std::string&) const {
+    service_.forget_prefixes();
+    return {200, {}, {}, {}};
+  }
+  std::vector<DescribedRoute> described() const {
+    std::vector<DescribedRoute> out;
+    for (const auto& r : table_) out.push_back({r.method, r.path});
+    return out;
+  }
+  HttpReply openapi(const std::string&) const {
+    return {200, openapi_text(described(), options_.version), "application/json", {}};
+  }
+  HttpReply docs(const std::string&) const { return {200, docs_page(described()), "text/html; charset=utf-8", {}}; }
   void complete(ExchangePtr exchange, HttpRequest& request) const {
     service_.complete(std::move(exchange), std::move(request));
   }

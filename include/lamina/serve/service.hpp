@@ -96,6 +96,8 @@ class ChatService {
 
   const ModelFiles& files() const { return files_; }
   const ServiceOptions& options() const { return options_; }
+  /// Computed parts of prompts are not used again.
+  void forget_prefixes() { engine_.forget_prefixes(); }
   int max_model_len() const { return engine_.context_tokens(); }
   /// False once drain() was called.
   bool admits() const { return !draining_.stop_requested(); }
@@ -132,6 +134,18 @@ class ChatService {
   void chat(std::shared_ptr<Exchange> exchange, HttpRequest request) {
     ask(std::move(exchange), std::move(request), [this](const Json& body) {
       return chat_question(read_chat_request(body, limits(), files_.defaults), prompts_, max_model_len());
+    });
+  }
+  /// Answers a request of /v1/messages.
+  void messages(std::shared_ptr<Exchange> exchange, HttpRequest request) {
+    ask(std::move(exchange), std::move(request), [this](const Json& body) {
+      return messages_question(read_messages_request(body, limits(), files_.defaults), prompts_, max_model_len());
+    });
+  }
+  /// Answers a request of /v1/chat/completions/batch.
+  void chat_batch(std::shared_ptr<Exchange> exchange, HttpRequest request) {
+    ask(std::move(exchange), std::move(request), [this](const Json& body) {
+      return batch_question(read_chat_batch(body, limits(), files_.defaults), prompts_, max_model_len());
     });
   }
   /// Answers a request of /v1/completions.

@@ -34,6 +34,14 @@ TEST_CASE("Log: programs write lines as they are, from the level that LAMINA_LOG
   CHECK(written("error") == "e\n");
 }
 
+TEST_CASE("Log: programs write control characters out, but for the ends of lines and tabs") {
+  const std::string text = testing::notes_of([] {
+    io::log_with_spdlog();
+    log_error("a server: \x1b[31m\x07 says\n\tno");
+  });
+  CHECK(text == "a server: \\x1b[31m\\x07 says\n\tno\n");
+}
+
 TEST_CASE("Log: another level is refused with what it may be") {
   ::setenv("LAMINA_LOG_LEVEL", "loud", 1);
   CHECK(testing::error_of([] { io::log_with_spdlog(); }) ==

@@ -10,6 +10,7 @@
 
 #include <lamina/core/log.hpp>
 #include <lamina/io/setting.hpp>
+#include <lamina/io/visible.hpp>
 
 /// The sink of the programs: spdlog. Its headers are for a program's main alone, since they cost half a second.
 namespace lamina::io {
@@ -24,13 +25,14 @@ inline void log_line(LogLevel level, const std::string& line) {
   logger().log(level == LogLevel::info      ? spdlog::level::info
                : level == LogLevel::warning ? spdlog::level::warn
                                             : spdlog::level::err,
-               spdlog::string_view_t(line));
+               visible(line, "\n\t"));
 }
 
 }  // namespace detail
 
-/// Sends log lines to spdlog, which writes them as they are to stderr. The environment's LAMINA_LOG_LEVEL (info,
-/// warning or error) leaves out those below; UsageError for another word.
+/// Sends log lines to spdlog, which writes them to stderr as they are, but for control characters: a line may hold the
+/// words of a server or of a file. The environment's LAMINA_LOG_LEVEL (info, warning or error) leaves out those below;
+/// UsageError for another word.
 inline void log_with_spdlog() {
   detail::logger().set_pattern("%v");
   set_log_sink(detail::log_line);

@@ -1,5 +1,7 @@
 #pragma once
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <exception>
 #include <iostream>
 #include <optional>
@@ -8,6 +10,7 @@
 #include <vector>
 
 #include <lamina/core/log.hpp>
+#include <lamina/io/interrupt.hpp>
 #include <lamina/io/log.hpp>
 #include <lamina/io/version.hpp>
 
@@ -20,9 +23,22 @@ struct ProgramText {
   std::string help;        ///< of --help, below the usage
 };
 
+namespace detail {
+
+/// The status of a program that has written its results; 1 if they did not reach stdout, on a full disk, say.
+inline int written(std::string_view program, int status) {
+  errno = 0;
+  if (std::cout.flush()) return status;
+  log_error(program, ": cannot write to stdout", errno ? cat(": ", std::strerror(errno)) : "");
+  return status == 0 ? 1 : status;
+}
+
+}  // namespace detail
+
 /// main() of every program. read(words) makes a request of the command line, without the program's name; run(request)
 /// does the work and returns the exit status. An exception out of read ends with status 2 and the usage, one out of run
-/// with status 1; --help (-h) and --version as the only word are answered here.
+/// with status 1, or 130 if it is Interrupted; --help (-h) and --version as the only word are answered here. What was
+/// written to stdout and did not get there is an error.
 template <class Read, class Run>
 int run_program(const ProgramText& text, int argc, char** argv, Read read, Run run) {
   const std::vector<std::string> words(argv + 1, argv + argc);
@@ -31,9 +47,11 @@ int run_program(const ProgramText& text, int argc, char** argv, Read read, Run r
     std::cout << std::flush;
     log_error(text.name, ": ", e.what());
   };
-  if (asks("--version")) return std::cout << version << "\n", 0;
-  if (asks("--help") || asks("-h"))
-    return std::cout << "usage: " << text.name << " " << text.usage << "\n\n" << text.help, 0;
+  if (asks("--version")) return std::cout << version << "\n", detail::written(text.name, 0);
+  if (asks("--help") || asks("-h")) {
+    std::cout << "usage: " << text.name << " " << text.usage << "\n\n" << text.help;
+    return detail::written(text.name, 0);
+  }
   std::optional<decltype(read(words))> request;
   try {
     log_with_spdlog();
@@ -44,7 +62,10 @@ int run_program(const ProgramText& text, int argc, char** argv, Read read, Run r
     return 2;
   }
   try {
-    return run(*request);
+    return detail::written(text.name, run(*request));
+  } catch (const Interrupted& e) {
+    report(e);
+    return 130;
   } catch (const std::exception& e) {
     report(e);
     return 1;

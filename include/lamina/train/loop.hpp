@@ -10,10 +10,10 @@
 #include <set>
 #include <string>
 
+#include <lamina/io/interrupt.hpp>
 #include <lamina/model/train_session.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/loop/evaluate.hpp>
-#include <lamina/train/loop/interrupt.hpp>
 #include <lamina/train/loop/resume_notes.hpp>
 #include <lamina/train/loop/resume_state.hpp>
 #include <lamina/train/report/progress.hpp>

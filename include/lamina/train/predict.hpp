@@ -11,9 +11,9 @@
 #include <vector>
 
 #include <lamina/data/encoded_sample.hpp>
+#include <lamina/io/interrupt.hpp>
 #include <lamina/text/python_json.hpp>
 #include <lamina/text/tokenizer.hpp>
-#include <lamina/train/loop/interrupt.hpp>
 #include <lamina/train/predict/answers.hpp>
 #include <lamina/train/predict/similarity.hpp>
 #include <lamina/train/report/progress.hpp>
@@ -122,7 +122,7 @@ inline constexpr std::int64_t answers_under_way = 64;
 /// source  LLaMA-Factory, train/sft/trainer.py, save_predictions
 inline std::optional<Predicted> predict_all(PredictParts parts, const std::optional<std::filesystem::path>& output_dir,
                                             bool skip_special_tokens) {
-  InterruptGuard interrupt;
+  io::InterruptGuard interrupt;
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed_s = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

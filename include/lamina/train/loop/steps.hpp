@@ -80,7 +80,7 @@ inline void Trainer::print_banner() {
 }
 
 inline TrainingResult Trainer::run() {
-  InterruptGuard interrupt;
+  io::InterruptGuard interrupt;
   print_banner();
   first_step_ = state_.global_step;
   start_ = std::chrono::steady_clock::now();

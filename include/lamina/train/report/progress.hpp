@@ -8,6 +8,7 @@
 #include <string>
 
 #include <lamina/io/progress_bar.hpp>
+#include <lamina/io/visible.hpp>
 #include <lamina/train/report/log.hpp>
 
 namespace lamina::train {
@@ -33,9 +34,10 @@ class Console {
   Console(std::ostream& out, bool bar) : out_(out), bar_(bar) {}
   static bool for_terminal() { return ::isatty(STDOUT_FILENO) != 0; }
 
+  /// Without control characters, since notes hold the words of files.
   void line(const std::string& text) {
     clear();
-    out_ << text << "\n" << std::flush;
+    out_ << io::visible(text, "\n\t") << "\n" << std::flush;
   }
   void step(const Progress& at, double loss) {
     if (bar_) {

@@ -1,10 +1,17 @@
 #pragma once
 #include <csignal>
 
-namespace lamina::train {
+#include <lamina/core/error.hpp>
 
-/// While it lives, the first Ctrl-C (or SIGTERM) only sets a flag, so that the step ends and a checkpoint is saved; the
-/// second one ends the process as usual. One at a time.
+namespace lamina::io {
+
+/// The user has asked to stop. run_program() ends with status 130, as after a SIGINT.
+struct Interrupted : Error {
+  using Error::Error;
+};
+
+/// While it lives, the first Ctrl-C (or SIGTERM) only sets a flag, so that what is under way ends as it should: a step
+/// with a checkpoint, a download with what has come. The second one ends the process as usual. One at a time.
 class InterruptGuard {
  public:
   InterruptGuard() {
@@ -19,11 +26,13 @@ class InterruptGuard {
   ~InterruptGuard() {
     ::sigaction(SIGINT, &before_int_, nullptr);
     ::sigaction(SIGTERM, &before_term_, nullptr);
+    flag() = 0;
   }
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
-  bool requested() const { return flag() != 0; }
+  /// Of the guard that lives; false if none does.
+  static bool requested() { return flag() != 0; }
 
  private:
   static volatile std::sig_atomic_t& flag() {
@@ -34,4 +43,9 @@ class InterruptGuard {
   }, before_term_{};
 };
 
-}  // namespace lamina::train
+/// Between the parts of a long work.
+inline void stop_if_interrupted() {
+  if (InterruptGuard::requested()) throw Interrupted("interrupted");
+}
+
+}  // namespace lamina::io

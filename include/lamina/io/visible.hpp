@@ -1,0 +1,40 @@
+#pragma once
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include <lamina/text/unicode.hpp>
+
+namespace lamina::io {
+
+namespace detail {
+
+/// Signs that move the cursor, end a line, or change the order or the presence of others: Unicode's Cc, Zl and Zp, and
+/// the marks of direction and of zero width.
+inline bool is_control(char32_t c) {
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
+         (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+}
+
+}  // namespace detail
+
+/// A text that a terminal shows as it is: each byte of control characters, of marks of direction and of what is not
+/// UTF-8 is written as \xNN. keep: control characters that stay.
+inline std::string visible(std::string_view text, std::string_view keep = "") {
+  static constexpr char hex[] = "0123456789abcdef";
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const text::Utf8Step step = text::read_utf8(text, at);
+    const std::string_view bytes = text.substr(at, static_cast<std::size_t>(step.size));
+    at += bytes.size();
+    if (step.kind == text::Utf8Step::Kind::valid &&
+        (!detail::is_control(step.value) || keep.find(bytes[0]) != keep.npos)) {
+      out += bytes;
+      continue;
+    }
+    for (const unsigned char byte : bytes) out.append({'\\', 'x', hex[byte >> 4], hex[byte & 15]});
+  }
+  return out;
+}
+
+}  // namespace lamina::io

@@ -30,7 +30,7 @@ using namespace lamina;
 struct Settings {
   std::filesystem::path model;
   std::vector<std::filesystem::path> images, adapters;
-  hub::Options hub;
+  hub::Options hub{.cache_dir_name = "--download-dir"};
   std::optional<std::string> prompt;
   std::string system, dtype = "auto", device = "auto";
   std::optional<double> temperature, top_p;

@@ -20,7 +20,7 @@ using namespace lamina;
 
 struct Request {
   std::string repo, source, repo_type = "model", token;
-  hub::Options hub;
+  hub::Options hub{.cache_dir_name = "--cache-dir"};
   hub::Selection selection;
   std::filesystem::path local_dir;
   int max_workers = 8;
@@ -63,7 +63,7 @@ int run(Request& request) {
     request.hub.source = request.source == "huggingface" ? hub::Source::huggingface : hub::Source::modelscope;
   request.hub.hf_token = request.hub.ms_token = request.token;
   const hub::Settings settings = hub::read_settings(request.hub);
-  hub::CurlTransport transport({.ca_bundle = settings.ca_bundle});
+  hub::CurlTransport transport({.certificates = settings.certificates});
   const auto type = request.repo_type == "model" ? hub::RepoType::model : hub::RepoType::dataset;
   const auto folder = hub::fetch_snapshot(transport, settings,
                                           {.repo = {settings.source, type, request.repo, settings.revision},
@@ -85,7 +85,8 @@ int main(int argc, char** argv) {
        "interrupted continues.\n\n" +
            io::help_lines<Request>(flags, "--") +
            "\nHF_ENDPOINT and MODELSCOPE_ENDPOINT name another server, HF_HUB_OFFLINE=1 makes no "
-           "request, https_proxy and no_proxy are\nhonoured, and SSL_CERT_FILE names certificates to "
-           "trust.\n"},
+           "request, https_proxy and no_proxy are\nhonoured. Certificates to trust in place of the "
+           "system's: the first that is set of REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,\nSSL_CERT_FILE and "
+           "SSL_CERT_DIR.\n"},
       argc, argv, parse, run);
 }

@@ -41,8 +41,11 @@ lamina::merge::MergeArguments parse(const std::vector<std::string>& words) {
 void use_folders(lamina::merge::MergeArguments& arguments) {
   lamina::merge::MergeOptions& options = arguments.options;
   options.named = {options.model_name_or_path, options.adapter_name_or_path};
+  if (!arguments.adapter_folder.empty())
+    for (auto& adapter : options.named->adapters) adapter /= arguments.adapter_folder;
   options.model_name_or_path = lamina::hub::resolve_model(options.model_name_or_path, arguments.hub);
-  for (auto& adapter : options.adapter_name_or_path) adapter = lamina::hub::resolve_model(adapter, arguments.hub);
+  for (auto& adapter : options.adapter_name_or_path)
+    adapter = lamina::hub::resolve_adapter(adapter, arguments.adapter_folder, arguments.hub);
 }
 
 int merge(lamina::merge::MergeArguments& arguments) {

@@ -1,4 +1,4 @@
-#include <lamina/data/hub_dataset.hpp>
+#include <lamina/data/hub_images.hpp>
 
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
@@ -80,4 +80,32 @@ TEST_CASE("Hub data sets: a slice of a split is taken after its files are read")
   CHECK(hub_split({}, "test[10%:]") == std::pair<std::string, std::string>("test", "train[10%:]"));
   CHECK(hub_split({}, "train") == std::pair<std::string, std::string>("train", "train"));
   CHECK(contains(error_of([] { hub_split({.name = "a/b"}, "train+test"); }), "one split is read"));
+}
+
+TEST_CASE("Hub data sets: paths of images count from the records' folder, then from the top, and stay inside") {
+  const auto paths = [](const std::string& written, const char* records = "/s/data/train.jsonl") {
+    return data::detail::repository_paths("/s", records, written);
+  };
+  CHECK(paths("images/a.png") == Paths{"data/images/a.png", "images/a.png"});
+  CHECK(paths("./a.png", "/s/train.json") == Paths{"a.png"});
+  CHECK(paths("../a.png") == Paths{"a.png"});
+  for (const char* outside : {"../../etc/a.png", "/etc/a.png", "https://a.test/b.png", ""}) {
+    CAPTURE(outside);
+    CHECK(paths(outside, "/s/train.json").empty());
+  }
+}
+
+TEST_CASE("Hub data sets: of a listing the named images are taken, and none that is too large for one") {
+  const hub::Listing listing{"", {{"a.png", 10, {}}, {"b.png", 20, {}}, {"c.png", most_image_bytes + 1, {}}}};
+  CHECK(data::detail::listed_images({.name = "a/b"}, listing, {"b.png", "x.png"}) == Paths{"b.png"});
+  CHECK(contains(error_of([&] { data::detail::listed_images({.name = "a/b"}, listing, {"c.png"}); }),
+                 "data set a/b: the image c.png has 268435457 bytes, more than the 268435456 that one may have"));
+}
+
+TEST_CASE("Hub data sets: images are found in each form of a column") {
+  auto value = nlohmann::ordered_json::parse(R"(["a", {"path": "b", "bytes": null}, ["c"], null, 3, {"bytes": "x"}])");
+  Paths seen;
+  data::detail::for_each_image(value, [&](std::string& path) { seen.push_back(std::exchange(path, "/x")); });
+  CHECK(seen == Paths{"a", "b", "c"});
+  CHECK(value[1]["path"] == "/x");
 }

@@ -35,7 +35,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::run([&] {
     hub::Repository at = model;
     at.revision = std::string(40, 'a');
-    hub::huggingface::list(client, "https://hub.test", at);
+    auto listing = hub::huggingface::list(client, "https://hub.test", at);
+    hub::require_distinct("a/b", listing);
   });
   fuzz::run([&] { hub::modelscope::list(client, "https://hub.test", model); });
   fuzz::run([&] { hub::origin_of(hub::huggingface::next_page(text)); });

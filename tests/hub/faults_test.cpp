@@ -176,3 +176,95 @@ TEST_CASE("Faults: a server that asks to wait for an hour is not waited for") {
   CHECK(contains(error_of([&] { hub::fetch_snapshot(transport, test.settings(), test.request(), test.retry); }),
                  "the server asks to wait 3600 s"));
 }
+
+TEST_CASE("Faults: of a file whose content is wrong twice nothing is left") {
+  HubTest test;
+  test.source = GENERATE(hub::Source::huggingface, hub::Source::modelscope);
+  auto request = test.request();
+  if (GENERATE(false, true)) request.local_dir = test.folder.path() / "model";
+  test.server.next_fault = [] { return Fault::other_bytes; };
+  hub::CurlTransport transport;
+  std::string error;
+  notes_of([&] { error = error_of([&] { hub::fetch_snapshot(transport, test.settings(), request, test.retry); }); });
+  CHECK(contains(error, "it came twice"));
+  for (const auto& entry : fs::recursive_directory_iterator(test.folder.path())) {
+    CAPTURE(entry.path());
+    CHECK(!entry.path().string().ends_with(".incomplete"));
+  }
+}
+
+TEST_CASE("Faults: Ctrl-C keeps what has come, says so, and the same command continues") {
+  Target target = [] {
+    std::mt19937 random(GENERATE(1u, 2u, 3u, 4u));
+    return Target(random, 1'000'000);
+  }();
+  std::atomic<pid_t> child = 0;
+  target.test.server.chunk = 5000;
+  target.test.server.on_body = [&, left = std::make_shared<std::atomic<int>>(60)](std::size_t) {
+    if (--*left == 0 && child > 0) ::kill(child, SIGINT);
+    std::this_thread::sleep_for(std::chrono::milliseconds(*left < 0 ? 20 : 2));  // lets it keep up, and stop
+  };
+  const fs::path said = target.test.folder.path() / "said";
+  std::string command = target.command();
+  command.replace(command.find(" >/dev/null 2>&1"), std::string::npos, cat(" >", quoted(said.string()), " 2>&1"));
+  const pid_t forked = ::fork();
+  if (forked == 0) ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr), ::_exit(127);
+  child = forked;
+  int status = 0;
+  REQUIRE(::waitpid(forked, &status, 0) == forked);
+  child = 0;
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 130);
+  CHECK(contains(text_of(said), "interrupted: what has come of owner/name is kept in "));
+  CHECK(contains(text_of(said), "; the same command continues there"));
+  REQUIRE(wrong_files(target.folder(), target.files) == 0);
+  const fs::recursive_directory_iterator entries(target.test.folder.path());
+  const bool kept = std::any_of(begin(entries), end(entries), [](const auto& entry) {
+    return entry.path().string().ends_with(".incomplete") && entry.file_size() > 0;
+  });
+  target.test.server.on_body = [](std::size_t) {};
+  REQUIRE(target.fetch());
+  CHECK(wrong_files(target.folder(), target.files) == 0);
+  const auto seen = target.test.server.seen();
+  CHECK(kept == std::any_of(seen.begin(), seen.end(), [](const Seen& s) { return !s.range.empty(); }));
+}
+
+TEST_CASE("Faults: Ctrl-C also ends waiting, for a lock and for another attempt") {
+  HubTest test;
+  auto request = test.request();
+  request.selection.include = {"config.json"};
+  const hub::Hash hash{hub::Hash::Kind::git, git_id(model_files().at("config.json").content)};
+  const fs::path lock = test.settings().cache / ".locks/models--owner--name" / (hash.hex + ".lock");
+  std::optional<hub::FileLock> held;
+  if (GENERATE(true, false))
+    held.emplace(lock, "a test");
+  else
+    test.server.next_fault = [] { return Fault::failing; };
+  test.retry.first_wait = std::chrono::hours(1);
+  test.retry.sleep = hub::interruptible_sleep;
+  std::jthread user([&] {  // presses the keys when the listing was asked for
+    while (test.server.seen().size() < 2) std::this_thread::yield();
+    ::kill(::getpid(), SIGINT);
+  });
+  hub::CurlTransport transport;
+  notes_of(
+      [&] { CHECK_THROWS_AS(hub::fetch_snapshot(transport, test.settings(), request, test.retry), io::Interrupted); });
+}
+
+TEST_CASE("Faults: files of one content are fetched once, and wait for nobody") {
+  HubTest test;
+  HubFiles& files = test.server.repositories["models/owner/name"];
+  for (int i = 0; i < 8; ++i) files[cat("same", i, ".safetensors")] = {content_of(50, 100'000), true};
+  test.source = GENERATE(hub::Source::huggingface, hub::Source::modelscope);
+  hub::CurlTransport transport;
+  fs::path folder;
+  const std::string notes =
+      notes_of([&] { folder = hub::fetch_snapshot(transport, test.settings(), test.request(), test.retry); });
+  CHECK(!contains(notes, "waiting"));
+  CHECK(wrong_files(folder, files) == 0);
+  CHECK(names_in(folder).size() == 13);
+  const auto seen = test.server.seen();
+  const auto fetched =
+      std::count_if(seen.begin(), seen.end(), [](const Seen& s) { return contains(s.target, "same"); });
+  CHECK(fetched == (test.source == hub::Source::huggingface ? 1 : 8));  // ModelScope's cache has no blobs
+}

@@ -8,6 +8,7 @@
 #include <boost/beast/http.hpp>
 
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -73,6 +74,7 @@ class HubServer {
       context_->use_certificate(asio::buffer(tls->certificate), asio::ssl::context::pem);
       context_->use_private_key(asio::buffer(tls->key), asio::ssl::context::pem);
     }
+    ::setenv("no_proxy", "127.0.0.1", 1);  // whatever proxy the machine has
     thread_ = std::thread([this] { accept(); });
   }
   ~HubServer() {
@@ -335,7 +337,8 @@ inline HubFiles model_files(unsigned seed = 1, std::size_t weights = 200'000) {
           {"tokenizer.json", {content_of(seed + 1, 5000)}},
           {"model-00001-of-00002.safetensors", {content_of(seed + 2, weights), true}},
           {"model-00002-of-00002.safetensors", {content_of(seed + 3, weights / 3), true}},
-          {"model.safetensors.index.json", {R"({"weight_map": {}})"}},
+          {"model.safetensors.index.json",
+           {R"({"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}})"}},
           {"README.md", {"# a model\n"}},
           {"pytorch_model.bin", {content_of(seed + 4, 100), true}},
           {"onnx/model.json", {"{}"}}};

@@ -95,15 +95,22 @@ TEST_CASE("Security: TLS works with a certificate that is trusted, and with no o
   settings.endpoint = server.url();
 
   hub::CurlTransport suspicious;
-  CHECK(contains(fetch_error(suspicious, settings, test.request()), "certificate"));
+  const std::string unknown = fetch_error(suspicious, settings, test.request());
+  CHECK(contains(unknown, "certificate"));
+  CHECK(contains(unknown, "name its certificate with SSL_CERT_FILE"));
   CHECK(server.seen().empty());
-  hub::CurlTransport transport({.ca_bundle = trusted.string()});
+  hub::CurlTransport transport({.certificates = {trusted.string(), "CURL_CA_BUNDLE"}});
   CHECK(fetch_error(transport, settings, test.request()) == "");
   settings.endpoint = impostor.url();  // trusted, but not for this host
   settings.cache /= "2";
-  CHECK(contains(fetch_error(transport, settings, test.request()), "certificate"));
+  const std::string other = fetch_error(transport, settings, test.request());
+  CHECK(contains(other, "certificate"));
+  CHECK(contains(other, cat("trusted are the certificates that CURL_CA_BUNDLE names (", trusted.string(), ")")));
   CHECK(impostor.seen().empty());
-  hub::CurlTransport no_file({.ca_bundle = "/nonexistent.pem"});
+  hub::CurlTransport folder({.certificates = {test.folder.path().string(), "SSL_CERT_DIR"}});  // trusts nobody
+  settings.endpoint = server.url();
+  CHECK(contains(fetch_error(folder, settings, test.request()), "that SSL_CERT_DIR names"));
+  hub::CurlTransport no_file({.certificates = {"/nonexistent.pem", "SSL_CERT_FILE"}});
   CHECK(contains(fetch_error(no_file, settings, test.request()), "SSL_CERT_FILE names /nonexistent.pem"));
 }
 
@@ -116,7 +123,7 @@ TEST_CASE("Security: a redirect from https to http is refused") {
   std::ofstream(test.folder.path() / "trusted.pem") << tls.certificate;
   auto settings = test.settings();
   settings.endpoint = server.url();
-  hub::CurlTransport transport({.ca_bundle = (test.folder.path() / "trusted.pem").string()});
+  hub::CurlTransport transport({.certificates = {(test.folder.path() / "trusted.pem").string(), "SSL_CERT_FILE"}});
   for (const std::string& scheme : {std::string("https"), std::string("HTTPS")}) {
     settings.endpoint.replace(0, 5, scheme);
     CHECK(contains(fetch_error(transport, settings, test.request()), "from https to http://127.0.0.1"));
@@ -180,6 +187,10 @@ TEST_CASE("Security: listings that are wrong or endless are refused by the field
   astray.link = "<http://127.0.0.1:1/tree/>; rel=\"next\"";
   CHECK(contains(fetch_error(astray, test.settings(), at_commit(test)), "which is not the hub"));
   CHECK(astray.asked.size() == 1);
+  Listing relative("[]");
+  relative.link = "</api/x>; rel=\"next\"";
+  CHECK(
+      contains(fetch_error(relative, test.settings(), at_commit(test)), "its listing goes on at /api/x, which is not"));
 }
 
 TEST_CASE("Security: origins are compared as servers are reached") {
@@ -194,14 +205,14 @@ TEST_CASE("Security: proxies of the environment are used, and no_proxy is heeded
   HubTest test;
   hub::CurlTransport transport;
   auto settings = test.settings();
-  settings.endpoint = "http://hub.test";  // only the proxy knows this host
+  settings.endpoint = "http://127.0.0.1:1";  // where nobody listens, as the proxy need not know
   ::setenv("http_proxy", test.server.url().c_str(), 1);
+  for (const char* name : {"no_proxy", "NO_PROXY"}) ::unsetenv(name);
   CHECK(fetch_error(transport, settings, test.request()) == "");
-  CHECK(test.server.seen().front().target.starts_with("http://hub.test/api/models/owner/name/"));
-  ::setenv("no_proxy", "hub.test", 1);
+  CHECK(test.server.seen().front().target.starts_with("http://127.0.0.1:1/api/models/owner/name/"));
+  ::setenv("no_proxy", "127.0.0.1", 1);
   settings.cache /= "2";
   hub::CurlTransport direct;
   CHECK(fetch_error(direct, settings, test.request()) != "");
   ::unsetenv("http_proxy");
-  ::unsetenv("no_proxy");
 }

@@ -52,7 +52,6 @@ TEST_CASE("Settings: Hugging Face's variables and their precedence") {
   for (const char* yes : {"1", "ON", "yes", "True"}) CHECK(settings_of({{"HF_HUB_OFFLINE", yes}}).offline);
   CHECK(settings_of({{"TRANSFORMERS_OFFLINE", "1"}}).offline);
   CHECK(!settings_of({{"HF_HUB_OFFLINE", "0"}}).offline);
-  CHECK(settings_of({{"SSL_CERT_FILE", "/a.pem"}}).ca_bundle == "/a.pem");
 }
 
 TEST_CASE("Settings: a token that `hf auth login` has stored is read") {
@@ -85,7 +84,8 @@ TEST_CASE("Settings: what cannot be meant is refused") {
   CHECK(contains(error_of([] { settings_of({{"HF_TOKEN", "a\r\nHost: b"}}); }), "characters that no token has"));
   CHECK(contains(error_of([] { settings_of({{"HF_ENDPOINT", "https://hub@evil.test"}}); }), "wanted a URL"));
   for (const char* revision : {"../main", "a b", "/main", "main?x", "a//b"})
-    CHECK(error_of([&] { settings_of({}, {.revision = revision}); }) != "");
+    CHECK(contains(error_of([&] { settings_of({}, {.revision = revision}); }),
+                   cat("revision: is \"", revision, "\", wanted a branch, a tag or a commit")));
   CHECK(settings_of({}, {.revision = "refs/pr/4"}).revision == "refs/pr/4");
 }
 
@@ -93,4 +93,28 @@ TEST_CASE("Settings: names of repositories") {
   for (const char* name : {"Qwen/Qwen3-VL-2B-Instruct", "a/b", "a_b/c.d-e"}) CHECK(hub::is_repository_name(name));
   for (const char* name : {"", "a", "a/", "/a", "a/b/c", "./a", "../a", "a/..", ".a/b", "a/b--c", "a/b c", "~/a"})
     CHECK(!hub::is_repository_name(name));
+}
+
+TEST_CASE("Settings: certificates to trust, by the variables of each client") {
+  const auto trusted = [](std::map<std::string, std::string> variables) {
+    const auto certificates = settings_of(std::move(variables)).certificates;
+    return cat(certificates.variable, "=", certificates.path);
+  };
+  CHECK(trusted({}) == "=");
+  CHECK(trusted({{"SSL_CERT_DIR", "/d"}}) == "SSL_CERT_DIR=/d");
+  CHECK(trusted({{"SSL_CERT_DIR", "/d"}, {"SSL_CERT_FILE", "/s"}}) == "SSL_CERT_FILE=/s");
+  CHECK(trusted({{"SSL_CERT_FILE", "/s"}, {"CURL_CA_BUNDLE", "/c"}}) == "CURL_CA_BUNDLE=/c");
+  CHECK(trusted({{"CURL_CA_BUNDLE", "/c"}, {"REQUESTS_CA_BUNDLE", "/r"}}) == "REQUESTS_CA_BUNDLE=/r");
+}
+
+TEST_CASE("Settings: what names the cache, for messages") {
+  CHECK(settings_of({}).cache_name == "HOME");
+  CHECK(settings_of({{"XDG_CACHE_HOME", "/x"}}).cache_name == "XDG_CACHE_HOME");
+  CHECK(settings_of({{"XDG_CACHE_HOME", "/x"}, {"HF_HOME", "/hf"}}).cache_name == "HF_HOME");
+  CHECK(settings_of({{"HF_HOME", "/hf"}, {"HUGGINGFACE_HUB_CACHE", "/c"}}).cache_name == "HUGGINGFACE_HUB_CACHE");
+  CHECK(settings_of({{"HF_HUB_CACHE", "/c"}}, {.cache_dir = "/mine"}).cache_name == "cache_dir");
+  CHECK(settings_of({}, {.cache_dir = "/mine", .cache_dir_name = "--cache-dir"}).cache_name == "--cache-dir");
+  CHECK(settings_of({}, {.source = Source::modelscope}).cache_name == "HOME");
+  CHECK(settings_of({{"MODELSCOPE_CACHE", "/m"}}, {.source = Source::modelscope}).cache_name == "MODELSCOPE_CACHE");
+  CHECK(settings_of({{"TRANSFORMERS_OFFLINE", "1"}}).offline_name == "TRANSFORMERS_OFFLINE");
 }

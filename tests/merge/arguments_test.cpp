@@ -41,8 +41,11 @@ TEST_CASE("lamina-merge: overrides and flags win over the file") {
   CHECK(r.options.infer_dtype == DType::F16);
   CHECK(r.options.adapter_name_or_path == std::vector<std::filesystem::path>{"a", "b/c"});
   CHECK(r.options.template_name.empty());
-  CHECK(parsed(minimal({"--adapter_name_or_path=x", "--adapter_folder", "sub"})).options.adapter_name_or_path[0] ==
-        "x/sub");
+  const auto inside = parsed(minimal({"--adapter_name_or_path=x", "--adapter_folder", "sub"}));
+  CHECK(inside.options.adapter_name_or_path[0] == "x");
+  CHECK(inside.adapter_folder == "sub");
+  CHECK(parsed(minimal({"--adapter_folder", "sub"})).notes.back() ==
+        "adapter_folder has no effect without adapter_name_or_path");
 }
 
 TEST_CASE("lamina-merge: JSON and lists are read too") {

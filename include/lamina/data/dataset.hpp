@@ -2,6 +2,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/data/encode.hpp>
 #include <lamina/data/encoded_sample.hpp>
+#include <lamina/data/hub_images.hpp>
 #include <lamina/data/image_check.hpp>
 #include <lamina/data/mix.hpp>
 #include <lamina/data/records.hpp>
@@ -45,6 +46,9 @@ struct DataOptions {
   bool predict = false;           ///< encode them as questions too
   ProgressLine progress = {};     ///< gets a line now and then while images are decoded
   bool skip_bad_samples = false;  ///< leave wrong records out (wrong <image> counts, broken files) and report them
+
+  /// Where paths of images begin.
+  const std::filesystem::path& media_folder() const { return media_dir.empty() ? dataset_dir : media_dir; }
 };
 
 /// Fails on settings that exclude each other or that this library does not have.
@@ -112,7 +116,9 @@ class RowReader {
   /// The rows of one entry: its split, num_samples of them at random, then the first max_samples.
   std::vector<Row> rows_of(const DatasetInfo& info) {
     if (info.ranking) fail("dataset ", info.name, ": it holds preference pairs (\"ranking\": true), not for stage sft");
-    std::vector<Row> rows = read(info);
+    std::optional<HubFiles> hub;
+    if (info.hub) hub.emplace(*info.hub, options_.hub);
+    std::vector<Row> rows = read(info, hub);
     check_columns_exist(rows, info);
     const int count = static_cast<int>(rows.size());
     try {
@@ -125,15 +131,16 @@ class RowReader {
     if (options_.max_samples && static_cast<std::int64_t>(rows.size()) > *options_.max_samples) {
       rows.resize(static_cast<std::size_t>(*options_.max_samples));
     }
+    if (hub) fetch_images(*hub, rows, info.columns.images, options_.media_folder());
     return rows;
   }
 
  private:
   /// All rows that can be read; wrong ones go to the report.
-  std::vector<Row> read(const DatasetInfo& info) {
+  std::vector<Row> read(const DatasetInfo& info, std::optional<HubFiles>& hub) {
     const std::string place = info.hub ? info.hub->name : (options_.dataset_dir / info.file_name).string();
-    FileRows file = info.hub ? read_rows(fetch_dataset(*info.hub, hub_split(*info.hub, info.split).first, options_.hub))
-                             : read_rows(options_.dataset_dir / info.file_name);
+    FileRows file = hub ? read_rows(fetch_records(*hub, hub_split(*info.hub, info.split).first))
+                        : read_rows(options_.dataset_dir / info.file_name);
     for (const WrongRow& row : file.wrong) report_.wrong(row.origin, row.message);
     if (!options_.skip_bad_samples && !file.wrong.empty()) report_.refuse_wrong();
     if (file.rows.empty()) fail("dataset ", info.name, ": ", place, " holds no record\n", report_.text());
@@ -290,8 +297,7 @@ inline Encoder make_encoder(const DataOptions& options, const text::Tokenizer& t
                           .enable_thinking = options.enable_thinking,
                           .preserve_thinking = options.preserve_thinking};
   return Encoder(tokenizer, Template::named(options.template_name, options.default_system), how,
-                 ImageTokens(processor, options.images),
-                 options.media_dir.empty() ? options.dataset_dir : options.media_dir);
+                 ImageTokens(processor, options.images), options.media_folder());
 }
 
 }  // namespace detail

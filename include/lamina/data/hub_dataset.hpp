@@ -5,7 +5,9 @@
 #include <array>
 #include <cctype>
 #include <filesystem>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -186,36 +188,66 @@ inline std::pair<std::string, std::string> hub_split(const HubDataset& set, cons
   return {split.substr(0, bracket), "train" + split.substr(bracket)};
 }
 
+/// The repository of a data set: its files come as they are named.
+class HubFiles {
+ public:
+  HubFiles(HubDataset set, hub::Options options) : set_(std::move(set)), settings_(read(set_, std::move(options))) {
+    request_.repo = {settings_.source, hub::RepoType::dataset, set_.name, settings_.revision};
+  }
+
+  const HubDataset& set() const { return set_; }
+  /// The snapshot's; after a fetch.
+  const std::filesystem::path& folder() const { return folder_; }
+
+  /// Fetches those that are chosen of all paths. If the hub is not asked or is away, choose() is not called: the folder
+  /// holds what earlier runs have fetched.
+  void fetch(const std::function<std::vector<std::string>(const hub::Listing&)>& choose) {
+    request_.choose = [&](const hub::Listing& listing) {
+      const auto paths = choose(listing);
+      const std::set<std::string_view> chosen(paths.begin(), paths.end());
+      std::vector<hub::RemoteFile> files;
+      for (const auto& file : listing.files)
+        if (chosen.contains(file.path)) files.push_back(file);
+      return files;
+    };
+    folder_ = hub::fetch_snapshot(transport_, settings_, request_);
+    // The next files are of the same commit, even if the branch moves.
+    if (const std::string commit = folder_.filename().string(); hub::is_commit(commit)) request_.repo.revision = commit;
+  }
+
+ private:
+  static hub::Settings read(const HubDataset& set, hub::Options options) {
+    options.source = set.source;
+    return hub::read_settings(options);
+  }
+
+  HubDataset set_;
+  hub::Settings settings_;
+  hub::CurlTransport transport_{{.certificates = settings_.certificates}};
+  hub::SnapshotRequest request_;
+  std::filesystem::path folder_;
+};
+
 /// Fetches what is missing of the split's files, and returns where they are.
-inline std::vector<std::filesystem::path> fetch_dataset(const HubDataset& set, const std::string& split,
-                                                        hub::Options options) {
-  options.source = set.source;
-  const hub::Settings settings = hub::read_settings(options);
-  hub::CurlTransport transport({.ca_bundle = settings.ca_bundle});
-  hub::SnapshotRequest request{.repo = {settings.source, hub::RepoType::dataset, set.name, settings.revision}};
-  request.choose = [](const hub::Listing& listing) {
-    std::vector<hub::RemoteFile> card;
-    for (const auto& file : listing.files)
-      if (file.path == "README.md") card.push_back(file);
-    return card;
-  };
-  const auto folder = hub::fetch_snapshot(transport, settings, request);
+inline std::vector<std::filesystem::path> fetch_records(HubFiles& hub, const std::string& split) {
+  const HubDataset& set = hub.set();
+  hub.fetch([](const hub::Listing&) { return std::vector<std::string>{"README.md"}; });
+  const auto& folder = hub.folder();
   const auto readme = std::filesystem::exists(folder / "README.md") ? io::read_text(folder / "README.md", 4 << 20) : "";
-  request.choose = [&](const hub::Listing& listing) {
+  bool asked = false;
+  hub.fetch([&](const hub::Listing& listing) {
+    asked = true;
     std::vector<std::string> paths;
     for (const auto& file : listing.files) paths.push_back(file.path);
-    const auto chosen = choose_files(set, paths, readme, split);
-    std::vector<hub::RemoteFile> files;
-    for (const auto& file : listing.files)
-      if (std::find(chosen.begin(), chosen.end(), file.path) != chosen.end()) files.push_back(file);
-    return files;
-  };
-  hub::fetch_snapshot(transport, settings, request);
-  std::vector<std::string> paths;  // an older snapshot may be what is used, so the folder tells
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) paths.push_back(entry.path().lexically_relative(folder).string());
+    return choose_files(set, paths, readme, split);
+  });
+  const auto found = hub::files_in(folder).present;  // an older snapshot may be what is used, so the folder tells
+  const auto chosen = choose_files(set, {found.begin(), found.end()}, readme, split);
+  if (const auto missing = hub::missing_parts({chosen.begin(), chosen.end()}); !asked && !missing.empty())
+    fail("data set ", set.name, ": ", folder.string(), " lacks ", io::listed(missing, 10),
+         ": run once while the hub can be reached");
   std::vector<std::filesystem::path> files;
-  for (const std::string& path : choose_files(set, paths, readme, split)) files.push_back(folder / path);
+  for (const std::string& path : chosen) files.push_back(folder / path);
   return files;
 }
 

@@ -15,6 +15,9 @@
 
 #include <lamina/hub/client.hpp>
 #include <lamina/hub/digest.hpp>
+#include <lamina/hub/file_lock.hpp>
+#include <lamina/io/interrupt.hpp>
+#include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
 
@@ -33,20 +36,27 @@ struct Blob {
 namespace detail {
 
 /// The part of a file that has come so far, on disk and hashed. It stays when this object goes, so that the next run
-/// continues there.
+/// continues there, unless it is empty.
 class PartialFile {
  public:
   PartialFile(const std::filesystem::path& path, const Blob& blob)
       : path_(path), blob_(blob), digest_(blob.hash.kind, blob.size) {
-    std::filesystem::create_directories(path.parent_path());
+    make_folders(path.parent_path());
     fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd_ < 0) fail(path.string(), ": cannot write here: ", std::strerror(errno));
-    read_again();
+    try {
+      read_again();
+    } catch (...) {  // what is there stays
+      ::close(fd_);
+      throw;
+    }
   }
   PartialFile(const PartialFile&) = delete;
   PartialFile& operator=(const PartialFile&) = delete;
   ~PartialFile() {
-    if (fd_ >= 0) ::close(fd_);
+    if (fd_ < 0) return;
+    if (size_ == 0) ::unlink(path_.c_str());  // the caller holds its lock
+    ::close(fd_);
   }
 
   std::uint64_t size() const { return size_; }
@@ -81,8 +91,8 @@ class PartialFile {
       if (std::exchange(was_wrong_, true)) fail(message, ": it came twice; run again, the file may have changed");
       throw Temporary(message);
     }
+    make_folders(file.parent_path());
     if (::fsync(fd_) != 0 || ::close(std::exchange(fd_, -1)) != 0) fail_write();
-    std::filesystem::create_directories(file.parent_path());
     if (::rename(path_.c_str(), file.c_str()) != 0)
       fail(file.string(), ": cannot put the file in place: ", std::strerror(errno));
   }
@@ -96,6 +106,7 @@ class PartialFile {
     if (found > blob_.size) return restart();
     std::vector<std::byte> buffer(std::min<std::uint64_t>(found, 1 << 20));
     while (size_ < found) {
+      io::stop_if_interrupted();
       const ssize_t got = ::pread(fd_, buffer.data(), buffer.size(), static_cast<off_t>(size_));
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) fail(path_.string(), ": cannot read: ", got < 0 ? std::strerror(errno) : "it became shorter");
@@ -133,13 +144,15 @@ class AnswerCheck {
     if (head.status != 206) {
       if (part_.size() > 0) part_.restart();  // the server sends all of it
       if (const std::string length = head.field("content-length"); !length.empty() && length != cat(blob_.size))
-        throw Temporary(cat(blob_.url, ": ", length, " bytes are offered, the listing says ", blob_.size));
+        throw Temporary(cat(blob_.url, ": ", io::visible(length.substr(0, 100)),
+                            " bytes are offered, the listing says ", blob_.size));
       return;
     }
     const std::string wanted = cat("bytes ", part_.size(), "-", blob_.size - 1, "/", blob_.size);
     if (const std::string range = head.field("content-range"); range != wanted) {
       part_.restart();
-      throw Temporary(cat(blob_.url, ": got the range \"", range.substr(0, 100), "\", wanted \"", wanted, "\""));
+      throw Temporary(
+          cat(blob_.url, ": got the range \"", io::visible(range.substr(0, 100)), "\", wanted \"", wanted, "\""));
     }
   }
 
@@ -150,7 +163,7 @@ class AnswerCheck {
     if (etag.starts_with("W/")) etag.erase(0, 2);
     if (etag.size() >= 2 && etag.front() == '"') etag = etag.substr(1, etag.size() - 2);
     if (etag.empty() || blob_.hash.kind != Hash::Kind::sha256 || etag == blob_.hash.hex) return;
-    fail(blob_.url, ": its ETag is ", etag.substr(0, 100), ", the listing says ", blob_.hash.hex,
+    fail(blob_.url, ": its ETag is ", io::visible(etag.substr(0, 100)), ", the listing says ", blob_.hash.hex,
          ": the file has changed meanwhile; run again");
   }
 
@@ -179,6 +192,10 @@ inline void get_rest(const Client& client, const Blob& blob, PartialFile& part, 
 /// Reports how many bytes of a file are there more (or, after a restart, fewer).
 using OnBytes = std::function<void(std::int64_t)>;
 
+/// Bytes after which a connection that breaks has been worth its while: a server that sends one and breaks off would
+/// otherwise be asked for ever.
+inline constexpr std::uint64_t worthwhile_bytes = 64 << 10;
+
 /// Fetches one file to its place, whose lock the caller holds. A broken connection continues where it broke; a file
 /// whose content is wrong is fetched anew, once.
 inline void fetch_blob(const Client& client, const Blob& blob, const Place& place, const OnBytes& on_bytes) {
@@ -189,7 +206,7 @@ inline void fetch_blob(const Client& client, const Blob& blob, const Place& plac
     on_bytes(size - std::exchange(reported, size));
   };
   report();
-  std::uint64_t most = part.size();
+  std::uint64_t counted = part.size();
   with_retries(
       client.retry(),
       [&] {
@@ -200,7 +217,9 @@ inline void fetch_blob(const Client& client, const Blob& blob, const Place& plac
       },
       [&] {
         report();
-        return part.size() > std::exchange(most, std::max(most, part.size()));
+        const bool is_progress = part.size() >= counted + worthwhile_bytes;
+        if (is_progress) counted = part.size();
+        return is_progress;
       });
 }
 

@@ -1,6 +1,7 @@
 #pragma once
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include <lamina/hub/retry.hpp>
 #include <lamina/hub/transport.hpp>
 #include <lamina/hub/url.hpp>
+#include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
 
@@ -30,31 +32,39 @@ class Client {
   const RetryPolicy& retry() const { return retry_; }
 
   /// One attempt, which follows redirects. The receiver gets the heads of redirects too, because the hub's own says
-  /// what the file is; the body of 2xx; and of 416, the answer to a range that the file does not have, the head.
-  HttpHead get(const std::string& url, std::uint64_t from, const HttpReceiver& receiver) const {
+  /// what the file is; and of 416, the answer to a range that the file does not have. longest: see HttpRequest.
+  HttpHead get(const std::string& url, std::uint64_t from, const HttpReceiver& receiver,
+               std::chrono::milliseconds longest = {}) const {
+    const auto begin = std::chrono::steady_clock::now();
     std::string at = url;
     for (int hop = 0; hop <= most_redirects; ++hop) {
-      HttpHead head = transport_.get(request_for(at, from), without_errors(receiver, from));
+      HttpRequest request{at, origin_of(at) == origin_ ? credentials_ : std::vector<std::string>{}, from, longest};
+      if (longest.count() > 0) {
+        request.longest -=
+            std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
+        if (request.longest.count() <= 0) throw Temporary(cat(url, ": took more than ", longest.count() / 1000, " s"));
+      }
+      HttpHead head = transport_.get(request, checked(url, receiver, from));
       if (head.redirect.empty()) {
-        if (!is_success(head.status) && !(head.status == 416 && from > 0)) refuse(url, at, head);
+        if (!head.is_success() && !(head.status == 416 && from > 0)) refuse(url, at, head);
         return head;
       }
-      if (origin_of(at).starts_with("https:") && !origin_of(head.redirect).starts_with("https:"))
-        fail(url, ": is redirected from https to ", origin_of(head.redirect), ": refused");
+      require_redirect(url, at, head.redirect);
       at = head.redirect;
     }
     fail(url, ": more than ", most_redirects, " redirects");
   }
 
   /// The body of an answer as text, and its head. Error beyond limit_bytes.
-  std::pair<std::string, HttpHead> text(const std::string& url, std::size_t limit_bytes = 64u << 20) const {
+  std::pair<std::string, HttpHead> text(const std::string& url, std::size_t limit_bytes = 16u << 20) const {
     return with_retries(retry_, [&] {
       std::string body;
-      HttpHead head = get(url, 0, {.head = {}, .body = [&](std::span<const std::byte> bytes) {
-                                     if (body.size() + bytes.size() > limit_bytes)
-                                       fail(url, ": an answer of more than ", limit_bytes, " bytes: refused");
-                                     body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-                                   }});
+      const auto append = [&](std::span<const std::byte> bytes) {
+        if (body.size() + bytes.size() > limit_bytes)
+          fail(url, ": an answer of more than ", limit_bytes, " bytes: refused");
+        body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      };
+      HttpHead head = get(url, 0, {.head = {}, .body = append}, retry_.longest_answer);
       return std::pair(std::move(body), std::move(head));
     });
   }
@@ -62,26 +72,33 @@ class Client {
  private:
   static constexpr int most_redirects = 5;
 
-  static bool is_success(int status) { return status >= 200 && status < 300; }
-  HttpRequest request_for(const std::string& url, std::uint64_t from) const {
-    return {url, origin_of(url) == origin_ ? credentials_ : std::vector<std::string>{}, from};
-  }
-  static HttpReceiver without_errors(const HttpReceiver& receiver, std::uint64_t from) {
-    const auto success = std::make_shared<bool>(false);
+  /// Without the heads of errors. Error if the content is compressed: lengths, ranges and hashes count its own bytes.
+  static HttpReceiver checked(const std::string& url, const HttpReceiver& receiver, std::uint64_t from) {
     return {.head =
-                [&receiver, success, from](const HttpHead& head) {
-                  *success = is_success(head.status);
+                [&url, &receiver, from](const HttpHead& head) {
+                  const std::string encoding = head.field("content-encoding");
+                  if (head.is_success() && !encoding.empty() && encoding != "identity")
+                    fail(url, ": comes with Content-Encoding ", io::visible(encoding.substr(0, 100)),
+                         ", which nobody asked for: refused; is a proxy in between?");
                   if (receiver.head && (head.status < 400 || (head.status == 416 && from > 0))) receiver.head(head);
                 },
-            .body =
-                [&receiver, success](std::span<const std::byte> bytes) {
-                  if (*success && receiver.body) receiver.body(bytes);
-                }};
+            .body = receiver.body};
+  }
+  static void require_redirect(const std::string& asked, const std::string& at, const std::string& to) {
+    std::string origin;
+    try {
+      origin = origin_of(to);
+    } catch (const Error&) {
+      fail(asked, ": is redirected to ", io::visible(to.substr(0, std::min<std::size_t>(to.find('?'), 200))),
+           ", which is no address of a web server: refused");
+    }
+    if (origin_of(at).starts_with("https:") && !origin.starts_with("https:"))
+      fail(asked, ": is redirected from https to ", origin, ": refused");
   }
   /// asked: the hub's URL, for messages; the one that a redirect named may hold a signature.
   [[noreturn]] static void refuse(const std::string& asked, const std::string& at, const HttpHead& head) {
     const std::string elsewhere = origin_of(at) == origin_of(asked) ? "" : cat(" from ", origin_of(at));
-    const std::string said = head.field("x-error-message");
+    const std::string said = io::visible(head.field("x-error-message").substr(0, 500));
     const std::string message = cat(asked, ": status ", head.status, elsewhere, said.empty() ? "" : ": ", said);
     const int s = head.status;
     if (s == 408 || s == 429 || s == 500 || s == 502 || s == 503 || s == 504)

@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,14 +16,16 @@
 
 #include <lamina/hub/transport.hpp>
 #include <lamina/hub/url.hpp>
+#include <lamina/io/interrupt.hpp>
 #include <lamina/io/version.hpp>
+#include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
 
 struct CurlOptions {
-  std::string ca_bundle;  ///< file of the certificates to trust; "": the system's
-  long connect_s = 10;    ///< until a connection stands
-  long silence_s = 30;    ///< without a byte, after which a connection counts as broken
+  Certificates certificates = {};
+  long connect_s = 10;                        ///< until a connection stands
+  long slow_bytes_per_s = 1000, slow_s = 30;  ///< slower for so long, a connection counts as broken
 };
 
 namespace detail {
@@ -34,10 +39,21 @@ using CurlList = std::unique_ptr<curl_slist, CurlDelete>;
 
 /// The state of one exchange: libcurl is C, so an exception of the receiver waits here until libcurl has returned.
 struct CurlExchange {
+  static constexpr std::size_t most_header_bytes = 256 << 10;
+  // Of a body that nobody reads: as much as costs less than a new connection.
+  static constexpr std::size_t most_unread_bytes = 64 << 10;
+  static constexpr std::chrono::seconds longest_unread{5};
+
   CURL* handle;
+  const std::string& url;
   const HttpReceiver& receiver;
   HttpHead head = {};
+  std::size_t header_bytes = 0, unread_bytes = 0;
+  std::optional<std::chrono::steady_clock::time_point> head_came = {};
   std::exception_ptr thrown = nullptr;
+
+  /// True if the answer says all that it will without the rest of its body.
+  bool is_refusal() const { return head_came && !head.is_success(); }
 
   template <class F>
   std::size_t guarded(std::size_t bytes, F f) {
@@ -50,13 +66,17 @@ struct CurlExchange {
     }
   }
   void header(std::string_view line) {
+    if ((header_bytes += line.size()) > most_header_bytes)
+      fail(origin_of(url), ": the headers of its answer have more than ", most_header_bytes, " bytes: refused");
     while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.remove_suffix(1);
     if (line.starts_with("HTTP/")) head.fields.clear();  // of the answer that counts, not of "100 Continue"
     if (line.empty()) {
       long status = 0;
       curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
       head.status = static_cast<int>(status);
-      if (status >= 200 && receiver.head) receiver.head(head);
+      if (status < 200) return;
+      head_came = std::chrono::steady_clock::now();
+      if (receiver.head) receiver.head(head);
       return;
     }
     const auto colon = line.find(':');
@@ -67,17 +87,39 @@ struct CurlExchange {
     while (!value.empty() && value.front() == ' ') value.remove_prefix(1);
     head.fields[name] = value;
   }
+  /// False if the rest of the body is not worth its time.
+  bool pass_over(std::size_t bytes) {
+    return (unread_bytes += bytes) <= most_unread_bytes &&
+           std::chrono::steady_clock::now() - *head_came < longest_unread;
+  }
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self) {
     auto& exchange = *static_cast<CurlExchange*>(self);
     return exchange.guarded(size * count, [&] { exchange.header({data, size * count}); });
   }
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self) {
     auto& exchange = *static_cast<CurlExchange*>(self);
+    if (exchange.is_refusal()) return exchange.pass_over(size * count) ? size * count : 0;
     return exchange.guarded(size * count, [&] {
       if (exchange.receiver.body) exchange.receiver.body(std::as_bytes(std::span(data, size * count)));
     });
   }
+  static int on_progress(void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+    return io::InterruptGuard::requested();
+  }
 };
+
+/// The absolute URL that a Location field of this URL's answer means.
+inline std::string redirect_of(const std::string& url, const std::string& location) {
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parts(curl_url(), &curl_url_cleanup);
+  const unsigned how = CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE | CURLU_ALLOW_SPACE;
+  char* text = nullptr;
+  if (!parts || curl_url_set(parts.get(), CURLUPART_URL, url.c_str(), how) != CURLUE_OK ||
+      curl_url_set(parts.get(), CURLUPART_URL, location.c_str(), how) != CURLUE_OK ||
+      curl_url_get(parts.get(), CURLUPART_URL, &text, 0) != CURLUE_OK)
+    fail(origin_of(url), ": redirects to \"", io::visible(location.substr(0, 200)), "\", which is no URL");
+  const std::unique_ptr<char, decltype(&curl_free)> owned(text, &curl_free);
+  return text;
+}
 
 }  // namespace detail
 
@@ -92,20 +134,22 @@ class CurlTransport final : public Transport {
 
   HttpHead get(const HttpRequest& request, const HttpReceiver& receiver) override {
     detail::CurlHandle handle = take();
-    detail::CurlExchange exchange{handle.get(), receiver};
+    detail::CurlExchange exchange{handle.get(), request.url, receiver};
     char reason[CURL_ERROR_SIZE] = "";
     const detail::CurlList headers = set(handle.get(), request, exchange, reason);
     const CURLcode code = curl_easy_perform(handle.get());
     if (exchange.thrown) std::rethrow_exception(exchange.thrown);  // the handle goes too: its connection is half read
-    if (code != CURLE_OK) refuse(code, request.url, *reason ? reason : curl_easy_strerror(code));
-    char* redirect = nullptr;
+    io::stop_if_interrupted();
+    if (code != CURLE_OK && !exchange.is_refusal())
+      refuse(code, request.url, *reason ? reason : curl_easy_strerror(code));
+    HttpHead& head = exchange.head;
+    if (const std::string location = head.field("location"); head.status / 100 == 3 && !location.empty())
+      head.redirect = detail::redirect_of(request.url, location);
     curl_off_t wait_s = 0;
-    curl_easy_getinfo(handle.get(), CURLINFO_REDIRECT_URL, &redirect);
     curl_easy_getinfo(handle.get(), CURLINFO_RETRY_AFTER, &wait_s);
-    if (redirect) exchange.head.redirect = redirect;
-    exchange.head.retry_after_s = wait_s;
-    give_back(std::move(handle));
-    return exchange.head;
+    head.retry_after_s = wait_s;
+    if (code == CURLE_OK) give_back(std::move(handle));
+    return head;
   }
 
  private:
@@ -126,9 +170,12 @@ class CurlTransport final : public Transport {
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);  // other threads are at work
     curl_easy_setopt(handle, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, options_.connect_s);
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, options_.silence_s);
-    if (!options_.ca_bundle.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, options_.ca_bundle.c_str());
+    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, options_.slow_bytes_per_s);
+    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, options_.slow_s);
+    curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(request.longest.count()));
+    curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, &detail::CurlExchange::on_progress);
+    trust(handle);
     curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, reason);
     curl_easy_setopt(handle, CURLOPT_HEADERDATA, &exchange);
     curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, &detail::CurlExchange::on_header);
@@ -137,17 +184,32 @@ class CurlTransport final : public Transport {
     return headers;
   }
 
+  void trust(CURL* handle) const {
+    const std::string& path = options_.certificates.path;
+    if (path.empty()) return;
+    std::error_code ignored;
+    const bool folder = std::filesystem::is_directory(path, ignored);
+    for (const CURLoption option : {CURLOPT_CAINFO, CURLOPT_PROXY_CAINFO})
+      curl_easy_setopt(handle, option, folder ? nullptr : path.c_str());
+    for (const CURLoption option : {CURLOPT_CAPATH, CURLOPT_PROXY_CAPATH})
+      curl_easy_setopt(handle, option, folder ? path.c_str() : nullptr);
+  }
+
   [[noreturn]] void refuse(CURLcode code, const std::string& url, std::string_view reason) const {
-    const std::string subject = cat(origin_of(url), ": ", reason);
+    const std::string subject = cat(origin_of(url), ": ", io::visible(reason));
+    const Certificates& trusted = options_.certificates;
     switch (code) {
       case CURLE_COULDNT_RESOLVE_HOST:
       case CURLE_COULDNT_RESOLVE_PROXY:
       case CURLE_COULDNT_CONNECT:
         throw Unreachable(subject);
       case CURLE_PEER_FAILED_VERIFICATION:
+        if (!trusted.path.empty())
+          fail(subject, ": trusted are the certificates that ", trusted.variable, " names (", trusted.path,
+               "), and no others");
         fail(subject, ": if a proxy of yours signs connections, name its certificate with SSL_CERT_FILE");
       case CURLE_SSL_CACERT_BADFILE:
-        fail(subject, ": SSL_CERT_FILE names ", options_.ca_bundle);
+        fail(subject, ": ", trusted.variable, " names ", trusted.path);
       case CURLE_UNSUPPORTED_PROTOCOL:
       case CURLE_URL_MALFORMAT:
         fail(subject);

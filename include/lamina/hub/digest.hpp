@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
+#include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
 
@@ -26,7 +27,7 @@ struct Hash {
     const bool digits =
         std::all_of(hex.begin(), hex.end(), [](unsigned char c) { return std::isdigit(c) || (c >= 'a' && c <= 'f'); });
     if (!digits || (hex.size() != 64 && hex.size() != 40))
-      fail(hex.substr(0, 100), ": wanted a SHA-256 or a git object id, in lower case");
+      fail(io::visible(hex.substr(0, 100)), ": wanted a SHA-256 or a git object id, in lower case");
     return {hex.size() == 64 ? Kind::sha256 : Kind::git, std::string(hex)};
   }
   bool operator==(const Hash&) const = default;

@@ -5,29 +5,42 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/log.hpp>
+#include <lamina/hub/retry.hpp>
 
 namespace lamina::hub {
+
+/// Makes a folder with its parents. Error that names the one that cannot be made.
+inline void make_folders(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) fail(folder.string(), ": cannot make this folder: ", error.message());
+}
 
 /// An exclusive flock() on a file of its own, as Python's filelock takes it: a process that dies lets go.
 class FileLock {
  public:
   /// Waits until it has the lock. what: that the lock is for, in the note about waiting.
   FileLock(const std::filesystem::path& path, const std::string& what) {
-    std::filesystem::create_directories(path.parent_path());
+    make_folders(path.parent_path());
     do {
       if (fd_ >= 0) ::close(fd_);
       fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
       if (fd_ < 0) fail(path.string(), ": cannot create this lock: ", std::strerror(errno));
-      if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) continue;
-      if (errno == EWOULDBLOCK) note(cat("waiting for another process that fetches ", what));
-      while (::flock(fd_, LOCK_EX) != 0)
-        if (errno != EINTR) fail(path.string(), ": cannot lock: ", std::strerror(errno));
+      while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EINTR) continue;
+        if (errno != EWOULDBLOCK) fail(path.string(), ": cannot lock: ", std::strerror(errno));
+        note(cat("waiting for another process that fetches ", what));
+        interruptible_sleep(std::chrono::milliseconds(100));
+      }
     } while (!is_still(path));  // some versions of filelock remove the file when they let go
   }
   FileLock(const FileLock&) = delete;

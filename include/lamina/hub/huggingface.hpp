@@ -27,7 +27,7 @@ inline std::string commit_of(const Client& client, const std::string& endpoint, 
   const std::string url = cat(api_url(endpoint, repo), "/revision/", quote(repo.revision));
   const nlohmann::json answer = parse_answer(url, client.text(url).first);
   const std::string commit = ListingFields(url, answer).text("sha");
-  if (!is_commit(commit)) fail(url, ": \"sha\" is ", commit.substr(0, 100), ", wanted a commit");
+  if (!is_commit(commit)) fail(url, ": \"sha\" is ", io::visible(commit.substr(0, 100)), ", wanted a commit");
   return commit;
 }
 
@@ -52,20 +52,20 @@ inline RemoteFile read_file(const std::string& url, const nlohmann::json& entry)
   return file;
 }
 
-/// Every file of the commit. Pages are asked of the hub alone, at most 1000 of them.
+/// Every file of the commit. Pages are asked of the hub alone.
 inline Listing list(const Client& client, const std::string& endpoint, const Repository& repo) {
   Listing listing{commit_of(client, endpoint, repo), {}};
   std::string url = cat(api_url(endpoint, repo), "/tree/", listing.commit, "?recursive=True&expand=False");
-  for (int page = 0; !url.empty(); ++page) {
-    if (page == 1000) fail(url, ": a listing of more than 1000 pages: refused");
+  for (PageLimit pages(client.retry()); !url.empty();) {
+    pages.next(url);
     const auto [body, head] = client.text(url);
     const nlohmann::json entries = parse_answer(url, body);
     if (!entries.is_array()) fail(url, ": an array of files is wanted, got ", entries.type_name());
     for (const auto& entry : entries)
       if (ListingFields(url, entry).text("type") == "file") add_file(listing, url, read_file(url, entry));
     url = next_page(head.field("link"));
-    if (!url.empty() && origin_of(url) != origin_of(endpoint))
-      fail(endpoint, ": its listing goes on at ", origin_of(url), ", which is not the hub: refused");
+    if (!url.empty() && !is_of_origin(url, endpoint))
+      fail(endpoint, ": its listing goes on at ", io::visible(url.substr(0, 200)), ", which is not the hub: refused");
   }
   return listing;
 }

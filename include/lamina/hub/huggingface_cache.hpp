@@ -1,10 +1,12 @@
 #pragma once
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include <lamina/core/log.hpp>
 #include <lamina/hub/file_lock.hpp>
 #include <lamina/hub/store.hpp>
 #include <lamina/io/file.hpp>
@@ -25,14 +27,26 @@ inline std::string repository_folder(const Repository& repo) {
   return cat(name_of(repo.type), "s--", name);
 }
 
-/// The snapshot that an earlier download left; nothing if there is none.
+/// The commit that a file below refs/ names; "" if it does not exist, or if what it holds is none.
+inline std::string commit_in(const std::filesystem::path& ref) {
+  std::string text(64, '\0');
+  std::ifstream in(ref, std::ios::binary);
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  text.erase(std::min(text.find_last_not_of(" \r\n") + 1, text.size()));
+  return is_commit(text) ? text : "";
+}
+
+/// The snapshot that an earlier download left; nothing if there is none. A ref that cannot be read is noted: a download
+/// writes it anew.
 inline std::optional<std::filesystem::path> cached_snapshot(const std::filesystem::path& cache,
                                                             const Repository& repo) {
   const auto root = cache / repository_folder(repo);
-  std::string commit = repo.revision;
+  const auto ref = root / "refs" / repo.revision;
   std::error_code ignored;
-  if (const auto ref = root / "refs" / repo.revision; std::filesystem::is_regular_file(ref, ignored))
-    commit = io::read_text(ref, 256);
+  const bool is_named = std::filesystem::exists(ref, ignored);
+  const std::string commit = is_named ? commit_in(ref) : repo.revision;
+  if (is_named && commit.empty()) note(cat(ref.string(), ": cannot be read as the name of a commit"));
   if (!is_commit(commit)) return std::nullopt;
   const auto snapshot = root / "snapshots" / commit;
   return std::filesystem::is_directory(snapshot, ignored) ? std::optional(snapshot) : std::nullopt;
@@ -58,22 +72,22 @@ class HuggingFaceCache final : public Store {
   /// Links the blob into the snapshot.
   void finish(const RemoteFile& file) const override {
     const auto link = folder() / file.path;
-    std::filesystem::create_directories(link.parent_path());
+    make_folders(link.parent_path());
     auto aside = link;
     aside += ".incomplete";
-    std::filesystem::remove(aside);
-    std::filesystem::create_symlink(blob(file).lexically_relative(link.parent_path()), aside);
-    std::filesystem::rename(aside, link);
+    std::error_code error;
+    std::filesystem::remove(aside, error);
+    std::filesystem::create_symlink(blob(file).lexically_relative(link.parent_path()), aside, error);
+    if (!error) std::filesystem::rename(aside, link, error);
+    if (error)
+      fail(link.string(), ": cannot put this link in place: ", error.message(),
+           ": the cache needs a file system with symbolic links; --local-dir of lamina-download needs none");
   }
   void finish_all() const override {
     const auto ref = root_ / "refs" / repo_.revision;
-    const auto is_noted = [&] {
-      std::error_code ignored;
-      return std::filesystem::is_regular_file(ref, ignored) && io::read_text(ref, 256) == commit_;
-    };
-    if (repo_.revision == commit_ || is_noted()) return;
+    if (repo_.revision == commit_ || commit_in(ref) == commit_) return;
     const FileLock lock(locks_ / "refs.lock", repo_.name);
-    std::filesystem::create_directories(ref.parent_path());
+    make_folders(ref.parent_path());
     io::write_text(ref, commit_);
   }
 

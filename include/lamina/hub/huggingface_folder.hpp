@@ -33,7 +33,7 @@ class HuggingFaceFolder final : public Store {
   void finish(const RemoteFile& file) const override {
     const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
     const auto path = note_path(file, ".metadata");
-    std::filesystem::create_directories(path.parent_path());
+    make_folders(path.parent_path());
     // Not synced to the disk: without a note, or with half of one, the file is hashed.
     std::ofstream(path) << commit_ << "\n" << file.hash.hex << "\n" << std::to_string(now.count()) << "\n";
   }

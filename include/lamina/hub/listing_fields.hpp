@@ -1,11 +1,17 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <lamina/hub/repository.hpp>
+#include <lamina/hub/retry.hpp>
 #include <lamina/io/json.hpp>
+#include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
 
@@ -47,14 +53,51 @@ class ListingFields {
   const nlohmann::json& object_;
 };
 
+/// Ends a listing that does not end: after 1000 pages, or when all of them take too long.
+class PageLimit {
+ public:
+  explicit PageLimit(const RetryPolicy& patience) : longest_(patience.longest_listing) {}
+
+  /// Before each page.
+  void next(const std::string& url) {
+    if (++pages_ > most_pages) fail(url, ": a listing of more than ", most_pages, " pages: refused");
+    if (std::chrono::steady_clock::now() - begin_ > longest_)
+      fail(url, ": the listing takes more than ", longest_.count() / 1000, " s: refused");
+  }
+
+ private:
+  static constexpr int most_pages = 1000;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::chrono::milliseconds longest_;
+  int pages_ = 0;
+};
+
 /// Adds a file whose path is safe; Error beyond 200,000 files.
 inline void add_file(Listing& listing, const std::string& url, RemoteFile file) {
   require_safe_path(url, file.path);
   // Ours, or a client's, while files are fetched: two files must never meet under one name.
   if (file.path.ends_with(".incomplete") || file.path.starts_with(".cache/huggingface/"))
-    fail(url, ": names a file \"", file.path, "\", a name that downloads need for themselves: refused");
+    fail(url, ": names a file \"", io::visible(file.path), "\", a name that downloads need for themselves: refused");
   if (listing.files.size() == 200'000) fail(url, ": a listing of more than 200,000 files: refused");
   listing.files.push_back(std::move(file));
+}
+
+/// Leaves a file that is listed twice in once. Error if two files cannot be together in one folder: the same name for
+/// two contents, or a name that is also a folder's.
+inline void require_distinct(const std::string& url, Listing& listing) {
+  std::map<std::string_view, const RemoteFile*> seen;
+  std::vector<RemoteFile> files;
+  for (const RemoteFile& file : listing.files) {
+    const auto [at, is_new] = seen.try_emplace(file.path, &file);
+    if (is_new) files.push_back(file);
+    if (at->second->size != file.size || at->second->hash != file.hash)
+      fail(url, ": lists ", io::visible(file.path), " twice, with two contents: run again; if it stays, report it");
+  }
+  for (const RemoteFile& file : listing.files)
+    for (auto end = file.path.find('/'); end != file.path.npos; end = file.path.find('/', end + 1))
+      if (seen.contains(std::string_view(file.path).substr(0, end)))
+        fail(url, ": lists ", io::visible(file.path.substr(0, end)), " as a file and as a folder: refused");
+  listing.files = std::move(files);
 }
 
 }  // namespace lamina::hub

@@ -23,7 +23,8 @@ inline nlohmann::json entries_of(const std::string& url, const std::string& body
   nlohmann::json answer = parse_answer(url, body);
   if (const auto code = answer.is_object() ? answer.find("Code") : answer.end();
       answer.is_object() && code != answer.end() && *code != 200)
-    fail(url, ": code ", code->dump(), answer.contains("Message") ? cat(": ", answer["Message"].dump()) : "");
+    fail(url, ": code ", code->dump().substr(0, 100),
+         answer.contains("Message") ? cat(": ", io::visible(answer["Message"].dump().substr(0, 500))) : "");
   nlohmann::json data = answer.is_object() && answer.contains("Data") ? std::move(answer["Data"]) : nlohmann::json();
   if (data.is_object() && data.contains("Files")) data = nlohmann::json(std::move(data["Files"]));
   if (!data.is_array()) fail(url, ": \"Data\" with an array of files is wanted, got ", data.type_name());
@@ -45,7 +46,7 @@ inline void add_entries(Listing& listing, const std::string& url, const nlohmann
 /// Every file of the revision. Models come in one answer, which the server cuts off at 3000 without saying so; data
 /// sets come in pages.
 inline Listing list(const Client& client, const std::string& endpoint, const Repository& repo) {
-  constexpr std::size_t cut_off = 3000, page_size = 200, most_pages = 1000;
+  constexpr std::size_t cut_off = 3000, page_size = 200;
   Listing listing;
   const std::string query = cat("?Revision=", quote(repo.revision), "&Recursive=True");
   if (repo.type == RepoType::model) {
@@ -57,13 +58,14 @@ inline Listing list(const Client& client, const std::string& endpoint, const Rep
     add_entries(listing, url, entries);
     return listing;
   }
-  for (std::size_t page = 1; page <= most_pages; ++page) {
+  PageLimit pages(client.retry());
+  for (std::size_t page = 1;; ++page) {
     const std::string url = cat(api_url(endpoint, repo), "/tree", query, "&PageNumber=", page, "&PageSize=", page_size);
+    pages.next(url);
     const nlohmann::json entries = entries_of(url, client.text(url).first);
     add_entries(listing, url, entries);
     if (entries.size() < page_size) return listing;
   }
-  fail(repo.name, ": a listing of more than ", most_pages, " pages: refused");
 }
 
 }  // namespace lamina::hub::modelscope

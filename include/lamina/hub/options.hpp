@@ -11,6 +11,7 @@ enum class Source { huggingface, modelscope };
 struct Options {
   std::string revision = {};                 ///< model_revision, --revision
   std::filesystem::path cache_dir = {};      ///< cache_dir, --download-dir
+  std::string cache_dir_name = "cache_dir";  ///< the key or flag itself, for messages
   std::string hf_token = {}, ms_token = {};  ///< hf_hub_token, ms_hub_token
   std::optional<Source> source = {};
 };

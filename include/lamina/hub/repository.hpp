@@ -57,9 +57,8 @@ inline bool is_commit(std::string_view revision) {
          });
 }
 
-/// Error unless a path of a repository stays inside the folder that it is joined to, also on other systems. subject:
-/// whose path it is.
-inline void require_safe_path(const std::string& subject, std::string_view path) {
+/// True if a path stays inside the folder that it is joined to, also on other systems.
+inline bool is_safe_path(std::string_view path) {
   bool safe = !path.empty() && path.size() <= 1024;
   for (std::size_t begin = 0; safe && begin <= path.size();) {
     const auto end = std::min(path.find('/', begin), path.size());
@@ -69,18 +68,24 @@ inline void require_safe_path(const std::string& subject, std::string_view path)
                         [](unsigned char c) { return c < 0x20 || c == 0x7f || c == '\\' || c == ':'; });
     begin = end + 1;
   }
-  if (!safe)
+  return safe;
+}
+
+/// Error unless a path of a repository is safe. subject: whose path it is.
+inline void require_safe_path(const std::string& subject, std::string_view path) {
+  if (!is_safe_path(path))
     fail(subject, ": names a file \"", quote(path.substr(0, 200), "/ "),
          "\", which is not a path inside a folder: refused; report it to the owner of the repository");
 }
 
 /// Error unless a revision can be part of a path and of a URL.
 inline void require_revision(std::string_view revision) {
-  require_safe_path("the revision", revision);
-  if (!std::all_of(revision.begin(), revision.end(), [](unsigned char c) {
-        return std::isalnum(c) || std::string_view("/-_.+").find(c) != std::string_view::npos;
-      }))
-    fail("the revision ", revision, ": wanted a branch, a tag or a commit");
+  const bool is_word = std::all_of(revision.begin(), revision.end(), [](unsigned char c) {
+    return std::isalnum(c) || std::string_view("/-_.+").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (!is_word || !is_safe_path(revision))
+    fail("revision: is \"", io::visible(revision.substr(0, 200)),
+         "\", wanted a branch, a tag or a commit: letters, digits and - _ . + in parts between /");
 }
 
 }  // namespace lamina::hub

@@ -21,14 +21,29 @@ inline std::filesystem::path resolve_model(const std::filesystem::path& name, co
                                            const Selection& selection = {}) {
   if (!is_on_hub(name)) return name;
   const Settings settings = read_settings(options);
-  CurlTransport transport({.ca_bundle = settings.ca_bundle});
+  CurlTransport transport({.certificates = settings.certificates});
   const SnapshotRequest request{.repo = {settings.source, RepoType::model, name.string(), settings.revision},
                                 .selection = selection};
   try {
     return fetch_snapshot(transport, settings, request);
+  } catch (const io::Interrupted&) {
+    throw;
   } catch (const Error& error) {
     fail(name.string(), ": is no folder here, and not to be had from ", name_of(settings.source), ": ", error.what());
   }
+}
+
+/// The folder of an adapter: adapter_folder inside of what adapter_name_or_path names, a folder or a repository; "":
+/// all of it.
+inline std::filesystem::path resolve_adapter(const std::filesystem::path& name, const std::filesystem::path& folder,
+                                             const Options& options) {
+  if (folder.empty()) return resolve_model(name, options);
+  if (!is_on_hub(name)) return name / folder;
+  std::string inside = folder.lexically_normal().generic_string();
+  if (inside.ends_with('/')) inside.pop_back();
+  if (!is_safe_path(inside))
+    fail("adapter_folder: is ", folder.string(), ", wanted a folder inside of ", name.string());
+  return resolve_model(name, options, {.folder = inside}) / inside;
 }
 
 }  // namespace lamina::hub

@@ -7,13 +7,16 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/core/log.hpp>
 #include <lamina/hub/repository.hpp>
 
 namespace lamina::hub {
 
 /// Which files of a repository are fetched.
 struct Selection {
-  std::vector<std::string> include, exclude;  ///< as Python's fnmatch: * also matches /. No include: see select()
+  std::vector<std::string> include = {},
+                           exclude = {};  ///< as Python's fnmatch: * also matches /. No include: see is_selected()
+  std::string folder = {};                ///< of the repository in which the model is; "": at its top
 };
 
 namespace detail {
@@ -24,12 +27,16 @@ inline bool matches(const std::vector<std::string>& patterns, const std::string&
   });
 }
 
-/// Files at the top of a model's or an adapter's repository that a program may read.
+/// Files in the folder of a model or an adapter that a program may read.
 inline constexpr std::string_view model_files[] = {
     "*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt", "tokenizer.model",
 };
 
-inline bool is_model_file(const std::string& path) {
+inline bool is_model_file(std::string path, const std::string& folder) {
+  if (!folder.empty()) {
+    if (!path.starts_with(folder + "/")) return false;
+    path.erase(0, folder.size() + 1);
+  }
   if (path.find('/') != path.npos || path.starts_with("consolidated"))
     return false;  // a second copy, in another layout
   return std::any_of(std::begin(model_files), std::end(model_files),
@@ -38,18 +45,29 @@ inline bool is_model_file(const std::string& path) {
 
 }  // namespace detail
 
-/// The files that are asked for, largest first, so that parallel downloads end together. Without `include`: of a model,
-/// those that a program reads; of a data set, all. Error if there is none.
+/// True if a file is asked for. Without `include`: of a model, those that a program reads; of a data set, all.
+inline bool is_selected(const Repository& repo, const Selection& selection, const std::string& path) {
+  const bool wanted = !selection.include.empty()
+                          ? detail::matches(selection.include, path)
+                          : repo.type == RepoType::dataset || detail::is_model_file(path, selection.folder);
+  return wanted && !detail::matches(selection.exclude, path);
+}
+
+/// The files that are asked for, largest first, so that parallel downloads end together. Error if there is none; a
+/// pattern that matches none is noted.
 inline std::vector<RemoteFile> select(const Repository& repo, const Listing& listing, const Selection& selection) {
   std::vector<RemoteFile> files;
-  for (const RemoteFile& file : listing.files) {
-    const bool wanted = !selection.include.empty() ? detail::matches(selection.include, file.path)
-                                                   : repo.type == RepoType::dataset || detail::is_model_file(file.path);
-    if (wanted && !detail::matches(selection.exclude, file.path)) files.push_back(file);
-  }
+  for (const RemoteFile& file : listing.files)
+    if (is_selected(repo, selection, file.path)) files.push_back(file);
   if (files.empty())
     fail(repo.name, ": of its ", listing.files.size(), " files none ",
-         selection.include.empty() ? "is part of a model that is stored as safetensors" : "matches the patterns");
+         !selection.include.empty() ? "matches the patterns"
+         : selection.folder.empty() ? "is part of a model that is stored as safetensors"
+                                    : cat("is part of a model or an adapter in its folder ", selection.folder));
+  for (const std::string& pattern : selection.include)
+    if (std::none_of(listing.files.begin(), listing.files.end(),
+                     [&](const RemoteFile& file) { return detail::matches({pattern}, file.path); }))
+      note(cat(repo.name, ": no file matches ", pattern));
   std::stable_sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.size > b.size; });
   return files;
 }

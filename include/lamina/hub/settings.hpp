@@ -4,12 +4,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <lamina/hub/options.hpp>
 #include <lamina/hub/repository.hpp>
+#include <lamina/hub/transport.hpp>
 #include <lamina/io/file.hpp>
 
 namespace lamina::hub {
@@ -26,10 +29,12 @@ struct Settings {
   Source source = Source::huggingface;
   std::string endpoint = {};         ///< without a slash at the end
   std::filesystem::path cache = {};  ///< of this source
+  std::string cache_name = {};       ///< the key, flag or variable that names it, for messages
   std::string token = {};            ///< "": none
   bool offline = false;
-  std::string revision = {};   ///< the default branch if none was asked for
-  std::string ca_bundle = {};  ///< "": the system's
+  std::string offline_name = "HF_HUB_OFFLINE";  ///< the variable that asks for it, for messages
+  std::string revision = {};                    ///< the default branch if none was asked for
+  Certificates certificates = {};
 };
 
 namespace detail {
@@ -39,11 +44,18 @@ inline bool is_on(std::string value) {
   return value == "1" || value == "on" || value == "yes" || value == "y" || value == "true";
 }
 
+struct Variable {
+  std::string name, value;  ///< "": none is set
+};
+
 /// The first of these variables that is set.
-inline std::string first_of(const Environment& environment, std::initializer_list<const char*> names) {
+inline Variable first_set(const Environment& environment, std::initializer_list<const char*> names) {
   for (const char* name : names)
-    if (std::string value = environment(name); !value.empty()) return value;
-  return "";
+    if (std::string value = environment(name); !value.empty()) return {name, std::move(value)};
+  return {};
+}
+inline std::string first_of(const Environment& environment, std::initializer_list<const char*> names) {
+  return first_set(environment, names).value;
 }
 
 /// A path of the user's, "~" at its beginning replaced.
@@ -82,6 +94,13 @@ inline std::string clean_token(std::string token) {
   return token;
 }
 
+/// The hubs' clients read the first two (requests) or the last two (httpx, OpenSSL); all four count here.
+inline Certificates certificates(const Environment& environment) {
+  auto [name, value] =
+      first_set(environment, {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"});
+  return {.path = std::move(value), .variable = std::move(name)};
+}
+
 inline std::string endpoint_of(std::string value) {
   if (value.find("://") == value.npos) value = "https://" + value;
   while (value.ends_with('/')) value.pop_back();
@@ -92,8 +111,10 @@ inline std::string endpoint_of(std::string value) {
 inline void read_huggingface(Settings& settings, const Options& options, const Environment& environment) {
   const std::string endpoint = environment("HF_ENDPOINT");
   settings.endpoint = endpoint_of(endpoint.empty() ? "https://huggingface.co" : endpoint);
-  const std::string cache = first_of(environment, {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"});
-  settings.cache = cache.empty() ? huggingface_home(environment) / "hub" : user_path(cache, environment);
+  const Variable cache = first_set(environment, {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"});
+  settings.cache = cache.value.empty() ? huggingface_home(environment) / "hub" : user_path(cache.value, environment);
+  settings.cache_name =
+      cache.value.empty() ? first_set(environment, {"HF_HOME", "XDG_CACHE_HOME", "HOME"}).name : cache.name;
   settings.token = options.hf_token;
   if (settings.token.empty()) settings.token = first_of(environment, {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"});
   if (settings.token.empty()) settings.token = stored_token(environment);
@@ -107,6 +128,7 @@ inline void read_modelscope(Settings& settings, const Options& options, const En
   const std::string cache = environment("MODELSCOPE_CACHE");
   settings.cache = cache.empty() ? std::filesystem::path(environment("HOME")) / ".cache" / "modelscope"
                                  : user_path(cache, environment);
+  settings.cache_name = first_set(environment, {"MODELSCOPE_CACHE", "HOME"}).name;
   settings.token = options.ms_token.empty() ? environment("MODELSCOPE_API_TOKEN") : options.ms_token;
   if (settings.revision.empty() || settings.revision == "main") settings.revision = "master";
 }
@@ -133,10 +155,14 @@ inline Settings read_settings(const Options& options, const Environment& environ
   else
     detail::read_modelscope(settings, options, environment);
   require_revision(settings.revision);
-  if (!options.cache_dir.empty()) settings.cache = detail::user_path(options.cache_dir.string(), environment);
+  if (!options.cache_dir.empty()) {
+    settings.cache = detail::user_path(options.cache_dir.string(), environment);
+    settings.cache_name = options.cache_dir_name;
+  }
   settings.token = detail::clean_token(settings.token);
-  settings.offline = detail::is_on(environment("HF_HUB_OFFLINE")) || detail::is_on(environment("TRANSFORMERS_OFFLINE"));
-  settings.ca_bundle = detail::first_of(environment, {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"});
+  for (const char* name : {"TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE"})
+    if (detail::is_on(environment(name))) settings.offline = true, settings.offline_name = name;
+  settings.certificates = detail::certificates(environment);
   return settings;
 }
 

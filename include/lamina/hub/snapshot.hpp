@@ -3,6 +3,7 @@
 #include <exception>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,12 +18,15 @@
 #include <lamina/hub/huggingface.hpp>
 #include <lamina/hub/huggingface_cache.hpp>
 #include <lamina/hub/huggingface_folder.hpp>
+#include <lamina/hub/missing.hpp>
 #include <lamina/hub/modelscope.hpp>
 #include <lamina/hub/modelscope_folder.hpp>
 #include <lamina/hub/progress.hpp>
 #include <lamina/hub/select.hpp>
 #include <lamina/hub/settings.hpp>
 #include <lamina/hub/store.hpp>
+#include <lamina/io/interrupt.hpp>
+#include <lamina/io/nearest_word.hpp>
 
 namespace lamina::hub {
 
@@ -38,8 +42,10 @@ struct SnapshotRequest {
 namespace detail {
 
 inline Listing list(const Client& client, const Settings& settings, const Repository& repo) {
-  return repo.source == Source::huggingface ? huggingface::list(client, settings.endpoint, repo)
-                                            : modelscope::list(client, settings.endpoint, repo);
+  Listing listing = repo.source == Source::huggingface ? huggingface::list(client, settings.endpoint, repo)
+                                                       : modelscope::list(client, settings.endpoint, repo);
+  require_distinct(cat(settings.endpoint, "/", repo.name), listing);
+  return listing;
 }
 
 inline std::unique_ptr<Store> open_store(const Settings& settings, const SnapshotRequest& request,
@@ -51,6 +57,15 @@ inline std::unique_ptr<Store> open_store(const Settings& settings, const Snapsho
         repo);
   if (request.local_dir.empty()) return std::make_unique<HuggingFaceCache>(settings.cache, repo, commit);
   return std::make_unique<HuggingFaceFolder>(request.local_dir, commit);
+}
+
+/// Error if the folders that files go to cannot be used.
+inline void require_usable_folders(const Settings& settings, const SnapshotRequest& request) {
+  if (!request.local_dir.empty()) require_usable("--local-dir", request.local_dir);
+  if (!request.local_dir.empty() && settings.source == Source::huggingface) return;
+  if (settings.cache_name.empty() && settings.cache.is_relative())
+    fail("HOME is not set, so that there is no cache: set it, or HF_HOME, or MODELSCOPE_CACHE");
+  require_usable(settings.cache_name, settings.cache);
 }
 
 /// Files of one snapshot, fetched by several threads. The first error stops the others after their file.
@@ -70,22 +85,40 @@ class Fetch {
          request_.choose ? request_.choose(listing_) : select(request_.repo, listing_, request_.selection))
       if (!store_->has(file)) missing.push_back(std::move(file));
     if (!missing.empty()) {
-      require_space(missing);
-      fetch(missing);
+      require_usable_folders(settings_, request_);
+      const std::vector<Same> groups = grouped(missing);
+      require_space(groups);
+      fetch(groups);
     }
     store_->finish_all();
     return store_->folder();
   }
 
  private:
+  /// Files with one place: those of a cache that have the same content.
+  using Same = std::vector<RemoteFile>;
+
+  /// In the order of the files.
+  std::vector<Same> grouped(const std::vector<RemoteFile>& files) const {
+    std::vector<Same> groups;
+    std::map<std::filesystem::path, std::size_t> group_of;
+    for (const RemoteFile& file : files) {
+      const auto [at, is_new] = group_of.try_emplace(store_->place(file).file, groups.size());
+      if (is_new) groups.emplace_back();
+      groups[at->second].push_back(file);
+    }
+    return groups;
+  }
+
   static std::uint64_t bytes_on_disk(const std::filesystem::path& path) {
     std::error_code error;
     const auto size = std::filesystem::file_size(path, error);
     return error ? 0 : size;
   }
-  void require_space(const std::vector<RemoteFile>& files) const {
+  void require_space(const std::vector<Same>& groups) const {
     std::uint64_t needed = 0;
-    for (const RemoteFile& file : files) {
+    for (const Same& files : groups) {
+      const RemoteFile& file = files.front();
       const Place place = store_->place(file);
       if (!store_->has_content(file)) needed += file.size - std::min(file.size, bytes_on_disk(place.aside));
     }
@@ -94,34 +127,35 @@ class Fetch {
            ", and ", size_text(static_cast<double>(free)), " are free: free some space or choose another folder");
   }
 
-  void fetch(const std::vector<RemoteFile>& files) {
+  void fetch(const std::vector<Same>& groups) {
     std::uint64_t total = 0;
-    for (const RemoteFile& file : files) total += file.size;
-    log_info("fetching ", request_.repo.name, " from ", settings_.endpoint, ": ", files.size(),
-             files.size() == 1 ? " file, " : " files, ", size_text(static_cast<double>(total)));
+    for (const Same& files : groups) total += files.front().size;
+    log_info("fetching ", request_.repo.name, " from ", settings_.endpoint, ": ", groups.size(),
+             groups.size() == 1 ? " file, " : " files, ", size_text(static_cast<double>(total)));
     TransferProgress progress(total);
     std::atomic<std::size_t> next = 0;
     std::exception_ptr error;
     std::mutex mutex;
     const auto work = [&] {
-      for (std::size_t i; (i = next++) < files.size();) try {
-          fetch_file(files[i], progress);
+      for (std::size_t i; (i = next++) < groups.size();) try {
+          fetch_file(groups[i], progress);
         } catch (...) {
           const std::lock_guard lock(mutex);
           if (!error) error = std::current_exception();
-          next = files.size();
+          next = groups.size();
         }
     };
     {
       std::vector<std::jthread> threads;
-      for (std::size_t i = 1; i < std::min<std::size_t>(files.size(), static_cast<std::size_t>(request_.workers)); ++i)
+      for (std::size_t i = 1; i < std::min<std::size_t>(groups.size(), static_cast<std::size_t>(request_.workers)); ++i)
         threads.emplace_back(work);
       work();
     }
     if (error) std::rethrow_exception(error);
   }
 
-  void fetch_file(const RemoteFile& file, TransferProgress& progress) const {
+  void fetch_file(const Same& files, TransferProgress& progress) const {
+    const RemoteFile& file = files.front();
     const Place place = store_->place(file);
     const FileLock lock(place.lock, file.path);
     if (store_->has_content(file)) {
@@ -133,7 +167,7 @@ class Fetch {
         std::exchange(first, false) ? progress.found(bytes) : progress.add(bytes);
       });
     }
-    store_->finish(file);
+    for (const RemoteFile& same : files) store_->finish(same);
   }
   std::string url_of(const RemoteFile& file) const {
     return request_.repo.source == Source::huggingface
@@ -148,11 +182,38 @@ class Fetch {
   std::unique_ptr<Store> store_;
 };
 
-/// What earlier downloads have left, without a request.
-inline std::optional<std::filesystem::path> cached(const Settings& settings, const SnapshotRequest& request) {
-  if (!request.local_dir.empty()) return std::nullopt;
-  return request.repo.source == Source::huggingface ? cached_snapshot(settings.cache, request.repo)
-                                                    : modelscope_cached(settings.cache, request.repo);
+/// What earlier downloads have left, without a request, and what it lacks of the files that are asked for.
+struct Cached {
+  std::filesystem::path folder;
+  std::vector<std::string> missing;
+
+  std::string text() const { return cat(folder.string(), " lacks ", io::listed(missing, 10)); }
+};
+
+inline std::optional<Cached> cached(const Settings& settings, const SnapshotRequest& request) {
+  const Repository& repo = request.repo;
+  std::optional<std::filesystem::path> folder;
+  std::error_code ignored;
+  if (request.local_dir.empty())
+    folder = repo.source == Source::huggingface ? cached_snapshot(settings.cache, repo)
+                                                : modelscope_cached(settings.cache, repo);
+  else if (std::filesystem::is_directory(request.local_dir, ignored))
+    folder = request.local_dir;
+  if (!folder) return std::nullopt;
+  return Cached{*folder,
+                request.choose ? std::vector<std::string>{} : MissingFiles(repo, request.selection, *folder).find()};
+}
+
+/// The folder of a request that may not ask anybody.
+inline std::filesystem::path offline_folder(const Settings& settings, const SnapshotRequest& request,
+                                            const std::optional<Cached>& cached) {
+  const std::string& name = request.repo.name;
+  const std::string forbidden = cat(", and ", settings.offline_name, " forbids to fetch it");
+  if (cached && cached->missing.empty()) return cached->folder;
+  if (cached) fail(name, ": ", cached->text(), forbidden, ": run once without it");
+  if (request.local_dir.empty())
+    fail(name, ": not in ", settings.cache.string(), " at revision ", request.repo.revision, forbidden);
+  fail(name, ": there is no folder ", request.local_dir.string(), forbidden);
 }
 
 /// A status that the hub answered, with what to do about it.
@@ -171,38 +232,49 @@ inline std::optional<std::filesystem::path> cached(const Settings& settings, con
   throw error;
 }
 
-}  // namespace detail
-
-/// Fetches what is missing of a repository and returns the folder with its files. If the hub cannot be reached or asks
-/// not to be asked (HF_HUB_OFFLINE), what the cache holds is returned, with a note; Error if it holds nothing.
-inline std::filesystem::path fetch_snapshot(Transport& transport, const Settings& settings,
-                                            const SnapshotRequest& request, const RetryPolicy& retry = {}) {
+inline std::filesystem::path fetch_now(Transport& transport, const Settings& settings, const SnapshotRequest& request,
+                                       const RetryPolicy& retry) {
   const Repository& repo = request.repo;
-  const auto cached = detail::cached(settings, request);
-  if (settings.offline) {
-    if (cached) return *cached;
-    fail(repo.name, ": not in ", settings.cache.string(), " at revision ", repo.revision,
-         ", and HF_HUB_OFFLINE forbids to fetch it");
-  }
-  const Client client(transport, settings.endpoint, credentials(settings), retry);
-  Listing listing;
+  const auto there = cached(settings, request);
+  if (settings.offline) return offline_folder(settings, request, there);
+  if (!there) require_usable_folders(settings, request);
+  const bool whole = there && there->missing.empty();
   const auto use_cache = [&](const Error& error) {
-    if (!cached) fail(error.what(), ": ", repo.name, " cannot be fetched");
-    note(cat(error.what(), ": ", cached->string(), " is used as it is"));
-    return *cached;
+    if (!whole) fail(error.what(), ": ", repo.name, " cannot be fetched", there ? cat(", and ", there->text()) : "");
+    note(cat(error.what(), ": ", there->folder.string(), " is used as it is"));
+    return there->folder;
   };
   RetryPolicy once = retry;
-  if (cached) once.attempts = 1;  // nobody waits for a hub that is away if its files are here
+  if (whole) once.attempts = 1;  // nobody waits for a hub that is away if its files are here
+  Listing listing;
   try {
-    listing = detail::list(Client(transport, settings.endpoint, credentials(settings), once), settings, repo);
+    listing = list(Client(transport, settings.endpoint, credentials(settings), once), settings, repo);
   } catch (const HttpError& error) {
-    detail::explain(error, settings, repo);
+    explain(error, settings, repo);
   } catch (const Temporary& error) {
     return use_cache(error);
   } catch (const Unreachable& error) {
     return use_cache(error);
   }
-  return detail::Fetch(client, settings, request, listing).run();
+  const Client client(transport, settings.endpoint, credentials(settings), retry);
+  return Fetch(client, settings, request, listing).run();
+}
+
+}  // namespace detail
+
+/// Fetches what is missing of a repository and returns the folder with its files. If the hub cannot be reached or asks
+/// not to be asked (HF_HUB_OFFLINE), what the cache or the folder holds is returned, with a note; Error if it holds
+/// nothing or is known to lack a file. io::Interrupted after a Ctrl-C; what has come is kept.
+inline std::filesystem::path fetch_snapshot(Transport& transport, const Settings& settings,
+                                            const SnapshotRequest& request, const RetryPolicy& retry = {}) {
+  const io::InterruptGuard interrupt;
+  try {
+    return detail::fetch_now(transport, settings, request, retry);
+  } catch (const io::Interrupted&) {
+    const auto& kept = request.local_dir.empty() ? settings.cache : request.local_dir;
+    throw io::Interrupted(cat("interrupted: what has come of ", request.repo.name, " is kept in ", kept.string(),
+                              "; the same command continues there"));
+  }
 }
 
 }  // namespace lamina::hub

@@ -1,7 +1,10 @@
 #pragma once
 #include <sys/statvfs.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 
 #include <lamina/hub/blob.hpp>
@@ -42,6 +45,7 @@ inline bool is_content(const std::filesystem::path& path, const RemoteFile& file
   Digest digest(file.hash.kind, file.size);
   std::vector<std::byte> buffer(1 << 20);
   for (std::uint64_t at = 0; at < file.size; at += buffer.size()) {
+    io::stop_if_interrupted();
     const auto part = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), file.size - at));
     in.read(at, part);
     digest.update(part);
@@ -49,12 +53,31 @@ inline bool is_content(const std::filesystem::path& path, const RemoteFile& file
   return digest.finish() == file.hash;
 }
 
+/// The folder itself, or of those around it the nearest that exists.
+inline std::filesystem::path existing_part(std::filesystem::path folder) {
+  folder = std::filesystem::absolute(folder);
+  std::error_code ignored;
+  while (!std::filesystem::exists(folder, ignored) && folder.has_relative_path()) folder = folder.parent_path();
+  return folder;
+}
+
+/// Error unless files can be written to this folder, which may not exist yet. name: of the setting that names it.
+inline void require_usable(const std::string& name, const std::filesystem::path& folder) {
+  const auto found = existing_part(folder);
+  const std::string subject = cat(name, ": ", folder.string(), ": ");
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(found, ignored))
+    fail(subject, found == std::filesystem::absolute(folder) ? "" : cat(found.string(), " "),
+         "is a file, wanted a folder");
+  if (::access(found.c_str(), W_OK | X_OK) != 0) fail(subject, "cannot write there: ", std::strerror(errno));
+}
+
 /// Bytes that an unprivileged user may still write to the file system of this folder, which may not exist yet.
 inline std::uint64_t free_bytes(std::filesystem::path folder) {
-  folder = std::filesystem::absolute(folder);
-  while (!std::filesystem::exists(folder) && folder.has_relative_path()) folder = folder.parent_path();
+  folder = existing_part(folder);
   struct statvfs status {};
-  if (::statvfs(folder.c_str(), &status) != 0) fail(folder.string(), ": cannot ask for free space");
+  if (::statvfs(folder.c_str(), &status) != 0)
+    fail(folder.string(), ": cannot ask for free space: ", std::strerror(errno));
   return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
 }
 

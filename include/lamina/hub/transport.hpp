@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,10 +15,17 @@
 /// library.
 namespace lamina::hub {
 
+/// Certificates to trust in place of the system's.
+struct Certificates {
+  std::string path = {};      ///< a file of them or a folder; "": the system's
+  std::string variable = {};  ///< that named it, for messages
+};
+
 struct HttpRequest {
   std::string url;
-  std::vector<std::string> headers;  ///< "Name: value"
-  std::uint64_t from = 0;            ///< above 0: asks for the bytes from there to the end
+  std::vector<std::string> headers;        ///< "Name: value"
+  std::uint64_t from = 0;                  ///< above 0: asks for the bytes from there to the end
+  std::chrono::milliseconds longest = {};  ///< for the whole exchange; 0: as long as bytes come fast enough
 };
 
 /// What an answer says before its body.
@@ -31,12 +39,13 @@ struct HttpHead {
     const auto at = fields.find(name);
     return at == fields.end() ? "" : at->second;
   }
+  bool is_success() const { return status >= 200 && status < 300; }
 };
 
 /// Takes an answer. An exception that either function throws ends the exchange and leaves Transport::get().
 struct HttpReceiver {
   std::function<void(const HttpHead&)> head;
-  std::function<void(std::span<const std::byte>)> body;
+  std::function<void(std::span<const std::byte>)> body;  ///< of 2xx; nobody reads that of an error or of a redirect
 };
 
 /// Another attempt may succeed: a broken connection, a busy server, an answer that was cut off.
@@ -54,7 +63,8 @@ struct Unreachable : Error {
 class Transport {
  public:
   virtual ~Transport() = default;
-  /// Redirects are not followed. Throws Temporary or Unreachable; another Error if no attempt can succeed.
+  /// Redirects are not followed. Ends, whatever the server does, unless the receiver takes a body that comes fast
+  /// enough. Throws Temporary or Unreachable; another Error if no attempt can succeed.
   virtual HttpHead get(const HttpRequest& request, const HttpReceiver& receiver) = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
+#include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
 
@@ -33,8 +34,17 @@ inline std::string origin_of(std::string_view url) {
   std::transform(origin.begin(), origin.end(), origin.begin(), [](unsigned char c) { return std::tolower(c); });
   if (authority.empty() || authority.find('@') != authority.npos ||
       !(origin.starts_with("http://") || origin.starts_with("https://")))
-    fail(url.substr(0, 200), ": wanted a URL such as https://huggingface.co");
+    fail(io::visible(url.substr(0, 200)), ": wanted a URL such as https://huggingface.co");
   return origin;
+}
+
+/// True if both URLs are of one server.
+inline bool is_of_origin(std::string_view url, std::string_view other) {
+  try {
+    return origin_of(url) == origin_of(other);
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 }  // namespace lamina::hub

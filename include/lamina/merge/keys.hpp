@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +17,7 @@ namespace lamina::merge {
 /// What the command line and its file asked for.
 struct MergeArguments {
   MergeOptions options;
+  std::filesystem::path adapter_folder;  ///< inside each of adapter_name_or_path
   hub::Options hub;
   std::vector<std::string> notes;  ///< one line for each key that was given and has no effect
 };
@@ -45,11 +47,6 @@ inline void read_finetuning_type(MergeArguments& arguments, const Setting& s, st
          "leave adapter_name_or_path out and give the trained model as model_name_or_path");
 }
 
-/// Comes after adapter_name_or_path, to whose folders it is appended.
-inline void read_adapter_folder(MergeArguments& arguments, const Setting& s, std::string_view key) {
-  for (auto& path : arguments.options.adapter_name_or_path) path /= io::text_of(s, key);
-}
-
 inline void read_infer_dtype(MergeArguments& arguments, const Setting& s, std::string_view key) {
   const std::string word = io::text_of(s, key);
   if (word.empty() || word == "auto") return;
@@ -70,7 +67,7 @@ inline constexpr Key own_keys[] = {
     io::honoured<&MergeArguments::options, &MergeOptions::adapter_name_or_path>(
         "adapter_name_or_path",
         "folder of an adapter or its name on a hub, or several separated by commas: merged in this order"),
-    io::honoured_by("adapter_folder", KeyType::text, "", read_adapter_folder, "folder inside each of them"),
+    io::honoured<&MergeArguments::adapter_folder>("adapter_folder", "folder inside each of them"),
     hub::revision_key<&MergeArguments::hub>,
     hub::cache_key<&MergeArguments::hub>,
     hub::hf_token_key<&MergeArguments::hub>,

@@ -23,7 +23,8 @@ enum class Interval { no, steps, epoch, best };
 struct Arguments {
   std::filesystem::path model_name_or_path;
   std::string model_name;  ///< as the user gave it, if model_name_or_path became the folder of what a hub holds
-  std::vector<std::filesystem::path> adapter_name_or_path;  ///< adapter_folder already appended
+  std::vector<std::filesystem::path> adapter_name_or_path;
+  std::filesystem::path adapter_folder;  ///< inside each of them
   hub::Options hub;
   std::optional<bool> disable_gradient_checkpointing;  ///< unset: the memory plan decides
   bool print_param_status = false;

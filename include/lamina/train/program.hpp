@@ -81,9 +81,9 @@ class TrainProgram {
   /// The process's exit status: 0, or 130 after an interruption.
   int run(bool dry_run) {
     for (const std::string& note : a_.notes) console_.line("note: " + note);
+    use_folders();
     for (const std::string& note : overridden_settings(a_)) console_.line("note: " + note);
     std::optional<std::filesystem::path> from;
-    use_folders();
     require_other_folder(a_);
     if (!dry_run) {
       require_writable(a_.output_dir);
@@ -104,7 +104,7 @@ class TrainProgram {
   void use_folders() {
     a_.model_name = a_.model_name_or_path.string();
     a_.model_name_or_path = hub::resolve_model(a_.model_name_or_path, a_.hub);
-    for (auto& adapter : a_.adapter_name_or_path) adapter = hub::resolve_model(adapter, a_.hub);
+    for (auto& adapter : a_.adapter_name_or_path) adapter = hub::resolve_adapter(adapter, a_.adapter_folder, a_.hub);
   }
 
   void load() {

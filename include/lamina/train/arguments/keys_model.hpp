@@ -9,7 +9,7 @@ inline constexpr Key model_keys[] = {
     honoured<&Arguments::model_name_or_path>("model_name_or_path", "folder of the base model, or its name on a hub"),
     honoured<&Arguments::adapter_name_or_path>(
         "adapter_name_or_path", "folders of adapters: the last one goes on training, those before it are folded in"),
-    honoured_by("adapter_folder", KeyType::text, "", detail::read_adapter_folder, "folder inside each of them"),
+    honoured<&Arguments::adapter_folder>("adapter_folder", "folder inside each of them"),
     hub::cache_key<&Arguments::hub>,
     hub::revision_key<&Arguments::hub>,
     hub::hf_token_key<&Arguments::hub>,

@@ -45,12 +45,6 @@ inline std::string show_value(Interval interval) {
 
 namespace detail {
 
-/// Comes after adapter_name_or_path, to whose folders it is appended.
-inline void read_adapter_folder(Arguments& a, const Setting& s, std::string_view key) {
-  for (auto& adapter : a.adapter_name_or_path)
-    io::read_value({(adapter / io::text_of(s, key)).string(), {}}, key, adapter);
-}
-
 inline Ramp ramp_of(const nlohmann::ordered_json& value, const std::string& name) {
   const std::string word = io::shown(value);
   if (word == "linear") return Ramp::linear;

@@ -1,0 +1,191 @@
+// A server that means harm holds no program, and writes nothing on a terminal.
+#include <lamina/hub/curl.hpp>
+#include <lamina/hub/snapshot.hpp>
+
+#include "hub/hostile_server.hpp"
+#include "hub/hub_folder.hpp"
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+#include "support/notes.hpp"
+
+using namespace lamina;
+using namespace lamina::testing;
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string content(40'000, 'w'), commit(40, 'c');  // any piece of it fits anywhere
+
+bool is_file(const std::string& target) { return contains(target, "/resolve/"); }
+
+/// Answers as a hub that holds one large file.
+Reply right(const std::string& target) {
+  if (contains(target, "/revision/")) return whole_reply(200, cat(R"({"sha":")", commit, "\"}"));
+  if (is_file(target)) return whole_reply(200, content);
+  return whole_reply(200, cat(R"([{"type":"file","path":"model.safetensors","size":40000,"oid":")", commit,
+                              R"(","lfs":{"size":40000,"oid":")", hub::sha256_of(content), "\"}}]"));
+}
+
+/// The error of a fetch with little patience; "" if it gets the file.
+std::string fetch_error(const HostileServer& server, hub::RetryPolicy patience = {}) {
+  const TemporaryFolder folder;
+  patience.attempts = 2, patience.sleep = [](auto) {};
+  hub::CurlTransport transport({.slow_s = 1});
+  const hub::Settings settings{
+      .endpoint = server.url(), .cache = folder.path(), .cache_name = "TEST", .revision = "main"};
+  std::string error;
+  notes_of([&] {
+    error = error_of([&] {
+      hub::fetch_snapshot(transport, settings, {.repo = {settings.source, hub::RepoType::model, "a/b", "main"}},
+                          patience);
+    });
+  });
+  if (error.empty()) CHECK(text_of(folder.path() / "models--a--b/snapshots" / commit / "model.safetensors") == content);
+  return error;
+}
+
+/// Bodies that do not end: as fast as they are taken, and byte by byte.
+const Reply endless[] = {{.begin = "", .again = std::string(4096, ' ')}, {.begin = "", .again = " ", .pause = 20ms}};
+
+Reply without_end(const Reply& body, int status, const std::string& fields = "") {
+  Reply reply = body;
+  reply.begin = answer_of(status, fields, "", -1);
+  return reply;
+}
+
+}  // namespace
+
+TEST_CASE("Hostile: nobody waits for the end of an error's body") {
+  const Reply& body = endless[GENERATE(0, 1)];
+  for (const int status : {401, 404, 500, 503}) {
+    CAPTURE(status);
+    const HostileServer api([&](const std::string&) { return without_end(body, status); });
+    CHECK(contains(fetch_error(api), cat("/api/models/a/b/revision/main: status ", status)));
+    const HostileServer files(
+        [&](const std::string& target) { return is_file(target) ? without_end(body, status) : right(target); });
+    CHECK(contains(fetch_error(files), cat("model.safetensors: status ", status)));
+  }
+}
+
+TEST_CASE("Hostile: nobody waits for the end of a redirect's body") {
+  const Reply& body = endless[GENERATE(0, 1)];
+  const HostileServer server([&](const std::string& target) {
+    return contains(target, "again")
+               ? right(target)
+               : without_end(body, 302, cat("Location: ", target, contains(target, "?") ? "&" : "?", "again=1\r\n"));
+  });
+  CHECK(fetch_error(server) == "");
+}
+
+TEST_CASE("Hostile: an answer that does not end is refused by its size or its time") {
+  const HostileServer fast([&](const std::string&) { return without_end(endless[0], 200); });
+  CHECK(contains(fetch_error(fast), "an answer of more than 16777216 bytes: refused"));
+  // fast enough to count as a connection that works
+  const HostileServer drips([&](const std::string&) {
+    return without_end({.begin = "", .again = std::string(100, ' '), .pause = 10ms}, 200);
+  });
+  CHECK(contains(fetch_error(drips, {.longest_answer = 300ms}), "timed out"));
+  const HostileServer pages(right);
+  CHECK(contains(fetch_error(pages, {.longest_listing = -1ms}), "the listing takes more than"));
+}
+
+TEST_CASE("Hostile: headers that do not end are refused") {
+  const HostileServer fast([](const std::string&) {
+    return Reply{.begin = "HTTP/1.1 200 Said\r\n", .again = cat("X-More: ", std::string(1000, 'x'), "\r\n")};
+  });
+  CHECK(contains(fetch_error(fast), "the headers of its answer have more than 262144 bytes: refused"));
+  const HostileServer informs(
+      [](const std::string&) { return Reply{.begin = "", .again = "HTTP/1.1 102 Processing\r\n\r\n"}; });
+  CHECK(contains(fetch_error(informs), "the headers of its answer have more than"));
+  const HostileServer drips(
+      [](const std::string&) { return Reply{.begin = "HTTP/1.1 200 Said\r\n", .again = "x", .pause = 20ms}; });
+  CHECK(contains(fetch_error(drips), "too slow"));
+}
+
+TEST_CASE("Hostile: a file that comes by drips is given up, one that comes slowly is not") {
+  const auto file = [](std::size_t piece, std::chrono::milliseconds pause) {
+    return Reply{.begin = answer_of(200, "", "", 40'000),
+                 .again = content.substr(0, piece),
+                 .pause = pause,
+                 .times = static_cast<int>(40'000 / piece)};
+  };
+  const HostileServer drips([&](const std::string& target) { return is_file(target) ? file(1, 20ms) : right(target); });
+  CHECK(contains(fetch_error(drips), "too slow"));
+
+  const HostileServer slow(
+      [&](const std::string& target) { return is_file(target) ? file(1000, 50ms) : right(target); });
+  CHECK(fetch_error(slow) == "");  // 20 kB/s, and longer than the drips were listened to
+
+  const HostileServer breaks([&](const std::string& target) {
+    return is_file(target) ? Reply{.begin = answer_of(200, "", content.substr(0, 1), 40'000)} : right(target);
+  });
+  CHECK(contains(fetch_error(breaks), "(2 attempts)"));
+  CHECK(breaks.requests() == 4);
+}
+
+TEST_CASE("Hostile: what a server says reaches no terminal as a command to it") {
+  const std::string evil =
+      "bad \x1b[31m\x07 rev \xc2\x9b"
+      "2J";
+  const HostileServer words([&](const std::string&) {
+    return whole_reply(404, "{}", cat("X-Error-Code: RevisionNotFound\r\nX-Error-Message: ", evil, "\r\n"));
+  });
+  CHECK(contains(fetch_error(words), "status 404: bad \\x1b[31m\\x07 rev \\xc2\\x9b2J: a/b has no branch"));
+  const HostileServer sha([&](const std::string&) { return whole_reply(200, R"({"sha":"x\u001b[2J\nfetched"})"); });
+  CHECK(contains(fetch_error(sha), "\"sha\" is x\\x1b[2J\\x0afetched, wanted a commit"));
+  const HostileServer name([&](const std::string& target) {
+    return contains(target, "/tree/")
+               ? whole_reply(200, cat(R"([{"type":"file","path":"a\u009b2J.json","size":1,"oid":")", commit, "\"}]"))
+           : is_file(target) ? whole_reply(500, "")
+                             : right(target);
+  });
+  // through a program, whose lines hold it in other places too
+  const TemporaryFolder folder;
+  for (const HostileServer* server : {&words, &sha, &name}) {
+    const Program ran =
+        run_command(cat("HF_ENDPOINT=", server->url(), " no_proxy=127.0.0.1 timeout -s KILL 3 ", LAMINA_BIN_DIR,
+                        "/lamina-download a/b --cache-dir ", quoted(folder.path().string())));
+    CHECK(ran.status != 0);
+    CHECK(contains(ran.output, server->url()));
+    CHECK(std::none_of(ran.output.begin(), ran.output.end(),
+                       [](unsigned char c) { return c != '\n' && (c < 0x20 || c == 0x9b); }));
+  }
+}
+
+TEST_CASE("Hostile: redirects to what is no web server, and content that comes compressed, are refused by name") {
+  for (const char* location : {"file:///etc/passwd", "ftp://127.0.0.1/x", "http://127.0.0.1@evil.test/x"}) {
+    const HostileServer server([&](const std::string& target) {
+      return is_file(target) ? whole_reply(302, "", cat("Location: ", location, "?signature=secret\r\n"))
+                             : right(target);
+    });
+    const std::string error = fetch_error(server);
+    CHECK(contains(error,
+                   cat("model.safetensors: is redirected to ", location, ", which is no address of a web server")));
+    CHECK(!contains(error, "secret"));
+  }
+  for (const char* part : {"/revision/", "/tree/", "/resolve/"}) {
+    const HostileServer server([&](const std::string& target) {
+      return contains(target, part) ? whole_reply(200, "\x1f\x8b", "Content-Encoding: gzip\r\n") : right(target);
+    });
+    CHECK(contains(fetch_error(server), "comes with Content-Encoding gzip, which nobody asked for: refused"));
+  }
+}
+
+TEST_CASE("Hostile: a listing that names a file twice, or a file as a folder too") {
+  const auto entry = [](const char* path, char digit) {
+    return cat(R"({"type":"file","size":2,"path":")", path, R"(","oid":")", std::string(40, digit), "\"}");
+  };
+  const auto error_for = [&](const std::string& entries) {
+    const HostileServer server([&](const std::string& target) {
+      return contains(target, "/tree/") ? whole_reply(200, cat("[", entries, "]")) : right(target);
+    });
+    return fetch_error(server);
+  };
+  CHECK(
+      contains(error_for(entry("a.json", '1') + "," + entry("a.json", '2')), "lists a.json twice, with two contents"));
+  CHECK(contains(error_for(entry("a", '1') + "," + entry("a/b.json", '2')), "lists a as a file and as a folder"));
+  hub::Listing same{commit, {{"x", 1, {}}, {"y", 1, {}}, {"x", 1, {}}}};
+  hub::require_distinct("a/b", same);
+  CHECK(same.files.size() == 2);
+}

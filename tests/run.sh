@@ -5,6 +5,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cmake/install-dependencies.sh
-cmake -S . -B build -G Ninja -DLAMINA_BUILD_TESTS=ON
+cmake -S . -B build -G Ninja -DLAMINA_BUILD_TESTS=ON -DLAMINA_TEST_BATCHES=ON
 cmake --build build
 ctest --test-dir build --output-on-failure

@@ -8,8 +8,8 @@ using namespace lamina::test;
 using lamina::testing::error_of;
 
 namespace {
-bool matches(std::string_view ebnf, std::string_view text) { return Answers(ebnf_grammar(ebnf)).accept(text); }
-std::string refusal(std::string_view ebnf) {
+bool ebnf_matches(std::string_view ebnf, std::string_view text) { return Answers(ebnf_grammar(ebnf)).accept(text); }
+std::string ebnf_refusal(std::string_view ebnf) {
   return error_of([&] { Answers(ebnf_grammar(ebnf)); });
 }
 constexpr const char* arithmetic = R"x(# sums of numbers
@@ -20,33 +20,33 @@ number ::= [0-9]+ | "-" [1-9] [0-9]{0,2})x";
 }  // namespace
 
 TEST_CASE("EBNF: rules name each other, also before they are defined and inside themselves") {
-  for (const char* text : {"1", "1+2", "(1+-23)+4", "((((5))))"}) CHECK(matches(arithmetic, text));
-  for (const char* text : {"", "1+", "(1", "-0", "-1234", "1)"}) CHECK(!matches(arithmetic, text));
+  for (const char* text : {"1", "1+2", "(1+-23)+4", "((((5))))"}) CHECK(ebnf_matches(arithmetic, text));
+  for (const char* text : {"", "1+", "(1", "-0", "-1234", "1)"}) CHECK(!ebnf_matches(arithmetic, text));
   Answers(ebnf_grammar(arithmetic)).check_masks_along("(12+(-1))+3");
 }
 
 TEST_CASE("EBNF: texts, classes and escapes") {
-  CHECK(matches(R"x(root ::= "a\"\n\x41\u00e9" [^"\n]{2} .)x", "a\"\nA\xc3\xa9xy\n"));
-  CHECK(matches("root ::= 'yes' | \"no\"", "yes"));
-  CHECK(matches("root ::= [a-c\\]-]+", "a]-b"));
-  CHECK(matches("root ::= (\"a\" |) \"b\"?", ""));
-  CHECK(matches("root::=x\r\nx::=\"\xe4\xb8\xad\"", "\xe4\xb8\xad"));
+  CHECK(ebnf_matches(R"x(root ::= "a\"\n\x41\u00e9" [^"\n]{2} .)x", "a\"\nA\xc3\xa9xy\n"));
+  CHECK(ebnf_matches("root ::= 'yes' | \"no\"", "yes"));
+  CHECK(ebnf_matches("root ::= [a-c\\]-]+", "a]-b"));
+  CHECK(ebnf_matches("root ::= (\"a\" |) \"b\"?", ""));
+  CHECK(ebnf_matches("root::=x\r\nx::=\"\xe4\xb8\xad\"", "\xe4\xb8\xad"));
 }
 
 TEST_CASE("EBNF: what is wrong is refused by name, with its place") {
-  CHECK(says(refusal("root ::= x"), {"x is used but not defined"}));
-  CHECK(says(refusal("a ::= \"x\""), {"no rule named root"}));
-  CHECK(says(refusal("root ::= \"a\"\nroot ::= \"b\""), {"root is defined twice"}));
-  CHECK(says(refusal("root ::= root \"a\" | \"b\""), {"\"root\" begins with itself"}));
-  CHECK(says(refusal("root ::= \"a\"? x\nx ::= root \"b\" | \"c\""), {"begins with itself"}));
-  CHECK(says(refusal("root ::= \"a\" root"), {"\"root\" can never end"}));
-  CHECK(says(refusal("start: \"a\""), {"looks like Lark"}));
-  CHECK(says(refusal("root ::= (=\"a\")"), {"look-ahead"}));
-  CHECK(says(refusal("root ::= \"a"), {"ends too early"}));
-  CHECK(says(refusal("root ::= [c-a]"), {"a range in [ ] that is not one"}));
-  CHECK(says(refusal(""), {"is empty"}));
-  CHECK(says(refusal("root ::= (\"a\""), {"without its )"}));
-  CHECK(says(refusal("root ::= \"\\ud83d\""), {"surrogate"}));
+  CHECK(says(ebnf_refusal("root ::= x"), {"x is used but not defined"}));
+  CHECK(says(ebnf_refusal("a ::= \"x\""), {"no rule named root"}));
+  CHECK(says(ebnf_refusal("root ::= \"a\"\nroot ::= \"b\""), {"root is defined twice"}));
+  CHECK(says(ebnf_refusal("root ::= root \"a\" | \"b\""), {"\"root\" begins with itself"}));
+  CHECK(says(ebnf_refusal("root ::= \"a\"? x\nx ::= root \"b\" | \"c\""), {"begins with itself"}));
+  CHECK(says(ebnf_refusal("root ::= \"a\" root"), {"\"root\" can never end"}));
+  CHECK(says(ebnf_refusal("start: \"a\""), {"looks like Lark"}));
+  CHECK(says(ebnf_refusal("root ::= (=\"a\")"), {"look-ahead"}));
+  CHECK(says(ebnf_refusal("root ::= \"a"), {"ends too early"}));
+  CHECK(says(ebnf_refusal("root ::= [c-a]"), {"a range in [ ] that is not one"}));
+  CHECK(says(ebnf_refusal(""), {"is empty"}));
+  CHECK(says(ebnf_refusal("root ::= (\"a\""), {"without its )"}));
+  CHECK(says(ebnf_refusal("root ::= \"\\ud83d\""), {"surrogate"}));
 }
 
 TEST_CASE("choice: one of the texts as a whole") {

@@ -22,7 +22,7 @@ void check(const char* schema, std::vector<const char*> good, std::vector<const 
     CHECK(!answers.accept(text));
   }
 }
-std::string refusal(const char* schema) {
+std::string schema_refusal(const char* schema) {
   return error_of([&] { Answers(json_schema_grammar(grammar::Json::parse(schema))); });
 }
 }  // namespace
@@ -37,7 +37,7 @@ TEST_CASE("JSON schema: type") {
   check(R"({"type":["string","null"]})", {R"("a")", "null"}, {"1"});
   check(R"({})", {"{}", "[1, {\"a\": []}]", "null", "-1.5", "\"x\""}, {"", "[1,]", "{\"a\"}"});
   check("true", {"1"}, {""});
-  CHECK(says(refusal(R"({"type":"date"})"), {"json.type: is \"date\", wanted object"}));
+  CHECK(says(schema_refusal(R"({"type":"date"})"), {"json.type: is \"date\", wanted object"}));
 }
 
 TEST_CASE("JSON schema: properties and required, in their order") {
@@ -52,8 +52,8 @@ TEST_CASE("JSON schema: properties and required, in their order") {
   check(R"({"type":"object"})", {"{}", R"({"x":[1],"y":{"z":null}})"}, {"[]", "{x:1}"});
   check(R"({"properties":{"a\"\u00e9":{"type":"null"}},"required":["a\"\u00e9"]})", {"{\"a\\\"\xc3\xa9\":null}"},
         {"{}"});
-  CHECK(says(refusal(R"({"properties":{"a":{}},"required":["b"]})"), {"json.required", "b is none"}));
-  CHECK(says(refusal(R"({"properties":{"a":{"properties":{"b":{"type":"strin"}}}}})"),
+  CHECK(says(schema_refusal(R"({"properties":{"a":{}},"required":["b"]})"), {"json.required", "b is none"}));
+  CHECK(says(schema_refusal(R"({"properties":{"a":{"properties":{"b":{"type":"strin"}}}}})"),
              {"json.properties.a.properties.b.type: is \"strin\""}));
 }
 
@@ -70,7 +70,7 @@ TEST_CASE("JSON schema: additionalProperties") {
   check(R"({"type":"object","additionalProperties":{"type":"integer"},"minProperties":1,"maxProperties":2})",
         {R"({"a":1})", R"({"a":1,"b":2})"}, {"{}", R"({"a":1,"b":2,"c":3})"});
   check(R"({"type":"object","additionalProperties":false})", {"{}", "{ }"}, {R"({"a":1})"});
-  CHECK(says(refusal(R"({"properties":{"a":{}},"minProperties":1})"), {"json.minProperties"}));
+  CHECK(says(schema_refusal(R"({"properties":{"a":{}},"minProperties":1})"), {"json.minProperties"}));
 }
 
 TEST_CASE("JSON schema: enum and const") {
@@ -78,8 +78,8 @@ TEST_CASE("JSON schema: enum and const") {
         {"red", R"("blue")", "2"});
   check(R"({"type":"string","enum":["red",1]})", {R"("red")"}, {"1"});
   check(R"({"const":"yes"})", {R"("yes")"}, {R"("no")"});
-  CHECK(says(refusal(R"({"enum":[]})"), {"json.enum"}));
-  CHECK(says(refusal(R"({"type":"string","enum":[1]})"), {"json.enum"}));
+  CHECK(says(schema_refusal(R"({"enum":[]})"), {"json.enum"}));
+  CHECK(says(schema_refusal(R"({"type":"string","enum":[1]})"), {"json.enum"}));
 }
 
 TEST_CASE("JSON schema: items, prefixItems, minItems and maxItems") {
@@ -96,9 +96,10 @@ TEST_CASE("JSON schema: items, prefixItems, minItems and maxItems") {
   check(R"({"prefixItems":[{"type":"integer"}],"items":{"type":"null"},"minItems":2,"maxItems":3})",
         {"[1,null]", "[1,null,null]"}, {"[1]", "[null]", "[1,null,null,null]"});
   check(R"({"items":[{"type":"integer"},{"type":"null"}],"minItems":2})", {"[1,null]"}, {"[1]", "[1,null,1]"});
-  CHECK(says(refusal(R"({"type":"array","minItems":3,"maxItems":2})"), {"json.minItems: is 3, wanted at most"}));
-  CHECK(says(refusal(R"({"type":"array","minItems":-1})"), {"json.minItems: is -1"}));
-  CHECK(says(refusal(R"({"type":"array","items":{"type":"null","minItems":1},"maxItems":"2"})"), {"json.maxItems"}));
+  CHECK(says(schema_refusal(R"({"type":"array","minItems":3,"maxItems":2})"), {"json.minItems: is 3, wanted at most"}));
+  CHECK(says(schema_refusal(R"({"type":"array","minItems":-1})"), {"json.minItems: is -1"}));
+  CHECK(says(schema_refusal(R"({"type":"array","items":{"type":"null","minItems":1},"maxItems":"2"})"),
+             {"json.maxItems"}));
 }
 
 TEST_CASE("JSON schema: minLength and maxLength count characters") {
@@ -114,9 +115,10 @@ TEST_CASE("JSON schema: pattern, written as JSON") {
   check(R"({"type":"string","pattern":"^[a-c]{2}\"?$"})", {R"("ab")", R"("cc\"")"}, {R"("a")", "\"ab\"\"", R"("abc")"});
   check(R"({"type":"string","pattern":"a\\\\\\n"})", {R"("a\\\n")"}, {R"("a")"});
   check(R"({"type":"string","pattern":"\\d{3}","minLength":2,"maxLength":3})", {R"("123")"}, {R"("12")"});
-  CHECK(says(refusal(R"x({"type":"string","pattern":"(?=a)"})x"), {"json.pattern: regex: at byte 2: a look-ahead"}));
-  CHECK(says(refusal(R"({"type":"string","pattern":"a*","minLength":2})"), {"json.minLength"}));
-  CHECK(says(refusal(R"({"type":"string","pattern":"a*","maxLength":2})"), {"json.maxLength"}));
+  CHECK(says(schema_refusal(R"x({"type":"string","pattern":"(?=a)"})x"),
+             {"json.pattern: regex: at byte 2: a look-ahead"}));
+  CHECK(says(schema_refusal(R"({"type":"string","pattern":"a*","minLength":2})"), {"json.minLength"}));
+  CHECK(says(schema_refusal(R"({"type":"string","pattern":"a*","maxLength":2})"), {"json.maxLength"}));
 }
 
 TEST_CASE("JSON schema: format") {
@@ -135,8 +137,9 @@ TEST_CASE("JSON schema: format") {
   format("uuid", {R"("123e4567-e89b-12d3-a456-426614174000")"}, {R"("123e4567")"});
   format("uri", {R"("https://example.org:80/a?b=c#d")"}, {R"("example")", R"("http:// a")"});
   format("json-pointer", {R"("")", R"("/a/b~1c")"}, {R"("a")", R"("/~2")"});
-  CHECK(says(refusal(R"({"type":"string","format":"phone"})"), {"json.format: is \"phone\", wanted date, time"}));
-  CHECK(says(refusal(R"({"type":"string","format":"date","pattern":"a"})"), {"json.format"}));
+  CHECK(
+      says(schema_refusal(R"({"type":"string","format":"phone"})"), {"json.format: is \"phone\", wanted date, time"}));
+  CHECK(says(schema_refusal(R"({"type":"string","format":"date","pattern":"a"})"), {"json.format"}));
 }
 
 TEST_CASE("JSON schema: bounds of integers") {
@@ -146,8 +149,9 @@ TEST_CASE("JSON schema: bounds of integers") {
   check(R"({"type":"integer","minimum":1})", {"1", "10", "99999999999999"}, {"0", "-1"});
   check(R"({"type":"integer","maximum":-10})", {"-10", "-123"}, {"-9", "0"});
   check(R"({"type":"integer","minimum":0.5,"maximum":2.5})", {"1", "2"}, {"0", "3"});
-  CHECK(says(refusal(R"({"type":"integer","minimum":2,"maximum":1})"), {"json: no integer is within the bounds"}));
-  CHECK(says(refusal(R"({"type":"integer","minimum":"2"})"), {"json.minimum: is \"2\", wanted a number"}));
+  CHECK(
+      says(schema_refusal(R"({"type":"integer","minimum":2,"maximum":1})"), {"json: no integer is within the bounds"}));
+  CHECK(says(schema_refusal(R"({"type":"integer","minimum":"2"})"), {"json.minimum: is \"2\", wanted a number"}));
   // Every integer of a range, and no other.
   for (const auto& [low, high] : {std::pair{-12, 34}, {7, 7}, {95, 1005}, {-1001, -98}, {0, 0}, {-1, 1}}) {
     Grammar g;
@@ -183,9 +187,9 @@ TEST_CASE("JSON schema: anyOf, oneOf and allOf") {
       R"({"allOf":[{"properties":{"a":{"type":"integer","minimum":3}}},{"properties":{"a":{"maximum":5}},"required":["a"]}]})",
       {R"({"a":3})", R"({"a":5})"}, {"{}", R"({"a":2})", R"({"a":6})"});
   check(R"({"allOf":[{"type":["integer","string"]},{"type":"number"}],"maximum":9})", {"9"}, {"10", R"("a")", "1.5"});
-  CHECK(says(refusal(R"({"allOf":[{"type":"string"},{"type":"null"}]})"), {"json.allOf.1.type"}));
-  CHECK(says(refusal(R"({"allOf":[{"pattern":"a"},{"pattern":"b"}]})"), {"json.allOf.1.pattern"}));
-  CHECK(says(refusal(R"({"anyOf":[]})"), {"json.anyOf"}));
+  CHECK(says(schema_refusal(R"({"allOf":[{"type":"string"},{"type":"null"}]})"), {"json.allOf.1.type"}));
+  CHECK(says(schema_refusal(R"({"allOf":[{"pattern":"a"},{"pattern":"b"}]})"), {"json.allOf.1.pattern"}));
+  CHECK(says(schema_refusal(R"({"anyOf":[]})"), {"json.anyOf"}));
 }
 
 TEST_CASE("JSON schema: $ref and $defs, also in circles") {
@@ -199,18 +203,18 @@ TEST_CASE("JSON schema: $ref and $defs, also in circles") {
         {R"({"children":[{},{"children":[]}]})"}, {R"({"children":[1]})"});
   check(R"({"$defs":{"base":{"properties":{"a":{"type":"null"}}}},"$ref":"#/$defs/base","required":["a"]})",
         {R"({"a":null})"}, {"{}"});
-  CHECK(says(refusal(R"({"$ref":"#/$defs/none"})"), {"json.$ref", "there is no $defs"}));
-  CHECK(says(refusal(R"({"$ref":"http://example.org/x"})"), {"json.$ref"}));
-  CHECK(says(refusal(R"({"anyOf":[{"$ref":"#"},{"type":"null"}]})"), {"begins with itself"}));
-  CHECK(says(refusal(R"({"allOf":[{"$ref":"#"}]})"), {"nested deeper than"}));
-  CHECK(says(refusal(R"({"properties":{"a":{"$ref":"#"}},"required":["a"]})"), {"can never end"}));
+  CHECK(says(schema_refusal(R"({"$ref":"#/$defs/none"})"), {"json.$ref", "there is no $defs"}));
+  CHECK(says(schema_refusal(R"({"$ref":"http://example.org/x"})"), {"json.$ref"}));
+  CHECK(says(schema_refusal(R"({"anyOf":[{"$ref":"#"},{"type":"null"}]})"), {"begins with itself"}));
+  CHECK(says(schema_refusal(R"({"allOf":[{"$ref":"#"}]})"), {"nested deeper than"}));
+  CHECK(says(schema_refusal(R"({"properties":{"a":{"$ref":"#"}},"required":["a"]})"), {"can never end"}));
 }
 
 TEST_CASE("JSON schema: keywords that are not supported are refused by name, annotations are not") {
   for (const char* keyword : {"not", "if", "contains", "patternProperties", "propertyNames", "dependentRequired",
                               "$dynamicRef", "multipleOf", "uniqueItems", "unevaluatedItems"}) {
     const std::string schema = std::string(R"({"properties":{"x":{")") + keyword + R"(":{"type":"null"}}}})";
-    CHECK(says(refusal(schema.c_str()), {std::string("json.properties.x.") + keyword + ": this keyword"}));
+    CHECK(says(schema_refusal(schema.c_str()), {std::string("json.properties.x.") + keyword + ": this keyword"}));
   }
   check(
       R"({"$schema":"x","title":"T","description":"d","type":"integer","default":1,"examples":[2],"x-note":3,"multipleOf":1})",

@@ -9,7 +9,7 @@ using lamina::testing::error_of;
 
 namespace {
 Grammar read(const char* tag) { return structural_tag_grammar(grammar::Json::parse(tag)); }
-std::string refusal(const char* tag) {
+std::string tag_refusal(const char* tag) {
   return error_of([&] { Answers(read(tag)); });
 }
 }  // namespace
@@ -47,14 +47,16 @@ TEST_CASE("structural tags: formats") {
 }
 
 TEST_CASE("structural tags: what is wrong is refused with its path") {
-  CHECK(says(refusal(R"x({})x"), {"structural_tag: has neither format nor structures"}));
-  CHECK(says(refusal(R"x({"format":{"type":"x"}})x"), {"structural_tag.format.type: is \"x\", wanted const_string"}));
-  CHECK(says(refusal(R"x({"structures":[{"begin":"<a>","schema":{},"end":""}],"triggers":["<b"]})x"),
+  CHECK(says(tag_refusal(R"x({})x"), {"structural_tag: has neither format nor structures"}));
+  CHECK(
+      says(tag_refusal(R"x({"format":{"type":"x"}})x"), {"structural_tag.format.type: is \"x\", wanted const_string"}));
+  CHECK(says(tag_refusal(R"x({"structures":[{"begin":"<a>","schema":{},"end":""}],"triggers":["<b"]})x"),
              {"structural_tag.triggers"}));
-  CHECK(says(refusal(R"x({"structures":[{"begin":"<a>","schema":{"not":{}},"end":""}],"triggers":["<a"]})x"),
+  CHECK(says(tag_refusal(R"x({"structures":[{"begin":"<a>","schema":{"not":{}},"end":""}],"triggers":["<a"]})x"),
              {"structural_tag.structures.0.schema.not: this keyword"}));
-  CHECK(says(refusal(R"x({"format":{"type":"regex","pattern":"("}})x"), {"structural_tag.format: regex: at byte 1"}));
-  CHECK(says(refusal(R"x({"structures":[],"triggers":["<b"]})x"), {"structural_tag.structures"}));
-  CHECK(says(refusal(R"x({"structures":[{"begin":"<a>","schema":{},"end":""}],"triggers":[""]})x"),
+  CHECK(
+      says(tag_refusal(R"x({"format":{"type":"regex","pattern":"("}})x"), {"structural_tag.format: regex: at byte 1"}));
+  CHECK(says(tag_refusal(R"x({"structures":[],"triggers":["<b"]})x"), {"structural_tag.structures"}));
+  CHECK(says(tag_refusal(R"x({"structures":[{"begin":"<a>","schema":{},"end":""}],"triggers":[""]})x"),
              {"structural_tag.triggers"}));
 }

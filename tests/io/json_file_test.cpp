@@ -10,7 +10,7 @@
 #include "support/error_of.hpp"
 
 using namespace lamina;
-using Json = nlohmann::json;
+using UnorderedJson = nlohmann::json;
 
 namespace {
 
@@ -18,7 +18,7 @@ const std::string path = "json_file_test.json";
 
 std::string refusal(const std::string& text, bool unique_keys = true) {
   std::ofstream(path) << text;
-  const std::string error = testing::error_of([&] { io::read_json_object<Json>(path, unique_keys); });
+  const std::string error = testing::error_of([&] { io::read_json_object<UnorderedJson>(path, unique_keys); });
   std::remove(path.c_str());
   return error;
 }
@@ -34,12 +34,12 @@ TEST_CASE("JSON file: every mistake is an Error that names the file") {
   CHECK(testing::contains(refusal("version https://git-lfs.github.com/spec/v1\n"), path + ": is a git-lfs pointer"));
   CHECK(testing::contains(refusal("{\"a\":" + std::string(65, '[') + std::string(65, ']') + "}"),
                           path + ": JSON nested deeper than 64 levels"));
-  CHECK(testing::contains(testing::error_of([] { io::read_json_object<Json>("no_such_file.json"); }),
+  CHECK(testing::contains(testing::error_of([] { io::read_json_object<UnorderedJson>("no_such_file.json"); }),
                           "no_such_file.json"));
 }
 
 TEST_CASE("JSON fields: counts and seeds of 64 bits are read whole, and refused if they do not fit") {
-  const Json json = Json::parse(
+  const UnorderedJson json = UnorderedJson::parse(
       R"({"steps": 5000000000, "seed": 18446744073709551615, "below": -1, "half": 0.5, "word": "7", "none": null})");
   const io::JsonFields fields(json, "f.json");
   CHECK(fields.whole_number<std::int64_t>("steps") == 5'000'000'000);

@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::vector<nlohmann::json> read_lines(const fs::path& path) {
+std::vector<nlohmann::json> log_lines(const fs::path& path) {
   std::ifstream in(path);
   std::vector<nlohmann::json> lines;
   for (std::string line; std::getline(in, line);)
@@ -48,8 +48,8 @@ TEST_CASE("lamina-train: losses, steps and learning rates are LLaMA-Factory's on
   const Program train = lamina::testing::run_program("lamina-train", {settings(run, folder.path(), data)});
   INFO(train.output);
   REQUIRE(train.status == 0);
-  const auto ours = read_lines(folder.path() / "out/trainer_log.jsonl");
-  const auto theirs = read_lines(std::string(LAMINA_GOLDEN_DIR) + "/llamafactory/" + run + "/trainer_log.jsonl");
+  const auto ours = log_lines(folder.path() / "out/trainer_log.jsonl");
+  const auto theirs = log_lines(std::string(LAMINA_GOLDEN_DIR) + "/llamafactory/" + run + "/trainer_log.jsonl");
   REQUIRE(ours.size() == theirs.size());
   int losses = 0;
   for (std::size_t i = 0; i < ours.size(); ++i) {

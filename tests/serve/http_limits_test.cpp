@@ -14,7 +14,6 @@ using namespace std::chrono_literals;
 using serve::Json;
 
 namespace {
-const std::string question = "{" + hello + "}";
 constexpr std::size_t mb = 1'000'000;
 
 std::string chat_head(std::size_t length, const std::string& headers = {}) {

@@ -15,8 +15,6 @@ using namespace std::chrono_literals;
 using serve::Json;
 
 namespace {
-const std::string question = "{" + hello + "}";
-std::string chat_request(const std::string& body) { return Client::request("POST", "/v1/chat/completions", body); }
 std::string endless(const std::string& more = {}) {
   return chat_request("{" + hello + R"(,"ignore_eos":true,"max_tokens":90000)" + more + "}");
 }

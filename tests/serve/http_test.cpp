@@ -18,13 +18,6 @@ using namespace lamina::test;
 using namespace std::chrono_literals;
 using serve::Json;
 
-namespace {
-const std::string question = "{" + hello + "}";
-std::string chat_request(const std::string& body, const std::string& headers = {}) {
-  return Client::request("POST", "/v1/chat/completions", body, headers);
-}
-}  // namespace
-
 TEST_CASE("routes: the access log leaves out the paths that it is told to") {
   std::ostringstream log;
   auto* const before = std::clog.rdbuf(log.rdbuf());

@@ -163,7 +163,7 @@ TEST_CASE("log: a request's line has its sizes and settings, and none of its wor
   setup.service.log_requests = true;
   RunningServer server(setup);
   const Json answer = server.chat(with(R"("max_tokens":3,"temperature":0.25)"));
-  set_log_sink(detail::log_to_clog);
+  set_log_sink(lamina::detail::log_to_clog);
   const std::lock_guard lock(mutex);
   std::string line;
   for (const auto& l : lines)

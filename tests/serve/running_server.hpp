@@ -72,6 +72,12 @@ struct RunningServer {
 
 inline const std::string hello = R"("messages":[{"role":"user","content":"Hello"}])";
 
+/// A chat request, and one of its bodies.
+inline std::string chat_request(const std::string& body, const std::string& headers = {}) {
+  return Client::request("POST", "/v1/chat/completions", body, headers);
+}
+inline const std::string question = "{" + hello + "}";
+
 /// A request with these fields besides its messages.
 inline std::string with(const std::string& fields) { return "{" + hello + (fields.empty() ? "" : "," + fields) + "}"; }
 

@@ -41,7 +41,7 @@ void plan(const std::vector<text::Message>& messages, const text::TemplateOption
   serve::plan_prompt(files, files.processor, messages, options, {}, {.max_model_len = 1 << 28});
 }
 
-serve::ChatRequest read_request(const std::string& body) {
+serve::ChatRequest request_of_body(const std::string& body) {
   const auto& files = RunningServer::files();
   return serve::read_chat_request(*serve::parse_body(body),
                                   {.chat = &files.family->chat, .vocab_size = 151669, .max_model_len = 1 << 20}, {});
@@ -154,7 +154,7 @@ TEST_CASE("work: JSON of any shape is read in time that grows with its length") 
         [&, body = body](std::size_t n) {
           std::string text = body.first;
           text.replace(text.find('\x01'), 1, many_of(body.second, n));
-          return [text] { read_request(text); };
+          return [text] { request_of_body(text); };
         },
         1 << 13);
   // Inner values are not copied when the objects around them grow: a level of nesting costs nothing more.

@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const fs::path golden = LAMINA_GOLDEN_DIR "/text/jieba";
+const fs::path golden_files = LAMINA_GOLDEN_DIR "/text/jieba";
 
 std::vector<std::string> cut(const text::Jieba& jieba, const std::string& sentence) {
   std::vector<std::string> words;
@@ -28,12 +28,13 @@ std::vector<std::string> cut(const text::Jieba& jieba, const std::string& senten
 TEST_CASE("Jieba: words are jieba's, with the word model and without") {
   const fs::path folder = fs::temp_directory_path() / ("lamina-jieba-" + std::to_string(::getpid()));
   fs::create_directories(folder);
-  fs::copy_file(golden / "dict.txt", folder / "dict.txt", fs::copy_options::overwrite_existing);
-  const text::Jieba with = text::Jieba::load(golden / "dict.txt"), without = text::Jieba::load(folder / "dict.txt");
+  fs::copy_file(golden_files / "dict.txt", folder / "dict.txt", fs::copy_options::overwrite_existing);
+  const text::Jieba with = text::Jieba::load(golden_files / "dict.txt"),
+                    without = text::Jieba::load(folder / "dict.txt");
   CHECK(with.finds_new_words());
   CHECK_FALSE(without.finds_new_words());
   int cases = 0;
-  for (const auto& c : nlohmann::json::parse(std::ifstream(golden / "cuts.json"))) {
+  for (const auto& c : nlohmann::json::parse(std::ifstream(golden_files / "cuts.json"))) {
     INFO(c.dump());
     const auto sentence = c["text"].get<std::string>();
     CHECK(cut(with, sentence) == c["words"].get<std::vector<std::string>>());

@@ -13,9 +13,9 @@ using namespace lamina;
 using namespace lamina::train;
 
 namespace {
-const std::filesystem::path golden = LAMINA_GOLDEN_DIR "/llamafactory";
+const std::filesystem::path golden_runs = LAMINA_GOLDEN_DIR "/llamafactory";
 
-nlohmann::json read(const std::filesystem::path& path) { return nlohmann::json::parse(std::ifstream(path)); }
+nlohmann::json json_in(const std::filesystem::path& path) { return nlohmann::json::parse(std::ifstream(path)); }
 std::vector<OrderedJson> lines_of(const std::filesystem::path& path) {
   std::vector<OrderedJson> lines;
   std::ifstream in(path);
@@ -60,13 +60,13 @@ std::vector<std::string> tiny_modules(bool is_qwen2_5) {
 TEST_CASE("LLaMA-Factory: its configurations are read, and its steps, rates, epochs and log lines are ours",
           "[train]") {
   int runs = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(golden)) {
+  for (const auto& entry : std::filesystem::directory_iterator(golden_runs)) {
     if (!std::filesystem::exists(entry.path() / "config.yaml")) continue;
     INFO(entry.path());
     ++runs;
     const Arguments a =
         parse_arguments(io::read_settings(std::vector<std::string>{(entry.path() / "config.yaml").string()}));
-    const auto rows = static_cast<std::int64_t>(read(entry.path() / "samples.json").size());
+    const auto rows = static_cast<std::int64_t>(json_in(entry.path() / "samples.json").size());
     const StepCounts plan = count_steps(rows, a.per_device_train_batch_size, a.gradient_accumulation_steps,
                                         a.num_train_epochs, a.max_steps);
     const Schedule schedule(a.schedule, a.optimizer.learning_rate, plan.total_steps);
@@ -95,16 +95,16 @@ TEST_CASE("LLaMA-Factory: its configurations are read, and its steps, rates, epo
 
 TEST_CASE("Adapter: target_modules are the endings that PEFT writes", "[train]") {
   int runs = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(golden)) {
+  for (const auto& entry : std::filesystem::directory_iterator(golden_runs)) {
     if (!std::filesystem::exists(entry.path() / "adapter_config.json")) continue;
     INFO(entry.path());
     ++runs;
     std::set<std::string> adapted, others;
-    for (const auto& tensor : read(entry.path() / "adapter.json"))
+    for (const auto& tensor : json_in(entry.path() / "adapter.json"))
       adapted.insert(train::detail::lora_module(tensor["name"].get<std::string>()));
     for (const std::string& module : tiny_modules(entry.path().filename() == "qwen2_vl"))
       if (!adapted.contains(module)) others.insert(module);
-    auto wanted = read(entry.path() / "adapter_config.json")["target_modules"].get<std::vector<std::string>>();
+    auto wanted = json_in(entry.path() / "adapter_config.json")["target_modules"].get<std::vector<std::string>>();
     std::sort(wanted.begin(), wanted.end());
     CHECK(train::detail::target_modules(adapted, others) == wanted);
   }

@@ -13,7 +13,7 @@ using namespace lamina::train;
 namespace fs = std::filesystem;
 
 namespace {
-nlohmann::json read(const fs::path& path) { return nlohmann::json::parse(std::ifstream(path)); }
+nlohmann::json read_json_file(const fs::path& path) { return nlohmann::json::parse(std::ifstream(path)); }
 std::vector<std::string> keys_of(const nlohmann::json& object) {
   std::vector<std::string> keys;
   for (const auto& [key, value] : object.items())
@@ -54,7 +54,7 @@ TEST_CASE("Trainer: windows, rates and files are those of transformers' Trainer"
   const TrainingResult outcome = run.trainer.run();
   CHECK(outcome.ending == Ending::finished);
   CHECK(run.session.windows == std::vector<int>{4, 4, 3, 4, 4, 3});
-  const auto golden = read(LAMINA_GOLDEN_DIR "/train/trainer_state.json");
+  const auto golden = read_json_file(LAMINA_GOLDEN_DIR "/train/trainer_state.json");
   const auto ours = nlohmann::json::parse(to_text(outcome.state));
   CHECK(keys_of(ours) == keys_of(golden));
   REQUIRE(ours["log_history"].size() == golden["log_history"].size());
@@ -69,8 +69,8 @@ TEST_CASE("Trainer: windows, rates and files are those of transformers' Trainer"
   for (const char* key : {"eval_steps", "logging_steps", "save_steps", "max_steps", "num_train_epochs",
                           "train_batch_size", "global_step", "epoch"})
     CHECK(ours[key] == golden[key]);
-  CHECK(read(dir / "checkpoint-6/trainer_state.json")["stateful_callbacks"] == golden["stateful_callbacks"]);
-  CHECK(keys_of(outcome.metrics) == keys_of(read(LAMINA_GOLDEN_DIR "/train/train_results.json")));
+  CHECK(read_json_file(dir / "checkpoint-6/trainer_state.json")["stateful_callbacks"] == golden["stateful_callbacks"]);
+  CHECK(keys_of(outcome.metrics) == keys_of(read_json_file(LAMINA_GOLDEN_DIR "/train/train_results.json")));
   CHECK(list_checkpoints(dir).size() == 2);
   std::ifstream log(dir / "trainer_log.jsonl");
   std::string line;

@@ -78,7 +78,7 @@ using rewrite_bottom_up_t = typename detail::Rewrite<M, Rule, List<>, true>::typ
 
 /// Whether Tag is a component of Path; whether it is the last one.
 template <class Path, class Tag>
-inline constexpr bool path_has = contains<Path, Tag>;
+inline constexpr bool path_has = list_has<Path, Tag>;
 template <class Path, class Tag>
 inline constexpr bool path_ends = false;
 template <class... P, class Tag>

@@ -36,9 +36,9 @@ template <class L, std::size_t I>
 using at = typename detail::ListAt<I, L>::type;
 
 template <class L, class T>
-inline constexpr bool contains = false;
+inline constexpr bool list_has = false;
 template <class... L, class T>
-inline constexpr bool contains<List<L...>, T> = (std::is_same_v<L, T> || ...);
+inline constexpr bool list_has<List<L...>, T> = (std::is_same_v<L, T> || ...);
 
 template <class L, class T>
 struct append;

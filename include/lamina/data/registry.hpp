@@ -133,7 +133,8 @@ class EntryReader : public io::FieldReader<Json, EntryErrors> {
     std::vector<std::string> notes;
     const std::string_view layout = formatting == Formatting::alpaca ? "alpaca" : "messages";
     for (const auto& [name, value] : entry_.items()) {
-      const auto key = std::find_if(keys.begin(), keys.end(), [&](const RegistryKey& k) { return k.name == name; });
+      const auto key =
+          std::find_if(keys.begin(), keys.end(), [&name = name](const RegistryKey& k) { return k.name == name; });
       if (key == keys.end() || value.is_null()) continue;
       if (key->fate == KeyFate::refused) fail(subject_, ": \"", name, "\" is not supported: ", key->why);
       if (key->fate == KeyFate::no_effect) notes.push_back(cat(subject_, ": \"", name, "\" has no effect: ", key->why));

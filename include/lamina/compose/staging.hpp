@@ -1,6 +1,8 @@
 #pragma once
+#include <algorithm>
+#include <cstring>
 #include <span>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 #include <lamina/compose/vision_language.hpp>
@@ -18,36 +20,24 @@ class Staging {
   /// p points at n elements of host memory; after send(), at the backend's copy.
   template <class E>
   void add(const E*& p, std::size_t n) {
-    if (!p || n == 0) return;
-    parts_.push_back({reinterpret_cast<const void**>(&p), n * sizeof(E), copy_bytes, p});
+    if (!p) return;
+    pieces_.push_back({p, n * sizeof(E)});
+    stage(reinterpret_cast<const void**>(&p), copy_bytes, 1);
   }
-  /// m gets the rounded values of m.rows * m.cols floats.
+  /// m gets the rounded values of m.rows * m.cols floats, which are stored in pieces, one after the other.
   template <class T>
-  void add_rounded(Matrix<const T>& m, const float* values) {
-    const std::size_t n = static_cast<std::size_t>(m.rows) * static_cast<std::size_t>(m.cols);
-    if (std::is_same_v<T, float>) {
-      m.data = reinterpret_cast<const T*>(values);
-      add(m.data, n);
-    } else if (n > 0) {
-      parts_.push_back({reinterpret_cast<const void**>(&m.data), n * sizeof(T), round_values<T>, values});
-    }
+  void add_rounded(Matrix<const T>& m, std::span<const std::span<const float>> pieces) {
+    for (const std::span<const float> piece : pieces) pieces_.push_back({piece.data(), piece.size() * sizeof(T)});
+    stage(reinterpret_cast<const void**>(&m.data), std::is_same_v<T, float> ? copy_bytes : round_values<T>,
+          pieces.size());
   }
-  /// The same of values that are stored in pieces, one after the other.
+  /// Everything that layers look up. patches: their values, in pieces.
   template <class T>
-  void add_rounded(Matrix<const T>& m, std::vector<std::span<const float>> pieces) {
-    parts_.push_back({.pointer = reinterpret_cast<const void**>(&m.data),
-                      .bytes = static_cast<std::size_t>(m.rows) * static_cast<std::size_t>(m.cols) * sizeof(T),
-                      .write = std::is_same_v<T, float> ? copy_bytes : round_values<T>,
-                      .pieces = std::move(pieces),
-                      .value_bytes = sizeof(T)});
-  }
-  /// Everything that layers look up. patches: a pointer to all values, or pieces.
-  template <class T, class Patches>
-  void add(Input<T>& in, Patches patches, int merge) {
+  void add(Input<T>& in, std::span<const std::span<const float>> patches, int merge) {
     const auto rows = [](const Context<T>& c, std::size_t each) { return static_cast<std::size_t>(c.rows) * each; };
     add(in.ids, static_cast<std::size_t>(in.tokens));
     add(in.visual_rows, static_cast<std::size_t>(in.patches.rows / (merge * merge)));
-    add_rounded(in.patches, std::move(patches));
+    add_rounded(in.patches, patches);
     for (Context<T>* c : {&in.text, &in.vision}) {
       if (c->rows == 0) continue;
       add(c->dropout_seed, 1);
@@ -69,21 +59,23 @@ class Staging {
       if (travels(part)) counting.take<std::byte>(part.bytes);
     return counting.used_bytes();
   }
-  void clear() { parts_.clear(); }
+  void clear() { parts_.clear(), pieces_.clear(); }
   /// Copies the added arrays into host memory that uploads read from. The host's share of send(): it needs no stream.
   void pack() {
     const std::size_t wanted = bytes();
     if (host_.counts() || host_.capacity_bytes() < wanted) host_ = Arena::staging(wanted, Memory<B>{});
     host_.release_to(0);
+    const Piece* piece = pieces_.data();
     for (StagedArray& part : parts_) {
-      if (!travels(part)) continue;
-      part.packed = host_.take<std::byte>(part.bytes);
-      if (part.values) part.write(part.packed, part.values, part.bytes);
-      std::byte* to = part.packed;
-      for (const std::span<const float> piece : part.pieces) {
-        part.write(to, piece.data(), piece.size() * part.value_bytes);
-        to += piece.size() * part.value_bytes;
+      const Piece* const end = piece + part.pieces;
+      if (!travels(part)) {
+        part.packed = piece->values;
+        piece = end;
+        continue;
       }
+      std::byte* to = host_.take<std::byte>(part.bytes);
+      part.packed = to;
+      for (; piece != end; to += piece++->bytes) part.write(to, piece->values, piece->bytes);
     }
     packed_bytes_ = wanted;
   }
@@ -93,10 +85,9 @@ class Staging {
   /// the backend still reads.
   void send_packed(Stream<B> stream, Arena& to) {
     to.release_to(0);
-    for (const StagedArray& part : parts_)
-      if (travels(part)) *part.pointer = remote ? to.take<std::byte>(part.bytes) : part.packed;
+    for (const StagedArray& part : parts_) *part.pointer = remote ? to.take<std::byte>(part.bytes) : part.packed;
     if (remote && packed_bytes_ > 0) Memory<B>::upload_later(stream, first(to), first(host_), packed_bytes_);
-    parts_.clear();
+    clear();
   }
   /// Sends the added arrays, to memory of its own.
   void send(Stream<B> stream) {
@@ -109,18 +100,27 @@ class Staging {
  private:
   static constexpr bool remote = Memory<B>::remote;
   using Write = void (*)(std::byte* to, const void* from, std::size_t bytes);
+  struct Piece {
+    const void* values = nullptr;
+    std::size_t bytes = 0;  ///< of what becomes of them
+  };
   struct StagedArray {
     const void** pointer = nullptr;
     std::size_t bytes = 0;
     Write write = copy_bytes;
-    const void* values = nullptr;
-    std::vector<std::span<const float>> pieces = {};  ///< instead of values
-    std::size_t value_bytes = 0;                      ///< of what becomes of one of theirs
-    std::byte* packed = nullptr;
+    std::size_t pieces = 0;        ///< so many of pieces_, after those of the arrays before
+    const void* packed = nullptr;  ///< the values themselves if the array does not travel
   };
   static constexpr std::size_t block = 1 << 16;  ///< bytes that one thread moves at a time
 
-  static bool travels(const StagedArray& part) { return remote || part.write != copy_bytes || !part.values; }
+  static bool travels(const StagedArray& part) { return remote || part.write != copy_bytes || part.pieces != 1; }
+  /// An array of the `count` pieces that were added last; none if they have no bytes.
+  void stage(const void** pointer, Write write, std::size_t count) {
+    std::size_t bytes = 0;
+    for (std::size_t i = pieces_.size() - count; i < pieces_.size(); ++i) bytes += pieces_[i].bytes;
+    if (bytes == 0) return pieces_.resize(pieces_.size() - count);
+    parts_.push_back({pointer, bytes, write, count});
+  }
   static std::byte* first(Arena& arena) {
     arena.release_to(0);
     return arena.take<std::byte>(0);
@@ -142,6 +142,7 @@ class Staging {
   }
 
   std::vector<StagedArray> parts_;
+  std::vector<Piece> pieces_;
   Arena host_, remote_;
   std::size_t packed_bytes_ = 0;
 };

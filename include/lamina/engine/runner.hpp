@@ -294,7 +294,7 @@ void Runner<Model, T, B>::encode(const StepPlan& plan, const ImageRows& images) 
   staged_.wait();  // the host's copy of the images before these may still be read
   Input<T> in = tables_.template build_images<T>(grids);
   const int* index = to.data();
-  staging_.add(in, std::move(patches), Model::merge);
+  staging_.add(in, patches, Model::merge);
   staging_.add(index, to.size());
   staging_.send(device_.stream());
   staged_.set(device_.stream());

@@ -47,7 +47,7 @@ struct LabelledRowsView {
       : count(rows.count()), row(rows.row.data()), target(rows.target.data()), weight(rows.weight.data()) {}
 };
 
-/// What the launches of a step and their arguments depend on, apart from where memory lies: kernels choose by these
+/// What the launches of a step and their arguments depend on, apart from where memory is: kernels choose by these
 /// numbers, by nothing else that the host knows of a batch.
 struct BatchShape {
   const Parameter* parameters = nullptr;
@@ -142,7 +142,8 @@ class ReadInput : public StepInput<T, B> {
     LabelledRowsView& view = this->labelled_view = LabelledRowsView(this->labelled);
     const auto count = static_cast<std::size_t>(view.count);
     this->staging.clear();
-    this->staging.add(this->in, batch.patches.data(), Tables_::merge);
+    const std::span<const float> patches(batch.patches);
+    this->staging.add(this->in, {&patches, 1}, Tables_::merge);
     this->staging.add(view.row, count);
     this->staging.add(view.target, count);
     this->staging.add(view.weight, count);

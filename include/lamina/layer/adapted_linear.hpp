@@ -65,17 +65,11 @@ struct AdaptedLinear : L {
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
-    saved.x = x;
-    typename L::template Saved<typename R::mode::inference> nothing{};
-    L::forward(run, p, nothing, x, y);
-    add_branch(run, p, x, y);
+    add_branch_after(run, p, saved, x, y, [&](auto& nothing) { L::forward(run, p, nothing, x, y); });
   }
   template <class R, class S, class X, class Y>
   static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
-    saved.x = x;
-    typename L::template Saved<typename R::mode::inference> nothing{};
-    L::forward_add(run, p, nothing, x, y);
-    add_branch(run, p, x, y);
+    add_branch_after(run, p, saved, x, y, [&](auto& nothing) { L::forward_add(run, p, nothing, x, y); });
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
@@ -96,6 +90,15 @@ struct AdaptedLinear : L {
   static void branch_backward(R run, const Parameter* p, X x, DY dy, DX dx) {
     using T = typename R::T;
     LowRankBranch::backward(run, p + own, Matrix<const T>(x), Matrix<const T>(dy), Matrix<T>(dx));
+  }
+
+ private:
+  template <class R, class S, class X, class Y, class Base>
+  static void add_branch_after(R run, const Parameter* p, S& saved, X x, Y y, Base base_forward) {
+    saved.x = x;
+    typename L::template Saved<typename R::mode::inference> nothing{};
+    base_forward(nothing);
+    add_branch(run, p, x, y);
   }
 };
 

@@ -30,10 +30,11 @@ const T* aligned_bias(Stream<Cuda> s, const T* bias, int n) {
 template <class T>
 bool try_weight_product(Stream<Cuda> s, const MatmulFwd<T>& a) {
   if constexpr (!std::is_same_v<T, float>) {
-    if (!takes_weight_product<T>(s, a.w, a.x.rows)) return false;
+    const int splits = weight_product_splits<T>(s, a.w, a.x.rows);
+    if (splits == 0) return false;
     const WeightProduct<T> p{
         .w = as_matrix<T>(a.w), .x = a.x, .y = a.y, .bias = a.bias, .alpha = a.alpha, .beta = a.beta};
-    if (p.supported()) run_weight_product<false>(s, p);
+    if (p.supported()) run_weight_product<false>(s, p, splits);
     return p.supported();
   }
   return false;

@@ -209,25 +209,21 @@ Matrix<const T> as_matrix(const Weight& w) {
   return {static_cast<const T*>(w.data), w.rows, w.cols, w.stride};
 }
 
-/// Blocks that share the depth: so many that at most one runs on a multiprocessor, each with some tiles to read.
-inline int weight_product_splits(int multiprocessors, int row_tiles, int depth) {
-  int splits = 1;
-  while (2 * splits <= most_splits && row_tiles * splits * 2 <= multiprocessors && depth / (2 * splits) >= 256)
-    splits *= 2;
-  return splits;
-}
-
-/// Whether this is the fastest kernel for a product of so many tokens with w, or the only one whose results do not
-/// depend on how many they are. Its blocks take longer to begin and end than those of streamed_product.cuh; those that
-/// share the depth, longer than cuBLASLt's.
+/// The number of blocks that share the depth, if this is the fastest kernel for a product of so many tokens with w, or
+/// the only one whose results do not depend on how many they are; else 0. At most one block runs on a multiprocessor,
+/// each with some tiles to read. They take longer to begin and end than those of streamed_product.cuh; those that share
+/// the depth, longer than cuBLASLt's.
 template <class T>
-bool takes_weight_product(Stream<Cuda> s, const Weight& w, int tokens) {
+int weight_product_splits(Stream<Cuda> s, const Weight& w, int tokens) {
   constexpr int most = 64, most_if_shared = 32;  // bench_kernel_matmul few_rows, bench_gpu_engine; H200
-  if (s.device->compute_capability() != 90 || w.dtype != dtype_of<T>) return false;
-  if (s.device->batch_invariant) return true;
-  if (w.rows < 256 || w.cols < 256 || tokens <= most_streamed_tokens || tokens > most) return false;
-  return tokens <= most_if_shared ||
-         weight_product_splits(s.device->multiprocessors(), ceil_div(w.rows, 128), w.cols) == 1;
+  const bool invariant = s.device->batch_invariant;
+  if (s.device->compute_capability() != 90 || w.dtype != dtype_of<T>) return 0;
+  if (!invariant && (w.rows < 256 || w.cols < 256 || tokens <= most_streamed_tokens || tokens > most)) return 0;
+  int splits = 1;
+  while (2 * splits <= most_splits && ceil_div(w.rows, 128) * splits * 2 <= s.device->multiprocessors() &&
+         w.cols / (2 * splits) >= 256)
+    splits *= 2;
+  return invariant || splits == 1 || tokens <= most_if_shared ? splits : 0;
 }
 
 template <int Columns, int Stages, bool Splits, bool Gated, class T>
@@ -240,17 +236,17 @@ void launch_weight_product(Stream<Cuda> s, const WeightProduct<T>& p, int row_ti
   check_launch("weight_product");
 }
 template <int Columns, int WhenSplit, int Alone, int Together, bool Gated, class T>
-void choose_weight_product(Stream<Cuda> s, const WeightProduct<T>& p) {
-  const int row_tiles = ceil_div(p.y.cols, Gated ? 64 : 128), multiprocessors = s.device->multiprocessors();
-  const int splits = weight_product_splits(multiprocessors, row_tiles, p.x.cols);
+void choose_weight_product(Stream<Cuda> s, const WeightProduct<T>& p, int splits) {
+  const int row_tiles = ceil_div(p.y.cols, Gated ? 64 : 128);
   if (splits > 1) return launch_weight_product<Columns, WhenSplit, true, Gated>(s, p, row_tiles, splits);
-  if (row_tiles <= multiprocessors) return launch_weight_product<Columns, Alone, false, Gated>(s, p, row_tiles, 1);
+  if (row_tiles <= s.device->multiprocessors())
+    return launch_weight_product<Columns, Alone, false, Gated>(s, p, row_tiles, 1);
   launch_weight_product<Columns, Together, false, Gated>(s, p, row_tiles, 1);
 }
 template <bool Gated, class T>
-void run_weight_product(Stream<Cuda> s, const WeightProduct<T>& p) {
-  if (p.x.rows <= 32) return choose_weight_product<32, 10, 11, 5, Gated>(s, p);
-  choose_weight_product<64, 7, 9, 4, Gated>(s, p);
+void run_weight_product(Stream<Cuda> s, const WeightProduct<T>& p, int splits) {
+  if (p.x.rows <= 32) return choose_weight_product<32, 10, 11, 5, Gated>(s, p, splits);
+  choose_weight_product<64, 7, 9, 4, Gated>(s, p, splits);
 }
 
 }  // namespace lamina::kernel::cuda

@@ -57,12 +57,17 @@ inline Json read_json_file(const std::filesystem::path& path) {
   return io::read_json_object<Json>(path, unique_keys);
 }
 
-/// json[key], or null if it is missing or json is no object.
-inline const Json& member(const Json& json, std::string_view key) {
+/// The value of a field, or null if it is missing.
+inline const Json& value_of(const io::JsonFields& fields, const std::string& key) {
   static const Json null;
-  if (!json.is_object()) return null;
-  const auto found = json.find(key);
-  return found == json.end() ? null : *found;
+  const Json* value = fields.find(key);
+  return value ? *value : null;
+}
+/// The object in a field; without fields if it is missing.
+inline io::JsonFields object_of(const io::JsonFields& fields, const std::string& key) {
+  static const Json empty = Json::object();
+  const Json* object = fields.find(key);
+  return {object ? *object : empty, fields.file(), fields.path(key)};
 }
 
 /// The value as an error prints it, cut to a readable length.
@@ -120,55 +125,50 @@ inline AddedToken read_added_token(const io::JsonFields& token, int id) {
   return {id, content, token.boolean("special"), token.boolean("normalized")};
 }
 
-/// Is the value absent or exactly this?
-inline void want(const Json& value, const Json& wanted, const std::string& source, std::string_view field) {
-  if (value != wanted)
-    fail(source, ": ", field, " is ", shown(value), ", wanted ", shown(wanted), ": other tokenizers are not supported");
+inline void want(const io::JsonFields& fields, const std::string& key, const Json& wanted) {
+  const Json& value = value_of(fields, key);
+  if (value != wanted) fields.wrong(key, value, cat(shown(wanted), ": other tokenizers are not supported"));
 }
-
-inline void want_off(const Json& value, const std::string& source, std::string_view field) {
-  if (!value.is_null() && value != false && value != "") {
-    fail(source, ": ", field, " is ", shown(value), ", wanted none: tokenizers that use it are not supported");
-  }
+inline void want_off(const io::JsonFields& fields, const std::string& key) {
+  const Json& value = value_of(fields, key);
+  if (!value.is_null() && value != false && value != "")
+    fields.wrong(key, value, "none: tokenizers that use it are not supported");
 }
 
 /// The steps around BPE must be the ones implemented here: NFC, split_pattern, byte level.
-inline void check_pipeline(const Json& json, const std::string& source) {
-  want(member(member(json, "normalizer"), "type"), "NFC", source, "normalizer.type");
-  const Json& pre = member(json, "pre_tokenizer");
-  want(member(pre, "type"), "Sequence", source, "pre_tokenizer.type");
-  const Json& steps = member(pre, "pretokenizers");
-  if (!steps.is_array() || steps.size() != 2) {
-    fail(source, ": pre_tokenizer.pretokenizers is ", shown(steps), ", wanted a Split and a ByteLevel");
-  }
-  const std::string split = "pre_tokenizer.pretokenizers[0]", bytes = "pre_tokenizer.pretokenizers[1]";
-  want(member(steps[0], "type"), "Split", source, split + ".type");
-  want(member(member(steps[0], "pattern"), "Regex"), std::string(split_pattern), source, split + ".pattern.Regex");
-  want(member(steps[0], "behavior"), "Isolated", source, split + ".behavior");
-  want_off(member(steps[0], "invert"), source, split + ".invert");
-  want(member(steps[1], "type"), "ByteLevel", source, bytes + ".type");
-  want(member(steps[1], "add_prefix_space"), false, source, bytes + ".add_prefix_space");
-  want(member(steps[1], "use_regex"), false, source, bytes + ".use_regex");
-  want(member(member(json, "decoder"), "type"), "ByteLevel", source, "decoder.type");
+inline void check_pipeline(const io::JsonFields& file) {
+  want(object_of(file, "normalizer"), "type", "NFC");
+  want(object_of(file, "decoder"), "type", "ByteLevel");
+  const io::JsonFields pre = object_of(file, "pre_tokenizer");
+  want(pre, "type", "Sequence");
+  const std::string list = "pretokenizers";
+  const Json& steps = value_of(pre, list);
+  if (!steps.is_array() || steps.size() != 2) pre.wrong(list, steps, "a Split and a ByteLevel");
+  const io::JsonFields split(steps[0], file.file(), pre.path(list) + "[0]"),
+      bytes(steps[1], file.file(), pre.path(list) + "[1]");
+  want(split, "type", "Split");
+  want(object_of(split, "pattern"), "Regex", std::string(split_pattern));
+  want(split, "behavior", "Isolated");
+  want_off(split, "invert");
+  want(bytes, "type", "ByteLevel");
+  want(bytes, "add_prefix_space", false);
+  want(bytes, "use_regex", false);
 }
 
 inline TokenizerFiles read_tokenizer_json(const std::filesystem::path& path) {
   TokenizerFiles files;
   files.source = files.merges_source = path.string();
   const Json json = read_json_file(path);
-  const Json& model = member(json, "model");
-  want(member(model, "type"), "BPE", files.source, "model.type");
+  const io::JsonFields file(json, files.source), model = object_of(file, "model");
+  want(model, "type", "BPE");
   for (const char* key :
-       {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"}) {
-    want_off(member(model, key), files.source, cat("model.", key));
-  }
-  check_pipeline(json, files.source);
-  read_vocab(member(model, "vocab"), "model.vocab", files);
-  read_merges(member(model, "merges"), files);
-  const Json& added = member(json, "added_tokens");
-  if (!added.is_array() && !added.is_null()) {
-    fail(files.source, ": added_tokens is ", shown(added), ", wanted a list");
-  }
+       {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"})
+    want_off(model, key);
+  check_pipeline(file);
+  read_vocab(value_of(model, "vocab"), "model.vocab", files);
+  read_merges(value_of(model, "merges"), files);
+  file.maybe_list("added_tokens");
+  const Json& added = value_of(file, "added_tokens");
   for (std::size_t i = 0; i < added.size(); ++i) {
     const std::string field = cat("added_tokens[", i, "]");
     const io::JsonFields token(added[i], files.source, field);
@@ -195,15 +195,14 @@ inline void read_merges_txt(const std::filesystem::path& path, TokenizerFiles& f
 inline void read_tokenizer_config(const std::filesystem::path& path, TokenizerFiles& files) {
   const Json json = read_json_file(path);
   const std::string source = path.string();
-  const Json& kind = member(json, "tokenizer_class");
+  const io::JsonFields fields(json, source);
+  const Json& kind = value_of(fields, "tokenizer_class");
   // vocab.json and merges.txt do not name their pattern: only the class tells these files from, say, GPT-2's.
   if (std::ranges::none_of(split_pattern_classes, [&](std::string_view name) { return kind == name; }))
     fail(source, ": tokenizer_class is ", shown(kind), ", wanted \"", split_pattern_classes[0],
          "\" next to vocab.json and merges.txt");
-  const Json& added = member(json, "added_tokens_decoder");
-  if (!added.is_object()) {
-    fail(source, ": added_tokens_decoder is ", shown(added), ", wanted an object from id to token");
-  }
+  const Json& added = value_of(fields, "added_tokens_decoder");
+  if (!added.is_object()) fields.wrong("added_tokens_decoder", added, "an object from id to token");
   for (const auto& [key, token] : added.items()) {
     const std::string field = cat("added_tokens_decoder[\"", key, "\"]");
     const bool digits = !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == key.npos;

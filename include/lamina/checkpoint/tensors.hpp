@@ -39,7 +39,7 @@ inline std::int64_t element_count(std::span<const std::int64_t> shape) {
   return n;
 }
 
-/// An entry of a safetensors header: where a tensor's bytes lie in its file.
+/// An entry of a safetensors header: where a tensor's bytes are in its file.
 struct TensorEntry {
   TensorInfo info;
   std::uint64_t offset = 0;  ///< from the start of the file

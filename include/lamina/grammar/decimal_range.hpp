@@ -62,7 +62,7 @@ class DecimalRange {
     if (first <= last) branches.push_back(with(first, last, zeros, nines));
     return grammar_.choice(std::move(branches));
   }
-  /// One digit, and texts of more digits between two; the point stands where decimals begin.
+  /// One digit, and texts of more digits between two; the point is where decimals begin.
   NodeId with(char first, char last, const std::string& rest_low, const std::string& rest_high) {
     std::vector<NodeId> parts{grammar_.bytes(digits(first, last))};
     const auto left = static_cast<int>(rest_low.size());

@@ -42,7 +42,7 @@ inline void require_other_folder(const Arguments& a) {
 }
 
 /// Which checkpoint a run goes on from, after LLaMA-Factory's rules: a path; "true", the newest whole one of
-/// output_dir; unset, the same as "true" where output_dir exists and overwrite_output_dir is false, said loudly.
+/// output_dir; unset, the same as "true" if output_dir exists and overwrite_output_dir is false, said loudly.
 inline std::optional<std::filesystem::path> resume_path(const Arguments& a, Console& console) {
   const auto say = [&](const std::string& text) { console.line(text); };
   if (a.resume_from_checkpoint && *a.resume_from_checkpoint != "true") return *a.resume_from_checkpoint;

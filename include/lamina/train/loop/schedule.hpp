@@ -40,7 +40,7 @@ inline const std::vector<std::string_view>& schedule_names() {
   return names;
 }
 
-/// The schedule of that name; Error with the nearest one where there is none.
+/// The schedule of that name; Error with the nearest one if there is none.
 inline ScheduleType schedule_type(std::string_view name) {
   const auto& names = schedule_names();
   const auto at = std::find(names.begin(), names.end(), name);

@@ -51,7 +51,7 @@ class Console {
     }
     last_s_ = at.elapsed_s;
   }
-  /// A log event: the values, after the place in the run where no bar shows it.
+  /// A log event: the values, after the place in the run if no bar shows it.
   void event(const OrderedJson& logged, const Progress& at) {
     last_s_ = at.elapsed_s;
     line(bar_ ? console_line(logged)

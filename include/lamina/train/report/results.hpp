@@ -22,7 +22,7 @@ inline OrderedJson speed_metrics(const std::string& prefix, double seconds, doub
   return m;
 }
 
-/// Writes <split>_results.json, and merges it into all_results.json where later values win. Sorted keys, indent 4.
+/// Writes <split>_results.json, and merges it into all_results.json, in which later values win. Sorted keys, indent 4.
 inline void save_metrics(const std::filesystem::path& output_dir, const std::string& split,
                          const OrderedJson& metrics) {
   nlohmann::json sorted = metrics;

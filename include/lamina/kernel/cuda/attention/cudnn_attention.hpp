@@ -11,7 +11,7 @@
 ///
 /// layout   whatever the graph says, backward's engines step through dq as through q and, before cuDNN 9.19, through
 ///          dk as through k and dv as through v: tensors whose strides differ from their gradient's are copied. Fastest
-///          where rows have no gaps
+///          if rows have no gaps
 /// numerics backward is not repeatable: it adds to dq in the order in which blocks finish (CudaDevice::deterministic
 ///          turns it off); forward is
 /// source   NVIDIA cuDNN, "Attention" in the graph API's guide; Transformer Engine's buckets of sequences

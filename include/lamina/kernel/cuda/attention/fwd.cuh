@@ -22,7 +22,7 @@ template <int M>
 struct RunningSoftmax {
   static constexpr float slack = 8;
   float reference[M][2], sum[M][2];  // scores times log2 e; this thread's share of the columns
-  float shrink[M][2];                // what o is to be multiplied by where update() says so
+  float shrink[M][2];                // what o is to be multiplied by if update() says so
   __device__ RunningSoftmax() {
 #pragma unroll
     for (int m = 0; m < M; ++m) reference[m][0] = reference[m][1] = -INFINITY, sum[m][0] = sum[m][1] = 0;

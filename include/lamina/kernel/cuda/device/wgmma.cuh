@@ -10,7 +10,7 @@ namespace lamina::kernel::cuda {
 
 inline constexpr int warpgroup_size = 4 * warp_size;
 
-/// wgmma exists where code is compiled for sm_90a; elsewhere kernels that use it are empty and never launched.
+/// wgmma exists if code is compiled for sm_90a; elsewhere kernels that use it are empty and never launched.
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define LAMINA_WGMMA_ASM(...) asm volatile(__VA_ARGS__)
 #else

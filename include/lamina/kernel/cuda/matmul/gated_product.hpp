@@ -2,7 +2,7 @@
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
 #include <lamina/kernel/gated_product.hpp>
 
-/// One kernel where decoding's own product takes it (kernel/cuda/matmul/weight_product.cuh), else a product and the
+/// One kernel if decoding's own product takes it (kernel/cuda/matmul/weight_product.cuh), else a product and the
 /// activation.
 template <>
 struct lamina::kernel::gated_product<lamina::Cuda> {

@@ -5,7 +5,7 @@
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/rows/norm_rows.hpp>
 
-/// Norms of rows. A group of threads (a warp, or a block where rows are wide) holds its row in registers, as it lies in
+/// Norms of rows. A group of threads (a warp, or a block if rows are wide) holds its row in registers, as it lies in
 /// memory: each tensor is read once and written once, and the time is that of moving it.
 namespace lamina::kernel::cuda {
 
@@ -22,7 +22,7 @@ __device__ float group_sum(float x) {
     return block_sum<Group>(x);
 }
 
-/// A row's elements that one thread of a group holds: Pieces runs of 16 bytes, or, where rows are not made of such
+/// A row's elements that one thread of a group holds: Pieces runs of 16 bytes, or, if rows are not made of such
 /// runs, single elements. Pieces that a row does not reach are copies of its first, so that no branch holds back a
 /// load.
 template <class T, int Pieces, int Group, bool Whole>

@@ -101,6 +101,7 @@ int run(const serve::Flags& given) {
                                  .allow_credentials = flags.allow_credentials,
                                  .request_id_headers = flags.request_id_headers,
                                  .access_log = flags.access_log,
+                                 .page = flags.ui,
                                  .unlogged_paths = flags.unlogged_paths,
                                  .tokenizer_info = flags.tokenizer_info,
                                  .developer = flags.developer,

@@ -106,6 +106,22 @@ TEST_CASE("routes: with a key set only the open paths answer without it") {
         200);
 }
 
+TEST_CASE("routes: the page at / fetches nothing from elsewhere, needs no key, and can be turned off") {
+  RunningServer server({.routes = {.api_keys = {"secret"}, .access_log = false}});
+  Client client(server.http.port());
+  const auto reply = client.ask("GET", "/");
+  CHECK(reply.status == 200);
+  CHECK(reply.head.find("Content-Type: text/html; charset=utf-8") != std::string::npos);
+  CHECK(reply.head.find("Content-Security-Policy: default-src 'none'") != std::string::npos);
+  CHECK(reply.body == serve::chat_page);
+  for (const char* elsewhere : {"http://", "https://", "src=\"//", "@import"})
+    CHECK(reply.body.find(elsewhere) == std::string::npos);
+  CHECK(client.ask("POST", "/", "{}").status == 405);
+
+  RunningServer without({.routes = {.access_log = false, .page = false}});
+  CHECK(Client(without.http.port()).ask("GET", "/").status == 404);
+}
+
 TEST_CASE("routes: CORS, request ids and a proxy's prefix") {
   RunningServer server(
       {.routes = {

@@ -103,6 +103,7 @@ inline std::span<const Key> flag_table() {
           .within(1, int_max),
       honoured<&Flags::shutdown_timeout>("shutdown-timeout", "seconds that answers have on SIGTERM before they end")
           .within(0, 86400),
+      honoured<&Flags::ui>("ui", "a page to chat with the model at /; --no-ui: none"),
       honoured_by("disable-uvicorn-access-log", nothing, "", read_off<&Flags::access_log>, "no line for each request"),
       honoured_by("disable-access-log-for-endpoints", one, "", read_unlogged_paths,
                   "/health,/ping: no line for requests of these paths"),

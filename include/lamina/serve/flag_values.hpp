@@ -35,7 +35,7 @@ struct Flags {
   std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
   std::vector<std::string> unlogged_paths;
   bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;
-  bool force_include_usage = false, access_log = true;
+  bool force_include_usage = false, access_log = true, ui = true;
   bool automatic_tools = false, thinking = true, tokenizer_info = false, docs = true;
   bool developer = false;                     ///< from VLLM_SERVER_DEV_MODE
   std::string tool_parser, reasoning_parser;  ///< empty: none

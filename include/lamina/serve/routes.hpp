@@ -13,6 +13,7 @@
 #include <lamina/core/log.hpp>
 #include <lamina/io/version.hpp>
 #include <lamina/serve/api_description.hpp>
+#include <lamina/serve/chat_page.hpp>
 #include <lamina/serve/http/auth.hpp>
 #include <lamina/serve/http/http_counts.hpp>
 #include <lamina/serve/http/transport.hpp>
@@ -27,6 +28,7 @@ struct RouteOptions {
   std::string root_path = {};  ///< a prefix that a proxy may leave in place
   std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
   bool allow_credentials = false, request_id_headers = false, access_log = true;
+  bool page = true;                              ///< at /
   std::vector<std::string> unlogged_paths = {};  ///< whose requests the access log leaves out
   std::string version = std::string(lamina::version);
   bool tokenizer_info = false;  ///< GET /tokenizer_info: --enable-tokenizer-info-endpoint
@@ -97,6 +99,7 @@ class Routes final : public HttpApplication {
               {"POST", "/v1/messages/count_tokens", true, {}, &R::count_tokens},
               {"POST", "/tokenize", true, {}, &R::tokenize},
               {"POST", "/detokenize", true, {}, &R::detokenize}};
+    if (options_.page) table_.push_back({"GET", "/", false, &R::page, {}});
     if (options_.tokenizer_info) table_.push_back({"GET", "/tokenizer_info", true, &R::tokenizer_info, {}});
     if (options_.developer) {
       table_.push_back({"GET", "/server_info", true, &R::server_info, {}});
@@ -266,6 +269,15 @@ class Routes final : public HttpApplication {
   static HttpReply error_reply(const ApiError& e) { return {e.status, e.body(), "application/json", {}}; }
 
   HttpReply health(const std::string&) const { return {200, {}, {}, {}}; }
+  /// It holds no secrets; what it asks the API for needs a key as ever.
+  HttpReply page(const std::string&) const {
+    return {200,
+            std::string(chat_page),
+            "text/html; charset=utf-8",
+            {{"Content-Security-Policy", std::string(chat_page_policy)},
+             {"X-Content-Type-Options", "nosniff"},
+             {"Referrer-Policy", "no-referrer"}}};
+  }
   HttpReply version(const std::string&) const {
     return {200, compact({{"version", options_.version}}), "application/json", {}};
   }

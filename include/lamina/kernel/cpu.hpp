@@ -3,6 +3,7 @@
 #include <lamina/kernel/cpu/activation.hpp>
 #include <lamina/kernel/cpu/add.hpp>
 #include <lamina/kernel/cpu/add_norm.hpp>
+#include <lamina/kernel/cpu/adjust_logits.hpp>
 #include <lamina/kernel/cpu/attention.hpp>
 #include <lamina/kernel/cpu/convert.hpp>
 #include <lamina/kernel/cpu/dropout.hpp>

@@ -10,6 +10,7 @@
 #include <lamina/kernel/cuda/matmul/matmul.cuh>
 #include <lamina/kernel/cuda/rows/activation.cuh>
 #include <lamina/kernel/cuda/rows/add.cuh>
+#include <lamina/kernel/cuda/rows/adjust_logits.cuh>
 #include <lamina/kernel/cuda/rows/convert.cuh>
 #include <lamina/kernel/cuda/rows/dropout.cuh>
 #include <lamina/kernel/cuda/rows/embedding.cuh>

@@ -9,6 +9,7 @@
 #include <lamina/kernel/cuda/rows/activation.hpp>
 #include <lamina/kernel/cuda/rows/add.hpp>
 #include <lamina/kernel/cuda/rows/add_norm.hpp>
+#include <lamina/kernel/cuda/rows/adjust_logits.hpp>
 #include <lamina/kernel/cuda/rows/convert.hpp>
 #include <lamina/kernel/cuda/rows/dropout.hpp>
 #include <lamina/kernel/cuda/rows/embedding.hpp>

@@ -11,7 +11,8 @@
 // clang-format off
 #define LAMINA_OPERATIONS(OPERATION)                                                                                   \
   OPERATION(activation, rows/activation) OPERATION(add, rows/add) OPERATION(add_layer_norm, rows/norm_rows)            \
-  OPERATION(add_rms_norm, rows/norm_rows) OPERATION(attention, attention/attention)                                    \
+  OPERATION(add_rms_norm, rows/norm_rows) OPERATION(adjust_logits, rows/adjust_logits)                                 \
+  OPERATION(attention, attention/attention)                                                                            \
   OPERATION(convert, rows/convert) OPERATION(dropout, rows/dropout) OPERATION(embedding, rows/embedding)               \
   OPERATION(gated_product, matmul/gated_product) OPERATION(head_loss, matmul/head_loss)                                \
   OPERATION(layer_norm, rows/norm_rows) OPERATION(learned_position, rows/embedding) OPERATION(matmul, matmul/matmul)   \
@@ -32,6 +33,8 @@
 #define LAMINA_OPERATION_add_rms_norm(PASS, T)                                                                         \
   PASS(add_rms_norm, forward, "add_rms_norm_fwd")                                                                      \
   PASS(add_rms_norm, backward, "add_rms_norm_bwd")
+#define LAMINA_OPERATION_adjust_logits(PASS, T)                                                                        \
+  PASS(adjust_logits, forward, "adjust_logits", (const AdjustLogits<T>&))
 #define LAMINA_OPERATION_attention(PASS, T)                                                                            \
   PASS(attention, forward, "attention_fwd", (const AttentionFwd<T>&))                                                  \
   PASS(attention, backward, "attention_bwd", (const AttentionBwd<T>&))

@@ -35,17 +35,26 @@ LAMINA_HD inline SampleOrder order_of(const SamplingRule& rule) {
 ///                      whose sum reaches top_p of the mass
 ///
 /// u is the noise of draw number chosen[s]. Of equal logits the lowest id comes first. Sums of integers do not depend
-/// on who adds them, so backends agree. A token goes to newest[rows[s]] and to told[s]; -1 if a logit of the row is not
-/// finite.
+/// on who adds them, so backends agree. A token goes to newest[rows[s]] and to told[s]; not_finite if a logit of the
+/// row is not finite.
+///
+/// A sequence may draw from fp32 logits that were adjusted (adjust_logits.hpp). Of those -inf excludes a token, as if
+/// the row did not have it; none_left if it excludes all. Other numbers that are not finite are not_finite there too.
 /// source      noise: Salmon et al. 2011 (core/philox.hpp);  top_p: Holtzman et al. 2019, arXiv:1904.09751
 template <class T>
 struct SampleRows {
+  static constexpr int not_finite = -1, none_left = -2;  ///< instead of a token
+
   Matrix<const T> logits;               ///< (S, V)
+  Matrix<const float> adjusted = {};    ///< (A, V)
+  const int* sources = nullptr;         ///< (S) rows of adjusted; negative: the sequence's own logits. Null: all are
   const int* rows = nullptr;            ///< (S) request rows, all different; negative: nothing is chosen, told[s] = -1
   const SamplingRule* rules = nullptr;  ///< (S)
   const int* chosen = nullptr;          ///< (S) tokens that the sequence has chosen before
-  int* newest = nullptr;                ///< (R)
+  int* newest = nullptr;                ///< (R) negative if there is no token
   int* told = nullptr;                  ///< (S)
+
+  LAMINA_HD int source(int s) const { return sources ? sources[s] : -1; }
 };
 
 namespace detail {

@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -15,17 +16,25 @@ struct lamina::kernel::sample<lamina::Cpu> {
   static void rows(Stream<Cpu>, const SampleRows<T>& a);
 
  private:
-  /// Draw number `chosen` from logits (vocab).
+  static constexpr float excluded = -std::numeric_limits<float>::infinity();
+  /// The largest of logits (vocab), or what stands for none. adjusted: some may be excluded.
   template <class T>
-  static int choose(const T* logits, int vocab, const SamplingRule& rule, int chosen) {
-    const SampleOrder order = order_of(rule);
-    const auto logit = [&](int id) { return to_f32(logits[id]); };
+  static int best_of(const T* logits, int vocab, bool adjusted) {
     int best = 0;
     for (int id = 0; id < vocab; ++id) {
-      if (!std::isfinite(logit(id))) return -1;
-      if (logit(id) > logit(best)) best = id;
+      const float x = to_f32(logits[id]);
+      if (!std::isfinite(x) && !(adjusted && x == excluded)) return SampleRows<T>::not_finite;
+      if (x > to_f32(logits[best])) best = id;
     }
-    if (order == SampleOrder::best_alone) return best;
+    return to_f32(logits[best]) == excluded ? SampleRows<T>::none_left : best;
+  }
+  /// Draw number `chosen` from logits (vocab).
+  template <class T>
+  static int choose(const T* logits, int vocab, bool adjusted, const SamplingRule& rule, int chosen) {
+    const SampleOrder order = order_of(rule);
+    const auto logit = [&](int id) { return to_f32(logits[id]); };
+    const int best = best_of(logits, vocab, adjusted);
+    if (best < 0 || order == SampleOrder::best_alone) return best;
     std::vector<int> ids(static_cast<std::size_t>(vocab));
     std::iota(ids.begin(), ids.end(), 0);
     if (order == SampleOrder::by_probability) {
@@ -51,8 +60,13 @@ struct lamina::kernel::sample<lamina::Cpu> {
 template <class T>
 void lamina::kernel::sample<lamina::Cpu>::rows(Stream<Cpu>, const SampleRows<T>& a) {
   parallel_for(a.logits.rows, [&](std::int64_t i) {
-    const int s = static_cast<int>(i);
-    a.told[s] = a.rows[s] < 0 ? -1 : choose(a.logits.row(s), a.logits.cols, a.rules[s], a.chosen[s]);
-    if (a.rows[s] >= 0) a.newest[a.rows[s]] = a.told[s];
+    const int s = static_cast<int>(i), vocab = a.logits.cols, source = a.source(s);
+    if (a.rows[s] < 0)
+      a.told[s] = -1;
+    else if (source < 0)
+      a.told[s] = choose(a.logits.row(s), vocab, false, a.rules[s], a.chosen[s]);
+    else
+      a.told[s] = choose(a.adjusted.row(source), vocab, true, a.rules[s], a.chosen[s]);
+    if (a.rows[s] >= 0) a.newest[a.rows[s]] = std::max(a.told[s], -1);
   });
 }

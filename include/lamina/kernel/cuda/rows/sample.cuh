@@ -14,16 +14,15 @@ namespace lamina::kernel::cuda {
 inline constexpr int choice_threads = 1024, choice_warps = choice_threads / warp_size, tile_each = 8,
                      tile_ids = tile_each * warp_size, most_tiles = 1024, most_sorted = 2048;
 
-/// A logit and its token in one number: the larger logit, then the lower id, is larger.
+/// A logit, finite or -inf, and its token in one number: the larger logit, then the lower id, is larger.
 using Ranked = unsigned long long;
 inline constexpr Ranked not_finite = ~Ranked{0};
 __device__ inline Ranked ranked(float logit, int id) {
-  if (!isfinite(logit)) return not_finite;
   const unsigned bits = __float_as_uint(logit == 0 ? 0.0f : logit);
   const unsigned rising = bits >> 31 ? ~bits : bits | 0x80000000u;
   return Ranked{rising} << 32 | ~static_cast<unsigned>(id);
 }
-__device__ inline int id_of(Ranked r) { return r == not_finite ? -1 : static_cast<int>(~static_cast<unsigned>(r)); }
+__device__ inline int id_of(Ranked r) { return static_cast<int>(~static_cast<unsigned>(r)); }
 __device__ inline float logit_of(Ranked r) {
   const auto rising = static_cast<unsigned>(r >> 32);
   return __uint_as_float(rising >> 31 ? rising & 0x7fffffffu : ~rising);
@@ -86,6 +85,7 @@ template <class T>
 struct SampleRow {
   const T* logits;
   int vocab, tiles;
+  bool adjusted;  ///< -inf excludes a token
   SamplingRule rule;
   SampleOrder order;
   int chosen;
@@ -125,6 +125,9 @@ struct SampleRow {
       if (threadIdx.x % warp_size == 0) shared.tile[tile] = own;
     }
     __syncthreads();
+  }
+  __device__ Ranked checked(int id, float x) const {
+    return isfinite(x) || (adjusted && x == -INFINITY) ? ranked(x, id) : not_finite;
   }
   __device__ Ranked weight(float largest, float x, int place = 0) const {
     return kernel::detail::sample_weight(rule, order, x - largest, place);
@@ -175,8 +178,8 @@ __device__ inline void sort_falling(Ranked* x, int n) {
 }
 __device__ inline int power_of_two_from(int n) { return n <= 1 ? 1 : 1 << (32 - __clz(n - 1)); }
 
-/// Sorts the k best logits, k at most the number of tiles, and perhaps some more into shared.sorted. Returns how many,
-/// 0 if they are too many. tile holds the best of every tile.
+/// Sorts the k best logits, k at most the number of tiles, and perhaps some more into shared.sorted, but none of an
+/// excluded token. Returns how many, 0 if they are too many. tile holds the best of every tile.
 template <class T>
 __device__ int sort_best(const SampleRow<T>& row, int k) {
   SampleShared& shared = row.shared;
@@ -189,7 +192,7 @@ __device__ int sort_best(const SampleRow<T>& row, int k) {
   __syncthreads();
   row.each([&](int id, float x) {
     const Ranked r = ranked(x, id);
-    if (r < bound) return;
+    if (r < bound || x == -INFINITY) return;
     const int at = atomicAdd(&shared.count, 1);
     if (at < most_sorted) shared.sorted[at] = r;
   });
@@ -304,10 +307,13 @@ struct SampleBisection {
 
 template <class T>
 __device__ int draw_token(SampleRow<T> row) {
-  row.reduce_tiles([](int id, float x) { return ranked(x, id); }, [](Ranked a, Ranked b) { return a > b ? a : b; });
+  row.reduce_tiles([&](int id, float x) { return row.checked(id, x); },
+                   [](Ranked a, Ranked b) { return a > b ? a : b; });
   const Ranked best = row_best(row.shared, threadIdx.x < row.tiles ? row.shared.tile[threadIdx.x] : 0);
-  if (best == not_finite || row.order == SampleOrder::best_alone) return id_of(best);
+  if (best == not_finite) return SampleRows<T>::not_finite;
   const float largest = logit_of(best);
+  if (largest == -INFINITY) return SampleRows<T>::none_left;
+  if (row.order == SampleOrder::best_alone) return id_of(best);
   if (row.order == SampleOrder::by_id) {
     Ranked own = 0;
     row.each([&](int, float x) { own += row.weight(largest, x); });
@@ -324,17 +330,20 @@ template <class T>
 __global__ void __launch_bounds__(choice_threads) sample_rows_fwd(SampleRows<T> a) {
   __shared__ SampleShared shared;
   start_in_turn();
-  const int s = blockIdx.x, to = a.rows[s];
+  const int s = blockIdx.x, to = a.rows[s], vocab = a.logits.cols, tiles = ceil_div(vocab, tile_ids);
   int id = -1;
   if (to >= 0) {
     const SamplingRule rule = a.rules[s];
-    const int vocab = a.logits.cols;
-    id = draw_token(
-        SampleRow<T>{a.logits.row(s), vocab, ceil_div(vocab, tile_ids), rule, order_of(rule), a.chosen[s], shared});
+    const int source = a.source(s);
+    const SampleOrder order = order_of(rule);
+    if (source < 0)
+      id = draw_token(SampleRow<T>{a.logits.row(s), vocab, tiles, false, rule, order, a.chosen[s], shared});
+    else
+      id = draw_token(SampleRow<float>{a.adjusted.row(source), vocab, tiles, true, rule, order, a.chosen[s], shared});
   }
   if (threadIdx.x != 0) return;
   a.told[s] = id;
-  if (to >= 0) a.newest[to] = id;
+  if (to >= 0) a.newest[to] = max(id, -1);
 }
 
 }  // namespace lamina::kernel::cuda

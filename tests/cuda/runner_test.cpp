@@ -6,6 +6,7 @@
 #include <lamina/model/qwen3_vl/model.hpp>
 
 #include "cuda/gpu_run.hpp"
+#include "engine/every_rule.hpp"
 #include "engine/prompts.hpp"
 
 using namespace lamina;
@@ -143,7 +144,19 @@ void check_invariant() {
   CHECK(alone == together);
 }
 
+template <class T>
+void check_every_rule_in() {
+  struct OnGpu : fused_for<Cuda, qwen3_vl::Qwen3VL_Tiny> {};
+  const auto weights = gpu_weights<OnGpu, T>([](auto) { return false; });
+  check_every_rule(gpu_device(), *weights, {1, 2, 4, 6});
+}
+
 }  // namespace
+
+TEST_CASE("Runner on a GPU: a request with any rules gets the tokens that a Sampler draws of the same logits") {
+  SECTION("bf16") { check_every_rule_in<bf16>(); }
+  SECTION("fp16") { check_every_rule_in<f16>(); }
+}
 
 TEST_CASE("Runner on a GPU: batch-invariant logits do not depend on what else a step reads") {
   SECTION("qwen3_vl") { check_invariant<qwen3_vl::Qwen3VL_Tiny>(); }

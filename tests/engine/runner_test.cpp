@@ -5,6 +5,7 @@
 #include <lamina/model/qwen2_5_vl/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
 
+#include "engine/every_rule.hpp"
 #include "engine/prompts.hpp"
 #include "model/parity.hpp"
 #include "support/catch.hpp"
@@ -123,6 +124,12 @@ std::vector<Sampled> scores_beside_another(Device<Cpu>& device, const Weights<Mo
 }
 
 }  // namespace
+
+TEST_CASE("Runner: a request with any rules gets the tokens that a Sampler draws of the same logits") {
+  Device<Cpu> device;
+  const auto weights = rule_weights<qwen3_vl::Qwen3VL_Tiny>([](auto) { return false; });
+  check_every_rule(device, *weights, {});
+}
 
 TEST_CASE("Runner: logprobs of a prompt are those of its beginnings, however it is cut") {
   using Model = qwen3_vl::Qwen3VL_Tiny;

@@ -133,7 +133,7 @@ TEST_CASE("Sampler: a mask is asked before each draw, after which it hears the t
   const auto mask = std::make_shared<Spelling>();
   mask->allowed = {{2}, {1, 3}, {3}, {3}};
   SamplingParams params{.temperature = 0, .mask = mask, .min_tokens = 3, .ends = {3}};
-  CHECK_FALSE(params.rule());  // the host draws
+  CHECK(params.adjusts());
   Sampler sampler(params, {}, 4);
   CHECK(sampler.next(quarters).token.id == 2);
   CHECK(sampler.next(quarters).token.id == 1);  // an end, which comes too early, is not among those that may come
@@ -177,7 +177,7 @@ TEST_CASE("sample: a session's own choice is the sampler's, whatever the rule") 
                                              {.top_p = 1e-9},      {.top_p = 0.95, .top_k = 9999, .min_p = 1e-4}};
   for (SamplingParams params : rules) {
     params.seed = 11, params.stream = 5;
-    const kernel::SamplingRule rule = params.rule().value();
+    const kernel::SamplingRule rule = params.rule();
     Sampler sampler(params, {}, vocab);
     const int row = 0;
     for (int n = 0; n < 50; ++n) {
@@ -192,8 +192,8 @@ TEST_CASE("sample: a session's own choice is the sampler's, whatever the rule") 
       CHECK(newest == told);
     }
   }
-  CHECK_FALSE(SamplingParams{.repetition_penalty = 1.1}.rule());
-  CHECK_FALSE(SamplingParams{.logprobs = true}.rule());
+  CHECK(SamplingParams{.repetition_penalty = 1.1}.adjusts());
+  CHECK_FALSE(SamplingParams{.logprobs = true}.adjusts());
 }
 
 TEST_CASE("Sampler: a penalty that makes logits overflow leaves tokens to draw") {

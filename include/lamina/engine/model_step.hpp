@@ -4,6 +4,7 @@
 
 #include <lamina/compose/tables.hpp>
 #include <lamina/compose/weights.hpp>
+#include <lamina/engine/adjust_inputs.hpp>
 #include <lamina/engine/session.hpp>
 #include <lamina/engine/step_inputs.hpp>
 #include <lamina/engine/step_plan.hpp>
@@ -12,6 +13,13 @@
 #include <lamina/kernel/plan.hpp>
 
 namespace lamina::engine {
+
+/// Logits (S, V) of the rows that sample, below them those of scored tokens; and room for the rows that are adjusted.
+template <Real T>
+struct StepLogits {
+  Matrix<T> rows;
+  Matrix<float> adjusted;
+};
 
 /// How a model computes a step: the memory that every step works with, always at the same place, and the kernels that
 /// read a step's arrays. Run either on a backend or as a plan, which counts scratch.
@@ -28,6 +36,7 @@ struct ModelStep {
   int* entries = nullptr;  ///< (R, table_stride) page tables
   Matrix<float> turns;     ///< (positions, Dh) cos and sin of every position
   std::byte* inputs = nullptr;
+  std::byte* adjust_inputs = nullptr;
   kernel::PagedCache<T> pages;
   std::array<Matrix<T>, 1 + Model::tap_count> stores;  ///< images' rows: the tower's output, then its side outputs
   int table_stride = 0, workers = 1;
@@ -62,10 +71,12 @@ struct ModelStep {
 
   /// Bytes of scratch for the largest step and for the largest images that are encoded at once.
   std::size_t scratch_bytes(const Parameter* parameters, const SessionLimits& limits) const;
-  /// Reads tokens, chooses the next ones; returns the logits that they were chosen of, and below them those of
-  /// scored tokens, in scratch.
+  /// Reads tokens; returns the logits after them, in scratch.
   template <class R>
-  Matrix<T> run(R run, const Parameter* parameters, const StepShape& shape, const StepInputs& in) const;
+  StepLogits<T> run(R run, const Parameter* parameters, const StepShape& shape, const StepInputs& in) const;
+  /// Adjusts rows of logits and draws a token for each of the `sampled` rows.
+  void draw(Stream<B> s, const StepLogits<T>& logits, int sampled, const StepInputs& in,
+            const AdjustInputs& adjust) const;
   /// Runs the tower on all new images at once; its rows go to the rows `to` of the stores.
   template <class R>
   void encode(R run, const Parameter* parameters, Input<T>& in, const int* to, int rows) const;
@@ -88,6 +99,7 @@ void ModelStep<Model, T, B>::place(Arena& arena, const SessionLimits& limits) {
   entries = arena.take<int>(rows * static_cast<std::size_t>(table_stride));
   turns = arena.matrix<float>(limits.context_tokens, head_dim);
   inputs = arena.take<std::byte>(StepInputs::bytes_of(largest(limits)));
+  adjust_inputs = arena.take<std::byte>(AdjustInputs::bytes_of(limits.rows, vocab_size));
 }
 template <class Model, Real T, Backend B>
 void ModelStep<Model, T, B>::place_pages(Arena& arena, const SessionLimits& limits) {
@@ -141,8 +153,8 @@ void ModelStep<Model, T, B>::encode(R run, const Parameter* parameters, Input<T>
 
 template <class Model, Real T, Backend B>
 template <class R>
-Matrix<T> ModelStep<Model, T, B>::run(R run, const Parameter* parameters, const StepShape& shape,
-                                      const StepInputs& in) const {
+StepLogits<T> ModelStep<Model, T, B>::run(R run, const Parameter* parameters, const StepShape& shape,
+                                          const StepInputs& in) const {
   using backend = typename R::backend;
   Arena::Scope scope(*run.scratch);
   const auto take = [&](int rows, int width) { return run.scratch->template matrix<T>(rows, width); };
@@ -172,20 +184,29 @@ Matrix<T> ModelStep<Model, T, B>::run(R run, const Parameter* parameters, const 
     kernel::rows<backend>::gather(run.stream, rows, kernel::Rows<T>{.x = hidden, .index = in.sampled, .y = last});
     hidden = last;
   }
-  const Matrix<T> logits = take(rows, vocab_size);
+  const StepLogits<T> logits{take(rows, vocab_size), run.scratch->template matrix<float>(shape.sampled, vocab_size)};
   kernel::matmul<backend>::forward(
-      run.stream,
-      kernel::MatmulFwd<T>{.x = hidden, .w = Model::head(parameters).value, .y = logits, .alpha = Model::head_scale});
-  if (shape.sampled == 0) return logits;
-  Matrix<T> drawn = logits;
-  drawn.rows = shape.sampled;
-  kernel::sample<backend>::rows(run.stream, kernel::SampleRows<T>{.logits = drawn,
-                                                                  .rows = in.sampled_rows,
-                                                                  .rules = in.rules,
-                                                                  .chosen = in.chosen,
-                                                                  .newest = newest,
-                                                                  .told = told});
+      run.stream, kernel::MatmulFwd<T>{
+                      .x = hidden, .w = Model::head(parameters).value, .y = logits.rows, .alpha = Model::head_scale});
   return logits;
+}
+template <class Model, Real T, Backend B>
+void ModelStep<Model, T, B>::draw(Stream<B> s, const StepLogits<T>& logits, int sampled, const StepInputs& in,
+                                  const AdjustInputs& adjust) const {
+  const Matrix<float> adjusted = logits.adjusted.row_range(0, adjust.sizes.rows);
+  kernel::adjust_logits<B>::forward(s, kernel::AdjustLogits<T>{.logits = logits.rows,
+                                                               .rules = adjust.rules,
+                                                               .bits = adjust.bits,
+                                                               .offsets = adjust.offsets,
+                                                               .adjusted = adjusted});
+  kernel::sample<B>::rows(s, kernel::SampleRows<T>{.logits = logits.rows.row_range(0, sampled),
+                                                   .adjusted = adjusted,
+                                                   .sources = in.sources,
+                                                   .rows = in.sampled_rows,
+                                                   .rules = in.rules,
+                                                   .chosen = in.chosen,
+                                                   .newest = newest,
+                                                   .told = told});
 }
 template <class Model, Real T, Backend B>
 template <class R>

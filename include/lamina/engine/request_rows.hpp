@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <lamina/core/batch.hpp>
+#include <lamina/engine/adjust_inputs.hpp>
 #include <lamina/engine/images.hpp>
 #include <lamina/engine/sampler.hpp>
 #include <lamina/engine/session.hpp>
@@ -24,9 +25,14 @@ struct RunningRequest {
   std::shared_ptr<const Batch> prompt;
   std::vector<std::array<int, 3>> positions;  ///< of the prompt's tokens
   int next = 0;                               ///< position of the first token after it, on all axes
-  std::optional<kernel::SamplingRule> rule;   ///< nothing: the host chooses
-  std::optional<Sampler> sampler;
+  kernel::SamplingRule rule;
+  std::optional<Sampler> sampler;      ///< if more than the rule is asked for
   std::optional<int> prompt_logprobs;  ///< alternatives with each, as SamplingParams has it
+
+  /// Whether the host draws the next token, from logits that it fetches.
+  bool drawn_by_host() const { return sampler && (sampler->params().logprobs || !AdjustInputs::fits(*sampler)); }
+  /// Whether logits are adjusted for that where they are.
+  bool adjusted() const { return sampler && !drawn_by_host(); }
 };
 
 /// What the host knows of the sequences that steps read: the requests, the tokens of each request row, the page tables.
@@ -61,7 +67,8 @@ class RequestRows {
   /// An edit's place in the page tables of all rows.
   int place_of(const PageEdit& edit) const { return edit.row * limits_.pages_per_row() + edit.index; }
   void fill_tokens(const StepRow& row, int at, const StepInputs& in) const;
-  void fill_sampled(const StepRow& row, int last, int s, const StepInputs& in) const;
+  /// adjusted: rows of logits that are adjusted for requests before this one
+  void fill_sampled(const StepRow& row, int last, int s, int& adjusted, const StepInputs& in) const;
 
   SessionLimits limits_;
   std::vector<int> pages_;                ///< (rows, pages_per_row)
@@ -70,7 +77,7 @@ class RequestRows {
 };
 
 inline void RequestRows::fill(const StepPlan& plan, const ImageRows& images, const StepInputs& in) const {
-  int n = 0, sequence = 0, sampled = 0, scored = plan.shape().sampled, visual = 0;
+  int n = 0, sequence = 0, sampled = 0, adjusted = 0, scored = plan.shape().sampled, visual = 0;
   in.cu_q[0] = in.cu_keys[0] = 0;
   for (const StepRow& row : plan.rows) {
     fill_tokens(row, n, in);
@@ -87,7 +94,7 @@ inline void RequestRows::fill(const StepPlan& plan, const ImageRows& images, con
     in.sequence_rows[sequence] = row.row;
     in.cu_keys[sequence + 1] = in.cu_keys[sequence] + row.first + row.count;
     in.cu_q[++sequence] = n;
-    if (row.samples) fill_sampled(row, n - 1, sampled++, in);
+    if (row.samples) fill_sampled(row, n - 1, sampled++, adjusted, in);
   }
   for (std::size_t i = 0; i < plan.pages.size(); ++i) {
     in.edits_at[i] = place_of(plan.pages[i]);
@@ -109,12 +116,13 @@ inline void RequestRows::fill_tokens(const StepRow& row, int at, const StepInput
     in.slots[at] = table[n / limits_.page_tokens] * limits_.page_tokens + n % limits_.page_tokens;
   }
 }
-inline void RequestRows::fill_sampled(const StepRow& row, int last, int s, const StepInputs& in) const {
+inline void RequestRows::fill_sampled(const StepRow& row, int last, int s, int& adjusted, const StepInputs& in) const {
   const RunningRequest& request = requests_.at(row.id);
   in.sampled[s] = last;
-  in.sampled_rows[s] = request.rule ? row.row : -1;
+  in.sampled_rows[s] = request.drawn_by_host() ? -1 : row.row;
+  in.sources[s] = request.adjusted() ? adjusted++ : -1;
   in.chosen[s] = row.first + row.count - static_cast<int>(request.positions.size());
-  in.rules[s] = request.rule.value_or(kernel::SamplingRule{});
+  in.rules[s] = request.rule;
 }
 
 }  // namespace lamina::engine

@@ -28,8 +28,9 @@ namespace lamina::engine {
 
 /// Runs the steps of a scheduler on a model: owns the bytes of all pages, the images' rows, and for each request row
 /// what the model needs of its sequence. The newest token of a row is known to the backend before it is known to the
-/// host, so on a GPU two steps may be under way. Steps in which every row reads one token are recorded once for each
-/// row count of `graph_rows` and repeated. One thread.
+/// host, so on a GPU two steps may be under way, unless the host must know the tokens of one before the next: rules of
+/// requests are worked out while a step's logits are computed. Steps in which every row reads one token are recorded
+/// once for each row count of `graph_rows` and repeated. One thread.
 template <class Model, Real T = float, Backend B = Cpu>
 class Runner {
  public:
@@ -55,21 +56,28 @@ class Runner {
   void begin(RequestId id, std::shared_ptr<const Batch> prompt, const SamplingParams& sampling);
   void end(RequestId id) { requests_.end(id); }
   void start(const StepPlan& plan, const ImageRows& images);
-  bool may_start_ahead() const { return Device<B>::runs_ahead && host_choices_ == 0; }
+  bool may_start_ahead() const { return Device<B>::runs_ahead && awaited_ == 0; }
   StepChoices finish();
 
   /// The newest token of a request row becomes this one, instead of the one that was chosen.
   void set_newest(int row, int token) { Memory<B>::upload(device_.stream(), step_.newest + row, &token, sizeof(int)); }
   /// As EngineSession says.
-  std::vector<float> logits();
+  std::vector<float> logits() { return fetch(0, logits_.rows.rows); }
 
  private:
+  /// A row of a step that samples.
+  struct Draw {
+    RequestId id = 0;
+    int row = 0;
+    bool by_host = false;
+    int adjusted = -1;  ///< place among the step's adjusted rows; negative: it is none
+  };
   /// A step under way.
   struct Flight {
     std::uint64_t number = 0;
-    std::vector<RequestId> ids;   ///< of the rows that sample
-    std::vector<int> rows;        ///< theirs
-    std::vector<StepRow> scored;  ///< rows with tokens that are scored
+    std::vector<Draw> draws = {};
+    std::vector<AdjustedRow> adjusted = {};
+    std::vector<StepRow> scored = {};  ///< rows with tokens that are scored
     std::size_t buffer = 0;
   };
   /// The host's memory for a step under way.
@@ -88,10 +96,14 @@ class Runner {
   void encode(const StepPlan& plan, const ImageRows& images);
 
   int recorded_rows(const StepPlan& plan) const;
-  void read(const StepPlan& plan, const ImageRows& images, HostBuffer& buffer);
+  Flight flight_of(const StepPlan& plan);
+  StepInputs read(const StepPlan& plan, const ImageRows& images, HostBuffer& buffer);
   void run_or_repeat(int rows, const StepShape& shape, const StepInputs& in);
-  int choose_on_host(const Flight& flight, std::size_t i, Chosen& chosen);
+  void draw(Flight& flight, const StepInputs& in, HostBuffer& buffer);
+  void settle(const Flight& flight, std::size_t i, Chosen& chosen);
+  void choose_on_host(std::size_t logits_row, Chosen& chosen);
   PromptScores score(const StepRow& row, int logits_row);
+  std::vector<float> fetch(int first, int count);
 
   Run<B, typename ModelStep<Model, T, B>::Inference> running() {
     return {device_.stream(&scratch_), &scratch_, nullptr};
@@ -108,13 +120,14 @@ class Runner {
   std::array<HostBuffer, 2> buffers_;
   std::deque<Flight> flights_;
   std::uint64_t started_ = 0;
-  int host_choices_ = 0;  ///< rows under way whose token the host chooses
+  int awaited_ = 0;     ///< rows under way whose outcome the host must know before the next step
+  Arena adjust_block_;  ///< the host's memory for a step's AdjustInputs; only one such step is under way
   struct Recorded {
-    Matrix<T> logits;
+    StepLogits<T> logits;
     Recorder<B> recorder;
   };
   std::map<int, Recorded> recorded_;  ///< by row count
-  Matrix<T> logits_;
+  StepLogits<T> logits_;
   Tables<Model> tables_;
   Positions positions_;
   Staging<B> staging_;
@@ -155,6 +168,7 @@ Runner<Model, T, B>::Runner(Device<B>& device, const Weights<Model, T, B>& weigh
     buffer.told = buffer.arena.template take<int>(rows);
     buffer.inputs = buffer.arena.template take<std::byte>(input_bytes);
   }
+  adjust_block_ = Arena::staging(AdjustInputs::bytes_of(limits.rows, Model::vocab_size), Memory<B>{});
 }
 
 template <class Model, Real T, Backend B>
@@ -171,7 +185,7 @@ void Runner<Model, T, B>::begin(RequestId id, std::shared_ptr<const Batch> promp
   request.rule = sampling.rule();
   request.prompt_logprobs = sampling.prompt_logprobs;
   Sampler sampler(sampling, prompt->ids, Model::vocab_size);  // refuses ids outside the vocabulary, for either
-  if (!request.rule) request.sampler = std::move(sampler);
+  if (sampling.adjusts() || sampling.logprobs) request.sampler = std::move(sampler);
   request.prompt = std::move(prompt);
   requests_.begin(id, std::move(request));
 }
@@ -180,18 +194,47 @@ template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::start(const StepPlan& plan, const ImageRows& images) {
   requests_.edit(plan);
   if (!plan.images.empty()) encode(plan, images);
-  Flight flight{.number = plan.number, .ids = {}, .rows = {}, .scored = {}, .buffer = started_++ % 2};
+  Flight flight = flight_of(plan);
   HostBuffer& buffer = buffers_[flight.buffer];
-  for (const StepRow& row : plan.rows) {
-    if (row.scored > 0) flight.scored.push_back(row), ++host_choices_;
-    if (!row.samples) continue;
-    flight.ids.push_back(row.id);
-    flight.rows.push_back(row.row);
-    host_choices_ += !requests_.at(row.id).rule;
-  }
-  read(plan, images, buffer);
+  const StepInputs in = read(plan, images, buffer);
+  if (!flight.draws.empty()) draw(flight, in, buffer);
   buffer.done.set(device_.stream());
   flights_.push_back(std::move(flight));
+}
+
+/// What is outstanding once a plan runs.
+template <class Model, Real T, Backend B>
+auto Runner<Model, T, B>::flight_of(const StepPlan& plan) -> Flight {
+  Flight flight{.number = plan.number, .buffer = started_++ % 2};
+  for (const StepRow& row : plan.rows) {
+    if (row.scored > 0) flight.scored.push_back(row), ++awaited_;
+    if (!row.samples) continue;
+    RunningRequest& request = requests_.at(row.id);
+    Draw draw{.id = row.id, .row = row.row, .by_host = request.drawn_by_host()};
+    if (request.adjusted()) {
+      draw.adjusted = static_cast<int>(flight.adjusted.size());
+      flight.adjusted.push_back({static_cast<int>(flight.draws.size()), &*request.sampler});
+    }
+    awaited_ += request.sampler.has_value();
+    flight.draws.push_back(draw);
+  }
+  return flight;
+}
+
+/// Works out the rules of requests while their logits are computed, and draws.
+template <class Model, Real T, Backend B>
+void Runner<Model, T, B>::draw(Flight& flight, const StepInputs& in, HostBuffer& buffer) {
+  const Stream<B> s = device_.stream();
+  AdjustInputs adjust;
+  if (!flight.adjusted.empty()) {
+    adjust_block_.release_to(0);
+    std::byte* const block = adjust_block_.template take<std::byte>(0);
+    adjust = AdjustInputs::write(block, flight.adjusted, Model::vocab_size);
+    Memory<B>::upload_later(s, step_.adjust_inputs, block, adjust.bytes);
+    adjust = AdjustInputs::in(step_.adjust_inputs, adjust.sizes, Model::vocab_size);
+  }
+  step_.draw(s, logits_, static_cast<int>(flight.draws.size()), in, adjust);
+  Memory<B>::download_later(s, buffer.told, step_.told, sizeof(int) * flight.draws.size());
 }
 
 template <class Model, Real T, Backend B>
@@ -201,66 +244,75 @@ StepChoices Runner<Model, T, B>::finish() {
   HostBuffer& buffer = buffers_[flight.buffer];
   buffer.done.wait();
   StepChoices out{.number = flight.number, .chosen = {}, .scores = {}};
-  for (std::size_t i = 0; i < flight.ids.size(); ++i) {
-    Chosen chosen{.id = flight.ids[i], .token = buffer.told[i]};
-    if (requests_.has(chosen.id) && requests_.at(chosen.id).sampler) {
-      chosen.token = choose_on_host(flight, i, chosen);
-      set_newest(flight.rows[i], chosen.token);
-    }
+  for (std::size_t i = 0; i < flight.draws.size(); ++i) {
+    Chosen chosen{.id = flight.draws[i].id, .token = buffer.told[i]};
+    if (requests_.has(chosen.id)) settle(flight, i, chosen);
     out.chosen.push_back(std::move(chosen));
   }
-  int logits_row = static_cast<int>(flight.ids.size());
+  int logits_row = static_cast<int>(flight.draws.size());
   for (const StepRow& row : flight.scored) {
     if (requests_.has(row.id)) out.scores.push_back(score(row, logits_row));
     logits_row += row.scored;
   }
-  if (flights_.empty()) host_choices_ = 0;
+  if (flights_.empty()) awaited_ = 0;
   return out;
 }
 
-/// The token that a request's own sampler draws; negative if a logit is not finite, or no token may be drawn.
+/// What the host does once a row's token is there: its request's sampler draws it or hears of it. An error is the
+/// request's alone: others of the step have their tokens.
 template <class Model, Real T, Backend B>
-int Runner<Model, T, B>::choose_on_host(const Flight& flight, std::size_t i, Chosen& chosen) {
-  std::vector<T> row(Model::vocab_size);
-  Memory<B>::download(device_.stream(), row.data(), logits_.row(static_cast<int>(i)), sizeof(T) * row.size());
-  std::vector<float> logits(row.size());
-  std::transform(row.begin(), row.end(), logits.begin(), [](T x) { return to_f32(x); });
-  if (!std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); })) return -1;
-  try {
-    Sampled sampled = requests_.at(flight.ids[i]).sampler->next(logits);
-    chosen.logprob = sampled.token.logprob;
-    chosen.top = std::move(sampled.top);
-    return sampled.token.id;
-  } catch (const Error& e) {  // the request's alone: others of the step have their tokens
-    chosen.error = e.what();
-    return -1;
+void Runner<Model, T, B>::settle(const Flight& flight, std::size_t i, Chosen& chosen) try {
+  const Draw& draw = flight.draws[i];
+  if (draw.by_host) {
+    choose_on_host(i, chosen);
+    set_newest(draw.row, chosen.token);
+  } else if (draw.adjusted >= 0) {
+    if (const std::string& error = flight.adjusted[static_cast<std::size_t>(draw.adjusted)].error; !error.empty())
+      throw Error(error);
+    if (chosen.token == kernel::SampleRows<T>::none_left) fail(Sampler::nothing_left);
+    if (chosen.token >= 0) requests_.at(draw.id).sampler->drew(chosen.token);
   }
+} catch (const Error& e) {
+  chosen.token = -1;
+  chosen.error = e.what();
+}
+
+/// The token that a request's own sampler draws; negative if a logit is not finite.
+template <class Model, Real T, Backend B>
+void Runner<Model, T, B>::choose_on_host(std::size_t logits_row, Chosen& chosen) {
+  const std::vector<float> logits = fetch(static_cast<int>(logits_row), 1);
+  if (!std::ranges::all_of(logits, [](float x) { return std::isfinite(x); })) return;
+  Sampled sampled = requests_.at(chosen.id).sampler->next(logits);
+  chosen.token = sampled.token.id;
+  chosen.logprob = sampled.token.logprob;
+  chosen.top = std::move(sampled.top);
 }
 
 /// Logprobs of the tokens that follow those of a row which are scored; their logits begin at `logits_row`.
 template <class Model, Real T, Backend B>
 PromptScores Runner<Model, T, B>::score(const StepRow& row, int logits_row) {
   constexpr int vocab = Model::vocab_size;
-  std::vector<T> rounded(static_cast<std::size_t>(row.scored) * vocab);
-  Memory<B>::download(device_.stream(), rounded.data(), logits_.row(logits_row), sizeof(T) * rounded.size());
+  const std::vector<float> logits = fetch(logits_row, row.scored);
   const RunningRequest& request = requests_.at(row.id);
   PromptScores out{row.id, row.first + 1, std::vector<Sampled>(static_cast<std::size_t>(row.scored))};
   parallel_for(row.scored, [&](std::int64_t i) {
-    const auto first = rounded.begin() + i * vocab;
-    std::vector<float> logits(vocab);
-    std::transform(first, first + vocab, logits.begin(), [](T x) { return to_f32(x); });
+    const auto own = std::span(logits).subspan(static_cast<std::size_t>(i * vocab), vocab);
     const int token = request.prompt->ids[static_cast<std::size_t>(out.first + i)];
-    out.tokens[static_cast<std::size_t>(i)] = logprobs_of(logits, token, *request.prompt_logprobs);
+    out.tokens[static_cast<std::size_t>(i)] = logprobs_of(own, token, *request.prompt_logprobs);
   });
   return out;
 }
 
+/// Some rows of the step's logits, fetched.
 template <class Model, Real T, Backend B>
-std::vector<float> Runner<Model, T, B>::logits() {
-  std::vector<T> rounded(static_cast<std::size_t>(logits_.rows) * Model::vocab_size);
-  Memory<B>::download(device_.stream(), rounded.data(), logits_.data, sizeof(T) * rounded.size());
+std::vector<float> Runner<Model, T, B>::fetch(int first, int count) {
+  std::vector<T> rounded(static_cast<std::size_t>(count) * Model::vocab_size);
+  Memory<B>::download(device_.stream(), rounded.data(), logits_.rows.row(first), sizeof(T) * rounded.size());
   std::vector<float> out(rounded.size());
-  std::transform(rounded.begin(), rounded.end(), out.begin(), [](T x) { return to_f32(x); });
+  parallel_for(std::ssize(out), [&](std::int64_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    out[at] = to_f32(rounded[at]);
+  });
   return out;
 }
 
@@ -311,9 +363,9 @@ int Runner<Model, T, B>::recorded_rows(const StepPlan& plan) const {
   return at == graph_rows_.end() ? 0 : *at;
 }
 
-/// Sends what the step reads and runs it.
+/// Sends what the step reads and computes its logits; returns what it reads, at the backend's copy.
 template <class Model, Real T, Backend B>
-void Runner<Model, T, B>::read(const StepPlan& plan, const ImageRows& images, HostBuffer& buffer) {
+StepInputs Runner<Model, T, B>::read(const StepPlan& plan, const ImageRows& images, HostBuffer& buffer) {
   const int rows = recorded_rows(plan), edits = static_cast<int>(plan.pages.size());
   const StepShape shape = plan.shape();
   // Recorded steps of all row counts find their numbers at the same places.
@@ -327,12 +379,12 @@ void Runner<Model, T, B>::read(const StepPlan& plan, const ImageRows& images, Ho
   Memory<B>::upload_later(s, step_.inputs, buffer.inputs, host.bytes);
   kernel::paged_attention<B>::edit(
       s, kernel::PageTableEdits{.entries = step_.entries, .at = in.edits_at, .page = in.edits_to, .count = edits});
-  if (plan.rows.empty()) return;
+  if (plan.rows.empty()) return in;
   if (rows > 0)
     run_or_repeat(rows, {rows, rows, 0, rows, 0}, in);
   else
     logits_ = step_.run(running(), weights_.parameters(), shape, in);
-  Memory<B>::download_later(s, buffer.told, step_.told, sizeof(int) * static_cast<std::size_t>(shape.sampled));
+  return in;
 }
 /// The first step of a row count runs as it is, so that nothing is left to be loaded; the second is recorded.
 template <class Model, Real T, Backend B>

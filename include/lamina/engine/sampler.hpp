@@ -14,6 +14,7 @@
 #include <lamina/core/philox.hpp>
 #include <lamina/engine/logprobs.hpp>
 #include <lamina/engine/token_mask.hpp>
+#include <lamina/kernel/adjust_logits.hpp>
 #include <lamina/kernel/sample.hpp>
 
 namespace lamina::engine {
@@ -39,12 +40,13 @@ struct SamplingParams {
   std::uint64_t stream = 0;                 ///< tells apart the choices of one request, or requests without a seed
 
   bool greedy() const { return temperature < 1e-5; }
-  /// What a session needs to choose tokens itself; nothing if the choice depends on more than the newest logits, or
-  /// something is asked for besides the token.
-  std::optional<kernel::SamplingRule> rule() const {
-    const bool adjusts = repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0 ||
-                         !logit_bias.empty() || !allowed_token_ids.empty() || mask || min_tokens > 0;
-    if (adjusts || logprobs) return {};
+  /// Whether logits are changed before a token is drawn, by what depends on more than them.
+  bool adjusts() const {
+    return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0 || !logit_bias.empty() ||
+           !allowed_token_ids.empty() || mask || min_tokens > 0;
+  }
+  /// How a session draws from logits, which have been adjusted if adjusts().
+  kernel::SamplingRule rule() const {
     return kernel::SamplingRule{.temperature = greedy() ? 0 : temperature,
                                 .top_p = top_p,
                                 .min_p = min_p,
@@ -55,24 +57,31 @@ struct SamplingParams {
 };
 
 /// Draws the tokens of one completion. Works in fp32 logits and fp64 probabilities, in the order: masks, bias,
-/// penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lowest id. What params.rule() covers, sessions may
-/// draw themselves (kernel/sample.hpp): the same token, unless a draw falls within 1e-6 of the mass from a
-/// neighbour.
+/// penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lowest id.
+///
+/// Sessions may adjust and draw themselves (kernel/adjust_logits.hpp, kernel/sample.hpp): the same token, unless a draw
+/// falls within 1e-6 of the mass from a neighbour. They ask here what to adjust, and report what was drawn.
 class Sampler {
  public:
   /// prompt: ids that the repetition penalty counts; ids outside [0, vocab) are an Error.
   Sampler(SamplingParams params, std::span<const int> prompt, int vocab)
-      : params_(std::move(params)), seen_(static_cast<std::size_t>(vocab), false) {
+      : params_(std::move(params)), vocab_(static_cast<std::size_t>(vocab)), seen_(words_for(vocab), 0) {
     for (int id : prompt) mark(id);
-    for (const auto& [id, bias] : params_.logit_bias) check_id(id, "logit_bias");
+    for (const auto& [id, bias] : params_.logit_bias) {
+      check_id(id, "logit_bias");
+      offset_of(id).bias += static_cast<float>(bias);
+    }
     for (int id : params_.allowed_token_ids) check_id(id, "allowed_token_ids");
+    allowed_ = bits_of(params_.allowed_token_ids);
+    if (params_.min_tokens > 0) ends_ = bits_of(params_.ends);
   }
+  static std::size_t words_for(int vocab) { return (static_cast<std::size_t>(vocab) + 63) / 64; }
 
   /// The next token from the model's logits (V). Error if one is not finite: a wrong number must end the request,
   /// never become a token.
   Sampled next(std::span<const float> logits) {
-    if (logits.size() != seen_.size())
-      fail("sampler: ", logits.size(), " logits, wanted one for each of ", seen_.size(), " tokens");
+    if (logits.size() != vocab_)
+      fail("sampler: ", logits.size(), " logits, wanted one for each of ", vocab_, " tokens");
     for (std::size_t i = 0; i < logits.size(); ++i)
       if (!std::isfinite(logits[i]))
         fail("sampler: the logit of token ", i, " at output position ", position_, " is ", logits[i],
@@ -81,14 +90,44 @@ class Sampler {
     Sampled out;
     out.token.id = params_.greedy() ? argmax() : draw();
     if (params_.logprobs) out = logprobs_of(logits, out.token.id, params_.top_logprobs);
-    mark(out.token.id);
-    if (params_.mask) params_.mask->drawn(out.token.id);
-    ++counts_[out.token.id];
-    ++position_;
+    drew(out.token.id);
     return out;
   }
 
+  /// The token that was drawn, here or by a session.
+  /// errors  the mask's
+  void drew(int id) {
+    mark(id);
+    if (params_.mask) params_.mask->drawn(id);
+    ++position_;
+    if (params_.presence_penalty == 0 && params_.frequency_penalty == 0) return;
+    offset_of(id).penalty = static_cast<float>(params_.frequency_penalty * ++counts_[id] + params_.presence_penalty);
+  }
+
+  /// Whether some tokens may not come next: allow() says which may.
+  bool excludes() const { return !allowed_.empty() || params_.mask || position_ < params_.min_tokens; }
+  /// Sets the bit of each token that may come next and clears the others; words_for(vocab) words.
+  /// errors  the mask's
+  void allow(std::span<std::uint64_t> bits) {
+    if (params_.mask)
+      params_.mask->fill(bits);
+    else
+      std::fill(bits.begin(), bits.end(), ~std::uint64_t{0});
+    if (vocab_ % 64 != 0) bits.back() &= (std::uint64_t{1} << vocab_ % 64) - 1;
+    for (std::size_t w = 0; w < allowed_.size(); ++w) bits[w] &= allowed_[w];
+    if (position_ < params_.min_tokens) forbid_ends(bits);
+  }
+  /// The tokens that the repetition penalty counts, a bit each; empty if there is none.
+  std::span<const std::uint64_t> penalised() const {
+    return params_.repetition_penalty == 1 ? std::span<const std::uint64_t>() : seen_;
+  }
+  /// Biases and penalties of single tokens.
+  std::span<const kernel::LogitOffset> offsets() const { return offsets_; }
+
   const SamplingParams& params() const { return params_; }
+
+  static constexpr const char* nothing_left =
+      "sampler: every token is excluded by allowed_token_ids, min_tokens, logit_bias or the structure of the answer";
 
  private:
   struct Candidate {
@@ -100,69 +139,56 @@ class Sampler {
   static constexpr float masked = -std::numeric_limits<float>::infinity();
 
   void check_id(int id, const char* what) const {
-    if (id < 0 || static_cast<std::size_t>(id) >= seen_.size())
-      fail("sampler: token id ", id, " of ", what, " is outside the vocabulary of ", seen_.size());
+    if (id < 0 || static_cast<std::size_t>(id) >= vocab_)
+      fail("sampler: token id ", id, " of ", what, " is outside the vocabulary of ", vocab_);
+  }
+  static bool has(std::span<const std::uint64_t> bits, std::size_t id) { return bits[id / 64] >> id % 64 & 1; }
+  static void set(std::span<std::uint64_t> bits, std::size_t id) { bits[id / 64] |= std::uint64_t{1} << id % 64; }
+  /// The bits of ids, those outside the vocabulary left out; empty if there are no ids.
+  std::vector<std::uint64_t> bits_of(const std::vector<int>& ids) const {
+    std::vector<std::uint64_t> bits(ids.empty() ? 0 : seen_.size(), 0);
+    for (const int id : ids)
+      if (id >= 0 && static_cast<std::size_t>(id) < vocab_) set(bits, static_cast<std::size_t>(id));
+    return bits;
   }
   void mark(int id) {
     check_id(id, "the prompt");
-    seen_[static_cast<std::size_t>(id)] = true;
+    set(seen_, static_cast<std::size_t>(id));
   }
-  float& at(int id) { return work_[static_cast<std::size_t>(id)]; }
-
-  /// The nearest finite number: penalties near 0 make logits overflow, and infinite ones have no differences.
-  static float finite(double x) {
-    constexpr double most = std::numeric_limits<float>::max();
-    return static_cast<float>(std::clamp(x, -most, most));
+  kernel::LogitOffset& offset_of(int id) {
+    const auto [place, is_new] = place_of_offset_.emplace(id, offsets_.size());
+    if (is_new) offsets_.push_back({.id = id});
+    return offsets_[place->second];
   }
-
+  /// AdjustLogits on one row.
   void adjust(std::span<const float> logits) {
-    work_.assign(logits.begin(), logits.end());
-    if (!params_.allowed_token_ids.empty()) {
-      work_.assign(logits.size(), masked);
-      for (int id : params_.allowed_token_ids) at(id) = logits[static_cast<std::size_t>(id)];
-    }
-    if (params_.mask) apply_mask();
-    if (position_ < params_.min_tokens) forbid_ends();
-    for (const auto& [id, bias] : params_.logit_bias) at(id) += static_cast<float>(bias);
-    if (params_.repetition_penalty != 1)
-      for (std::size_t i = 0; i < work_.size(); ++i)
-        if (seen_[i] && work_[i] != masked)
-          work_[i] =
-              finite(work_[i] > 0 ? work_[i] / params_.repetition_penalty : work_[i] * params_.repetition_penalty);
-    for (const auto& [id, count] : counts_)
-      at(id) -= static_cast<float>(params_.frequency_penalty * count + params_.presence_penalty);
-  }
-
-  void apply_mask() {
-    bits_.resize((work_.size() + 63) / 64);
-    params_.mask->fill(bits_);
-    for (std::size_t i = 0; i < work_.size(); ++i)
-      if (!(bits_[i / 64] >> i % 64 & 1)) work_[i] = masked;
-  }
-  void forbid_ends() {
-    const auto is_end = [&](std::size_t id) {
-      return std::find(params_.ends.begin(), params_.ends.end(), static_cast<int>(id)) != params_.ends.end();
+    bits_.assign(seen_.size(), ~std::uint64_t{0});
+    if (excludes()) allow(bits_);
+    work_.assign(vocab_, masked);
+    const auto adjust_one = [&](std::size_t id, const kernel::LogitOffset& offset) {
+      const bool seen = params_.repetition_penalty != 1 && has(seen_, id);
+      if (has(bits_, id)) work_[id] = kernel::adjusted_logit(logits[id], seen, params_.repetition_penalty, offset);
     };
+    for (std::size_t id = 0; id < vocab_; ++id) adjust_one(id, {});
+    for (const kernel::LogitOffset& offset : offsets_) adjust_one(static_cast<std::size_t>(offset.id), offset);
+  }
+  void forbid_ends(std::span<std::uint64_t> bits) const {
     if (params_.mask) {  // an answer that is complete cannot go on
-      std::size_t id = 0;
-      while (id < work_.size() && (work_[id] == masked || is_end(id))) ++id;
-      if (id == work_.size()) return;
+      std::uint64_t others = 0;
+      for (std::size_t w = 0; w < ends_.size(); ++w) others |= bits[w] & ~ends_[w];
+      if (others == 0) return;
     }
-    for (int id : params_.ends)
-      if (id >= 0 && static_cast<std::size_t>(id) < work_.size()) at(id) = masked;
+    for (std::size_t w = 0; w < ends_.size(); ++w) bits[w] &= ~ends_[w];
   }
 
   int argmax() const {
     const auto best = std::max_element(work_.begin(), work_.end());
-    if (!(*best > masked))
-      fail(
-          "sampler: every token is excluded by allowed_token_ids, min_tokens, logit_bias or the structure of the "
-          "answer");
+    if (!(*best > masked)) fail(nothing_left);
     return static_cast<int>(best - work_.begin());
   }
 
   int draw() {
-    const double max = at(argmax());
+    const double max = work_[static_cast<std::size_t>(argmax())];
     candidates_.clear();
     for (std::size_t i = 0; i < work_.size(); ++i) {
       const double p = std::exp((work_[i] - max) / params_.temperature);  // relative to the most probable
@@ -209,7 +235,10 @@ class Sampler {
   }
 
   SamplingParams params_;
-  std::vector<bool> seen_;
+  std::size_t vocab_;
+  std::vector<std::uint64_t> seen_, allowed_, ends_;  ///< a bit for each token; empty: not asked for
+  std::vector<kernel::LogitOffset> offsets_;
+  std::unordered_map<int, std::size_t> place_of_offset_;
   std::unordered_map<int, int> counts_;
   std::vector<float> work_;
   std::vector<std::uint64_t> bits_;

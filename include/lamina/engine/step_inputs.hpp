@@ -20,7 +20,8 @@ struct StepInputs {
   int *given = nullptr, *positions = nullptr, *slots = nullptr;  ///< (N), (N, 3), (N): see TokenInputs, PagedWrite
   int* sampled = nullptr;                                        ///< tokens after which one is chosen
   int* sampled_rows = nullptr;                                   ///< their request rows; -1: the host chooses
-  int* chosen = nullptr;  ///< tokens that each of these sequences has chosen before
+  int* sources = nullptr;  ///< adjusted rows of logits that they are drawn from; -1: their own
+  int* chosen = nullptr;   ///< tokens that each of these sequences has chosen before
   kernel::SamplingRule* rules = nullptr;
   int *visual_rows = nullptr, *visual_sources = nullptr;  ///< tokens that images replace, and the stored rows that do
   int *edits_at = nullptr, *edits_to = nullptr;           ///< entries of page tables, and the pages that they become
@@ -36,24 +37,21 @@ struct StepInputs {
     };
     take(in.cu_q, n.sequences + 1), take(in.cu_keys, n.sequences + 1), take(in.sequence_rows, n.sequences);
     take(in.given, n.tokens), take(in.positions, 3 * n.tokens), take(in.slots, n.tokens);
-    take(in.sampled, n.sampled), take(in.sampled_rows, n.sampled), take(in.chosen, n.sampled);
-    take(in.rules, n.sampled);
+    take(in.sampled, n.sampled), take(in.sampled_rows, n.sampled), take(in.sources, n.sampled);
+    take(in.chosen, n.sampled), take(in.rules, n.sampled);
     take(in.visual_rows, n.visuals), take(in.visual_sources, n.visuals);
     take(in.edits_at, n.edits), take(in.edits_to, n.edits);
     return in;
   }
   static std::size_t bytes_of(const StepSizes& sizes) { return in(nullptr, sizes).bytes; }
-  /// Writes rows [used, rows) of a recorded step: they have no keys, write none and choose nothing.
+  /// Writes rows [used, rows) of a recorded step: they have no keys and write none.
   void pad(int used, int rows) const {
     for (int i = used; i < rows; ++i) {
       given[i] = sequence_rows[i] = 0;
-      slots[i] = sampled_rows[i] = -1;
+      slots[i] = -1;
       std::fill_n(positions + 3 * i, 3, 0);
       cu_q[i + 1] = i + 1;
       cu_keys[i + 1] = cu_keys[i];
-      sampled[i] = i;
-      chosen[i] = 0;
-      rules[i] = {};
     }
   }
 };

@@ -4,8 +4,9 @@
 
 namespace lamina::engine {
 
-/// Which tokens may come next in one answer; asked before each draw. An object belongs to one request, and is used by
-/// the thread that draws. An Error ends the request with its message.
+/// Which tokens may come next in one answer; asked before each draw. An object belongs to one request. One thread at a
+/// time uses it, but not always the same; others use the masks of other requests meanwhile. An Error ends the request
+/// with its message.
 class TokenMask {
  public:
   virtual ~TokenMask() = default;

@@ -196,6 +196,47 @@ TEST_CASE("sample: a session's own choice is the sampler's, whatever the rule") 
   CHECK_FALSE(SamplingParams{.logprobs = true}.adjusts());
 }
 
+TEST_CASE("sample: of an adjusted row -inf excludes a token; other numbers that are not finite are no tokens") {
+  constexpr float out = -std::numeric_limits<float>::infinity(), infinite = -out;
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> own = {0, out, 0}, adjusted = {out, 1, out, out, out, out, 0, nan, out, infinite, 0, out};
+  const std::vector<int> rows = {0, 1, 2, 3, 4}, sources = {-1, 0, 1, 2, 3}, chosen(5, 0);
+  for (const kernel::SamplingRule& each :
+       {kernel::SamplingRule{}, {.temperature = 1}, {.temperature = 2, .top_p = 0.9, .top_k = 2}}) {
+    const std::vector<kernel::SamplingRule> rules(5, each);
+    std::vector<float> logits;
+    for (int s = 0; s < 5; ++s) logits.insert(logits.end(), own.begin(), own.end());
+    std::vector<int> newest(5, -7), told(5, -7);
+    kernel::sample<Cpu>::rows(Stream<Cpu>{}, kernel::SampleRows<float>{.logits = {logits.data(), 5, 3},
+                                                                       .adjusted = {adjusted.data(), 4, 3},
+                                                                       .sources = sources.data(),
+                                                                       .rows = rows.data(),
+                                                                       .rules = rules.data(),
+                                                                       .chosen = chosen.data(),
+                                                                       .newest = newest.data(),
+                                                                       .told = told.data()});
+    using Rows = kernel::SampleRows<float>;
+    CHECK(told == std::vector<int>{Rows::not_finite, 1, Rows::none_left, Rows::not_finite, Rows::not_finite});
+    CHECK(newest == std::vector<int>{-1, 1, -1, -1, -1});
+  }
+}
+
+TEST_CASE(
+    "Sampler: offsets of single tokens are as many as biases and, with penalties, different tokens of the answer") {
+  Sampler biased({.temperature = 0, .logit_bias = {{2, 5.0}}}, {}, 4);
+  biased.next(quarters), biased.next(quarters);
+  CHECK(biased.offsets().size() == 1);
+  Sampler penalised({.temperature = 0, .frequency_penalty = 0.5, .logit_bias = {{2, 5.0}}}, {}, 4);
+  for (int n = 0; n < 3; ++n) CHECK(penalised.next(quarters).token.id == 2);
+  penalised.drew(1);
+  REQUIRE(penalised.offsets().size() == 2);
+  CHECK(penalised.offsets()[0].bias == 5);
+  CHECK(penalised.offsets()[0].penalty == 1.5f);
+  CHECK(penalised.offsets()[1].id == 1);
+  CHECK(penalised.offsets()[1].penalty == 0.5f);
+  CHECK(penalised.penalised().empty());
+}
+
 TEST_CASE("Sampler: a penalty that makes logits overflow leaves tokens to draw") {
   const std::vector<float> logits = {2, 1, -1, -2};
   for (const double penalty : {1e-30, 1e-38, 1e-40, 1e-300, 2.3e-308, 1e300})

@@ -237,6 +237,18 @@ TEST_CASE(
   CHECK(penalised.penalised().empty());
 }
 
+TEST_CASE("Sampler: with min_tokens alone, logits are left as they are once so many tokens were drawn") {
+  Sampler sampler({.temperature = 0, .min_tokens = 2, .ends = {0}}, {}, 4), bound({.logit_bias = {{2, 1.0}}}, {}, 4);
+  for (int n = 0; n < 2; ++n) {
+    CHECK(sampler.adjusts());
+    CHECK(sampler.next(quarters).token.id == 1);
+    bound.next(quarters);
+  }
+  CHECK_FALSE(sampler.adjusts());
+  CHECK(sampler.next(quarters).token.id == 0);
+  CHECK(bound.adjusts());
+}
+
 TEST_CASE("Sampler: a penalty that makes logits overflow leaves tokens to draw") {
   const std::vector<float> logits = {2, 1, -1, -2};
   for (const double penalty : {1e-30, 1e-38, 1e-40, 1e-300, 2.3e-308, 1e300})

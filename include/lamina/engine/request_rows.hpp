@@ -33,6 +33,11 @@ struct RunningRequest {
   bool drawn_by_host() const { return sampler && (sampler->params().logprobs || !AdjustInputs::fits(*sampler)); }
   /// Whether logits are adjusted for that where they are.
   bool adjusted() const { return sampler && !drawn_by_host(); }
+  /// The token that was drawn of adjusted logits.
+  void drew(int token) {
+    sampler->drew(token);
+    if (!sampler->adjusts()) sampler.reset();  // min_tokens was all: the host need not know what comes next
+  }
 };
 
 /// What the host knows of the sequences that steps read: the requests, the tokens of each request row, the page tables.

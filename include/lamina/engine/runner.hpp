@@ -270,7 +270,7 @@ void Runner<Model, T, B>::settle(const Flight& flight, std::size_t i, Chosen& ch
     if (const std::string& error = flight.adjusted[static_cast<std::size_t>(draw.adjusted)].error; !error.empty())
       throw Error(error);
     if (chosen.token == kernel::SampleRows<T>::none_left) fail(Sampler::nothing_left);
-    if (chosen.token >= 0) requests_.at(draw.id).sampler->drew(chosen.token);
+    if (chosen.token >= 0) requests_.at(draw.id).drew(chosen.token);
   }
 } catch (const Error& e) {
   chosen.token = -1;

@@ -40,10 +40,11 @@ struct SamplingParams {
   std::uint64_t stream = 0;                 ///< tells apart the choices of one request, or requests without a seed
 
   bool greedy() const { return temperature < 1e-5; }
-  /// Whether logits are changed before a token is drawn, by what depends on more than them.
-  bool adjusts() const {
+  /// Whether logits are changed before a token is drawn, at place `from` of the answer or behind it, by what depends on
+  /// more than them.
+  bool adjusts(int from = 0) const {
     return repetition_penalty != 1 || presence_penalty != 0 || frequency_penalty != 0 || !logit_bias.empty() ||
-           !allowed_token_ids.empty() || mask || min_tokens > 0;
+           !allowed_token_ids.empty() || mask || from < min_tokens;
   }
   /// How a session draws from logits, which have been adjusted if adjusts().
   kernel::SamplingRule rule() const {
@@ -104,6 +105,8 @@ class Sampler {
     offset_of(id).penalty = static_cast<float>(params_.frequency_penalty * ++counts_[id] + params_.presence_penalty);
   }
 
+  /// Whether the next draw, or a later one, needs more than the logits and params().rule().
+  bool adjusts() const { return params_.adjusts(position_); }
   /// Whether some tokens may not come next: allow() says which may.
   bool excludes() const { return !allowed_.empty() || params_.mask || position_ < params_.min_tokens; }
   /// Sets the bit of each token that may come next and clears the others; words_for(vocab) words.

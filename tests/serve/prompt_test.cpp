@@ -161,4 +161,8 @@ TEST_CASE("prompt: images count with the tokens of their size, and each needs it
   CHECK(plan(one, length + 1).ids == planned.ids);
   CHECK(message_of([&] { plan(one, length); }) == serve::context_length_message(length, 1, length));
   CHECK(message_of([&] { plan(two); }).find("2 images, but the chat template shows 1") != std::string::npos);
+  const auto cut = [&] {
+    serve::plan_prompt(files, files.processor, messages, {}, one, {.max_model_len = 1000, .truncation = {.tokens = 5}});
+  };
+  CHECK(message_of(cut).find("truncate_prompt_tokens: is 5, but the prompt holds images") != std::string::npos);
 }

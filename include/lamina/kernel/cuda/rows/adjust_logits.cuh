@@ -10,7 +10,6 @@ inline constexpr int adjust_threads = 256, adjust_ids = 8192;  ///< that a block
 /// once more, from the logits.
 template <int Each, class T>
 __global__ void __launch_bounds__(adjust_threads) adjust_logits_fwd(AdjustLogits<T> a) {
-  start_in_turn();
   const int r = blockIdx.y, begin = blockIdx.x * adjust_ids, end = min(begin + adjust_ids, a.adjusted.cols);
   const LogitRule rule = a.rules[r];
   const T* from = a.logits.row(rule.row);
@@ -39,7 +38,10 @@ void lamina::kernel::adjust_logits<lamina::Cuda>::forward(Stream<Cuda> s, const 
   const dim3 blocks(static_cast<unsigned>(cuda::ceil_div(a.adjusted.cols, cuda::adjust_ids)),
                     static_cast<unsigned>(a.adjusted.rows));
   const bool whole = cuda::in_pieces<each>(a.logits) && cuda::in_pieces<each>(a.adjusted);
-  cuda::launch_dependent(s, whole ? cuda::adjust_logits_fwd<each, T> : cuda::adjust_logits_fwd<1, T>, blocks,
-                         cuda::adjust_threads, a);
+  // an ordinary launch, as that of sample.cuh
+  if (whole)
+    cuda::adjust_logits_fwd<each, T><<<blocks, cuda::adjust_threads, 0, s.handle>>>(a);
+  else
+    cuda::adjust_logits_fwd<1, T><<<blocks, cuda::adjust_threads, 0, s.handle>>>(a);
   cuda::check_launch("adjust_logits_fwd");
 }

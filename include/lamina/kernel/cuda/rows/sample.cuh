@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/philox.hpp>
-#include <lamina/kernel/cuda/device/dependent_launch.cuh>
+#include <lamina/kernel/cuda/device/launch.cuh>
 #include <lamina/kernel/cuda/rows/sample.hpp>
 
 /// Tokens of many sequences, each by its own rule: one block per row of logits.
@@ -329,7 +329,6 @@ __device__ int draw_token(SampleRow<T> row) {
 template <class T>
 __global__ void __launch_bounds__(choice_threads) sample_rows_fwd(SampleRows<T> a) {
   __shared__ SampleShared shared;
-  start_in_turn();
   const int s = blockIdx.x, to = a.rows[s], vocab = a.logits.cols, tiles = ceil_div(vocab, tile_ids);
   int id = -1;
   if (to >= 0) {
@@ -353,6 +352,7 @@ void lamina::kernel::sample<lamina::Cuda>::rows(Stream<Cuda> s, const SampleRows
   if (a.logits.rows == 0) return;
   if (a.logits.cols > cuda::most_tiles * cuda::tile_ids)
     fail("sample: ", a.logits.cols, " logits per row; the kernel takes ", cuda::most_tiles * cuda::tile_ids);
-  cuda::launch_dependent(s, cuda::sample_rows_fwd<T>, a.logits.rows, cuda::choice_threads, a);
+  // An ordinary launch: it may follow a recorded graph, whose last kernels a dependent launch would not wait for.
+  cuda::sample_rows_fwd<T><<<a.logits.rows, cuda::choice_threads, 0, s.handle>>>(a);
   cuda::check_launch("sample_rows_fwd");
 }

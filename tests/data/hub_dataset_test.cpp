@@ -95,6 +95,13 @@ TEST_CASE("Hub data sets: paths of images count from the records' folder, then f
   }
 }
 
+TEST_CASE("Hub data sets: a path that leads out of the repository names no file of this machine") {
+  data::detail::require_inside({.name = "a/b"}, "images/../a.png");
+  for (const char* outside : {"/etc/a.png", "../a.png", "images/../../a.png"})
+    CHECK(contains(error_of([&] { data::detail::require_inside({.name = "a/b"}, outside); }),
+                   cat("data set a/b: a record names the image ", outside, ", wanted a path inside the repository")));
+}
+
 TEST_CASE("Hub data sets: of a listing the named images are taken, and none that is too large for one") {
   const hub::Listing listing{"", {{"a.png", 10, {}}, {"b.png", 20, {}}, {"c.png", most_image_bytes + 1, {}}}};
   CHECK(data::detail::listed_images({.name = "a/b"}, listing, {"b.png", "x.png"}) == Paths{"b.png"});

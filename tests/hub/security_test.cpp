@@ -148,6 +148,18 @@ TEST_CASE("Security: the token goes to the hub, and not to where it redirects") 
   }
 }
 
+TEST_CASE("Security: a host behind a backslash is refused, whoever redirects to it") {
+  HubServer elsewhere;
+  elsewhere.repositories["models/owner/name"] = model_files();
+  HubTest test;
+  test.server.elsewhere = cat(test.server.url(), "\\@", elsewhere.url().substr(std::string("http://").size()));
+  auto settings = test.settings();
+  settings.token = test.server.token = "hf_secret";
+  hub::CurlTransport transport;
+  CHECK(contains(fetch_error(transport, settings, test.request()), "wanted a URL"));
+  CHECK(elsewhere.seen().empty());
+}
+
 TEST_CASE("Security: names of files that would leave the folder are refused, and nothing is fetched") {
   HubTest test;
   for (const char* path : {"../x.json", "/etc/x.json", "a/../../x.json", "a//x.json", "..", "a\\\\x.json", "C:x.json",
@@ -196,8 +208,8 @@ TEST_CASE("Security: listings that are wrong or endless are refused by the field
 TEST_CASE("Security: origins are compared as servers are reached") {
   CHECK(hub::origin_of("HTTPS://Hub.test:8443/a?b#c") == "https://hub.test:8443");
   CHECK(hub::origin_of("https://hub.test?x=/") == "https://hub.test");
-  for (const char* url :
-       {"https://hub.test@evil.test/", "ftp://hub.test/", "file:///etc/passwd", "hub.test", "https://"})
+  for (const char* url : {"https://hub.test@evil.test/", "https://hub.test\\@evil.test/", "https://hub.test\\x",
+                          "ftp://hub.test/", "file:///etc/passwd", "hub.test", "https://"})
     CHECK(contains(error_of([&] { hub::origin_of(url); }), "wanted a URL"));
 }
 

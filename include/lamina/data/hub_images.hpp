@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/data/hub_dataset.hpp>
 #include <lamina/data/records.hpp>
+#include <lamina/io/visible.hpp>
 
 #include <cstdint>
 #include <filesystem>
@@ -39,6 +40,13 @@ inline std::vector<std::string> repository_paths(const std::filesystem::path& fo
   return out;
 }
 
+/// Error if a path that the repository does not have leads out of the folder in which it would be looked for.
+inline void require_inside(const HubDataset& set, const std::string& written) {
+  if (!hub::is_safe_path(std::filesystem::path(written).lexically_normal().generic_string()))
+    fail("data set ", set.name, ": a record names the image ", io::visible(written.substr(0, 200)),
+         ", wanted a path inside the repository");
+}
+
 /// The paths of a listing that any of these names means. Error if one is too large for an image.
 inline std::vector<std::string> listed_images(const HubDataset& set, const hub::Listing& listing,
                                               const std::set<std::string>& named) {
@@ -56,7 +64,8 @@ inline std::vector<std::string> listed_images(const HubDataset& set, const hub::
 }  // namespace detail
 
 /// Fetches the images that the rows name, and no others, and puts their places on this machine into the rows. A path
-/// under which media_dir holds a file stays, as does one that no file of the repository has.
+/// under which media_dir holds a file stays, as does one that no file of the repository has, unless it leads out of
+/// media_dir: what strangers wrote must not name files of this machine.
 inline void fetch_images(HubFiles& hub, std::vector<Row>& rows, const Columns::Name& column,
                          const std::filesystem::path& media_dir) {
   if (!column) return;
@@ -66,15 +75,16 @@ inline void fetch_images(HubFiles& hub, std::vector<Row>& rows, const Columns::N
       if (const auto value = row.value.find(*column); value != row.value.end())
         detail::for_each_image(*value, [&](std::string& written) {
           std::error_code none;
-          if (!std::filesystem::is_regular_file(media_dir / written, none))
+          const bool is_inside = hub::is_safe_path(std::filesystem::path(written).lexically_normal().generic_string());
+          if (!is_inside || !std::filesystem::is_regular_file(media_dir / written, none))
             f(written, detail::repository_paths(folder, row.file, written));
         });
   };
   std::set<std::string> named;
   for_each(
       [&](const std::string&, const std::vector<std::string>& paths) { named.insert(paths.begin(), paths.end()); });
-  if (named.empty()) return;
-  hub.fetch([&](const hub::Listing& listing) { return detail::listed_images(hub.set(), listing, named); });
+  if (!named.empty())
+    hub.fetch([&](const hub::Listing& listing) { return detail::listed_images(hub.set(), listing, named); });
   for_each([&](std::string& written, const std::vector<std::string>& paths) {
     std::error_code none;
     for (const std::string& path : paths)
@@ -82,6 +92,7 @@ inline void fetch_images(HubFiles& hub, std::vector<Row>& rows, const Columns::N
         written = (folder / path).string();
         return;
       }
+    detail::require_inside(hub.set(), written);
   });
 }
 

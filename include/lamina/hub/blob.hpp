@@ -35,19 +35,19 @@ struct Blob {
 
 namespace detail {
 
-/// The part of a file that has come so far, on disk and hashed. It stays when this object goes, so that the next run
-/// continues there, unless it is empty.
+/// The part of a file that has come so far, on disk and hashed, and this process's alone. It stays when this object
+/// goes, so that the next run continues there, unless it is empty, or without a hash that could tell a file which has
+/// changed.
 class PartialFile {
  public:
   PartialFile(const std::filesystem::path& path, const Blob& blob)
       : path_(path), blob_(blob), digest_(blob.hash.kind, blob.size) {
     make_folders(path.parent_path());
-    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (fd_ < 0) fail(path.string(), ": cannot write here: ", std::strerror(errno));
     try {
-      read_again();
+      open_alone();
+      checks() ? read_again() : restart();
     } catch (...) {  // what is there stays
-      ::close(fd_);
+      if (fd_ >= 0) ::close(fd_);
       throw;
     }
   }
@@ -55,11 +55,13 @@ class PartialFile {
   PartialFile& operator=(const PartialFile&) = delete;
   ~PartialFile() {
     if (fd_ < 0) return;
-    if (size_ == 0) ::unlink(path_.c_str());  // the caller holds its lock
+    if (size_ == 0 || !checks()) ::unlink(path_.c_str());
     ::close(fd_);
   }
 
   std::uint64_t size() const { return size_; }
+  /// Whether the whole file's content can be told from another's.
+  bool checks() const { return blob_.hash.kind != Hash::Kind::none; }
 
   void append(std::span<const std::byte> bytes) {
     if (bytes.size() > blob_.size - size_) {
@@ -98,6 +100,18 @@ class PartialFile {
   }
 
  private:
+  /// Waits for processes that write the same file but have other locks: those of another repository or cache. A link is
+  /// not followed: it might lead anywhere.
+  void open_alone() {
+    for (;;) {
+      fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+      if (fd_ < 0)
+        fail(path_.string(), ": cannot write here: ", errno == ELOOP ? "it is a link" : std::strerror(errno));
+      lock_file(fd_, path_, path_.filename().string());
+      if (is_file_at(fd_, path_)) return;
+      ::close(std::exchange(fd_, -1));  // another process has put it in place
+    }
+  }
   /// Hashes what an earlier run has left.
   void read_again() {
     struct stat status {};
@@ -210,6 +224,7 @@ inline void fetch_blob(const Client& client, const Blob& blob, const Place& plac
   with_retries(
       client.retry(),
       [&] {
+        if (!part.checks() && part.size() < blob.size) part.restart();
         if (part.size() < blob.size || blob.size == 0) detail::get_rest(client, blob, part, report);
         if (part.size() < blob.size)
           throw Temporary(cat(blob.url, ": ended after ", part.size(), " of ", blob.size, " bytes"));

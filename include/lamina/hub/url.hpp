@@ -25,14 +25,14 @@ inline std::string quote(std::string_view text, std::string_view keep = "") {
 }
 
 /// "https://host:port" of a URL, in lower case: who receives a request, and its credentials. Error if the URL is none
-/// of http or https, or if it hides its host behind a user's name.
+/// of http or https, or if it may hide its host: behind a user's name, or a \ that not everybody reads as a /.
 inline std::string origin_of(std::string_view url) {
   const auto scheme = url.find("://");
   const std::string_view rest = scheme == url.npos ? "" : url.substr(scheme + 3);
-  const std::string_view authority = rest.substr(0, std::min(rest.find_first_of("/?#\\"), rest.size()));
+  const std::string_view authority = rest.substr(0, std::min(rest.find_first_of("/?#"), rest.size()));
   std::string origin = cat(url.substr(0, scheme == url.npos ? 0 : scheme + 3), authority);
   std::transform(origin.begin(), origin.end(), origin.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (authority.empty() || authority.find('@') != authority.npos ||
+  if (authority.empty() || authority.find_first_of("@\\") != authority.npos ||
       !(origin.starts_with("http://") || origin.starts_with("https://")))
     fail(io::visible(url.substr(0, 200)), ": wanted a URL such as https://huggingface.co");
   return origin;

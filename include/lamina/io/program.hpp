@@ -1,4 +1,6 @@
 #pragma once
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -33,6 +35,12 @@ inline int written(std::string_view program, int status) {
   return status == 0 ? 1 : status;
 }
 
+/// Numbers 0 to 2 that a parent has closed: else the next files and connections get them, and lines of the log.
+inline void open_standard_files() {
+  for (int fd = 0; fd <= 2; ++fd)
+    if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF) ::open("/dev/null", O_RDWR);
+}
+
 }  // namespace detail
 
 /// main() of every program. read(words) makes a request of the command line, without the program's name; run(request)
@@ -41,6 +49,7 @@ inline int written(std::string_view program, int status) {
 /// written to stdout and did not get there is an error.
 template <class Read, class Run>
 int run_program(const ProgramText& text, int argc, char** argv, Read read, Run run) {
+  detail::open_standard_files();
   const std::vector<std::string> words(argv + 1, argv + argc);
   const auto asks = [&](std::string_view word) { return words.size() == 1 && words[0] == word; };
   const auto report = [&](const std::exception& e) {

@@ -27,16 +27,20 @@ const std::vector<SamplingRule> each_rule = {{.temperature = 0},
                                              {.temperature = 5, .top_p = 0.99},
                                              {.temperature = 1, .top_p = 1e-9},
                                              {.temperature = 0.7, .top_p = 0.8, .top_k = 20},
+                                             {.temperature = 1.2, .top_p = 0.9, .top_k = 40},
                                              {.temperature = 100, .top_p = 0.9, .top_k = 3000},
                                              {.temperature = 2, .top_p = 0.95, .min_p = 1e-3, .top_k = 100000}};
 
-/// Logits with many equal values.
+/// Logits with many equal values, or, if they are fine, with all that T tells apart.
 template <class T>
-std::vector<T> random_logits(int vocab, unsigned seed) {
+std::vector<T> random_logits(int vocab, unsigned seed, bool fine = false) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0, 3);
   std::vector<T> logits(static_cast<std::size_t>(vocab));
-  for (T& x : logits) x = round_to<T>(std::round(normal(random) * 16) / 16);
+  for (T& x : logits) {
+    const float value = normal(random);
+    x = round_to<T>(fine ? value : std::round(value * 16) / 16);
+  }
   return logits;
 }
 
@@ -107,6 +111,7 @@ TEMPLATE_TEST_CASE("sample rows on CUDA: each row gets what the CPU chooses by i
         SamplingRule rule = each_rule[r];
         rule.seed = 3 + static_cast<std::uint64_t>(copy), rule.stream = r;
         problem.add(random_logits<T>(vocab, static_cast<unsigned>(r)), rule);
+        problem.add(random_logits<T>(vocab, static_cast<unsigned>(r), true), rule);
       }
     for (const SamplingRule& rule : each_rule)  // all equal: the sorted ones settle nothing
       problem.add(std::vector<T>(static_cast<std::size_t>(vocab), round_to<T>(-1.5f)), rule);

@@ -1,4 +1,6 @@
 #pragma once
+#include <type_traits>
+
 #include <lamina/core/philox.hpp>
 #include <lamina/kernel/cuda/device/launch.cuh>
 #include <lamina/kernel/cuda/rows/sample.hpp>
@@ -250,9 +252,10 @@ template <class T>
 struct SampleBisection {
   const SampleRow<T>& row;
   float largest;
-  static constexpr int unused_bits = sizeof(T) == 2 ? 16 : 0;  ///< of a key: two keys that differ do so above them
-  unsigned last_key = 0;                                       ///< of the last token that top_k leaves
-  Ranked last_ties = 0;                                        ///< how many tokens of that key it leaves
+  /// Of a key: the last bits of fp32's mantissa, which T has not. Two keys that differ do so above them.
+  static constexpr int unused_bits = std::is_same_v<T, bf16> ? 16 : std::is_same_v<T, f16> ? 13 : 0;
+  unsigned last_key = 0;  ///< of the last token that top_k leaves
+  Ranked last_ties = 0;   ///< how many tokens of that key it leaves
 
   __device__ static unsigned key(float x) {
     return static_cast<unsigned>(ranked(x, 0) >> 32) >> unused_bits << unused_bits;
@@ -352,7 +355,7 @@ void lamina::kernel::sample<lamina::Cuda>::rows(Stream<Cuda> s, const SampleRows
   if (a.logits.rows == 0) return;
   if (a.logits.cols > cuda::most_tiles * cuda::tile_ids)
     fail("sample: ", a.logits.cols, " logits per row; the kernel takes ", cuda::most_tiles * cuda::tile_ids);
-  // An ordinary launch: it may follow a recorded graph, whose last kernels a dependent launch would not wait for.
+  // an ordinary launch, because it may follow a recorded graph
   cuda::sample_rows_fwd<T><<<a.logits.rows, cuda::choice_threads, 0, s.handle>>>(a);
   cuda::check_launch("sample_rows_fwd");
 }

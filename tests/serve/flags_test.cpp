@@ -247,9 +247,14 @@ TEST_CASE("Flags: each that vLLM has works, is said to be without effect and why
     CHECK(message.starts_with(cat("--", name, ": is not an option")));
     CHECK(message.ends_with("; --help lists them"));
   }
-  const std::set<std::string_view> own = {
-      "help",           "version", "adapter", "max-media-bytes", "max-request-body-size", "max-queued-requests",
-      "batch-invariant"};
+  const std::set<std::string_view> own = {"help",
+                                          "version",
+                                          "adapter",
+                                          "max-media-bytes",
+                                          "max-request-body-size",
+                                          "max-queued-requests",
+                                          "batch-invariant",
+                                          "ui"};
   std::set<std::string_view> seen;
   for (const Key& flag : flag_table()) {
     CAPTURE(flag.name);

@@ -164,7 +164,7 @@ TEST_CASE("routes: a trailing slash is redirected as FastAPI does, before the bo
   CHECK(server.http.body_bytes() == 0);
   Client client(server.http.port());
   CHECK(client.ask("GET", "/v1/models/dir/named/").status == 200);  // a name that ends with a slash
-  for (const char* path : {"/", "//", "/none/", "//evil.example/", "/v1/"}) {
+  for (const char* path : {"//", "/none/", "//evil.example/", "/v1/"}) {
     CAPTURE(path);
     const auto reply = client.ask("GET", path);
     CHECK(reply.status == 404);

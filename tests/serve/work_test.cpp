@@ -132,7 +132,9 @@ TEST_CASE("work: JSON of any shape is read in time that grows with its length") 
       {"stop tokens", {"{" + hello + R"(,"stop_token_ids":[)" + "\x01" + "]}", "%"}},
       {"empty lists", {"{" + hello + R"(,"x":[)" + "\x01" + "]}", "[]"}},
       {"objects", {"{" + hello + R"(,"x":[)" + "\x01" + "]}", R"({"a":{"b":1}})"}},
-      {"tools", {"{" + hello + R"(,"tool_choice":"none","tools":[)" + "\x01" + "]}", R"({"type":"function"})"}},
+      {"tools",
+       {"{" + hello + R"(,"tool_choice":"none","tools":[)" + "\x01" + "]}",
+        R"({"type":"function","function":{"name":"f%"}})"}},
       {"parts",
        {R"({"messages":[{"role":"user","content":[)"
         "\x01"

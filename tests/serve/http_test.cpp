@@ -65,6 +65,7 @@ TEST_CASE("routes: answers beyond the limit are refused, and what they held is g
   for (int i = 0; i < 20'000; ++i) ids += ",25";
   CHECK(server.ask(R"({"tokens":[)" + ids + "]}", "/detokenize").status == 400);
   const std::string many = R"({"messages":[{"role":"user","content":"x"}],"logprobs":true,"top_logprobs":20,)";
+  REQUIRE(server.becomes_idle());  // nobody else holds memory
   const auto refused = server.ask(many + R"("max_tokens":10,"n":100})");
   CHECK(refused.status == 400);
   CHECK(Json::parse(refused.body)["error"]["type"] == "BadRequestError");

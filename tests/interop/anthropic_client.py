@@ -17,7 +17,7 @@ def main() -> None:
     client = anthropic.Anthropic(base_url=sys.argv[1], api_key=sys.argv[2] if len(sys.argv) > 2 else "EMPTY",
                                  max_retries=0, timeout=120)
     asked = {"model": client.models.list().data[0].id if hasattr(client, "models") else "nano", "max_tokens": 12,
-             "temperature": 0, "messages": [{"role": "user", "content": "Hello"}]}
+             "extra_body": {"temperature": 0}, "messages": [{"role": "user", "content": "Hello"}]}
     whole = client.messages.create(**asked)
     check("an answer is a message", whole.type == "message" and whole.stop_reason in ("end_turn", "max_tokens")
           and 0 < whole.usage.output_tokens <= 12)

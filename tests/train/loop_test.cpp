@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 namespace {
 nlohmann::json read_json_file(const fs::path& path) { return nlohmann::json::parse(std::ifstream(path)); }
-std::vector<std::string> keys_of(const nlohmann::json& object) {
+std::vector<std::string> keys_and_types_of(const nlohmann::json& object) {
   std::vector<std::string> keys;
   for (const auto& [key, value] : object.items())
     keys.push_back(key + ":" + (value.is_number() ? "number" : value.type_name()));
@@ -56,10 +56,10 @@ TEST_CASE("Trainer: windows, rates and files are those of transformers' Trainer"
   CHECK(run.session.windows == std::vector<int>{4, 4, 3, 4, 4, 3});
   const auto golden = read_json_file(LAMINA_GOLDEN_DIR "/train/trainer_state.json");
   const auto ours = nlohmann::json::parse(to_text(outcome.state));
-  CHECK(keys_of(ours) == keys_of(golden));
+  CHECK(keys_and_types_of(ours) == keys_and_types_of(golden));
   REQUIRE(ours["log_history"].size() == golden["log_history"].size());
   for (std::size_t i = 0; i < golden["log_history"].size(); ++i) {
-    CHECK(keys_of(ours["log_history"][i]) == keys_of(golden["log_history"][i]));
+    CHECK(keys_and_types_of(ours["log_history"][i]) == keys_and_types_of(golden["log_history"][i]));
     CHECK(ours["log_history"][i]["step"] == golden["log_history"][i]["step"]);
     CHECK(ours["log_history"][i]["epoch"] == golden["log_history"][i]["epoch"]);
     if (golden["log_history"][i].contains("learning_rate"))
@@ -70,7 +70,8 @@ TEST_CASE("Trainer: windows, rates and files are those of transformers' Trainer"
                           "train_batch_size", "global_step", "epoch"})
     CHECK(ours[key] == golden[key]);
   CHECK(read_json_file(dir / "checkpoint-6/trainer_state.json")["stateful_callbacks"] == golden["stateful_callbacks"]);
-  CHECK(keys_of(outcome.metrics) == keys_of(read_json_file(LAMINA_GOLDEN_DIR "/train/train_results.json")));
+  CHECK(keys_and_types_of(outcome.metrics) ==
+        keys_and_types_of(read_json_file(LAMINA_GOLDEN_DIR "/train/train_results.json")));
   CHECK(list_checkpoints(dir).size() == 2);
   std::ifstream log(dir / "trainer_log.jsonl");
   std::string line;

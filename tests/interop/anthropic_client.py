@@ -30,11 +30,11 @@ def main() -> None:
           == whole.usage.input_tokens)
     tool = {"name": "weather", "input_schema": {"type": "object", "properties": {"days": {"enum": [1, 2, 3]}},
                                                 "required": ["days"]}}
-    call = client.messages.create(**{**asked, "max_tokens": 100}, tools=[tool],
+    call = client.messages.create(**{**asked, "max_tokens": 400}, tools=[tool],
                                   tool_choice={"type": "tool", "name": "weather"}).content[-1]
     check("a tool is used with input of its schema", call.type == "tool_use" and call.input["days"] in (1, 2, 3))
     try:
-        client.messages.create(**{**asked, "temperature": 9})
+        client.messages.create(**{**asked, "extra_body": {"temperature": 9}})
     except anthropic.BadRequestError as error:
         check("a mistake is BadRequestError", error.status_code == 400)
     else:

@@ -148,7 +148,7 @@ def use(page: Browser, url: str, model: str, key: str) -> None:
     check("both are shown with the question", page.run("return " + LAST + ".querySelectorAll('.asked img').length") == 2)
     check("no answer failed", page.run("return !document.querySelector('.answer.failed')"))
 
-    page.set("#max_tokens", "1900")
+    page.set("#max_tokens", "700")
     ask(page, "Say much.")
     page.run("""const watch = setInterval(() => {
                   if (%s.querySelector('.text').textContent.length > 20) clearInterval(watch), document.querySelector('#stop').click();

@@ -60,6 +60,17 @@ struct Target {
   }
 };
 
+/// Runs a command; child is its process as long as it runs.
+int wait_status(const std::string& command, std::atomic<pid_t>& child) {
+  const pid_t forked = ::fork();
+  if (forked == 0) ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr), ::_exit(127);
+  child = forked;
+  int status = 0;
+  REQUIRE(::waitpid(forked, &status, 0) == forked);
+  child = 0;
+  return status;
+}
+
 }  // namespace
 
 TEST_CASE("Faults: after 170 of them on the wire every file is whole or absent, and a retry brings the rest") {
@@ -104,12 +115,7 @@ TEST_CASE("Faults: 20 times kill -9, at any byte") {
       if ((left -= static_cast<std::int64_t>(bytes)) < 0 && child > 0) ::kill(child, SIGKILL);
     };
     const std::string command = target.command();
-    const pid_t forked = ::fork();
-    if (forked == 0) ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr), ::_exit(127);
-    child = forked;
-    int status = 0;
-    REQUIRE(::waitpid(forked, &status, 0) == forked);
-    child = 0;
+    const int status = wait_status(command, child);
     CHECK(((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) || WEXITSTATUS(status) == 0));
     REQUIRE(wrong_files(target.folder(), target.files) == 0);
     REQUIRE(target.fetch());
@@ -207,12 +213,7 @@ TEST_CASE("Faults: Ctrl-C keeps what has come, says so, and the same command con
   const fs::path said = target.test.folder.path() / "said";
   std::string command = target.command();
   command.replace(command.find(" >/dev/null 2>&1"), std::string::npos, cat(" >", quoted(said.string()), " 2>&1"));
-  const pid_t forked = ::fork();
-  if (forked == 0) ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr), ::_exit(127);
-  child = forked;
-  int status = 0;
-  REQUIRE(::waitpid(forked, &status, 0) == forked);
-  child = 0;
+  const int status = wait_status(command, child);
   REQUIRE(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 130);
   CHECK(contains(text_of(said), "interrupted: what has come of owner/name is kept in "));

@@ -253,7 +253,7 @@ class TensorMemory {
     all.set(stream_);
     all.wait();
   }
-  /// Rows of a tensor, elements of slot.dtype in staging memory, to where they belong.
+  /// Sends rows of a tensor, elements of slot.dtype, from host memory to their place.
   void send(const TensorSlot& slot, int first_row, int rows, const std::byte* from) {
     const std::size_t at = static_cast<std::size_t>(first_row) * static_cast<std::size_t>(slot.spec.cols()),
                       count = static_cast<std::size_t>(rows) * static_cast<std::size_t>(slot.spec.cols());

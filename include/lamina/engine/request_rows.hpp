@@ -31,7 +31,7 @@ struct RunningRequest {
 
   /// Whether the host draws the next token, from logits that it fetches.
   bool drawn_by_host() const { return sampler && (sampler->params().logprobs || !AdjustInputs::fits(*sampler)); }
-  /// Whether logits are adjusted for that where they are.
+  /// Whether the backend adjusts its logits before it draws.
   bool adjusted() const { return sampler && !drawn_by_host(); }
   /// The token that was drawn of adjusted logits.
   void drew(int token) {

@@ -27,7 +27,7 @@ inline std::string repository_folder(const Repository& repo) {
   return cat(name_of(repo.type), "s--", name);
 }
 
-/// The commit that a file below refs/ names; "" if it does not exist, or if what it holds is none.
+/// The commit that a file below refs/ names; "" if there is no such file, or if it holds no commit.
 inline std::string commit_in(const std::filesystem::path& ref) {
   std::string text(64, '\0');
   std::ifstream in(ref, std::ios::binary);

@@ -6,7 +6,7 @@
 #include <lamina/core/host_device.hpp>
 #include <lamina/core/view.hpp>
 
-/// What the rules of requests make of logits before tokens are drawn, where the logits are.
+/// How the backend changes logits by the rules of requests, before it draws tokens.
 namespace lamina::kernel {
 
 /// A change to the logit of one token.

@@ -16,7 +16,7 @@ template <class L, class Rank, class Alpha>
 struct DoraLinear : AdaptedLinear<L, Rank, Alpha> {
   using Low = AdaptedLinear<L, Rank, Alpha>;
   static constexpr int O = Low::Out_, D = Low::In_, at = Low::own;  // parameters: L's own, then A, B, m
-  using adapter_params = append_t<typename Low::adapter_params, Param<lora_magnitude_vector, Shape<O>, init::ones>>;
+  using added_params = append_t<typename Low::added_params, Param<lora_magnitude_vector, Shape<O>, init::ones>>;
   static_assert(!L::has_bias, "DoraLinear: scales W x alone, so the layer must have no bias");
 
   static void forward(auto run, const Parameter* p, auto& saved, auto x, auto y) {

@@ -43,7 +43,7 @@ TEST_CASE("Folded adapters: in half precision a group's matrices and adapters ar
 
 TEST_CASE("Folded adapters: an optimizer step renews every half-precision copy where the model reads it") {
   Weights<Folded, bf16> weights([](const TensorSpec& spec) {
-    return Weights<Folded, bf16>::Choice{DType::BF16, 8, spec.adapter || spec.rank == 1};
+    return Weights<Folded, bf16>::Choice{DType::BF16, 8, spec.added || spec.rank == 1};
   });
   weights.allocate(true);
   for (std::size_t i = 0; i < weights.slots().size(); ++i) weights.parameters()[i].scale = 2;

@@ -14,7 +14,7 @@ namespace lamina::testing {
 inline constexpr double value_tolerance = 1e-5, gradient_tolerance = 1e-4;
 
 inline std::string saved_name(const TensorSlot& slot) {
-  return (slot.spec.adapter ? "base_model.model." : "") + slot.name();
+  return (slot.spec.added ? "base_model.model." : "") + slot.name();
 }
 
 /// Weights by rule; adapters of rank 4 and scale 2 if `adapted` says so.

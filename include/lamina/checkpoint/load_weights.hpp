@@ -121,7 +121,7 @@ template <class T, Backend B>
 void load_weights(TensorMemory<T, B>& weights, const Checkpoint& files, std::span<const AdapterLayers> folded) {
   typename TensorMemory<T, B>::Sender sender;
   for (const TensorSlot& slot : weights.slots()) {
-    if (slot.spec.adapter) continue;
+    if (slot.spec.added) continue;
     const detail::TensorLoad load(slot, files, folded);
     weights.fill_rows(sender, slot, [&](std::size_t first, std::span<std::byte> to) { load.read(first, to); });
   }

@@ -24,7 +24,7 @@ constexpr std::int64_t children_flops(List<C...>) {
 template <class M>
 constexpr std::int64_t row_flops() {
   std::int64_t flops = linear_flops(static_cast<const M*>(nullptr));
-  if constexpr (requires { typename M::adapter_params; })
+  if constexpr (requires { typename M::added_params; })
     if (M::rank != Dyn) flops += std::int64_t{2} * M::rank * (M::In::width + M::Out::width);
   if constexpr (requires { typename M::children; }) flops += children_flops(typename M::children{});
   if constexpr (requires { M::repeats; }) flops *= M::repeats;

@@ -55,7 +55,7 @@ class TensorMemory {
   TensorMemory(std::vector<TensorSpec> tensors, const Choose& choose) {
     for (TensorSpec& spec : tensors) {
       const Choice choice = choose(spec);
-      if (spec.adapter)
+      if (spec.added)
         for (int& e : spec.extents)
           if (e == Dyn) e = choice.rank;
       TensorSlot slot{spec, 0, spec.rank == 1 ? dtype_of<T> : choice.dtype, spec.learns && choice.learns};
@@ -226,7 +226,7 @@ class TensorMemory {
   const Parameter* parameters() const { return parameters_.data(); }
 
  private:
-  static int kind_of(const TensorSpec& spec) { return spec.rank == 1 ? 2 : spec.adapter ? 1 : 0; }
+  static int kind_of(const TensorSpec& spec) { return spec.rank == 1 ? 2 : spec.added ? 1 : 0; }
   static std::size_t aligned(std::size_t bytes) {
     return (bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
   }
@@ -290,7 +290,7 @@ class TensorMemory {
   /// fit its tail.
   void place_folded() {
     const auto begins = [](const TensorSlot& slot) {
-      return slot.spec.fold == TensorSpec::Fold::first && !slot.spec.adapter && slot.spec.rank == 2;
+      return slot.spec.fold == TensorSpec::Fold::first && !slot.spec.added && slot.spec.rank == 2;
     };
     for (std::size_t first = 0; first < slots_.size(); ++first) {
       if (!begins(slots_[first])) continue;
@@ -304,8 +304,8 @@ class TensorMemory {
     bool a_next = true;
     for (const TensorSlot& slot : group) {
       if (slot.spec.rank != 2) continue;
-      if (!slot.spec.adapter) rows += slot.spec.rows();
-      if (slot.spec.adapter && std::exchange(a_next, !a_next)) ranks += slot.spec.rows();
+      if (!slot.spec.added) rows += slot.spec.rows();
+      if (slot.spec.added && std::exchange(a_next, !a_next)) ranks += slot.spec.rows();
     }
     if (ranks == 0 || ranks > adapter_tail) return;
     const int inputs = group[0].spec.cols();
@@ -319,7 +319,7 @@ class TensorMemory {
       if (slot.spec.rank != 2) continue;
       slot.folded = true;
       slot.folded_stride = stride;
-      if (!slot.spec.adapter) {
+      if (!slot.spec.added) {
         slot.folded_offset = at(row, 0);
         row += slot.spec.rows();
       } else if (std::exchange(a_next, !a_next)) {

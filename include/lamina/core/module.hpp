@@ -31,9 +31,9 @@ struct Traits {
   bool transparent = false;  ///< a wrapper that computes what its module computes, but for matrix_exponent
 
   // Of the tensors below it; a wrapper around it does not repeat them.
-  bool freezes = false;                          ///< none of them learns, adapters excepted
+  bool freezes = false;                          ///< none of them learns, added ones excepted
   bool joins = false;                            ///< its children's tensors are neighbours, each kind in one run
-  bool folds = false;                            ///< its children share one matrix with their adapters
+  bool folds = false;                            ///< its children share one matrix with their branches
   int matrix_exponent = 0, vector_exponent = 0;  ///< memory holds their values times 2^exponent
 
   constexpr bool operator==(const Traits&) const = default;

@@ -41,10 +41,10 @@ struct Weight {
 struct Parameter {
   Weight value;
   float* grad = nullptr;  ///< where gradients add up, fp32; null: frozen
-  float scale = 1;        ///< of an adapter's product: alpha / r
-  float dropout = 0;      ///< of an adapter's input: probability that an element is zeroed
+  float scale = 1;        ///< of a branch's product
+  float dropout = 0;      ///< of a branch's input: probability that an element is zeroed
   bool folded = false;    ///< value is a window of a matrix that a fused layer's tensors share (Weights)
-  std::uint64_t id = 0;   ///< differs between tensors of a model: each adapter drops elements of its own
+  std::uint64_t id = 0;   ///< differs between tensors of a model: each branch drops elements of its own
 
   template <class T, int D>
   View<const T, D> vector() const {

@@ -38,18 +38,18 @@ class Path {
   int size_ = 0;
 };
 
-/// One tensor of a model: what a checkpoint must hold. A Dyn extent is an adapter's rank, decided at run time.
+/// One tensor of a model: what a checkpoint must hold. A Dyn extent is decided at run time.
 struct TensorSpec {
   Path path;
   std::array<int, 5> extents{};
   int rank = 0;
-  bool learns = true;    ///< false below Frozen
-  bool adapter = false;  ///< lora_A, lora_B: lives in the adapter's file, not in the model's
-  bool joined = false;   ///< a fused layer reads it together with the one of its kind before: no gap between them
-  /// A fused layer keeps matrices and adapters of several linear layers in one matrix (Weights): the first of them, a
+  bool learns = true;   ///< false below Frozen
+  bool added = false;   ///< of a branch beside the model's own (added_params): kept in a file apart
+  bool joined = false;  ///< a fused layer reads it together with the one of its kind before: no gap between them
+  /// A fused layer keeps matrices and branches of several linear layers in one matrix (Weights): the first of them, a
   /// later one, or not so.
   enum class Fold : std::uint8_t { none, first, later } fold = Fold::none;
-  float scale = 1;   ///< of an adapter: alpha / rank; 0: decided at run time
+  float scale = 1;   ///< of a branch: its output is multiplied by it; 0: decided at run time
   int exponent = 0;  ///< memory holds its values times 2^exponent (compose/scaled.hpp), files the values themselves
   enum class Init : std::uint8_t { zeros, ones, normal, kaiming } init = Init::normal;
 
@@ -166,12 +166,12 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
       spec.fold = around.fold;
       visit_params(ParamTable<typename M::params>::rows, below, spec, around, f);
     }
-    if constexpr (requires { typename M::adapter_params; }) {
+    if constexpr (requires { typename M::added_params; }) {
       TensorSpec spec;
-      spec.adapter = true;
+      spec.added = true;
       spec.fold = around.fold;
       spec.scale = M::scale;
-      visit_params(ParamTable<typename M::adapter_params>::rows, below, spec, {}, f);
+      visit_params(ParamTable<typename M::added_params>::rows, below, spec, {}, f);
     }
   }
 }
@@ -208,7 +208,7 @@ constexpr int count_tensors() {
   if constexpr (requires { typename M::children; }) n += count_children(typename M::children{});
   if constexpr (requires { M::repeats; }) n *= M::repeats;
   if constexpr (requires { typename M::params; }) n += static_cast<int>(M::params::size);
-  if constexpr (requires { typename M::adapter_params; }) n += static_cast<int>(M::adapter_params::size);
+  if constexpr (requires { typename M::added_params; }) n += static_cast<int>(M::added_params::size);
   return n;
 }
 
@@ -235,7 +235,7 @@ constexpr std::int64_t count_elements([[maybe_unused]] bool only, [[maybe_unused
   if constexpr (requires { M::repeats; }) n *= M::repeats;
   if constexpr (requires { typename M::params; })
     if (!only || learning) n += count_param_elements(typename M::params{});
-  if constexpr (requires { typename M::adapter_params; }) n += count_param_elements(typename M::adapter_params{});
+  if constexpr (requires { typename M::added_params; }) n += count_param_elements(typename M::added_params{});
   return n;
 }
 }  // namespace detail
@@ -243,7 +243,7 @@ constexpr std::int64_t count_elements([[maybe_unused]] bool only, [[maybe_unused
 /// Tensors below M.
 template <class M>
 inline constexpr int tensor_count = detail::count_tensors<M>();
-/// Elements of all tensors of M, adapters included.
+/// Elements of all tensors of M, added ones included.
 template <class M>
 inline constexpr std::int64_t param_count = detail::count_elements<M>(false, true);
 /// Elements of the tensors that training changes.

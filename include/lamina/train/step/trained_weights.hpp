@@ -26,7 +26,7 @@ class TrainedWeights : public TrainSession {
     for (const TensorSlot& slot : weights_.slots()) {
       const auto count = static_cast<std::size_t>(slot.spec.count());
       if (!slot.learns || count == 0) continue;
-      tensors.push_back({(slot.spec.adapter ? "base_model.model." : "") + slot.name(),
+      tensors.push_back({(slot.spec.added ? "base_model.model." : "") + slot.name(),
                          {slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank},
                          state_.values().subspan(slot.offset, count),
                          state_.exp_avg().subspan(slot.offset, count),
@@ -91,7 +91,7 @@ class TrainedWeights : public TrainSession {
       adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), source.config.family->regions, options);
     return [&source, &options, adapted = std::move(adapted)](const TensorSpec& spec) {
       const std::string name(spec.path.view());
-      if (spec.adapter) {
+      if (spec.added) {
         const std::string module = name.substr(0, name.rfind(".lora_"));
         if (const auto it = source.trained.find(module); it != source.trained.end())
           return TensorChoice{DType::F32, it->second.rank, true};
@@ -111,7 +111,7 @@ class TrainedWeights : public TrainSession {
     std::vector<std::string> names;
     for (const TensorSpec& spec : tensors) {
       const std::string name(spec.path.view());
-      if (spec.adapter && name.ends_with(".lora_A.weight")) names.push_back(name.substr(0, name.rfind(".lora_")));
+      if (spec.added && name.ends_with(".lora_A.weight")) names.push_back(name.substr(0, name.rfind(".lora_")));
     }
     const auto place = [&](const std::string& name) { return visit_of(name, regions); };
     std::stable_sort(names.begin(), names.end(), [&](const auto& a, const auto& b) { return place(a) < place(b); });

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <lamina/hub/curl.hpp>
+#include <lamina/hub/keys.hpp>
 #include <lamina/hub/settings.hpp>
 #include <lamina/hub/snapshot.hpp>
 #include <lamina/io/flags.hpp>
@@ -30,7 +31,7 @@ constexpr std::string_view sources[] = {"huggingface", "modelscope"}, types[] = 
 constexpr io::Key<Request> flags[] = {
     io::honoured<&Request::repo>("repo", "OWNER/NAME; also the word without a name"),
     io::honoured<&Request::local_dir>("local-dir", "folder to write to; unset: the hub's cache"),
-    io::honoured<&Request::hub, &hub::Options::revision>("revision", "branch, tag or commit"),
+    hub::revision_row<&Request::hub>("revision", "branch, tag or commit"),
     io::honoured<&Request::selection, &hub::Selection::include>(
         "include", "patterns of files, such as '*.json'; unset: those that a model needs, of a data set all"),
     io::honoured<&Request::selection, &hub::Selection::exclude>("exclude", "patterns of files to leave out"),
@@ -52,6 +53,7 @@ Request parse(const std::vector<std::string>& words) {
   io::check_keys(table, given, notes);
   Request request;
   io::fill(table, given, request);
+  if (request.repo.ends_with('/')) request.repo.pop_back();
   if (request.repo.empty()) throw io::UsageError("name a repository first, OWNER/NAME");
   if (!hub::is_repository_name(request.repo))
     throw io::UsageError(cat(request.repo, ": wanted a repository's name, OWNER/NAME"));

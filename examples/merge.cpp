@@ -1,7 +1,6 @@
 // lamina-merge: folds LoRA adapters into a base model and writes a model directory that any loader takes.
 //
 //     lamina-merge examples/configs/qwen3_vl_merge.yaml [key=value ...]
-#include <signal.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -9,13 +8,11 @@
 #include <iostream>
 
 #include <lamina/hub/resolve.hpp>
+#include <lamina/io/interrupt.hpp>
 #include <lamina/io/program.hpp>
 #include <lamina/merge/arguments.hpp>
 
 namespace {
-
-volatile std::sig_atomic_t interrupted = 0;
-extern "C" void on_signal(int) { interrupted = 1; }
 
 std::string help() {
   return "Folds LoRA adapters into a base model, tensor by tensor, and writes a model directory.\n\n" +
@@ -25,7 +22,7 @@ std::string help() {
 }
 
 void show(const lamina::merge::MergeProgress& p) {
-  if (interrupted) lamina::fail("interrupted: nothing was written");
+  if (lamina::io::InterruptGuard::requested()) throw lamina::io::Interrupted("interrupted: nothing was written");
   if (!::isatty(STDERR_FILENO)) return;
   std::fprintf(stderr, "\rmerging  %zu/%zu tensors  %.2f/%.2f GB ", p.tensors_done, p.tensors,
                double(p.bytes_done) / 1e9, double(p.bytes) / 1e9);
@@ -51,6 +48,7 @@ void use_folders(lamina::merge::MergeArguments& arguments) {
 int merge(lamina::merge::MergeArguments& arguments) {
   for (const std::string& note : arguments.notes) lamina::note(note);
   use_folders(arguments);
+  const lamina::io::InterruptGuard interrupt;  // after what a hub was asked for, which has its own
   const lamina::merge::MergeReport report = lamina::merge::run(arguments.options, show);
   std::cout << "merged " << report.merged_modules << " layers";
   if (report.replaced_tensors) std::cout << " and replaced " << report.replaced_tensors << " tensors";
@@ -63,8 +61,6 @@ int merge(lamina::merge::MergeArguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit then reads as a full disk
   return lamina::io::run_program({"lamina-merge", "CONFIG.yaml [key=value ...], or --key value ...", help()}, argc,
                                  argv, parse, merge);

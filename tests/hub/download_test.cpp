@@ -10,10 +10,11 @@ namespace fs = std::filesystem;
 namespace {
 
 /// Runs it against the hub of a test. environment: "NAME=VALUE ...", after which others may be unset.
-Program download(const HubTest& test, const std::string& words, const std::string& environment = "") {
+Program download(const HubTest& test, const std::string& words, const std::string& environment = "",
+                 const std::string& name = "owner/name") {
   return run_command(cat("( env -u HF_HOME -u HF_HUB_CACHE -u XDG_CACHE_HOME HF_ENDPOINT=", test.server.url(),
                          " MODELSCOPE_ENDPOINT=", test.server.url(), " no_proxy=127.0.0.1 ", environment, " ",
-                         LAMINA_BIN_DIR, "/lamina-download owner/name ", words, " )"));
+                         LAMINA_BIN_DIR, "/lamina-download ", name, " ", words, " )"));
 }
 
 }  // namespace
@@ -80,11 +81,31 @@ TEST_CASE(
 TEST_CASE("Download: a revision that cannot be one, and a pattern that matches nothing") {
   HubTest test;
   const Program up = download(test, "--revision ../x");
-  CHECK(up.status == 1);
-  CHECK(contains(up.output, "revision: is \"../x\", wanted a branch, a tag or a commit"));
+  CHECK(up.status == 2);
+  CHECK(contains(up.output, "usage: lamina-download"));
+  CHECK(contains(up.output, "--revision ../x: wanted a branch, a tag or a commit"));
   CHECK(!contains(up.output, "report it to the owner"));
+  CHECK(test.server.seen().empty());
   const Program some = download(
       test, cat("--include config.json --include '*.gguf' --cache-dir ", (test.folder.path() / "cache").string()));
   CHECK(some.status == 0);
   CHECK(contains(some.output, "note: owner/name: no file matches *.gguf"));
+}
+
+TEST_CASE("Download: a slash after the name is no part of it") {
+  HubTest test;
+  const std::string words = "--include config.json --cache-dir " + (test.folder.path() / "cache").string();
+  CHECK(download(test, words, "", "owner/name/").status == 0);
+  const Program two = download(test, words, "", "owner/name//");
+  CHECK(two.status == 2);
+  CHECK(contains(two.output, "owner/name/: wanted a repository's name, OWNER/NAME"));
+}
+
+TEST_CASE("Download: without standard streams no line of the log gets into a file") {
+  HubTest test;
+  const std::string cache = (test.folder.path() / "cache").string();
+  CHECK(download(test, cat("--cache-dir ", cache, " --include 'no such' --include '*' <&- >&- 2>&-")).status == 0);
+  const fs::path snapshot = fs::path(cache) / "models--owner--name/snapshots" / test.server.commit;
+  CHECK(names_in(snapshot).size() == model_files().size());
+  CHECK(wrong_files(snapshot, model_files()) == 0);
 }

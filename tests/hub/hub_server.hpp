@@ -97,6 +97,9 @@ class HubServer {
   std::map<std::string, HubFiles> repositories;  ///< "models/owner/name", "datasets/owner/name"
   std::string elsewhere;                         ///< URL of the server that large files are redirected to
   std::string token;                             ///< wanted of each request if not empty
+  int file_status = 0;                           ///< answered to requests for files if not 0,
+  std::string file_error;                        ///< with this X-Error-Code
+  bool has_hashes = true;                        ///< ModelScope: the listing names them
   std::size_t page_size = 1000;                  ///< entries of a listing's page
   std::function<std::optional<Fault>()> next_fault = [] { return std::nullopt; };
   std::function<void(std::size_t)> on_body = [](std::size_t) {};  ///< bytes of a body that were sent
@@ -239,6 +242,7 @@ class HubServer {
     if (parameter(query, "Revision") != "master" && parameter(query, "Revision") != "v1.0")
       return send(stream, 404, "", R"({"Code": 10010205, "Message": "no such revision"})");
     if (route.empty()) {
+      if (file_status) return send_refusal(stream);
       const auto file = files.find(parameter(query, "FilePath"));
       return file == files.end() ? send(stream, 404, "", "{}") : send_file(stream, request, file->second.content, "");
     }
@@ -248,13 +252,19 @@ class HubServer {
                          {"Path", file},
                          {"Type", "blob"},
                          {"Size", data.content.size()},
-                         {"Sha256", hub::sha256_of(data.content)}});
+                         {"Sha256", has_hashes ? hub::sha256_of(data.content) : ""}});
     entries.push_back({{"Name", "a_folder"}, {"Path", "a_folder"}, {"Type", "tree"}, {"Size", 0}});
     return send_json(stream, {{"Code", 200}, {"Success", true}, {"Data", {{"Files", entries}}}});
   }
 
   template <class Stream>
+  bool send_refusal(Stream& stream) {
+    return send(stream, file_status, file_error.empty() ? "" : cat("X-Error-Code: ", file_error, "\r\n"), "{}");
+  }
+
+  template <class Stream>
   bool send_resolve(Stream& stream, const Request& request, const HubFiles& files, const std::string& name) {
+    if (file_status) return send_refusal(stream);
     const auto file = files.find(name);
     if (file == files.end()) return send(stream, 404, "X-Error-Code: EntryNotFound\r\n", "");
     const std::string fields = cat("X-Repo-Commit: ", commit, "\r\n");

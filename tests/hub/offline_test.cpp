@@ -1,4 +1,6 @@
 // What is on the disk, if the hub may not be asked or is away.
+#include <sys/stat.h>
+
 #include <lamina/hub/curl.hpp>
 #include <lamina/hub/snapshot.hpp>
 
@@ -132,6 +134,16 @@ TEST_CASE("Offline: a ref that cannot be read is an error, and a download writes
   const fs::path ref = test.folder.path() / "cache/models--owner--name/refs/main";
   std::ofstream(ref) << test.server.commit << "\n";  // as an editor leaves it
   CHECK(fetch(test, test.request(), true) == folder);
+  fs::remove(ref);
+  REQUIRE(::mkfifo(ref.c_str(), 0600) == 0);  // nobody writes to it
+  CHECK(contains(error_of([&] { fetch(test, test.request(), true); }), "owner/name: not in "));
+  CHECK(fetch(test, test.request(), false) == folder);
+  CHECK(text_of(ref) == test.server.commit);
+  fs::remove(ref);
+  fs::create_directories(ref);
+  CHECK(contains(error_of([&] { fetch(test, test.request(), true); }), "owner/name: not in "));
+  CHECK(contains(error_of([&] { fetch(test, test.request(), false); }), "refs/main: cannot put the new file in place"));
+  fs::remove(ref);
   for (const std::string& text : {std::string("nonsense"), std::string(1000, 'x'), std::string()}) {
     std::ofstream(ref) << text;
     std::string error;
@@ -147,4 +159,81 @@ TEST_CASE("Offline: a ref that cannot be read is an error, and a download writes
     CHECK(fetch(test, test.request(), false) == folder);
     CHECK(text_of(ref) == test.server.commit);
   }
+}
+
+TEST_CASE("Offline: a folder of another repository or revision is refused by name") {
+  HubTest test;
+  test.source = GENERATE(hub::Source::huggingface, hub::Source::modelscope);
+  const bool hf = test.source == hub::Source::huggingface;
+  test.server.repositories["models/owner/other"] = model_files(9);
+  auto request = test.request();
+  request.local_dir = test.folder.path() / "model";
+  fetch(test, request, false);
+  auto other = request;
+  other.repo.name = "owner/other";
+  const std::string hub_name(hub::name_of(test.source)), branch = request.repo.revision;
+  CHECK(contains(error_of([&] { fetch(test, other, true); }),
+                 cat("holds ", hub_name, " model owner/name at revision ", branch, ", not ", hub_name,
+                     " model owner/other at revision ", branch, ": name another folder with --local-dir")));
+  auto tag = request;
+  tag.repo.revision = "v1.0";
+  CHECK(contains(error_of([&] { fetch(test, tag, true); }), cat("at revision ", branch, ", not ")));
+  if (hf) {
+    auto commit = request;
+    commit.repo.revision = test.server.commit;
+    CHECK(fetch(test, commit, true) == request.local_dir);
+    commit.repo.revision = std::string(40, 'b');
+    CHECK(error_of([&] { fetch(test, commit, true); }) != "");
+    fs::remove_all(request.local_dir / ".cache/lamina");  // as Hugging Face's client leaves it
+    CHECK(contains(error_of([&] { fetch(test, commit, true); }), cat("holds files of commit ", test.server.commit)));
+  }
+  // a hub that is away is no reason either
+  auto settings = test.settings();
+  settings.endpoint = "http://127.0.0.1:1";
+  fetch(test, request, false);
+  hub::CurlTransport transport;
+  std::string error;
+  notes_of([&] { error = error_of([&] { hub::fetch_snapshot(transport, settings, other, test.retry); }); });
+  CHECK(contains(error, "not " + hub_name + " model owner/other"));
+}
+
+TEST_CASE("Offline: a folder that says nothing about itself is taken with a note, and one is not two repositories") {
+  HubTest test;
+  test.server.repositories["models/owner/other"] = {{"config.json", {"{}"}}};
+  auto request = test.request();
+  request.local_dir = test.folder.path() / "model";
+  fetch(test, request, false);
+  fs::remove_all(request.local_dir / ".cache");
+  auto settings = test.settings();
+  settings.offline = true;
+  hub::CurlTransport transport;
+  const auto notes = [&] { return notes_of([&] { hub::fetch_snapshot(transport, settings, request, test.retry); }); };
+  CHECK(contains(notes(), "is taken for Hugging Face model owner/name at revision main, which nothing in it says"));
+
+  settings.offline = false;
+  CHECK(!contains(notes(), "note: "));
+  auto other = request;
+  other.repo.name = "owner/other", other.selection.include = {"config.json"};
+  const std::string mixed = notes_of([&] { hub::fetch_snapshot(transport, settings, other, test.retry); });
+  CHECK(
+      contains(mixed, "holds Hugging Face model owner/name at revision main: files of Hugging Face model owner/other"));
+  CHECK(hub::read_source(request.local_dir)->repository == "Hugging Face model owner/other");
+}
+
+TEST_CASE("Offline: what to do next is said") {
+  HubTest test;
+  auto settings = test.settings();
+  settings.offline = true;
+  hub::CurlTransport transport;
+  const auto error = [&] {
+    std::string text;
+    notes_of([&] { text = error_of([&] { hub::fetch_snapshot(transport, settings, test.request(), test.retry); }); });
+    return text;
+  };
+  CHECK(contains(error(), "HF_HUB_OFFLINE forbids to fetch it: run once without it, or fetch it with lamina-download"));
+  settings.offline = false;
+  settings.endpoint = "http://127.0.0.1:1";
+  CHECK(contains(error(),
+                 "owner/name cannot be fetched: check the network and https_proxy, name a mirror with "
+                 "HF_ENDPOINT, or fetch it with lamina-download --local-dir on a machine that reaches"));
 }

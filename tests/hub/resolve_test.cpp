@@ -17,7 +17,12 @@ TEST_CASE("Resolve: folders, files and what no repository can be called come bac
   const fs::path before = fs::current_path();
   fs::current_path(test.folder.path());
   fs::create_directories("owner/name");
-  CHECK(hub::resolve_model("owner/name", {}) == "owner/name");  // also one that a repository has
+  const auto notes = [] {
+    return notes_of([] { CHECK(hub::resolve_model("owner/name", {}) == "owner/name"); });  // also one of a repository
+  };
+  CHECK(contains(notes(), "note: owner/name: the folder of this name in the working directory is meant"));
+  std::ofstream("owner/name/config.json") << "{}";
+  CHECK(notes() == "");
   fs::current_path(before);
   for (const char* name : {"", "/nowhere", "./owner/name", "../owner/name", "name", "owner/name/checkpoint-500"})
     CHECK(hub::resolve_model(name, {}) == name);

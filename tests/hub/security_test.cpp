@@ -162,19 +162,45 @@ TEST_CASE("Security: a host behind a backslash is refused, whoever redirects to 
 
 TEST_CASE("Security: names of files that would leave the folder are refused, and nothing is fetched") {
   HubTest test;
-  for (const char* path : {"../x.json", "/etc/x.json", "a/../../x.json", "a//x.json", "..", "a\\\\x.json", "C:x.json",
-                           "", "a/./x.json", "x\\u0000.json", "x\\n.json"}) {
+  for (const char* path :
+       {"../x.json", "/etc/x.json", "a/../../x.json", "a//x.json", "..", "a\\\\x.json", "C:x.json", "", "a/./x.json",
+        "x\\u0000.json", "x\\n.json", "x\\u009b31m.json", "x\\u0085.json", "x\\u202egpj.json", "x\\u200b.json"}) {
     CAPTURE(path);
     Listing transport(cat(R"([{"type":"file","size":1,"oid":")", std::string(40, '0'), R"(","path":")", path, "\"}]"));
     CHECK(contains(fetch_error(transport, test.settings(), at_commit(test)), "not a path inside a folder"));
     CHECK(transport.asked.size() == 1);
   }
-  for (const char* path : {"x.json.incomplete", ".cache/huggingface/download/x.json.metadata"}) {
+  // what clients write for themselves; of .msc and .mdl ModelScope's reads pickles, and git runs what .git/config names
+  for (const char* path : {"x.json.incomplete", ".cache/huggingface/download/x.json.metadata", ".cache/lamina/source",
+                           ".msc", ".mdl", ".mv", ".git/config", "sub/.GIT/config.json"}) {
     CAPTURE(path);
     Listing transport(cat(R"([{"type":"file","size":1,"oid":")", std::string(40, '0'), R"(","path":")", path, "\"}]"));
     CHECK(contains(fetch_error(transport, test.settings(), at_commit(test)), "that downloads need for themselves"));
   }
   CHECK(!fs::exists(test.folder.path() / "cache"));
+  for (const char* path : {"ü/日本 1.json", ".gitattributes", "a\u200db.json", ".mscx"}) CHECK(hub::is_safe_path(path));
+  CHECK(!hub::is_reserved("a/.msc"));
+  CHECK(!hub::is_reserved(".gitattributes"));
+}
+
+TEST_CASE("Security: a listing's memory is bounded, by its values and by its names") {
+  HubTest test;
+  std::string values = "[";
+  while (values.size() < 2'000'000) values += R"({"type":"x"},[],)";
+  Listing many(values + "0]");
+  CHECK(contains(fetch_error(many, test.settings(), at_commit(test)), "of more than"));
+  hub::Listing listing;
+  const std::string error = error_of([&] {
+    for (int i = 0;; ++i) {
+      const std::string name = cat(100'000 + i, "/", std::string(200, 'n'));
+      hub::add_file(listing, "hub.test", {cat(name, "/", std::string(200, 'm'), "/", std::string(200, 'o')), 1, {}});
+    }
+  });
+  CHECK(contains(error, "bytes of names: refused"));
+  CHECK(listing.files.size() < 60'000);
+  std::set<std::string> parts;
+  for (int i = 0; i < 20; ++i) parts.insert(cat("m", i, "-00001-of-99999.safetensors"));
+  CHECK(hub::missing_parts(parts).size() == 1000);
 }
 
 TEST_CASE("Security: listings that are wrong or endless are refused by the field") {

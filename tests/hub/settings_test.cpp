@@ -6,6 +6,7 @@
 #include "programs/program.hpp"
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
+#include "support/notes.hpp"
 
 using namespace lamina;
 using namespace lamina::testing;
@@ -87,6 +88,22 @@ TEST_CASE("Settings: what cannot be meant is refused") {
     CHECK(contains(error_of([&] { settings_of({}, {.revision = revision}); }),
                    cat("revision: is \"", revision, "\", wanted a branch, a tag or a commit")));
   CHECK(settings_of({}, {.revision = "refs/pr/4"}).revision == "refs/pr/4");
+}
+
+TEST_CASE(
+    "Settings: an endpoint without a scheme is https, which is said, and one of another scheme names its variable") {
+  const std::string notes = notes_of([] {
+    CHECK(settings_of({{"HF_ENDPOINT", "hub.test:8080/"}}).endpoint == "https://hub.test:8080");
+    CHECK(settings_of({{"MODELSCOPE_DOMAIN", "ms.test"}}, {.source = Source::modelscope}).endpoint ==
+          "https://ms.test");
+    CHECK(settings_of({{"HF_ENDPOINT", "http://hub.test"}}).endpoint == "http://hub.test");
+  });
+  CHECK(notes ==
+        "note: HF_ENDPOINT: https://hub.test:8080 is meant; for a server without TLS write http://\n"
+        "note: MODELSCOPE_DOMAIN: https://ms.test is meant; for a server without TLS write http://\n");
+  CHECK(error_of([] {
+          settings_of({{"HF_ENDPOINT", "ftp://hub.test"}});
+        }) == "HF_ENDPOINT: is \"ftp://hub.test\", wanted a URL such as https://huggingface.co");
 }
 
 TEST_CASE("Settings: names of repositories") {

@@ -141,7 +141,8 @@ TEST_CASE("Snapshot: ModelScope's repositories go where its client puts them") {
     request.local_dir = test.folder.path() / "model";
     CHECK(fetch(test, request, test.settings()) == request.local_dir);
     CHECK(names_in(request.local_dir) == needed);
-    CHECK(!fs::exists(request.local_dir / ".cache"));
+    CHECK(!fs::exists(request.local_dir / ".cache/huggingface"));
+    CHECK(text_of(request.local_dir / ".cache/lamina/source") == "ModelScope model owner/name\nmaster\n\n");
   }
 }
 
@@ -203,6 +204,73 @@ TEST_CASE("Snapshot: what the hub refuses is explained") {
     settings.token = "hf_secret";
     CHECK(names_in(fetch(test, request, settings)) == needed);
   }
+}
+
+TEST_CASE("Snapshot: a file that is listed and not given names the repository, the file, the page and the token") {
+  HubTest test;
+  test.source = GENERATE(hub::Source::huggingface, hub::Source::modelscope);
+  const bool hf = test.source == hub::Source::huggingface;
+  auto request = test.request();
+  request.selection.include = {"config.json"};
+  auto settings = test.settings();
+  test.server.file_error = hf ? "GatedRepo" : "";
+  for (const int status : {401, 403, 404}) {
+    CAPTURE(status);
+    test.server.file_status = status;
+    settings.token = status == 403 ? "hf_other" : "";
+    const std::string error = error_of([&] { fetch(test, request, settings); });
+    CAPTURE(error);
+    CHECK(contains(error, cat("status ", status, ": owner/name: its file config.json is not open to ",
+                              status == 403 ? "the account of this token" : "everybody")));
+    CHECK(contains(error, cat("ask for access on ", test.server.url(), hf ? "/owner/name" : "/models/owner/name")));
+    CHECK(contains(error, hf ? "(hf_hub_token, HF_TOKEN or" : "(ms_hub_token or MODELSCOPE_API_TOKEN)"));
+    CHECK(!contains(error, "there is no model"));
+    CHECK(!contains(error, "hf_other"));
+  }
+  if (hf) {
+    test.server.file_status = 404, test.server.file_error = "EntryNotFound";
+    CHECK(contains(error_of([&] { fetch(test, request, settings); }), "config.json is listed and is not there"));
+  }
+}
+
+TEST_CASE("Snapshot: a file of ModelScope without a hash is fetched again, however long it is") {
+  HubTest test;
+  test.source = hub::Source::modelscope;
+  test.server.has_hashes = false;
+  auto request = test.request();
+  request.selection.include = {"config.json"};
+  const fs::path folder = fetch(test, request, test.settings());
+  std::string& content = test.server.repositories["models/owner/name"]["config.json"].content;
+  const std::string before = content;
+  content[1] = ' ';  // as long as before
+  REQUIRE(content != before);
+  CHECK(text_of(fetch(test, request, test.settings()) / "config.json") == content);
+  auto settings = test.settings();
+  settings.offline = true;
+  CHECK(fetch(test, request, settings) == folder);
+}
+
+TEST_CASE("Snapshot: what ModelScope's older client keeps in a folder stays as it is") {
+  HubTest test;
+  test.source = hub::Source::modelscope;
+  auto request = test.request();
+  request.local_dir = test.folder.path() / "model";
+  fs::create_directories(request.local_dir);
+  for (const char* name : {".msc", ".mdl", ".mv"}) std::ofstream(request.local_dir / name) << "a pickle";
+  fetch(test, request, test.settings());
+  for (const char* name : {".msc", ".mdl", ".mv"}) CHECK(text_of(request.local_dir / name) == "a pickle");
+  auto settings = test.settings();
+  settings.offline = true;
+  CHECK(fetch(test, request, settings) == request.local_dir);
+}
+
+TEST_CASE("Snapshot: a folder where a file is to be is an error that says so") {
+  HubTest test;
+  auto request = test.request();
+  request.local_dir = test.folder.path() / "model";
+  fs::create_directories(request.local_dir / "config.json");
+  const std::string error = error_of([&] { fetch(test, request, test.settings()); });
+  CHECK(contains(error, "config.json: cannot put the file in place: Is a directory: remove or rename the folder"));
 }
 
 TEST_CASE("Snapshot: more than fits on the disk is refused before a byte comes") {

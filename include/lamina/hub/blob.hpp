@@ -96,7 +96,8 @@ class PartialFile {
     make_folders(file.parent_path());
     if (::fsync(fd_) != 0 || ::close(std::exchange(fd_, -1)) != 0) fail_write();
     if (::rename(path_.c_str(), file.c_str()) != 0)
-      fail(file.string(), ": cannot put the file in place: ", std::strerror(errno));
+      fail(file.string(), ": cannot put the file in place: ", std::strerror(errno),
+           errno == EISDIR ? ": remove or rename the folder of this name" : "");
   }
 
  private:

@@ -17,9 +17,11 @@ namespace lamina::hub {
 
 /// An answer that another attempt would not change: 401, 403, 404 and their like.
 struct HttpError : Error {
-  HttpError(const std::string& message, int status, std::string code) : Error(message), status(status), code(code) {}
+  HttpError(const std::string& message, int status, std::string code, bool is_of_hub)
+      : Error(message), status(status), code(std::move(code)), is_of_hub(is_of_hub) {}
   int status;
   std::string code;  ///< X-Error-Code, which tells a repository that is missing from a file or a revision
+  bool is_of_hub;    ///< not of a server to which it redirects
 };
 
 /// Talks to one hub. Its credentials go to the hub's own origin, never to the host of a redirect.
@@ -103,7 +105,7 @@ class Client {
     const int s = head.status;
     if (s == 408 || s == 429 || s == 500 || s == 502 || s == 503 || s == 504)
       throw Temporary(message, head.retry_after_s);
-    throw HttpError(message, s, head.field("x-error-code"));
+    throw HttpError(message, s, head.field("x-error-code"), elsewhere.empty());
   }
 
   Transport& transport_;

@@ -1,7 +1,6 @@
 #pragma once
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
@@ -29,12 +28,15 @@ inline std::string repository_folder(const Repository& repo) {
 
 /// The commit that a file below refs/ names; "" if there is no such file, or if it holds no commit.
 inline std::string commit_in(const std::filesystem::path& ref) {
-  std::string text(64, '\0');
-  std::ifstream in(ref, std::ios::binary);
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  text.erase(std::min(text.find_last_not_of(" \r\n") + 1, text.size()));
-  return is_commit(text) ? text : "";
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(ref, ignored)) return "";  // a pipe would be waited for
+  try {
+    std::string text = io::read_text(ref, 64);
+    text.erase(std::min(text.find_last_not_of(" \r\n") + 1, text.size()));
+    return is_commit(text) ? text : "";
+  } catch (const Error&) {
+    return "";
+  }
 }
 
 /// The snapshot that an earlier download left; nothing if there is none. A ref that cannot be read is noted: a download

@@ -34,6 +34,8 @@ class HuggingFaceFolder final : public Store {
     const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
     const auto path = note_path(file, ".metadata");
     make_folders(path.parent_path());
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);  // it may be a link or a pipe
     // Not synced to the disk: without a note, or with half of one, the file is hashed.
     std::ofstream(path) << commit_ << "\n" << file.hash.hex << "\n" << std::to_string(now.count()) << "\n";
   }
@@ -48,6 +50,7 @@ class HuggingFaceFolder final : public Store {
     std::error_code error;
     const auto noted = std::filesystem::last_write_time(note, error);
     if (error) return false;
+    if (!std::filesystem::is_regular_file(note, error)) return false;
     std::ifstream in(note);
     std::string commit, hash;
     return std::getline(in, commit) && std::getline(in, hash) && hash == file.hash.hex &&

@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -15,10 +17,12 @@
 
 namespace lamina::hub {
 
-/// JSON that a hub answered. Error that names the URL if it is none.
+/// JSON that a hub answered. Error that names the URL if it is none, or more values than any page of a listing has:
+/// they take far more memory than their text.
 inline nlohmann::json parse_answer(const std::string& url, const std::string& text) {
   try {
-    return io::parse_json<nlohmann::json>(text, {.subject = url, .depth = 32});
+    return io::parse_json<nlohmann::json>(
+        text, {.subject = url, .depth = 32, .members = 1 << 10, .items = 1 << 16, .values = 1 << 18});
   } catch (const nlohmann::json::exception&) {
     fail(url, ": the answer is not JSON: is this the address of a hub, and is no login page in between?");
   }
@@ -72,13 +76,24 @@ class PageLimit {
   int pages_ = 0;
 };
 
-/// Adds a file whose path is safe; Error beyond 200,000 files.
+/// True for names that clients write for themselves while files are fetched or after that, and read again: two files
+/// must never meet under one name. ModelScope's client unpickles its own, git runs commands that .git/config names.
+inline bool is_reserved(std::string_view path) {
+  if (path.ends_with(".incomplete") || path == ".msc" || path == ".mdl" || path == ".mv") return true;
+  if (path.starts_with(".cache/huggingface/") || path.starts_with(".cache/lamina/")) return true;
+  std::string lower = cat("/", path, "/");
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  return lower.find("/.git/") != lower.npos;
+}
+
+/// Adds a file whose path is safe; Error beyond 200,000 files or 32 MB of names.
 inline void add_file(Listing& listing, const std::string& url, RemoteFile file) {
+  constexpr std::size_t most_files = 200'000, most_bytes = 32 << 20;
   require_safe_path(url, file.path);
-  // Ours, or a client's, while files are fetched: two files must never meet under one name.
-  if (file.path.ends_with(".incomplete") || file.path.starts_with(".cache/huggingface/"))
+  if (is_reserved(file.path))
     fail(url, ": names a file \"", io::visible(file.path), "\", a name that downloads need for themselves: refused");
-  if (listing.files.size() == 200'000) fail(url, ": a listing of more than 200,000 files: refused");
+  if (listing.files.size() == most_files || (listing.path_bytes += file.path.size()) > most_bytes)
+    fail(url, ": a listing of more than ", most_files, " files or ", most_bytes, " bytes of names: refused");
   listing.files.push_back(std::move(file));
 }
 

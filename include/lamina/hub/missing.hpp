@@ -87,14 +87,16 @@ inline FolderFiles files_in(const std::filesystem::path& folder) {
   return files;
 }
 
-/// The parts of numbered files that are not among these paths: of weights 1 to N, of data 0 to N - 1.
+/// The parts of numbered files that are not among these paths: of weights 1 to N, of data 0 to N - 1. At most 1000:
+/// names of a few files may claim millions.
 inline std::set<std::string> missing_parts(const std::set<std::string>& paths) {
+  constexpr std::size_t most = 1000;
   std::set<std::string> missing, seen;
   for (const std::string& path : paths) {
     const auto part = detail::numbered_part(path);
     if (!part || !seen.insert(cat(part->before, part->count, part->after)).second) continue;
     const unsigned first = path.ends_with(".safetensors") ? 1 : 0;
-    for (unsigned i = first; i < first + part->count; ++i) {
+    for (unsigned i = first; i < first + part->count && missing.size() < most; ++i) {
       const std::string number = std::to_string(100'000 + i).substr(1), count = std::to_string(100'000 + part->count);
       std::string name = cat(part->before, number, "-of-", count.substr(1), part->after);
       if (!paths.contains(name)) missing.insert(std::move(name));

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
+#include <deque>
 #include <iostream>
 #include <mutex>
 #include <string>
@@ -27,9 +28,30 @@ inline std::string size_text(double bytes) {
   return text;
 }
 
-/// " 42%|████▏     | 1.53 GB/4.26 GB [00:31<00:57, 48 MB/s]". fetched: the bytes of `done` that came within `seconds`.
-inline std::string transfer_text(double done, double total, double fetched, double seconds) {
-  const double rate = seconds > 0 ? fetched / seconds : 0;
+/// Bytes per second of late: a connection that stalls has no time left that could be told.
+class RecentRate {
+ public:
+  /// At this second so many bytes have come. Seconds only grow.
+  void add(double second, double bytes) {
+    samples_.push_back({second, bytes});
+    while (samples_.size() > 2 && samples_[1].second <= second - window_s) samples_.pop_front();
+  }
+  double value() const {
+    if (samples_.size() < 2) return 0;
+    const double seconds = samples_.back().second - samples_.front().second;
+    return seconds > 0 ? std::max(0.0, samples_.back().bytes - samples_.front().bytes) / seconds : 0;
+  }
+
+ private:
+  static constexpr double window_s = 10;
+  struct Sample {
+    double second, bytes;
+  };
+  std::deque<Sample> samples_;
+};
+
+/// " 42%|████▏     | 1.53 GB/4.26 GB [00:31<00:57, 48 MB/s]". rate: bytes per second; at 0 the time left is "?".
+inline std::string transfer_text(double done, double total, double rate, double seconds) {
   return cat(io::bar_of(total > 0 ? std::clamp(done / total, 0.0, 1.0) : 1), " ", size_text(done), "/",
              size_text(total), " [", io::bar_clock(seconds), "<", rate > 0 ? io::bar_clock((total - done) / rate) : "?",
              ", ", size_text(rate), "/s]");
@@ -44,7 +66,9 @@ class TransferProgress {
   ~TransferProgress() {
     thread_.request_stop();
     thread_.join();
-    if (terminal_) std::clog << "\r" << text() << "\x1b[K" << std::endl;
+    const double seconds = gone();
+    if (terminal_)
+      std::clog << "\r" << text(seconds > 0 ? static_cast<double>(fetched_) / seconds : 0) << "\x1b[K" << std::endl;
   }
 
   /// Bytes that an earlier run has left.
@@ -55,18 +79,21 @@ class TransferProgress {
  private:
   using Clock = std::chrono::steady_clock;
 
-  std::string text() const {
-    const std::chrono::duration<double> gone = Clock::now() - begin_;
-    return transfer_text(static_cast<double>(done_), static_cast<double>(total_), static_cast<double>(fetched_),
-                         gone.count());
+  double gone() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }
+  std::string text(double rate) const {
+    return transfer_text(static_cast<double>(done_), static_cast<double>(total_), rate, gone());
   }
   void run(const std::stop_token& stop) {
     std::mutex mutex;
     std::condition_variable_any changed;
     std::unique_lock lock(mutex);
     const auto pause = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(30'000);
-    while (!changed.wait_for(lock, stop, pause, [&] { return stop.stop_requested(); }) && !stop.stop_requested())
-      std::clog << (terminal_ ? "\r" : "") << text() << (terminal_ ? "\x1b[K" : "\n") << std::flush;
+    RecentRate rate;
+    rate.add(0, 0);
+    while (!changed.wait_for(lock, stop, pause, [&] { return stop.stop_requested(); }) && !stop.stop_requested()) {
+      rate.add(gone(), static_cast<double>(fetched_));
+      std::clog << (terminal_ ? "\r" : "") << text(rate.value()) << (terminal_ ? "\x1b[K" : "\n") << std::flush;
+    }
   }
 
   const std::uint64_t total_;

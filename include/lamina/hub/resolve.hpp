@@ -15,11 +15,28 @@ inline bool is_on_hub(const std::filesystem::path& name) {
   return !std::filesystem::exists(name, ignored) && is_repository_name(name.string());
 }
 
+namespace detail {
+
+/// Says why no hub is asked for a name that a folder here has, if this folder can hardly be meant.
+inline void note_hidden(const std::filesystem::path& name) {
+  std::error_code ignored;
+  if (!is_repository_name(name.string()) || !std::filesystem::is_directory(name, ignored)) return;
+  for (const char* file : {"config.json", "adapter_config.json"})
+    if (std::filesystem::exists(name / file, ignored)) return;
+  note(cat(name.string(), ": the folder of this name in the working directory is meant, not the repository on a hub, ",
+           "and it has no config.json: rename it, or run elsewhere, if the hub is to be asked"));
+}
+
+}  // namespace detail
+
 /// The folder of a model or an adapter: the given one, or that of the repository with this name, fetched as far as it
 /// is missing. What is neither comes back as it is, for the reader's own message.
 inline std::filesystem::path resolve_model(const std::filesystem::path& name, const Options& options,
                                            const Selection& selection = {}) {
-  if (!is_on_hub(name)) return name;
+  if (!is_on_hub(name)) {
+    detail::note_hidden(name);
+    return name;
+  }
   const Settings settings = read_settings(options);
   CurlTransport transport({.certificates = settings.certificates});
   const SnapshotRequest request{.repo = {settings.source, RepoType::model, name.string(), settings.revision},

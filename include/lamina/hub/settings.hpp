@@ -10,10 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/core/log.hpp>
 #include <lamina/hub/options.hpp>
 #include <lamina/hub/repository.hpp>
 #include <lamina/hub/transport.hpp>
 #include <lamina/io/file.hpp>
+#include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
 
@@ -101,16 +103,25 @@ inline Certificates certificates(const Environment& environment) {
   return {.path = std::move(value), .variable = std::move(name)};
 }
 
-inline std::string endpoint_of(std::string value) {
-  if (value.find("://") == value.npos) value = "https://" + value;
+/// The server that a variable names, or the hub's own. Without a scheme https is meant, which is noted: a server of
+/// the user's own may speak http.
+inline std::string endpoint_of(const Variable& variable, const char* usual) {
+  if (variable.value.empty()) return usual;
+  std::string value = variable.value;
   while (value.ends_with('/')) value.pop_back();
-  origin_of(value);
+  const bool has_scheme = value.find("://") != value.npos;
+  if (!has_scheme) value = "https://" + value;
+  try {
+    origin_of(value);
+  } catch (const Error&) {
+    fail(variable.name, ": is \"", io::visible(variable.value.substr(0, 200)), "\", wanted a URL such as ", usual);
+  }
+  if (!has_scheme) note(cat(variable.name, ": ", value, " is meant; for a server without TLS write http://"));
   return value;
 }
 
 inline void read_huggingface(Settings& settings, const Options& options, const Environment& environment) {
-  const std::string endpoint = environment("HF_ENDPOINT");
-  settings.endpoint = endpoint_of(endpoint.empty() ? "https://huggingface.co" : endpoint);
+  settings.endpoint = endpoint_of(first_set(environment, {"HF_ENDPOINT"}), "https://huggingface.co");
   const Variable cache = first_set(environment, {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"});
   settings.cache = cache.value.empty() ? huggingface_home(environment) / "hub" : user_path(cache.value, environment);
   settings.cache_name =
@@ -123,8 +134,8 @@ inline void read_huggingface(Settings& settings, const Options& options, const E
 
 /// Hugging Face's default branch is what a LLaMA-Factory file says if it says nothing, so main means master here.
 inline void read_modelscope(Settings& settings, const Options& options, const Environment& environment) {
-  const std::string endpoint = first_of(environment, {"MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN"});
-  settings.endpoint = endpoint_of(endpoint.empty() ? "https://modelscope.cn" : endpoint);
+  settings.endpoint =
+      endpoint_of(first_set(environment, {"MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN"}), "https://modelscope.cn");
   const std::string cache = environment("MODELSCOPE_CACHE");
   settings.cache = cache.empty() ? std::filesystem::path(environment("HOME")) / ".cache" / "modelscope"
                                  : user_path(cache, environment);

@@ -14,7 +14,9 @@
 
 #include <lamina/core/log.hpp>
 #include <lamina/hub/client.hpp>
+#include <lamina/hub/explain.hpp>
 #include <lamina/hub/file_lock.hpp>
+#include <lamina/hub/folder_source.hpp>
 #include <lamina/hub/huggingface.hpp>
 #include <lamina/hub/huggingface_cache.hpp>
 #include <lamina/hub/huggingface_folder.hpp>
@@ -80,6 +82,8 @@ class Fetch {
 
   /// The folder of the snapshot.
   std::filesystem::path run() {
+    const FolderSource source = source_of(request_.repo, listing_.commit);
+    if (!request_.local_dir.empty()) begin_source(request_.local_dir, source);
     std::vector<RemoteFile> missing;
     for (RemoteFile& file :
          request_.choose ? request_.choose(listing_) : select(request_.repo, listing_, request_.selection))
@@ -91,6 +95,7 @@ class Fetch {
       fetch(groups);
     }
     store_->finish_all();
+    if (!request_.local_dir.empty()) write_source(request_.local_dir, source);
     return store_->folder();
   }
 
@@ -163,9 +168,13 @@ class Fetch {
     } else {
       const Blob blob{url_of(file), file.size, file.hash};
       bool first = true;  // what the first report says an earlier run has left
-      fetch_blob(client_, blob, place, [&](std::int64_t bytes) {
-        std::exchange(first, false) ? progress.found(bytes) : progress.add(bytes);
-      });
+      try {
+        fetch_blob(client_, blob, place, [&](std::int64_t bytes) {
+          std::exchange(first, false) ? progress.found(bytes) : progress.add(bytes);
+        });
+      } catch (const HttpError& error) {
+        explain_file(error, settings_, request_.repo, file.path);
+      }
     }
     for (const RemoteFile& same : files) store_->finish(same);
   }
@@ -208,39 +217,34 @@ inline std::optional<Cached> cached(const Settings& settings, const SnapshotRequ
 inline std::filesystem::path offline_folder(const Settings& settings, const SnapshotRequest& request,
                                             const std::optional<Cached>& cached) {
   const std::string& name = request.repo.name;
-  const std::string forbidden = cat(", and ", settings.offline_name, " forbids to fetch it");
+  const std::string forbidden =
+      cat(", and ", settings.offline_name, " forbids to fetch it: run once without it, or ", elsewhere(settings));
   if (cached && cached->missing.empty()) return cached->folder;
-  if (cached) fail(name, ": ", cached->text(), forbidden, ": run once without it");
+  if (cached) fail(name, ": ", cached->text(), forbidden);
   if (request.local_dir.empty())
     fail(name, ": not in ", settings.cache.string(), " at revision ", request.repo.revision, forbidden);
   fail(name, ": there is no folder ", request.local_dir.string(), forbidden);
-}
-
-/// A status that the hub answered, with what to do about it.
-[[noreturn]] inline void explain(const HttpError& error, const Settings& settings, const Repository& repo) {
-  const bool hf = settings.source == Source::huggingface;
-  const std::string token = hf ? "hf_hub_token, HF_TOKEN or `hf auth login`" : "ms_hub_token or MODELSCOPE_API_TOKEN";
-  if (error.code == "RevisionNotFound")
-    fail(error.what(), ": ", repo.name, " has no branch, tag or commit ", repo.revision);
-  if (error.code == "GatedRepo")
-    fail(error.what(), ": accept the licence on ", settings.endpoint, "/", repo.name,
-         ", and give the token of that account (", token, ")");
-  if (error.status == 401 || error.status == 403 || error.status == 404)
-    fail(error.what(), ": there is no ", name_of(repo.type), " ", repo.name, " at revision ", repo.revision, " on ",
-         name_of(settings.source),
-         settings.token.empty() ? ", or it wants a token (" : ", or the token does not open it (", token, ")");
-  throw error;
 }
 
 inline std::filesystem::path fetch_now(Transport& transport, const Settings& settings, const SnapshotRequest& request,
                                        const RetryPolicy& retry) {
   const Repository& repo = request.repo;
   const auto there = cached(settings, request);
-  if (settings.offline) return offline_folder(settings, request, there);
+  const auto require_right_folder = [&] {
+    if (there && !request.local_dir.empty()) require_source(request.local_dir, repo);
+  };
+  if (settings.offline) {
+    require_right_folder();
+    return offline_folder(settings, request, there);
+  }
   if (!there) require_usable_folders(settings, request);
   const bool whole = there && there->missing.empty();
   const auto use_cache = [&](const Error& error) {
-    if (!whole) fail(error.what(), ": ", repo.name, " cannot be fetched", there ? cat(", and ", there->text()) : "");
+    if (!whole)
+      fail(error.what(), ": ", repo.name, " cannot be fetched", there ? cat(", and ", there->text()) : "",
+           ": check the network and https_proxy, name a mirror with ", endpoint_variable(settings.source), ", or ",
+           elsewhere(settings));
+    require_right_folder();
     note(cat(error.what(), ": ", there->folder.string(), " is used as it is"));
     return there->folder;
   };

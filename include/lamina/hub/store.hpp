@@ -37,10 +37,10 @@ inline bool has_size(const std::filesystem::path& path, std::uint64_t size) {
   return std::filesystem::is_regular_file(path, error) && std::filesystem::file_size(path, error) == size && !error;
 }
 
-/// True if the file has the size and the hash; without a hash, the size.
+/// True if the file has the size and the hash. False without a hash: the size tells nothing about a file that changed,
+/// so it is fetched anew. (ModelScope's client trusts the size.)
 inline bool is_content(const std::filesystem::path& path, const RemoteFile& file) {
-  if (!has_size(path, file.size)) return false;
-  if (file.hash.kind == Hash::Kind::none) return true;
+  if (file.hash.kind == Hash::Kind::none || !has_size(path, file.size)) return false;
   const io::File in(path);
   Digest digest(file.hash.kind, file.size);
   std::vector<std::byte> buffer(1 << 20);

@@ -1,0 +1,106 @@
+#pragma once
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <lamina/core/log.hpp>
+#include <lamina/hub/repository.hpp>
+#include <lamina/io/file.hpp>
+
+/// Which repository a folder of the user's holds, noted in it as .cache/lamina/source, so that the folder is not taken
+/// for another one later:
+///
+///     Hugging Face model owner/name
+///     main
+///     the commit, if the hub said it
+namespace lamina::hub {
+
+struct FolderSource {
+  std::string repository;  ///< "Hugging Face model owner/name"
+  std::string revision, commit;
+  bool operator==(const FolderSource&) const = default;
+
+  std::string text() const { return cat(repository, " at revision ", revision); }
+};
+
+inline FolderSource source_of(const Repository& repo, const std::string& commit) {
+  return {cat(name_of(repo.source), " ", name_of(repo.type), " ", repo.name), repo.revision, commit};
+}
+
+namespace detail {
+
+inline std::filesystem::path source_path(const std::filesystem::path& folder) {
+  return folder / ".cache" / "lamina" / "source";
+}
+
+/// The commit other than this one that a file's note of Hugging Face's client names; "" if there is none.
+inline std::string other_commit(const std::filesystem::path& folder, const std::string& commit) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator at(folder / ".cache/huggingface/download", error), end; !error && at != end;
+       at.increment(error)) {
+    std::error_code ignored;
+    if (at->path().extension() != ".metadata" || !at->is_regular_file(ignored)) continue;
+    std::ifstream in(at->path());
+    std::string noted;
+    if (std::getline(in, noted) && is_commit(noted) && noted != commit) return noted;
+  }
+  return "";
+}
+
+}  // namespace detail
+
+/// Nothing if the folder has no such note, or one that cannot be read.
+inline std::optional<FolderSource> read_source(const std::filesystem::path& folder) {
+  const auto path = detail::source_path(folder);
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;
+  std::ifstream in(path);
+  FolderSource source;
+  if (!std::getline(in, source.repository) || !std::getline(in, source.revision)) return std::nullopt;
+  std::getline(in, source.commit);
+  return source;
+}
+
+/// Forgets what the folder holds, before files of this repository come to it: until all are there it holds neither.
+inline void begin_source(const std::filesystem::path& folder, const FolderSource& wanted) {
+  const auto found = read_source(folder);
+  if (!found || *found == wanted) return;
+  if (found->repository != wanted.repository)
+    note(cat(folder.string(), ": holds ", found->text(), ": files of ", wanted.repository,
+             " replace those of the same name, the others stay"));
+  std::error_code ignored;
+  std::filesystem::remove(detail::source_path(folder), ignored);
+}
+
+/// Notes what the folder holds. A folder that cannot be written to has no note.
+inline void write_source(const std::filesystem::path& folder, const FolderSource& source) {
+  if (read_source(folder) == source) return;
+  const auto path = detail::source_path(folder);
+  std::error_code ignored;
+  std::filesystem::create_directories(path.parent_path(), ignored);
+  std::filesystem::remove(path, ignored);  // it may be a link or a pipe
+  std::ofstream(path) << source.repository << "\n" << source.revision << "\n" << source.commit << "\n";
+}
+
+/// Error if the folder is known to hold another repository or revision than the one asked for, which nobody may be
+/// asked about now; a note if it does not say which it holds.
+inline void require_source(const std::filesystem::path& folder, const Repository& repo) {
+  const FolderSource wanted = source_of(repo, "");
+  const auto refuse = [&](const std::string& holds) {
+    fail(folder.string(), ": holds ", holds, ", not ", wanted.text(), ": name another folder with --local-dir");
+  };
+  if (const auto found = read_source(folder)) {
+    if (found->repository != wanted.repository) refuse(found->text());
+    if (found->revision != repo.revision && found->commit != repo.revision) refuse(found->text());
+    return;
+  }
+  if (const std::string other = is_commit(repo.revision) ? detail::other_commit(folder, repo.revision) : "";
+      !other.empty())
+    refuse(cat("files of commit ", other));
+  note(cat(folder.string(), ": is taken for ", wanted.text(), ", which nothing in it says"));
+}
+
+}  // namespace lamina::hub

@@ -1,0 +1,21 @@
+#include <lamina/hub/progress.hpp>
+
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+
+using namespace lamina;
+using namespace lamina::testing;
+
+TEST_CASE("Progress: the rate is that of late, and a transfer that stalls has no time left to tell") {
+  hub::RecentRate rate;
+  CHECK(rate.value() == 0);
+  rate.add(0, 0);
+  for (int second = 1; second <= 60; ++second) rate.add(second, second * 1e6);
+  CHECK(rate.value() == 1e6);
+  CHECK(contains(hub::transfer_text(60e6, 120e6, rate.value(), 60), "[01:00<01:00, 1 MB/s]"));
+  for (int second = 61; second <= 80; ++second) rate.add(second, 60e6);
+  CHECK(rate.value() == 0);
+  CHECK(contains(hub::transfer_text(60e6, 120e6, rate.value(), 80), "[01:20<?, 0 B/s]"));
+  rate.add(81, 0);  // a file began anew
+  CHECK(rate.value() == 0);
+}

@@ -171,16 +171,34 @@ TEST_CASE("Security: names of files that would leave the folder are refused, and
     CHECK(transport.asked.size() == 1);
   }
   // what clients write for themselves; of .msc and .mdl ModelScope's reads pickles, and git runs what .git/config names
-  for (const char* path : {"x.json.incomplete", ".cache/huggingface/download/x.json.metadata", ".cache/lamina/source",
-                           ".msc", ".mdl", ".mv", ".git/config", "sub/.GIT/config.json"}) {
-    CAPTURE(path);
-    Listing transport(cat(R"([{"type":"file","size":1,"oid":")", std::string(40, '0'), R"(","path":")", path, "\"}]"));
-    CHECK(contains(fetch_error(transport, test.settings(), at_commit(test)), "that downloads need for themselves"));
-  }
-  CHECK(!fs::exists(test.folder.path() / "cache"));
   for (const char* path : {"ü/日本 1.json", ".gitattributes", "a\u200db.json", ".mscx"}) CHECK(hub::is_safe_path(path));
-  CHECK(!hub::is_reserved("a/.msc"));
-  CHECK(!hub::is_reserved(".gitattributes"));
+  CHECK(!fs::exists(test.folder.path() / "cache"));
+}
+
+TEST_CASE("Security: files that clients write for themselves are left out, with a note about the first") {
+  HubTest test;
+  HubFiles& files = test.server.repositories["models/owner/name"];
+  files = {{"config.json", {"{}"}}};
+  // of .msc and .mdl ModelScope's client reads pickles, and git runs what .git/config names
+  const char* const reserved[] = {"x.json.incomplete",   ".cache", ".cache/huggingface/download/x.json.metadata",
+                                  ".cache/huggingface",  ".msc",   ".cache/lamina/source",
+                                  ".git/config",         ".mdl",   ".mv",
+                                  "sub/.GIT/config.json"};
+  for (const char* path : reserved) {
+    CHECK(hub::is_reserved(path));
+    files[path] = {"harm"};
+  }
+  for (const char* path : {"a/.msc", ".gitattributes", ".cache/x.json", ".mscx"}) CHECK(!hub::is_reserved(path));
+  auto request = test.request();
+  request.selection.include = {"*"};
+  request.local_dir = test.folder.path() / "model";
+  hub::CurlTransport transport;
+  const std::string notes = notes_of([&] { hub::fetch_snapshot(transport, test.settings(), request, test.retry); });
+  CHECK(contains(notes, "a name that clients keep for themselves: such files are left out"));
+  CHECK(notes.find("left out") == notes.rfind("left out"));
+  CHECK(names_in(request.local_dir) == std::set<std::string>{"config.json"});
+  for (const Seen& seen : test.server.seen())
+    CHECK((!contains(seen.target, "/resolve/") || seen.target.ends_with("/config.json")));
 }
 
 TEST_CASE("Security: a listing's memory is bounded, by its values and by its names") {
@@ -215,7 +233,8 @@ TEST_CASE("Security: listings that are wrong or endless are refused by the field
   CHECK(contains(error(R"([{"type":"file","path":"a.json","size":-1,"oid":")" + zeros + "\"}]"), "\"size\" is -1"));
   CHECK(contains(error(R"([{"type":"file","path":"a.json","size":99999999999999999,"oid":")" + zeros + "\"}]"),
                  "up to 2^44"));
-  CHECK(contains(error(R"([{"type":"file","path":"a.json","size":1,"oid":"../../x"}])"), "wanted a SHA-256"));
+  CHECK(contains(error(R"([{"type":"file","path":"a.json","size":1,"oid":"../../x"}])"),
+                 "\"oid\" is \"../../x\", wanted a SHA-256"));
   CHECK(contains(error(std::string(65u << 20, ' ')), "an answer of more than"));
 
   Listing endless("[]");

@@ -45,9 +45,9 @@ inline RemoteFile read_file(const std::string& url, const nlohmann::json& entry)
   if (const auto lfs = entry.find("lfs"); lfs != entry.end() && lfs->is_object()) {
     const ListingFields large(url, *lfs);
     file.size = large.size("size");
-    file.hash = Hash::of(large.text("oid"));
+    file.hash = large.hash("oid");
   } else {
-    file.hash = Hash::of(fields.text("oid"));
+    file.hash = fields.hash("oid");
   }
   return file;
 }

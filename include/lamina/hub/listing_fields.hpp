@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/core/log.hpp>
 #include <lamina/hub/repository.hpp>
 #include <lamina/hub/retry.hpp>
 #include <lamina/io/json.hpp>
@@ -47,6 +48,13 @@ class ListingFields {
       wrong(key, "a number of bytes up to 2^44");
     return at->get<std::uint64_t>();
   }
+  Hash hash(const char* key) const {
+    try {
+      return Hash::of(text(key));
+    } catch (const Error&) {
+      wrong(key, "a SHA-256 or a git object id, in lower case");
+    }
+  }
   [[noreturn]] void wrong(const char* key, const char* wanted) const {
     const auto at = object_.find(key);
     fail(url_, ": \"", key, "\" is ", at == object_.end() ? "missing" : at->dump().substr(0, 100), ", wanted ", wanted);
@@ -80,18 +88,24 @@ class PageLimit {
 /// must never meet under one name. ModelScope's client unpickles its own, git runs commands that .git/config names.
 inline bool is_reserved(std::string_view path) {
   if (path.ends_with(".incomplete") || path == ".msc" || path == ".mdl" || path == ".mv") return true;
-  if (path.starts_with(".cache/huggingface/") || path.starts_with(".cache/lamina/")) return true;
+  for (const std::string_view folder : {".cache/huggingface/", ".cache/lamina/"})
+    if (path.starts_with(folder) || folder.starts_with(cat(path, "/"))) return true;
   std::string lower = cat("/", path, "/");
   std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
   return lower.find("/.git/") != lower.npos;
 }
 
-/// Adds a file whose path is safe; Error beyond 200,000 files or 32 MB of names.
+/// Adds a file whose path is safe. A reserved one is left out, with a note about the first: people upload folders that
+/// a client has filled. Error beyond 200,000 files or 32 MB of names.
 inline void add_file(Listing& listing, const std::string& url, RemoteFile file) {
   constexpr std::size_t most_files = 200'000, most_bytes = 32 << 20;
   require_safe_path(url, file.path);
-  if (is_reserved(file.path))
-    fail(url, ": names a file \"", io::visible(file.path), "\", a name that downloads need for themselves: refused");
+  if (is_reserved(file.path)) {
+    if (listing.left_out++ == 0)
+      note(cat(url, ": names a file \"", file.path,
+               "\", a name that clients keep for themselves: such files are left out"));
+    return;
+  }
   if (listing.files.size() == most_files || (listing.path_bytes += file.path.size()) > most_bytes)
     fail(url, ": a listing of more than ", most_files, " files or ", most_bytes, " bytes of names: refused");
   listing.files.push_back(std::move(file));

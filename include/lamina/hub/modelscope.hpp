@@ -38,7 +38,7 @@ inline void add_entries(Listing& listing, const std::string& url, const nlohmann
     RemoteFile file{fields.text("Path"), fields.size("Size"), {}};
     if (const auto sha = entry.find("Sha256");
         sha != entry.end() && sha->is_string() && !sha->get<std::string>().empty())
-      file.hash = Hash::of(sha->get<std::string>());
+      file.hash = fields.hash("Sha256");
     add_file(listing, url, std::move(file));
   }
 }

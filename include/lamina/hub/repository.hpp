@@ -35,6 +35,7 @@ struct Listing {
   std::string commit;
   std::vector<RemoteFile> files;
   std::size_t path_bytes = 0;  ///< of all paths together
+  std::size_t left_out = 0;    ///< files with reserved names
 };
 
 }  // namespace lamina::hub

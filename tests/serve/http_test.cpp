@@ -124,9 +124,10 @@ TEST_CASE("routes: the page at / fetches nothing from elsewhere, needs no key, a
 }
 
 TEST_CASE("routes: CORS, request ids and a proxy's prefix") {
-  RunningServer server(
-      {.routes = {
-           .root_path = "/x", .allowed_origins = {"http://a"}, .request_id_headers = true, .access_log = false}});
+  RunningServer server({.routes = {.root_path = "/x",
+                                   .cors = {.allowed_origins = {"http://a"}},
+                                   .request_id_headers = true,
+                                   .access_log = false}});
   Client client(server.http.port());
   const auto reply = client.ask("GET", "/x/health", {}, "Origin: http://a\r\nX-Request-Id: abc\r\n");
   CHECK(reply.status == 200);

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -17,41 +16,15 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/log.hpp>
+#include <lamina/engine/inbox.hpp>
 #include <lamina/engine/scheduler.hpp>
 #include <lamina/engine/session.hpp>
 #include <lamina/engine/statistics.hpp>
 #include <lamina/engine/streamer.hpp>
+#include <lamina/engine/submission.hpp>
 
 /// Many requests at once on one model.
 namespace lamina::engine {
-
-/// A request as a program submits it. One for n answers is n of these, which may share the prompt.
-struct Submission {
-  std::shared_ptr<const Batch> prompt;  ///< one sequence; what it holds stays until the request ends
-  std::vector<ImageSpan> images = {};   ///< of the prompt, in the order of their tokens
-  SamplingParams sampling = {};         ///< the answer ends with one of its `ends`
-  int max_tokens = 16;                  ///< of the answer, at least 1; the context is the other limit
-  int priority = 0;                     ///< smaller is served first; equal ones in the order of arrival
-  std::string scope = {};               ///< only requests of equal scope share computed pages
-  std::shared_ptr<Listener> listener;
-  bool admitted = false;  ///< it is a part of something that was taken already: what waits is not bounded
-  RequestTimes::Clock::time_point arrived = RequestTimes::Clock::now();
-};
-
-/// What the operator chose about the order of work and about what may wait.
-struct EngineLimits {
-  bool prefix_cache = true;
-  int prompt_chunk_tokens = 0;                       ///< a step reads at most so many tokens of one prompt; 0: no limit
-  int waiting_requests = 1024;                       ///< that have not started
-  std::int64_t waiting_tokens = 16 << 20;            ///< of their prompts
-  std::int64_t patch_bytes = std::int64_t{8} << 30;  ///< of all prompts, until their requests end
-  int streamers = 1;                                 ///< threads that call listeners
-};
-
-/// The engine has no room for a request now; it may have later.
-struct Overloaded : Error {
-  using Error::Error;
-};
 
 /// Owns a session, its pages and the thread that runs its steps. Requests may be submitted and cancelled from any
 /// thread; listeners are called from threads of the engine.
@@ -75,13 +48,13 @@ class Engine {
   ///         run: no prompt, no room for an answer, an image larger than the image cache.
   RequestId submit(Submission submission);
   /// The request ends within a step, if it is still here.
-  void cancel(RequestId id) { command({Command::Kind::cancel, id, {}}); }
+  void cancel(RequestId id) { inbox_.add({Command::Kind::cancel, id}); }
   /// Every request that has not started ends; those that the engine has not seen yet do at once.
   void cancel_waiting();
   /// Every request ends.
-  void cancel_all() { command({Command::Kind::cancel_all, 0, {}}); }
+  void cancel_all() { inbox_.add({Command::Kind::cancel_all}); }
   /// Pages that were computed for requests so far are not found by those that start later.
-  void forget_prefixes() { command({Command::Kind::forget_prefixes, 0, {}}); }
+  void forget_prefixes() { inbox_.add({Command::Kind::forget_prefixes}); }
   /// Ends all requests and the threads. Listeners have had their last call when it returns.
   void stop();
 
@@ -94,12 +67,6 @@ class Engine {
  private:
   using Clock = RequestTimes::Clock;
 
-  struct Command {
-    enum class Kind { submit, cancel, enough, cancel_waiting, cancel_all, forget_prefixes };
-    Kind kind;
-    RequestId id = 0;
-    std::unique_ptr<Submission> submission;
-  };
   /// A request that is here.
   struct Live {
     std::shared_ptr<Listener> listener;
@@ -114,16 +81,8 @@ class Engine {
     StepPlan plan;
     bool started = false;
   };
-  /// What requests hold between submit() and their start, and until their end.
-  struct Load {
-    int waiting_requests = 0;
-    std::int64_t waiting_tokens = 0, patch_bytes = 0;
-  };
 
   SchedulerLimits scheduler_limits(const EngineLimits& limits) const;
-  void check(const Submission& submission) const;
-  void check_room(std::int64_t tokens, std::int64_t bytes) const;
-  void command(Command command);
 
   void run();
   bool take_commands();
@@ -141,7 +100,6 @@ class Engine {
   void hand_on();
 
   std::unique_ptr<EngineSession> session_;
-  EngineLimits limits_;
   SessionLimits sizes_;
   int vocab_size_;
   bool on_device_;
@@ -149,12 +107,7 @@ class Engine {
   ImageRows images_;
   Scheduler scheduler_;
 
-  mutable std::mutex inbox_mutex_;
-  std::condition_variable wake_;
-  std::vector<Command> inbox_;
-  Load load_;
-  RequestId last_id_ = 0;
-  bool stopping_ = false;
+  Inbox inbox_;
 
   // The engine's thread alone:
   std::unordered_map<RequestId, Live> requests_;
@@ -171,17 +124,17 @@ class Engine {
 
 inline Engine::Engine(std::unique_ptr<EngineSession> session, const EngineLimits& limits)
     : session_(std::move(session)),
-      limits_(limits),
       sizes_(session_->limits()),
       vocab_size_(session_->vocab_size()),
       on_device_(session_->on_device()),
       pages_(sizes_.pages),
       images_(std::max(sizes_.image_blocks, 1), std::max(sizes_.image_block_rows, 1)),
       scheduler_(scheduler_limits(limits), pages_, images_),
+      inbox_(limits),
       statistics_(sizes_.context_tokens, sizes_.step_tokens),
       streamer_(limits.streamers,
                 [this](RequestId id) {
-                  command({Command::Kind::enough, id, {}});
+                  inbox_.add({Command::Kind::enough, id});
                 }),
       thread_([this] { run(); }) {}
 
@@ -196,81 +149,18 @@ inline SchedulerLimits Engine::scheduler_limits(const EngineLimits& limits) cons
           .prefix_cache = limits.prefix_cache};
 }
 
-inline void Engine::check(const Submission& submission) const {
-  const auto tokens = static_cast<int>(submission.prompt->ids.size());
-  if (tokens < 1 || tokens >= sizes_.context_tokens)
-    fail("request: the prompt has ", tokens, " tokens; wanted 1 to ", sizes_.context_tokens - 1,
-         ", so that the context of ", sizes_.context_tokens, " has room for an answer");
-  for (const ImageSpan& image : submission.images)
-    if (images_.blocks_for(image.tokens) > images_.total_blocks())
-      fail("request: an image of ", image.tokens, " tokens is larger than the image cache of ",
-           images_.total_blocks() * sizes_.image_block_rows, " tokens");
-  const auto& sampling = submission.sampling;
-  const auto& allowed = sampling.allowed_token_ids;
-  const auto ends = [&](int id) {
-    return std::find(sampling.ends.begin(), sampling.ends.end(), id) != sampling.ends.end();
-  };
-  if (sampling.min_tokens > 0 && !allowed.empty() && std::all_of(allowed.begin(), allowed.end(), ends))
-    fail("request: every token is excluded by allowed_token_ids and min_tokens");
-}
-
 inline RequestId Engine::submit(Submission submission) {
-  check(submission);
-  const auto tokens = static_cast<std::int64_t>(submission.prompt->ids.size());
-  const auto bytes = static_cast<std::int64_t>(submission.prompt->patches.size() * sizeof(float));
-  auto owned = std::make_unique<Submission>(std::move(submission));
-  const std::lock_guard lock(inbox_mutex_);
-  if (stopping_) throw Overloaded("the engine has been stopped");
-  if (!owned->admitted) check_room(tokens, bytes);
-  inbox_.push_back({Command::Kind::submit, ++last_id_, std::move(owned)});
-  ++load_.waiting_requests;
-  load_.waiting_tokens += tokens;
-  load_.patch_bytes += bytes;
-  wake_.notify_one();
-  return last_id_;
-}
-
-/// Whether a prompt may wait, too; the inbox's mutex is held.
-inline void Engine::check_room(std::int64_t tokens, std::int64_t bytes) const {
-  if (load_.waiting_requests >= limits_.waiting_requests)
-    throw Overloaded(cat(load_.waiting_requests, " requests are waiting; try again"));
-  if (load_.waiting_requests > 0 && load_.waiting_tokens + tokens > limits_.waiting_tokens)
-    throw Overloaded(cat("prompts of ", load_.waiting_tokens, " tokens are waiting; try again"));
-  if (load_.patch_bytes > 0 && load_.patch_bytes + bytes > limits_.patch_bytes)
-    throw Overloaded(cat("images of ", load_.patch_bytes, " bytes are in use; try again"));
-}
-
-inline void Engine::command(Command command) {
-  const std::lock_guard lock(inbox_mutex_);
-  inbox_.push_back(std::move(command));
-  wake_.notify_one();
+  check_submission(submission, sizes_, images_);
+  return inbox_.submit(std::move(submission));
 }
 
 inline void Engine::cancel_waiting() {
-  std::vector<Event> events;
-  {
-    const std::lock_guard lock(inbox_mutex_);
-    for (Command& command : inbox_) {
-      if (command.kind != Command::Kind::submit) continue;
-      const Batch& prompt = *command.submission->prompt;
-      --load_.waiting_requests;
-      load_.waiting_tokens -= static_cast<std::int64_t>(prompt.ids.size());
-      load_.patch_bytes -= static_cast<std::int64_t>(prompt.patches.size() * sizeof(float));
-      events.push_back(
-          {.id = command.id, .kind = Event::Kind::cancelled, .listener = std::move(command.submission->listener)});
-    }
-    std::erase_if(inbox_, [](const Command& command) { return command.kind == Command::Kind::submit; });
-  }
-  if (!events.empty()) streamer_.add(std::move(events));
-  command({Command::Kind::cancel_waiting, 0, {}});
+  if (auto events = inbox_.cancel_submitted(); !events.empty()) streamer_.add(std::move(events));
+  inbox_.add({Command::Kind::cancel_waiting});
 }
 
 inline void Engine::stop() {
-  {
-    const std::lock_guard lock(inbox_mutex_);
-    stopping_ = true;
-    wake_.notify_one();
-  }
+  inbox_.stop();
   if (thread_.joinable()) thread_.join();
   streamer_.stop();
 }
@@ -285,18 +175,10 @@ inline void Engine::run() {
 
 /// Waits while there is nothing to do. Returns false once the engine is stopped and nothing is left.
 inline bool Engine::take_commands() {
-  std::vector<Command> commands;
-  bool stopping;
-  {
-    std::unique_lock lock(inbox_mutex_);
-    if (under_way_.empty() && (requests_.empty() || stalled_))
-      wake_.wait(lock, [this] { return stopping_ || !inbox_.empty(); });
-    commands.swap(inbox_);
-    stopping = stopping_;
-  }
-  for (Command& command : commands) take(command);
-  if (stopping) cancel_each(true);
-  return !stopping || !requests_.empty() || !under_way_.empty();
+  Inbox::Taken taken = inbox_.take(under_way_.empty() && (requests_.empty() || stalled_));
+  for (Command& command : taken.commands) take(command);
+  if (taken.stopping) cancel_each(true);
+  return !taken.stopping || !requests_.empty() || !under_way_.empty();
 }
 
 inline void Engine::take(Command& command) {
@@ -324,7 +206,7 @@ inline void Engine::begin(RequestId id, Submission& submission) {
                       .prompt = static_cast<int>(prompt.ids.size()),
                       .max_tokens = submission.max_tokens},
             .images = static_cast<int>(submission.images.size()),
-            .patch_bytes = static_cast<std::int64_t>(prompt.patches.size() * sizeof(float))};
+            .patch_bytes = Inbox::patch_bytes(submission)};
   requests_.emplace(id, std::move(live));
   try {
     session_->begin(id, submission.prompt, submission.sampling);
@@ -366,10 +248,8 @@ inline void Engine::note_starts(const StepPlan& plan) {
     live.times.started = now;
     events_.push_back(
         {.id = start.id, .kind = Event::Kind::started, .listener = live.listener, .cached = start.cached});
-    const std::lock_guard lock(inbox_mutex_);
-    --load_.waiting_requests;
-    load_.waiting_tokens -= live.times.prompt;
-    const std::lock_guard statistics_lock(statistics_mutex_);
+    inbox_.waits_no_more(live.times.prompt);
+    const std::lock_guard lock(statistics_mutex_);
     statistics_.images_shown += static_cast<std::uint64_t>(live.images);
   }
 }
@@ -467,11 +347,8 @@ inline void Engine::end(RequestId id, Outcome outcome, Event event) {
   event.id = id;
   event.listener = std::move(live.listener);
   events_.push_back(std::move(event));
-  {
-    const std::lock_guard lock(inbox_mutex_);
-    load_.patch_bytes -= live.patch_bytes;
-    if (!live.started) --load_.waiting_requests, load_.waiting_tokens -= live.times.prompt;
-  }
+  inbox_.release_patches(live.patch_bytes);
+  if (!live.started) inbox_.waits_no_more(live.times.prompt);
   const std::lock_guard lock(statistics_mutex_);
   live.times.end(statistics_, outcome);
 }
@@ -481,14 +358,13 @@ inline void Engine::hand_on() {
   const bool idle = requests_.empty() && under_way_.empty();
   const bool leaked = idle && !scheduler_.idle();
   {
-    std::scoped_lock lock(inbox_mutex_, statistics_mutex_);
+    const int submitted = inbox_.submitted();
+    const std::lock_guard lock(statistics_mutex_);
     if (leaked && !std::exchange(statistics_.leaked, true))
       log_error("engine: pages, rows or images are still held, but no request is left: this is a bug");
-    const auto unseen =
-        std::count_if(inbox_.begin(), inbox_.end(), [](const Command& c) { return c.kind == Command::Kind::submit; });
     const SchedulerCounts& counts = scheduler_.counts();
     statistics_.running = scheduler_.running();
-    statistics_.waiting = scheduler_.waiting() + static_cast<int>(unseen);
+    statistics_.waiting = scheduler_.waiting() + submitted;
     statistics_.pages = pages_.total();
     statistics_.pages_used = pages_.total() - pages_.available();
     statistics_.preemptions = counts.preemptions;

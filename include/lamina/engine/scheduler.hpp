@@ -11,6 +11,7 @@
 #include <lamina/engine/images.hpp>
 #include <lamina/engine/pages.hpp>
 #include <lamina/engine/request.hpp>
+#include <lamina/engine/sequence.hpp>
 #include <lamina/engine/step_plan.hpp>
 
 /// Which tokens of which requests the next step reads. Knows no model and no clock: the same calls in the same order
@@ -79,36 +80,9 @@ class Scheduler {
   }
 
  private:
-  struct Sequence {
-    Request request;
-    std::vector<int> tokens;  ///< known: the prompt and what arrived
-    std::uint64_t arrival = 0;
-    int computed = 0;   ///< tokens whose keys and values are in the pages, those of steps in flight included
-    int pending = 0;    ///< tokens that steps in flight choose
-    int row = -1;       ///< -1: not running
-    int scored = 0;     ///< tokens of the prompt after which the next one was scored
-    int published = 0;  ///< pages whose content was made findable
-    std::uint64_t last_serial = 0;  ///< of the last published page
-    std::vector<int> pages;
-    std::vector<bool> holds;  ///< by image: its rows are held
-
-    int length() const { return static_cast<int>(tokens.size()) + pending; }
-    int wanted() const { return length() - computed; }
-    int generated() const { return length() - static_cast<int>(request.tokens.size()); }
-    /// Tokens of the prompt after which the next one is scored: all but the last, if it is asked for.
-    int to_score() const { return request.scores_prompt ? static_cast<int>(request.tokens.size()) - 1 : 0; }
-    int left() const { return request.max_tokens - generated(); }
-  };
-  struct ServedFirst {
-    bool operator()(const Sequence* a, const Sequence* b) const {
-      return std::pair(a->request.priority, a->arrival) < std::pair(b->request.priority, b->arrival);
-    }
-  };
-
   int pages_for(int tokens) const { return (tokens + limits_.page_tokens - 1) / limits_.page_tokens; }
   bool ended(const Sequence& s) const { return s.left() <= 0 || s.length() >= limits_.context_tokens; }
 
-  PageContent content(const Sequence& s, int page, std::uint64_t before) const;
   std::vector<int> find_prefix(const Sequence& s) const;
   void publish_full_pages(Sequence& s);
 
@@ -187,18 +161,6 @@ inline bool Scheduler::cancel(RequestId id) {
   return true;
 }
 
-/// Everything that decides the numbers in full page `page` of a sequence, the page before it being `before`.
-inline PageContent Scheduler::content(const Sequence& s, int page, std::uint64_t before) const {
-  const int first = page * limits_.page_tokens, end = first + limits_.page_tokens;
-  PageContent content{
-      .before = before, .ids = {s.tokens.begin() + first, s.tokens.begin() + end}, .images = {}, .scope = {}};
-  for (const ImageSpan& image : s.request.images)
-    if (image.first < end && image.first + image.tokens > first)
-      content.images.push_back({image.hash, image.first - first});
-  if (page == 0) content.scope = s.request.scope;
-  return content;
-}
-
 /// Computed pages that hold the beginning of a sequence. Its last token is never among them: it must be computed, since
 /// the next token is chosen from its output.
 inline std::vector<int> Scheduler::find_prefix(const Sequence& s) const {
@@ -207,7 +169,7 @@ inline std::vector<int> Scheduler::find_prefix(const Sequence& s) const {
   const int most = (static_cast<int>(s.tokens.size()) - 1) / limits_.page_tokens;
   std::uint64_t before = 0;
   for (int page = 0; page < most; ++page) {
-    const auto known = pages_.find(content(s, page, before));
+    const auto known = pages_.find(page_content(s, page, before, limits_.page_tokens));
     if (!known) break;
     found.push_back(*known);
     before = pages_.serial(*known);
@@ -219,8 +181,8 @@ inline void Scheduler::publish_full_pages(Sequence& s) {
   if (!limits_.prefix_cache || s.row < 0) return;
   const int full = std::min(s.computed, static_cast<int>(s.tokens.size())) / limits_.page_tokens;
   for (; s.published < full; ++s.published)
-    s.last_serial =
-        pages_.publish(s.pages[static_cast<std::size_t>(s.published)], content(s, s.published, s.last_serial));
+    s.last_serial = pages_.publish(s.pages[static_cast<std::size_t>(s.published)],
+                                   page_content(s, s.published, s.last_serial, limits_.page_tokens));
 }
 
 /// Tokens that running sequences are expected to write still, in pages.

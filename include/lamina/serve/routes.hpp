@@ -15,9 +15,12 @@
 #include <lamina/serve/api_description.hpp>
 #include <lamina/serve/chat_page.hpp>
 #include <lamina/serve/http/auth.hpp>
+#include <lamina/serve/http/cors.hpp>
+#include <lamina/serve/http/decorated_exchange.hpp>
 #include <lamina/serve/http/http_counts.hpp>
 #include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/service.hpp>
+#include <lamina/serve/token_routes.hpp>
 #include <lamina/serve/unbuilt_routes.hpp>
 
 namespace lamina::serve {
@@ -26,8 +29,8 @@ namespace lamina::serve {
 struct RouteOptions {
   std::vector<std::string> api_keys = {};
   std::string root_path = {};  ///< a prefix that a proxy may leave in place
-  std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
-  bool allow_credentials = false, request_id_headers = false, access_log = true;
+  CorsOptions cors = {};
+  bool request_id_headers = false, access_log = true;
   bool page = true;                              ///< at /
   std::vector<std::string> unlogged_paths = {};  ///< whose requests the access log leaves out
   std::string version = std::string(lamina::version);
@@ -36,46 +39,6 @@ struct RouteOptions {
   bool docs = true;             ///< GET /docs and /openapi.json
   std::string settings = {};    ///< what /server_info shows: options without secrets
 };
-
-namespace detail {
-
-/// Adds headers to whatever answer is given; counts it and writes it to the log.
-class DecoratedExchange : public Exchange {
- public:
-  DecoratedExchange(std::shared_ptr<Exchange> inner, HeaderList headers, std::string log_line, HttpCounts& counts,
-                    HttpCounts::Key key)
-      : inner_(std::move(inner)),
-        headers_(std::move(headers)),
-        log_line_(std::move(log_line)),
-        counts_(counts),
-        key_(std::move(key)) {}
-  void reply(HttpReply reply) override {
-    decorate(reply);
-    inner_->reply(std::move(reply));
-  }
-  void begin_stream(HttpReply head) override {
-    decorate(head);
-    inner_->begin_stream(std::move(head));
-  }
-  void write(std::string bytes) override { inner_->write(std::move(bytes)); }
-  void end_stream() override { inner_->end_stream(); }
-  std::stop_token cancelled() const override { return inner_->cancelled(); }
-
- private:
-  void decorate(HttpReply& reply) const {
-    counts_.add(key_, reply.status, HttpCounts::Clock::now() - begun_);
-    reply.headers.insert(reply.headers.end(), headers_.begin(), headers_.end());
-    if (!log_line_.empty()) log_info(log_line_, " ", reply.status);
-  }
-  std::shared_ptr<Exchange> inner_;
-  HeaderList headers_;
-  std::string log_line_;
-  HttpCounts& counts_;
-  HttpCounts::Key key_;
-  HttpCounts::Clock::time_point begun_ = HttpCounts::Clock::now();
-};
-
-}  // namespace detail
 
 /// The paths of the API. Key, path, method and content type are judged from a request's header; what has no body is
 /// answered there too, so that /health never waits for anything.
@@ -116,7 +79,7 @@ class Routes final : public HttpApplication {
     try {
       return route(head, path);
     } catch (const ApiError& e) {
-      HttpReply reply{e.status, e.body(), "application/json", {}};
+      HttpReply reply = error_reply(e);
       if (e.status == 401) reply.headers.push_back({"WWW-Authenticate", "Bearer"});
       if (e.status == 405) reply.headers.push_back({"Allow", allowed(path)});
       return reply;
@@ -159,7 +122,7 @@ class Routes final : public HttpApplication {
   HttpCounts::Key count_key(const RequestHead& head) const {
     static const std::vector<std::string> methods = {"GET", "HEAD", "OPTIONS", "POST"};
     const std::string path = own_path(head);
-    return {known(path) ? route_path(path) : "none", contains(methods, head.method) ? head.method : "other"};
+    return {known(path) ? route_path(path) : "none", detail::contains(methods, head.method) ? head.method : "other"};
   }
   bool known(const std::string& path) const {
     return std::any_of(table_.begin(), table_.end(), [&](const Route& r) { return r.path == route_path(path); });
@@ -191,7 +154,7 @@ class Routes final : public HttpApplication {
   std::optional<std::string> without_slashes(const std::string& path) const {
     if (!path.ends_with('/')) return {};
     const auto& names = service_.options().served_names;
-    if (path.starts_with(one_model) && contains(names, detail::percent_decoded(path.substr(one_model.size()))))
+    if (path.starts_with(one_model) && detail::contains(names, detail::percent_decoded(path.substr(one_model.size()))))
       return {};
     std::string shorter = path.substr(0, path.find_last_not_of('/') + 1);
     if (known(shorter)) return shorter;
@@ -221,52 +184,20 @@ class Routes final : public HttpApplication {
       const std::string* id = head.header("X-Request-Id");
       headers.push_back({"X-Request-Id", id ? printable(*id) : random_id()});
     }
-    for (auto& header : origin_headers(head)) headers.push_back(std::move(header));
+    for (auto& header : origin_headers(head, options_.cors)) headers.push_back(std::move(header));
     return headers;
   }
   std::string log_line(const RequestHead& head) const {
-    if (!options_.access_log || contains(options_.unlogged_paths, head.path)) return {};
+    if (!options_.access_log || detail::contains(options_.unlogged_paths, head.path)) return {};
     return cat(head.peer, " ", printable(head.method), " ", printable(head.path));
   }
 
-  static bool contains(const std::vector<std::string>& list, const std::string& word) {
-    return std::find(list.begin(), list.end(), word) != list.end();
-  }
-  /// CORS: the origin is echoed only if credentials or a list make "*" wrong.
-  HeaderList origin_headers(const RequestHead& head) const {
-    const std::string* origin = head.header("Origin");
-    if (!origin) return {};
-    const bool any = contains(options_.allowed_origins, "*");
-    if (!any && !contains(options_.allowed_origins, *origin)) return {};
-    HeaderList out{{"Access-Control-Allow-Origin", any && !options_.allow_credentials ? "*" : *origin}};
-    if (!any || options_.allow_credentials) out.push_back({"Vary", "Origin"});
-    if (options_.allow_credentials) out.push_back({"Access-Control-Allow-Credentials", "true"});
-    return out;
-  }
   HttpReply preflight(const RequestHead& head, const std::string& path) const {
-    const std::string* method = head.header("Access-Control-Request-Method");
-    if (!head.header("Origin") || !method) {
-      const std::string allow = path == "*" ? "GET, POST, HEAD" : allowed(path);
-      if (allow.empty()) return error_reply({404, "Not Found", "Not Found"});
-      return {204, {}, {}, {{"Allow", allow + ", OPTIONS"}}};
-    }
-    if (origin_headers(head).empty()) return error_reply({400, "BadRequestError", "CORS: this origin is not allowed"});
-    const auto joined = [](const std::vector<std::string>& list) {
-      std::string out;
-      for (const auto& word : list) out += (out.empty() ? "" : ", ") + word;
-      return out;
-    };
-    const std::string* wanted = head.header("Access-Control-Request-Headers");
-    const bool any_header = contains(options_.allowed_headers, "*");
-    return {200,
-            {},
-            {},
-            {{"Access-Control-Allow-Methods",
-              contains(options_.allowed_methods, "*") ? "GET, POST, HEAD, OPTIONS" : joined(options_.allowed_methods)},
-             {"Access-Control-Allow-Headers", any_header && wanted ? *wanted : joined(options_.allowed_headers)},
-             {"Access-Control-Max-Age", "600"}}};
+    if (is_preflight(head)) return preflight_reply(head, options_.cors);
+    const std::string allow = path == "*" ? "GET, POST, HEAD" : allowed(path);
+    if (allow.empty()) return error_reply({404, "Not Found", "Not Found"});
+    return {204, {}, {}, {{"Allow", allow + ", OPTIONS"}}};
   }
-  static HttpReply error_reply(const ApiError& e) { return {e.status, e.body(), "application/json", {}}; }
 
   HttpReply health(const std::string&) const { return {200, {}, {}, {}}; }
   /// It holds no secrets; what it asks the API for needs a key as ever.
@@ -301,17 +232,13 @@ class Routes final : public HttpApplication {
     service_.messages(std::make_shared<MessagesExchange>(std::move(exchange)), std::move(request));
   }
   void count_tokens(ExchangePtr exchange, HttpRequest& request) const {
-    exchange = std::make_shared<MessagesExchange>(std::move(exchange));
-    const auto shared = std::make_shared<HttpRequest>(std::move(request));
-    service_.post(exchange, *shared, [this, exchange, shared](const std::stop_token& cancelled) {
-      JsonTree json = parse_body(shared->body.text(), cancelled);
-      shared->body.release();
-      json->emplace("max_tokens", 1);  // which this route does not have
-      service_.check_model(Fields(*json).maybe_text("model"));
-      auto asked = read_messages_request(*json, service_.limits(), service_.files().defaults);
-      const auto ids = service_.tokenize(std::move(asked), cancelled);
-      exchange->reply({200, compact({{"input_tokens", ids.size()}}), "application/json", {}});
-    });
+    count_message_tokens(service_, std::make_shared<MessagesExchange>(std::move(exchange)), std::move(request));
+  }
+  void tokenize(ExchangePtr exchange, HttpRequest& request) const {
+    answer_tokenize(service_, std::move(exchange), std::move(request));
+  }
+  void detokenize(ExchangePtr exchange, HttpRequest& request) const {
+    answer_detokenize(service_, std::move(exchange), std::move(request));
   }
   HttpReply tokenizer_info(const std::string&) const {
     return {200, compact(service_.files().tokenizer_config), "application/json", {}};
@@ -380,81 +307,6 @@ class Routes final : public HttpApplication {
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     if (kind != "application/json")
       throw ApiError(400, "Bad Request", "Content-Type: is " + clipped(*type) + ", wanted application/json");
-  }
-
-  void tokenize(ExchangePtr exchange, HttpRequest& request) const {
-    const auto shared = std::make_shared<HttpRequest>(std::move(request));
-    service_.post(exchange, *shared, [this, exchange, shared](const std::stop_token& cancelled) {
-      const JsonTree json = parse_body(shared->body.text(), cancelled);
-      shared->body.release();
-      const Fields fields(*json);
-      service_.check_model(fields.maybe_text("model"));
-      std::vector<int> ids;
-      if (const auto prompt = fields.maybe_text("prompt"))
-        ids = service_.tokenize(*prompt, cancelled);
-      else
-        ids = service_.tokenize(read_chat_request(*json, service_.limits(), service_.files().defaults), cancelled);
-      exchange->reply({200, token_list(ids, fields.boolean("return_token_strs"), cancelled), "application/json", {}});
-    });
-  }
-  /// Written as text, a few thousand tokens at a time; its size is bounded by AnswerLimits.
-  std::string token_list(const std::vector<int>& ids, bool with_strings, const std::stop_token& cancelled) const {
-    AnswerText out(service_.options().answers);
-    const auto list = [&](auto write) {
-      std::string piece = "[";
-      for (std::size_t i = 0; i < ids.size(); ++i) {
-        if (i) piece += ',';
-        piece += write(ids[i]);
-        if ((i + 1) % 4096 != 0) continue;
-        throw_if_stopped(cancelled);
-        out.append(piece);
-        piece.clear();
-      }
-      out.append(piece + "]");
-    };
-    out.append(open_end({{"count", ids.size()}, {"max_model_len", service_.max_model_len()}}) + R"(,"tokens":)");
-    list([](int id) { return std::to_string(id); });
-    out.append(R"(,"token_strs":)");
-    if (with_strings)
-      list([&](int id) { return compact(Json(service_.files().tokenizer.decode(std::span(&id, 1)))); });
-    else
-      out.append("null");
-    out.append("}");
-    return out.take();
-  }
-  void detokenize(ExchangePtr exchange, HttpRequest& request) const {
-    const auto shared = std::make_shared<HttpRequest>(std::move(request));
-    service_.post(exchange, *shared, [this, exchange, shared](const std::stop_token& cancelled) {
-      const JsonTree json = parse_body(shared->body.text(), cancelled);
-      shared->body.release();
-      const Fields fields(*json);
-      service_.check_model(fields.maybe_text("model"));
-      const Json* list = fields.maybe_list("tokens");
-      if (!list) throw wrong_field("tokens", "missing", "a list of token ids");
-      std::vector<int> ids;
-      for (const auto& id : *list) {
-        if (!id.is_number_integer() || id < 0 || id >= service_.limits().vocab_size)
-          throw wrong_field(cat("tokens.", ids.size()), shown(id),
-                            cat("a token id below ", service_.limits().vocab_size));
-        ids.push_back(id.get<int>());
-      }
-      exchange->reply({200, text_of(ids, cancelled), "application/json", {}});
-    });
-  }
-
-  /// The size is known before any of the text is made. The decoded text is not copied but for its JSON.
-  std::string text_of(const std::vector<int>& ids, const std::stop_token& cancelled) const {
-    const auto& tokenizer = service_.files().tokenizer;
-    const std::uint64_t most = service_.options().answers.one;
-    std::uint64_t size = 0;
-    for (const int id : ids) size += tokenizer.bytes_of(id).size();
-    if (size > most) throw bad_field("tokens", cat("tokens: are ", size, " bytes of text, at most ", most));
-    throw_if_stopped(cancelled);
-    AnswerText out(service_.options().answers);
-    out.append(R"({"prompt":)");
-    out.append(compact(Json(tokenizer.decode(ids))));
-    out.append("}");
-    return out.take();
   }
 
   ChatService& service_;

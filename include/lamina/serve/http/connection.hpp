@@ -102,7 +102,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
       } catch (const ApiError& e) {
         if (phase_ != Phase::reading) throw;
         keep_alive_ = false;  // what is left of the request must not be read as the next one
-        refuse({e.status, e.body(), "application/json", {}});
+        refuse(error_reply(e));
       } catch (const std::bad_alloc&) {
         if (phase_ != Phase::reading) throw;
         refuse(busy_reply("out of memory; try again"));

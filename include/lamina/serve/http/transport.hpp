@@ -44,6 +44,7 @@ struct HttpReply {
   HeaderList headers;
 };
 
+inline HttpReply error_reply(const ApiError& error) { return {error.status, error.body(), "application/json", {}}; }
 /// A 503 that asks the client to come back.
 inline HttpReply busy_reply(const std::string& message) {
   return {503, ApiError(503, "ServiceUnavailable", message).body(), "application/json", {{"Retry-After", "2"}}};

@@ -37,6 +37,10 @@ struct Weight {
   std::ptrdiff_t stride = 0;
 };
 
+namespace kernel {
+struct AdapterMatrices;  // kernel/add_adapters.hpp
+}
+
 /// One parameter at run time. Matrices keep the checkpoint's element type; vectors are stored as activations are.
 struct Parameter {
   Weight value;
@@ -45,6 +49,7 @@ struct Parameter {
   float dropout = 0;      ///< of a branch's input: probability that an element is zeroed
   bool folded = false;    ///< value is a window of a matrix that a fused layer's tensors share (Weights)
   std::uint64_t id = 0;   ///< differs between tensors of a model: each branch drops elements of its own
+  const kernel::AdapterMatrices* adapters = nullptr;  ///< that rows may choose (Context::adapter_slots); null: none
 
   template <class T, int D>
   View<const T, D> vector() const {

@@ -69,6 +69,7 @@ struct Context {
   const float* position_weights = nullptr;       ///< (rows, 4) their bilinear weights
   const int* order = nullptr;                    ///< (rows) windowed[i] = plain[order[i]]
   const int* merged_order = nullptr;             ///< (rows / merge^2) the same for merged rows
+  const int* adapter_slots = nullptr;            ///< (rows) slots of the rows' adapters; null: no row has one
   int layer = 0;                                 ///< index in the Stack that runs now
   const kernel::PagedCache<T>* pages = nullptr;  ///< keys and values of the sequences; null while training
   static constexpr int max_taps = 8;

@@ -49,7 +49,8 @@ struct TensorSpec {
   /// A fused layer keeps matrices and branches of several linear layers in one matrix (Weights): the first of them, a
   /// later one, or not so.
   enum class Fold : std::uint8_t { none, first, later } fold = Fold::none;
-  float scale = 1;   ///< of a branch: its output is multiplied by it; 0: decided at run time
+  bool takes_adapters = false;  ///< the matrix of a linear layer whose rows may have adapters
+  float scale = 1;              ///< of a branch: its output is multiplied by it; 0: decided at run time
   int exponent = 0;  ///< memory holds its values times 2^exponent (compose/scaled.hpp), files the values themselves
   enum class Init : std::uint8_t { zeros, ones, normal, kaiming } init = Init::normal;
 
@@ -90,7 +91,7 @@ struct TensorVisitor {
 
 /// What the modules around a tensor say about it.
 struct Around {
-  bool learning = true, joined = false;
+  bool learning = true, joined = false, output_head = false, takes_adapters = false;
   TensorSpec::Fold fold = TensorSpec::Fold::none;
   int matrix_exponent = 0, vector_exponent = 0;
 };
@@ -125,6 +126,7 @@ struct ParamTable<List<P...>> {
     spec.rank = p.rank;
     spec.extents = p.extents;
     spec.init = p.init;
+    spec.takes_adapters = around.takes_adapters && p.rank == 2;
     spec.exponent = p.rank == 1 ? around.vector_exponent : around.matrix_exponent;
     f.visit(spec);
   }
@@ -146,6 +148,8 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
                                                [[maybe_unused]] TensorVisitor& f) {
   constexpr Traits traits = M::traits;
   around.learning = around.learning && !traits.freezes;
+  if constexpr (requires { M::tag::output_head; }) around.output_head = true;
+  around.takes_adapters = traits.takes_adapters && !around.output_head;
   around.matrix_exponent += traits.matrix_exponent, around.vector_exponent += traits.vector_exponent;
   if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
     for (int i = 0; i < M::repeats; ++i)

@@ -43,6 +43,11 @@ class ImageHasher {
   std::unique_ptr<EVP_MD_CTX, Free> context_;
 };
 
+/// What identifies an image's rows if an adapter changes them.
+inline ImageHash with_adapter(const ImageHash& hash, AdapterId adapter) {
+  return ImageHasher().add(std::span<const unsigned char>(hash)).add(adapter).finish();
+}
+
 /// The hashes of a batch's images, by their patches and grids, which are what the model reads.
 /// row_length: values of a patch.
 inline std::vector<ImageHash> hash_images(const Batch& batch, int row_length) {

@@ -13,8 +13,8 @@ namespace lamina::engine {
 
 /// Bytes that a session needs, known before anything is allocated.
 struct MemoryNeeds {
-  std::int64_t weights = 0, pages = 0, images = 0, scratch = 0;
-  std::int64_t total() const { return weights + pages + images + scratch; }
+  std::int64_t weights = 0, adapters = 0, pages = 0, images = 0, scratch = 0;
+  std::int64_t total() const { return weights + adapters + pages + images + scratch; }
 };
 
 /// What a backend takes if the operator says nothing.
@@ -45,14 +45,18 @@ template <class Model, Real T = float, Backend B = Cpu>
 class ModelEngineSession final : public EngineSession {
  public:
   ModelEngineSession(const ModelSource& source, const EngineOptions& options)
-      : weights_(choose(source, options)), limits_(settle(source, options)) {
+      : weights_(choose(source, options)),
+        adapters_(weights_.slots(), tensor_count<typename Model::Visual>, options.adapter_slots, options.adapter_rank),
+        limits_(settle(source, options)) {
     if (!std::is_same_v<T, float> && options.dtype && *options.dtype != dtype_of<T>)
       note(cat("dtype ", name_of(*options.dtype), " was asked for; a GPU computes in ", name_of(dtype_of<T>),
                ", and so it does here"));
     device_.set_batch_invariant(options.batch_invariant);
     weights_.allocate(false, device_.stream());
+    adapters_.allocate({weights_.parameters(), weights_.slots().size()}, device_.stream());
     runner_ = std::make_unique<Runner<Model, T, B>>(device_, weights_, source.config.image_token_id, limits_,
-                                                    graph_rows(options), options.batch_invariant);
+                                                    graph_rows(options), options.batch_invariant,
+                                                    options.adapter_slots > 0 ? &adapters_ : nullptr);
     checkpoint::load_weights(weights_, source.weights, source.folded);
   }
   const SessionLimits& limits() const override { return limits_; }
@@ -62,6 +66,9 @@ class ModelEngineSession final : public EngineSession {
     runner_->begin(id, std::move(prompt), sampling);
   }
   void end(RequestId id) override { runner_->end(id); }
+  std::shared_ptr<const Adapter> prepare_adapter(const checkpoint::AdapterLayers& layers) const override {
+    return adapters_.prepare(layers);
+  }
   void start(const StepPlan& plan, const ImageRows& images) override { runner_->start(plan, images); }
   bool may_start_ahead() const override { return runner_->may_start_ahead(); }
   StepChoices finish() override { return runner_->finish(); }
@@ -102,6 +109,7 @@ class ModelEngineSession final : public EngineSession {
     limits.step_image_tokens = std::min(limits.context_tokens, most_image_tokens);
     limits.page_tokens = options.page_tokens;
     limits.image_block_rows = image_block_rows;
+    limits.adapter_slots = options.adapter_slots;
     const std::int64_t image_bytes = options.image_bytes > 0 ? options.image_bytes : Defaults::image_bytes;
     limits.image_blocks =
         std::max(static_cast<int>(image_bytes / image_block_bytes), limits.step_image_tokens / image_block_rows + 1);
@@ -112,7 +120,8 @@ class ModelEngineSession final : public EngineSession {
     MemoryNeeds needs;
     needs.weights = static_cast<std::int64_t>(weights_.frozen_bytes() + weights_.learning_bytes(false));
     needs.images = image_block_bytes * limits.image_blocks;
-    const std::vector<Parameter> parameters = weights_.parameters_at(nullptr, nullptr, nullptr);
+    needs.adapters = static_cast<std::int64_t>(adapters_.bytes());
+    const std::vector<Parameter> parameters = adapters_.planned(weights_.parameters_at(nullptr, nullptr, nullptr));
     needs.scratch = static_cast<std::int64_t>(Runner<Model, T, B>::other_bytes(device_, parameters.data(), limits));
     const auto page = static_cast<std::int64_t>(Runner<Model, T, B>::page_bytes(limits.page_tokens));
     const std::int64_t each = limits.pages_per_row();
@@ -143,9 +152,11 @@ class ModelEngineSession final : public EngineSession {
   }
   static void print(const MemoryNeeds& needs, const SessionLimits& limits) {
     const auto mib = [](std::int64_t bytes) { return cat(bytes >> 20, " MiB"); };
-    log_info("memory: weights ", mib(needs.weights), ", keys and values ", mib(needs.pages), " (", limits.pages,
-             " pages of ", limits.page_tokens, " tokens), images ", mib(needs.images), ", scratch ", mib(needs.scratch),
-             ": ", mib(needs.total()), " in all");
+    const std::string adapters =
+        limits.adapter_slots > 0 ? cat(", ", limits.adapter_slots, " adapters ", mib(needs.adapters)) : "";
+    log_info("memory: weights ", mib(needs.weights), adapters, ", keys and values ", mib(needs.pages), " (",
+             limits.pages, " pages of ", limits.page_tokens, " tokens), images ", mib(needs.images), ", scratch ",
+             mib(needs.scratch), ": ", mib(needs.total()), " in all");
   }
   std::vector<int> graph_rows(const EngineOptions& options) const {
     if (options.eager) return {};
@@ -158,6 +169,7 @@ class ModelEngineSession final : public EngineSession {
 
   Device<B> device_;
   Weights<Model, T, B> weights_;
+  AdapterMemory<T, B> adapters_;
   SessionLimits limits_;
   std::unique_ptr<Runner<Model, T, B>> runner_;
 };

@@ -62,7 +62,8 @@ struct ModelStep {
             .tokens = limits.step_tokens,
             .sampled = limits.rows + limits.scored_tokens,
             .visuals = limits.step_tokens,
-            .edits = limits.rows * limits.pages_per_row()};
+            .edits = limits.rows * limits.pages_per_row(),
+            .adapted = limits.adapter_slots > 0 ? limits.step_tokens : 0};
   }
 
   void place(Arena& arena, const SessionLimits& limits);
@@ -119,11 +120,17 @@ template <class Model, Real T, Backend B>
 std::size_t ModelStep<Model, T, B>::scratch_bytes(const Parameter* parameters, const SessionLimits& limits) const {
   Arena counting;
   const Run<Plan, Inference> plan{plan_stream<B>(nullptr, counting), &counting, nullptr};
-  run(plan, parameters, {limits.rows, limits.rows, 0, limits.rows, 0}, {});
-  run(plan, parameters, {limits.step_tokens, limits.rows - 1, 1, limits.rows, limits.step_tokens, limits.scored_tokens},
-      {});
   Input<T> images = images_of(limits.step_image_tokens * Model::merge * Model::merge);
-  encode(plan, parameters, images, nullptr, limits.step_image_tokens);
+  StepInputs in;
+  int some_slot = 0;
+  for (const bool adapted : {false, true}) {
+    if (adapted && limits.adapter_slots == 0) break;
+    images.vision.adapter_slots = in.adapter_slots = adapted ? &some_slot : nullptr;
+    run(plan, parameters, {limits.rows, limits.rows, 0, limits.rows, 0}, in);
+    run(plan, parameters,
+        {limits.step_tokens, limits.rows - 1, 1, limits.rows, limits.step_tokens, limits.scored_tokens}, in);
+    encode(plan, parameters, images, nullptr, limits.step_image_tokens);
+  }
   return counting.peak_bytes();
 }
 /// Sizes of one image of so many patches.
@@ -172,6 +179,7 @@ StepLogits<T> ModelStep<Model, T, B>::run(R run, const Parameter* parameters, co
   input.tokens = input.text.rows = shape.tokens;
   input.text.cos = tokens.cos, input.text.sin = tokens.sin;
   input.text.pages = &cache;
+  input.text.adapter_slots = in.adapter_slots;
   input.visual_rows = in.visual_rows;
   const VisualRows<T> shown = gather_images(run, shape.visuals, in);
   Matrix<T> hidden = take(shape.tokens, hidden_size);

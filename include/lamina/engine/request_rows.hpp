@@ -112,6 +112,7 @@ inline void RequestRows::fill_tokens(const StepRow& row, int at, const StepInput
   const RunningRequest& request = requests_.at(row.id);
   const int* table = &pages_[static_cast<std::size_t>(place_of({row.row, 0, 0}))];
   const int prompt = static_cast<int>(request.positions.size()), known = static_cast<int>(tokens.size());
+  if (in.adapter_slots) std::fill_n(in.adapter_slots + at, row.count, row.adapter_slot);
   for (int n = row.first; n < row.first + row.count; ++n, ++at) {
     in.given[at] = n < known ? tokens[static_cast<std::size_t>(n)] : kernel::TokenInputs::newest_of(row.row);
     const int after = request.next + n - prompt;

@@ -15,6 +15,7 @@
 #include <lamina/compose/weights.hpp>
 #include <lamina/core/batch.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/engine/adapter_memory.hpp>
 #include <lamina/engine/model_step.hpp>
 #include <lamina/engine/request_rows.hpp>
 #include <lamina/engine/sampler.hpp>
@@ -48,9 +49,10 @@ class Runner {
     return counting.used_bytes() + step.scratch_bytes(parameters, limits);
   }
 
-  /// device and weights outlive the runner. graph_rows: rising; none: no step is recorded.
+  /// device, weights and adapters (null: there are none) outlive the runner. graph_rows: rising; none: no step is
+  /// recorded.
   Runner(Device<B>& device, const Weights<Model, T, B>& weights, int image_token, const SessionLimits& limits,
-         std::vector<int> graph_rows = {}, bool batch_invariant = false);
+         std::vector<int> graph_rows = {}, bool batch_invariant = false, AdapterMemory<T, B>* adapters = nullptr);
 
   /// As EngineSession says.
   void begin(RequestId id, std::shared_ptr<const Batch> prompt, const SamplingParams& sampling);
@@ -93,6 +95,7 @@ class Runner {
     return static_cast<int>(at - prompt.ids.begin());
   }
   std::pair<Grid, std::span<const float>> patches_of(const ImageEncode& encode) const;
+  void load_adapters(const StepPlan& plan);
   void encode(const StepPlan& plan, const ImageRows& images);
 
   int recorded_rows(const StepPlan& plan) const;
@@ -105,12 +108,18 @@ class Runner {
   PromptScores score(const StepRow& row, int logits_row);
   std::vector<float> fetch(int first, int count);
 
+  static std::vector<Parameter> planned(const Weights<Model, T, B>& weights, const AdapterMemory<T, B>* adapters) {
+    std::vector<Parameter> parameters(weights.parameters(), weights.parameters() + weights.slots().size());
+    return adapters ? adapters->planned(std::move(parameters)) : parameters;
+  }
+  const Parameter* parameters() const { return adapters_ ? adapters_->parameters() : weights_.parameters(); }
   Run<B, typename ModelStep<Model, T, B>::Inference> running() {
     return {device_.stream(&scratch_), &scratch_, nullptr};
   }
 
   Device<B>& device_;
   const Weights<Model, T, B>& weights_;
+  AdapterMemory<T, B>* adapters_;
   int image_token_;
   SessionLimits limits_;
   std::vector<int> graph_rows_;
@@ -126,7 +135,7 @@ class Runner {
     StepLogits<T> logits;
     Recorder<B> recorder;
   };
-  std::map<int, Recorded> recorded_;  ///< by row count
+  std::map<std::pair<int, bool>, Recorded> recorded_;  ///< by row count and by whether rows have adapters
   StepLogits<T> logits_;
   Tables<Model> tables_;
   Positions positions_;
@@ -136,15 +145,17 @@ class Runner {
 
 template <class Model, Real T, Backend B>
 Runner<Model, T, B>::Runner(Device<B>& device, const Weights<Model, T, B>& weights, int image_token,
-                            const SessionLimits& limits, std::vector<int> graph_rows, bool batch_invariant)
+                            const SessionLimits& limits, std::vector<int> graph_rows, bool batch_invariant,
+                            AdapterMemory<T, B>* adapters)
     : device_(device),
       weights_(weights),
+      adapters_(adapters),
       image_token_(image_token),
       limits_(limits),
       graph_rows_(std::move(graph_rows)),
       step_(device, limits, batch_invariant),
       cache_block_(page_bytes(limits.page_tokens) * static_cast<std::size_t>(limits.pages), Memory<B>{}),
-      scratch_(step_.scratch_bytes(weights.parameters(), limits), Memory<B>{}),
+      scratch_(step_.scratch_bytes(planned(weights, adapters).data(), limits), Memory<B>{}),
       requests_(limits) {
   step_.place_pages(cache_block_, limits);
   const auto allocate = [](auto place) {
@@ -192,6 +203,7 @@ void Runner<Model, T, B>::begin(RequestId id, std::shared_ptr<const Batch> promp
 
 template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::start(const StepPlan& plan, const ImageRows& images) {
+  load_adapters(plan);
   requests_.edit(plan);
   if (!plan.images.empty()) encode(plan, images);
   Flight flight = flight_of(plan);
@@ -316,6 +328,14 @@ std::vector<float> Runner<Model, T, B>::fetch(int first, int count) {
   return out;
 }
 
+template <class Model, Real T, Backend B>
+void Runner<Model, T, B>::load_adapters(const StepPlan& plan) {
+  bool more = false;
+  for (const AdapterLoad& load : plan.adapters)
+    more = adapters_->load(device_.stream(), load.slot, *load.adapter) || more;
+  if (more) std::erase_if(recorded_, [](const auto& step) { return step.first.second; });
+}
+
 /// One image of a request: its shape and its patches.
 template <class Model, Real T, Backend B>
 std::pair<Grid, std::span<const float>> Runner<Model, T, B>::patches_of(const ImageEncode& encode) const {
@@ -337,10 +357,11 @@ template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::encode(const StepPlan& plan, const ImageRows& images) {
   std::vector<Grid> grids;
   std::vector<std::span<const float>> patches;
-  std::vector<int> to;
+  std::vector<int> to, slots;
   for (const ImageEncode& encode : plan.images) {
     const auto [grid, values] = patches_of(encode);
     grids.push_back(grid), patches.push_back(values);
+    slots.insert(slots.end(), static_cast<std::size_t>(grid.patches()), encode.adapter_slot);
     for (int i = 0; i < encode.image.tokens; ++i) to.push_back(requests_.image_row(images, encode.image.hash, i));
   }
   staged_.wait();  // the host's copy of the images before these may still be read
@@ -348,9 +369,13 @@ void Runner<Model, T, B>::encode(const StepPlan& plan, const ImageRows& images) 
   const int* index = to.data();
   staging_.add(in, patches, Model::merge);
   staging_.add(index, to.size());
+  if (std::ranges::any_of(slots, [](int slot) { return slot >= 0; })) {
+    in.vision.adapter_slots = slots.data();
+    staging_.add(in.vision.adapter_slots, slots.size());
+  }
   staging_.send(device_.stream());
   staged_.set(device_.stream());
-  step_.encode(running(), weights_.parameters(), in, index, static_cast<int>(to.size()));
+  step_.encode(running(), parameters(), in, index, static_cast<int>(to.size()));
 }
 
 /// The row count of the recorded step that can do this one; 0: none can.
@@ -369,9 +394,10 @@ StepInputs Runner<Model, T, B>::read(const StepPlan& plan, const ImageRows& imag
   const int rows = recorded_rows(plan), edits = static_cast<int>(plan.pages.size());
   const StepShape shape = plan.shape();
   // Recorded steps of all row counts find their numbers at the same places.
-  const StepSizes sizes = rows > 0 ? StepSizes{limits_.rows, limits_.rows, limits_.rows, 0, limits_.rows}
-                                   : StepSizes{shape.singles + shape.chunks, shape.tokens, shape.sampled + shape.scored,
-                                               shape.visuals, edits};
+  StepSizes sizes = rows > 0 ? StepSizes{limits_.rows, limits_.rows, limits_.rows, 0, limits_.rows}
+                             : StepSizes{shape.singles + shape.chunks, shape.tokens, shape.sampled + shape.scored,
+                                         shape.visuals, edits};
+  if (plan.has_adapters()) sizes.adapted = sizes.tokens;
   const StepInputs host = StepInputs::in(buffer.inputs, sizes), in = StepInputs::in(step_.inputs, sizes);
   requests_.fill(plan, images, host);
   if (rows > 0) host.pad(shape.singles, rows);
@@ -383,14 +409,14 @@ StepInputs Runner<Model, T, B>::read(const StepPlan& plan, const ImageRows& imag
   if (rows > 0)
     run_or_repeat(rows, {rows, rows, 0, rows, 0}, in);
   else
-    logits_ = step_.run(running(), weights_.parameters(), shape, in);
+    logits_ = step_.run(running(), parameters(), shape, in);
   return in;
 }
 /// The first step of a row count runs as it is, so that nothing is left to be loaded; the second is recorded.
 template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::run_or_repeat(int rows, const StepShape& shape, const StepInputs& in) {
-  Recorded& recorded = recorded_[rows];
-  const auto launch = [&] { recorded.logits = step_.run(running(), weights_.parameters(), shape, in); };
+  Recorded& recorded = recorded_[{rows, in.adapter_slots != nullptr}];
+  const auto launch = [&] { recorded.logits = step_.run(running(), parameters(), shape, in); };
   if (recorded.recorder.ready()) recorded.recorder.record(device_, launch);
   recorded.recorder.run(device_, launch);
   logits_ = recorded.logits;

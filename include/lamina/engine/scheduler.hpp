@@ -8,26 +8,17 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
+#include <lamina/engine/adapter_slots.hpp>
 #include <lamina/engine/images.hpp>
 #include <lamina/engine/pages.hpp>
 #include <lamina/engine/request.hpp>
+#include <lamina/engine/scheduler_limits.hpp>
 #include <lamina/engine/sequence.hpp>
 #include <lamina/engine/step_plan.hpp>
 
 /// Which tokens of which requests the next step reads. Knows no model and no clock: the same calls in the same order
 /// make the same plans.
 namespace lamina::engine {
-
-struct SchedulerLimits {
-  int rows = 256;                ///< sequences that run at once
-  int step_tokens = 8192;        ///< tokens that one step reads, at least `rows`
-  int page_tokens = 64;          ///< tokens of a page
-  int context_tokens = 32768;    ///< prompt and answer together
-  int prompt_chunk_tokens = 0;   ///< a step reads at most so many tokens of one prompt; 0: as many as fit
-  int step_image_tokens = 8192;  ///< image tokens that one step encodes; a larger image is encoded alone
-  int scored_tokens = 64;        ///< tokens of prompts whose logprobs one step computes, at least 1
-  bool prefix_cache = true;      ///< prompts reuse pages that others computed
-};
 
 /// What became of a token that a step chose.
 struct Arrival {
@@ -48,6 +39,9 @@ struct SchedulerCounts {
 ///
 /// A prompt is admitted only if all of it fits and room is left for a share of what running sequences may still write.
 /// If a running sequence finds no page, the last one in order gives up its pages and is computed again later.
+///
+/// A request whose adapter finds no slot keeps its place, and later ones go first, as many with adapters as there are
+/// rows: then it is next, whatever adapters they have.
 ///
 /// source      Yu et al. 2022 (Orca: iterations of a batch whose members come and go); Agrawal et al. 2024,
 ///             arXiv:2403.02310 (chunks of prompts next to running sequences)
@@ -76,7 +70,7 @@ class Scheduler {
   /// Nothing runs or waits, and every page, image and row has been given back.
   bool idle() const {
     return sequences_.empty() && pages_.available() == pages_.total() && images_.referenced_images() == 0 &&
-           static_cast<int>(free_rows_.size()) == limits_.rows;
+           adapters_.referenced() == 0 && static_cast<int>(free_rows_.size()) == limits_.rows;
   }
 
  private:
@@ -87,7 +81,9 @@ class Scheduler {
   void publish_full_pages(Sequence& s);
 
   bool find_page(Sequence& s, StepPlan& plan);
+  void admit_waiting(StepPlan& plan);
   bool admit(Sequence& s, StepPlan& plan);
+  void take_adapter_slot(Sequence& s, StepPlan& plan);
   void preempt(Sequence& s);
   void leave_row(Sequence& s);
   void remove(Sequence& s);
@@ -107,6 +103,7 @@ class Scheduler {
   std::vector<Sequence*> running_;  ///< in the order of ServedFirst
   std::set<Sequence*, ServedFirst> waiting_;
   std::vector<int> free_rows_;
+  AdapterSlots adapters_;
   SchedulerCounts counts_;
   std::uint64_t arrivals_ = 0, steps_ = 0;
   double write_share_ = most_share;  ///< of what running sequences may still write, kept free at admission
@@ -116,17 +113,8 @@ class Scheduler {
 };
 
 inline Scheduler::Scheduler(const SchedulerLimits& limits, PagePool& pages, ImageRows& images)
-    : limits_(limits), pages_(pages), images_(images) {
-  if (limits.rows < 1 || limits.page_tokens < 1 || limits.context_tokens < 2 || limits.step_image_tokens < 1)
-    fail("scheduler: rows, page_tokens, step_image_tokens must be at least 1 and context_tokens at least 2");
-  if (limits.scored_tokens < 1) fail("scheduler: scored_tokens is ", limits.scored_tokens, "; it must be at least 1");
-  if (limits.step_tokens < limits.rows)
-    fail("scheduler: ", limits.step_tokens, " tokens per step (max_num_batched_tokens) are fewer than ", limits.rows,
-         " rows (max_num_seqs): each running sequence reads one token per step");
-  if (pages_for(limits.context_tokens) > pages.total())
-    fail("scheduler: a sequence of ", limits.context_tokens, " tokens (max_model_len) needs ",
-         pages_for(limits.context_tokens), " pages of ", limits.page_tokens, " tokens and there are ", pages.total(),
-         ": lower max_model_len to ", pages.total() * limits.page_tokens, " or give the cache more memory");
+    : limits_(limits), pages_(pages), images_(images), adapters_(limits.adapter_slots) {
+  check(limits, pages.total());
   for (int row = limits.rows - 1; row >= 0; --row) free_rows_.push_back(row);
 }
 
@@ -144,6 +132,8 @@ inline void Scheduler::add(Request request) {
       fail("request: an image of ", image.tokens, " tokens is larger than the image cache");
     end = image.first + image.tokens;
   }
+  if (request.adapter && adapters_.total() == 0) fail("request: an adapter, and there is no slot for one");
+  key_by_adapter(request);
   auto sequence = std::make_unique<Sequence>();
   sequence->tokens = request.tokens;
   sequence->holds.assign(request.images.size(), false);
@@ -213,9 +203,18 @@ inline bool Scheduler::admit(Sequence& s, StepPlan& plan) {
     counts_.prefix_queried += s.tokens.size();
     counts_.prefix_hit += static_cast<std::uint64_t>(s.computed);
   }
+  take_adapter_slot(s, plan);
   plan.starts.push_back({s.request.id, s.row, s.computed, s.tokens});
   for (int i = 0; i < all; ++i) plan.pages.push_back({s.row, i, s.pages[static_cast<std::size_t>(i)]});
   return true;
+}
+
+inline void Scheduler::take_adapter_slot(Sequence& s, StepPlan& plan) {
+  if (!s.request.adapter) return;
+  const AdapterId id = s.request.adapter->id;
+  const bool added = adapters_.hold(id) == AdapterSlots::Held::added;
+  s.adapter_slot = adapters_.slot_of(id);
+  if (added) plan.adapters.push_back({s.adapter_slot, s.request.adapter});
 }
 
 /// Gives back what a running sequence holds. Pages go from the last to the first, so that the end of a sequence is
@@ -225,8 +224,9 @@ inline void Scheduler::leave_row(Sequence& s) {
   release_images(s, static_cast<int>(s.request.tokens.size()));
   for (; !s.pages.empty(); s.pages.pop_back()) pages_.release(s.pages.back());
   free_rows_.push_back(s.row);
+  if (s.request.adapter) adapters_.release(s.request.adapter->id);
   running_.erase(std::find(running_.begin(), running_.end(), &s));
-  s.row = -1;
+  s.row = s.adapter_slot = -1;
   s.computed = s.published = 0;
   s.last_serial = 0;
 }
@@ -259,6 +259,7 @@ inline bool Scheduler::find_page(Sequence& s, StepPlan& plan) {
 inline void Scheduler::add_row(Sequence& s, int count, StepPlan& plan) {
   const bool samples = s.computed + count == s.length();
   StepRow row{s.request.id, s.row, s.computed, count, samples};
+  row.adapter_slot = s.adapter_slot;
   row.prompt = s.computed < static_cast<int>(s.request.tokens.size());
   if (s.computed == s.scored) row.scored = std::clamp(s.to_score() - s.scored, 0, count);
   s.scored += row.scored;
@@ -283,7 +284,8 @@ inline int Scheduler::before_missing_image(Sequence& s, int count, StepPlan& pla
     if (held == ImageRows::Held::full) return std::max(0, image.first - s.computed);
     s.holds[i] = true;
     if (held == ImageRows::Held::ready) continue;
-    plan.images.push_back({s.request.id, image});
+    const bool adapted = s.request.adapter && s.request.adapter->encodes_images;
+    plan.images.push_back({s.request.id, image, adapted ? s.adapter_slot : -1});
     plan.image_tokens += image.tokens;
   }
   return count;
@@ -324,14 +326,30 @@ inline StepPlan Scheduler::plan() {
   const auto budget = [&] { return limits_.step_tokens - plan.tokens; };
   for (std::size_t i = 0; i < running_.size() && budget() > 0; ++i)
     if (Sequence& s = *running_[i]; s.wanted() > 1) chunk(s, budget(), plan);
-  while (counts_.preemptions == before && budget() > 0 && !free_rows_.empty() && !waiting_.empty()) {
-    Sequence& next = **waiting_.begin();
-    if (next.pending > 0 || !admit(next, plan)) break;
-    chunk(next, budget(), plan);
-  }
+  if (counts_.preemptions == before) admit_waiting(plan);
   write_share_ = counts_.preemptions == before ? std::max(least_share, write_share_ - share_step) : most_share;
   finish_plan(plan);
   return plan;
+}
+
+/// Waiting sequences begin while the step has room for them.
+inline void Scheduler::admit_waiting(StepPlan& plan) {
+  std::vector<Sequence*> set_aside;
+  for (auto at = waiting_.begin(); at != waiting_.end();) {
+    if (plan.tokens >= limits_.step_tokens || free_rows_.empty()) return;
+    Sequence& next = **at++;
+    const bool overdue = std::any_of(set_aside.begin(), set_aside.end(),
+                                     [this](const Sequence* s) { return s->overtaken >= limits_.rows; });
+    if (next.pending > 0) return;
+    if (next.request.adapter && (overdue || !adapters_.has_room(next.request.adapter->id))) {
+      set_aside.push_back(&next);
+      continue;
+    }
+    if (!admit(next, plan)) return;
+    if (next.request.adapter)
+      for (Sequence* s : set_aside) ++s->overtaken;
+    chunk(next, limits_.step_tokens - plan.tokens, plan);
+  }
 }
 
 /// Pages that this step fills can be found from the next plan on: whoever uses them runs after this step.
@@ -377,6 +395,7 @@ inline std::vector<RequestId> Scheduler::failed(const std::vector<StepPlan>& pla
   for (const RequestId id : ids)
     if (cancel(id)) removed.push_back(id);
   pages_.forget_all();
+  adapters_.forget_unused();
   for (const StepPlan& plan : plans)
     for (const ImageEncode& encode : plan.images) images_.forget(encode.image.hash);
   return removed;

@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/core/error.hpp>
+#include <lamina/engine/image_hash.hpp>
 #include <lamina/engine/pages.hpp>
 #include <lamina/engine/request.hpp>
 
@@ -16,6 +18,8 @@ struct Sequence {
   int computed = 0;               ///< tokens whose keys and values are in the pages, those of steps in flight included
   int pending = 0;                ///< tokens that steps in flight choose
   int row = -1;                   ///< -1: not running
+  int adapter_slot = -1;          ///< while it runs
+  int overtaken = 0;              ///< times that it was set aside while a later one with an adapter began
   int scored = 0;                 ///< tokens of the prompt after which the next one was scored
   int published = 0;              ///< pages whose content was made findable
   std::uint64_t last_serial = 0;  ///< of the last published page
@@ -29,6 +33,15 @@ struct Sequence {
   int to_score() const { return request.scores_prompt ? static_cast<int>(request.tokens.size()) - 1 : 0; }
   int left() const { return request.max_tokens - generated(); }
 };
+
+/// Makes what an adapter computes for a request its own: pages, and images if it changes their rows. Every scope begins
+/// with an adapter's number, so that no salt is another adapter's scope.
+inline void key_by_adapter(Request& request) {
+  const AdapterId adapter = request.adapter ? request.adapter->id : 0;
+  if (adapter != 0 || !request.scope.empty()) request.scope = cat(adapter, " ", request.scope);
+  if (adapter != 0 && request.adapter->encodes_images)
+    for (ImageSpan& image : request.images) image.hash = with_adapter(image.hash, adapter);
+}
 
 /// The order of service.
 struct ServedFirst {

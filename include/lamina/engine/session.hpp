@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <lamina/checkpoint/load_weights.hpp>
 #include <lamina/core/batch.hpp>
 #include <lamina/core/dtype.hpp>
 #include <lamina/engine/images.hpp>
@@ -32,6 +33,8 @@ struct EngineOptions {
   std::vector<int> graph_rows;   ///< row counts for which a step is recorded; empty: a set that fits rows
   bool eager = false;            ///< no step is recorded
   bool batch_invariant = false;  ///< every request gets the answer that it would get alone
+  int adapter_slots = 0;         ///< different adapters that one step may have; 0: requests cannot name any
+  int adapter_rank = 16;         ///< the largest rank of such an adapter
 };
 
 /// Sizes that a session has settled and allocated.
@@ -41,6 +44,7 @@ struct SessionLimits {
   int scored_tokens = 64;     ///< tokens of prompts that one step scores: it keeps a row of logits for each
   int pages = 0, page_tokens = 0;
   int image_blocks = 0, image_block_rows = 0;
+  int adapter_slots = 0;
 
   /// Pages that a sequence of context_tokens has.
   int pages_per_row() const { return (context_tokens + page_tokens - 1) / page_tokens; }
@@ -62,6 +66,12 @@ class EngineSession {
   virtual void begin(RequestId id, std::shared_ptr<const Batch> prompt, const SamplingParams& sampling) = 0;
   /// Forgets a request. It may still be part of steps under way; their results for it mean nothing.
   virtual void end(RequestId id) = 0;
+
+  /// An adapter that requests may name; called from any thread.
+  /// errors  lamina::Error if it does not fit the model or a slot's rank, naming the layer
+  virtual std::shared_ptr<const Adapter> prepare_adapter(const checkpoint::AdapterLayers&) const {
+    fail("this session takes no adapters");
+  }
 
   /// Begins a step; may return while it is under way. `images` says where each image's rows are stored.
   virtual void start(const StepPlan& plan, const ImageRows& images) = 0;

@@ -11,6 +11,7 @@ namespace lamina::engine {
 /// How many of each a step has.
 struct StepSizes {
   int sequences = 0, tokens = 0, sampled = 0, visuals = 0, edits = 0;
+  int adapted = 0;  ///< tokens whose adapters are told: all, or none if there are no adapters
 };
 
 /// N tokens of S sequences. For equal sizes each array is at the same distance from the start of the block.
@@ -18,6 +19,7 @@ struct StepInputs {
   int *cu_q = nullptr, *cu_keys = nullptr;                       ///< (S + 1)
   int* sequence_rows = nullptr;                                  ///< (S) request rows
   int *given = nullptr, *positions = nullptr, *slots = nullptr;  ///< (N), (N, 3), (N): see TokenInputs, PagedWrite
+  int* adapter_slots = nullptr;                                  ///< (N) negative: no adapter; null: no token has one
   int* sampled = nullptr;                                        ///< tokens after which one is chosen
   int* sampled_rows = nullptr;                                   ///< their request rows; -1: the host chooses
   int* sources = nullptr;  ///< adjusted rows of logits that they are drawn from; -1: their own
@@ -41,6 +43,7 @@ struct StepInputs {
     take(in.chosen, n.sampled), take(in.rules, n.sampled);
     take(in.visual_rows, n.visuals), take(in.visual_sources, n.visuals);
     take(in.edits_at, n.edits), take(in.edits_to, n.edits);
+    if (n.adapted > 0) take(in.adapter_slots, n.adapted);
     return in;
   }
   static std::size_t bytes_of(const StepSizes& sizes) { return in(nullptr, sizes).bytes; }
@@ -49,6 +52,7 @@ struct StepInputs {
     for (int i = used; i < rows; ++i) {
       given[i] = sequence_rows[i] = 0;
       slots[i] = -1;
+      if (adapter_slots) adapter_slots[i] = -1;
       std::fill_n(positions + 3 * i, 3, 0);
       cu_q[i + 1] = i + 1;
       cu_keys[i + 1] = cu_keys[i];

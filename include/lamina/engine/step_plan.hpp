@@ -1,9 +1,11 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include <lamina/engine/adapter.hpp>
 #include <lamina/engine/request.hpp>
 #include <lamina/engine/sampler.hpp>
 
@@ -18,6 +20,7 @@ struct StepRow {
   bool samples = false;                ///< the last of them is the newest token: the step chooses the next one
   std::vector<ImageSpan> images = {};  ///< those that these tokens show, whole or in part
   bool prompt = false;                 ///< they are of the prompt
+  int adapter_slot = -1;               ///< of the request's adapter; negative: it has none
   int scored = 0;                      ///< after so many of them, the first ones, the prompt's next token is scored
 
   /// Whether this is decoding, which has a kernel of its own. A prompt's last token is not, if it comes alone: its
@@ -38,10 +41,17 @@ struct PageEdit {
   int row = 0, index = 0, page = 0;
 };
 
+/// An adapter that is loaded before anything else is done.
+struct AdapterLoad {
+  int slot = 0;
+  std::shared_ptr<const Adapter> adapter;
+};
+
 /// An image that is encoded before the rows are read; `request` holds it.
 struct ImageEncode {
   RequestId request = 0;
   ImageSpan image;
+  int adapter_slot = -1;  ///< of an adapter that changes the vision tower or the projector; negative: there is none
 };
 
 /// How many rows of a step are computed by what.
@@ -49,9 +59,10 @@ struct StepShape {
   int tokens = 0, singles = 0, chunks = 0, sampled = 0, visuals = 0, scored = 0;
 };
 
-/// What one step does, in this order: edits of rows and page tables, images, then all rows at once.
+/// What one step does, in this order: adapters, edits of rows and page tables, images, then all rows at once.
 struct StepPlan {
   std::uint64_t number = 0;  ///< counts up by one
+  std::vector<AdapterLoad> adapters;
   std::vector<RowStart> starts;
   std::vector<PageEdit> pages;
   std::vector<ImageEncode> images;
@@ -60,6 +71,9 @@ struct StepPlan {
   int image_tokens = 0;       ///< sum of the images' tokens
   int scored_tokens = 0;      ///< sum of the rows' scored
   bool empty() const { return rows.empty() && starts.empty() && pages.empty(); }
+  bool has_adapters() const {
+    return std::any_of(rows.begin(), rows.end(), [](const StepRow& row) { return row.adapter_slot >= 0; });
+  }
   StepShape shape() const {
     StepShape shape;
     for (const StepRow& row : rows) {

@@ -86,15 +86,16 @@ struct Gated : Chain<GateUp, Gate, Down> {
     const Matrix<T> a = run.scratch->template matrix<T>(x.rows, F, tail_between<Gate, Down>);
     Arena::Scope scope(*run.scratch);
     const Matrix<T> h = keeps_gate<mode> ? saved.h : run.scratch->template matrix<T>(x.rows, 2 * F);
-    if constexpr (!keeps_gate<mode> && GateUp::one_product) {
-      run.stream.enter(GateUp::name);
-      kernel::gated_product<typename R::backend>::forward(
-          run.stream, kernel::GatedProduct<T>{.x = x, .w = GateUp::joined(p), .h = h, .y = a});
-      run.stream.leave();
-    } else {
-      GateUp::forward(run.template as<mode_of<0, mode>>(), p, saved.gate_up, x, h);
-      Gate::forward(run.template as<mode_of<1, mode>>(), p, saved.gate, Matrix<const T>(h), a);
-    }
+    if constexpr (!keeps_gate<mode> && GateUp::one_product)
+      if (!rows_adapted(run, p[0])) {
+        run.stream.enter(GateUp::name);
+        kernel::gated_product<typename R::backend>::forward(
+            run.stream, kernel::GatedProduct<T>{.x = x, .w = GateUp::joined(p), .h = h, .y = a});
+        run.stream.leave();
+        return a;
+      }
+    GateUp::forward(run.template as<mode_of<0, mode>>(), p, saved.gate_up, x, h);
+    Gate::forward(run.template as<mode_of<1, mode>>(), p, saved.gate, Matrix<const T>(h), a);
     return a;
   }
 };

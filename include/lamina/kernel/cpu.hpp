@@ -2,6 +2,7 @@
 // Every kernel of the CPU backend.
 #include <lamina/kernel/cpu/activation.hpp>
 #include <lamina/kernel/cpu/add.hpp>
+#include <lamina/kernel/cpu/add_adapters.hpp>
 #include <lamina/kernel/cpu/add_norm.hpp>
 #include <lamina/kernel/cpu/adjust_logits.hpp>
 #include <lamina/kernel/cpu/attention.hpp>

@@ -5,6 +5,7 @@
 #include <lamina/kernel/cuda/attention/attention.cuh>
 #include <lamina/kernel/cuda/attention/paged_attention.cuh>
 #include <lamina/kernel/cuda/device/device.cuh>
+#include <lamina/kernel/cuda/matmul/add_adapters.cuh>
 #include <lamina/kernel/cuda/matmul/gated_product.cuh>
 #include <lamina/kernel/cuda/matmul/head_loss.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.cuh>

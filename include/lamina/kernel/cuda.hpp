@@ -3,6 +3,7 @@
 #include <lamina/kernel/cuda/attention/attention.hpp>
 #include <lamina/kernel/cuda/attention/paged_attention.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>
+#include <lamina/kernel/cuda/matmul/add_adapters.hpp>
 #include <lamina/kernel/cuda/matmul/gated_product.hpp>
 #include <lamina/kernel/cuda/matmul/head_loss.hpp>
 #include <lamina/kernel/cuda/matmul/matmul.hpp>

@@ -10,7 +10,8 @@
 /// template or has a width as template argument.
 // clang-format off
 #define LAMINA_OPERATIONS(OPERATION)                                                                                   \
-  OPERATION(activation, rows/activation) OPERATION(add, rows/add) OPERATION(add_layer_norm, rows/norm_rows)            \
+  OPERATION(activation, rows/activation) OPERATION(add, rows/add) OPERATION(add_adapters, matmul/add_adapters)         \
+  OPERATION(add_layer_norm, rows/norm_rows)                                                                            \
   OPERATION(add_rms_norm, rows/norm_rows) OPERATION(adjust_logits, rows/adjust_logits)                                 \
   OPERATION(attention, attention/attention)                                                                            \
   OPERATION(convert, rows/convert) OPERATION(dropout, rows/dropout) OPERATION(embedding, rows/embedding)               \
@@ -27,6 +28,8 @@
 #define LAMINA_OPERATION_add(PASS, T)                                                                                  \
   PASS(add, forward, "add", (const Add<T>&))                                                                           \
   PASS(add, copy, "copy", (const Add<T>&))
+#define LAMINA_OPERATION_add_adapters(PASS, T)                                                                         \
+  PASS(add_adapters, forward, "add_adapters", (const AddAdapters<T>&))
 #define LAMINA_OPERATION_add_layer_norm(PASS, T)                                                                       \
   PASS(add_layer_norm, forward, "add_layer_norm_fwd")                                                                  \
   PASS(add_layer_norm, backward, "add_layer_norm_bwd")

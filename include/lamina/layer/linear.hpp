@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/run.hpp>
 #include <lamina/kernel/matmul.hpp>
+#include <lamina/layer/adapter_rows.hpp>
 
 namespace lamina {
 
@@ -25,8 +26,12 @@ struct Linear {
   using weight = Param<name::weight, Shape<Out_, In_>, init::normal>;
   using params =
       std::conditional_t<has_bias, ParamList<weight, Param<name::bias, Shape<Out_>, init::zeros>>, ParamList<weight>>;
-  static constexpr Traits traits{
-      .learns = true, .strided_y = true, .strided_dx = true, .adds = true, .saves_input_alone = true};
+  static constexpr Traits traits{.learns = true,
+                                 .strided_y = true,
+                                 .strided_dx = true,
+                                 .takes_adapters = true,
+                                 .adds = true,
+                                 .saves_input_alone = true};
 
   template <class Mode>
   static constexpr Saves saves{.input = Mode::train};
@@ -68,6 +73,7 @@ struct Linear {
     if constexpr (has_bias) bias = static_cast<const T*>(p[1].value.data);
     kernel::matmul<typename R::backend>::forward(
         run.stream, kernel::MatmulFwd<T>{.x = x, .w = p[0].value, .bias = bias, .y = y, .beta = beta});
+    add_adapters_of_rows(run, p[0], x, y);
   }
 };
 

@@ -84,7 +84,7 @@ void each_gets_its_own_adapter(const SchedulerLimits& limits, int pages) {
                                                random_adapter<Model>("", rank - 1, 2),
                                                random_adapter<Model>("visual", rank, 3)};
   std::vector<std::shared_ptr<const Adapter>> prepared = {nullptr};
-  for (std::size_t i = 1; i < adapters.size(); ++i) prepared.push_back(memory.prepare(adapters[i]));
+  for (std::size_t i = 1; i < adapters.size(); ++i) prepared.push_back(memory.prepare("a", adapters[i]));
   std::map<RequestId, std::vector<int>> answers;
   std::map<RequestId, Batch> prompts;
   for (RequestId id = 1; id <= 24; ++id) {
@@ -168,13 +168,13 @@ TEST_CASE("Adapters: one that does not fit is refused with the layer's name") {
   const auto weights = rule_weights<Qwen3>([](auto) { return false; });
   const auto memory = adapter_memory(*weights);
   const std::string layer = "model.language_model.layers.0.self_attn.q_proj";
-  const auto refused = [&](const AdapterLayers& layers) { return error_of([&] { memory.prepare(layers); }); };
+  const auto refused = [&](const AdapterLayers& layers) { return error_of([&] { memory.prepare("a", layers); }); };
   AdapterLayers good = random_adapter<Qwen3>(layer, rank, 1);
   REQUIRE(good.size() == 1);
-  CHECK(memory.prepare(good)->modules == 1);
-  CHECK(!memory.prepare(good)->encodes_images);
-  CHECK(memory.prepare(random_adapter<Qwen3>("visual", rank, 1))->encodes_images);
-  CHECK(memory.prepare(good)->id != memory.prepare(good)->id);
+  CHECK(memory.prepare("a", good)->modules == 1);
+  CHECK(!memory.prepare("a", good)->encodes_images);
+  CHECK(memory.prepare("a", random_adapter<Qwen3>("visual", rank, 1))->encodes_images);
+  CHECK(memory.prepare("a", good)->id != memory.prepare("a", good)->id);
 
   const std::string too_large = refused(random_adapter<Qwen3>(layer, rank + 1, 1));
   CHECK(too_large.find(layer + ": the adapter's rank is 5") != std::string::npos);

@@ -15,6 +15,7 @@
 #include <lamina/checkpoint/load_weights.hpp>
 #include <lamina/compose/weights.hpp>
 #include <lamina/engine/adapter.hpp>
+#include <lamina/engine/step_plan.hpp>
 #include <lamina/kernel/add_adapters.hpp>
 
 namespace lamina::engine {
@@ -48,9 +49,9 @@ class AdapterMemory {
   /// An adapter's matrices as slots hold them; from any thread.
   /// errors  lamina::Error, naming the layer, if the model has no such linear layer, if it has other widths, or if the
   ///         rank is larger than a slot's
-  std::shared_ptr<const Adapter> prepare(const checkpoint::AdapterLayers& layers) const;
-  /// Sends an adapter to a slot. Returns whether products have adapters now that had none before.
-  bool load(Stream<B> stream, int slot, const Adapter& adapter);
+  std::shared_ptr<const Adapter> prepare(const std::string& name, const checkpoint::AdapterLayers& layers) const;
+  /// Sends adapters to their slots. Returns whether products have adapters now that had none before.
+  bool load(Stream<B> stream, std::span<const AdapterLoad> loads);
 
  private:
   /// A linear layer of a product.
@@ -95,6 +96,7 @@ class AdapterMemory {
   void add_product(std::size_t parameter, const TensorSpec& spec, bool of_images);
   void check(const Product& product, const Part& part, const checkpoint::AdapterLayer& layer) const;
   [[noreturn]] void refuse_unknown(const checkpoint::AdapterLayers& layers) const;
+  bool load_one(Stream<B> stream, int slot, const Adapter& adapter);
   static void clear(const Product& product, int slot, Stream<B> stream);
   static void fill(const Product& product, std::size_t part, const checkpoint::AdapterLayer& layer, Loaded& to);
 
@@ -151,9 +153,11 @@ void AdapterMemory<T, B>::clear(const Product& product, int slot, Stream<B> stre
 }
 
 template <class T, Backend B>
-std::shared_ptr<const Adapter> AdapterMemory<T, B>::prepare(const checkpoint::AdapterLayers& layers) const {
+std::shared_ptr<const Adapter> AdapterMemory<T, B>::prepare(const std::string& name,
+                                                            const checkpoint::AdapterLayers& layers) const {
   static std::atomic<AdapterId> last_id = 0;
   auto adapter = std::make_shared<Prepared>();
+  adapter->name = name;
   adapter->id = ++last_id;
   std::size_t found = 0;
   for (const Product& product : products_)
@@ -220,7 +224,13 @@ void AdapterMemory<T, B>::fill(const Product& product, std::size_t part, const c
 }
 
 template <class T, Backend B>
-bool AdapterMemory<T, B>::load(Stream<B> stream, int slot, const Adapter& adapter) {
+bool AdapterMemory<T, B>::load(Stream<B> stream, std::span<const AdapterLoad> loads) {
+  bool more = false;
+  for (const AdapterLoad& load : loads) more = load_one(stream, load.slot, *load.adapter) || more;
+  return more;
+}
+template <class T, Backend B>
+bool AdapterMemory<T, B>::load_one(Stream<B> stream, int slot, const Adapter& adapter) {
   const auto& loaded = static_cast<const Prepared&>(adapter).products;
   bool more = false;
   for (Product& product : products_) {

@@ -55,6 +55,11 @@ class Engine {
   void cancel_all() { inbox_.add({Command::Kind::cancel_all}); }
   /// Pages that were computed for requests so far are not found by those that start later.
   void forget_prefixes() { inbox_.add({Command::Kind::forget_prefixes}); }
+  /// As EngineSession says.
+  std::shared_ptr<const Adapter> prepare_adapter(const std::string& name,
+                                                 const checkpoint::AdapterLayers& layers) const {
+    return session_->prepare_adapter(name, layers);
+  }
   /// Ends all requests and the threads. Listeners have had their last call when it returns.
   void stop();
 
@@ -70,6 +75,7 @@ class Engine {
   /// A request that is here.
   struct Live {
     std::shared_ptr<Listener> listener;
+    std::shared_ptr<const Adapter> adapter;
     std::vector<int> ends;
     RequestTimes times;
     int images = 0;
@@ -90,6 +96,8 @@ class Engine {
   void begin(RequestId id, Submission& submission);
   void step();
   void note_starts(const StepPlan& plan);
+  /// More requests of its adapter run, or wait.
+  void count_adapter(const Live& live, int running, int waiting);
   void finish_oldest();
   void arrived(const Arrival& arrival, Chosen& chosen, int& tokens);
   void scored(PromptScores& scores);
@@ -146,6 +154,7 @@ inline SchedulerLimits Engine::scheduler_limits(const EngineLimits& limits) cons
           .prompt_chunk_tokens = limits.prompt_chunk_tokens,
           .step_image_tokens = std::max(sizes_.step_image_tokens, 1),
           .scored_tokens = sizes_.scored_tokens,
+          .adapter_slots = sizes_.adapter_slots,
           .prefix_cache = limits.prefix_cache};
 }
 
@@ -201,12 +210,14 @@ inline void Engine::take(Command& command) {
 inline void Engine::begin(RequestId id, Submission& submission) {
   const Batch& prompt = *submission.prompt;
   Live live{.listener = std::move(submission.listener),
+            .adapter = submission.adapter,
             .ends = submission.sampling.ends,
             .times = {.arrived = submission.arrived,
                       .prompt = static_cast<int>(prompt.ids.size()),
                       .max_tokens = submission.max_tokens},
             .images = static_cast<int>(submission.images.size()),
             .patch_bytes = Inbox::patch_bytes(submission)};
+  count_adapter(live, 0, 1);
   requests_.emplace(id, std::move(live));
   try {
     session_->begin(id, submission.prompt, submission.sampling);
@@ -216,10 +227,19 @@ inline void Engine::begin(RequestId id, Submission& submission) {
                     .max_tokens = submission.max_tokens,
                     .priority = submission.priority,
                     .scores_prompt = submission.sampling.prompt_logprobs.has_value(),
-                    .scope = std::move(submission.scope)});
+                    .scope = std::move(submission.scope),
+                    .adapter = std::move(submission.adapter)});
   } catch (const std::exception& e) {
     end(id, Outcome::error, {.kind = Event::Kind::failed, .message = e.what()});
   }
+}
+
+inline void Engine::count_adapter(const Live& live, int running, int waiting) {
+  if (!live.adapter) return;
+  const std::lock_guard lock(statistics_mutex_);
+  AdapterUse& use = statistics_.adapters[live.adapter->name];
+  use.running += running, use.waiting += waiting;
+  if (use.running == 0 && use.waiting == 0) statistics_.adapters.erase(live.adapter->name);
 }
 
 /// Plans and starts a step, and takes the results that are due before the next one can be planned.
@@ -246,6 +266,7 @@ inline void Engine::note_starts(const StepPlan& plan) {
     Live& live = requests_.at(start.id);
     if (std::exchange(live.started, true)) continue;  // it was preempted, and goes on
     live.times.started = now;
+    count_adapter(live, 1, -1);
     events_.push_back(
         {.id = start.id, .kind = Event::Kind::started, .listener = live.listener, .cached = start.cached});
     inbox_.waits_no_more(live.times.prompt);
@@ -346,6 +367,7 @@ inline void Engine::end(RequestId id, Outcome outcome, Event event) {
   session_->end(id);
   event.id = id;
   event.listener = std::move(live.listener);
+  count_adapter(live, live.started ? -1 : 0, live.started ? 0 : -1);
   events_.push_back(std::move(event));
   inbox_.release_patches(live.patch_bytes);
   if (!live.started) inbox_.waits_no_more(live.times.prompt);

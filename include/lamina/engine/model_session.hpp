@@ -66,8 +66,9 @@ class ModelEngineSession final : public EngineSession {
     runner_->begin(id, std::move(prompt), sampling);
   }
   void end(RequestId id) override { runner_->end(id); }
-  std::shared_ptr<const Adapter> prepare_adapter(const checkpoint::AdapterLayers& layers) const override {
-    return adapters_.prepare(layers);
+  std::shared_ptr<const Adapter> prepare_adapter(const std::string& name,
+                                                 const checkpoint::AdapterLayers& layers) const override {
+    return adapters_.prepare(name, layers);
   }
   void start(const StepPlan& plan, const ImageRows& images) override { runner_->start(plan, images); }
   bool may_start_ahead() const override { return runner_->may_start_ahead(); }

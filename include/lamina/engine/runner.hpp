@@ -17,6 +17,7 @@
 #include <lamina/core/threads.hpp>
 #include <lamina/engine/adapter_memory.hpp>
 #include <lamina/engine/model_step.hpp>
+#include <lamina/engine/prompt_image.hpp>
 #include <lamina/engine/request_rows.hpp>
 #include <lamina/engine/sampler.hpp>
 #include <lamina/engine/session.hpp>
@@ -90,12 +91,6 @@ class Runner {
     typename Device<B>::Mark done;
   };
 
-  int first_placeholder(const Batch& prompt, int from) const {
-    const auto at = std::find(prompt.ids.begin() + from, prompt.ids.end(), image_token_);
-    return static_cast<int>(at - prompt.ids.begin());
-  }
-  std::pair<Grid, std::span<const float>> patches_of(const ImageEncode& encode) const;
-  void load_adapters(const StepPlan& plan);
   void encode(const StepPlan& plan, const ImageRows& images);
 
   int recorded_rows(const StepPlan& plan) const;
@@ -203,7 +198,8 @@ void Runner<Model, T, B>::begin(RequestId id, std::shared_ptr<const Batch> promp
 
 template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::start(const StepPlan& plan, const ImageRows& images) {
-  load_adapters(plan);
+  if (adapters_ && adapters_->load(device_.stream(), plan.adapters))
+    std::erase_if(recorded_, [](const auto& step) { return step.first.second; });
   requests_.edit(plan);
   if (!plan.images.empty()) encode(plan, images);
   Flight flight = flight_of(plan);
@@ -328,30 +324,6 @@ std::vector<float> Runner<Model, T, B>::fetch(int first, int count) {
   return out;
 }
 
-template <class Model, Real T, Backend B>
-void Runner<Model, T, B>::load_adapters(const StepPlan& plan) {
-  bool more = false;
-  for (const AdapterLoad& load : plan.adapters)
-    more = adapters_->load(device_.stream(), load.slot, *load.adapter) || more;
-  if (more) std::erase_if(recorded_, [](const auto& step) { return step.first.second; });
-}
-
-/// One image of a request: its shape and its patches.
-template <class Model, Real T, Backend B>
-std::pair<Grid, std::span<const float>> Runner<Model, T, B>::patches_of(const ImageEncode& encode) const {
-  const Batch& prompt = *requests_.at(encode.request).prompt;
-  std::size_t patch = 0;
-  int token = 0;
-  for (const Grid& grid : prompt.grids) {
-    const std::size_t values = static_cast<std::size_t>(grid.patches()) * Model::patch_width;
-    token = first_placeholder(prompt, token);
-    if (token == encode.image.first) return {grid, std::span(prompt.patches).subspan(patch, values)};
-    patch += values;
-    token += grid.tokens(Model::merge);
-  }
-  fail("a step encodes an image that its request has not");
-}
-
 /// The tower on all new images at once; its rows go to the blocks that were reserved for them.
 template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::encode(const StepPlan& plan, const ImageRows& images) {
@@ -359,7 +331,8 @@ void Runner<Model, T, B>::encode(const StepPlan& plan, const ImageRows& images) 
   std::vector<std::span<const float>> patches;
   std::vector<int> to, slots;
   for (const ImageEncode& encode : plan.images) {
-    const auto [grid, values] = patches_of(encode);
+    const Batch& prompt = *requests_.at(encode.request).prompt;
+    const auto [grid, values] = image_at<Model>(prompt, encode.image.first, image_token_);
     grids.push_back(grid), patches.push_back(values);
     slots.insert(slots.end(), static_cast<std::size_t>(grid.patches()), encode.adapter_slot);
     for (int i = 0; i < encode.image.tokens; ++i) to.push_back(requests_.image_row(images, encode.image.hash, i));

@@ -20,13 +20,6 @@
 /// make the same plans.
 namespace lamina::engine {
 
-/// What became of a token that a step chose.
-struct Arrival {
-  RequestId id = 0;
-  int token = 0;       ///< negative: the logits were not finite numbers, the request has been removed
-  bool ended = false;  ///< max_tokens or the context is reached, the request has been removed
-};
-
 /// Counts since the start; tokens unless the name says otherwise.
 struct SchedulerCounts {
   std::uint64_t preemptions = 0;  ///< times that a running sequence gave its pages back

@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 /// What an engine counts while it runs, for people who watch it.
@@ -64,6 +66,11 @@ inline std::vector<double> powers_of_two(int most) {
 enum class Outcome { stop, length, abort, error };
 inline constexpr std::array<const char*, 4> outcome_names = {"stop", "length", "abort", "error"};
 
+/// Requests that have an adapter, now.
+struct AdapterUse {
+  int running = 0, waiting = 0;
+};
+
 /// Counts since the start, in tokens unless the name says otherwise; times in seconds. The intervals are vLLM's: queue
 /// is arrival to first plan, prefill from there to the first token, decode to the last token, inference both.
 struct Statistics {
@@ -73,8 +80,9 @@ struct Statistics {
         max_tokens(detail::one_two_five(context_tokens)),
         step_lengths(detail::powers_of_two(2 * step_tokens)) {}
 
-  int running = 0, waiting = 0;   ///< requests, now
-  int pages = 0, pages_used = 0;  ///< used: referenced by a request
+  int running = 0, waiting = 0;                ///< requests, now
+  int pages = 0, pages_used = 0;               ///< used: referenced by a request
+  std::map<std::string, AdapterUse> adapters;  ///< by name; those without requests are not here
   std::uint64_t prompt = 0, generated = 0;
   std::uint64_t steps = 0, preemptions = 0;
   std::uint64_t prefix_queried = 0, prefix_hit = 0;

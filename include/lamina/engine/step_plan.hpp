@@ -109,4 +109,11 @@ struct StepChoices {
   std::vector<PromptScores> scores = {};  ///< one for each row that scores, in their order
 };
 
+/// What became of a token that a step chose.
+struct Arrival {
+  RequestId id = 0;
+  int token = 0;       ///< negative: the logits were not finite numbers, the request has been removed
+  bool ended = false;  ///< max_tokens or the context is reached, the request has been removed
+};
+
 }  // namespace lamina::engine

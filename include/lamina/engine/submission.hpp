@@ -18,12 +18,13 @@ namespace lamina::engine {
 
 /// A request as a program submits it. One for n answers is n of these, which may share the prompt.
 struct Submission {
-  std::shared_ptr<const Batch> prompt;  ///< one sequence; what it holds stays until the request ends
-  std::vector<ImageSpan> images = {};   ///< of the prompt, in the order of their tokens
-  SamplingParams sampling = {};         ///< the answer ends with one of its `ends`
-  int max_tokens = 16;                  ///< of the answer, at least 1; the context is the other limit
-  int priority = 0;                     ///< smaller is served first; equal ones in the order of arrival
-  std::string scope = {};               ///< only requests of equal scope share computed pages
+  std::shared_ptr<const Batch> prompt;          ///< one sequence; what it holds stays until the request ends
+  std::vector<ImageSpan> images = {};           ///< of the prompt, in the order of their tokens
+  SamplingParams sampling = {};                 ///< the answer ends with one of its `ends`
+  int max_tokens = 16;                          ///< of the answer, at least 1; the context is the other limit
+  int priority = 0;                             ///< smaller is served first; equal ones in the order of arrival
+  std::string scope = {};                       ///< only requests of equal scope share computed pages
+  std::shared_ptr<const Adapter> adapter = {};  ///< null: the model as it is
   std::shared_ptr<Listener> listener;
   bool admitted = false;  ///< it is a part of something that was taken already: what waits is not bounded
   RequestTimes::Clock::time_point arrived = RequestTimes::Clock::now();
@@ -54,6 +55,7 @@ inline void check_submission(const Submission& submission, const SessionLimits& 
     if (images.blocks_for(image.tokens) > images.total_blocks())
       fail("request: an image of ", image.tokens, " tokens is larger than the image cache of ",
            images.total_blocks() * sizes.image_block_rows, " tokens");
+  if (submission.adapter && sizes.adapter_slots == 0) fail("request: an adapter, and the session takes none");
   const auto& sampling = submission.sampling;
   const auto& allowed = sampling.allowed_token_ids;
   const auto ends = [&](int id) {

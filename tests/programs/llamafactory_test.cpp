@@ -22,7 +22,7 @@ std::vector<nlohmann::json> log_lines(const fs::path& path) {
 }
 
 /// The golden run's own YAML, with the folders of this test.
-std::string settings(const std::string& run, const fs::path& folder, const fs::path& data) {
+std::string run_settings(const std::string& run, const fs::path& folder, const fs::path& data) {
   YAML::Node yaml = YAML::LoadFile(std::string(LAMINA_GOLDEN_DIR) + "/llamafactory/" + run + "/config.yaml");
   const std::string model = fs::path(yaml["model_name_or_path"].as<std::string>()).filename().string();
   REQUIRE(lamina::testing::make_model(model, folder / "model").status == 0);
@@ -45,7 +45,7 @@ TEST_CASE("lamina-train: losses, steps and learning rates are LLaMA-Factory's on
   const std::string run = GENERATE("qwen3_vl_nothink", "qwen3_vl", "qwen2_vl", "vision_lora", "full", "cutoff");
   INFO("run " << run);
   const lamina::testing::TemporaryFolder folder;
-  const Program train = lamina::testing::run_program("lamina-train", {settings(run, folder.path(), data)});
+  const Program train = lamina::testing::run_program("lamina-train", {run_settings(run, folder.path(), data)});
   INFO(train.output);
   REQUIRE(train.status == 0);
   const auto ours = log_lines(folder.path() / "out/trainer_log.jsonl");

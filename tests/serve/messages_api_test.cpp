@@ -14,12 +14,6 @@ namespace {
 const std::string path = "/v1/messages";
 const std::string asked = R"("max_tokens":100,"messages":[{"role":"user","content":"Hello"}])";
 
-Setup with_tools() {
-  Setup setup;
-  setup.max_len = 1000;
-  setup.service.request_defaults.automatic_tools = true;
-  return setup;
-}
 Json whole(RunningServer& server, const std::string& fields) {
   const auto reply = server.ask("{" + fields + "}", path);
   if (reply.status != 200) fail("status ", reply.status, ": ", reply.body);

@@ -21,6 +21,17 @@ struct Setup {
   std::chrono::milliseconds grace{500};
   bool handle_signals = false;
 };
+/// The tools take some hundred tokens.
+inline Setup roomy() {
+  Setup setup;
+  setup.max_len = 1000;
+  return setup;
+}
+inline Setup with_tools() {
+  Setup setup = roomy();
+  setup.service.request_defaults.automatic_tools = true;
+  return setup;
+}
 
 /// A whole server on a free port of the loopback interface, with a model that recites.
 struct RunningServer {

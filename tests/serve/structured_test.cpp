@@ -19,7 +19,7 @@ const std::string schema = R"({"type":"object","properties":{"name":{"type":"str
 const std::string with_schema =
     R"("response_format":{"type":"json_schema","json_schema":{"name":"person","strict":true,"schema":)" + schema + "}}";
 
-std::string text_of(const Json& reply) { return reply["choices"][0]["message"]["content"]; }
+std::string reply_text(const Json& reply) { return reply["choices"][0]["message"]["content"]; }
 bool is_person(const std::string& text) {
   const Json value = Json::parse(text, nullptr, false);
   const Json expected = Json::parse(schema);
@@ -37,12 +37,12 @@ TEST_CASE("structured output: whatever the model says, the answer parses and val
   FlatServer server;
   for (int seed = 0; seed < 20; ++seed) {
     const Json reply = server.chat(seeded(with_schema + R"(,"max_tokens":300,"temperature":1.5)", seed));
-    INFO(text_of(reply));
+    INFO(reply_text(reply));
     CHECK(reply["choices"][0]["finish_reason"] == "stop");
-    CHECK(is_person(text_of(reply)));
+    CHECK(is_person(reply_text(reply)));
     const auto streamed =
         server.ask(seeded(with_schema + R"(,"max_tokens":300,"temperature":1.5,"stream":true)", seed));
-    CHECK(content_of(events(streamed.body)) == text_of(reply));
+    CHECK(content_of(events(streamed.body)) == reply_text(reply));
   }
 }
 
@@ -61,7 +61,7 @@ TEST_CASE("structured output: many clients with and without, side by side") {
     clients.emplace_back([&, i] {
       const Json reply =
           server.chat(seeded((i % 2 ? with_schema : R"("guided_regex":"[ab]{3}x\\d")") + R"(,"max_tokens":300)", i));
-      const std::string text = text_of(reply);
+      const std::string text = reply_text(reply);
       valid += i % 2 ? is_person(text) : text.size() == 5 && text[3] == 'x';
     });
   for (auto& client : clients) client.join();
@@ -71,7 +71,7 @@ TEST_CASE("structured output: many clients with and without, side by side") {
 TEST_CASE("structured output: every spelling of a constraint has its effect") {
   FlatServer server;
   const auto says = [&](const std::string& fields) {
-    return text_of(server.chat(seeded(fields + R"(,"max_tokens":200)", 1)));
+    return reply_text(server.chat(seeded(fields + R"(,"max_tokens":200)", 1)));
   };
   for (const char* fields :
        {R"("guided_choice":["red","gr\u00fcn"])", R"("structured_outputs":{"choice":["red","gr\u00fcn"]})"}) {
@@ -103,8 +103,8 @@ TEST_CASE("structured output: json_object") {
   server.script.say(server.files(), R"({"answer": [42, null]} and more)");
   for (const char* fields :
        {R"("response_format":{"type":"json_object"})", R"("structured_outputs":{"json_object":true})"})
-    CHECK(text_of(server.chat(with(std::string(fields) + R"(,"temperature":0)"))) == R"({"answer": [42, null]})");
-  CHECK(text_of(server.chat(with(R"("response_format":{"type":"text"})"))) == R"({"answer": [42, null]} and more)");
+    CHECK(reply_text(server.chat(with(std::string(fields) + R"(,"temperature":0)"))) == R"({"answer": [42, null]})");
+  CHECK(reply_text(server.chat(with(R"("response_format":{"type":"text"})"))) == R"({"answer": [42, null]} and more)");
 }
 
 TEST_CASE("structured output: what cannot be followed is refused with 400, its field and its place") {
@@ -153,11 +153,11 @@ TEST_CASE("structured output: an answer that no token can go on ends alone, with
   const auto reply = server.ask(with(R"("guided_regex":"\\d","allowed_token_ids":[5])"));
   CHECK(reply.status == 500);
   CHECK(reply.body.find("every token is excluded") != std::string::npos);
-  CHECK(text_of(server.chat(with(R"("guided_regex":"a{4}")"))) == "aaaa");
+  CHECK(reply_text(server.chat(with(R"("guided_regex":"a{4}")"))) == "aaaa");
 }
 
 TEST_CASE("structured output: min_tokens and ignore_eos do not break an answer that is complete") {
   FlatServer server;
-  CHECK(text_of(server.chat(with(R"("guided_regex":"a{4}","min_tokens":20,"max_tokens":40)"))) == "aaaa");
-  CHECK(text_of(server.chat(with(R"("guided_regex":"a{4}","ignore_eos":true,"max_tokens":40)"))) == "aaaa");
+  CHECK(reply_text(server.chat(with(R"("guided_regex":"a{4}","min_tokens":20,"max_tokens":40)"))) == "aaaa");
+  CHECK(reply_text(server.chat(with(R"("guided_regex":"a{4}","ignore_eos":true,"max_tokens":40)"))) == "aaaa");
 }

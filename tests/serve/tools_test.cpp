@@ -21,17 +21,6 @@ const std::string clock_tool =
     R"({"type":"function","function":{"name":"clock","parameters":{"type":"object","properties":{}}}})";
 const std::string tools = R"("tools":[)" + weather + "," + clock_tool + "]";
 
-/// The tools take some hundred tokens.
-Setup roomy() {
-  Setup setup;
-  setup.max_len = 1000;
-  return setup;
-}
-Setup with_tools() {
-  Setup setup = roomy();
-  setup.service.request_defaults.automatic_tools = true;
-  return setup;
-}
 Setup with_reasoning() {
   Setup setup = with_tools();
   setup.service.request_defaults.reasoning = true;

@@ -77,8 +77,9 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
 serve::Flags with_folders(serve::Flags flags) {
   flags.model = hub::resolve_model(flags.model, flags.hub);
   flags.tokenizer = hub::resolve_model(flags.tokenizer, flags.hub, {.include = {}, .exclude = {"*.safetensors"}});
-  for (auto& adapter : flags.engine.adapters)
-    adapter = hub::resolve_model(adapter, {.cache_dir = flags.hub.cache_dir, .hf_token = flags.hub.hf_token});
+  const hub::Options of_adapters{.cache_dir = flags.hub.cache_dir, .hf_token = flags.hub.hf_token};
+  for (auto& adapter : flags.engine.adapters) adapter = hub::resolve_model(adapter, of_adapters);
+  for (auto& module : flags.lora_modules) module.path = hub::resolve_model(module.path, of_adapters).string();
   return flags;
 }
 
@@ -91,6 +92,8 @@ int run(const serve::Flags& given) {
   const auto options = service_options(given, files);
   auto session = open_for_engine(flags.model, flags.engine);
   serve::ChatService service(std::move(files), std::move(session), options);
+  for (const auto& module : flags.lora_modules)
+    service.adapters().load({module.name, module.path, module.base_model_name});
   std::optional<serve::StatisticsLog> log;
   if (flags.log_statistics) log.emplace([&service] { return service.statistics(); });
   serve::Routes routes(service, {.api_keys = flags.api_keys,
@@ -105,6 +108,7 @@ int run(const serve::Flags& given) {
                                  .unlogged_paths = flags.unlogged_paths,
                                  .tokenizer_info = flags.tokenizer_info,
                                  .developer = flags.developer,
+                                 .load_adapters = flags.load_adapters,
                                  .docs = flags.docs,
                                  .settings = flags.settings});
   serve::HttpLimits limits;

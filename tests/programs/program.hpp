@@ -1,12 +1,13 @@
 #pragma once
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include "support/temporary_folder.hpp"
 
 /// Runs the built programs as a user does.
 namespace lamina::testing {
@@ -45,22 +46,5 @@ inline Program make_model(const std::string& name, const std::filesystem::path& 
   return run_program("lamina-init",
                      {"--model", std::string(LAMINA_SOURCE_DIR) + "/data/" + name, "--out", out.string()});
 }
-
-/// Removed with everything in it at the end of the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "lamina-test-XXXXXX").string();
-    if (!::mkdtemp(name.data())) std::abort();
-    path_ = name;
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 }  // namespace lamina::testing

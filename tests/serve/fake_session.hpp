@@ -32,6 +32,7 @@ struct Script {
   std::atomic<int> held{0};                  ///< prompts in such a step
   std::atomic<int> prefills{0}, decodes{0};  ///< first and later tokens
   Batch last;
+  std::string last_adapter;  ///< of the last prompt whose end was read; "" for none
 
   void say(const serve::ModelFiles& files, const std::string& text, bool end = true) {
     const std::lock_guard lock(mutex);
@@ -43,7 +44,7 @@ struct Script {
 /// A model that recites its script to every request, and samples as the CPU does.
 class FakeSession final : public engine::EngineSession {
  public:
-  FakeSession(Script& script, int vocab, int max_len, int rows)
+  FakeSession(Script& script, int vocab, int max_len, int rows, int adapter_slots = 0)
       : script_(script), logits_(static_cast<std::size_t>(vocab)) {
     limits_ = {.rows = rows,
                .step_tokens = std::max(max_len, rows),
@@ -52,7 +53,8 @@ class FakeSession final : public engine::EngineSession {
                .pages = rows * (max_len / 16 + 1),
                .page_tokens = 16,
                .image_blocks = max_len / 16 + 1,
-               .image_block_rows = 16};
+               .image_block_rows = 16,
+               .adapter_slots = adapter_slots};
   }
   const engine::SessionLimits& limits() const override { return limits_; }
   int vocab_size() const override { return static_cast<int>(logits_.size()); }
@@ -63,7 +65,19 @@ class FakeSession final : public engine::EngineSession {
     requests_.insert_or_assign(id, Request{std::move(prompt), std::move(sampler)});
   }
   void end(engine::RequestId id) override { requests_.erase(id); }
-  void start(const engine::StepPlan& plan, const engine::ImageRows&) override { plan_ = plan; }
+  /// Any adapter of a rank up to 8.
+  std::shared_ptr<const engine::Adapter> prepare_adapter(const std::string& name,
+                                                         const checkpoint::AdapterLayers& layers) const override {
+    auto adapter = std::make_shared<engine::Adapter>();
+    adapter->name = name, adapter->id = ++last_adapter_, adapter->modules = static_cast<int>(layers.size());
+    for (const auto& [module, layer] : layers)
+      if (layer.rank > 8) fail(module, ": the rank is ", layer.rank);
+    return adapter;
+  }
+  void start(const engine::StepPlan& plan, const engine::ImageRows&) override {
+    for (const engine::AdapterLoad& load : plan.adapters) adapters_[load.slot] = load.adapter->name;
+    plan_ = plan;
+  }
   std::vector<float> logits() override { fail("a fake has no logits"); }
   engine::StepChoices finish() override {
     int firsts = 0;
@@ -76,6 +90,7 @@ class FakeSession final : public engine::EngineSession {
     const std::lock_guard lock(script_.mutex);
     for (const auto& row : plan_.rows) {
       if (row.scored > 0) out.scores.push_back(score(row, requests_.at(row.id)));
+      if (row.samples && row.prompt) script_.last_adapter = row.adapter_slot < 0 ? "" : adapters_.at(row.adapter_slot);
       if (row.samples) out.chosen.push_back(choose(row.id, requests_.at(row.id)));
     }
     return out;
@@ -127,6 +142,8 @@ class FakeSession final : public engine::EngineSession {
   std::vector<float> logits_;
   std::map<engine::RequestId, Request> requests_;
   engine::StepPlan plan_;
+  std::map<int, std::string> adapters_;  ///< by slot
+  mutable std::atomic<engine::AdapterId> last_adapter_{0};
 };
 
 }  // namespace lamina::test

@@ -75,7 +75,7 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "--dtype", "int8"}, "--dtype"},
       {{"d", "--gpu-memory-utilization", "1.5"}, "(0, 1]"},
       {{"d", "--gpu-memory-utilization", "nan"}, "--gpu-memory-utilization nan: wanted a number"},
-      {{"d", "--enable-lora"}, "lamina-merge"},
+      {{"d", "--enable-lora-bias"}, "lamina-merge"},
       {{"d", "--quantization", "awq"}, "quantised"},
       {{"d", "--load-format", "dummy"}, "--load-format"},
       {{"d", "--limit-mm-per-prompt", "{"}, "--limit-mm-per-prompt"},
@@ -95,9 +95,47 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
     CHECK(test::message_of([&] { Flags::parse(words); }).find(message) != std::string::npos);
     CHECK_THROWS_AS(Flags::parse(words), UsageError);
   }
-  CHECK(Flags::parse(
-            {"d", "--scheduling-policy", "fcfs", "--kv-cache-dtype=auto", "--swap-space", "4", "--no-enable-lora"})
+  CHECK(Flags::parse({"d", "--scheduling-policy", "fcfs", "--kv-cache-dtype=auto", "--swap-space", "4",
+                      "--no-enable-lora", "--max-cpu-loras=4"})
             .port == 8000);
+}
+
+TEST_CASE("Flags: adapters have names, places and a largest rank") {
+  const auto plain = Flags::parse({"d"});
+  CHECK(plain.engine.adapter_slots == 0);
+  CHECK(!plain.load_adapters);
+  const auto f = Flags::parse({"d", "--enable-lora", "--max-loras", "3", "--max_lora_rank=64", "--lora-modules",
+                               "sql=/x/y=z", R"({"name": "c,d", "path": "/p", "base_model_name": "b"})",
+                               R"({"name": "e", "path": "hub/e", "base_model_name": null})"});
+  CHECK(f.engine.adapter_slots == 3);
+  CHECK(f.engine.adapter_rank == 64);
+  REQUIRE(f.lora_modules.size() == 3);
+  CHECK(f.lora_modules[0].name == "sql");
+  CHECK(f.lora_modules[0].path == "/x/y=z");
+  CHECK(f.lora_modules[1].name == "c,d");
+  CHECK(f.lora_modules[1].base_model_name == "b");
+  CHECK(f.lora_modules[2].path == "hub/e");
+  CHECK(f.lora_modules[2].base_model_name.empty());
+  CHECK(Flags::parse({"d", "--enable-lora"}).engine.adapter_slots == 1);
+  const auto refused = [](Words words) {
+    words.insert(words.begin(), {"d", "--enable-lora"});
+    return test::message_of([&] { Flags::parse(words); });
+  };
+  CHECK(test::message_of([] {
+          Flags::parse({"d", "--lora-modules", "a=b"});
+        }).find("without --enable-lora") != std::string::npos);
+  for (const char* item : {"nameless", "=x", "x=", "{\"name\": \"x\"}", "{\"name\": 3, \"path\": \"x\"}",
+                           "{\"name\": \"x\", \"path\": \"x\", \"rank\": 1}"}) {
+    CAPTURE(item);
+    CHECK(refused({"--lora-modules", item}).find("--lora-modules") != std::string::npos);
+  }
+  CHECK(refused({"--max-loras", "0"}).find("--max-loras") != std::string::npos);
+  CHECK(refused({"--max-lora-rank", "513"}).find("--max-lora-rank") != std::string::npos);
+  CHECK(refused({"--default-mm-loras", "{\"image\": \"x\"}"}).find("in model") != std::string::npos);
+  CHECK(refused({"--lora-dtype", "auto", "--fully-sharded-loras"}).empty());
+  ::setenv("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "True", 1);
+  CHECK(Flags::parse({"d"}).load_adapters);
+  ::unsetenv("VLLM_ALLOW_RUNTIME_LORA_UPDATING");
 }
 
 TEST_CASE("Flags: a YAML file gives options, the command line wins") {

@@ -17,7 +17,8 @@ struct Setup {
   serve::RouteOptions routes{.access_log = false};
   serve::HttpLimits limits = {};
   int max_len = 400;
-  int rows = 8;  ///< answers that are made at once
+  int rows = 8;           ///< answers that are made at once
+  int adapter_slots = 0;  ///< different adapters in one step; 0: none
   std::chrono::milliseconds grace{500};
   bool handle_signals = false;
 };
@@ -36,7 +37,9 @@ inline Setup with_tools() {
 /// A whole server on a free port of the loopback interface, with a model that recites.
 struct RunningServer {
   explicit RunningServer(Setup setup = {})
-      : service(files(), std::make_unique<FakeSession>(script, files().tokenizer.size(), setup.max_len, setup.rows),
+      : service(files(),
+                std::make_unique<FakeSession>(script, files().tokenizer.size(), setup.max_len, setup.rows,
+                                              setup.adapter_slots),
                 setup.service),
         routes(service, setup.routes),
         http({.host = "127.0.0.1",

@@ -112,6 +112,34 @@ void read_list(Flags& out, const Setting& s, std::string_view flag) {
   }
 }
 
+/// NAME=DIR, or vLLM's {"name": ..., "path": ..., "base_model_name": ...}.
+inline LoraModule read_lora_module(const std::string& item, std::string_view flag) {
+  const auto json = io::try_parse_json<nlohmann::ordered_json>(item);
+  LoraModule module;
+  if (json.is_object()) {
+    for (const auto& [key, value] : json.items()) {
+      std::string* const to = key == "name"              ? &module.name
+                              : key == "path"            ? &module.path
+                              : key == "base_model_name" ? &module.base_model_name
+                                                         : nullptr;
+      const bool absent = key == "base_model_name" && value.is_null();
+      if (!to || !(absent || value.is_string()))
+        usage("--", flag, ": ", key, " is ", value.dump(), ", wanted name, path and base_model_name, which are texts");
+      if (!absent) *to = value.get<std::string>();
+    }
+  } else if (const std::size_t equals = item.find('='); equals != std::string::npos) {
+    module.name = item.substr(0, equals), module.path = item.substr(equals + 1);
+  }
+  if (module.name.empty() || module.path.empty())
+    usage("--", flag, " ", item, ": wanted NAME=DIR or {\"name\": NAME, \"path\": DIR}");
+  return module;
+}
+inline void read_lora_modules(Flags& out, const Setting& s, std::string_view flag) {
+  out.lora_modules.clear();
+  const auto& items = s.value.is_array() ? s.value : nlohmann::ordered_json{s.value};
+  for (const auto& item : items) out.lora_modules.push_back(read_lora_module(io::shown(item), flag));
+}
+
 /// A flag that switches a member off.
 template <bool Flags::*Member>
 void read_off(Flags& out, const Setting& s, std::string_view flag) {

@@ -13,7 +13,6 @@ namespace detail {
 using engine::EngineOptions;
 inline constexpr KeyType nothing = KeyType::flag, one = KeyType::text, many = KeyType::list, number = KeyType::number;
 inline constexpr KeyStatus ignore = KeyStatus::accepted, refuse = KeyStatus::refused;
-inline constexpr std::string_view merge_first = "adapters cannot be served by name yet: merge with lamina-merge first";
 inline constexpr std::string_view no_tls = "this build speaks plain HTTP; put a TLS proxy in front";
 inline constexpr std::string_view no_template = "templates of requests are not run; the model's own is built in";
 inline constexpr std::string_view one_device = "one process serves on one device";
@@ -24,7 +23,6 @@ inline constexpr std::string_view device_images = "images are kept on the device
 inline constexpr std::string_view own_kernels = "kernels are chosen when the program is built and by the device";
 inline constexpr std::string_view one_grammar_backend = "structured output has one backend, this library's own";
 inline constexpr std::string_view no_prompt_log = "prompts and answers are never logged";
-inline constexpr std::string_view no_named_adapters = "adapters are not served by name";
 
 inline constexpr std::string_view tool_parsers[] = {"hermes"}, reasoning_parsers[] = {"qwen3", "deepseek_r1"};
 inline constexpr std::string_view page_sizes[] = {"16", "32", "64", "128"};
@@ -203,13 +201,22 @@ inline std::span<const Key> flag_table() {
       {"hf-overrides", one, refuse, "{}", "change config.json instead"},
       {"enable-mm-embeds", nothing, refuse, "false", "embeddings from clients are not accepted"},
       {"trust-request-chat-template", nothing, refuse, "false", no_template},
-      {"enable-lora", nothing, refuse, "false", merge_first},
-      {"lora-modules", many, refuse, "", merge_first},
-      {"default-mm-loras", one, refuse, "", merge_first},
-      {"max-loras", one, ignore, "", no_named_adapters},
-      {"max-lora-rank", one, ignore, "", no_named_adapters},
-      {"max-cpu-loras", one, ignore, "", no_named_adapters},
-      {"lora-dtype", one, ignore, "", no_named_adapters},
+      honoured<&Flags::enable_lora>("enable-lora", "requests may name an adapter as their model"),
+      honoured_by("lora-modules", many, "", read_lora_modules,
+                  "NAME=DIR ..., or {\"name\": NAME, \"path\": DIR}: PEFT adapters, directories or names on a hub"),
+      honoured<&Flags::max_loras>("max-loras", "different adapters in one step; memory is taken for so many")
+          .within(1, 256),
+      honoured<&Flags::engine, &EngineOptions::adapter_rank>("max-lora-rank", "largest rank of an adapter")
+          .within(1, 512),
+      {"max-cpu-loras", one, ignore, "", "every adapter stays in memory until it is unloaded"},
+      {"lora-dtype", one, ignore, "auto", "adapters have the dtype of activations"},
+      {"fully-sharded-loras", nothing, ignore, "false", one_device},
+      {"enable-tower-connector-lora", nothing, ignore, "false", "adapters always reach the tower and the projector"},
+      {"specialize-active-lora", nothing, ignore, "false", "steps without adapters are always recorded apart"},
+      {"lora-extra-vocab-size", one, ignore, "", "adapters add no tokens: one that does is refused"},
+      {"default-mm-loras", one, refuse, "", "requests say which adapter they want, in model"},
+      {"enable-lora-bias", nothing, refuse, "false", "adapters with biases are not served by name; use lamina-merge"},
+      {"long-lora-scaling-factors", one, refuse, "", "one adapter has one scale"},
       honoured<&Flags::automatic_tools>("enable-auto-tool-choice",
                                         "the model may call the functions of a request; with --tool-call-parser"),
       honoured_word<tool_parsers, &Flags::tool_parser>("tool-call-parser",

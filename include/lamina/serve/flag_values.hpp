@@ -13,6 +13,11 @@
 
 namespace lamina::serve {
 
+/// An adapter that requests may name (--lora-modules).
+struct LoraModule {
+  std::string name, path, base_model_name;
+};
+
 /// The command line of lamina-serve: vLLM's, with what each option means here.
 struct Flags {
   std::filesystem::path model, tokenizer, allowed_local_media_path;
@@ -37,7 +42,11 @@ struct Flags {
   bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;
   bool force_include_usage = false, access_log = true, ui = true;
   bool automatic_tools = false, thinking = true, tokenizer_info = false, docs = true;
-  bool developer = false;                     ///< from VLLM_SERVER_DEV_MODE
+  bool developer = false;  ///< from VLLM_SERVER_DEV_MODE
+  bool enable_lora = false;
+  bool load_adapters = false;  ///< from VLLM_ALLOW_RUNTIME_LORA_UPDATING
+  std::vector<LoraModule> lora_modules;
+  int max_loras = 1;
   std::string tool_parser, reasoning_parser;  ///< empty: none
   bool add_vision_id = false, exclude_unused_tools = false, return_tokens_as_ids = false;
   int stream_interval = 1;

@@ -71,6 +71,9 @@ inline std::string options_line(const io::Settings& given) {
 inline void read_environment(Flags& out) {
   const char* invariant = std::getenv("VLLM_BATCH_INVARIANT");
   if (invariant && std::string_view(invariant) == "1") out.engine.batch_invariant = true;
+  const char* loads = std::getenv("VLLM_ALLOW_RUNTIME_LORA_UPDATING");
+  out.load_adapters = loads && (std::string_view(loads) == "1" || std::string_view(loads) == "true" ||
+                                std::string_view(loads) == "True");
   const char* developer = std::getenv("VLLM_SERVER_DEV_MODE");
   out.developer = developer && std::string_view(developer) == "1";
   if (const char* key = std::getenv("VLLM_API_KEY"); out.api_keys.empty() && key && *key) out.api_keys = {key};
@@ -94,6 +97,9 @@ inline void settle(Flags& out) {
           ": each of them reads a token in each step");
   if (out.automatic_tools && out.tool_parser.empty())
     usage("--enable-auto-tool-choice: is given without --tool-call-parser, wanted --tool-call-parser hermes with it");
+  if (!out.enable_lora && !out.lora_modules.empty())
+    usage("--lora-modules: is given without --enable-lora, wanted both");
+  out.engine.adapter_slots = out.enable_lora ? out.max_loras : 0;
   if (out.served_model_names.empty()) out.served_model_names = {out.model.string()};
 }
 

@@ -40,6 +40,7 @@ struct PreparedRequest {
     ByteBudget::Share memory;  ///< of its patches
   };
   Question question;
+  std::shared_ptr<const engine::Adapter> adapter = {};  ///< null: the model itself
   std::vector<Prompt> prompts = {};
   std::shared_ptr<grammar::CompiledGrammar> grammar = {};  ///< of all choices; null: any text
   std::vector<std::vector<int>> bad_words = {};            ///< as tokens
@@ -196,6 +197,7 @@ inline engine::RequestId Job::submit(int choice) {
                                  .max_tokens = params.max_tokens,
                                  .priority = request().priority,
                                  .scope = request().cache_salt,
+                                 .adapter = prepared_.adapter,
                                  .listener = std::move(listener),
                                  .admitted = choice > 0,
                                  .arrived = guest_.arrived});

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <ctime>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -25,6 +26,7 @@ struct EngineFacts {
   std::string model_name;
   int page_tokens = 0, pages = 0;
   bool prefix_cache = true;
+  int adapter_slots = 0;  ///< 0: requests cannot name adapters
 };
 
 namespace detail {
@@ -102,6 +104,22 @@ inline void write_times(MetricsText& text, const engine::Statistics& s) {
   text.histogram("request_inference_time_seconds", "From the first step to the last token.", s.inference);
 }
 
+/// As vLLM has it: names as labels, the time as value.
+inline void write_adapters(MetricsText& text, const engine::Statistics& s, int slots) {
+  if (slots == 0) return;
+  std::string running, waiting;
+  const auto add = [](std::string& list, const std::string& name) { (list += list.empty() ? "" : ",") += name; };
+  for (const auto& [name, use] : s.adapters) {
+    if (use.running > 0) add(running, name);
+    if (use.waiting > 0) add(waiting, name);
+  }
+  text.head("lora_requests_info", "Adapters whose requests run or wait, as labels; the value is the time.", "gauge");
+  text.value("lora_requests_info",
+             cat(",max_lora=\"", slots, "\",running_lora_adapters=\"", MetricsText::escaped(running),
+                 "\",waiting_lora_adapters=\"", MetricsText::escaped(waiting), "\""),
+             static_cast<double>(std::time(nullptr)));
+}
+
 inline void write_http(MetricsText& text, const HttpCounts& counted) {
   const auto counts = counted.snapshot();
   const auto labels = [](const HttpCounts::Key& key) {
@@ -155,6 +173,7 @@ inline std::string metrics_text(const engine::Statistics& s, const EngineFacts& 
              cat(",block_size=\"", facts.page_tokens, "\",num_gpu_blocks=\"", facts.pages,
                  "\",enable_prefix_caching=\"", facts.prefix_cache ? "True" : "False", "\""),
              1);
+  detail::write_adapters(text, s, facts.adapter_slots);
   text.counter("prompt_tokens", "Tokens of prompts.", s.prompt);
   text.counter("generation_tokens", "Tokens of answers.", s.generated);
   text.counter("num_preemptions", "Times that a request gave up its place.", s.preemptions);

@@ -12,6 +12,7 @@
 
 #include <lamina/core/log.hpp>
 #include <lamina/io/version.hpp>
+#include <lamina/serve/adapter_routes.hpp>
 #include <lamina/serve/api_description.hpp>
 #include <lamina/serve/chat_page.hpp>
 #include <lamina/serve/http/auth.hpp>
@@ -36,6 +37,7 @@ struct RouteOptions {
   std::string version = std::string(lamina::version);
   bool tokenizer_info = false;  ///< GET /tokenizer_info: --enable-tokenizer-info-endpoint
   bool developer = false;       ///< GET /server_info, POST /reset_prefix_cache: VLLM_SERVER_DEV_MODE=1
+  bool load_adapters = false;   ///< POST /v1/load_lora_adapter and its opposite: VLLM_ALLOW_RUNTIME_LORA_UPDATING=1
   bool docs = true;             ///< GET /docs and /openapi.json
   std::string settings = {};    ///< what /server_info shows: options without secrets
 };
@@ -67,6 +69,10 @@ class Routes final : public HttpApplication {
     if (options_.developer) {
       table_.push_back({"GET", "/server_info", true, &R::server_info, {}});
       table_.push_back({"POST", "/reset_prefix_cache", true, &R::reset_prefix_cache, {}});
+    }
+    if (options_.load_adapters) {
+      table_.push_back({"POST", "/v1/load_lora_adapter", true, {}, &R::load_adapter});
+      table_.push_back({"POST", "/v1/unload_lora_adapter", true, {}, &R::unload_adapter});
     }
     if (!options_.docs) return;
     table_.push_back({"GET", "/docs", true, &R::docs, {}});
@@ -153,12 +159,13 @@ class Routes final : public HttpApplication {
   /// under a name that ends with a slash.
   std::optional<std::string> without_slashes(const std::string& path) const {
     if (!path.ends_with('/')) return {};
-    const auto& names = service_.options().served_names;
-    if (path.starts_with(one_model) && detail::contains(names, detail::percent_decoded(path.substr(one_model.size()))))
-      return {};
+    if (path.starts_with(one_model) && is_model(detail::percent_decoded(path.substr(one_model.size())))) return {};
     std::string shorter = path.substr(0, path.find_last_not_of('/') + 1);
     if (known(shorter)) return shorter;
     return {};
+  }
+  bool is_model(const std::string& name) const {
+    return detail::contains(service_.options().served_names, name) || service_.adapters().find(name);
   }
   /// As FastAPI does (redirect_slashes): 307 keeps method and body. The prefix is what the client's proxy knows.
   HttpReply redirect(const std::string& path, const std::string& query) const {
@@ -263,22 +270,40 @@ class Routes final : public HttpApplication {
     service_.complete(std::move(exchange), std::move(request));
   }
 
-  HttpReply models(const std::string& path) const {
-    Json list = Json::array();
-    for (const auto& name : service_.options().served_names) list.push_back(card(name));
-    if (path == "/v1/models") return {200, compact({{"object", "list"}, {"data", list}}), "application/json", {}};
-    const std::string wanted = detail::percent_decoded(path.substr(one_model.size()));
-    service_.check_model(wanted);
-    return {200, compact(card(wanted)), "application/json", {}};
+  void load_adapter(ExchangePtr exchange, HttpRequest& request) const {
+    answer_load_adapter(service_, std::move(exchange), std::move(request));
   }
-  Json card(const std::string& name) const {
-    return {{"id", name},
+  void unload_adapter(ExchangePtr exchange, HttpRequest& request) const {
+    answer_unload_adapter(service_, std::move(exchange), std::move(request));
+  }
+
+  HttpReply models(const std::string& path) const {
+    const Json all = cards();
+    if (path == "/v1/models") return {200, compact({{"object", "list"}, {"data", all}}), "application/json", {}};
+    const std::string wanted = detail::percent_decoded(path.substr(one_model.size()));
+    const auto own = std::find_if(all.begin(), all.end(), [&](const Json& card) { return card["id"] == wanted; });
+    if (own == all.end()) throw ChatService::unknown_model(wanted);
+    return {200, compact(*own), "application/json", {}};
+  }
+  /// The model's served names, then its adapters.
+  Json cards() const {
+    Json list = Json::array();
+    for (const auto& name : service_.options().served_names)
+      list.push_back(card(name, created_, service_.options().root, nullptr, service_.max_model_len()));
+    for (const auto& [module, adapter, created] : service_.adapters().list()) {
+      list.push_back(card(module.name, created, module.path.string(), module.parent, nullptr));
+      list.back()["modules"] = adapter->modules;  // linear layers that it changes: ours, not vLLM's
+    }
+    return list;
+  }
+  Json card(const std::string& id, std::int64_t created, const std::string& root, Json parent, Json length) const {
+    return {{"id", id},
             {"object", "model"},
-            {"created", created_},
+            {"created", created},
             {"owned_by", "vllm"},  // what clients know such a server by
-            {"root", service_.options().root},
-            {"parent", nullptr},
-            {"max_model_len", service_.max_model_len()},
+            {"root", root},
+            {"parent", std::move(parent)},
+            {"max_model_len", std::move(length)},
             {"permission", Json::array({permission()})}};
   }
   Json permission() const {

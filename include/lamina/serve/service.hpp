@@ -19,6 +19,7 @@
 #include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/job.hpp>
 #include <lamina/serve/metrics.hpp>
+#include <lamina/serve/named_adapters.hpp>
 #include <lamina/serve/openai.hpp>
 #include <lamina/serve/question.hpp>
 #include <lamina/serve/random_id.hpp>
@@ -38,7 +39,8 @@ class ChatService {
         prompts_(files_, options_.media, options_.media_bytes, options_.media_patience),
         structures_(files_.tokenizer, files_.eos),
         admission_(options_.max_requests),
-        engine_(std::move(session), options_.engine) {
+        engine_(std::move(session), options_.engine),
+        adapters_(engine_, files_.family->names, options_.served_names) {
     if (options_.served_names.empty()) fail("service: no served model name");
   }
   ~ChatService() { stop(); }
@@ -85,7 +87,8 @@ class ChatService {
     return {.model_name = options_.served_names.front(),
             .page_tokens = engine_.sizes().page_tokens,
             .pages = engine_.sizes().pages,
-            .prefix_cache = options_.engine.prefix_cache};
+            .prefix_cache = options_.engine.prefix_cache,
+            .adapter_slots = engine_.sizes().adapter_slots};
   }
   RequestLimits limits() const {
     return {.chat = &files_.family->chat,
@@ -103,6 +106,11 @@ class ChatService {
   void post(std::shared_ptr<Exchange> exchange, const HttpRequest& request, Admission::Preparation work) {
     if (auto guest = admission_.admit(std::move(exchange)))
       admission_.prepare(request, std::move(*guest), std::move(work));
+  }
+  /// post() of work that others should not wait for.
+  void post_slowly(std::shared_ptr<Exchange> exchange, const HttpRequest& request, Admission::Preparation work) {
+    if (auto guest = admission_.admit(std::move(exchange)))
+      admission_.prepare_slowly(request, std::move(*guest), std::move(work));
   }
   /// Answers a chat request; the body is not looked at yet.
   void chat(std::shared_ptr<Exchange> exchange, HttpRequest request) {
@@ -137,7 +145,13 @@ class ChatService {
   std::vector<int> tokenize(ChatRequest request, const std::stop_token& cancelled) {
     return prompts_.plan(request, {max_model_len(), 0, cancelled, {}}).plan.ids;
   }
-  void check_model(const std::optional<std::string>& name) const;
+  static ApiError unknown_model(const std::string& name) {
+    return {404, "NotFoundError", "The model `" + clipped(name) + "` does not exist.", "model"};
+  }
+  /// The adapters that requests may name.
+  NamedAdapters& adapters() { return adapters_; }
+  /// The adapter that a request names; null for the model itself. ApiError if neither has this name.
+  std::shared_ptr<const engine::Adapter> check_model(const std::optional<std::string>& name) const;
 
  private:
   /// Which requests a preparing thread takes.
@@ -147,7 +161,8 @@ class ChatService {
   void ask(std::shared_ptr<Exchange> exchange, HttpRequest request, Read read);
   void prepare_question(const Guest& guest, const std::shared_ptr<HttpRequest>& request, const Read& read, Pace pace,
                         const std::stop_token& cancelled);
-  PreparedRequest prepare(const HttpRequest& http, Question question, const std::stop_token& cancelled);
+  PreparedRequest prepare(const HttpRequest& http, Question question, std::shared_ptr<const engine::Adapter> adapter,
+                          const std::stop_token& cancelled);
   static void log_unknown_fields(const PreparedRequest& prepared);
 
   ModelFiles files_;
@@ -157,12 +172,15 @@ class ChatService {
   Admission admission_;
   std::atomic<std::uint64_t> serial_{0};
   engine::Engine engine_;
+  NamedAdapters adapters_;
 };
 
-inline void ChatService::check_model(const std::optional<std::string>& name) const {
+inline std::shared_ptr<const engine::Adapter> ChatService::check_model(const std::optional<std::string>& name) const {
   const auto& names = options_.served_names;
-  if (name && std::find(names.begin(), names.end(), *name) == names.end())
-    throw ApiError(404, "NotFoundError", "The model `" + clipped(*name) + "` does not exist.", "model");
+  if (!name || std::find(names.begin(), names.end(), *name) != names.end()) return nullptr;
+  auto adapter = adapters_.find(*name);
+  if (!adapter) throw unknown_model(*name);
+  return adapter;
 }
 
 inline void ChatService::ask(std::shared_ptr<Exchange> exchange, HttpRequest request, Read read) {
@@ -181,11 +199,13 @@ inline void ChatService::ask(std::shared_ptr<Exchange> exchange, HttpRequest req
 inline void ChatService::prepare_question(const Guest& guest, const std::shared_ptr<HttpRequest>& http,
                                           const Read& read, Pace pace, const std::stop_token& cancelled) {
   Question question;
+  std::shared_ptr<const engine::Adapter> adapter;
   {
     const JsonTree tree = parse_body(http->body.text(), cancelled);
     const Json& body = *tree;
     if (pace == Pace::any) http->body.release();
-    if (const auto it = body.find("model"); it != body.end() && it->is_string()) check_model(it->get<std::string>());
+    if (const auto it = body.find("model"); it != body.end() && it->is_string())
+      adapter = check_model(it->get<std::string>());
     question = read(body);
   }
   const bool compiles = question.request.structure && !structures_.is_known(*question.request.structure);
@@ -194,15 +214,16 @@ inline void ChatService::prepare_question(const Guest& guest, const std::shared_
       prepare_question(guest, http, read, Pace::any, token);
     });
   http->body.release();
-  auto prepared = prepare(*http, std::move(question), cancelled);
+  auto prepared = prepare(*http, std::move(question), std::move(adapter), cancelled);
   throw_if_stopped(cancelled);
   const JobContext context{files_, options_, admission_, engine_};
   std::make_shared<Job>(context, std::move(prepared))->begin(guest);
 }
 
 inline PreparedRequest ChatService::prepare(const HttpRequest& http, Question question,
+                                            std::shared_ptr<const engine::Adapter> adapter,
                                             const std::stop_token& cancelled) {
-  PreparedRequest out{.question = std::move(question)};
+  PreparedRequest out{.question = std::move(question), .adapter = std::move(adapter)};
   auto& request = out.question.request;
   if (request.structure) out.grammar = structures_.compile(*request.structure);
   for (const auto& word : request.bad_words)
@@ -216,7 +237,7 @@ inline PreparedRequest ChatService::prepare(const HttpRequest& http, Question qu
   const std::string id = header ? *header : request.request_id.value_or(random_id());
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   out.head = {out.question.id_prefix + clipped(id), std::chrono::duration_cast<std::chrono::seconds>(now).count(),
-              options_.served_names.front(), options_.response_role};
+              out.adapter ? out.adapter->name : options_.served_names.front(), options_.response_role};
   out.serial = serial_.fetch_add(out.prompts.size());
   log_unknown_fields(out);
   return out;

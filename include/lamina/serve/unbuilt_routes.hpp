@@ -14,7 +14,7 @@ struct UnbuiltRoute {
 inline std::string_view reason_unbuilt(std::string_view path) {
   constexpr std::string_view no_pooling = "the model generates text; it makes no embeddings, classes or scores",
                              no_audio = "the model reads and makes no audio",
-                             no_adapters = "adapters cannot be served by name yet; merge them with lamina-merge",
+                             no_adapters = "is there if the environment has VLLM_ALLOW_RUNTIME_LORA_UPDATING=1",
                              no_sleep = "memory is held as long as the server runs; stop it to free the GPU",
                              no_control = "one process serves on one device; nothing else is controlled by it",
                              no_profiler = "there is no profiler in the server",

@@ -34,7 +34,7 @@ struct PostNormText
     : Chain<Named<embed_tokens, Embedding<C::vocab_size, C::hidden_size>>,
             Stack<layers, C::num_hidden_layers, PostNormLayer<C>>, Named<norm, RMSNorm<C::hidden_size>>> {};
 struct Model : VisionLanguage<Named<visual, VisionModel<VisionSmall>>, Named<language_model, PostNormText<TextSmall>>,
-                              DeepStack<0, 1, 2>, TiedHead<embed_tokens>> {};
+                              DeepStack<0, 1, 2>, TiedHead<embed_tokens, lm_head>> {};
 
 struct Adapted : LoRA<Model, Rank<4>, Alpha<8>, Targets<q_proj, v_proj>> {};
 struct Lean : RecomputeUnder<FreezeUnder<Model, visual>, language_model> {};

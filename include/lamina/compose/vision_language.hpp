@@ -16,9 +16,10 @@ LAMINA_NAME(model);  // the module that holds both towers
 template <int... Layers>
 using DeepStack = Indices<Layers...>;
 
-/// The output head reads the embedding table: no parameters of its own.
-template <class Tag>
+/// The output head reads the embedding table: no parameters of its own. Name is what reports call it.
+template <class Table, class Name = Table>
 struct TiedHead {
+  using tag = Name;
   static constexpr Traits traits{};
   static constexpr bool tied = true;
 };

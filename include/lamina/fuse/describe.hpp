@@ -76,7 +76,7 @@ class Describer {
     walk<typename Model::Embed, typename Training::inference>(language);
     walk<typename Model::Stack_, typename Model::template stack_mode<Training>>(language);
     walk<typename Model::Norm, typename Model::template norm_mode<Training>>(language);
-    PlanLine head = line<void>(PlanPlace{}.below("lm_head"), 0);
+    PlanLine head = line<void>(PlanPlace{}.below(Model::Head::tag::text), 0);
     head.what = "head " + std::to_string(Model::hidden_size) + " -> " + std::to_string(Model::vocab_size) +
                 (Model::Head::tied ? ", tied" : "");
     lines_.push_back(head);
@@ -106,7 +106,7 @@ class Describer {
     const Run<Plan, Training> run{Stream<Plan>{&record_}, &scratch, &in.text};
     const Matrix<T> hidden = scratch.matrix<T>(in.tokens, Model::hidden_size);
     Model::forward(run, parameters.data(), *saved, in, hidden);
-    run.stream.enter("lm_head");
+    run.stream.enter(Model::Head::tag::text);
     kernel::head_loss<Plan>::run(run.stream);
     run.stream.leave();
     forward_launches_ = record_.launches.size();

@@ -51,7 +51,7 @@ struct VisionModel : Chain<
     Named<patch_embed, PatchEmbed<V::in_channels, V::temporal_patch_size, V::patch_size, V::hidden_size, NoBias>>,
     Windowed<V::window_size / V::patch_size / V::spatial_merge_size,
              Chain<Stack<blocks, V::depth, VisionBlock<V>>, Named<merger, PatchMerger<V>>>>> {};
-template <class V, class T, class Head = TiedHead<embed_tokens>>
+template <class V, class T, class Head = TiedHead<embed_tokens, lm_head>>
 struct Qwen2_5VL : VisionLanguage<Named<visual, VisionModel<V>>, Named<language_model, TextModel<T>>, DeepStack<>, Head> {};
 template <class T>
 using UntiedHead = OwnHead<lm_head, Linear<T::hidden_size, T::vocab_size>>;

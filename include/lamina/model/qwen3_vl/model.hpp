@@ -55,7 +55,7 @@ struct VisionModel : Chain<
     Tapped<typename V::deepstack_visual_indexes, Stack<blocks, V::depth, VisionBlock<V>>,
            deepstack_merger_list, PatchMerger<V, NormAt::merged>>,
     Named<merger, PatchMerger<V, NormAt::patch>>> {};
-template <class V, class T, class Head = TiedHead<embed_tokens>>
+template <class V, class T, class Head = TiedHead<embed_tokens, lm_head>>
 struct Qwen3VL : VisionLanguage<Named<visual, VisionModel<V>>, Named<language_model, TextModel<T>>,
                                 DeepStack<0, 1, 2>, Head> {};
 template <class T>

@@ -54,6 +54,19 @@ TEST_CASE("metrics: what vLLM counts is counted alike") {
   CHECK(Json::parse(get("/load").body)["server_load"] == 0);
 }
 
+TEST_CASE("metrics: a prompt of several choices is one request, with n and its longest answer") {
+  RunningServer server;
+  server.chat(with(R"("max_tokens":7,"ignore_eos":true,"n":3)"));
+  server.chat(with(R"("max_tokens":4,"ignore_eos":true)"));
+  const std::string text = Client(server.http.port()).ask("GET", "/metrics").body;
+  CHECK(value_of(text, "request_params_n_count") == 2);
+  CHECK(value_of(text, "request_params_n_sum") == 4);
+  CHECK(value_of(text, "request_params_n_bucket", ",le=\"2\"") == 1);
+  CHECK(value_of(text, "request_max_num_generation_tokens_count") == 2);
+  CHECK(value_of(text, "request_max_num_generation_tokens_sum") == 11);
+  CHECK(value_of(text, "request_generation_tokens_count") == 4);
+}
+
 TEST_CASE("metrics: requests are counted by route, method and class of status, those of no route as one") {
   RunningServer server;
   const auto get = [&](const std::string& path) { return Client(server.http.port()).ask("GET", path); };

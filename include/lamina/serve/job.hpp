@@ -17,6 +17,7 @@
 #include <lamina/serve/bad_words.hpp>
 #include <lamina/serve/model_files.hpp>
 #include <lamina/serve/openai/context_length.hpp>
+#include <lamina/serve/prompt_counts.hpp>
 #include <lamina/serve/question.hpp>
 #include <lamina/serve/service_options.hpp>
 #include <lamina/serve/structures.hpp>
@@ -29,6 +30,7 @@ struct JobContext {
   const ServiceOptions& options;
   const Admission& admission;
   engine::Engine& engine;
+  PromptCounts& counts;
 };
 
 /// A request whose prompts are ready.
@@ -52,7 +54,8 @@ struct PreparedRequest {
 /// they have been submitted.
 class Job : public std::enable_shared_from_this<Job> {
  public:
-  Job(const JobContext& context, PreparedRequest prepared) : context_(context), prepared_(std::move(prepared)) {}
+  Job(const JobContext& context, PreparedRequest prepared)
+      : context_(context), prepared_(std::move(prepared)), open_(prepared_.prompts.size(), {request().choices}) {}
 
   /// From here on the engine holds the job.
   void begin(const Guest& guest);
@@ -76,6 +79,7 @@ class Job : public std::enable_shared_from_this<Job> {
   std::shared_ptr<engine::TokenMask> mask() const;
   void submit_next();
   engine::RequestId submit(int choice);
+  void count(int choice, int tokens);
   void give_up();
   void end_with(const HttpReply& error);
 
@@ -85,6 +89,7 @@ class Job : public std::enable_shared_from_this<Job> {
   std::unique_ptr<AnswerWriter> answer_ = {};
   std::mutex mutex_;
   std::vector<engine::RequestId> ids_ = {};  ///< of the choices that were submitted
+  std::vector<OpenAnswers> open_;            ///< of each prompt
   bool given_up_ = false;
   std::optional<std::stop_callback<Leave>> on_leave_ = {};  ///< last: it uses all of the above
 };
@@ -106,7 +111,10 @@ class Job::ChoiceSink final : public engine::AnswerSink {
     return more;
   }
   void finished(const Completion& done) override {
-    if (done.finish != engine::FinishReason::abort) return guard([&] { job_->answer_->finish(choice_, done); });
+    if (done.finish != engine::FinishReason::abort) {
+      job_->count(choice_, done.completion_tokens);
+      return guard([&] { job_->answer_->finish(choice_, done); });
+    }
     if (!job_->context_.admission.admits()) job_->end_with(busy_reply(leaving_message));  // else the client has gone
   }
   void failed(const std::string& message) override {
@@ -216,6 +224,14 @@ inline std::shared_ptr<engine::TokenMask> Job::mask() const {
   if (prepared_.grammar) mask = std::make_shared<GrammarMask>(prepared_.grammar, thought_end());
   if (!prepared_.bad_words.empty()) mask = std::make_shared<BadWordsMask>(prepared_.bad_words, std::move(mask));
   return mask;
+}
+
+/// A choice was answered.
+inline void Job::count(int choice, int tokens) {
+  const std::lock_guard lock(mutex_);
+  OpenAnswers& open = open_[static_cast<std::size_t>(choice / request().choices)];
+  open.longest_tokens = std::max(open.longest_tokens, tokens);
+  if (--open.left == 0) context_.counts.add(request().choices, open.longest_tokens);
 }
 
 /// No more choices are submitted, and those that were end within a step.

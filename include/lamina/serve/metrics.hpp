@@ -17,6 +17,7 @@
 #include <lamina/engine/statistics.hpp>
 #include <lamina/serve/http/http_counts.hpp>
 #include <lamina/serve/process_figures.hpp>
+#include <lamina/serve/prompt_counts.hpp>
 
 /// What an engine counts, for monitoring: under vLLM's names, so that its dashboards work.
 namespace lamina::serve {
@@ -162,7 +163,8 @@ inline void write_process(MetricsText& text, const ProcessFigures& p) {
 }  // namespace detail
 
 /// The body of GET /metrics.
-inline std::string metrics_text(const engine::Statistics& s, const EngineFacts& facts, const HttpCounts& http) {
+inline std::string metrics_text(const engine::Statistics& s, const PromptCounts::Counts& prompts,
+                                const EngineFacts& facts, const HttpCounts& http) {
   detail::MetricsText text(facts.model_name);
   text.gauge("num_requests_running", "Requests that steps read.", s.running);
   text.gauge("num_requests_waiting", "Requests that wait for a place.", s.waiting);
@@ -190,6 +192,8 @@ inline std::string metrics_text(const engine::Statistics& s, const EngineFacts& 
   text.histogram("request_prompt_tokens", "Tokens of a prompt.", s.prompt_lengths);
   text.histogram("request_generation_tokens", "Tokens of an answer.", s.answer_lengths);
   text.histogram("request_params_max_tokens", "max_tokens of a request.", s.max_tokens);
+  text.histogram("request_max_num_generation_tokens", "Tokens of a prompt's longest answer.", prompts.longest);
+  text.histogram("request_params_n", "n of a request.", prompts.choices);
   text.histogram("iteration_tokens_total", "Tokens of prompts and answers in a step.", s.step_lengths);
   detail::write_http(text, http);
   detail::write_process(text, ProcessFigures::read());

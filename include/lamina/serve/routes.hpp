@@ -221,7 +221,7 @@ class Routes final : public HttpApplication {
   }
   HttpReply metrics(const std::string&) const {
     return {200,
-            metrics_text(service_.statistics(), service_.engine_facts(), counts_),
+            metrics_text(service_.statistics(), service_.prompt_counts(), service_.engine_facts(), counts_),
             "text/plain; version=0.0.4; charset=utf-8",
             {}};
   }

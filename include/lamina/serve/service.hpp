@@ -40,7 +40,8 @@ class ChatService {
         structures_(files_.tokenizer, files_.eos),
         admission_(options_.max_requests),
         engine_(std::move(session), options_.engine),
-        adapters_(engine_, files_.family->names, options_.served_names) {
+        adapters_(engine_, files_.family->names, options_.served_names),
+        counts_(engine_.context_tokens()) {
     if (options_.served_names.empty()) fail("service: no served model name");
   }
   ~ChatService() { stop(); }
@@ -83,6 +84,7 @@ class ChatService {
   /// Requests that are waiting or running.
   int load() const { return admission_.load(); }
   engine::Statistics statistics() const { return engine_.statistics(); }
+  PromptCounts::Counts prompt_counts() const { return counts_.snapshot(); }
   EngineFacts engine_facts() const {
     return {.model_name = options_.served_names.front(),
             .page_tokens = engine_.sizes().page_tokens,
@@ -173,6 +175,7 @@ class ChatService {
   std::atomic<std::uint64_t> serial_{0};
   engine::Engine engine_;
   NamedAdapters adapters_;
+  PromptCounts counts_;
 };
 
 inline std::shared_ptr<const engine::Adapter> ChatService::check_model(const std::optional<std::string>& name) const {
@@ -216,7 +219,7 @@ inline void ChatService::prepare_question(const Guest& guest, const std::shared_
   http->body.release();
   auto prepared = prepare(*http, std::move(question), std::move(adapter), cancelled);
   throw_if_stopped(cancelled);
-  const JobContext context{files_, options_, admission_, engine_};
+  const JobContext context{files_, options_, admission_, engine_, counts_};
   std::make_shared<Job>(context, std::move(prepared))->begin(guest);
 }
 

@@ -42,15 +42,14 @@ struct TileSlots {
     if (threadIdx.x < 16) of[threadIdx.x] = a.slot(first + static_cast<int>(threadIdx.x));
     __syncthreads();
   }
-  /// Of blocks `count` side by side, the one at `own` takes each count-th slot.
+  /// Of blocks `count` side by side, the one at `own` takes each count-th slot. Whole warps.
   template <class F>
   __device__ void for_each(int own, int count, F f) const {
-    int different = 0;
-    for (int i = 0; i < 16; ++i) {
-      bool seen = of[i] < 0;
-      for (int j = 0; j < i; ++j) seen = seen || of[j] == of[i];
-      if (!seen && different++ % count == own) f(of[i]);
-    }
+    const int lane = lane_id(), slot = lane < 16 ? of[lane] : -1;
+    const unsigned same = __match_any_sync(0xffffffffu, slot);
+    unsigned firsts = __ballot_sync(0xffffffffu, slot >= 0 && __ffs(static_cast<int>(same)) - 1 == lane);
+    for (int different = 0; firsts != 0; firsts &= firsts - 1, ++different)
+      if (different % count == own) f(of[__ffs(static_cast<int>(firsts)) - 1]);
   }
 };
 
@@ -71,9 +70,11 @@ __device__ void load_eight(unsigned (&to)[4], const T* row, int k, int end, bool
 }
 
 /// t of 16 rows and 8 Blocks of its columns. Grid: tiles of rows, parts of x's columns times groups of t's, slots.
-/// Warps share the columns of x: each takes 32 in turn, in any order of its own that both operands have.
+/// Warps share the columns of x: each takes 32 in turn, in any order of its own that both operands have, and loads
+/// several turns' worth before it uses the first.
 template <class T, int Blocks, int Warps>
 __global__ void __launch_bounds__(Warps* warp_size) adapter_shrink(AdapterRows<T> a) {
+  constexpr int ahead = Blocks <= 2 ? 4 : 2;
   __shared__ TileSlots tile;
   __shared__ float sums[Warps][16][8 * Blocks];
   start_early(a.x.rows);
@@ -88,16 +89,26 @@ __global__ void __launch_bounds__(Warps* warp_size) adapter_shrink(AdapterRows<T
     clear(c);
     const bool low = tile.of[g] == slot, high = tile.of[g + 8] == slot;
     const T* const matrix = a.a.row(slot * a.ranks + column);
-    for (int k = begin + warp * 32 + q * 8; k - q * 8 < end; k += Warps * 32) {
-      unsigned x[2][4] = {};
-      if (low) load_eight(x[0], a.x.row(first + g), k, end, a.pieces);
-      if (high) load_eight(x[1], a.x.row(first + g + 8), k, end, a.pieces);
+    for (int k0 = begin + warp * 32 + q * 8; k0 - q * 8 < end; k0 += ahead * Warps * 32) {
+      unsigned x[ahead][2][4] = {}, w[ahead][Blocks][4] = {};
 #pragma unroll
-      for (int block = 0; block < Blocks; ++block) {
-        unsigned w[4] = {};
-        if (column + block * 8 + g < a.ranks) load_eight(w, matrix + (block * 8 + g) * a.a.stride, k, end, true);
-        mma<T>(c[0][block], {x[0][0], x[1][0], x[0][1], x[1][1]}, w[0], w[1]);
-        mma<T>(c[0][block], {x[0][2], x[1][2], x[0][3], x[1][3]}, w[2], w[3]);
+      for (int i = 0; i < ahead; ++i) {
+        const int k = k0 + i * Warps * 32;
+        if (low) load_eight(x[i][0], a.x.row(first + g), k, end, a.pieces);
+        if (high) load_eight(x[i][1], a.x.row(first + g + 8), k, end, a.pieces);
+#pragma unroll
+        for (int block = 0; block < Blocks; ++block)
+          if (column + block * 8 + g < a.ranks)
+            load_eight(w[i][block], matrix + (block * 8 + g) * a.a.stride, k, end, true);
+      }
+#pragma unroll
+      for (int i = 0; i < ahead; ++i) {
+        const auto &lo = x[i][0], &hi = x[i][1];
+#pragma unroll
+        for (int block = 0; block < Blocks; ++block) {
+          mma<T>(c[0][block], {lo[0], hi[0], lo[1], hi[1]}, w[i][block][0], w[i][block][1]);
+          mma<T>(c[0][block], {lo[2], hi[2], lo[3], hi[3]}, w[i][block][2], w[i][block][3]);
+        }
       }
     }
 #pragma unroll
@@ -118,7 +129,7 @@ __global__ void __launch_bounds__(Warps* warp_size) adapter_shrink(AdapterRows<T
   });
 }
 
-/// y of 16 rows and 8 Blocks Warps columns. Grid: tiles of rows, groups of columns.
+/// y of 16 rows and 8 Blocks Warps columns. Grid: tiles of rows, groups of columns, slots.
 template <class T, int Blocks, int Warps>
 __global__ void __launch_bounds__(Warps* warp_size) adapter_expand(AdapterRows<T> a) {
   __shared__ TileSlots tile;
@@ -132,14 +143,18 @@ __global__ void __launch_bounds__(Warps* warp_size) adapter_expand(AdapterRows<T
   /// The sum of both parts of t of one row, rounded to T.
   const auto two = [&](bool wanted, int row, int r) {
     float low = 0, high = 0;
-    for (int split = 0; wanted && split < a.splits; ++split) {
+#pragma unroll
+    for (int split = 0; split < most_adapter_splits; ++split) {
+      if (!wanted || split >= a.splits) continue;
       const float2 part = *reinterpret_cast<const float2*>(a.t_row(split, row) + r);
       low += part.x, high += part.y;
     }
     return pack<T>(low, high);
   };
-  tile.for_each(0, 1, [&](int slot) {
+  bool mine[2] = {};  // rows g and g + 8: whether their slots are this block's
+  tile.for_each(static_cast<int>(blockIdx.z), static_cast<int>(gridDim.z), [&](int slot) {
     const bool low = tile.of[g] == slot, high = tile.of[g + 8] == slot;
+    mine[0] |= low, mine[1] |= high;
     const T* const matrix = a.b.row(slot * a.y.cols);
     int part = -1;
     for (int r = 2 * q; r < a.rank; r += 16) {
@@ -165,7 +180,7 @@ __global__ void __launch_bounds__(Warps* warp_size) adapter_expand(AdapterRows<T
     if (at >= a.y.cols) break;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      if (tile.of[g + 8 * half] < 0) continue;
+      if (!mine[half]) continue;
       T* const y = a.y.row(first + g + 8 * half) + at;
       y[0] = narrow<T>(widen(y[0]) + c[0][block][2 * half]);
       y[1] = narrow<T>(widen(y[1]) + c[0][block][2 * half + 1]);
@@ -206,24 +221,25 @@ bool takes_tensor_cores(const AdapterRows<T>& a, int parts) {
 }
 
 template <class T, int Blocks>
-void launch_shrink(Stream<Cuda> s, const AdapterRows<T>& a, int slots) {
-  constexpr int warps = 8, most_tiles = 64;  // with more tiles there are blocks enough without one for each slot
-  const int tiles = ceil_div(a.x.rows, AdapterRows<T>::tile),
-            side_by_side = tiles > most_tiles ? 1 : std::min(slots, 16);
+void launch_shrink(Stream<Cuda> s, const AdapterRows<T>& a, int tiles, int side_by_side) {
+  constexpr int warps = 8;
   const dim3 grid(tiles, a.splits * ceil_div(a.ranks, 8 * Blocks), side_by_side);
   launch_dependent(s, adapter_shrink<T, Blocks, warps>, grid, warps * warp_size, a);
   check_launch("adapter_shrink");
 }
 template <class T>
 void launch_adapters(Stream<Cuda> s, const AdapterRows<T>& a, int slots) {
+  constexpr int most_tiles = 64;  // with more there are blocks enough without one for each slot
+  const int tiles = ceil_div(a.x.rows, AdapterRows<T>::tile),
+            side_by_side = tiles > most_tiles ? 1 : std::min({slots, a.x.rows, AdapterRows<T>::tile});
   if (a.ranks <= 16)
-    launch_shrink<T, 2>(s, a, slots);
+    launch_shrink<T, 2>(s, a, tiles, side_by_side);
   else if (a.ranks <= 32)
-    launch_shrink<T, 4>(s, a, slots);
+    launch_shrink<T, 4>(s, a, tiles, side_by_side);
   else
-    launch_shrink<T, 6>(s, a, slots);
+    launch_shrink<T, 6>(s, a, tiles, side_by_side);
   constexpr int warps = 4, blocks = 4;
-  const dim3 grid(ceil_div(a.x.rows, AdapterRows<T>::tile), ceil_div(a.y.cols, 8 * blocks * warps));
+  const dim3 grid(tiles, ceil_div(a.y.cols, 8 * blocks * warps), side_by_side);
   launch_dependent(s, adapter_expand<T, blocks, warps>, grid, warps * warp_size, a);
   check_launch("adapter_expand");
 }

@@ -215,7 +215,7 @@ Matrix<const T> as_matrix(const Weight& w) {
 /// the depth, longer than cuBLASLt's.
 template <class T>
 int weight_product_splits(Stream<Cuda> s, const Weight& w, int tokens) {
-  constexpr int most = 64, most_if_shared = 32;  // bench_kernel_matmul few_rows, bench_gpu_engine; H200
+  constexpr int most = 64;  // bench_kernel_matmul few_rows, bench_gpu_engine; H200
   const bool invariant = s.device->batch_invariant;
   if (s.device->compute_capability() != 90 || w.dtype != dtype_of<T>) return 0;
   if (!invariant && (w.rows < 256 || w.cols < 256 || tokens <= most_streamed_tokens || tokens > most)) return 0;
@@ -223,7 +223,7 @@ int weight_product_splits(Stream<Cuda> s, const Weight& w, int tokens) {
   while (2 * splits <= most_splits && ceil_div(w.rows, 128) * splits * 2 <= s.device->multiprocessors() &&
          w.cols / (2 * splits) >= 256)
     splits *= 2;
-  return invariant || splits == 1 || tokens <= most_if_shared ? splits : 0;
+  return invariant || splits == 1 ? splits : 0;  // a depth that is shared costs more than cuBLASLt's many blocks
 }
 
 template <int Columns, int Stages, bool Splits, bool Gated, class T>

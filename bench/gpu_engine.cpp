@@ -1,7 +1,8 @@
 // The engine's steps on the GPU without a server: random weights, random prompts, greedy.
 //
-//     bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS [trace]]
+//     bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS [trace|ADAPTERS]]
 //
+// ADAPTERS: so many adapters of rank 16 on every linear layer, one for each request in turn.
 // Keeps USERS requests in flight until ROUNDS * USERS have been answered. Prints tokens per second, the time of a step,
 // how much of it the host works, and decode's share of the memory's read bandwidth at the mean length of a sequence.
 // The peer is shared by serving benchmarks: see bench/RESULTS.md.
@@ -28,7 +29,25 @@ double seconds(Clock::duration d) { return std::chrono::duration<double>(d).coun
 struct Load {
   int users, prompt, output, rounds;
   bool trace;
+  int adapters;
 };
+
+/// Random matrices of rank 16 for every linear layer.
+template <class Model>
+checkpoint::AdapterLayers random_layers() {
+  checkpoint::AdapterLayers layers;
+  std::mt19937 random(3);
+  for (const TensorSpec& spec : list_tensors<Model>()) {
+    if (!spec.takes_adapters) continue;
+    checkpoint::AdapterLayer layer{.rank = 16, .scale = 1, .a = {}, .b = {}};
+    layer.a.resize(static_cast<std::size_t>(16 * spec.cols())),
+        layer.b.resize(static_cast<std::size_t>(16 * spec.rows()));
+    for (auto* values : {&layer.a, &layer.b})
+      for (float& x : *values) x = 0.02f * (static_cast<float>(random() >> 8) * 0x1p-23f - 1);
+    layers[checkpoint::module_of(std::string(spec.path.view()))] = std::move(layer);
+  }
+  return layers;
+}
 
 engine::SessionLimits limits_for(const Load& load) {
   const int context = load.prompt + load.output + 16, rows = std::max(load.users, 1);
@@ -39,7 +58,8 @@ engine::SessionLimits limits_for(const Load& load) {
           .pages = (rows + 1) * ((context + 63) / 64),
           .page_tokens = 64,
           .image_blocks = 2,
-          .image_block_rows = 64};
+          .image_block_rows = 64,
+          .adapter_slots = load.adapters};
 }
 
 template <class Base>
@@ -52,6 +72,10 @@ void run(const Load& load) {
   });
   weights.allocate(false, device.stream());
   randomise(weights);
+  engine::AdapterMemory<bf16, Cuda> memory(weights.slots(), tensor_count<typename Model::Visual>, load.adapters, 16);
+  memory.allocate({weights.parameters(), weights.slots().size()}, device.stream());
+  std::vector<std::shared_ptr<const engine::Adapter>> adapters;
+  for (int i = 0; i < load.adapters; ++i) adapters.push_back(memory.prepare("random", random_layers<Model>()));
   const engine::SessionLimits limits = limits_for(load);
   engine::PagePool pages(limits.pages);
   engine::ImageRows images(limits.image_blocks, limits.image_block_rows);
@@ -59,9 +83,11 @@ void run(const Load& load) {
                                .step_tokens = limits.step_tokens,
                                .page_tokens = limits.page_tokens,
                                .context_tokens = limits.context_tokens,
-                               .step_image_tokens = limits.step_image_tokens},
+                               .step_image_tokens = limits.step_image_tokens,
+                               .adapter_slots = load.adapters},
                               pages, images);
-  Runner runner(device, weights, 151655, limits, {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256});
+  Runner runner(device, weights, 151655, limits, {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256}, false,
+                load.adapters > 0 ? &memory : nullptr);
 
   engine::RequestId id = 0;
   std::mt19937 random(1);
@@ -69,7 +95,8 @@ void run(const Load& load) {
     auto prompt = std::make_shared<Batch>();
     for (int i = 0; i < load.prompt; ++i) prompt->ids.push_back(static_cast<int>(random() % 150000));
     prompt->cu_seqlens = {0, load.prompt};
-    scheduler.add({.id = ++id, .tokens = prompt->ids, .max_tokens = load.output});
+    auto adapter = adapters.empty() ? nullptr : adapters[id % adapters.size()];
+    scheduler.add({.id = ++id, .tokens = prompt->ids, .max_tokens = load.output, .adapter = std::move(adapter)});
     runner.begin(id, prompt, {.temperature = 0});
   };
   const auto serve = [&](int requests) {
@@ -128,9 +155,14 @@ void run(const Load& load) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc < 5) return std::fprintf(stderr, "usage: bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS]\n"), 2;
-  const Load load{std::atoi(argv[2]), std::atoi(argv[3]), std::atoi(argv[4]), argc > 5 ? std::atoi(argv[5]) : 2,
-                  argc > 6 && std::strcmp(argv[6], "trace") == 0};
+  if (argc < 5)
+    return std::fprintf(stderr, "usage: bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS [trace|ADAPTERS]]\n"), 2;
+  const Load load{std::atoi(argv[2]),
+                  std::atoi(argv[3]),
+                  std::atoi(argv[4]),
+                  argc > 5 ? std::atoi(argv[5]) : 2,
+                  argc > 6 && std::strcmp(argv[6], "trace") == 0,
+                  argc > 6 ? std::atoi(argv[6]) : 0};
   if (std::strcmp(argv[1], "8b") == 0)
     run<qwen3_vl::Qwen3VL_8B>(load);
   else

@@ -6,6 +6,7 @@
 #include <lamina/model/qwen3_vl/model.hpp>
 
 #include "engine/prompts.hpp"
+#include "engine/random_layers.hpp"
 #include "model/parity.hpp"
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
@@ -27,24 +28,6 @@ AdapterMemory<float, Cpu> adapter_memory(const Weights<Model, float, Cpu>& weigh
   return {weights.slots(), tensor_count<typename Model::Visual>, slots, rank};
 }
 
-/// Random matrices for the linear layers whose names contain `where`.
-template <class Model>
-AdapterLayers random_adapter(std::string_view where, int r, unsigned seed) {
-  AdapterLayers layers;
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> uniform(-0.3f, 0.3f);
-  for (const TensorSpec& spec : list_tensors<Model>()) {
-    const std::string module = checkpoint::module_of(std::string(spec.path.view()));
-    if (!spec.takes_adapters || module.find(where) == std::string::npos) continue;
-    AdapterLayer layer{.rank = r, .scale = 0.75f, .a = {}, .b = {}};
-    layer.a.resize(static_cast<std::size_t>(r * spec.cols())),
-        layer.b.resize(static_cast<std::size_t>(r * spec.rows()));
-    for (float& x : layer.a) x = uniform(random);
-    for (float& x : layer.b) x = uniform(random);
-    layers[module] = std::move(layer);
-  }
-  return layers;
-}
 /// The model's weights with an adapter folded in.
 template <class Model>
 std::unique_ptr<Weights<Model, float>> folded(const AdapterLayers& layers) {
@@ -80,9 +63,9 @@ void each_gets_its_own_adapter(const SchedulerLimits& limits, int pages) {
                         .adapter_slots = slots},
                        {}, false, &memory);
   const std::vector<AdapterLayers> adapters = {{},
-                                               random_adapter<Model>("q_proj", rank, 1),
-                                               random_adapter<Model>("", rank - 1, 2),
-                                               random_adapter<Model>("visual", rank, 3)};
+                                               random_layers<Model>("q_proj", rank, 1),
+                                               random_layers<Model>("", rank - 1, 2),
+                                               random_layers<Model>("visual", rank, 3)};
   std::vector<std::shared_ptr<const Adapter>> prepared = {nullptr};
   for (std::size_t i = 1; i < adapters.size(); ++i) prepared.push_back(memory.prepare("a", adapters[i]));
   std::map<RequestId, std::vector<int>> answers;
@@ -169,14 +152,14 @@ TEST_CASE("Adapters: one that does not fit is refused with the layer's name") {
   const auto memory = adapter_memory(*weights);
   const std::string layer = "model.language_model.layers.0.self_attn.q_proj";
   const auto refused = [&](const AdapterLayers& layers) { return error_of([&] { memory.prepare("a", layers); }); };
-  AdapterLayers good = random_adapter<Qwen3>(layer, rank, 1);
+  AdapterLayers good = random_layers<Qwen3>(layer, rank, 1);
   REQUIRE(good.size() == 1);
   CHECK(memory.prepare("a", good)->modules == 1);
   CHECK(!memory.prepare("a", good)->encodes_images);
-  CHECK(memory.prepare("a", random_adapter<Qwen3>("visual", rank, 1))->encodes_images);
+  CHECK(memory.prepare("a", random_layers<Qwen3>("visual", rank, 1))->encodes_images);
   CHECK(memory.prepare("a", good)->id != memory.prepare("a", good)->id);
 
-  const std::string too_large = refused(random_adapter<Qwen3>(layer, rank + 1, 1));
+  const std::string too_large = refused(random_layers<Qwen3>(layer, rank + 1, 1));
   CHECK(too_large.find(layer + ": the adapter's rank is 5") != std::string::npos);
   CHECK(too_large.find("at most 4") != std::string::npos);
   AdapterLayers wide = good;

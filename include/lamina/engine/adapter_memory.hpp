@@ -36,8 +36,9 @@ class AdapterMemory {
     for (const Product& product : products_) product.take(counting);
     return counting.used_bytes();
   }
-  /// Takes the memory. parameters: the model's.
-  void allocate(std::span<const Parameter> parameters, Stream<B> stream);
+  /// Takes the memory. parameters: the model's. all: every product counts as changed, so that a request runs the same
+  /// kernels whatever was loaded before it.
+  void allocate(std::span<const Parameter> parameters, Stream<B> stream, bool all = false);
   /// The model's parameters with the adapters that may be chosen.
   const Parameter* parameters() const { return parameters_.data(); }
   /// The same for a plan: every product has adapters.
@@ -96,6 +97,10 @@ class AdapterMemory {
   void add_product(std::size_t parameter, const TensorSpec& spec, bool of_images);
   void check(const Product& product, const Part& part, const checkpoint::AdapterLayer& layer) const;
   [[noreturn]] void refuse_unknown(const checkpoint::AdapterLayers& layers) const;
+  void use(Product& product) {
+    product.used = true;
+    parameters_[product.parameter].adapters = &product.matrices;
+  }
   bool load_one(Stream<B> stream, int slot, const Adapter& adapter);
   static void clear(const Product& product, int slot, Stream<B> stream);
   static void fill(const Product& product, std::size_t part, const checkpoint::AdapterLayer& layer, Loaded& to);
@@ -136,7 +141,7 @@ void AdapterMemory<T, B>::add_product(std::size_t parameter, const TensorSpec& s
 }
 
 template <class T, Backend B>
-void AdapterMemory<T, B>::allocate(std::span<const Parameter> parameters, Stream<B> stream) {
+void AdapterMemory<T, B>::allocate(std::span<const Parameter> parameters, Stream<B> stream, bool all) {
   if (slots_ == 0) return;
   parameters_.assign(parameters.begin(), parameters.end());
   block_ = Arena(bytes(), Memory<B>{});
@@ -144,6 +149,7 @@ void AdapterMemory<T, B>::allocate(std::span<const Parameter> parameters, Stream
     const auto [a, b] = product.take(block_);
     product.matrices.a.data = a, product.matrices.b.data = b;
     for (int slot = 0; slot < slots_; ++slot) clear(product, slot, stream);
+    if (all) use(product);
   }
 }
 template <class T, Backend B>
@@ -242,8 +248,7 @@ bool AdapterMemory<T, B>::load_one(Stream<B> stream, int slot, const Adapter& ad
     Memory<B>::upload(stream, product.a(slot), found->second.a.data(), product.a_count() * sizeof(T));
     Memory<B>::upload(stream, product.b(slot), found->second.b.data(), product.b_count() * sizeof(T));
     more = more || !product.used;
-    product.used = true;
-    parameters_[product.parameter].adapters = &product.matrices;
+    use(product);
   }
   return more;
 }

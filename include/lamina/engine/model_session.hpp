@@ -53,7 +53,7 @@ class ModelEngineSession final : public EngineSession {
                ", and so it does here"));
     device_.set_batch_invariant(options.batch_invariant);
     weights_.allocate(false, device_.stream());
-    adapters_.allocate({weights_.parameters(), weights_.slots().size()}, device_.stream());
+    adapters_.allocate({weights_.parameters(), weights_.slots().size()}, device_.stream(), options.batch_invariant);
     runner_ = std::make_unique<Runner<Model, T, B>>(device_, weights_, source.config.image_token_id, limits_,
                                                     graph_rows(options), options.batch_invariant,
                                                     options.adapter_slots > 0 ? &adapters_ : nullptr);

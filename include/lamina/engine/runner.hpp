@@ -115,6 +115,7 @@ class Runner {
   Device<B>& device_;
   const Weights<Model, T, B>& weights_;
   AdapterMemory<T, B>* adapters_;
+  bool always_adapted_;  ///< rows without adapters run the same kernels as those with
   int image_token_;
   SessionLimits limits_;
   std::vector<int> graph_rows_;
@@ -145,6 +146,7 @@ Runner<Model, T, B>::Runner(Device<B>& device, const Weights<Model, T, B>& weigh
     : device_(device),
       weights_(weights),
       adapters_(adapters),
+      always_adapted_(adapters && batch_invariant),
       image_token_(image_token),
       limits_(limits),
       graph_rows_(std::move(graph_rows)),
@@ -342,7 +344,7 @@ void Runner<Model, T, B>::encode(const StepPlan& plan, const ImageRows& images) 
   const int* index = to.data();
   staging_.add(in, patches, Model::merge);
   staging_.add(index, to.size());
-  if (std::ranges::any_of(slots, [](int slot) { return slot >= 0; })) {
+  if (always_adapted_ || std::ranges::any_of(slots, [](int slot) { return slot >= 0; })) {
     in.vision.adapter_slots = slots.data();
     staging_.add(in.vision.adapter_slots, slots.size());
   }
@@ -370,7 +372,7 @@ StepInputs Runner<Model, T, B>::read(const StepPlan& plan, const ImageRows& imag
   StepSizes sizes = rows > 0 ? StepSizes{limits_.rows, limits_.rows, limits_.rows, 0, limits_.rows}
                              : StepSizes{shape.singles + shape.chunks, shape.tokens, shape.sampled + shape.scored,
                                          shape.visuals, edits};
-  if (plan.has_adapters()) sizes.adapted = sizes.tokens;
+  if (always_adapted_ || plan.has_adapters()) sizes.adapted = sizes.tokens;
   const StepInputs host = StepInputs::in(buffer.inputs, sizes), in = StepInputs::in(step_.inputs, sizes);
   requests_.fill(plan, images, host);
   if (rows > 0) host.pad(shape.singles, rows);

@@ -51,6 +51,7 @@ TEST_CASE("metrics: what vLLM counts is counted alike") {
   CHECK(value_of(text, "cache_config_info",
                  ",block_size=\"16\",num_gpu_blocks=\"" + std::to_string(8 * (400 / 16 + 1)) +
                      "\",enable_prefix_caching=\"True\"") == 1);
+  CHECK(server.becomes_idle());
   CHECK(Json::parse(get("/load").body)["server_load"] == 0);
 }
 

@@ -56,7 +56,7 @@ struct AdaptedLinear : L {
       rank == Dyn || Alpha_::value == Dyn ? 0 : static_cast<float>(Alpha_::value) / static_cast<float>(rank);
   static constexpr int In_ = L::In::width, Out_ = L::Out::width, own = static_cast<int>(L::params::size);
   using added_params = ParamList<Param<lora_A_weight, Shape<rank, In_>, init::kaiming>,
-                                   Param<lora_B_weight, Shape<Out_, rank>, init::zeros>>;
+                                 Param<lora_B_weight, Shape<Out_, rank>, init::zeros>>;
 
   template <class Mode>
   static constexpr Saves saves{.input = Mode::train};

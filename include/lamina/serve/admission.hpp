@@ -83,7 +83,7 @@ class Admission {
     if (!is_short(request)) return prepare_slowly(request, std::move(guest), std::move(work));
     add(short_, {}, std::move(guest), std::move(work));
   }
-  /// As prepare(), where requests with images or long texts wait; the clients take turns.
+  /// As prepare(), on the threads for requests with images or long texts; the clients take turns.
   void prepare_slowly(const HttpRequest& request, Guest guest, Preparation work) {
     add(slow_, request.client, std::move(guest), std::move(work));
   }

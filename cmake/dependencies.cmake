@@ -24,10 +24,10 @@ find_path(LAMINA_STB stb_image_write.h PATH_SUFFIXES stb REQUIRED)  # for the pr
 target_include_directories(lamina_host SYSTEM INTERFACE $<BUILD_INTERFACE:${LAMINA_STB}>)
 find_package(JPEG REQUIRED)
 find_package(ZLIB REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)  # base64, hashes and comparisons in constant time, no TLS
+find_package(OpenSSL REQUIRED COMPONENTS SSL Crypto)  # TLS of the server; base64, hashes, comparisons in constant time
 find_package(CURL 7.85 REQUIRED)  # fetches models; TLS is its business
 target_link_libraries(lamina_host INTERFACE Boost::headers nlohmann_json::nlohmann_json fmt::fmt spdlog::spdlog utf8proc yaml-cpp
-                                          JPEG::JPEG ZLIB::ZLIB OpenSSL::Crypto CURL::libcurl)
+                                          JPEG::JPEG ZLIB::ZLIB OpenSSL::SSL OpenSSL::Crypto CURL::libcurl)
 
 find_library(LAMINA_WEBP webp)
 find_library(LAMINA_WEBPDEMUX webpdemux)

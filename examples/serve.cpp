@@ -16,6 +16,7 @@
 #include <lamina/io/program.hpp>
 #include <lamina/serve/flags.hpp>
 #include <lamina/serve/http.hpp>
+#include <lamina/serve/remote/media_fetcher.hpp>
 #include <lamina/serve/routes.hpp>
 
 namespace {
@@ -40,6 +41,22 @@ serve::ModelFiles load_files(const serve::Flags& flags) {
 /// Threads that make text and events of tokens.
 int streamers() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4, 1, 4); }
 
+/// Fetches images of the web, if that is allowed.
+serve::FetchMedia media_fetcher(const serve::Flags& flags) {
+  if (!flags.remote_media) return {};
+  auto options = flags.fetch;
+  options.certificates = hub::detail::certificates(hub::process_environment);
+  return [fetcher = std::make_shared<serve::MediaFetcher>(std::move(options))](const auto&... arguments) {
+    return (*fetcher)(arguments...);
+  };
+}
+
+std::string address_text(const serve::Flags& flags, int port) {
+  if (!flags.uds.empty()) return cat("the Unix socket ", flags.uds.string());
+  return cat(flags.tls.certfile.empty() ? "http" : "https", "://", flags.host.empty() ? "0.0.0.0" : flags.host, ":",
+             port, "/v1");
+}
+
 serve::ServiceOptions service_options(const serve::Flags& flags, const serve::ModelFiles& files) {
   const bool own_config =
       flags.generation_config != "auto" || flags.override_generation_config.contains("max_new_tokens");
@@ -49,6 +66,7 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
           .media = {.allowed_folder = flags.allowed_local_media_path,
                     .max_image_pixels = flags.max_image_pixels,
                     .max_file_bytes = static_cast<std::uint64_t>(flags.max_body_bytes),
+                    .fetch = media_fetcher(flags),
                     .background = flags.image_background},
           .media_bytes = flags.max_media_bytes,
           .max_images = flags.max_images,
@@ -117,13 +135,14 @@ int run(const serve::Flags& given) {
   limits.body_bytes = static_cast<std::uint64_t>(flags.max_body_bytes);
   serve::HttpServer server({.host = flags.host,
                             .port = flags.port,
+                            .uds = flags.uds,
+                            .tls = flags.tls.certfile.empty() ? std::nullopt : std::optional(flags.tls),
                             .limits = limits,
                             .grace = std::chrono::seconds(flags.shutdown_timeout),
                             .handle_signals = true},
                            routes);
   log_info("lamina-serve: ", flags.served_model_names.front(), " (", flags.model.string(), "), at most ",
-           service.max_model_len(), " tokens, on http://", flags.host.empty() ? "0.0.0.0" : flags.host, ":",
-           server.port(), "/v1");
+           service.max_model_len(), " tokens, on ", address_text(flags, server.port()));
   server.wait();
   if (!service.stop_within(std::chrono::seconds(5))) {
     log_warning("lamina-serve: a request does not end; leaving without it");

@@ -25,6 +25,8 @@
 #include <lamina/hub/digest.hpp>
 #include <lamina/hub/repository.hpp>
 
+#include "support/certificate.hpp"
+
 /// Both hubs on the loopback interface, with the routes that their clients use, and with faults.
 namespace lamina::testing {
 
@@ -64,11 +66,7 @@ struct Seen {
 
 class HubServer {
  public:
-  struct Tls {
-    std::string certificate, key;  ///< PEM
-  };
-
-  explicit HubServer(std::optional<Tls> tls = {}) : acceptor_(io_, {asio::ip::make_address("127.0.0.1"), 0}) {
+  explicit HubServer(std::optional<Certificate> tls = {}) : acceptor_(io_, {asio::ip::make_address("127.0.0.1"), 0}) {
     if (tls) {
       context_.emplace(asio::ssl::context::tls_server);
       context_->use_certificate(asio::buffer(tls->certificate), asio::ssl::context::pem);

@@ -1,11 +1,9 @@
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
-
 #include <lamina/hub/curl.hpp>
 #include <lamina/hub/snapshot.hpp>
 
 #include "hub/hub_folder.hpp"
 #include "support/catch.hpp"
+#include "support/certificate.hpp"
 #include "support/error_of.hpp"
 #include "support/notes.hpp"
 
@@ -14,40 +12,6 @@ using namespace lamina::testing;
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string pem_of(const std::function<int(BIO*)>& write) {
-  BIO* const memory = BIO_new(BIO_s_mem());
-  REQUIRE(write(memory) == 1);
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(memory, &data);
-  std::string text(data, static_cast<std::size_t>(size));
-  BIO_free(memory);
-  return text;
-}
-
-/// A certificate that signs itself, for one day. subject: "IP:127.0.0.1" or "DNS:another.test".
-HubServer::Tls make_certificate(const char* subject) {
-  EVP_PKEY* const key = EVP_EC_gen("P-256");
-  X509* const certificate = X509_new();
-  X509_set_version(certificate, 2);
-  ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-  X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 86'400);
-  X509_set_pubkey(certificate, key);
-  X509_NAME* const name = X509_get_subject_name(certificate);
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("a test"), -1, -1, 0);
-  X509_set_issuer_name(certificate, name);
-  X509_EXTENSION* const names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, subject);
-  X509_add_ext(certificate, names, -1);
-  X509_EXTENSION_free(names);
-  REQUIRE(X509_sign(certificate, key, EVP_sha256()) > 0);
-  HubServer::Tls tls{pem_of([&](BIO* to) { return PEM_write_bio_X509(to, certificate); }), pem_of([&](BIO* to) {
-                       return PEM_write_bio_PrivateKey(to, key, nullptr, nullptr, 0, nullptr, nullptr);
-                     })};
-  X509_free(certificate);
-  EVP_PKEY_free(key);
-  return tls;
-}
 
 std::string fetch_error(hub::Transport& transport, const hub::Settings& settings, const hub::SnapshotRequest& request) {
   std::string error;

@@ -1,5 +1,6 @@
 #include <lamina/serve/flags.hpp>
 
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <set>
@@ -11,6 +12,7 @@
 
 using namespace lamina;
 using namespace lamina::serve;
+using test::message_of;
 using Words = std::vector<std::string>;
 using Json = nlohmann::ordered_json;
 
@@ -292,6 +294,8 @@ TEST_CASE("Flags: each that vLLM has works, is said to be without effect and why
                                           "max-request-body-size",
                                           "max-queued-requests",
                                           "batch-invariant",
+                                          "allow-remote-media",
+                                          "allow-private-media",
                                           "ui"};
   std::set<std::string_view> seen;
   for (const Key& flag : flag_table()) {
@@ -331,4 +335,52 @@ TEST_CASE("flags: scripts written for vLLM find their options, or the reason why
                                 "--enable-tokenizer-info-endpoint", "--disable-fastapi-docs"});
   CHECK((f.automatic_tools && f.tokenizer_info && !f.thinking && !f.docs));
   CHECK(f.reasoning_parser == "qwen3");
+}
+
+TEST_CASE("Flags: images of the web are off, and two flags turn them on") {
+  CHECK(!Flags::parse({"d"}).remote_media);
+  CHECK(Flags::parse({"d", "--allow-remote-media"}).remote_media);
+  const auto f = Flags::parse({"d", "--allowed-media-domains", "a.test", "b.test"});
+  CHECK(f.remote_media);
+  CHECK(f.fetch.domains == Words{"a.test", "b.test"});
+  CHECK(!f.fetch.private_addresses);
+  CHECK(Flags::parse({"d", "--allow-remote-media", "--allow-private-media"}).fetch.private_addresses);
+  CHECK(message_of([] {
+          Flags::parse({"d", "--allow-private-media"});
+        }).find("without --allow-remote-media") != std::string::npos);
+  for (const char* domain : {"https://a.test", "a.test/x", "*.a.test", "u@a.test", "a.test:80"})
+    CHECK(message_of([&] {
+            Flags::parse({"d", "--allowed-media-domains", domain});
+          }).find("wanted whole names") != std::string::npos);
+  ::setenv("VLLM_IMAGE_FETCH_TIMEOUT", "9", 1);
+  ::setenv("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0", 1);
+  CHECK(Flags::parse({"d"}).fetch.longest == std::chrono::seconds(9));
+  CHECK(!Flags::parse({"d"}).fetch.redirects);
+  ::setenv("VLLM_IMAGE_FETCH_TIMEOUT", "soon", 1);
+  CHECK(message_of([] { Flags::parse({"d"}); }) ==
+        "VLLM_IMAGE_FETCH_TIMEOUT (environment): is soon, wanted a number of seconds from 1 to 600");
+  ::unsetenv("VLLM_IMAGE_FETCH_TIMEOUT");
+  ::unsetenv("VLLM_MEDIA_URL_ALLOW_REDIRECTS");
+  CHECK(Flags::parse({"d"}).fetch.longest == std::chrono::seconds(5));
+}
+
+TEST_CASE("Flags: TLS and Unix sockets, and what needs what") {
+  const auto f = Flags::parse({"d", "--ssl-certfile", "c", "--ssl-keyfile", "k", "--ssl-ca-certs", "a",
+                               "--ssl-cert-reqs", "2", "--ssl-ciphers", "HIGH", "--enable-ssl-refresh", "--uds", "s"});
+  CHECK(f.tls.certfile == "c");
+  CHECK(f.tls.keyfile == "k");
+  CHECK(f.tls.ca_certs == "a");
+  CHECK(f.tls.cert_reqs == 2);
+  CHECK(f.tls.ciphers == "HIGH");
+  CHECK(f.tls.refresh);
+  CHECK(f.uds == "s");
+  CHECK(Flags::parse({"d", "--ssl-cert-reqs", "0"}).tls.certfile == "");
+  const auto error = [](const Words& words) { return message_of([&] { Flags::parse(words); }); };
+  CHECK(error({"d", "--ssl-keyfile", "k"}) == "--ssl-keyfile: is given without --ssl-certfile, which turns TLS on");
+  CHECK(error({"d", "--ssl-ca-certs", "k"}).find("--ssl-ca-certs: is given without") == 0);
+  CHECK(error({"d", "--ssl-certfile", "c", "--ssl-cert-reqs", "1"}).find("wanted --ssl-ca-certs with it") !=
+        std::string::npos);
+  CHECK(error({"d", "--ssl-certfile", "c", "--ssl-cert-reqs", "3"}) != "");
+  CHECK(Flags::parse({"d", "--uds", "s", "--port", "81"}).log_lines.back() ==
+        "--host and --port have no effect with --uds");
 }

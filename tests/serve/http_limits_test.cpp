@@ -361,12 +361,14 @@ TEST_CASE("service: long bodies hold up no short request on any route") {
   };
   RunningServer server({.max_len = 1 << 20});
   std::atomic<bool> go{false};
+  std::atomic<int> held{0};
   serve::HttpRequest large;
   large.body.append(std::string(300'000, ' '));
   for (int i = 0; i < 2; ++i)  // all threads for long bodies
     server.service.post(std::make_shared<Silent>(), large, [&](const std::stop_token& cancelled) {
-      for (; !go; std::this_thread::sleep_for(1ms)) throw_if_stopped(cancelled);
+      for (++held; !go; std::this_thread::sleep_for(1ms)) throw_if_stopped(cancelled);
     });
+  REQUIRE(becomes([&] { return held == 2; }));
   const std::string padding(300'000, ' ');
   Client tokenize(server.http.port()), detokenize(server.http.port()), chat(server.http.port());
   tokenize.send(Client::request("POST", "/tokenize", R"({"prompt":"x")" + padding + "}"));

@@ -370,10 +370,10 @@ TEST_CASE("media: file:// reads strictly below the allowed directory, through no
   std::filesystem::create_symlink(root / "in_evil" / "a.bmp", root / "in" / "link.bmp");
   serve::MediaLimits limits{.allowed_folder = root / "in"};
   const auto load = [&](const std::string& path) {
-    return serve::MediaReader(limits).read({{"file://" + path, "p"}}, {}).front();
+    return std::move(serve::MediaReader(limits).read({{"file://" + path, "p"}}, {}).front());
   };
   CHECK(load(root / "in/a%20b.bmp").header.size == vision::ImageSize{2, 2});
-  CHECK(load(root / "in/a%20b.bmp").bytes == *bmp);
+  CHECK(load(root / "in/a%20b.bmp").file.bytes == *bmp);
   for (const auto& bad :
        {root / "in", root / "in/none.bmp", root / "in/link.bmp", root / "in/../in_evil/a.bmp", root / "in_evil/a.bmp"})
     CHECK_THROWS_AS(load(bad), serve::ApiError);

@@ -1,5 +1,7 @@
 #pragma once
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -21,6 +23,8 @@ struct Setup {
   int adapter_slots = 0;  ///< different adapters in one step; 0: none
   std::chrono::milliseconds grace{500};
   bool handle_signals = false;
+  std::filesystem::path uds = {};
+  std::optional<serve::TlsOptions> tls = {};
 };
 /// The tools take some hundred tokens.
 inline Setup roomy() {
@@ -44,6 +48,8 @@ struct RunningServer {
         routes(service, setup.routes),
         http({.host = "127.0.0.1",
               .port = 0,
+              .uds = setup.uds,
+              .tls = setup.tls,
               .limits = setup.limits,
               .threads = 2,
               .grace = setup.grace,

@@ -1,5 +1,6 @@
 #pragma once
 #include <curl/curl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cctype>
@@ -14,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/core/cancelled.hpp>
 #include <lamina/hub/transport.hpp>
 #include <lamina/hub/url.hpp>
 #include <lamina/io/interrupt.hpp>
@@ -26,6 +28,9 @@ struct CurlOptions {
   Certificates certificates = {};
   long connect_s = 10;                        ///< until a connection stands
   long slow_bytes_per_s = 1000, slow_s = 30;  ///< slower for so long, a connection counts as broken
+  bool proxies = true;                        ///< those of the environment
+  /// Asked for each address in the moment in which it would be connected to; null: all may be.
+  bool (*may_connect)(const sockaddr&) = nullptr;
 };
 
 namespace detail {
@@ -45,8 +50,10 @@ struct CurlExchange {
   static constexpr std::chrono::seconds longest_unread{5};
 
   CURL* handle;
-  const std::string& url;
+  const HttpRequest& request;
   const HttpReceiver& receiver;
+  bool (*may_connect)(const sockaddr&);
+  bool refused_address = false;
   HttpHead head = {};
   std::size_t header_bytes = 0, unread_bytes = 0;
   std::optional<std::chrono::steady_clock::time_point> head_came = {};
@@ -67,7 +74,7 @@ struct CurlExchange {
   }
   void header(std::string_view line) {
     if ((header_bytes += line.size()) > most_header_bytes)
-      fail(origin_of(url), ": the headers of its answer have more than ", most_header_bytes, " bytes: refused");
+      fail(origin_of(request.url), ": the headers of its answer have more than ", most_header_bytes, " bytes: refused");
     while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.remove_suffix(1);
     if (line.starts_with("HTTP/")) head.fields.clear();  // of the answer that counts, not of "100 Continue"
     if (line.empty()) {
@@ -103,8 +110,14 @@ struct CurlExchange {
       if (exchange.receiver.body) exchange.receiver.body(std::as_bytes(std::span(data, size * count)));
     });
   }
-  static int on_progress(void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-    return io::InterruptGuard::requested();
+  static int on_progress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+    return io::InterruptGuard::requested() || static_cast<CurlExchange*>(self)->request.cancelled.stop_requested();
+  }
+  static curl_socket_t on_connect(void* self, curlsocktype, curl_sockaddr* at) {
+    auto& exchange = *static_cast<CurlExchange*>(self);
+    if (exchange.may_connect(at->addr)) return ::socket(at->family, at->socktype | SOCK_CLOEXEC, at->protocol);
+    exchange.refused_address = true;
+    return CURL_SOCKET_BAD;
   }
 };
 
@@ -134,12 +147,15 @@ class CurlTransport final : public Transport {
 
   HttpHead get(const HttpRequest& request, const HttpReceiver& receiver) override {
     detail::CurlHandle handle = take();
-    detail::CurlExchange exchange{handle.get(), request.url, receiver};
+    detail::CurlExchange exchange{handle.get(), request, receiver, options_.may_connect};
     char reason[CURL_ERROR_SIZE] = "";
     const detail::CurlList headers = set(handle.get(), request, exchange, reason);
     const CURLcode code = curl_easy_perform(handle.get());
     if (exchange.thrown) std::rethrow_exception(exchange.thrown);  // the handle goes too: its connection is half read
     io::stop_if_interrupted();
+    throw_if_stopped(request.cancelled);
+    if (code == CURLE_COULDNT_CONNECT && exchange.refused_address)
+      throw AddressRefused(cat(origin_of(request.url), ": has no address that may be connected to"));
     if (code != CURLE_OK && !exchange.is_refusal())
       refuse(code, request.url, *reason ? reason : curl_easy_strerror(code));
     HttpHead& head = exchange.head;
@@ -175,6 +191,12 @@ class CurlTransport final : public Transport {
     curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(request.longest.count()));
     curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, &detail::CurlExchange::on_progress);
+    curl_easy_setopt(handle, CURLOPT_XFERINFODATA, &exchange);
+    if (!options_.proxies) curl_easy_setopt(handle, CURLOPT_PROXY, "");
+    if (options_.may_connect) {
+      curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, &detail::CurlExchange::on_connect);
+      curl_easy_setopt(handle, CURLOPT_OPENSOCKETDATA, &exchange);
+    }
     trust(handle);
     curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, reason);
     curl_easy_setopt(handle, CURLOPT_HEADERDATA, &exchange);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,9 +24,10 @@ struct Certificates {
 
 struct HttpRequest {
   std::string url;
-  std::vector<std::string> headers;        ///< "Name: value"
+  std::vector<std::string> headers = {};   ///< "Name: value"
   std::uint64_t from = 0;                  ///< above 0: asks for the bytes from there to the end
   std::chrono::milliseconds longest = {};  ///< for the whole exchange; 0: as long as bytes come fast enough
+  std::stop_token cancelled = {};          ///< Cancelled is thrown within a second
 };
 
 /// What an answer says before its body.
@@ -57,6 +59,11 @@ struct Temporary : Error {
 /// No server was reached: no such host, or nobody listens there.
 struct Unreachable : Error {
   using Error::Error;
+};
+
+/// No address of the host may be connected to.
+struct AddressRefused : Unreachable {
+  using Unreachable::Unreachable;
 };
 
 /// Makes one exchange at a time for each caller; threads may share it.

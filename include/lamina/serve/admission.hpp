@@ -43,7 +43,8 @@ struct Guest {
 };
 
 /// How many requests are here, and the threads that prepare them. Requests with images or long texts are prepared by
-/// other threads than short ones, which never wait for them there.
+/// other threads than short ones, which never wait for them there, and those that wait for servers of images by others
+/// again.
 class Admission {
  public:
   /// max_requests: waiting and running; more get status 503.
@@ -58,11 +59,13 @@ class Admission {
     draining_.request_stop();
     short_.drop_waiting();
     slow_.drop_waiting();
+    fetching_.drop_waiting();
   }
   /// Returns when nothing is prepared any more.
   void stop() {
     short_.stop();
     slow_.stop();
+    fetching_.stop();
   }
 
   /// Takes a request in; nothing, and 503 was sent, if there is no place.
@@ -86,6 +89,10 @@ class Admission {
   /// As prepare(), on the threads for requests with images or long texts; the clients take turns.
   void prepare_slowly(const HttpRequest& request, Guest guest, Preparation work) {
     add(slow_, request.client, std::move(guest), std::move(work));
+  }
+  /// As prepare(), for work that waits for servers elsewhere.
+  void prepare_fetching(const HttpRequest& request, Guest guest, Preparation work) {
+    add(fetching_, request.client, std::move(guest), std::move(work));
   }
 
   /// Runs f; an exception becomes the answer, through `send`.
@@ -127,6 +134,7 @@ class Admission {
   TaskQueue short_{2};  // requests that wait for no others
   // Half of the processors, so that a GPU does not wait for one.
   TaskQueue slow_{std::clamp(available_processors() / 2, 2, 16)};
+  TaskQueue fetching_{16};  // they mostly wait
 };
 
 }  // namespace lamina::serve

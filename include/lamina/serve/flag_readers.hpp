@@ -166,6 +166,14 @@ inline void read_media_path(Flags& out, const Setting& s, std::string_view flag)
     usage("--", flag, " ", io::shown(s.value), ": is not a directory");
 }
 
+inline void read_media_domains(Flags& out, const Setting& s, std::string_view flag) {
+  out.fetch.domains = io::list_of(s, flag);
+  out.remote_media = true;
+  for (const std::string& domain : out.fetch.domains)
+    if (domain.empty() || domain.find_first_of("/:@* ") != domain.npos)
+      usage("--", flag, " ", domain, ": wanted whole names of hosts, such as images.example.org");
+}
+
 inline void read_template_defaults(Flags& out, const Setting& s, std::string_view flag) {
   try {
     const TemplateKwargs given = read_template_kwargs(flag_object(s, flag), cat("--", flag));

@@ -13,7 +13,6 @@ namespace detail {
 using engine::EngineOptions;
 inline constexpr KeyType nothing = KeyType::flag, one = KeyType::text, many = KeyType::list, number = KeyType::number;
 inline constexpr KeyStatus ignore = KeyStatus::accepted, refuse = KeyStatus::refused;
-inline constexpr std::string_view no_tls = "this build speaks plain HTTP; put a TLS proxy in front";
 inline constexpr std::string_view no_template = "templates of requests are not run; the model's own is built in";
 inline constexpr std::string_view one_device = "one process serves on one device";
 inline constexpr std::string_view own_scheduler = "steps are always planned ahead";
@@ -119,7 +118,13 @@ inline std::span<const Key> flag_table() {
           .within(1, 1 << 20),
       honoured_by("mm-processor-cache-gb", number, "", read_image_cache,
                   "GiB for embeddings of images that are kept for further requests"),
-      {"allowed-media-domains", many, ignore, "", "remote images are refused, from every host"},
+      honoured<&Flags::remote_media>("allow-remote-media",
+                                     "images of requests are fetched from the web too, from public addresses"),
+      honoured<&Flags::fetch, &FetchOptions::domains>(
+          "allowed-media-domains", "hosts from which images are fetched, and from no others; allows remote media too")
+          .read_by(read_media_domains),
+      honoured<&Flags::fetch, &FetchOptions::private_addresses>(
+          "allow-private-media", "images are fetched from this machine, its network and its cloud too"),
       {"skip-mm-profiling", nothing, ignore, "false", "nothing is profiled"},
       {"mm-encoder-tp-mode", one, ignore, "", one_device},
       {"mm-encoder-attn-backend", one, ignore, "", own_kernels},
@@ -186,7 +191,6 @@ inline std::span<const Key> flag_table() {
       {"enable-server-load-tracking", nothing, ignore, "false", "/load is always there"},
       honoured<&Flags::tokenizer_info>("enable-tokenizer-info-endpoint",
                                        "GET /tokenizer_info shows tokenizer_config.json"),
-      {"enable-ssl-refresh", nothing, ignore, "false", no_tls},
       {"disable-frontend-multiprocessing", nothing, ignore, "false", one_device},
       honoured_by("disable-fastapi-docs", nothing, "", read_off<&Flags::docs>, "no /docs and /openapi.json"),
       {"distributed-executor-backend", one, refuse, "mp|uni", one_device},
@@ -224,12 +228,17 @@ inline std::span<const Key> flag_table() {
       honoured_word<reasoning_parsers, &Flags::reasoning_parser>(
           "reasoning-parser",
           "qwen3 or deepseek_r1: answers begin with a thought up to </think>, told apart from content"),
-      {"uds", one, refuse, "", "Unix sockets are not supported; use --host and --port"},
-      {"ssl-keyfile", one, refuse, "", no_tls},
-      {"ssl-certfile", one, refuse, "", no_tls},
-      {"ssl-ca-certs", one, refuse, "", no_tls},
-      {"ssl-cert-reqs", one, refuse, "0", no_tls},
-      {"ssl-ciphers", one, refuse, "", no_tls},
+      honoured<&Flags::uds>("uds", "path of a Unix socket to listen on, in place of host and port"),
+      honoured<&Flags::tls, &TlsOptions::certfile>("ssl-certfile",
+                                                   "PEM file of the certificate and those that sign it; turns TLS on"),
+      honoured<&Flags::tls, &TlsOptions::keyfile>("ssl-keyfile", "PEM file of its key; unset: in ssl-certfile"),
+      honoured<&Flags::tls, &TlsOptions::ca_certs>("ssl-ca-certs", "PEM file of those who sign clients' certificates"),
+      honoured<&Flags::tls, &TlsOptions::cert_reqs>("ssl-cert-reqs",
+                                                    "clients' certificates: 0 none, 1 if they have one, 2 required")
+          .within(0, 2),
+      honoured<&Flags::tls, &TlsOptions::ciphers>("ssl-ciphers", "OpenSSL's list of ciphers, for TLS 1.2"),
+      honoured<&Flags::tls, &TlsOptions::refresh>("enable-ssl-refresh",
+                                                  "the files of TLS are read again when they change"),
   };
   return table;
 }

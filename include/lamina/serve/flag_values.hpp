@@ -9,6 +9,8 @@
 
 #include <lamina/engine/session.hpp>
 #include <lamina/hub/options.hpp>
+#include <lamina/serve/http/tls_options.hpp>
+#include <lamina/serve/remote/fetch_options.hpp>
 #include <lamina/vision/pixels.hpp>
 
 namespace lamina::serve {
@@ -27,6 +29,8 @@ struct Flags {
   std::string chat_template;  ///< a file or the text itself; empty: the folder's
   nlohmann::ordered_json override_generation_config = nlohmann::ordered_json::object();
   std::uint16_t port = 8000;
+  std::filesystem::path uds;  ///< a Unix socket in place of host and port
+  TlsOptions tls = {};        ///< without a certfile: none
   engine::EngineOptions engine = {};
   int prompt_chunk_tokens = 0;  ///< see engine::EngineLimits
   bool prefix_cache = true, priorities = false, log_statistics = true, log_requests = false;
@@ -36,6 +40,8 @@ struct Flags {
   std::int64_t max_media_bytes = 0;                          ///< 0: serve::default_media_bytes()
   std::int64_t max_image_pixels = vision::max_image_pixels;  ///< from VLLM_MAX_IMAGE_PIXELS
   std::optional<std::int64_t> min_pixels, max_pixels;
+  bool remote_media = false;  ///< images of the web are fetched
+  FetchOptions fetch = {};    ///< longest: VLLM_IMAGE_FETCH_TIMEOUT; redirects: VLLM_MEDIA_URL_ALLOW_REDIRECTS
   vision::Colour image_background = {255, 255, 255};  ///< behind images with an alpha channel
   std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
   std::vector<std::string> unlogged_paths;

@@ -1,10 +1,12 @@
 #pragma once
 #include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <lamina/core/error.hpp>
@@ -68,6 +70,19 @@ inline std::string options_line(const io::Settings& given) {
   return all.empty() ? "options: " : all;
 }
 
+/// A variable that is set and not empty. UsageError if it is no whole number from least to most.
+inline std::optional<std::int64_t> environment_number(const char* name, const char* wanted, std::int64_t least,
+                                                      std::int64_t most) {
+  const char* text = std::getenv(name);
+  if (!text || !*text) return std::nullopt;
+  const std::string_view digits = text;
+  std::int64_t value = 0;
+  const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (end.ec != std::errc() || end.ptr != digits.data() + digits.size() || value < least || value > most)
+    usage(name, " (environment): is ", text, ", wanted ", wanted, " from ", least, " to ", most);
+  return value;
+}
+
 inline void read_environment(Flags& out) {
   const char* invariant = std::getenv("VLLM_BATCH_INVARIANT");
   if (invariant && std::string_view(invariant) == "1") out.engine.batch_invariant = true;
@@ -77,20 +92,35 @@ inline void read_environment(Flags& out) {
   const char* developer = std::getenv("VLLM_SERVER_DEV_MODE");
   out.developer = developer && std::string_view(developer) == "1";
   if (const char* key = std::getenv("VLLM_API_KEY"); out.api_keys.empty() && key && *key) out.api_keys = {key};
-  const char* text = std::getenv("VLLM_MAX_IMAGE_PIXELS");
-  if (!text || !*text) return;
-  const std::string_view digits = text;
-  std::int64_t pixels = 0;
-  const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), pixels);
-  if (end.ec != std::errc() || end.ptr != digits.data() + digits.size() || pixels < 1 ||
-      pixels > vision::max_image_pixels)
-    usage("VLLM_MAX_IMAGE_PIXELS (environment): is ", text, ", wanted a number of pixels from 1 to ",
-          vision::max_image_pixels);
-  out.max_image_pixels = pixels;
+  if (const auto pixels =
+          environment_number("VLLM_MAX_IMAGE_PIXELS", "a number of pixels", 1, vision::max_image_pixels))
+    out.max_image_pixels = *pixels;
+  if (const auto seconds = environment_number("VLLM_IMAGE_FETCH_TIMEOUT", "a number of seconds", 1, 600))
+    out.fetch.longest = std::chrono::seconds(*seconds);
+  if (const auto allowed = environment_number("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "a number", 0, 1))
+    out.fetch.redirects = *allowed != 0;
+}
+
+/// Flags of TLS, of Unix sockets and of images of the web that need others.
+inline void settle_network(Flags& out) {
+  const TlsOptions& tls = out.tls;
+  if (tls.certfile.empty())
+    for (const auto& [name, is_given] :
+         {std::pair("keyfile", !tls.keyfile.empty()), std::pair("ca-certs", !tls.ca_certs.empty()),
+          std::pair("cert-reqs", tls.cert_reqs > 0), std::pair("ciphers", !tls.ciphers.empty())})
+      if (is_given) usage("--ssl-", name, ": is given without --ssl-certfile, which turns TLS on");
+  if (tls.cert_reqs > 0 && tls.ca_certs.empty())
+    usage("--ssl-cert-reqs ", tls.cert_reqs, ": wanted --ssl-ca-certs with it, those who sign clients' certificates");
+  if (tls.certfile.empty() && tls.refresh) out.log_lines.push_back("--enable-ssl-refresh: there is no --ssl-certfile");
+  if (out.fetch.private_addresses && !out.remote_media)
+    usage("--allow-private-media: is given without --allow-remote-media or --allowed-media-domains");
+  if (!out.uds.empty() && (!out.host.empty() || out.port != Flags{}.port))
+    out.log_lines.push_back("--host and --port have no effect with --uds");
 }
 
 /// Flags that contradict each other, and defaults that follow others.
 inline void settle(Flags& out) {
+  settle_network(out);
   const int rows = out.engine.rows, step_tokens = out.engine.step_tokens;
   if (rows > 0 && step_tokens > 0 && step_tokens < rows)
     usage("--max-num-batched-tokens ", step_tokens, ": is less than --max-num-seqs, ", rows,

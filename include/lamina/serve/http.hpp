@@ -4,8 +4,10 @@
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -14,12 +16,13 @@
 #include <sys/resource.h>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <lamina/core/log.hpp>
 #include <lamina/serve/http/connection.hpp>
+#include <lamina/serve/http/listening.hpp>
 
 namespace lamina::serve {
 
@@ -37,22 +40,29 @@ inline void end_at_once_on_signals() {
 class HttpServer {
  public:
   struct Options {
-    std::string host = {};       ///< empty: all interfaces
-    unsigned short port = 8000;  ///< 0: any free one
+    std::string host = {};           ///< empty: all interfaces
+    unsigned short port = 8000;      ///< 0: any free one
+    std::filesystem::path uds = {};  ///< a Unix socket in place of host and port
+    std::optional<TlsOptions> tls = {};
     HttpLimits limits = {};
     int threads = 2;
     std::chrono::milliseconds grace{10'000};  ///< for running requests when the server is stopped
     bool handle_signals = false;              ///< SIGINT and SIGTERM stop the server
   };
 
-  /// Binds and serves at once; Error if the address cannot be bound. The application must outlive the server.
+  /// Binds and serves at once; Error if the address cannot be bound or the certificate cannot be used. The application
+  /// must outlive the server.
   HttpServer(Options options, HttpApplication& application)
-      : options_(with_descriptors(std::move(options))),
+      : options_(with_descriptors(for_one_proxy(std::move(options)))),
         shared_(std::make_shared<detail::HttpShared>(options_.limits, application)),
         acceptor_(boost::asio::make_strand(io_)),
         timer_(acceptor_.get_executor()),
         signals_(acceptor_.get_executor()) {
-    listen();
+    if (options_.tls) tls_.emplace(*options_.tls);
+    if (options_.uds.empty())
+      port_ = detail::listen_on_port(acceptor_, io_, options_.host, options_.port);
+    else
+      socket_file_ = {acceptor_, options_.uds};
     if (options_.handle_signals) {
       signals_.add(SIGINT);
       signals_.add(SIGTERM);
@@ -86,38 +96,15 @@ class HttpServer {
 
  private:
   using tcp = boost::asio::ip::tcp;
+  using Socket = detail::ClientStream::Socket;
   using error_code = boost::system::error_code;
   static constexpr auto poll_interval = std::chrono::milliseconds(20);
 
-  void listen() {
-    error_code error;
-    const bool any = options_.host.empty();
-    auto address = boost::asio::ip::make_address(any ? "::" : options_.host, error);
-    if (error) {  // a name
-      tcp::resolver resolver(io_);
-      const auto found = resolver.resolve(options_.host, "", error);
-      if (error || found.empty()) fail("--host ", options_.host, ": not an address of this machine: ", error.message());
-      address = found.begin()->endpoint().address();
-    }
-    if (!bind({address, options_.port}, any, error) && any)  // no IPv6 here
-      bind({tcp::v4(), options_.port}, false, error);
-    if (error)
-      fail("--host ", any ? "(all interfaces)" : options_.host, " --port ", options_.port, ": ", error.message(),
-           ": choose another port or end the program that holds it");
-    port_ = acceptor_.local_endpoint().port();
+  /// All clients of a Unix socket count as one address, a proxy's, say.
+  static Options for_one_proxy(Options options) {
+    if (!options.uds.empty()) options.limits.connections_per_address = options.limits.connections;
+    return options;
   }
-  bool bind(const tcp::endpoint& endpoint, bool dual, error_code& error) {
-    error_code ignored;
-    acceptor_.close(ignored);
-    acceptor_.open(endpoint.protocol(), error);
-    if (error) return false;
-    acceptor_.set_option(tcp::acceptor::reuse_address(true), ignored);
-    if (dual) acceptor_.set_option(boost::asio::ip::v6_only(false), ignored);
-    acceptor_.bind(endpoint, error);
-    if (!error) acceptor_.listen(boost::asio::socket_base::max_listen_connections, error);
-    return !error;
-  }
-
   /// Every connection needs a descriptor. Raises the process's limit if that is allowed, else lowers the connections.
   static Options with_descriptors(Options options) {
     constexpr int others = 64;  // listening socket, files, pipes
@@ -152,13 +139,13 @@ class HttpServer {
     if (shared_->draining || !acceptor_.is_open()) return;
     try {
       acceptor_.async_accept(boost::asio::make_strand(io_),
-                             [this](error_code error, tcp::socket socket) { accepted(error, std::move(socket)); });
+                             [this](error_code error, Socket socket) { accepted(error, std::move(socket)); });
     } catch (const std::exception&) {  // out of memory: the loop must not end
       std::this_thread::sleep_for(poll_interval);
       boost::asio::post(acceptor_.get_executor(), [this] { accept(); });
     }
   }
-  void accepted(error_code error, tcp::socket socket) {
+  void accepted(error_code error, Socket socket) {
     if (error) {  // out of descriptors: wait for some to come free
       timer_.expires_after(std::chrono::milliseconds(100));
       return timer_.async_wait([this](error_code) { accept(); });
@@ -169,16 +156,22 @@ class HttpServer {
     }
     accept();
   }
-  void welcome(tcp::socket socket) {
+  void welcome(Socket socket) {
     error_code ignored;
-    auto seat = shared_->connections.seat(detail::ClientAddress(socket.remote_endpoint(ignored).address()));
+    const tcp::endpoint peer = detail::tcp_endpoint(socket.remote_endpoint(ignored));
+    const bool is_local = !options_.uds.empty();
+    auto seat = shared_->connections.seat(is_local ? detail::ClientAddress() : detail::ClientAddress(peer.address()));
     if (!seat) return turn_away(socket);
-    auto connection = std::make_shared<detail::HttpConnection>(std::move(socket), shared_, std::move(seat));
+    if (!is_local) socket.set_option(tcp::no_delay(true), ignored);
+    auto connection = std::make_shared<detail::HttpConnection>(
+        std::move(socket), tls_ ? tls_->current() : nullptr,
+        is_local ? "unix" : cat(peer.address().to_string(), ":", peer.port()), shared_, std::move(seat));
     std::erase_if(connections_, [](const auto& weak) { return weak.expired(); });
     connections_.push_back(connection);
     connection->start();
   }
-  static void turn_away(tcp::socket& socket) {
+  void turn_away(Socket& socket) const {
+    if (tls_) return;  // a handshake would cost more than the answer is worth
     namespace http = boost::beast::http;
     http::response<http::string_body> reply(http::status::service_unavailable, 11);
     reply.set(http::field::retry_after, "1");
@@ -189,13 +182,14 @@ class HttpServer {
     error_code ignored;
     socket.non_blocking(true, ignored);
     http::write(socket, reply, ignored);  // a fresh socket's buffer takes it whole
-    socket.shutdown(tcp::socket::shutdown_send, ignored);
+    socket.shutdown(Socket::shutdown_send, ignored);
   }
 
   void begin_stop() {
     if (shared_->draining.exchange(true)) return;
     error_code ignored;
     acceptor_.close(ignored);
+    socket_file_ = {};
     if (options_.handle_signals) {
       signals_.clear(ignored);
       end_at_once_on_signals();
@@ -224,7 +218,9 @@ class HttpServer {
   Options options_;
   std::shared_ptr<detail::HttpShared> shared_;
   boost::asio::io_context io_;
-  tcp::acceptor acceptor_;
+  detail::Acceptor acceptor_;
+  detail::SocketFile socket_file_;
+  std::optional<Tls> tls_;  ///< used on the acceptor's strand
   boost::asio::steady_timer timer_;
   boost::asio::signal_set signals_;
   std::vector<std::weak_ptr<detail::HttpConnection>> connections_;

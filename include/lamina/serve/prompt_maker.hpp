@@ -106,7 +106,7 @@ class PromptMaker {
     PreparedPrompt out{std::move(planned.plan).batch(), {}, std::move(memory)};
     out.batch.patches.reserve(values);
     std::uint64_t file_bytes = 0;
-    for (const EncodedImage& encoded : planned.images) file_bytes += encoded.bytes.size();
+    for (const EncodedImage& encoded : planned.images) file_bytes += encoded.file.bytes.size();
     const auto cpu_time = limits_.cpu_time(file_bytes);
     vision::DecodeLimits limits{.max_pixels = limits_.max_image_pixels, .max_cpu_time = cpu_time, .stop = cancelled};
     std::vector<engine::ImageHash> hashes;
@@ -120,7 +120,7 @@ class PromptMaker {
       const vision::Image image = decode(encoded, limits);
       hashes.push_back(hash(image, planned.processor, out.batch.grids[hashes.size()]));
       planned.processor.append_patches(image, out.batch.patches);
-      encoded.bytes = {};
+      encoded.file = {};
       limits.max_cpu_time -= vision::detail::thread_cpu_time() - before;
     }
     out.memory.shrink_to(patch_bytes);
@@ -198,7 +198,7 @@ class PromptMaker {
   vision::Image decode(const EncodedImage& encoded, const vision::DecodeLimits& limits) const {
     throw_if_stopped(limits.stop);
     try {
-      vision::Image image = vision::decode_image(encoded.bytes, encoded.param, limits);
+      vision::Image image = vision::decode_image(encoded.file.bytes, encoded.param, limits);
       vision::put_on_background(image, limits_.background);
       return image;
     } catch (const Error& e) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <stop_token>
@@ -20,7 +21,7 @@ namespace lamina::serve {
 /// A request that was read, whatever API it came by.
 struct Question {
   GenerationRequest request;
-  bool has_images = false;
+  bool has_images = false, has_remote_images = false;  ///< remote: on the web
   const char* id_prefix = "chatcmpl-";
   const char* prompt_field = "messages";  ///< what errors of its prompts name
   /// Makes its prompts, once. Throws ApiError and Cancelled.
@@ -38,7 +39,10 @@ std::unique_ptr<AnswerWriter> make_writer(AnswerContext context, const Generatio
 }
 
 inline Question chat_question(ChatRequest request, PromptMaker& maker, int max_model_len) {
-  Question out{.request = request, .has_images = !request.chat.images.empty()};
+  const auto& images = request.chat.images;
+  Question out{.request = request,
+               .has_images = !images.empty(),
+               .has_remote_images = std::any_of(images.begin(), images.end(), is_remote)};
   const int output_tokens = request.max_tokens.value_or(1);
   out.prompts = [&maker, max_model_len, output_tokens,
                  shared = std::make_shared<ChatRequest>(std::move(request))](const std::stop_token& cancelled) {
@@ -70,6 +74,7 @@ inline Question batch_question(std::vector<ChatRequest> requests, PromptMaker& m
   for (auto& request : requests) {
     each.push_back(chat_question(std::move(request), maker, max_model_len));
     out.has_images = out.has_images || each.back().has_images;
+    out.has_remote_images = out.has_remote_images || each.back().has_remote_images;
   }
   out.prompts = [each = std::move(each)](const std::stop_token& cancelled) {
     std::vector<PreparedPrompt> prompts;

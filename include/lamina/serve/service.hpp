@@ -143,8 +143,12 @@ class ChatService {
   std::vector<int> tokenize(std::string_view text, const std::stop_token& cancelled) {
     return prompts_.tokenize(text, cancelled);
   }
-  /// The ids of a conversation; no image is decoded. Throws ApiError and Cancelled.
+  /// The ids of a conversation; no image is decoded, and none is fetched from the web. Throws ApiError and Cancelled.
   std::vector<int> tokenize(ChatRequest request, const std::stop_token& cancelled) {
+    for (const ImageSource& image : request.chat.images)
+      if (is_remote(image))
+        throw bad_field(image.param, image.param + ": tokens of images on the web are not counted; send the image " +
+                                         "itself as data:image/png;base64,<data>");
     return prompts_.plan(request, {max_model_len(), 0, cancelled, {}}).plan.ids;
   }
   static ApiError unknown_model(const std::string& name) {
@@ -156,8 +160,8 @@ class ChatService {
   std::shared_ptr<const engine::Adapter> check_model(const std::optional<std::string>& name) const;
 
  private:
-  /// Which requests a preparing thread takes.
-  enum class Pace { short_only, any };
+  /// Which requests a preparing thread takes: fetching, also those with images of the web.
+  enum class Pace { short_only, any, fetching };
   /// What a body asks, or an ApiError.
   using Read = std::function<Question(const Json& body)>;
   void ask(std::shared_ptr<Exchange> exchange, HttpRequest request, Read read);
@@ -201,21 +205,26 @@ inline void ChatService::ask(std::shared_ptr<Exchange> exchange, HttpRequest req
 /// several times larger, and counts against no budget while it waits.
 inline void ChatService::prepare_question(const Guest& guest, const std::shared_ptr<HttpRequest>& http,
                                           const Read& read, Pace pace, const std::stop_token& cancelled) {
+  const bool may_move = pace != Pace::fetching && options_.media.fetch;
   Question question;
   std::shared_ptr<const engine::Adapter> adapter;
   {
     const JsonTree tree = parse_body(http->body.text(), cancelled);
     const Json& body = *tree;
-    if (pace == Pace::any) http->body.release();
+    if (pace != Pace::short_only && !may_move) http->body.release();
     if (const auto it = body.find("model"); it != body.end() && it->is_string())
       adapter = check_model(it->get<std::string>());
     question = read(body);
   }
   const bool compiles = question.request.structure && !structures_.is_known(*question.request.structure);
+  const auto again = [&](Pace next) {
+    return [this, guest, http, read, next](const std::stop_token& token) {
+      prepare_question(guest, http, read, next, token);
+    };
+  };
+  if (may_move && question.has_remote_images) return admission_.prepare_fetching(*http, guest, again(Pace::fetching));
   if (pace == Pace::short_only && (compiles || question.has_images))
-    return admission_.prepare_slowly(*http, guest, [this, guest, http, read](const std::stop_token& token) {
-      prepare_question(guest, http, read, Pace::any, token);
-    });
+    return admission_.prepare_slowly(*http, guest, again(Pace::any));
   http->body.release();
   auto prepared = prepare(*http, std::move(question), std::move(adapter), cancelled);
   throw_if_stopped(cancelled);

@@ -14,14 +14,13 @@
 #include <utility>
 
 #include <boost/asio/dispatch.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 
 #include <lamina/core/error.hpp>
+#include <lamina/serve/http/client_stream.hpp>
 #include <lamina/serve/http/connection_table.hpp>
 #include <lamina/serve/http/head.hpp>
 #include <lamina/serve/http/transport.hpp>
@@ -114,18 +113,15 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   }
 
  public:
-  HttpConnection(net::ip::tcp::socket socket, std::shared_ptr<HttpShared> shared,
-                 std::unique_ptr<ConnectionTable::Seat> seat)
-      : stream_(std::move(socket)),
+  /// peer: who it is, for logs. tls: null for none.
+  HttpConnection(ClientStream::Socket socket, std::shared_ptr<TlsContext> tls, std::string peer,
+                 std::shared_ptr<HttpShared> shared, std::unique_ptr<ConnectionTable::Seat> seat)
+      : stream_(std::move(socket), std::move(tls)),
         shared_(std::move(shared)),
         seat_(std::move(seat)),
         unsent_share_(shared_->unsent),
-        buffer_(shared_->limits.header_bytes + 64 * 1024) {
-    beast::error_code error;
-    const auto peer = stream_.socket().remote_endpoint(error);
-    if (!error) peer_ = peer.address().to_string() + ":" + std::to_string(peer.port());
-    stream_.socket().set_option(net::ip::tcp::no_delay(true), error);
-  }
+        peer_(std::move(peer)),
+        buffer_(shared_->limits.header_bytes + 64 * 1024) {}
 
   void start() {
     const auto leave = [weak = weak_from_this()] {
@@ -133,7 +129,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
     };
     seat_->on_eviction(leave);
     unsent_share_.on_eviction(leave);
-    net::dispatch(stream_.get_executor(), then([](HttpConnection& c) { c.await_request(); }));
+    net::dispatch(stream_.get_executor(), then([](HttpConnection& c) { c.greet(); }));
   }
   /// The server ends: an idle connection closes now, a request that is still coming in gets 503, an answer is ended.
   void drain() {
@@ -148,6 +144,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   }
 
  private:
+  void greet();
   void await_request();
   void read_header();
   void on_header(std::size_t size);
@@ -167,6 +164,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void write_next();
   void answer_ended();
   void linger();
+  void end_output();
   void discard();
   void close() noexcept;
   std::string head_of(const HttpReply& reply, bool chunked) const;
@@ -221,7 +219,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
     send(std::move(bytes));
   }
 
-  beast::tcp_stream stream_;
+  ClientStream stream_;
   std::shared_ptr<HttpShared> shared_;
   std::unique_ptr<ConnectionTable::Seat> seat_;
   UnsentBudget::Share unsent_share_;

@@ -4,6 +4,19 @@
 /// How a connection reads a request: the header whole and checked, then the application's judgement, then the body.
 namespace lamina::serve::detail {
 
+/// The handshake of TLS has the time of a header; to others the connection is one that is being read. Who speaks
+/// anything else is cut off.
+inline void HttpConnection::greet() {
+  phase_ = Phase::idle;
+  if (shared_->draining) return close();
+  seat_->enter(ConnectionTable::Stage::reading);
+  stream_.expires_after(shared_->limits.header_read);
+  stream_.async_handshake(then([](HttpConnection& c, beast::error_code error) {
+    if (error || c.phase_ != Phase::idle) return c.close();
+    c.await_request();
+  }));
+}
+
 inline void HttpConnection::await_request() {
   phase_ = Phase::idle;
   if (shared_->draining) return close();
@@ -66,12 +79,12 @@ inline void HttpConnection::on_header(std::size_t size) {
   if (!wants_continue()) return read_body();
   stream_.expires_after(shared_->limits.write);
   static constexpr char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-  net::async_write(stream_, net::buffer(go_on, sizeof go_on - 1),
-                   then([](HttpConnection& c, beast::error_code e, std::size_t) {
-                     if (c.phase_ != Phase::reading) return;
-                     if (e) return c.close();
-                     c.read_body();
-                   }));
+  stream_.async_write(net::buffer(go_on, sizeof go_on - 1),
+                      then([](HttpConnection& c, beast::error_code e, std::size_t) {
+                        if (c.phase_ != Phase::reading) return;
+                        if (e) return c.close();
+                        c.read_body();
+                      }));
 }
 
 inline RequestHead HttpConnection::read_head() const {
@@ -206,7 +219,7 @@ inline void HttpConnection::on_early_bytes(beast::error_code error, std::size_t 
   buffer_.commit(n);
   received_ += n;
   if (phase_ == Phase::closed) return;
-  if (phase_ == Phase::closing) return discard();
+  if (phase_ == Phase::closing) return end_output();
   if (std::exchange(next_after_watch_, false)) {
     if (error && error != net::error::operation_aborted) return close();
     return await_request();

@@ -45,15 +45,14 @@ inline void HttpConnection::send(std::string bytes) {
 
 inline void HttpConnection::write_next() {
   stream_.expires_after(shared_->limits.write);
-  net::async_write(stream_, net::buffer(unsent_.front()),
-                   then([](HttpConnection& c, beast::error_code error, std::size_t) {
-                     if (c.phase_ == Phase::closed) return c.unsent_.clear();
-                     if (error) return c.close();
-                     c.unsent_share_.remove(c.unsent_.front().size());
-                     c.unsent_.pop_front();
-                     if (!c.unsent_.empty()) return c.write_next();
-                     if (c.last_queued_) c.answer_ended();
-                   }));
+  stream_.async_write(net::buffer(unsent_.front()), then([](HttpConnection& c, beast::error_code error, std::size_t) {
+                        if (c.phase_ == Phase::closed) return c.unsent_.clear();
+                        if (error) return c.close();
+                        c.unsent_share_.remove(c.unsent_.front().size());
+                        c.unsent_.pop_front();
+                        if (!c.unsent_.empty()) return c.write_next();
+                        if (c.last_queued_) c.answer_ended();
+                      }));
 }
 
 inline void HttpConnection::answer_ended() {
@@ -70,12 +69,17 @@ inline void HttpConnection::answer_ended() {
 inline void HttpConnection::linger() {
   phase_ = Phase::closing;
   seat_->enter(ConnectionTable::Stage::idle);
-  beast::error_code ignored;
-  stream_.socket().shutdown(net::ip::tcp::socket::shutdown_send, ignored);
   linger_until_ = Clock::now() + shared_->limits.linger;
   received_ = 0;
-  if (watching_) return stream_.cancel();  // its handler goes on to discard
-  discard();
+  if (watching_) return stream_.cancel();  // its handler goes on to end_output
+  end_output();
+}
+
+inline void HttpConnection::end_output() {
+  stream_.expires_at(linger_until_);
+  stream_.async_end(then([](HttpConnection& c) {
+    if (c.phase_ != Phase::closed) c.discard();
+  }));
 }
 
 inline void HttpConnection::discard() {
@@ -96,8 +100,6 @@ inline void HttpConnection::close() noexcept {
   head_.reset();
   parser_.reset();  // gives the body's bytes back
   if (cancel_) cancel_->request_stop();
-  beast::error_code ignored;
-  stream_.socket().shutdown(net::ip::tcp::socket::shutdown_both, ignored);
   stream_.close();
 }
 

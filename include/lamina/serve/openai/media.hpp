@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/serve/base64.hpp>
+#include <lamina/serve/byte_budget.hpp>
 #include <lamina/serve/openai/api_error.hpp>
 #include <lamina/vision/image.hpp>
 
@@ -25,12 +27,24 @@ struct ImageSource {
   std::string url, param;
 };
 
+/// A file that was fetched, and the memory that it counts for.
+struct FetchedMedia {
+  std::vector<std::uint8_t> bytes;
+  ByteBudget::Share memory;
+};
+/// Fetches the file of an http:// or https:// URL, of at most so many bytes. Throws ApiError, which names the field,
+/// and Cancelled.
+using FetchMedia = std::function<FetchedMedia(const std::string& url, const std::string& param,
+                                              std::uint64_t most_bytes, const std::stop_token& cancelled)>;
+
 /// What the images of one request may cost, and what those with alpha are put on.
 struct MediaLimits {
   std::filesystem::path allowed_folder = {};                 ///< of file:// URLs; empty: there are none
   std::int64_t max_image_pixels = vision::max_image_pixels;  ///< of one image
   std::int64_t max_request_pixels = std::int64_t{1} << 30;   ///< of all images of a request
   std::uint64_t max_file_bytes = std::uint64_t{256} << 20;   ///< of all files that a request names; as of a body
+  FetchMedia fetch = {};                                     ///< of the web; empty: images there are refused
+  std::chrono::milliseconds max_fetch_time{60'000};          ///< for all images of a request
   /// To decode and resize a request's images: `base_cpu_time`, and `cpu_time_per_mib` for each MiB of their files, at
   /// most `max_cpu_time`. Photographs of 24 megapixels take some 0.3 s for 2 MiB or more; files made to waste time are
   /// small for the time that they take.
@@ -47,10 +61,15 @@ struct MediaLimits {
 
 /// An image file of a request: its bytes and what its header says.
 struct EncodedImage {
-  std::vector<std::uint8_t> bytes;
+  FetchedMedia file;
   vision::ImageHeader header;
   std::string param;
 };
+
+/// True if an image is on the web.
+inline bool is_remote(const ImageSource& source) {
+  return source.url.starts_with("http://") || source.url.starts_with("https://");
+}
 
 namespace detail {
 
@@ -135,8 +154,8 @@ inline std::vector<std::uint8_t> read_file_url(std::string_view url, const std::
 }  // namespace detail
 
 /// Fetches the images of a request and reads their headers; none is decoded. Each URL is freed when it was read. An
-/// image must be in a data: URL or in a file:// URL below the allowed folder; ApiError 400 for anything else, and for
-/// more than the limits. Throws Cancelled.
+/// image must be in a data: URL, in a file:// URL below the allowed folder, or on the web if MediaLimits::fetch is set;
+/// ApiError 400 for anything else, and for more than the limits. Throws Cancelled.
 class MediaReader {
  public:
   /// The limits must outlive the reader.
@@ -146,7 +165,7 @@ class MediaReader {
     std::vector<EncodedImage> images;
     for (ImageSource& source : sources) {
       throw_if_stopped(cancelled);
-      EncodedImage image{fetch(source), {}, source.param};
+      EncodedImage image{fetch(source, cancelled), {}, source.param};
       std::string().swap(source.url);
       read_header(image);
       images.push_back(std::move(image));
@@ -155,21 +174,33 @@ class MediaReader {
   }
 
  private:
-  std::vector<std::uint8_t> fetch(const ImageSource& source) {
+  FetchedMedia fetch(const ImageSource& source, const std::stop_token& cancelled) {
     const std::string_view url = source.url;
-    if (url.starts_with("data:")) return detail::read_data_uri(url, source.param);
+    if (url.starts_with("data:")) return {detail::read_data_uri(url, source.param), {}};
     if (url.starts_with("file://"))
-      return detail::read_file_url(url, source.param, limits_.allowed_folder, file_bytes_left_);
-    if (url.starts_with("http://") || url.starts_with("https://"))
-      throw bad_field("image_url", source.param +
-                                       ": this server does not fetch remote images; send the image itself "
-                                       "as data:image/png;base64,<data>");
+      return {detail::read_file_url(url, source.param, limits_.allowed_folder, file_bytes_left_), {}};
+    if (is_remote(source)) return fetch_remote(source, cancelled);
     throw bad_field(source.param, source.param + ": the URL " + clipped(url, 40) + " is not a data: URL");
+  }
+
+  FetchedMedia fetch_remote(const ImageSource& source, const std::stop_token& cancelled) {
+    if (!limits_.fetch)
+      throw bad_field("image_url", source.param +
+                                       ": this server does not fetch images from the web; send the image itself as "
+                                       "data:image/png;base64,<data>, or start the server with --allow-remote-media");
+    const auto begin = std::chrono::steady_clock::now();
+    if (fetch_time_ > limits_.max_fetch_time)
+      throw bad_field(source.param, cat(source.param, ": the images before this one took more than ",
+                                        limits_.max_fetch_time.count() / 1000, " s to fetch: send fewer"));
+    FetchedMedia file = limits_.fetch(source.url, source.param, file_bytes_left_, cancelled);
+    file_bytes_left_ -= file.bytes.size();
+    fetch_time_ += std::chrono::steady_clock::now() - begin;
+    return file;
   }
 
   void read_header(EncodedImage& image) {
     try {
-      image.header = vision::read_image_header(image.bytes, image.param);
+      image.header = vision::read_image_header(image.file.bytes, image.param);
     } catch (const Error& e) {
       throw bad_field(image.param, "failed to load image: " + clipped(e.what(), 400));
     }
@@ -186,6 +217,7 @@ class MediaReader {
 
   const MediaLimits& limits_;
   std::uint64_t file_bytes_left_;
+  std::chrono::steady_clock::duration fetch_time_{0};
   std::int64_t pixels_ = 0;
 };
 

@@ -163,7 +163,7 @@ TEST_CASE("MediaFetcher: nobody waits for a server when nobody waits for the ima
 
 namespace {
 
-const std::string bmp =
+const std::string small_bmp =
     "Qk1GAAAAAAAAADYAAAAoAAAAAgAAAAIAAAABABgAAAAAABAAAAATCwAAEwsAAAAAAAAAAAAAAAD/AP8AAAD/AAD///8AAA==";
 
 std::string ask_about(const std::string& url) {
@@ -185,7 +185,7 @@ Setup fetching(std::chrono::milliseconds longest = 5s) {
 }  // namespace
 
 TEST_CASE("Images of the web: an answer about one, and every failure is a 400 that names the field") {
-  const auto bytes = serve::decode_base64(bmp);
+  const auto bytes = serve::decode_base64(small_bmp);
   const HostileServer server([&](const std::string& target) {
     return contains(target, "none") ? whole_reply(404, "")
                                     : whole_reply(200, std::string(bytes->begin(), bytes->end()));
@@ -210,7 +210,7 @@ TEST_CASE("Images of the web: an answer about one, and every failure is a 400 th
 }
 
 TEST_CASE("Images of the web: servers that hang hold up nobody else, and a client that leaves ends the wait") {
-  const auto bytes = serve::decode_base64(bmp);
+  const auto bytes = serve::decode_base64(small_bmp);
   const HostileServer hangs([](const std::string&) {
     return Reply{.begin = "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", .again = "x", .pause = 50ms};
   });
@@ -222,7 +222,7 @@ TEST_CASE("Images of the web: servers that hang hold up nobody else, and a clien
   }
   while (hangs.requests() < 16) std::this_thread::yield();
   CHECK(server.ask(question).status == 200);
-  CHECK(server.ask(ask_about("data:image/bmp;base64," + bmp)).status == 200);
+  CHECK(server.ask(ask_about("data:image/bmp;base64," + small_bmp)).status == 200);
   waiting.clear();
   CHECK(server.becomes_idle());
 }

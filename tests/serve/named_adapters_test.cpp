@@ -162,7 +162,8 @@ TEST_CASE("adapters: a request that has begun keeps its adapter when that is unl
   CHECK(metrics.find(R"(max_lora="1",running_lora_adapters="",waiting_lora_adapters="")") != std::string::npos);
   engine::Statistics busy;
   busy.adapters = {{"a", {2, 1}}, {"b\"c", {0, 1}}, {"d", {1, 0}}};
-  const auto text = serve::metrics_text(busy, {.model_name = "m", .adapter_slots = 3}, {});
+  const auto no_prompts = serve::PromptCounts(100).snapshot();
+  const auto text = serve::metrics_text(busy, no_prompts, {.model_name = "m", .adapter_slots = 3}, {});
   CHECK(text.find(R"(max_lora="3",running_lora_adapters="a,d",waiting_lora_adapters="a,b\"c")") != std::string::npos);
-  CHECK(serve::metrics_text(busy, {.model_name = "m"}, {}).find("lora_requests_info") == std::string::npos);
+  CHECK(serve::metrics_text(busy, no_prompts, {.model_name = "m"}, {}).find("lora_requests_info") == std::string::npos);
 }

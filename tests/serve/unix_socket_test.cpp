@@ -16,20 +16,20 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Folder {
-  Folder() {
+struct SocketFolder {
+  SocketFolder() {
     std::string name = (fs::temp_directory_path() / "lamina-uds-XXXXXX").string();
     REQUIRE(::mkdtemp(name.data()));
     path = name;
   }
-  ~Folder() { fs::remove_all(path); }
+  ~SocketFolder() { fs::remove_all(path); }
   fs::path path;
 };
 
 }  // namespace
 
 TEST_CASE("Unix socket: requests are answered, by more clients than an address may have") {
-  const Folder folder;
+  const SocketFolder folder;
   serve::HttpLimits limits;
   limits.connections = 20, limits.connections_per_address = 2;
   RunningServer server({.limits = limits, .uds = folder.path / "s"});
@@ -45,7 +45,7 @@ TEST_CASE("Unix socket: requests are answered, by more clients than an address m
 }
 
 TEST_CASE("Unix socket: one that was left behind is replaced, another kind of file and one in use are refused") {
-  const Folder folder;
+  const SocketFolder folder;
   const fs::path path = folder.path / "s";
   {
     const int left = ::socket(AF_UNIX, SOCK_STREAM, 0);
@@ -68,7 +68,7 @@ TEST_CASE("Unix socket: one that was left behind is replaced, another kind of fi
 }
 
 TEST_CASE("Unix socket: a server that ends leaves another's socket alone") {
-  const Folder folder;
+  const SocketFolder folder;
   const fs::path path = folder.path / "s";
   RunningServer first({.uds = path});
   fs::rename(path, folder.path / "moved");

@@ -113,8 +113,8 @@ void check_adapted_distance(const char* name) {
   const AdaptedDistances<Model, T> distances;
   std::cout << name << ": logits of the base are " << distances.base << " from fp32, of adapters " << distances.adapted
             << "\n";
-  // An adapter's matrices are rounded to T as the base's are, and its share of y is rounded once more.
-  CHECK(distances.adapted <= 2 * distances.base);
+  // Where the base's product is rounded once, t, the base's share of y and y are.
+  CHECK(distances.adapted <= 3 * distances.base);
 }
 
 /// The logits of every token that a request chooses, by request, of requests that share steps or that come one by one.

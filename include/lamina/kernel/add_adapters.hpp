@@ -2,6 +2,7 @@
 #include <array>
 
 #include <lamina/core/backend.hpp>
+#include <lamina/core/error.hpp>
 #include <lamina/core/param.hpp>
 #include <lamina/core/view.hpp>
 
@@ -35,12 +36,12 @@ struct AddAdapters {
   Matrix<T> y;
 };
 
+/// A backend without this kernel runs all models, but no adapters by name.
 template <class B>
 struct add_adapters {
-  static_assert(always_false<B>,
-                "add_adapters has no kernel for this backend: include <lamina/kernel/cpu/add_adapters.hpp> or "
-                "<lamina/kernel/cuda/matmul/add_adapters.cuh>");
-  static void forward(auto...) {}
+  static void forward(auto...) {
+    fail("adapters by name: this backend has no kernel for them (kernel/add_adapters.hpp)");
+  }
 };
 
 }  // namespace lamina::kernel

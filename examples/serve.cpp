@@ -97,7 +97,7 @@ serve::Flags with_folders(serve::Flags flags) {
   flags.tokenizer = hub::resolve_model(flags.tokenizer, flags.hub, {.include = {}, .exclude = {"*.safetensors"}});
   const hub::Options of_adapters{.cache_dir = flags.hub.cache_dir, .hf_token = flags.hub.hf_token};
   for (auto& adapter : flags.engine.adapters) adapter = hub::resolve_model(adapter, of_adapters);
-  for (auto& module : flags.lora_modules) module.path = hub::resolve_model(module.path, of_adapters).string();
+  for (auto& module : flags.lora_modules) module.path = hub::resolve_model(module.path, of_adapters);
   return flags;
 }
 
@@ -110,8 +110,7 @@ int run(const serve::Flags& given) {
   const auto options = service_options(given, files);
   auto session = open_for_engine(flags.model, flags.engine);
   serve::ChatService service(std::move(files), std::move(session), options);
-  for (const auto& module : flags.lora_modules)
-    service.adapters().load({module.name, module.path, module.base_model_name});
+  for (const auto& module : flags.lora_modules) service.adapters().load(module);
   std::optional<serve::StatisticsLog> log;
   if (flags.log_statistics) log.emplace([&service] { return service.statistics(); });
   serve::Routes routes(service, {.api_keys = flags.api_keys,

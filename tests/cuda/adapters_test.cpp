@@ -4,9 +4,11 @@
 #include <lamina/model/qwen2_5_vl/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
 
+#include "cuda/chosen_logits.hpp"
 #include "cuda/gpu_run.hpp"
 #include "engine/prompts.hpp"
 #include "engine/random_layers.hpp"
+#include "engine/session_limits.hpp"
 
 /// Adapters that requests name, on a GPU.
 using namespace lamina;
@@ -22,15 +24,7 @@ const SchedulerLimits adapter_limits{.rows = rows_with_adapters,
                                      .context_tokens = 128,
                                      .step_image_tokens = 24,
                                      .adapter_slots = slots};
-const SessionLimits adapter_memory{.rows = rows_with_adapters,
-                                   .step_tokens = 40,
-                                   .context_tokens = 128,
-                                   .step_image_tokens = 24,
-                                   .pages = 60,
-                                   .page_tokens = 16,
-                                   .image_blocks = 6,
-                                   .image_block_rows = 8,
-                                   .adapter_slots = slots};
+const SessionLimits adapter_memory = session_limits(adapter_limits, 60);
 
 /// A runner with three adapters: on the decoder's q, on all layers, on the vision tower and the projector.
 template <class Model, class T, class B>
@@ -123,35 +117,8 @@ std::map<RequestId, std::vector<float>> adapted_logits(bool one_by_one) {
   struct OnGpu : fused_for<Cuda, Model> {};
   const auto weights = gpu_weights<OnGpu, bf16>([](auto) { return false; });
   AdaptedRunner<OnGpu, bf16, Cuda> gpu(gpu_device(), *weights, {1, 2, 5}, true);
-  PagePool pool(adapter_memory.pages);
-  ImageRows images(adapter_memory.image_blocks, adapter_memory.image_block_rows);
-  Scheduler scheduler(adapter_limits, pool, images);
-  std::map<RequestId, std::vector<float>> out;
-  const auto run = [&] {
-    while (scheduler.running() + scheduler.waiting() > 0) {
-      gpu.runner->start(scheduler.plan(), images);
-      const StepChoices choices = gpu.runner->finish();
-      const std::vector<float> logits = gpu.runner->logits();
-      auto row = logits.begin();
-      for (const Chosen& chosen : choices.chosen) {
-        out[chosen.id].insert(out[chosen.id].end(), row, row + Model::vocab_size);
-        row += Model::vocab_size;
-      }
-      scheduler.received(choices);
-    }
-  };
-  for (RequestId id = 1; id <= 12; ++id) {
-    const Batch prompt = random_prompt<Model>(static_cast<unsigned>(id));
-    scheduler.add({.id = id,
-                   .tokens = prompt.ids,
-                   .images = spans_of(prompt, Model::merge, Model::patch_width),
-                   .max_tokens = 8,
-                   .adapter = id % 4 == 0 ? nullptr : gpu.adapters[id % 4 - 1]});
-    gpu.runner->begin(id, std::make_shared<Batch>(prompt), {.temperature = 0});
-    if (one_by_one) run();
-  }
-  run();
-  return out;
+  return chosen_logits<Model>(*gpu.runner, adapter_limits, adapter_memory, one_by_one,
+                              [&](RequestId id) { return id % 4 == 0 ? nullptr : gpu.adapters[id % 4 - 1]; });
 }
 
 }  // namespace

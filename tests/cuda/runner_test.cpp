@@ -5,9 +5,11 @@
 #include <lamina/model/qwen2_5_vl/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
 
+#include "cuda/chosen_logits.hpp"
 #include "cuda/gpu_run.hpp"
 #include "engine/every_rule.hpp"
 #include "engine/prompts.hpp"
+#include "engine/session_limits.hpp"
 
 using namespace lamina;
 using namespace lamina::engine;
@@ -22,16 +24,6 @@ const SchedulerLimits limits{.rows = rows_at_once,
                              .page_tokens = page_tokens,
                              .context_tokens = context_tokens,
                              .step_image_tokens = step_tokens};
-SessionLimits memory_of(int pages) {
-  return {.rows = rows_at_once,
-          .step_tokens = step_tokens,
-          .context_tokens = context_tokens,
-          .step_image_tokens = step_tokens,
-          .pages = pages,
-          .page_tokens = page_tokens,
-          .image_blocks = 6,
-          .image_block_rows = 8};
-}
 
 /// Root mean square distance of logits in T on the GPU from fp32 on the CPU: of a runner whose steps mix prompts'
 /// chunks with decoding, and of prompts that are read alone.
@@ -46,7 +38,7 @@ struct Distances {
     const auto weights = gpu_weights<OnGpu, T>([](auto) { return false; });
     SingleSequence<Model> exact_alone(host, *exact, image_token, 128);
     SingleSequence<OnGpu, T, Cuda> gpu_alone(gpu_device(), *weights, image_token, 128);
-    const SessionLimits memory = memory_of(20);
+    const SessionLimits memory = session_limits(limits, 20);
     PagePool pool(memory.pages);
     ImageRows images(memory.image_blocks, memory.image_block_rows);
     Scheduler scheduler(limits, pool, images);
@@ -101,37 +93,9 @@ template <class Model>
 std::map<RequestId, std::vector<float>> all_logits(bool one_by_one) {
   struct OnGpu : fused_for<Cuda, Model> {};
   const auto weights = gpu_weights<OnGpu, bf16>([](auto) { return false; });
-  const SessionLimits memory = memory_of(40);
-  PagePool pool(memory.pages);
-  ImageRows images(memory.image_blocks, memory.image_block_rows);
-  Scheduler scheduler(limits, pool, images);
+  const SessionLimits memory = session_limits(limits, 40);
   Runner<OnGpu, bf16, Cuda> runner(gpu_device(), *weights, image_token, memory, {1, 2, 5}, true);
-  std::map<RequestId, std::vector<float>> out;
-  const auto run = [&] {
-    while (scheduler.running() + scheduler.waiting() > 0) {
-      const StepPlan plan = scheduler.plan();
-      runner.start(plan, images);
-      const StepChoices choices = runner.finish();
-      const std::vector<float> logits = runner.logits();
-      auto row = logits.begin();
-      for (const Chosen& chosen : choices.chosen) {
-        out[chosen.id].insert(out[chosen.id].end(), row, row + Model::vocab_size);
-        row += Model::vocab_size;
-      }
-      scheduler.received(choices);
-    }
-  };
-  for (RequestId id = 1; id <= 12; ++id) {
-    const Batch prompt = random_prompt<Model>(static_cast<unsigned>(id));
-    scheduler.add({.id = id,
-                   .tokens = prompt.ids,
-                   .images = spans_of(prompt, Model::merge, Model::patch_width),
-                   .max_tokens = 8});
-    runner.begin(id, std::make_shared<Batch>(prompt), {.temperature = 0});
-    if (one_by_one) run();
-  }
-  run();
-  return out;
+  return chosen_logits<Model>(runner, limits, memory, one_by_one, [](RequestId) { return nullptr; });
 }
 
 template <class Model>

@@ -7,6 +7,7 @@
 
 #include "engine/prompts.hpp"
 #include "engine/random_layers.hpp"
+#include "engine/session_limits.hpp"
 #include "model/parity.hpp"
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
@@ -51,17 +52,7 @@ void each_gets_its_own_adapter(const SchedulerLimits& limits, int pages) {
   PagePool pool(pages);
   ImageRows images(6, 8);
   Scheduler scheduler(limits, pool, images);
-  Runner<Model> runner(device, *weights, image_token,
-                       {.rows = limits.rows,
-                        .step_tokens = limits.step_tokens,
-                        .context_tokens = limits.context_tokens,
-                        .step_image_tokens = limits.step_image_tokens,
-                        .pages = pages,
-                        .page_tokens = limits.page_tokens,
-                        .image_blocks = 6,
-                        .image_block_rows = 8,
-                        .adapter_slots = slots},
-                       {}, false, &memory);
+  Runner<Model> runner(device, *weights, image_token, session_limits(limits, pages), {}, false, &memory);
   const std::vector<AdapterLayers> adapters = {{},
                                                random_layers<Model>("q_proj", rank, 1),
                                                random_layers<Model>("", rank - 1, 2),

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/prompts.hpp"
+#include "engine/session_limits.hpp"
 #include "support/catch.hpp"
 
 /// Requests with every rule that they may have, side by side on one model.
@@ -75,14 +76,7 @@ void check_every_rule(Device<B>& device, const Weights<Model, T, B>& weights, st
   using namespace engine;
   const SchedulerLimits limits{
       .rows = 6, .step_tokens = 24, .page_tokens = 16, .context_tokens = 128, .step_image_tokens = 24};
-  const SessionLimits memory{.rows = 6,
-                             .step_tokens = 24,
-                             .context_tokens = 128,
-                             .step_image_tokens = 24,
-                             .pages = 24,
-                             .page_tokens = 16,
-                             .image_blocks = 6,
-                             .image_block_rows = 8};
+  const SessionLimits memory = session_limits(limits, 24);
   PagePool pool(memory.pages);
   ImageRows images(memory.image_blocks, memory.image_block_rows);
   Scheduler scheduler(limits, pool, images);

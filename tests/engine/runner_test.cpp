@@ -7,6 +7,7 @@
 
 #include "engine/every_rule.hpp"
 #include "engine/prompts.hpp"
+#include "engine/session_limits.hpp"
 #include "model/parity.hpp"
 #include "support/catch.hpp"
 
@@ -24,15 +25,7 @@ std::uint64_t batching_changes_nothing(const SchedulerLimits& limits, int pages,
   PagePool pool(pages);
   ImageRows images(6, 8);
   Scheduler scheduler(limits, pool, images);
-  Runner<Model> runner(device, *weights, image_token,
-                       {.rows = limits.rows,
-                        .step_tokens = limits.step_tokens,
-                        .context_tokens = limits.context_tokens,
-                        .step_image_tokens = limits.step_image_tokens,
-                        .pages = pages,
-                        .page_tokens = limits.page_tokens,
-                        .image_blocks = 6,
-                        .image_block_rows = 8});
+  Runner<Model> runner(device, *weights, image_token, session_limits(limits, pages));
   SingleSequence<Model> alone(device, *weights, image_token, limits.context_tokens);
   std::map<RequestId, std::vector<int>> answers;
   std::map<RequestId, std::pair<Batch, int>> requests;
@@ -78,25 +71,16 @@ std::uint64_t batching_changes_nothing(const SchedulerLimits& limits, int pages,
 template <class Model>
 std::vector<Sampled> scores_beside_another(Device<Cpu>& device, const Weights<Model, float, Cpu>& weights,
                                            const Batch& prompt, int top) {
+  const SchedulerLimits limits{.rows = 2,
+                               .step_tokens = 24,
+                               .page_tokens = 16,
+                               .context_tokens = 128,
+                               .step_image_tokens = 24,
+                               .scored_tokens = 7};
   PagePool pool(40);
   ImageRows images(6, 8);
-  Scheduler scheduler({.rows = 2,
-                       .step_tokens = 24,
-                       .page_tokens = 16,
-                       .context_tokens = 128,
-                       .step_image_tokens = 24,
-                       .scored_tokens = 7},
-                      pool, images);
-  Runner<Model> runner(device, weights, image_token,
-                       {.rows = 2,
-                        .step_tokens = 24,
-                        .context_tokens = 128,
-                        .step_image_tokens = 24,
-                        .scored_tokens = 7,
-                        .pages = 40,
-                        .page_tokens = 16,
-                        .image_blocks = 6,
-                        .image_block_rows = 8});
+  Scheduler scheduler(limits, pool, images);
+  Runner<Model> runner(device, weights, image_token, session_limits(limits, 40));
   std::vector<Sampled> out;
   for (const bool scored : {false, true}) {
     const RequestId id = scored ? 2 : 1;

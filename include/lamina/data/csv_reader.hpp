@@ -1,9 +1,9 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/data/json_reader.hpp>
+#include <lamina/io/lower_case.hpp>
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cstdint>
 #include <cstdlib>
@@ -127,8 +127,7 @@ inline std::optional<CsvJson> csv_integer(std::string_view field) {
 /// bits, which pandas leaves text.
 inline std::optional<CsvJson> csv_real(std::string_view field) {
   field = trimmed(field);
-  std::string lower(field.starts_with('+') ? field.substr(1) : field);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::string lower = io::lower_case(std::string(field.starts_with('+') ? field.substr(1) : field));
   const std::string_view word = std::string_view(lower).substr(lower.starts_with('-'));
   const bool infinite = word == "inf" || word == "infinity";
   if (word.empty() || (!infinite && word.find_first_not_of("0123456789.e+-") != word.npos)) return std::nullopt;

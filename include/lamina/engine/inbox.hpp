@@ -47,7 +47,8 @@ class Inbox {
     commands_.push_back(std::move(command));
     wake_.notify_one();
   }
-  /// Removes the requests that the engine's thread has not taken. Returns what their listeners must hear.
+  /// Removes requests that were submitted and not yet taken by the engine's thread. Returns the news for their
+  /// listeners.
   std::vector<Event> cancel_submitted() {
     std::vector<Event> events;
     const std::lock_guard lock(mutex_);
@@ -89,7 +90,7 @@ class Inbox {
     const std::lock_guard lock(mutex_);
     patch_bytes_ -= bytes;
   }
-  /// Requests that the engine's thread has not taken.
+  /// Requests that were submitted and not yet taken by the engine's thread.
   int submitted() const {
     const std::lock_guard lock(mutex_);
     return static_cast<int>(std::count_if(commands_.begin(), commands_.end(), is_submit));

@@ -62,6 +62,9 @@ inline std::vector<double> powers_of_two(int most) {
 }
 }  // namespace detail
 
+/// Of numbers of tokens up to `most`.
+inline Histogram token_histogram(int most) { return Histogram(detail::one_two_five(most)); }
+
 /// How a request ended.
 enum class Outcome { stop, length, abort, error };
 inline constexpr std::array<const char*, 4> outcome_names = {"stop", "length", "abort", "error"};
@@ -75,9 +78,9 @@ struct AdapterUse {
 /// is arrival to first plan, prefill from there to the first token, decode to the last token, inference both.
 struct Statistics {
   explicit Statistics(int context_tokens = 32768, int step_tokens = 8192)
-      : prompt_lengths(detail::one_two_five(context_tokens)),
-        answer_lengths(detail::one_two_five(context_tokens)),
-        max_tokens(detail::one_two_five(context_tokens)),
+      : prompt_lengths(token_histogram(context_tokens)),
+        answer_lengths(token_histogram(context_tokens)),
+        max_tokens(token_histogram(context_tokens)),
         step_lengths(detail::powers_of_two(2 * step_tokens)) {}
 
   int running = 0, waiting = 0;                ///< requests, now

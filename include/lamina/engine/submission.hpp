@@ -18,7 +18,7 @@ namespace lamina::engine {
 
 /// A request as a program submits it. One for n answers is n of these, which may share the prompt.
 struct Submission {
-  std::shared_ptr<const Batch> prompt;          ///< one sequence; what it holds stays until the request ends
+  std::shared_ptr<const Batch> prompt;          ///< one sequence; kept until the request ends
   std::vector<ImageSpan> images = {};           ///< of the prompt, in the order of their tokens
   SamplingParams sampling = {};                 ///< the answer ends with one of its `ends`
   int max_tokens = 16;                          ///< of the answer, at least 1; the context is the other limit

@@ -2,8 +2,6 @@
 #include <curl/curl.h>
 #include <sys/socket.h>
 
-#include <algorithm>
-#include <cctype>
 #include <chrono>
 #include <exception>
 #include <filesystem>
@@ -19,6 +17,7 @@
 #include <lamina/hub/transport.hpp>
 #include <lamina/hub/url.hpp>
 #include <lamina/io/interrupt.hpp>
+#include <lamina/io/lower_case.hpp>
 #include <lamina/io/version.hpp>
 #include <lamina/io/visible.hpp>
 
@@ -88,8 +87,7 @@ struct CurlExchange {
     }
     const auto colon = line.find(':');
     if (colon == line.npos) return;
-    std::string name(line.substr(0, colon));
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+    const std::string name = io::lower_case(std::string(line.substr(0, colon)));
     std::string_view value = line.substr(colon + 1);
     while (!value.empty() && value.front() == ' ') value.remove_prefix(1);
     head.fields[name] = value;

@@ -1,6 +1,4 @@
 #pragma once
-#include <algorithm>
-#include <cctype>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -14,6 +12,7 @@
 #include <lamina/hub/repository.hpp>
 #include <lamina/hub/retry.hpp>
 #include <lamina/io/json.hpp>
+#include <lamina/io/lower_case.hpp>
 #include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
@@ -90,9 +89,7 @@ inline bool is_reserved(std::string_view path) {
   if (path.ends_with(".incomplete") || path == ".msc" || path == ".mdl" || path == ".mv") return true;
   for (const std::string_view folder : {".cache/huggingface/", ".cache/lamina/"})
     if (path.starts_with(folder) || folder.starts_with(cat(path, "/"))) return true;
-  std::string lower = cat("/", path, "/");
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  return lower.find("/.git/") != lower.npos;
+  return io::lower_case(cat("/", path, "/")).find("/.git/") != std::string::npos;
 }
 
 /// Adds a file whose path is safe. A reserved one is left out, with a note about the first: people upload folders that

@@ -15,6 +15,7 @@
 #include <lamina/hub/repository.hpp>
 #include <lamina/hub/transport.hpp>
 #include <lamina/io/file.hpp>
+#include <lamina/io/lower_case.hpp>
 #include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
@@ -42,7 +43,7 @@ struct Settings {
 namespace detail {
 
 inline bool is_on(std::string value) {
-  std::transform(value.begin(), value.end(), value.begin(), [](unsigned char c) { return std::tolower(c); });
+  value = io::lower_case(std::move(value));
   return value == "1" || value == "on" || value == "yes" || value == "y" || value == "true";
 }
 

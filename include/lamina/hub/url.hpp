@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
+#include <lamina/io/lower_case.hpp>
 #include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
@@ -30,8 +31,7 @@ inline std::string origin_of(std::string_view url) {
   const auto scheme = url.find("://");
   const std::string_view rest = scheme == url.npos ? "" : url.substr(scheme + 3);
   const std::string_view authority = rest.substr(0, std::min(rest.find_first_of("/?#"), rest.size()));
-  std::string origin = cat(url.substr(0, scheme == url.npos ? 0 : scheme + 3), authority);
-  std::transform(origin.begin(), origin.end(), origin.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::string origin = io::lower_case(cat(url.substr(0, scheme == url.npos ? 0 : scheme + 3), authority));
   if (authority.empty() || authority.find_first_of("@\\") != authority.npos ||
       !(origin.starts_with("http://") || origin.starts_with("https://")))
     fail(io::visible(url.substr(0, 200)), ": wanted a URL such as https://huggingface.co");

@@ -1,6 +1,5 @@
 #pragma once
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <concepts>
@@ -15,6 +14,7 @@
 
 #include <lamina/io/json.hpp>
 #include <lamina/io/key.hpp>
+#include <lamina/io/lower_case.hpp>
 #include <lamina/io/nearest_word.hpp>
 #include <lamina/io/setting.hpp>
 
@@ -51,7 +51,7 @@ inline std::int64_t integer_of(const Setting& s, std::string_view key) {
 
 /// True or false in any spelling of YAML or of a command line; nothing for other words.
 inline std::optional<bool> word_as_flag(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  text = lower_case(std::move(text));
   for (const char* word : {"true", "yes", "on", "1", "t", "y"})
     if (text == word) return true;
   for (const char* word : {"false", "no", "off", "0", "f", "n"})

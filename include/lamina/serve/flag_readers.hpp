@@ -113,13 +113,14 @@ void read_list(Flags& out, const Setting& s, std::string_view flag) {
 }
 
 /// NAME=DIR, or vLLM's {"name": ..., "path": ..., "base_model_name": ...}.
-inline LoraModule read_lora_module(const std::string& item, std::string_view flag) {
+inline AdapterModule read_lora_module(const std::string& item, std::string_view flag) {
   const auto json = io::try_parse_json<nlohmann::ordered_json>(item);
-  LoraModule module;
+  AdapterModule module;
+  std::string path;
   if (json.is_object()) {
     for (const auto& [key, value] : json.items()) {
       std::string* const to = key == "name"              ? &module.name
-                              : key == "path"            ? &module.path
+                              : key == "path"            ? &path
                               : key == "base_model_name" ? &module.base_model_name
                                                          : nullptr;
       const bool absent = key == "base_model_name" && value.is_null();
@@ -128,10 +129,11 @@ inline LoraModule read_lora_module(const std::string& item, std::string_view fla
       if (!absent) *to = value.get<std::string>();
     }
   } else if (const std::size_t equals = item.find('='); equals != std::string::npos) {
-    module.name = item.substr(0, equals), module.path = item.substr(equals + 1);
+    module.name = item.substr(0, equals), path = item.substr(equals + 1);
   }
-  if (module.name.empty() || module.path.empty())
+  if (module.name.empty() || path.empty())
     usage("--", flag, " ", item, ": wanted NAME=DIR or {\"name\": NAME, \"path\": DIR}");
+  module.path = path;
   return module;
 }
 inline void read_lora_modules(Flags& out, const Setting& s, std::string_view flag) {

@@ -9,16 +9,12 @@
 
 #include <lamina/engine/session.hpp>
 #include <lamina/hub/options.hpp>
+#include <lamina/serve/adapter_module.hpp>
 #include <lamina/serve/http/tls_options.hpp>
 #include <lamina/serve/remote/fetch_options.hpp>
 #include <lamina/vision/pixels.hpp>
 
 namespace lamina::serve {
-
-/// An adapter that requests may name (--lora-modules).
-struct LoraModule {
-  std::string name, path, base_model_name;
-};
 
 /// The command line of lamina-serve: vLLM's, with what each option means here.
 struct Flags {
@@ -51,7 +47,7 @@ struct Flags {
   bool developer = false;  ///< from VLLM_SERVER_DEV_MODE
   bool enable_lora = false;
   bool load_adapters = false;  ///< from VLLM_ALLOW_RUNTIME_LORA_UPDATING
-  std::vector<LoraModule> lora_modules;
+  std::vector<AdapterModule> lora_modules;
   int max_loras = 1;
   std::string tool_parser, reasoning_parser;  ///< empty: none
   bool add_vision_id = false, exclude_unused_tools = false, return_tokens_as_ids = false;

@@ -1,8 +1,10 @@
 #pragma once
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -83,14 +85,16 @@ inline std::optional<std::int64_t> environment_number(const char* name, const ch
   return value;
 }
 
+/// Whether a variable has one of these values.
+inline bool environment_is(const char* name, std::initializer_list<std::string_view> values) {
+  const char* text = std::getenv(name);
+  return text && std::find(values.begin(), values.end(), text) != values.end();
+}
+
 inline void read_environment(Flags& out) {
-  const char* invariant = std::getenv("VLLM_BATCH_INVARIANT");
-  if (invariant && std::string_view(invariant) == "1") out.engine.batch_invariant = true;
-  const char* loads = std::getenv("VLLM_ALLOW_RUNTIME_LORA_UPDATING");
-  out.load_adapters = loads && (std::string_view(loads) == "1" || std::string_view(loads) == "true" ||
-                                std::string_view(loads) == "True");
-  const char* developer = std::getenv("VLLM_SERVER_DEV_MODE");
-  out.developer = developer && std::string_view(developer) == "1";
+  if (environment_is("VLLM_BATCH_INVARIANT", {"1"})) out.engine.batch_invariant = true;
+  out.load_adapters = environment_is("VLLM_ALLOW_RUNTIME_LORA_UPDATING", {"1", "true", "True"});
+  out.developer = environment_is("VLLM_SERVER_DEV_MODE", {"1"});
   if (const char* key = std::getenv("VLLM_API_KEY"); out.api_keys.empty() && key && *key) out.api_keys = {key};
   if (const auto pixels =
           environment_number("VLLM_MAX_IMAGE_PIXELS", "a number of pixels", 1, vision::max_image_pixels))

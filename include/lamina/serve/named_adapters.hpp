@@ -11,16 +11,10 @@
 #include <lamina/checkpoint/adapter_layers.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/engine/engine.hpp>
+#include <lamina/serve/adapter_module.hpp>
 #include <lamina/serve/openai/api_error.hpp>
 
 namespace lamina::serve {
-
-/// An adapter folder that the operator names, on the command line or later.
-struct AdapterModule {
-  std::string name;  ///< what requests have in `model`
-  std::filesystem::path path;
-  std::string parent = {};  ///< the served name that /v1/models shows as its base; empty: the first one
-};
 
 /// The adapters that requests may name. Loading and unloading may happen at any time, from any thread: requests that
 /// have begun keep the adapter that they have.
@@ -75,8 +69,9 @@ class NamedAdapters {
 inline void NamedAdapters::load(AdapterModule module, bool replace) {
   const std::lock_guard one_at_a_time(loading_);
   check_name(module.name, replace);
-  const bool is_base = std::find(served_names_.begin(), served_names_.end(), module.parent) != served_names_.end();
-  if (!is_base) module.parent = served_names_.front();
+  const bool is_base =
+      std::find(served_names_.begin(), served_names_.end(), module.base_model_name) != served_names_.end();
+  if (!is_base) module.base_model_name = served_names_.front();
   Entry entry{std::move(module), nullptr, std::time(nullptr)};
   entry.adapter = read(entry.module);
   log_info("adapter ", printable(entry.module.name), " (", entry.module.path.string(), "): ", entry.adapter->modules,

@@ -11,7 +11,7 @@ namespace lamina::serve {
 /// Prompts whose choices have all been answered, as vLLM counts them. Any thread.
 class PromptCounts {
  public:
-  explicit PromptCounts(int context_tokens) : counts_{.longest = longest_bounds(context_tokens)} {}
+  explicit PromptCounts(int context_tokens) : counts_{.longest = engine::token_histogram(context_tokens)} {}
   struct Counts {
     engine::Histogram choices{{1, 2, 5, 10, 20}};
     engine::Histogram longest;  ///< tokens of a prompt's longest answer
@@ -28,9 +28,6 @@ class PromptCounts {
   }
 
  private:
-  static engine::Histogram longest_bounds(int context_tokens) {
-    return engine::Statistics(context_tokens).answer_lengths;
-  }
   mutable std::mutex mutex_;
   Counts counts_;
 };

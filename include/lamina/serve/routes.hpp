@@ -291,7 +291,7 @@ class Routes final : public HttpApplication {
     for (const auto& name : service_.options().served_names)
       list.push_back(card(name, created_, service_.options().root, nullptr, service_.max_model_len()));
     for (const auto& [module, adapter, created] : service_.adapters().list()) {
-      list.push_back(card(module.name, created, module.path.string(), module.parent, nullptr));
+      list.push_back(card(module.name, created, module.path.string(), module.base_model_name, nullptr));
       list.back()["modules"] = adapter->modules;  // linear layers that it changes: ours, not vLLM's
     }
     return list;

@@ -56,49 +56,45 @@ inline std::string text_of(const ChatService& service, const std::vector<int>& i
   out.append("}");
   return out.take();
 }
+/// Runs `work` on the body of a request whose model is there; what it returns is the answer's JSON.
+template <class F>
+void answer_body(ChatService& service, std::shared_ptr<Exchange> exchange, HttpRequest request, F work) {
+  const auto shared = std::make_shared<HttpRequest>(std::move(request));
+  service.post(exchange, *shared, [&service, exchange, shared, work](const std::stop_token& cancelled) {
+    JsonTree json = parse_body(shared->body.text(), cancelled);
+    shared->body.release();
+    service.check_model(Fields(*json).maybe_text("model"));
+    exchange->reply({200, work(*json, cancelled), "application/json", {}});
+  });
+}
 }  // namespace detail
 
 /// POST /v1/messages/count_tokens.
 inline void count_message_tokens(ChatService& service, std::shared_ptr<Exchange> exchange, HttpRequest request) {
-  const auto shared = std::make_shared<HttpRequest>(std::move(request));
-  service.post(exchange, *shared, [&service, exchange, shared](const std::stop_token& cancelled) {
-    JsonTree json = parse_body(shared->body.text(), cancelled);
-    shared->body.release();
-    json->emplace("max_tokens", 1);  // which this route does not have
-    service.check_model(Fields(*json).maybe_text("model"));
-    auto asked = read_messages_request(*json, service.limits(), service.files().defaults);
-    const auto ids = service.tokenize(std::move(asked), cancelled);
-    exchange->reply({200, compact({{"input_tokens", ids.size()}}), "application/json", {}});
-  });
+  const auto work = [&service](Json& body, const std::stop_token& cancelled) {
+    body.emplace("max_tokens", 1);  // which this route does not have
+    auto asked = read_messages_request(body, service.limits(), service.files().defaults);
+    return compact({{"input_tokens", service.tokenize(std::move(asked), cancelled).size()}});
+  };
+  detail::answer_body(service, std::move(exchange), std::move(request), work);
 }
 /// POST /tokenize.
 inline void answer_tokenize(ChatService& service, std::shared_ptr<Exchange> exchange, HttpRequest request) {
-  const auto shared = std::make_shared<HttpRequest>(std::move(request));
-  service.post(exchange, *shared, [&service, exchange, shared](const std::stop_token& cancelled) {
-    const JsonTree json = parse_body(shared->body.text(), cancelled);
-    shared->body.release();
-    const Fields fields(*json);
-    service.check_model(fields.maybe_text("model"));
+  const auto work = [&service](const Json& body, const std::stop_token& cancelled) {
+    const Fields fields(body);
     std::vector<int> ids;
     if (const auto prompt = fields.maybe_text("prompt"))
       ids = service.tokenize(*prompt, cancelled);
     else
-      ids = service.tokenize(read_chat_request(*json, service.limits(), service.files().defaults), cancelled);
-    exchange->reply({200,
-                     detail::token_list(service, ids, fields.boolean("return_token_strs"), cancelled),
-                     "application/json",
-                     {}});
-  });
+      ids = service.tokenize(read_chat_request(body, service.limits(), service.files().defaults), cancelled);
+    return detail::token_list(service, ids, fields.boolean("return_token_strs"), cancelled);
+  };
+  detail::answer_body(service, std::move(exchange), std::move(request), work);
 }
 /// POST /detokenize.
 inline void answer_detokenize(ChatService& service, std::shared_ptr<Exchange> exchange, HttpRequest request) {
-  const auto shared = std::make_shared<HttpRequest>(std::move(request));
-  service.post(exchange, *shared, [&service, exchange, shared](const std::stop_token& cancelled) {
-    const JsonTree json = parse_body(shared->body.text(), cancelled);
-    shared->body.release();
-    const Fields fields(*json);
-    service.check_model(fields.maybe_text("model"));
-    const Json* list = fields.maybe_list("tokens");
+  const auto work = [&service](const Json& body, const std::stop_token& cancelled) {
+    const Json* list = Fields(body).maybe_list("tokens");
     if (!list) throw wrong_field("tokens", "missing", "a list of token ids");
     std::vector<int> ids;
     for (const auto& id : *list) {
@@ -106,8 +102,9 @@ inline void answer_detokenize(ChatService& service, std::shared_ptr<Exchange> ex
         throw wrong_field(cat("tokens.", ids.size()), shown(id), cat("a token id below ", service.limits().vocab_size));
       ids.push_back(id.get<int>());
     }
-    exchange->reply({200, detail::text_of(service, ids, cancelled), "application/json", {}});
-  });
+    return detail::text_of(service, ids, cancelled);
+  };
+  detail::answer_body(service, std::move(exchange), std::move(request), work);
 }
 
 }  // namespace lamina::serve

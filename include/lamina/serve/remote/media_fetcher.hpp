@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <lamina/hub/curl.hpp>
+#include <lamina/io/lower_case.hpp>
 #include <lamina/serve/openai/media.hpp>
 #include <lamina/serve/remote/fetch_options.hpp>
 #include <lamina/serve/remote/media_url.hpp>
@@ -59,8 +60,7 @@ class MediaFetcher {
   static constexpr int most_redirects = 3;
 
   static FetchOptions with_lower_case(FetchOptions options) {
-    for (std::string& domain : options.domains)
-      std::transform(domain.begin(), domain.end(), domain.begin(), [](unsigned char c) { return std::tolower(c); });
+    for (std::string& domain : options.domains) domain = io::lower_case(std::move(domain));
     return options;
   }
   static bool is_public_address(const sockaddr& address) { return is_public(address); }

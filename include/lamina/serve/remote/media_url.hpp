@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
+#include <lamina/io/lower_case.hpp>
 #include <lamina/io/visible.hpp>
 
 namespace lamina::serve {
@@ -63,8 +64,7 @@ inline MediaUrl parse_media_url(std::string_view text, const std::string& base =
   MediaUrl out{detail::url_part(url.get(), CURLUPART_URL), {}, scheme == "https"};
   if (host.front() == '[') host = host.substr(1, host.size() - 2);
   if (host.ends_with('.')) host.pop_back();
-  std::transform(host.begin(), host.end(), host.begin(), [](unsigned char c) { return std::tolower(c); });
-  out.host = std::move(host);
+  out.host = io::lower_case(std::move(host));
   return out;
 }
 

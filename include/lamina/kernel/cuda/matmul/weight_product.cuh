@@ -223,7 +223,7 @@ int weight_product_splits(Stream<Cuda> s, const Weight& w, int tokens) {
   while (2 * splits <= most_splits && ceil_div(w.rows, 128) * splits * 2 <= s.device->multiprocessors() &&
          w.cols / (2 * splits) >= 256)
     splits *= 2;
-  return invariant || splits == 1 ? splits : 0;  // a depth that is shared costs more than cuBLASLt's many blocks
+  return invariant || splits == 1 ? splits : 0;
 }
 
 template <int Columns, int Stages, bool Splits, bool Gated, class T>

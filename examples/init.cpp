@@ -49,8 +49,8 @@ void copy_files(const fs::path& from, const fs::path& to) {
 
 /// Weights by rule: the same for everybody, uniform, scaled so that activations keep their size. With a seed: each
 /// tensor's own starting values, to train from.
-void write_weights(const fs::path& model, const fs::path& out, DType dtype, std::optional<std::uint64_t> seed) {
-  const std::vector<TensorSpec> specs = tensors_of(model);
+void write_weights(const std::vector<TensorSpec>& specs, const fs::path& out, DType dtype,
+                   std::optional<std::uint64_t> seed) {
   std::vector<std::vector<std::byte>> bytes(specs.size());
   std::vector<checkpoint::TensorData> tensors(specs.size());
   parallel_for(static_cast<std::int64_t>(specs.size()), [&](std::int64_t i) {
@@ -80,8 +80,9 @@ Settings parse(const std::vector<std::string>& words) {
 
 int run(Settings& settings) {
   settings.model = hub::resolve_model(settings.model, settings.hub, {.include = {}, .exclude = {"*.safetensors"}});
+  const std::vector<TensorSpec> specs = tensors_of(settings.model);  // before anything is written
   copy_files(settings.model, settings.out);
-  write_weights(settings.model, settings.out, settings.dtype == "bfloat16" ? DType::BF16 : DType::F32, settings.seed);
+  write_weights(specs, settings.out, settings.dtype == "bfloat16" ? DType::BF16 : DType::F32, settings.seed);
   std::cout << "wrote " << settings.out << "\n";
   return 0;
 }

@@ -29,5 +29,14 @@ TEST_CASE("Programs: 1 for a model that is not there") {
   CHECK(run_program("lamina-merge", {"model_name_or_path=/nonexistent", "export_dir=/nonexistent/out"}).status == 1);
   CHECK(run_program("lamina-chat", {"--model", "/nonexistent", "--prompt", "x"}).status == 1);
   CHECK(run_program("lamina-serve", {"/nonexistent"}).status == 1);
-  CHECK(run_program("lamina-init", {"--model", "/nonexistent", "--out", "/nonexistent/out"}).status == 1);
+  const auto init = run_program("lamina-init", {"--model", "/nonexistent", "--out", "/nonexistent/out"});
+  CHECK(init.status == 1);
+  CHECK(init.output == "lamina-init: /nonexistent/config.json: cannot open: No such file or directory\n");
+}
+
+TEST_CASE("Programs: an error of the file system is a path and a reason") {
+  const auto init =
+      run_program("lamina-init", {"--model", LAMINA_SOURCE_DIR "/data/qwen3_vl_tiny", "--out", "/dev/null/out"});
+  CHECK(init.status == 1);
+  CHECK(init.output == "lamina-init: /dev/null/out: Not a directory\n");
 }

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -35,6 +36,14 @@ inline int written(std::string_view program, int status) {
   return status == 0 ? 1 : status;
 }
 
+/// The words of an error; of the file system's the paths and the system's reason alone.
+inline std::string text_of(const std::exception& error) {
+  const auto* of_files = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
+  if (!of_files) return error.what();
+  const std::string second = of_files->path2().string();
+  return cat(of_files->path1().string(), second.empty() ? "" : cat(" to ", second), ": ", of_files->code().message());
+}
+
 /// Numbers 0 to 2 that a parent has closed: else the next files and connections get them, and lines of the log.
 inline void open_standard_files() {
   for (int fd = 0; fd <= 2; ++fd)
@@ -54,7 +63,7 @@ int run_program(const ProgramText& text, int argc, char** argv, Read read, Run r
   const auto asks = [&](std::string_view word) { return words.size() == 1 && words[0] == word; };
   const auto report = [&](const std::exception& e) {
     std::cout << std::flush;
-    log_error(text.name, ": ", e.what());
+    log_error(text.name, ": ", detail::text_of(e));
   };
   if (asks("--version")) return std::cout << version << "\n", detail::written(text.name, 0);
   if (asks("--help") || asks("-h")) {

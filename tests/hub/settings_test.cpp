@@ -55,6 +55,14 @@ TEST_CASE("Settings: Hugging Face's variables and their precedence") {
   CHECK(!settings_of({{"HF_HUB_OFFLINE", "0"}}).offline);
 }
 
+TEST_CASE("Settings: a variable that is neither true nor false is noted") {
+  const std::string notes = notes_of([] {
+    CHECK(!settings_of({{"HF_HUB_OFFLINE", "of\x1b course"}}).offline);
+    CHECK(settings_of({{"USE_MODELSCOPE_HUB", "T"}, {"TRANSFORMERS_OFFLINE", "off"}}).source == Source::modelscope);
+  });
+  CHECK(notes == "note: HF_HUB_OFFLINE: is \"of\\x1b course\", wanted true or false: taken for false\n");
+}
+
 TEST_CASE("Settings: a token that `hf auth login` has stored is read") {
   const TemporaryFolder folder;
   std::ofstream(folder.path() / "token") << "hf_stored\n";

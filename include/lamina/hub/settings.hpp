@@ -15,7 +15,7 @@
 #include <lamina/hub/repository.hpp>
 #include <lamina/hub/transport.hpp>
 #include <lamina/io/file.hpp>
-#include <lamina/io/lower_case.hpp>
+#include <lamina/io/key_values.hpp>
 #include <lamina/io/visible.hpp>
 
 namespace lamina::hub {
@@ -42,9 +42,13 @@ struct Settings {
 
 namespace detail {
 
-inline bool is_on(std::string value) {
-  value = io::lower_case(std::move(value));
-  return value == "1" || value == "on" || value == "yes" || value == "y" || value == "true";
+/// Whether a variable is set to true; a word that is neither true nor false is noted.
+inline bool is_on(const Environment& environment, const char* name) {
+  const std::string value = environment(name);
+  const auto flag = io::word_as_flag(value);
+  if (!flag && !value.empty())
+    note(cat(name, ": is \"", io::visible(value.substr(0, 100)), "\", wanted true or false: taken for false"));
+  return flag.value_or(false);
 }
 
 struct Variable {
@@ -80,7 +84,7 @@ inline std::filesystem::path huggingface_home(const Environment& environment) {
 
 /// The token that `hf auth login` has stored; "" if there is none.
 inline std::string stored_token(const Environment& environment) {
-  if (is_on(environment("HF_HUB_DISABLE_IMPLICIT_TOKEN"))) return "";
+  if (is_on(environment, "HF_HUB_DISABLE_IMPLICIT_TOKEN")) return "";
   const std::string named = environment("HF_TOKEN_PATH");
   const auto path = named.empty() ? huggingface_home(environment) / "token" : user_path(named, environment);
   std::error_code ignored;
@@ -150,9 +154,9 @@ inline void read_modelscope(Settings& settings, const Options& options, const En
 /// The hub that is asked if nothing else says which: ModelScope if USE_MODELSCOPE_HUB (of LLaMA-Factory) or
 /// VLLM_USE_MODELSCOPE says so.
 inline Source default_source(const Environment& environment) {
-  if (detail::is_on(environment("USE_OPENMIND_HUB")))
+  if (detail::is_on(environment, "USE_OPENMIND_HUB"))
     fail("USE_OPENMIND_HUB: this hub is not supported: download the model with its own program and give the folder");
-  return detail::is_on(environment("USE_MODELSCOPE_HUB")) || detail::is_on(environment("VLLM_USE_MODELSCOPE"))
+  return detail::is_on(environment, "USE_MODELSCOPE_HUB") || detail::is_on(environment, "VLLM_USE_MODELSCOPE")
              ? Source::modelscope
              : Source::huggingface;
 }
@@ -173,7 +177,7 @@ inline Settings read_settings(const Options& options, const Environment& environ
   }
   settings.token = detail::clean_token(settings.token);
   for (const char* name : {"TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE"})
-    if (detail::is_on(environment(name))) settings.offline = true, settings.offline_name = name;
+    if (detail::is_on(environment, name)) settings.offline = true, settings.offline_name = name;
   settings.certificates = detail::certificates(environment);
   return settings;
 }

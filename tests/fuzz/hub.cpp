@@ -12,7 +12,7 @@ namespace {
 class Answer final : public hub::Transport {
  public:
   explicit Answer(std::string_view body) : body_(body) {}
-  hub::HttpHead get(const hub::HttpRequest&, const hub::HttpReceiver& to) override {
+  hub::HttpHead get(const hub::GetRequest&, const hub::HttpReceiver& to) override {
     hub::HttpHead head;
     head.status = 200;
     if (to.head) to.head(head);

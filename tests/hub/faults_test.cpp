@@ -172,7 +172,7 @@ TEST_CASE("Faults: a broken connection continues where it broke, and Retry-After
 TEST_CASE("Faults: a server that asks to wait for an hour is not waited for") {
   class Busy final : public hub::Transport {
    public:
-    hub::HttpHead get(const hub::HttpRequest&, const hub::HttpReceiver&) override {
+    hub::HttpHead get(const hub::GetRequest&, const hub::HttpReceiver&) override {
       hub::HttpHead head;
       head.status = 429, head.retry_after_s = 3600;
       return head;

@@ -28,9 +28,9 @@ Reply right(const std::string& target) {
 }
 
 /// The error of a fetch with little patience; "" if it gets the file.
-std::string fetch_error(const HostileServer& server, hub::RetryPolicy patience = {}) {
+std::string fetch_error(const HostileServer& server, hub::RetryPolicy patience = {.attempts = 2}) {
   const TemporaryFolder folder;
-  patience.attempts = 2, patience.sleep = [](auto) {};
+  patience.sleep = [](auto) {};
   hub::CurlTransport transport({.slow_s = 1});
   const hub::Settings settings{
       .endpoint = server.url(), .cache = folder.path(), .cache_name = "TEST", .revision = "main"};
@@ -85,7 +85,8 @@ TEST_CASE("Hostile: an answer that does not end is refused by its size or its ti
   const HostileServer drips([&](const std::string&) {
     return without_end({.begin = "", .again = std::string(100, ' '), .pause = 10ms}, 200);
   });
-  CHECK(contains(fetch_error(drips, {.longest_answer = 300ms}), "timed out"));
+  CHECK(contains(fetch_error(drips, {.attempts = 2, .longest_answer = 300ms}),
+                 "/api/models/a/b/revision/main: Operation timed out"));
   const HostileServer pages(right);
   CHECK(contains(fetch_error(pages, {.longest_listing = -1ms}), "the listing takes more than"));
 }
@@ -111,7 +112,10 @@ TEST_CASE("Hostile: a file that comes by drips is given up, one that comes slowl
                  .times = static_cast<int>(40'000 / piece)};
   };
   const HostileServer drips([&](const std::string& target) { return is_file(target) ? file(1, 20ms) : right(target); });
-  CHECK(contains(fetch_error(drips), "too slow"));
+  const std::string error = fetch_error(drips);
+  CHECK(contains(error, cat("/a/b/resolve/", commit, "/model.safetensors: Operation too slow. Less than 1000 ",
+                            "bytes/sec transferred the last 1 seconds (2 attempts): ")));
+  CHECK(contains(error, " of 40000 bytes have come: run the same command again: it continues with what has come"));
 
   const HostileServer slow(
       [&](const std::string& target) { return is_file(target) ? file(1000, 50ms) : right(target); });
@@ -122,6 +126,48 @@ TEST_CASE("Hostile: a file that comes by drips is given up, one that comes slowl
   });
   CHECK(contains(fetch_error(breaks), "(2 attempts)"));
   CHECK(breaks.requests() == 4);
+}
+
+TEST_CASE("Hostile: who answers 429 limits requests, whatever it asks to wait; the network is not blamed") {
+  const char* const asks[] = {"", "Retry-After: -5\r\n", "Retry-After: 99999999999999999999\r\n",
+                              "Retry-After: 1000000000\r\n", "Retry-After: soon\r\n"};
+  for (const char* part : {"/revision/", "/tree/", "/resolve/"})
+    for (const char* field : asks) {
+      CAPTURE(part, field);
+      const HostileServer server([&](const std::string& target) {
+        return contains(target, part) ? whole_reply(429, "", field) : right(target);
+      });
+      const std::string error = fetch_error(server);
+      CHECK(contains(error, "status 429"));
+      CHECK(contains(error, ": the hub limits requests: wait "));
+      CHECK(contains(error, "and run the same command again"));
+      CHECK(!contains(error, "network"));
+    }
+  const HostileServer broken([](const std::string&) { return whole_reply(503, ""); });
+  CHECK(contains(fetch_error(broken), "(2 attempts): a/b cannot be fetched: the server has a fault of its own: wait"));
+}
+
+TEST_CASE("Hostile: a file that is not as long as the listing says is final at the second time") {
+  const std::string longer = content + "w", shorter = content.substr(1), chunk = cat("9c3f\r\n", shorter, "\r\n");
+  const std::string chunked = "Transfer-Encoding: chunked\r\n", end = "0\r\n\r\n";
+  const struct {
+    Reply reply;
+    const char* message;
+  } cases[] = {{whole_reply(200, longer), ": 40001 bytes are offered, the listing says 40000"},
+               {whole_reply(200, shorter), ": 39999 bytes are offered, the listing says 40000"},
+               {whole_reply(200, "", "Content-Length: -1\r\n"), "model.safetensors: "},
+               {{.begin = answer_of(200, "", longer, -1)}, ": more bytes came than the 40000 of the file"},
+               {{.begin = answer_of(200, chunked, chunk + end, -1)}, ": ended after 39999 of 40000 bytes"}};
+  for (const auto& [reply, message] : cases) {
+    CAPTURE(message);
+    const HostileServer server([&](const std::string& target) { return is_file(target) ? reply : right(target); });
+    const std::string error = fetch_error(server, {});
+    CHECK(contains(error, message));
+    if (!contains(message, "safetensors")) {
+      CHECK(contains(error, "it came twice; run again, the file may have changed"));
+      CHECK(server.requests() == 4);  // the commit, the listing, two for the file
+    }
+  }
 }
 
 TEST_CASE("Hostile: what a server says reaches no terminal as a command to it") {
@@ -170,6 +216,23 @@ TEST_CASE("Hostile: redirects to what is no web server, and content that comes c
     });
     CHECK(contains(fetch_error(server), "comes with Content-Encoding gzip, which nobody asked for: refused"));
   }
+}
+
+TEST_CASE("Hostile: a listing's page that came before ends it at once") {
+  HostileServer* self = nullptr;
+  HostileServer server([&](const std::string& target) {
+    return contains(target, "/tree/")
+               ? whole_reply(200, "[]", cat("Link: <", self->url(), target, ">; rel=\"next\"\r\n"))
+               : right(target);
+  });
+  self = &server;
+  CHECK(contains(fetch_error(server), "the listing goes on at a page that came before: refused"));
+  CHECK(server.requests() == 2);
+}
+
+TEST_CASE("Hostile: a repository that does not exist is missed on the server that was asked, not on its model") {
+  const HostileServer server([](const std::string&) { return whole_reply(404, ""); });
+  CHECK(contains(fetch_error(server), cat("there is no model a/b at revision main on ", server.url())));
 }
 
 TEST_CASE("Hostile: a listing that names a file twice, or a file as a folder too") {

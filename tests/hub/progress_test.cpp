@@ -19,3 +19,16 @@ TEST_CASE("Progress: the rate is that of late, and a transfer that stalls has no
   rate.add(81, 0);  // a file began anew
   CHECK(rate.value() == 0);
 }
+
+TEST_CASE("Progress: the time left is told up to a day") {
+  CHECK(hub::left_text(86'400, 1) == "1 day, 0:00:00");
+  CHECK(hub::left_text(86'399, 1) == "23:59:59");
+  CHECK(hub::left_text(1e9, 100) == ">1 day");
+  CHECK(hub::left_text(1e9, 0) == "?");
+}
+
+TEST_CASE("Progress: a transfer that stalls says for how long, and which attempt is next") {
+  CHECK(hub::silence_text(2.9, 0, 0) == "");
+  CHECK(hub::silence_text(12.7, 0, 0) == ", nothing came for 12 s");
+  CHECK(hub::silence_text(31, 2, 6) == ", nothing came for 31 s (attempt 2 of 6)");
+}

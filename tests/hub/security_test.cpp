@@ -25,16 +25,17 @@ std::string fetch_error(hub::Transport& transport, const hub::Settings& settings
 class Listing final : public hub::Transport {
  public:
   explicit Listing(std::string body) : body_(std::move(body)) {}
-  hub::HttpHead get(const hub::HttpRequest& request, const hub::HttpReceiver& to) override {
+  hub::HttpHead get(const hub::GetRequest& request, const hub::HttpReceiver& to) override {
     asked.push_back(request.url);
     hub::HttpHead head;
     head.status = 200;
     if (contains(request.url, "/tree/")) head.fields["link"] = link;
+    if (const auto at = link.find('#'); at != link.npos) head.fields["link"].replace(at, 1, cat(asked.size()));
     to.head(head), to.body(std::as_bytes(std::span(body_)));
     return head;
   }
   std::vector<std::string> asked;
-  std::string link;
+  std::string link;  ///< a # in it becomes the number of the answer
 
  private:
   std::string body_;
@@ -124,16 +125,26 @@ TEST_CASE("Security: a host behind a backslash is refused, whoever redirects to 
   CHECK(elsewhere.seen().empty());
 }
 
-TEST_CASE("Security: names of files that would leave the folder are refused, and nothing is fetched") {
+TEST_CASE("Security: names of files that would leave the folder or hide something are refused with the reason") {
   HubTest test;
-  for (const char* path :
-       {"../x.json", "/etc/x.json", "a/../../x.json", "a//x.json", "..", "a\\\\x.json", "C:x.json", "", "a/./x.json",
-        "x\\u0000.json", "x\\n.json", "x\\u009b31m.json", "x\\u0085.json", "x\\u202egpj.json", "x\\u200b.json"}) {
-    CAPTURE(path);
-    Listing transport(cat(R"([{"type":"file","size":1,"oid":")", std::string(40, '0'), R"(","path":")", path, "\"}]"));
-    CHECK(contains(fetch_error(transport, test.settings(), at_commit(test)), "not a path inside a folder"));
+  const std::string part(201, 'a'), path = part.substr(1) + "/";
+  const auto refused = [&](const std::string& name, const char* reason) {
+    CAPTURE(name);
+    Listing transport(cat(R"([{"type":"file","size":1,"oid":")", std::string(40, '0'), R"(","path":")", name, "\"}]"));
+    CHECK(contains(fetch_error(transport, test.settings(), at_commit(test)), cat("\", which ", reason, ": refused")));
     CHECK(transport.asked.size() == 1);
-  }
+  };
+  for (const char* name : {"../x.json", "/etc/x.json", "a/../../x.json", "a//x.json", "..", "a/./x.json", "a/"})
+    refused(name, "is not a path inside a folder");
+  for (const char* name : {"a\\\\x.json", "C:x.json"})
+    refused(name, "holds \\ or :, a path of its own on other systems");
+  for (const char* name : {"x\\u0000.json", "x\\n.json", "x\\u009b31m.json", "x\\u0085.json", "x\\u202egpj.json",
+                           "x\\u200b.json", "../\\u001b.json"})
+    refused(name, "holds a control character or an invisible one");
+  refused("", "is empty");
+  refused(part, "has a part longer than 200 bytes");
+  refused(path + path + path + path + path + path, "is longer than 1024 bytes");
+  CHECK(hub::path_fault("\xff") == "which is not UTF-8");
   // what clients write for themselves; of .msc and .mdl ModelScope's reads pickles, and git runs what .git/config names
   for (const char* path : {"ü/日本 1.json", ".gitattributes", "a\u200db.json", ".mscx"}) CHECK(hub::is_safe_path(path));
   CHECK(!fs::exists(test.folder.path() / "cache"));
@@ -192,7 +203,12 @@ TEST_CASE("Security: listings that are wrong or endless are refused by the field
     return fetch_error(transport, test.settings(), at_commit(test));
   };
   const std::string zeros(40, '0');
-  CHECK(contains(error("<html>"), "the answer is not JSON"));
+  CHECK(contains(error(" <html>\xff"), "the answer is not JSON: it is a page: is this the address of a hub"));
+  CHECK(contains(error("[] x"), "the answer is not JSON: it begins with [] x: is this the address of a hub"));
+  CHECK(contains(error(""), "the answer is not JSON: it is empty"));
+  const std::string bytes = error("[{\"type\":\"file\",\"path\":\"a\xff.json\"}]");
+  CHECK(contains(bytes, "the answer is not JSON: it holds bytes that are not UTF-8"));
+  CHECK(!contains(bytes, "login"));
   CHECK(contains(error("{}"), "an array of files is wanted, got object"));
   CHECK(contains(error(R"([{"type":"file","path":"a.json","size":-1,"oid":")" + zeros + "\"}]"), "\"size\" is -1"));
   CHECK(contains(error(R"([{"type":"file","path":"a.json","size":99999999999999999,"oid":")" + zeros + "\"}]"),
@@ -202,8 +218,12 @@ TEST_CASE("Security: listings that are wrong or endless are refused by the field
   CHECK(contains(error(std::string(65u << 20, ' ')), "an answer of more than"));
 
   Listing endless("[]");
-  endless.link = cat("<", test.server.url(), "/api/models/owner/name/tree/x>; rel=\"next\"");
+  endless.link = cat("<", test.server.url(), "/api/models/owner/name/tree/x?page=#>; rel=\"next\"");
   CHECK(contains(fetch_error(endless, test.settings(), at_commit(test)), "more than 1000 pages"));
+  Listing circle("[]");
+  circle.link = cat("<", test.server.url(), "/api/models/owner/name/tree/x>; rel=\"next\"");
+  CHECK(contains(fetch_error(circle, test.settings(), at_commit(test)), "a page that came before"));
+  CHECK(circle.asked.size() == 2);
   Listing astray("[]");
   astray.link = "<http://127.0.0.1:1/tree/>; rel=\"next\"";
   CHECK(contains(fetch_error(astray, test.settings(), at_commit(test)), "which is not the hub"));
@@ -212,6 +232,60 @@ TEST_CASE("Security: listings that are wrong or endless are refused by the field
   relative.link = "</api/x>; rel=\"next\"";
   CHECK(
       contains(fetch_error(relative, test.settings(), at_commit(test)), "its listing goes on at /api/x, which is not"));
+}
+
+TEST_CASE("Security: a server that does not turn the page of a listing is left at the second") {
+  HubTest test;
+  test.source = hub::Source::modelscope;
+  std::string entries;
+  for (int i = 0; i < 200; ++i) entries += cat(i ? "," : "", R"({"Path":")", i, R"(.json","Type":"blob","Size":1})");
+  Listing pages(cat(R"({"Code":200,"Data":{"Files":[)", entries, "]}}"));
+  auto request = test.request();
+  request.repo.type = hub::RepoType::dataset;
+  CHECK(contains(fetch_error(pages, test.settings(), request), "holds the same files as the page before: refused"));
+  CHECK(pages.asked.size() == 2);
+}
+
+TEST_CASE(
+    "Security: of links and other entries that are no files a note names the first, and no other is lost silently") {
+  HubTest test;
+  const std::string oid(40, '0');
+  const auto notes_for = [&](const std::string& body, const hub::Source source) {
+    test.source = source;
+    Listing transport(body);
+    std::string error;
+    const std::string notes = notes_of([&] {
+      error = error_of([&] {
+        auto request = test.request();
+        if (source == hub::Source::huggingface) request.repo.revision = test.server.commit;
+        hub::fetch_snapshot(transport, test.settings(), request, {.attempts = 1});
+      });
+    });
+    CHECK(error == cat("owner/name: the repository is empty at revision ",
+                       source == hub::Source::huggingface ? test.server.commit : "master",
+                       " but for what is left out"));
+    return notes;
+  };
+  const std::string hf = notes_for(cat(R"([{"type":"symlink","path":"model\u001b.json","oid":")", oid,
+                                       R"("},{"type":"directory","path":"a","oid":")", oid,
+                                       R"("},{"type":"commit","path":"b","oid":")", oid, "\"}]"),
+                                   hub::Source::huggingface);
+  CHECK(contains(hf, R"(lists "model\x1b.json" with the type "symlink": only files are fetched)"));
+  CHECK(hf.find("left out") == hf.rfind("left out"));
+  const std::string ms =
+      notes_for(R"({"Code":200,"Data":{"Files":[{"Path":"a","Type":"tree"},{"Path":"b","Type":"link"}]}})",
+                hub::Source::modelscope);
+  CHECK(contains(ms, R"(lists "b" with the type "link")"));
+}
+
+TEST_CASE("Security: an empty repository is called empty") {
+  HubTest test;
+  Listing transport("[]");
+  auto request = at_commit(test);
+  if (GENERATE(false, true))
+    request.choose = [](const hub::Listing& listing) { return listing.files; };  // a data set's
+  CHECK(fetch_error(transport, test.settings(), request) ==
+        cat("owner/name: the repository is empty at revision ", test.server.commit));
 }
 
 TEST_CASE("Security: origins are compared as servers are reached") {

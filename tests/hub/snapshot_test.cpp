@@ -195,7 +195,8 @@ TEST_CASE("Snapshot: what the hub refuses is explained") {
   SECTION("no such repository, or no token") {
     test.server.token = "hf_secret";
     const std::string error = error_of([&] { fetch(test); });
-    CHECK(contains(error, "there is no model owner/name at revision main on Hugging Face, or it wants a token"));
+    CHECK(contains(
+        error, cat("there is no model owner/name at revision main on ", test.server.url(), ", or it wants a token")));
     auto settings = test.settings();
     settings.token = "hf_other";
     const std::string closed = error_of([&] { fetch(test, request, settings); });
@@ -277,7 +278,7 @@ TEST_CASE("Snapshot: more than fits on the disk is refused before a byte comes")
   HubTest test;
   class Huge final : public hub::Transport {
    public:
-    hub::HttpHead get(const hub::HttpRequest&, const hub::HttpReceiver& to) override {
+    hub::HttpHead get(const hub::GetRequest&, const hub::HttpReceiver& to) override {
       const std::string listing = cat(R"([{"type":"file","path":"model.safetensors","size":134,"oid":")",
                                       std::string(40, '0'), R"(","lfs":{"oid":")", std::string(64, '0'), R"(","size":)",
                                       std::uint64_t{1} << 44, R"(,"pointerSize":134}}])");

@@ -74,7 +74,7 @@ TEST_CASE("Programs: a repository's name stands for its folder, in each of them"
   CHECK(asked.status == 0);
   const Program absent = run_program("lamina-chat", {"--model", "test/other", "--prompt", "x"});
   CHECK(absent.status == 1);
-  CHECK(contains(absent.output, "test/other: is no folder here, and not to be had from Hugging Face"));
+  CHECK(contains(absent.output, cat("test/other: is no folder here, and not to be had from ", hub.server.url())));
   CHECK(hub.server.seen().size() == before);
   ::unsetenv("HF_HUB_OFFLINE");
 }

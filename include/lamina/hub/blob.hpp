@@ -8,6 +8,8 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -66,7 +68,7 @@ class PartialFile {
   void append(std::span<const std::byte> bytes) {
     if (bytes.size() > blob_.size - size_) {
       restart();
-      throw Temporary(cat(blob_.url, ": more bytes came than the ", blob_.size, " of the file"));
+      contradict("more bytes", cat(blob_.url, ": more bytes came than the ", blob_.size, " of the file"));
     }
     for (std::span<const std::byte> rest = bytes; !rest.empty();) {
       const ssize_t done = ::pwrite(fd_, rest.data(), rest.size(), static_cast<off_t>(size_));
@@ -83,15 +85,17 @@ class PartialFile {
     digest_ = Digest(blob_.hash.kind, blob_.size);
     size_ = 0;
   }
+  /// The server contradicts the listing. Another attempt may bring what is listed; the same mistake twice is final.
+  [[noreturn]] void contradict(const std::string& mistake, const std::string& message) {
+    if (!mistakes_.insert(mistake).second) fail(message, ": it came twice; run again, the file may have changed");
+    throw Temporary(message);
+  }
   /// Puts the whole file in place; after a power cut it is whole or absent. If its content is not what the hub
-  /// announced nothing is left; once that is Temporary.
+  /// announced nothing is left.
   void commit(const std::filesystem::path& file) {
     if (const Hash got = digest_.finish(); got != blob_.hash) {
       restart();
-      const std::string message =
-          cat(blob_.url, ": the content's hash is ", got.hex, ", the listing says ", blob_.hash.hex);
-      if (std::exchange(was_wrong_, true)) fail(message, ": it came twice; run again, the file may have changed");
-      throw Temporary(message);
+      contradict("hash", cat(blob_.url, ": the content's hash is ", got.hex, ", the listing says ", blob_.hash.hex));
     }
     make_folders(file.parent_path());
     if (::fsync(fd_) != 0 || ::close(std::exchange(fd_, -1)) != 0) fail_write();
@@ -141,7 +145,7 @@ class PartialFile {
   Digest digest_;
   std::uint64_t size_ = 0;
   int fd_ = -1;
-  bool was_wrong_ = false;
+  std::set<std::string> mistakes_;  ///< of the server
 };
 
 /// Checks what an answer says before its body: the length, the range, and that the file is still the one announced.
@@ -159,15 +163,15 @@ class AnswerCheck {
     if (head.status != 206) {
       if (part_.size() > 0) part_.restart();  // the server sends all of it
       if (const std::string length = head.field("content-length"); !length.empty() && length != cat(blob_.size))
-        throw Temporary(cat(blob_.url, ": ", io::visible(length.substr(0, 100)),
-                            " bytes are offered, the listing says ", blob_.size));
+        part_.contradict("length " + length, cat(blob_.url, ": ", io::visible(length.substr(0, 100)),
+                                                 " bytes are offered, the listing says ", blob_.size));
       return;
     }
     const std::string wanted = cat("bytes ", part_.size(), "-", blob_.size - 1, "/", blob_.size);
     if (const std::string range = head.field("content-range"); range != wanted) {
       part_.restart();
-      throw Temporary(
-          cat(blob_.url, ": got the range \"", io::visible(range.substr(0, 100)), "\", wanted \"", wanted, "\""));
+      part_.contradict("range " + range, cat(blob_.url, ": got the range \"", io::visible(range.substr(0, 100)),
+                                             "\", wanted \"", wanted, "\""));
     }
   }
 
@@ -204,39 +208,60 @@ inline void get_rest(const Client& client, const Blob& blob, PartialFile& part, 
 
 }  // namespace detail
 
-/// Reports how many bytes of a file are there more (or, after a restart, fewer).
-using OnBytes = std::function<void(std::int64_t)>;
+/// Follows the transfer of one file.
+struct TransferWatch {
+  std::function<void(std::int64_t)> bytes;  ///< so many more are there (or, after a restart, fewer)
+  std::function<void(int, int)> next_attempt = [](int, int) {};  ///< as AttemptWatch has it
+};
 
 /// Bytes after which a connection that breaks has been worth its while: a server that sends one and breaks off would
 /// otherwise be asked for ever.
 inline constexpr std::uint64_t worthwhile_bytes = 64 << 10;
 
+namespace detail {
+
+/// One attempt to get the rest of a file and to put it in place.
+inline void get_whole(const Client& client, const Blob& blob, const Place& place, PartialFile& part,
+                      const std::function<void()>& on_bytes) {
+  if (!part.checks() && part.size() < blob.size) part.restart();
+  bool came = false;
+  if (part.size() < blob.size || blob.size == 0) get_rest(client, blob, part, [&] { came = true, on_bytes(); });
+  if (part.size() < blob.size) {
+    const std::string message = cat(blob.url, ": ended after ", part.size(), " of ", blob.size, " bytes");
+    if (!came) throw Temporary(message);  // storage that is away for a moment
+    part.contradict(cat("end ", part.size()), message);
+  }
+  part.commit(place.file);
+}
+
+}  // namespace detail
+
 /// Fetches one file to its place, whose lock the caller holds. A broken connection continues where it broke; a file
 /// whose content is wrong is fetched anew, once.
-inline void fetch_blob(const Client& client, const Blob& blob, const Place& place, const OnBytes& on_bytes) {
+inline void fetch_blob(const Client& client, const Blob& blob, const Place& place, const TransferWatch& watch) {
   detail::PartialFile part(place.aside, blob);
   std::int64_t reported = 0;
+  AttemptWatch::Time last_bytes = std::chrono::steady_clock::now();
   const auto report = [&] {
     const auto size = static_cast<std::int64_t>(part.size());
-    on_bytes(size - std::exchange(reported, size));
+    watch.bytes(size - std::exchange(reported, size));
   };
   report();
   std::uint64_t counted = part.size();
-  with_retries(
-      client.retry(),
-      [&] {
-        if (!part.checks() && part.size() < blob.size) part.restart();
-        if (part.size() < blob.size || blob.size == 0) detail::get_rest(client, blob, part, report);
-        if (part.size() < blob.size)
-          throw Temporary(cat(blob.url, ": ended after ", part.size(), " of ", blob.size, " bytes"));
-        part.commit(place.file);
-      },
-      [&] {
-        report();
-        const bool is_progress = part.size() >= counted + worthwhile_bytes;
-        if (is_progress) counted = part.size();
-        return is_progress;
-      });
+  const auto last_progress = [&]() -> std::optional<AttemptWatch::Time> {
+    report();
+    if (part.size() < counted + worthwhile_bytes) return std::nullopt;
+    counted = part.size();
+    return last_bytes;
+  };
+  const auto on_bytes = [&] { report(), last_bytes = std::chrono::steady_clock::now(); };
+  try {
+    with_retries(client.retry(), [&] { detail::get_whole(client, blob, place, part, on_bytes); },
+                 {.last_progress = last_progress, .next_attempt = watch.next_attempt});
+  } catch (const Temporary& error) {
+    throw Temporary(cat(error.what(), ": ", part.size(), " of ", blob.size, " bytes have come"), error.wait_s,
+                    error.status);
+  }
 }
 
 }  // namespace lamina::hub

@@ -34,19 +34,19 @@ class Client {
   const RetryPolicy& retry() const { return retry_; }
 
   /// One attempt, which follows redirects. The receiver gets the heads of redirects too, because the hub's own says
-  /// what the file is; and of 416, the answer to a range that the file does not have. longest: see HttpRequest.
+  /// what the file is; and of 416, the answer to a range that the file does not have. longest: see GetRequest.
   HttpHead get(const std::string& url, std::uint64_t from, const HttpReceiver& receiver,
                std::chrono::milliseconds longest = {}) const {
     const auto begin = std::chrono::steady_clock::now();
     std::string at = url;
     for (int hop = 0; hop <= most_redirects; ++hop) {
-      HttpRequest request{at, origin_of(at) == origin_ ? credentials_ : std::vector<std::string>{}, from, longest};
+      GetRequest request{at, origin_of(at) == origin_ ? credentials_ : std::vector<std::string>{}, from, longest};
       if (longest.count() > 0) {
         request.longest -=
             std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
         if (request.longest.count() <= 0) throw Temporary(cat(url, ": took more than ", longest.count() / 1000, " s"));
       }
-      HttpHead head = transport_.get(request, checked(url, receiver, from));
+      HttpHead head = get_once(url, request, checked(url, receiver, from));
       if (head.redirect.empty()) {
         if (!head.is_success() && !(head.status == 416 && from > 0)) refuse(url, at, head);
         return head;
@@ -74,6 +74,19 @@ class Client {
  private:
   static constexpr int most_redirects = 5;
 
+  /// asked: the hub's URL, for messages.
+  HttpHead get_once(const std::string& asked, const GetRequest& request, const HttpReceiver& receiver) const {
+    try {
+      return transport_.get(request, receiver);
+    } catch (const Broken& error) {
+      throw Temporary(cat(asked, elsewhere(asked, request.url), ": ", error.reason));
+    }
+  }
+  /// " from https://cdn.test" if a redirect has led to another server; "" if not.
+  static std::string elsewhere(const std::string& asked, const std::string& at) {
+    return is_of_origin(at, asked) ? "" : cat(" from ", origin_of(at));
+  }
+
   /// Without the heads of errors. Error if the content is compressed: lengths, ranges and hashes count its own bytes.
   static HttpReceiver checked(const std::string& url, const HttpReceiver& receiver, std::uint64_t from) {
     return {.head =
@@ -99,13 +112,13 @@ class Client {
   }
   /// asked: the hub's URL, for messages; the one that a redirect named may hold a signature.
   [[noreturn]] static void refuse(const std::string& asked, const std::string& at, const HttpHead& head) {
-    const std::string elsewhere = origin_of(at) == origin_of(asked) ? "" : cat(" from ", origin_of(at));
     const std::string said = io::visible(head.field("x-error-message").substr(0, 500));
-    const std::string message = cat(asked, ": status ", head.status, elsewhere, said.empty() ? "" : ": ", said);
+    const std::string message =
+        cat(asked, ": status ", head.status, elsewhere(asked, at), said.empty() ? "" : ": ", said);
     const int s = head.status;
     if (s == 408 || s == 429 || s == 500 || s == 502 || s == 503 || s == 504)
-      throw Temporary(message, head.retry_after_s);
-    throw HttpError(message, s, head.field("x-error-code"), elsewhere.empty());
+      throw Temporary(message, head.retry_after_s, s);
+    throw HttpError(message, s, head.field("x-error-code"), is_of_origin(at, asked));
   }
 
   Transport& transport_;

@@ -2,7 +2,9 @@
 #include <curl/curl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <memory>
@@ -49,7 +51,7 @@ struct CurlExchange {
   static constexpr std::chrono::seconds longest_unread{5};
 
   CURL* handle;
-  const HttpRequest& request;
+  const GetRequest& request;
   const HttpReceiver& receiver;
   bool (*may_connect)(const sockaddr&);
   bool refused_address = false;
@@ -143,7 +145,7 @@ class CurlTransport final : public Transport {
     if (ready != CURLE_OK) fail("libcurl cannot start: ", curl_easy_strerror(ready));
   }
 
-  HttpHead get(const HttpRequest& request, const HttpReceiver& receiver) override {
+  HttpHead get(const GetRequest& request, const HttpReceiver& receiver) override {
     detail::CurlHandle handle = take();
     detail::CurlExchange exchange{handle.get(), request, receiver, options_.may_connect};
     char reason[CURL_ERROR_SIZE] = "";
@@ -161,13 +163,13 @@ class CurlTransport final : public Transport {
       head.redirect = detail::redirect_of(request.url, location);
     curl_off_t wait_s = 0;
     curl_easy_getinfo(handle.get(), CURLINFO_RETRY_AFTER, &wait_s);
-    head.retry_after_s = wait_s;
+    head.retry_after_s = std::max<std::int64_t>(0, wait_s);  // some servers say a negative one
     if (code == CURLE_OK) give_back(std::move(handle));
     return head;
   }
 
  private:
-  detail::CurlList set(CURL* handle, const HttpRequest& request, detail::CurlExchange& exchange, char* reason) const {
+  detail::CurlList set(CURL* handle, const GetRequest& request, detail::CurlExchange& exchange, char* reason) const {
     detail::CurlList headers;
     const auto add = [&](const std::string& line) {
       curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
@@ -216,7 +218,7 @@ class CurlTransport final : public Transport {
   }
 
   [[noreturn]] void refuse(CURLcode code, const std::string& url, std::string_view reason) const {
-    const std::string subject = cat(origin_of(url), ": ", io::visible(reason));
+    const std::string origin = origin_of(url), shown = io::visible(reason), subject = cat(origin, ": ", shown);
     const Certificates& trusted = options_.certificates;
     switch (code) {
       case CURLE_COULDNT_RESOLVE_HOST:
@@ -234,7 +236,7 @@ class CurlTransport final : public Transport {
       case CURLE_URL_MALFORMAT:
         fail(subject);
       default:
-        throw Temporary(subject);
+        throw Broken(origin, shown);
     }
   }
 

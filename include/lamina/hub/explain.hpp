@@ -34,6 +34,17 @@ inline std::string elsewhere(const Settings& settings) {
              " and name the folder");
 }
 
+/// What helps against that which failed in each attempt. network: what to do if no server answered.
+inline std::string advice(const Temporary& error, const Settings& settings, const std::string& network) {
+  if (error.status == 0) return network;
+  const std::string again = "and run the same command again: it continues with what has come";
+  if (error.status != 429)
+    return cat("the server has a fault of its own: wait ", again, ", or name a mirror with ",
+               endpoint_variable(settings.source));
+  return cat("the hub limits requests: wait ", error.wait_s > 0 ? long_time(error.wait_s) : "some minutes", " ", again,
+             settings.token.empty() ? cat("; a token raises the limit (", token_settings(settings), ")") : "");
+}
+
 /// A status that the hub answered to a request for what a repository holds.
 [[noreturn]] inline void explain(const HttpError& error, const Settings& settings, const Repository& repo) {
   const std::string_view token = token_settings(settings);
@@ -44,8 +55,8 @@ inline std::string elsewhere(const Settings& settings) {
          ")");
   if (error.status == 401 || error.status == 403 || error.status == 404)
     fail(error.what(), ": there is no ", name_of(repo.type), " ", repo.name, " at revision ", repo.revision, " on ",
-         name_of(settings.source),
-         settings.token.empty() ? ", or it wants a token (" : ", or the token does not open it (", token, ")");
+         settings.endpoint, settings.token.empty() ? ", or it wants a token (" : ", or the token does not open it (",
+         token, ")");
   throw error;
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <lamina/hub/client.hpp>
 #include <lamina/hub/listing_fields.hpp>
@@ -52,6 +53,15 @@ inline RemoteFile read_file(const std::string& url, const nlohmann::json& entry)
   return file;
 }
 
+inline void add_entry(Listing& listing, const std::string& url, const nlohmann::json& entry) {
+  const ListingFields fields(url, entry);
+  const std::string type = fields.text("type");
+  if (type == "file")
+    add_file(listing, url, read_file(url, entry));
+  else if (type != "directory")
+    leave_out(listing, url, fields.text("path"), type);
+}
+
 /// Every file of the commit. Pages are asked of the hub alone.
 inline Listing list(const Client& client, const std::string& endpoint, const Repository& repo) {
   Listing listing{commit_of(client, endpoint, repo), {}};
@@ -59,10 +69,10 @@ inline Listing list(const Client& client, const std::string& endpoint, const Rep
   for (PageLimit pages(client.retry()); !url.empty();) {
     pages.next(url);
     const auto [body, head] = client.text(url);
-    const nlohmann::json entries = parse_answer(url, body);
+    nlohmann::json entries = parse_answer(url, body);
     if (!entries.is_array()) fail(url, ": an array of files is wanted, got ", entries.type_name());
-    for (const auto& entry : entries)
-      if (ListingFields(url, entry).text("type") == "file") add_file(listing, url, read_file(url, entry));
+    for (const auto& entry : entries) add_entry(listing, url, entry);
+    pages.came(url, std::move(entries));
     url = next_page(head.field("link"));
     if (!url.empty() && !is_of_origin(url, endpoint))
       fail(endpoint, ": its listing goes on at ", io::visible(url.substr(0, 200)), ", which is not the hub: refused");

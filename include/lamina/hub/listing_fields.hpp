@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,8 +15,20 @@
 #include <lamina/io/json.hpp>
 #include <lamina/io/lower_case.hpp>
 #include <lamina/io/visible.hpp>
+#include <lamina/text/unicode.hpp>
 
 namespace lamina::hub {
+
+/// What a text is that is no JSON.
+inline std::string no_json_reason(const std::string& text) {
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first == text.npos) return "it is empty";
+  const bool is_page = text[first] == '<';
+  if (!is_page && !text::is_valid_utf8(text))
+    return "it holds bytes that are not UTF-8; report it to the owner of the repository";
+  return cat(is_page ? "it is a page" : cat("it begins with ", io::visible(text.substr(first, 40))),
+             ": is this the address of a hub, and is no login page in between?");
+}
 
 /// JSON that a hub answered. Error that names the URL if it is none, or more values than any page of a listing has:
 /// they take far more memory than their text.
@@ -24,7 +37,7 @@ inline nlohmann::json parse_answer(const std::string& url, const std::string& te
     return io::parse_json<nlohmann::json>(
         text, {.subject = url, .depth = 32, .members = 1 << 10, .items = 1 << 16, .values = 1 << 18});
   } catch (const nlohmann::json::exception&) {
-    fail(url, ": the answer is not JSON: is this the address of a hub, and is no login page in between?");
+    fail(url, ": the answer is not JSON: ", no_json_reason(text));
   }
 }
 
@@ -64,23 +77,30 @@ class ListingFields {
   const nlohmann::json& object_;
 };
 
-/// Ends a listing that does not end: after 1000 pages, or when all of them take too long.
+/// Ends a listing that does not end: at a page that came before, after 1000 pages, or when all of them take too long.
 class PageLimit {
  public:
   explicit PageLimit(const RetryPolicy& patience) : longest_(patience.longest_listing) {}
 
   /// Before each page.
   void next(const std::string& url) {
-    if (++pages_ > most_pages) fail(url, ": a listing of more than ", most_pages, " pages: refused");
+    if (!asked_.insert(url).second) fail(url, ": the listing goes on at a page that came before: refused");
+    if (asked_.size() > most_pages) fail(url, ": a listing of more than ", most_pages, " pages: refused");
     if (std::chrono::steady_clock::now() - begin_ > longest_)
       fail(url, ": the listing takes more than ", longest_.count() / 1000, " s: refused");
   }
+  /// After each page. Error if it holds what the page before it held: a server that does not turn the page.
+  void came(const std::string& url, nlohmann::json entries) {
+    if (!entries.empty() && entries == last_) fail(url, ": holds the same files as the page before: refused");
+    last_ = std::move(entries);
+  }
 
  private:
-  static constexpr int most_pages = 1000;
+  static constexpr std::size_t most_pages = 1000;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::chrono::milliseconds longest_;
-  int pages_ = 0;
+  std::set<std::string> asked_;
+  nlohmann::json last_;
 };
 
 /// True for names that clients write for themselves while files are fetched or after that, and read again: two files
@@ -90,6 +110,13 @@ inline bool is_reserved(std::string_view path) {
   for (const std::string_view folder : {".cache/huggingface/", ".cache/lamina/"})
     if (path.starts_with(folder) || folder.starts_with(cat(path, "/"))) return true;
   return io::lower_case(cat("/", path, "/")).find("/.git/") != std::string::npos;
+}
+
+/// Leaves out what is neither a file nor a folder: a link, the commit of another repository. A note names the first.
+inline void leave_out(Listing& listing, const std::string& url, const std::string& path, const std::string& type) {
+  if (listing.other_types++ == 0)
+    note(cat(url, ": lists \"", io::visible(path.substr(0, 200)), "\" with the type \"",
+             io::visible(type.substr(0, 100)), "\": only files are fetched, such entries are left out"));
 }
 
 /// Adds a file whose path is safe. A reserved one is left out, with a note about the first: people upload folders that

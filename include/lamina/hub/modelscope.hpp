@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include <lamina/hub/client.hpp>
 #include <lamina/hub/listing_fields.hpp>
@@ -34,7 +35,12 @@ inline nlohmann::json entries_of(const std::string& url, const std::string& body
 inline void add_entries(Listing& listing, const std::string& url, const nlohmann::json& entries) {
   for (const auto& entry : entries) {
     const ListingFields fields(url, entry);
-    if (entry.contains("Type") && entry["Type"] == "tree") continue;
+    const std::string type = entry.contains("Type") ? fields.text("Type") : "blob";
+    if (type == "tree") continue;
+    if (type != "blob") {
+      leave_out(listing, url, fields.text("Path"), type);
+      continue;
+    }
     RemoteFile file{fields.text("Path"), fields.size("Size"), {}};
     if (const auto sha = entry.find("Sha256");
         sha != entry.end() && sha->is_string() && !sha->get<std::string>().empty())
@@ -62,9 +68,10 @@ inline Listing list(const Client& client, const std::string& endpoint, const Rep
   for (std::size_t page = 1;; ++page) {
     const std::string url = cat(api_url(endpoint, repo), "/tree", query, "&PageNumber=", page, "&PageSize=", page_size);
     pages.next(url);
-    const nlohmann::json entries = entries_of(url, client.text(url).first);
+    nlohmann::json entries = entries_of(url, client.text(url).first);
     add_entries(listing, url, entries);
     if (entries.size() < page_size) return listing;
+    pages.came(url, std::move(entries));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/hub/url.hpp>
 #include <lamina/io/visible.hpp>
+#include <lamina/text/unicode.hpp>
 
 /// What repositories, revisions and files of a hub may be called.
 namespace lamina::hub {
@@ -44,23 +45,30 @@ inline bool is_visible_text(std::string_view text) {
 
 }  // namespace detail
 
-/// True if a path stays inside the folder that it is joined to, also on other systems, and holds nothing invisible.
-inline bool is_safe_path(std::string_view path) {
-  bool safe = !path.empty() && path.size() <= 1024 && detail::is_visible_text(path);
-  for (std::size_t begin = 0; safe && begin <= path.size();) {
+/// Why a path may lead out of the folder that it is joined to, here or on other systems, or may not be what it looks
+/// like: "which is empty". "" if it is safe.
+inline std::string_view path_fault(std::string_view path) {
+  if (path.empty()) return "which is empty";
+  if (!text::is_valid_utf8(path)) return "which is not UTF-8";
+  if (!detail::is_visible_text(path)) return "which holds a control character or an invisible one";
+  if (path.size() > 1024) return "which is longer than 1024 bytes";
+  if (path.find_first_of("\\:") != path.npos) return "which holds \\ or :, a path of its own on other systems";
+  for (std::size_t begin = 0; begin <= path.size();) {
     const auto end = std::min(path.find('/', begin), path.size());
     const std::string_view part = path.substr(begin, end - begin);
-    safe = !part.empty() && part.size() <= 200 && part != "." && part != ".." && part.find_first_of("\\:") == part.npos;
+    if (part.empty() || part == "." || part == "..") return "which is not a path inside a folder";
+    if (part.size() > 200) return "which has a part longer than 200 bytes";
     begin = end + 1;
   }
-  return safe;
+  return "";
 }
+inline bool is_safe_path(std::string_view path) { return path_fault(path).empty(); }
 
 /// Error unless a path of a repository is safe. subject: whose path it is.
 inline void require_safe_path(const std::string& subject, std::string_view path) {
-  if (!is_safe_path(path))
-    fail(subject, ": names a file \"", quote(path.substr(0, 200), "/ "),
-         "\", which is not a path inside a folder: refused; report it to the owner of the repository");
+  if (const std::string_view fault = path_fault(path); !fault.empty())
+    fail(subject, ": names a file \"", quote(path.substr(0, 200), "/ "), "\", ", fault,
+         ": refused; report it to the owner of the repository");
 }
 
 inline constexpr std::string_view wanted_revision =

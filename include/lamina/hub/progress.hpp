@@ -50,11 +50,25 @@ class RecentRate {
   std::deque<Sample> samples_;
 };
 
+/// How long a transfer still takes; "?" if nothing comes, and ">1 day" beyond a day, since such a rate will not stay.
+inline std::string left_text(double bytes, double rate) {
+  if (rate <= 0) return "?";
+  return bytes / rate > 86'400 ? ">1 day" : io::bar_clock(bytes / rate);
+}
+
 /// " 42%|████▏     | 1.53 GB/4.26 GB [00:31<00:57, 48 MB/s]". rate: bytes per second; at 0 the time left is "?".
 inline std::string transfer_text(double done, double total, double rate, double seconds) {
   return cat(io::bar_of(total > 0 ? std::clamp(done / total, 0.0, 1.0) : 1), " ", size_text(done), "/",
-             size_text(total), " [", io::bar_clock(seconds), "<", rate > 0 ? io::bar_clock((total - done) / rate) : "?",
-             ", ", size_text(rate), "/s]");
+             size_text(total), " [", io::bar_clock(seconds), "<", left_text(total - done, rate), ", ", size_text(rate),
+             "/s]");
+}
+
+/// ", nothing came for 12 s (attempt 2 of 6)"; "" in the first seconds. attempt: 0 if it is the first.
+inline std::string silence_text(double seconds, int attempt, int attempts) {
+  constexpr double usual_s = 3;
+  if (seconds < usual_s) return "";
+  return cat(", nothing came for ", static_cast<int>(seconds), " s",
+             attempt > 0 ? cat(" (attempt ", attempt, " of ", attempts, ")") : "");
 }
 
 /// Shows on stderr how far a download is: a bar that redraws itself on a terminal, a line every half minute elsewhere.
@@ -74,7 +88,12 @@ class TransferProgress {
   /// Bytes that an earlier run has left.
   void found(std::int64_t bytes) { done_ += bytes; }
   /// Bytes that came; negative if some were thrown away.
-  void add(std::int64_t bytes) { done_ += bytes, fetched_ += bytes; }
+  void add(std::int64_t bytes) {
+    done_ += bytes, fetched_ += bytes;
+    if (bytes > 0) last_bytes_ = gone(), attempt_ = 0;
+  }
+  /// Another attempt for a file is waited for.
+  void next_attempt(int attempt, int attempts) { attempt_ = attempt, attempts_ = attempts; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -92,7 +111,9 @@ class TransferProgress {
     rate.add(0, 0);
     while (!changed.wait_for(lock, stop, pause, [&] { return stop.stop_requested(); }) && !stop.stop_requested()) {
       rate.add(gone(), static_cast<double>(fetched_));
-      std::clog << (terminal_ ? "\r" : "") << text(rate.value()) << (terminal_ ? "\x1b[K" : "\n") << std::flush;
+      std::clog << (terminal_ ? "\r" : "") << text(rate.value())
+                << silence_text(gone() - last_bytes_, attempt_, attempts_) << (terminal_ ? "\x1b[K" : "\n")
+                << std::flush;
     }
   }
 
@@ -100,6 +121,8 @@ class TransferProgress {
   const bool terminal_ = ::isatty(STDERR_FILENO) != 0;
   const Clock::time_point begin_ = Clock::now();
   std::atomic<std::int64_t> done_ = 0, fetched_ = 0;
+  std::atomic<double> last_bytes_ = 0;  ///< seconds after begin_
+  std::atomic<int> attempt_ = 0, attempts_ = 0;
   std::jthread thread_;  // last: it reads the others
 };
 

@@ -34,8 +34,9 @@ struct RemoteFile {
 struct Listing {
   std::string commit;
   std::vector<RemoteFile> files;
-  std::size_t path_bytes = 0;  ///< of all paths together
-  std::size_t left_out = 0;    ///< files with reserved names
+  std::size_t path_bytes = 0;   ///< of all paths together
+  std::size_t left_out = 0;     ///< files with reserved names
+  std::size_t other_types = 0;  ///< entries that are neither files nor folders, left out too
 };
 
 }  // namespace lamina::hub

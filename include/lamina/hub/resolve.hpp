@@ -46,7 +46,7 @@ inline std::filesystem::path resolve_model(const std::filesystem::path& name, co
   } catch (const io::Interrupted&) {
     throw;
   } catch (const Error& error) {
-    fail(name.string(), ": is no folder here, and not to be had from ", name_of(settings.source), ": ", error.what());
+    fail(name.string(), ": is no folder here, and not to be had from ", settings.endpoint, ": ", error.what());
   }
 }
 

@@ -47,6 +47,9 @@ inline Listing list(const Client& client, const Settings& settings, const Reposi
   Listing listing = repo.source == Source::huggingface ? huggingface::list(client, settings.endpoint, repo)
                                                        : modelscope::list(client, settings.endpoint, repo);
   require_distinct(cat(settings.endpoint, "/", repo.name), listing);
+  if (listing.files.empty())
+    fail(repo.name, ": the repository is empty at revision ", repo.revision,
+         listing.left_out + listing.other_types > 0 ? " but for what is left out" : "");
   return listing;
 }
 
@@ -169,11 +172,16 @@ class Fetch {
       const Blob blob{url_of(file), file.size, file.hash};
       bool first = true;  // what the first report says an earlier run has left
       try {
-        fetch_blob(client_, blob, place, [&](std::int64_t bytes) {
-          std::exchange(first, false) ? progress.found(bytes) : progress.add(bytes);
-        });
+        fetch_blob(
+            client_, blob, place,
+            {.bytes =
+                 [&](std::int64_t bytes) { std::exchange(first, false) ? progress.found(bytes) : progress.add(bytes); },
+             .next_attempt = [&](int attempt, int attempts) { progress.next_attempt(attempt, attempts); }});
       } catch (const HttpError& error) {
         explain_file(error, settings_, request_.repo, file.path);
+      } catch (const Temporary& error) {
+        fail(error.what(), ": ",
+             advice(error, settings_, "run the same command again: it continues with what has come"));
       }
     }
     for (const RemoteFile& same : files) store_->finish(same);
@@ -239,11 +247,12 @@ inline std::filesystem::path fetch_now(Transport& transport, const Settings& set
   }
   if (!there) require_usable_folders(settings, request);
   const bool whole = there && there->missing.empty();
-  const auto use_cache = [&](const Error& error) {
+  const auto use_cache = [&](const Temporary& error) {
     if (!whole)
-      fail(error.what(), ": ", repo.name, " cannot be fetched", there ? cat(", and ", there->text()) : "",
-           ": check the network and https_proxy, name a mirror with ", endpoint_variable(settings.source), ", or ",
-           elsewhere(settings));
+      fail(error.what(), ": ", repo.name, " cannot be fetched", there ? cat(", and ", there->text()) : "", ": ",
+           advice(error, settings,
+                  cat("check the network and https_proxy, name a mirror with ", endpoint_variable(settings.source),
+                      ", or ", elsewhere(settings))));
     require_right_folder();
     note(cat(error.what(), ": ", there->folder.string(), " is used as it is"));
     return there->folder;
@@ -258,7 +267,7 @@ inline std::filesystem::path fetch_now(Transport& transport, const Settings& set
   } catch (const Temporary& error) {
     return use_cache(error);
   } catch (const Unreachable& error) {
-    return use_cache(error);
+    return use_cache(Temporary(error.what()));
   }
   const Client client(transport, settings.endpoint, credentials(settings), retry);
   return Fetch(client, settings, request, listing).run();

@@ -22,7 +22,8 @@ struct Certificates {
   std::string variable = {};  ///< that named it, for messages
 };
 
-struct HttpRequest {
+/// What to ask of which server.
+struct GetRequest {
   std::string url;
   std::vector<std::string> headers = {};   ///< "Name: value"
   std::uint64_t from = 0;                  ///< above 0: asks for the bytes from there to the end
@@ -52,8 +53,16 @@ struct HttpReceiver {
 
 /// Another attempt may succeed: a broken connection, a busy server, an answer that was cut off.
 struct Temporary : Error {
-  explicit Temporary(const std::string& message, std::int64_t wait_s = 0) : Error(message), wait_s(wait_s) {}
+  explicit Temporary(const std::string& message, std::int64_t wait_s = 0, int status = 0)
+      : Error(message), wait_s(wait_s), status(status) {}
   std::int64_t wait_s;  ///< that the server asks for; 0: it does not say
+  int status;           ///< of the answer; 0: there was none
+};
+
+/// A connection that broke, or was slower than is waited for. The message names the server, not what was asked of it.
+struct Broken : Temporary {
+  Broken(const std::string& origin, const std::string& reason) : Temporary(cat(origin, ": ", reason)), reason(reason) {}
+  std::string reason;
 };
 
 /// No server was reached: no such host, or nobody listens there.
@@ -71,8 +80,8 @@ class Transport {
  public:
   virtual ~Transport() = default;
   /// Redirects are not followed. Ends, whatever the server does, unless the receiver takes a body that comes fast
-  /// enough. Throws Temporary or Unreachable; another Error if no attempt can succeed.
-  virtual HttpHead get(const HttpRequest& request, const HttpReceiver& receiver) = 0;
+  /// enough. Throws Broken or Unreachable; another Error if no attempt can succeed.
+  virtual HttpHead get(const GetRequest& request, const HttpReceiver& receiver) = 0;
 };
 
 }  // namespace lamina::hub

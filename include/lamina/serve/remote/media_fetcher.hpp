@@ -76,7 +76,7 @@ class MediaFetcher {
                     const std::stop_token& cancelled, FetchedMedia& file) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
     if (left.count() <= 0) fail("took more than ", seconds_text(options_.longest));
-    const hub::HttpRequest request{.url = url.text, .longest = left, .cancelled = cancelled};
+    const hub::GetRequest request{.url = url.text, .longest = left, .cancelled = cancelled};
     const auto head = [&](const hub::HttpHead& answer) {
       if (answer.is_success()) file.memory = take(answer, most_bytes, cancelled, until);
     };

@@ -31,7 +31,7 @@ TEST_CASE("Programs: 1 for a model that is not there") {
   CHECK(run_program("lamina-serve", {"/nonexistent"}).status == 1);
   const auto init = run_program("lamina-init", {"--model", "/nonexistent", "--out", "/nonexistent/out"});
   CHECK(init.status == 1);
-  CHECK(init.output == "lamina-init: /nonexistent/config.json: cannot open: No such file or directory\n");
+  CHECK(init.output == "lamina-init: /nonexistent: no such folder, wanted one that holds config.json\n");
 }
 
 TEST_CASE("Programs: an error of the file system is a path and a reason") {

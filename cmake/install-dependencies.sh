@@ -3,7 +3,8 @@
 set -euo pipefail
 packages=(g++ cmake ninja-build ccache libeigen3-dev librandom123-dev libboost-dev nlohmann-json3-dev
           libyaml-cpp-dev libfmt-dev libspdlog-dev libutf8proc-dev libstb-dev libjpeg-dev zlib1g-dev libwebp-dev
-          libtiff-dev libssl-dev libcurl4-openssl-dev libcairo2-dev libbenchmark-dev pkg-config catch2 curl)
+          libtiff-dev libssl-dev libcurl4-openssl-dev libcairo2-dev libbenchmark-dev pkg-config catch2 curl libopenmpi-dev
+          openmpi-bin)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -13,7 +13,8 @@ configure_package_config_file(cmake/laminaConfig.cmake.in laminaConfig.cmake INS
                               PATH_VARS CMAKE_INSTALL_INCLUDEDIR)
 write_basic_package_version_file(laminaConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/laminaConfig.cmake ${PROJECT_BINARY_DIR}/laminaConfigVersion.cmake
-              cmake/add_models.cmake cmake/models.cmake cmake/check_names.cmake cmake/cairo.cmake cmake/cuda_kernels.cmake
+              cmake/add_models.cmake cmake/models.cmake cmake/check_names.cmake cmake/cairo.cmake cmake/mpi.cmake
+              cmake/cuda_kernels.cmake
         DESTINATION ${package})
 install(DIRECTORY cmake/models cmake/kernels DESTINATION ${package})
 file(GLOB programs CONFIGURE_DEPENDS examples/*.cpp)

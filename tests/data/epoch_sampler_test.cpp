@@ -57,6 +57,31 @@ TEST_CASE("EpochSampler: the demo configuration has 137 steps an epoch, and disa
   CHECK(plain.window_at({5, 1}) == std::vector<std::vector<int>>{{2}});
 }
 
+TEST_CASE("EpochSampler: ranks get the micro-batches in turn, as accelerate deals them") {
+  const auto rows = [](int count, int batch, int rank, int ranks) {
+    EpochSampler sampler({.sample_count = count,
+                          .per_device_train_batch_size = batch,
+                          .gradient_accumulation_steps = 2,
+                          .disable_shuffling = true,
+                          .rank = rank,
+                          .ranks = ranks});
+    std::vector<std::vector<int>> all;
+    for (std::int64_t w = 0; w < sampler.windows_per_epoch(); ++w)
+      for (auto& micro_batch : sampler.window_at({0, w})) all.push_back(micro_batch);
+    return all;
+  };
+  using Rows = std::vector<std::vector<int>>;
+  // accelerate 1.15: list(BatchSamplerShard(BatchSampler(range(n), b, False), ranks, rank))
+  CHECK(rows(8, 2, 0, 2) == Rows{{0, 1}, {4, 5}});
+  CHECK(rows(8, 2, 1, 2) == Rows{{2, 3}, {6, 7}});
+  CHECK(rows(9, 2, 0, 2) == Rows{{0, 1}, {4, 5}, {8, 0}});
+  CHECK(rows(9, 2, 1, 2) == Rows{{2, 3}, {6, 7}, {1, 2}});
+  CHECK(rows(7, 2, 1, 2) == Rows{{2, 3}, {6, 0}});
+  CHECK(rows(10, 4, 2, 3) == Rows{{8, 9, 0, 1}});
+  CHECK(rows(3, 2, 2, 4) == Rows{{1, 2}});
+  CHECK(rows(3, 2, 3, 4) == Rows{{0, 1}});
+}
+
 TEST_CASE("EpochSampler: impossible settings and positions are refused") {
   SamplerOptions options{.sample_count = 4,
                          .per_device_train_batch_size = 1,

@@ -156,14 +156,15 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
   for (const char* refused :
        {"ignore_pad_token_for_loss=false", "eval_num_beams=2", "generation_num_beams=4", "generation_config=x.json",
         "fp16_full_eval=true", "accelerator_config={use_seedable_sampler: false}",
-        "accelerator_config={gradient_accumulation_kwargs: {num_steps: 2}}"})
+        "accelerator_config={gradient_accumulation_kwargs: {num_steps: 2}}", "accelerator_config.split_batches=true",
+        "accelerator_config.even_batches=false"})
     says(error_with(refused), "is refused");
   for (const char* default_value : {"ignore_pad_token_for_loss=true", "eval_num_beams=1", "generation_num_beams=null",
                                     "accelerator_config={use_seedable_sampler: true, even_batches: true}"})
     CHECK(parse({example, default_value}).notes.size() == 6);
   says(error_with("accelerator_config={seedable: true}"), "accelerator_config has no seedable");
-  says(parse({example, "accelerator_config.split_batches=true"}).notes.back(),
-       "accelerator_config.split_batches: true has no effect: there is one process");
+  says(parse({example, "accelerator_config.dispatch_batches=true"}).notes.back(),
+       "accelerator_config.dispatch_batches: true has no effect: each process reads its own rows");
   says(error_with("save_steps=2.5"), "wanted a whole number of steps");
   says(error_with("eval_on_start=true"), "needs rows to evaluate on");
   says(error_of({example, "load_best_model_at_end=true", "save_strategy=no"}), "needs an eval_strategy");
@@ -171,6 +172,7 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
     CHECK(parse({example, no}).save_strategy == Interval::no);
   CHECK(parse({example, "resume_from_checkpoint=yes"}).resume_from_checkpoint == "true");
   CHECK_FALSE(parse({example, "resume_from_checkpoint=off"}).resume_from_checkpoint);
+  says(parse({example, "deepspeed=ds.json"}).notes.back(), "deepspeed: ds.json has no effect: each process holds");
   says(parse({example, "adapter_folder=x"}).notes.back(), "adapter_folder has no effect without adapter_name_or_path");
   says(parse({example, "do_train=false", "do_eval=true", "val_size=0.1", "resume_from_checkpoint=x"}).notes.back(),
        "resume_from_checkpoint has no effect without do_train: true");
@@ -179,7 +181,6 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
 TEST_CASE("Arguments: refusals say why", "[train]") {
   says(error_with("stage=dpo"), "only supervised fine-tuning is built");
   says(error_with("quantization_bit=4"), "quantised base weights are not built");
-  says(error_with("deepspeed=ds.json"), "one process");
   says(error_with("use_galore=true"), "the optimizer is AdamW");
   says(error_with("fp8=true"), "fp8 training is not built");
   says(error_with("packing=true"), "already packed");

@@ -87,7 +87,8 @@ TEST_CASE("Trainer: eval loss is the plain mean of batch means", "[train]") {
   double sum = 0;
   for (int i = 0; i < 3; ++i) sum += session.evaluate(evaluation.batch(i).batch).loss;
   std::vector<std::int64_t> done;
-  const OrderedJson metrics = evaluate_all(session, evaluation, [&](std::int64_t n) { done.push_back(n); });
+  const OrderedJson metrics =
+      evaluate_all(session, evaluation, parallel::alone(), [&](std::int64_t n) { done.push_back(n); });
   CHECK(fake::near(metrics["eval_loss"].get<double>(), sum / 3));
   CHECK(done == std::vector<std::int64_t>{1, 2, 3});
 }
@@ -334,7 +335,8 @@ TEST_CASE("Trainer: the best model is kept, loaded, and early stopping ends the 
   const TrainingResult outcome = run.trainer.run();
   CHECK(outcome.ending == Ending::stopped_early);
   REQUIRE(outcome.state.best_metric);
-  CHECK(evaluate_all(run.session, run.evaluation)["eval_loss"].get<double>() == *outcome.state.best_metric);
+  CHECK(evaluate_all(run.session, run.evaluation, parallel::alone())["eval_loss"].get<double>() ==
+        *outcome.state.best_metric);
   CHECK(fs::exists(*outcome.state.best_model_checkpoint));
   CHECK(list_checkpoints(dir).size() == 2);  // the best and the newest
 }

@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -116,17 +117,20 @@ inline std::int64_t memory_left(const std::string& folder, std::int64_t none) {
   return std::min(none, std::max<std::int64_t>(1, limit - std::max<std::int64_t>(0, used - files)));
 }
 
-/// Processors of this thread's affinity mask.
-inline int processors_of_affinity() {
+/// The words of this thread's affinity mask; empty if it is not known.
+inline std::vector<unsigned long> affinity_mask() {
 #if defined(__linux__)
   std::vector<unsigned long> mask(16);  // 1024 processors; the kernel refuses a mask shorter than its own
-  for (; mask.size() <= 1024; mask.resize(2 * mask.size())) {
-    const std::size_t bytes = mask.size() * sizeof mask[0];
-    auto* set = reinterpret_cast<cpu_set_t*>(mask.data());
-    if (sched_getaffinity(0, bytes, set) == 0) return CPU_COUNT_S(bytes, set);
-  }
+  for (; mask.size() <= 1024; mask.resize(2 * mask.size()))
+    if (sched_getaffinity(0, mask.size() * sizeof mask[0], reinterpret_cast<cpu_set_t*>(mask.data())) == 0) return mask;
 #endif
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return {};
+}
+/// Processors of this thread's affinity mask.
+inline int processors_of_affinity() {
+  int count = 0;
+  for (const unsigned long word : affinity_mask()) count += std::popcount(word);
+  return std::max(1, count > 0 ? count : static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 }  // namespace detail

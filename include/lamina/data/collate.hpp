@@ -66,6 +66,7 @@ struct Preparation {
   vision::Processor processor;
   ImageLimits limits;
   int image_pad_id = 0;
+  int ranks = 1;  ///< processes whose windows are summed
 };
 
 /// An image that is still to be made: which file, and where in the batch it belongs.
@@ -87,7 +88,8 @@ struct Draft {
 ///
 ///     sum_i loss_weights[i] * nll(labels[i])  =  sum_m (mean of nll over the labelled tokens of micro-batch m) / M
 ///
-/// which equals accumulating the micro-batches one by one. A micro-batch without labelled token adds nothing
+/// which equals accumulating the micro-batches one by one; with several ranks, divided by their number, so that the sum
+/// over ranks is their mean. A micro-batch without labelled token adds nothing
 /// and is named in `warnings` (in LLaMA-Factory it makes the loss NaN). A `used` draft lends its memory.
 inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> window, const Preparation& preparation,
                           Draft used = {}) {
@@ -99,7 +101,8 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
   for (const auto& micro_batch : window) {
     int labelled = 0;
     for (const EncodedSample* sample : micro_batch) labelled += detail::labelled_tokens(*sample);
-    const double weight = labelled ? 1.0 / (static_cast<double>(labelled) * static_cast<double>(window.size())) : 0;
+    const auto shares = static_cast<double>(window.size()) * preparation.ranks;
+    const double weight = labelled ? 1.0 / (static_cast<double>(labelled) * shares) : 0;
     for (const EncodedSample* sample : micro_batch) {
       detail::append_sequence(*sample, static_cast<float>(weight), batch);
       const std::vector<int> runs = detail::image_runs(*sample, preparation.image_pad_id);

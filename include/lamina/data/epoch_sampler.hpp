@@ -35,19 +35,24 @@ struct SamplerOptions {
   int per_device_train_batch_size = 1, gradient_accumulation_steps = 1;
   std::uint64_t seed = 42;
   bool disable_shuffling = false;
+  int rank = 0, ranks = 1;  ///< processes that share each window
 };
 
 /// Deals sample numbers into micro-batches and accumulation windows; one window is one optimizer step. Epoch e has the
-/// order torch_randperm(N, seed + e); the last micro-batch and the last window of an epoch may be smaller.
+/// order torch_randperm(N, seed + e); the last micro-batch and the last window of an epoch may be smaller. Several
+/// ranks get the micro-batches in turn; all have as many, and whole ones: what the last of an epoch lack are the
+/// epoch's first samples once more. source  accelerate, data_loader.py, BatchSamplerShard with even_batches
 class EpochSampler {
  public:
   explicit EpochSampler(const SamplerOptions& options) : options_(options) {
     if (options.sample_count < 1) fail("data: no sample to train on");
     if (options.per_device_train_batch_size < 1) fail("per_device_train_batch_size: must be at least 1");
     if (options.gradient_accumulation_steps < 1) fail("gradient_accumulation_steps: must be at least 1");
+    if (options.rank < 0 || options.rank >= options.ranks)
+      fail("data: rank ", options.rank, " of ", options.ranks, " does not exist");
   }
 
-  /// ceil(ceil(N / batch) / accumulation)
+  /// ceil(ceil(N / (batch * ranks)) / accumulation)
   std::int64_t windows_per_epoch() const { return ceil_div(micro_batches(), options_.gradient_accumulation_steps); }
 
   /// The micro-batches of the window at the position, each a list of sample numbers.
@@ -61,9 +66,10 @@ class EpochSampler {
     const std::int64_t first = at.window * options_.gradient_accumulation_steps;
     const std::int64_t last = std::min<std::int64_t>(first + options_.gradient_accumulation_steps, micro_batches());
     for (std::int64_t m = first; m < last; ++m) {
-      const std::int64_t begin = m * options_.per_device_train_batch_size;
-      const std::int64_t end = std::min<std::int64_t>(begin + options_.per_device_train_batch_size, order_.size());
-      window.emplace_back(order_.begin() + begin, order_.begin() + end);
+      const std::int64_t batch = m * options_.ranks + options_.rank;
+      const std::int64_t begin = batch * options_.per_device_train_batch_size;
+      const std::int64_t end = begin + options_.per_device_train_batch_size;
+      window.emplace_back(order_.begin() + begin, order_.begin() + std::min<std::int64_t>(end, order_.size()));
     }
     return window;
   }
@@ -78,7 +84,8 @@ class EpochSampler {
 
  private:
   static std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-  std::int64_t micro_batches() const { return ceil_div(options_.sample_count, options_.per_device_train_batch_size); }
+  std::int64_t shared_batch() const { return std::int64_t{options_.per_device_train_batch_size} * options_.ranks; }
+  std::int64_t micro_batches() const { return ceil_div(options_.sample_count, shared_batch()); }
   void order_for(std::int64_t epoch) {
     if (epoch == epoch_) return;
     epoch_ = epoch;
@@ -88,6 +95,10 @@ class EpochSampler {
       order_.resize(options_.sample_count);
       std::iota(order_.begin(), order_.end(), 0);
     }
+    if (options_.ranks == 1) return;
+    const std::int64_t first = std::min<std::int64_t>(options_.sample_count, shared_batch());
+    for (std::int64_t i = 0; std::ssize(order_) < micro_batches() * shared_batch(); ++i)
+      order_.push_back(order_[static_cast<std::size_t>(i % first)]);
   }
 
   SamplerOptions options_;

@@ -30,6 +30,8 @@ class Device {
   static constexpr bool runs_ahead = false;
   /// Whether products read matrices of any element type as fast as those of the activations' own.
   static constexpr bool reads_any_weight = true;
+  /// local_rank: of this process among those of its host. They share the host; each has a GPU of its own.
+  explicit Device(int /*local_rank*/ = 0) {}
   int multiprocessors() const { return 1; }
   Stream<B> stream(Arena* = nullptr) { return {}; }
   void wait() {}
@@ -59,6 +61,7 @@ class Device<Cuda> {
   };
   static constexpr bool runs_ahead = true;
   static constexpr bool reads_any_weight = false;
+  explicit Device(int local_rank = 0) : gpu_(CudaDevice::open(local_rank)) {}
   int multiprocessors() const { return gpu_->multiprocessors(); }
   Stream<Cuda> stream(Arena* scratch = nullptr) { return gpu_->stream(scratch); }
   void wait() { gpu_->wait(); }
@@ -73,7 +76,7 @@ class Device<Cuda> {
   CudaDevice& gpu() { return *gpu_; }
 
  private:
-  std::unique_ptr<CudaDevice> gpu_ = CudaDevice::open();
+  std::unique_ptr<CudaDevice> gpu_;
 };
 
 /// Work that runs again and again with the same arguments: what changes from run to run is in the backend's memory. A

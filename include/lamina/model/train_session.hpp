@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <lamina/core/batch.hpp>
+#include <lamina/parallel/group.hpp>
 
 /// The seam between programs and the training of a model: programs (YAML, JSON) see this header alone;
 /// train/step/session.hpp implements it for each composition that is compiled in.
@@ -23,8 +24,8 @@ struct BatchLoss {
 };
 
 struct StepResult {
-  BatchLoss loss;
-  double gradient_norm = 0;  ///< L2, over all trainable gradients, before clipping
+  BatchLoss loss;            ///< of this rank's share of the step
+  double gradient_norm = 0;  ///< L2, over all trainable gradients, summed over ranks, before clipping
 };
 
 /// A trainable tensor with its optimizer state, all fp32 in the session's own memory: read it to save; write it and
@@ -93,7 +94,8 @@ struct TrainableOptions {
   std::uint64_t seed = 42;      ///< of the adapter's initial values and of dropout
   /// Adapters to start from, in PEFT's layout: all but the last are merged, the last goes on training.
   std::vector<std::filesystem::path> adapters;
-  bool create_new_adapter = false;  ///< merge them all and start a fresh one
+  bool create_new_adapter = false;              ///< merge them all and start a fresh one
+  parallel::Group* group = &parallel::alone();  ///< whose gradients are summed in each step; outlives the session
 };
 
 }  // namespace lamina

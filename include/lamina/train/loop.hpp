@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <deque>
@@ -12,10 +13,12 @@
 
 #include <lamina/io/interrupt.hpp>
 #include <lamina/model/train_session.hpp>
+#include <lamina/parallel/group.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/loop/evaluate.hpp>
 #include <lamina/train/loop/resume_notes.hpp>
 #include <lamina/train/loop/resume_state.hpp>
+#include <lamina/train/loop/same_weights.hpp>
 #include <lamina/train/report/progress.hpp>
 #include <lamina/train/save/checkpoints.hpp>
 #include <lamina/train/step/source.hpp>
@@ -31,6 +34,8 @@ struct TrainerParts {
   /// Writes adapter or model, tokenizer, processor and model card into a directory.
   std::function<void(const std::filesystem::path&, const OrderedJson& log_history)> save_model;
   double flops_per_token = 0;  ///< 6 * (parameters that are not embeddings), as transformers counts
+  /// The ranks that share each step; the session and the sources know it too. The first alone writes files.
+  parallel::Group& group = parallel::alone();
 };
 
 enum class Ending { finished, stopped_early, interrupted };
@@ -49,8 +54,7 @@ class Trainer {
   Trainer(const Arguments& arguments, TrainerParts parts)
       : a_(arguments),
         parts_(std::move(parts)),
-        plan_(count_steps(parts_.train.rows(), a_.per_device_train_batch_size, a_.gradient_accumulation_steps,
-                          a_.num_train_epochs, a_.max_steps)),
+        plan_(count_steps(a_, parts_.train.rows(), parts_.group.size())),
         schedule_(a_.schedule, a_.optimizer.learning_rate, plan_.total_steps) {
     state_.max_steps = plan_.total_steps;
     state_.num_train_epochs = plan_.epochs;
@@ -64,6 +68,7 @@ class Trainer {
     position_.data_seed = a_.data_seed.value_or(a_.seed);
     position_.micro_batch_rows = a_.per_device_train_batch_size;
     position_.accumulation = a_.gradient_accumulation_steps;
+    position_.ranks = parts_.group.size();
   }
 
   const StepCounts& plan() const { return plan_; }
@@ -79,8 +84,15 @@ class Trainer {
   void fetch(std::int64_t step);
   void start_step(std::int64_t step);
   bool may_start_ahead(bool stop_requested) const;
-  void train_step(bool stop_requested);
-  void check_finite(const Window&, const BatchLoss&, double gradient_norm) const;
+  void train_step();
+  /// What the ranks found in a step, together.
+  struct Shared {
+    double loss = 0, tokens = 0;
+  };
+  Shared share(const Window&, const BatchLoss&);
+  /// Whether the run is to stop, all ranks being told so by the same step.
+  bool stop_requested() const;
+  void check_finite(const Window&, const BatchLoss&, double shared_loss, double gradient_norm) const;
   void after_step(bool stop_requested);
   void log_loss(double gradient_norm, double rate);
   void log(OrderedJson entry);
@@ -111,6 +123,7 @@ class Trainer {
   std::deque<Window> under_way_;  // of steps that were started and are not finished
   std::optional<Upcoming> upcoming_;
   std::int64_t first_step_ = 0, saved_step_ = -1, tokens_ = 0;
+  bool stop_shared_ = false;  // some rank was asked to stop
   double last_loss_ = std::numeric_limits<double>::quiet_NaN(), last_norm_ = 0, last_rate_ = 0;
   bool is_new_best_ = false;
   std::set<std::string> warned_;  // each warning is said once, the first 20 of them

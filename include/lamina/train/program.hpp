@@ -13,6 +13,8 @@
 #include <lamina/hub/resolve.hpp>
 #include <lamina/io/program.hpp>
 #include <lamina/model/read_config.hpp>
+#include <lamina/parallel/open_group.hpp>
+#include <lamina/parallel/processors.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/train/arguments/parse.hpp>
 #include <lamina/train/loop.hpp>
@@ -70,24 +72,26 @@ inline std::optional<std::filesystem::path> resume_path(const Arguments& a, Cons
   return std::nullopt;
 }
 
-/// One run of lamina-train, from arguments to reports.
+/// One run of lamina-train, from arguments to reports. Of several ranks the first alone reports and writes.
 class TrainProgram {
  public:
-  TrainProgram(Arguments arguments, Openers open, std::ostream& out)
+  TrainProgram(Arguments arguments, Openers open, std::ostream& out, parallel::Group& group)
       : a_(std::move(arguments)),
         open_(std::move(open)),
-        console_(out, Console::for_terminal() && !a_.disable_tqdm.value_or(false)) {}
+        group_(group),
+        console_(group.first() ? out : silent_, Console::for_terminal() && !a_.disable_tqdm.value_or(false)) {}
 
   /// The process's exit status: 0, or 130 after an interruption.
   int run(bool dry_run) {
+    share_processors();
     for (const std::string& note : a_.notes) console_.line("note: " + note);
     use_folders();
     for (const std::string& note : overridden_settings(a_)) console_.line("note: " + note);
     std::optional<std::filesystem::path> from;
     require_other_folder(a_);
     if (!dry_run) {
-      require_writable(a_.output_dir);
-      if (a_.do_train) from = resume_path(a_, console_);
+      if (group_.first()) require_writable(a_.output_dir);
+      if (a_.do_train) from = shared_resume_path();
     }
     load();
     if (a_.print_param_status && session_) print_parameters();
@@ -95,13 +99,32 @@ class TrainProgram {
     if (a_.do_train && !train(from)) return 130;
     if (a_.do_eval && !a_.predict_with_generate) evaluate();
     session_.reset();  // its memory is needed to answer
-    if (a_.generates() && !predict()) return 130;
+    if (a_.generates() && group_.first() && !predict()) return 130;
     return 0;
   }
 
  private:
-  /// Puts folders in place of what a hub is to be asked for.
+  /// Ranks of one host share its processors, unless OMP_NUM_THREADS says how many each takes.
+  void share_processors() {
+    processors_ = parallel::own_processors(group_);
+    if (group_.size() > 1 && !std::getenv("OMP_NUM_THREADS")) use_threads(processors_);
+  }
+
+  /// resume_path() as the first rank finds it.
+  std::optional<std::filesystem::path> shared_resume_path() {
+    const auto mine = group_.first() ? resume_path(a_, console_) : std::nullopt;
+    const std::string path = group_.broadcast(mine ? mine->string() : "");
+    return path.empty() ? std::nullopt : std::optional<std::filesystem::path>(path);
+  }
+
+  /// Puts folders in place of what a hub is to be asked for: the first rank of a host fetches it, the others find it.
   void use_folders() {
+    const bool fetches = group_.place().local_rank == 0;
+    if (!fetches) group_.barrier();
+    find_folders();
+    if (fetches) group_.barrier();
+  }
+  void find_folders() {
     a_.model_name = a_.model_name_or_path.string();
     a_.model_name_or_path = hub::resolve_model(a_.model_name_or_path, a_.hub);
     for (auto& adapter : a_.adapter_name_or_path) adapter = hub::resolve_adapter(adapter, a_.adapter_folder, a_.hub);
@@ -125,11 +148,15 @@ class TrainProgram {
       note_cut_questions();
     }
     if (!a_.do_train && !a_.evaluates_loss()) return;
-    session_ = open_.train(a_.model_name_or_path, trainable_options(a_));
+    TrainableOptions options_of_session = trainable_options(a_);
+    options_of_session.group = &group_;
+    session_ = open_.train(a_.model_name_or_path, options_of_session);
+    if (!session_->on_device() && !group_.needs_gpus().empty()) fail(group_.needs_gpus());
     if (session_->on_device()) use_one_thread();
-    const int workers = data_workers(a_.dataloader_num_workers, session_->on_device());
+    const int workers = data_workers(a_.dataloader_num_workers, session_->on_device(), processors_);
     if (a_.evaluates_loss() && !datasets_.eval.empty())
-      eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size, workers);
+      eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size, workers,
+                    group_.place());
     const double trainable = static_cast<double>(session_->trainable_count()),
                  all = static_cast<double>(session_->param_count());
     char share[32];
@@ -137,9 +164,8 @@ class TrainProgram {
     console_.line(cat("trainable params: ", detail::with_thousands(session_->trainable_count()),
                       " || all params: ", detail::with_thousands(session_->param_count()), " || trainable%: ", share));
     if (!a_.do_train) return;
-    train_.emplace(datasets_.train, preparation, a_, workers);
-    const StepCounts steps = count_steps(train_->rows(), a_.per_device_train_batch_size, a_.gradient_accumulation_steps,
-                                         a_.num_train_epochs, a_.max_steps);
+    train_.emplace(datasets_.train, preparation, a_, workers, group_.place());
+    const StepCounts steps = count_steps(a_, train_->rows(), group_.size());
     const auto largest = train_->largest(std::min<std::int64_t>(steps.epochs, 3));
     print_memory(console_.stream(),
                  session_->plan(static_cast<int>(largest.tokens), static_cast<int>(largest.sequences),
@@ -173,18 +199,21 @@ class TrainProgram {
                          .console = console_,
                          .save_model = [&](const std::filesystem::path& to,
                                            const OrderedJson& history) { writer.save(to, history); },
-                         .flops_per_token = 6 * (static_cast<double>(session_->param_count()) - embeddings)});
+                         .flops_per_token = 6 * (static_cast<double>(session_->param_count()) - embeddings),
+                         .group = group_});
     if (from) trainer.resume(*from);
     const TrainingResult outcome = trainer.run();
     if (outcome.ending == Ending::interrupted) return false;
     history_ = outcome.state.log_history;
+    state_ = outcome.state;
+    require_same_weights(*session_, group_);
+    if (!group_.first()) return true;
     writer.save(a_.output_dir, history_);
     print_metrics(console_.stream(), "train", outcome.metrics);
     save_metrics(a_.output_dir, "train", outcome.metrics);
     io::write_text(a_.output_dir / "trainer_state.json", to_text(outcome.state));
     if (a_.plot_loss)
       for (const char* key : {"loss", "eval_loss"}) console_.line(plot_curve(a_.output_dir, history_, key));
-    state_ = outcome.state;
     console_.line(cat("Saved in ", a_.output_dir.string()));
     return true;
   }
@@ -192,16 +221,15 @@ class TrainProgram {
   void evaluate() {
     if (!eval_) fail("do_eval: there are no rows to evaluate on: raise val_size or set eval_dataset");
     auto log = evaluation_log(eval_->rows());
-    report_evaluation(evaluate_all(*session_, *eval_,
-                                   [&](std::int64_t done) {
-                                     if (log) log->batch_done(done);
-                                   }),
-                      log);
+    const OrderedJson metrics = evaluate_all(*session_, *eval_, group_, [&](std::int64_t done) {
+      if (log) log->batch_done(done);
+    });
+    if (group_.first()) report_evaluation(metrics, log);
   }
 
   /// A log of its own, unless this run has trained: trainer_log.jsonl then ends with the training.
   std::optional<EvaluationLog> evaluation_log(std::int64_t rows) const {
-    if (state_) return std::nullopt;
+    if (state_ || !group_.first()) return std::nullopt;
     const std::int64_t batch = a_.per_device_eval_batch_size;
     return EvaluationLog(a_.output_dir, a_.overwrite_output_dir, (rows + batch - 1) / batch);
   }
@@ -254,7 +282,10 @@ class TrainProgram {
 
   Arguments a_;
   Openers open_;
+  parallel::Group& group_;
+  std::ostream silent_{nullptr};
   Console console_;
+  int processors_ = 1;  // of this rank
   ModelConfig config_;
   std::optional<text::Tokenizer> tokenizer_;
   data::Datasets datasets_;
@@ -305,7 +336,8 @@ inline int train_main(int argc, char** argv, const Openers& open) {
       {"lamina-train", "FILE.yaml|FILE.json [key=value ...] [--dry-run], or --key value ...", std::string(help)}, argc,
       argv, read_train_request, [&](TrainRequest& request) {
         if (request.keys) return std::cout << keys_text(), 0;
-        return TrainProgram(std::move(request.arguments), open, std::cout).run(request.dry_run);
+        const parallel::OpenedGroup ranks = parallel::open_group(request.arguments.ddp_timeout);
+        return TrainProgram(std::move(request.arguments), open, std::cout, *ranks.group).run(request.dry_run);
       });
 }
 

@@ -46,7 +46,7 @@ inline constexpr Key data_keys[] = {
      "rows are tokenised when they are needed, there is nothing to store"},
     honoured<&Arguments::skip_bad_samples>("skip_bad_samples",
                                            "leave out rows that cannot be read, with a report, instead of stopping"),
-    {"data_shared_file_system", KeyType::flag, KeyStatus::accepted, "false", "there is one process"},
+    {"data_shared_file_system", KeyType::flag, KeyStatus::accepted, "false", "each process reads the data itself"},
 };
 
 }  // namespace lamina::train

@@ -3,6 +3,11 @@
 
 namespace lamina::train {
 
+inline constexpr const char* whole_copies =
+    "each process holds the whole model and its optimizer: the result is that of sharding, the memory is not";
+inline constexpr const char* one_sum = "gradients are summed over processes by one call, after each step's backward";
+inline constexpr const char* launched = "mpirun, srun or torchrun --no-python says which process this is";
+
 /// The trainer's keys (transformers' TrainingArguments) that shape a run. Two are our own: device (auto, cpu or cuda),
 /// and jieba_dictionary, a file like jieba's dict.txt by which ROUGE cuts Chinese into words (text/jieba.hpp).
 inline constexpr Key trainer_keys[] = {
@@ -77,8 +82,9 @@ inline constexpr Key trainer_keys[] = {
      "rows come in the order of the seed; nothing is padded, so grouping saves nothing"},
     {"train_sampling_strategy", KeyType::text, KeyStatus::refused, "random",
      "rows come in the order of the seed; disable_shuffling keeps the files' order"},
-    {"deepspeed", KeyType::object, KeyStatus::refused, "", "training runs in one process; leave it out"},
-    {"fsdp", KeyType::list, KeyStatus::refused, "", "training runs in one process; leave it out"},
+    {"deepspeed", KeyType::object, KeyStatus::accepted, "", whole_copies},
+    {"fsdp", KeyType::list, KeyStatus::accepted, "", whole_copies},
+    honoured<&Arguments::ddp_timeout>("ddp_timeout", "seconds that one process may keep the others waiting"),
     {"fp8", KeyType::flag, KeyStatus::refused, "false", "fp8 training is not built; set fp8: false"},
     {"push_to_hub", KeyType::flag, KeyStatus::refused, "false",
      "nothing is uploaded: after the run, `hf upload OWNER/NAME OUTPUT_DIR` or `modelscope upload OWNER/NAME "
@@ -89,26 +95,28 @@ inline constexpr Key trainer_keys[] = {
     {"enable_torch_profiler", KeyType::flag, KeyStatus::refused, "false", "there is no torch here to profile"},
 };
 
-/// Keys of torch's machinery, that have nothing to act on in one native process.
+/// Keys of torch's machinery, that have nothing to act on in a native process.
 inline constexpr Key runtime_keys[] = {
-    {"ddp_timeout", KeyType::integer, KeyStatus::accepted, "1800", "there is one process"},
-    {"ddp_find_unused_parameters", KeyType::flag, KeyStatus::accepted, "", "there is one process"},
-    {"ddp_bucket_cap_mb", KeyType::integer, KeyStatus::accepted, "", "there is one process"},
-    {"ddp_broadcast_buffers", KeyType::flag, KeyStatus::accepted, "", "there is one process"},
-    {"ddp_static_graph", KeyType::flag, KeyStatus::accepted, "", "there is one process"},
-    {"ddp_backend", KeyType::text, KeyStatus::accepted, "", "there is one process"},
-    {"local_rank", KeyType::integer, KeyStatus::accepted, "-1", "there is one process"},
-    {"average_tokens_across_devices", KeyType::flag, KeyStatus::accepted, "true", "there is one process"},
-    {"log_on_each_node", KeyType::flag, KeyStatus::accepted, "true", "there is one process"},
-    {"log_level_replica", KeyType::text, KeyStatus::accepted, "warning", "there is one process"},
-    {"save_on_each_node", KeyType::flag, KeyStatus::accepted, "false", "there is one process"},
-    {"ray_num_workers", KeyType::integer, KeyStatus::accepted, "1", "there is one process"},
-    {"ray_init_kwargs", KeyType::object, KeyStatus::accepted, "", "there is one process"},
-    {"master_addr", KeyType::text, KeyStatus::accepted, "", "there is one process"},
-    {"master_port", KeyType::text, KeyStatus::accepted, "", "there is one process"},
+    {"ddp_find_unused_parameters", KeyType::flag, KeyStatus::accepted, "", one_sum},
+    {"ddp_bucket_cap_mb", KeyType::integer, KeyStatus::accepted, "", one_sum},
+    {"ddp_broadcast_buffers", KeyType::flag, KeyStatus::accepted, "", one_sum},
+    {"ddp_static_graph", KeyType::flag, KeyStatus::accepted, "", one_sum},
+    {"ddp_backend", KeyType::text, KeyStatus::accepted, "", "NCCL joins GPUs, MPI the processes of CPUs"},
+    {"local_rank", KeyType::integer, KeyStatus::accepted, "-1", launched},
+    {"average_tokens_across_devices", KeyType::flag, KeyStatus::accepted, "true",
+     "each micro-batch counts alike, as with every model that has a processor"},
+    {"log_on_each_node", KeyType::flag, KeyStatus::accepted, "true", "the first process alone reports"},
+    {"log_level_replica", KeyType::text, KeyStatus::accepted, "warning",
+     "the first process alone reports, the others say errors"},
+    {"save_on_each_node", KeyType::flag, KeyStatus::accepted, "false",
+     "the first process alone writes; others read its checkpoints to resume, so output_dir is shared by all hosts"},
+    {"ray_num_workers", KeyType::integer, KeyStatus::accepted, "1", launched},
+    {"ray_init_kwargs", KeyType::object, KeyStatus::accepted, "", launched},
+    {"master_addr", KeyType::text, KeyStatus::accepted, "", launched},
+    {"master_port", KeyType::text, KeyStatus::accepted, "", launched},
     honoured_by("accelerator_config", KeyType::object, "", detail::read_accelerator, "accelerate's settings"),
-    {"parallelism_config", KeyType::object, KeyStatus::accepted, "", "there is one process"},
-    {"fsdp_config", KeyType::object, KeyStatus::accepted, "", "there is one process"},
+    {"parallelism_config", KeyType::object, KeyStatus::accepted, "", "processes share each step's rows, nothing else"},
+    {"fsdp_config", KeyType::object, KeyStatus::accepted, "", whole_copies},
     {"fp8_backend", KeyType::text, KeyStatus::accepted, "auto", "it belongs to fp8"},
     {"fp8_enable_fsdp_float8_all_gather", KeyType::flag, KeyStatus::accepted, "false", "it belongs to fp8"},
     {"profiler_output_dir", KeyType::text, KeyStatus::accepted, "", "it belongs to enable_torch_profiler"},

@@ -125,18 +125,19 @@ inline void read_optimizer_name(Arguments&, const Setting& s, std::string_view k
     fail(s.origin, ": optim: ", name, " is refused: the optimizer is AdamW with fp32 moments; set optim: adamw_torch");
 }
 
-/// accelerate's settings: in one process, only those that decide the order of rows and the windows mean something.
+/// accelerate's settings: those that decide the order of rows and the windows mean something.
 inline void read_accelerator(Arguments& a, const Setting& s, std::string_view key) {
   static constexpr io::KeyRow known[] = {
       {"use_seedable_sampler", KeyType::flag, KeyStatus::refused, "true",
        "rows come in the order of accelerate's seedable sampler; leave it out"},
       {"gradient_accumulation_kwargs", KeyType::object, KeyStatus::refused, "",
        "gradient_accumulation_steps decides; leave it out"},
-      {"split_batches", KeyType::flag, KeyStatus::accepted, "false", "there is one process"},
-      {"dispatch_batches", KeyType::flag, KeyStatus::accepted, "", "there is one process"},
-      {"even_batches", KeyType::flag, KeyStatus::accepted, "true", "there is one process"},
+      {"split_batches", KeyType::flag, KeyStatus::refused, "false",
+       "per_device_train_batch_size is that of each process; leave it out"},
+      {"dispatch_batches", KeyType::flag, KeyStatus::accepted, "", "each process reads its own rows"},
+      {"even_batches", KeyType::flag, KeyStatus::refused, "true", "all processes have as many rows; leave it out"},
       {"non_blocking", KeyType::flag, KeyStatus::accepted, "false", "batches are handed over in memory"},
-      {"use_configured_state", KeyType::flag, KeyStatus::accepted, "false", "there is one process"},
+      {"use_configured_state", KeyType::flag, KeyStatus::accepted, "false", "there is no accelerate here"},
   };
   const auto config = io::object_of(s, key);
   for (const auto& [name, value] : config.items()) {

@@ -75,6 +75,7 @@ inline void validate_run(const Arguments& a) {
   at_least(a, "per_device_train_batch_size", a.per_device_train_batch_size, 1);
   at_least(a, "per_device_eval_batch_size", a.per_device_eval_batch_size, 1);
   at_least(a, "gradient_accumulation_steps", a.gradient_accumulation_steps, 1);
+  at_least(a, "ddp_timeout", a.ddp_timeout, std::int64_t{1});
   at_least(a, "dataloader_num_workers", a.dataloader_num_workers, 0);
   if (a.max_steps <= 0 && a.num_train_epochs <= 0)
     fail(where(a, "num_train_epochs"), " is ", a.num_train_epochs, ", wanted a positive number, or max_steps");

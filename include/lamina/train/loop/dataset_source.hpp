@@ -5,11 +5,11 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/core/resources.hpp>
 #include <lamina/data/collate.hpp>
 #include <lamina/data/dataset.hpp>
 #include <lamina/data/epoch_sampler.hpp>
 #include <lamina/data/prefetch.hpp>
+#include <lamina/parallel/group.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/loop/schedule.hpp>
 #include <lamina/train/step/source.hpp>
@@ -45,11 +45,10 @@ inline data::DataOptions data_options(const Arguments& a) {
   return o;
 }
 
-/// Threads that make windows: as many as dataloader_num_workers says; if a device trains and the cores are free, all
-/// but two of them if that is more, at most 16. The windows are the same for every number.
-inline int data_workers(int dataloader_num_workers, bool on_device) {
-  const int cores = available_processors();
-  return on_device ? std::max(dataloader_num_workers, std::clamp(cores - 2, 1, 16)) : dataloader_num_workers;
+/// Threads that make windows: as many as dataloader_num_workers says; if a device trains and this process's processors
+/// are free, all but two of them if that is more, at most 16. The windows are the same for every number.
+inline int data_workers(int dataloader_num_workers, bool on_device, int processors) {
+  return on_device ? std::max(dataloader_num_workers, std::clamp(processors - 2, 1, 16)) : dataloader_num_workers;
 }
 
 namespace detail {
@@ -65,7 +64,7 @@ class DatasetSource : public TrainSource {
  public:
   /// The samples outlive the source.
   DatasetSource(const std::vector<data::EncodedSample>& samples, data::Preparation preparation, const Arguments& a,
-                int workers)
+                int workers, const parallel::Place& place = {})
       : samples_(samples),
         preparation_(std::move(preparation)),
         workers_(workers),
@@ -73,10 +72,12 @@ class DatasetSource : public TrainSource {
                   .per_device_train_batch_size = a.per_device_train_batch_size,
                   .gradient_accumulation_steps = a.gradient_accumulation_steps,
                   .seed = a.data_seed.value_or(a.seed),
-                  .disable_shuffling = a.disable_shuffling}),
-        total_windows_(count_steps(rows(), a.per_device_train_batch_size, a.gradient_accumulation_steps,
-                                   a.num_train_epochs, a.max_steps)
-                           .total_steps) {}
+                  .disable_shuffling = a.disable_shuffling,
+                  .rank = place.rank,
+                  .ranks = place.size}),
+        total_windows_(count_steps(a, rows(), place.size).total_steps) {
+    preparation_.ranks = place.size;
+  }
 
   std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }
 
@@ -137,7 +138,7 @@ class DatasetSource : public TrainSource {
   }
 
   const std::vector<data::EncodedSample>& samples_;
-  const data::Preparation preparation_;
+  data::Preparation preparation_;
   const int workers_;
   data::EpochSampler sampler_;
   const std::int64_t total_windows_;
@@ -146,23 +147,28 @@ class DatasetSource : public TrainSource {
   std::optional<data::Prefetch<data::WindowRecipe>> ahead_;
 };
 
-/// Evaluation samples in their own order, made ahead like those of training.
+/// Evaluation samples in their own order, made ahead like those of training: a rank's batches, which are those of one
+/// process in turn.
 class DatasetEvalSource : public EvalSource {
  public:
   DatasetEvalSource(const std::vector<data::EncodedSample>& samples, data::Preparation preparation, int batch_size,
-                    int workers)
-      : samples_(samples), preparation_(std::move(preparation)), batch_size_(batch_size), workers_(workers) {}
+                    int workers, const parallel::Place& place = {})
+      : samples_(samples),
+        preparation_(std::move(preparation)),
+        batch_size_(batch_size),
+        workers_(workers),
+        stride_(place.size) {}
 
   std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }
   std::int64_t batches() const override { return (rows() + batch_size_ - 1) / batch_size_; }
   Window batch(std::int64_t index) override {
     if (!ahead_ || index != at_) {
       ahead_.reset();
-      ahead_.emplace(recipe(index), batches() - index, data::Ahead{.workers = workers_});
+      ahead_.emplace(recipe(index), (batches() - index + stride_ - 1) / stride_, data::Ahead{.workers = workers_});
     }
-    at_ = index + 1;
+    at_ = index + stride_;
     Window window = detail::to_window(std::move(*ahead_->next()));
-    if (at_ == batches()) ahead_.reset();
+    if (at_ >= batches()) ahead_.reset();
     return window;
   }
 
@@ -170,7 +176,7 @@ class DatasetEvalSource : public EvalSource {
   data::WindowRecipe recipe(std::int64_t first) const {
     return {&preparation_, [this, first](std::int64_t index) {
               std::vector<std::vector<const data::EncodedSample*>> one(1);
-              const std::int64_t begin = (first + index) * batch_size_;
+              const std::int64_t begin = (first + index * stride_) * batch_size_;
               for (std::int64_t row = begin; row < std::min(rows(), begin + batch_size_); ++row)
                 one[0].push_back(&samples_[static_cast<std::size_t>(row)]);
               return one;
@@ -181,6 +187,7 @@ class DatasetEvalSource : public EvalSource {
   const data::Preparation preparation_;
   const std::int64_t batch_size_;
   const int workers_;
+  const std::int64_t stride_;
   std::int64_t at_ = 0;  // number of the next batch
   std::optional<data::Prefetch<data::WindowRecipe>> ahead_;
 };

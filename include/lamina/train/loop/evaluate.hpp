@@ -1,10 +1,12 @@
 #pragma once
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <functional>
 
 #include <lamina/model/train_session.hpp>
+#include <lamina/parallel/group.hpp>
 #include <lamina/train/report/results.hpp>
 #include <lamina/train/step/source.hpp>
 
@@ -12,13 +14,15 @@ namespace lamina::train {
 
 /// The loss over all evaluation rows: the plain mean of the batches' means, so that a row of a short last batch weighs
 /// more. A batch in which nothing is labelled has no mean and is left out. Returns eval_loss and the speed fields.
-/// batch_done: called after each batch with the number of batches so far.
-/// source  transformers 5.6, Trainer.evaluation_loop
-inline OrderedJson evaluate_all(TrainSession& session, EvalSource& source,
+/// Ranks take the batches in turn, and all return the same: that of one process but for rounding, since no row is
+/// repeated to fill up a batch. batch_done: called after each batch with the number of batches so far. source
+/// transformers 5.6, Trainer.evaluation_loop
+inline OrderedJson evaluate_all(TrainSession& session, EvalSource& source, parallel::Group& group,
                                 const std::function<void(std::int64_t)>& batch_done = {}) {
   const auto start = std::chrono::steady_clock::now();
-  double sum = 0, batches = 0;
-  for (std::int64_t i = 0; i < source.batches(); ++i) {
+  std::array<double, 2> sums = {};
+  auto& [sum, batches] = sums;
+  for (std::int64_t i = group.rank(); i < source.batches(); i += group.size()) {
     const Window window = source.batch(i);
     if (batch_done) batch_done(i + 1);
     bool labelled = false;
@@ -37,6 +41,7 @@ inline OrderedJson evaluate_all(TrainSession& session, EvalSource& source,
     sum += loss.loss;
     ++batches;
   }
+  group.all_reduce(sums);
   if (batches == 0)
     fail("evaluation: none of ", source.rows(), " rows has a labelled token: raise cutoff_len, or check the answers");
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -54,12 +54,12 @@ inline void Trainer::log(OrderedJson entry) {
   entry["step"] = state_.global_step;
   const Progress at = progress();
   state_.log_history.push_back(entry);
-  log_file_->write(entry, at, {.seen = state_.num_input_tokens_seen, .in_process = tokens_});
+  if (log_file_) log_file_->write(entry, at, {.seen = state_.num_input_tokens_seen, .in_process = tokens_});
   parts_.console.event(entry, at);
 }
 
 inline void Trainer::evaluate() {
-  OrderedJson metrics = evaluate_all(parts_.session, *parts_.evaluation);
+  OrderedJson metrics = evaluate_all(parts_.session, *parts_.evaluation, parts_.group);
   const double loss = metrics["eval_loss"].get<double>();
   metrics["epoch"] = state_.epoch;
   log(std::move(metrics));
@@ -85,6 +85,9 @@ inline void Trainer::judge(double eval_loss) {
 
 inline void Trainer::save() {
   if (saved_step_ == state_.global_step) return;
+  saved_step_ = state_.global_step;
+  require_same_weights(parts_.session, parts_.group);
+  if (!parts_.group.first()) return;
   const std::filesystem::path target = a_.output_dir / cat("checkpoint-", state_.global_step);
   StagedDirectory staged(target);
   parts_.save_model(staged.path(), state_.log_history);
@@ -103,7 +106,6 @@ inline void Trainer::save() {
   written.should_training_stop = state_.should_training_stop || state_.global_step == plan_.total_steps;
   io::write_text(staged.path() / "trainer_state.json", to_text(written));
   staged.commit();
-  saved_step_ = state_.global_step;
   if (a_.save_total_limit)
     rotate_checkpoints(a_.output_dir, *a_.save_total_limit, state_.best_model_checkpoint, target);
 }

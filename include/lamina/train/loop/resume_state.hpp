@@ -22,7 +22,7 @@ namespace lamina::train {
 struct RunPosition {
   std::uint64_t seed = 42, data_seed = 42;
   std::int64_t epoch = 0, window = 0;  ///< the next accumulation window
-  std::int64_t micro_batch_rows = 1, accumulation = 1;
+  std::int64_t micro_batch_rows = 1, accumulation = 1, ranks = 1;
   std::int64_t optimizer_steps = 0;
   double loss_sum = 0;        ///< of all steps so far, for train_loss
   double loss_since_log = 0;  ///< of the steps since the last log event
@@ -127,6 +127,7 @@ inline void write_position(const std::filesystem::path& directory, const RunPosi
                                {"window", p.window},
                                {"micro_batch_rows", p.micro_batch_rows},
                                {"accumulation", p.accumulation},
+                               {"ranks", p.ranks},
                                {"optimizer_steps", p.optimizer_steps},
                                {"loss_sum", p.loss_sum},
                                {"loss_since_log", p.loss_since_log},
@@ -150,6 +151,7 @@ inline std::optional<RunPosition> read_position(const std::filesystem::path& dir
   read("window", p.window);
   read("micro_batch_rows", p.micro_batch_rows);
   read("accumulation", p.accumulation);
+  p.ranks = fields.whole_number("ranks", p.ranks);
   read("optimizer_steps", p.optimizer_steps);
   read("steps_since_log", p.steps_since_log);
   p.loss_sum = fields.number("loss_sum");

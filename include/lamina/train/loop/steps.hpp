@@ -17,6 +17,14 @@ inline std::string with_thousands(std::int64_t n) {
   return out;
 }
 
+/// The texts that are not empty, with commas.
+inline std::string all_but_empty(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const std::string& text : texts)
+    if (!text.empty()) out += (out.empty() ? "" : ", ") + text;
+  return out;
+}
+
 }  // namespace detail
 
 inline void Trainer::resume(const std::filesystem::path& from) {
@@ -45,11 +53,13 @@ inline void Trainer::resume(const std::filesystem::path& from) {
     if (position->seed != position_.seed)
       console.line(cat("warning: the checkpoint was made with seed ", position->seed, ", this run has ", position_.seed,
                        ": lora_dropout draws otherwise from here on"));
-    if (position->micro_batch_rows != position_.micro_batch_rows || position->accumulation != position_.accumulation)
-      console.line(cat("warning: the checkpoint was made with batches of ", position->micro_batch_rows, " x ",
-                       position->accumulation, " rows, this run has ", position_.micro_batch_rows, " x ",
-                       position_.accumulation,
-                       ": the step count is kept, the place in the data is recomputed from it"));
+    const auto window = [](const RunPosition& p) { return p.micro_batch_rows * p.accumulation * p.ranks; };
+    const auto text = [](const RunPosition& p) {
+      return cat(p.ranks, " processes with ", p.accumulation, " batches of ", p.micro_batch_rows, " rows");
+    };
+    if (window(*position) != window(position_))
+      console.line(cat("warning: the checkpoint was made by ", text(*position), " to a step, this run has ",
+                       text(position_), ": the step count is kept, the place in the data is recomputed from it"));
     position_.loss_sum = position->loss_sum;
     position_.loss_since_log = position->loss_since_log;
     position_.steps_since_log = position->steps_since_log;
@@ -73,7 +83,7 @@ inline void Trainer::print_banner() {
   c.line(cat("  Num Epochs = ", detail::with_thousands(plan_.epochs)));
   c.line(cat("  Instantaneous batch size per device = ", batch));
   c.line(cat("  Total train batch size (w. parallel, distributed & accumulation) = ",
-             detail::with_thousands(batch * accumulation)));
+             detail::with_thousands(batch * accumulation * parts_.group.size())));
   c.line(cat("  Gradient Accumulation steps = ", accumulation));
   c.line(cat("  Total optimization steps = ", detail::with_thousands(plan_.total_steps)));
   c.line(cat("  Number of trainable parameters = ", detail::with_thousands(parts_.session.trainable_count())));
@@ -84,12 +94,12 @@ inline TrainingResult Trainer::run() {
   print_banner();
   first_step_ = state_.global_step;
   start_ = std::chrono::steady_clock::now();
-  log_file_.emplace(a_.output_dir, first_step_);
+  if (parts_.group.first()) log_file_.emplace(a_.output_dir, first_step_);
   if (a_.eval_on_start && first_step_ == 0) evaluate();
   TrainingResult outcome;
   while (state_.global_step < plan_.total_steps && !state_.should_training_stop) {
-    train_step(interrupt.requested());
-    const bool stop = interrupt.requested() && state_.global_step < plan_.total_steps && under_way_.empty();
+    train_step();
+    const bool stop = stop_requested() && state_.global_step < plan_.total_steps && under_way_.empty();
     after_step(stop);
     if (stop) {
       outcome.ending = Ending::interrupted;
@@ -139,15 +149,27 @@ inline bool Trainer::may_start_ahead(bool stop_requested) const {
   return !stop_requested && upcoming_ && !upcoming_->failure && !evaluation_due(done) && !save_due(done);
 }
 
+inline bool Trainer::stop_requested() const {
+  return parts_.group.size() == 1 ? io::InterruptGuard::requested() : stop_shared_;
+}
+
+inline Trainer::Shared Trainer::share(const Window& window, const BatchLoss& loss) {
+  std::array<double, 3> sums = {loss.loss, static_cast<double>(window.batch.ids.size()),
+                                io::InterruptGuard::requested() ? 1.0 : 0.0};
+  parts_.group.all_reduce(sums);
+  stop_shared_ = sums[2] > 0;
+  return {sums[0], sums[1]};
+}
+
 /// One step. While a GPU works on it, the next one is fetched, prepared and, if nothing comes between, started.
-inline void Trainer::train_step(bool stop_requested) {
+inline void Trainer::train_step() {
   const std::int64_t step = state_.global_step;
   if (under_way_.empty()) {
     if (!upcoming_) fetch(step);
     start_step(step);
     if (step + 1 < plan_.total_steps) fetch(step + 1);
   }
-  if (may_start_ahead(stop_requested)) try {
+  if (may_start_ahead(stop_requested())) try {
       start_step(step + 1);
     } catch (...) {
       upcoming_.emplace().failure = std::current_exception();
@@ -159,17 +181,18 @@ inline void Trainer::train_step(bool stop_requested) {
     if (warned_.insert(warning).second && warned_.size() <= 20) parts_.console.line("warning: " + warning);
   last_rate_ = schedule_.rate(step);
   last_norm_ = norm;
-  check_finite(window, loss, last_norm_);
+  const Shared shared = share(window, loss);
+  check_finite(window, loss, shared.loss, last_norm_);
   if (!under_way_.empty() && step + 2 < plan_.total_steps) fetch(step + 2);
   ++state_.global_step;
   state_.epoch = plan_.epoch_at(state_.global_step);
-  const auto tokens = static_cast<std::int64_t>(window.batch.ids.size());
+  const auto tokens = static_cast<std::int64_t>(shared.tokens);
   tokens_ += tokens;
   if (a_.include_num_input_tokens_seen) state_.num_input_tokens_seen += tokens;
   state_.total_flos += parts_.flops_per_token * static_cast<double>(tokens);
-  last_loss_ = loss.loss;
-  position_.loss_sum += loss.loss;
-  position_.loss_since_log += loss.loss;
+  last_loss_ = shared.loss;
+  position_.loss_sum += shared.loss;
+  position_.loss_since_log += shared.loss;
   ++position_.steps_since_log;
   position_.epoch = state_.global_step / plan_.steps_per_epoch;
   position_.window = state_.global_step % plan_.steps_per_epoch;
@@ -177,17 +200,18 @@ inline void Trainer::train_step(bool stop_requested) {
   parts_.train.give_back(std::move(window));
 }
 
-inline void Trainer::check_finite(const Window& window, const BatchLoss& loss, double gradient_norm) const {
-  if (std::isfinite(loss.loss) && std::isfinite(gradient_norm)) return;
+inline void Trainer::check_finite(const Window& window, const BatchLoss& loss, double shared_loss,
+                                  double gradient_norm) const {
+  if (std::isfinite(shared_loss) && std::isfinite(gradient_norm)) return;
   std::string samples;
   for (std::size_t s = 0; s < loss.sequence_losses.size() && s < window.origins.size(); ++s)
     if (!std::isfinite(loss.sequence_losses[s])) samples += (samples.empty() ? "" : ", ") + window.origins[s];
+  samples = detail::all_but_empty(parts_.group.all_gather(samples));
   const bool named = !samples.empty();
-  if (!named)
-    for (const std::string& origin : window.origins) samples += (samples.empty() ? "" : ", ") + origin;
+  if (!named) samples = detail::all_but_empty(parts_.group.all_gather(detail::all_but_empty(window.origins)));
   const auto saved = list_checkpoints(a_.output_dir);
   fail("step ", state_.global_step + 1, ": ",
-       std::isfinite(loss.loss) ? cat("the gradient norm is ", gradient_norm) : cat("the loss is ", loss.loss),
+       std::isfinite(shared_loss) ? cat("the gradient norm is ", gradient_norm) : cat("the loss is ", shared_loss),
        named ? ", from " : ", in a step of ", samples, ". The optimizer step was not taken and nothing was saved over",
        saved.empty() ? "" : cat("; the last checkpoint is ", saved.back().path.string()),
        ". Check that sample, or lower learning_rate");
@@ -197,7 +221,7 @@ inline void Trainer::finish(TrainingResult& outcome) {
   parts_.console.finish();
   const double seconds = elapsed_s();
   const double samples = a_.max_steps > 0 ? static_cast<double>(a_.max_steps) * a_.per_device_train_batch_size *
-                                                a_.gradient_accumulation_steps
+                                                a_.gradient_accumulation_steps * parts_.group.size()
                                           : std::floor(static_cast<double>(plan_.rows) * a_.num_train_epochs);
   OrderedJson metrics = speed_metrics("train", seconds, samples, static_cast<double>(plan_.total_steps));
   metrics["total_flos"] = state_.total_flos;
@@ -205,6 +229,9 @@ inline void Trainer::finish(TrainingResult& outcome) {
   metrics["epoch"] = state_.epoch;
   if (a_.include_num_input_tokens_seen) metrics["num_input_tokens_seen"] = state_.num_input_tokens_seen;
   log(metrics);
+  if (a_.load_best_model_at_end)  // the first rank alone knows where it is
+    if (const auto best = parts_.group.broadcast(state_.best_model_checkpoint.value_or("")); !best.empty())
+      state_.best_model_checkpoint = best;
   if (a_.load_best_model_at_end && state_.best_model_checkpoint) {
     parts_.console.line(
         cat("Loading the best model from ", *state_.best_model_checkpoint, " (eval_loss: ", *state_.best_metric, ")."));

@@ -35,6 +35,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
     const auto run = [&](auto& step, auto& other) {
       other.release();
       step.start(weights(), now.input);
+      this->sum_gradients(device().stream());
       optimizer().step(weights(), settings, max_gradient_norm, device().stream(&step.scratch()));
       now.input.collect(device().stream(), step.nll(), optimizer().clip());
     };

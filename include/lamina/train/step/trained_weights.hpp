@@ -10,6 +10,7 @@
 #include <lamina/compose/lora_init.hpp>
 #include <lamina/kernel/device.hpp>
 #include <lamina/model/model_source.hpp>
+#include <lamina/parallel/device_group.hpp>
 #include <lamina/train/step/optimizer.hpp>
 #include <lamina/train/step/trainable.hpp>
 
@@ -45,9 +46,12 @@ class TrainedWeights : public TrainSession {
   /// tensors: the model's, in its order.
   TrainedWeights(const std::vector<TensorSpec>& tensors, const ModelSource& source, const TrainableOptions& options)
       : seed_(options.seed),
+        rank_(static_cast<std::uint64_t>(options.group->rank())),
+        device_(options.group->place().local_rank),
         linears_(linears_of(tensors, source.config.family->regions)),
         weights_(tensors, choose(source, options)),
-        optimizer_(weights_.learning_count()) {
+        optimizer_(weights_.learning_count()),
+        group_(*options.group) {
     device_.set_deterministic(options.deterministic);
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
@@ -63,11 +67,13 @@ class TrainedWeights : public TrainSession {
   TensorMemory<T, B>& weights() { return weights_; }
   const TensorMemory<T, B>& weights() const { return weights_; }
   Optimizer<B>& optimizer() { return optimizer_; }
-  /// The next batch's dropout: a function of seed and step alone, so that a resumed run drops the same elements. 0:
-  /// none.
+  /// Gradients become the sum of those of all ranks.
+  void sum_gradients(Stream<B> stream) { group_.all_reduce(stream, weights_.gradients()); }
+  /// The next batch's dropout, another on each rank: a function of seed and step alone, so that a resumed run drops the
+  /// same elements. 0: none.
   std::uint64_t dropout_seed() const {
     if (dropout_ == 0) return 0;
-    const std::uint64_t n = static_cast<std::uint64_t>(optimizer_.steps) << 16;
+    const std::uint64_t n = (static_cast<std::uint64_t>(optimizer_.steps) << 16) + rank_;
     return ((seed_ + 1) * 0x9E3779B97F4A7C15ull + n * 0xBF58476D1CE4E5B9ull) | 1;
   }
 
@@ -158,7 +164,7 @@ class TrainedWeights : public TrainSession {
     weights_.fill(slot, [&](std::span<std::byte> to) { std::memcpy(to.data(), values.data(), to.size()); });
   }
 
-  std::uint64_t seed_;
+  std::uint64_t seed_, rank_;
   float dropout_ = 0;
   Device<B> device_;
   std::int64_t free_at_start_ = device_.free_bytes();
@@ -166,6 +172,7 @@ class TrainedWeights : public TrainSession {
   TensorMemory<T, B> weights_;
   Optimizer<B> optimizer_;
   HostState<B> state_;
+  parallel::DeviceGroup<B> group_;
 };
 
 }  // namespace lamina::train

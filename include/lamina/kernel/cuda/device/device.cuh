@@ -12,6 +12,11 @@ inline cudaDeviceProp properties_of(int index) {
   check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
   return properties;
 }
+/// The number of the GPU that a process opens.
+inline int gpu_of(int local_rank) {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess && count > 0 ? local_rank % count : 0;
+}
 /// Why a GPU cannot be used, "" if it can.
 inline std::string why_not_gpu(int index) {
   int count = 0, driver = 0;
@@ -20,7 +25,6 @@ inline std::string why_not_gpu(int index) {
   if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess || count == 0)
     return cat("no GPU was found (", cudaGetErrorString(status),
                "): look at nvidia-smi and CUDA_VISIBLE_DEVICES, or use device: cpu");
-  if (index >= count) return cat("cuda:", index, " was asked for, there are ", count, " GPUs, counted from 0");
   const cudaDeviceProp properties = properties_of(index);
   return why_not_architecture(properties.name, properties.major, properties.minor);
 }
@@ -32,7 +36,8 @@ inline std::string why_not_gpu(int index) {
   return why.empty();
 }
 
-[[gnu::used]] inline std::unique_ptr<CudaDevice> CudaDevice::open(int index) {
+[[gnu::used]] inline std::unique_ptr<CudaDevice> CudaDevice::open(int local_rank) {
+  const int index = kernel::cuda::gpu_of(local_rank);
   if (const std::string why = kernel::cuda::why_not_gpu(index); !why.empty()) fail("device: ", why);
   const cudaDeviceProp properties = kernel::cuda::properties_of(index);
   kernel::cuda::check(cudaSetDevice(index), "cudaSetDevice");

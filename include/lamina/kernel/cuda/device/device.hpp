@@ -14,9 +14,11 @@ namespace lamina {
 /// Defined in kernel/cuda/device/device.cuh.
 class CudaDevice {
  public:
-  /// Opens the device that is current, or index. Error, with what was found and what to do, if there is none, it is
-  /// older than sm_80, or its driver is older than the toolkit that this program was built with.
-  static std::unique_ptr<CudaDevice> open(int index = 0);
+  /// Opens the GPU of a process that is number local_rank on its host: that one of those that CUDA_VISIBLE_DEVICES
+  /// leaves, counted from the first again if there are fewer, since a launcher may leave each process its own. Error,
+  /// with what was found and what to do, if there is none, it is older than sm_80, or its driver is older than the
+  /// toolkit that this program was built with.
+  static std::unique_ptr<CudaDevice> open(int local_rank = 0);
   /// Whether open() would succeed; if not, why.
   static bool available(std::string* why_not = nullptr);
   ~CudaDevice();

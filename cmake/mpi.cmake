@@ -1,0 +1,11 @@
+# lamina_mpi: what programs link that run as several processes; MPI if there is one. Several GPUs need none.
+function(lamina_link_mpi)
+  set(MPI_CXX_SKIP_MPICXX ON)
+  find_package(MPI QUIET COMPONENTS CXX)
+  add_library(lamina_mpi INTERFACE)
+  if(MPI_CXX_FOUND)
+    target_compile_definitions(lamina_mpi INTERFACE LAMINA_HAS_MPI)
+    target_link_libraries(lamina_mpi INTERFACE MPI::MPI_CXX)
+  endif()
+  set(LAMINA_HAS_MPI ${MPI_CXX_FOUND} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,140 @@
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+
+#include <lamina/core/error.hpp>
+
+namespace lamina::parallel {
+
+namespace asio = boost::asio;
+using Seconds = std::chrono::seconds;
+
+/// A TCP connection to another process, whose calls end with an Error if they take longer than its timeout.
+class Connection {
+ public:
+  Connection() = default;
+  /// Connects, and tries again until the time is over: the other process may start later.
+  static Connection to(const std::string& host, int port, Seconds timeout) {
+    constexpr auto pause = std::chrono::milliseconds(100);
+    const auto end = std::chrono::steady_clock::now() + timeout;
+    for (;; std::this_thread::sleep_for(pause)) {
+      Connection c(cat(host, ":", port), timeout);
+      boost::system::error_code error;
+      const auto addresses = asio::ip::tcp::resolver(*c.context_).resolve(host, std::to_string(port), error);
+      if (!error) asio::connect(*c.socket_, addresses, error);
+      if (!error) return c.settle(), std::move(c);
+      if (std::chrono::steady_clock::now() > end)
+        fail("connecting to ", c.name_, ": ", error.message(), ": does rank 0 run there, and is the port open?");
+    }
+  }
+
+  void send(std::span<const std::byte> bytes) {
+    within("sends nothing back",
+           [&](auto done) { asio::async_write(*socket_, asio::buffer(bytes.data(), bytes.size()), done); });
+  }
+  void receive(std::span<std::byte> bytes) {
+    within("is silent", [&](auto done) { asio::async_read(*socket_, asio::buffer(bytes.data(), bytes.size()), done); });
+  }
+  template <class T>
+  void send_value(const T& value) {
+    send(std::as_bytes(std::span(&value, 1)));
+  }
+  template <class T>
+  T receive_value() {
+    T value{};
+    receive(std::as_writable_bytes(std::span(&value, 1)));
+    return value;
+  }
+
+  /// What messages call the other process.
+  void set_name(std::string name) { name_ = std::move(name); }
+  const std::string& name() const { return name_; }
+  /// For who waits for several connections.
+  asio::ip::tcp::socket& socket() { return *socket_; }
+  asio::io_context& context() { return *context_; }
+
+ private:
+  friend class Listener;
+  Connection(std::string name, Seconds timeout)
+      : name_(std::move(name)),
+        timeout_(timeout),
+        context_(std::make_unique<asio::io_context>()),
+        socket_(std::make_unique<asio::ip::tcp::socket>(*context_)) {}
+
+  /// Small messages go at once, and a host that has vanished is noticed within half a minute.
+  void settle() {
+    socket_->set_option(asio::ip::tcp::no_delay(true));
+    socket_->set_option(asio::socket_base::keep_alive(true));
+    using Option = asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPIDLE>;
+    socket_->set_option(Option(10));
+    socket_->set_option(asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPINTVL>(5));
+    socket_->set_option(asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPCNT>(3));
+  }
+  template <class Begin>
+  void within(const char* silence, Begin begin) {
+    boost::system::error_code result;
+    begin([&](boost::system::error_code error, std::size_t) { result = error; });
+    context_->restart();
+    context_->run_for(timeout_);
+    if (!context_->stopped()) {
+      socket_->close();
+      context_->run();
+      fail(name_, " ", silence, " for ", timeout_.count(), " s (ddp_timeout): does it still run?");
+    }
+    if (result) fail("the connection to ", name_, " is closed: ", result.message(), ": has that process ended?");
+  }
+
+  std::string name_;
+  Seconds timeout_{};
+  std::unique_ptr<asio::io_context> context_;
+  std::unique_ptr<asio::ip::tcp::socket> socket_;
+};
+
+/// Where rank 0 awaits the others.
+class Listener {
+ public:
+  /// port 0: any free one.
+  explicit Listener(int port) : acceptor_(context_) {
+    const asio::ip::tcp::endpoint here(asio::ip::tcp::v4(), static_cast<std::uint16_t>(port));
+    boost::system::error_code error;
+    acceptor_.open(here.protocol());
+    acceptor_.set_option(asio::socket_base::reuse_address(true));
+    acceptor_.bind(here, error);
+    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    if (error) fail("listening on port ", port, ": ", error.message(), ": set another MASTER_PORT");
+  }
+  int port() const { return acceptor_.local_endpoint().port(); }
+  Connection accept(Seconds timeout) {
+    Connection c("a process that connects", timeout);
+    boost::system::error_code result;
+    acceptor_.async_accept(*c.socket_, [&](boost::system::error_code error) { result = error; });
+    context_.restart();
+    context_.run_for(timeout);
+    if (!context_.stopped()) {
+      acceptor_.close();
+      context_.run();
+      fail("not all processes have connected to rank 0 within ", timeout.count(), " s (ddp_timeout): do all run?");
+    }
+    if (result) fail("accepting a connection: ", result.message());
+    c.settle();
+    return c;
+  }
+
+ private:
+  asio::io_context context_;
+  asio::ip::tcp::acceptor acceptor_;
+};
+
+}  // namespace lamina::parallel

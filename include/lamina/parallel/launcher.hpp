@@ -1,0 +1,139 @@
+#pragma once
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <lamina/core/error.hpp>
+#include <lamina/parallel/group.hpp>
+
+/// Who started this process, and which one it is: read from the environment that launchers set.
+namespace lamina::parallel {
+
+enum class Launcher {
+  none,      ///< this process alone
+  mpi,       ///< mpirun, or srun with an MPI plugin
+  torchrun,  ///< torchrun --no-python, or whatever else sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT
+  slurm,     ///< srun without MPI
+};
+
+struct Launch {
+  Launcher by = Launcher::none;
+  Place place;
+  std::string master_addr;   ///< host of rank 0; empty: its own name is passed on
+  int master_port = 0;       ///< 0: not known
+  bool agent_store = false;  ///< torchrun itself listens there, with its TCPStore
+};
+
+/// The value of a variable, nullptr if it is not set.
+using Environment = std::function<const char*(const char*)>;
+
+namespace detail {
+
+class Variables {
+ public:
+  explicit Variables(const Environment& environment) : environment_(environment) {}
+  bool has(const char* name) const { return environment_(name) != nullptr; }
+  std::string text(const char* name) const {
+    const char* value = environment_(name);
+    return value ? value : "";
+  }
+  /// Error if it is set to something else than a whole number.
+  std::optional<int> number(const char* name) const {
+    const std::string value = text(name);
+    if (value.empty()) return std::nullopt;
+    int out = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
+    if (error != std::errc() || end != value.data() + value.size())
+      fail(name, " (environment): is ", value, ", wanted a whole number");
+    return out;
+  }
+  /// The first of the names that is set.
+  int first_number(std::initializer_list<const char*> names, int otherwise) const {
+    for (const char* name : names)
+      if (const auto value = number(name)) return *value;
+    return otherwise;
+  }
+
+ private:
+  const Environment& environment_;
+};
+
+/// "n01" of "n[01-04,07],m3".
+inline std::string first_host(std::string_view hosts) {
+  const std::size_t open = hosts.find_first_of("[,");
+  if (open == std::string_view::npos || hosts[open] == ',') return std::string(hosts.substr(0, open));
+  const std::size_t end = hosts.find_first_of("-,]", open);
+  const std::size_t close = hosts.find(']', open);
+  std::string host(hosts.substr(0, open));
+  host += hosts.substr(open + 1, end - open - 1);
+  if (close != std::string_view::npos) host += hosts.substr(close + 1, hosts.find(',', close) - close - 1);
+  return host;
+}
+
+inline Launch torch_launch(const Variables& v) {
+  Launch launch{.by = Launcher::torchrun,
+                .place = {.rank = v.first_number({"RANK"}, 0),
+                          .size = v.first_number({"WORLD_SIZE"}, 1),
+                          .local_rank = v.first_number({"LOCAL_RANK", "RANK"}, 0),
+                          .local_size = v.first_number({"LOCAL_WORLD_SIZE", "WORLD_SIZE"}, 1)},
+                .master_addr = v.text("MASTER_ADDR"),
+                .master_port = v.first_number({"MASTER_PORT"}, 0),
+                .agent_store = v.text("TORCHELASTIC_USE_AGENT_STORE") == "True"};
+  if (launch.place.size > 1 && (launch.master_addr.empty() || launch.master_port == 0))
+    fail(
+        "RANK and WORLD_SIZE (environment) are set, MASTER_ADDR and MASTER_PORT are not: start with torchrun "
+        "--no-python, or set all four");
+  return launch;
+}
+
+inline Launch mpi_launch(const Variables& v) {
+  return {.by = Launcher::mpi,
+          .place = {.rank = v.first_number({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}, 0),
+                    .size = v.first_number({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}, 1),
+                    .local_rank = v.first_number({"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}, 0),
+                    .local_size = v.first_number({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"}, 1)},
+          .master_addr = v.text("MASTER_ADDR"),
+          .master_port = 0,
+          .agent_store = false};
+}
+
+/// A job has the same free port on all its hosts with high probability: derived from its number.
+inline Launch slurm_launch(const Variables& v) {
+  constexpr int first_port = 20000, ports = 20000;
+  const int job = v.first_number({"SLURM_JOB_ID"}, 0), step = v.first_number({"SLURM_STEP_ID"}, 0);
+  const std::string own = v.text("MASTER_ADDR");
+  return {.by = Launcher::slurm,
+          .place = {.rank = v.first_number({"SLURM_PROCID"}, 0),
+                    .size = v.first_number({"SLURM_STEP_NUM_TASKS"}, 1),
+                    .local_rank = v.first_number({"SLURM_LOCALID"}, 0),
+                    .local_size = v.first_number({"SLURM_NTASKS_PER_NODE"}, 1)},
+          .master_addr = own.empty() ? first_host(v.text("SLURM_STEP_NODELIST")) : own,
+          .master_port = v.first_number({"MASTER_PORT"}, first_port + (job + step) % ports),
+          .agent_store = false};
+}
+
+}  // namespace detail
+
+/// Reads the environment. A batch script of Slurm also has SLURM_PROCID, but only srun sets SLURM_STEP_NUM_TASKS.
+/// source  PyTorch, torch/distributed/run.py; Open MPI 4 and 5, mpirun(1); Slurm, srun(1)
+inline Launch find_launch(const Environment& environment = [](const char* name) { return std::getenv(name); }) {
+  const detail::Variables v(environment);
+  Launch launch;
+  if (v.has("RANK") && v.has("WORLD_SIZE"))
+    launch = detail::torch_launch(v);
+  else if (v.has("OMPI_COMM_WORLD_SIZE") || v.has("PMI_SIZE") || v.has("PMIX_RANK"))
+    launch = detail::mpi_launch(v);
+  else if (v.has("SLURM_STEP_NUM_TASKS"))
+    launch = detail::slurm_launch(v);
+  const Place& p = launch.place;
+  if (p.rank < 0 || p.size < 1 || p.rank >= p.size)
+    fail("the environment says that this is process ", p.rank, " of ", p.size, ", counted from 0");
+  if (p.size == 1) launch = {};
+  return launch;
+}
+
+}  // namespace lamina::parallel

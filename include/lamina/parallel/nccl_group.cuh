@@ -1,0 +1,101 @@
+#pragma once
+#if __has_include(<nccl.h>)
+#define LAMINA_HAS_NCCL 1
+#include <dlfcn.h>
+#include <nccl.h>
+#endif
+#include <exception>
+
+#include <lamina/core/error.hpp>
+#include <lamina/kernel/cuda/device/launch.cuh>
+#include <lamina/parallel/device_group.hpp>
+
+/// Definitions of what parallel/device_group.hpp declares. gnu::used: plain C++ calls them, so a translation unit that
+/// includes this emits them.
+namespace lamina::parallel {
+
+#if defined(LAMINA_HAS_NCCL)
+
+/// The functions of libnccl.so.2 that are called here. It is opened when several ranks ask for it, so that a program
+/// built with its header also starts if it is not installed.
+#define LAMINA_NCCL_FUNCTIONS(X) \
+  X(GetUniqueId) X(CommInitRank) X(AllReduce) X(CommDestroy) X(CommAbort) X(GetErrorString) X(GetLastError)
+struct Nccl {
+#define LAMINA_NCCL_MEMBER(name) decltype(&::nccl##name) name = nullptr;
+  LAMINA_NCCL_FUNCTIONS(LAMINA_NCCL_MEMBER)
+#undef LAMINA_NCCL_MEMBER
+
+  /// The library, or Error that says why it cannot be used. It stays open until the process ends.
+  static const Nccl& get() {
+    static const Nccl library;
+    return library;
+  }
+  /// Error, in NCCL's own words, if a call failed.
+  void check(ncclResult_t status, const char* what) const {
+    if (status == ncclSuccess) return;
+    fail("NCCL: ", what, ": ", GetErrorString(status), ": ", GetLastError(nullptr),
+         ": NCCL_DEBUG=INFO in the environment says more");
+  }
+
+ private:
+  Nccl() {
+    void* library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+      fail("several GPUs need NCCL: ", dlerror(), ": install libnccl2, or name its folder in LD_LIBRARY_PATH");
+#define LAMINA_NCCL_FIND(name) find(library, "nccl" #name, name);
+    LAMINA_NCCL_FUNCTIONS(LAMINA_NCCL_FIND)
+#undef LAMINA_NCCL_FIND
+  }
+  template <class F>
+  static void find(void* library, const char* name, F& function) {
+    function = reinterpret_cast<F>(dlsym(library, name));
+    if (!function) fail("NCCL: libnccl.so.2 has no ", name);
+  }
+};
+#undef LAMINA_NCCL_FUNCTIONS
+
+struct DeviceGroup<Cuda>::Communicator {
+  explicit Communicator(Group& group) {
+    ncclUniqueId id{};
+    if (group.first()) nccl.check(nccl.GetUniqueId(&id), "making an id");
+    group.broadcast(std::as_writable_bytes(std::span(&id, 1)));
+    nccl.check(nccl.CommInitRank(&handle, group.size(), id, group.rank()), "connecting the GPUs");
+  }
+  /// After an error the other ranks may not take part any more.
+  ~Communicator() {
+    if (std::uncaught_exceptions() > 0)
+      nccl.CommAbort(handle);
+    else
+      nccl.CommDestroy(handle);
+  }
+  const Nccl& nccl = Nccl::get();
+  ncclComm_t handle = nullptr;
+};
+
+[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group) {
+  if (group.size() > 1) communicator_ = std::make_unique<Communicator>(group);
+}
+[[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda> s, std::span<float> values) {
+  if (!communicator_) return;
+  const Nccl& nccl = communicator_->nccl;
+  nccl.check(
+      nccl.AllReduce(values.data(), values.data(), values.size(), ncclFloat, ncclSum, communicator_->handle, s.handle),
+      "summing gradients");
+}
+
+#else
+
+struct DeviceGroup<Cuda>::Communicator {};
+[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group) {
+  if (group.size() > 1)
+    fail(
+        "several GPUs need NCCL, and this program was built without its header: build it where nccl.h is "
+        "(libnccl-dev)");
+}
+[[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda>, std::span<float>) {}
+
+#endif
+
+[[gnu::used]] inline DeviceGroup<Cuda>::~DeviceGroup() = default;
+
+}  // namespace lamina::parallel

@@ -1,0 +1,83 @@
+#pragma once
+#include <cstdlib>
+#include <exception>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <lamina/core/log.hpp>
+#include <lamina/parallel/tcp_group.hpp>
+
+namespace lamina::parallel {
+
+/// Notices that another process of the group has ended, while this one may wait for it in MPI, in NCCL or on a GPU,
+/// none of which can be told: it says so and ends the process with status 1. Connections of its own, which carry
+/// nothing but farewells, so that one that closes without is a process that died.
+class Watch {
+ public:
+  Watch(Star star, const Place& place) : star_(std::move(star)), place_(place), buffers_(star_.size()) {
+    for (std::size_t i = 0; i < star_.size(); ++i) {
+      sockets_.emplace_back(context_, asio::ip::tcp::v4(), star_[i].socket().release());
+      await(i);
+    }
+    thread_ = std::thread([this] { context_.run(); });
+  }
+  /// Takes leave. During an exception, which this process reports itself, the others are told that it fails.
+  ~Watch() {
+    asio::post(context_, [this, failing = std::uncaught_exceptions() > 0] {
+      tell_all(failing ? cat("rank ", place_.rank, " has failed") : farewell);
+      context_.stop();
+    });
+    thread_.join();
+  }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+ private:
+  static constexpr const char* farewell = "bye";
+
+  void await(std::size_t i) {
+    asio::async_read_until(sockets_[i], asio::dynamic_buffer(buffers_[i]), '\n',
+                           [this, i](boost::system::error_code error, std::size_t length) {
+                             if (error) return died(star_[i].name());
+                             const std::string line = buffers_[i].substr(0, length - 1);
+                             if (line != farewell) end_after_grace(line);
+                           });
+  }
+  void died(const std::string& name) {
+    const std::string what = cat(name, " of ", place_.size, " has ended, or its host is gone");
+    log_error("lamina: ", what, ": this process ends too; the last checkpoint can be resumed");
+    end_after_grace(what);
+  }
+  /// Whoever failed by itself says why before the time is over.
+  void end_after_grace(const std::string& why) {
+    if (ending_) return;
+    ending_ = true;
+    if (place_.rank == 0) tell_all(why);
+    grace_.expires_after(std::chrono::seconds(3));
+    grace_.async_wait([why](boost::system::error_code error) {
+      if (error) return;
+      log_error("lamina: ", why, ": this process ends too; the last checkpoint can be resumed");
+      std::_Exit(1);
+    });
+  }
+  void tell_all(const std::string& line) {
+    boost::system::error_code ignored;  // who is gone needs no word
+    for (auto& socket : sockets_) asio::write(socket, asio::buffer(line + "\n"), ignored);
+  }
+
+  Star star_;
+  Place place_;
+  asio::io_context context_;
+  std::vector<asio::ip::tcp::socket> sockets_;
+  std::vector<std::string> buffers_;
+  asio::steady_timer grace_{context_};
+  bool ending_ = false;
+  std::thread thread_;
+};
+
+}  // namespace lamina::parallel

@@ -1,0 +1,84 @@
+#include <lamina/parallel/launcher.hpp>
+
+#include <map>
+#include <string>
+
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+
+using namespace lamina;
+using namespace lamina::parallel;
+using lamina::testing::contains, lamina::testing::error_of;
+
+namespace {
+Launch launch_with(const std::map<std::string, std::string>& variables) {
+  return find_launch([&](const char* name) -> const char* {
+    const auto at = variables.find(name);
+    return at == variables.end() ? nullptr : at->second.c_str();
+  });
+}
+}  // namespace
+
+TEST_CASE("Launcher: a process by itself, and one of one, is no group") {
+  CHECK(launch_with({}).by == Launcher::none);
+  CHECK(launch_with({{"RANK", "0"}, {"WORLD_SIZE", "1"}}).by == Launcher::none);
+  CHECK(launch_with({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}, {"SLURM_JOB_ID", "7"}}).by == Launcher::none);
+}
+
+TEST_CASE("Launcher: torchrun's variables win, and its own store is known") {
+  const Launch launch = launch_with({{"RANK", "5"},
+                                     {"WORLD_SIZE", "8"},
+                                     {"LOCAL_RANK", "1"},
+                                     {"LOCAL_WORLD_SIZE", "4"},
+                                     {"MASTER_ADDR", "node1"},
+                                     {"MASTER_PORT", "29500"},
+                                     {"TORCHELASTIC_USE_AGENT_STORE", "True"},
+                                     {"SLURM_STEP_NUM_TASKS", "2"}});
+  CHECK(launch.by == Launcher::torchrun);
+  CHECK(launch.place.rank == 5);
+  CHECK(launch.place.size == 8);
+  CHECK(launch.place.local_rank == 1);
+  CHECK(launch.place.local_size == 4);
+  CHECK(launch.master_addr == "node1");
+  CHECK(launch.master_port == 29500);
+  CHECK(launch.agent_store);
+}
+
+TEST_CASE("Launcher: Open MPI, MPICH and PMIx under Slurm are MPI") {
+  const Launch open_mpi = launch_with({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}});
+  CHECK(open_mpi.by == Launcher::mpi);
+  CHECK(open_mpi.place.rank == 1);
+  CHECK(launch_with({{"PMI_RANK", "3"}, {"PMI_SIZE", "4"}}).place.rank == 3);
+  const Launch slurm = launch_with({{"PMIX_RANK", "2"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_PROCID", "2"}});
+  CHECK(slurm.by == Launcher::mpi);
+  CHECK(slurm.place.size == 4);
+}
+
+TEST_CASE("Launcher: srun names its first host, and a job's port follows from its number") {
+  const auto job = [](const char* hosts) {
+    return launch_with({{"SLURM_STEP_NUM_TASKS", "4"},
+                        {"SLURM_PROCID", "3"},
+                        {"SLURM_LOCALID", "1"},
+                        {"SLURM_JOB_ID", "123456"},
+                        {"SLURM_STEP_ID", "1"},
+                        {"SLURM_STEP_NODELIST", hosts}});
+  };
+  const Launch launch = job("n[01-04,07],m3");
+  CHECK(launch.by == Launcher::slurm);
+  CHECK(launch.place.rank == 3);
+  CHECK(launch.place.local_rank == 1);
+  CHECK(launch.master_addr == "n01");
+  CHECK(launch.master_port == 20000 + 123457 % 20000);
+  CHECK(job("gpu7").master_addr == "gpu7");
+  CHECK(job("gpu7,gpu9").master_addr == "gpu7");
+  CHECK(job("n[3,5]-ib").master_addr == "n3-ib");
+}
+
+TEST_CASE("Launcher: what cannot be is refused") {
+  CHECK(contains(error_of([] {
+                   launch_with({{"RANK", "2"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", "1"}});
+                 }),
+                 "process 2 of 2"));
+  CHECK(contains(error_of([] { launch_with({{"RANK", "0"}, {"WORLD_SIZE", "2"}}); }), "MASTER_ADDR"));
+  CHECK(contains(error_of([] { launch_with({{"RANK", "x"}, {"WORLD_SIZE", "2"}}); }), "RANK (environment): is x"));
+}

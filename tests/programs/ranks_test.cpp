@@ -1,0 +1,141 @@
+// lamina-train as several processes of one host, started by mpirun.
+#include <signal.h>
+
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "programs/program.hpp"
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+
+using namespace lamina;
+using namespace lamina::testing;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The words before a program that is to run as several ranks; empty, with a warning, if there is no MPI.
+std::string mpirun(int ranks) {
+  if (run_command("command -v mpirun").status != 0 || LAMINA_MPI == 0) {
+    WARN("SKIPPED: no mpirun, or the programs were built without MPI");
+    return "";
+  }
+  return cat("OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe --bind-to none -n ",
+             ranks, " ");
+}
+
+/// A short run of the tiny model: 30 samples, 2 to a micro-batch.
+std::string train_command(const fs::path& folder, const std::string& out, const std::vector<std::string>& more) {
+  std::string command =
+      cat(LAMINA_BIN_DIR "/lamina-train device=cpu do_train=true stage=sft model_name_or_path=",
+          (folder / "model").string(),
+          " image_max_pixels=16384 dataset=tables_train dataset_dir=" LAMINA_SOURCE_DIR "/data ",
+          "template=qwen3_vl_nothink cutoff_len=512 learning_rate=1e-3 logging_steps=1 disable_tqdm=true ",
+          "per_device_train_batch_size=2 overwrite_output_dir=true output_dir=", (folder / out).string());
+  for (const std::string& setting : more) command.append(" ").append(quoted(setting));
+  return command;
+}
+
+std::vector<double> losses(const fs::path& out) {
+  std::ifstream in(out / "trainer_log.jsonl");
+  std::vector<double> values;
+  for (std::string line; std::getline(in, line);) {
+    const auto entry = nlohmann::json::parse(line);
+    for (const char* key : {"loss", "eval_loss"})
+      if (entry.contains(key)) values.push_back(entry.at(key));
+  }
+  return values;
+}
+void check_near(const std::vector<double>& ours, const std::vector<double>& wanted, double tolerance) {
+  REQUIRE(ours.size() == wanted.size());
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    CAPTURE(i, ours[i], wanted[i]);
+    CHECK(std::abs(ours[i] - wanted[i]) <= tolerance);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Ranks: two and four processes train as one does with the same window, LoRA and full") {
+  const int ranks = GENERATE(2, 4);
+  const std::string type = GENERATE("lora", "full");
+  const std::string launcher = mpirun(ranks);
+  if (launcher.empty()) return;
+  const TemporaryFolder folder;
+  REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
+  const auto run = [&](const std::string& before, const std::string& out, int accumulation) {
+    const Program ran =
+        run_command(before + train_command(folder.path(), out,
+                                           {"finetuning_type=" + type, "max_samples=36", "val_size=12",
+                                            "eval_strategy=epoch", "per_device_eval_batch_size=2", "save_strategy=no",
+                                            "num_train_epochs=2", cat("gradient_accumulation_steps=", accumulation)}));
+    INFO(ran.output);
+    REQUIRE(ran.status == 0);  // it also compares the ranks' weights bit for bit
+    CHECK(contains(ran.output, "distributed & accumulation) = 8"));
+    return losses(folder.path() / out);
+  };
+  const auto one = run("", "one", 4);
+  CHECK(one.size() == 8);
+  check_near(run(launcher, "several", 4 / ranks), one, 1e-6 * 12);
+}
+
+TEST_CASE("Ranks: one that is killed ends the others, and the last checkpoint resumes as one process") {
+  const std::string launcher = mpirun(2);
+  if (launcher.empty()) return;
+  const TemporaryFolder folder;
+  REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
+  const std::vector<std::string> settings = {"max_samples=30", "save_steps=1", "save_total_limit=2"};
+  auto endless = settings, rest = settings;
+  endless.push_back("max_steps=100000");
+  const fs::path pid_file = folder.path() / "pid";
+  const std::string second =
+      cat("sh -c 'test $OMPI_COMM_WORLD_RANK = 1 && echo $$ > ", pid_file.string(), "; exec \"$@\"' - ");
+  std::jthread killer([&] {
+    for (int trial = 0; trial < 1200 && !fs::exists(folder.path() / "out/checkpoint-2"); ++trial)
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    pid_t second_rank = 0;
+    if (std::ifstream(pid_file) >> second_rank) ::kill(second_rank, SIGKILL);
+  });
+  const Program killed = run_command(launcher + second + train_command(folder.path(), "out", endless));
+  INFO(killed.output);
+  CHECK(killed.status != 0);
+  CHECK(contains(killed.output, "rank 1 of 2 has ended"));
+  std::int64_t last_step = 0;
+  for (const auto& entry : fs::directory_iterator(folder.path() / "out"))
+    if (const std::string name = entry.path().filename().string(); name.starts_with("checkpoint-"))
+      last_step = std::max<std::int64_t>(last_step, std::stoll(name.substr(11)));
+  CHECK(last_step >= 2);
+  rest.insert(rest.end(),
+              {"resume_from_checkpoint=true", "gradient_accumulation_steps=2", cat("max_steps=", last_step + 2)});
+  const Program resumed = run_command(train_command(folder.path(), "out", rest));
+  INFO(resumed.output);
+  CHECK(resumed.status == 0);
+  CHECK(contains(resumed.output, cat("Resuming from ", (folder.path() / "out/checkpoint-").string(), last_step)));
+}
+
+TEST_CASE("Ranks: a loss that is not finite ends all of them, and names the sample") {
+  const std::string launcher = mpirun(2);
+  if (launcher.empty()) return;
+  const TemporaryFolder folder;
+  REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
+  const Program ran = run_command(launcher + train_command(folder.path(), "out",
+                                                           {"max_samples=30", "learning_rate=1e30", "max_grad_norm=0",
+                                                            "lr_scheduler_type=constant", "max_steps=20"}));
+  INFO(ran.output);
+  CHECK(ran.status == 1);
+  CHECK(contains(ran.output, "The optimizer step was not taken"));
+  CHECK(contains(ran.output, "tables_train"));
+}
+
+TEST_CASE("Ranks: processes of CPUs that torchrun starts are told how to start") {
+  const TemporaryFolder folder;
+  REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
+  const std::string command = train_command(folder.path(), "out", {"max_samples=4"});
+  const Program ran =
+      run_command(cat("export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=", 20000 + ::getpid() % 20000,
+                      "; RANK=1 LOCAL_RANK=1 ", command, " & RANK=0 LOCAL_RANK=0 ", command, "; wait"));
+  CHECK(contains(ran.output, "type mpirun -n 2 lamina-train FILE.yaml"));
+}

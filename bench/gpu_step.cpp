@@ -1,10 +1,12 @@
-// Training steps on the GPU, random weights: bench_gpu_step a|b|c|m [STEPS [eager|trace]]. Rate and peak memory of
+// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|m [STEPS [eager|trace]]. Rate and peak memory of
 //   a  Qwen3-VL-2B, r = 8: 8 samples a step, each one 512x512 image and 344 tokens of text, loss on the last 200
 //   b  Qwen3-VL-2B, r = 8: 16 sequences of 2048 tokens of text a step, loss on all
 //   c  Qwen2.5-VL-7B, r = 16: 4 sequences of 4096 tokens a step, loss on all
+//   f  Qwen3-VL-2B, the whole decoder trained: b's sequences
 //   m  one sample of a, with recomputed decoder layers: how little memory it takes
-// The peer of each is gpu_peer.py --case a|b|c. eager: no step becomes a CUDA graph. trace: also how long the GPU idles
-// between kernels.
+// Started as several ranks (torchrun --no-python), each GPU has such a batch and gradients are summed: the rate is that
+// of all. The peer of each is gpu_peer.py --case a|b|c. eager: no step becomes a CUDA graph. trace: also how long the
+// GPU idles between kernels.
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -16,6 +18,8 @@
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
+#include <lamina/parallel/device_group.hpp>
+#include <lamina/parallel/open_group.hpp>
 #include <lamina/train/step.hpp>
 #include <lamina/train/step/optimizer.hpp>
 
@@ -28,6 +32,7 @@ using namespace lamina::name;
 using namespace qwen_vl::tags;
 using Linears = Within<language_model, Targets<q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj>>;
 struct CaseAB : fused_for<Cuda, LoRA<qwen3_vl::Qwen3VL_2B, Rank<8>, Alpha<16>, Linears>> {};
+struct CaseF : fused_for<Cuda, FreezeUnder<qwen3_vl::Qwen3VL_2B, qwen3_vl::Qwen3VL_2B::visual_tag>> {};
 struct CaseM : RecomputeUnder<CaseAB, language_model> {};
 struct CaseC : fused_for<Cuda, LoRA<qwen2_5_vl::Qwen2_5VL_7B, Rank<16>, Alpha<32>, Linears>> {};
 
@@ -67,10 +72,11 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 }
 
 template <class Model>
-void run(const char* name, const Shape_& shape, int steps, const std::string& mode) {
+void run(parallel::Group& ranks, const char* name, const Shape_& shape, int steps, const std::string& mode) {
   std::optional<GpuTrace> trace;
   if (mode == "trace") trace.emplace();
-  Device<Cuda> device;
+  Device<Cuda> device(ranks.place().local_rank);
+  parallel::DeviceGroup<Cuda> gpus(ranks);
   const std::size_t free_before = CudaDevice::free_bytes();
   Weights<Model, bf16, Cuda> weights([](const TensorSpec&) {
     return typename Weights<Model, bf16, Cuda>::Choice{DType::BF16, 0, true};
@@ -93,6 +99,7 @@ void run(const char* name, const Shape_& shape, int steps, const std::string& mo
   const auto start = [&](int i) {
     const auto begin = std::chrono::steady_clock::now();
     step.start(weights, batches[i % 2]);
+    gpus.all_reduce(device.stream(), weights.gradients());
     optimizer.step(weights, {.learning_rate = 1e-4}, 1.0, device.stream(&step.scratch()));
     batches[i % 2].collect(device.stream(), step.nll(), optimizer.clip());
     starting = seconds_since(begin);
@@ -111,7 +118,7 @@ void run(const char* name, const Shape_& shape, int steps, const std::string& mo
     prepare(i + 2);
     if (i == 0) first = loss;
     if (i >= 3) seconds.push_back(seconds_since(begin));
-    if (i == steps + 2)
+    if (i == steps + 2 && ranks.first())
       std::printf("case %s: the host needs %.2f ms to start a step, %.2f ms to prepare one\n", name, 1e3 * starting,
                   1e3 * seconds_since(finished));
   }
@@ -121,27 +128,32 @@ void run(const char* name, const Shape_& shape, int steps, const std::string& mo
     std::printf("case %s: traced for %d steps: %zu launches a step, the GPU idle for %.2f %% of %.1f ms\n", name, steps,
                 seen.launches / static_cast<std::size_t>(steps), 100 * seen.idle_share(), seen.elapsed_ms);
   }
-  if (seconds.empty()) return;  // a negative number of steps: for profilers
+  if (seconds.empty() || !ranks.first()) return;  // a negative number of steps: for profilers
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
   std::printf(
-      "case %s: %.2f samples/s, %.0f tokens/s, %.1f ms a step, peak %.2f GiB (planned %.2f), loss %.4f to %.4f\n", name,
-      shape.samples / median, static_cast<double>(batch.ids.size()) / median, 1e3 * median,
+      "case %s, %d GPU: %.2f samples/s, %.0f tokens/s, %.1f ms a step, peak %.2f GiB (planned %.2f), loss %.4f to "
+      "%.4f\n",
+      name, ranks.size(), ranks.size() * shape.samples / median,
+      static_cast<double>(ranks.size()) * static_cast<double>(batch.ids.size()) / median, 1e3 * median,
       static_cast<double>(free_before - CudaDevice::free_bytes()) / (1u << 30),
       static_cast<double>(planned) / (1u << 30), first, loss);
 }
 }  // namespace
 
 int main(int argc, char** argv) try {
+  const parallel::OpenedGroup started = parallel::open_group(600);
+  parallel::Group& ranks = *started.group;
   use_one_thread();  // as lamina-train does with a GPU
   const std::string name = argc > 1 ? argv[1] : "";
   const int steps = argc > 2 ? std::atoi(argv[2]) : 10;
   const std::string mode = argc > 3 ? argv[3] : "";
-  if (name == "a") return run<CaseAB>("a", {8, 344, 200, 32}, steps, mode), 0;
-  if (name == "b") return run<CaseAB>("b", {16, 2048, 2048, 0}, steps, mode), 0;
-  if (name == "c") return run<CaseC>("c", {4, 4096, 4096, 0}, steps, mode), 0;
-  if (name == "m") return run<CaseM>("m", {1, 344, 200, 32}, steps, mode), 0;
-  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|m [STEPS [eager|trace]]\n"), 2;
+  if (name == "a") return run<CaseAB>(ranks, "a", {8, 344, 200, 32}, steps, mode), 0;
+  if (name == "b") return run<CaseAB>(ranks, "b", {16, 2048, 2048, 0}, steps, mode), 0;
+  if (name == "c") return run<CaseC>(ranks, "c", {4, 4096, 4096, 0}, steps, mode), 0;
+  if (name == "f") return run<CaseF>(ranks, "f", {16, 2048, 2048, 0}, steps, mode), 0;
+  if (name == "m") return run<CaseM>(ranks, "m", {1, 344, 200, 32}, steps, mode), 0;
+  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|f|m [STEPS [eager|trace]]\n"), 2;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "bench_gpu_step: %s\n", e.what()), 1;
 }

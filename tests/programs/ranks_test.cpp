@@ -79,7 +79,7 @@ TEST_CASE("Ranks: two and four processes train as one does with the same window,
   };
   const auto one = run("", "one", 4);
   CHECK(one.size() == 8);
-  check_near(run(launcher, "several", 4 / ranks), one, 1e-6 * 12);
+  check_near(run(launcher, "several", 4 / ranks), one, 1e-6);
 }
 
 TEST_CASE("Ranks: one that is killed ends the others, and the last checkpoint resumes as one process") {
@@ -122,7 +122,7 @@ TEST_CASE("Ranks: a loss that is not finite ends all of them, and names the samp
   const TemporaryFolder folder;
   REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
   const Program ran = run_command(launcher + train_command(folder.path(), "out",
-                                                           {"max_samples=30", "learning_rate=1e30", "max_grad_norm=0",
+                                                           {"max_samples=30", "learning_rate=1e18", "max_grad_norm=0",
                                                             "lr_scheduler_type=constant", "max_steps=20"}));
   INFO(ran.output);
   CHECK(ran.status == 1);
@@ -135,7 +135,7 @@ TEST_CASE("Ranks: processes of CPUs that torchrun starts are told how to start")
   REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
   const std::string command = train_command(folder.path(), "out", {"max_samples=4"});
   const Program ran =
-      run_command(cat("export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=", 20000 + ::getpid() % 20000,
-                      "; RANK=1 LOCAL_RANK=1 ", command, " & RANK=0 LOCAL_RANK=0 ", command, "; wait"));
+      run_command(cat("{ export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=", 20000 + ::getpid() % 20000,
+                      "; RANK=1 LOCAL_RANK=1 ", command, " & RANK=0 LOCAL_RANK=0 ", command, "; wait; }"));
   CHECK(contains(ran.output, "type mpirun -n 2 lamina-train FILE.yaml"));
 }

@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -85,6 +86,7 @@ class TrainProgram {
   int run(bool dry_run) {
     share_processors();
     for (const std::string& note : a_.notes) console_.line("note: " + note);
+    note_launcher();
     use_folders();
     for (const std::string& note : overridden_settings(a_)) console_.line("note: " + note);
     std::optional<std::filesystem::path> from;
@@ -115,6 +117,15 @@ class TrainProgram {
     const auto mine = group_.first() ? resume_path(a_, console_) : std::nullopt;
     const std::string path = group_.broadcast(mine ? mine->string() : "");
     return path.empty() ? std::nullopt : std::optional<std::filesystem::path>(path);
+  }
+
+  /// LLaMA-Factory starts processes itself if it is asked to; this program is started as many times.
+  void note_launcher() {
+    const char *asked = std::getenv("FORCE_TORCHRUN"), *processes = std::getenv("NPROC_PER_NODE");
+    if (group_.size() == 1 && asked && io::word_as_flag(asked).value_or(false))
+      console_.line(cat("note: FORCE_TORCHRUN: this program starts no others, so it runs as one process; for several ",
+                        "type torchrun --no-python --nproc-per-node ", processes ? processes : "N",
+                        " lamina-train FILE.yaml"));
   }
 
   /// Puts folders in place of what a hub is to be asked for: the first rank of a host fetches it, the others find it.

@@ -39,12 +39,13 @@ std::string train_command(const fs::path& folder, const std::string& out, const 
   return command;
 }
 
-std::vector<double> losses(const fs::path& out) {
+/// The values of those keys, line by line.
+std::vector<double> logged(const fs::path& out, const std::vector<const char*>& keys) {
   std::ifstream in(out / "trainer_log.jsonl");
   std::vector<double> values;
   for (std::string line; std::getline(in, line);) {
-    const auto entry = nlohmann::json::parse(line);
-    for (const char* key : {"loss", "eval_loss"})
+    const auto entry = nlohmann::json::parse(line, nullptr, false);  // the last one may be half written
+    for (const char* key : keys)
       if (entry.contains(key)) values.push_back(entry.at(key));
   }
   return values;
@@ -55,6 +56,21 @@ void check_near(const std::vector<double>& ours, const std::vector<double>& want
     CAPTURE(i, ours[i], wanted[i]);
     CHECK(std::abs(ours[i] - wanted[i]) <= tolerance);
   }
+}
+
+/// A run whose rank 1 is signalled after a few steps.
+Program signalled_run(const std::string& launcher, const fs::path& folder, int signal,
+                      const std::vector<std::string>& settings) {
+  const fs::path pid_file = folder / "pid";
+  const std::string second =
+      cat("sh -c 'test $OMPI_COMM_WORLD_RANK = 1 && echo $$ > ", pid_file.string(), "; exec \"$@\"' - ");
+  std::jthread user([&] {
+    for (int trial = 0; trial < 1200 && logged(folder / "out", {"loss"}).size() < 3; ++trial)
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    pid_t rank = 0;
+    if (std::ifstream(pid_file) >> rank) ::kill(rank, signal);
+  });
+  return run_command(launcher + second + train_command(folder, "out", settings));
 }
 
 }  // namespace
@@ -75,11 +91,40 @@ TEST_CASE("Ranks: two and four processes train as one does with the same window,
     INFO(ran.output);
     REQUIRE(ran.status == 0);  // it also compares the ranks' weights bit for bit
     CHECK(contains(ran.output, "distributed & accumulation) = 8"));
-    return losses(folder.path() / out);
+    return logged(folder.path() / out, {"loss", "eval_loss"});
   };
   const auto one = run("", "one", 4);
   CHECK(one.size() == 8);
   check_near(run(launcher, "several", 4 / ranks), one, 1e-6);
+}
+
+TEST_CASE("Ranks: losses and learning rates are LLaMA-Factory's under torchrun, a ragged end included") {
+  const char* data = std::getenv("LAMINA_TEST_DATA");
+  const std::string run = GENERATE("lora_2", "full_2", "lora_4");
+  const std::string launcher = mpirun(run.back() - '0');
+  if (!data || launcher.empty()) {
+    WARN("SKIPPED: LAMINA_TEST_DATA names no folder with llamafactory/data");
+    return;
+  }
+  const TemporaryFolder folder;
+  REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
+  const fs::path golden = fs::path(LAMINA_GOLDEN_DIR) / "llamafactory_ranks" / run;
+  const Program ran = run_command(cat(launcher, LAMINA_BIN_DIR "/lamina-train ", (golden / "config.yaml").string(),
+                                      " model_name_or_path=", (folder.path() / "model").string(), " dataset_dir=", data,
+                                      "/llamafactory/data output_dir=", (folder.path() / "out").string()));
+  INFO(ran.output);
+  REQUIRE(ran.status == 0);
+  check_near(logged(folder.path() / "out", {"loss"}), logged(golden, {"loss"}), 2e-6);
+  CHECK(logged(folder.path() / "out", {"lr", "epoch", "total_steps"}) ==
+        logged(golden, {"lr", "epoch", "total_steps"}));
+  const auto norms = [](const nlohmann::json& history) {
+    std::vector<double> values;
+    for (const auto& entry : history)
+      if (entry.contains("grad_norm")) values.push_back(entry.at("grad_norm"));
+    return values;
+  };
+  check_near(norms(nlohmann::json::parse(std::ifstream(folder.path() / "out/trainer_state.json"))["log_history"]),
+             norms(nlohmann::json::parse(std::ifstream(golden / "steps.json"))), 2e-5);
 }
 
 TEST_CASE("Ranks: one that is killed ends the others, and the last checkpoint resumes as one process") {
@@ -90,16 +135,7 @@ TEST_CASE("Ranks: one that is killed ends the others, and the last checkpoint re
   const std::vector<std::string> settings = {"max_samples=30", "save_steps=1", "save_total_limit=2"};
   auto endless = settings, rest = settings;
   endless.push_back("max_steps=100000");
-  const fs::path pid_file = folder.path() / "pid";
-  const std::string second =
-      cat("sh -c 'test $OMPI_COMM_WORLD_RANK = 1 && echo $$ > ", pid_file.string(), "; exec \"$@\"' - ");
-  std::jthread killer([&] {
-    for (int trial = 0; trial < 1200 && !fs::exists(folder.path() / "out/checkpoint-2"); ++trial)
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    pid_t second_rank = 0;
-    if (std::ifstream(pid_file) >> second_rank) ::kill(second_rank, SIGKILL);
-  });
-  const Program killed = run_command(launcher + second + train_command(folder.path(), "out", endless));
+  const Program killed = signalled_run(launcher, folder.path(), SIGKILL, endless);
   INFO(killed.output);
   CHECK(killed.status != 0);
   CHECK(contains(killed.output, "rank 1 of 2 has ended"));
@@ -114,6 +150,23 @@ TEST_CASE("Ranks: one that is killed ends the others, and the last checkpoint re
   INFO(resumed.output);
   CHECK(resumed.status == 0);
   CHECK(contains(resumed.output, cat("Resuming from ", (folder.path() / "out/checkpoint-").string(), last_step)));
+}
+
+TEST_CASE("Ranks: Ctrl-C to one of them stops all after the same step, with a checkpoint") {
+  const std::string launcher = mpirun(2);
+  if (launcher.empty()) return;
+  const TemporaryFolder folder;
+  REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
+  const Program ran =
+      signalled_run(launcher, folder.path(), SIGINT, {"max_samples=30", "save_strategy=no", "max_steps=100000"});
+  INFO(ran.output);
+  CHECK(ran.status == 130);
+  CHECK(contains(ran.output, "Interrupted after step"));
+  CHECK_FALSE(contains(ran.output, "has ended"));
+  int checkpoints = 0;
+  for (const auto& entry : fs::directory_iterator(folder.path() / "out"))
+    checkpoints += entry.path().filename().string().starts_with("checkpoint-");
+  CHECK(checkpoints == 1);
 }
 
 TEST_CASE("Ranks: a loss that is not finite ends all of them, and names the sample") {

@@ -124,7 +124,7 @@ TEST_CASE("Ranks: losses and learning rates are LLaMA-Factory's under torchrun, 
     return values;
   };
   check_near(norms(nlohmann::json::parse(std::ifstream(folder.path() / "out/trainer_state.json"))["log_history"]),
-             norms(nlohmann::json::parse(std::ifstream(golden / "steps.json"))), 2e-5);
+             norms(nlohmann::json::parse(std::ifstream(golden / "steps.json"))), 1e-4);
 }
 
 TEST_CASE("Ranks: one that is killed ends the others, and the last checkpoint resumes as one process") {

@@ -204,7 +204,8 @@ TEST_CASE("Security: listings that are wrong or endless are refused by the field
   };
   const std::string zeros(40, '0');
   CHECK(contains(error(" <html>\xff"), "the answer is not JSON: it is a page: is this the address of a hub"));
-  CHECK(contains(error("[] x"), "the answer is not JSON: it begins with [] x: is this the address of a hub"));
+  CHECK(contains(error("no hub"), "the answer is not JSON: it begins with no hub: is this the address of a hub"));
+  CHECK(contains(error("[{"), "the answer is not JSON: it is cut off or damaged: run again"));
   CHECK(contains(error(""), "the answer is not JSON: it is empty"));
   const std::string bytes = error("[{\"type\":\"file\",\"path\":\"a\xff.json\"}]");
   CHECK(contains(bytes, "the answer is not JSON: it holds bytes that are not UTF-8"));

@@ -156,8 +156,9 @@ class AnswerCheck {
   void operator()(const HttpHead& head) {
     require_same_file(head);
     if (head.status == 416) {
+      const std::string mistake = cat("no rest from ", part_.size());
       part_.restart();
-      throw Temporary(cat(blob_.url, ": the server does not have the rest of the file"));
+      part_.contradict(mistake, cat(blob_.url, ": the server does not have the rest of the file"));
     }
     if (head.status >= 300) return;
     if (head.status != 206) {
@@ -202,7 +203,7 @@ inline void get_rest(const Client& client, const Blob& blob, PartialFile& part, 
                       on_bytes();
                     }});
   } catch (const Unreachable& error) {  // the hub was reached before: its storage may be away for a moment
-    throw Temporary(error.what());
+    throw Temporary(cat(blob.url, ": ", error.what()));
   }
 }
 

@@ -80,6 +80,8 @@ class Client {
       return transport_.get(request, receiver);
     } catch (const Broken& error) {
       throw Temporary(cat(asked, elsewhere(asked, request.url), ": ", error.reason));
+    } catch (const BadAnswer& error) {
+      fail(asked, elsewhere(asked, request.url), ": ", error.reason);
     }
   }
   /// " from https://cdn.test" if a redirect has led to another server; "" if not.

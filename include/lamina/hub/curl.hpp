@@ -75,7 +75,8 @@ struct CurlExchange {
   }
   void header(std::string_view line) {
     if ((header_bytes += line.size()) > most_header_bytes)
-      fail(origin_of(request.url), ": the headers of its answer have more than ", most_header_bytes, " bytes: refused");
+      throw BadAnswer(origin_of(request.url),
+                      cat("the headers of its answer have more than ", most_header_bytes, " bytes: refused"));
     while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.remove_suffix(1);
     if (line.starts_with("HTTP/")) head.fields.clear();  // of the answer that counts, not of "100 Continue"
     if (line.empty()) {
@@ -129,7 +130,8 @@ inline std::string redirect_of(const std::string& url, const std::string& locati
   if (!parts || curl_url_set(parts.get(), CURLUPART_URL, url.c_str(), how) != CURLUE_OK ||
       curl_url_set(parts.get(), CURLUPART_URL, location.c_str(), how) != CURLUE_OK ||
       curl_url_get(parts.get(), CURLUPART_URL, &text, 0) != CURLUE_OK)
-    fail(origin_of(url), ": redirects to \"", io::visible(location.substr(0, 200)), "\", which is no URL");
+    throw BadAnswer(origin_of(url),
+                    cat("redirects to \"", io::visible(location.substr(0, 200)), "\", which is no URL"));
   const std::unique_ptr<char, decltype(&curl_free)> owned(text, &curl_free);
   return text;
 }
@@ -218,26 +220,33 @@ class CurlTransport final : public Transport {
   }
 
   [[noreturn]] void refuse(CURLcode code, const std::string& url, std::string_view reason) const {
-    const std::string origin = origin_of(url), shown = io::visible(reason), subject = cat(origin, ": ", shown);
+    const std::string origin = origin_of(url), shown = io::visible(reason);
     const Certificates& trusted = options_.certificates;
+    std::string more;
     switch (code) {
       case CURLE_COULDNT_RESOLVE_HOST:
       case CURLE_COULDNT_RESOLVE_PROXY:
       case CURLE_COULDNT_CONNECT:
-        throw Unreachable(subject);
+        throw Unreachable(cat(origin, ": ", shown));
       case CURLE_PEER_FAILED_VERIFICATION:
-        if (!trusted.path.empty())
-          fail(subject, ": trusted are the certificates that ", trusted.variable, " names (", trusted.path,
-               "), and no others");
-        fail(subject, ": if a proxy of yours signs connections, name its certificate with SSL_CERT_FILE");
+        more = trusted.path.empty() ? ": if a proxy of yours signs connections, name its certificate with SSL_CERT_FILE"
+                                    : cat(": trusted are the certificates that ", trusted.variable, " names (",
+                                          trusted.path, "), and no others");
+        break;
       case CURLE_SSL_CACERT_BADFILE:
-        fail(subject, ": ", trusted.variable, " names ", trusted.path);
+        more = cat(": ", trusted.variable, " names ", trusted.path);
+        break;
+      case CURLE_OUT_OF_MEMORY:  // libcurl says so of long lines too
+        more = ", or a line of the answer's head is too long";
+        break;
       case CURLE_UNSUPPORTED_PROTOCOL:
       case CURLE_URL_MALFORMAT:
-        fail(subject);
+      case CURLE_WEIRD_SERVER_REPLY:
+        break;
       default:
         throw Broken(origin, shown);
     }
+    throw BadAnswer(origin, shown + more);
   }
 
   detail::CurlHandle take() {

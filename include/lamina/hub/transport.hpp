@@ -65,6 +65,12 @@ struct Broken : Temporary {
   std::string reason;
 };
 
+/// An answer that nobody can take: no HTTP, endless headers, a certificate that is not trusted. As Broken names it.
+struct BadAnswer : Error {
+  BadAnswer(const std::string& origin, const std::string& reason) : Error(cat(origin, ": ", reason)), reason(reason) {}
+  std::string reason;
+};
+
 /// No server was reached: no such host, or nobody listens there.
 struct Unreachable : Error {
   using Error::Error;
@@ -80,7 +86,7 @@ class Transport {
  public:
   virtual ~Transport() = default;
   /// Redirects are not followed. Ends, whatever the server does, unless the receiver takes a body that comes fast
-  /// enough. Throws Broken or Unreachable; another Error if no attempt can succeed.
+  /// enough. Throws Broken or Unreachable; BadAnswer if no attempt can succeed.
   virtual HttpHead get(const GetRequest& request, const HttpReceiver& receiver) = 0;
 };
 

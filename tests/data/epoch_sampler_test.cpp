@@ -82,6 +82,28 @@ TEST_CASE("EpochSampler: ranks get the micro-batches in turn, as accelerate deal
   CHECK(rows(3, 2, 3, 4) == Rows{{0, 1}});
 }
 
+TEST_CASE("EpochSampler: ranks share a window by cost, and together have what they have in turn") {
+  std::vector<std::int64_t> costs(16, 10);
+  for (int dear : {0, 2, 4, 6}) costs[static_cast<std::size_t>(dear)] = 100;
+  std::vector<int> seen;
+  for (int rank = 0; rank < 2; ++rank) {
+    EpochSampler sampler({.sample_count = 16,
+                          .gradient_accumulation_steps = 4,
+                          .disable_shuffling = true,
+                          .rank = rank,
+                          .ranks = 2,
+                          .costs = costs});
+    std::int64_t load = 0;
+    const auto window = sampler.window_at({0, 0});
+    CHECK(window.size() == 4);
+    for (const auto& micro_batch : window)
+      for (int sample : micro_batch) load += costs[static_cast<std::size_t>(sample)], seen.push_back(sample);
+    CHECK(load == 220);
+  }
+  std::sort(seen.begin(), seen.end());
+  CHECK(seen == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7});
+}
+
 TEST_CASE("EpochSampler: impossible settings and positions are refused") {
   SamplerOptions options{.sample_count = 4,
                          .per_device_train_batch_size = 1,

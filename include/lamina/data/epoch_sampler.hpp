@@ -35,13 +35,18 @@ struct SamplerOptions {
   int per_device_train_batch_size = 1, gradient_accumulation_steps = 1;
   std::uint64_t seed = 42;
   bool disable_shuffling = false;
-  int rank = 0, ranks = 1;  ///< processes that share each window
+  int rank = 0, ranks = 1;          ///< processes that share each window
+  std::vector<std::int64_t> costs;  ///< (sample_count) what a sample costs, in any unit; empty: all cost the same
 };
 
 /// Deals sample numbers into micro-batches and accumulation windows; one window is one optimizer step. Epoch e has the
-/// order torch_randperm(N, seed + e); the last micro-batch and the last window of an epoch may be smaller. Several
-/// ranks get the micro-batches in turn; all have as many, and whole ones: what the last of an epoch lack are the
-/// epoch's first samples once more. source  accelerate, data_loader.py, BatchSamplerShard with even_batches
+/// order torch_randperm(N, seed + e); the last micro-batch and the last window of an epoch may be smaller.
+///
+/// Several ranks share the micro-batches of a window, as many each. All are whole ones: what the last of an epoch lack
+/// are the epoch's first samples once more. With accelerate the ranks get them in turn. Here, since a step waits for
+/// the slowest rank, the dearest goes to the rank that has least, which changes no sum over ranks.
+/// source  accelerate, data_loader.py, BatchSamplerShard with even_batches; Graham 1969, "Bounds on multiprocessing
+///         timing anomalies"
 class EpochSampler {
  public:
   explicit EpochSampler(const SamplerOptions& options) : options_(options) {
@@ -65,13 +70,12 @@ class EpochSampler {
     std::vector<std::vector<int>> window;
     const std::int64_t first = at.window * options_.gradient_accumulation_steps;
     const std::int64_t last = std::min<std::int64_t>(first + options_.gradient_accumulation_steps, micro_batches());
-    for (std::int64_t m = first; m < last; ++m) {
-      const std::int64_t batch = m * options_.ranks + options_.rank;
-      const std::int64_t begin = batch * options_.per_device_train_batch_size;
+    for (std::int64_t m = first * options_.ranks; m < last * options_.ranks; ++m) {
+      const std::int64_t begin = m * options_.per_device_train_batch_size;
       const std::int64_t end = begin + options_.per_device_train_batch_size;
       window.emplace_back(order_.begin() + begin, order_.begin() + std::min<std::int64_t>(end, order_.size()));
     }
-    return window;
+    return options_.ranks == 1 ? window : own_share(window);
   }
 
   /// The position after this one.
@@ -83,6 +87,35 @@ class EpochSampler {
   Position at_step(std::int64_t steps) const { return {steps / windows_per_epoch(), steps % windows_per_epoch()}; }
 
  private:
+  /// This rank's micro-batches of a window, in the window's order.
+  std::vector<std::vector<int>> own_share(const std::vector<std::vector<int>>& window) const {
+    const auto ranks = static_cast<std::size_t>(options_.ranks), each = window.size() / ranks;
+    std::vector<std::size_t> dearest_first(window.size());
+    std::iota(dearest_first.begin(), dearest_first.end(), std::size_t{0});
+    std::vector<std::int64_t> costs(window.size()), loads(ranks);
+    for (std::size_t m = 0; m < window.size(); ++m) costs[m] = cost(window[m]);
+    std::stable_sort(dearest_first.begin(), dearest_first.end(),
+                     [&](std::size_t a, std::size_t b) { return costs[a] > costs[b]; });
+    std::vector<std::vector<std::size_t>> shares(ranks);
+    for (const std::size_t m : dearest_first) {
+      std::size_t least = ranks;
+      for (std::size_t r = 0; r < ranks; ++r)
+        if (shares[r].size() < each && (least == ranks || loads[r] < loads[least])) least = r;
+      shares[least].push_back(m);
+      loads[least] += costs[m];
+    }
+    std::vector<std::size_t>& mine = shares[static_cast<std::size_t>(options_.rank)];
+    std::sort(mine.begin(), mine.end());
+    std::vector<std::vector<int>> own;
+    for (const std::size_t m : mine) own.push_back(window[m]);
+    return own;
+  }
+  std::int64_t cost(const std::vector<int>& micro_batch) const {
+    std::int64_t sum = 0;
+    for (const int sample : micro_batch)
+      sum += options_.costs.empty() ? 1 : options_.costs[static_cast<std::size_t>(sample)];
+    return sum;
+  }
   static std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
   std::int64_t shared_batch() const { return std::int64_t{options_.per_device_train_batch_size} * options_.ranks; }
   std::int64_t micro_batches() const { return ceil_div(options_.sample_count, shared_batch()); }

@@ -58,6 +58,14 @@ inline Window to_window(data::Draft draft) {
 }
 }  // namespace detail
 
+/// What samples cost, about, in tokens of text: the patches behind a token of an image cost as much once more.
+inline std::vector<std::int64_t> costs_of(const std::vector<data::EncodedSample>& samples, int image_pad_id) {
+  std::vector<std::int64_t> costs;
+  for (const data::EncodedSample& s : samples)
+    costs.push_back(std::ssize(s.ids) + std::count(s.ids.begin(), s.ids.end(), image_pad_id));
+  return costs;
+}
+
 /// Windows of encoded samples in LLaMA-Factory's order, their images decoded ahead of use by `workers` threads, from
 /// one epoch on into the next.
 class DatasetSource : public TrainSource {
@@ -74,7 +82,8 @@ class DatasetSource : public TrainSource {
                   .seed = a.data_seed.value_or(a.seed),
                   .disable_shuffling = a.disable_shuffling,
                   .rank = place.rank,
-                  .ranks = place.size}),
+                  .ranks = place.size,
+                  .costs = costs_of(samples, preparation_.image_pad_id)}),
         total_windows_(count_steps(a, rows(), place.size).total_steps) {
     preparation_.ranks = place.size;
   }

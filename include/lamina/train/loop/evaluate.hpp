@@ -15,8 +15,9 @@ namespace lamina::train {
 /// The loss over all evaluation rows: the plain mean of the batches' means, so that a row of a short last batch weighs
 /// more. A batch in which nothing is labelled has no mean and is left out. Returns eval_loss and the speed fields.
 /// Ranks take the batches in turn, and all return the same: that of one process but for rounding, since no row is
-/// repeated to fill up a batch. batch_done: called after each batch with the number of batches so far. source
-/// transformers 5.6, Trainer.evaluation_loop
+/// repeated to fill up a batch.
+/// batch_done: called after each batch with the number of batches so far.
+/// source  transformers 5.6, Trainer.evaluation_loop
 inline OrderedJson evaluate_all(TrainSession& session, EvalSource& source, parallel::Group& group,
                                 const std::function<void(std::int64_t)>& batch_done = {}) {
   const auto start = std::chrono::steady_clock::now();

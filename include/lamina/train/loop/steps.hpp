@@ -174,6 +174,8 @@ inline void Trainer::train_step() {
     } catch (...) {
       upcoming_.emplace().failure = std::current_exception();
     }
+  // Once all have started the step, nothing but a process that dies can keep its sum of gradients waiting.
+  if (parts_.session.on_device()) parts_.group.barrier();
   const auto [loss, norm] = parts_.session.finish();
   Window window = std::move(under_way_.front());
   under_way_.pop_front();

@@ -18,9 +18,7 @@ void check_equals_formula(const test::AdaptersShape& shape, bool runs, int gap) 
   const Weight a = test::upload_weight(problem.a), b = test::upload_weight(problem.b);
   const int* slots = testing::gpu().upload(problem.slots);
   auto got = test::run_twice<T>(problem.y, [&](const Matrix<T>& y) {
-    const AddAdapters<T> arguments = problem.arguments(x, a, b, slots, y);
-    test::ExactScratch scratch(add_adapters<Cuda>::workspace_bytes(arguments));
-    add_adapters<Cuda>::forward(scratch.stream(), arguments);
+    add_adapters<Cuda>::forward(testing::gpu().stream(), problem.arguments(x, a, b, slots, y));
     testing::gpu().device().wait();
   });
   CHECK(problem.count_far(got) == 0);
@@ -42,8 +40,7 @@ TEMPLATE_TEST_CASE("add_adapters on CUDA: a row's result does not depend on the 
   const Weight a = test::upload_weight(problem.a), b = test::upload_weight(problem.b);
   const int* slots = testing::gpu().upload(problem.slots);
   const auto run = [](const AddAdapters<TestType>& arguments) {
-    test::ExactScratch scratch(add_adapters<Cuda>::workspace_bytes(arguments));
-    add_adapters<Cuda>::forward(scratch.stream(), arguments);
+    add_adapters<Cuda>::forward(testing::gpu().stream(), arguments);
     testing::gpu().device().wait();
   };
   run(problem.arguments(x, a, b, slots, together));

@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/kernel/cuda/device/bulk_copy.cuh>
+#include <lamina/kernel/cuda/device/cluster.cuh>
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/device/wgmma.cuh>
 #include <lamina/kernel/matmul.hpp>
@@ -40,32 +41,6 @@ struct WeightProductTiles {
   static constexpr int part_bytes = Columns * (Splits ? most_splits * part_stride(most_splits) : part_stride(1)) * 4;
   static constexpr int shared_bytes = Splits ? ring_bytes + part_bytes : std::max(ring_bytes, part_bytes);
   static constexpr int blocks_per_multiprocessor = shared_bytes > (113 << 10) ? 1 : 2;
-};
-
-/// Shared memory of the blocks of a cluster, and their meeting in two halves: what a block has written anywhere before
-/// it arrives, those see that have waited.
-struct Cluster {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define LAMINA_CLUSTER_ASM(...) asm volatile(__VA_ARGS__)
-#else
-#define LAMINA_CLUSTER_ASM(...)
-#endif
-  __device__ static void arrive() { LAMINA_CLUSTER_ASM("barrier.cluster.arrive.aligned;" ::: "memory"); }
-  __device__ static void wait() { LAMINA_CLUSTER_ASM("barrier.cluster.wait.aligned;" ::: "memory"); }
-  /// The same place in the shared memory of block `rank`.
-  __device__ static unsigned in_block(unsigned address, int rank) {
-    unsigned there = address;
-    LAMINA_CLUSTER_ASM("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
-    return there;
-  }
-  /// Copies bytes, a multiple of 16, from this block's shared memory to that of a block; its barrier counts them.
-  __device__ static void send(unsigned there, unsigned from, int bytes, unsigned barrier_there) {
-    LAMINA_CLUSTER_ASM(
-        "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(there),
-        "r"(from), "r"(bytes), "r"(barrier_there)
-        : "memory");
-  }
-#undef LAMINA_CLUSTER_ASM
 };
 
 /// grid: (tiles of w's rows) * splits in clusters of splits, tiles of x's rows; splits are a power of two, 1 without

@@ -16,7 +16,7 @@ struct AdapterRows {
   const int* slots;
   int slot_stride, rank, ranks;
   int ends[AdapterMatrices::most_parts];  ///< columns of y at which parts end; INT_MAX from the last part on
-  int x_width, y_width;                   ///< columns of x and of y that a block of adapter_product takes
+  int x_width, y_width, column_parts;     ///< adapter_product.cuh
 
   __device__ int slot(int row) const {
     return row < x.rows ? slots[static_cast<std::ptrdiff_t>(row) * slot_stride] : -1;
@@ -262,13 +262,16 @@ struct Expansion {
   }
 };
 
-/// Which rows and which columns of y a cluster takes, of the clusters of one slot and window, a power of two: those
-/// share the rows, 16 each, and what is left of them shares the columns.
+/// Which rows and which columns of y a cluster takes, of the clusters of one slot and window: those share the rows, 16
+/// each, and if that leaves clusters, the columns, in column_parts at most. Both numbers are powers of two.
 struct ClusterPlace {
   int row_parts, row_part, column_part;
-  __device__ ClusterPlace(int cluster, int clusters, int rows) : row_parts(1) {
+  int columns_each;  ///< of column_parts
+  bool idle;
+  __device__ ClusterPlace(int cluster, int clusters, int column_parts, int rows) : row_parts(1) {
     while (row_parts < clusters && row_parts * 16 < rows) row_parts *= 2;
     row_part = cluster & (row_parts - 1), column_part = cluster / row_parts;
+    columns_each = min(row_parts, column_parts), idle = column_part * columns_each >= column_parts;
   }
 };
 
@@ -284,8 +287,10 @@ __global__ void __launch_bounds__(AdapterTiles<T, Blocks, Shares>::threads, 2) a
   prefetch_columns(a, expanding);
   start_early(a.x.rows);
   rows.find(a, slot, static_cast<int>(blockIdx.z) * Tiles::window);
-  const ClusterPlace place(static_cast<int>(blockIdx.x) / Shares, static_cast<int>(gridDim.x) / Shares, rows.count);
-  const ColumnRange of_y(a.y.cols, a.y_width * place.row_parts, place.column_part * Shares + share);
+  const ClusterPlace place(static_cast<int>(blockIdx.x) / Shares, static_cast<int>(gridDim.x) / Shares, a.column_parts,
+                           rows.count);
+  if (place.idle) return;
+  const ColumnRange of_y(a.y.cols, a.y_width * place.columns_each, place.column_part * Shares + share);
   const Tiles tiles(adapter_tiles, a.ranks);
   for (int from = place.row_part * 16; from < rows.count; from += place.row_parts * 16) {
     const int row[2] = {rows.at(from, g), rows.at(from, g + 8)};
@@ -327,13 +332,18 @@ template <class T, int Blocks, int Shares>
 void launch_adapter_product(Stream<Cuda> s, AdapterRows<T> a, int slots) {
   using Tiles = AdapterTiles<T, Blocks, Shares>;
   const int windows = ceil_div(a.x.rows, Tiles::window), shared_bytes = Tiles::shared_bytes(a.ranks);
-  // More clusters for a slot and window while the multiprocessors have room and each warp has 8 columns of y.
-  int clusters = 1;
-  while (2 * clusters * Shares * slots * windows <= s.device->multiprocessors() &&
-         2 * clusters * Shares * Tiles::warps * 8 <= a.y.cols)
-    clusters *= 2;
+  // Clusters share the columns while each block has a multiprocessor and each warp 8 columns, and the rows of a window
+  // while two blocks have one: if these rows are of several slots, most of such clusters end at once.
+  const auto fits = [&](int clusters, int blocks_each) {
+    return clusters * Shares * slots * windows <= blocks_each * s.device->multiprocessors();
+  };
+  a.column_parts = 1;
+  while (fits(2 * a.column_parts, 1) && 2 * a.column_parts * Shares * Tiles::warps * 8 <= a.y.cols) a.column_parts *= 2;
+  int clusters = a.column_parts;
+  while (fits(2 * clusters, 2) && clusters * Tiles::rows < std::min(a.x.rows, Tiles::window)) clusters *= 2;
+  // Of a block: columns of x; columns of y if column_parts clusters share them.
   a.x_width = ceil_div(ceil_div(a.x.cols, Shares), 32) * 32;
-  a.y_width = ceil_div(ceil_div(a.y.cols, clusters * Shares), 8) * 8;
+  a.y_width = ceil_div(ceil_div(a.y.cols, a.column_parts * Shares), 8) * 8;
   allow_shared(adapter_product<T, Blocks, Shares>, shared_bytes);
   launch_dependent_clusters(s, adapter_product<T, Blocks, Shares>, dim3(clusters * Shares, slots, windows),
                             dim3(Tiles::threads), shared_bytes, Shares, a);

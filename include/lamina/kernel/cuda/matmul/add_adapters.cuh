@@ -55,7 +55,8 @@ void lamina::kernel::add_adapters<lamina::Cuda>::forward(Stream<Cuda> s, const A
                             .ranks = m.ranks(),
                             .ends = {},
                             .x_width = 0,
-                            .y_width = 0};
+                            .y_width = 0,
+                            .column_parts = 0};
   std::fill(std::begin(rows.ends), std::end(rows.ends), std::numeric_limits<int>::max());
   for (int part = 0, end = 0; part + 1 < m.parts; ++part)
     rows.ends[part] = end += m.widths[static_cast<std::size_t>(part)];

@@ -49,8 +49,10 @@ Case make_case(Gpu& gpu, const Product& p, int tokens, int slots, unsigned seed)
   return c;
 }
 
-void bench_case(Gpu& gpu, int tokens, int slots) {
-  const std::string name = "adapters/" + std::to_string(slots) + "/" + std::to_string(tokens) + " tokens";
+/// Rows have one of the first `used` adapters.
+void bench_case(Gpu& gpu, int tokens, int slots, int used) {
+  const std::string name =
+      "adapters/" + std::to_string(used) + " of " + std::to_string(slots) + "/" + std::to_string(tokens) + " tokens";
   if (!gpu.wanted(name)) return;
   Arena::Scope scope(gpu.memory);
   std::vector<Case> cases;
@@ -64,7 +66,7 @@ void bench_case(Gpu& gpu, int tokens, int slots) {
     }
   std::mt19937 random(1);
   std::vector<int> of(static_cast<std::size_t>(tokens));
-  for (int& slot : of) slot = static_cast<int>(random() % static_cast<unsigned>(slots));
+  for (int& slot : of) slot = static_cast<int>(random() % static_cast<unsigned>(used));
   int* const slot_of = gpu.memory.take<int>(of.size());
   k::cuda::check(cudaMemcpy(slot_of, of.data(), of.size() * sizeof(int), cudaMemcpyHostToDevice), "copy");
   const auto run = [&](bool adapted) {
@@ -89,6 +91,6 @@ void bench_case(Gpu& gpu, int tokens, int slots) {
 int main(int count, char** arguments) {
   Gpu gpu(std::size_t{12} << 30, std::size_t{256} << 20, count > 1 ? arguments[1] : "");
   gpu.read_bytes_per_s = measure_read_bytes_per_s(gpu);
-  for (const int slots : {1, 8})
-    for (const int tokens : {1, 8, 16, 64, 256, 2048}) bench_case(gpu, tokens, slots);
+  for (const auto& [slots, used] : {std::pair{1, 1}, {8, 1}, {8, 8}})
+    for (const int tokens : {1, 8, 16, 64, 256, 2048}) bench_case(gpu, tokens, slots, used);
 }

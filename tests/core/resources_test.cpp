@@ -93,3 +93,9 @@ TEST_CASE("resources: a container that sees its own group as the root of the mou
   host.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "500000\n");
   CHECK(host.memory() == 1500000);
 }
+
+TEST_CASE("resources: without /proc, as in a bare chroot, the memory is the kernel's own answer") {
+  FakeHost host("0::/\n", unified_mount);
+  host.write("proc/meminfo", "");
+  CHECK(host.memory() > (std::int64_t{1} << 20));
+}

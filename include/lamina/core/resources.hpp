@@ -10,6 +10,7 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/sysinfo.h>
 #endif
 
 /// How many processors and how much memory this process may use: what the host has, the affinity mask allows and the
@@ -133,6 +134,17 @@ inline int processors_of_affinity() {
   return std::max(1, count > 0 ? count : static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+/// Bytes of memory that the host has free or can free; less if /proc cannot be read, as in a bare chroot, since the
+/// kernel's other answer leaves out pages of files. 0: not known.
+inline std::int64_t free_memory(const std::string& root) {
+  if (const std::int64_t kib = read_field(read_small_file(root + "/proc/meminfo"), "MemAvailable:")) return 1024 * kib;
+#if defined(__linux__)
+  if (struct sysinfo host{}; ::sysinfo(&host) == 0)
+    return static_cast<std::int64_t>(host.freeram + host.bufferram) * host.mem_unit;
+#endif
+  return 0;
+}
+
 }  // namespace detail
 
 /// Processors that this process may keep busy: those of its affinity mask, at most its control group's quota, rounded
@@ -149,7 +161,7 @@ inline int available_processors(const std::string& root = "") {
 /// Bytes of memory that this process may still take: what the host has free or can free, at most what the limits of its
 /// control group leave and at least 1; 0 if that is not known.
 inline std::int64_t available_memory(const std::string& root = "") {
-  std::int64_t bytes = 1024 * detail::read_field(detail::read_small_file(root + "/proc/meminfo"), "MemAvailable:");
+  std::int64_t bytes = detail::free_memory(root);
   if (bytes == 0) return 0;
   for (const std::string& folder : detail::cgroup_folders(root, "memory")) bytes = detail::memory_left(folder, bytes);
   return bytes;

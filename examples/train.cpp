@@ -81,7 +81,8 @@ class Answers {
       if (tokenizer.is_special(id)) params_.ends.push_back(id);
   }
 
-  train::PendingAnswer operator()(Batch prompt) {
+  train::PendingAnswer operator()(Batch prompt, std::int64_t record) {
+    params_.stream = static_cast<std::uint64_t>(record);  // another draw for each record, the same in each run
     const auto shared = std::make_shared<const Batch>(std::move(prompt));
     const auto tokens = std::make_shared<Tokens>();
     const int patches = std::accumulate(shared->grids.begin(), shared->grids.end(), 0,
@@ -92,7 +93,6 @@ class Answers {
                      .sampling = params_,
                      .max_tokens = most_tokens(static_cast<int>(shared->ids.size())),
                      .listener = tokens});
-    ++params_.stream;  // another draw for each record, the same in each run
     return [engine = engine_, tokens](const std::function<bool()>& stopped) { return tokens->wait(stopped); };
   }
 
@@ -113,6 +113,7 @@ train::AskModel open_answers(const train::AnsweringModel& model, const train::An
   const ModelSource source = open_source(model.directory, model.adapters);
   engine::EngineOptions where;
   where.device = model.device;
+  where.local_rank = model.local_rank;
   std::unique_ptr<engine::EngineSession> session = make_engine_session(source, where);
   if (session->on_device()) use_one_thread();
   return Answers(std::move(session), options, tokenizer, source.config.image_token_id,

@@ -5,6 +5,7 @@
 #include <lamina/model/model_facts.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/model/registered_models.hpp>
+#include <lamina/parallel/device_group.hpp>
 #include <lamina/train/step/trainable.hpp>
 
 namespace lamina {
@@ -65,6 +66,16 @@ const Ways& ways_on(const RegisteredModel& entry, const std::string& device, DTy
   return cuda;
 }
 
+/// LLaMA-Factory starts a process for each GPU by itself, which changes how many rows a step has.
+void note_other_gpus([[maybe_unused]] const TrainableOptions& options) {
+#if defined(LAMINA_HAS_CUDA)
+  const int gpus = parallel::visible_gpus();
+  if (options.group->size() == 1 && gpus > 1)
+    note(cat("training uses one of ", gpus, " GPUs; to use all, each with rows of its own: torchrun --no-python ",
+             "--nproc-per-node ", gpus, " lamina-train FILE.yaml"));
+#endif
+}
+
 }  // namespace
 
 std::vector<TensorSpec> tensors_of(const ModelConfig& config, const std::filesystem::path& model_dir) {
@@ -75,7 +86,9 @@ std::unique_ptr<TrainSession> make_train_session(const ModelSource& source, cons
   bool vision = !options.freeze_vision_tower || !options.freeze_multi_modal_projector;
   for (const auto& [module, layer] : source.trained)
     vision = vision || train::region_of(module, source.config.family->regions) != train::Region::language;
-  const Ways& ways = ways_on(find_entry(source), options.device);
+  const RegisteredModel& entry = find_entry(source);
+  const Ways& ways = ways_on(entry, options.device);
+  if (&ways != &entry.cpu) note_other_gpus(options);
   if (options.method == TrainableOptions::Method::lora) return (vision ? ways.lora_all : ways.lora)(source, options);
   return (vision ? ways.full_all : ways.full)(source, options);
 }

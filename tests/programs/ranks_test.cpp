@@ -127,6 +127,26 @@ TEST_CASE("Ranks: losses and learning rates are LLaMA-Factory's under torchrun, 
              norms(nlohmann::json::parse(std::ifstream(golden / "steps.json"))), 1e-4);
 }
 
+TEST_CASE("Ranks: the answers of two processes are those of one, in the records' order") {
+  const std::string launcher = mpirun(2);
+  if (launcher.empty()) return;
+  const TemporaryFolder folder;
+  const auto answers = [&](const std::string& before, const std::string& out) {
+    const Program ran = run_command(
+        cat(before, LAMINA_BIN_DIR "/lamina-train device=cpu stage=sft do_predict=true predict_with_generate=true ",
+            "model_name_or_path=" LAMINA_SOURCE_DIR "/data/qwen3_vl_nano dataset_dir=" LAMINA_SOURCE_DIR "/data ",
+            "eval_dataset=tables_heldout max_samples=5 template=qwen3_vl_nothink cutoff_len=512 max_new_tokens=24 ",
+            "output_dir=", (folder.path() / out).string()));
+    INFO(ran.output);
+    REQUIRE(ran.status == 0);
+    std::ifstream in(folder.path() / out / "generated_predictions.jsonl");
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const std::string one = answers("", "one");
+  CHECK(std::count(one.begin(), one.end(), '\n') == 5);
+  CHECK(answers(launcher, "two") == one);
+}
+
 TEST_CASE("Ranks: one that is killed ends the others, and the last checkpoint resumes as one process") {
   const std::string launcher = mpirun(2);
   if (launcher.empty()) return;

@@ -43,7 +43,9 @@ struct Exam : EvalSource {
   /// Raises SIGINT while it answers record `interrupt_at`.
   std::optional<OrderedJson> run(bool skip_special_tokens = true, std::size_t interrupt_at = 3,
                                  const std::string& dictionary = {}) {
-    const AskModel ask = [&, asked = std::size_t{0}](const Batch& prompt) mutable -> PendingAnswer {
+    const AskModel ask = [&, asked = std::size_t{0}](const Batch& prompt,
+                                                     std::int64_t record) mutable -> PendingAnswer {
+      CHECK(record == static_cast<std::int64_t>(asked));
       CHECK(prompt.ids == samples[asked].ids);
       return [&, i = asked++](const std::function<bool()>&) {
         CHECK(asked == samples.size());  // all were asked for before the first was waited for

@@ -45,7 +45,8 @@ template <class Model, Real T = float, Backend B = Cpu>
 class ModelEngineSession final : public EngineSession {
  public:
   ModelEngineSession(const ModelSource& source, const EngineOptions& options)
-      : weights_(choose(source, options)),
+      : device_(options.local_rank),
+        weights_(choose(source, options)),
         adapters_(weights_.slots(), tensor_count<typename Model::Visual>, options.adapter_slots, options.adapter_rank),
         limits_(settle(source, options)) {
     if (!std::is_same_v<T, float> && options.dtype && *options.dtype != dtype_of<T>)

@@ -23,6 +23,7 @@ struct EngineOptions {
   std::optional<DType> dtype;                   ///< of the weights
   std::vector<std::filesystem::path> adapters;  ///< folded into the weights, in order
   std::string device = "auto";                  ///< as in TrainableOptions
+  int local_rank = 0;                           ///< of this process on its host: which GPU it opens
   int rows = 0;                                 ///< sequences that run at once; by default 256, on a CPU 16
   int step_tokens = 0;                          ///< tokens that one step reads, at least rows
   int page_tokens = 64;                         ///< 16, 32, 64 or 128

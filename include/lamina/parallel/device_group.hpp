@@ -37,4 +37,7 @@ class DeviceGroup<Cuda> {
   std::unique_ptr<Communicator> communicator_;  ///< null: a group of one
 };
 
+/// GPUs that CUDA_VISIBLE_DEVICES leaves to this process.
+int visible_gpus();
+
 }  // namespace lamina::parallel

@@ -98,4 +98,9 @@ struct DeviceGroup<Cuda>::Communicator {};
 
 [[gnu::used]] inline DeviceGroup<Cuda>::~DeviceGroup() = default;
 
+[[gnu::used]] inline int visible_gpus() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
 }  // namespace lamina::parallel

@@ -12,6 +12,7 @@
 
 #include <lamina/data/encoded_sample.hpp>
 #include <lamina/io/interrupt.hpp>
+#include <lamina/parallel/group.hpp>
 #include <lamina/text/python_json.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/train/predict/answers.hpp>
@@ -83,13 +84,15 @@ class PredictionScores {
   double bleu_4_ = 0, rouge_1_ = 0, rouge_2_ = 0, rouge_l_ = 0, exact_ = 0, count_ = 0;
 };
 
-/// What predict_all works with; `prompts` gives the samples' batches, one sample each.
+/// What predict_all works with; `prompts` gives the samples' batches, one sample each, of which each rank takes its
+/// own.
 struct PredictParts {
   const std::vector<data::EncodedSample>& samples;
   EvalSource& prompts;
   const text::Tokenizer& tokenizer;
   const AskModel& ask;
   Console& console;
+  parallel::Group& group = parallel::alone();
   std::filesystem::path jieba_dictionary = {};
   std::function<void(std::int64_t)> answered = {};  ///< called after each answer with the number of answers so far
 };
@@ -112,8 +115,20 @@ struct Predicted {
 /// Records whose answers are asked for at once: their images are in memory.
 inline constexpr std::int64_t answers_under_way = 64;
 
+/// The owner's answer on every rank; nothing if the owner was interrupted.
+inline std::optional<std::vector<int>> shared_answer(parallel::Group& group, int owner,
+                                                     const std::optional<std::vector<int>>& mine) {
+  std::int64_t length = mine ? std::ssize(*mine) : -1;
+  group.broadcast(std::as_writable_bytes(std::span(&length, 1)), owner);
+  if (length < 0) return std::nullopt;
+  std::vector<int> answer = group.rank() == owner ? *mine : std::vector<int>(static_cast<std::size_t>(length));
+  group.broadcast(std::as_writable_bytes(std::span(answer)), owner);
+  return answer;
+}
+
 /// Answers the records side by side, scores the answers, and writes output_dir/generated_predictions.jsonl if there is
 /// an output_dir. Returns nothing after Ctrl-C: then the answers so far stay in generated_predictions.partial.jsonl.
+/// Ranks answer the records in turn, and the first one writes.
 ///
 /// A line is {"prompt", "predict", "label"}, in the records' order: the prompt with all its special tokens, the answer
 /// and the wanted answer without (skip_special_tokens). As in LLaMA-Factory, a label keeps the newline that its
@@ -129,16 +144,23 @@ inline std::optional<Predicted> predict_all(PredictParts parts, const std::optio
   };
   const auto rows = static_cast<std::int64_t>(parts.samples.size());
   std::optional<PredictionFile> file;
-  if (output_dir) file.emplace(*output_dir);
+  if (output_dir && parts.group.first()) file.emplace(*output_dir);
   PredictionScores scores(parts.jieba_dictionary);
   std::deque<PendingAnswer> under_way;
-  for (std::int64_t i = 0, asked = 0; i < rows; ++i) {
-    for (; asked < std::min(rows, i + answers_under_way); ++asked)
-      under_way.push_back(parts.ask(parts.prompts.batch(asked).batch));
+  const std::int64_t ranks = parts.group.size();
+  for (std::int64_t i = 0, asked = parts.group.rank(); i < rows; ++i) {
+    for (; asked < std::min(rows, i + answers_under_way * ranks); asked += ranks)
+      under_way.push_back(parts.ask(parts.prompts.batch(asked).batch, asked));
     const data::EncodedSample& sample = parts.samples[static_cast<std::size_t>(i)];
-    const std::vector<int> answer = under_way.front()([&] { return interrupt.requested(); });
-    under_way.pop_front();
-    if (interrupt.requested()) {
+    const int owner = static_cast<int>(i % ranks);
+    std::optional<std::vector<int>> mine;
+    if (owner == parts.group.rank()) {
+      mine = under_way.front()([&] { return interrupt.requested(); });
+      under_way.pop_front();
+      if (interrupt.requested()) mine.reset();
+    }
+    const auto answer = shared_answer(parts.group, owner, mine);
+    if (!answer) {
       parts.console.finish();
       parts.console.line(cat("Interrupted after ", i, " of ", rows, " answers",
                              file ? cat(", which are in ", file->partial().string()) : ""));
@@ -146,9 +168,9 @@ inline std::optional<Predicted> predict_all(PredictParts parts, const std::optio
     }
     const text::Tokenizer& t = parts.tokenizer;
     if (file)
-      file->write(t.decode(sample.ids), t.decode(answer, skip_special_tokens),
+      file->write(t.decode(sample.ids), t.decode(*answer, skip_special_tokens),
                   t.decode(sample.answer, skip_special_tokens));
-    scores.add(t.decode(answer, true), t.decode(sample.answer, true));
+    scores.add(t.decode(*answer, true), t.decode(sample.answer, true));
     parts.console.step({.step = i + 1, .total_steps = rows, .first_step = 0, .elapsed_s = elapsed_s()},
                        std::numeric_limits<double>::quiet_NaN());
     if (parts.answered) parts.answered(i + 1);

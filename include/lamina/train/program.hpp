@@ -101,7 +101,7 @@ class TrainProgram {
     if (a_.do_train && !train(from)) return 130;
     if (a_.do_eval && !a_.predict_with_generate) evaluate();
     session_.reset();  // its memory is needed to answer
-    if (a_.generates() && group_.first() && !predict()) return 130;
+    if (a_.generates() && !predict()) return 130;
     return 0;
   }
 
@@ -154,7 +154,7 @@ class TrainProgram {
     const data::Preparation preparation{
         processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.image_token_id};
     if (a_.generates()) {
-      questions_.emplace(datasets_.questions, preparation, 1, a_.dataloader_num_workers);
+      questions_.emplace(datasets_.questions, preparation, 1, a_.dataloader_num_workers, group_.place());
       console_.line(cat("records to answer: ", detail::with_thousands(questions_->rows())));
       note_cut_questions();
     }
@@ -260,11 +260,13 @@ class TrainProgram {
     const bool lora = a_.finetuning_type == "lora";
     AnsweringModel model{.directory = lora || !a_.do_train ? a_.model_name_or_path : a_.output_dir,
                          .adapters = a_.adapter_name_or_path,
-                         .device = a_.device};
+                         .device = a_.device,
+                         .local_rank = group_.place().local_rank};
     if (lora && a_.do_train) {
       if (!a_.create_new_adapter && !model.adapters.empty()) model.adapters.pop_back();
       model.adapters.push_back(a_.output_dir);
     }
+    group_.barrier();  // the first rank has written what is read now
     const AskModel ask = open_.answers(model, a_.answers, *tokenizer_);
     const std::int64_t batch = a_.per_device_eval_batch_size;
     auto log = evaluation_log(questions_->rows());
@@ -274,6 +276,7 @@ class TrainProgram {
                      .tokenizer = *tokenizer_,
                      .ask = ask,
                      .console = console_,
+                     .group = group_,
                      .jieba_dictionary = a_.jieba_dictionary,
                      .answered =
                          [&](std::int64_t n) {
@@ -282,6 +285,7 @@ class TrainProgram {
                          }},
                     a_.do_predict ? std::optional(a_.output_dir) : std::nullopt, a_.answers.skip_special_tokens);
     if (!predicted) return false;
+    if (!group_.first()) return true;
     if (a_.do_eval) report_evaluation(predicted->metrics("eval", batch), log);
     if (!a_.do_predict) return true;
     const OrderedJson metrics = predicted->metrics("predict", batch);

@@ -19,6 +19,7 @@ struct AnsweringModel {
   std::filesystem::path directory;
   std::vector<std::filesystem::path> adapters;  ///< folded into the weights, in order
   std::string device = "auto";                  ///< as in TrainableOptions
+  int local_rank = 0;                           ///< of this process on its host: which GPU answers
 };
 
 /// How an answer is drawn (LLaMA-Factory's generating_args.py, with its defaults).
@@ -37,8 +38,9 @@ struct AnswerOptions {
 /// `stopped` returns true, looked at some times a second, returns those so far.
 using PendingAnswer = std::function<std::vector<int>(const std::function<bool()>& stopped)>;
 
-/// Asks a model for the answer to a prompt of one sequence. Many may be under way.
-using AskModel = std::function<PendingAnswer(Batch prompt)>;
+/// Asks a model for the answer to a prompt of one sequence. Many may be under way. What is drawn depends on the
+/// record's number, not on who else is asked.
+using AskModel = std::function<PendingAnswer(Batch prompt, std::int64_t record)>;
 
 /// Opens a model to answer. The tokenizer outlives the answers.
 using OpenAnswers = std::function<AskModel(const AnsweringModel&, const AnswerOptions&, const text::Tokenizer&)>;

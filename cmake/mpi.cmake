@@ -1,5 +1,8 @@
 # lamina_mpi: what programs link that run as several processes; MPI if there is one. Several GPUs need none.
 function(lamina_link_mpi)
+  if(TARGET lamina_mpi)
+    return()
+  endif()
   set(MPI_CXX_SKIP_MPICXX ON)
   find_package(MPI QUIET COMPONENTS CXX)
   add_library(lamina_mpi INTERFACE)

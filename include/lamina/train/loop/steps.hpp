@@ -167,6 +167,9 @@ inline void Trainer::train_step() {
   if (under_way_.empty()) {
     if (!upcoming_) fetch(step);
     start_step(step);
+    // Once all ranks have started a step, nothing but a process that dies can keep its sum of gradients waiting. Of one
+    // that was started ahead, share() of the step before has told that.
+    if (parts_.session.on_device()) parts_.group.barrier();
     if (step + 1 < plan_.total_steps) fetch(step + 1);
   }
   if (may_start_ahead(stop_requested())) try {
@@ -174,8 +177,6 @@ inline void Trainer::train_step() {
     } catch (...) {
       upcoming_.emplace().failure = std::current_exception();
     }
-  // Once all have started the step, nothing but a process that dies can keep its sum of gradients waiting.
-  if (parts_.session.on_device()) parts_.group.barrier();
   const auto [loss, norm] = parts_.session.finish();
   Window window = std::move(under_way_.front());
   under_way_.pop_front();

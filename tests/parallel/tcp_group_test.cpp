@@ -18,6 +18,7 @@ void on_ranks(int size, const std::function<void(Group&)>& f, Seconds timeout = 
   Listener listener(0);
   const int port = listener.port();
   std::vector<std::thread> others;
+  Connection::to("127.0.0.1", port, timeout).send_value(std::int64_t{7});  // a stranger, who is passed over
   for (int rank = 1; rank < size; ++rank)
     others.emplace_back([=] {
       TcpGroup group({rank, size, rank, size}, join_rank_0("127.0.0.1", port, rank, timeout));
@@ -66,6 +67,13 @@ TEST_CASE("TcpGroup: sums, gathers and broadcasts are the same on every rank") {
     CHECK(right[rank] == 1);
     CHECK(sums[rank] == sums[0]);
   }
+}
+
+TEST_CASE("TcpGroup: two processes of one rank are an error") {
+  Listener listener(0);
+  const Star first = join_rank_0("127.0.0.1", listener.port(), 1, Seconds(20));
+  const Star second = join_rank_0("127.0.0.1", listener.port(), 1, Seconds(20));
+  CHECK(contains(error_of([&] { await_ranks(listener, 3, Seconds(20)); }), "two processes are rank 1 of 3"));
 }
 
 TEST_CASE("TcpGroup: a rank that is silent or has gone is an error that names it") {

@@ -58,6 +58,8 @@ class Connection {
     return value;
   }
 
+  bool connected() const { return socket_ != nullptr; }
+  void set_timeout(Seconds timeout) { timeout_ = timeout; }
   /// What messages call the other process.
   void set_name(std::string name) { name_ = std::move(name); }
   const std::string& name() const { return name_; }

@@ -56,6 +56,8 @@ struct Arguments {
   std::optional<std::int64_t> early_stopping_steps;
 
   std::filesystem::path output_dir;
+  std::filesystem::path logging_dir;  ///< of TensorBoard; "": below output_dir
+  std::vector<std::string> report_to = {"none"};
   bool overwrite_output_dir = false, do_train = false, do_eval = false, do_predict = false;
   bool predict_with_generate = false;
   AnswerOptions answers;                   ///< of predict_with_generate

@@ -20,6 +20,7 @@
 #include <lamina/train/loop/resume_state.hpp>
 #include <lamina/train/loop/same_weights.hpp>
 #include <lamina/train/report/progress.hpp>
+#include <lamina/train/report/trackers.hpp>
 #include <lamina/train/save/checkpoints.hpp>
 #include <lamina/train/step/source.hpp>
 
@@ -33,7 +34,8 @@ struct TrainerParts {
   Console& console;
   /// Writes adapter or model, tokenizer, processor and model card into a directory.
   std::function<void(const std::filesystem::path&, const OrderedJson& log_history)> save_model;
-  double flops_per_token = 0;  ///< 6 * (parameters that are not embeddings), as transformers counts
+  double flops_per_token = 0;    ///< 6 * (parameters that are not embeddings), as transformers counts
+  Trackers* trackers = nullptr;  ///< null: values go to trainer_log.jsonl and the console alone
   /// The ranks that share each step; the session and the sources know it too. The first alone writes files.
   parallel::Group& group = parallel::alone();
 };

@@ -204,6 +204,8 @@ class TrainProgram {
   bool train(const std::optional<std::filesystem::path>& from) {
     const ModelWriter writer(a_, *session_, config_.family->names);
     const double embeddings = static_cast<double>(config_.text_config.vocab_size) * config_.text_config.hidden_size;
+    std::optional<Trackers> trackers;
+    if (group_.first()) trackers.emplace(a_, console_);
     Trainer trainer(a_, {.session = *session_,
                          .train = *train_,
                          .evaluation = eval_ ? &*eval_ : nullptr,
@@ -211,6 +213,7 @@ class TrainProgram {
                          .save_model = [&](const std::filesystem::path& to,
                                            const OrderedJson& history) { writer.save(to, history); },
                          .flops_per_token = 6 * (static_cast<double>(session_->param_count()) - embeddings),
+                         .trackers = trackers ? &*trackers : nullptr,
                          .group = group_});
     if (from) trainer.resume(*from);
     const TrainingResult outcome = trainer.run();

@@ -68,6 +68,18 @@ inline void validate_data(const Arguments& a) {
     fail(where(a, "eval_on_start"), " needs rows to evaluate on: set val_size or eval_dataset");
 }
 
+inline void validate_trackers(const Arguments& a) {
+  for (const std::string& name : a.report_to) {
+    if (name == "none" && a.report_to.size() > 1)
+      fail(where(a, "report_to"), " holds none and others: keep one of the two");
+    if (name == "none" || name == "tensorboard" || name == "all") continue;
+    fail(where(a, "report_to"), ": ", name,
+         " is not connected, wanted none, tensorboard or all (which is tensorboard); trainer_log.jsonl holds every "
+         "value "
+         "that is logged");
+  }
+}
+
 inline void validate_run(const Arguments& a) {
   if (!a.do_train && !a.do_eval && !a.do_predict)
     fail("nothing to do: set do_train: true, do_eval: true or do_predict: true");
@@ -167,6 +179,7 @@ inline void validate_intervals(const Arguments& a) {
 /// Checks what no single key can know; LLaMA-Factory's and transformers' rules.
 inline void validate_arguments(const Arguments& a) {
   detail::validate_run(a);
+  detail::validate_trackers(a);
   detail::validate_method(a);
   detail::validate_data(a);
   detail::validate_answers(a);

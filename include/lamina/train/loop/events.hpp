@@ -48,7 +48,7 @@ inline void Trainer::log_loss(double gradient_norm, double rate) {
   log(std::move(entry));
 }
 
-/// Into log_history, trainer_log.jsonl and the console.
+/// Into log_history, trainer_log.jsonl, the console and trackers.
 inline void Trainer::log(OrderedJson entry) {
   if (a_.include_num_input_tokens_seen) entry["num_input_tokens_seen"] = state_.num_input_tokens_seen;
   entry["step"] = state_.global_step;
@@ -56,6 +56,7 @@ inline void Trainer::log(OrderedJson entry) {
   state_.log_history.push_back(entry);
   if (log_file_) log_file_->write(entry, at, {.seen = state_.num_input_tokens_seen, .in_process = tokens_});
   parts_.console.event(entry, at);
+  if (parts_.trackers) parts_.trackers->log(entry);
 }
 
 inline void Trainer::evaluate() {

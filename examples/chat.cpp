@@ -37,7 +37,7 @@ struct Settings {
   std::optional<int> top_k;
   std::optional<std::uint64_t> seed;
   int max_tokens = 1024, max_model_len = 0;
-  bool greedy = false;
+  bool greedy = false, show_prompt = false;
 };
 
 void read_top_p(Settings& settings, const io::Setting& s, std::string_view flag) {
@@ -72,9 +72,35 @@ constexpr io::Key<Settings> flags[] = {
     io::honoured_word<devices, &Settings::device>("device", "auto (the GPU if there is one), cpu or cuda"),
     io::honoured_word<dtypes, &Settings::dtype>("dtype", "of the weights: auto, float16, bfloat16 or float32"),
     io::honoured<&Settings::greedy>("greedy", "take the most probable token, without penalties"),
+    io::honoured<&Settings::show_prompt>("show-prompt", "print the text and the ids of the prompt, and answer nothing"),
 };
 
 volatile std::sig_atomic_t interrupted = 0;
+
+/// What the model reads before the first question.
+serve::PromptMessages opening(const Settings& settings) {
+  serve::PromptMessages out;
+  if (!settings.system.empty()) out.messages.push_back({"system", {{text::Part::Kind::text, settings.system}}, true});
+  return out;
+}
+/// Images with alpha go on white, as in lamina-serve and Qwen's own tools.
+vision::Image image_of(const std::filesystem::path& path) {
+  vision::Image image = vision::load_image(path);
+  vision::put_on_background(image, {255, 255, 255});
+  return image;
+}
+/// The conversation with one question more, about these images.
+serve::PromptMessages with_question(serve::PromptMessages conversation, std::vector<vision::Image> images,
+                                    const std::string& prompt) {
+  text::Message turn{"user", {}, images.empty()};
+  for (auto& image : images) {
+    turn.parts.push_back({text::Part::Kind::image, {}});
+    conversation.images.push_back(std::move(image));
+  }
+  turn.parts.push_back({text::Part::Kind::text, prompt});
+  conversation.messages.push_back(std::move(turn));
+  return conversation;
+}
 
 /// The conversation so far, and how it goes on.
 class Chat {
@@ -89,28 +115,14 @@ class Chat {
   }
 
   void clear() {
-    conversation_ = {};
+    conversation_ = opening(settings_);
     waiting_.clear();
-    if (!settings_.system.empty())
-      conversation_.messages.push_back({"system", {{text::Part::Kind::text, settings_.system}}, true, {}});
   }
-  /// Images with alpha go on white, as in lamina-serve and Qwen's own tools.
-  void add_image(const std::filesystem::path& path) {
-    waiting_.push_back(vision::load_image(path));
-    vision::put_on_background(waiting_.back(), {255, 255, 255});
-  }
+  void add_image(const std::filesystem::path& path) { waiting_.push_back(image_of(path)); }
 
   /// Prints the answer as it comes, then the speed on stderr. A failed turn leaves the conversation as it was.
   void ask(const std::string& prompt) {
-    auto next = conversation_;
-    text::Message turn{"user", {}, waiting_.empty(), {}};
-    for (auto& image : waiting_) {
-      turn.parts.push_back({text::Part::Kind::image, {}});
-      next.images.push_back(std::move(image));
-    }
-    waiting_.clear();
-    turn.parts.push_back({text::Part::Kind::text, prompt});
-    next.messages.push_back(std::move(turn));
+    auto next = with_question(conversation_, std::exchange(waiting_, {}), prompt);
     const auto batch = std::make_shared<const Batch>(
         serve::make_prompt(files_, files_.processor, next, {}, {.max_model_len = engine_.context_tokens()}));
     const auto hashes = engine::hash_images(*batch, files_.processor.row_length());
@@ -128,7 +140,7 @@ class Chat {
                          });
     std::cout << std::endl;
     report(done);
-    next.messages.push_back({"assistant", {{text::Part::Kind::text, answer}}, true, {}});
+    next.messages.push_back({"assistant", {{text::Part::Kind::text, answer}}, true});
     conversation_ = std::move(next);
   }
 
@@ -193,11 +205,31 @@ void converse(Chat& chat) {
     }
 }
 
-Settings parse(const std::vector<std::string>& words) { return io::parse_flags<Settings>(flags, words, {"model"}); }
+/// The prompt as the template writes it, then its ids, with each image's token as often as the model reads it.
+void show_prompt(const Settings& settings) {
+  const auto files = serve::ModelFiles::load(settings.model);
+  for (const auto& note : files.notes) log_warning("lamina-chat: ", note);
+  std::vector<vision::Image> images;
+  for (const auto& path : settings.images) images.push_back(image_of(path));
+  const auto asked = with_question(opening(settings), std::move(images), *settings.prompt);
+  const int most = settings.max_model_len > 0 ? settings.max_model_len : any_count / 4;
+  const Batch batch = serve::make_prompt(files, files.processor, asked, {}, {.max_model_len = most});
+  std::cout << "text:\n"
+            << text::joined(files.chat_template.render(asked.messages)) << "\n"
+            << batch.ids.size() << " ids:\n"
+            << fmt::format("[{}]", fmt::join(batch.ids, ", ")) << std::endl;
+}
+
+Settings parse(const std::vector<std::string>& words) {
+  auto settings = io::parse_flags<Settings>(flags, words, {"model"});
+  if (settings.show_prompt && !settings.prompt) throw io::UsageError("--show-prompt wants --prompt, the question");
+  return settings;
+}
 
 int run(Settings& settings) {
   settings.model = hub::resolve_model(settings.model, settings.hub);
   for (auto& adapter : settings.adapters) adapter = hub::resolve_model(adapter, {.cache_dir = settings.hub.cache_dir});
+  if (settings.show_prompt) return show_prompt(settings), 0;
   Chat chat(settings);
   for (const auto& image : settings.images) chat.add_image(image);
   if (settings.prompt)

@@ -25,6 +25,11 @@ using namespace lamina;
 serve::ModelFiles load_files(const serve::Flags& flags) {
   auto files = serve::ModelFiles::load(flags.model, flags.tokenizer, flags.chat_template);
   for (const auto& note : files.notes) log_warning("lamina-serve: ", note);
+  try {
+    serve::check_template_kwargs(flags.template_kwargs, "--default-chat-template-kwargs", &files.chat_template);
+  } catch (const serve::ApiError& e) {
+    fail(e.what());
+  }
   if (flags.generation_config == "vllm") {
     files.defaults = {};
   } else if (flags.generation_config != "auto") {
@@ -81,9 +86,9 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
           .priorities = flags.priorities,
           .prompt_details = flags.prompt_tokens_details,
           .force_usage = flags.force_include_usage,
+          .trust_chat_template = flags.trust_request_template,
           .log_requests = flags.log_requests,
-          .request_defaults = {.add_vision_id = flags.add_vision_id,
-                               .thinking = flags.thinking,
+          .request_defaults = {.template_kwargs = flags.template_kwargs,
                                .exclude_unused_tools = flags.exclude_unused_tools,
                                .automatic_tools = flags.automatic_tools,
                                .reasoning = !flags.reasoning_parser.empty(),

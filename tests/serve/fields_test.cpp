@@ -210,7 +210,7 @@ TEST_CASE("fields: stream_interval joins tokens into chunks; the first comes at 
 
 TEST_CASE("fields: the operator's defaults hold where a request says nothing") {
   RunningServer server({.service = {.served_names = {"tiny"},
-                                    .request_defaults = {.add_vision_id = true,
+                                    .request_defaults = {.template_kwargs = {{"add_vision_id", true}},
                                                          .exclude_unused_tools = true,
                                                          .return_tokens_as_ids = true,
                                                          .stream_interval = 3}}});
@@ -218,9 +218,10 @@ TEST_CASE("fields: the operator's defaults hold where a request says nothing") {
   const auto read = [&](const std::string& fields) {
     return serve::read_chat_request(Json::parse(with(fields)), limits, {});
   };
-  CHECK(read("").template_options.add_vision_id);
-  CHECK_FALSE(read(R"("chat_template_kwargs":{"add_vision_id":false})").template_options.add_vision_id);
-  CHECK(read(R"("chat_template_kwargs":{"enable_thinking":true})").template_options.add_vision_id);
+  const auto variables = [&](const std::string& fields) { return read(fields).template_options.variables; };
+  CHECK(variables("")["add_vision_id"] == true);
+  CHECK(variables(R"("chat_template_kwargs":{"add_vision_id":false})")["add_vision_id"] == false);
+  CHECK(variables(R"("chat_template_kwargs":{"enable_thinking":true})")["add_vision_id"] == true);
   CHECK(read("").return_tokens_as_ids);
   CHECK_FALSE(read(R"("return_tokens_as_token_ids":false)").return_tokens_as_ids);
   CHECK(read("").stream_interval == 3);

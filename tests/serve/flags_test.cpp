@@ -82,8 +82,8 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "--load-format", "dummy"}, "--load-format"},
       {{"d", "--limit-mm-per-prompt", "{"}, "--limit-mm-per-prompt"},
       {{"d", "--trust-remote-code=yes"}, "takes no value"},
-      {{"d", "--chat-template-content-format", "string"}, "lists of parts"},
-      {{"d", "--default-chat-template-kwargs", "{\"thinking\":true}"}, "wanted add_vision_id or enable_thinking"},
+      {{"d", "--chat-template-content-format", "string"}, "found out from the template"},
+      {{"d", "--default-chat-template-kwargs", "{\"tokenize\":true}"}, "no variable to set"},
       {{"d", "--mm-processor-kwargs", "{\"size\":{\"height\":9}}"}, "size has height"},
       {{"d", "--limit-mm-per-prompt", "imgae=3"}, "has imgae"},
       {{"d", "--uvicorn-log-level", "loud"}, "wanted trace"},
@@ -220,7 +220,7 @@ TEST_CASE("Flags: defaults for requests are read") {
       Flags::parse({"d", "--default-chat-template-kwargs", "{\"add_vision_id\":true,\"enable_thinking\":false}",
                     "--return-tokens-as-token-ids", "--stream-interval", "8", "--exclude-tools-when-tool-choice-none",
                     "--disable-access-log-for-endpoints", "/health,/ping", "--chat-template", "{{ messages }}"});
-  CHECK(f.add_vision_id);
+  CHECK(f.template_kwargs["add_vision_id"] == true);
   CHECK(f.return_tokens_as_ids);
   CHECK(f.stream_interval == 8);
   CHECK(f.exclude_unused_tools);
@@ -333,7 +333,7 @@ TEST_CASE("flags: scripts written for vLLM find their options, or the reason why
   const Flags f = Flags::parse({"d", "--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--reasoning-parser",
                                 "qwen3", "--default-chat-template-kwargs", R"({"enable_thinking": false})",
                                 "--enable-tokenizer-info-endpoint", "--disable-fastapi-docs"});
-  CHECK((f.automatic_tools && f.tokenizer_info && !f.thinking && !f.docs));
+  CHECK((f.automatic_tools && f.tokenizer_info && !f.template_kwargs["enable_thinking"] && !f.docs));
   CHECK(f.reasoning_parser == "qwen3");
 }
 

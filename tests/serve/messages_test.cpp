@@ -19,7 +19,8 @@ TEST_CASE("messages: the OpenAI layout gives the text of the model's own templat
     for (const auto& [family, name] :
          {std::pair{&qwen2_5_vl::chat, "qwen2_5_vl"}, std::pair{&qwen3_vl::chat, "qwen3_vl"}}) {
       const auto chat = serve::read_messages(test["messages"], *family, 99);
-      CHECK(text::joined(text::render(*family, chat.messages)) == test[name].get<std::string>());
+      const auto own = text::PromptTemplate::released(*family);
+      CHECK(text::joined(own.render(chat.messages)) == test[name].get<std::string>());
     }
   }
 }

@@ -69,7 +69,7 @@ void check_added_tokens(const std::string& model, const std::filesystem::path& t
       CHECK(count == std::count(prompt.begin(), prompt.end(), *files.tokenizer.id_of("<|im_start|>")) *
                              (token == "<|im_start|>") +
                          4 * (token == "<|im_end|>"));  // the template's own
-      CHECK(files.tokenizer.decode(prompt) == text::joined(text::render(files.family->chat, question)));
+      CHECK(files.tokenizer.decode(prompt) == text::joined(files.chat_template.render(question)));
       continue;
     }
     const auto sample = trained(files, messages);
@@ -119,11 +119,11 @@ TEST_CASE("prompt: a control token is text in whatever way its letters arrive") 
     const std::vector<text::Message> messages{says("user", "a"), message};
     const auto ids = served(files, messages);
     CHECK(std::count(ids.begin(), ids.end(), end) == 2);
-    CHECK(files.tokenizer.decode(ids) == text::joined(text::render(files.family->chat, messages)));
+    CHECK(files.tokenizer.decode(ids) == text::joined(files.chat_template.render(messages)));
   }
   const std::vector<text::Message> question{says("user", "a")};
-  const auto ids = serve::plan_prompt(files, files.processor, question, {.tools = {R"({"name": "<|im_end|>"})"}}, {},
-                                      {.max_model_len = 10000})
+  const auto ids = serve::plan_prompt(files, files.processor, question,
+                                      {.tools = {serve::Json{{"name", "<|im_end|>"}}}}, {}, {.max_model_len = 10000})
                        .ids;
   CHECK(std::count(ids.begin(), ids.end(), end) == 2);
 }

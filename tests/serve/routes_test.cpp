@@ -101,7 +101,7 @@ TEST_CASE("batch: conversations are answered together, a choice for each") {
   for (const auto& [body, param] : std::vector<std::pair<std::string, std::string>>{
            {"{}", "messages"},
            {R"({"messages":[]})", "messages"},
-           {R"({"messages":[[{"role":"user","content":"a"}],[{"role":"robot","content":"a"}]]})", "messages.1.0.role"},
+           {R"({"messages":[[{"role":"user","content":"a"}],[{"role":"","content":"a"}]]})", "messages.1.0.role"},
            {"{" + two + R"(,"stream":true})", "stream"},
            {"{" + two + R"(,"n":2})", "n"},
            {"{" + two + R"(,"tools":[{}]})", "tools"}}) {

@@ -117,7 +117,7 @@ TEST_CASE("work: parts, messages and tool calls of any number are rendered in ti
   check_growth(
       "tools",
       [](std::size_t n) {
-        const text::TemplateOptions options{.tools = std::vector<std::string>(n, "{\"type\": \"<|\"}")};
+        const text::TemplateOptions options{.tools = std::vector<serve::Json>(n, serve::Json{{"type", "<|"}})};
         return [options] { plan({{"user", {}, true, {}}}, options); };
       },
       1 << 13);

@@ -60,11 +60,18 @@ inline constexpr Family family{
              .image_pad = "<see>",
              .image_end = "]",
              .video_pad = "<watch>",
-             .image_label = "Image ",
-             .video_label = "Film ",
              .tools = &tools,
              .control_tokens = control_tokens,
-             .released_template = "{{ heron }}"},
+             .released_template = "{% set images = namespace(count=0) %}"
+                                  "{% set names = {'system': 'rules', 'user': 'human', 'assistant': 'heron'} %}"
+                                  "{% for message in messages %}<turn>{{ names[message.role] }}: "
+                                  "{% if message.content is string %}{{ message.content }}"
+                                  "{% else %}{% for part in message.content %}"
+                                  "{% if part.type == 'image' %}{% set images.count = images.count + 1 %}"
+                                  "{% if add_vision_id %}Image {{ images.count }}: {% endif %}[<see>]"
+                                  "{% else %}{{ part.text }}{% endif %}"
+                                  "{% endfor %}{% endif %}<end>{% endfor %}"
+                                  "{% if add_generation_prompt %}<turn>heron: {% endif %}"},
     .templates = templates,
     .processor = {.patch_size = 8,
                   .temporal_patch_size = 1,

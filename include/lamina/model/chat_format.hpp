@@ -11,7 +11,7 @@ struct ToolMarks {
   std::string_view response_begin, response_end;  ///< the same around what a function returned
 };
 
-/// A family's chat layout. text/chat_template.hpp writes prompts by it and data/template.hpp training samples.
+/// A family's chat layout. data/template.hpp writes training samples by it; prompts are written by chat templates.
 struct ChatFormat {
   std::string_view title = "";            ///< of the models that ship this layout's template, for messages
   std::string_view turn_begin, role_end;  ///< around a role: "<|im_start|>" user "\n"
@@ -20,15 +20,12 @@ struct ChatFormat {
   std::string_view user = "user", assistant = "assistant", system = "system";
   std::string_view image_begin, image_pad, image_end;  ///< an image is image_pad, once for each of its tokens
   std::string_view video_pad;
-  std::string_view image_label, video_label;  ///< with add_vision_id: "Picture " 1 ": "
-  std::string_view default_system = "";       ///< of a conversation that begins with another role; "": no such turn
-  /// true: each message is a turn under its own role, images shown. false: only user, assistant and tool messages are,
-  /// and a system message that comes first; images of user and tool messages alone are shown.
+  /// true: images of all messages are shown. false: those of user and tool messages alone; others are left out.
   bool every_role = false;
   const ToolMarks* tools = nullptr;  ///< nullptr: the layout knows no functions
   /// The added tokens that only a layout may write: content that spells one keeps its letters (text/added_tokens.hpp).
   std::span<const std::string_view> control_tokens;
-  std::string_view released_template = "";  ///< the Jinja text that this layout stands for; nothing runs it
+  std::string_view released_template = "";  ///< the chat template of a folder that has none
 };
 
 /// One of LLaMA-Factory's templates for a family. All of a family share its layout.

@@ -177,10 +177,9 @@ inline void read_media_domains(Flags& out, const Setting& s, std::string_view fl
 }
 
 inline void read_template_defaults(Flags& out, const Setting& s, std::string_view flag) {
+  out.template_kwargs = flag_object(s, flag);
   try {
-    const TemplateKwargs given = read_template_kwargs(flag_object(s, flag), cat("--", flag));
-    out.add_vision_id = given.add_vision_id.value_or(false);
-    out.thinking = given.enable_thinking.value_or(true);
+    check_template_kwargs(out.template_kwargs, cat("--", flag), nullptr);
   } catch (const ApiError& e) {
     usage(e.what());
   }

@@ -13,7 +13,6 @@ namespace detail {
 using engine::EngineOptions;
 inline constexpr KeyType nothing = KeyType::flag, one = KeyType::text, many = KeyType::list, number = KeyType::number;
 inline constexpr KeyStatus ignore = KeyStatus::accepted, refuse = KeyStatus::refused;
-inline constexpr std::string_view no_template = "templates of requests are not run; the model's own is built in";
 inline constexpr std::string_view one_device = "one process serves on one device";
 inline constexpr std::string_view own_scheduler = "steps are always planned ahead";
 inline constexpr std::string_view cut_prompts = "prompts are always cut to what fits a step";
@@ -63,11 +62,11 @@ inline std::span<const Key> flag_table() {
                   "file:// images below this directory are allowed"),
       honoured<&Flags::api_keys>("api-key", "bearer tokens that clients must send; also VLLM_API_KEY"),
       honoured<&Flags::response_role>("response-role", "role of answers"),
-      honoured<&Flags::chat_template>("chat-template",
-                                      "file or text; must be the released template, which is built in"),
-      honoured_by("default-chat-template-kwargs", one, "", read_template_defaults,
-                  "{\"add_vision_id\": true}; enable_thinking, which Instruct templates do not read: false turns "
-                  "--reasoning-parser off"),
+      honoured<&Flags::chat_template>("chat-template", "file or text of a Jinja template, in place of the folder's"),
+      honoured_by(
+          "default-chat-template-kwargs", one, "", read_template_defaults,
+          "{\"add_vision_id\": true}: variables that the chat template reads; enable_thinking: false also turns "
+          "--reasoning-parser off"),
       honoured<&Flags::exclude_unused_tools>("exclude-tools-when-tool-choice-none",
                                              "do not show tools that must not be called to the model"),
       honoured<&Flags::return_tokens_as_ids>("return-tokens-as-token-ids",
@@ -130,7 +129,7 @@ inline std::span<const Key> flag_table() {
       {"mm-encoder-attn-backend", one, ignore, "", own_kernels},
       {"interleave-mm-strings", nothing, ignore, "false", "images always stay where a message has them"},
       {"chat-template-content-format", one, refuse, "auto|openai",
-       "the built-in templates read content as lists of parts"},
+       "found out from the template: contents are joined for one that reads no lists of parts"},
       honoured<&Flags::prefix_cache>("enable-prefix-caching", "beginnings of prompts are kept for further requests"),
       {"prefix-caching-hash-algo", one, ignore, "", "contents are compared whole, so that no hash can collide"},
       {"enable-chunked-prefill", nothing, ignore, "false", cut_prompts},
@@ -204,7 +203,8 @@ inline std::span<const Key> flag_table() {
       {"quantization", one, refuse, "none|None", "quantised weights are not supported"},
       {"hf-overrides", one, refuse, "{}", "change config.json instead"},
       {"enable-mm-embeds", nothing, refuse, "false", "embeddings from clients are not accepted"},
-      {"trust-request-chat-template", nothing, refuse, "false", no_template},
+      honoured<&Flags::trust_request_template>("trust-request-chat-template",
+                                               "requests may bring a chat_template of their own"),
       honoured<&Flags::enable_lora>("enable-lora", "requests may name an adapter as their model"),
       honoured_by("lora-modules", many, "", read_lora_modules,
                   "NAME=DIR ..., or {\"name\": NAME, \"path\": DIR}: PEFT adapters, directories or names on a hub"),

@@ -43,14 +43,15 @@ struct Flags {
   std::vector<std::string> unlogged_paths;
   bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;
   bool force_include_usage = false, access_log = true, ui = true;
-  bool automatic_tools = false, thinking = true, tokenizer_info = false, docs = true;
+  bool automatic_tools = false, tokenizer_info = false, docs = true;
   bool developer = false;  ///< from VLLM_SERVER_DEV_MODE
   bool enable_lora = false;
   bool load_adapters = false;  ///< from VLLM_ALLOW_RUNTIME_LORA_UPDATING
   std::vector<AdapterModule> lora_modules;
   int max_loras = 1;
   std::string tool_parser, reasoning_parser;  ///< empty: none
-  bool add_vision_id = false, exclude_unused_tools = false, return_tokens_as_ids = false;
+  nlohmann::ordered_json template_kwargs = nlohmann::ordered_json::object();
+  bool trust_request_template = false, exclude_unused_tools = false, return_tokens_as_ids = false;
   int stream_interval = 1;
   bool show_version = false;
   std::optional<std::string> help;     ///< the text, if it was asked for

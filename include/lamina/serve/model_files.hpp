@@ -11,8 +11,8 @@
 #include <lamina/checkpoint/generation_fields.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/model/read_config.hpp>
-#include <lamina/serve/template_check.hpp>
-#include <lamina/text/chat_template.hpp>
+#include <lamina/serve/chat_template_files.hpp>
+#include <lamina/text/prompt_template.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/vision/processor.hpp>
 
@@ -67,12 +67,13 @@ struct ModelFiles {
   const Family* family = nullptr;
   std::vector<int> eos;  ///< ids that end an answer
   int image_pad = 0;     ///< id of the layout's image_pad
+  text::PromptTemplate chat_template;
   GenerationDefaults defaults;
   nlohmann::ordered_json tokenizer_config = {};  ///< the file of that name; {} without one
   std::vector<std::string> notes;                ///< for the log of the start
 
   /// Reads tokenizer, processor, config.json's model_type and generation_config.json. `tokenizer_dir` may differ.
-  /// chat_template: as --chat-template gives it; empty: the folder's own. Error if it is not the built-in one.
+  /// chat_template: as --chat-template gives it; empty: the folder's own, or else the one that the family released.
   static ModelFiles load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir = {},
                          const std::string& chat_template = {});
 
@@ -102,6 +103,7 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
                    .family = config.family,
                    .eos = {},
                    .image_pad = 0,
+                   .chat_template = {},
                    .defaults = {},
                    .tokenizer_config = {},
                    .notes = {}};
@@ -130,11 +132,19 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
 }
 
 inline void ModelFiles::read_template(const std::filesystem::path& folder, const std::string& given) {
-  if (!given.empty()) return check_chat_template(given_chat_template(given), family->chat);
+  const auto compiled = [&](const ChatTemplate& found) {
+    return text::PromptTemplate(found.source, found.text, family->chat, special_tokens_of(tokenizer_config));
+  };
+  if (!given.empty()) {
+    chat_template = compiled(given_chat_template(given));
+    return;
+  }
   const auto found = find_chat_templates(folder);
-  if (found.empty())
-    return notes.push_back(cat(folder.string(), ": has no chat template; the released Instruct template is used"));
-  check_chat_template(found.front(), family->chat);
+  if (found.empty()) {
+    chat_template = text::PromptTemplate::released(family->chat);
+    return notes.push_back(cat(folder.string(), ": has no chat template; ", chat_template.source(), " is used"));
+  }
+  chat_template = compiled(found.front());
   for (const auto& other : found)
     if (!same_template(other.text, found.front().text))
       notes.push_back(cat(other.source, ": its chat template is not used, that of ", found.front().source,

@@ -12,6 +12,7 @@
 #include <lamina/serve/model_files.hpp>
 #include <lamina/serve/openai/context_length.hpp>
 #include <lamina/serve/openai/generation_request.hpp>
+#include <lamina/text/python_json.hpp>
 #include <lamina/vision/image.hpp>
 
 namespace lamina::serve {
@@ -86,7 +87,8 @@ inline TextSize text_size(std::span<const text::Message> messages, const text::T
     for (const auto& part : message.parts) add(part.text);
     for (const auto& call : message.tool_calls) add(call.name), add(call.arguments);
   }
-  for (const auto& tool : options.tools) add(tool);
+  for (const auto* list : {&options.tools, &options.documents})
+    for (const auto& item : *list) add(text::python_json(item));
   return size;
 }
 
@@ -118,7 +120,8 @@ inline PromptPlan plan_prompt(const ModelFiles& files, const vision::Processor& 
   }
   detail::refuse_length(limits, image_tokens, true);
   check_text_size(text_size(messages, options), files.tokenizer, limits);
-  const auto prompt = text::render(files.family->chat, messages, options);
+  const auto& chat_template = options.own ? *options.own : files.chat_template;
+  const auto prompt = chat_template.render(messages, options, limits.cancelled);
   const auto places = static_cast<std::int64_t>(sizes.size());
   try {
     // A prompt of up to twice the context is counted to its end, for the message.

@@ -94,6 +94,8 @@ class ChatService {
   }
   RequestLimits limits() const {
     return {.chat = &files_.family->chat,
+            .chat_template = &files_.chat_template,
+            .trust_chat_template = options_.trust_chat_template,
             .vocab_size = engine_.vocab_size(),
             .max_model_len = engine_.context_tokens(),
             .eos = files_.eos,

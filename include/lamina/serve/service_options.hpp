@@ -28,7 +28,8 @@ struct ServiceOptions {
   engine::EngineLimits engine = {};
   bool priorities = false;  ///< requests may say who is served first
   bool prompt_details = false, force_usage = false;
-  bool log_requests = false;  ///< a line for each request whose prompt is ready
+  bool trust_chat_template = false;  ///< requests may bring their own
+  bool log_requests = false;         ///< a line for each request whose prompt is ready
   RequestDefaults request_defaults = {};
 };
 

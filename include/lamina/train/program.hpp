@@ -1,5 +1,7 @@
 #pragma once
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -24,6 +26,7 @@
 #include <lamina/train/report/evaluation_log.hpp>
 #include <lamina/train/report/memory_report.hpp>
 #include <lamina/train/report/plot.hpp>
+#include <lamina/train/report/sample_text.hpp>
 #include <lamina/train/save/continued_adapter.hpp>
 #include <lamina/train/save/model_writer.hpp>
 
@@ -105,6 +108,16 @@ class TrainProgram {
     return 0;
   }
 
+  /// Prints the record of that number, from 1, as training reads it. No model is opened.
+  void show_prompt(std::int64_t number) {
+    use_folders();
+    load_data();
+    const auto& samples = datasets_.train;
+    if (number > std::ssize(samples))
+      fail("--show-prompt ", number, ": there are ", samples.size(), " records to train on");
+    print_sample(console_.stream(), samples[static_cast<std::size_t>(number) - 1], *tokenizer_);
+  }
+
  private:
   /// Ranks of one host share its processors, unless OMP_NUM_THREADS says how many each takes.
   void share_processors() {
@@ -141,16 +154,21 @@ class TrainProgram {
     for (auto& adapter : a_.adapter_name_or_path) adapter = hub::resolve_adapter(adapter, a_.adapter_folder, a_.hub);
   }
 
-  void load() {
+  vision::Processor load_data() {
     config_ = ModelConfig::load(a_.model_name_or_path);
     checkpoint::require_whole_companions(a_.model_name_or_path);
     tokenizer_.emplace(text::Tokenizer::load(a_.model_name_or_path, config_.family->chat.control_tokens));
-    const auto processor = vision::Processor::load(a_.model_name_or_path, config_.family->processor);
+    auto processor = vision::Processor::load(a_.model_name_or_path, config_.family->processor);
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
     data::DataOptions options = data_options(a_);
     options.progress = [this](const std::string& line) { console_.line(line); };
     datasets_ = data::load_datasets(options, *tokenizer_, processor);
     for (const std::string& note : datasets_.notes) console_.line(note);
+    return processor;
+  }
+
+  void load() {
+    const auto processor = load_data();
     const data::Preparation preparation{
         processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.image_token_id};
     if (a_.generates()) {
@@ -322,6 +340,8 @@ inline constexpr std::string_view help =
     "On a CPU everything is computed in fp32. LAMINA_CPU_BF16=1 lets an AMD CPU with AVX512-BF16 round activations\n"
     "to bf16 in products of bf16 weights, which is faster and less exact.\n"
     "  --dry-run   read settings, data and model, print the plan and the memory it needs, and stop\n"
+    "  --show-prompt N\n"
+    "              print the Nth record as training reads it, text, ids and labels, and stop\n"
     "  --keys      list every key: its default and its meaning, or why it has no effect or is refused\n"
     "  --version   print the version\n"
     "  --help      this text\n";
@@ -329,19 +349,31 @@ inline constexpr std::string_view help =
 /// What a command line of lamina-train asks for.
 struct TrainRequest {
   bool keys = false, dry_run = false;
+  std::int64_t show_prompt = 0;  ///< the number of a record, from 1; 0: none
   Arguments arguments;
 };
+
+inline std::int64_t record_number(const std::string& word) {
+  std::int64_t number = 0;
+  const auto end = word.data() + word.size();
+  const auto [at, error] = std::from_chars(word.data(), end, number);
+  if (error != std::errc() || at != end || number < 1)
+    throw io::UsageError(cat("--show-prompt \"", word, "\": wanted the number of a record, from 1"));
+  return number;
+}
 
 inline TrainRequest read_train_request(const std::vector<std::string>& words) {
   TrainRequest request;
   std::vector<std::string> settings;
-  for (const std::string& word : words)
-    if (word == "--keys")
+  for (std::size_t i = 0; i < words.size(); ++i)
+    if (words[i] == "--keys")
       request.keys = true;
-    else if (word == "--dry-run")
+    else if (words[i] == "--dry-run")
       request.dry_run = true;
+    else if (words[i] == "--show-prompt")
+      request.show_prompt = record_number(++i < words.size() ? words[i] : "");
     else
-      settings.push_back(word);
+      settings.push_back(words[i]);
   if (request.keys) return request;
   if (settings.empty()) throw io::UsageError("no settings are given: name a .yaml or .json file first");
   request.arguments = parse_arguments(io::read_settings(settings));
@@ -351,11 +383,14 @@ inline TrainRequest read_train_request(const std::vector<std::string>& words) {
 /// main() of lamina-train, given the functions that open a model.
 inline int train_main(int argc, char** argv, const Openers& open) {
   return io::run_program(
-      {"lamina-train", "FILE.yaml|FILE.json [key=value ...] [--dry-run], or --key value ...", std::string(help)}, argc,
-      argv, read_train_request, [&](TrainRequest& request) {
+      {"lamina-train", "FILE.yaml|FILE.json [key=value ...] [--dry-run | --show-prompt N], or --key value ...",
+       std::string(help)},
+      argc, argv, read_train_request, [&](TrainRequest& request) {
         if (request.keys) return std::cout << keys_text(), 0;
         const parallel::OpenedGroup ranks = parallel::open_group(request.arguments.ddp_timeout);
-        return TrainProgram(std::move(request.arguments), open, std::cout, *ranks.group).run(request.dry_run);
+        TrainProgram program(std::move(request.arguments), open, std::cout, *ranks.group);
+        if (request.show_prompt > 0) return program.show_prompt(request.show_prompt), 0;
+        return program.run(request.dry_run);
       });
 }
 

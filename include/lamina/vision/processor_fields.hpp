@@ -81,7 +81,7 @@ inline constexpr Field processor_fields[] = {
     {"image_token", FieldUse::no_effect, "the tokenizer and config.json say where images go"},
     {"video_token", FieldUse::no_effect, "videos are not read"},
     {"auto_map", FieldUse::no_effect, "no code of a model folder is run"},
-    {"chat_template", FieldUse::no_effect, "the model family's own layout is used"},
+    {"chat_template", FieldUse::no_effect, "chat templates are read from other files of the folder"},
     {"tokenizer", FieldUse::no_effect, "the tokenizer's own files are read"},
     {"transformers_version", FieldUse::no_effect, "it tells people where the file comes from"},
 };

@@ -3,8 +3,7 @@
 
 namespace lamina::qwen3_vl {
 
-/// The chat template that Qwen3-VL-Instruct ships. Nothing runs it: chat.hpp describes the text that it
-/// writes, and a model folder's own template is compared with it.
+/// The chat template that Qwen3-VL-Instruct ships, for folders that have none.
 /// source  chat_template.json of Qwen3-VL-Instruct, dense sizes
 // clang-format off
 inline constexpr std::string_view released_template = R"jinja({%- if tools %}

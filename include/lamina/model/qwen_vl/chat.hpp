@@ -30,8 +30,6 @@ inline constexpr ChatFormat layout{.turn_begin = "<|im_start|>",
                                    .image_pad = "<|image_pad|>",
                                    .image_end = "<|vision_end|>",
                                    .video_pad = "<|video_pad|>",
-                                   .image_label = "Picture ",
-                                   .video_label = "Video ",
                                    .tools = nullptr,
                                    .control_tokens = control_tokens};
 

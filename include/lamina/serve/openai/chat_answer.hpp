@@ -112,6 +112,8 @@ class StreamedAnswer final : public EventWriter {
     Json chunk = chunk_json(context_.head, i, {{"role", context_.head.role}, {"content", ""}}, nullptr);
     if (request_.return_token_ids && !is_open()) chunk["prompt_token_ids"] = prompt_ids(i);
     send(std::move(chunk));
+    if (!request_.message.echo.empty())
+      send(chunk_json(context_.head, i, {{"content", request_.message.echo}}, nullptr));
   }
   void send_delta(int i, const Delta& delta) {
     start(i);

@@ -10,7 +10,7 @@
 #include <lamina/io/json.hpp>
 #include <lamina/serve/openai/json_fields.hpp>
 #include <lamina/serve/openai/media.hpp>
-#include <lamina/text/chat_template.hpp>
+#include <lamina/text/prompt_template.hpp>
 #include <lamina/text/python_json.hpp>
 
 namespace lamina::serve {
@@ -40,11 +40,17 @@ class MessageReader {
     const Fields fields(json, path);
     text::Message message;
     message.role = fields.maybe_text("role").value_or("");
-    static constexpr std::string_view roles[] = {"system", "developer", "user", "assistant", "tool"};
-    if (std::find(std::begin(roles), std::end(roles), message.role) == std::end(roles))
-      throw wrong_field(path + ".role", fields.find("role") ? shown(*fields.find("role")) : "missing",
-                        "system, developer, user, assistant or tool");
-    if (message.role == "developer") message.role = "system";  // chat layouts have no developer
+    if (message.role.empty())
+      throw wrong_field(path + ".role", fields.find("role") ? "empty" : "missing",
+                        "system, developer, user, assistant, tool, or another that the chat template knows");
+    if (message.role.size() > 64) throw wrong_field(path + ".role", shown(message.role), "at most 64 bytes");
+    if (message.role == "developer") message.role = "system";  // the families' templates know no developer
+    message.name = fields.maybe_text("name");
+    if (message.role == "tool") message.tool_call_id = fields.maybe_text("tool_call_id");
+    if (message.role == "assistant") {
+      message.reasoning = fields.maybe_text("reasoning_content");
+      if (!message.reasoning) message.reasoning = fields.maybe_text("reasoning");
+    }
     const Json* calls = fields.maybe_list("tool_calls");
     if (calls && message.role == "assistant") read_tool_calls(*calls, path + ".tool_calls", message);
     const Json* content = fields.find("content");
@@ -127,7 +133,8 @@ class MessageReader {
       const Fields fields(*function, where);
       const auto name = fields.maybe_text("name");
       if (!name) throw wrong_field(where + ".name", "missing", "a string");
-      message.tool_calls.push_back({*name, read_arguments(fields.find("arguments"), where + ".arguments")});
+      message.tool_calls.push_back(
+          {*name, read_arguments(fields.find("arguments"), where + ".arguments"), call.maybe_text("id").value_or("")});
     }
   }
   static std::string read_arguments(const Json* arguments, const std::string& where) {

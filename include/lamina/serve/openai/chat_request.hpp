@@ -1,5 +1,7 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -39,19 +41,62 @@ class ChatRequestReader : GenerationReader {
     const Json* messages = fields_.maybe_list("messages");
     if (!messages) throw wrong_field("messages", "missing", "a list of messages");
     chat_.chat = read_messages(*messages, *limits_.chat, limits_.max_images);
+    read_echo();
   }
 
  private:
   void read_template() {
     auto& options = chat_.template_options;
     options.add_generation_prompt = fields_.boolean("add_generation_prompt", true);
-    TemplateKwargs kwargs;
-    if (const Json* given = fields_.find("chat_template_kwargs"))
-      kwargs = read_template_kwargs(*given, "chat_template_kwargs");
-    options.add_vision_id = kwargs.add_vision_id.value_or(limits_.defaults.add_vision_id);
-    const bool thinking = kwargs.enable_thinking.value_or(limits_.defaults.thinking);
+    options.continue_final_message = fields_.boolean("continue_final_message");
+    if (options.continue_final_message && options.add_generation_prompt)
+      throw bad_field("continue_final_message",
+                      "Cannot set both `continue_final_message` and `add_generation_prompt` to True.");
+    if (const auto own = fields_.maybe_text("chat_template")) options.own = own_template(*own);
+    const text::PromptTemplate* used = options.own ? options.own.get() : limits_.chat_template;
+    read_variables(used);
+    read_documents(used);
+    const bool thinking = Fields(options.variables, "chat_template_kwargs").boolean("enable_thinking", true);
     chat_.message.reasoning = limits_.defaults.reasoning && thinking;
     chat_.message.show_reasoning = fields_.boolean("include_reasoning", true);
+  }
+  std::shared_ptr<const text::PromptTemplate> own_template(const std::string& given) const {
+    if (!limits_.trust_chat_template)
+      throw bad_field("chat_template",
+                      "Chat template is passed with request, but --trust-request-chat-template is not set. Refused "
+                      "request with untrusted chat template.");
+    try {
+      return std::make_shared<const text::PromptTemplate>("chat_template", given, *limits_.chat);
+    } catch (const Error& e) {
+      throw bad_field("chat_template", clipped(e.what(), 400));
+    }
+  }
+  void read_variables(const text::PromptTemplate* used) {
+    auto& variables = chat_.template_options.variables = limits_.defaults.template_kwargs;
+    if (const auto effort = fields_.maybe_text("reasoning_effort"); effort && used && used->reads("reasoning_effort"))
+      variables["reasoning_effort"] = *effort;
+    const Json* given = fields_.find("chat_template_kwargs");
+    if (!given) return;
+    check_template_kwargs(*given, "chat_template_kwargs", used);
+    for (const auto& [name, value] : given->items()) variables[name] = value;
+  }
+  void read_documents(const text::PromptTemplate* used) {
+    const Json* documents = fields_.maybe_list("documents");
+    if (!documents || documents->empty()) return;
+    if (used && !used->reads("documents"))
+      throw not_implemented("documents", "documents: the model's chat template has no place for them");
+    for (std::size_t i = 0; i < documents->size(); ++i) {
+      if (!(*documents)[i].is_object())
+        throw wrong_field(cat("documents.", i), shown((*documents)[i]), "an object such as {\"title\", \"text\"}");
+      chat_.template_options.documents.push_back((*documents)[i]);
+    }
+  }
+  /// With echo the answer begins with the last message, if that is of the answer's role.
+  void read_echo() {
+    if (!fields_.boolean("echo")) return;
+    const text::Message& last = chat_.chat.messages.back();
+    if (chat_.template_options.add_generation_prompt && last.role != limits_.chat->assistant) return;
+    for (const text::Part& part : last.parts) chat_.message.echo += part.text;
   }
 
   void use_tools() {

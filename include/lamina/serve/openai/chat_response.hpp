@@ -111,7 +111,8 @@ inline const char* finish_name(const MessageForm& form, int calls, const Complet
 
 /// One choice of an answer that is not streamed, without its logprobs, which may be large.
 inline Json choice_json(const ResponseHead& head, const Choice& choice, const MessageForm& form, bool with_ids) {
-  const MessagePiece parsed = form.plain() ? MessagePiece{{}, choice.text, {}} : parse_message(form, choice.text);
+  MessagePiece parsed = form.plain() ? MessagePiece{{}, choice.text, {}} : parse_message(form, choice.text);
+  parsed.content.insert(0, form.echo);
   Json message = {{"role", head.role}};
   message.update(message_json(form, parsed));
   return {{"index", choice.index},

@@ -19,11 +19,10 @@ using engine::GenerationParams;
 
 /// The operator's choice for fields that a request leaves out.
 struct RequestDefaults {
-  bool add_vision_id = false;         ///< of chat_template_kwargs
-  bool thinking = true;               ///< the same, enable_thinking
-  bool exclude_unused_tools = false;  ///< tools are not shown to the model if tool_choice is "none"
-  bool automatic_tools = false;       ///< --enable-auto-tool-choice: the model may call the request's functions
-  bool reasoning = false;             ///< --reasoning-parser: thoughts are told apart from content
+  Json template_kwargs = Json::object();  ///< --default-chat-template-kwargs
+  bool exclude_unused_tools = false;      ///< tools are not shown to the model if tool_choice is "none"
+  bool automatic_tools = false;           ///< --enable-auto-tool-choice: the model may call the request's functions
+  bool reasoning = false;                 ///< --reasoning-parser: thoughts are told apart from content
   bool return_tokens_as_ids = false;
   int stream_interval = 1;  ///< tokens in a chunk of a stream; a request may raise it
 };
@@ -31,6 +30,8 @@ struct RequestDefaults {
 /// What a request is checked against.
 struct RequestLimits {
   const ChatFormat* chat = nullptr;
+  const text::PromptTemplate* chat_template = nullptr;  ///< null: its variables are not checked
+  bool trust_chat_template = false;                     ///< --trust-request-chat-template
   int vocab_size = 0, max_model_len = 0;
   std::vector<int> eos = {};  ///< ids that end an answer, besides those of the request
   int max_images = 999, max_logprobs = 20, max_choices = 128;

@@ -19,6 +19,7 @@ struct MessageForm {
   const ToolMarks* tools = nullptr;  ///< calls are read from it; null: none are
   bool one_call = false;             ///< those after the first are dropped
   bool named_tool = false;           ///< the request named the function: the answer finishes with "stop"
+  std::string echo = {};             ///< what the content begins with, before the model's own
 
   bool plain() const { return !reasoning && !tools; }
 };

@@ -19,8 +19,6 @@ struct RequestField : io::KeyRow {
 };
 
 namespace detail {
-inline constexpr std::string_view no_rag = "the model's chat template has no place for it";
-inline constexpr std::string_view no_reasoning = "an Instruct model's template does not read it";
 inline constexpr std::string_view no_router = "one server answers; nothing is passed on";
 inline constexpr std::string_view render_only = "vLLM reads it on its render routes only";
 }  // namespace detail
@@ -38,12 +36,12 @@ inline std::span<const RequestField> request_fields() {
       {"parallel_tool_calls", work, "false: the first call alone is kept"},
       {"add_generation_prompt", work},
       {"chat_template_kwargs", work,
-       "add_vision_id; enable_thinking, which Instruct templates do not read: false turns --reasoning-parser off"},
-      {"chat_template", refuse, "templates of requests are not run; the model's own is built in"},
-      {"continue_final_message", refuse, "answers cannot go on inside a message yet", "false"},
-      {"echo", refuse, "answers do not repeat the last message", "false"},
+       "variables that the chat template reads; enable_thinking: false also turns --reasoning-parser off"},
+      {"chat_template", work, "in place of the model's; with --trust-request-chat-template alone"},
+      {"continue_final_message", work, "the answer goes on inside the last message"},
+      {"echo", work, "the answer begins with the last message, if that is an assistant's"},
       {"add_special_tokens", ignore, "Qwen's tokenizers add none"},
-      {"documents", refuse, detail::no_rag, "[]"},
+      {"documents", work, "a variable of chat templates that read it"},
       {"prompt_token_ids", refuse, "the prompt is made from messages, not from ids"},
       {"truncate_prompt_tokens", work, "tokens of the prompt that are left; -1: as many as fit; without images"},
       {"truncation_side", work, "left leaves the last tokens, right the first; left by default"},
@@ -80,7 +78,7 @@ inline std::span<const RequestField> request_fields() {
       {"guided_decoding_backend", ignore, "there is one, this library's own"},
       {"guided_whitespace_pattern", work, "older name of structured_outputs.whitespace_pattern"},
       // reasoning
-      {"reasoning_effort", ignore, detail::no_reasoning},
+      {"reasoning_effort", work, "a variable of chat templates that read it; of no effect on others"},
       {"include_reasoning", work, "false: thoughts are left out; read with --reasoning-parser"},
       {"thinking_token_budget", refuse, "thoughts are not cut short; max_tokens bounds the answer with its thought"},
       // lengths and ends

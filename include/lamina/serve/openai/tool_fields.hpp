@@ -8,14 +8,13 @@
 #include <lamina/serve/openai/json_fields.hpp>
 #include <lamina/serve/openai/message_parser.hpp>
 #include <lamina/serve/openai/structured_fields.hpp>
-#include <lamina/text/python_json.hpp>
 
 namespace lamina::serve {
 
 /// What a request says about functions.
 struct ToolUse {
-  std::vector<std::string> shown;  ///< to the model, each as python_json writes it
-  bool calls = false;              ///< calls are read from the answer
+  std::vector<Json> shown;  ///< to the model
+  bool calls = false;       ///< calls are read from the answer
   bool one_call = false, named = false;
   std::optional<Structure> structure;  ///< for calls that must come
 };
@@ -42,7 +41,7 @@ class ToolReader {
     if (!tools_) return std::move(out_);
     for (std::size_t i = 0; i < tools_->size(); ++i) read_function(i);
     if (choice != "none" || !rules_.exclude_unused)
-      for (const auto& tool : *tools_) out_.shown.push_back(text::python_json(tool));
+      for (const auto& tool : *tools_) out_.shown.push_back(tool);
     if (choice != "none") allow_calls(choice);
     return std::move(out_);
   }

@@ -51,19 +51,31 @@ inline Value from_json(const nlohmann::ordered_json& json, bool from_input, std:
 
 }  // namespace detail
 
-/// The variables that a template is given.
+/// The variables that a template is given, and a measure of their size.
 class Variables {
  public:
-  /// Who wrote the texts in a variable: those of the template's own side may spell control tokens.
+  /// Who wrote the texts of a value: those of the model's folder may spell control tokens.
   enum class Author { input, model_folder };
 
-  /// Replaces a variable of that name.
-  void set(std::string_view name, const nlohmann::ordered_json& value, Author author = Author::input) {
-    names_.set(AuthoredText(std::string(name), false), detail::from_json(value, author == Author::input, bytes_));
+  /// Values to set, or to be part of others; their bytes are counted here.
+  Value value(const nlohmann::ordered_json& json, Author author = Author::input) {
+    return detail::from_json(json, author == Author::input, bytes_);
+  }
+  Value text(std::string utf8, Author author = Author::input) {
+    bytes_ += 16 + static_cast<std::int64_t>(utf8.size());
+    return AuthoredText(is_valid_utf8(utf8) ? std::move(utf8) : replace_invalid_utf8(utf8), author == Author::input);
+  }
+
+  /// A variable of that name replaces the one before.
+  void set_value(std::string_view name, Value value) {
+    names_.set(AuthoredText(std::string(name), false), std::move(value));
+  }
+  void set(std::string_view name, const nlohmann::ordered_json& json, Author author = Author::input) {
+    set_value(name, value(json, author));
   }
 
   const Dict& names() const { return names_; }
-  /// A measure of the values: bytes of texts, and 16 for each value.
+  /// Bytes of texts, and 16 for each value.
   std::int64_t bytes() const { return bytes_; }
 
  private:

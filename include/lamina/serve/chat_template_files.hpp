@@ -1,5 +1,4 @@
 #pragma once
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -13,11 +12,9 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/io/json.hpp>
-#include <lamina/model/chat_format.hpp>
-#include <lamina/serve/openai/api_error.hpp>
+#include <lamina/text/jinja/lexer.hpp>
 
-/// Templates in a model's folder are compared, not run: a folder whose template asks for another prompt than this
-/// build writes (a Thinking checkpoint, an edited template) must be refused, never served with that other prompt.
+/// Where chat templates come from: the files of a model's folder, or the operator.
 namespace lamina::serve {
 
 /// A chat template and the file, or the option, that it comes from.
@@ -65,52 +62,6 @@ inline std::optional<ChatTemplate> read_template(const std::filesystem::path& pa
   return ChatTemplate{path.string(), std::move(*text)};
 }
 
-/// What Jinja makes of a template's line ends: CR and CRLF become LF, one line end at the end of the text is dropped.
-/// source  jinja2 3.1, Lexer.tokeniter with keep_trailing_newline off, as transformers has it
-inline std::string with_jinja_line_ends(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n') continue;
-    out += text[i] == '\r' ? '\n' : text[i];
-  }
-  if (out.ends_with('\n')) out.pop_back();
-  return out;
-}
-
-/// Where two texts that are not equal differ first: the number of the line, from 1, and the line of each; none for one
-/// that has ended.
-struct LineDifference {
-  std::size_t number = 1;
-  std::optional<std::string_view> first, second;
-};
-inline LineDifference first_difference(std::optional<std::string_view> a, std::optional<std::string_view> b) {
-  const auto next = [](std::optional<std::string_view>& text) {
-    const auto all = text;
-    if (!all) return all;
-    const auto end = all->find('\n');
-    text = end == std::string_view::npos ? std::nullopt : std::optional(all->substr(end + 1));
-    return std::optional(all->substr(0, end));
-  };
-  for (LineDifference out;; ++out.number) {
-    out.first = next(a);
-    out.second = next(b);
-    if (out.first != out.second) return out;
-  }
-}
-
-/// A line in a message: the part of it around its difference from `other`, without control characters.
-inline std::string shown_line(std::optional<std::string_view> line, std::string_view other) {
-  if (!line) return "missing";
-  constexpr std::size_t before = 40, most = 120;
-  const auto at = static_cast<std::size_t>(std::mismatch(line->begin(), line->end(), other.begin(), other.end()).first -
-                                           line->begin());
-  const std::size_t from = at > before ? at - before : 0;
-  std::string out = clipped(line->substr(from), most);
-  for (char& c : out)
-    if (static_cast<unsigned char>(c) < ' ') c = ' ';
-  return cat("\"", from ? "..." : "", out, "\"");
-}
-
 }  // namespace detail
 
 /// The templates of a folder; transformers 5 and vLLM take the first. That is the processor's: chat_template in
@@ -137,22 +88,20 @@ inline ChatTemplate given_chat_template(const std::string& value) {
 
 /// Are two templates one and the same to Jinja?
 inline bool same_template(std::string_view a, std::string_view b) {
-  return detail::with_jinja_line_ends(a) == detail::with_jinja_line_ends(b);
+  return text::jinja::detail::with_jinja_line_ends(a) == text::jinja::detail::with_jinja_line_ends(b);
 }
 
-/// Error unless the template writes the prompts that text::render(format, ...) writes, which is known only of the
-/// released one. Line ends that Jinja does not tell apart may differ.
-inline void check_chat_template(const ChatTemplate& given, const ChatFormat& format) {
-  if (same_template(given.text, format.released_template)) return;
-  const std::string found = detail::with_jinja_line_ends(given.text);
-  const std::string known = detail::with_jinja_line_ends(format.released_template);
-  const auto at = detail::first_difference(found, known);
-  fail(given.source, ": line ", at.number, " of this chat template is ",
-       detail::shown_line(at.first, at.second.value_or("")), ", that of the released template of ", format.title,
-       " is ", detail::shown_line(at.second, at.first.value_or("")),
-       ". Only the released one is built in and templates are not run yet, so that the model would read other prompts "
-       "than its template writes. If it was tuned with the Instruct template, put the released chat_template.json in "
-       "place of this one; a Thinking checkpoint cannot be served yet");
+/// The tokens that a tokenizer_config.json gives to chat templates as variables: eos_token and so on, by their texts.
+inline nlohmann::ordered_json special_tokens_of(const nlohmann::ordered_json& tokenizer_config) {
+  auto out = nlohmann::ordered_json::object();
+  for (const char* name :
+       {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+    const auto it = tokenizer_config.find(name);
+    if (it == tokenizer_config.end()) continue;
+    const auto& token = it->is_object() && it->contains("content") ? (*it)["content"] : *it;
+    if (token.is_string()) out[name] = token;
+  }
+  return out;
 }
 
 }  // namespace lamina::serve

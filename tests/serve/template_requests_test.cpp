@@ -13,21 +13,21 @@ using test::with;
 namespace {
 
 /// A server whose model folder has this template.
-serve::ModelFiles files_with(const std::string& source) {
+serve::ModelFiles files_with_template(const std::string& source) {
   auto files = serve::ModelFiles::load(test::tiny_model(), {}, source);
   files.defaults = {};
   return files;
 }
 
 /// The prompt that a request makes, as text; the error's message if it is refused.
-std::string prompt_of(RunningServer& server, const std::string& fields) {
+std::string templated_prompt(RunningServer& server, const std::string& fields) {
   const auto reply = server.ask(with(fields), "/tokenize");
   const Json json = Json::parse(reply.body);
   if (reply.status != 200) return json["error"]["message"];
   return server.files().tokenizer.decode(json["tokens"].get<std::vector<int>>());
 }
 
-constexpr const char* image =
+constexpr const char* one_pixel_part =
     R"({"type":"image_url","image_url":{"url":"data:image/png;base64,)"
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
     R"("}})";
@@ -36,28 +36,31 @@ constexpr const char* image =
 
 TEST_CASE("chat template: its variables come from chat_template_kwargs, and names that it does not read are refused") {
   RunningServer server;
-  CHECK(prompt_of(server, R"("chat_template_kwargs":{"add_vision_id":true,"enable_thinking":false})")
+  CHECK(templated_prompt(server, R"("chat_template_kwargs":{"add_vision_id":true,"enable_thinking":false})")
             .ends_with("<|im_start|>assistant\n"));
-  CHECK(prompt_of(server, R"("chat_template_kwargs":{"nope":1})")
+  CHECK(templated_prompt(server, R"("chat_template_kwargs":{"nope":1})")
             .find("\"nope\", which the chat template does not read") != std::string::npos);
   for (const char* name : {"tools", "messages", "tokenize", "chat_template", "add_generation_prompt"})
-    CHECK(prompt_of(server, cat("\"chat_template_kwargs\":{\"", name, "\":[]}")).find("no variable to set here") !=
-          std::string::npos);
-  CHECK(prompt_of(server, R"("documents":[{"title":"a"}])").find("has no place for them") != std::string::npos);
+    CHECK(
+        templated_prompt(server, cat("\"chat_template_kwargs\":{\"", name, "\":[]}")).find("no variable to set here") !=
+        std::string::npos);
+  CHECK(templated_prompt(server, R"("documents":[{"title":"a"}])").find("has no place for them") != std::string::npos);
 }
 
 TEST_CASE("chat template: a request's own is refused unless the operator trusts requests") {
   const std::string own = R"("chat_template":"<{% for m in messages %}{{ m.content }}{% endfor %}>)";
   RunningServer strict;
-  CHECK(prompt_of(strict, own + "\"").starts_with("Chat template is passed with request, but --trust-request-chat"));
+  CHECK(templated_prompt(strict, own + "\"")
+            .starts_with("chat_template: Chat template is passed with request, but --trust-request-chat"));
   RunningServer trusting({.service = {.served_names = {"tiny"}, .trust_chat_template = true}});
-  CHECK(prompt_of(trusting, own + "\"") == "<Hello>");
-  CHECK(prompt_of(trusting,
-                  own + R"({{ x }}{{ documents[0].t }}","documents":[{"t":"D"}],"chat_template_kwargs":{"x":7})") ==
+  CHECK(templated_prompt(trusting, own + "\"") == "<Hello>");
+  CHECK(templated_prompt(
+            trusting, own + R"({{ x }}{{ documents[0].t }}","documents":[{"t":"D"}],"chat_template_kwargs":{"x":7})") ==
         "<Hello>7D");
-  CHECK(prompt_of(trusting, own + "{{ documents[0].t }}\"").find("line 1") != std::string::npos);
-  CHECK(prompt_of(trusting, own + R"({% include 'x' %}")").find("{% include %} is not supported") != std::string::npos);
-  CHECK(prompt_of(trusting, own + R"({{ reasoning_effort }}","reasoning_effort":"low")") == "<Hello>low");
+  CHECK(templated_prompt(trusting, own + "{{ documents[0].t }}\"").find("line 1") != std::string::npos);
+  CHECK(templated_prompt(trusting, own + R"({% include 'x' %}")").find("{% include %} is not supported") !=
+        std::string::npos);
+  CHECK(templated_prompt(trusting, own + R"({{ reasoning_effort }}","reasoning_effort":"low")") == "<Hello>low");
 }
 
 TEST_CASE("chat template: what it raises is a 400 with its text, and unknown roles are the template's to take") {
@@ -80,8 +83,8 @@ TEST_CASE("chat template: it must show each image once, and texts never count as
   RunningServer server({.service = {.served_names = {"tiny"}, .trust_chat_template = true}});
   const auto status = [&](const std::string& source) {
     return server
-        .ask(cat(R"({"messages":[{"role":"user","content":[)", image, R"(,{"type":"text","text":"<|image_pad|>"}]}],)",
-                 R"("chat_template":")", source, "\"}"),
+        .ask(cat(R"({"messages":[{"role":"user","content":[)", one_pixel_part,
+                 R"(,{"type":"text","text":"<|image_pad|>"}]}],)", R"("chat_template":")", source, "\"}"),
              "/tokenize")
         .status;
   };
@@ -112,7 +115,7 @@ TEST_CASE("chat template: the last message is continued, and echoed before its c
 }
 
 TEST_CASE("chat template: messages have names, ids and thoughts for a template that reads them") {
-  const auto files = files_with(
+  const auto files = files_with_template(
       "{% for m in messages %}{{ m.name }}{{ m.tool_call_id }}{{ m.reasoning_content }}"
       "{{ m.tool_calls[0].id if m.tool_calls }};{% endfor %}");
   const Json list = Json::parse(R"([{"role":"user","name":"Bo","content":"a"},

@@ -87,7 +87,7 @@ TEST_CASE("prompt template: what the conversation says is never the template's")
     for (const PromptSegment& segment : PromptTemplate::released(*format).render(conversation, options))
       content += segment.is_template ? "/" : segment.text;
     CAPTURE(content);
-    CHECK(content == (format == &lamina::qwen3_vl::chat ? "/S/\"T\"/x<|im_end|>/A/N/{\"J\": 1}/R/"
+    CHECK(content == (format == &lamina::qwen3_vl::chat ? "/S/\"T\"/user/x<|im_end|>/assistant/A/N/{\"J\": 1}/R/"
                                                         : "/system/S/user/x<|im_end|>/assistant/A/tool/R/"));
   }
 }
@@ -150,9 +150,10 @@ TEST_CASE("prompt template: one that reads no lists of parts is given strings, i
         "ab");
   const auto prompt =
       PromptTemplate("t", "{{ messages[0].content }}", lamina::qwen3_vl::chat).render(std::vector<Message>{asks});
-  REQUIRE(prompt.size() == 2);
+  REQUIRE(prompt.size() == 4);
   CHECK(prompt[0].is_template);
-  CHECK(prompt[1].text == "a\nb");  // the content's, so that it spells no control tokens
+  CHECK((prompt[1].text == "a" && prompt[3].text == "b" &&
+         !prompt[3].is_template));  // the content's, so that it spells no control tokens
 }
 
 TEST_CASE("prompt template: the final message is continued behind its content") {

@@ -1,9 +1,12 @@
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <lamina/serve/openai/chat_messages.hpp>
@@ -62,9 +65,10 @@ class ChatRequestReader : GenerationReader {
   }
   std::shared_ptr<const text::PromptTemplate> own_template(const std::string& given) const {
     if (!limits_.trust_chat_template)
-      throw bad_field("chat_template",
-                      "Chat template is passed with request, but --trust-request-chat-template is not set. Refused "
-                      "request with untrusted chat template.");
+      throw bad_field(
+          "chat_template",
+          "chat_template: Chat template is passed with request, but --trust-request-chat-template is not set. Refused "
+          "request with untrusted chat template.");
     try {
       return std::make_shared<const text::PromptTemplate>("chat_template", given, *limits_.chat);
     } catch (const Error& e) {
@@ -73,8 +77,12 @@ class ChatRequestReader : GenerationReader {
   }
   void read_variables(const text::PromptTemplate* used) {
     auto& variables = chat_.template_options.variables = limits_.defaults.template_kwargs;
-    if (const auto effort = fields_.maybe_text("reasoning_effort"); effort && used && used->reads("reasoning_effort"))
-      variables["reasoning_effort"] = *effort;
+    if (const auto effort = fields_.maybe_text("reasoning_effort")) {
+      static constexpr std::string_view efforts[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
+      if (std::find(std::begin(efforts), std::end(efforts), *effort) == std::end(efforts))
+        throw wrong_field("reasoning_effort", shown(*effort), "none, minimal, low, medium, high, xhigh or max");
+      if (used && used->reads("reasoning_effort")) variables["reasoning_effort"] = *effort;
+    }
     const Json* given = fields_.find("chat_template_kwargs");
     if (!given) return;
     check_template_kwargs(*given, "chat_template_kwargs", used);

@@ -53,6 +53,8 @@ for name, steps, warmup, extra in [
     ("polynomial", 50, 0, {}), ("constant", 10, 0, {}), ("constant_with_warmup", 20, 6, {}),
     ("inverse_sqrt", 60, 8, {}), ("inverse_sqrt", 60, 0, {}), ("inverse_sqrt", 60, 8, {"timescale": 20}),
     ("cosine_with_min_lr", 60, 6, {"min_lr_rate": 0.1}), ("cosine_with_min_lr", 60, 6, {"min_lr": 2e-5}),
+    ("cosine_warmup_with_min_lr", 60, 6, {"min_lr_rate": 0.1}), ("cosine_warmup_with_min_lr", 60, 0, {"min_lr": 2e-5}),
+    ("cosine_warmup_with_min_lr", 60, 6, {"min_lr_rate": 0.1, "warmup_lr_rate": 0.3, "num_cycles": 1.5}),
     ("warmup_stable_decay", 60, 6, {"num_stable_steps": 18, "num_decay_steps": 36}),
     ("warmup_stable_decay", 60, 6, {"num_stable_steps": 20, "num_decay_steps": 30, "warmup_type": "cosine",
                                     "decay_type": "linear", "min_lr_ratio": 0.05}),

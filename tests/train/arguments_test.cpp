@@ -131,7 +131,8 @@ TEST_CASE("Arguments: a misspelt key is named with its place and the nearest key
   says(error_of({yaml}), "b.yaml line 3: lerning_rate is not a known key (did you mean learning_rate?)");
   says(error_with("lr_scheduler_kwargs.num_cycle=2"), "takes no num_cycle (did you mean num_cycles?)");
   says(error_with("lr_scheduler_type=cosin"), "warmup_stable_decay (did you mean cosine?)");
-  says(error_with("lr_scheduler_type=exponential") + "|", "cosine_with_min_lr, warmup_stable_decay|");
+  says(error_with("lr_scheduler_type=exponential") + "|",
+       "cosine_with_min_lr, cosine_warmup_with_min_lr, warmup_stable_decay|");
 }
 
 TEST_CASE("Arguments: warmup_ratio wins over warmup_steps, 0.0 too, as in transformers 5", "[train]") {
@@ -152,15 +153,16 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
   CHECK(parse({example, "use_cpu=true"}).device == "cpu");
   CHECK(parse({example, "use_cpu=false", "device=cuda"}).device == "cuda");
   says(error_of({example, "use_cpu=true", "device=cuda"}), "use_cpu: true contradicts device: cuda");
-  for (const char* refused :
-       {"ignore_pad_token_for_loss=false", "eval_num_beams=2", "generation_num_beams=4", "generation_config=x.json",
-        "fp16_full_eval=true", "accelerator_config={use_seedable_sampler: false}",
-        "accelerator_config={gradient_accumulation_kwargs: {num_steps: 2}}", "accelerator_config.split_batches=true",
-        "accelerator_config.even_batches=false"})
+  for (const char* refused : {"ignore_pad_token_for_loss=false", "eval_num_beams=2", "generation_num_beams=4",
+                              "generation_config=x.json", "accelerator_config={use_seedable_sampler: false}",
+                              "accelerator_config={gradient_accumulation_kwargs: {num_steps: 2}}",
+                              "accelerator_config.split_batches=true", "accelerator_config.even_batches=false"})
     says(error_with(refused), "is refused");
   for (const char* default_value : {"ignore_pad_token_for_loss=true", "eval_num_beams=1", "generation_num_beams=null",
                                     "accelerator_config={use_seedable_sampler: true, even_batches: true}"})
     CHECK(parse({example, default_value}).notes.size() == 5);
+  for (const char* accepted : {"fp16=true", "fp16_full_eval=true", "use_unsloth_gc=true"})
+    CHECK(parse({example, accepted}).notes.size() == 6);
   says(error_with("accelerator_config={seedable: true}"), "accelerator_config has no seedable");
   says(parse({example, "accelerator_config.dispatch_batches=true"}).notes.back(),
        "accelerator_config.dispatch_batches: true has no effect: each process reads its own rows");

@@ -10,7 +10,7 @@ using namespace lamina::train;
 
 TEST_CASE("Schedule: every type gives transformers' learning rates", "[train]") {
   const auto cases = nlohmann::json::parse(std::ifstream(LAMINA_GOLDEN_DIR "/train/schedules.json"));
-  REQUIRE(cases.size() == 16);
+  REQUIRE(cases.size() == 19);
   for (const auto& c : cases) {
     INFO(c["type"] << " " << c["kwargs"]);
     ScheduleOptions o;
@@ -20,7 +20,8 @@ TEST_CASE("Schedule: every type gives transformers' learning rates", "[train]") 
       if (c["kwargs"].contains(key)) out = c["kwargs"][key].get<double>();
     };
     read("num_cycles", o.num_cycles), read("power", o.power), read("lr_end", o.lr_end), read("min_lr", o.min_lr);
-    read("min_lr_rate", o.min_lr_rate), read("timescale", o.timescale), read("num_stable_steps", o.num_stable_steps);
+    read("min_lr_rate", o.min_lr_rate), read("warmup_lr_rate", o.warmup_lr_rate), read("timescale", o.timescale),
+        read("num_stable_steps", o.num_stable_steps);
     read("num_decay_steps", o.num_decay_steps);
     o.min_lr_ratio = c["kwargs"].value("min_lr_ratio", 0.0);
     if (c["kwargs"].value("warmup_type", "linear") == "cosine") o.warmup_type = Ramp::cosine;

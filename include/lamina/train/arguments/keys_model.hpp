@@ -37,9 +37,8 @@ inline constexpr Key model_keys[] = {
     {"shift_attn", KeyType::flag, KeyStatus::refused, "false", "shifted sparse attention is not built"},
     {"mixture_of_depths", KeyType::text, KeyStatus::refused, "", "mixture of depths is not built"},
     {"use_unsloth", KeyType::flag, KeyStatus::accepted, "false", "the kernels are lamina's own"},
-    {"use_unsloth_gc", KeyType::flag, KeyStatus::refused, "false",
-     "layer inputs are not offloaded to the host; leave it out, disable_gradient_checkpointing: false recomputes "
-     "layers"},
+    {"use_unsloth_gc", KeyType::flag, KeyStatus::accepted, "false",
+     "inputs of layers stay on the device; disable_gradient_checkpointing says whether layers are computed again"},
     {"enable_liger_kernel", KeyType::flag, KeyStatus::accepted, "false",
      "the head and the cross-entropy are always fused"},
     {"moe_aux_loss_coef", KeyType::number, KeyStatus::refused, "", "mixture-of-experts models are not supported"},

@@ -46,8 +46,9 @@ inline constexpr Key trainer_keys[] = {
     {"bf16", KeyType::flag, KeyStatus::accepted, "false",
      "a GPU always computes in bf16, the CPU in fp32 (unless LAMINA_CPU_BF16=1 is set); adapters, gradients and Adam's "
      "moments are fp32 on both"},
-    {"fp16", KeyType::flag, KeyStatus::refused, "false",
-     "fp16 training needs loss scaling, which is not built; use bf16: true"},
+    {"fp16", KeyType::flag, KeyStatus::accepted, "false",
+     "every GPU that is supported has bf16, which needs no scaling of losses: training computes in bf16, the CPU in "
+     "fp32"},
     honoured<&Arguments::device>("device", "auto (the GPU if there is one), cpu or cuda"),
     honoured<&Arguments::seed>("seed", "of initial adapters, dropout and the order of rows"),
     honoured<&Arguments::data_seed>("data_seed", "of the order of rows; unset: seed"),
@@ -162,8 +163,8 @@ inline constexpr Key runtime_keys[] = {
      "evaluation keeps sums only, in the memory of training"},
     {"bf16_full_eval", KeyType::flag, KeyStatus::accepted, "false",
      "evaluation computes as training does: a GPU in bf16, the CPU in fp32"},
-    {"fp16_full_eval", KeyType::flag, KeyStatus::refused, "false",
-     "evaluation computes as training does: a GPU in bf16, the CPU in fp32; leave it out"},
+    {"fp16_full_eval", KeyType::flag, KeyStatus::accepted, "false",
+     "evaluation computes as training does: a GPU in bf16, the CPU in fp32"},
     {"generation_max_length", KeyType::integer, KeyStatus::accepted, "", "max_new_tokens or max_length decides"},
     {"generation_num_beams", KeyType::integer, KeyStatus::refused, "1",
      "answers are drawn token by token, without beam search; leave it out"},

@@ -65,6 +65,8 @@ inline std::vector<std::string_view> schedule_keywords(ScheduleType type) {
       return {"timescale"};
     case ScheduleType::cosine_with_min_lr:
       return {"min_lr", "min_lr_rate", "num_cycles"};
+    case ScheduleType::cosine_warmup_with_min_lr:
+      return {"min_lr", "min_lr_rate", "warmup_lr_rate", "num_cycles"};
     case ScheduleType::warmup_stable_decay:
       return {"num_stable_steps", "num_decay_steps", "warmup_type", "decay_type", "min_lr_ratio", "num_cycles"};
     default:
@@ -79,6 +81,7 @@ inline std::optional<double>* schedule_option(ScheduleOptions& o, std::string_vi
                                                                          {"lr_end", &o.lr_end},
                                                                          {"min_lr", &o.min_lr},
                                                                          {"min_lr_rate", &o.min_lr_rate},
+                                                                         {"warmup_lr_rate", &o.warmup_lr_rate},
                                                                          {"timescale", &o.timescale},
                                                                          {"num_stable_steps", &o.num_stable_steps},
                                                                          {"num_decay_steps", &o.num_decay_steps}};

@@ -130,9 +130,11 @@ inline void validate_answers(const Arguments& a) {
 inline void validate_schedule(const Arguments& a) {
   const ScheduleOptions& o = a.schedule;
   if (o.warmup_steps < 0) fail(where(a, "warmup_steps"), " is ", o.warmup_steps, ", wanted at least 0");
-  if (o.type == ScheduleType::cosine_with_min_lr && o.min_lr.has_value() == o.min_lr_rate.has_value())
-    fail(where(a, "lr_scheduler_type"),
-         ": cosine_with_min_lr needs one of min_lr and min_lr_rate in lr_scheduler_kwargs");
+  const bool has_floor =
+      o.type == ScheduleType::cosine_with_min_lr || o.type == ScheduleType::cosine_warmup_with_min_lr;
+  if (has_floor && o.min_lr.has_value() == o.min_lr_rate.has_value())
+    fail(where(a, "lr_scheduler_type"), ": ", show_value(o.type),
+         " needs one of min_lr and min_lr_rate in lr_scheduler_kwargs");
   if (o.type == ScheduleType::polynomial && a.optimizer.learning_rate <= o.lr_end.value_or(1e-7))
     fail(where(a, "learning_rate"), " is ", a.optimizer.learning_rate,
          ", not above the end of the polynomial decay, lr_end ", o.lr_end.value_or(1e-7));

@@ -24,6 +24,7 @@ enum class ScheduleType {
   constant_with_warmup,
   inverse_sqrt,
   cosine_with_min_lr,
+  cosine_warmup_with_min_lr,
   warmup_stable_decay,
 };
 
@@ -36,6 +37,7 @@ inline const std::vector<std::string_view>& schedule_names() {
                                                       "constant_with_warmup",
                                                       "inverse_sqrt",
                                                       "cosine_with_min_lr",
+                                                      "cosine_warmup_with_min_lr",
                                                       "warmup_stable_decay"};
   return names;
 }
@@ -57,7 +59,8 @@ enum class Ramp { linear, cosine, one_minus_sqrt };
 struct ScheduleOptions {
   ScheduleType type = ScheduleType::linear;
   double warmup_steps = 0;  ///< from 1 a number of steps, below 1 a ratio of all steps
-  std::optional<double> num_cycles, power, lr_end, min_lr, min_lr_rate, timescale, num_stable_steps, num_decay_steps;
+  std::optional<double> num_cycles, power, lr_end, min_lr, min_lr_rate, warmup_lr_rate, timescale, num_stable_steps,
+      num_decay_steps;
   double min_lr_ratio = 0;  ///< of warmup_stable_decay
   Ramp warmup_type = Ramp::linear, decay_type = Ramp::cosine;
 };
@@ -93,9 +96,9 @@ class Schedule {
   double factor(double s) const {
     if (o_.type == ScheduleType::constant) return 1;
     if (o_.type == ScheduleType::warmup_stable_decay) return stable_decay(s);
+    if (o_.type == ScheduleType::cosine_warmup_with_min_lr) return warm_cosine(s);
     if (s < warmup_) return s / std::max(1.0, warmup_);
     const double progress = (s - warmup_) / std::max(1.0, total_ - warmup_);
-    const auto wave = [](double turns) { return 0.5 * (1 + std::cos(std::numbers::pi * turns)); };
     switch (o_.type) {
       case ScheduleType::linear:
         return std::max(0.0, (total_ - s) / std::max(1.0, total_ - warmup_));
@@ -109,13 +112,26 @@ class Schedule {
         const double scale = o_.timescale.value_or(warmup_ > 0 ? warmup_ : 10'000);
         return 1 / std::sqrt((s + scale - warmup_) / scale);
       }
-      case ScheduleType::cosine_with_min_lr: {
-        const double floor = o_.min_lr ? *o_.min_lr / base_ : o_.min_lr_rate.value_or(0);
-        return std::max(0.0, wave(o_.num_cycles.value_or(0.5) * 2 * progress) * (1 - floor) + floor);
-      }
+      case ScheduleType::cosine_with_min_lr:
+        return std::max(0.0, wave(o_.num_cycles.value_or(0.5) * 2 * progress) * (1 - floor()) + floor());
       default:
         return 1;
     }
+  }
+
+  static double wave(double turns) { return 0.5 * (1 + std::cos(std::numbers::pi * turns)); }
+  /// The least factor of schedules that have one.
+  double floor() const { return o_.min_lr ? *o_.min_lr / base_ : o_.min_lr_rate.value_or(0); }
+
+  /// cosine_with_min_lr a step ahead, so that the first step of a warm-up has a rate: 1 / W of the base, or the given.
+  double warm_cosine(double s) const {
+    if (s < warmup_) {
+      const double first = o_.warmup_lr_rate.value_or(0);
+      return o_.warmup_lr_rate ? first + (1 - first) * s / std::max(1.0, warmup_ - 1)
+                               : (s + 1) / std::max(1.0, warmup_);
+    }
+    const double progress = (s - warmup_ + 1) / std::max(1.0, total_ - warmup_);
+    return std::max(0.0, wave(o_.num_cycles.value_or(0.5) * 2 * progress) * (1 - floor()) + floor());
   }
 
   double polynomial(double s) const {

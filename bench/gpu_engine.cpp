@@ -12,8 +12,8 @@
 #include <cstring>
 #include <deque>
 
-#include <lamina/engine/runner.hpp>
-#include <lamina/engine/scheduler.hpp>
+#include <lamina/engine/schedule/scheduler.hpp>
+#include <lamina/engine/step/runner.hpp>
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>

@@ -15,14 +15,14 @@
 
 #include <fmt/format.h>
 
-#include <lamina/engine/complete.hpp>
-#include <lamina/engine/image_hash.hpp>
+#include <lamina/engine/images/image_hash.hpp>
 #include <lamina/engine/open.hpp>
+#include <lamina/engine/request/complete.hpp>
 #include <lamina/hub/keys.hpp>
 #include <lamina/hub/resolve.hpp>
 #include <lamina/io/flags.hpp>
 #include <lamina/io/program.hpp>
-#include <lamina/serve/prompt.hpp>
+#include <lamina/serve/prompt/prompt.hpp>
 
 namespace {
 using namespace lamina;

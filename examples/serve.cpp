@@ -14,10 +14,10 @@
 #include <lamina/engine/open.hpp>
 #include <lamina/hub/resolve.hpp>
 #include <lamina/io/program.hpp>
-#include <lamina/serve/flags.hpp>
+#include <lamina/serve/flags/flags.hpp>
 #include <lamina/serve/http.hpp>
 #include <lamina/serve/remote/media_fetcher.hpp>
-#include <lamina/serve/routes.hpp>
+#include <lamina/serve/routes/routes.hpp>
 
 namespace {
 using namespace lamina;

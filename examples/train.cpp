@@ -12,7 +12,7 @@
 
 #include <lamina/core/threads.hpp>
 #include <lamina/engine/engine.hpp>
-#include <lamina/engine/image_hash.hpp>
+#include <lamina/engine/images/image_hash.hpp>
 #include <lamina/engine/open.hpp>
 #include <lamina/train/program.hpp>
 

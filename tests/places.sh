@@ -94,15 +94,15 @@ key() {
     static_assert(sizeof(lamina::train::Arguments::scratch) == 8);'
 }
 flag() {
-  before include/lamina/serve/flag_values.hpp 'std::uint16_t port' '  std::int64_t scratch = 3;'
-  before include/lamina/serve/flag_table.hpp '"port"' '      honoured<&Flags::scratch>("scratch", "nothing"),'
-  compiles <<<'#include <lamina/serve/flags.hpp>
+  before include/lamina/serve/flags/flag_values.hpp 'std::uint16_t port' '  std::int64_t scratch = 3;'
+  before include/lamina/serve/flags/flag_table.hpp '"port"' '      honoured<&Flags::scratch>("scratch", "nothing"),'
+  compiles <<<'#include <lamina/serve/flags/flags.hpp>
     static_assert(sizeof(lamina::serve::Flags::scratch) == 8);'
 }
 field() {
-  before include/lamina/serve/openai/request_fields.hpp '{"temperature"' '      {"scratch", work},'
-  before include/lamina/serve/openai/generation_request.hpp 'out_.request_id = ' '    if (fields_.boolean("scratch", false)) return;'
-  compiles <<<'#include <lamina/serve/openai/generation_request.hpp>'
+  before include/lamina/serve/openai/request/request_fields.hpp '{"temperature"' '      {"scratch", work},'
+  before include/lamina/serve/openai/request/generation_request.hpp 'out_.request_id = ' '    if (fields_.boolean("scratch", false)) return;'
+  compiles <<<'#include <lamina/serve/openai/request/generation_request.hpp>'
 }
 
 # The files of a row: `a`, `b` in the last column.

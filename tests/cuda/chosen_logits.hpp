@@ -3,8 +3,8 @@
 #include <memory>
 #include <vector>
 
-#include <lamina/engine/runner.hpp>
-#include <lamina/engine/scheduler.hpp>
+#include <lamina/engine/schedule/scheduler.hpp>
+#include <lamina/engine/step/runner.hpp>
 
 #include "engine/prompts.hpp"
 

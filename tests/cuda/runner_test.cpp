@@ -1,6 +1,6 @@
 #include <map>
 
-#include <lamina/engine/scheduler.hpp>
+#include <lamina/engine/schedule/scheduler.hpp>
 #include <lamina/engine/single_sequence.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>

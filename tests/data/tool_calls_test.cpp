@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 
 #include <lamina/data/template.hpp>
-#include <lamina/serve/openai/chat_messages.hpp>
+#include <lamina/serve/openai/request/chat_messages.hpp>
 
 using namespace lamina;
 using namespace lamina::data;

@@ -1,4 +1,4 @@
-#include <lamina/engine/adapter_slots.hpp>
+#include <lamina/engine/adapters/adapter_slots.hpp>
 
 #include "support/catch.hpp"
 

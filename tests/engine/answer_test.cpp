@@ -1,4 +1,4 @@
-#include <lamina/engine/answer.hpp>
+#include <lamina/engine/request/answer.hpp>
 #include <lamina/model/qwen_vl/chat.hpp>
 
 #include <chrono>

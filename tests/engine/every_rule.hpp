@@ -1,6 +1,6 @@
 #pragma once
-#include <lamina/engine/runner.hpp>
-#include <lamina/engine/scheduler.hpp>
+#include <lamina/engine/schedule/scheduler.hpp>
+#include <lamina/engine/step/runner.hpp>
 
 #include <map>
 #include <memory>

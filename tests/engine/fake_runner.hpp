@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/engine/scheduler.hpp>
+#include <lamina/engine/schedule/scheduler.hpp>
 
 #include <cstdint>
 #include <map>

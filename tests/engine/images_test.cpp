@@ -1,4 +1,4 @@
-#include <lamina/engine/images.hpp>
+#include <lamina/engine/images/images.hpp>
 
 #include "support/catch.hpp"
 #include "support/error_of.hpp"

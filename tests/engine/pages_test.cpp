@@ -1,4 +1,4 @@
-#include <lamina/engine/pages.hpp>
+#include <lamina/engine/schedule/pages.hpp>
 
 #include <list>
 #include <map>

@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/batch.hpp>
-#include <lamina/engine/request.hpp>
+#include <lamina/engine/request/request.hpp>
 
 #include <algorithm>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include <lamina/engine/scheduler.hpp>
+#include <lamina/engine/schedule/scheduler.hpp>
 #include <lamina/engine/single_sequence.hpp>
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cpu.hpp>

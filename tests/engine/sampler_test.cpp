@@ -1,4 +1,4 @@
-#include <lamina/engine/sampler.hpp>
+#include <lamina/engine/step/sampler.hpp>
 #include <lamina/kernel/cpu/sample.hpp>
 
 #include <limits>

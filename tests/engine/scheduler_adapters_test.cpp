@@ -1,4 +1,4 @@
-#include <lamina/engine/scheduler.hpp>
+#include <lamina/engine/schedule/scheduler.hpp>
 
 #include <map>
 #include <numeric>

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/engine/scheduler_limits.hpp>
+#include <lamina/engine/schedule/scheduler_limits.hpp>
 #include <lamina/engine/session.hpp>
 
 namespace lamina::testing {

@@ -1,5 +1,5 @@
 #include <lamina/model/qwen_vl/chat.hpp>
-#include <lamina/serve/openai/message_parser.hpp>
+#include <lamina/serve/openai/answer/message_parser.hpp>
 
 #include "fuzz.hpp"
 

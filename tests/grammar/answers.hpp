@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include <lamina/grammar/matcher.hpp>
+#include <lamina/grammar/automaton/matcher.hpp>
 
 #include "support/catch.hpp"
 

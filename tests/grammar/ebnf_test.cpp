@@ -1,4 +1,4 @@
-#include <lamina/grammar/ebnf.hpp>
+#include <lamina/grammar/notation/ebnf.hpp>
 
 #include "grammar/answers.hpp"
 #include "support/error_of.hpp"

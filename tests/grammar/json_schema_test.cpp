@@ -1,4 +1,4 @@
-#include <lamina/grammar/json_schema.hpp>
+#include <lamina/grammar/json/json_schema.hpp>
 
 #include "grammar/answers.hpp"
 #include "support/error_of.hpp"

@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include <lamina/grammar/schema_place.hpp>
+#include <lamina/grammar/json/schema_place.hpp>
 
 namespace lamina::test {
 using Json = nlohmann::ordered_json;

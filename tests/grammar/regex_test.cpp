@@ -1,4 +1,4 @@
-#include <lamina/grammar/regex.hpp>
+#include <lamina/grammar/notation/regex.hpp>
 
 #include "grammar/answers.hpp"
 #include "support/error_of.hpp"

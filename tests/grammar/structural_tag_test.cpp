@@ -1,4 +1,4 @@
-#include <lamina/grammar/structural_tag.hpp>
+#include <lamina/grammar/notation/structural_tag.hpp>
 
 #include "grammar/answers.hpp"
 #include "support/error_of.hpp"

@@ -3,7 +3,7 @@
 
 #include <lamina/engine/open.hpp>
 #include <lamina/serve/http.hpp>
-#include <lamina/serve/routes.hpp>
+#include <lamina/serve/routes/routes.hpp>
 
 #include "programs/program.hpp"
 #include "support/catch.hpp"

@@ -3,7 +3,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include <lamina/engine/image_hash.hpp>
+#include <lamina/engine/images/image_hash.hpp>
 #include <lamina/engine/open.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
 

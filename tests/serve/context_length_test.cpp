@@ -1,4 +1,4 @@
-#include <lamina/serve/openai/context_length.hpp>
+#include <lamina/serve/openai/request/context_length.hpp>
 
 #include "support/catch.hpp"
 

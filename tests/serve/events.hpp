@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include <lamina/serve/openai/json_fields.hpp>
+#include <lamina/serve/openai/request/json_fields.hpp>
 
 #include "support/catch.hpp"
 

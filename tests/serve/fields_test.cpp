@@ -1,4 +1,4 @@
-#include <lamina/serve/openai/request_fields.hpp>
+#include <lamina/serve/openai/request/request_fields.hpp>
 
 #include <algorithm>
 #include <fstream>

@@ -1,4 +1,4 @@
-#include <lamina/serve/flags.hpp>
+#include <lamina/serve/flags/flags.hpp>
 
 #include <chrono>
 #include <cstdlib>

@@ -1,5 +1,5 @@
 #include <lamina/model/families.hpp>
-#include <lamina/serve/openai/chat_messages.hpp>
+#include <lamina/serve/openai/request/chat_messages.hpp>
 
 #include <fstream>
 #include <string>

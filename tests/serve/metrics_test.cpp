@@ -1,4 +1,4 @@
-#include <lamina/serve/metrics.hpp>
+#include <lamina/serve/watch/metrics.hpp>
 
 #include <cstdlib>
 #include <mutex>

@@ -1,4 +1,4 @@
-#include <lamina/serve/prompt_maker.hpp>
+#include <lamina/serve/prompt/prompt_maker.hpp>
 
 #include <zlib.h>
 

@@ -1,5 +1,5 @@
 #include <lamina/data/encode.hpp>
-#include <lamina/serve/prompt.hpp>
+#include <lamina/serve/prompt/prompt.hpp>
 
 #include <nlohmann/json.hpp>
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include <lamina/serve/http.hpp>
-#include <lamina/serve/routes.hpp>
+#include <lamina/serve/routes/routes.hpp>
 
 #include "serve/fake_session.hpp"
 #include "serve/loopback.hpp"

@@ -1,4 +1,4 @@
-#include <lamina/serve/task_queue.hpp>
+#include <lamina/serve/work/task_queue.hpp>
 
 #include <atomic>
 #include <future>

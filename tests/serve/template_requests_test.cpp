@@ -1,4 +1,4 @@
-#include <lamina/serve/openai/chat_request.hpp>
+#include <lamina/serve/openai/request/chat_request.hpp>
 
 #include <string>
 

@@ -1,5 +1,5 @@
-#include <lamina/engine/stop.hpp>
-#include <lamina/serve/prompt_maker.hpp>
+#include <lamina/engine/request/stop.hpp>
+#include <lamina/serve/prompt/prompt_maker.hpp>
 #include <lamina/text/stream_decoder.hpp>
 
 #include <map>

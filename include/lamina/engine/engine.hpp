@@ -17,11 +17,11 @@
 #include <lamina/core/error.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/engine/inbox.hpp>
-#include <lamina/engine/scheduler.hpp>
+#include <lamina/engine/request/streamer.hpp>
+#include <lamina/engine/request/submission.hpp>
+#include <lamina/engine/schedule/scheduler.hpp>
 #include <lamina/engine/session.hpp>
 #include <lamina/engine/statistics.hpp>
-#include <lamina/engine/streamer.hpp>
-#include <lamina/engine/submission.hpp>
 
 /// Many requests at once on one model.
 namespace lamina::engine {

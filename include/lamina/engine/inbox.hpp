@@ -8,8 +8,8 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/engine/streamer.hpp>
-#include <lamina/engine/submission.hpp>
+#include <lamina/engine/request/streamer.hpp>
+#include <lamina/engine/request/submission.hpp>
 
 namespace lamina::engine {
 

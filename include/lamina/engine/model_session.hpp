@@ -5,8 +5,8 @@
 #include <vector>
 
 #include <lamina/core/log.hpp>
-#include <lamina/engine/runner.hpp>
 #include <lamina/engine/session.hpp>
+#include <lamina/engine/step/runner.hpp>
 #include <lamina/model/model_source.hpp>
 
 namespace lamina::engine {

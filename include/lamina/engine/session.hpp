@@ -9,9 +9,9 @@
 #include <lamina/checkpoint/load_weights.hpp>
 #include <lamina/core/batch.hpp>
 #include <lamina/core/dtype.hpp>
-#include <lamina/engine/images.hpp>
-#include <lamina/engine/sampler.hpp>
-#include <lamina/engine/step_plan.hpp>
+#include <lamina/engine/images/images.hpp>
+#include <lamina/engine/schedule/step_plan.hpp>
+#include <lamina/engine/step/sampler.hpp>
 
 /// The seam between the engine and models: type-erased, and free of JSON, so that translation units which hold a model
 /// can include it. engine/model_session.hpp implements it for every composition that is compiled in.

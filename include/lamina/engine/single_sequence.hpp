@@ -2,7 +2,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/engine/runner.hpp>
+#include <lamina/engine/step/runner.hpp>
 
 namespace lamina::engine {
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include <lamina/grammar/constraint.hpp>
-#include <lamina/grammar/structural_tag.hpp>
+#include <lamina/grammar/notation/structural_tag.hpp>
 
 namespace lamina::grammar {
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/grammar/matcher.hpp>
+#include <lamina/grammar/automaton/matcher.hpp>
 
 /// What an answer is bound to, as a request says it. No JSON here: compile.hpp reads it.
 namespace lamina::grammar {

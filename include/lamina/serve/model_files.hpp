@@ -11,7 +11,7 @@
 #include <lamina/checkpoint/generation_fields.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/model/read_config.hpp>
-#include <lamina/serve/chat_template_files.hpp>
+#include <lamina/serve/prompt/chat_template_files.hpp>
 #include <lamina/text/prompt_template.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/vision/processor.hpp>

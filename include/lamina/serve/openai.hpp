@@ -1,7 +1,7 @@
 #pragma once
 /// The OpenAI API's shapes: requests checked, responses and chunks written. No network, no model.
+#include <lamina/serve/openai/answer/chat_response.hpp>
 #include <lamina/serve/openai/api_error.hpp>
-#include <lamina/serve/openai/chat_messages.hpp>
-#include <lamina/serve/openai/chat_request.hpp>
-#include <lamina/serve/openai/chat_response.hpp>
-#include <lamina/serve/openai/media.hpp>
+#include <lamina/serve/openai/request/chat_messages.hpp>
+#include <lamina/serve/openai/request/chat_request.hpp>
+#include <lamina/serve/openai/request/media.hpp>

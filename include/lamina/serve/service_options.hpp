@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include <lamina/engine/submission.hpp>
-#include <lamina/serve/openai/answer_text.hpp>
-#include <lamina/serve/openai/generation_request.hpp>
-#include <lamina/serve/openai/media.hpp>
+#include <lamina/engine/request/submission.hpp>
+#include <lamina/serve/openai/answer/answer_text.hpp>
+#include <lamina/serve/openai/request/generation_request.hpp>
+#include <lamina/serve/openai/request/media.hpp>
 
 namespace lamina::serve {
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/model/chat_format.hpp>
-#include <lamina/text/jinja/content_loop.hpp>
+#include <lamina/text/jinja/parse/content_loop.hpp>
 #include <lamina/text/jinja/template.hpp>
 #include <lamina/text/prompt_segment.hpp>
 

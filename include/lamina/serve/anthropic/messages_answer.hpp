@@ -6,10 +6,10 @@
 #include <variant>
 #include <vector>
 
-#include <lamina/serve/openai/answer_text.hpp>
-#include <lamina/serve/openai/answer_writer.hpp>
-#include <lamina/serve/openai/chat_response.hpp>
-#include <lamina/serve/openai/message_parser.hpp>
+#include <lamina/serve/openai/answer/answer_text.hpp>
+#include <lamina/serve/openai/answer/answer_writer.hpp>
+#include <lamina/serve/openai/answer/chat_response.hpp>
+#include <lamina/serve/openai/answer/message_parser.hpp>
 
 /// The answers of Anthropic's /v1/messages.
 namespace lamina::serve {

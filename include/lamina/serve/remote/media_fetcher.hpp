@@ -11,7 +11,7 @@
 
 #include <lamina/hub/curl.hpp>
 #include <lamina/io/lower_case.hpp>
-#include <lamina/serve/openai/media.hpp>
+#include <lamina/serve/openai/request/media.hpp>
 #include <lamina/serve/remote/fetch_options.hpp>
 #include <lamina/serve/remote/media_url.hpp>
 #include <lamina/serve/remote/public_address.hpp>

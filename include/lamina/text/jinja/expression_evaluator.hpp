@@ -1,8 +1,8 @@
 #pragma once
-#include <lamina/text/jinja/filters.hpp>
-#include <lamina/text/jinja/functions.hpp>
+#include <lamina/text/jinja/builtins/filters.hpp>
+#include <lamina/text/jinja/builtins/functions.hpp>
+#include <lamina/text/jinja/parse/syntax.hpp>
 #include <lamina/text/jinja/scope.hpp>
-#include <lamina/text/jinja/syntax.hpp>
 
 #include <array>
 #include <memory>

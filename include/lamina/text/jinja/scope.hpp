@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/text/jinja/value.hpp>
+#include <lamina/text/jinja/values/value.hpp>
 
 #include <memory>
 #include <string>

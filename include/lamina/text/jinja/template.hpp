@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/text/jinja/budget.hpp>
 #include <lamina/text/jinja/evaluator.hpp>
-#include <lamina/text/jinja/parser.hpp>
+#include <lamina/text/jinja/parse/parser.hpp>
 #include <lamina/text/prompt_segment.hpp>
 
 #include <nlohmann/json.hpp>

@@ -1,0 +1,266 @@
+#pragma once
+#include <algorithm>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <lamina/io/flags.hpp>
+#include <lamina/serve/flags/flag_values.hpp>
+#include <lamina/serve/openai/request/template_kwargs.hpp>
+
+/// Readers of the flags that do more than fill a member.
+namespace lamina::serve {
+
+using io::honoured, io::honoured_by, io::honoured_word, io::KeyStatus, io::KeyType, io::Setting;
+using Key = io::Key<Flags>;
+
+namespace detail {
+
+using io::usage;
+inline constexpr int int_max = std::numeric_limits<int>::max();
+
+inline nlohmann::ordered_json flag_object(const Setting& s, std::string_view flag) {
+  auto json = io::try_parse_json<nlohmann::ordered_json>(io::shown(s.value));
+  if (!json.is_object()) io::wrong_value(s, flag, "a JSON object");
+  return json;
+}
+
+inline void read_dtype(Flags& out, const Setting& s, std::string_view flag) {
+  const std::string dtype = io::text_of(s, flag);
+  if (dtype == "half" || dtype == "float16")
+    out.engine.dtype = DType::F16;
+  else if (dtype == "bfloat16")
+    out.engine.dtype = DType::BF16;
+  else if (dtype == "float" || dtype == "float32")
+    out.engine.dtype = DType::F32;
+  else if (dtype != "auto")
+    io::wrong_value(s, flag, "auto, half, float16, bfloat16, float or float32");
+}
+
+inline void read_max_model_len(Flags& out, const Setting& s, std::string_view flag) {
+  const std::string length = io::text_of(s, flag);
+  if (length == "auto" || length == "-1") return;
+  const std::int64_t tokens = io::parse_size(flag, length);
+  if (tokens < 2 || tokens > int_max)
+    io::wrong_value(s, flag, cat("a number in [2, ", int_max, "]: a token of the prompt and one of the answer"));
+  out.engine.max_model_len = static_cast<int>(tokens);
+}
+
+inline void read_tensor_parallel(Flags&, const Setting& s, std::string_view flag) {
+  if (io::parse_size(flag, io::text_of(s, flag)) != 1)
+    usage("--", flag, " ", io::shown(s.value), ": one device serves; wanted 1");
+}
+
+inline void read_memory_share(Flags& out, const Setting& s, std::string_view flag) {
+  out.engine.memory_share = io::number_of(s, flag);
+  if (!(out.engine.memory_share > 0 && out.engine.memory_share <= 1)) io::wrong_value(s, flag, "a number in (0, 1]");
+}
+
+/// GiB as bytes; at least one byte, since 0 bytes stand for the session's own choice. It keeps no image.
+inline void read_image_cache(Flags& out, const Setting& s, std::string_view flag) {
+  const double gib = io::number_of(s, flag);
+  if (!(gib >= 0 && gib <= 1024)) io::wrong_value(s, flag, "GiB from 0 to 1024");
+  out.engine.image_bytes = std::max<std::int64_t>(1, static_cast<std::int64_t>(gib * 0x1p30));
+}
+
+inline void read_capture_sizes(Flags& out, const Setting& s, std::string_view flag) {
+  out.engine.graph_rows.clear();
+  for (const std::string& text : io::list_of(s, flag)) {
+    const std::int64_t rows = io::parse_size(flag, text);
+    if (rows < 1 || rows > 4096) usage("--", flag, " ", text, ": wanted numbers of sequences, 1 to 4096");
+    out.engine.graph_rows.push_back(static_cast<int>(rows));
+  }
+}
+
+inline void read_policy(Flags& out, const Setting& s, std::string_view flag) {
+  const std::string policy = io::text_of(s, flag);
+  if (policy != "fcfs" && policy != "priority") io::wrong_value(s, flag, "fcfs or priority");
+  out.priorities = policy == "priority";
+}
+
+inline void read_load_format(Flags&, const Setting& s, std::string_view flag) {
+  const std::string format = io::text_of(s, flag);
+  if (format != "auto" && format != "safetensors")
+    io::wrong_value(s, flag, "auto or safetensors; lamina-init makes a model of random weights");
+}
+
+inline void read_generation_overrides(Flags& out, const Setting& s, std::string_view flag) {
+  out.override_generation_config = flag_object(s, flag);
+}
+
+inline void read_root_path(Flags& out, const Setting& s, std::string_view flag) {
+  out.root_path = io::text_of(s, flag);
+  while (out.root_path.ends_with('/')) out.root_path.pop_back();
+  if (!out.root_path.empty() && !out.root_path.starts_with('/')) io::wrong_value(s, flag, "/path");
+}
+
+/// A JSON list of strings.
+template <std::vector<std::string> Flags::*Member>
+void read_list(Flags& out, const Setting& s, std::string_view flag) {
+  const auto json = io::try_parse_json<nlohmann::ordered_json>(io::shown(s.value));
+  if (!json.is_array()) io::wrong_value(s, flag, "a JSON list such as [\"*\"]");
+  (out.*Member).clear();
+  for (const auto& item : json) {
+    if (!item.is_string()) io::wrong_value(s, flag, "a JSON list of strings");
+    (out.*Member).push_back(item.get<std::string>());
+  }
+}
+
+/// NAME=DIR, or vLLM's {"name": ..., "path": ..., "base_model_name": ...}.
+inline AdapterModule read_lora_module(const std::string& item, std::string_view flag) {
+  const auto json = io::try_parse_json<nlohmann::ordered_json>(item);
+  AdapterModule module;
+  std::string path;
+  if (json.is_object()) {
+    for (const auto& [key, value] : json.items()) {
+      std::string* const to = key == "name"              ? &module.name
+                              : key == "path"            ? &path
+                              : key == "base_model_name" ? &module.base_model_name
+                                                         : nullptr;
+      const bool absent = key == "base_model_name" && value.is_null();
+      if (!to || !(absent || value.is_string()))
+        usage("--", flag, ": ", key, " is ", value.dump(), ", wanted name, path and base_model_name, which are texts");
+      if (!absent) *to = value.get<std::string>();
+    }
+  } else if (const std::size_t equals = item.find('='); equals != std::string::npos) {
+    module.name = item.substr(0, equals), path = item.substr(equals + 1);
+  }
+  if (module.name.empty() || path.empty())
+    usage("--", flag, " ", item, ": wanted NAME=DIR or {\"name\": NAME, \"path\": DIR}");
+  module.path = path;
+  return module;
+}
+inline void read_lora_modules(Flags& out, const Setting& s, std::string_view flag) {
+  out.lora_modules.clear();
+  const auto& items = s.value.is_array() ? s.value : nlohmann::ordered_json{s.value};
+  for (const auto& item : items) out.lora_modules.push_back(read_lora_module(io::shown(item), flag));
+}
+
+/// A flag that switches a member off.
+template <bool Flags::*Member>
+void read_off(Flags& out, const Setting& s, std::string_view flag) {
+  if (io::flag_of(s, flag)) out.*Member = false;
+}
+inline void read_log_level(Flags& out, const Setting& s, std::string_view flag) {
+  const std::string level = io::text_of(s, flag);
+  const bool loud = level == "trace" || level == "debug" || level == "info";
+  if (!loud && level != "warning" && level != "error" && level != "critical")
+    io::wrong_value(s, flag, "trace, debug, info, warning, error or critical");
+  if (!loud) out.access_log = false;
+}
+inline void read_unlogged_paths(Flags& out, const Setting& s, std::string_view flag) {
+  std::istringstream paths(io::text_of(s, flag));
+  for (std::string path; std::getline(paths, path, ',');) {
+    if (!path.starts_with('/')) usage("--", flag, " ", path, ": wanted paths such as /health,/ping");
+    out.unlogged_paths.push_back(path);
+  }
+}
+
+inline void read_media_path(Flags& out, const Setting& s, std::string_view flag) {
+  out.allowed_local_media_path = io::text_of(s, flag);
+  if (!std::filesystem::is_directory(out.allowed_local_media_path))
+    usage("--", flag, " ", io::shown(s.value), ": is not a directory");
+}
+
+inline void read_media_domains(Flags& out, const Setting& s, std::string_view flag) {
+  out.fetch.domains = io::list_of(s, flag);
+  out.remote_media = true;
+  for (const std::string& domain : out.fetch.domains)
+    if (domain.empty() || domain.find_first_of("/:@* ") != domain.npos)
+      usage("--", flag, " ", domain, ": wanted whole names of hosts, such as images.example.org");
+}
+
+inline void read_template_defaults(Flags& out, const Setting& s, std::string_view flag) {
+  out.template_kwargs = flag_object(s, flag);
+  try {
+    check_template_kwargs(out.template_kwargs, cat("--", flag), nullptr);
+  } catch (const ApiError& e) {
+    usage(e.what());
+  }
+}
+
+inline void read_processor(Flags& out, const Setting& s, std::string_view flag) {
+  const auto kwargs = flag_object(s, flag);
+  const auto edges = kwargs.contains("size") ? kwargs["size"] : nlohmann::ordered_json::object();
+  for (const auto& [key, value] : kwargs.items())
+    if (key != "size" && key != "min_pixels" && key != "max_pixels")
+      usage("--", flag, ": ", key, " is not supported; wanted min_pixels, max_pixels or size");
+  if (!edges.is_object()) usage("--", flag, ": size is ", edges.dump(), ", wanted an object");
+  for (const auto& [key, value] : edges.items())
+    if (key != "shortest_edge" && key != "longest_edge")
+      usage("--", flag, ": size has ", key, "; wanted shortest_edge and longest_edge, which are pixels");
+  const auto pixels = [&](const char* key, const char* edge) -> std::optional<std::int64_t> {
+    const auto* value = kwargs.contains(key) ? &kwargs[key] : edges.contains(edge) ? &edges[edge] : nullptr;
+    if (!value) return {};
+    if (!value->is_number_integer() || *value < 1)
+      usage("--", flag, ": ", key, " is ", value->dump(), ", wanted pixels");
+    return value->get<std::int64_t>();
+  };
+  out.min_pixels = pixels("min_pixels", "shortest_edge");
+  out.max_pixels = pixels("max_pixels", "longest_edge");
+}
+
+/// [0, 160, 255] as a colour.
+inline vision::Colour read_colour(const nlohmann::ordered_json& value, std::string_view flag) {
+  const auto is_level = [](const auto& v) { return v.is_number_integer() && v >= 0 && v <= 255; };
+  if (!value.is_array() || value.size() != 3 || !std::all_of(value.begin(), value.end(), is_level))
+    usage("--", flag, ": image.rgba_background_color is ", value.dump(), ", wanted three integers from 0 to 255");
+  return value.get<vision::Colour>();
+}
+
+/// {"image": {"rgba_background_color": [255, 255, 255]}}. Options of videos have no effect: none is read.
+inline void read_media_io(Flags& out, const Setting& s, std::string_view flag) {
+  const auto kinds = flag_object(s, flag);
+  for (const auto& [kind, options] : kinds.items()) {
+    if (kind == "video" || kind == "audio") {
+      out.log_lines.push_back(cat("--", flag, ": ", kind, " has no effect: only images are read"));
+      continue;
+    }
+    if (kind != "image" || !options.is_object())
+      usage("--", flag, ": ", kind, " is ", options.dump(), ", wanted {\"image\": {...}}");
+    for (const auto& [key, value] : options.items()) {
+      if (key != "rgba_background_color")
+        usage("--", flag, ": image.", key, " is not supported; wanted rgba_background_color");
+      out.image_background = read_colour(value, flag);
+    }
+  }
+}
+
+/// image=4,video=0: the older form of --limit-mm-per-prompt.
+inline nlohmann::ordered_json counts_of(const std::string& limit) {
+  auto json = nlohmann::ordered_json::object();
+  std::istringstream parts(limit);
+  for (std::string part; std::getline(parts, part, ',');) {
+    const std::size_t equals = std::min(part.find('='), part.size());
+    json[part.substr(0, equals)] =
+        io::try_parse_json<nlohmann::ordered_json>(part.substr(std::min(equals + 1, part.size())));
+  }
+  return json;
+}
+
+/// {"image": 4}, {"image": {"count": 4}} or image=4,video=0.
+inline void read_image_limit(Flags& out, const Setting& s, std::string_view flag) {
+  const std::string limit = io::text_of(s, flag);
+  if (limit.empty()) return;
+  auto json = io::try_parse_json<nlohmann::ordered_json>(limit);
+  if (json.is_discarded() && limit.starts_with('{')) usage("--", flag, " ", limit, ": is not JSON");
+  if (json.is_discarded()) json = counts_of(limit);
+  if (!json.is_object()) io::wrong_value(s, flag, "{\"image\": 4} or image=4");
+  for (const auto& [kind, value] : json.items()) {
+    const auto count = value.is_object() && value.contains("count") ? value["count"] : value;
+    if (!count.is_number_unsigned() || count > int_max) usage("--", flag, " ", limit, ": ", kind, " wants a count");
+    if (kind != "image" && kind != "video" && kind != "audio")
+      usage("--", flag, " ", limit, ": has ", kind, ", wanted image, video or audio");
+    if (kind == "image") out.max_images = count.get<int>();
+  }
+}
+
+}  // namespace detail
+
+}  // namespace lamina::serve

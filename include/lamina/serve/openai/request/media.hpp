@@ -1,0 +1,224 @@
+#pragma once
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <lamina/core/cancelled.hpp>
+#include <lamina/core/error.hpp>
+#include <lamina/serve/base64.hpp>
+#include <lamina/serve/openai/api_error.hpp>
+#include <lamina/serve/work/byte_budget.hpp>
+#include <lamina/vision/image.hpp>
+
+namespace lamina::serve {
+
+/// An image as a request gives it, and the path of the field that did.
+struct ImageSource {
+  std::string url, param;
+};
+
+/// A file that was fetched, and the memory that it counts for.
+struct FetchedMedia {
+  std::vector<std::uint8_t> bytes;
+  ByteBudget::Share memory;
+};
+/// Fetches the file of an http:// or https:// URL, of at most so many bytes. Throws ApiError, which names the field,
+/// and Cancelled.
+using FetchMedia = std::function<FetchedMedia(const std::string& url, const std::string& param,
+                                              std::uint64_t most_bytes, const std::stop_token& cancelled)>;
+
+/// What the images of one request may cost, and what those with alpha are put on.
+struct MediaLimits {
+  std::filesystem::path allowed_folder = {};                 ///< of file:// URLs; empty: there are none
+  std::int64_t max_image_pixels = vision::max_image_pixels;  ///< of one image
+  std::int64_t max_request_pixels = std::int64_t{1} << 30;   ///< of all images of a request
+  std::uint64_t max_file_bytes = std::uint64_t{256} << 20;   ///< of all files that a request names; as of a body
+  FetchMedia fetch = {};                                     ///< of the web; empty: images there are refused
+  std::chrono::milliseconds max_fetch_time{60'000};          ///< for all images of a request
+  /// To decode and resize a request's images: `base_cpu_time`, and `cpu_time_per_mib` for each MiB of their files, at
+  /// most `max_cpu_time`. Photographs of 24 megapixels take some 0.3 s for 2 MiB or more; files made to waste time are
+  /// small for the time that they take.
+  std::chrono::nanoseconds base_cpu_time = std::chrono::seconds(5);
+  std::chrono::nanoseconds cpu_time_per_mib = std::chrono::milliseconds(500);
+  std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(20);
+  vision::Colour background = {255, 255, 255};
+
+  std::chrono::nanoseconds cpu_time(std::uint64_t file_bytes) const {
+    const auto kib = static_cast<std::int64_t>(std::min(file_bytes, max_file_bytes) >> 10);
+    return std::min(max_cpu_time, base_cpu_time + cpu_time_per_mib / 1024 * kib);
+  }
+};
+
+/// An image file of a request: its bytes and what its header says.
+struct EncodedImage {
+  FetchedMedia file;
+  vision::ImageHeader header;
+  std::string param;
+};
+
+/// True if an image is on the web.
+inline bool is_remote(const ImageSource& source) {
+  return source.url.starts_with("http://") || source.url.starts_with("https://");
+}
+
+namespace detail {
+
+inline std::vector<std::uint8_t> read_data_uri(std::string_view url, const std::string& param) {
+  const std::size_t comma = url.find(',');
+  const std::string_view head = url.substr(0, comma);
+  if (comma == std::string_view::npos || !head.ends_with(";base64"))
+    throw bad_field(param, param + ": a data: URL must be data:image/<type>;base64,<data>");
+  auto bytes = decode_base64(url.substr(comma + 1));
+  if (!bytes) throw bad_field(param, param + ": the data: URL does not hold valid base64");
+  return *std::move(bytes);
+}
+
+/// Decodes %41; anything else stands for itself.
+inline std::string percent_decoded(std::string_view text) {
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+  };
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
+      out += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+/// Is `file` strictly below `folder`, both without links?
+inline bool is_below(const std::filesystem::path& file, const std::filesystem::path& folder) {
+  auto at = file.begin();
+  for (const auto& part : folder) {
+    if (part.empty()) continue;
+    if (at == file.end() || *at != part) return false;
+    ++at;
+  }
+  return at != file.end();
+}
+
+/// Where an open descriptor leads now, without links; empty if that is not known.
+inline std::filesystem::path path_of(int descriptor) {
+  std::error_code error;
+  return std::filesystem::read_symlink(cat("/proc/self/fd/", descriptor), error);
+}
+
+/// Takes what is read off `bytes_left`.
+inline std::vector<std::uint8_t> read_file_url(std::string_view url, const std::string& param,
+                                               const std::filesystem::path& allowed, std::uint64_t& bytes_left) {
+  if (allowed.empty())
+    throw bad_field(param, param + ": file:// needs the server to be started with --allowed-local-media-path");
+  // One message for what is outside and what does not exist: files cannot be probed for.
+  const auto refused = [&] { return bad_field(param, param + ": no such image below --allowed-local-media-path"); };
+  url.remove_prefix(std::string_view("file://").size());
+  if (url.starts_with("localhost/")) url.remove_prefix(std::string_view("localhost").size());
+  const std::string decoded = percent_decoded(url);
+  if (!decoded.starts_with('/') || decoded.find('\0') != std::string::npos) throw refused();
+  std::error_code error;
+  const auto folder = std::filesystem::canonical(allowed, error);
+  if (error) throw refused();
+  const auto path = std::filesystem::canonical(decoded, error);
+  if (error || !is_below(path, folder)) throw refused();  // before it is opened: opening a device has effects
+  // What counts is the file that was opened: between the check above and this the path may have changed.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+  try {
+    vision::ImageFile file(descriptor, param);
+    if (!is_below(path_of(descriptor), folder)) throw refused();
+    if (file.size() > bytes_left)
+      throw bad_field(param, cat(param, ": a file of ", file.size(), " bytes, ", bytes_left,
+                                 " are left for the files of this request"));
+    bytes_left -= file.size();
+    return file.read_all();
+  } catch (const Error&) {
+    throw refused();
+  }
+}
+
+}  // namespace detail
+
+/// Fetches the images of a request and reads their headers; none is decoded. Each URL is freed when it was read. An
+/// image must be in a data: URL, in a file:// URL below the allowed folder, or on the web if MediaLimits::fetch is set;
+/// ApiError 400 for anything else, and for more than the limits. Throws Cancelled.
+class MediaReader {
+ public:
+  /// The limits must outlive the reader.
+  explicit MediaReader(const MediaLimits& limits) : limits_(limits), file_bytes_left_(limits.max_file_bytes) {}
+
+  std::vector<EncodedImage> read(std::vector<ImageSource> sources, const std::stop_token& cancelled) {
+    std::vector<EncodedImage> images;
+    for (ImageSource& source : sources) {
+      throw_if_stopped(cancelled);
+      EncodedImage image{fetch(source, cancelled), {}, source.param};
+      std::string().swap(source.url);
+      read_header(image);
+      images.push_back(std::move(image));
+    }
+    return images;
+  }
+
+ private:
+  FetchedMedia fetch(const ImageSource& source, const std::stop_token& cancelled) {
+    const std::string_view url = source.url;
+    if (url.starts_with("data:")) return {detail::read_data_uri(url, source.param), {}};
+    if (url.starts_with("file://"))
+      return {detail::read_file_url(url, source.param, limits_.allowed_folder, file_bytes_left_), {}};
+    if (is_remote(source)) return fetch_remote(source, cancelled);
+    throw bad_field(source.param, source.param + ": the URL " + clipped(url, 40) + " is not a data: URL");
+  }
+
+  FetchedMedia fetch_remote(const ImageSource& source, const std::stop_token& cancelled) {
+    if (!limits_.fetch)
+      throw bad_field("image_url", source.param +
+                                       ": this server does not fetch images from the web; send the image itself as "
+                                       "data:image/png;base64,<data>, or start the server with --allow-remote-media");
+    const auto begin = std::chrono::steady_clock::now();
+    if (fetch_time_ > limits_.max_fetch_time)
+      throw bad_field(source.param, cat(source.param, ": the images before this one took more than ",
+                                        limits_.max_fetch_time.count() / 1000, " s to fetch: send fewer"));
+    FetchedMedia file = limits_.fetch(source.url, source.param, file_bytes_left_, cancelled);
+    file_bytes_left_ -= file.bytes.size();
+    fetch_time_ += std::chrono::steady_clock::now() - begin;
+    return file;
+  }
+
+  void read_header(EncodedImage& image) {
+    try {
+      image.header = vision::read_image_header(image.file.bytes, image.param);
+    } catch (const Error& e) {
+      throw bad_field(image.param, "failed to load image: " + clipped(e.what(), 400));
+    }
+    const auto [width, height] = image.header.size;
+    if (image.header.size.pixels() > limits_.max_image_pixels)
+      throw bad_field(image.param, cat(image.param, ": an image of ", width, " x ", height, " pixels, at most ",
+                                       limits_.max_image_pixels, " are decoded (VLLM_MAX_IMAGE_PIXELS)"));
+    pixels_ += image.header.size.pixels();
+    if (pixels_ > limits_.max_request_pixels)
+      throw bad_field(image.param, cat(image.param, ": the images of this request up to this one have ", pixels_,
+                                       " pixels, at most ", limits_.max_request_pixels,
+                                       " are decoded: send fewer or smaller images"));
+  }
+
+  const MediaLimits& limits_;
+  std::uint64_t file_bytes_left_;
+  std::chrono::steady_clock::duration fetch_time_{0};
+  std::int64_t pixels_ = 0;
+};
+
+}  // namespace lamina::serve

@@ -1,0 +1,216 @@
+#pragma once
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+#include <lamina/core/resources.hpp>
+#include <lamina/engine/images/image_hash.hpp>
+#include <lamina/serve/openai/request/chat_request.hpp>
+#include <lamina/serve/openai/request/completion_request.hpp>
+#include <lamina/serve/openai/request/media.hpp>
+#include <lamina/serve/prompt/prompt.hpp>
+#include <lamina/serve/work/byte_budget.hpp>
+
+namespace lamina::serve {
+
+/// A request's prompt before any image is decoded: its length is known, and was accepted.
+struct PlannedPrompt {
+  PromptPlan plan;
+  vision::Processor processor;  ///< with the request's own limits of pixels
+  std::vector<EncodedImage> images;
+};
+
+/// What the model reads. The memory of the patches counts against the server's budget as long as this lives.
+struct PreparedPrompt {
+  Batch batch;
+  std::vector<engine::ImageSpan> images;
+  ByteBudget::Share memory;
+};
+
+/// Bytes that decoded images and patches may take by default: a quarter of what the process may still use (its control
+/// group's limit, if it has one), at least 256 MiB.
+inline std::int64_t default_media_bytes() { return std::max(available_memory() / 4, std::int64_t{256} << 20); }
+
+/// Makes the prompts of requests, cheapest checks first: images are counted, then their headers read, then the length
+/// in tokens is known and checked, and only then is one image after the other decoded, cut into patches and dropped.
+class PromptMaker {
+ public:
+  /// `files` must outlive this. media_bytes: bytes that the images of all requests may hold at once, decoded and as
+  /// patches; 0: default_media_bytes(). patience: how long the images of a request wait for a part of them.
+  PromptMaker(const ModelFiles& files, MediaLimits limits, std::int64_t media_bytes,
+              std::chrono::milliseconds patience = std::chrono::seconds(5))
+      : files_(files),
+        limits_(std::move(limits)),
+        patience_(patience),
+        budget_(media_bytes > 0 ? media_bytes : default_media_bytes()) {}
+
+  /// Errors are ApiErrors 400, or 503 if the budget has no room for a long text; throws Cancelled.
+  PlannedPrompt plan(ChatRequest& request, const PromptLimits& limits) {
+    PlannedPrompt out{{}, processor_for(request), {}};
+    out.images = MediaReader(limits_).read(std::exchange(request.chat.images, {}), limits.cancelled);
+    std::vector<vision::ImageSize> sizes;
+    for (const auto& image : out.images) sizes.push_back(image.header.size);
+    try {
+      const TextSize size = text_size(request.chat.messages, request.template_options);
+      check_text_size(size, files_.tokenizer, limits);
+      const auto text_memory = take_for_text(size.bytes, limits.cancelled);
+      out.plan = plan_prompt(files_, out.processor, request.chat.messages, request.template_options, sizes, limits);
+    } catch (const PromptTooLong& e) {
+      throw bad_field(e.for_any_answer ? "messages" : "max_tokens", e.what());
+    } catch (const Error& e) {
+      throw bad_field("messages", clipped(e.what(), 400));
+    }
+    return out;
+  }
+
+  /// The prompt of /v1/completions. Errors as plan()'s.
+  PreparedPrompt completion(const CompletionPrompt& prompt, const PromptLimits& limits) {
+    try {
+      PromptPlan plan;
+      if (const auto* text = std::get_if<std::string>(&prompt)) {
+        check_text_size({std::ssize(*text), count_characters(*text)}, files_.tokenizer, limits);
+        const auto text_memory = take_for_text(std::ssize(*text), limits.cancelled);
+        const auto most = 2 * static_cast<std::size_t>(limits.max_model_len);
+        plan.ids = files_.tokenizer.encode(*text, {.max_ids = most, .cancelled = limits.cancelled});
+      } else {
+        plan.ids = std::get<std::vector<int>>(prompt);
+      }
+      if (std::find(plan.ids.begin(), plan.ids.end(), files_.image_pad) != plan.ids.end())
+        fail("holds ", files_.family->chat.image_pad,
+             ", the place of an image: images are sent to /v1/chat/completions");
+      truncate(plan.ids, limits);
+      detail::refuse_length(limits, std::ssize(plan.ids), false);
+      return {std::move(plan).batch(), {}, {}};
+    } catch (const text::TooManyIds& e) {
+      throw bad_field("prompt", context_length_message(limits.max_model_len, limits.output_tokens,
+                                                       static_cast<std::int64_t>(e.at_least), true));
+    } catch (const PromptTooLong& e) {
+      throw bad_field(e.for_any_answer ? "prompt" : "max_tokens", e.what());
+    } catch (const Error& e) {
+      throw bad_field("prompt", cat("prompt: ", clipped(e.what(), 400)));
+    }
+  }
+
+  /// Decodes the images, as soon as the budget has room for them. Errors are ApiErrors 400, or 503 if it has none in
+  /// time; throws Cancelled.
+  PreparedPrompt read_images(PlannedPrompt planned, const std::stop_token& cancelled) {
+    const std::size_t row_length = static_cast<std::size_t>(planned.processor.row_length());
+    std::size_t values = 0;
+    for (const Grid& grid : planned.plan.grids) values += static_cast<std::size_t>(grid.patches()) * row_length;
+    const auto patch_bytes = static_cast<std::int64_t>(values * sizeof(float));
+    auto memory = take_for_images(patch_bytes, planned, cancelled);
+    PreparedPrompt out{std::move(planned.plan).batch(), {}, std::move(memory)};
+    out.batch.patches.reserve(values);
+    std::uint64_t file_bytes = 0;
+    for (const EncodedImage& encoded : planned.images) file_bytes += encoded.file.bytes.size();
+    const auto cpu_time = limits_.cpu_time(file_bytes);
+    vision::DecodeLimits limits{.max_pixels = limits_.max_image_pixels, .max_cpu_time = cpu_time, .stop = cancelled};
+    std::vector<engine::ImageHash> hashes;
+    for (EncodedImage& encoded : planned.images) {
+      if (limits.max_cpu_time <= std::chrono::nanoseconds::zero())
+        throw bad_field(
+            encoded.param,
+            cat(encoded.param, ": the images before this one took ", std::chrono::duration<double>(cpu_time).count(),
+                " s of processor time, all that images of so few bytes get: send fewer images"));
+      const auto before = vision::detail::thread_cpu_time();
+      const vision::Image image = decode(encoded, limits);
+      hashes.push_back(hash(image, planned.processor, out.batch.grids[hashes.size()]));
+      planned.processor.append_patches(image, out.batch.patches);
+      encoded.file = {};
+      limits.max_cpu_time -= vision::detail::thread_cpu_time() - before;
+    }
+    out.memory.shrink_to(patch_bytes);
+    out.images = engine::place_images(out.batch, hashes, files_.image_pad, planned.processor.merge_size);
+    return out;
+  }
+
+  /// The ids of a text in which every added token is recognised, as by vLLM's /tokenize. Errors are ApiErrors 400, or
+  /// 503 if the budget has no room for a long text; throws Cancelled.
+  std::vector<int> tokenize(std::string_view text, const std::stop_token& cancelled) {
+    constexpr std::size_t most = std::size_t{16} << 20;
+    if (text.size() > most)
+      throw bad_field("prompt", cat("prompt: ", text.size(), " bytes, at most ", most, " are tokenized at once"));
+    try {
+      const auto memory = take_for_text(std::ssize(text), cancelled);
+      return files_.tokenizer.encode(text, {.cancelled = cancelled});
+    } catch (const Error& e) {
+      throw bad_field("prompt", cat("prompt: ", e.what()));
+    }
+  }
+
+  const ByteBudget& budget() const { return budget_; }
+
+ private:
+  vision::Processor processor_for(const ChatRequest& request) const {
+    auto processor = files_.processor;
+    if (request.min_pixels) processor.min_pixels = *request.min_pixels;
+    if (request.max_pixels) processor.max_pixels = *request.max_pixels;
+    if (processor.min_pixels > processor.max_pixels)
+      throw wrong_field("mm_processor_kwargs.min_pixels", cat(processor.min_pixels),
+                        cat("at most max_pixels, ", processor.max_pixels));
+    return processor;
+  }
+
+  /// Memory for the merging of one word that is as long as all text: copies, and some 60 bytes per byte in Bpe. Texts
+  /// of usual lengths are not worth counting. Nobody waits for it: the thread may be one that serves short requests.
+  ByteBudget::Share take_for_text(std::int64_t text_bytes, const std::stop_token& cancelled) {
+    if (text_bytes < std::int64_t{1} << 20) return {};
+    const std::int64_t bytes = 64 * text_bytes;
+    if (bytes > budget_.total())
+      fail("text of ", text_bytes, " bytes needs up to ", bytes, " bytes of memory, at most ", budget_.total(),
+           " are used by this server: send a shorter text");
+    return budget_.take(bytes, cancelled, std::chrono::milliseconds(0));
+  }
+
+  /// Memory for the patches of all images, and for decoding and resizing the largest.
+  ByteBudget::Share take_for_images(std::int64_t patch_bytes, const PlannedPrompt& planned,
+                                    const std::stop_token& cancelled) {
+    const auto total = static_cast<std::uint64_t>(budget_.total());
+    std::int64_t bytes = 0;
+    for (std::size_t i = 0; i < planned.images.size(); ++i) {
+      const auto& header = planned.images[i].header;
+      const std::int64_t side = planned.processor.patch_size;
+      const std::int64_t resized = planned.plan.grids[i].patches() * side * side;
+      const std::int64_t resizing = 3 * (std::max(header.size.pixels(), resized) + resized);  // of one side, then both
+      bytes = std::max(bytes, static_cast<std::int64_t>(std::min(header.working_bytes, total)) + resizing);
+    }
+    bytes += patch_bytes;
+    if (bytes > budget_.total())
+      throw bad_field("messages", cat("messages: the images need ", bytes, " bytes of memory when decoded, at most ",
+                                      budget_.total(), " are used by this server: send fewer or smaller images"));
+    return budget_.take(bytes, cancelled, patience_);
+  }
+
+  /// Of the decoded pixels, not of the file: equal bytes may be decoded to other shapes and colours.
+  static engine::ImageHash hash(const vision::Image& image, const vision::Processor& processor, const Grid& grid) {
+    engine::ImageHasher hasher;
+    for (const int size : {image.width, image.height, grid.t, grid.h, grid.w, processor.patch_size,
+                           processor.temporal_patch_size, processor.merge_size})
+      hasher.add(size);
+    hasher.add(std::span<const float>(processor.mean)).add(std::span<const float>(processor.std));
+    return hasher.add(std::span<const std::uint8_t>(image.rgb)).finish();
+  }
+
+  vision::Image decode(const EncodedImage& encoded, const vision::DecodeLimits& limits) const {
+    throw_if_stopped(limits.stop);
+    try {
+      vision::Image image = vision::decode_image(encoded.file.bytes, encoded.param, limits);
+      vision::put_on_background(image, limits_.background);
+      return image;
+    } catch (const Error& e) {
+      throw_if_stopped(limits.stop);
+      throw bad_field(encoded.param, "failed to load image: " + clipped(e.what(), 400));
+    }
+  }
+
+  const ModelFiles& files_;
+  MediaLimits limits_;
+  std::chrono::milliseconds patience_;
+  ByteBudget budget_;
+};
+
+}  // namespace lamina::serve

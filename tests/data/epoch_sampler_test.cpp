@@ -104,6 +104,27 @@ TEST_CASE("EpochSampler: ranks share a window by cost, and together have what th
   CHECK(seen == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7});
 }
 
+TEST_CASE("EpochSampler: batches are torch's and accelerate's, with and without dataloader_drop_last") {
+  for (const Json& wanted : read_json(golden("batches.json"))) {
+    INFO(wanted.dump());
+    for (int rank = 0; rank < wanted["ranks"]; ++rank) {
+      EpochSampler sampler({.sample_count = wanted["rows"],
+                            .per_device_train_batch_size = wanted["batch"],
+                            .gradient_accumulation_steps = 1,
+                            .disable_shuffling = !wanted["shuffled"],
+                            .dataloader_drop_last = wanted["drop_last"],
+                            .rank = rank,
+                            .ranks = wanted["ranks"]});
+      for (int epoch = 0; epoch < 2; ++epoch) {
+        std::vector<std::vector<int>> batches;
+        for (std::int64_t w = 0; w < sampler.windows_per_epoch(); ++w)
+          batches.push_back(sampler.window_at({epoch, w}).at(0));
+        CHECK(Json(batches) == wanted["epochs"][epoch][rank]);
+      }
+    }
+  }
+}
+
 TEST_CASE("EpochSampler: impossible settings and positions are refused") {
   SamplerOptions options{.sample_count = 4,
                          .per_device_train_batch_size = 1,
@@ -119,4 +140,8 @@ TEST_CASE("EpochSampler: impossible settings and positions are refused") {
   CHECK(contains(error_of([&] { EpochSampler{options}; }), "per_device_train_batch_size"));
   options.sample_count = 0;
   CHECK(contains(error_of([&] { EpochSampler{options}; }), "no sample to train on"));
+  options.sample_count = 3, options.per_device_train_batch_size = 2, options.ranks = 2;
+  options.gradient_accumulation_steps = 1, options.dataloader_drop_last = true;
+  CHECK(contains(error_of([&] { EpochSampler{options}; }),
+                 "dataloader_drop_last: 3 rows do not fill the one batch of 4"));
 }

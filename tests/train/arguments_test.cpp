@@ -166,6 +166,9 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
   says(error_with("accelerator_config={seedable: true}"), "accelerator_config has no seedable");
   says(parse({example, "accelerator_config.dispatch_batches=true"}).notes.back(),
        "accelerator_config.dispatch_batches: true has no effect: each process reads its own rows");
+  CHECK(parse({example, "dataloader_drop_last=true"}).dataloader_drop_last);
+  says(error_of({example, "dataloader_drop_last=true", "do_predict=true", "predict_with_generate=true", "val_size=2"}),
+       "would leave the last records unanswered");
   says(error_with("save_steps=2.5"), "wanted a whole number of steps");
   says(error_with("eval_on_start=true"), "needs rows to evaluate on");
   says(error_of({example, "load_best_model_at_end=true", "save_strategy=no"}), "needs an eval_strategy");

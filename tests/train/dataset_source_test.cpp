@@ -77,3 +77,15 @@ TEST_CASE("DatasetEvalSource: batches in order, again and again, whatever the wo
   REQUIRE(ahead.batches() == 3);
   for (const std::int64_t index : {0, 1, 2, 0, 2, 1}) check_same(serial.batch(index), ahead.batch(index));
 }
+
+TEST_CASE("DatasetEvalSource: with drop_last each rank has as many whole batches") {
+  const Shades shades;
+  const auto batches = [&](int size, int ranks) {
+    const parallel::Place place{.rank = 0, .size = ranks};
+    return DatasetEvalSource(shades.samples, shades.preparation, size, 0, place, true).batches();
+  };
+  CHECK(batches(2, 1) == 3);
+  CHECK(batches(2, 2) == 2);
+  CHECK(batches(2, 3) == 3);
+  CHECK(data::test::contains(error_of([&] { batches(2, 4); }), "7 rows do not fill the one batch of 8"));
+}

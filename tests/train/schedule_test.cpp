@@ -62,4 +62,13 @@ TEST_CASE("Steps: the last batch and the last window of an epoch may be short", 
   CHECK(steps_of(0.1, 411) == 42);
   CHECK(steps_of(10, 411) == 10);
   CHECK_THROWS_AS(count_steps(0, 1, 1, 1, -1), lamina::Error);
+  CHECK_THROWS_AS(count_steps(3, 4, 1, 1, -1, true), lamina::Error);
+  for (const auto& golden : nlohmann::json::parse(std::ifstream(LAMINA_GOLDEN_DIR "/data/batches.json"))) {
+    INFO(golden.dump());
+    const StepCounts plan = count_steps(golden["rows"], golden["batch"].get<int>() * golden["ranks"].get<int>(),
+                                        golden["accumulation"], 2.5, -1, golden["drop_last"]);
+    CHECK(plan.steps_per_epoch == golden["steps_per_epoch"]);
+    CHECK(plan.total_steps == golden["total_steps"]);
+    CHECK(plan.batches == std::ssize(golden["epochs"][0][0]));
+  }
 }

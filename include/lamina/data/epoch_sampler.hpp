@@ -29,22 +29,35 @@ struct Position {
   bool operator==(const Position&) const = default;
 };
 
+/// The number of batches of so many rows: the last batch may be smaller, or, with drop_last, is left out. `batch` is
+/// the number of rows that all ranks take at once. Error if no batch is left.
+/// source  torch, BatchSampler; accelerate, data_loader.py, BatchSamplerShard
+inline std::int64_t batches_of(std::int64_t rows, std::int64_t batch, bool drop_last) {
+  if (drop_last && rows < batch)
+    fail("dataloader_drop_last: ", rows, " rows do not fill the one batch of ", batch,
+         " that all processes take together, so that nothing is left: set it to false, or make batches smaller");
+  return drop_last ? rows / batch : (rows + batch - 1) / batch;
+}
+
 /// Settings of the order of samples, under the names of the training arguments.
 struct SamplerOptions {
   int sample_count = 0;
   int per_device_train_batch_size = 1, gradient_accumulation_steps = 1;
   std::uint64_t seed = 42;
   bool disable_shuffling = false;
-  int rank = 0, ranks = 1;          ///< processes that share each window
-  std::vector<std::int64_t> costs;  ///< (sample_count) what a sample costs, in any unit; empty: all cost the same
+  bool dataloader_drop_last = false;  ///< leave out the samples of an epoch that do not fill a micro-batch of each rank
+  int rank = 0, ranks = 1;            ///< processes that share each window
+  std::vector<std::int64_t> costs;    ///< (sample_count) what a sample costs, in any unit; empty: all cost the same
 };
 
 /// Deals sample numbers into micro-batches and accumulation windows; one window is one optimizer step. Epoch e has the
-/// order torch_randperm(N, seed + e); the last micro-batch and the last window of an epoch may be smaller.
+/// order torch_randperm(N, seed + e); the last micro-batch and the last window of an epoch may be smaller;
+/// with dataloader_drop_last all micro-batches are whole.
 ///
 /// Several ranks share the micro-batches of a window, as many each. All are whole ones: what the last of an epoch lack
-/// are the epoch's first samples once more. With accelerate the ranks get them in turn. Here, since a step waits for
-/// the slowest rank, the dearest goes to the rank that has least, which changes no sum over ranks.
+/// are the epoch's first samples once more, or, with dataloader_drop_last, those that lack some are left out. With
+/// accelerate the ranks get them in turn. Here, since a step waits for the slowest rank, the dearest goes to the rank
+/// that has least, which changes no sum over ranks.
 /// source  accelerate, data_loader.py, BatchSamplerShard with even_batches; Graham 1969, "Bounds on multiprocessing
 ///         timing anomalies"
 class EpochSampler {
@@ -55,9 +68,10 @@ class EpochSampler {
     if (options.gradient_accumulation_steps < 1) fail("gradient_accumulation_steps: must be at least 1");
     if (options.rank < 0 || options.rank >= options.ranks)
       fail("data: rank ", options.rank, " of ", options.ranks, " does not exist");
+    micro_batches();  // Error if there is none
   }
 
-  /// ceil(ceil(N / (batch * ranks)) / accumulation)
+  /// ceil(M / accumulation), M = batches_of(N, batch * ranks)
   std::int64_t windows_per_epoch() const { return ceil_div(micro_batches(), options_.gradient_accumulation_steps); }
 
   /// The micro-batches of the window at the position, each a list of sample numbers.
@@ -118,7 +132,9 @@ class EpochSampler {
   }
   static std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
   std::int64_t shared_batch() const { return std::int64_t{options_.per_device_train_batch_size} * options_.ranks; }
-  std::int64_t micro_batches() const { return ceil_div(options_.sample_count, shared_batch()); }
+  std::int64_t micro_batches() const {
+    return batches_of(options_.sample_count, shared_batch(), options_.dataloader_drop_last);
+  }
   void order_for(std::int64_t epoch) {
     if (epoch == epoch_) return;
     epoch_ = epoch;

@@ -82,6 +82,7 @@ struct Arguments {
   std::optional<std::string> resume_from_checkpoint;  ///< a path, or "true": the newest of output_dir
   bool ignore_data_skip = false;
   int dataloader_num_workers = 0;
+  bool dataloader_drop_last = false;
   std::string device = "auto";      ///< auto, cpu or cuda
   bool full_determinism = false;    ///< on a GPU, where runs need not repeat bit for bit otherwise
   std::int64_t ddp_timeout = 1800;  ///< seconds that one process may keep the others waiting
@@ -126,7 +127,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
 /// The steps of a run on so many rows, which ranks share.
 inline StepCounts count_steps(const Arguments& a, std::int64_t rows, int ranks) {
   return count_steps(rows, a.per_device_train_batch_size * ranks, a.gradient_accumulation_steps, a.num_train_epochs,
-                     a.max_steps);
+                     a.max_steps, a.dataloader_drop_last);
 }
 
 /// The base model for people and for other programs: the user's own word for it.

@@ -184,8 +184,8 @@ class TrainProgram {
     if (session_->on_device()) use_one_thread();
     const int workers = data_workers(a_.dataloader_num_workers, session_->on_device(), processors_);
     if (a_.evaluates_loss() && !datasets_.eval.empty())
-      eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size, workers,
-                    group_.place());
+      eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size, workers, group_.place(),
+                    a_.dataloader_drop_last);
     const double trainable = static_cast<double>(session_->trainable_count()),
                  all = static_cast<double>(session_->param_count());
     char share[32];
@@ -252,7 +252,7 @@ class TrainProgram {
 
   void evaluate() {
     if (!eval_) fail("do_eval: there are no rows to evaluate on: raise val_size or set eval_dataset");
-    auto log = evaluation_log(eval_->rows());
+    auto log = evaluation_log(eval_->batches());
     const OrderedJson metrics = evaluate_all(*session_, *eval_, group_, [&](std::int64_t done) {
       if (log) log->batch_done(done);
     });
@@ -260,10 +260,9 @@ class TrainProgram {
   }
 
   /// A log of its own, unless this run has trained: trainer_log.jsonl then ends with the training.
-  std::optional<EvaluationLog> evaluation_log(std::int64_t rows) const {
+  std::optional<EvaluationLog> evaluation_log(std::int64_t batches) const {
     if (state_ || !group_.first()) return std::nullopt;
-    const std::int64_t batch = a_.per_device_eval_batch_size;
-    return EvaluationLog(a_.output_dir, a_.overwrite_output_dir, (rows + batch - 1) / batch);
+    return EvaluationLog(a_.output_dir, a_.overwrite_output_dir, batches);
   }
   /// Without training the epoch and the tokens are 0.
   void report_evaluation(OrderedJson metrics, std::optional<EvaluationLog>& log) {
@@ -290,7 +289,7 @@ class TrainProgram {
     group_.barrier();  // the first rank has written what is read now
     const AskModel ask = open_.answers(model, a_.answers, *tokenizer_);
     const std::int64_t batch = a_.per_device_eval_batch_size;
-    auto log = evaluation_log(questions_->rows());
+    auto log = evaluation_log(data::batches_of(questions_->rows(), batch, false));
     const auto predicted =
         predict_all({.samples = datasets_.questions,
                      .prompts = *questions_,

@@ -78,7 +78,8 @@ inline constexpr Key trainer_keys[] = {
                 "a checkpoint's folder, or true: the newest of output_dir"),
     honoured<&Arguments::ignore_data_skip>("ignore_data_skip", "when resuming, begin the epoch's rows again"),
     honoured<&Arguments::dataloader_num_workers>("dataloader_num_workers", "threads that prepare batches"),
-    {"dataloader_drop_last", KeyType::flag, KeyStatus::refused, "false", "every row is trained on; leave it out"},
+    honoured<&Arguments::dataloader_drop_last>(
+        "dataloader_drop_last", "leave out the last rows of an epoch, and of an evaluation, that do not fill a batch"),
     {"group_by_length", KeyType::flag, KeyStatus::refused, "false",
      "rows come in the order of the seed; nothing is padded, so grouping saves nothing"},
     {"train_sampling_strategy", KeyType::text, KeyStatus::refused, "random",

@@ -109,6 +109,9 @@ inline void validate_answers(const Arguments& a) {
     fail(where(a, "do_predict"),
          " needs predict_with_generate: true; for the loss over eval_dataset set do_eval: true");
   if (!a.predict_with_generate) return;
+  if (a.dataloader_drop_last)
+    fail(where(a, "dataloader_drop_last"),
+         " would leave the last records unanswered: set it to false, or answer them in a run of its own");
   if (a.val_size == 0 && a.eval_dataset.empty())
     fail(where(a, a.do_predict ? "do_predict" : "predict_with_generate"),
          " needs rows to answer: set eval_dataset or val_size");

@@ -81,6 +81,7 @@ class DatasetSource : public TrainSource {
                   .gradient_accumulation_steps = a.gradient_accumulation_steps,
                   .seed = a.data_seed.value_or(a.seed),
                   .disable_shuffling = a.disable_shuffling,
+                  .dataloader_drop_last = a.dataloader_drop_last,
                   .rank = place.rank,
                   .ranks = place.size,
                   .costs = costs_of(samples, preparation_.image_pad_id)}),
@@ -157,19 +158,21 @@ class DatasetSource : public TrainSource {
 };
 
 /// Evaluation samples in their own order, made ahead like those of training: a rank's batches, which are those of one
-/// process in turn.
+/// process in turn. With drop_last those that do not fill a batch of each rank are left out.
 class DatasetEvalSource : public EvalSource {
  public:
   DatasetEvalSource(const std::vector<data::EncodedSample>& samples, data::Preparation preparation, int batch_size,
-                    int workers, const parallel::Place& place = {})
+                    int workers, const parallel::Place& place = {}, bool drop_last = false)
       : samples_(samples),
         preparation_(std::move(preparation)),
         batch_size_(batch_size),
         workers_(workers),
-        stride_(place.size) {}
+        stride_(place.size),
+        batches_(drop_last ? data::batches_of(rows(), batch_size_ * stride_, true) * stride_
+                           : data::batches_of(rows(), batch_size_, false)) {}
 
   std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }
-  std::int64_t batches() const override { return (rows() + batch_size_ - 1) / batch_size_; }
+  std::int64_t batches() const override { return batches_; }
   Window batch(std::int64_t index) override {
     if (!ahead_ || index != at_) {
       ahead_.reset();
@@ -196,7 +199,7 @@ class DatasetEvalSource : public EvalSource {
   const data::Preparation preparation_;
   const std::int64_t batch_size_;
   const int workers_;
-  const std::int64_t stride_;
+  const std::int64_t stride_, batches_;
   std::int64_t at_ = 0;  // number of the next batch
   std::optional<data::Prefetch<data::WindowRecipe>> ahead_;
 };

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
+#include <lamina/data/epoch_sampler.hpp>
 #include <lamina/io/nearest_word.hpp>
 
 namespace lamina::train {
@@ -167,7 +168,7 @@ class Schedule {
 /// The arithmetic of a run: rows to batches to accumulation windows (= optimizer steps) to epochs.
 struct StepCounts {
   std::int64_t rows = 0;             ///< N
-  std::int64_t batches = 0;          ///< micro-batches of an epoch: ceil(N / B)
+  std::int64_t batches = 0;          ///< micro-batches of an epoch: ceil(N / B); floor with drop_last
   std::int64_t accumulation = 1;     ///< micro-batches of a window; the last window of an epoch may hold fewer
   std::int64_t steps_per_epoch = 0;  ///< ceil(batches / accumulation)
   std::int64_t total_steps = 0;      ///< ceil(epochs * steps_per_epoch), or max_steps
@@ -187,12 +188,12 @@ struct StepCounts {
 
 /// source  transformers' Trainer: set_initial_training_values
 inline StepCounts count_steps(std::int64_t rows, int batch_size, int accumulation, double epochs,
-                              std::int64_t max_steps) {
+                              std::int64_t max_steps, bool drop_last = false) {
   StepCounts plan;
   plan.rows = rows;
   plan.accumulation = accumulation;
-  plan.batches = (rows + batch_size - 1) / batch_size;
   if (rows < 1) fail("training: the dataset has no rows, wanted at least one");
+  plan.batches = data::batches_of(rows, batch_size, drop_last);
   plan.steps_per_epoch = (plan.batches + accumulation - 1) / accumulation;
   if (max_steps > 0) {
     plan.total_steps = max_steps;

@@ -3,6 +3,7 @@
     python tests/reference/evaluation_golden.py [--keep FOLDER]
 
 train      evaluations during training and after it, at a last step that eval_steps does not divide; a short last batch
+each       the same of two data sets, each by itself, with dataloader_drop_last
 evaluate   do_eval alone
 generate   do_eval and do_predict with predict_with_generate, prompts cut by cutoff_len
 
@@ -65,6 +66,25 @@ logging_steps: 2
 save_strategy: "no"
 eval_strategy: steps
 eval_steps: 3
+include_num_input_tokens_seen: non_padding
+""",
+    "each": """\
+do_train: true
+do_eval: true
+dataset: exam
+eval_dataset: exam, exam_start
+eval_on_each_dataset: true
+dataloader_drop_last: true
+per_device_train_batch_size: 2
+gradient_accumulation_steps: 3
+learning_rate: 1.0e-3
+num_train_epochs: 2.0
+lr_scheduler_type: constant
+logging_steps: 2
+save_strategy: epoch
+eval_strategy: epoch
+load_best_model_at_end: true
+metric_for_best_model: exam_start_loss
 include_num_input_tokens_seen: non_padding
 """,
     "evaluate": "do_eval: true\ninclude_num_input_tokens_seen: non_padding\n",

@@ -1,4 +1,4 @@
-#include <lamina/serve/work/task_queue.hpp>
+#include <lamina/serve/jobs/task_queue.hpp>
 
 #include <atomic>
 #include <future>

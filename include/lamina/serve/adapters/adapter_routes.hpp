@@ -3,8 +3,8 @@
 #include <string>
 #include <utility>
 
+#include <lamina/serve/jobs/service.hpp>
 #include <lamina/serve/openai.hpp>
-#include <lamina/serve/work/service.hpp>
 
 /// Adapters that come and go while the server runs.
 namespace lamina::serve {

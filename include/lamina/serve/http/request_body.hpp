@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include <lamina/serve/work/byte_budget.hpp>
+#include <lamina/serve/jobs/byte_budget.hpp>
 
 namespace lamina::serve {
 

@@ -18,11 +18,11 @@
 #include <lamina/serve/http/decorated_exchange.hpp>
 #include <lamina/serve/http/http_counts.hpp>
 #include <lamina/serve/http/transport.hpp>
+#include <lamina/serve/jobs/service.hpp>
 #include <lamina/serve/routes/api_description.hpp>
 #include <lamina/serve/routes/chat_page.hpp>
 #include <lamina/serve/routes/token_routes.hpp>
 #include <lamina/serve/routes/unbuilt_routes.hpp>
-#include <lamina/serve/work/service.hpp>
 
 namespace lamina::serve {
 

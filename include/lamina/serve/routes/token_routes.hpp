@@ -9,8 +9,8 @@
 #include <vector>
 
 #include <lamina/core/cancelled.hpp>
+#include <lamina/serve/jobs/service.hpp>
 #include <lamina/serve/openai.hpp>
-#include <lamina/serve/work/service.hpp>
 
 /// What text becomes as tokens, and back. No model runs.
 namespace lamina::serve {

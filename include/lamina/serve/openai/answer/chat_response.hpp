@@ -5,9 +5,9 @@
 #include <vector>
 
 #include <lamina/engine/request/answer.hpp>
+#include <lamina/serve/jobs/random_id.hpp>
 #include <lamina/serve/openai/answer/message_parser.hpp>
 #include <lamina/serve/openai/request/json_fields.hpp>
-#include <lamina/serve/work/random_id.hpp>
 #include <lamina/text/tokenizer.hpp>
 
 namespace lamina::serve {

@@ -16,8 +16,8 @@
 #include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/serve/base64.hpp>
+#include <lamina/serve/jobs/byte_budget.hpp>
 #include <lamina/serve/openai/api_error.hpp>
-#include <lamina/serve/work/byte_budget.hpp>
 #include <lamina/vision/image.hpp>
 
 namespace lamina::serve {

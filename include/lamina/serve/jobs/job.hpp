@@ -13,14 +13,14 @@
 
 #include <lamina/core/log.hpp>
 #include <lamina/engine/engine.hpp>
+#include <lamina/serve/jobs/admission.hpp>
+#include <lamina/serve/jobs/question.hpp>
 #include <lamina/serve/model_files.hpp>
 #include <lamina/serve/openai/request/context_length.hpp>
 #include <lamina/serve/prompt/bad_words.hpp>
 #include <lamina/serve/prompt/prompt_counts.hpp>
 #include <lamina/serve/prompt/structures.hpp>
 #include <lamina/serve/service_options.hpp>
-#include <lamina/serve/work/admission.hpp>
-#include <lamina/serve/work/question.hpp>
 
 namespace lamina::serve {
 

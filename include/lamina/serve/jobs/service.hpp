@@ -17,14 +17,14 @@
 #include <lamina/engine/engine.hpp>
 #include <lamina/serve/adapters/named_adapters.hpp>
 #include <lamina/serve/http/transport.hpp>
+#include <lamina/serve/jobs/admission.hpp>
+#include <lamina/serve/jobs/job.hpp>
+#include <lamina/serve/jobs/question.hpp>
+#include <lamina/serve/jobs/random_id.hpp>
 #include <lamina/serve/openai.hpp>
 #include <lamina/serve/prompt/structures.hpp>
 #include <lamina/serve/service_options.hpp>
 #include <lamina/serve/watch/metrics.hpp>
-#include <lamina/serve/work/admission.hpp>
-#include <lamina/serve/work/job.hpp>
-#include <lamina/serve/work/question.hpp>
-#include <lamina/serve/work/random_id.hpp>
 
 namespace lamina::serve {
 

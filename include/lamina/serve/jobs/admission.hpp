@@ -15,8 +15,8 @@
 #include <lamina/core/resources.hpp>
 #include <lamina/engine/statistics.hpp>
 #include <lamina/serve/http/transport.hpp>
+#include <lamina/serve/jobs/task_queue.hpp>
 #include <lamina/serve/openai/api_error.hpp>
-#include <lamina/serve/work/task_queue.hpp>
 
 namespace lamina::serve {
 

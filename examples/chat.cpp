@@ -30,7 +30,7 @@ using namespace lamina;
 struct Settings {
   std::filesystem::path model;
   std::vector<std::filesystem::path> images, adapters;
-  hub::Options hub{.cache_dir_name = "--download-dir"};
+  hub::Options hub{.cache_dir_name = "--download-dir", .hf_token_name = "", .ms_token_name = ""};
   std::optional<std::string> prompt;
   std::string system, dtype = "auto", device = "auto";
   std::optional<double> temperature, top_p;
@@ -228,7 +228,7 @@ Settings parse(const std::vector<std::string>& words) {
 
 int run(Settings& settings) {
   settings.model = hub::resolve_model(settings.model, settings.hub);
-  for (auto& adapter : settings.adapters) adapter = hub::resolve_model(adapter, {.cache_dir = settings.hub.cache_dir});
+  for (auto& adapter : settings.adapters) adapter = hub::resolve_model(adapter, settings.hub.of_adapters());
   if (settings.show_prompt) return show_prompt(settings), 0;
   Chat chat(settings);
   for (const auto& image : settings.images) chat.add_image(image);

@@ -24,7 +24,7 @@ namespace {
 
 struct Settings {
   fs::path model, out;
-  hub::Options hub{.cache_dir_name = "--download-dir"};
+  hub::Options hub{.cache_dir_name = "--download-dir", .hf_token_name = "", .ms_token_name = ""};
   std::string dtype = "float32";
   std::optional<std::uint64_t> seed;
 };

@@ -100,7 +100,7 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
 serve::Flags with_folders(serve::Flags flags) {
   flags.model = hub::resolve_model(flags.model, flags.hub);
   flags.tokenizer = hub::resolve_model(flags.tokenizer, flags.hub, {.include = {}, .exclude = {"*.safetensors"}});
-  const hub::Options of_adapters{.cache_dir = flags.hub.cache_dir, .hf_token = flags.hub.hf_token};
+  const hub::Options of_adapters = flags.hub.of_adapters();
   for (auto& adapter : flags.engine.adapters) adapter = hub::resolve_model(adapter, of_adapters);
   for (auto& module : flags.lora_modules) module.path = hub::resolve_model(module.path, of_adapters);
   return flags;

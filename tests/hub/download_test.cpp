@@ -109,3 +109,30 @@ TEST_CASE("Download: without standard streams no line of the log gets into a fil
   CHECK(names_in(snapshot).size() == model_files().size());
   CHECK(wrong_files(snapshot, model_files()) == 0);
 }
+
+TEST_CASE("Download: habits of huggingface-cli are taken or explained") {
+  HubTest test;
+  const std::string cache = " --cache-dir " + (test.folder.path() / "cache").string();
+  const auto says = [&](const std::string& name, const std::string& words, int status, const std::string& part) {
+    const Program ran = download(test, words + cache, "", name);
+    INFO(ran.output);
+    CHECK(ran.status == status);
+    CHECK(contains(ran.output, part));
+  };
+  says("download owner/name", "config.json tokenizer.json --resume-download", 0,
+       "note: --resume-download has no effect: a download always continues\n");
+  CHECK(names_in(test.folder.path() / "cache/models--owner--name/snapshots" / test.server.commit) ==
+        std::set<std::string>{"config.json", "tokenizer.json"});
+  says("https://huggingface.co/owner/name/tree/v1.0", "config.json", 0, "snapshots/" + test.server.commit);
+  says("https://www.modelscope.cn/models/owner/name", "config.json", 0, "snapshots/master");
+  says("https://modelscope.cn/models/owner/name", "--source hf", 2, "--source huggingface: https://modelscope.cn/");
+  says("owner/name", "config.json --source ms", 0, "snapshots/master");
+  says("https://hf-mirror.com/owner/name", "", 2, "for another server set HF_ENDPOINT");
+  says("owner/name@v1.0", "", 2, "OWNER/NAME; for a revision owner/name --revision v1.0");
+  says("owner/name", "--force-download", 2, "files in place have the right hash");
+  says("owner/name", "--quiet", 2, "2>/dev/null");
+  says("owner/name", "--dry-run", 2, "not built");
+  says("--dataset owner/name", "", 2, "write OWNER/NAME --repo-type dataset");
+  says("owner/name", "--local-dir ''", 2, "--local-dir '': wanted a path; is a variable of your script not set?");
+  CHECK(download(test, "-h", "", "download").status == 0);
+}

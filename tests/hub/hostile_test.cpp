@@ -264,7 +264,30 @@ TEST_CASE("Hostile: a listing's page that came before ends it at once") {
 
 TEST_CASE("Hostile: a repository that does not exist is missed on the server that was asked, not on its model") {
   const HostileServer server([](const std::string&) { return whole_reply(404, ""); });
-  CHECK(contains(fetch_error(server), cat("there is no model a/b at revision main on ", server.url())));
+  CHECK(contains(fetch_error(server), cat("there is no model a/b on ", server.url())));
+}
+
+TEST_CASE("Hostile: statuses that say nothing of the model are explained by their cause") {
+  const auto error_for = [](int status, const std::string& fields, const std::string& token = "") {
+    const HostileServer server([=](const std::string&) { return whole_reply(status, "Blocked by policy", fields); });
+    hub::Settings settings{
+        .endpoint = server.url(), .cache = "/nowhere", .token = token, .token_name = "HF_TOKEN", .revision = "main"};
+    hub::CurlTransport transport;
+    return error_of([&] {
+      hub::fetch_snapshot(transport, settings,
+                          {.repo = {hub::Source::huggingface, hub::RepoType::model, "a/b", "main"}},
+                          {.sleep = [](auto) {}});
+    });
+  };
+  CHECK(error_for(403, "Content-Type: text/html\r\n").starts_with("a proxy or a firewall answers in place of http"));
+  CHECK(contains(error_for(407, ""), "the proxy wants a user and a password: write them into its URL"));
+  CHECK(contains(error_for(451, ""), "for legal reasons: another hub may have it"));
+  const std::string stale =
+      error_for(401, "X-Error-Message: Invalid credentials in Authorization header\r\n", "hf_stale");
+  CHECK(contains(stale, "does not accept the token of HF_TOKEN: it is invalid or has expired: renew it, or unset it"));
+  CHECK(contains(stale, "status 401: Invalid credentials in Authorization header)"));
+  CHECK(!contains(stale, "there is no model"));
+  CHECK(!contains(stale, "hf_stale"));
 }
 
 TEST_CASE("Hostile: a listing that names a file twice, or a file as a folder too") {

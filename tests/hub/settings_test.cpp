@@ -68,6 +68,11 @@ TEST_CASE("Settings: a token that `hf auth login` has stored is read") {
   std::ofstream(folder.path() / "token") << "hf_stored\n";
   CHECK(settings_of({{"HF_HOME", folder.path().string()}}).token == "hf_stored");
   CHECK(settings_of({{"HF_TOKEN_PATH", (folder.path() / "token").string()}}).token == "hf_stored");
+  CHECK(settings_of({{"HF_HOME", folder.path().string()}}).token_name ==
+        cat((folder.path() / "token").string(), " (of `hf auth login`)"));
+  CHECK(settings_of({{"HF_TOKEN", "t"}}).token_name == "HF_TOKEN");
+  CHECK(settings_of({{"HF_TOKEN", "t"}}, {.hf_token = "mine", .hf_token_name = "--token"}).token_name == "--token");
+  CHECK(settings_of({}, {.source = Source::modelscope}).token_option == "ms_hub_token");
   CHECK(settings_of({{"HF_HOME", folder.path().string()}, {"HF_HUB_DISABLE_IMPLICIT_TOKEN", "1"}}).token == "");
 }
 

@@ -161,7 +161,12 @@ TEST_CASE("Snapshot: listings of several pages, patterns, tags, commits and data
   }
   SECTION("patterns that match nothing are an error") {
     request.selection = {.include = {"*.gguf"}, .exclude = {}};
-    CHECK(contains(error_of([&] { fetch(test, request, test.settings()); }), "of its 8 files none matches"));
+    CHECK(contains(error_of([&] { fetch(test, request, test.settings()); }),
+                   "of its 8 files none matches the patterns; it has README.md, config.json, "));
+    request.selection = {.include = {}, .exclude = {"*"}};
+    const std::string error = error_of([&] { fetch(test, request, test.settings()); });
+    CHECK(contains(error, "none is left by the patterns to exclude; it has README.md"));
+    CHECK(!contains(error, "safetensors)"));
   }
   SECTION("a tag") {
     request.repo.revision = "v1.0";
@@ -195,15 +200,24 @@ TEST_CASE("Snapshot: what the hub refuses is explained") {
   SECTION("no such repository, or no token") {
     test.server.token = "hf_secret";
     const std::string error = error_of([&] { fetch(test); });
-    CHECK(contains(
-        error, cat("there is no model owner/name at revision main on ", test.server.url(), ", or it wants a token")));
+    CHECK(error.starts_with(cat("there is no model owner/name on ", test.server.url(), ", or it is private: ")));
+    CHECK(contains(error, "may read it (HF_TOKEN or `hf auth login`) (" + test.server.url()));
+    CHECK(contains(error, "status 401: Repository not found)"));
     auto settings = test.settings();
-    settings.token = "hf_other";
+    settings.token = "hf_other", settings.token_name = "--token";
     const std::string closed = error_of([&] { fetch(test, request, settings); });
-    CHECK(contains(closed, "the token does not open it"));
+    CHECK(contains(closed, "the token of --token does not open it"));
     CHECK(!contains(closed, "hf_other"));
     settings.token = "hf_secret";
     CHECK(names_in(fetch(test, request, settings)) == needed);
+  }
+  SECTION("a repository of the other type") {
+    test.server.repositories["datasets/acme/tables"] = {{"a.csv", {""}}};
+    request.repo.name = "acme/tables";
+    CHECK(contains(error_of([&] { fetch(test, request, test.settings()); }),
+                   "but a dataset of this name: lamina-download takes it with --repo-type dataset"));
+    request.repo.name = "owner/name", request.repo.type = hub::RepoType::dataset;
+    CHECK(contains(error_of([&] { fetch(test, request, test.settings()); }), "--repo-type model"));
   }
 }
 
@@ -218,13 +232,17 @@ TEST_CASE("Snapshot: a file that is listed and not given names the repository, t
   for (const int status : {401, 403, 404}) {
     CAPTURE(status);
     test.server.file_status = status;
-    settings.token = status == 403 ? "hf_other" : "";
+    settings.token = status == 403 ? "hf_other" : "", settings.token_name = "HF_TOKEN";
+    settings.token_option = hf ? "hf_hub_token" : "";
     const std::string error = error_of([&] { fetch(test, request, settings); });
     CAPTURE(error);
-    CHECK(contains(error, cat("status ", status, ": owner/name: its file config.json is not open to ",
-                              status == 403 ? "the account of this token" : "everybody")));
+    CHECK(error.starts_with(cat("owner/name: its file config.json is not open to ",
+                                status == 403 ? "the account of this token" : "everybody")));
     CHECK(contains(error, cat("ask for access on ", test.server.url(), hf ? "/owner/name" : "/models/owner/name")));
-    CHECK(contains(error, hf ? "(hf_hub_token, HF_TOKEN or" : "(ms_hub_token or MODELSCOPE_API_TOKEN)"));
+    CHECK(contains(error, status == 403 ? "the token of HF_TOKEN does not open it"
+                          : hf          ? "(hf_hub_token, HF_TOKEN or"
+                                        : "(MODELSCOPE_API_TOKEN)"));
+    CHECK(contains(error, cat("status ", status)));
     CHECK(!contains(error, "there is no model"));
     CHECK(!contains(error, "hf_other"));
   }

@@ -95,7 +95,7 @@ TEST_CASE("Programs: keys, flags and variables of hubs reach the hub") {
   };
   const Program refused = train("hf_other");
   CHECK(refused.status == 1);
-  CHECK(contains(refused.output, "the token does not open it (hf_hub_token, HF_TOKEN"));
+  CHECK(contains(refused.output, "the token of hf_hub_token does not open it"));
   const Program trained = train("hf_secret");
   INFO(trained.output);
   CHECK(trained.status == 0);

@@ -17,11 +17,12 @@ namespace lamina::hub {
 
 /// An answer that another attempt would not change: 401, 403, 404 and their like.
 struct HttpError : Error {
-  HttpError(const std::string& message, int status, std::string code, bool is_of_hub)
-      : Error(message), status(status), code(std::move(code)), is_of_hub(is_of_hub) {}
+  HttpError(const std::string& message, int status, std::string code, bool is_of_hub, bool is_page)
+      : Error(message), status(status), code(std::move(code)), is_of_hub(is_of_hub), is_page(is_page) {}
   int status;
   std::string code;  ///< X-Error-Code, which tells a repository that is missing from a file or a revision
   bool is_of_hub;    ///< not of a server to which it redirects
+  bool is_page;      ///< text for a browser without the fields of a hub: the answer of a proxy, it may be
 };
 
 /// Talks to one hub. Its credentials go to the hub's own origin, never to the host of a redirect.
@@ -118,9 +119,12 @@ class Client {
     const std::string message =
         cat(asked, ": status ", head.status, elsewhere(asked, at), said.empty() ? "" : ": ", said);
     const int s = head.status;
+    if (s == 407) fail(proxy_wants_password, " (", message, ")");
     if (s == 408 || s == 429 || s == 500 || s == 502 || s == 503 || s == 504)
       throw Temporary(message, head.retry_after_s, s);
-    throw HttpError(message, s, head.field("x-error-code"), is_of_origin(at, asked));
+    const std::string code = head.field("x-error-code");
+    const bool is_page = code.empty() && said.empty() && head.field("content-type").starts_with("text/");
+    throw HttpError(message, s, code, is_of_origin(at, asked), is_page);
   }
 
   Transport& transport_;

@@ -159,7 +159,7 @@ class CurlTransport final : public Transport {
     if (code == CURLE_COULDNT_CONNECT && exchange.refused_address)
       throw AddressRefused(cat(origin_of(request.url), ": has no address that may be connected to"));
     if (code != CURLE_OK && !exchange.is_refusal())
-      refuse(code, request.url, *reason ? reason : curl_easy_strerror(code));
+      refuse(handle.get(), code, request.url, *reason ? reason : curl_easy_strerror(code));
     HttpHead& head = exchange.head;
     if (const std::string location = head.field("location"); head.status / 100 == 3 && !location.empty())
       head.redirect = detail::redirect_of(request.url, location);
@@ -219,8 +219,11 @@ class CurlTransport final : public Transport {
       curl_easy_setopt(handle, option, folder ? path.c_str() : nullptr);
   }
 
-  [[noreturn]] void refuse(CURLcode code, const std::string& url, std::string_view reason) const {
+  [[noreturn]] void refuse(CURL* handle, CURLcode code, const std::string& url, std::string_view reason) const {
     const std::string origin = origin_of(url), shown = io::visible(reason);
+    long proxy_status = 0;
+    curl_easy_getinfo(handle, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+    if (proxy_status == 407) throw BadAnswer(origin, cat(proxy_wants_password, " (", shown, ")"));
     const Certificates& trusted = options_.certificates;
     std::string more;
     switch (code) {

@@ -15,10 +15,16 @@ inline std::string_view endpoint_variable(Source source) {
 
 namespace detail {
 
-/// How a token is given.
-inline std::string_view token_settings(const Settings& settings) {
-  return settings.source == Source::huggingface ? "hf_hub_token, HF_TOKEN or `hf auth login`"
-                                                : "ms_hub_token or MODELSCOPE_API_TOKEN";
+/// How a token is given to this program.
+inline std::string token_settings(const Settings& settings) {
+  const bool hf = settings.source == Source::huggingface;
+  const std::string_view usual = hf ? "HF_TOKEN or `hf auth login`" : "MODELSCOPE_API_TOKEN";
+  return settings.token_option.empty() ? std::string(usual) : cat(settings.token_option, hf ? ", " : " or ", usual);
+}
+/// What to do about a repository or a file that is not open to the one who asked.
+inline std::string token_advice(const Settings& settings) {
+  return settings.token.empty() ? cat("give the token of an account that may read it (", token_settings(settings), ")")
+                                : cat("the token of ", settings.token_name, " does not open it");
 }
 inline std::string page_of(const Settings& settings, const Repository& repo) {
   const bool modelscope_model = settings.source == Source::modelscope && repo.type == RepoType::model;
@@ -45,33 +51,54 @@ inline std::string advice(const Temporary& error, const Settings& settings, cons
              settings.token.empty() ? cat("; a token raises the limit (", token_settings(settings), ")") : "");
 }
 
-/// A status that the hub answered to a request for what a repository holds.
-[[noreturn]] inline void explain(const HttpError& error, const Settings& settings, const Repository& repo) {
-  const std::string_view token = token_settings(settings);
+/// Explains answers that do not depend on what was asked for. The hub names a repository that is not open with a code.
+inline void explain_access(const HttpError& error, const Settings& settings) {
+  if (error.status == 403 && error.is_page)
+    fail("a proxy or a firewall answers in place of ", settings.endpoint, ": ask its owner to allow the hub, or ",
+         elsewhere(settings), " (", error.what(), ")");
+  if (error.status == 401 && !settings.token.empty() && error.code.empty())
+    fail(settings.endpoint, " does not accept the token of ", settings.token_name,
+         ": it is invalid or has expired: renew it, or unset it for what is public (", error.what(), ")");
+  if (error.status == 451)
+    fail(settings.endpoint, " may not give this out where you are, for legal reasons: another hub may have it (",
+         error.what(), ")");
+}
+
+/// A status that the hub answered to a request for what a repository holds. has_other_type: the hub has a repository of
+/// the other type with this name.
+[[noreturn]] inline void explain(const HttpError& error, const Settings& settings, const Repository& repo,
+                                 bool has_other_type) {
+  const std::string answer = cat(" (", error.what(), ")");
   if (error.code == "RevisionNotFound")
-    fail(error.what(), ": ", repo.name, " has no branch, tag or commit ", repo.revision);
+    fail(name_of(repo.type), " ", repo.name, " has no branch, tag or commit ", repo.revision, answer);
   if (error.code == "GatedRepo")
-    fail(error.what(), ": ask for access on ", page_of(settings, repo), ", and give the token of that account (", token,
-         ")");
-  if (error.status == 401 || error.status == 403 || error.status == 404)
-    fail(error.what(), ": there is no ", name_of(repo.type), " ", repo.name, " at revision ", repo.revision, " on ",
-         settings.endpoint, settings.token.empty() ? ", or it wants a token (" : ", or the token does not open it (",
-         token, ")");
-  throw error;
+    fail(name_of(repo.type), " ", repo.name, " is gated: ask for access on ", page_of(settings, repo), "; ",
+         token_advice(settings), answer);
+  explain_access(error, settings);
+  if (error.status != 401 && error.status != 403 && error.status != 404) throw error;
+  const std::string absent = cat("there is no ", name_of(repo.type), " ", repo.name, " on ", settings.endpoint);
+  if (has_other_type) {
+    const std::string_view other = name_of(other_type(repo.type));
+    fail(absent, ", but a ", other, " of this name: lamina-download takes it with --repo-type ", other, answer);
+  }
+  const bool is_usual = repo.revision == "main" || repo.revision == "master";
+  fail(absent, is_usual ? "" : cat(" with the revision ", repo.revision), ", or it is private: check the name; ",
+       token_advice(settings), answer);
 }
 
 /// A status that was answered to a request for a file that the repository lists: anybody may list the files of a gated
 /// model.
 [[noreturn]] inline void explain_file(const HttpError& error, const Settings& settings, const Repository& repo,
                                       const std::string& path) {
-  const std::string subject = cat(error.what(), ": ", repo.name, ": its file ", path);
-  if (!error.is_of_hub) fail(subject, " is not to be had from the hub's storage: run again, or ask your proxy's owner");
+  const std::string subject = cat(repo.name, ": its file ", path), answer = cat(" (", error.what(), ")");
+  if (!error.is_of_hub)
+    fail(subject, " cannot be fetched from the hub's storage: run again, or ask your proxy's owner", answer);
   if (error.code == "EntryNotFound")
-    fail(subject, " is listed and is not there: the repository has changed; run again");
+    fail(subject, " is listed and is not there: the repository has changed; run again", answer);
+  explain_access(error, settings);
   if (error.status == 401 || error.status == 403 || error.status == 404)
     fail(subject, " is not open to ", settings.token.empty() ? "everybody" : "the account of this token",
-         ": ask for access on ", page_of(settings, repo), ", and give the token of an account that has it (",
-         token_settings(settings), ")");
+         ": ask for access on ", page_of(settings, repo), "; ", token_advice(settings), answer);
   throw error;
 }
 

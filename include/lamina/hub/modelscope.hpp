@@ -49,6 +49,12 @@ inline void add_entries(Listing& listing, const std::string& url, const nlohmann
   }
 }
 
+/// The files at the top of the default branch, in one answer if there is such a repository.
+inline std::string first_page(const std::string& endpoint, const Repository& repo) {
+  return cat(api_url(endpoint, repo), repo.type == RepoType::model ? "/files" : "/tree",
+             "?Revision=master&PageNumber=1&PageSize=1");
+}
+
 /// Every file of the revision. Models come in one answer, which the server cuts off at 3000 without saying so; data
 /// sets come in pages.
 inline Listing list(const Client& client, const std::string& endpoint, const Repository& repo) {

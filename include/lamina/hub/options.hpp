@@ -12,8 +12,16 @@ struct Options {
   std::string revision = {};                 ///< model_revision, --revision
   std::filesystem::path cache_dir = {};      ///< cache_dir, --download-dir
   std::string cache_dir_name = "cache_dir";  ///< the key or flag itself, for messages
-  std::string hf_token = {}, ms_token = {};  ///< hf_hub_token, ms_hub_token
+  std::string hf_token = {}, ms_token = {};
+  std::string hf_token_name = "hf_hub_token", ms_token_name = "ms_hub_token";  ///< for messages; "": not taken
   std::optional<Source> source = {};
+
+  /// The same for another repository, whose default branch is meant.
+  Options of_adapters() const {
+    Options options = *this;
+    options.revision.clear();
+    return options;
+  }
 };
 
 }  // namespace lamina::hub

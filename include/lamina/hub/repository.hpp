@@ -13,6 +13,7 @@ namespace lamina::hub {
 enum class RepoType { model, dataset };
 
 inline std::string_view name_of(Source source) { return source == Source::huggingface ? "Hugging Face" : "ModelScope"; }
+inline RepoType other_type(RepoType type) { return type == RepoType::model ? RepoType::dataset : RepoType::model; }
 inline std::string_view name_of(RepoType type) { return type == RepoType::model ? "model" : "dataset"; }
 
 /// A repository of a hub at one revision: a branch, a tag or a commit.

@@ -9,6 +9,7 @@
 
 #include <lamina/core/log.hpp>
 #include <lamina/hub/repository.hpp>
+#include <lamina/io/nearest_word.hpp>
 
 namespace lamina::hub {
 
@@ -43,14 +44,35 @@ inline bool is_model_file(std::string path, const std::string& folder) {
                      [&](std::string_view pattern) { return ::fnmatch(pattern.data(), path.c_str(), 0) == 0; });
 }
 
+/// Before the patterns that leave files out.
+inline bool is_wanted(const Repository& repo, const Selection& selection, const std::string& path) {
+  return !selection.include.empty() ? matches(selection.include, path)
+                                    : repo.type == RepoType::dataset || is_model_file(path, selection.folder);
+}
+
+/// Says why no file is asked for, with names of some that there are.
+[[noreturn]] inline void fail_without_files(const Repository& repo, const Listing& listing,
+                                            const Selection& selection) {
+  std::vector<std::string> names;
+  bool all_excluded = false;
+  for (const RemoteFile& file : listing.files) {
+    names.push_back(file.path);
+    all_excluded |= is_wanted(repo, selection, file.path);
+  }
+  fail(repo.name, ": of its ", names.size(), " files none ",
+       all_excluded                 ? "is left by the patterns to exclude"
+       : !selection.include.empty() ? "matches the patterns"
+       : selection.folder.empty()
+           ? "is part of a model that is stored as safetensors (lamina-download --include '*' fetches all)"
+           : cat("is part of a model or an adapter in its folder ", selection.folder),
+       "; it has ", io::listed(names, 5));
+}
+
 }  // namespace detail
 
 /// True if a file is asked for. Without `include`: of a model, those that a program reads; of a data set, all.
 inline bool is_selected(const Repository& repo, const Selection& selection, const std::string& path) {
-  const bool wanted = !selection.include.empty()
-                          ? detail::matches(selection.include, path)
-                          : repo.type == RepoType::dataset || detail::is_model_file(path, selection.folder);
-  return wanted && !detail::matches(selection.exclude, path);
+  return detail::is_wanted(repo, selection, path) && !detail::matches(selection.exclude, path);
 }
 
 /// The files that are asked for, largest first, so that parallel downloads end together. Error if there is none; a
@@ -59,11 +81,7 @@ inline std::vector<RemoteFile> select(const Repository& repo, const Listing& lis
   std::vector<RemoteFile> files;
   for (const RemoteFile& file : listing.files)
     if (is_selected(repo, selection, file.path)) files.push_back(file);
-  if (files.empty())
-    fail(repo.name, ": of its ", listing.files.size(), " files none ",
-         !selection.include.empty() ? "matches the patterns"
-         : selection.folder.empty() ? "is part of a model that is stored as safetensors"
-                                    : cat("is part of a model or an adapter in its folder ", selection.folder));
+  if (files.empty()) detail::fail_without_files(repo, listing, selection);
   for (const std::string& pattern : selection.include)
     if (std::none_of(listing.files.begin(), listing.files.end(),
                      [&](const RemoteFile& file) { return detail::matches({pattern}, file.path); }))

@@ -34,6 +34,8 @@ struct Settings {
   std::filesystem::path cache = {};  ///< of this source
   std::string cache_name = {};       ///< the key, flag or variable that names it, for messages
   std::string token = {};            ///< "": none
+  std::string token_name = {};       ///< the key, flag, variable or file that it came from, for messages
+  std::string token_option = {};     ///< the key or flag of this program for a token, for messages; "": there is none
   bool offline = false;
   std::string offline_name = "HF_HUB_OFFLINE";  ///< the variable that asks for it, for messages
   std::string revision = {};                    ///< the default branch if none was asked for
@@ -61,9 +63,6 @@ inline Variable first_set(const Environment& environment, std::initializer_list<
     if (std::string value = environment(name); !value.empty()) return {name, std::move(value)};
   return {};
 }
-inline std::string first_of(const Environment& environment, std::initializer_list<const char*> names) {
-  return first_set(environment, names).value;
-}
 
 /// A path of the user's, "~" at its beginning replaced.
 inline std::filesystem::path user_path(const std::string& text, const Environment& environment) {
@@ -82,13 +81,14 @@ inline std::filesystem::path huggingface_home(const Environment& environment) {
   return home.empty() ? cache_home(environment) / "huggingface" : user_path(home, environment);
 }
 
-/// The token that `hf auth login` has stored; "" if there is none.
-inline std::string stored_token(const Environment& environment) {
-  if (is_on(environment, "HF_HUB_DISABLE_IMPLICIT_TOKEN")) return "";
+/// The token that `hf auth login` has stored, under the name of its file; "" if there is none.
+inline Variable stored_token(const Environment& environment) {
+  if (is_on(environment, "HF_HUB_DISABLE_IMPLICIT_TOKEN")) return {};
   const std::string named = environment("HF_TOKEN_PATH");
   const auto path = named.empty() ? huggingface_home(environment) / "token" : user_path(named, environment);
   std::error_code ignored;
-  return std::filesystem::is_regular_file(path, ignored) ? io::read_text(path, 4096) : "";
+  if (!std::filesystem::is_regular_file(path, ignored)) return {};
+  return {cat(path.string(), " (of `hf auth login`)"), io::read_text(path, 4096)};
 }
 
 /// Without white space around it. Error if it could end a header early.
@@ -131,9 +131,11 @@ inline void read_huggingface(Settings& settings, const Options& options, const E
   settings.cache = cache.value.empty() ? huggingface_home(environment) / "hub" : user_path(cache.value, environment);
   settings.cache_name =
       cache.value.empty() ? first_set(environment, {"HF_HOME", "XDG_CACHE_HOME", "HOME"}).name : cache.name;
-  settings.token = options.hf_token;
-  if (settings.token.empty()) settings.token = first_of(environment, {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"});
-  if (settings.token.empty()) settings.token = stored_token(environment);
+  Variable token{options.hf_token_name, options.hf_token};
+  if (token.value.empty()) token = first_set(environment, {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"});
+  if (token.value.empty()) token = stored_token(environment);
+  settings.token = token.value, settings.token_name = token.name;
+  settings.token_option = options.hf_token_name;
   if (settings.revision.empty()) settings.revision = "main";
 }
 
@@ -145,7 +147,10 @@ inline void read_modelscope(Settings& settings, const Options& options, const En
   settings.cache = cache.empty() ? std::filesystem::path(environment("HOME")) / ".cache" / "modelscope"
                                  : user_path(cache, environment);
   settings.cache_name = first_set(environment, {"MODELSCOPE_CACHE", "HOME"}).name;
-  settings.token = options.ms_token.empty() ? environment("MODELSCOPE_API_TOKEN") : options.ms_token;
+  Variable token{options.ms_token_name, options.ms_token};
+  if (token.value.empty()) token = first_set(environment, {"MODELSCOPE_API_TOKEN"});
+  settings.token = token.value, settings.token_name = token.name;
+  settings.token_option = options.ms_token_name;
   if (settings.revision.empty() || settings.revision == "main") settings.revision = "master";
 }
 

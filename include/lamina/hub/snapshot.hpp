@@ -53,6 +53,21 @@ inline Listing list(const Client& client, const Settings& settings, const Reposi
   return listing;
 }
 
+/// True if the hub lists a repository of the other type with this name: one request.
+inline bool has_other_type(const Client& client, const Settings& settings, const Repository& repo) {
+  Repository other = repo;
+  other.type = other_type(repo.type);
+  const bool hf = repo.source == Source::huggingface;
+  try {
+    client.text(hf ? huggingface::api_url(settings.endpoint, other) : modelscope::first_page(settings.endpoint, other));
+    return true;
+  } catch (const io::Interrupted&) {
+    throw;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 inline std::unique_ptr<Store> open_store(const Settings& settings, const SnapshotRequest& request,
                                          const std::string& commit) {
   const Repository& repo = request.repo;
@@ -260,10 +275,11 @@ inline std::filesystem::path fetch_now(Transport& transport, const Settings& set
   RetryPolicy once = retry;
   if (whole) once.attempts = 1;  // nobody waits for a hub that is away if its files are here
   Listing listing;
+  const Client asking(transport, settings.endpoint, credentials(settings), once);
   try {
-    listing = list(Client(transport, settings.endpoint, credentials(settings), once), settings, repo);
+    listing = list(asking, settings, repo);
   } catch (const HttpError& error) {
-    explain(error, settings, repo);
+    explain(error, settings, repo, error.status == 404 && has_other_type(asking, settings, repo));
   } catch (const Temporary& error) {
     return use_cache(error);
   } catch (const Unreachable& error) {

@@ -71,6 +71,10 @@ struct BadAnswer : Error {
   std::string reason;
 };
 
+/// What to do about status 407.
+inline constexpr std::string_view proxy_wants_password =
+    "the proxy wants a user and a password: write them into its URL, https_proxy=http://USER:PASSWORD@HOST:PORT";
+
 /// No server was reached: no such host, or nobody listens there.
 struct Unreachable : Error {
   using Error::Error;

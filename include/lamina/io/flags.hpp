@@ -56,6 +56,7 @@ inline std::int64_t parse_size(std::string_view flag, const std::string& text) {
 /// What a program's flags have besides their table.
 struct FlagRules {
   std::string_view positional = "";  ///< the flag that the one word without a name is for; "": there is none
+  std::string_view rest = "";        ///< the list that further such words go to; "": they are an error
   std::string_view config = "";      ///< the flag that names a YAML file of flags; the command line wins over it
   std::vector<std::pair<std::string_view, std::string_view>> aliases = {};  ///< other names; of two letters with one -
   bool lists_grow = false;  ///< a list that is given again goes on, instead of beginning anew
@@ -143,8 +144,10 @@ class FlagWords {
   }
   void read_positional(const std::string& word) {
     if (rules_.positional.empty()) usage(word, ": is not an option; --help lists them");
-    if (const auto at = given_.find(rules_.positional); at != given_.end())
+    if (const auto at = given_.find(rules_.positional); at != given_.end()) {
+      if (!rules_.rest.empty()) return given_[std::string(rules_.rest)].value.push_back(word);
       usage(word, ": an argument too many; the ", rules_.positional, " is ", shown(at->second.value));
+    }
     given_[std::string(rules_.positional)] = {word, ""};
   }
 

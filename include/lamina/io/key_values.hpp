@@ -131,9 +131,12 @@ requires std::floating_point<T> ||(std::integral<T> && !std::same_as<T, bool>)st
 inline void read_value(const Setting& s, std::string_view key, std::string& out) { out = text_of(s, key); }
 inline std::string show_value(const std::string& value) { return value; }
 
-/// Without slashes at its end, so that names made of it do not depend on them.
+/// Without slashes at its end, so that names made of it do not depend on them. An empty flag is an error: it is what a
+/// script passes whose variable is not set.
 inline void read_value(const Setting& s, std::string_view key, std::filesystem::path& out) {
   std::string text = text_of(s, key);
+  if (text.empty() && s.origin.empty())
+    throw UsageError(cat("--", key, " '': wanted a path; is a variable of your script not set?"));
   while (text.size() > 1 && text.back() == '/') text.pop_back();
   out = text;
 }

@@ -54,19 +54,19 @@ inline void open_standard_files() {
 
 /// main() of every program. read(words) makes a request of the command line, without the program's name; run(request)
 /// does the work and returns the exit status. An exception out of read ends with status 2 and the usage, one out of run
-/// with status 1, or 130 if it is Interrupted; --help (-h) and --version as the only word are answered here. What was
-/// written to stdout and did not get there is an error.
+/// with status 1, or 130 if it is Interrupted; --help (-h) as the last word and --version as the only one are answered
+/// here. What was written to stdout and did not get there is an error.
 template <class Read, class Run>
 int run_program(const ProgramText& text, int argc, char** argv, Read read, Run run) {
   detail::open_standard_files();
   const std::vector<std::string> words(argv + 1, argv + argc);
-  const auto asks = [&](std::string_view word) { return words.size() == 1 && words[0] == word; };
+  const auto ends_with = [&](std::string_view word) { return !words.empty() && words.back() == word; };
   const auto report = [&](const std::exception& e) {
     std::cout << std::flush;
     log_error(text.name, ": ", detail::text_of(e));
   };
-  if (asks("--version")) return std::cout << version << "\n", detail::written(text.name, 0);
-  if (asks("--help") || asks("-h")) {
+  if (words.size() == 1 && ends_with("--version")) return std::cout << version << "\n", detail::written(text.name, 0);
+  if (ends_with("--help") || ends_with("-h")) {
     std::cout << "usage: " << text.name << " " << text.usage << "\n\n" << text.help;
     return detail::written(text.name, 0);
   }

@@ -105,6 +105,9 @@ TEST_CASE("adapters: loading and unloading say what vLLM says") {
         "Both 'lora_name' and 'lora_path' must be provided.");
   CHECK(refused(load_path, R"({"lora_name":"x","lora_path":"/nowhere/at/all"})", 404, "NotFoundError")
             .starts_with("No adapter found for /nowhere/at/all"));
+  const std::string on_hub = refused(load_path, R"({"lora_name":"x","lora_path":"me/lora"})", 404, "NotFoundError");
+  CHECK(on_hub.find("wanted a directory, since a running server fetches nothing") != std::string::npos);
+  CHECK(on_hub.find("--lora-modules NAME=me/lora, or run `lamina-download me/lora` first") != std::string::npos);
   CHECK(refused(load_path, large.body("big"), 400, "BadRequestError") ==
         "adapter big: " + module_of_q + ": the rank is 9");
   CHECK(refused(load_path, folder.body("tiny"), 400, "InvalidUserInput").find("own name") != std::string::npos);

@@ -22,7 +22,7 @@ inline constexpr Field generation_fields[] = {
     {"frequency_penalty", FieldUse::used},
     {"max_new_tokens", FieldUse::used},
     {"eos_token_id", FieldUse::used, "each of them ends an answer"},
-    {"do_sample", FieldUse::no_effect, "as in vLLM, temperature decides; 0 is greedy", "[true]"},
+    {"do_sample", FieldUse::no_effect, "as in vLLM, temperature decides; 0 is greedy", "[true, false]"},
     {"bos_token_id", FieldUse::no_effect, "no token is put before a text"},
     {"pad_token_id", FieldUse::no_effect, "nothing is padded"},
     {"decoder_start_token_id", FieldUse::no_effect, "it belongs to encoder-decoder models"},

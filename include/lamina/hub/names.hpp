@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,13 @@ inline bool is_repository_name(std::string_view text) {
                        [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
   };
   return slash != text.npos && is_part(text.substr(0, slash)) && is_part(text.substr(slash + 1));
+}
+
+/// True if a model or an adapter that the user named is to be looked for on a hub: no file or folder has this name, and
+/// a repository can have it.
+inline bool is_on_hub(const std::filesystem::path& name) {
+  std::error_code ignored;
+  return !std::filesystem::exists(name, ignored) && is_repository_name(name.string());
 }
 
 inline bool is_commit(std::string_view revision) {

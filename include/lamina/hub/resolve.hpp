@@ -8,13 +8,6 @@
 
 namespace lamina::hub {
 
-/// True if a model or an adapter that the user named is to be looked for on a hub: no file or folder has this name, and
-/// a repository can have it.
-inline bool is_on_hub(const std::filesystem::path& name) {
-  std::error_code ignored;
-  return !std::filesystem::exists(name, ignored) && is_repository_name(name.string());
-}
-
 namespace detail {
 
 /// Says why no hub is asked for a name that a folder here has, if this folder can hardly be meant.

@@ -115,7 +115,7 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
   files.read_template(tokenizer_dir.empty() ? model_dir : tokenizer_dir, chat_template);
   if (const auto path = model_dir / "generation_config.json"; std::filesystem::exists(path)) {
     const auto generation = io::read_json_object<nlohmann::ordered_json>(path);
-    files.defaults.read(generation, path.string());
+    files.defaults.read(generation, path.filename().string());
     detail::read_eos(generation, files.eos);
   }
   if (files.eos.empty()) files.eos = config.eos_token_id;

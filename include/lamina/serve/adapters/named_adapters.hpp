@@ -11,6 +11,7 @@
 #include <lamina/checkpoint/adapter_layers.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/engine/engine.hpp>
+#include <lamina/hub/names.hpp>
 #include <lamina/serve/adapters/adapter_module.hpp>
 #include <lamina/serve/openai/api_error.hpp>
 
@@ -96,9 +97,15 @@ inline void NamedAdapters::check_name(const std::string& name, bool replace) con
 inline std::shared_ptr<const engine::Adapter> NamedAdapters::read(const AdapterModule& module) const {
   if (engine_.sizes().adapter_slots == 0)
     throw ApiError(400, "BadRequestError", "adapters are off: start the server with --enable-lora");
-  if (!std::filesystem::exists(module.path / "adapter_config.json"))
-    throw ApiError(404, "NotFoundError",
-                   "No adapter found for " + clipped(module.path.string()) + ": it holds no adapter_config.json");
+  if (!std::filesystem::exists(module.path / "adapter_config.json")) {
+    const std::string path = clipped(module.path.string());
+    if (hub::is_on_hub(module.path))
+      throw ApiError(404, "NotFoundError",
+                     "No adapter found for " + path + ": wanted a directory, since a running server fetches nothing; " +
+                         "start it with --lora-modules NAME=" + path + ", or run `lamina-download " + path +
+                         "` first and give the directory that it prints");
+    throw ApiError(404, "NotFoundError", "No adapter found for " + path + ": it holds no adapter_config.json");
+  }
   try {
     return engine_.prepare_adapter(module.name, checkpoint::read_adapter(module.path, rules_));
   } catch (const Error& e) {

@@ -22,8 +22,12 @@ Paths chosen(const Paths& paths, const std::string& split = "train", const HubDa
 TEST_CASE("Hub data sets: without names of splits every file with records is train") {
   CHECK(chosen({"README.md", "b.jsonl", "a.json", ".gitattributes", "dataset_infos.json", "images/1.png"}) ==
         Paths{"a.json", "b.jsonl"});
-  CHECK(
-      contains(error_of([] { chosen({"a.json"}, "test"); }), "of its 1 files with records none is of the split test"));
+  CHECK(contains(error_of([] { chosen({"a.json"}, "test"); }),
+                 "of its 1 files with records none is of the split test; splits: train"));
+  CHECK(contains(error_of([] {
+                   chosen({"train.json", "test.json"}, "tset");
+                 }),
+                 "of the split tset; splits: test, train (did you mean test?)"));
 }
 
 TEST_CASE("Hub data sets: words of folders and files name the split") {
@@ -39,6 +43,14 @@ TEST_CASE("Hub data sets: words of folders and files name the split") {
 TEST_CASE("Hub data sets: a folder limits the files") {
   const HubDataset set{.name = "a/b", .folder = "zh"};
   CHECK(chosen({"zh/train.json", "en/train.json", "zh2/train.json"}, "train", set) == Paths{"zh/train.json"});
+  const HubDataset typo{.name = "a/b", .folder = "zg"};
+  CHECK(contains(error_of([&] {
+                   chosen({"zh/train.json", "en/train.json", "x/1.png"}, "train", typo);
+                 }),
+                 "data set a/b: \"folder\" is zg, in which no file is .json, .jsonl or .csv; folders with such files: "
+                 "en, zh (did you mean zh?)"));
+  CHECK(
+      contains(error_of([&] { chosen({"train.json"}, "train", typo); }), "they are at the top: leave \"folder\" out"));
 }
 
 TEST_CASE("Hub data sets: the configurations of the card come first") {
@@ -107,6 +119,21 @@ TEST_CASE("Hub data sets: of a listing the named images are taken, and none that
   CHECK(data::detail::listed_images({.name = "a/b"}, listing, {"b.png", "x.png"}) == Paths{"b.png"});
   CHECK(contains(error_of([&] { data::detail::listed_images({.name = "a/b"}, listing, {"c.png"}); }),
                  "data set a/b: the image c.png has 268435457 bytes, more than the 268435456 that one may have"));
+}
+
+TEST_CASE("Hub data sets: an image that the repository lacks is named, with an archive that may hold it") {
+  const auto text = [](const std::vector<hub::RemoteFile>& files) {
+    return data::detail::missing_images_text({.name = "a/b"}, {"", files}, {{"data/1.png", "1.png"}, {"2.png"}});
+  };
+  CHECK(text({{"1.png", 1, {}}, {"2.png", 1, {}}}) == "");
+  CHECK(text({{"data/1.png", 1, {}}}) ==
+        "data set a/b: the repository does not have 2.png, of the 2 images that its records name; give media_dir the "
+        "folder that has them");
+  const std::string packed = text({{"tables.zip", 1, {}}});
+  CHECK(contains(packed, "does not have 2.png, 1.png, of the 2 images"));
+  CHECK(contains(packed,
+                 "it has tables.zip, which is not unpacked: fetch it with `lamina-download a/b tables.zip "
+                 "--repo-type dataset --local-dir DIR`, unpack it, and give its folder as media_dir"));
 }
 
 TEST_CASE("Hub data sets: images are found in each form of a column") {

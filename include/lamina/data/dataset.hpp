@@ -131,7 +131,7 @@ class RowReader {
     if (options_.max_samples && static_cast<std::int64_t>(rows.size()) > *options_.max_samples) {
       rows.resize(static_cast<std::size_t>(*options_.max_samples));
     }
-    if (hub) fetch_images(*hub, rows, info.columns.images, options_.media_folder());
+    if (hub) fetch_images(*hub, rows, info.columns.images, options_.media_folder(), options_.skip_bad_samples);
     return rows;
   }
 

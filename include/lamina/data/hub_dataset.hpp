@@ -127,11 +127,41 @@ inline std::vector<std::string> record_files(const HubDataset& set, const std::v
   return files;
 }
 
+/// The folders of paths, without the top.
+inline std::set<std::string> folders_of(const std::vector<std::string>& paths) {
+  std::set<std::string> folders;
+  for (const std::string& path : paths)
+    if (auto folder = std::filesystem::path(path).parent_path().string(); !folder.empty())
+      folders.insert(std::move(folder));
+  return folders;
+}
+
+/// Says why none of the paths holds records.
+[[noreturn]] inline void fail_without_records(const HubDataset& set, const std::vector<std::string>& paths) {
+  const auto everywhere = record_files({.source = set.source, .name = set.name}, paths);
+  if (!everywhere.empty()) {
+    const auto folders = folders_of(everywhere);
+    fail("data set ", set.name, ": \"folder\" is ", set.folder, ", in which no file is .json, .jsonl or .csv; ",
+         folders.empty() ? "they are at the top: leave \"folder\" out"
+                         : cat("folders with such files: ", io::listed(folders, 10)),
+         io::did_you_mean(set.folder, folders));
+  }
+  const bool script = std::any_of(paths.begin(), paths.end(), [](const auto& path) { return path.ends_with(".py"); });
+  fail("data set ", set.name, ": none of its ", paths.size(), " files is .json, .jsonl or .csv",
+       script ? "; it is made by a script, and no foreign code is run" : "");
+}
+
 /// The files of one split. If no path names a split, all are train.
 inline std::vector<std::string> files_of_split(const HubDataset& set, const std::vector<std::string>& files,
                                                const CardConfig* config, const std::string& split) {
   const bool named = std::any_of(files.begin(), files.end(), [](const auto& file) { return !split_of(file).empty(); });
   std::vector<std::string> out;
+  std::set<std::string> splits;
+  if (config)
+    for (const auto& part : config->files) splits.insert(part.first);
+  else
+    for (const std::string& file : files) splits.insert(named ? split_of(file) : "train");
+  splits.erase("");
   for (const std::string& file : files) {
     const bool is_chosen =
         config ? std::any_of(config->files.begin(), config->files.end(),
@@ -141,7 +171,8 @@ inline std::vector<std::string> files_of_split(const HubDataset& set, const std:
   }
   if (out.empty())
     fail("data set ", set.name, set.folder.empty() ? "" : cat(", folder ", set.folder), ": of its ", files.size(),
-         " files with records none is of the split ", split);
+         " files with records none is of the split ", split, "; splits: ", io::listed(splits, 10),
+         io::did_you_mean(split, splits));
   return out;
 }
 
@@ -169,11 +200,7 @@ inline void require_one_readable_type(const HubDataset& set, const std::vector<s
 inline std::vector<std::string> choose_files(const HubDataset& set, const std::vector<std::string>& paths,
                                              const std::string& readme, const std::string& split) {
   std::vector<std::string> files = detail::record_files(set, paths);
-  if (files.empty()) {
-    const bool script = std::any_of(paths.begin(), paths.end(), [](const auto& path) { return path.ends_with(".py"); });
-    fail("data set ", set.name, ": none of its ", paths.size(), " files is .json, .jsonl or .csv",
-         script ? "; it is made by a script, and no foreign code is run" : "");
-  }
+  if (files.empty()) detail::fail_without_records(set, paths);
   const auto configs = detail::card_configs(set.name, readme);
   files = detail::files_of_split(set, files, detail::chosen_config(set, configs), split);
   detail::require_one_readable_type(set, files);

@@ -61,13 +61,38 @@ inline std::vector<std::string> listed_images(const HubDataset& set, const hub::
   return paths;
 }
 
+/// Names that none of the repository's files has: each is the list of what one path of a record may mean. An archive in
+/// the repository may hold them.
+inline std::string missing_images_text(const HubDataset& set, const hub::Listing& listing,
+                                       const std::set<std::vector<std::string>>& named) {
+  std::set<std::string_view> files;
+  std::vector<std::string> archives, missing;
+  for (const auto& file : listing.files) {
+    files.insert(file.path);
+    for (const std::string_view ending : {".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar"})
+      if (file.path.ends_with(ending)) archives.push_back(file.path);
+  }
+  for (const auto& paths : named)
+    if (std::none_of(paths.begin(), paths.end(), [&](const auto& path) { return files.contains(path); }))
+      missing.push_back(paths.back());
+  if (missing.empty()) return "";
+  return cat("data set ", set.name, ": the repository does not have ", io::listed(missing, 3), ", of the ",
+             named.size(), named.size() == 1 ? " image" : " images", " that its records name",
+             archives.empty() ? "; give media_dir the folder that has them"
+                              : cat("; it has ", io::listed(archives, 3), ", which is not unpacked: fetch it with `",
+                                    "lamina-download ", set.name, " ", archives.front(), " --repo-type dataset",
+                                    set.source == hub::Source::modelscope ? " --source modelscope" : "",
+                                    " --local-dir DIR`, unpack it, and give its folder as media_dir"));
+}
+
 }  // namespace detail
 
 /// Fetches the images that the rows name, and no others, and puts their places on this machine into the rows. A path
 /// under which media_dir holds a file stays, as does one that no file of the repository has, unless it leads out of
-/// media_dir: what strangers wrote must not name files of this machine.
+/// media_dir: what strangers wrote must not name files of this machine. Error if the repository lacks an image; a note
+/// if records without their image may be left out.
 inline void fetch_images(HubFiles& hub, std::vector<Row>& rows, const Columns::Name& column,
-                         const std::filesystem::path& media_dir) {
+                         const std::filesystem::path& media_dir, bool may_lack) {
   if (!column) return;
   const auto& folder = hub.folder();
   const auto for_each = [&](auto f) {
@@ -81,10 +106,19 @@ inline void fetch_images(HubFiles& hub, std::vector<Row>& rows, const Columns::N
         });
   };
   std::set<std::string> named;
-  for_each(
-      [&](const std::string&, const std::vector<std::string>& paths) { named.insert(paths.begin(), paths.end()); });
+  std::set<std::vector<std::string>> each;
+  for_each([&](const std::string&, const std::vector<std::string>& paths) {
+    named.insert(paths.begin(), paths.end());
+    if (!paths.empty()) each.insert(paths);
+  });
   if (!named.empty())
-    hub.fetch([&](const hub::Listing& listing) { return detail::listed_images(hub.set(), listing, named); });
+    hub.fetch([&](const hub::Listing& listing) {
+      if (const std::string text = detail::missing_images_text(hub.set(), listing, each); !text.empty()) {
+        if (!may_lack) fail(text);
+        note(text);
+      }
+      return detail::listed_images(hub.set(), listing, named);
+    });
   for_each([&](std::string& written, const std::vector<std::string>& paths) {
     std::error_code none;
     for (const std::string& path : paths)

@@ -45,7 +45,7 @@ constexpr io::Key<Request> flags[] = {
         "cache-dir", "the cache; unset: HF_HUB_CACHE, HF_HOME/hub or MODELSCOPE_CACHE, else that of the hub's client"),
     io::honoured<&Request::token>("token", "unset: HF_TOKEN or `hf auth login`; MODELSCOPE_API_TOKEN"),
     io::honoured<&Request::max_workers>("max-workers", "files at a time").within(1, 64),
-    {"resume-download", io::KeyType::flag, io::KeyStatus::accepted, "true", "a download always continues"},
+    {"resume-download", io::KeyType::flag, io::KeyStatus::accepted, "", "a download always continues"},
     {"local-dir-use-symlinks", io::KeyType::text, io::KeyStatus::accepted, "auto|False|false",
      "--local-dir holds files, never links"},
     {"force-download", io::KeyType::flag, io::KeyStatus::refused, "false",

@@ -209,7 +209,7 @@ TEST_CASE("Hostile: what a server says reaches no terminal as a command to it") 
   const HostileServer words([&](const std::string&) {
     return whole_reply(404, "{}", cat("X-Error-Code: RevisionNotFound\r\nX-Error-Message: ", evil, "\r\n"));
   });
-  CHECK(contains(fetch_error(words), "status 404: bad \\x1b[31m\\x07 rev \\xc2\\x9b2J: a/b has no branch"));
+  CHECK(contains(fetch_error(words), "status 404: bad \\x1b[31m\\x07 rev \\xc2\\x9b2J)"));
   const HostileServer sha([&](const std::string&) { return whole_reply(200, R"({"sha":"x\u001b[2J\nfetched"})"); });
   CHECK(contains(fetch_error(sha), "\"sha\" is x\\x1b[2J\\x0afetched, wanted a commit"));
   const HostileServer name([&](const std::string& target) {

@@ -200,6 +200,7 @@ class HubServer {
     if (path.starts_with("/cdn/")) return send_cdn(stream, request, path.substr(5));
     for (const auto& [name, files] : repositories) {
       if (path.starts_with("/api/v1/" + name + "/repo")) return modelscope(stream, request, name, files, path, query);
+      if (path == "/api/" + name) return send_json(stream, {{"id", name}, {"sha", commit}});
       if (path.starts_with("/api/" + name + "/")) return huggingface(stream, name, files, path, query);
       const std::string resolve = name.starts_with("models/") ? name.substr(6) : "/" + name;
       if (path.starts_with(resolve + "/resolve/" + commit + "/"))

@@ -212,6 +212,8 @@ TEST_CASE("Snapshot: what the hub refuses is explained") {
     CHECK(names_in(fetch(test, request, settings)) == needed);
   }
   SECTION("a repository of the other type") {
+    test.source = GENERATE(hub::Source::huggingface, hub::Source::modelscope);
+    request = test.request();
     test.server.repositories["datasets/acme/tables"] = {{"a.csv", {""}}};
     request.repo.name = "acme/tables";
     CHECK(contains(error_of([&] { fetch(test, request, test.settings()); }),

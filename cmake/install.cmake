@@ -32,7 +32,12 @@ if(PROJECT_IS_TOP_LEVEL)
   set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
   set(CPACK_DEBIAN_PACKAGE_SECTION science)
   set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-  set(CPACK_DEBIAN_PACKAGE_SUGGESTS "g++, cmake, libeigen3-dev, librandom123-dev, libboost-dev, nlohmann-json3-dev, libyaml-cpp-dev, libcli11-dev, libutf8proc-dev, libjpeg-dev, zlib1g-dev, libwebp-dev, libtiff-dev, libssl-dev, libcurl4-openssl-dev")
+  file(READ cmake/install-dependencies.sh script)
+  string(REGEX MATCH "packages=\\(([^)]*)\\)" script "${script}")
+  string(REGEX MATCHALL "[^ \n]+" packages "${CMAKE_MATCH_1}")
+  list(REMOVE_ITEM packages ninja-build ccache libbenchmark-dev catch2 curl)  # of the project's own tests and figures
+  list(JOIN packages ", " packages)
+  set(CPACK_DEBIAN_PACKAGE_SUGGESTS "${packages}")
   if(LAMINA_CUDA)  # dpkg does not know whose library cuBLASLt is if the toolkit came without packages
     set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libcublas-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR}")
   endif()

@@ -65,11 +65,12 @@ Program run(const std::string& name, const fs::path& folder, std::vector<std::st
 }  // namespace
 
 TEST_CASE("lamina-train: evaluations during and after training are LLaMA-Factory's, the last step's among them") {
+  const std::string name = GENERATE("train", "each");
   const TemporaryFolder folder;
-  const Program train = run("train", folder.path());
+  const Program train = run(name, folder.path());
   INFO(train.output);
   REQUIRE(train.status == 0);
-  const fs::path out = folder.path() / "out", theirs = golden / "train";
+  const fs::path out = folder.path() / "out", theirs = golden / name;
   compare_lines(out / "trainer_log.jsonl", theirs / "trainer_log.jsonl");
   compare(read(out / "eval_results.json"), read(theirs / "eval_results.json"));
   compare(read(out / "train_results.json"), read(theirs / "train_results.json"));

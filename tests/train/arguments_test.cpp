@@ -166,6 +166,17 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
   says(error_with("accelerator_config={seedable: true}"), "accelerator_config has no seedable");
   says(parse({example, "accelerator_config.dispatch_batches=true"}).notes.back(),
        "accelerator_config.dispatch_batches: true has no effect: each process reads its own rows");
+  const auto each = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {example, "eval_dataset=a, b", "eval_on_each_dataset=true", "eval_strategy=epoch"});
+    return more;
+  };
+  CHECK(parse(each({})).eval_losses() == std::vector<std::string>{"eval_a_loss", "eval_b_loss"});
+  CHECK(parse(each({"metric_for_best_model=b_loss"})).best_metric() == "eval_b_loss");
+  says(error_of(each({"save_strategy=epoch", "load_best_model_at_end=true"})),
+       "metric_for_best_model: eval_loss is not computed, wanted one of eval_a_loss, eval_b_loss");
+  says(error_of(each({"predict_with_generate=true"})), "is not built for answers");
+  says(parse({example, "eval_on_each_dataset=true", "val_size=2"}).notes.back(),
+       "eval_on_each_dataset has no effect without eval_dataset");
   CHECK(parse({example, "dataloader_drop_last=true"}).dataloader_drop_last);
   says(error_of({example, "dataloader_drop_last=true", "do_predict=true", "predict_with_generate=true", "val_size=2"}),
        "would leave the last records unanswered");

@@ -208,7 +208,7 @@ struct Run {
   TrainerParts parts(bool with_evaluation) {
     return {.session = session,
             .train = rows,
-            .evaluation = with_evaluation ? &evaluation : nullptr,
+            .evaluations = with_evaluation ? std::vector<EvalPart>{{"eval", evaluation}} : std::vector<EvalPart>{},
             .console = console,
             .save_model =
                 [this](const std::filesystem::path& to, const OrderedJson&) {

@@ -88,9 +88,28 @@ TEST_CASE("Trainer: eval loss is the plain mean of batch means", "[train]") {
   for (int i = 0; i < 3; ++i) sum += session.evaluate(evaluation.batch(i).batch).loss;
   std::vector<std::int64_t> done;
   const OrderedJson metrics =
-      evaluate_all(session, evaluation, parallel::alone(), [&](std::int64_t n) { done.push_back(n); });
+      evaluate_all(session, {"eval", evaluation}, parallel::alone(), [&](std::int64_t n) { done.push_back(n); });
   CHECK(fake::near(metrics["eval_loss"].get<double>(), sum / 3));
   CHECK(done == std::vector<std::int64_t>{1, 2, 3});
+}
+
+TEST_CASE("Trainer: each data set is evaluated by itself, and one of them decides which model is best", "[train]") {
+  Arguments a = fake::arguments(fake::fresh_directory("each"));
+  a.eval_strategy = Interval::epoch, a.save_strategy = Interval::epoch;
+  a.eval_dataset = {"a", "b"}, a.eval_on_each_dataset = true;
+  a.load_best_model_at_end = true, a.metric_for_best_model = "b_loss";
+  fake::Run run(a);
+  TrainerParts parts = run.parts(false);
+  for (const std::string& name : a.eval_dataset) parts.evaluations.push_back({eval_prefix(name), run.evaluation});
+  const TrainerState state = Trainer(run.a, parts).run().state;
+  std::vector<std::string> evaluated;
+  for (const auto& entry : state.log_history)
+    for (const std::string& loss : a.eval_losses()) {
+      if (!entry.contains(loss)) continue;
+      evaluated.push_back(loss);
+      CHECK(entry[loss].get<double>() >= state.best_metric);
+    }
+  CHECK(evaluated == std::vector<std::string>{"eval_a_loss", "eval_b_loss", "eval_a_loss", "eval_b_loss"});
 }
 
 TEST_CASE("Trainer: the last step is evaluated though eval_steps does not divide it, unless eval_delay is later",
@@ -335,7 +354,7 @@ TEST_CASE("Trainer: the best model is kept, loaded, and early stopping ends the 
   const TrainingResult outcome = run.trainer.run();
   CHECK(outcome.ending == Ending::stopped_early);
   REQUIRE(outcome.state.best_metric);
-  CHECK(evaluate_all(run.session, run.evaluation, parallel::alone())["eval_loss"].get<double>() ==
+  CHECK(evaluate_all(run.session, {"eval", run.evaluation}, parallel::alone())["eval_loss"].get<double>() ==
         *outcome.state.best_metric);
   CHECK(fs::exists(*outcome.state.best_model_checkpoint));
   CHECK(list_checkpoints(dir).size() == 2);  // the best and the newest

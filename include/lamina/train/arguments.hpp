@@ -18,6 +18,9 @@ namespace lamina::train {
 /// When something happens during training.
 enum class Interval { no, steps, epoch, best };
 
+/// What the metrics of an evaluation begin with: eval_NAME for a data set by itself, eval for all rows (name "").
+inline std::string eval_prefix(const std::string& dataset) { return dataset.empty() ? "eval" : "eval_" + dataset; }
+
 /// The honoured keys, typed, with LLaMA-Factory's defaults and names. No Boost.Hana structure: its macro takes 40
 /// members and no defaults, and to adapt the structure afterwards would spell each name once more.
 struct Arguments {
@@ -37,6 +40,7 @@ struct Arguments {
   bool train_on_prompt = false, mask_history = false;
   std::optional<std::int64_t> max_samples;
   double val_size = 0;
+  bool eval_on_each_dataset = false;
   std::string mix_strategy = "concat";
   std::vector<double> interleave_probs;
   bool skip_bad_samples = false;
@@ -91,6 +95,21 @@ struct Arguments {
   io::Settings given;              ///< everything that was set, as it was written
   std::vector<std::string> notes;  ///< one line for each key that was accepted without effect
 
+  /// The losses that evaluations report.
+  std::vector<std::string> eval_losses() const {
+    if (!eval_on_each_dataset || eval_dataset.empty()) return {eval_prefix("") + "_loss"};
+    std::vector<std::string> names;
+    for (const std::string& name : eval_dataset) names.push_back(eval_prefix(name) + "_loss");
+    return names;
+  }
+  /// The metric that decides which checkpoint is best, by its whole name: metric_for_best_model may leave out eval_.
+  std::string best_metric() const {
+    return metric_for_best_model.starts_with("eval_") ? metric_for_best_model : "eval_" + metric_for_best_model;
+  }
+  /// Whether evaluations are compared by it.
+  bool seeks_best() const {
+    return load_best_model_at_end || save_strategy == Interval::best || given.contains("metric_for_best_model");
+  }
   /// Whether answers are drawn after training.
   bool generates() const { return do_predict || (do_eval && predict_with_generate); }
   /// Whether the loss over evaluation rows is wanted: during training, or after it.

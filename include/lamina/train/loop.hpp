@@ -30,7 +30,7 @@ namespace lamina::train {
 struct TrainerParts {
   TrainSession& session;
   TrainSource& train;
-  EvalSource* evaluation = nullptr;  ///< null: no evaluation
+  std::vector<EvalPart> evaluations = {};  ///< each is evaluated by itself; empty: no evaluation
   Console& console;
   /// Writes adapter or model, tokenizer, processor and model card into a directory.
   std::function<void(const std::filesystem::path&, const OrderedJson& log_history)> save_model;
@@ -99,7 +99,7 @@ class Trainer {
   void log_loss(double gradient_norm, double rate);
   void log(OrderedJson entry);
   void evaluate();
-  void judge(double eval_loss);
+  void judge(double metric);
   void save();
   bool due(Interval interval, std::int64_t every) const { return due(interval, every, state_.global_step); }
   bool due(Interval interval, std::int64_t every, std::int64_t step) const;

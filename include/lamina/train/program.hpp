@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstdint>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -183,9 +184,12 @@ class TrainProgram {
     if (!session_->on_device() && !group_.needs_gpus().empty()) fail(group_.needs_gpus());
     if (session_->on_device()) use_one_thread();
     const int workers = data_workers(a_.dataloader_num_workers, session_->on_device(), processors_);
-    if (a_.evaluates_loss() && !datasets_.eval.empty())
-      eval_.emplace(datasets_.eval.front().samples, preparation, a_.per_device_eval_batch_size, workers, group_.place(),
-                    a_.dataloader_drop_last);
+    for (const data::EvalSet& set : datasets_.eval) {
+      if (!a_.evaluates_loss()) break;
+      eval_.emplace_back(set.samples, preparation, a_.per_device_eval_batch_size, workers, group_.place(),
+                         a_.dataloader_drop_last);
+      evaluations_.push_back({eval_prefix(set.name), eval_.back()});
+    }
     const double trainable = static_cast<double>(session_->trainable_count()),
                  all = static_cast<double>(session_->param_count());
     char share[32];
@@ -226,7 +230,7 @@ class TrainProgram {
     if (group_.first()) trackers.emplace(a_, console_);
     Trainer trainer(a_, {.session = *session_,
                          .train = *train_,
-                         .evaluation = eval_ ? &*eval_ : nullptr,
+                         .evaluations = evaluations_,
                          .console = console_,
                          .save_model = [&](const std::filesystem::path& to,
                                            const OrderedJson& history) { writer.save(to, history); },
@@ -244,18 +248,26 @@ class TrainProgram {
     print_metrics(console_.stream(), "train", outcome.metrics);
     save_metrics(a_.output_dir, "train", outcome.metrics);
     io::write_text(a_.output_dir / "trainer_state.json", to_text(outcome.state));
-    if (a_.plot_loss)
-      for (const char* key : {"loss", "eval_loss"}) console_.line(plot_curve(a_.output_dir, history_, key));
+    if (a_.plot_loss) {
+      console_.line(plot_curve(a_.output_dir, history_, "loss"));
+      for (const std::string& key : a_.eval_losses()) console_.line(plot_curve(a_.output_dir, history_, key));
+    }
     console_.line(cat("Saved in ", a_.output_dir.string()));
     return true;
   }
 
   void evaluate() {
-    if (!eval_) fail("do_eval: there are no rows to evaluate on: raise val_size or set eval_dataset");
-    auto log = evaluation_log(eval_->batches());
-    const OrderedJson metrics = evaluate_all(*session_, *eval_, group_, [&](std::int64_t done) {
-      if (log) log->batch_done(done);
-    });
+    if (eval_.empty()) fail("do_eval: there are no rows to evaluate on: raise val_size or set eval_dataset");
+    std::int64_t batches = 0, done_before = 0;
+    for (const DatasetEvalSource& source : eval_) batches += source.batches();
+    auto log = evaluation_log(batches);
+    OrderedJson metrics;
+    for (const EvalPart& part : evaluations_) {
+      metrics.update(evaluate_all(*session_, part, group_, [&](std::int64_t done) {
+        if (log) log->batch_done(done_before + done);
+      }));
+      done_before += part.source.batches();
+    }
     if (group_.first()) report_evaluation(metrics, log);
   }
 
@@ -326,7 +338,9 @@ class TrainProgram {
   data::Datasets datasets_;
   std::unique_ptr<TrainSession> session_;
   std::optional<DatasetSource> train_;
-  std::optional<DatasetEvalSource> eval_, questions_;
+  std::optional<DatasetEvalSource> questions_;
+  std::deque<DatasetEvalSource> eval_;  // one of each of datasets_.eval, if their loss is wanted
+  std::vector<EvalPart> evaluations_;   // the same with their names
   OrderedJson history_ = OrderedJson::array();
   std::optional<TrainerState> state_;  // after training
 };

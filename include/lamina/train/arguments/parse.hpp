@@ -32,6 +32,8 @@ inline void note_combinations(Arguments& a) {
         "adapter_name_or_path or, of a model trained as a whole, as model_name_or_path");
   if (is_given(a, "adapter_folder") && a.adapter_name_or_path.empty())
     a.notes.push_back("adapter_folder has no effect without adapter_name_or_path");
+  if (a.eval_on_each_dataset && a.eval_dataset.empty())
+    a.notes.push_back("eval_on_each_dataset has no effect without eval_dataset");
   if (a.predict_with_generate && !a.generates())
     a.notes.push_back("predict_with_generate: nothing is generated without do_eval: true or do_predict: true");
   if (a.predict_with_generate && (a.eval_strategy != Interval::no || a.eval_on_start))

@@ -1,10 +1,13 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <lamina/io/key_values.hpp>
+#include <lamina/io/nearest_word.hpp>
 #include <lamina/model/families.hpp>
 #include <lamina/train/arguments.hpp>
 
@@ -109,6 +112,9 @@ inline void validate_answers(const Arguments& a) {
     fail(where(a, "do_predict"),
          " needs predict_with_generate: true; for the loss over eval_dataset set do_eval: true");
   if (!a.predict_with_generate) return;
+  if (a.eval_on_each_dataset && !a.eval_dataset.empty())
+    fail(where(a, "eval_on_each_dataset"),
+         " is not built for answers: leave it out, or run once with predict_with_generate for each data set");
   if (a.dataloader_drop_last)
     fail(where(a, "dataloader_drop_last"),
          " would leave the last records unanswered: set it to false, or answer them in a run of its own");
@@ -150,6 +156,13 @@ inline void validate_steps(const Arguments& a, const char* key, double steps) {
     fail(where(a, key), " is ", steps, ", wanted a whole number of steps, or a fraction of all below 1");
 }
 
+inline void validate_best_metric(const Arguments& a) {
+  const std::vector<std::string> losses = a.eval_losses();
+  if (a.seeks_best() && std::find(losses.begin(), losses.end(), a.best_metric()) == losses.end())
+    fail(where(a, "metric_for_best_model"), ": ", a.best_metric(), " is not computed, wanted one of ",
+         io::listed(losses), "; eval_ may be left out");
+}
+
 inline void validate_intervals(const Arguments& a) {
   if (a.logging_strategy == Interval::steps) validate_steps(a, "logging_steps", a.logging_steps);
   if (a.save_strategy == Interval::steps) validate_steps(a, "save_steps", a.save_steps);
@@ -160,9 +173,7 @@ inline void validate_intervals(const Arguments& a) {
       fail(where(a, "early_stopping_steps"),
            " needs load_best_model_at_end: true and an eval_strategy: it stops when evaluation no longer improves");
   }
-  if (a.metric_for_best_model != "loss" && a.metric_for_best_model != "eval_loss")
-    fail(where(a, "metric_for_best_model"), ": ", a.metric_for_best_model,
-         " is not computed, wanted loss or eval_loss");
+  validate_best_metric(a);
   if (a.save_strategy == Interval::best && a.eval_strategy == Interval::no)
     fail(where(a, "save_strategy"), ": best needs an eval_strategy");
   if (!a.load_best_model_at_end || a.save_strategy == Interval::best) return;

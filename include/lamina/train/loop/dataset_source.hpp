@@ -22,6 +22,7 @@ inline data::DataOptions data_options(const Arguments& a) {
   o.template_name = a.template_name;
   if (a.do_train) o.dataset = a.dataset;
   o.eval_dataset = a.eval_dataset;
+  o.eval_on_each_dataset = a.eval_on_each_dataset;
   if (a.val_size > 0) o.dataset = a.dataset;
   o.dataset_dir = a.dataset_dir;
   o.media_dir = a.media_dir;

@@ -12,15 +12,22 @@
 
 namespace lamina::train {
 
-/// The loss over all evaluation rows: the plain mean of the batches' means, so that a row of a short last batch weighs
-/// more. A batch in which nothing is labelled has no mean and is left out. Returns eval_loss and the speed fields.
+/// One set of rows to evaluate on. The names of its metrics begin with `prefix`, eval_prefix() of its data set.
+struct EvalPart {
+  std::string prefix;
+  EvalSource& source;
+};
+
+/// The loss over all rows of a set: the plain mean of the batches' means, so that a row of a short last batch weighs
+/// more. A batch in which nothing is labelled has no mean and is left out. Returns its loss and the speed fields.
 /// Ranks take the batches in turn, and all return the same: that of one process but for rounding, since no row is
 /// repeated to fill up a batch.
 /// batch_done: called after each batch with the number of batches so far.
 /// source  transformers 5.6, Trainer.evaluation_loop
-inline OrderedJson evaluate_all(TrainSession& session, EvalSource& source, parallel::Group& group,
+inline OrderedJson evaluate_all(TrainSession& session, const EvalPart& part, parallel::Group& group,
                                 const std::function<void(std::int64_t)>& batch_done = {}) {
   const auto start = std::chrono::steady_clock::now();
+  EvalSource& source = part.source;
   std::array<double, 2> sums = {};
   auto& [sum, batches] = sums;
   for (std::int64_t i = group.rank(); i < source.batches(); i += group.size()) {
@@ -46,9 +53,9 @@ inline OrderedJson evaluate_all(TrainSession& session, EvalSource& source, paral
   if (batches == 0)
     fail("evaluation: none of ", source.rows(), " rows has a labelled token: raise cutoff_len, or check the answers");
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  OrderedJson metrics = {{"eval_loss", sum / batches}};
+  OrderedJson metrics = {{part.prefix + "_loss", sum / batches}};
   metrics.update(
-      speed_metrics("eval", seconds, static_cast<double>(source.rows()), static_cast<double>(source.batches())));
+      speed_metrics(part.prefix, seconds, static_cast<double>(source.rows()), static_cast<double>(source.batches())));
   return metrics;
 }
 

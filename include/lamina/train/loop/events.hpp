@@ -15,7 +15,7 @@ inline bool Trainer::evaluation_due(std::int64_t step) const {
   const bool by_steps = a_.eval_strategy == Interval::steps;
   const double delay_reached = by_steps ? static_cast<double>(step) : plan_.epoch_at(step);
   const bool due_now = due(a_.eval_strategy, state_.eval_steps, step) || (by_steps && step == plan_.total_steps);
-  return parts_.evaluation && due_now && a_.eval_delay <= delay_reached;
+  return !parts_.evaluations.empty() && due_now && a_.eval_delay <= delay_reached;
 }
 /// Not asked after an evaluation: that one may find that the model is the best.
 inline bool Trainer::save_due(std::int64_t step) const {
@@ -60,27 +60,29 @@ inline void Trainer::log(OrderedJson entry) {
 }
 
 inline void Trainer::evaluate() {
-  OrderedJson metrics = evaluate_all(parts_.session, *parts_.evaluation, parts_.group);
-  const double loss = metrics["eval_loss"].get<double>();
-  metrics["epoch"] = state_.epoch;
-  log(std::move(metrics));
-  if (a_.load_best_model_at_end || a_.save_strategy == Interval::best || a_.given.contains("metric_for_best_model"))
-    judge(loss);
+  OrderedJson all;
+  for (const EvalPart& part : parts_.evaluations) {
+    OrderedJson metrics = evaluate_all(parts_.session, part, parts_.group);
+    all.update(metrics);
+    metrics["epoch"] = state_.epoch;
+    log(std::move(metrics));
+  }
+  if (a_.seeks_best()) judge(all.at(a_.best_metric()).get<double>());
 }
 
 /// Keeps the best evaluation, and stops when early_stopping_steps evaluations brought no better one.
-inline void Trainer::judge(double eval_loss) {
+inline void Trainer::judge(double metric) {
   const bool better =
-      !state_.best_metric || (a_.greater_is_better ? eval_loss > *state_.best_metric : eval_loss < *state_.best_metric);
+      !state_.best_metric || (a_.greater_is_better ? metric > *state_.best_metric : metric < *state_.best_metric);
   if (better) {
-    state_.best_metric = eval_loss;
+    state_.best_metric = metric;
     state_.best_global_step = state_.global_step;
     is_new_best_ = true;
     state_.evaluations_without_gain = 0;
   } else if (a_.early_stopping_steps && ++state_.evaluations_without_gain >= *a_.early_stopping_steps) {
     state_.should_training_stop = true;
     parts_.console.line(cat("Early stop after step ", state_.global_step, ": ", state_.evaluations_without_gain,
-                            " evaluations without a better eval_loss than ", *state_.best_metric));
+                            " evaluations without a better ", a_.best_metric(), " than ", *state_.best_metric));
   }
 }
 

@@ -236,8 +236,8 @@ inline void Trainer::finish(TrainingResult& outcome) {
     if (const auto best = parts_.group.broadcast(state_.best_model_checkpoint.value_or("")); !best.empty())
       state_.best_model_checkpoint = best;
   if (a_.load_best_model_at_end && state_.best_model_checkpoint) {
-    parts_.console.line(
-        cat("Loading the best model from ", *state_.best_model_checkpoint, " (eval_loss: ", *state_.best_metric, ")."));
+    parts_.console.line(cat("Loading the best model from ", *state_.best_model_checkpoint, " (", a_.best_metric(), ": ",
+                            *state_.best_metric, ")."));
     read_weights(*state_.best_model_checkpoint, parts_.session);
   }
   if (a_.include_effective_tokens_per_second && seconds > 0)

@@ -290,6 +290,29 @@ TEST_CASE("Hostile: statuses that say nothing of the model are explained by thei
   CHECK(!contains(stale, "hf_stale"));
 }
 
+TEST_CASE("Hostile: a proxy that wants a password says so of https too, and ModelScope's 401 is a token's") {
+  const HostileServer server([](const std::string&) { return whole_reply(407, ""); });
+  const auto error_for = [](const hub::Settings& settings) {
+    hub::CurlTransport transport;
+    return error_of([&] {
+      hub::fetch_snapshot(transport, settings, {.repo = {settings.source, hub::RepoType::model, "a/b", "master"}},
+                          {.sleep = [](auto) {}});
+    });
+  };
+  ::setenv("https_proxy", server.url().c_str(), 1);
+  CHECK(contains(error_for({.endpoint = "https://hub.test", .cache = "/nowhere", .revision = "master"}),
+                 "the proxy wants a user and a password: write them into its URL, https_proxy=http://USER:PASSWORD@"));
+  ::unsetenv("https_proxy");
+  const HostileServer closed([](const std::string&) { return whole_reply(401, "{}"); });
+  CHECK(contains(error_for({.source = hub::Source::modelscope,
+                            .endpoint = closed.url(),
+                            .cache = "/nowhere",
+                            .token = "stale",
+                            .token_name = "MODELSCOPE_API_TOKEN",
+                            .revision = "master"}),
+                 "does not accept the token of MODELSCOPE_API_TOKEN: it is invalid or has expired"));
+}
+
 TEST_CASE("Hostile: a listing that names a file twice, or a file as a folder too") {
   const auto entry = [](const char* path, char digit) {
     return cat(R"({"type":"file","size":2,"path":")", path, R"(","oid":")", std::string(40, digit), "\"}");

@@ -30,6 +30,33 @@ TEST_CASE("Resolve: folders, files and what no repository can be called come bac
   ::unsetenv("HF_ENDPOINT");
 }
 
+TEST_CASE("Resolve: a folder whose download was interrupted is an error with the command that continues it") {
+  HubTest test;
+  auto request = test.request();
+  request.local_dir = test.folder.path() / "model";
+  hub::CurlTransport transport;
+  const auto fetch = [&] { hub::fetch_snapshot(transport, test.settings(), request, test.retry); };
+  test.server.file_status = 403;
+  notes_of([&] { error_of(fetch); });
+  CHECK(contains(error_of([&] { hub::resolve_model(request.local_dir, {}); }),
+                 cat(request.local_dir.string(),
+                     ": its download was interrupted, and it lacks every file: "
+                     "`lamina-download owner/name --local-dir ",
+                     request.local_dir.string(), "` continues it")));
+  test.server.file_status = 0;
+  notes_of(fetch);
+  CHECK(notes_of([&] { CHECK(hub::resolve_model(request.local_dir, {}) == request.local_dir); }) == "");
+
+  // Hugging Face's client leaves no note of ours
+  fs::remove(request.local_dir / "model-00002-of-00002.safetensors");
+  std::ofstream(request.local_dir / ".cache/huggingface/download/model-00002-of-00002.safetensors.abc.incomplete")
+      << "x";
+  CHECK(contains(error_of([&] { hub::resolve_model(request.local_dir, {}); }),
+                 "it lacks model-00002-of-00002.safetensors: run that download again"));
+  CHECK(hub::download_command({"ModelScope dataset a/b", "v1", ""}, "d") ==
+        "lamina-download a/b --local-dir d --revision v1 --repo-type dataset --source modelscope");
+}
+
 TEST_CASE("Resolve: a repository's name becomes the folder of its snapshot") {
   HubTest test;
   ::setenv("HF_ENDPOINT", test.server.url().c_str(), 1);

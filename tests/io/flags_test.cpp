@@ -1,6 +1,7 @@
 #include <lamina/io/flags.hpp>
 #include <lamina/io/program.hpp>
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ struct Settings {
   bool greedy = false;
   Inner inner;
   std::string device = "auto";
+  std::filesystem::path folder;
 };
 constexpr std::string_view devices[] = {"auto", "cpu"};
 constexpr io::Key<Settings> flags[] = {
@@ -32,6 +34,7 @@ constexpr io::Key<Settings> flags[] = {
     io::honoured<&Settings::top_k>("top-k", "0: all").within(-1, 100),
     io::honoured<&Settings::greedy>("greedy", "without chance"),
     io::honoured<&Settings::inner, &Inner::rate>("rate", "of a member of a member"),
+    io::honoured<&Settings::folder>("folder", "where to"),
     io::honoured_word<devices, &Settings::device>("device", "auto or cpu"),
     {"cache", io::KeyType::text, io::KeyStatus::refused, "none", "nothing is kept"},
     {"token", io::KeyType::text, io::KeyStatus::accepted, "", "nothing is downloaded"},
@@ -90,6 +93,26 @@ TEST_CASE("Flags: one that has no effect, or is given twice, is said to be so, w
         }) == "note: --rate: given twice, the last one holds\n");
 }
 
+TEST_CASE("Flags: an empty path is what a script passes whose variable is not set") {
+  CHECK(parse({"--name", "a", "--folder", "b/"}).folder == "b");
+  CHECK(error({"--folder", ""}) == "--folder '': wanted a path; is a variable of your script not set?");
+  CHECK(error({"--folder="}) == "--folder '': wanted a path; is a variable of your script not set?");
+}
+
+TEST_CASE("Flags: words after the one without a name go to a list, if there is one for them") {
+  std::vector<std::string> notes;
+  const std::span<const io::Key<Settings>> table = flags;
+  io::FlagRules rules{.positional = "name", .rest = "image"};
+  const auto given = io::read_flags(table, {"a", "b", "--greedy", "c"}, rules, notes);
+  CHECK(given.at("name").value == "a");
+  CHECK(given.at("image").value == Words{"b", "c"});
+  rules.rest = "";
+  CHECK(testing::contains(testing::error_of([&] {
+                            io::read_flags(table, {"a", "b"}, rules, notes);
+                          }),
+                          "b: an argument too many; the name is a"));
+}
+
 TEST_CASE("Flags: --help shows a flag, what it is and its default") {
   CHECK(testing::contains(io::help_lines<Settings>(flags, "--"),
                           "  --rate                of a member of a member; default 0.5\n"));
@@ -99,6 +122,7 @@ TEST_CASE("Programs: 2 for usage, 1 for failure, 0 or the program's own status e
   CHECK(status_of({"--version"}) == 0);
   CHECK(status_of({"--help"}) == 0);
   CHECK(status_of({"-h"}) == 0);
+  CHECK(status_of({"--name", "a", "--nonsense", "-h"}) == 0);
   CHECK(status_of({}) == 2);
   CHECK(status_of({"--nonsense"}) == 2);
   CHECK(status_of({"--name"}) == 2);

@@ -9,6 +9,7 @@
 #include <lamina/core/log.hpp>
 #include <lamina/hub/repository.hpp>
 #include <lamina/io/file.hpp>
+#include <lamina/io/visible.hpp>
 
 /// Which repository a folder of the user's holds, noted in it as .cache/lamina/source, so that the folder is not taken
 /// for another one later:
@@ -16,6 +17,8 @@
 ///     Hugging Face model owner/name
 ///     main
 ///     the commit, if the hub said it
+///
+/// While its files come, .cache/lamina/unfinished says the same.
 namespace lamina::hub {
 
 struct FolderSource {
@@ -35,6 +38,9 @@ namespace detail {
 inline std::filesystem::path source_path(const std::filesystem::path& folder) {
   return folder / ".cache" / "lamina" / "source";
 }
+inline std::filesystem::path unfinished_path(const std::filesystem::path& folder) {
+  return folder / ".cache" / "lamina" / "unfinished";
+}
 
 /// The commit other than this one that a file's note of Hugging Face's client names; "" if there is none.
 inline std::string other_commit(const std::filesystem::path& folder, const std::string& commit) {
@@ -52,9 +58,9 @@ inline std::string other_commit(const std::filesystem::path& folder, const std::
 
 }  // namespace detail
 
-/// Nothing if the folder has no such note, or one that cannot be read.
-inline std::optional<FolderSource> read_source(const std::filesystem::path& folder) {
-  const auto path = detail::source_path(folder);
+namespace detail {
+
+inline std::optional<FolderSource> read_note(const std::filesystem::path& path) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;
   std::ifstream in(path);
@@ -62,6 +68,31 @@ inline std::optional<FolderSource> read_source(const std::filesystem::path& fold
   if (!std::getline(in, source.repository) || !std::getline(in, source.revision)) return std::nullopt;
   std::getline(in, source.commit);
   return source;
+}
+
+/// Nothing is noted in a folder that cannot be written to.
+inline void write_note(const std::filesystem::path& path, const FolderSource& source) {
+  std::error_code ignored;
+  std::filesystem::create_directories(path.parent_path(), ignored);
+  std::filesystem::remove(path, ignored);  // it may be a link or a pipe
+  std::ofstream(path) << source.repository << "\n" << source.revision << "\n" << source.commit << "\n";
+}
+
+}  // namespace detail
+
+/// Nothing if the folder has no such note, or one that cannot be read.
+inline std::optional<FolderSource> read_source(const std::filesystem::path& folder) {
+  return detail::read_note(detail::source_path(folder));
+}
+
+/// The repository of a download into this folder that has not ended.
+inline std::optional<FolderSource> read_unfinished(const std::filesystem::path& folder) {
+  return detail::read_note(detail::unfinished_path(folder));
+}
+
+/// Notes that files of this repository are on their way.
+inline void write_unfinished(const std::filesystem::path& folder, const FolderSource& source) {
+  detail::write_note(detail::unfinished_path(folder), source);
 }
 
 /// Forgets what the folder holds, before files of this repository come to it: until all are there it holds neither.
@@ -75,14 +106,21 @@ inline void begin_source(const std::filesystem::path& folder, const FolderSource
   std::filesystem::remove(detail::source_path(folder), ignored);
 }
 
-/// Notes what the folder holds. A folder that cannot be written to has no note.
+/// Notes what the folder holds, now that all files are there.
 inline void write_source(const std::filesystem::path& folder, const FolderSource& source) {
-  if (read_source(folder) == source) return;
-  const auto path = detail::source_path(folder);
   std::error_code ignored;
-  std::filesystem::create_directories(path.parent_path(), ignored);
-  std::filesystem::remove(path, ignored);  // it may be a link or a pipe
-  std::ofstream(path) << source.repository << "\n" << source.revision << "\n" << source.commit << "\n";
+  std::filesystem::remove(detail::unfinished_path(folder), ignored);
+  if (read_source(folder) != source) detail::write_note(detail::source_path(folder), source);
+}
+
+/// The command that continues a download into a folder.
+inline std::string download_command(const FolderSource& source, const std::filesystem::path& folder) {
+  const std::string& text = source.repository;  // "Hugging Face model owner/name"
+  const bool is_dataset = text.find(" dataset ") != text.npos,
+             is_default = source.revision == "main" || source.revision == "master";
+  return cat("lamina-download ", io::visible(text.substr(text.rfind(' ') + 1)), " --local-dir ", folder.string(),
+             is_default ? "" : " --revision " + io::visible(source.revision), is_dataset ? " --repo-type dataset" : "",
+             text.starts_with(name_of(Source::modelscope)) ? " --source modelscope" : "");
 }
 
 /// Error if the folder is known to hold another repository or revision than the one asked for, which nobody may be

@@ -20,6 +20,21 @@ inline void note_hidden(const std::filesystem::path& name) {
            "and it has no config.json: rename it, or run elsewhere, if the hub is to be asked"));
 }
 
+/// Error if a download into this folder was interrupted and a file is missing; a note if none is known to be missing.
+inline void require_finished(const std::filesystem::path& folder, const Selection& selection) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder / ".cache", ignored)) return;
+  const auto unfinished = read_unfinished(folder);
+  if (!unfinished && files_in(folder).begun.empty()) return;
+  const auto missing = MissingFiles({}, selection, folder).find();
+  const std::string interrupted =
+      cat(folder.string(), ": its download was interrupted",
+          missing.empty() ? "" : cat(", and it lacks ", io::listed(missing, 3)), ": ",
+          unfinished ? cat("`", download_command(*unfinished, folder), "` continues it") : "run that download again");
+  if (!missing.empty()) fail(interrupted);
+  if (unfinished) note(interrupted);
+}
+
 }  // namespace detail
 
 /// The folder of a model or an adapter: the given one, or that of the repository with this name, fetched as far as it
@@ -28,6 +43,7 @@ inline std::filesystem::path resolve_model(const std::filesystem::path& name, co
                                            const Selection& selection = {}) {
   if (!is_on_hub(name)) {
     detail::note_hidden(name);
+    detail::require_finished(name, selection);
     return name;
   }
   const Settings settings = read_settings(options);

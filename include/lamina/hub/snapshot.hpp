@@ -110,6 +110,7 @@ class Fetch {
       require_usable_folders(settings_, request_);
       const std::vector<Same> groups = grouped(missing);
       require_space(groups);
+      if (!request_.local_dir.empty()) write_unfinished(request_.local_dir, source);
       fetch(groups);
     }
     store_->finish_all();

@@ -177,6 +177,13 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
   says(error_of(each({"predict_with_generate=true"})), "is not built for answers");
   says(parse({example, "eval_on_each_dataset=true", "val_size=2"}).notes.back(),
        "eval_on_each_dataset has no effect without eval_dataset");
+  CHECK_FALSE(parse({example, "train_sampling_strategy=random"}).keeps_order());
+  CHECK(parse({example, "train_sampling_strategy=sequential"}).keeps_order());
+  CHECK(parse({example, "disable_shuffling=true", "train_sampling_strategy=random"}).keeps_order());
+  says(error_with("train_sampling_strategy=group_by_length"), "draws its order from a generator");
+  says(error_with("train_sampling_strategy=shuffled"), "is not built, wanted random or sequential");
+  says(error_with("group_by_length=true"), "transformers 5 has train_sampling_strategy");
+  says(error_with("tokenized_path=saved"), "a data set that LLaMA-Factory has saved there cannot be read");
   CHECK(parse({example, "dataloader_drop_last=true"}).dataloader_drop_last);
   says(error_of({example, "dataloader_drop_last=true", "do_predict=true", "predict_with_generate=true", "val_size=2"}),
        "would leave the last records unanswered");

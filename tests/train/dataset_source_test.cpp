@@ -60,6 +60,16 @@ TEST_CASE("DatasetSource: workers give the serial windows, over epochs, after a 
   step();
 }
 
+TEST_CASE("DatasetSource: train_sampling_strategy: sequential keeps the order of rows, in every epoch") {
+  Shades shades;
+  shades.arguments.train_sampling_strategy = "sequential";
+  DatasetSource source(shades.samples, shades.preparation, shades.arguments, 0);
+  for (const int epoch : {0, 1}) {
+    source.seek(epoch, 0);
+    CHECK(source.next().origins == std::vector<std::string>{"row 0", "row 1", "row 2", "row 3"});
+  }
+}
+
 TEST_CASE("DatasetSource: a broken image is an error in its turn") {
   const Shades shades;
   DatasetSource source(shades.samples, shades.preparation, shades.arguments, 2);

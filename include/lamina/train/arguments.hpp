@@ -87,6 +87,7 @@ struct Arguments {
   bool ignore_data_skip = false;
   int dataloader_num_workers = 0;
   bool dataloader_drop_last = false;
+  std::string train_sampling_strategy = "random";
   std::string device = "auto";      ///< auto, cpu or cuda
   bool full_determinism = false;    ///< on a GPU, where runs need not repeat bit for bit otherwise
   std::int64_t ddp_timeout = 1800;  ///< seconds that one process may keep the others waiting
@@ -95,6 +96,8 @@ struct Arguments {
   io::Settings given;              ///< everything that was set, as it was written
   std::vector<std::string> notes;  ///< one line for each key that was accepted without effect
 
+  /// Whether rows come in their order in every epoch.
+  bool keeps_order() const { return disable_shuffling || train_sampling_strategy == "sequential"; }
   /// The losses that evaluations report.
   std::vector<std::string> eval_losses() const {
     if (!eval_on_each_dataset || eval_dataset.empty()) return {eval_prefix("") + "_loss"};

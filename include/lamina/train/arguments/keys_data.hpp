@@ -43,7 +43,9 @@ inline constexpr Key data_keys[] = {
     {"eval_num_beams", KeyType::integer, KeyStatus::refused, "1",
      "answers are drawn token by token, without beam search; leave it out"},
     {"tokenized_path", KeyType::text, KeyStatus::refused, "",
-     "rows are tokenised when they are needed, there is nothing to store"},
+     "rows are tokenised at the start of each run, in seconds, and never stored; a data set that LLaMA-Factory has "
+     "saved "
+     "there cannot be read: leave the key out, and name the data with dataset and dataset_dir"},
     honoured<&Arguments::skip_bad_samples>("skip_bad_samples",
                                            "leave out rows that cannot be read, with a report, instead of stopping"),
     {"data_shared_file_system", KeyType::flag, KeyStatus::accepted, "false", "each process reads the data itself"},

@@ -81,9 +81,9 @@ inline constexpr Key trainer_keys[] = {
     honoured<&Arguments::dataloader_drop_last>(
         "dataloader_drop_last", "leave out the last rows of an epoch, and of an evaluation, that do not fill a batch"),
     {"group_by_length", KeyType::flag, KeyStatus::refused, "false",
-     "rows come in the order of the seed; nothing is padded, so grouping saves nothing"},
-    {"train_sampling_strategy", KeyType::text, KeyStatus::refused, "random",
-     "rows come in the order of the seed; disable_shuffling keeps the files' order"},
+     "nothing is padded, so grouping saves nothing; transformers 5 has train_sampling_strategy in its place"},
+    honoured<&Arguments::train_sampling_strategy>("train_sampling_strategy",
+                                                  "random, or sequential: rows in their order, as disable_shuffling"),
     {"deepspeed", KeyType::object, KeyStatus::accepted, "", whole_copies},
     {"fsdp", KeyType::list, KeyStatus::accepted, "", whole_copies},
     honoured<&Arguments::ddp_timeout>("ddp_timeout", "seconds that one process may keep the others waiting"),

@@ -47,6 +47,17 @@ inline void validate_method(const Arguments& a) {
          ": vision tower, projector and language model are all frozen: nothing would be trained");
 }
 
+inline void validate_order(const Arguments& a) {
+  const std::string& order = a.train_sampling_strategy;
+  if (order == "random" || order == "sequential") return;
+  const bool grouped = order == "group_by_length";
+  fail(where(a, "train_sampling_strategy"), ": ", order, " is not built, wanted random or sequential",
+       grouped
+           ? ": nothing is padded, so grouping saves nothing, and transformers draws its order from a generator that "
+             "evaluations and dropout move on, so that no other program can follow it"
+           : "");
+}
+
 inline void validate_data(const Arguments& a) {
   if (a.do_train && a.dataset.empty())
     fail("dataset is not set: name datasets of ", (a.dataset_dir / "dataset_info.json").string());
@@ -198,6 +209,7 @@ inline void validate_arguments(const Arguments& a) {
   detail::validate_trackers(a);
   detail::validate_method(a);
   detail::validate_data(a);
+  detail::validate_order(a);
   detail::validate_answers(a);
   detail::validate_schedule(a);
   detail::validate_intervals(a);

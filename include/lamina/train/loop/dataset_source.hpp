@@ -81,7 +81,7 @@ class DatasetSource : public TrainSource {
                   .per_device_train_batch_size = a.per_device_train_batch_size,
                   .gradient_accumulation_steps = a.gradient_accumulation_steps,
                   .seed = a.data_seed.value_or(a.seed),
-                  .disable_shuffling = a.disable_shuffling,
+                  .disable_shuffling = a.keeps_order(),
                   .dataloader_drop_last = a.dataloader_drop_last,
                   .rank = place.rank,
                   .ranks = place.size,

@@ -1,5 +1,7 @@
 #include <sys/file.h>
+#include <sys/stat.h>
 
+#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <string>
@@ -61,4 +63,40 @@ TEST_CASE("Blob: two processes with locks of their own do not write one file at 
   ends.join();
   CHECK(contains(notes, "waiting for another process that fetches a.incomplete"));
   CHECK(io::read_text(file) == "abc");
+}
+
+TEST_CASE("Blob: a file with another name, and what is no file, are refused and stay as they are") {
+  const TemporaryFolder folder;
+  const fs::path other = folder.path() / "keys", aside = folder.path() / "a.incomplete";
+  write(other, "mine");
+  fs::create_hard_link(other, aside);
+  CHECK(contains(error_of([&] { hub::detail::PartialFile(aside, with_hash); }),
+                 "a.incomplete: has another name too (a hard link): remove it; nothing was written"));
+  CHECK(io::read_text(other) == "mine");
+  fs::remove(aside);
+  REQUIRE(::mkfifo(aside.c_str(), 0600) == 0);
+  CHECK(contains(error_of([&] { hub::detail::PartialFile(aside, with_hash); }), "is not a file that can be written to"));
+}
+
+TEST_CASE("Blob: the lock is held until the file has its name") {
+  const TemporaryFolder folder;
+  const fs::path aside = folder.path() / "a.incomplete", file = folder.path() / "a";
+  const std::string content = "abcdef";
+  const hub::Blob blob{"http://hub.test/a", content.size(), {hub::Hash::Kind::sha256, hub::sha256_of(content)}};
+  hub::detail::PartialFile part(aside, blob);
+  part.append(std::as_bytes(std::span(content)));
+  std::atomic<bool> torn = false, stop = false;
+  std::thread waits([&] {  // another process that wants to write aside: once it has the lock, the name is free
+    const int fd = ::open(aside.c_str(), O_RDWR | O_CLOEXEC);
+    while (::flock(fd, LOCK_EX | LOCK_NB) != 0 && !stop) std::this_thread::yield();
+    torn = !stop && fs::exists(aside);
+    ::close(fd);
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  part.commit(file);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  stop = true;
+  waits.join();
+  CHECK_FALSE(torn);
+  CHECK(io::read_text(file) == content);
 }

@@ -289,6 +289,28 @@ TEST_CASE("Security: an empty repository is called empty") {
         cat("owner/name: the repository is empty at revision ", test.server.commit));
 }
 
+TEST_CASE("Security: passwords and signatures in URLs are not shown") {
+  CHECK(hub::without_password("bad proxy 'http://user:pw@proxy:99999' and https://a@b/c@d") ==
+        "bad proxy 'http://***@proxy:99999' and https://***@b/c@d");
+  CHECK(hub::without_password("http://host/path//x y@z") == "http://host/path//x y@z");
+  CHECK(hub::without_query("https://host/file?signature=secret") == "https://host/file");
+  HubTest test;
+  auto settings = test.settings();
+  settings.endpoint = "http://user:secret@127.0.0.1:1";
+  hub::CurlTransport transport;
+  const std::string message = fetch_error(transport, settings, test.request());
+  CHECK(message.find("secret") == message.npos);
+  CHECK(message.find("***@127.0.0.1") != message.npos);
+  ::setenv("http_proxy", "http://user:secret@127.0.0.1:99999", 1);
+  for (const char* name : {"no_proxy", "NO_PROXY"}) ::unsetenv(name);
+  settings.endpoint = "http://hub.test:1";
+  hub::CurlTransport by_proxy;
+  const std::string refused = fetch_error(by_proxy, settings, test.request());
+  ::unsetenv("http_proxy");
+  CHECK(refused != "");
+  CHECK(refused.find("secret") == refused.npos);
+}
+
 TEST_CASE("Security: origins are compared as servers are reached") {
   CHECK(hub::origin_of("HTTPS://Hub.test:8443/a?b#c") == "https://hub.test:8443");
   CHECK(hub::origin_of("https://hub.test?x=/") == "https://hub.test");

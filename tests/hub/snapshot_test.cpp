@@ -108,6 +108,27 @@ TEST_CASE("Snapshot: a folder of the user's holds the files and notes as Hugging
   CHECK(wrong_files(request.local_dir, model_files()) == 0);
 }
 
+TEST_CASE("Snapshot: links of a cache whose snapshots are in another place lead to the contents") {
+  HubTest test;
+  const fs::path elsewhere = test.folder.path() / "far/away/snapshots", root = test.folder.path() / "cache/models--owner--name";
+  fs::create_directories(elsewhere);
+  fs::create_directories(root);
+  fs::create_directory_symlink(elsewhere, root / "snapshots");
+  const fs::path folder = fetch(test);
+  CHECK(text_of(folder / "config.json") == model_files().at("config.json").content);
+  CHECK(wrong_files(elsewhere / folder.filename(), model_files()) == 0);
+}
+
+TEST_CASE("Snapshot: a name as long as a file system takes is fetched into a folder of the user's") {
+  HubTest test;
+  const std::string name = std::string(186, 'n') + ".safetensors", weights = "model-00001-of-00002.safetensors";
+  test.server.repositories["models/owner/name"][name] = model_files().at(weights);
+  auto request = test.request();
+  request.local_dir = test.folder.path() / "mine";
+  const fs::path folder = fetch(test, request, test.settings());
+  CHECK(text_of(folder / name) == model_files().at(weights).content);
+}
+
 TEST_CASE("Snapshot: ModelScope's repositories go where its client puts them") {
   HubTest test;
   test.source = hub::Source::modelscope;

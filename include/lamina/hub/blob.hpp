@@ -98,10 +98,12 @@ class PartialFile {
       contradict("hash", cat(blob_.url, ": the content's hash is ", got.hex, ", the listing says ", blob_.hash.hex));
     }
     make_folders(file.parent_path());
-    if (::fsync(fd_) != 0 || ::close(std::exchange(fd_, -1)) != 0) fail_write();
+    if (::fsync(fd_) != 0) fail_write();
+    // The lock is held until the file has its name: who waits for it then begins a file of its own.
     if (::rename(path_.c_str(), file.c_str()) != 0)
       fail(file.string(), ": cannot put the file in place: ", std::strerror(errno),
            errno == EISDIR ? ": remove or rename the folder of this name" : "");
+    ::close(std::exchange(fd_, -1));
   }
 
  private:
@@ -113,9 +115,16 @@ class PartialFile {
       if (fd_ < 0)
         fail(path_.string(), ": cannot write here: ", errno == ELOOP ? "it is a link" : std::strerror(errno));
       lock_file(fd_, path_, path_.filename().string());
-      if (is_file_at(fd_, path_)) return;
+      if (is_file_at(fd_, path_)) return require_own_file();
       ::close(std::exchange(fd_, -1));  // another process has put it in place
     }
+  }
+  /// A file that has another name as well may be anybody's: it is not written to.
+  void require_own_file() const {
+    struct stat status {};
+    if (::fstat(fd_, &status) != 0) fail(path_.string(), ": cannot ask what it is: ", std::strerror(errno));
+    if (!S_ISREG(status.st_mode)) fail(path_.string(), ": is not a file that can be written to: remove it");
+    if (status.st_nlink > 1) fail(path_.string(), ": has another name too (a hard link): remove it; nothing was written");
   }
   /// Hashes what an earlier run has left.
   void read_again() {

@@ -107,7 +107,7 @@ class Client {
     try {
       origin = origin_of(to);
     } catch (const Error&) {
-      fail(asked, ": is redirected to ", io::visible(to.substr(0, std::min<std::size_t>(to.find('?'), 200))),
+      fail(asked, ": is redirected to ", io::visible(without_query(to).substr(0, 200)),
            ", which is no address of a web server: refused");
     }
     if (origin_of(at).starts_with("https:") && !origin.starts_with("https:"))

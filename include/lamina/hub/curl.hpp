@@ -131,7 +131,7 @@ inline std::string redirect_of(const std::string& url, const std::string& locati
       curl_url_set(parts.get(), CURLUPART_URL, location.c_str(), how) != CURLUE_OK ||
       curl_url_get(parts.get(), CURLUPART_URL, &text, 0) != CURLUE_OK)
     throw BadAnswer(origin_of(url),
-                    cat("redirects to \"", io::visible(location.substr(0, 200)), "\", which is no URL"));
+                    cat("redirects to \"", io::visible(without_query(location).substr(0, 200)), "\", which is no URL"));
   const std::unique_ptr<char, decltype(&curl_free)> owned(text, &curl_free);
   return text;
 }
@@ -220,7 +220,7 @@ class CurlTransport final : public Transport {
   }
 
   [[noreturn]] void refuse(CURL* handle, CURLcode code, const std::string& url, std::string_view reason) const {
-    const std::string origin = origin_of(url), shown = io::visible(reason);
+    const std::string origin = origin_of(url), shown = io::visible(without_password(std::string(reason)));
     long proxy_status = 0;
     curl_easy_getinfo(handle, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
     if (proxy_status == 407) throw BadAnswer(origin, cat(proxy_wants_password, " (", shown, ")"));

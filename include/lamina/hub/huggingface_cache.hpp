@@ -79,11 +79,17 @@ class HuggingFaceCache final : public Store {
     aside += ".incomplete";
     std::error_code error;
     std::filesystem::remove(aside, error);
-    std::filesystem::create_symlink(blob(file).lexically_relative(link.parent_path()), aside, error);
+    // From where the folder really is: snapshots/ may be a link to another place.
+    const auto blobs = std::filesystem::canonical(blob(file).parent_path(), error);
+    const auto from = error ? link.parent_path() : std::filesystem::canonical(link.parent_path(), error);
+    if (!error) std::filesystem::create_symlink((blobs / file.hash.hex).lexically_relative(from), aside, error);
     if (!error) std::filesystem::rename(aside, link, error);
+    std::error_code ignored;
     if (error)
       fail(link.string(), ": cannot put this link in place: ", error.message(),
-           ": the cache needs a file system with symbolic links; --local-dir of lamina-download needs none");
+           std::filesystem::is_directory(link, ignored)
+               ? ": remove the folder of this name"
+               : ": the cache needs a file system with symbolic links; --local-dir of lamina-download needs none");
   }
   void finish_all() const override {
     const auto ref = root_ / "refs" / repo_.revision;

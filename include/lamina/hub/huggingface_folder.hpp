@@ -24,7 +24,7 @@ class HuggingFaceFolder final : public Store {
     return is_noted(path, file) || detail::is_content(path, file);
   }
   Place place(const RemoteFile& file) const override {
-    return {folder_ / file.path, note_path(file, cat(".", file.hash.hex, ".incomplete")), note_path(file, ".lock")};
+    return {folder_ / file.path, aside(file), note_path(file, ".lock")};
   }
   bool has(const RemoteFile& file) const override {
     const auto path = folder_ / file.path;
@@ -41,6 +41,15 @@ class HuggingFaceFolder final : public Store {
   }
 
  private:
+  /// PATH.HASH.incomplete; if such a name is too long for a file system, a hash takes the name's place, as
+  /// Hugging Face's client has it for all: it ends with "=".
+  std::filesystem::path aside(const RemoteFile& file) const {
+    constexpr std::size_t most_bytes = 255;
+    const auto path = note_path(file, cat(".", file.hash.hex, ".incomplete"));
+    const std::string name = path.filename().string();
+    if (name.size() <= most_bytes) return path;
+    return path.parent_path() / cat(sha256_of(name).substr(0, 27), "=.", file.hash.hex, ".incomplete");
+  }
   std::filesystem::path note_path(const RemoteFile& file, const std::string& extension) const {
     return folder_ / ".cache" / "huggingface" / "download" / (file.path + extension);
   }

@@ -42,12 +42,14 @@ inline std::optional<NumberedPart> numbered_part(const std::string& path) {
   return part;
 }
 
-/// The name of the file that a client writes aside under this one; "" if it is none.
+/// The name of the file that a client writes aside under this one; "" if it is none, or if the name does not tell:
+/// Hugging Face's client writes HASH=.ETAG.RANDOM.incomplete.
 inline std::string final_name(std::string path) {
   constexpr std::string_view ending = ".incomplete", notes = ".cache/huggingface/download/";
   if (!path.ends_with(ending)) return "";
   path.resize(path.size() - ending.size());
   if (!path.starts_with(notes)) return path.starts_with(".cache/") ? "" : path;
+  if (path.find("=.", path.rfind('/')) != path.npos) return "";
   return path.substr(notes.size(), path.rfind('.') - notes.size());  // PATH.HASH
 }
 

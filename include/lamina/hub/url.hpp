@@ -25,6 +25,19 @@ inline std::string quote(std::string_view text, std::string_view keep = "") {
   return out;
 }
 
+/// A text without the name and the password that a URL in it may have: "http://user:secret@host" is "http://***@host".
+inline std::string without_password(std::string text) {
+  for (std::size_t at = 0; (at = text.find("//", at)) != text.npos;) {
+    at += 2;
+    const std::size_t end = std::min(text.find_first_of("/ '\"\n", at), text.size()), name_end = text.rfind('@', end);
+    if (name_end != text.npos && name_end >= at) text.replace(at, name_end - at, "***");
+  }
+  return text;
+}
+
+/// A URL as it may be shown: a query may hold a signature that opens the file to everybody.
+inline std::string without_query(std::string_view url) { return std::string(url.substr(0, url.find('?'))); }
+
 /// "https://host:port" of a URL, in lower case: who receives a request, and its credentials. Error if the URL is none
 /// of http or https, or if it may hide its host: behind a user's name, or a \ that not everybody reads as a /.
 inline std::string origin_of(std::string_view url) {
@@ -34,7 +47,7 @@ inline std::string origin_of(std::string_view url) {
   std::string origin = io::lower_case(cat(url.substr(0, scheme == url.npos ? 0 : scheme + 3), authority));
   if (authority.empty() || authority.find_first_of("@\\") != authority.npos ||
       !(origin.starts_with("http://") || origin.starts_with("https://")))
-    fail(io::visible(url.substr(0, 200)), ": wanted a URL such as https://huggingface.co");
+    fail(io::visible(without_password(std::string(url.substr(0, 200)))), ": wanted a URL such as https://huggingface.co");
   return origin;
 }
 

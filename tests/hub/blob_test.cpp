@@ -75,7 +75,8 @@ TEST_CASE("Blob: a file with another name, and what is no file, are refused and 
   CHECK(io::read_text(other) == "mine");
   fs::remove(aside);
   REQUIRE(::mkfifo(aside.c_str(), 0600) == 0);
-  CHECK(contains(error_of([&] { hub::detail::PartialFile(aside, with_hash); }), "is not a file that can be written to"));
+  CHECK(
+      contains(error_of([&] { hub::detail::PartialFile(aside, with_hash); }), "is not a file that can be written to"));
 }
 
 TEST_CASE("Blob: the lock is held until the file has its name") {

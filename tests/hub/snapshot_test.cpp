@@ -110,7 +110,8 @@ TEST_CASE("Snapshot: a folder of the user's holds the files and notes as Hugging
 
 TEST_CASE("Snapshot: links of a cache whose snapshots are in another place lead to the contents") {
   HubTest test;
-  const fs::path elsewhere = test.folder.path() / "far/away/snapshots", root = test.folder.path() / "cache/models--owner--name";
+  const fs::path elsewhere = test.folder.path() / "far/away/snapshots",
+                 root = test.folder.path() / "cache/models--owner--name";
   fs::create_directories(elsewhere);
   fs::create_directories(root);
   fs::create_directory_symlink(elsewhere, root / "snapshots");

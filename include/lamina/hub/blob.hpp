@@ -124,7 +124,8 @@ class PartialFile {
     struct stat status {};
     if (::fstat(fd_, &status) != 0) fail(path_.string(), ": cannot ask what it is: ", std::strerror(errno));
     if (!S_ISREG(status.st_mode)) fail(path_.string(), ": is not a file that can be written to: remove it");
-    if (status.st_nlink > 1) fail(path_.string(), ": has another name too (a hard link): remove it; nothing was written");
+    if (status.st_nlink > 1)
+      fail(path_.string(), ": has another name too (a hard link): remove it; nothing was written");
   }
   /// Hashes what an earlier run has left.
   void read_again() {

@@ -47,7 +47,8 @@ inline std::string origin_of(std::string_view url) {
   std::string origin = io::lower_case(cat(url.substr(0, scheme == url.npos ? 0 : scheme + 3), authority));
   if (authority.empty() || authority.find_first_of("@\\") != authority.npos ||
       !(origin.starts_with("http://") || origin.starts_with("https://")))
-    fail(io::visible(without_password(std::string(url.substr(0, 200)))), ": wanted a URL such as https://huggingface.co");
+    fail(io::visible(without_password(std::string(url.substr(0, 200)))),
+         ": wanted a URL such as https://huggingface.co");
   return origin;
 }
 

@@ -132,7 +132,7 @@ TEST_CASE("programs: an adapter's folder as the model, a hub's name and half an 
   ::setenv("HF_HUB_OFFLINE", "1", 1), ::setenv("HF_HUB_CACHE", (folder.path() / "hub").c_str(), 1);
   for (const Program& p : {chat("Qwen/Qwen3-VL-2B-Instruct"), serve("Qwen/Qwen3-VL-2B-Instruct"),
                            merge("Qwen/Qwen3-VL-2B-Instruct", adapter), merge(model, "me/lora")})
-    CHECK(says(p, "is no folder here, and not to be had from Hugging Face"));
+    CHECK(says(p, "is no folder here, and not to be had from https://huggingface.co"));
   ::unsetenv("HF_HUB_OFFLINE"), ::unsetenv("HF_HUB_CACHE");
 
   CHECK(merge(model, adapter).status == 0);

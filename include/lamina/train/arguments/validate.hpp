@@ -153,7 +153,7 @@ inline void validate_schedule(const Arguments& a) {
   const bool has_floor =
       o.type == ScheduleType::cosine_with_min_lr || o.type == ScheduleType::cosine_warmup_with_min_lr;
   if (has_floor && o.min_lr.has_value() == o.min_lr_rate.has_value())
-    fail(where(a, "lr_scheduler_type"), ": ", show_value(o.type),
+    fail(where(a, "lr_scheduler_type"), ": ", schedule_names()[static_cast<std::size_t>(o.type)],
          " needs one of min_lr and min_lr_rate in lr_scheduler_kwargs");
   if (o.type == ScheduleType::polynomial && a.optimizer.learning_rate <= o.lr_end.value_or(1e-7))
     fail(where(a, "learning_rate"), " is ", a.optimizer.learning_rate,

@@ -66,7 +66,8 @@ std::vector<float> logits(const fs::path& model_dir, const std::vector<fs::path>
   const auto spans = engine::place_images(batch, {{}}, config.image_token_id, config.vision_config.spatial_merge_size);
   engine::ImageRows images(limits.image_blocks, limits.image_block_rows);
   images.hold(spans[0].hash, spans[0].tokens);
-  engine::StepPlan plan{.number = 1};
+  engine::StepPlan plan;
+  plan.number = 1;
   plan.starts.push_back({1, 0, 0, batch.ids});
   for (int page = 0; page <= static_cast<int>(batch.ids.size()) / limits.page_tokens; ++page)
     plan.pages.push_back({0, page, page});

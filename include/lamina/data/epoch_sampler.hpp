@@ -47,7 +47,7 @@ struct SamplerOptions {
   bool disable_shuffling = false;
   bool dataloader_drop_last = false;  ///< leave out the samples of an epoch that do not fill a micro-batch of each rank
   int rank = 0, ranks = 1;            ///< processes that share each window
-  std::vector<std::int64_t> costs;    ///< (sample_count) what a sample costs, in any unit; empty: all cost the same
+  std::vector<std::int64_t> costs = {};  ///< (sample_count) what a sample costs, in any unit; empty: all cost the same
 };
 
 /// Deals sample numbers into micro-batches and accumulation windows; one window is one optimizer step. Epoch e has the

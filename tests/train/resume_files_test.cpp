@@ -8,19 +8,19 @@
 
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
+#include "support/temporary_folder.hpp"
 
 using namespace lamina;
 using namespace lamina::train;
 
 namespace {
 
-const std::filesystem::path state_file = "resume_files_test.json";
+const testing::TemporaryFolder folder;
+const std::filesystem::path state_file = folder.path() / "trainer_state.json";
 
 TrainerState state_of(const std::string& text) {
   std::ofstream(state_file) << text;
-  TrainerState state = read_trainer_state(state_file);
-  std::filesystem::remove(state_file);
-  return state;
+  return read_trainer_state(state_file);
 }
 std::string state_error(const std::string& text) {
   return testing::error_of([&] { state_of(text); });

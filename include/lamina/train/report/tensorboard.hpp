@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
+#include <lamina/parallel/processors.hpp>
 #include <lamina/train/report/log.hpp>
 
 /// Event files that TensorBoard opens. The few messages that they hold are written by hand: protobuf's compiler and
@@ -82,7 +83,8 @@ class TensorBoard {
  public:
   explicit TensorBoard(const std::filesystem::path& folder) {
     std::filesystem::create_directories(folder);
-    path_ = folder / cat("events.out.tfevents.", static_cast<std::int64_t>(now()), ".", host(), ".", ::getpid(), ".0");
+    path_ = folder / cat("events.out.tfevents.", static_cast<std::int64_t>(now()), ".", parallel::host_name(), ".",
+                         ::getpid(), ".0");
     out_.open(path_, std::ios::binary | std::ios::app);
     write(detail::Message().real(1, now()).bytes(3, "brain.Event:2"));
   }
@@ -97,7 +99,7 @@ class TensorBoard {
     ::localtime_r(&time, &local);
     char text[32];
     std::strftime(text, sizeof text, "%b%d_%H-%M-%S", &local);
-    return output_dir / "runs" / cat(text, "_", host());
+    return output_dir / "runs" / cat(text, "_", parallel::host_name());
   }
 
   /// A text at step 0: settings, the model's config.json.
@@ -120,11 +122,6 @@ class TensorBoard {
  private:
   static double now() {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-  }
-  static std::string host() {
-    char name[256] = "localhost";
-    ::gethostname(name, sizeof name - 1);
-    return name;
   }
   void event(std::int64_t step, const detail::Message& value) {
     write(detail::Message()

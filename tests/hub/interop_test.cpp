@@ -6,23 +6,13 @@
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
 #include "support/notes.hpp"
+#include "support/python.hpp"
 
 using namespace lamina;
 using namespace lamina::testing;
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string python() {
-  const char* named = std::getenv("LAMINA_PYTHON");
-  return named ? named : "python3";
-}
-
-bool has_module(const std::string& name) {
-  if (std::system((quoted(python()) + " -c 'import " + name + "' >/dev/null 2>&1").c_str()) == 0) return true;
-  WARN("SKIPPED: " << python() << " does not have " << name << "; LAMINA_PYTHON may name one that has");
-  return false;
-}
 
 /// The folder that a client names.
 std::string client_folder(const std::string& client, const std::string& endpoint, const fs::path& cache,
@@ -51,7 +41,7 @@ int fetch(const HubTest& test, const hub::Settings& settings, hub::SnapshotReque
 }  // namespace
 
 TEST_CASE("Interoperability: huggingface_hub opens our cache offline, and we open its") {
-  if (!has_module("huggingface_hub")) return;
+  if (!has_modules("huggingface_hub")) return;
   HubTest test;
   const fs::path cache = test.settings().cache, theirs = test.folder.path() / "theirs",
                  local = test.folder.path() / "l";
@@ -75,7 +65,7 @@ TEST_CASE("Interoperability: huggingface_hub opens our cache offline, and we ope
 }
 
 TEST_CASE("Interoperability: modelscope opens our cache offline, and we open its") {
-  if (!has_module("modelscope_hub")) return;
+  if (!has_modules("modelscope_hub")) return;
   HubTest test;
   test.source = hub::Source::modelscope;
   const fs::path cache = test.settings().cache, theirs = test.folder.path() / "theirs";

@@ -7,17 +7,16 @@
 
 #include "programs/program.hpp"
 #include "support/catch.hpp"
+#include "support/python.hpp"
 
 /// The page at / in a browser without a window, against a server with a real model.
 using namespace lamina;
 using namespace lamina::testing;
 
 TEST_CASE("serving: the page answers questions about images in a browser") {
-  const char* named = std::getenv("LAMINA_PYTHON");
-  const std::string python = named ? named : "python3";
-  if (run_command("chromedriver --version && chromium --version && " + quoted(python) + " -c 'import json'").status !=
+  if (run_command("chromedriver --version && chromium --version && " + quoted(python()) + " -c 'import json'").status !=
       0) {
-    WARN("SKIPPED: chromium, chromedriver (Debian: chromium-driver) or " << python << " is missing");
+    WARN("SKIPPED: chromium, chromedriver (Debian: chromium-driver) or " << python() << " is missing");
     return;
   }
   const TemporaryFolder folder;
@@ -30,7 +29,7 @@ TEST_CASE("serving: the page answers questions about images in a browser") {
   serve::Routes routes(service, {.api_keys = {"secret"}, .access_log = false});
   serve::HttpServer http({.host = "127.0.0.1", .port = 0, .threads = 2}, routes);
   const Program browser = run_command(
-      cat(quoted(python), " " LAMINA_SOURCE_DIR "/tests/interop/chat_page.py http://127.0.0.1:", http.port(),
+      cat(quoted(python()), " " LAMINA_SOURCE_DIR "/tests/interop/chat_page.py http://127.0.0.1:", http.port(),
           "/ nano --key secret"));
   INFO(browser.output);
   CHECK(browser.status == 0);

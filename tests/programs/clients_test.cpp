@@ -7,6 +7,7 @@
 
 #include "programs/program.hpp"
 #include "support/catch.hpp"
+#include "support/python.hpp"
 #include "support/random_adapter.hpp"
 
 /// The official clients of OpenAI's and Anthropic's APIs against a server with a real model.
@@ -14,16 +15,6 @@ using namespace lamina;
 using namespace lamina::testing;
 
 namespace {
-
-std::string python() {
-  const char* named = std::getenv("LAMINA_PYTHON");
-  return named ? named : "python3";
-}
-bool has_modules(const std::string& names) {
-  if (run_command(quoted(python()) + " -c 'import " + names + "'").status == 0) return true;
-  WARN("SKIPPED: " << python() << " does not have " << names << "; LAMINA_PYTHON may name one that has");
-  return false;
-}
 
 /// Runs a script of tests/interop against a server.
 void ask(const std::string& script, const std::string& url, const std::string& more = "") {

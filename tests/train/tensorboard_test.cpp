@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "support/catch.hpp"
+#include "support/python.hpp"
 #include "train/fake_run.hpp"
 
 using namespace lamina;
@@ -14,16 +15,12 @@ namespace {
 
 /// What TensorBoard's own reader finds; nothing, and a warning, where Python does not have it.
 std::optional<std::string> read_by_tensorboard(const std::filesystem::path& folder) {
-  const char* named = std::getenv("LAMINA_PYTHON");
-  const std::string python = named ? named : "python3";
-  if (std::system(cat("'", python, "' -c 'import tensorboard' 2>/dev/null").c_str()) != 0) {
-    WARN("SKIPPED: " << python << " does not have tensorboard; LAMINA_PYTHON may name one that has");
-    return std::nullopt;
-  }
+  if (!testing::has_modules("tensorboard")) return std::nullopt;
   const auto out = folder / "read.txt";
-  REQUIRE(std::system(cat("'", python, "' -W ignore ", LAMINA_SOURCE_DIR, "/tests/reference/tensorboard_events.py ",
-                          folder.string(), " > ", out.string(), " 2>/dev/null")
-                          .c_str()) == 0);
+  REQUIRE(
+      std::system(cat("'", testing::python(), "' -W ignore ", LAMINA_SOURCE_DIR,
+                      "/tests/reference/tensorboard_events.py ", folder.string(), " > ", out.string(), " 2>/dev/null")
+                      .c_str()) == 0);
   return io::read_text(out);
 }
 

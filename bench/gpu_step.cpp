@@ -13,7 +13,7 @@
 #include <optional>
 #include <random>
 
-#include <lamina/compose/recompute.hpp>
+#include <lamina/compose/wrap/recompute.hpp>
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>

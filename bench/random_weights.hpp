@@ -3,7 +3,7 @@
 #include <span>
 #include <vector>
 
-#include <lamina/compose/weights.hpp>
+#include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/batch.hpp>
 #include <lamina/core/threads.hpp>
 

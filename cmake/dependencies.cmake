@@ -4,7 +4,7 @@ find_package(Threads REQUIRED)
 find_path(LAMINA_RANDOM123 Random123/philox.h REQUIRED)
 target_link_libraries(lamina INTERFACE Eigen3::Eigen Threads::Threads)
 target_include_directories(lamina SYSTEM INTERFACE $<BUILD_INTERFACE:${LAMINA_RANDOM123}>)
-# The CPU's kernels say with "omp simd" which loops are vectors; their threads are core/thread_pool.hpp's own.
+# The CPU's kernels say with "omp simd" which loops are vectors; their threads are core/threads/pool.hpp's own.
 target_compile_options(lamina INTERFACE "$<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang,AppleClang>:-fopenmp-simd>"
                                         "$<$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>:-Xcompiler=-fopenmp-simd>")
 

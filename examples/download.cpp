@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include <lamina/hub/curl.hpp>
+#include <lamina/hub/http/curl.hpp>
 #include <lamina/hub/keys.hpp>
-#include <lamina/hub/page.hpp>
+#include <lamina/hub/listing/page.hpp>
 #include <lamina/hub/settings.hpp>
 #include <lamina/hub/snapshot.hpp>
 #include <lamina/io/flags.hpp>

@@ -8,7 +8,7 @@
 
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
-#include <lamina/compose/initialise.hpp>
+#include <lamina/compose/plan/initialise.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/hub/keys.hpp>
 #include <lamina/hub/resolve.hpp>

@@ -43,7 +43,7 @@ layer() {
   compiles <tests/layer/NAME_test.cpp
 }
 wrapper() {
-  renamed include/lamina/compose/frozen.hpp include/lamina/compose/NAME.hpp \
+  renamed include/lamina/compose/wrap/frozen.hpp include/lamina/compose/NAME.hpp \
     's/Frozen/Scratch/g; s/detail::frozen/detail::scratch/; s/Traits frozen(/Traits scratch(/; s/Mode::frozen/Mode::frozen/'
   before include/lamina/compose.hpp 'compose/stack' '#include <lamina/compose/NAME.hpp>'
   mkdir -p tests/compose && touch tests/compose/NAME_test.cpp

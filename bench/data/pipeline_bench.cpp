@@ -6,8 +6,8 @@
 // 768 x 768 pixels and Qwen3-VL's preprocessing: 2304 patches, 14.2 MB in fp32. With a limit of 512 x 512, 1024
 // patches.
 #include <lamina/core/threads.hpp>
-#include <lamina/data/collate.hpp>
-#include <lamina/data/prefetch.hpp>
+#include <lamina/data/order/collate.hpp>
+#include <lamina/data/order/prefetch.hpp>
 #include <lamina/model/qwen_vl/processor.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/limit.hpp>

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/compose/rewrite.hpp>
+#include <lamina/compose/wrap/rewrite.hpp>
 #include <lamina/fuse/folded.hpp>
 #include <lamina/fuse/gated.hpp>
 #include <lamina/fuse/joined_residuals.hpp>

@@ -4,7 +4,7 @@
 
 #include <lamina/checkpoint/load_weights.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
-#include <lamina/compose/scaled.hpp>
+#include <lamina/compose/wrap/scaled.hpp>
 #include <lamina/layer/linear.hpp>
 
 #include "checkpoint/scratch.hpp"

@@ -1,4 +1,4 @@
-#include <lamina/compose/lora_init.hpp>
+#include <lamina/compose/wrap/lora_init.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
 
 #include <fstream>

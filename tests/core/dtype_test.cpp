@@ -1,4 +1,4 @@
-#include <lamina/core/dtype.hpp>
+#include <lamina/core/tensor/dtype.hpp>
 #include "support/catch.hpp"
 
 #include <cmath>

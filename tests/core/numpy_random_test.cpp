@@ -1,7 +1,7 @@
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
 
-#include <lamina/core/numpy_random.hpp>
+#include <lamina/core/random/numpy.hpp>
 
 #include <fstream>
 #include <nlohmann/json.hpp>

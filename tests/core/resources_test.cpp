@@ -1,4 +1,4 @@
-#include <lamina/core/resources.hpp>
+#include <lamina/core/machine/resources.hpp>
 #include "checkpoint/scratch.hpp"
 #include "support/catch.hpp"
 

@@ -1,4 +1,4 @@
-#include <lamina/core/torch_random.hpp>
+#include <lamina/core/random/torch.hpp>
 
 #include <fstream>
 #include <string>

@@ -1,8 +1,8 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/data/rows.hpp>
-#include <lamina/data/split.hpp>
+#include <lamina/data/order/split.hpp>
+#include <lamina/data/read/rows.hpp>
 
 #include <algorithm>
 #include <cmath>

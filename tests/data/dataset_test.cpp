@@ -1,8 +1,8 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/data/collate.hpp>
 #include <lamina/data/dataset.hpp>
+#include <lamina/data/order/collate.hpp>
 
 using namespace lamina;
 using namespace lamina::data;

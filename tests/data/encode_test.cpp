@@ -1,7 +1,7 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/data/encode.hpp>
+#include <lamina/data/sample/encode.hpp>
 
 using namespace lamina;
 using namespace lamina::data;

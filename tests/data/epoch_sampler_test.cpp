@@ -1,7 +1,7 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/data/epoch_sampler.hpp>
+#include <lamina/data/order/epoch_sampler.hpp>
 
 using namespace lamina;
 using namespace lamina::data;

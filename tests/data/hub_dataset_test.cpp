@@ -1,4 +1,4 @@
-#include <lamina/data/hub_images.hpp>
+#include <lamina/data/sample/hub_images.hpp>
 
 #include "support/catch.hpp"
 #include "support/error_of.hpp"

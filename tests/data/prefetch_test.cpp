@@ -1,8 +1,8 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/data/collate.hpp>
-#include <lamina/data/prefetch.hpp>
+#include <lamina/data/order/collate.hpp>
+#include <lamina/data/order/prefetch.hpp>
 
 #include <atomic>
 #include <chrono>

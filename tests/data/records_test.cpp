@@ -1,7 +1,7 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/data/records.hpp>
+#include <lamina/data/read/records.hpp>
 
 using namespace lamina;
 using namespace lamina::data;

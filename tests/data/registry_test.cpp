@@ -1,8 +1,8 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/data/registry.hpp>
-#include <lamina/data/rows.hpp>
+#include <lamina/data/read/registry.hpp>
+#include <lamina/data/read/rows.hpp>
 
 #include <span>
 #include <utility>

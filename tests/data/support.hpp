@@ -4,9 +4,9 @@
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
 
-#include <lamina/data/encoded_sample.hpp>
-#include <lamina/text/byte_alphabet.hpp>
+#include <lamina/data/sample/encoded_sample.hpp>
 #include <lamina/text/tokenizer.hpp>
+#include <lamina/text/tokenizer/byte_alphabet.hpp>
 #include <lamina/vision/processor.hpp>
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 #include "data/support.hpp"
 #include "support/catch.hpp"
 
-#include <lamina/data/template.hpp>
+#include <lamina/data/sample/template.hpp>
 #include <lamina/serve/openai/request/chat_messages.hpp>
 
 using namespace lamina;

@@ -1,5 +1,5 @@
 #include <cstring>
-#include <lamina/compose/weights.hpp>
+#include <lamina/compose/plan/weights.hpp>
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>

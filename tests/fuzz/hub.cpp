@@ -1,6 +1,6 @@
 #include "fuzz.hpp"
 
-#include <lamina/data/hub_dataset.hpp>
+#include <lamina/data/read/hub_dataset.hpp>
 #include <lamina/hub/huggingface.hpp>
 #include <lamina/hub/modelscope.hpp>
 

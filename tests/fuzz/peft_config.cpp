@@ -1,6 +1,6 @@
 #include "fuzz.hpp"
 
-#include <lamina/checkpoint/adapter_config.hpp>
+#include <lamina/checkpoint/adapter/config.hpp>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   return fuzz::run([&] {

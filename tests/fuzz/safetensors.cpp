@@ -1,7 +1,7 @@
 #include "fuzz.hpp"
 
 #include <lamina/checkpoint/safetensors.hpp>
-#include <lamina/checkpoint/safetensors_header.hpp>
+#include <lamina/checkpoint/safetensors/header.hpp>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   return fuzz::run([&] {

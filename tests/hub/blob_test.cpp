@@ -7,7 +7,7 @@
 #include <string>
 #include <thread>
 
-#include <lamina/hub/blob.hpp>
+#include <lamina/hub/disk/blob.hpp>
 #include <lamina/io/file.hpp>
 
 #include "hub/hub_folder.hpp"

@@ -3,7 +3,7 @@
 
 #include <random>
 
-#include <lamina/hub/curl.hpp>
+#include <lamina/hub/http/curl.hpp>
 #include <lamina/hub/snapshot.hpp>
 
 #include "hub/hub_folder.hpp"

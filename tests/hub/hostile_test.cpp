@@ -1,5 +1,5 @@
 // A server that means harm holds no program, and writes nothing on a terminal.
-#include <lamina/hub/curl.hpp>
+#include <lamina/hub/http/curl.hpp>
 #include <lamina/hub/snapshot.hpp>
 
 #include "hub/hostile_server.hpp"

@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/hub/digest.hpp>
+#include <lamina/hub/disk/digest.hpp>
 #include <lamina/hub/repository.hpp>
 
 #include "support/certificate.hpp"

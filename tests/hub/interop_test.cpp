@@ -1,5 +1,5 @@
 // The hubs' own Python clients open what we fetched, and we open what they fetched.
-#include <lamina/hub/curl.hpp>
+#include <lamina/hub/http/curl.hpp>
 #include <lamina/hub/snapshot.hpp>
 
 #include "hub/hub_folder.hpp"

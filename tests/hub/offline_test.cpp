@@ -1,7 +1,7 @@
 // What is on the disk, if the hub may not be asked or is away.
 #include <sys/stat.h>
 
-#include <lamina/hub/curl.hpp>
+#include <lamina/hub/http/curl.hpp>
 #include <lamina/hub/snapshot.hpp>
 
 #include "hub/hub_folder.hpp"

@@ -1,4 +1,4 @@
-#include <lamina/hub/retry.hpp>
+#include <lamina/hub/http/retry.hpp>
 
 #include "support/catch.hpp"
 #include "support/error_of.hpp"

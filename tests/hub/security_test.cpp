@@ -1,4 +1,4 @@
-#include <lamina/hub/curl.hpp>
+#include <lamina/hub/http/curl.hpp>
 #include <lamina/hub/snapshot.hpp>
 
 #include "hub/hub_folder.hpp"

@@ -1,5 +1,5 @@
-#include <lamina/io/json_fields.hpp>
-#include <lamina/io/json_file.hpp>
+#include <lamina/io/json/fields.hpp>
+#include <lamina/io/json/file.hpp>
 
 #include <cstdint>
 #include <cstdio>

@@ -3,7 +3,7 @@
 #include <span>
 #include <thread>
 
-#include <lamina/kernel/cuda/attention/cudnn_attention.cuh>
+#include <lamina/kernel/cuda/attention/cudnn/attention.cuh>
 #include "support/catch.hpp"
 #include "support/cuda.cuh"
 

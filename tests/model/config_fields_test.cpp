@@ -1,8 +1,8 @@
 // What becomes of every field of a model's and an adapter's JSON files: none is passed over in silence.
-#include <lamina/checkpoint/adapter_fields.hpp>
+#include <lamina/checkpoint/adapter/fields.hpp>
 #include <lamina/checkpoint/generation_fields.hpp>
+#include <lamina/model/config/read.hpp>
 #include <lamina/model/model_facts.hpp>
-#include <lamina/model/read_config.hpp>
 
 #include "checkpoint/scratch.hpp"
 #include "support/catch.hpp"

@@ -1,8 +1,8 @@
 #include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/model/config/read.hpp>
 #include <lamina/model/model_facts.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
-#include <lamina/model/read_config.hpp>
 #include "checkpoint/scratch.hpp"
 #include "support/catch.hpp"
 

@@ -1,5 +1,5 @@
 #include <lamina/checkpoint/safetensors.hpp>
-#include <lamina/model/read_config.hpp>
+#include <lamina/model/config/read.hpp>
 #include "checkpoint/scratch.hpp"
 #include "support/catch.hpp"
 

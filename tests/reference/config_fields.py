@@ -3,8 +3,9 @@
     python tests/reference/config_fields.py
 
 Collected from transformers' and PEFT's own classes, and from the released files and the files that transformers 5 saves
-(tests/golden/checkpoint/layouts, data/). What lamina makes of each is in model/config_fields.hpp,
-generation_fields.hpp, adapter_fields.hpp and vision/processor_fields.hpp, which tests hold against this list.
+(tests/golden/checkpoint/layouts, data/). What lamina makes of each is in model/config/fields.hpp,
+checkpoint/generation_fields.hpp, checkpoint/adapter/fields.hpp and vision/processor_fields.hpp, which tests hold against this
+list.
 """
 
 import dataclasses

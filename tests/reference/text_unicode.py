@@ -5,7 +5,7 @@
 
 Writes tests/golden/text/unicode.json: ranges of \\p{L}, \\p{N}, \\s of its regex engine (Oniguruma, Unicode 16), and
 of the code points that its NFC (Unicode 9) moves behind a combining mark of lower class. Prints the two tables of
-include/lamina/text/unicode_tables.hpp: the differences to the installed utf8proc. Needs `tokenizers` and libutf8proc.
+include/lamina/text/tokenizer/unicode_tables.hpp: the differences to the installed utf8proc. Needs `tokenizers` and libutf8proc.
 """
 import ctypes
 import ctypes.util

@@ -1,4 +1,4 @@
-#include <lamina/serve/http/connection_table.hpp>
+#include <lamina/serve/http/connection/table.hpp>
 
 #include <map>
 #include <memory>

@@ -1,4 +1,4 @@
-#include <lamina/data/encode.hpp>
+#include <lamina/data/sample/encode.hpp>
 #include <lamina/serve/prompt/prompt.hpp>
 
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 #include <lamina/engine/request/stop.hpp>
 #include <lamina/serve/prompt/prompt_maker.hpp>
-#include <lamina/text/stream_decoder.hpp>
+#include <lamina/text/tokenizer/stream_decoder.hpp>
 
 #include <map>
 #include <string>

@@ -1,4 +1,4 @@
-#include <lamina/text/bpe.hpp>
+#include <lamina/text/tokenizer/bpe.hpp>
 #include "support.hpp"
 
 #include <algorithm>

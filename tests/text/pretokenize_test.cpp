@@ -1,4 +1,4 @@
-#include <lamina/text/pretokenize.hpp>
+#include <lamina/text/tokenizer/pretokenize.hpp>
 #include "support.hpp"
 
 #include <vector>

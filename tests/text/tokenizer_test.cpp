@@ -1,7 +1,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/model/qwen_vl/chat.hpp>
-#include <lamina/text/stream_decoder.hpp>
 #include <lamina/text/tokenizer.hpp>
+#include <lamina/text/tokenizer/stream_decoder.hpp>
 #include "support.hpp"
 
 #include <sstream>

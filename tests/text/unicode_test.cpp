@@ -1,4 +1,4 @@
-#include <lamina/text/unicode.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
 #include "support.hpp"
 
 #include <vector>

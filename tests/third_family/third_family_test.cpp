@@ -1,8 +1,8 @@
 // A family is one folder and one line: tests/third_family/ adds one that the library has never heard of.
-#include <lamina/data/template.hpp>
+#include <lamina/data/sample/template.hpp>
 #include <lamina/merge/merge.hpp>
+#include <lamina/model/config/read.hpp>
 #include <lamina/model/model_facts.hpp>
-#include <lamina/model/read_config.hpp>
 #include <lamina/model/registered_models.hpp>
 #include <lamina/text/prompt_template.hpp>
 #include <lamina/train/step/trainable.hpp>

@@ -1,6 +1,6 @@
 // What a YAML file means: tests/golden/train/omegaconf.json has OmegaConf's answers.
-#include <lamina/io/key_values.hpp>
-#include <lamina/io/settings.hpp>
+#include <lamina/io/keys/key_values.hpp>
+#include <lamina/io/keys/settings.hpp>
 
 #include <fstream>
 #include <set>

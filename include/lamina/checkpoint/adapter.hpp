@@ -2,8 +2,8 @@
 #include <map>
 #include <regex>
 
-#include <lamina/checkpoint/adapter_config.hpp>
-#include <lamina/checkpoint/adapter_targets.hpp>
+#include <lamina/checkpoint/adapter/config.hpp>
+#include <lamina/checkpoint/adapter/targets.hpp>
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/folders.hpp>
 #include <lamina/checkpoint/safetensors.hpp>

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/io/field_table.hpp>
+#include <lamina/io/keys/field_table.hpp>
 
 namespace lamina::checkpoint {
 using io::Field, io::FieldUse;

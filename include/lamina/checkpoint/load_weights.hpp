@@ -9,8 +9,8 @@
 
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/tensors.hpp>
-#include <lamina/compose/scaled.hpp>
-#include <lamina/compose/weights.hpp>
+#include <lamina/compose/plan/weights.hpp>
+#include <lamina/compose/wrap/scaled.hpp>
 #include <lamina/core/threads.hpp>
 
 /// From a model's files into the memory of its type: free of JSON, so that translation units which hold a model need

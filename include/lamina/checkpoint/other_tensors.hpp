@@ -7,7 +7,7 @@
 
 #include <lamina/checkpoint/tensors.hpp>
 #include <lamina/core/log.hpp>
-#include <lamina/core/tensors.hpp>
+#include <lamina/core/tensor/tensors.hpp>
 
 namespace lamina::checkpoint {
 

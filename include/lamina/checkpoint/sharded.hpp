@@ -2,7 +2,7 @@
 #include <map>
 #include <set>
 
-#include <lamina/checkpoint/safetensors_header.hpp>
+#include <lamina/checkpoint/safetensors/header.hpp>
 
 /// model.safetensors.index.json and its shards.
 namespace lamina::checkpoint {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include <lamina/checkpoint/names.hpp>
-#include <lamina/core/dtype.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/core/tensor/dtype.hpp>
 #include <lamina/io/file.hpp>
 
 /// Tensors of files that are open, without what parsing them needs: light enough for a model's translation unit.

@@ -2,7 +2,7 @@
 #include <optional>
 #include <string_view>
 
-#include <lamina/core/dtype.hpp>
+#include <lamina/core/tensor/dtype.hpp>
 
 namespace lamina::checkpoint {
 

@@ -1,8 +1,8 @@
 #pragma once
 #include <tuple>
 
-#include <lamina/compose/named.hpp>
-#include <lamina/core/tensors.hpp>
+#include <lamina/compose/wrap/named.hpp>
+#include <lamina/core/tensor/tensors.hpp>
 
 namespace lamina {
 

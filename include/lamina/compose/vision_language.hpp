@@ -1,8 +1,8 @@
 #pragma once
-#include <lamina/compose/frozen.hpp>
-#include <lamina/compose/rewrite.hpp>
-#include <lamina/compose/scaled.hpp>
-#include <lamina/compose/tapped.hpp>
+#include <lamina/compose/wrap/frozen.hpp>
+#include <lamina/compose/wrap/rewrite.hpp>
+#include <lamina/compose/wrap/scaled.hpp>
+#include <lamina/compose/wrap/tapped.hpp>
 #include <lamina/layer/embedding.hpp>
 #include <lamina/layer/linear.hpp>
 

@@ -5,8 +5,8 @@
 #include <new>
 #include <utility>
 
-#include <lamina/core/memory.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/machine/memory.hpp>
+#include <lamina/core/tensor/view.hpp>
 
 namespace lamina {
 

@@ -3,8 +3,8 @@
 #include <string_view>
 #include <type_traits>
 
-#include <lamina/core/cancelled.hpp>
-#include <lamina/core/dtype.hpp>
+#include <lamina/core/tensor/dtype.hpp>
+#include <lamina/core/threads/cancelled.hpp>
 
 namespace lamina {
 

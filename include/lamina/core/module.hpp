@@ -4,14 +4,14 @@
 #include <type_traits>
 
 #include <lamina/core/backend.hpp>
-#include <lamina/core/param.hpp>
-#include <lamina/core/shape.hpp>
+#include <lamina/core/tensor/param.hpp>
+#include <lamina/core/tensor/shape.hpp>
 
 /// What a module says about itself. core/run.hpp has what it does.
 namespace lamina {
 
 /// Facts about a module that those around it ask for. Every module has `static constexpr Traits traits{...}`: a
-/// misspelt one does not compile, and compose/wrapper.hpp forwards all of them.
+/// misspelt one does not compile, and compose/wrap/wrapper.hpp forwards all of them.
 struct Traits {
   bool learns = false;  ///< a parameter of the module, or below it, has a gradient
 

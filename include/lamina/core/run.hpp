@@ -12,8 +12,8 @@
 #include <lamina/core/backend.hpp>
 #include <lamina/core/list.hpp>
 #include <lamina/core/module.hpp>
-#include <lamina/core/param.hpp>
-#include <lamina/core/shape.hpp>
+#include <lamina/core/tensor/param.hpp>
+#include <lamina/core/tensor/shape.hpp>
 
 /// How a type runs. Every module M, layer or composition, has
 ///

@@ -1,6 +1,6 @@
 #pragma once
-#include <lamina/core/resources.hpp>
-#include <lamina/core/thread_pool.hpp>
+#include <lamina/core/machine/resources.hpp>
+#include <lamina/core/threads/pool.hpp>
 
 #include <algorithm>
 #include <atomic>

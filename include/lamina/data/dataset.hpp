@@ -1,15 +1,15 @@
 #pragma once
 #include <lamina/core/error.hpp>
-#include <lamina/data/encode.hpp>
-#include <lamina/data/encoded_sample.hpp>
-#include <lamina/data/hub_images.hpp>
-#include <lamina/data/image_check.hpp>
-#include <lamina/data/mix.hpp>
-#include <lamina/data/records.hpp>
-#include <lamina/data/registry.hpp>
+#include <lamina/data/order/mix.hpp>
+#include <lamina/data/order/split.hpp>
+#include <lamina/data/read/records.hpp>
+#include <lamina/data/read/registry.hpp>
+#include <lamina/data/read/rows.hpp>
 #include <lamina/data/report.hpp>
-#include <lamina/data/rows.hpp>
-#include <lamina/data/split.hpp>
+#include <lamina/data/sample/encode.hpp>
+#include <lamina/data/sample/encoded_sample.hpp>
+#include <lamina/data/sample/hub_images.hpp>
+#include <lamina/data/sample/image_check.hpp>
 
 #include <cstdint>
 #include <optional>

@@ -8,7 +8,7 @@
 
 #include <lamina/checkpoint/load_weights.hpp>
 #include <lamina/core/batch.hpp>
-#include <lamina/core/dtype.hpp>
+#include <lamina/core/tensor/dtype.hpp>
 #include <lamina/engine/images/images.hpp>
 #include <lamina/engine/schedule/step_plan.hpp>
 #include <lamina/engine/step/sampler.hpp>

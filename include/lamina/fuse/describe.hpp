@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include <lamina/compose/costs.hpp>
-#include <lamina/compose/tables.hpp>
-#include <lamina/compose/weights.hpp>
+#include <lamina/compose/plan/costs.hpp>
+#include <lamina/compose/plan/tables.hpp>
+#include <lamina/compose/plan/weights.hpp>
 #include <lamina/fuse/type_text.hpp>
 #include <lamina/kernel/plan.hpp>
 

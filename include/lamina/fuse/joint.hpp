@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/compose/fork.hpp>
-#include <lamina/compose/wrapper.hpp>
+#include <lamina/compose/wrap/wrapper.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/layer/adapted_linear.hpp>
 

@@ -1,8 +1,8 @@
 #pragma once
 #include <lamina/compose/mlp.hpp>
 #include <lamina/compose/residual.hpp>
-#include <lamina/compose/rewrite.hpp>
-#include <lamina/compose/scaled.hpp>
+#include <lamina/compose/wrap/rewrite.hpp>
+#include <lamina/compose/wrap/scaled.hpp>
 #include <lamina/layer/embedding.hpp>
 #include <lamina/layer/layer_norm.hpp>
 #include <lamina/layer/learned_position.hpp>

@@ -5,8 +5,8 @@
 #include <string_view>
 #include <utility>
 
-#include <lamina/hub/client.hpp>
-#include <lamina/hub/listing_fields.hpp>
+#include <lamina/hub/http/client.hpp>
+#include <lamina/hub/listing/fields.hpp>
 #include <lamina/hub/repository.hpp>
 
 /// The routes of Hugging Face's hub that a download needs.

@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/hub/names.hpp>
 #include <lamina/hub/options.hpp>
-#include <lamina/io/key_table.hpp>
+#include <lamina/io/keys/key_table.hpp>
 
 /// The rows that tables of keys and flags share. Member: that holds the Options.
 namespace lamina::hub {

@@ -4,8 +4,8 @@
 #include <string>
 #include <utility>
 
-#include <lamina/hub/client.hpp>
-#include <lamina/hub/listing_fields.hpp>
+#include <lamina/hub/http/client.hpp>
+#include <lamina/hub/listing/fields.hpp>
 #include <lamina/hub/repository.hpp>
 
 /// The routes of ModelScope's hub that a download needs.

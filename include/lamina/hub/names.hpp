@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
-#include <lamina/hub/url.hpp>
+#include <lamina/hub/http/url.hpp>
 #include <lamina/io/visible.hpp>
-#include <lamina/text/unicode.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
 
 /// What repositories, revisions and files of a hub may be called.
 namespace lamina::hub {

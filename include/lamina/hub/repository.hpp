@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include <lamina/hub/digest.hpp>
+#include <lamina/hub/disk/digest.hpp>
 #include <lamina/hub/names.hpp>
 #include <lamina/hub/options.hpp>
 

@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <string>
 
-#include <lamina/hub/curl.hpp>
+#include <lamina/hub/http/curl.hpp>
 #include <lamina/hub/settings.hpp>
 #include <lamina/hub/snapshot.hpp>
 

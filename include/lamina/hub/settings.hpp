@@ -11,11 +11,11 @@
 #include <vector>
 
 #include <lamina/core/log.hpp>
+#include <lamina/hub/http/transport.hpp>
 #include <lamina/hub/options.hpp>
 #include <lamina/hub/repository.hpp>
-#include <lamina/hub/transport.hpp>
 #include <lamina/io/file.hpp>
-#include <lamina/io/key_values.hpp>
+#include <lamina/io/keys/key_values.hpp>
 #include <lamina/io/visible.hpp>
 
 namespace lamina::hub {

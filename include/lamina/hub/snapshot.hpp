@@ -13,20 +13,20 @@
 #include <vector>
 
 #include <lamina/core/log.hpp>
-#include <lamina/hub/client.hpp>
-#include <lamina/hub/explain.hpp>
-#include <lamina/hub/file_lock.hpp>
-#include <lamina/hub/folder_source.hpp>
+#include <lamina/hub/disk/file_lock.hpp>
+#include <lamina/hub/disk/folder_source.hpp>
+#include <lamina/hub/disk/missing.hpp>
+#include <lamina/hub/disk/store.hpp>
+#include <lamina/hub/http/client.hpp>
+#include <lamina/hub/http/explain.hpp>
 #include <lamina/hub/huggingface.hpp>
-#include <lamina/hub/huggingface_cache.hpp>
-#include <lamina/hub/huggingface_folder.hpp>
-#include <lamina/hub/missing.hpp>
+#include <lamina/hub/huggingface/cache.hpp>
+#include <lamina/hub/huggingface/folder.hpp>
+#include <lamina/hub/listing/select.hpp>
 #include <lamina/hub/modelscope.hpp>
-#include <lamina/hub/modelscope_folder.hpp>
+#include <lamina/hub/modelscope/folder.hpp>
 #include <lamina/hub/progress.hpp>
-#include <lamina/hub/select.hpp>
 #include <lamina/hub/settings.hpp>
-#include <lamina/hub/store.hpp>
 #include <lamina/io/interrupt.hpp>
 #include <lamina/io/nearest_word.hpp>
 

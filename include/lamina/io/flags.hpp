@@ -14,7 +14,7 @@
 #include <lamina/core/log.hpp>
 #include <lamina/io/file.hpp>
 #include <lamina/io/json.hpp>
-#include <lamina/io/key_table.hpp>
+#include <lamina/io/keys/key_table.hpp>
 #include <lamina/io/yaml.hpp>
 
 /// Command lines of flags, spelt as vLLM's are: --name value, --name=value, - or _ between words, unique beginnings,

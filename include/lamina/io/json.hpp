@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
-#include <lamina/io/json_tree.hpp>
+#include <lamina/core/threads/cancelled.hpp>
+#include <lamina/io/json/tree.hpp>
 
 /// The one way in which text becomes JSON: nlohmann's parser is a template over where characters come from, and each
 /// instance costs a program half a second of build time; and its own builder of ordered objects looks through all

@@ -9,7 +9,7 @@
 #include <spdlog/sinks/ostream_sink.h>
 
 #include <lamina/core/log.hpp>
-#include <lamina/io/setting.hpp>
+#include <lamina/io/keys/setting.hpp>
 #include <lamina/io/visible.hpp>
 
 /// The sink of the programs: spdlog. Its headers are for a program's main alone, since they cost half a second.

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include <lamina/text/unicode.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
 
 namespace lamina::io {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/text/unicode.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
 
 /// The one way in which text becomes YAML: one document, checked as OmegaConf and PyYAML check it.
 namespace lamina::io {

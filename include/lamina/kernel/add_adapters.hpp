@@ -3,8 +3,8 @@
 
 #include <lamina/core/backend.hpp>
 #include <lamina/core/error.hpp>
-#include <lamina/core/param.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/tensor/param.hpp>
+#include <lamina/core/tensor/view.hpp>
 
 namespace lamina::kernel {
 

@@ -3,8 +3,8 @@
 #include <limits>
 
 #include <lamina/core/backend.hpp>
-#include <lamina/core/host_device.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/host/device.hpp>
+#include <lamina/core/tensor/view.hpp>
 
 /// How the backend changes logits by the rules of requests, before it draws tokens.
 namespace lamina::kernel {

@@ -3,8 +3,8 @@
 #include <memory>
 
 #include <lamina/core/error.hpp>
-#include <lamina/core/memory.hpp>
-#include <lamina/core/resources.hpp>
+#include <lamina/core/machine/memory.hpp>
+#include <lamina/core/machine/resources.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>
 
 namespace lamina {

@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/error.hpp>
-#include <lamina/core/param.hpp>
+#include <lamina/core/tensor/param.hpp>
 
 /// What every backend's kernels check of their arguments before they run.
 namespace lamina::kernel::detail {

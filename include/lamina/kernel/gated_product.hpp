@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
-#include <lamina/core/param.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/tensor/param.hpp>
+#include <lamina/core/tensor/view.hpp>
 
 namespace lamina::kernel {
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
-#include <lamina/core/param.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/tensor/param.hpp>
+#include <lamina/core/tensor/view.hpp>
 
 /// The three products of a linear layer y = x W^T + b. Row-major; M rows of tokens, K inputs, N outputs.
 /// Sums are fp32 for every element type. Extents are run-time values: every model shares one set of kernels.

@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/backend.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/tensor/view.hpp>
 
 /// Per-head RMS norm, then rotary position embedding in half form, for the heads of q or of k:
 ///

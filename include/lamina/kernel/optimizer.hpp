@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <lamina/core/backend.hpp>
-#include <lamina/core/host_device.hpp>
+#include <lamina/core/host/device.hpp>
 
 /// One optimizer step on everything that learns, which is one run of n fp32 values.
 namespace lamina::kernel {

@@ -3,8 +3,8 @@
 #include <cstdint>
 
 #include <lamina/core/backend.hpp>
-#include <lamina/core/host_device.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/host/device.hpp>
+#include <lamina/core/tensor/view.hpp>
 #include <lamina/kernel/attention.hpp>
 #include <lamina/kernel/norm_rope.hpp>
 

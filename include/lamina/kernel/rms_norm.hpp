@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/backend.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/tensor/view.hpp>
 
 namespace lamina::kernel {
 

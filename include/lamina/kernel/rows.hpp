@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/backend.hpp>
-#include <lamina/core/param.hpp>
+#include <lamina/core/tensor/param.hpp>
 
 /// Moving rows about: embedding look-up, scattering vision rows among text rows, window order, learned positions.
 namespace lamina::kernel {

@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include <lamina/core/backend.hpp>
-#include <lamina/core/host_device.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/host/device.hpp>
+#include <lamina/core/tensor/view.hpp>
 
 /// The choice of the next token where the logits are, so that one decoding step can follow another without the host.
 namespace lamina::kernel {
@@ -40,7 +40,7 @@ LAMINA_HD inline SampleOrder order_of(const SamplingRule& rule) {
 ///
 /// A sequence may draw from fp32 logits that were adjusted (adjust_logits.hpp). Of those -inf excludes a token, as if
 /// the row did not have it; none_left if it excludes all. Other numbers that are not finite are not_finite there too.
-/// source      noise: Salmon et al. 2011 (core/philox.hpp);  top_p: Holtzman et al. 2019, arXiv:1904.09751
+/// source      noise: Salmon et al. 2011 (core/random/philox.hpp);  top_p: Holtzman et al. 2019, arXiv:1904.09751
 template <class T>
 struct SampleRows {
   static constexpr int not_finite = -1, none_left = -2;  ///< instead of a token

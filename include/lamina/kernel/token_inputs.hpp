@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
-#include <lamina/core/host_device.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/host/device.hpp>
+#include <lamina/core/tensor/view.hpp>
 
 namespace lamina::kernel {
 

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/io/settings.hpp>
+#include <lamina/io/keys/settings.hpp>
 #include <lamina/merge/keys.hpp>
 
 /// lamina-merge's command line: LLaMA-Factory's merge YAML (or JSON), overrides, flags.

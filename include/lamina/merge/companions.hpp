@@ -2,10 +2,10 @@
 #include <fstream>
 #include <optional>
 
-#include <lamina/checkpoint/safetensors_header.hpp>
+#include <lamina/checkpoint/safetensors/header.hpp>
 #include <lamina/checkpoint/torch_dtype.hpp>
 #include <lamina/io/file.hpp>
-#include <lamina/io/json_file.hpp>
+#include <lamina/io/json/file.hpp>
 #include <lamina/merge/modelfile.hpp>
 
 /// The files next to the weights that make a model directory whole.

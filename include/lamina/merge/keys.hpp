@@ -8,7 +8,7 @@
 
 #include <lamina/checkpoint/torch_dtype.hpp>
 #include <lamina/hub/keys.hpp>
-#include <lamina/io/key_table.hpp>
+#include <lamina/io/keys/key_table.hpp>
 #include <lamina/merge/merge.hpp>
 
 /// LLaMA-Factory's keys that its export command accepts, and what a merge makes of each.

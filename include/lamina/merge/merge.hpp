@@ -5,7 +5,7 @@
 #include <lamina/checkpoint/companions.hpp>
 #include <lamina/merge/companions.hpp>
 #include <lamina/merge/plan.hpp>
-#include <lamina/model/read_config.hpp>
+#include <lamina/model/config/read.hpp>
 
 /// Folding adapters into a model's weights, one tensor at a time: memory is the largest tensor's, whatever the model's.
 namespace lamina::merge {

@@ -11,7 +11,8 @@ struct ToolMarks {
   std::string_view response_begin, response_end;  ///< the same around what a function returned
 };
 
-/// A family's chat layout. data/template.hpp writes training samples by it; prompts are written by chat templates.
+/// A family's chat layout. data/sample/template.hpp writes training samples by it; prompts are written by chat
+/// templates.
 struct ChatFormat {
   std::string_view title = "";            ///< of the models that ship this layout's template, for messages
   std::string_view turn_begin, role_end;  ///< around a role: "<|im_start|>" user "\n"
@@ -23,7 +24,8 @@ struct ChatFormat {
   /// true: images of all messages are shown. false: those of user and tool messages alone; others are left out.
   bool every_role = false;
   const ToolMarks* tools = nullptr;  ///< nullptr: the layout knows no functions
-  /// The added tokens that only a layout may write: content that spells one keeps its letters (text/added_tokens.hpp).
+  /// The added tokens that only a layout may write: content that spells one keeps its letters
+  /// (text/tokenizer/added_tokens.hpp).
   std::span<const std::string_view> control_tokens;
   std::string_view released_template = "";  ///< the chat template of a folder that has none
 };

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/names.hpp>
-#include <lamina/io/field.hpp>
+#include <lamina/io/keys/field.hpp>
 #include <lamina/model/chat_format.hpp>
 #include <lamina/model/processor_format.hpp>
 
@@ -39,7 +39,7 @@ struct FieldDefault {
   std::string_view older = "";  ///< an older name of the field; the newer one counts
 };
 
-/// What is a family's own in config.json; model/config_fields.hpp has the fields that all families share. A field that
+/// What is a family's own in config.json; model/config/fields.hpp has the fields that all families share. A field that
 /// is a `fact` of neither is not read.
 struct ConfigFormat {
   std::span<const io::Field> text_fields, vision_fields;

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/tensors.hpp>
-#include <lamina/model/model_config.hpp>
+#include <lamina/model/config/model_config.hpp>
 #include <lamina/model/registry.hpp>
 
 /// A model directory's config as facts that a composition's can be compared with.

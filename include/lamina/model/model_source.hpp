@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/load_weights.hpp>
-#include <lamina/model/model_config.hpp>
+#include <lamina/model/config/model_config.hpp>
 #include <lamina/model/train_session.hpp>
 
 namespace lamina {

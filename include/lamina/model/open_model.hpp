@@ -1,8 +1,8 @@
 #pragma once
-#include <lamina/checkpoint/adapter_layers.hpp>
+#include <lamina/checkpoint/adapter/layers.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/model/config/read.hpp>
 #include <lamina/model/model_source.hpp>
-#include <lamina/model/read_config.hpp>
 
 /// Reads what model_source.hpp describes from a model directory, and opens it.
 namespace lamina {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/core/tensors.hpp>
+#include <lamina/core/tensor/tensors.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/model/registry.hpp>
 

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include <lamina/compose/tables.hpp>
+#include <lamina/compose/plan/tables.hpp>
 #include <lamina/layer/activation.hpp>
 #include <lamina/layer/patch_embed.hpp>
 #include <lamina/layer/rms_norm.hpp>

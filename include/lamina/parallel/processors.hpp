@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/core/resources.hpp>
+#include <lamina/core/machine/resources.hpp>
 #include <lamina/parallel/group.hpp>
 
 namespace lamina::parallel {

@@ -21,7 +21,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <lamina/core/log.hpp>
-#include <lamina/serve/http/connection.hpp>
+#include <lamina/serve/http/connection/connection.hpp>
 #include <lamina/serve/http/listening.hpp>
 
 namespace lamina::serve {

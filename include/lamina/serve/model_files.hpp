@@ -10,7 +10,7 @@
 
 #include <lamina/checkpoint/generation_fields.hpp>
 #include <lamina/core/error.hpp>
-#include <lamina/model/read_config.hpp>
+#include <lamina/model/config/read.hpp>
 #include <lamina/serve/prompt/chat_template_files.hpp>
 #include <lamina/text/prompt_template.hpp>
 #include <lamina/text/tokenizer.hpp>

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include <lamina/compose/rewrite.hpp>
-#include <lamina/compose/weights.hpp>
+#include <lamina/compose/plan/weights.hpp>
+#include <lamina/compose/wrap/rewrite.hpp>
 #include <lamina/core/run.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
 
@@ -66,7 +66,7 @@ struct GradientReport {
 /// One forward and backward of a module on the numbers of check_gradients.
 struct GradientRun {
   std::vector<float> y, dx;
-  std::vector<float> gradients;  ///< of all learning parameters, in the order of compose/weights.hpp
+  std::vector<float> gradients;  ///< of all learning parameters, in the order of compose/plan/weights.hpp
   bool operator==(const GradientRun&) const = default;
 };
 

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include <lamina/core/batch.hpp>
-#include <lamina/core/torch_random.hpp>
+#include <lamina/core/random/torch.hpp>
 
 namespace lamina::testing {
 

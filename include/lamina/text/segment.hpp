@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/text/unicode.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
 
 #include <algorithm>
 #include <array>

@@ -1,13 +1,13 @@
 #pragma once
-#include <lamina/text/added_tokens.hpp>
-#include <lamina/text/bpe.hpp>
-#include <lamina/text/byte_alphabet.hpp>
-#include <lamina/text/encode_limits.hpp>
-#include <lamina/text/piece_cache.hpp>
-#include <lamina/text/pretokenize.hpp>
 #include <lamina/text/prompt_segment.hpp>
-#include <lamina/text/tokenizer_files.hpp>
-#include <lamina/text/unicode.hpp>
+#include <lamina/text/tokenizer/added_tokens.hpp>
+#include <lamina/text/tokenizer/bpe.hpp>
+#include <lamina/text/tokenizer/byte_alphabet.hpp>
+#include <lamina/text/tokenizer/encode_limits.hpp>
+#include <lamina/text/tokenizer/files.hpp>
+#include <lamina/text/tokenizer/piece_cache.hpp>
+#include <lamina/text/tokenizer/pretokenize.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
 
 #include <filesystem>
 #include <memory>

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <lamina/hub/options.hpp>
-#include <lamina/io/setting.hpp>
+#include <lamina/io/keys/setting.hpp>
 #include <lamina/model/train_session.hpp>
 #include <lamina/train/loop/schedule.hpp>
 #include <lamina/train/predict/answers.hpp>

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include <lamina/data/encoded_sample.hpp>
+#include <lamina/data/sample/encoded_sample.hpp>
 #include <lamina/io/interrupt.hpp>
 #include <lamina/parallel/group.hpp>
 #include <lamina/text/python_json.hpp>

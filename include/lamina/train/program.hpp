@@ -16,7 +16,7 @@
 #include <lamina/core/threads.hpp>
 #include <lamina/hub/resolve.hpp>
 #include <lamina/io/program.hpp>
-#include <lamina/model/read_config.hpp>
+#include <lamina/model/config/read.hpp>
 #include <lamina/parallel/open_group.hpp>
 #include <lamina/parallel/processors.hpp>
 #include <lamina/text/tokenizer.hpp>

@@ -1,7 +1,7 @@
 #pragma once
 #include <vector>
 
-#include <lamina/compose/weights.hpp>
+#include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/kernel/head_loss.hpp>
 #include <lamina/kernel/plan.hpp>

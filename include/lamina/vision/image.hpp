@@ -1,13 +1,13 @@
 #pragma once
-#include <lamina/vision/bmp.hpp>
-#include <lamina/vision/gif.hpp>
-#include <lamina/vision/header.hpp>
-#include <lamina/vision/jpeg.hpp>
+#include <lamina/vision/formats/bmp.hpp>
+#include <lamina/vision/formats/gif.hpp>
+#include <lamina/vision/formats/header.hpp>
+#include <lamina/vision/formats/jpeg.hpp>
+#include <lamina/vision/formats/png.hpp>
+#include <lamina/vision/formats/tiff.hpp>
+#include <lamina/vision/formats/webp.hpp>
 #include <lamina/vision/limit.hpp>
 #include <lamina/vision/pixels.hpp>
-#include <lamina/vision/png.hpp>
-#include <lamina/vision/tiff.hpp>
-#include <lamina/vision/webp.hpp>
 
 namespace lamina::vision {
 namespace detail {

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/vision/simd.hpp>
+#include <lamina/vision/resize/simd.hpp>
 
 #include <algorithm>
 #include <array>

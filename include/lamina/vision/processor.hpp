@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/batch.hpp>
-#include <lamina/io/json_file.hpp>
-#include <lamina/model/model_config.hpp>
+#include <lamina/io/json/file.hpp>
+#include <lamina/model/config/model_config.hpp>
 #include <lamina/model/processor_format.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/patch.hpp>

@@ -1,7 +1,7 @@
 #pragma once
 #include <vector>
 
-#include <lamina/io/field_table.hpp>
+#include <lamina/io/keys/field_table.hpp>
 #include <lamina/model/processor_format.hpp>
 
 /// What becomes of each field of preprocessor_config.json and processor_config.json. video_preprocessor_config.json and

@@ -1,8 +1,8 @@
 #pragma once
 #include <lamina/core/threads.hpp>
-#include <lamina/vision/filter.hpp>
 #include <lamina/vision/pixels.hpp>
-#include <lamina/vision/resize_avx2.hpp>
+#include <lamina/vision/resize/avx2.hpp>
+#include <lamina/vision/resize/filter.hpp>
 
 #include <algorithm>
 #include <cstdint>

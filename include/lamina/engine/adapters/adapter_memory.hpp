@@ -13,7 +13,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/load_weights.hpp>
-#include <lamina/compose/weights.hpp>
+#include <lamina/compose/plan/weights.hpp>
 #include <lamina/engine/adapters/adapter.hpp>
 #include <lamina/engine/schedule/step_plan.hpp>
 #include <lamina/kernel/add_adapters.hpp>
@@ -59,7 +59,7 @@ class AdapterMemory {
   struct Part {
     std::string module;
     int width = 0;     ///< outputs
-    float factor = 1;  ///< memory holds its matrix times this (compose/scaled.hpp)
+    float factor = 1;  ///< memory holds its matrix times this (compose/wrap/scaled.hpp)
   };
   struct Product {
     std::size_t parameter = 0;  ///< the first of its matrices

@@ -10,7 +10,7 @@
 #include <lamina/engine/request/listener.hpp>
 #include <lamina/engine/request/stop.hpp>
 #include <lamina/engine/step/sampler.hpp>
-#include <lamina/text/stream_decoder.hpp>
+#include <lamina/text/tokenizer/stream_decoder.hpp>
 
 /// From the tokens of one request to its text.
 namespace lamina::engine {

@@ -2,8 +2,8 @@
 #include <array>
 #include <cstddef>
 
-#include <lamina/compose/tables.hpp>
-#include <lamina/compose/weights.hpp>
+#include <lamina/compose/plan/tables.hpp>
+#include <lamina/compose/plan/weights.hpp>
 #include <lamina/engine/schedule/step_plan.hpp>
 #include <lamina/engine/session.hpp>
 #include <lamina/engine/step/adjust_inputs.hpp>

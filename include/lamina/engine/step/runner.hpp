@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/compose/staging.hpp>
-#include <lamina/compose/tables.hpp>
-#include <lamina/compose/weights.hpp>
+#include <lamina/compose/plan/staging.hpp>
+#include <lamina/compose/plan/tables.hpp>
+#include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/batch.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/engine/adapters/adapter_memory.hpp>

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/core/philox.hpp>
+#include <lamina/core/random/philox.hpp>
 #include <lamina/engine/request/logprobs.hpp>
 #include <lamina/engine/request/token_mask.hpp>
 #include <lamina/kernel/adjust_logits.hpp>

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include <lamina/grammar/notation/code_points.hpp>
-#include <lamina/text/unicode.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
 
 namespace lamina::grammar {
 

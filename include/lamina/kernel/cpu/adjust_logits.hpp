@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/core/dtype.hpp>
+#include <lamina/core/tensor/dtype.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/kernel/adjust_logits.hpp>
 

@@ -8,8 +8,8 @@
 #pragma nv_diagnostic pop
 #endif
 
-#include <lamina/core/dtype.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/tensor/dtype.hpp>
+#include <lamina/core/tensor/view.hpp>
 
 /// Runs of numbers as Eigen's arrays of fp32, so that kernels read like their equations:
 ///

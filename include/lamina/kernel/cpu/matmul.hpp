@@ -1,7 +1,7 @@
 #pragma once
-#include <lamina/kernel/cpu/dot_rows.hpp>
-#include <lamina/kernel/cpu/gemm.hpp>
-#include <lamina/kernel/cpu/gemm_pairs.hpp>
+#include <lamina/kernel/cpu/gemm/dot_rows.hpp>
+#include <lamina/kernel/cpu/gemm/gemm.hpp>
+#include <lamina/kernel/cpu/gemm/pairs.hpp>
 #include <lamina/kernel/cpu/plain.hpp>
 #include <lamina/kernel/expect.hpp>
 

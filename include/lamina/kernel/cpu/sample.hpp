@@ -5,8 +5,8 @@
 #include <numeric>
 #include <vector>
 
-#include <lamina/core/dtype.hpp>
-#include <lamina/core/philox.hpp>
+#include <lamina/core/random/philox.hpp>
+#include <lamina/core/tensor/dtype.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/kernel/sample.hpp>
 

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/core/dtype.hpp>
+#include <lamina/core/tensor/dtype.hpp>
 
 #if defined(__x86_64__)
 #include <immintrin.h>

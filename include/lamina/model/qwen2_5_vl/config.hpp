@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/model/family.hpp>
 
-/// What is Qwen2.5-VL's own in config.json. Sources as in model/config_fields.hpp.
+/// What is Qwen2.5-VL's own in config.json. Sources as in model/config/fields.hpp.
 namespace lamina::qwen2_5_vl {
 
 namespace detail {

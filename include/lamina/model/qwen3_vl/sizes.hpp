@@ -1,7 +1,7 @@
 #pragma once
 #include <cstdint>
 
-#include <lamina/compose/tapped.hpp>
+#include <lamina/compose/wrap/tapped.hpp>
 #include <lamina/layer/rope.hpp>
 
 /// Sizes of the dense Qwen3-VL models, under config.json's own names. Evidence: the models' config.json files and

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/checkpoint/adapter_layers.hpp>
+#include <lamina/checkpoint/adapter/layers.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/engine/engine.hpp>
 #include <lamina/hub/names.hpp>

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
-#include <lamina/io/key.hpp>
+#include <lamina/io/keys/key.hpp>
 
 namespace lamina::serve {
 

@@ -10,9 +10,9 @@
 #include <string>
 #include <utility>
 
-#include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
-#include <lamina/core/resources.hpp>
+#include <lamina/core/machine/resources.hpp>
+#include <lamina/core/threads/cancelled.hpp>
 #include <lamina/engine/statistics.hpp>
 #include <lamina/serve/http/transport.hpp>
 #include <lamina/serve/jobs/task_queue.hpp>

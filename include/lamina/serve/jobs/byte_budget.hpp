@@ -8,8 +8,8 @@
 #include <stop_token>
 #include <utility>
 
-#include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/core/threads/cancelled.hpp>
 #include <lamina/serve/openai/api_error.hpp>
 
 namespace lamina::serve {

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/core/cancelled.hpp>
 #include <lamina/core/log.hpp>
+#include <lamina/core/threads/cancelled.hpp>
 #include <lamina/engine/engine.hpp>
 #include <lamina/serve/adapters/named_adapters.hpp>
 #include <lamina/serve/http/transport.hpp>

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/core/resources.hpp>
+#include <lamina/core/machine/resources.hpp>
 #include <lamina/engine/images/image_hash.hpp>
 #include <lamina/serve/jobs/byte_budget.hpp>
 #include <lamina/serve/openai/request/chat_request.hpp>

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <lamina/hub/transport.hpp>
+#include <lamina/hub/http/transport.hpp>
 
 namespace lamina::serve {
 

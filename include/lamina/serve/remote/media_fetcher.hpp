@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/hub/curl.hpp>
+#include <lamina/hub/http/curl.hpp>
 #include <lamina/io/lower_case.hpp>
 #include <lamina/serve/openai/request/media.hpp>
 #include <lamina/serve/remote/fetch_options.hpp>

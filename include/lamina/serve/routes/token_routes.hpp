@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/core/cancelled.hpp>
+#include <lamina/core/threads/cancelled.hpp>
 #include <lamina/serve/jobs/service.hpp>
 #include <lamina/serve/openai.hpp>
 

@@ -1,6 +1,6 @@
 #pragma once
-#include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/core/threads/cancelled.hpp>
 
 #include <cstddef>
 #include <cstdint>

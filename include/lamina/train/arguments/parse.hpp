@@ -2,7 +2,7 @@
 #include <string_view>
 #include <utility>
 
-#include <lamina/io/settings.hpp>
+#include <lamina/io/keys/settings.hpp>
 #include <lamina/train/arguments/keys.hpp>
 #include <lamina/train/arguments/validate.hpp>
 

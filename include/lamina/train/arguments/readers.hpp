@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/io/key_table.hpp>
+#include <lamina/io/keys/key_table.hpp>
 #include <lamina/train/arguments.hpp>
 
 /// Readers of the keys that do more than fill a member.

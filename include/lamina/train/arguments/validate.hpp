@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include <lamina/io/key_values.hpp>
+#include <lamina/io/keys/key_values.hpp>
 #include <lamina/io/nearest_word.hpp>
 #include <lamina/model/families.hpp>
 #include <lamina/train/arguments.hpp>

@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/data/collate.hpp>
 #include <lamina/data/dataset.hpp>
-#include <lamina/data/epoch_sampler.hpp>
-#include <lamina/data/prefetch.hpp>
+#include <lamina/data/order/collate.hpp>
+#include <lamina/data/order/epoch_sampler.hpp>
+#include <lamina/data/order/prefetch.hpp>
 #include <lamina/parallel/group.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/loop/schedule.hpp>

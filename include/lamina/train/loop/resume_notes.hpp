@@ -6,7 +6,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/io/file.hpp>
 #include <lamina/io/json.hpp>
-#include <lamina/io/key_values.hpp>
+#include <lamina/io/keys/key_values.hpp>
 
 namespace lamina::train {
 

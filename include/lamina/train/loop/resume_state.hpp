@@ -9,8 +9,8 @@
 
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
-#include <lamina/io/json_fields.hpp>
-#include <lamina/io/json_file.hpp>
+#include <lamina/io/json/fields.hpp>
+#include <lamina/io/json/file.hpp>
 #include <lamina/model/train_session.hpp>
 #include <lamina/train/loop/schedule.hpp>
 #include <lamina/train/loop/trainer_state.hpp>

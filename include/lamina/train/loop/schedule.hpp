@@ -10,7 +10,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/data/epoch_sampler.hpp>
+#include <lamina/data/order/epoch_sampler.hpp>
 #include <lamina/io/nearest_word.hpp>
 
 namespace lamina::train {

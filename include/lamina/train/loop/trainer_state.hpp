@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include <lamina/io/json_fields.hpp>
-#include <lamina/io/json_file.hpp>
+#include <lamina/io/json/fields.hpp>
+#include <lamina/io/json/file.hpp>
 #include <lamina/train/report/log.hpp>
 
 namespace lamina::train {

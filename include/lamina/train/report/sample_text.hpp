@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/batch.hpp>
-#include <lamina/data/encoded_sample.hpp>
+#include <lamina/data/sample/encoded_sample.hpp>
 #include <lamina/text/tokenizer.hpp>
 
 #include <algorithm>

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include <lamina/checkpoint/adapter_config.hpp>
+#include <lamina/checkpoint/adapter/config.hpp>
 #include <lamina/train/arguments.hpp>
 
 /// An adapter that goes on training keeps the settings that it was made with, as in PEFT and LLaMA-Factory.

@@ -2,8 +2,8 @@
 #include <span>
 #include <vector>
 
-#include <lamina/compose/staging.hpp>
-#include <lamina/compose/tables.hpp>
+#include <lamina/compose/plan/staging.hpp>
+#include <lamina/compose/plan/tables.hpp>
 #include <lamina/kernel/device.hpp>
 #include <lamina/kernel/optimizer.hpp>
 #include <lamina/model/train_session.hpp>

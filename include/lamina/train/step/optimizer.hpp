@@ -3,7 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include <lamina/compose/weights.hpp>
+#include <lamina/compose/plan/weights.hpp>
 #include <lamina/kernel/optimizer.hpp>
 #include <lamina/model/train_session.hpp>
 

@@ -3,7 +3,7 @@
 #include <memory>
 #include <utility>
 
-#include <lamina/compose/recompute.hpp>
+#include <lamina/compose/wrap/recompute.hpp>
 #include <lamina/train/step.hpp>
 #include <lamina/train/step/trained_weights.hpp>
 

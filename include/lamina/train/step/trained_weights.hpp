@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <lamina/compose/lora_init.hpp>
+#include <lamina/compose/wrap/lora_init.hpp>
 #include <lamina/kernel/device.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/parallel/device_group.hpp>

@@ -1,10 +1,10 @@
 #pragma once
 #include <lamina/kernel/cuda/attention/attention.hpp>
-#include <lamina/kernel/cuda/attention/bwd.cuh>
-#include <lamina/kernel/cuda/attention/bwd_sm90.cuh>
-#include <lamina/kernel/cuda/attention/cudnn_attention.cuh>
-#include <lamina/kernel/cuda/attention/f32.cuh>
-#include <lamina/kernel/cuda/attention/fwd_sm90.cuh>
+#include <lamina/kernel/cuda/attention/cudnn/attention.cuh>
+#include <lamina/kernel/cuda/attention/flash/bwd.cuh>
+#include <lamina/kernel/cuda/attention/flash/bwd_sm90.cuh>
+#include <lamina/kernel/cuda/attention/flash/f32.cuh>
+#include <lamina/kernel/cuda/attention/flash/fwd_sm90.cuh>
 #include <lamina/kernel/cuda/attention/scratch.hpp>
 
 namespace lamina::kernel::cuda {

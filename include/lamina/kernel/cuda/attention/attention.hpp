@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include <lamina/kernel/attention.hpp>
-#include <lamina/kernel/cuda/attention/cudnn_attention.hpp>
+#include <lamina/kernel/cuda/attention/cudnn/attention.hpp>
 #include <lamina/kernel/cuda/attention/scratch.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>
 

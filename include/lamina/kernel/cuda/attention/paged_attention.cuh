@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/cuda/attention/fwd.cuh>
+#include <lamina/kernel/cuda/attention/flash/fwd.cuh>
 #include <lamina/kernel/cuda/attention/paged_attention.hpp>
 #include <lamina/kernel/cuda/attention/paged_attention_f32.cuh>
 #include <lamina/kernel/cuda/attention/paged_tiles.cuh>

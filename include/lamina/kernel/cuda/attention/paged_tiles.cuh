@@ -1,6 +1,6 @@
 #pragma once
+#include <lamina/kernel/cuda/attention/flash/tiles.cuh>
 #include <lamina/kernel/cuda/attention/paged_attention.hpp>
-#include <lamina/kernel/cuda/attention/tiles.cuh>
 
 /// What a block of paged attention works with: its shared memory, the queries of a group, the tiles that a warp reads,
 /// softmax over them, and the sums of partial results.

@@ -2,8 +2,8 @@
 #include <lamina/kernel/cuda/device/launch.cuh>
 #include <lamina/kernel/cuda/device/requirements.hpp>
 
-/// Definitions of what core/memory.hpp and kernel/cuda/device/device.hpp declare. gnu::used: plain C++ calls them, so a
-/// translation unit that includes this emits them.
+/// Definitions of what core/machine/memory.hpp and kernel/cuda/device/device.hpp declare. gnu::used: plain C++ calls
+/// them, so a translation unit that includes this emits them.
 namespace lamina {
 
 namespace kernel::cuda {

@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include <lamina/core/arena.hpp>
-#include <lamina/core/dtype.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/core/tensor/dtype.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>
 
 /// What CUDA kernels share: checked calls, rows of 16-byte pieces, sums over warps and blocks.

@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/kernel/cuda/matmul/gated_product.hpp>
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
-#include <lamina/kernel/cuda/matmul/weight_product.cuh>
+#include <lamina/kernel/cuda/matmul/streamed/weight_product.cuh>
 #include <lamina/kernel/cuda/rows/activation.hpp>
 #include <lamina/kernel/expect.hpp>
 

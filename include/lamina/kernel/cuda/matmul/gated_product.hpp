@@ -2,8 +2,8 @@
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
 #include <lamina/kernel/gated_product.hpp>
 
-/// One kernel if decoding's own product takes it (kernel/cuda/matmul/weight_product.cuh), else a product and the
-/// activation.
+/// One kernel if decoding's own product takes it (kernel/cuda/matmul/streamed/weight_product.cuh), else a product and
+/// the activation.
 template <>
 struct lamina::kernel::gated_product<lamina::Cuda> {
   template <class T>

@@ -1,11 +1,11 @@
 #pragma once
 #include <lamina/kernel/cuda/matmul/cublaslt.cuh>
-#include <lamina/kernel/cuda/matmul/few_rows.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
 #include <lamina/kernel/cuda/matmul/rank_update.cuh>
-#include <lamina/kernel/cuda/matmul/streamed_product.cuh>
-#include <lamina/kernel/cuda/matmul/weight_copy.cuh>
-#include <lamina/kernel/cuda/matmul/weight_product.cuh>
+#include <lamina/kernel/cuda/matmul/streamed/few_rows.cuh>
+#include <lamina/kernel/cuda/matmul/streamed/streamed_product.cuh>
+#include <lamina/kernel/cuda/matmul/streamed/weight_copy.cuh>
+#include <lamina/kernel/cuda/matmul/streamed/weight_product.cuh>
 #include <lamina/kernel/cuda/rows/token_sums.cuh>
 #include <lamina/kernel/expect.hpp>
 

@@ -1,6 +1,6 @@
 #pragma once
-#include <lamina/core/param.hpp>
-#include <lamina/core/view.hpp>
+#include <lamina/core/tensor/param.hpp>
+#include <lamina/core/tensor/view.hpp>
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 
 /// Kernels in which every element has its own work: one thread takes Each neighbouring elements of a row, as many as

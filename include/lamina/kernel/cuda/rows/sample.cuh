@@ -1,7 +1,7 @@
 #pragma once
 #include <type_traits>
 
-#include <lamina/core/philox.hpp>
+#include <lamina/core/random/philox.hpp>
 #include <lamina/kernel/cuda/device/launch.cuh>
 #include <lamina/kernel/cuda/rows/sample.hpp>
 

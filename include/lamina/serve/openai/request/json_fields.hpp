@@ -9,7 +9,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/io/json.hpp>
-#include <lamina/io/json_fields.hpp>
+#include <lamina/io/json/fields.hpp>
 #include <lamina/serve/openai/api_error.hpp>
 
 namespace lamina::serve {

@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/core/cancelled.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/core/threads/cancelled.hpp>
 #include <lamina/serve/base64.hpp>
 #include <lamina/serve/jobs/byte_budget.hpp>
 #include <lamina/serve/openai/api_error.hpp>

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include <lamina/io/key_table.hpp>
+#include <lamina/io/keys/key_table.hpp>
 #include <lamina/serve/flags/support.hpp>
 #include <lamina/serve/openai/request/json_fields.hpp>
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/text/jinja/values/indexing.hpp>
 #include <lamina/text/segment.hpp>
-#include <lamina/text/unicode.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
 
 #include <utf8proc.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/text/jinja/parse/token.hpp>
-#include <lamina/text/unicode.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
 
 #include <algorithm>
 #include <charconv>

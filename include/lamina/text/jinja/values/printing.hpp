@@ -2,7 +2,7 @@
 #include <lamina/text/jinja/budget.hpp>
 #include <lamina/text/jinja/values/value.hpp>
 #include <lamina/text/python_json.hpp>
-#include <lamina/text/unicode.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
 
 #include <utf8proc.h>
 

@@ -1,0 +1,61 @@
+#pragma once
+#include <lamina/compose/wrap/frozen.hpp>
+#include <lamina/compose/wrap/rewrite.hpp>
+#include <lamina/layer/adapted_linear.hpp>
+
+namespace lamina {
+
+namespace detail {
+/// Whether the last tag of a path is that of an output head (compose/vision_language.hpp).
+template <class Path>
+inline constexpr bool ends_in_head = [] {
+  if constexpr (Path::size > 0) return requires {
+      at<Path, Path::size - 1>::output_head;
+    };
+  else
+    return false;
+}();
+}  // namespace detail
+
+/// Which linear layers an adapter goes to: those whose last name component is one of Tags.
+template <class... Tags>
+struct Targets {
+  template <class Path>
+  static constexpr bool match = (path_ends<Path, Tags> || ...);
+};
+/// Every linear layer but the output head; with Rank<Dyn>, which of them get a rank above 0 is decided at run time.
+struct AllLinears {
+  template <class Path>
+  static constexpr bool match = !detail::ends_in_head<Path>;
+};
+/// Only below this name: LLaMA-Factory's `all` means the language model while the vision tower is frozen.
+template <class Tag, class Inner = AllLinears>
+struct Within {
+  template <class Path>
+  static constexpr bool match = path_has<Path, Tag>&& Inner::template match<Path>;
+};
+
+namespace detail {
+template <class R, class A, class T>
+struct AdaptRule {
+  template <class M, class Path>
+  static constexpr bool applies = ParametricLayer<M>;
+  template <class M, class Path>
+  using apply = std::conditional_t<is_linear<M> && T::template match<Path>, AdaptedLinear<M, R, A>, Frozen<M>>;
+};
+}  // namespace detail
+
+/// M with low-rank adapters on its target layers and everything else frozen. Rank<Dyn>, Alpha<Dyn> and
+/// AllLinears leave the choice to run time, as programs that read YAML need.
+template <class M, class R, class A, class T>
+struct LoRA : rewrite_t<M, detail::AdaptRule<R, A, T>> {
+  using base_model = M;
+  static_assert(learns<rewrite_t<M, detail::AdaptRule<R, A, T>>>,
+                "LoRA: no linear layer of the model bears any of the names in Targets<...>");
+};
+
+/// The model that merging an adapted model returns: M for LoRA<M, ...>.
+template <class M>
+using merged_t = typename M::base_model;
+
+}  // namespace lamina

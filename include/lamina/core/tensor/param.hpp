@@ -1,0 +1,66 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include <lamina/core/list.hpp>
+#include <lamina/core/name.hpp>
+#include <lamina/core/tensor/dtype.hpp>
+#include <lamina/core/tensor/shape.hpp>
+#include <lamina/core/tensor/view.hpp>
+
+namespace lamina {
+
+/// How a parameter starts when no checkpoint gives it.
+namespace init {
+struct zeros {};
+struct ones {};
+struct normal {};   ///< N(0, 0.02), initializer_range of these families
+struct kaiming {};  ///< U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's kaiming_uniform_(a = sqrt 5)
+}  // namespace init
+
+/// A parameter of a layer: its name below the layer's path, its shape, its initial values.
+template <class Name, class Shape_, class Init = init::normal>
+struct Param {
+  using name = Name;
+  using shape = Shape_;
+  using init = Init;
+};
+/// The parameters of a layer, in the order in which forward and backward receive them.
+template <class... P>
+using ParamList = List<P...>;
+
+/// A weight matrix (rows, cols) whose element type is known at run time (F32, BF16 or F16): a checkpoint keeps its own.
+struct Weight {
+  const void* data = nullptr;
+  DType dtype = DType::F32;
+  int rows = 0, cols = 0;
+  std::ptrdiff_t stride = 0;
+};
+
+namespace kernel {
+struct AdapterMatrices;  // kernel/add_adapters.hpp
+}
+
+/// One parameter at run time. Matrices keep the checkpoint's element type; vectors are stored as activations are.
+struct Parameter {
+  Weight value;
+  float* grad = nullptr;  ///< where gradients add up, fp32; null: frozen
+  float scale = 1;        ///< of a branch's product
+  float dropout = 0;      ///< of a branch's input: probability that an element is zeroed
+  bool folded = false;    ///< value is a window of a matrix that a fused layer's tensors share (Weights)
+  std::uint64_t id = 0;   ///< differs between tensors of a model: each branch drops elements of its own
+  const kernel::AdapterMatrices* adapters = nullptr;  ///< that rows may choose (Context::adapter_slots); null: none
+
+  template <class T, int D>
+  View<const T, D> vector() const {
+    return View<const T, D>(static_cast<const T*>(value.data));
+  }
+  /// A matrix whose element type is known to be T.
+  template <class T>
+  Matrix<const T> matrix() const {
+    return {static_cast<const T*>(value.data), value.rows, value.cols, value.stride};
+  }
+  Matrix<float> matrix_grad() const { return {grad, value.rows, value.cols}; }
+};
+
+}  // namespace lamina

@@ -1,0 +1,173 @@
+#pragma once
+#include <lamina/core/batch.hpp>
+#include <lamina/core/error.hpp>
+#include <lamina/data/sample/encoded_sample.hpp>
+#include <lamina/data/sample/media.hpp>
+#include <lamina/vision/image.hpp>
+#include <lamina/vision/limit.hpp>
+#include <lamina/vision/processor.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace lamina::data {
+
+/// A batch, and facts about it for the logs.
+struct Collated {
+  Batch batch;
+  std::vector<std::string> origins;   ///< one per sequence: which record it is
+  std::vector<std::string> warnings;  ///< micro-batches that teach nothing
+};
+
+namespace detail {
+
+/// Labels that count: all but ignored ones and the first of the sequence, which no token precedes.
+inline int labelled_tokens(const EncodedSample& sample) {
+  int count = 0;
+  for (std::size_t i = 1; i < sample.labels.size(); ++i) count += sample.labels[i] != ignored_label;
+  return count;
+}
+
+inline void append_sequence(const EncodedSample& sample, float weight, Batch& batch) {
+  batch.ids.insert(batch.ids.end(), sample.ids.begin(), sample.ids.end());
+  batch.labels.insert(batch.labels.end(), sample.labels.begin(), sample.labels.end());
+  for (std::size_t i = 0; i < sample.labels.size(); ++i) {
+    batch.loss_weights.push_back(i > 0 && sample.labels[i] != ignored_label ? weight : 0.0f);
+  }
+  batch.cu_seqlens.push_back(static_cast<int>(batch.ids.size()));
+}
+
+/// Lengths of the runs of image_pad_id: tokens of each image of the sample, in order.
+inline std::vector<int> image_runs(const EncodedSample& sample, int image_pad_id) {
+  std::vector<int> runs;
+  for (std::size_t i = 0; i < sample.ids.size(); ++i) {
+    if (sample.ids[i] != image_pad_id) continue;
+    if (i == 0 || sample.ids[i - 1] != image_pad_id) runs.push_back(0);
+    ++runs.back();
+  }
+  return runs;
+}
+
+/// Makes room for `count` values; what they are does not matter. Memory is taken anew rather than copied.
+inline void make_room(std::vector<float>& values, std::size_t count) {
+  if (values.capacity() < count) std::vector<float>().swap(values);
+  values.resize(count);
+}
+
+}  // namespace detail
+
+/// How a window's images are prepared, and which token takes their places.
+struct Preparation {
+  vision::Processor processor;
+  ImageLimits limits;
+  int image_pad_id = 0;
+  int ranks = 1;  ///< processes whose windows are summed
+};
+
+/// An image that is still to be made: which file, and where in the batch it belongs.
+struct PendingImage {
+  const EncodedSample* sample = nullptr;
+  int of_sample = 0;            ///< number of the image in its sample
+  std::size_t grid = 0;         ///< its element of Batch::grids
+  std::size_t first_patch = 0;  ///< its first row of Batch::patches
+  int tokens = 0;               ///< of the language model, counted when the data was read
+};
+
+/// A window with room for its images, which can then be made in any order, by several threads.
+struct Draft {
+  Collated collated;
+  std::vector<PendingImage> images;
+};
+
+/// Everything of one accumulation window but the pixels. `window` holds M micro-batches; the weights are such that
+///
+///     sum_i loss_weights[i] * nll(labels[i])  =  sum_m (mean of nll over the labelled tokens of micro-batch m) / M
+///
+/// which equals accumulating the micro-batches one by one; with several ranks, divided by their number, so that the sum
+/// over ranks is their mean. A micro-batch without labelled token adds nothing
+/// and is named in `warnings` (in LLaMA-Factory it makes the loss NaN). A `used` draft lends its memory.
+inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> window, const Preparation& preparation,
+                          Draft used = {}) {
+  Draft out;
+  Batch& batch = out.collated.batch;
+  batch.cu_seqlens.push_back(0);
+  const int merged = preparation.processor.merge_size * preparation.processor.merge_size;
+  std::size_t patches = 0;
+  for (const auto& micro_batch : window) {
+    int labelled = 0;
+    for (const EncodedSample* sample : micro_batch) labelled += detail::labelled_tokens(*sample);
+    const auto shares = static_cast<double>(window.size()) * preparation.ranks;
+    const double weight = labelled ? 1.0 / (static_cast<double>(labelled) * shares) : 0;
+    for (const EncodedSample* sample : micro_batch) {
+      detail::append_sequence(*sample, static_cast<float>(weight), batch);
+      const std::vector<int> runs = detail::image_runs(*sample, preparation.image_pad_id);
+      if (runs.size() != sample->images.size())
+        fail(sample->origin, ": ", sample->images.size(), " images, but ", runs.size(),
+             " places for them in its tokens");
+      for (std::size_t i = 0; i < runs.size(); ++i) {
+        out.images.push_back({sample, static_cast<int>(i), out.images.size(), patches, runs[i]});
+        patches += static_cast<std::size_t>(runs[i]) * static_cast<std::size_t>(merged);
+      }
+      out.collated.origins.push_back(sample->origin);
+    }
+    if (labelled == 0 && !micro_batch.empty())
+      out.collated.warnings.push_back(
+          cat(micro_batch.front()->origin, ": a micro-batch without any learned token adds no loss"));
+  }
+  batch.grids.resize(out.images.size());
+  batch.patches = std::move(used.collated.batch.patches);
+  detail::make_room(batch.patches, patches * static_cast<std::size_t>(preparation.processor.row_length()));
+  return out;
+}
+
+/// Decodes an image, resizes it as LLaMA-Factory and then the model's processor do, and writes its grid and patches.
+inline void make_image(const PendingImage& pending, const Preparation& preparation, Batch& batch) {
+  const vision::Processor& processor = preparation.processor;
+  const std::filesystem::path& path = pending.sample->images[static_cast<std::size_t>(pending.of_sample)];
+  try {
+    const vision::Image image = vision::limit_pixels(vision::load_image(path), preparation.limits.min_pixels,
+                                                     preparation.limits.max_pixels, preparation.processor.shape);
+    const Grid grid = processor.grid_for(image.size());
+    const int tokens = grid.tokens(processor.merge_size);
+    if (tokens != pending.tokens)
+      fail("image ", path.string(), " gives ", tokens, " tokens, ", pending.tokens,
+           " were counted when the data was read: the file was changed meanwhile");
+    const auto row = static_cast<std::size_t>(processor.row_length());
+    processor.write_patches(image, {&batch.patches[pending.first_patch * row], grid.patches() * row});
+    batch.grids[pending.grid] = grid;
+  } catch (const Error& error) {
+    fail(pending.sample->origin, ": ", error.what());
+  }
+}
+
+/// One accumulation window as one run of packed sequences, made by the calling thread.
+inline Collated collate(std::span<const std::vector<const EncodedSample*>> window, const Preparation& preparation) {
+  Draft draft = begin_window(window, preparation);
+  for (const PendingImage& image : draft.images) make_image(image, preparation, draft.collated.batch);
+  return std::move(draft.collated);
+}
+
+/// The windows of a run as Prefetch makes them: a part is an image.
+struct WindowRecipe {
+  using Item = Draft;
+  const Preparation* preparation;
+  std::function<std::vector<std::vector<const EncodedSample*>>(std::int64_t)>
+      micro_batches;  ///< of a window; called in order
+
+  Draft begin(std::int64_t index, Draft used) const {
+    return begin_window(micro_batches(index), *preparation, std::move(used));
+  }
+  int parts(const Draft& draft) const { return static_cast<int>(draft.images.size()); }
+  void make(Draft& draft, int part) const {
+    make_image(draft.images[static_cast<std::size_t>(part)], *preparation, draft.collated.batch);
+  }
+  /// Of the patches alone: the rest is some kilobytes.
+  std::size_t bytes(const Draft& draft) const { return draft.collated.batch.patches.capacity() * sizeof(float); }
+};
+
+}  // namespace lamina::data

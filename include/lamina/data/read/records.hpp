@@ -1,0 +1,317 @@
+#pragma once
+#include <lamina/core/error.hpp>
+#include <lamina/data/read/registry.hpp>
+#include <lamina/data/read/rows.hpp>
+#include <lamina/data/sample/tools.hpp>
+#include <lamina/text/python_json.hpp>
+
+#include <array>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace lamina::data {
+
+/// Who speaks: the user or a tool's result on even turns, the model or its call of tools on odd ones.
+enum class Role { user, observation, assistant, function };
+
+struct Turn {
+  Role role;
+  std::string content;  ///< with its <image> placeholders; for `function`, the JSON of the calls
+};
+
+/// What all record layouts become: turns in pairs, the model's turn last.
+struct Conversation {
+  std::vector<Turn> turns;
+  std::string system;
+  std::string tools;                ///< JSON text of a list of functions, or empty
+  std::vector<std::string> images;  ///< as the record writes them
+  int videos = 0, audios = 0;       ///< how many the record lists
+  std::string origin;               ///< "mllm_demo.json row 3"
+};
+
+/// Why a record makes no sample, in words that are equal for equal reasons: they are counted.
+struct Dropped {
+  std::string reason;
+};
+
+using Converted = std::variant<Conversation, Dropped>;
+
+namespace detail {
+
+/// The value of a column, or null if the column is unused or the record lacks it.
+inline const Json& column(const Json& record, const Columns::Name& name) {
+  static const Json null;
+  if (!name) return null;
+  const auto found = record.find(*name);
+  return found == record.end() ? null : *found;
+}
+
+/// The text of a column; null and absence are the empty text.
+inline std::string text_column(const Row& row, const Columns::Name& name) {
+  const Json& value = column(row.value, name);
+  if (value.is_null()) return "";
+  if (!value.is_string()) fail(row.origin(), ": \"", *name, "\" is ", value.type_name(), ", text is wanted");
+  return value.get<std::string>();
+}
+
+/// `tools` as JSON text; a list that is not wrapped in a string is taken too.
+inline std::string tools_column(const Row& row, const Columns::Name& name) {
+  const Json& value = column(row.value, name);
+  if (value.is_array() || value.is_object()) return text::python_json(value);
+  return text_column(row, name);
+}
+
+/// How many media a column lists: one path, or a list of paths.
+inline int media_count(const Row& row, const Columns::Name& name) {
+  const Json& value = column(row.value, name);
+  if (value.is_null()) return 0;
+  return value.is_array() ? static_cast<int>(value.size()) : 1;
+}
+
+/// The path of one image: text, or {"path": ..., "bytes": null} as the `datasets` library writes images.
+inline std::string image_path(const Row& row, const std::string& column, const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  const auto part = [&](const char* key) { return value.is_object() && value.contains(key) ? value[key] : Json(); };
+  if (!part("bytes").is_null()) {
+    fail(row.origin(), ": \"", column, "\" holds the bytes of an image: save the image as a file and name its path");
+  }
+  if (!part("path").is_string()) {
+    fail(row.origin(), ": \"", column, "\" must be the path of an image or a list of paths, got ",
+         text::python_json(value));
+  }
+  return part("path").get<std::string>();
+}
+
+/// The images of a record: one, or a list of them.
+inline std::vector<std::string> image_paths(const Row& row, const Columns::Name& name) {
+  const Json& value = column(row.value, name);
+  if (value.is_null()) return {};
+  std::vector<std::string> paths;
+  for (const Json& image : value.is_array() ? value : Json::array({value})) {
+    paths.push_back(image_path(row, *name, image));
+  }
+  if (row.file.ends_with(".csv") && paths.front().starts_with("[")) {
+    fail(row.origin(), ": \"", *name, "\" is a list written as text: a CSV field holds one path; write the records as ",
+         "JSON lines");
+  }
+  return paths;
+}
+
+/// Everything but the turns.
+inline Conversation begin_conversation(const Row& row, const DatasetInfo& info) {
+  return {.turns = {},
+          .system = text_column(row, info.columns.system),
+          .tools = tools_column(row, info.columns.tools),
+          .images = image_paths(row, info.columns.images),
+          .videos = media_count(row, info.columns.videos),
+          .audios = media_count(row, info.columns.audios),
+          .origin = row.origin()};
+}
+
+/// [[user, assistant], ...] in front of an alpaca record's own turn.
+inline void add_history(const Row& row, const Columns::Name& name, std::vector<Turn>& turns) {
+  const Json& history = column(row.value, name);
+  if (!history.is_array()) return;
+  for (const Json& pair : history) {
+    if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() || !pair[1].is_string()) {
+      fail(row.origin(), ": \"", *name, "\" must be a list of [user, assistant] pairs of text, got ", pair.dump());
+    }
+    turns.push_back({Role::user, pair[0].get<std::string>()});
+    turns.push_back({Role::assistant, pair[1].get<std::string>()});
+  }
+}
+
+inline Converted convert_alpaca(const Row& row, const DatasetInfo& info) {
+  Conversation conversation = begin_conversation(row, info);
+  add_history(row, info.columns.history, conversation.turns);
+  std::string prompt = text_column(row, info.columns.prompt);
+  const std::string query = text_column(row, info.columns.query);
+  if (!prompt.empty() && !query.empty()) prompt += "\n";
+  conversation.turns.push_back({Role::user, prompt + query});
+  const Json& response = column(row.value, info.columns.response);
+  if (!response.is_string()) return Dropped{cat("no text in \"", info.columns.response.value_or("output"), "\"")};
+  conversation.turns.push_back({Role::assistant, response.get<std::string>()});
+  return conversation;
+}
+
+/// The list of messages of a sharegpt or openai record; an absent one is empty, as in a table of columns.
+inline std::vector<Json> message_list(const Row& row, const Columns::Name& name) {
+  const Json& value = column(row.value, name);
+  if (value.is_null()) return {};
+  if (!value.is_array())
+    fail(row.origin(), ": \"", *name, "\" is ", value.type_name(), ", a list of messages is wanted");
+  std::vector<Json> messages;
+  for (const Json& message : value) {
+    if (!message.is_object()) {
+      fail(row.origin(), ": message ", messages.size() + 1, " is ", message.dump(), ", an object is wanted");
+    }
+    messages.push_back(message);
+  }
+  return messages;
+}
+
+/// The text under a tag of one message; anything but text is null.
+inline std::optional<std::string> tagged(const Json& message, const Tags::Name& tag) {
+  const Json& value = column(message, tag);
+  return value.is_string() ? std::optional(value.get<std::string>()) : std::nullopt;
+}
+
+/// A first message of the system role becomes the system prompt, before the system column, and leaves the list.
+inline void take_system(std::vector<Json>& messages, const Tags& tags, Conversation& conversation) {
+  if (!tags.system_tag || messages.empty() || tagged(messages[0], tags.role_tag) != tags.system_tag) return;
+  conversation.system = tagged(messages[0], tags.content_tag).value_or("");
+  messages.erase(messages.begin());
+}
+
+/// The role that a tag names; nothing for the system role, which may only come first, and for unknown ones.
+inline std::optional<Role> role_of(const std::string& word, const Tags& tags) {
+  if (word == tags.user_tag) return Role::user;
+  if (word == tags.assistant_tag) return Role::assistant;
+  if (word == tags.observation_tag) return Role::observation;
+  if (word == tags.function_tag) return Role::function;
+  return std::nullopt;
+}
+
+inline bool speaks_first(Role role) { return role == Role::user || role == Role::observation; }
+
+/// Turns must alternate, the user or a tool first, and end with the model.
+inline std::optional<Dropped> check_turns(const std::vector<Turn>& turns) {
+  if (turns.empty()) return Dropped{"no message"};
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    if (speaks_first(turns[i].role) != (i % 2 == 0)) {
+      return Dropped{i % 2 == 0 ? "wrong role order: a user or observation message was expected"
+                                : "wrong role order: an assistant or function_call message was expected"};
+    }
+  }
+  if (turns.size() % 2 != 0) return Dropped{"odd number of messages: the last one is not an answer"};
+  return std::nullopt;
+}
+
+/// Refuses a message with something besides its content that this layout does not read and training would lose.
+inline void refuse_beside(const Row& row, const Json& message, const char* key, std::string_view advice) {
+  const auto found = message.find(key);
+  if (found == message.end() || found->is_null() || found->empty() || *found == "") return;
+  fail(row.origin(), ": a message has \"", key, "\" besides its content, which is not read here: ", advice);
+}
+
+inline Converted convert_sharegpt(const Row& row, const DatasetInfo& info) {
+  Conversation conversation = begin_conversation(row, info);
+  std::vector<Json> messages = message_list(row, info.columns.messages);
+  take_system(messages, info.tags, conversation);
+  for (const Json& message : messages) {
+    const auto word = tagged(message, info.tags.role_tag), content = tagged(message, info.tags.content_tag);
+    if (!word) return Dropped{cat("a message without a \"", info.tags.role_tag.value_or("role_tag"), "\"")};
+    const auto role = role_of(*word, info.tags);
+    if (!role) return Dropped{cat("unknown role \"", *word, "\"")};
+    if (!content)
+      return Dropped{cat("a message whose \"", info.tags.content_tag.value_or("content_tag"), "\" is not text")};
+    refuse_beside(row, message, "tool_calls", "take \"formatting\": \"openai\", which reads it");
+    conversation.turns.push_back({*role, *content});
+  }
+  if (auto dropped = check_turns(conversation.turns)) return *dropped;
+  return conversation;
+}
+
+/// The functions of an assistant message's "tool_calls", or nothing if it calls none.
+inline std::optional<Json> called_functions(const Row& row, const Json& message) {
+  const auto calls = message.find("tool_calls");
+  if (calls == message.end() || calls->is_null() || calls->empty()) return std::nullopt;
+  Json functions = Json::array();
+  for (const Json& call : *calls) {
+    if (!call.is_object() || !call.contains("function")) {
+      fail(row.origin(), ": a tool call is ", text::python_json(call), ", an object with \"function\" is wanted");
+    }
+    functions.push_back(call["function"]);
+  }
+  return functions;
+}
+
+/// The text of an openai message. An assistant's calls follow its text on a line of their own, as in the models' chat
+/// template. (LLaMA-Factory loses the text.)
+inline std::optional<std::string> openai_content(const Row& row, const Json& message, Role role, const Tags& tags,
+                                                 const ToolMarks* marks) {
+  std::optional<std::string> content = tagged(message, tags.content_tag);
+  if (speaks_first(role)) return content;
+  refuse_beside(row, message, "reasoning_content",
+                "put the thought in front of the content, between <think> and </think>");
+  refuse_beside(row, message, "function_call", "write the call as \"tool_calls\": [{\"function\": ...}]");
+  const std::optional<Json> calls = called_functions(row, message);
+  if (!calls) return content;
+  if (!marks) fail("the message calls functions, which the template does not know");
+  const std::string text = content.value_or("");
+  return text + (text.empty() ? "" : "\n") + calls_text(*calls, *marks);
+}
+
+/// OpenAI's layout: calls of tools are stored next to the content, and results of parallel calls are messages of their
+/// own, which become one turn. LLaMA-Factory also adds the words "detailed thinking off" to the system prompt here;
+/// that belongs to another model family and is left out.
+inline Converted convert_openai(const Row& row, const DatasetInfo& info, const ToolMarks* marks) {
+  Conversation conversation = begin_conversation(row, info);
+  std::vector<Json> messages = message_list(row, info.columns.messages);
+  take_system(messages, info.tags, conversation);
+  for (const Json& message : messages) {
+    const auto word = tagged(message, info.tags.role_tag);
+    if (!word) return Dropped{cat("a message without a \"", info.tags.role_tag.value_or("role_tag"), "\"")};
+    auto role = role_of(*word, info.tags);
+    if (!role) return Dropped{cat("unknown role \"", *word, "\"")};
+    const auto content = openai_content(row, message, *role, info.tags, marks);
+    if (!content)
+      return Dropped{cat("a message whose \"", info.tags.content_tag.value_or("content_tag"), "\" is not text")};
+    if (!speaks_first(*role) && called_functions(row, message)) role = Role::assistant;  // its calls are written out
+    if (marks && *role == Role::observation && !conversation.turns.empty() &&
+        conversation.turns.back().role == Role::observation) {
+      conversation.turns.back().content += cat("\n", marks->response_end, "\n", marks->response_begin, "\n", *content);
+    } else {
+      conversation.turns.push_back({*role, *content});
+    }
+  }
+  // Results that nothing answers are left out, and the turn before them is the last, as in LLaMA-Factory.
+  if (!conversation.turns.empty() && conversation.turns.back().role == Role::observation) conversation.turns.pop_back();
+  if (auto dropped = check_turns(conversation.turns)) return *dropped;
+  return conversation;
+}
+
+/// Names columns that no record has: a wrong "columns" entry, or a wrong "formatting".
+inline void check_columns_exist(const std::vector<Row>& rows, const DatasetInfo& info) {
+  const Columns& columns = info.columns;
+  std::vector<Columns::Name> wanted;
+  if (info.formatting == Formatting::alpaca) wanted = {columns.prompt, columns.response};
+  if (info.formatting != Formatting::alpaca) wanted = {columns.messages};
+  if (columns.given) {
+    wanted.insert(wanted.end(), {columns.images, columns.videos, columns.audios});
+    if (info.formatting != Formatting::openai) wanted.insert(wanted.end(), {columns.system, columns.tools});
+    if (info.formatting == Formatting::alpaca) wanted.insert(wanted.end(), {columns.query, columns.history});
+  }
+  std::vector<std::string> found;
+  for (const auto& item : rows.front().value.items()) found.push_back(item.key());
+  for (const auto& name : wanted) {
+    if (!name) continue;
+    const bool any = std::any_of(rows.begin(), rows.end(), [&](const Row& r) { return r.value.contains(*name); });
+    if (!any) {
+      fail("dataset ", info.name, ": no record of ", rows.front().file, " has the column \"", *name, "\"",
+           io::did_you_mean(*name, found), "; the first has ", io::listed(found, 20),
+           ": correct \"columns\" or \"formatting\" in dataset_info.json");
+    }
+  }
+}
+
+}  // namespace detail
+
+/// One record to turns, or the reason why it makes no sample. A value of the wrong kind is an error that names the row.
+/// marks: of the functions that the run's template knows, or nullptr.
+/// source  LLaMA-Factory, data/converter.py
+inline Converted convert(const Row& row, const DatasetInfo& info, const ToolMarks* marks) {
+  switch (info.formatting) {
+    case Formatting::alpaca:
+      return detail::convert_alpaca(row, info);
+    case Formatting::sharegpt:
+      return detail::convert_sharegpt(row, info);
+    case Formatting::openai:
+      return detail::convert_openai(row, info, marks);
+  }
+  fail("dataset ", info.name, ": unknown formatting");
+}
+
+}  // namespace lamina::data

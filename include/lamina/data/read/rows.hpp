@@ -1,0 +1,191 @@
+#pragma once
+#include <lamina/core/error.hpp>
+#include <lamina/data/read/csv.hpp>
+#include <lamina/data/read/json.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/io/nearest_word.hpp>
+#include <lamina/text/tokenizer/unicode.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lamina::data {
+
+/// One record as its file holds it.
+struct Row {
+  nlohmann::ordered_json value;  ///< an object
+  std::string file;              ///< as messages name it
+  std::int64_t number = 0;       ///< from 1: the place in a JSON list, or the line of a JSON-lines or CSV file
+
+  std::string origin() const { return cat(file, " row ", number); }
+};
+
+/// A record that cannot be read.
+struct WrongRow {
+  std::string origin, message;
+};
+
+/// The records of a file or folder.
+struct FileRows {
+  std::vector<Row> rows;
+  std::vector<WrongRow> wrong;
+
+  void add(nlohmann::ordered_json value, const std::string& file, std::int64_t number) {
+    Row row{std::move(value), file, number};
+    if (row.value.is_object()) {
+      rows.push_back(std::move(row));
+    } else {
+      wrong.push_back(
+          {row.origin(), cat("the record is ", row.value.type_name(), ", wanted an object {\"key\": value}")});
+    }
+  }
+  void add_wrong(const std::string& file, std::int64_t number, std::string message) {
+    wrong.push_back({Row{{}, file, number}.origin(), std::move(message)});
+  }
+};
+
+namespace detail {
+
+inline std::string read_text_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) fail("dataset: ", path.string(), " cannot be opened");
+  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // the mark that some Windows editors put in front
+  return text;
+}
+
+/// One list [...] of records. If it is broken, no record of it is sure.
+inline void read_json_list(std::string_view text, const std::string& file, FileRows& out) {
+  JsonReader reader(text, json_list_rules);
+  try {
+    std::int64_t number = 0;
+    reader.take('[');
+    if (!reader.take(']')) {
+      do out.add(reader.value(), file, ++number);
+      while (reader.take(','));
+      if (!reader.take(']')) reader.wrong("a comma or ]");
+    }
+    if (reader.more()) reader.wrong("nothing after the list");
+  } catch (const Error& error) {
+    fail("dataset: ", file, " is not valid JSON: ", error.what());
+  }
+}
+
+/// Records one after another, mostly one per line. After a broken one, reading goes on at the next line that begins
+/// with an object.
+inline void read_json_lines(std::string_view text, const std::string& file, FileRows& out) {
+  JsonReader reader(text, json_lines_rules);
+  while (reader.more()) {
+    const std::size_t begin = reader.at();
+    const std::int64_t line = reader.line_of(begin);
+    try {
+      nlohmann::ordered_json value = reader.value();
+      if (value.is_null()) value = nlohmann::ordered_json::object();  // a record without any value
+      out.add(std::move(value), file, line);
+    } catch (const Error& error) {
+      out.add_wrong(file, line, cat("not valid JSON: ", error.what()));
+      const std::size_t next = text.find("\n{", begin);
+      reader.seek(next == text.npos ? text.size() : next + 1);
+    }
+  }
+}
+
+/// A file of JSON: a list or JSON lines. Which of the two is seen from the first sign, not from the extension.
+inline void read_json_rows(std::string_view text, const std::string& file, FileRows& out) {
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == text.npos) fail("dataset: ", file, " is empty");
+  if (text[first] == '[') {
+    read_json_list(text, file, out);
+  } else {
+    read_json_lines(text, file, out);
+  }
+}
+
+inline void read_csv_rows(std::string_view text, const std::string& file, FileRows& out) {
+  if (!text::is_valid_utf8(text) || text.find('\0') != text.npos) {
+    fail("dataset: ", file, " is not text in UTF-8: write the file in that encoding");
+  }
+  try {
+    const CsvTable table(text);
+    for (std::size_t row = 0; row < table.size(); ++row) out.add(table.row(row), file, table.line(row));
+    for (const CsvWrong& wrong : table.wrong()) out.add_wrong(file, wrong.line, wrong.message);
+  } catch (const Error& error) {
+    fail("dataset: ", file, " is not valid CSV: ", error.what());
+  }
+}
+
+/// The type of a file by its extension, or an error that says how the file becomes one that is read.
+enum class FileType { json, csv };
+inline FileType file_type(const std::filesystem::path& path) {
+  const std::string extension = path.extension().string();
+  if (extension == ".json" || extension == ".jsonl") return FileType::json;
+  if (extension == ".csv") return FileType::csv;
+  if (extension == ".parquet" || extension == ".arrow") {
+    const std::string_view type = extension == ".parquet" ? "parquet" : "arrow";
+    fail("dataset: ", path.string(), ": ", extension,
+         " files are not read: write the records as JSON lines, with images",
+         " as files and their paths in the records. Without images: python -c \"import datasets; "
+         "datasets.load_dataset('",
+         type, "', data_files='", path.filename().string(), "', split='train').to_json('", path.stem().string(),
+         ".jsonl', force_ascii=False)\"");
+  }
+  fail("dataset: ", path.string(), ": .json, .jsonl and .csv files are read, this is ",
+       extension.empty() ? "a file without extension" : extension, ": write the records as JSON lines");
+}
+
+inline void read_rows_of_file(const std::filesystem::path& path, FileRows& out) {
+  const FileType type = file_type(path);
+  const std::string text = read_text_file(path);
+  io::refuse_lfs_pointer(path, text);
+  type == FileType::csv ? read_csv_rows(text, path.string(), out) : read_json_rows(text, path.string(), out);
+}
+
+/// The files of a folder in the order of their names, hidden files and folders left out. All are of one type.
+inline std::vector<std::filesystem::path> files_of(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.is_regular_file() && !entry.path().filename().string().starts_with(".")) files.push_back(entry.path());
+  }
+  if (files.empty()) fail("dataset: the folder ", folder.string(), " holds no file");
+  std::sort(files.begin(), files.end());
+  for (const auto& file : files) {
+    if (file_type(file) == file_type(files.front())) continue;
+    fail("dataset: the folder ", folder.string(), " holds ", files.front().filename().string(), " and ",
+         file.filename().string(), ": all files of a data set must have one type");
+  }
+  return files;
+}
+
+}  // namespace detail
+
+/// All records of a file, or of the files of a folder: JSON as the `datasets` library reads it, or CSV.
+/// Values are not forced into one type per column, and text that looks like a date stays text.
+/// source  datasets, packaged_modules/json/json.py, csv/csv.py
+inline FileRows read_rows(const std::filesystem::path& path) {
+  FileRows out;
+  if (std::filesystem::is_directory(path)) {
+    for (const auto& file : detail::files_of(path)) detail::read_rows_of_file(file, out);
+    return out;
+  }
+  if (!std::filesystem::exists(path)) {
+    fail("dataset: ", path.string(), " does not exist: \"file_name\" in dataset_info.json is relative to dataset_dir");
+  }
+  detail::read_rows_of_file(path, out);
+  return out;
+}
+/// All records of these files, in this order.
+inline FileRows read_rows(const std::vector<std::filesystem::path>& files) {
+  FileRows out;
+  for (const auto& file : files) detail::read_rows_of_file(file, out);
+  return out;
+}
+
+}  // namespace lamina::data

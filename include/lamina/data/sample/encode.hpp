@@ -1,0 +1,256 @@
+#pragma once
+#include <lamina/core/batch.hpp>
+#include <lamina/core/error.hpp>
+#include <lamina/data/read/records.hpp>
+#include <lamina/data/sample/encoded_sample.hpp>
+#include <lamina/data/sample/media.hpp>
+#include <lamina/data/sample/template.hpp>
+#include <lamina/text/tokenizer.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace lamina::data {
+
+/// What is kept of one pair.
+struct SplitLengths {
+  int source = 0, target = 0;
+  bool operator==(const SplitLengths&) const = default;
+};
+
+/// How many of S source and T target tokens are kept if C are left: the end of the longer one is lost first.
+/// C * (T / (S + T)) is computed in that order in double, as LLaMA-Factory does: another order rounds otherwise.
+inline SplitLengths split_lengths(int source, int target, int room) {
+  int most_target = 0;
+  if (2 * std::int64_t{target} < room) {
+    most_target = room;
+  } else if (2 * std::int64_t{source} < room) {
+    most_target = room - source;
+  } else {
+    most_target = static_cast<int>(room * (static_cast<double>(target) / (static_cast<double>(source) + target)));
+  }
+  const int kept = std::min(most_target, target);
+  return {std::min(std::max(room - kept, 0), source), kept};
+}
+
+/// Settings of the way from a conversation to tokens, under LLaMA-Factory's names.
+struct EncodeOptions {
+  int cutoff_len = 2048;
+  bool train_on_prompt = false;  ///< questions are learned too
+  bool mask_history = false;     ///< only the last answer is learned, and it gets the room first
+  std::optional<bool> enable_thinking = true;
+  bool preserve_thinking = false;
+};
+
+using Encoded = std::variant<EncodedSample, Dropped>;
+
+namespace detail {
+
+/// A pair as tokens, with the images of its placeholders.
+struct TokenPair {
+  std::vector<int> source, target;
+  std::vector<std::filesystem::path> images;
+  std::vector<int> image_tokens;
+};
+
+/// The lengths of the runs of `pad`.
+inline void add_runs(std::span<const int> ids, int pad, std::vector<int>& runs) {
+  bool inside = false;
+  for (const int id : ids) {
+    if (id == pad && !inside) runs.push_back(0);
+    if (id == pad) ++runs.back();
+    inside = id == pad;
+  }
+}
+
+/// Puts the layout's marks of an image of n tokens in place of each <image>; `next` counts images.
+inline std::string expand_placeholders(std::string_view text, std::span<const int> tokens, std::size_t& next,
+                                       const ChatFormat& format) {
+  std::string out;
+  for (;;) {
+    const std::size_t at = text.find(image_placeholder);
+    out += text.substr(0, at);
+    if (at == std::string_view::npos) return out;
+    out += format.image_begin;
+    for (int i = 0; i < tokens[next]; ++i) out += format.image_pad;
+    out += format.image_end;
+    ++next;
+    text.remove_prefix(at + image_placeholder.size());
+  }
+}
+
+}  // namespace detail
+
+/// Conversations to samples: expands images by their headers, renders the template, tokenises, cuts to cutoff_len, and
+/// marks the tokens that are learned.
+/// source  LLaMA-Factory, data/processor/supervised.py
+class Encoder {
+ public:
+  /// The tokenizer must outlive the encoder, and so must the processor of `images`.
+  Encoder(const text::Tokenizer& tokenizer, Template layout, EncodeOptions options, ImageTokens images,
+          std::filesystem::path media_dir)
+      : tokenizer_(&tokenizer),
+        layout_(std::move(layout)),
+        options_(options),
+        images_(std::move(images)),
+        media_dir_(std::move(media_dir)) {
+    if (options.cutoff_len < 1) fail("cutoff_len: ", options.cutoff_len, " is not positive");
+    if (options.mask_history && options.train_on_prompt) fail("mask_history and train_on_prompt exclude each other");
+    const std::string_view image_pad = layout_.chat->image_pad;
+    const auto pad = tokenizer.id_of(image_pad);
+    if (!pad) fail("tokenizer: it has no token ", image_pad, ": it does not belong to a model of this template");
+    image_pad_ = *pad;
+  }
+
+  /// Fails if a record is wrong; the message does not repeat its origin. A record that does not fit is dropped with a
+  /// reason.
+  Encoded encode(const Conversation& conversation) {
+    check_media(conversation, *layout_.chat);
+    std::vector<detail::TokenPair> pairs =
+        tokenise(conversation, {.enable_thinking = options_.enable_thinking,
+                                .drop_history_thoughts = options_.mask_history && !options_.preserve_thinking});
+    if (pairs.empty()) return Dropped{lost_image};
+    if (options_.mask_history) std::reverse(pairs.begin(), pairs.end());  // the last turn gets the room first
+    std::vector<EncodedSample> kept = cut(pairs);
+    if (kept.empty()) return Dropped{cat("an image does not fit into cutoff_len ", options_.cutoff_len)};
+    if (options_.mask_history) std::reverse(kept.begin(), kept.end());
+    return join(kept, conversation.origin);
+  }
+
+  /// The conversation up to its last answer, which is to be predicted; the two share cutoff_len.
+  /// source  LLaMA-Factory, data/processor/unsupervised.py
+  Encoded encode_question(const Conversation& conversation) {
+    check_media(conversation, *layout_.chat);
+    const std::vector<detail::TokenPair> pairs =
+        tokenise(conversation, {.enable_thinking = options_.enable_thinking,
+                                .drop_history_thoughts = !options_.preserve_thinking,
+                                .last_answer_only = true});
+    if (pairs.empty()) return Dropped{lost_image};
+    detail::TokenPair whole{.source = {}, .target = pairs.back().target, .images = {}, .image_tokens = {}};
+    for (const detail::TokenPair& pair : pairs) {
+      whole.source.insert(whole.source.end(), pair.source.begin(), pair.source.end());
+      if (&pair != &pairs.back()) whole.source.insert(whole.source.end(), pair.target.begin(), pair.target.end());
+      whole.images.insert(whole.images.end(), pair.images.begin(), pair.images.end());
+      whole.image_tokens.insert(whole.image_tokens.end(), pair.image_tokens.begin(), pair.image_tokens.end());
+    }
+    const SplitLengths lengths = split_lengths(static_cast<int>(whole.source.size()),
+                                               static_cast<int>(whole.target.size()), options_.cutoff_len);
+    const int lost = static_cast<int>(whole.source.size()) - lengths.source;
+    whole.source.resize(lengths.source), whole.target.resize(lengths.target);
+    std::vector<int> runs;
+    detail::add_runs(whole.source, image_pad_, runs);
+    if (whole.source.empty() || runs != whole.image_tokens || cuts_closing_mark(whole))
+      return Dropped{cat("an image does not fit into cutoff_len ", options_.cutoff_len)};
+    return EncodedSample{.ids = std::move(whole.source),
+                         .labels = {},
+                         .images = std::move(whole.images),
+                         .origin = conversation.origin,
+                         .answer = std::move(whole.target),
+                         .lost = lost};
+  }
+
+  const Template& layout() const { return layout_; }
+
+ private:
+  static constexpr const char* lost_image =
+      "an image stands inside a thought that enable_thinking or mask_history removes";
+
+  std::vector<int> tokens(const std::vector<std::string>& texts) const {
+    std::vector<int> ids;
+    for (const std::string& text : texts) {
+      const std::vector<int> more = tokenizer_->encode(text);
+      ids.insert(ids.end(), more.begin(), more.end());
+    }
+    return ids;
+  }
+
+  /// Renders and tokenises. No pair if the tokens do not hold every image whole: a removed thought took one along.
+  std::vector<detail::TokenPair> tokenise(const Conversation& conversation, const RenderOptions& how) {
+    std::vector<std::filesystem::path> paths;
+    std::vector<int> counts;
+    for (const std::string& written : conversation.images) {
+      paths.push_back(resolve_media(media_dir_, written));
+      counts.push_back(images_.count(paths.back()));
+    }
+    std::vector<Turn> turns = conversation.turns;
+    std::size_t next = 0;
+    for (Turn& turn : turns) turn.content = detail::expand_placeholders(turn.content, counts, next, *layout_.chat);
+    std::vector<detail::TokenPair> pairs;
+    next = 0;
+    for (const auto& rendered : render_pairs(layout_, std::move(turns), conversation.system, conversation.tools, how)) {
+      detail::TokenPair& pair = pairs.emplace_back();
+      pair.source = tokens(rendered.source), pair.target = tokens(rendered.target);
+      detail::add_runs(pair.source, image_pad_, pair.image_tokens);
+      detail::add_runs(pair.target, image_pad_, pair.image_tokens);
+      for (const int run : pair.image_tokens) {
+        if (next == paths.size() || counts[next] != run) return {};
+        pair.images.push_back(paths[next++]);
+      }
+    }
+    return next == paths.size() ? pairs : std::vector<detail::TokenPair>{};
+  }
+
+  /// Cuts the pairs, in this order, to cutoff_len. A pair that would lose part of an image ends the sample before it,
+  /// with all that follow: an image is never cut. (LLaMA-Factory cuts it, and the step then fails.)
+  std::vector<EncodedSample> cut(std::vector<detail::TokenPair>& pairs) const {
+    std::vector<EncodedSample> kept;
+    int used = 0;
+    for (std::size_t p = 0; p < pairs.size() && used < options_.cutoff_len; ++p) {
+      detail::TokenPair& pair = pairs[p];
+      const SplitLengths lengths = split_lengths(static_cast<int>(pair.source.size()),
+                                                 static_cast<int>(pair.target.size()), options_.cutoff_len - used);
+      pair.source.resize(lengths.source), pair.target.resize(lengths.target);
+      std::vector<int> runs;
+      detail::add_runs(pair.source, image_pad_, runs);
+      detail::add_runs(pair.target, image_pad_, runs);
+      if (runs != pair.image_tokens || cuts_closing_mark(pair)) break;
+      used += lengths.source + lengths.target;
+      kept.push_back(labelled(pair, p == 0));
+    }
+    return kept;
+  }
+
+  /// Whether a part ends in the middle of an image's marks: its last token is a pad.
+  bool cuts_closing_mark(const detail::TokenPair& pair) const {
+    return (!pair.source.empty() && pair.source.back() == image_pad_) ||
+           (!pair.target.empty() && pair.target.back() == image_pad_);
+  }
+
+  EncodedSample labelled(const detail::TokenPair& pair, bool first) const {
+    EncodedSample part{.ids = pair.source, .labels = pair.source, .images = pair.images, .origin = {}};
+    if (!options_.train_on_prompt) std::fill(part.labels.begin(), part.labels.end(), ignored_label);
+    part.ids.insert(part.ids.end(), pair.target.begin(), pair.target.end());
+    if (options_.mask_history && !first) {
+      part.labels.resize(part.ids.size(), ignored_label);
+    } else {
+      part.labels.insert(part.labels.end(), pair.target.begin(), pair.target.end());
+    }
+    return part;
+  }
+
+  static EncodedSample join(const std::vector<EncodedSample>& parts, const std::string& origin) {
+    EncodedSample sample{.ids = {}, .labels = {}, .images = {}, .origin = origin};
+    for (const EncodedSample& part : parts) {
+      sample.ids.insert(sample.ids.end(), part.ids.begin(), part.ids.end());
+      sample.labels.insert(sample.labels.end(), part.labels.begin(), part.labels.end());
+      sample.images.insert(sample.images.end(), part.images.begin(), part.images.end());
+    }
+    return sample;
+  }
+
+  const text::Tokenizer* tokenizer_;
+  Template layout_;
+  EncodeOptions options_;
+  ImageTokens images_;
+  std::filesystem::path media_dir_;
+  int image_pad_ = 0;
+};
+
+}  // namespace lamina::data

@@ -1,0 +1,170 @@
+#pragma once
+#include <lamina/core/threads.hpp>
+#include <lamina/data/sample/encoded_sample.hpp>
+#include <lamina/vision/image.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+/// Decodes the images of a run once before it begins, so that a broken one does not end it at some later step.
+
+namespace lamina::data {
+
+/// Takes one line of text about work that goes on.
+using ProgressLine = std::function<void(const std::string&)>;
+
+/// What was found in the image files of a run.
+struct ImageCheck {
+  std::map<std::filesystem::path, std::string> broken;  ///< files that cannot be decoded, and why
+  int images = 0, with_alpha = 0, rotated = 0;          ///< files; with_alpha and rotated of those not broken
+};
+
+namespace detail {
+
+/// Bounds the memory of images that are decoded at the same time. One image alone may take more.
+class DecodingMemory {
+ public:
+  /// The bytes of one image, while it exists. The constructor waits until they are free.
+  class Share {
+   public:
+    Share(DecodingMemory& memory, std::uint64_t bytes) : memory_(memory), bytes_(bytes) {
+      std::unique_lock lock(memory.mutex_);
+      memory.freed_.wait(lock, [&] { return memory.used_ == 0 || memory.used_ + bytes <= limit; });
+      memory.used_ += bytes;
+    }
+    ~Share() {
+      {
+        const std::lock_guard lock(memory_.mutex_);
+        memory_.used_ -= bytes_;
+      }
+      memory_.freed_.notify_all();
+    }
+    Share(const Share&) = delete;
+    Share& operator=(const Share&) = delete;
+
+   private:
+    DecodingMemory& memory_;
+    std::uint64_t bytes_;
+  };
+
+ private:
+  static constexpr std::uint64_t limit = std::uint64_t{1} << 30;
+  std::mutex mutex_;
+  std::condition_variable freed_;
+  std::uint64_t used_ = 0;
+};
+
+/// Decodes files on several threads and collects what it finds.
+class ImageChecker {
+ public:
+  explicit ImageChecker(std::vector<std::filesystem::path> files) : files_(std::move(files)) {}
+
+  ImageCheck run(const ProgressLine& progress) {
+    const int threads = std::clamp(static_cast<int>(files_.size()), 1, thread_count());
+    {
+      std::vector<std::jthread> workers;
+      for (int i = 0; i < threads; ++i) workers.emplace_back([this] { work(); });
+      report_until_done(progress);
+    }
+    found_.images = static_cast<int>(files_.size());
+    return std::move(found_);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void work() {
+    for (std::size_t i = next_++; i < files_.size(); i = next_++) {
+      check(files_[i]);
+      const std::lock_guard lock(mutex_);
+      if (++done_ == files_.size()) finished_.notify_all();
+    }
+  }
+
+  void check(const std::filesystem::path& path) {
+    try {
+      vision::ImageFile file(path);
+      const vision::ImageHeader header = vision::read_image_header(file);
+      const std::uint64_t bytes = header.working_bytes + file.size();
+      const DecodingMemory::Share share(memory_, bytes);
+      const vision::Image image = vision::load_image(file);
+      const std::lock_guard lock(mutex_);
+      found_.with_alpha += !image.alpha.empty();
+      found_.rotated += header.orientation != 1;
+    } catch (const std::exception& error) {
+      const std::lock_guard lock(mutex_);
+      found_.broken[path] = error.what();
+    }
+  }
+
+  void report_until_done(const ProgressLine& progress) {
+    constexpr auto interval = std::chrono::seconds(10);
+    const auto started = Clock::now();
+    std::unique_lock lock(mutex_);
+    while (!finished_.wait_for(lock, interval, [&] { return done_ == files_.size(); })) {
+      const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
+      const double rate = static_cast<double>(done_) / seconds;
+      const std::string left =
+          done_ ? cat(", ", static_cast<long>(static_cast<double>(files_.size() - done_) / rate), " s left") : "";
+      if (progress)
+        progress(
+            cat("images: ", done_, " of ", files_.size(), " decoded, ", static_cast<long>(rate), " per second", left));
+    }
+  }
+
+  std::vector<std::filesystem::path> files_;
+  DecodingMemory memory_;
+  std::atomic<std::size_t> next_ = 0;
+  std::mutex mutex_;  ///< of what follows
+  std::condition_variable finished_;
+  std::size_t done_ = 0;
+  ImageCheck found_;
+};
+
+}  // namespace detail
+
+/// Decodes every image of the samples, each file once, on thread_count() threads. Nothing is resized. `progress` gets a
+/// line every ten seconds.
+inline ImageCheck check_images(const std::vector<const std::vector<EncodedSample>*>& sets,
+                               const ProgressLine& progress = {}) {
+  std::set<std::filesystem::path> files;
+  for (const std::vector<EncodedSample>* samples : sets)
+    for (const EncodedSample& sample : *samples) files.insert(sample.images.begin(), sample.images.end());
+  return detail::ImageChecker({files.begin(), files.end()}).run(progress);
+}
+
+/// Takes samples with broken images out. `wrong(origin, message)` is called for each.
+template <class Wrong>
+void remove_broken(std::vector<EncodedSample>& samples, const ImageCheck& check, Wrong wrong) {
+  std::erase_if(samples, [&](const EncodedSample& sample) {
+    for (const auto& path : sample.images)
+      if (const auto found = check.broken.find(path); found != check.broken.end()) {
+        wrong(sample.origin, found->second);
+        return true;
+      }
+    return false;
+  });
+}
+
+/// One line about what is done with alpha channels and EXIF rotation, or none if no image has either.
+inline std::vector<std::string> image_notes(const ImageCheck& check) {
+  const auto have = [](int n) { return n == 1 ? " has " : " have "; };
+  std::vector<std::string> parts;
+  if (check.with_alpha)
+    parts.push_back(cat(check.with_alpha, have(check.with_alpha), "an alpha channel, which is dropped"));
+  if (check.rotated) parts.push_back(cat(check.rotated, have(check.rotated), "an EXIF rotation, which is not applied"));
+  if (parts.empty()) return {};
+  return {cat("images: of ", check.images, ", ", parts[0], parts.size() > 1 ? "; " + parts[1] : "",
+              " (as in LLaMA-Factory)")};
+}
+
+}  // namespace lamina::data

@@ -1,0 +1,99 @@
+#pragma once
+#include <lamina/core/error.hpp>
+#include <lamina/data/read/records.hpp>
+#include <lamina/model/chat_format.hpp>
+#include <lamina/vision/image.hpp>
+#include <lamina/vision/limit.hpp>
+#include <lamina/vision/processor.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lamina::data {
+
+inline constexpr std::string_view image_placeholder = "<image>", video_placeholder = "<video>",
+                                  audio_placeholder = "<audio>";
+
+/// The limits of the resize before the model's own (LLaMA-Factory's image_max_pixels and image_min_pixels), in pixels.
+struct ImageLimits {
+  std::int64_t max_pixels = 768 * 768, min_pixels = 32 * 32;
+};
+
+/// How often `word` occurs in `text`.
+inline int occurrences(std::string_view text, std::string_view word) {
+  int count = 0;
+  for (std::size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + word.size())) ++count;
+  return count;
+}
+
+/// Where a path of a record leads: under media_dir if a file is there, else as it is written.
+inline std::filesystem::path resolve_media(const std::filesystem::path& media_dir, const std::string& written) {
+  std::error_code none;
+  const std::filesystem::path under = media_dir / written;
+  return std::filesystem::is_regular_file(under, none) ? under : std::filesystem::path(written);
+}
+
+/// Counts the placeholders of all turns against the media that the record lists, and refuses what cannot be trained
+/// on. Fails with one message that does not repeat the origin.
+inline void check_media(const Conversation& conversation, const ChatFormat& format) {
+  const std::string_view image_pad = format.image_pad, video_pad = format.video_pad;
+  int images = 0, videos = 0, audios = 0, pads = 0;
+  for (const Turn& turn : conversation.turns) {
+    images += occurrences(turn.content, image_placeholder);
+    videos += occurrences(turn.content, video_placeholder);
+    audios += occurrences(turn.content, audio_placeholder);
+    pads += occurrences(turn.content, image_pad) + occurrences(turn.content, video_pad);
+  }
+  pads += occurrences(conversation.system, image_pad) + occurrences(conversation.system, video_pad);
+  pads += occurrences(conversation.tools, image_pad) + occurrences(conversation.tools, video_pad);
+  if (conversation.videos || videos) fail("video is not supported yet: take the record out of the data set");
+  if (conversation.audios || audios) fail("audio is not supported: take the record out of the data set");
+  if (pads) fail("the text holds ", image_pad, " or ", video_pad, ", which stands for an image: write <image>");
+  const int listed_images = static_cast<int>(conversation.images.size());
+  if (images != listed_images) {
+    fail("the messages hold ", images, " <image> and the record lists ", listed_images,
+         listed_images == 1 ? " image" : " images", ": each <image> needs its own path, in order");
+  }
+}
+
+/// Answers how many tokens an image file takes, from its header alone; asks each file once.
+class ImageTokens {
+ public:
+  ImageTokens(const vision::Processor& processor, ImageLimits limits) : processor_(&processor), limits_(limits) {}
+
+  /// Tokens of the language model in the place of the image. A missing or unreadable file is an
+  /// error.
+  int count(const std::filesystem::path& path) {
+    const auto [entry, added] = tokens_.try_emplace(path.string(), 0);
+    if (!added) return entry->second;
+    try {
+      entry->second = measure(path);
+    } catch (...) {
+      tokens_.erase(entry);
+      throw;
+    }
+    return entry->second;
+  }
+
+ private:
+  int measure(const std::filesystem::path& path) const {
+    std::error_code none;
+    if (!std::filesystem::exists(path, none)) {
+      fail("image ", path.string(), " does not exist, neither there nor under media_dir");
+    }
+    const vision::ImageSize size = vision::read_image_size(path);
+    const vision::ImageSize limited =
+        vision::limited_size(size, limits_.min_pixels, limits_.max_pixels, processor_->shape);
+    return processor_->grid_for(limited).tokens(processor_->merge_size);
+  }
+
+  const vision::Processor* processor_;
+  ImageLimits limits_;
+  std::map<std::string, int> tokens_;
+};
+
+}  // namespace lamina::data

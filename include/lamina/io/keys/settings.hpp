@@ -1,0 +1,147 @@
+#pragma once
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <lamina/core/error.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/io/json.hpp>
+#include <lamina/io/keys/setting.hpp>
+#include <lamina/io/yaml.hpp>
+
+/// Settings as LLaMA-Factory's programs take them: a YAML or JSON file, key=value, --key value.
+namespace lamina::io {
+
+namespace detail {
+
+inline void refuse_interpolation(const std::string& text, const std::string& origin) {
+  if (text.find("${") != std::string::npos)
+    fail(origin, ": ", text, " holds ${...}: interpolation is not supported, write the value itself");
+}
+inline void refuse_interpolation(const nlohmann::ordered_json& value, const std::string& origin) {
+  if (value.is_string()) refuse_interpolation(value.get_ref<const std::string&>(), origin);
+  if (value.is_structured())
+    for (const auto& item : value) refuse_interpolation(item, origin);
+}
+
+inline nlohmann::ordered_json yaml_value(const YAML::Node& node, const std::string& origin) {
+  switch (node.Type()) {
+    case YAML::NodeType::Sequence: {
+      auto list = nlohmann::ordered_json::array();
+      for (const auto& item : node) list.push_back(yaml_value(item, origin));
+      return list;
+    }
+    case YAML::NodeType::Map: {
+      auto object = nlohmann::ordered_json::object();
+      for (const auto& item : node) object[item.first.as<std::string>()] = yaml_value(item.second, origin);
+      return object;
+    }
+    case YAML::NodeType::Scalar:
+      refuse_interpolation(node.Scalar(), origin);
+      return node.Scalar();
+    default:
+      return nullptr;
+  }
+}
+
+inline std::string read_settings_text(const std::filesystem::path& path) { return read_text(path, 1 << 20); }
+
+/// Puts value under key; a dotted key reaches into an object: lr_scheduler_kwargs.min_lr_rate=0.1.
+inline void put(Settings& settings, const std::string& key, nlohmann::ordered_json value, const std::string& origin) {
+  const std::size_t dot = key.find('.');
+  Setting& setting = settings[key.substr(0, dot)];
+  setting.origin = origin;
+  if (dot == std::string::npos) {
+    setting.value = std::move(value);
+    return;
+  }
+  if (!setting.value.is_object()) setting.value = nlohmann::ordered_json::object();
+  setting.value[key.substr(dot + 1)] = std::move(value);
+}
+
+inline nlohmann::ordered_json parse_scalar(const std::string& text, const std::string& key) {
+  try {
+    const std::string origin = cat("the command line, ", key);
+    return yaml_value(load_yaml(text, origin), origin);
+  } catch (const YAML::Exception& e) {
+    fail("the command line: ", key, ": ", text, " cannot be read as a YAML value: ", e.msg);
+  }
+}
+
+}  // namespace detail
+
+/// Reads a .yaml or .yml file. The errors of load_yaml, a list at the top and ${...} name the line.
+inline Settings read_yaml(const std::filesystem::path& path) {
+  const std::string text = detail::read_settings_text(path);
+  Settings settings;
+  try {
+    const YAML::Node root = load_yaml(text, path.string());
+    if (root.IsNull()) return settings;
+    if (!root.IsMap()) fail(path.string(), ": wanted `key: value` lines");
+    for (const auto& item : root) {
+      const auto key = item.first.as<std::string>();
+      const std::string origin = cat(path.string(), " line ", item.first.Mark().line + 1);
+      settings[key] = {detail::yaml_value(item.second, cat(origin, ", ", key)), origin};
+    }
+  } catch (const YAML::Exception& e) {
+    fail(path.string(), e.mark.is_null() ? "" : cat(" line ", e.mark.line + 1, " column ", e.mark.column + 1),
+         ": not readable as YAML: ", e.msg);
+  }
+  return settings;
+}
+
+/// Reads a .json file: one object, each key once.
+inline Settings read_json(const std::filesystem::path& path) {
+  Settings settings;
+  try {
+    const auto root = parse_json<nlohmann::ordered_json>(detail::read_settings_text(path),
+                                                         {.subject = path.string(), .unique_keys = true});
+    if (!root.is_object()) fail(path.string(), ": wanted one JSON object");
+    for (const auto& [key, value] : root.items()) {
+      detail::refuse_interpolation(value, cat(path.string(), ", ", key));
+      settings[key] = {value, path.string()};
+    }
+  } catch (const nlohmann::json::exception& e) {
+    fail(path.string(), ": not readable as JSON: ", e.what());
+  }
+  return settings;
+}
+
+/// The settings that the arguments of a program set: `file.yaml [key=value ...]`, `file.json [key=value ...]`, or
+/// `--key value ...`
+/// (`--flag` alone is true,
+/// and - in its name is _). Values of the command line are read as YAML, so key=null unsets.
+inline Settings read_settings(std::span<const std::string> arguments) {
+  Settings settings;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
+    const std::string extension = std::filesystem::path(word).extension().string();
+    const std::size_t equals = word.find('=');
+    if (i == 0 && equals == std::string::npos && (extension == ".yaml" || extension == ".yml")) {
+      settings = read_yaml(word);
+    } else if (i == 0 && equals == std::string::npos && extension == ".json") {
+      settings = read_json(word);
+    } else if (word.rfind("--", 0) == 0 && word.size() > 2) {
+      std::string key = word.substr(2, equals == std::string::npos ? equals : equals - 2), text = "true";
+      std::replace(key.begin(), key.end(), '-', '_');
+      if (equals != std::string::npos)
+        text = word.substr(equals + 1);
+      else if (i + 1 < arguments.size() && arguments[i + 1].rfind("--", 0) != 0)
+        text = arguments[++i];
+      detail::put(settings, key, detail::parse_scalar(text, key), "the command line");
+    } else if (equals != std::string::npos && equals > 0) {
+      const std::string key = word.substr(0, equals);
+      detail::put(settings, key, detail::parse_scalar(word.substr(equals + 1), key), "the command line");
+    } else {
+      fail("the command line: ", word,
+           " is neither a .yaml, .yml or .json file in the first place, nor key=value, nor --key value");
+    }
+  }
+  return settings;
+}
+
+}  // namespace lamina::io

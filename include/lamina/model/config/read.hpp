@@ -1,0 +1,228 @@
+#pragma once
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include <lamina/checkpoint/folders.hpp>
+#include <lamina/checkpoint/safetensors/header.hpp>
+#include <lamina/checkpoint/torch_dtype.hpp>
+#include <lamina/io/json/file.hpp>
+#include <lamina/model/config/fields.hpp>
+#include <lamina/model/config/model_config.hpp>
+#include <lamina/model/families.hpp>
+
+/// Reading config.json in every layout that releases and re-saves have: the decoder's fields nested or flat, a sparse
+/// vision_config, rope_scaling or rope_parameters, torch_dtype or dtype.
+namespace lamina {
+
+namespace detail {
+using io::check_fields, io::JsonFields;
+
+/// The object that holds the rotary fields, in the newer spelling of its name or the older. Files may carry both, with
+/// equal values: transformers obeys the older, others the newer.
+inline JsonFields rope_object(const JsonFields& text) {
+  if (!text.has("rope_scaling")) return text.object("rope_parameters");
+  const JsonFields older = text.object("rope_scaling");
+  if (!text.has("rope_parameters")) return older;
+  const JsonFields newer = text.object("rope_parameters");
+  for (const char* field : {"rope_theta", "mrope_section", "mrope_interleaved"})
+    if (newer.has(field) && older.has(field) && newer.json()[field] != older.json()[field])
+      fail(text.file(), ": ", newer.path(field), " and ", older.path(field),
+           " differ: keep the one that the model was trained with");
+  return newer;
+}
+
+/// The fields of an object of config.json as a family has them: if the file names none, its default counts.
+class FamilyFields {
+ public:
+  /// object: "text_config" or "vision_config", wherever the file keeps these fields.
+  FamilyFields(const JsonFields& fields, std::string object, const ConfigFormat& format)
+      : fields_(fields), object_(std::move(object)), format_(format) {}
+
+  const JsonFields& fields() const { return fields_; }
+  int size(const std::string& key) const {
+    return read(key, [](const auto& f, const auto& k) { return f.size(k); });
+  }
+  std::string text(const std::string& key) const {
+    return read(key, [](const auto& f, const auto& k) { return f.text(k); });
+  }
+  bool boolean(const std::string& key) const {
+    return read(key, [](const auto& f, const auto& k) { return f.boolean(k, false); });
+  }
+  std::vector<int> integers(const std::string& key) const {
+    return read(key, [](const auto& f, const auto& k) { return f.integers(k); });
+  }
+  /// The same object's fields in another place of the file.
+  FamilyFields in(const JsonFields& place) const { return {place, object_, format_}; }
+  /// Whether the family has a field that others have not, with one of these uses.
+  bool has_own(std::string_view key, io::FieldUse use) const {
+    const auto own = object_ == "text_config" ? format_.text_fields : format_.vision_fields;
+    const io::Field* field = io::find_field(own, key);
+    return field && field->use == use;
+  }
+
+ private:
+  template <class Read>
+  std::invoke_result_t<Read, JsonFields, std::string> read(const std::string& key, const Read& read_as) const {
+    if (fields_.has(key)) return read_as(fields_, key);
+    const std::string name = object_ + "." + key;
+    for (const FieldDefault& other : format_.defaults) {
+      if (other.field != name) continue;
+      if (const std::string older(other.older); !older.empty() && fields_.has(older)) return read_as(fields_, older);
+      if (other.value.empty()) break;
+      const nlohmann::json object = {{key, nlohmann::json::parse(other.value)}};
+      return read_as(JsonFields(object, fields_.file(), object_), key);
+    }
+    return read_as(fields_, key);
+  }
+
+  JsonFields fields_;
+  std::string object_;
+  const ConfigFormat& format_;
+};
+
+inline void read_rope(const FamilyFields& family, DecoderConfig& out) {
+  const JsonFields& text = family.fields();
+  const JsonFields rope = rope_object(text);
+  check_fields(rope, fields_of_rope());
+  if (rope.has("rope_theta") && text.has("rope_theta") && text.json()["rope_theta"] != rope.json()["rope_theta"])
+    note(cat(text.file(), ": ", text.path("rope_theta"), " has no effect: ", rope.path("rope_theta"), " counts"));
+  out.rope_theta = rope.has("rope_theta") ? rope.number("rope_theta") : text.number("rope_theta");
+  if (!(out.rope_theta > 0)) fail(text.file(), ": rope_theta is ", out.rope_theta, ", wanted a positive number");
+  const std::vector<int> section = rope.integers("mrope_section");
+  int sum = 0;
+  for (const int n : section) sum += n;
+  if (section.size() != 3 || 2 * sum != out.head_dim || *std::min_element(section.begin(), section.end()) < 0)
+    rope.wrong("mrope_section", rope.json()["mrope_section"],
+               cat("three lengths that sum to head_dim / 2 = ", out.head_dim / 2));
+  std::copy(section.begin(), section.end(), out.mrope_section.begin());
+  out.mrope_interleaved = family.in(rope).boolean("mrope_interleaved");
+}
+
+inline void check_layer_types(const JsonFields& text) {
+  if (!text.has("layer_types")) return;
+  for (const std::string& type : text.texts("layer_types"))
+    if (type != "full_attention")
+      fail(text.file(), ": ", text.path("layer_types"), " has ", type, ": sliding windows are not supported");
+}
+
+inline DecoderConfig read_decoder(const FamilyFields& family) {
+  const JsonFields& text = family.fields();
+  DecoderConfig out;
+  out.vocab_size = family.size("vocab_size");
+  out.hidden_size = family.size("hidden_size");
+  out.intermediate_size = family.size("intermediate_size");
+  out.num_hidden_layers = family.size("num_hidden_layers");
+  out.num_attention_heads = family.size("num_attention_heads");
+  out.num_key_value_heads = text.size("num_key_value_heads", out.num_attention_heads);
+  // Some families' heads have a width of their own, others' are always hidden_size / heads.
+  out.head_dim = family.has_own("head_dim", io::FieldUse::fact) ? family.size("head_dim")
+                                                                : out.hidden_size / out.num_attention_heads;
+  out.max_position_embeddings = family.size("max_position_embeddings");
+  out.rms_norm_eps = text.number("rms_norm_eps");
+  out.hidden_act = family.text("hidden_act");
+  if (out.num_attention_heads % out.num_key_value_heads != 0)
+    fail(text.file(), ": ", text.path("num_attention_heads"), " = ", out.num_attention_heads,
+         " is not a multiple of num_key_value_heads = ", out.num_key_value_heads);
+  if (family.has_own("layer_types", io::FieldUse::used)) check_layer_types(text);
+  read_rope(family, out);
+  return out;
+}
+
+/// What only some families' towers have. Blocks without windows may lie beyond the tower: the default names those of
+/// the released depth.
+inline void read_own_of_tower(const FamilyFields& family, TowerConfig& out) {
+  const auto has = [&](std::string_view key) { return family.has_own(key, io::FieldUse::fact); };
+  const auto check_block = [&](int block, int end) {
+    if (block < 0 || block >= end)
+      fail(family.fields().file(), ": vision_config names block ", block, " of a tower of ", out.depth);
+  };
+  if (has("num_position_embeddings")) out.num_position_embeddings = family.size("num_position_embeddings");
+  if (has("deepstack_visual_indexes")) out.deepstack_visual_indexes = family.integers("deepstack_visual_indexes");
+  if (has("window_size")) out.window_size = family.size("window_size");
+  if (has("fullatt_block_indexes")) out.fullatt_block_indexes = family.integers("fullatt_block_indexes");
+  for (const int block : out.deepstack_visual_indexes) check_block(block, out.depth);
+  for (const int block : out.fullatt_block_indexes) check_block(block, std::numeric_limits<int>::max());
+}
+
+inline TowerConfig read_tower(const FamilyFields& family) {
+  const JsonFields& vision = family.fields();
+  TowerConfig out;
+  out.depth = family.size("depth");
+  out.hidden_size = family.size("hidden_size");
+  out.intermediate_size = family.size("intermediate_size");
+  out.num_heads = family.size("num_heads");
+  out.out_hidden_size = family.size("out_hidden_size");
+  out.in_channels = family.size("in_channels");
+  out.patch_size = family.size("patch_size");
+  out.temporal_patch_size = family.size("temporal_patch_size");
+  out.spatial_merge_size = family.size("spatial_merge_size");
+  out.hidden_act = family.text("hidden_act");
+  read_own_of_tower(family, out);
+  if (out.hidden_size % out.num_heads != 0)
+    fail(vision.file(), ": ", vision.path("hidden_size"), " = ", out.hidden_size,
+         " is not a multiple of num_heads = ", out.num_heads);
+  return out;
+}
+
+inline DType read_dtype(const JsonFields& top, const JsonFields& text) {
+  for (const JsonFields* fields : {&top, &text})
+    for (const char* key : {"dtype", "torch_dtype"}) {
+      if (!fields->has(key)) continue;
+      const std::string name = fields->text(key);
+      if (const auto dtype = checkpoint::dtype_from_torch_name(name)) return *dtype;
+      fields->wrong(key, fields->json()[key], "bfloat16, float16 or float32");
+    }
+  return DType::F32;
+}
+
+/// A token id, or a list of them; empty if there is none.
+inline std::vector<int> ids_of(const JsonFields& fields, const std::string& key) {
+  if (!fields.has(key)) return {};
+  return fields.json()[key].is_array() ? fields.integers(key) : std::vector{fields.integer(key)};
+}
+
+/// Some trainers leave copies of text_config's fields at the top level, and later changes miss them.
+inline void note_stale_copies(const JsonFields& top, const JsonFields& text) {
+  for (const auto& [name, value] : text.json().items())
+    if (top.has(name) && find_field(text_fields, name) && !find_field(model_fields, name) && top.json()[name] != value)
+      note(cat(top.file(), ": ", name, " has no effect: text_config.", name, " counts"));
+}
+
+}  // namespace detail
+
+inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
+  using io::check_fields, io::JsonFields;
+  checkpoint::require_model_folder(dir);
+  const std::filesystem::path path = dir / "config.json";
+  const nlohmann::json json = io::read_json_object<nlohmann::json>(path);
+  const JsonFields top(json, path.string());
+  ModelConfig out;
+  out.model_type = top.text("model_type");
+  out.family = &family_of(out.model_type, top.file());
+  const ConfigFormat& format = out.family->config;
+  const bool nested = format.nested || top.has("text_config");
+  const JsonFields text = nested ? top.object("text_config") : top;
+  check_fields(top, fields_of_model_config(format, nested));
+  if (nested) {
+    check_fields(text, fields_of_text_config(format));
+    detail::note_stale_copies(top, text);
+  }
+  out.text_config = detail::read_decoder({text, "text_config", format});
+  const JsonFields vision = top.object("vision_config");
+  check_fields(vision, fields_of_vision_config(format));
+  out.vision_config = detail::read_tower({vision, "vision_config", format});
+  if (out.vision_config.out_hidden_size != out.text_config.hidden_size)
+    fail(path.string(), ": vision_config.out_hidden_size = ", out.vision_config.out_hidden_size,
+         " must equal the decoder's hidden_size = ", out.text_config.hidden_size);
+  out.image_token_id = top.integer("image_token_id", format.image_token_id);
+  out.eos_token_id = detail::ids_of(top.has("eos_token_id") ? top : text, "eos_token_id");
+  const bool tied_at_top = top.boolean("tie_word_embeddings", false);
+  out.tie_word_embeddings = text.boolean("tie_word_embeddings", false) || tied_at_top;
+  out.dtype = detail::read_dtype(top, text);
+  if (top.has("quantization_config"))
+    out.quant_method = top.object("quantization_config").text("quant_method", "unknown");
+  return out;
+}
+
+}  // namespace lamina

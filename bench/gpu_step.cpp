@@ -83,7 +83,7 @@ void run(parallel::Group& ranks, const char* name, const Shape_& shape, int step
   });
   weights.allocate(true, device.stream());
   randomise(weights);
-  train::Optimizer<Cuda> optimizer(weights.learning_count());
+  train::Optimizer<Cuda> optimizer({0, weights.learning_count()});
   optimizer.allocate(weights, device.stream());
   train::Step<Model, bf16, Cuda> step(device);
   const Batch batch = random_batch(shape, Model::patch_width);

@@ -1,36 +1,15 @@
 #include <lamina/parallel/tcp_group.hpp>
 
-#include <functional>
-#include <numeric>
 #include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
+#include "support/on_ranks.hpp"
 
 using namespace lamina;
 using namespace lamina::parallel;
-using lamina::testing::contains, lamina::testing::error_of;
-
-namespace {
-/// Runs f on `size` ranks, each a thread.
-void on_ranks(int size, const std::function<void(Group&)>& f, Seconds timeout = Seconds(20)) {
-  Listener listener(0);
-  const int port = listener.port();
-  std::vector<std::thread> others;
-  Connection::to("127.0.0.1", port, timeout).send_value(std::int64_t{7});  // a stranger, who is passed over
-  for (int rank = 1; rank < size; ++rank)
-    others.emplace_back([=] {
-      TcpGroup group({rank, size, rank, size}, join_rank_0("127.0.0.1", port, rank, timeout));
-      f(group);
-    });
-  {
-    TcpGroup group({0, size, 0, size}, await_ranks(listener, size, timeout));
-    f(group);
-  }
-  for (std::thread& other : others) other.join();
-}
-}  // namespace
+using lamina::testing::contains, lamina::testing::error_of, lamina::testing::on_ranks;
 
 TEST_CASE("Group of one: nothing changes, and what is gathered is one's own") {
   Group& one = alone();

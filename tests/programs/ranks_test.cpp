@@ -98,6 +98,49 @@ TEST_CASE("Ranks: two and four processes train as one does with the same window,
   check_near(run(launcher, "several", 4 / ranks), one, 1e-6);
 }
 
+TEST_CASE("Ranks: an optimizer that processes share trains as one does, in less memory, and resumes on any number") {
+  const std::string launcher = mpirun(2);
+  if (launcher.empty()) return;
+  const TemporaryFolder folder;
+  REQUIRE(make_model("qwen3_vl_tiny", folder.path() / "model").status == 0);
+  const auto run = [&](const std::string& before, const std::string& out, std::vector<std::string> more) {
+    more.insert(more.end(), {"finetuning_type=full", "max_samples=32", "save_steps=2", "num_train_epochs=1",
+                             before.empty() ? "gradient_accumulation_steps=4" : "gradient_accumulation_steps=2"});
+    const Program ran = run_command(before + train_command(folder.path(), out, more));
+    INFO(ran.output);
+    REQUIRE(ran.status == 0);
+    return ran.output;
+  };
+  const auto optimizer_mib = [](const std::string& output) {
+    const std::size_t at = output.find("  optimizer ");
+    REQUIRE(at != std::string::npos);
+    return std::stod(output.substr(at + 12));
+  };
+  const std::string zero = "deepspeed={zero_optimization: {stage: 2}}";
+  const double whole = optimizer_mib(run("", "one", {}));
+  const std::string output = run(launcher, "two", {zero});
+  CHECK(contains(output, "processes share out the optimizer's state"));
+  CHECK(std::abs(optimizer_mib(output) - whole / 2) < 0.1);
+  const auto one = logged(folder.path() / "one", {"loss"});
+  check_near(logged(folder.path() / "two", {"loss"}), one, 1e-6);
+  const auto bytes = [&](const fs::path& file) {
+    std::ifstream in(folder.path() / file, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  for (const char* file : {"checkpoint-2/model.safetensors", "checkpoint-2/optimizer.safetensors", "model.safetensors"})
+    CHECK(fs::file_size(folder.path() / "two" / file) == fs::file_size(folder.path() / "one" / file));
+  // From the shared run's checkpoint: two that share, two that do not, and one go on alike.
+  const std::string from = "resume_from_checkpoint=" + (folder.path() / "two/checkpoint-2").string();
+  run(launcher, "again", {zero, from});
+  CHECK(bytes("again/model.safetensors") == bytes("two/model.safetensors"));
+  CHECK(bytes("again/checkpoint-4/optimizer.safetensors") == bytes("two/checkpoint-4/optimizer.safetensors"));
+  run(launcher, "whole", {from});
+  CHECK(bytes("whole/model.safetensors") == bytes("two/model.safetensors"));
+  run("", "alone", {from});
+  const std::vector<double> rest(one.begin() + 2, one.end());
+  check_near(logged(folder.path() / "alone", {"loss"}), rest, 1e-6);
+}
+
 TEST_CASE("Ranks: losses and learning rates are LLaMA-Factory's under torchrun, a ragged end included") {
   const char* data = std::getenv("LAMINA_TEST_DATA");
   const std::string run = GENERATE("lora_2", "full_2", "lora_4");

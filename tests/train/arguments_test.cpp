@@ -194,10 +194,40 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
     CHECK(parse({example, no}).save_strategy == Interval::no);
   CHECK(parse({example, "resume_from_checkpoint=yes"}).resume_from_checkpoint == "true");
   CHECK_FALSE(parse({example, "resume_from_checkpoint=off"}).resume_from_checkpoint);
-  says(io::listed(parse({example, "deepspeed=ds.json"}).notes), "deepspeed: ds.json has no effect: each process holds");
   says(parse({example, "adapter_folder=x"}).notes.back(), "adapter_folder has no effect without adapter_name_or_path");
   says(parse({example, "do_train=false", "do_eval=true", "val_size=0.1", "resume_from_checkpoint=x"}).notes.back(),
        "resume_from_checkpoint has no effect without do_train: true");
+}
+
+TEST_CASE("Arguments: DeepSpeed's and FSDP's settings share out the optimizer, and the rest of them is said",
+          "[train]") {
+  const auto with = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {example, "finetuning_type=full"});
+    return parse(more);
+  };
+  const auto stage_2 = file_of("ds.json", R"({"train_batch_size": "auto", "train_micro_batch_size_per_gpu": "auto",
+      "gradient_clipping": "auto", "bf16": {"enabled": "auto"},
+      "zero_optimization": {"stage": 2, "overlap_comm": false}})");
+  const Arguments two = with({"deepspeed=" + stage_2});
+  CHECK(two.shards_optimizer);
+  says(io::listed(two.notes), "deepspeed: stage 2: processes share out the optimizer's state; gradients stay whole");
+  says(io::listed(two.notes), "deepspeed: bf16, overlap_comm have no effect: there is no DeepSpeed here");
+  CHECK_FALSE(with({"deepspeed={zero_optimization: {stage: 0}}"}).shards_optimizer);
+  CHECK(with({"deepspeed={zero_optimization: {stage: 1}}"}).shards_optimizer);
+  const Arguments three = with({"deepspeed=examples/deepspeed/ds_z3_offload_config.json"});
+  CHECK(three.shards_optimizer);
+  says(io::listed(three.notes), "it is read as LLaMA-Factory's file of that name");
+  says(io::listed(three.notes), "gradients and weights stay whole on each");
+  says(io::listed(three.notes), "deepspeed: offload_optimizer has no effect: everything stays on the GPU");
+  says(io::listed(parse({example, "deepspeed=" + stage_2}).notes), "the optimizer of adapters is small");
+  says(error_with("deepspeed=ds_mine.json"), "there is no file ds_mine.json");
+  says(error_with("deepspeed={zero_optimization: {stage: 4}}"), "stage is 4, wanted 0 to 3");
+  says(error_with("deepspeed={optimizer: {type: AdamW}}"), "optimizer is refused: learning_rate");
+  says(error_with("deepspeed={gradient_clipping: 0.5}"), "gradient_clipping is 0.5, but max_grad_norm makes it 1");
+  CHECK(with({"fsdp=full_shard auto_wrap"}).shards_optimizer);
+  CHECK(with({"fsdp=[shard_grad_op, offload]"}).shards_optimizer);
+  CHECK_FALSE(with({"fsdp=no_shard"}).shards_optimizer);
+  says(error_with("fsdp=some_shard"), "wanted full_shard");
 }
 
 TEST_CASE("Arguments: refusals say why", "[train]") {

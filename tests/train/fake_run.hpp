@@ -71,6 +71,7 @@ class Session : public TrainSession {
     return {{base + "lora_A.weight", {2, 3}, a_.value, a_.exp_avg, a_.exp_avg_sq, true},
             {base + "lora_B.weight", {4, 2}, b_.value, b_.exp_avg, b_.exp_avg_sq, true}};
   }
+  std::uint64_t weights_hash() override { return 0; }
   std::int64_t optimizer_steps() const override { return steps_; }
   void set_optimizer_steps(std::int64_t n) override { steps_ = n; }
   std::int64_t param_count() const override { return 26; }

@@ -5,6 +5,7 @@
 
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host/device.hpp>
+#include <lamina/parallel/share.hpp>
 
 /// One optimizer step on everything that learns, which is one run of n fp32 values.
 namespace lamina::kernel {
@@ -53,7 +54,7 @@ struct ValueCopy {
 template <class T>
 struct ValueRun {
   static constexpr int most = 2048;
-  std::size_t first = 0;  ///< of the values
+  std::size_t first = 0;  ///< of the values that the step updates
   int count = 0, cols = 1;
   std::size_t within = 0;  ///< the first one's place among the elements of the copy
   T* to = nullptr;
@@ -66,23 +67,27 @@ struct ValueRun {
     return to + at / cols * stride + at % cols;
   }
 };
-/// Runs that cover all n values, each in one copy or in none, on one side of `decayed`. copies are in order.
+/// Runs that cover a share of the values, each in one copy or in none, on one side of `decayed`. copies are in order.
+/// A run counts its values from the share's first.
 template <class T>
-std::vector<ValueRun<T>> value_runs(std::size_t n, std::size_t decayed, const std::vector<ValueCopy<T>>& copies) {
+std::vector<ValueRun<T>> value_runs(const parallel::Share& share, std::size_t decayed,
+                                    const std::vector<ValueCopy<T>>& copies) {
   std::vector<ValueRun<T>> runs;
+  std::size_t at = share.first;
   const auto cover = [&](std::size_t end, const ValueCopy<T>& c) {
-    for (std::size_t at = runs.empty() ? 0 : runs.back().first + runs.back().count; at < end;) {
+    end = std::min(end, share.end());
+    while (at < end) {
       const std::size_t side = at < decayed ? std::min(decayed, end) : end;
       const auto count = static_cast<int>(std::min<std::size_t>(side - at, ValueRun<T>::most));
-      runs.push_back({at, count, c.cols, at - c.first, c.to, c.stride, c.scale, at < decayed});
-      at += count;
+      runs.push_back({at - share.first, count, c.cols, at - c.first, c.to, c.stride, c.scale, at < decayed});
+      at += static_cast<std::size_t>(count);
     }
   };
   for (const ValueCopy<T>& c : copies) {
     cover(c.first, {});
     cover(c.first + c.count, c);
   }
-  cover(n, {});
+  cover(share.end(), {});
   return runs;
 }
 
@@ -92,8 +97,8 @@ std::vector<ValueRun<T>> value_runs(std::size_t n, std::size_t decayed, const st
 ///     w = w * decay - step_size * m / (sqrt(v) / v_correction + eps)
 ///     g = 0,   copy = scale * w rounded to T (if there is one)
 ///
-/// decay holds for runs that decay. Where the norm is not finite, w, m, v and copies stay as they are.
-/// source      Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2
+/// w, g, m and v begin at the same value. decay holds for runs that decay. Where the norm is not finite, w, m, v and
+/// copies stay as they are. source      Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2
 template <class T>
 struct AdamWStep {
   float *w = nullptr, *g = nullptr, *m = nullptr, *v = nullptr;

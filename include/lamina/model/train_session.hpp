@@ -64,8 +64,13 @@ class TrainSession {
   /// Waits for the step that was started first and is not finished.
   virtual StepResult finish() = 0;
   virtual BatchLoss evaluate(const Batch&) = 0;
-  /// The state as it is now; valid until the next step.
+  /// The state as it is now; valid until the next step. Of an optimizer that ranks share, this rank's part alone is
+  /// right, unless gather_state() has been called.
   virtual std::vector<TrainableTensor> trainable() = 0;
+  /// Every rank calls it before the first one saves: that one's trainable() has everything until the next step.
+  virtual void gather_state() {}
+  /// A hash of the trained weights' bits, the same on every rank as long as they hold the same model.
+  virtual std::uint64_t weights_hash() = 0;
   /// Takes over what was written to the spans of trainable().
   virtual void restored() {}
   /// Optimizer steps done, which bias correction depends on; set on resume.
@@ -96,6 +101,7 @@ struct TrainableOptions {
   std::vector<std::filesystem::path> adapters;
   bool create_new_adapter = false;              ///< merge them all and start a fresh one
   parallel::Group* group = &parallel::alone();  ///< whose gradients are summed in each step; outlives the session
+  bool shards_optimizer = false;                ///< full and freeze: each rank keeps a part of the optimizer's state
 };
 
 }  // namespace lamina

@@ -19,7 +19,8 @@ namespace lamina::parallel {
 /// The functions of libnccl.so.2 that are called here. It is opened when several ranks ask for it, so that a program
 /// built with its header also starts if it is not installed.
 #define LAMINA_NCCL_FUNCTIONS(X) \
-  X(GetUniqueId) X(CommInitRank) X(AllReduce) X(CommDestroy) X(CommAbort) X(GetErrorString) X(GetLastError)
+  X(GetUniqueId)                 \
+  X(CommInitRank) X(AllReduce) X(AllGather) X(Broadcast) X(CommDestroy) X(CommAbort) X(GetErrorString) X(GetLastError)
 struct Nccl {
 #define LAMINA_NCCL_MEMBER(name) decltype(&::nccl##name) name = nullptr;
   LAMINA_NCCL_FUNCTIONS(LAMINA_NCCL_MEMBER)
@@ -72,7 +73,7 @@ struct DeviceGroup<Cuda>::Communicator {
   ncclComm_t handle = nullptr;
 };
 
-[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group) {
+[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group) : place_(group.place()) {
   if (group.size() > 1) communicator_ = std::make_unique<Communicator>(group);
 }
 [[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda> s, std::span<float> values) {
@@ -82,17 +83,36 @@ struct DeviceGroup<Cuda>::Communicator {
       nccl.AllReduce(values.data(), values.data(), values.size(), ncclFloat, ncclSum, communicator_->handle, s.handle),
       "summing gradients");
 }
+[[gnu::used]] inline void DeviceGroup<Cuda>::broadcast(Stream<Cuda> s, std::span<std::byte> bytes, int root) {
+  if (!communicator_ || bytes.empty()) return;
+  const Nccl& nccl = communicator_->nccl;
+  nccl.check(nccl.Broadcast(bytes.data(), bytes.data(), bytes.size(), ncclUint8, root, communicator_->handle, s.handle),
+             "sending values");
+}
+/// Shares are equally long but for what the last one has beyond.
+[[gnu::used]] inline void DeviceGroup<Cuda>::exchange_shares(Stream<Cuda> s, std::span<std::byte> run,
+                                                             std::size_t value_bytes) {
+  if (!communicator_) return;
+  const Nccl& nccl = communicator_->nccl;
+  const std::size_t each = share_of(run.size() / value_bytes, 0, size()).count * value_bytes;
+  nccl.check(nccl.AllGather(run.data() + static_cast<std::size_t>(rank()) * each, run.data(), each, ncclUint8,
+                            communicator_->handle, s.handle),
+             "exchanging weights");
+  broadcast(s, run.subspan(static_cast<std::size_t>(size()) * each), size() - 1);
+}
 
 #else
 
 struct DeviceGroup<Cuda>::Communicator {};
-[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group) {
+[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group) : place_(group.place()) {
   if (group.size() > 1)
     fail(
         "several GPUs need NCCL, and this program was built without its header: build it where nccl.h is "
         "(libnccl-dev)");
 }
 [[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda>, std::span<float>) {}
+[[gnu::used]] inline void DeviceGroup<Cuda>::broadcast(Stream<Cuda>, std::span<std::byte>, int) {}
+[[gnu::used]] inline void DeviceGroup<Cuda>::exchange_shares(Stream<Cuda>, std::span<std::byte>, std::size_t) {}
 
 #endif
 

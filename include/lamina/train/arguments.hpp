@@ -90,6 +90,7 @@ struct Arguments {
   std::string train_sampling_strategy = "random";
   std::string device = "auto";      ///< auto, cpu or cuda
   bool full_determinism = false;    ///< on a GPU, where runs need not repeat bit for bit otherwise
+  bool shards_optimizer = false;    ///< of full and freeze: processes share out its state (deepspeed, fsdp)
   std::int64_t ddp_timeout = 1800;  ///< seconds that one process may keep the others waiting
   std::optional<bool> disable_tqdm;
 
@@ -143,6 +144,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.seed = a.seed;
   options.adapters = a.adapter_name_or_path;
   options.create_new_adapter = a.create_new_adapter;
+  options.shards_optimizer = a.shards_optimizer;
   return options;
 }
 

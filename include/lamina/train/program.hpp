@@ -243,6 +243,7 @@ class TrainProgram {
     history_ = outcome.state.log_history;
     state_ = outcome.state;
     require_same_weights(*session_, group_);
+    session_->gather_state();
     if (!group_.first()) return true;
     writer.save(a_.output_dir, history_);
     print_metrics(console_.stream(), "train", outcome.metrics);

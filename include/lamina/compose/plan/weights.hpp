@@ -15,6 +15,7 @@
 #include <lamina/kernel/device.hpp>
 #include <lamina/kernel/optimizer.hpp>
 #include <lamina/layer/adapted_linear.hpp>
+#include <lamina/parallel/share.hpp>
 
 /// Tensors in memory: Weights<Model> those of a model, TensorMemory those of any list. Learning tensors are one run of
 /// fp32 values, with gradients after them in the same order; frozen matrices keep the checkpoint's element type; frozen
@@ -67,6 +68,7 @@ class TensorMemory {
       for (TensorSlot& slot : slots_)
         if (kind_of(slot.spec) == kind && (slot.learns || !slot.folded)) place(slot);
     frozen_ = aligned(frozen_);
+    kept_ = {0, learning_};
   }
 
   const std::vector<TensorSlot>& slots() const { return slots_; }
@@ -78,6 +80,14 @@ class TensorMemory {
   std::size_t learning_count() const { return learning_; }
   std::size_t frozen_bytes() const { return frozen_; }
 
+  /// Before allocate(): fp32 values that a half-precision copy stands for are kept of this share alone. Other ranks
+  /// have the others.
+  void keep(const parallel::Share& share) {
+    if (has_copy) kept_ = share;
+  }
+  /// The values that values() holds.
+  const parallel::Share& kept() const { return kept_; }
+
   /// Takes the memory. Frozen tensors are not set (0 if there are folded ones); tensors that learn are 0, gradients
   /// too.
   void allocate(bool with_gradients, Stream<B> stream = {}) {
@@ -85,7 +95,7 @@ class TensorMemory {
     frozen_block_ = Arena(frozen_, Memory<B>{});
     frozen_base_ = frozen_block_.take<std::byte>(frozen_);
     learning_block_ = Arena(learning_bytes(with_gradients), Memory<B>{});
-    values_ = learning_block_.take<float>(learning_);
+    values_ = learning_block_.take<float>(kept_.count);
     gradients_ = with_gradients ? learning_block_.take<float>(learning_) : nullptr;
     copy_ = has_copy ? learning_block_.take<T>(learning_) : nullptr;
     Memory<B>::zero(stream, values_, learning_block_.used_bytes());
@@ -95,7 +105,7 @@ class TensorMemory {
   /// Of values, gradients and the half-precision copy.
   std::size_t learning_bytes(bool with_gradients) const {
     Arena counting;
-    counting.take<float>(learning_);
+    counting.take<float>(kept_.count);
     if (with_gradients) counting.take<float>(learning_);
     if (has_copy) counting.take<T>(learning_);
     return counting.used_bytes();
@@ -186,16 +196,17 @@ class TensorMemory {
       }
     }
   }
-  /// A tensor's address in the backend's memory.
+  /// A tensor's address in the backend's memory, if it is kept.
   void* data(const TensorSlot& slot) {
-    if (slot.learns) return values_ + slot.offset;
+    if (slot.learns) return values_ + (slot.offset - kept_.first);
     return frozen_base_ + (slot.folded ? slot.folded_offset : slot.offset);
   }
   /// What learns, its gradients and its half-precision copy, in the backend's memory.
   std::span<float> values(const TensorSlot& slot) {
-    return {values_ + slot.offset, static_cast<std::size_t>(slot.spec.count())};
+    return values({slot.offset, static_cast<std::size_t>(slot.spec.count())});
   }
-  std::span<float> values() { return {values_, learning_}; }
+  std::span<float> values(const parallel::Share& kept) { return {values_ + (kept.first - kept_.first), kept.count}; }
+  std::span<float> values() { return {values_, kept_.count}; }
   std::span<float> gradients() { return {gradients_, gradients_ ? learning_ : 0}; }
   std::span<T> copy() { return {copy_, copy_ ? learning_ : 0}; }
   /// Where the optimizer writes half-precision copies: in the order of the values, adjacent ones as one.
@@ -257,12 +268,21 @@ class TensorMemory {
   void send(const TensorSlot& slot, int first_row, int rows, const std::byte* from) {
     const std::size_t at = static_cast<std::size_t>(first_row) * static_cast<std::size_t>(slot.spec.cols()),
                       count = static_cast<std::size_t>(rows) * static_cast<std::size_t>(slot.spec.cols());
-    if (slot.folded && !slot.learns)
+    if (slot.learns)
+      send_kept({slot.offset + at, count}, from);
+    else if (slot.folded)
       send_folded(slot, first_row, rows, from);
     else
       Memory<B>::upload_later(stream_, static_cast<std::byte*>(data(slot)) + at * size_bytes(slot.dtype), from,
                               count * size_bytes(slot.dtype));
     if (slot.learns) renew_copy(slot, first_row, rows, reinterpret_cast<const float*>(from));
+  }
+  /// Sends those of learning values that are kept; `from` has all of them.
+  void send_kept(const parallel::Share& values, const std::byte* from) {
+    const std::size_t first = std::max(values.first, kept_.first), end = std::min(values.end(), kept_.end());
+    if (first >= end) return;
+    Memory<B>::upload_later(stream_, values_ + (first - kept_.first), from + (first - values.first) * sizeof(float),
+                            (end - first) * sizeof(float));
   }
   void renew_copy(const TensorSlot& slot, int first_row, int rows, const float* values) {
     if constexpr (has_copy) {
@@ -335,6 +355,7 @@ class TensorMemory {
 
   std::vector<TensorSlot> slots_;
   std::size_t learning_ = 0, frozen_ = 0;
+  parallel::Share kept_;
   Stream<B> stream_;
   Arena frozen_block_, learning_block_;
   std::byte* frozen_base_ = nullptr;

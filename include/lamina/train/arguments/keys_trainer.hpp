@@ -1,10 +1,9 @@
 #pragma once
 #include <lamina/train/arguments/readers.hpp>
+#include <lamina/train/arguments/sharding.hpp>
 
 namespace lamina::train {
 
-inline constexpr const char* whole_copies =
-    "each process holds the whole model and its optimizer: the result is that of sharding, the memory is not";
 inline constexpr const char* one_sum = "gradients are summed over processes by one call, after each step's backward";
 inline constexpr const char* launched = "mpirun, srun or torchrun --no-python says which process this is";
 
@@ -84,8 +83,9 @@ inline constexpr Key trainer_keys[] = {
      "nothing is padded, so grouping saves nothing; transformers 5 has train_sampling_strategy in its place"},
     honoured<&Arguments::train_sampling_strategy>("train_sampling_strategy",
                                                   "random, or sequential: rows in their order, as disable_shuffling"),
-    {"deepspeed", KeyType::object, KeyStatus::accepted, "", whole_copies},
-    {"fsdp", KeyType::list, KeyStatus::accepted, "", whole_copies},
+    honoured_by("deepspeed", KeyType::object, "", detail::read_deepspeed,
+                "stages 1 to 3: processes share out the optimizer's state of full and freeze"),
+    honoured_by("fsdp", KeyType::list, "", detail::read_fsdp, "full_shard, shard_grad_op: the same as deepspeed"),
     honoured<&Arguments::ddp_timeout>("ddp_timeout", "seconds that one process may keep the others waiting"),
     {"fp8", KeyType::flag, KeyStatus::refused, "false", "fp8 training is not built; set fp8: false"},
     {"push_to_hub", KeyType::flag, KeyStatus::refused, "false",
@@ -118,7 +118,8 @@ inline constexpr Key runtime_keys[] = {
     {"master_port", KeyType::text, KeyStatus::accepted, "", launched},
     honoured_by("accelerator_config", KeyType::object, "", detail::read_accelerator, "accelerate's settings"),
     {"parallelism_config", KeyType::object, KeyStatus::accepted, "", "processes share each step's rows, nothing else"},
-    {"fsdp_config", KeyType::object, KeyStatus::accepted, "", whole_copies},
+    {"fsdp_config", KeyType::object, KeyStatus::accepted, "",
+     "weights are not wrapped, since each process holds all of them"},
     {"fp8_backend", KeyType::text, KeyStatus::accepted, "auto", "it belongs to fp8"},
     {"fp8_enable_fsdp_float8_all_gather", KeyType::flag, KeyStatus::accepted, "false", "it belongs to fp8"},
     {"profiler_output_dir", KeyType::text, KeyStatus::accepted, "", "it belongs to enable_torch_profiler"},

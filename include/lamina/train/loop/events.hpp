@@ -90,6 +90,7 @@ inline void Trainer::save() {
   if (saved_step_ == state_.global_step) return;
   saved_step_ = state_.global_step;
   require_same_weights(parts_.session, parts_.group);
+  parts_.session.gather_state();
   if (!parts_.group.first()) return;
   const std::filesystem::path target = a_.output_dir / cat("checkpoint-", state_.global_step);
   StagedDirectory staged(target);

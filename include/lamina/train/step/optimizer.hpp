@@ -6,44 +6,50 @@
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/kernel/optimizer.hpp>
 #include <lamina/model/train_session.hpp>
+#include <lamina/parallel/device_group.hpp>
+#include <lamina/parallel/share.hpp>
 
 namespace lamina::train {
 
 /// AdamW on the learning run of a model's weights, with its moments in the backend's memory. Vectors (norm gains and
-/// biases) are not decayed, as Hugging Face's trainer groups them.
+/// biases) are not decayed, as Hugging Face's trainer groups them. Ranks may share the work: each has the moments of
+/// its share, updates that, and gets the others' by exchange(). Every rank clips the whole gradient, so that the result
+/// is that of one optimizer, bit for bit.
+/// source  Rajbhandari et al. 2020, arXiv:1910.02054: the first stage of ZeRO
 template <Backend B = Cpu>
 class Optimizer {
  public:
   std::int64_t steps = 0;
   static constexpr int most_under_way = 2;  ///< steps that were started and are not finished (TrainSession)
 
-  explicit Optimizer(std::size_t count) : count_(count) {}
-  /// An optimizer of these weights, its moments 0.
+  explicit Optimizer(const parallel::Share& share) : share_(share) {}
+  /// An optimizer of all of these weights, its moments 0.
   template <class W>
-  Optimizer(const W& weights, Stream<B> stream = {}) : Optimizer(weights.learning_count()) {
+  Optimizer(const W& weights, Stream<B> stream = {}) : Optimizer(parallel::Share{0, weights.learning_count()}) {
     allocate(weights, stream);
   }
   /// Takes the memory; the moments are 0. The weights have theirs, and their parameters' scales are set.
   template <class W>
   void allocate(const W& weights, Stream<B> stream) {
-    block_ = Arena(bytes(count_), Memory<B>{});
-    exp_avg_ = block_.take<float>(count_);
-    exp_avg_sq_ = block_.take<float>(count_);
+    block_ = Arena(bytes(share_.count), Memory<B>{});
+    exp_avg_ = block_.take<float>(share_.count);
+    exp_avg_sq_ = block_.take<float>(share_.count);
     clip_ = block_.take<kernel::Clip>(1);
     numbers_ = block_.take<kernel::OptimizerNumbers>(1);
     Memory<B>::zero(stream, exp_avg_, block_.used_bytes());
     staging_ = Arena::staging(most_under_way * Arena::alignment, Memory<B>{});
     for (auto& staged : staged_) staged = staging_.take<kernel::OptimizerNumbers>(1);
-    std::size_t decayed = count_;  // Weights places vectors last
+    std::size_t decayed = weights.learning_count();  // Weights places vectors last
     for (const TensorSlot& slot : weights.slots())
       if (slot.learns && slot.spec.rank == 1) decayed = std::min(decayed, slot.offset);
-    const auto runs = kernel::value_runs(count_, decayed, weights.copies());
+    const auto runs = kernel::value_runs(share_, decayed, weights.copies());
     run_count_ = static_cast<int>(runs.size());
     if (runs.empty()) return;
     run_block_ = Arena(runs.size() * sizeof(runs[0]), Memory<B>{});
     runs_ = run_block_.take<std::byte>(runs.size() * sizeof(runs[0]));
     Memory<B>::upload(stream, runs_, runs.data(), runs.size() * sizeof(runs[0]));
   }
+  /// For the moments of so many values.
   static std::size_t bytes(std::size_t count) {
     Arena counting;
     counting.take<float>(count), counting.take<float>(count);
@@ -78,17 +84,27 @@ class Optimizer {
   template <class W>
   void update(W& weights, Stream<B> stream) {
     using T = typename W::Copy;
-    float* const g = weights.gradients().data();
-    kernel::optimizer<B>::clip(stream, {.g = g, .n = count_, .numbers = numbers_, .clip = clip_});
+    const std::span<float> g = weights.gradients();
+    kernel::optimizer<B>::clip(stream, {.g = g.data(), .n = g.size(), .numbers = numbers_, .clip = clip_});
     kernel::optimizer<B>::adamw(stream,
-                                kernel::AdamWStep<T>{.w = weights.values().data(),
-                                                     .g = g,
+                                kernel::AdamWStep<T>{.w = weights.values(share_).data(),
+                                                     .g = g.data() + share_.first,
                                                      .m = exp_avg_,
                                                      .v = exp_avg_sq_,
                                                      .runs = reinterpret_cast<const kernel::ValueRun<T>*>(runs_),
                                                      .count = run_count_,
                                                      .numbers = numbers_,
                                                      .clip = clip_});
+    for (const auto others : {g.first(share_.first), g.subspan(share_.end())})
+      if (!others.empty()) Memory<B>::zero(stream, others.data(), others.size_bytes());
+  }
+  /// After a step whose work is shared: every rank has all updated weights, as the model reads them.
+  template <class W>
+  static void exchange(W& weights, parallel::DeviceGroup<B>& ranks, Stream<B> stream) {
+    if constexpr (W::has_copy)
+      ranks.exchange_shares(stream, std::as_writable_bytes(weights.copy()), sizeof(typename W::Copy));
+    else
+      ranks.exchange_shares(stream, std::as_writable_bytes(weights.values()), sizeof(float));
   }
   /// The gradients' norm before clipping, in the step that ran last.
   double finish_step(Stream<B> stream) {
@@ -104,12 +120,14 @@ class Optimizer {
   /// In the backend's memory.
   const kernel::Clip* clip() const { return clip_; }
 
-  /// The moments, in the backend's memory.
-  std::span<float> exp_avg() { return {exp_avg_, count_}; }
-  std::span<float> exp_avg_sq() { return {exp_avg_sq_, count_}; }
+  /// The values that it updates.
+  const parallel::Share& share() const { return share_; }
+  /// Their moments, in the backend's memory.
+  std::span<float> exp_avg() { return {exp_avg_, share_.count}; }
+  std::span<float> exp_avg_sq() { return {exp_avg_sq_, share_.count}; }
 
  private:
-  std::size_t count_ = 0;
+  parallel::Share share_;
   int run_count_ = 0;
   std::byte* runs_ = nullptr;  ///< table of ValueRun
   Arena block_, run_block_, staging_;
@@ -118,45 +136,6 @@ class Optimizer {
   std::size_t sent_ = 0;
   float *exp_avg_ = nullptr, *exp_avg_sq_ = nullptr;
   kernel::Clip* clip_ = nullptr;
-};
-
-/// What a checkpoint holds of weights and moments, where the host reads and writes it: on Cpu the thing itself, else a
-/// copy.
-template <Backend B>
-class HostState {
- public:
-  template <class W>
-  void read(W& weights, Optimizer<B>& optimizer, Stream<B> stream) {
-    const std::array<std::span<float>, 3> live = {weights.values(), optimizer.exp_avg(), optimizer.exp_avg_sq()};
-    for (std::size_t i = 0; i < live.size(); ++i) {
-      parts_[i] = live[i];
-      if constexpr (remote) {
-        copies_[i].resize(live[i].size());
-        Memory<B>::download(stream, copies_[i].data(), live[i].data(), live[i].size_bytes());
-        parts_[i] = copies_[i];
-      }
-    }
-  }
-  /// Takes over what was written to the spans since read().
-  template <class W>
-  void write(W& weights, Optimizer<B>& optimizer, Stream<B> stream) {
-    if constexpr (remote) {
-      for (const TensorSlot& slot : weights.slots())
-        if (slot.learns)
-          weights.fill(
-              slot, [&](std::span<std::byte> to) { std::memcpy(to.data(), values().data() + slot.offset, to.size()); });
-      Memory<B>::upload(stream, optimizer.exp_avg().data(), exp_avg().data(), exp_avg().size_bytes());
-      Memory<B>::upload(stream, optimizer.exp_avg_sq().data(), exp_avg_sq().data(), exp_avg_sq().size_bytes());
-    }
-  }
-  std::span<float> values() { return parts_[0]; }
-  std::span<float> exp_avg() { return parts_[1]; }
-  std::span<float> exp_avg_sq() { return parts_[2]; }
-
- private:
-  static constexpr bool remote = Memory<B>::remote;
-  std::array<std::span<float>, 3> parts_;
-  std::array<std::vector<float>, 3> copies_;
 };
 
 }  // namespace lamina::train

@@ -35,8 +35,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
     const auto run = [&](auto& step, auto& other) {
       other.release();
       step.start(weights(), now.input);
-      this->sum_gradients(device().stream());
-      optimizer().step(weights(), settings, max_gradient_norm, device().stream(&step.scratch()));
+      this->update(settings, max_gradient_norm, device().stream(&step.scratch()));
       now.input.collect(device().stream(), step.nll(), optimizer().clip());
     };
     if (now.recomputes)
@@ -64,7 +63,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
     return {.weights = static_cast<std::int64_t>(weights().frozen_bytes()),
             .trainable = static_cast<std::int64_t>(weights().learning_bytes(true)) - learning,
             .gradients = learning,
-            .optimizer = static_cast<std::int64_t>(Optimizer<B>::bytes(weights().learning_count())),
+            .optimizer = static_cast<std::int64_t>(Optimizer<B>::bytes(optimizer().share().count)),
             .saved = static_cast<std::int64_t>(bytes.saved),
             .workspace = static_cast<std::int64_t>(bytes.scratch),
             .free = this->free_at_start()};

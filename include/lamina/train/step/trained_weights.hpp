@@ -11,6 +11,7 @@
 #include <lamina/kernel/device.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/parallel/device_group.hpp>
+#include <lamina/train/step/host_state.hpp>
 #include <lamina/train/step/optimizer.hpp>
 #include <lamina/train/step/trainable.hpp>
 
@@ -36,6 +37,23 @@ class TrainedWeights : public TrainSession {
     }
     return tensors;
   }
+  void gather_state() override {
+    if (shares_optimizer_) state_.gather(weights_, optimizer_, group_, device_.stream());
+  }
+  std::uint64_t weights_hash() override {
+    const bool copies = shares_optimizer_ && TensorMemory<T, B>::has_copy;  // fp32 values are on one rank alone
+    const auto bytes = copies ? std::as_bytes(weights_.copy()) : std::as_bytes(weights_.values());
+    constexpr std::size_t piece = std::size_t{16} << 20;
+    std::vector<std::byte> here(std::min(piece, bytes.size()));
+    std::uint64_t hash = 14695981039346656037u;  // FNV-1a
+    for (std::size_t at = 0; at < bytes.size(); at += piece) {
+      const auto part = bytes.subspan(at, std::min(piece, bytes.size() - at));
+      Memory<B>::download(device_.stream(), here.data(), part.data(), part.size());
+      for (std::size_t i = 0; i < part.size(); ++i)
+        hash = (hash ^ std::to_integer<std::uint64_t>(here[i])) * 1099511628211u;
+    }
+    return hash;
+  }
   bool on_device() const override { return Memory<B>::remote; }
   void restored() override { state_.write(weights_, optimizer_, device_.stream()); }
   std::int64_t optimizer_steps() const override { return optimizer_.steps; }
@@ -50,11 +68,13 @@ class TrainedWeights : public TrainSession {
         device_(options.group->place().local_rank),
         linears_(linears_of(tensors, source.config.family->regions)),
         weights_(tensors, choose(source, options)),
-        optimizer_(weights_.learning_count()),
-        group_(*options.group) {
+        group_(*options.group),
+        shares_optimizer_(shares_optimizer(options)),
+        optimizer_(own_share()) {
     device_.set_deterministic(options.deterministic);
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
+    weights_.keep(optimizer_.share());
     expect_room(options);
     weights_.allocate(true, device_.stream());
     checkpoint::load_weights(weights_, source.weights, source.folded);
@@ -67,8 +87,14 @@ class TrainedWeights : public TrainSession {
   TensorMemory<T, B>& weights() { return weights_; }
   const TensorMemory<T, B>& weights() const { return weights_; }
   Optimizer<B>& optimizer() { return optimizer_; }
-  /// Gradients become the sum of those of all ranks.
-  void sum_gradients(Stream<B> stream) { group_.all_reduce(stream, weights_.gradients()); }
+  const Optimizer<B>& optimizer() const { return optimizer_; }
+  /// The end of a step: gradients become the sum of those of all ranks, and the optimizer updates the weights.
+  void update(const AdamW& settings, double max_gradient_norm, Stream<B> stream) {
+    state_.forget();
+    group_.all_reduce(stream, weights_.gradients());
+    optimizer_.step(weights_, settings, max_gradient_norm, stream);
+    if (shares_optimizer_) optimizer_.exchange(weights_, group_, stream);
+  }
   /// The next batch's dropout, another on each rank: a function of seed and step alone, so that a resumed run drops the
   /// same elements. 0: none.
   std::uint64_t dropout_seed() const {
@@ -78,18 +104,27 @@ class TrainedWeights : public TrainSession {
   }
 
  private:
+  /// Whether ranks share the optimizer's work. The values of adapters are few: every rank updates all of them.
+  static bool shares_optimizer(const TrainableOptions& options) {
+    return options.shards_optimizer && options.group->size() > 1 && options.method != TrainableOptions::Method::lora;
+  }
+  parallel::Share own_share() const {
+    const std::size_t count = weights_.learning_count();
+    return shares_optimizer_ ? parallel::share_of(count, group_.rank(), group_.size()) : parallel::Share{0, count};
+  }
   /// Error if the weights and the numbers that train them are more than is free.
   void expect_room(const TrainableOptions& options) const {
     const std::int64_t free = device_.free_bytes();
     const auto learning =
-        static_cast<std::int64_t>(weights_.learning_bytes(true) + Optimizer<B>::bytes(weights_.learning_count()));
+        static_cast<std::int64_t>(weights_.learning_bytes(true) + Optimizer<B>::bytes(optimizer_.share().count));
     const std::int64_t needed = learning + static_cast<std::int64_t>(weights_.frozen_bytes());
     if (free == 0 || needed <= free) return;
     const auto gib = [](std::int64_t bytes) { return cat(static_cast<double>(bytes >> 20) / 1024, " GiB"); };
     const bool lora = options.method == TrainableOptions::Method::lora;
     fail(lora ? cat("lora_rank ", options.lora_rank, ": ") : "", "the model needs ", gib(needed), " (", gib(learning),
          " for trained weights, their gradients and the optimizer), ", gib(free),
-         " are free: ", lora ? "lower lora_rank" : "train fewer layers (finetuning_type: lora or freeze)");
+         " are free: ", lora ? "lower lora_rank" : "train fewer layers (finetuning_type: lora or freeze)",
+         !lora && options.group->size() > 1 && !shares_optimizer_ ? ", or share the optimizer (deepspeed, fsdp)" : "");
   }
   std::function<TensorChoice(const TensorSpec&)> choose(const ModelSource& source, const TrainableOptions& options) {
     std::set<std::string> adapted;
@@ -170,9 +205,10 @@ class TrainedWeights : public TrainSession {
   std::int64_t free_at_start_ = device_.free_bytes();
   std::vector<std::string> linears_;
   TensorMemory<T, B> weights_;
+  parallel::DeviceGroup<B> group_;
+  bool shares_optimizer_;
   Optimizer<B> optimizer_;
   HostState<B> state_;
-  parallel::DeviceGroup<B> group_;
 };
 
 }  // namespace lamina::train

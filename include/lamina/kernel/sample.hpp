@@ -61,7 +61,9 @@ namespace detail {
 /// w of a token that is `place`-th in the order; `below` is its logit less the largest one.
 LAMINA_HD inline std::uint64_t sample_weight(const SamplingRule& rule, SampleOrder order, float below, int place) {
   if (order == SampleOrder::by_probability && rule.top_k > 0 && place >= rule.top_k) return 0;
-  const double p = exp(static_cast<double>(below) / rule.temperature);
+  const double exponent = static_cast<double>(below) / rule.temperature;
+  if (exponent < -30) return 0;  // 2^40 exp(-30) rounds to 0
+  const double p = exp(exponent);
   return p >= rule.min_p ? static_cast<std::uint64_t>(p * 0x1p40 + 0.5) : 0;
 }
 /// The least sum that holds top_p of the mass.

@@ -35,7 +35,7 @@ struct Memory {
     return static_cast<std::byte*>(p);
   }
   static void release(std::byte* p) { std::free(p); }
-  /// Host memory that upload_later() reads from and download_later() writes to.
+  /// Host memory that upload_later() reads from, and that download_later() and kernels write to.
   static std::byte* allocate_staging(std::size_t bytes) { return allocate(bytes); }
   static void release_staging(std::byte* p) { release(p); }
   static void upload(Stream<B>, void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }

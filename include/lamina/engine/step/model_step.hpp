@@ -32,7 +32,6 @@ struct ModelStep {
                        vocab_size = Model::vocab_size;
 
   int* newest = nullptr;   ///< (R)
-  int* told = nullptr;     ///< (R) the tokens that a step chose
   int* entries = nullptr;  ///< (R, table_stride) page tables
   Matrix<float> turns;     ///< (positions, Dh) cos and sin of every position
   std::byte* inputs = nullptr;
@@ -75,9 +74,9 @@ struct ModelStep {
   /// Reads tokens; returns the logits after them, in scratch.
   template <class R>
   StepLogits<T> run(R run, const Parameter* parameters, const StepShape& shape, const StepInputs& in) const;
-  /// Adjusts rows of logits and draws a token for each of the `sampled` rows.
-  void draw(Stream<B> s, const StepLogits<T>& logits, int sampled, const StepInputs& in,
-            const AdjustInputs& adjust) const;
+  /// Adjusts rows of logits and draws a token for each of the `sampled` rows; told (sampled): staging memory.
+  void draw(Stream<B> s, const StepLogits<T>& logits, int sampled, const StepInputs& in, const AdjustInputs& adjust,
+            int* told) const;
   /// Runs the tower on all new images at once; its rows go to the rows `to` of the stores.
   template <class R>
   void encode(R run, const Parameter* parameters, Input<T>& in, const int* to, int rows) const;
@@ -96,7 +95,6 @@ template <class Model, Real T, Backend B>
 void ModelStep<Model, T, B>::place(Arena& arena, const SessionLimits& limits) {
   const auto rows = static_cast<std::size_t>(limits.rows);
   newest = arena.take<int>(rows);
-  told = arena.take<int>(rows);
   entries = arena.take<int>(rows * static_cast<std::size_t>(table_stride));
   turns = arena.matrix<float>(limits.context_tokens, head_dim);
   inputs = arena.take<std::byte>(StepInputs::bytes_of(largest(limits)));
@@ -200,7 +198,7 @@ StepLogits<T> ModelStep<Model, T, B>::run(R run, const Parameter* parameters, co
 }
 template <class Model, Real T, Backend B>
 void ModelStep<Model, T, B>::draw(Stream<B> s, const StepLogits<T>& logits, int sampled, const StepInputs& in,
-                                  const AdjustInputs& adjust) const {
+                                  const AdjustInputs& adjust, int* told) const {
   const Matrix<float> adjusted = logits.adjusted.row_range(0, adjust.sizes.rows);
   kernel::adjust_logits<B>::forward(s, kernel::AdjustLogits<T>{.logits = logits.rows,
                                                                .rules = adjust.rules,

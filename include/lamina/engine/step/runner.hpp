@@ -243,8 +243,7 @@ void Runner<Model, T, B>::draw(Flight& flight, const StepInputs& in, HostBuffer&
     Memory<B>::upload_later(s, step_.adjust_inputs, block, adjust.bytes);
     adjust = AdjustInputs::in(step_.adjust_inputs, adjust.sizes, Model::vocab_size);
   }
-  step_.draw(s, logits_, static_cast<int>(flight.draws.size()), in, adjust);
-  Memory<B>::download_later(s, buffer.told, step_.told, sizeof(int) * flight.draws.size());
+  step_.draw(s, logits_, static_cast<int>(flight.draws.size()), in, adjust, buffer.told);
 }
 
 template <class Model, Real T, Backend B>

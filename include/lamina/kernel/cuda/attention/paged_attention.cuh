@@ -175,26 +175,26 @@ __global__ void __launch_bounds__(PagedDecodeTiles<Width, Stages>::threads,
     const int part_stride = kv_heads * part_floats;
     const AttentionParts<false> of_warps{warp_parts, part_floats, row_floats};
     if (split.count == 1) {
-      merge_parts<Tiles::threads>(Tiles::warps, group, head_dim, of_warps, finish);
+      merge_parts<Tiles::threads, Tiles::warps>(Tiles::warps, group, head_dim, of_warps, finish);
       continue;
     }
-    merge_parts<Tiles::threads>(Tiles::warps, group, head_dim, of_warps,
-                                [&](int head, int column, float4 x, float reference, float sum) {
-                                  float* part = sequence_parts + split.place * part_stride + head * row_floats;
-                                  if (column == 0) part[head_dim] = reference, part[head_dim + 1] = sum;
-                                  *reinterpret_cast<float4*>(part + column) = x;
-                                });
-    __threadfence();
+    merge_parts<Tiles::threads, Tiles::warps>(
+        Tiles::warps, group, head_dim, of_warps, [&](int head, int column, float4 x, float reference, float sum) {
+          float* part = sequence_parts + split.place * part_stride + head * row_floats;
+          if (column == 0) *reinterpret_cast<float2*>(part + head_dim) = make_float2(reference, sum);
+          *reinterpret_cast<float4*>(part + column) = x;
+        });
     __syncthreads();
     if (threadIdx.x == 0) {
       unsigned& arrivals = paged_decode_arrivals[split.sequence * kv_heads + kv_head];
+      __threadfence();
       last = atomicAdd(&arrivals, 1u) + 1 == static_cast<unsigned>(split.count);
       if (last) arrivals = 0;
       __threadfence();
     }
     __syncthreads();
     const AttentionParts<true> of_splits{sequence_parts, part_stride, row_floats};
-    if (last) merge_parts<Tiles::threads>(split.count, group, head_dim, of_splits, finish);
+    if (last) merge_parts<Tiles::threads, 8>(split.count, group, head_dim, of_splits, finish);
   }
   wait_copies<0>();
 }

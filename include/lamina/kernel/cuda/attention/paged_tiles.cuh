@@ -138,8 +138,9 @@ struct AttentionParts {
   __device__ const float* row(int part, int row) const {
     return first + std::ptrdiff_t{part} * part_floats + row * row_floats;
   }
-  __device__ float operator()(int part, int r, int at) const {
-    return OtherBlocks ? __ldcg(row(part, r) + at) : row(part, r)[at];
+  __device__ float2 two(int part, int r, int at) const {
+    const auto* from = reinterpret_cast<const float2*>(row(part, r) + at);
+    return OtherBlocks ? __ldcg(from) : *from;
   }
   __device__ float4 four(int part, int r, int at) const {
     const auto* from = reinterpret_cast<const float4*>(row(part, r) + at);
@@ -148,21 +149,33 @@ struct AttentionParts {
 };
 
 /// Adds partial results up, in their order: take(row, column, four of o, reference, sum) for each of `rows` rows. Each
-/// thread weighs the parts of its row itself.
-template <int Threads, class Parts, class Take>
+/// thread weighs the parts of its row itself, and asks for several at once.
+template <int Threads, int AtOnce, class Parts, class Take>
 __device__ void merge_parts(int count, int rows, int head_dim, Parts part, Take take) {
   for (int at = threadIdx.x; at < rows * (head_dim / 4); at += Threads) {
     const int row = at / (head_dim / 4), column = at % (head_dim / 4) * 4;
     float top = -INFINITY, sum = 0;
-    for (int i = 0; i < count; ++i) top = fmaxf(top, part(i, row, head_dim));
     float4 o = make_float4(0, 0, 0, 0);
-#pragma unroll 4
-    for (int i = 0; i < count; ++i) {
-      const float reference = part(i, row, head_dim);
-      const float weight = reference == -INFINITY ? 0.0f : fast_exp2(reference - top);
-      const float4 x = part.four(i, row, column);
-      sum += weight * part(i, row, head_dim + 1);
-      o.x += weight * x.x, o.y += weight * x.y, o.z += weight * x.z, o.w += weight * x.w;
+    for (int first = 0; first < count; first += AtOnce) {
+      float2 weighed[AtOnce];
+      float4 x[AtOnce];
+#pragma unroll
+      for (int i = 0; i < AtOnce; ++i) {
+        const int from = min(first + i, count - 1);
+        weighed[i] = part.two(from, row, head_dim), x[i] = part.four(from, row, column);
+        if (first + i >= count) weighed[i].x = -INFINITY;
+      }
+      float now = top;
+#pragma unroll
+      for (int i = 0; i < AtOnce; ++i) now = fmaxf(now, weighed[i].x);
+      const float shrink = top == -INFINITY ? 0.0f : fast_exp2(top - now);
+      top = now, sum *= shrink, o.x *= shrink, o.y *= shrink, o.z *= shrink, o.w *= shrink;
+#pragma unroll
+      for (int i = 0; i < AtOnce; ++i) {
+        const float weight = weighed[i].x == -INFINITY ? 0.0f : fast_exp2(weighed[i].x - top);
+        sum += weight * weighed[i].y;
+        o.x += weight * x[i].x, o.y += weight * x[i].y, o.z += weight * x[i].z, o.w += weight * x[i].w;
+      }
     }
     take(row, column, o, top, sum);
   }

@@ -32,6 +32,10 @@ struct Cluster {
                        : "memory");
     return r;
   }
+  /// Stores to a block's shared memory.
+  __device__ static void store(unsigned there, unsigned long long value) {
+    LAMINA_CLUSTER_ASM("st.shared::cluster.u64 [%0], %1;" ::"r"(there), "l"(value) : "memory");
+  }
   /// Copies bytes, a multiple of 16, from this block's shared memory to that of a block; its barrier counts them.
   __device__ static void send(unsigned there, unsigned from, int bytes, unsigned barrier_there) {
     LAMINA_CLUSTER_ASM(

@@ -36,26 +36,30 @@ __device__ inline void start_early(int tokens) {
   wait_for_earlier();
 }
 
-/// grid.x is a multiple of cluster: so many neighbouring blocks run at the same time and reach each other's shared
-/// memory, which is sm_90's alone; 1: each for itself.
+/// How a kernel is launched. grid.x is a multiple of cluster: so many neighbouring blocks run at the same time and
+/// reach each other's shared memory, which is sm_90's alone; 1: each for itself.
+struct Launch {
+  dim3 grid, threads;
+  int shared_bytes = 0, cluster = 1;
+  bool dependent = true;  ///< starts early; false: an ordinary launch
+};
 template <class... P, class... A>
-void launch_dependent_clusters(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, dim3 threads, int shared_bytes,
-                               int cluster, A... arguments) {
+void launch(Stream<Cuda> s, void (*kernel)(P...), const Launch& how, A... arguments) {
   cudaLaunchAttribute attributes[2] = {};
   cudaLaunchConfig_t config{};
-  if (s.device->compute_capability() >= 90) {
+  if (how.dependent && s.device->compute_capability() >= 90) {
     cudaLaunchAttribute& early = attributes[config.numAttrs++];
     early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     early.val.programmaticStreamSerializationAllowed = 1;
   }
-  if (cluster > 1) {
+  if (how.cluster > 1) {
     cudaLaunchAttribute& together = attributes[config.numAttrs++];
     together.id = cudaLaunchAttributeClusterDimension;
-    together.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+    together.val.clusterDim = {static_cast<unsigned>(how.cluster), 1, 1};
   }
-  config.gridDim = grid;
-  config.blockDim = threads;
-  config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
+  config.gridDim = how.grid;
+  config.blockDim = how.threads;
+  config.dynamicSmemBytes = static_cast<std::size_t>(how.shared_bytes);
   config.stream = s.handle;
   config.attrs = attributes;
   check(cudaLaunchKernelEx(&config, kernel, P(arguments)...), "cudaLaunchKernelEx");
@@ -63,7 +67,7 @@ void launch_dependent_clusters(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, 
 template <class... P, class... A>
 void launch_dependent_shared(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, dim3 threads, int shared_bytes,
                              A... arguments) {
-  launch_dependent_clusters(s, kernel, grid, threads, shared_bytes, 1, arguments...);
+  launch(s, kernel, {.grid = grid, .threads = threads, .shared_bytes = shared_bytes}, arguments...);
 }
 template <class... P, class... A>
 void launch_dependent(Stream<Cuda> s, void (*kernel)(P...), dim3 grid, int threads, A... arguments) {

@@ -345,8 +345,12 @@ void launch_adapter_product(Stream<Cuda> s, AdapterRows<T> a, int slots) {
   a.x_width = ceil_div(ceil_div(a.x.cols, Shares), 32) * 32;
   a.y_width = ceil_div(ceil_div(a.y.cols, a.column_parts * Shares), 8) * 8;
   allow_shared(adapter_product<T, Blocks, Shares>, shared_bytes);
-  launch_dependent_clusters(s, adapter_product<T, Blocks, Shares>, dim3(clusters * Shares, slots, windows),
-                            dim3(Tiles::threads), shared_bytes, Shares, a);
+  launch(s, adapter_product<T, Blocks, Shares>,
+         {.grid = dim3(clusters * Shares, slots, windows),
+          .threads = dim3(Tiles::threads),
+          .shared_bytes = shared_bytes,
+          .cluster = Shares},
+         a);
   check_launch("adapter_product");
 }
 template <class T, int Shares>

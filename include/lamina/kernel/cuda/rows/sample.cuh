@@ -2,10 +2,13 @@
 #include <type_traits>
 
 #include <lamina/core/random/philox.hpp>
-#include <lamina/kernel/cuda/device/launch.cuh>
+#include <lamina/kernel/cuda/device/cluster.cuh>
+#include <lamina/kernel/cuda/device/dependent_launch.cuh>
+#include <lamina/kernel/cuda/device/mma.cuh>
 #include <lamina/kernel/cuda/rows/sample.hpp>
 
-/// Tokens of many sequences, each by its own rule: one block per row of logits.
+/// Tokens of many sequences, each by its own rule: one block per row of logits, with helpers that find the best of
+/// their share of the tiles if there are few rows.
 ///
 /// A row is read as tiles of 256 neighbouring ids, a tile by one warp. The best of every tile bounds what the k-th best
 /// logit can be: of all logits only those above the bound are sorted, usually a few more than k. If too many equal
@@ -19,15 +22,18 @@ inline constexpr int choice_threads = 1024, choice_warps = choice_threads / warp
 /// A logit, finite or -inf, and its token in one number: the larger logit, then the lower id, is larger.
 using Ranked = unsigned long long;
 inline constexpr Ranked not_finite = ~Ranked{0};
-__device__ inline Ranked ranked(float logit, int id) {
+/// A number that is larger for a larger logit, above 0; the same for both zeros.
+__device__ inline unsigned rising(float logit) {
   const unsigned bits = __float_as_uint(logit == 0 ? 0.0f : logit);
-  const unsigned rising = bits >> 31 ? ~bits : bits | 0x80000000u;
-  return Ranked{rising} << 32 | ~static_cast<unsigned>(id);
+  return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+__device__ inline Ranked ranked(float logit, int id) {
+  return Ranked{rising(logit)} << 32 | ~static_cast<unsigned>(id);
 }
 __device__ inline int id_of(Ranked r) { return static_cast<int>(~static_cast<unsigned>(r)); }
 __device__ inline float logit_of(Ranked r) {
-  const auto rising = static_cast<unsigned>(r >> 32);
-  return __uint_as_float(rising >> 31 ? rising & 0x7fffffffu : ~rising);
+  const auto bits = static_cast<unsigned>(r >> 32);
+  return __uint_as_float(bits >> 31 ? bits & 0x7fffffffu : ~bits);
 }
 
 /// A place and the sum of weights up to and with it.
@@ -91,6 +97,7 @@ struct SampleRow {
   SamplingRule rule;
   SampleOrder order;
   int chosen;
+  int share, shares;  ///< which block of the row's this is; the first one draws
   SampleShared& shared;
 
   /// f(id, logit) for this lane's ids of a tile, in rising order.
@@ -111,6 +118,45 @@ struct SampleRow {
       for (int id = first; id < min(first + tile_each, vocab); ++id) f(id, widen(logits[id]));
     }
   }
+  /// This lane's logits of a tile, -inf for ids that the row does not have.
+  __device__ void load_tile(int tile, float (&x)[tile_each]) const {
+#pragma unroll
+    for (float& v : x) v = -INFINITY;
+    const int first = tile * tile_ids + threadIdx.x % warp_size * tile_each;
+    constexpr int piece = piece_elements<T>;
+    if (first + tile_each <= vocab && reinterpret_cast<std::uintptr_t>(logits + first) % 16 == 0) {
+#pragma unroll
+      for (int p = 0; p < tile_each; p += piece)
+        load_piece(logits + first + p, reinterpret_cast<float(&)[piece]>(x[p]));
+    } else {
+#pragma unroll
+      for (int e = 0; e < tile_each; ++e)
+        if (first + e < vocab) x[e] = widen(logits[first + e]);
+    }
+  }
+  __device__ void find_best(int tile, const float (&x)[tile_each]) const {
+    const int first = tile * tile_ids + threadIdx.x % warp_size * tile_each;
+    float best = x[0];
+    bool right = true;
+#pragma unroll
+    for (int e = 0; e < tile_each; ++e) {
+      best = fmaxf(best, x[e]);
+      right &= isfinite(x[e]) || (x[e] == -INFINITY && (adjusted || first + e >= vocab));
+    }
+    const unsigned best_of_warp = __reduce_max_sync(0xffffffffu, rising(best));
+    const unsigned lanes = __ballot_sync(0xffffffffu, rising(best) == best_of_warp);
+    right = __all_sync(0xffffffffu, right);
+    if (threadIdx.x % warp_size != __ffs(lanes) - 1) return;
+    int at = 0;
+#pragma unroll
+    for (int e = tile_each - 1; e >= 0; --e)
+      if (x[e] == best) at = e;
+    const Ranked found = right ? ranked(best, first + at) : not_finite;
+    if (shares == 1)
+      shared.tile[tile] = found;
+    else
+      Cluster::store(Cluster::in_block(shared_address(&shared.tile[tile]), 0), found);
+  }
   /// f(id, logit) for all this thread's ids.
   template <class F>
   __device__ void each(F f) const {
@@ -128,8 +174,23 @@ struct SampleRow {
     }
     __syncthreads();
   }
-  __device__ Ranked checked(int id, float x) const {
-    return isfinite(x) || (adjusted && x == -INFINITY) ? ranked(x, id) : not_finite;
+  /// tile[t] = the best of a tile's logits, or not_finite, in the first block. Here the whole row is read: several
+  /// tiles are asked for at once, and a tile costs few instructions.
+  __device__ void find_best_of_tiles() const {
+    constexpr int at_once = 5;
+    const int step = choice_warps * shares;
+    if (shares > 1) Cluster::arrive(), Cluster::wait();  // the first block is there
+    for (int first = share * choice_warps + threadIdx.x / warp_size; first < tiles; first += at_once * step) {
+      float x[at_once][tile_each];
+#pragma unroll
+      for (int i = 0; i < at_once; ++i) load_tile(first + i * step, x[i]);
+#pragma unroll
+      for (int i = 0; i < at_once; ++i)
+        if (first + i * step < tiles) find_best(first + i * step, x[i]);
+    }
+    if (shares == 1) return __syncthreads();
+    Cluster::arrive();
+    Cluster::wait();
   }
   __device__ Ranked weight(float largest, float x, int place = 0) const {
     return kernel::detail::sample_weight(rule, order, x - largest, place);
@@ -184,20 +245,22 @@ __device__ inline int power_of_two_from(int n) { return n <= 1 ? 1 : 1 << (32 - 
 /// excluded token. Returns how many, 0 if they are too many. tile holds the best of every tile.
 template <class T>
 __device__ int sort_best(const SampleRow<T>& row, int k) {
+  static_assert(most_tiles <= choice_threads);
   SampleShared& shared = row.shared;
-  const int n = power_of_two_from(row.tiles);
-  for (int i = threadIdx.x; i < n; i += choice_threads) shared.sorted[i] = i < row.tiles ? shared.tile[i] : 0;
+  const unsigned own = threadIdx.x < row.tiles ? shared.tile[threadIdx.x] >> 32 : 0;
+  unsigned bound = 0;  // becomes the largest that the best of k tiles reach
+  for (int bit = 31; bit >= 0; --bit)
+    if (__syncthreads_count(own >= (bound | 1u << bit)) >= k) bound |= 1u << bit;
   if (threadIdx.x == 0) shared.count = 0;
   __syncthreads();
-  sort_falling(shared.sorted, n);
-  const Ranked bound = shared.sorted[k - 1];
-  __syncthreads();
-  row.each([&](int id, float x) {
-    const Ranked r = ranked(x, id);
-    if (r < bound || x == -INFINITY) return;
-    const int at = atomicAdd(&shared.count, 1);
-    if (at < most_sorted) shared.sorted[at] = r;
-  });
+  for (int tile = threadIdx.x / warp_size; tile < row.tiles; tile += choice_warps) {
+    if (shared.tile[tile] >> 32 < bound) continue;
+    row.each_of_tile(tile, [&](int id, float x) {
+      if (rising(x) < bound || x == -INFINITY) return;
+      const int at = atomicAdd(&shared.count, 1);
+      if (at < most_sorted) shared.sorted[at] = ranked(x, id);
+    });
+  }
   __syncthreads();
   const int count = shared.count;
   if (count > most_sorted) return 0;
@@ -310,8 +373,8 @@ struct SampleBisection {
 
 template <class T>
 __device__ int draw_token(SampleRow<T> row) {
-  row.reduce_tiles([&](int id, float x) { return row.checked(id, x); },
-                   [](Ranked a, Ranked b) { return a > b ? a : b; });
+  row.find_best_of_tiles();
+  if (row.share > 0) return SampleRows<T>::not_finite;
   const Ranked best = row_best(row.shared, threadIdx.x < row.tiles ? row.shared.tile[threadIdx.x] : 0);
   if (best == not_finite) return SampleRows<T>::not_finite;
   const float largest = logit_of(best);
@@ -330,22 +393,33 @@ __device__ int draw_token(SampleRow<T> row) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(choice_threads) sample_rows_fwd(SampleRows<T> a) {
+__global__ void __launch_bounds__(choice_threads) sample_rows_fwd(SampleRows<T> a, int shares) {
   __shared__ SampleShared shared;
-  const int s = blockIdx.x, to = a.rows[s], vocab = a.logits.cols, tiles = ceil_div(vocab, tile_ids);
+  const int s = blockIdx.x / shares, share = blockIdx.x % shares, to = a.rows[s], vocab = a.logits.cols,
+            tiles = ceil_div(vocab, tile_ids);
   int id = -1;
   if (to >= 0) {
     const SamplingRule rule = a.rules[s];
     const int source = a.source(s);
     const SampleOrder order = order_of(rule);
     if (source < 0)
-      id = draw_token(SampleRow<T>{a.logits.row(s), vocab, tiles, false, rule, order, a.chosen[s], shared});
+      id = draw_token(
+          SampleRow<T>{a.logits.row(s), vocab, tiles, false, rule, order, a.chosen[s], share, shares, shared});
     else
-      id = draw_token(SampleRow<float>{a.adjusted.row(source), vocab, tiles, true, rule, order, a.chosen[s], shared});
+      id = draw_token(SampleRow<float>{a.adjusted.row(source), vocab, tiles, true, rule, order, a.chosen[s], share,
+                                       shares, shared});
   }
-  if (threadIdx.x != 0) return;
+  if (threadIdx.x != 0 || share > 0) return;
   a.told[s] = id;
   if (to >= 0) a.newest[to] = max(id, -1);
+}
+
+/// As many as find room at the same time: large clusters leave gaps.
+inline int blocks_per_row(const CudaDevice& device, int rows) {
+  if (device.compute_capability() != 90) return 1;
+  for (const int shares : {8, 4})
+    if (rows * shares <= device.multiprocessors() * 3 / 4) return shares;
+  return 2 * rows <= device.multiprocessors() ? 2 : 1;
 }
 
 }  // namespace lamina::kernel::cuda
@@ -356,6 +430,12 @@ void lamina::kernel::sample<lamina::Cuda>::rows(Stream<Cuda> s, const SampleRows
   if (a.logits.cols > cuda::most_tiles * cuda::tile_ids)
     fail("sample: ", a.logits.cols, " logits per row; the kernel takes ", cuda::most_tiles * cuda::tile_ids);
   // an ordinary launch, because it may follow a recorded graph
-  cuda::sample_rows_fwd<T><<<a.logits.rows, cuda::choice_threads, 0, s.handle>>>(a);
+  const int shares = cuda::blocks_per_row(*s.device, a.logits.rows);
+  cuda::launch(s, cuda::sample_rows_fwd<T>,
+               {.grid = dim3(a.logits.rows * shares),
+                .threads = dim3(cuda::choice_threads),
+                .cluster = shares,
+                .dependent = false},
+               a, shares);
   cuda::check_launch("sample_rows_fwd");
 }

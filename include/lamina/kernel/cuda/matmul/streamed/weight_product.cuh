@@ -205,9 +205,12 @@ template <int Columns, int Stages, bool Splits, bool Gated, class T>
 void launch_weight_product(Stream<Cuda> s, const WeightProduct<T>& p, int row_tiles, int splits) {
   using Tiles = WeightProductTiles<Columns, Stages, Splits>;
   allow_shared(weight_product<T, Columns, Stages, Splits, Gated>, Tiles::shared_bytes);
-  launch_dependent_clusters(s, weight_product<T, Columns, Stages, Splits, Gated>,
-                            dim3(row_tiles * splits, ceil_div(p.x.rows, Columns)), dim3(Tiles::threads),
-                            Tiles::shared_bytes, splits, p, splits, boxes_of(p.w, 64), boxes_of(p.x, Columns));
+  launch(s, weight_product<T, Columns, Stages, Splits, Gated>,
+         {.grid = dim3(row_tiles * splits, ceil_div(p.x.rows, Columns)),
+          .threads = dim3(Tiles::threads),
+          .shared_bytes = Tiles::shared_bytes,
+          .cluster = splits},
+         p, splits, boxes_of(p.w, 64), boxes_of(p.x, Columns));
   check_launch("weight_product");
 }
 template <int Columns, int WhenSplit, int Alone, int Together, bool Gated, class T>

@@ -48,13 +48,6 @@ TEST_CASE("TcpGroup: sums, gathers and broadcasts are the same on every rank") {
   }
 }
 
-TEST_CASE("TcpGroup: two processes of one rank are an error") {
-  Listener listener(0);
-  const Star first = join_rank_0("127.0.0.1", listener.port(), 1, Seconds(20));
-  const Star second = join_rank_0("127.0.0.1", listener.port(), 1, Seconds(20));
-  CHECK(contains(error_of([&] { await_ranks(listener, 3, Seconds(20)); }), "two processes are rank 1 of 3"));
-}
-
 TEST_CASE("TcpGroup: a rank that is silent or has gone is an error that names it") {
   const bool silent = GENERATE(true, false);
   std::string error;

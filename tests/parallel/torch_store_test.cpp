@@ -4,6 +4,8 @@
 #include <fstream>
 
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
+#include "support/peer.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace lamina;
@@ -38,4 +40,12 @@ TEST_CASE("TorchStore: PyTorch's TCPStore keeps what one client sets for another
   CHECK(second.get("lamina/run") == "10.0.0.1 4711");
   CHECK(first.get("lamina/run") == "10.0.0.1 4711");
   std::ofstream(done) << "";
+}
+
+TEST_CASE("TorchStore: what is no store, and promises more than a store holds, is an error") {
+  std::string answer(9, '\xFF');  // waited; then the length of the value
+  answer[0] = 0;
+  const testing::Peer peer(answer);
+  TorchStore store("127.0.0.1", peer.port(), Seconds(20));
+  CHECK(testing::contains(testing::error_of([&] { store.get("key"); }), "bytes of key: is it torchrun's?"));
 }

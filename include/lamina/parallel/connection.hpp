@@ -40,6 +40,13 @@ class Connection {
     }
   }
 
+  /// One that a Listener has accepted.
+  Connection(asio::ip::tcp::socket accepted, std::string name, Seconds timeout) : Connection(std::move(name), timeout) {
+    const auto protocol = accepted.local_endpoint().protocol();
+    socket_->assign(protocol, accepted.release());
+    settle();
+  }
+
   void send(std::span<const std::byte> bytes) {
     within("sends nothing back",
            [&](auto done) { asio::async_write(*socket_, asio::buffer(bytes.data(), bytes.size()), done); });
@@ -59,7 +66,6 @@ class Connection {
   }
 
   bool connected() const { return socket_ != nullptr; }
-  void set_timeout(Seconds timeout) { timeout_ = timeout; }
   /// What messages call the other process.
   void set_name(std::string name) { name_ = std::move(name); }
   const std::string& name() const { return name_; }
@@ -68,7 +74,6 @@ class Connection {
   asio::io_context& context() { return *context_; }
 
  private:
-  friend class Listener;
   Connection(std::string name, Seconds timeout)
       : name_(std::move(name)),
         timeout_(timeout),
@@ -104,12 +109,17 @@ class Connection {
   std::unique_ptr<asio::ip::tcp::socket> socket_;
 };
 
+/// Who may connect to a Listener.
+enum class Reach { this_host, all_hosts };
+
 /// Where rank 0 awaits the others.
 class Listener {
  public:
   /// port 0: any free one.
-  explicit Listener(int port) : acceptor_(context_) {
-    const asio::ip::tcp::endpoint here(asio::ip::tcp::v4(), static_cast<std::uint16_t>(port));
+  Listener(int port, Reach reach) : acceptor_(context_) {
+    const asio::ip::address_v4 address =
+        reach == Reach::this_host ? asio::ip::address_v4::loopback() : asio::ip::address_v4::any();
+    const asio::ip::tcp::endpoint here(address, static_cast<std::uint16_t>(port));
     boost::system::error_code error;
     acceptor_.open(here.protocol());
     acceptor_.set_option(asio::socket_base::reuse_address(true));
@@ -118,21 +128,9 @@ class Listener {
     if (error) fail("listening on port ", port, ": ", error.message(), ": set another MASTER_PORT");
   }
   int port() const { return acceptor_.local_endpoint().port(); }
-  Connection accept(Seconds timeout) {
-    Connection c("a process that connects", timeout);
-    boost::system::error_code result;
-    acceptor_.async_accept(*c.socket_, [&](boost::system::error_code error) { result = error; });
-    context_.restart();
-    context_.run_for(timeout);
-    if (!context_.stopped()) {
-      acceptor_.close();
-      context_.run();
-      fail("not all processes have connected to rank 0 within ", timeout.count(), " s (ddp_timeout): do all run?");
-    }
-    if (result) fail("accepting a connection: ", result.message());
-    c.settle();
-    return c;
-  }
+  /// For who accepts connections.
+  asio::ip::tcp::acceptor& acceptor() { return acceptor_; }
+  asio::io_context& context() { return context_; }
 
  private:
   asio::io_context context_;

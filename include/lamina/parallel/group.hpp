@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <lamina/core/error.hpp>
+
 namespace lamina::parallel {
 
 /// Which of the processes that were started together this one is.
@@ -62,6 +64,9 @@ class Group {
   std::string broadcast(std::string text, int root = 0) {
     auto length = static_cast<std::int64_t>(text.size());
     broadcast(std::as_writable_bytes(std::span(&length, 1)), root);
+    constexpr std::int64_t most_bytes = std::int64_t{1} << 30;
+    if (length < 0 || length > most_bytes)
+      fail("rank ", root, " sends a text of ", length, " bytes: do all processes run the same program?");
     text.resize(static_cast<std::size_t>(length));
     broadcast(std::as_writable_bytes(std::span(text)), root);
     return text;

@@ -62,6 +62,11 @@ class Variables {
   const Environment& environment_;
 };
 
+/// Whether an address is one of this host that no other host can reach.
+inline bool is_loopback(std::string_view address) {
+  return address == "localhost" || address == "::1" || address.starts_with("127.");
+}
+
 /// "n01" of "n[01-04,07],m3".
 inline std::string first_host(std::string_view hosts) {
   const std::size_t open = hosts.find_first_of("[,");
@@ -74,12 +79,15 @@ inline std::string first_host(std::string_view hosts) {
   return host;
 }
 
+/// Without LOCAL_WORLD_SIZE nobody says how many processes a host has: all of them where only this host can reach rank
+/// 0.
 inline Launch torch_launch(const Variables& v) {
+  const int size = v.first_number({"WORLD_SIZE"}, 1), of_host = is_loopback(v.text("MASTER_ADDR")) ? size : 1;
   Launch launch{.by = Launcher::torchrun,
                 .place = {.rank = v.first_number({"RANK"}, 0),
-                          .size = v.first_number({"WORLD_SIZE"}, 1),
+                          .size = size,
                           .local_rank = v.first_number({"LOCAL_RANK", "RANK"}, 0),
-                          .local_size = v.first_number({"LOCAL_WORLD_SIZE", "WORLD_SIZE"}, 1)},
+                          .local_size = v.first_number({"LOCAL_WORLD_SIZE"}, of_host)},
                 .master_addr = v.text("MASTER_ADDR"),
                 .master_port = v.first_number({"MASTER_PORT"}, 0),
                 .agent_store = v.text("TORCHELASTIC_USE_AGENT_STORE") == "True"};

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -24,40 +25,60 @@ struct OpenedGroup {
 
 namespace detail {
 
+/// Whether nobody but processes of this host has to reach rank 0.
+inline bool on_one_host(const Launch& launch) {
+  return launch.place.local_size == launch.place.size || is_loopback(launch.master_addr);
+}
+inline std::unique_ptr<Listener> listen(const Launch& launch, int port) {
+  return std::make_unique<Listener>(port, on_one_host(launch) ? Reach::this_host : Reach::all_hosts);
+}
 /// The host that other ranks reach rank 0 at.
-inline std::string own_address(const Launch& launch) {
-  if (launch.place.local_size == launch.place.size) return "127.0.0.1";
+inline std::string address_of_first(const Launch& launch) {
+  if (on_one_host(launch)) return "127.0.0.1";
   return launch.master_addr.empty() ? host_name() : launch.master_addr;
 }
 
-/// Connections to or from rank 0. tell(text) returns on every rank what rank 0 said: where it listens.
+/// Connections to or from rank 0, at a free port. tell(text) returns on every rank what rank 0 said: where it listens,
+/// and the pass.
 template <class Tell>
-Star connect_ranks(const Launch& launch, Listener* listener, Seconds timeout, Tell tell) {
-  const std::string where = tell(listener ? cat(own_address(launch), " ", listener->port()) : "");
-  if (listener) return await_ranks(*listener, launch.place.size, timeout);
-  const std::size_t space = where.find(' ');
-  return join_rank_0(where.substr(0, space), std::atoi(where.c_str() + space), launch.place.rank, timeout);
+Star connect_ranks(const Launch& launch, Seconds timeout, Tell tell) {
+  const Place& place = launch.place;
+  if (place.rank == 0) {
+    const std::unique_ptr<Listener> listener = listen(launch, 0);
+    const Pass pass = draw_pass();
+    tell(cat(address_of_first(launch), " ", listener->port(), " ", pass));
+    return await_ranks(*listener, place.size, pass, timeout);
+  }
+  std::istringstream where(tell(""));
+  std::string host;
+  int port = 0;
+  Pass pass = 0;
+  if (!(where >> host >> port >> pass)) fail("rank 0 does not say where it listens: \"", where.str(), "\"");
+  return join_rank_0(host, port, place.rank, place.size, pass, timeout);
 }
 
 /// What rank 0 says goes through torchrun's own store, since torchrun listens on MASTER_PORT itself.
-inline Star connect_by_agent(const Launch& launch, Listener* listener, Seconds timeout) {
+inline Star connect_by_agent(const Launch& launch, Seconds timeout) {
   const char *run = std::getenv("TORCHELASTIC_RUN_ID"), *restart = std::getenv("TORCHELASTIC_RESTART_COUNT");
   const std::string key = cat("lamina/", run ? run : "", "/", restart ? restart : "");
   TorchStore store(launch.master_addr, launch.master_port, timeout);
-  return connect_ranks(launch, listener, timeout, [&](const std::string& text) {
-    if (listener) store.set(key, text);
+  return connect_ranks(launch, timeout, [&](const std::string& text) {
+    if (!text.empty()) store.set(key, text);
     return store.get(key);
   });
 }
 
+/// At MASTER_PORT, which is all that ranks know of each other: without a pass.
+inline Star connect_by_port(const Launch& launch, Seconds timeout) {
+  const Place& place = launch.place;
+  if (place.rank > 0)
+    return join_rank_0(address_of_first(launch), launch.master_port, place.rank, place.size, Pass{}, timeout);
+  return await_ranks(*listen(launch, launch.master_port), place.size, Pass{}, timeout);
+}
+
 inline std::unique_ptr<Group> open_tcp_group(const Launch& launch, Seconds timeout) {
-  const bool first = launch.place.rank == 0;
-  std::unique_ptr<Listener> listener;
-  if (first) listener = std::make_unique<Listener>(launch.agent_store ? 0 : launch.master_port);
-  Star star = launch.agent_store ? connect_by_agent(launch, listener.get(), timeout)
-              : first            ? await_ranks(*listener, launch.place.size, timeout)
-                                 : join_rank_0(launch.master_addr, launch.master_port, launch.place.rank, timeout);
-  return std::make_unique<TcpGroup>(launch.place, std::move(star));
+  return std::make_unique<TcpGroup>(
+      launch.place, launch.agent_store ? connect_by_agent(launch, timeout) : connect_by_port(launch, timeout));
 }
 
 inline std::unique_ptr<Group> open_mpi_group(const Launch& launch, [[maybe_unused]] Seconds timeout) {
@@ -83,10 +104,8 @@ inline OpenedGroup open_group(std::int64_t timeout_s) {
   opened.group =
       launch.by == Launcher::mpi ? detail::open_mpi_group(launch, timeout) : detail::open_tcp_group(launch, timeout);
   launch.place = opened.group->place();
-  std::unique_ptr<Listener> listener;
-  if (opened.group->first()) listener = std::make_unique<Listener>(0);
-  Star star = detail::connect_ranks(launch, listener.get(), timeout,
-                                    [&](const std::string& text) { return opened.group->broadcast(text); });
+  Star star =
+      detail::connect_ranks(launch, timeout, [&](const std::string& text) { return opened.group->broadcast(text); });
   opened.watch = std::make_unique<Watch>(std::move(star), launch.place);
   return opened;
 }

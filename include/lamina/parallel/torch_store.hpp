@@ -30,12 +30,15 @@ class TorchStore {
     if (server_.receive_value<std::uint8_t>() != 0) fail(server_.name(), " does not wait for ", key);
     begin(Query::get);
     send_text(key);
-    std::string value(server_.receive_value<std::uint64_t>(), '\0');
+    const auto length = server_.receive_value<std::uint64_t>();
+    if (length > most_bytes) fail(server_.name(), " has ", length, " bytes of ", key, ": is it torchrun's?");
+    std::string value(length, '\0');
     server_.receive(std::as_writable_bytes(std::span(value)));
     return value;
   }
 
  private:
+  static constexpr std::uint64_t most_bytes = 4096;
   enum class Query : std::uint8_t { validate = 0, set = 1, get = 3, wait = 6 };
   void begin(Query query) { server_.send_value(query); }
   void send_text(const std::string& text) {

@@ -39,9 +39,10 @@ class Watch {
 
  private:
   static constexpr const char* farewell = "bye";
+  static constexpr std::size_t most_bytes = 4096;  // of a farewell
 
   void await(std::size_t i) {
-    asio::async_read_until(sockets_[i], asio::dynamic_buffer(buffers_[i]), '\n',
+    asio::async_read_until(sockets_[i], asio::dynamic_buffer(buffers_[i], most_bytes), '\n',
                            [this, i](boost::system::error_code error, std::size_t length) {
                              if (error) return died(star_[i].name());
                              const std::string line = buffers_[i].substr(0, length - 1);

@@ -20,8 +20,9 @@ struct EvalPart {
 
 /// The loss over all rows of a set: the plain mean of the batches' means, so that a row of a short last batch weighs
 /// more. A batch in which nothing is labelled has no mean and is left out. Returns its loss and the speed fields.
-/// Ranks take the batches in turn, and all return the same: that of one process but for rounding, since no row is
-/// repeated to fill up a batch.
+/// Ranks take the batches in turn, and all return the same: that of one process but for rounding. accelerate fills up
+/// the last batches with the first rows once more, so that there the loss depends on the number of processes (five rows
+/// in batches of two: 11.0483 with one, 11.1430 with two); a number that compares models must not.
 /// batch_done: called after each batch with the number of batches so far.
 /// source  transformers 5.6, Trainer.evaluation_loop
 inline OrderedJson evaluate_all(TrainSession& session, const EvalPart& part, parallel::Group& group,

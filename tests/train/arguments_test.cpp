@@ -144,7 +144,7 @@ TEST_CASE("Arguments: warmup_ratio wins over warmup_steps, 0.0 too, as in transf
   CHECK(parse(words({"warmup_steps=0.2"})).schedule.warmup_steps == 0.2);
   const Arguments both = parse(words({"warmup_steps=7", "warmup_ratio=0.0"}));
   CHECK(both.schedule.warmup_steps == 0);
-  says(both.notes.back(), "warmup_steps: 7 has no effect: warmup_ratio: 0 decides");
+  says(io::listed(both.notes), "warmup_steps: 7 has no effect: warmup_ratio: 0 decides");
   CHECK(parse(words({"warmup_steps=7", "warmup_ratio=0.1"})).schedule.warmup_steps == 0.1);
   says(error_of(words({"warmup_ratio=1"})), "a number of steps goes into warmup_steps");
 }
@@ -164,7 +164,7 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
   for (const char* accepted : {"fp16=true", "fp16_full_eval=true", "use_unsloth_gc=true"})
     CHECK(parse({example, accepted}).notes.size() == 6);
   says(error_with("accelerator_config={seedable: true}"), "accelerator_config has no seedable");
-  says(parse({example, "accelerator_config.dispatch_batches=true"}).notes.back(),
+  says(io::listed(parse({example, "accelerator_config.dispatch_batches=true"}).notes),
        "accelerator_config.dispatch_batches: true has no effect: each process reads its own rows");
   const auto each = [](std::vector<std::string> more) {
     more.insert(more.begin(), {example, "eval_dataset=a, b", "eval_on_each_dataset=true", "eval_strategy=epoch"});
@@ -194,6 +194,9 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
     CHECK(parse({example, no}).save_strategy == Interval::no);
   CHECK(parse({example, "resume_from_checkpoint=yes"}).resume_from_checkpoint == "true");
   CHECK_FALSE(parse({example, "resume_from_checkpoint=off"}).resume_from_checkpoint);
+  says(io::listed(parse({example, "preprocessing_num_workers=4"}).notes), "has no effect without packing");
+  says(error_with("preprocessing_num_workers=0"), "wanted at least 1");
+  says(error_of({example, "neat_packing=true", "cutoff_len=1"}), "wanted at least 2");
   says(parse({example, "adapter_folder=x"}).notes.back(), "adapter_folder has no effect without adapter_name_or_path");
   says(parse({example, "do_train=false", "do_eval=true", "val_size=0.1", "resume_from_checkpoint=x"}).notes.back(),
        "resume_from_checkpoint has no effect without do_train: true");
@@ -235,7 +238,6 @@ TEST_CASE("Arguments: refusals say why", "[train]") {
   says(error_with("quantization_bit=4"), "quantised base weights are not built");
   says(error_with("use_galore=true"), "the optimizer is AdamW");
   says(error_with("fp8=true"), "fp8 training is not built");
-  says(error_with("packing=true"), "already packed");
   says(error_with("optim=adafactor"), "AdamW");
   says(error_with("report_to=wandb"), "trainer_log.jsonl");
   says(error_with("report_to=[wandb, mlflow]"), "trainer_log.jsonl");

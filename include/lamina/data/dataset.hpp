@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/data/order/mix.hpp>
+#include <lamina/data/order/pack.hpp>
 #include <lamina/data/order/split.hpp>
 #include <lamina/data/read/records.hpp>
 #include <lamina/data/read/registry.hpp>
@@ -38,7 +39,9 @@ struct DataOptions {
   std::optional<std::string> default_system, tool_format;
   std::optional<bool> enable_thinking = true;
   bool preserve_thinking = false;
-  bool streaming = false, packing = false, neat_packing = false;
+  bool streaming = false;
+  bool packing = false, neat_packing = false;                                   ///< neat_packing implies packing
+  std::int64_t preprocessing_batch_size = 1000, preprocessing_num_workers = 1;  ///< which rows packing may join
   std::string tokenized_path;
   ImageLimits images;             ///< keys image_max_pixels and image_min_pixels
   std::uint64_t seed = 42;        ///< of num_samples, mixing and val_size
@@ -47,6 +50,9 @@ struct DataOptions {
   ProgressLine progress = {};     ///< gets a line now and then while images are decoded
   bool skip_bad_samples = false;  ///< leave wrong records out (wrong <image> counts, broken files) and report them
 
+  bool packs() const { return packing || neat_packing; }
+  /// Tokens of a sample at most. LLaMA-Factory keeps one free for padding if it packs.
+  int most_tokens() const { return cutoff_len - (packs() ? 1 : 0); }
   /// Where paths of images begin.
   const std::filesystem::path& media_folder() const { return media_dir.empty() ? dataset_dir : media_dir; }
 };
@@ -55,18 +61,14 @@ struct DataOptions {
 inline void check(const DataOptions& options) {
   if (options.streaming)
     fail("streaming: not supported yet: remove the key, files are read whole and images one by one");
-  if (options.packing || options.neat_packing) {
-    fail(options.neat_packing ? "neat_packing" : "packing",
-         ": not supported yet: remove the key. Nothing is padded here, so packing would save nothing; it would change ",
-         "the weight of samples");
-  }
   if (!options.tokenized_path.empty()) {
     fail("tokenized_path: not supported: remove the key, tokenising takes seconds and needs no cache");
   }
   if (options.tool_format && *options.tool_format != "qwen") {
     fail("tool_format: ", *options.tool_format, " is not supported, these templates use qwen");
   }
-  if (options.cutoff_len < 1) fail("cutoff_len: ", options.cutoff_len, " is not positive");
+  if (options.most_tokens() < 1)
+    fail("cutoff_len: ", options.cutoff_len, options.packs() ? " leaves no token for packing" : " is not positive");
   if (options.mask_history && options.train_on_prompt) fail("mask_history and train_on_prompt exclude each other");
   if (options.max_samples && *options.max_samples < 1) fail("max_samples: ", *options.max_samples, " is not positive");
   if (options.images.max_pixels < options.images.min_pixels) {
@@ -176,10 +178,14 @@ inline std::vector<RegisteredRow> merged(const std::vector<const DatasetInfo*>& 
 using Encode = Encoded (Encoder::*)(const Conversation&);
 
 /// Converts and encodes records; wrong ones go to the report.
-inline std::vector<EncodedSample> encoded(const std::vector<const RegisteredRow*>& sources, Encoder& encoder,
-                                          Encode encode, DatasetReport& report) {
+inline std::vector<EncodedSample> encoded(const std::vector<const RegisteredRow*>& sources, const DataOptions& options,
+                                          Encoder& encoder, Encode encode, DatasetReport& report) {
   std::vector<EncodedSample> samples;
-  for (const RegisteredRow* source : sources) {
+  const PreprocessingBatches batches{.rows = std::ssize(sources),
+                                     .batch_size = options.preprocessing_batch_size,
+                                     .workers = options.preprocessing_num_workers};
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const RegisteredRow* const source = sources[i];
     const std::string origin = source->row.origin();
     try {
       const Converted converted = convert(source->row, *source->info, encoder.layout().tools);
@@ -192,6 +198,7 @@ inline std::vector<EncodedSample> encoded(const std::vector<const RegisteredRow*
         report.drop(origin, dropped->reason);
       } else {
         samples.push_back(std::move(std::get<EncodedSample>(result)));
+        samples.back().preprocessing_batch = batches.first_row(static_cast<std::int64_t>(i));
       }
     } catch (const Error& error) {
       report.wrong(origin, error.what());
@@ -243,10 +250,11 @@ inline std::vector<std::string> registry_notes(const std::vector<DatasetInfo>& t
 /// Encodes evaluation rows for all that is done with them. What is wrong with one is said once.
 inline void add_evaluation(const std::string& name, const std::vector<const RegisteredRow*>& sources,
                            const DataOptions& options, Encoder& encoder, DatasetReport& report, Datasets& out) {
-  if (options.evaluate) out.eval.push_back({name, encoded(sources, encoder, &Encoder::encode, report)});
+  if (options.evaluate) out.eval.push_back({name, encoded(sources, options, encoder, &Encoder::encode, report)});
   if (!options.predict) return;
   DatasetReport said_above;
-  const auto questions = encoded(sources, encoder, &Encoder::encode_question, options.evaluate ? said_above : report);
+  const auto questions =
+      encoded(sources, options, encoder, &Encoder::encode_question, options.evaluate ? said_above : report);
   out.questions.insert(out.questions.end(), questions.begin(), questions.end());
 }
 
@@ -255,7 +263,7 @@ inline void load_train(const std::vector<DatasetInfo>& infos, const DataOptions&
                        Encoder& encoder, DatasetReport& report, Datasets& out) {
   const std::vector<RegisteredRow> sources = merged(pointers(infos), options, reader);
   const SplitRows split = split_rows(static_cast<int>(sources.size()), options.val_size, options.seed);
-  out.train = encoded(chosen(sources, split.train), encoder, &Encoder::encode, report);
+  out.train = encoded(chosen(sources, split.train), options, encoder, &Encoder::encode, report);
   if (!split.validation.empty()) add_evaluation("", chosen(sources, split.validation), options, encoder, report, out);
 }
 
@@ -289,9 +297,25 @@ inline std::vector<std::string> leave_out_broken_images(const DataOptions& optio
   return image_notes(check);
 }
 
+/// Packs what is trained and evaluated on; a line says what it came to.
+inline std::vector<std::string> pack_all(const DataOptions& options, Datasets& out) {
+  if (!options.packs()) return {};
+  const auto packed = [&](std::vector<EncodedSample>& samples) {
+    samples = pack(std::move(samples), options.most_tokens(), options.neat_packing);
+  };
+  const std::size_t before = out.train.size();
+  packed(out.train);
+  for (EvalSet& set : out.eval) packed(set.samples);
+  if (before == 0) return {};
+  return {
+      cat("packing: ", before, " samples to train on became ", out.train.size(), " of at most ", options.most_tokens(),
+          " tokens",
+          options.neat_packing ? "" : ", whose tokens see the samples before them (neat_packing keeps them apart)")};
+}
+
 inline Encoder make_encoder(const DataOptions& options, const text::Tokenizer& tokenizer,
                             const vision::Processor& processor) {
-  const EncodeOptions how{.cutoff_len = options.cutoff_len,
+  const EncodeOptions how{.cutoff_len = options.most_tokens(),
                           .train_on_prompt = options.train_on_prompt,
                           .mask_history = options.mask_history,
                           .enable_thinking = options.enable_thinking,
@@ -325,9 +349,11 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
     if (set.samples.empty()) fail("evaluation set ", set.name, ": no valid sample is left\n", report.text());
   }
   if (options.predict && out.questions.empty()) fail("do_predict: no valid record is left to answer\n", report.text());
+  const std::vector<std::string> about_packing = detail::pack_all(options, out);
   out.notes = detail::registry_notes(train_infos, eval_infos);
   for (std::string& note : report.notes()) out.notes.push_back(std::move(note));
   out.notes.insert(out.notes.end(), about_images.begin(), about_images.end());
+  out.notes.insert(out.notes.end(), about_packing.begin(), about_packing.end());
   if (Template::named(options.template_name).reasoning && options.enable_thinking.value_or(false))
     out.notes.push_back(cat("template ", options.template_name,
                             " teaches an empty thought in front of answers that have none: for an Instruct model take ",

@@ -43,6 +43,9 @@ struct Arguments {
   bool eval_on_each_dataset = false;
   std::string mix_strategy = "concat";
   std::vector<double> interleave_probs;
+  std::int64_t preprocessing_batch_size = 1000;
+  std::optional<std::int64_t> preprocessing_num_workers;  ///< unset: 1
+  bool packing = false, neat_packing = false;             ///< neat_packing implies packing
   bool skip_bad_samples = false;
   std::optional<std::string> default_system;
   std::optional<bool> enable_thinking = true;  ///< null is its own value: neither on nor off

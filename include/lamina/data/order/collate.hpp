@@ -33,13 +33,15 @@ inline int labelled_tokens(const EncodedSample& sample) {
   return count;
 }
 
-inline void append_sequence(const EncodedSample& sample, float weight, Batch& batch) {
+inline void append_sequences(const EncodedSample& sample, float weight, Batch& batch) {
   batch.ids.insert(batch.ids.end(), sample.ids.begin(), sample.ids.end());
   batch.labels.insert(batch.labels.end(), sample.labels.begin(), sample.labels.end());
   for (std::size_t i = 0; i < sample.labels.size(); ++i) {
     batch.loss_weights.push_back(i > 0 && sample.labels[i] != ignored_label ? weight : 0.0f);
   }
-  batch.cu_seqlens.push_back(static_cast<int>(batch.ids.size()));
+  for (const PackedSequence& packed : sample.sequences)
+    batch.cu_seqlens.push_back(static_cast<int>(batch.ids.size() - sample.ids.size()) + packed.end);
+  if (sample.sequences.empty()) batch.cu_seqlens.push_back(static_cast<int>(batch.ids.size()));
 }
 
 /// Lengths of the runs of image_pad_id: tokens of each image of the sample, in order.
@@ -104,7 +106,7 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
     const auto shares = static_cast<double>(window.size()) * preparation.ranks;
     const double weight = labelled ? 1.0 / (static_cast<double>(labelled) * shares) : 0;
     for (const EncodedSample* sample : micro_batch) {
-      detail::append_sequence(*sample, static_cast<float>(weight), batch);
+      detail::append_sequences(*sample, static_cast<float>(weight), batch);
       const std::vector<int> runs = detail::image_runs(*sample, preparation.image_pad_id);
       if (runs.size() != sample->images.size())
         fail(sample->origin, ": ", sample->images.size(), " images, but ", runs.size(),
@@ -113,7 +115,8 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
         out.images.push_back({sample, static_cast<int>(i), out.images.size(), patches, runs[i]});
         patches += static_cast<std::size_t>(runs[i]) * static_cast<std::size_t>(merged);
       }
-      out.collated.origins.push_back(sample->origin);
+      for (const PackedSequence& packed : sample->sequences) out.collated.origins.push_back(packed.origin);
+      if (sample->sequences.empty()) out.collated.origins.push_back(sample->origin);
     }
     if (labelled == 0 && !micro_batch.empty())
       out.collated.warnings.push_back(

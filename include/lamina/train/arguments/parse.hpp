@@ -24,14 +24,27 @@ inline void derive_defaults(Arguments& a) {
   a.answers.seed = a.seed;
 }
 
+/// A note for each key that was given while what it belongs to is off.
+inline void note_idle_keys(Arguments& a) {
+  struct Belonging {
+    std::string_view key;
+    bool acts;
+    std::string_view needs;
+  };
+  const bool packs = a.packing || a.neat_packing;
+  for (const Belonging& b : {Belonging{"preprocessing_batch_size", packs, "packing: rows are read one by one"},
+                             Belonging{"preprocessing_num_workers", packs, "packing: rows are read in one pass"},
+                             Belonging{"adapter_folder", !a.adapter_name_or_path.empty(), "adapter_name_or_path"}})
+    if (is_given(a, b.key) && !b.acts) a.notes.push_back(cat(b.key, " has no effect without ", b.needs));
+}
+
 /// Settings that mean nothing next to others.
 inline void note_combinations(Arguments& a) {
+  note_idle_keys(a);
   if (a.resume_from_checkpoint && !a.do_train)
     a.notes.push_back(
         "resume_from_checkpoint has no effect without do_train: true; to evaluate a checkpoint, give it as "
         "adapter_name_or_path or, of a model trained as a whole, as model_name_or_path");
-  if (is_given(a, "adapter_folder") && a.adapter_name_or_path.empty())
-    a.notes.push_back("adapter_folder has no effect without adapter_name_or_path");
   if (a.eval_on_each_dataset && a.eval_dataset.empty())
     a.notes.push_back("eval_on_each_dataset has no effect without eval_dataset");
   if (a.predict_with_generate && !a.generates())

@@ -65,7 +65,10 @@ inline void validate_data(const Arguments& a) {
   if (a.train_on_prompt && a.mask_history)
     fail(where(a, "mask_history"),
          " cannot be combined with train_on_prompt: the one labels the last answer only, the other everything");
-  at_least(a, "cutoff_len", a.cutoff_len, 1);
+  at_least(a, "cutoff_len", a.cutoff_len, a.packing || a.neat_packing ? 2 : 1);
+  at_least(a, "preprocessing_batch_size", a.preprocessing_batch_size, std::int64_t{1});
+  if (a.preprocessing_num_workers)
+    at_least(a, "preprocessing_num_workers", *a.preprocessing_num_workers, std::int64_t{1});
   at_least(a, "image_min_pixels", a.image_min_pixels, std::int64_t{1});
   if (a.image_max_pixels < a.image_min_pixels)
     fail(where(a, "image_max_pixels"), " is ", a.image_max_pixels, ", below image_min_pixels ", a.image_min_pixels);

@@ -38,6 +38,10 @@ inline data::DataOptions data_options(const Arguments& a) {
   o.default_system = a.default_system;
   o.enable_thinking = a.enable_thinking;
   o.preserve_thinking = a.preserve_thinking;
+  o.packing = a.packing;
+  o.neat_packing = a.neat_packing;
+  o.preprocessing_batch_size = a.preprocessing_batch_size;
+  o.preprocessing_num_workers = a.preprocessing_num_workers.value_or(1);
   o.images = {.max_pixels = a.image_max_pixels, .min_pixels = a.image_min_pixels};
   o.seed = a.seed;
   o.evaluate = a.evaluates_loss() || !a.generates();
@@ -123,11 +127,12 @@ class DatasetSource : public TrainSource {
         Largest one;
         for (const auto& micro_batch : sampler_.window_at({e, w}))
           for (int row : micro_batch) {
-            const auto& ids = samples_[static_cast<std::size_t>(row)].ids;
+            const data::EncodedSample& sample = samples_[static_cast<std::size_t>(row)];
+            const auto& ids = sample.ids;
             const auto pads = std::count(ids.begin(), ids.end(), preparation_.image_pad_id);
             one.tokens += static_cast<std::int64_t>(ids.size());
             one.patches += pads * preparation_.processor.merge_size * preparation_.processor.merge_size;
-            ++one.sequences;
+            one.sequences += sample.sequence_count();
           }
         most = {std::max(most.tokens, one.tokens), std::max(most.sequences, one.sequences),
                 std::max(most.patches, one.patches)};

@@ -1,0 +1,93 @@
+// lamina-train under one setting after another against LLaMA-Factory: tests/reference/losses_golden.py wrote the files.
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include <lamina/checkpoint/convert.hpp>
+#include <lamina/checkpoint/safetensors.hpp>
+
+#include "programs/program.hpp"
+#include "support/catch.hpp"
+
+using namespace lamina::testing;
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+const fs::path golden = LAMINA_GOLDEN_DIR "/losses";
+
+std::vector<std::string> runs() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(golden)) {
+    const std::string name = entry.path().stem().string();
+    if (name != "mixed" && name != "dataset_info") names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Json read(const fs::path& path) {
+  INFO(path);
+  std::ifstream in(path);
+  REQUIRE(in);
+  return Json::parse(in);
+}
+
+/// Runs the golden's settings in a folder of this test.
+Program train(const Json& wanted, const fs::path& folder) {
+  Json settings = wanted.at("base");
+  settings.update(wanted.at("settings"));
+  REQUIRE(make_model(settings.at("model_name_or_path").get<std::string>(), folder / "model").status == 0);
+  settings["model_name_or_path"] = (folder / "model").string();
+  settings["dataset_dir"] = golden.string();
+  settings["media_dir"] = LAMINA_SOURCE_DIR "/data";
+  settings["output_dir"] = (folder / "out").string();
+  std::ofstream(folder / "train.yaml") << settings.dump();  // JSON is YAML
+  return run_program("lamina-train", {(folder / "train.yaml").string()});
+}
+
+void compare_history(const Json& ours, const Json& theirs) {
+  REQUIRE(ours.size() == theirs.size());
+  for (std::size_t i = 0; i < theirs.size(); ++i) {
+    if (!theirs[i].contains("loss")) continue;
+    INFO("ours " << ours[i].dump() << " theirs " << theirs[i].dump());
+    const auto difference = [&](const char* key) {
+      return std::abs(ours[i].at(key).get<double>() - theirs[i].at(key).get<double>());
+    };
+    CHECK(difference("loss") <= 1e-4);
+    CHECK(difference("grad_norm") <= 1e-3 * theirs[i].at("grad_norm").get<double>());
+    CHECK(difference("learning_rate") <= 1e-12);
+    CHECK(difference("epoch") <= 1e-12);
+  }
+}
+
+void compare_trained(const fs::path& folder, const Json& theirs) {
+  const bool adapter = fs::exists(folder / "adapter_model.safetensors");
+  const auto file = lamina::checkpoint::Checkpoint::open(adapter ? folder / "adapter_model.safetensors" : folder);
+  for (const auto& [name, length] : theirs.items()) {
+    INFO(name);
+    const auto& info = file.at(name);
+    std::vector<float> values(static_cast<std::size_t>(lamina::checkpoint::element_count(info.shape)));
+    lamina::checkpoint::widen(info.dtype, file.data(name), values);
+    double squares = 0;
+    for (const float value : values) squares += static_cast<double>(value) * value;
+    const double norm = length.get<double>();
+    CHECK(std::abs(std::sqrt(squares) - norm) <= 1e-3 * norm);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("lamina-train: losses, gradients, rates and trained weights are LLaMA-Factory's under each setting") {
+  const std::string run = GENERATE(from_range(runs()));
+  INFO("run " << run);
+  const TemporaryFolder folder;
+  const Json wanted = read(golden / (run + ".json"));
+  const Program program = train(wanted, folder.path());
+  INFO(program.output);
+  REQUIRE(program.status == 0);
+  const fs::path out = folder.path() / "out";
+  compare_history(read(out / "trainer_state.json").at("log_history"), wanted.at("history"));
+  compare_trained(out, wanted.at("trained"));
+}

@@ -1,0 +1,125 @@
+"""LLaMA-Factory's losses under one setting after another, tiny models on CPU in fp32: tests/golden/losses/<run>.json.
+
+    python tests/reference/losses_golden.py [--run NAME ...]
+
+settings   what differs from BASE, as LLaMA-Factory and lamina-train read it; whoever uses the golden puts folders of
+           their own for the model and output_dir, data/ for media_dir and tests/golden/losses for dataset_dir
+base       BASE itself, with the model's name
+history    log_history of trainer_state.json: loss, grad_norm, learning_rate and epoch of each step, all digits
+trained    per saved tensor: L2 norm after the last step
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import tempfile
+
+import llamafactory_run
+import make_tiny
+import torch
+
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden/losses"
+BASE = {
+    "model_name_or_path": "qwen3_vl_tiny",
+    "image_max_pixels": 65536,
+    "stage": "sft",
+    "do_train": True,
+    "finetuning_type": "lora",
+    "lora_rank": 4,
+    "dataset": "mixed",
+    "template": "qwen3_vl_nothink",
+    "cutoff_len": 512,
+    "overwrite_output_dir": True,
+    "report_to": "none",
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "per_device_train_batch_size": 1,
+    "gradient_accumulation_steps": 2,
+    "learning_rate": 1.0e-3,
+    "max_steps": 10,
+    "lr_scheduler_type": "constant",
+    "use_cpu": True,
+}
+PACKED = {"cutoff_len": 320, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
+NEAT = PACKED | {"neat_packing": True}
+RUNS = {
+    "batch_of_three": {"per_device_train_batch_size": 3},
+    "batch_of_three_qwen2_5": {
+        "model_name_or_path": "qwen2_5_vl_tiny",
+        "template": "qwen2_vl",
+        "per_device_train_batch_size": 3,
+    },
+    "disable_shuffling": {"disable_shuffling": True, "per_device_train_batch_size": 2},
+    "packing": PACKED | {"packing": True},
+    "packing_scopes": PACKED | {"packing": True, "preprocessing_batch_size": 5, "preprocessing_num_workers": 2},
+    "packing_prompts": PACKED | {"packing": True, "train_on_prompt": True},
+    "packing_qwen2_5": PACKED | {"model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl", "packing": True},
+    "neat_packing": NEAT,
+    "neat_packing_batch": NEAT | {"per_device_train_batch_size": 2},
+    "neat_packing_qwen2_5": NEAT | {"model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl"},
+}
+
+
+def mask_dummy_images_once() -> None:
+    """LLaMA-Factory 0.9.5 adds the mask of its dummy image twice to a packed row without an image, and fails then."""
+    import llamafactory.data.collator as collator
+
+    cls = collator.MultiModalDataCollatorForSeq2Seq
+    original = cls._compute_rope_position_ids_with_packing
+
+    def compute(self, features, *args, **kwargs):
+        original(self, features, *args, **kwargs)
+        features["attention_mask"] = features["attention_mask"][:, : features["input_ids"].size(1)]
+
+    cls._compute_rope_position_ids_with_packing = compute
+
+
+def execute(run: str, work: pathlib.Path) -> None:
+    make_tiny.write_weights(work)
+    base = BASE | {key: RUNS[run][key] for key in ("model_name_or_path",) if key in RUNS[run]}
+    settings = {key: value for key, value in RUNS[run].items() if key != "model_name_or_path"}
+    config = base | settings
+    config |= {
+        "model_name_or_path": str(work / base["model_name_or_path"]),
+        "dataset_dir": str(GOLDEN),
+        "media_dir": str(llamafactory_run.ROOT / "data"),
+        "output_dir": str(work / "out"),
+    }
+    llamafactory_run.stand_in_for_torchaudio()
+    mask_dummy_images_once()
+    from llamafactory.train.tuner import run_exp
+    from safetensors.torch import load_file
+
+    run_exp(config)
+    state = json.loads((work / "out/trainer_state.json").read_text())
+    adapter = work / "out/adapter_model.safetensors"
+    trained = {}
+    for name, tensor in load_file(adapter if adapter.exists() else work / "out/model.safetensors").items():
+        trained[name] = float(tensor.double().norm())
+    lines = [
+        f'"settings": {json.dumps(settings)}',
+        f'"base": {json.dumps(base)}',
+        '"history": [\n' + ",\n".join(json.dumps(row) for row in state["log_history"]) + "\n]",
+        '"trained": {\n' + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in trained.items()) + "\n}",
+    ]
+    (GOLDEN / f"{run}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--run", choices=RUNS, action="append", help="default: all, one process each")
+    runs = arguments.parse_args().run or list(RUNS)
+    torch.set_num_threads(1)
+    if len(runs) > 1:
+        for run in runs:
+            if os.spawnv(os.P_WAIT, sys.executable, [sys.executable, __file__, "--run", run]):
+                raise SystemExit(f"run {run} failed")
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        execute(runs[0], pathlib.Path(temporary).resolve())
+
+
+if __name__ == "__main__":
+    main()

@@ -148,6 +148,49 @@ def tools(client: openai.OpenAI, model: str) -> None:
     check("auto may answer without a call", bool(ask(max_tokens=4).choices[0].message))
 
 
+def responses(client: openai.OpenAI, model: str) -> None:
+    ask = client.responses.create
+    whole = ask(model=model, instructions="You read images.", input="Hello", temperature=0, max_output_tokens=12)
+    check("a response has text and usage", whole.id.startswith("resp_") and whole.output_text == whole.output[0].content[0].text
+          and whole.usage.total_tokens == whole.usage.input_tokens + whole.usage.output_tokens)
+    check("a response that was cut is incomplete", whole.status == "completed"
+          or whole.incomplete_details.reason == "max_output_tokens")
+    events = list(ask(model=model, instructions="You read images.", input="Hello", temperature=0, max_output_tokens=12, stream=True))
+    check("a streamed response is numbered and says the same", [e.sequence_number for e in events] == list(range(len(events)))
+          and "".join(e.delta for e in events if e.type == "response.output_text.delta") == whole.output_text
+          and events[-1].response.output_text == whole.output_text)
+    seen = [{"role": "user", "content": [{"type": "input_text", "text": "What is this?"},
+                                         {"type": "input_image", "image_url": image(), "detail": "auto"}]}]
+    check("an image is read", ask(model=model, input=seen, max_output_tokens=4).usage.input_tokens > 20)
+    parsed = 0
+    for seed in range(8):
+        try:
+            person = client.responses.parse(model=model, input="Invent.", text_format=Person, max_output_tokens=800,
+                                            temperature=1, extra_body={"seed": seed}).output_parsed
+        except pydantic.ValidationError:  # a model that says anything may be cut
+            continue
+        parsed += isinstance(person, Person)
+    check("responses.parse() returns a value of the class", parsed > 0)
+    weather = [{"type": "function", "name": "weather", "strict": True, "parameters": {
+        "type": "object", "properties": {"days": {"enum": [1, 2, 3]}}, "required": ["days"], "additionalProperties": False}}]
+    with client.responses.stream(model=model, input="Rain?", tools=weather, tool_choice="required", parallel_tool_calls=False,
+                                 max_output_tokens=200) as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response()
+    call = final.output[-1]
+    check("responses.stream() ends with a call of the schema", "response.function_call_arguments.delta" in kinds
+          and call.type == "function_call" and call.parsed_arguments["days"] in (1, 2, 3))
+    history = [{"role": "user", "content": "Rain?"}, *final.output,
+               {"type": "function_call_output", "call_id": call.call_id, "output": "12 mm"}]
+    check("a response's output can be sent back", bool(ask(model=model, input=history, tools=weather, tool_choice="none",
+                                                           max_output_tokens=2).id))
+    for claim, fields in {"store": {"store": True}, "previous_response_id": {"previous_response_id": "resp_1"},
+                          "background": {"background": True}, "a built-in tool": {"tools": [{"type": "web_search"}]}}.items():
+        raises(f"{claim} is BadRequestError", openai.BadRequestError, 400, lambda: ask(model=model, input="x", **fields))
+    raises("a stored response is NotFoundError", openai.NotFoundError, 404, lambda: client.responses.retrieve(whole.id))
+    raises("nothing can be cancelled", openai.NotFoundError, 404, lambda: client.responses.cancel(whole.id))
+
+
 def completions(client: openai.OpenAI, model: str) -> None:
     ask = client.completions.create
     whole = ask(model=model, prompt=["One, two,", "A, B,"], temperature=0, max_tokens=6, n=1)
@@ -191,6 +234,8 @@ def main() -> None:
     structured(client, model)
     tools(client, model)
     completions(client, model)
+    if hasattr(client, "responses"):
+        responses(client, model)
     errors(client, url, model, key)
     with client.chat.completions.create(model=model, messages=question("Count."), stream=True) as stream:
         next(iter(stream))  # then leave: the server must be free for the next request

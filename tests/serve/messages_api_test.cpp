@@ -1,7 +1,7 @@
 #include <string>
 #include <vector>
 
-#include "serve/events.hpp"
+#include "serve/named_events.hpp"
 #include "serve/running_server.hpp"
 #include "support/catch.hpp"
 
@@ -18,19 +18,6 @@ Json whole(RunningServer& server, const std::string& fields) {
   const auto reply = server.ask("{" + fields + "}", path);
   if (reply.status != 200) fail("status ", reply.status, ": ", reply.body);
   return Json::parse(reply.body);
-}
-/// The data of a stream's events, whose names must be their types.
-std::vector<Json> events_of(const std::string& body) {
-  std::vector<Json> out;
-  for (std::size_t at = 0; at < body.size();) {
-    const auto line = body.find('\n', at), end = body.find("\n\n", at);
-    REQUIRE(body.substr(at, 7) == "event: ");
-    REQUIRE(body.substr(line + 1, 6) == "data: ");
-    out.push_back(Json::parse(body.substr(line + 7, end - line - 7)));
-    CHECK(out.back()["type"] == body.substr(at + 7, line - at - 7));
-    at = end + 2;
-  }
-  return out;
 }
 /// The content blocks that a client puts together from a stream.
 Json blocks_of(const std::vector<Json>& events) {
@@ -106,7 +93,7 @@ TEST_CASE("messages: a stream has the blocks of the whole answer, calls and thou
   CHECK(json["content"][2]["input"] == Json{{"a", 1}});
   CHECK(json["content"][2]["id"].get<std::string>().starts_with("toolu_"));
   CHECK(json["stop_reason"] == "tool_use");
-  const auto streamed = events_of(server.ask("{" + fields + R"(,"stream":true})", path).body);
+  const auto streamed = named_events(server.ask("{" + fields + R"(,"stream":true})", path).body);
   CHECK(streamed.front()["type"] == "message_start");
   CHECK(streamed.front()["message"]["usage"]["input_tokens"] == json["usage"]["input_tokens"]);
   CHECK(streamed.back()["type"] == "message_stop");

@@ -15,6 +15,7 @@
 #include <lamina/serve/flags/flag_table.hpp>
 #include <lamina/serve/flags/support.hpp>
 #include <lamina/serve/openai/request/request_fields.hpp>
+#include <lamina/serve/openai/responses/responses_fields.hpp>
 
 namespace lamina::serve {
 
@@ -41,11 +42,13 @@ inline std::string flags_help(std::string_view word = {}) {
 
 /// The text of --help=WORD: the options and the fields of requests whose line holds the word. UsageError if none does.
 inline std::string help_text(std::string_view word = {}) {
-  std::string text = flags_help(word) + request_fields_help(word);
+  const std::string text =
+      flags_help(word) + request_fields_help(word) + request_fields_help(word, "/v1/responses", responses_fields());
   if (!text.empty()) return text;
   std::vector<std::string_view> known;
   for (const io::KeyRow& flag : flag_table()) known.push_back(flag.name);
-  for (const io::KeyRow& field : request_fields()) known.push_back(field.name);
+  for (const auto& fields : {request_fields(), responses_fields()})
+    for (const io::KeyRow& field : fields) known.push_back(field.name);
   io::usage("--help=", word, ": nothing matches", io::did_you_mean(word, known), "; --help lists everything");
 }
 

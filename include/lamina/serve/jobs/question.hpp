@@ -14,6 +14,8 @@
 #include <lamina/serve/openai/answer/completion_answer.hpp>
 #include <lamina/serve/openai/request/chat_batch.hpp>
 #include <lamina/serve/openai/request/completion_request.hpp>
+#include <lamina/serve/openai/responses/responses_answer.hpp>
+#include <lamina/serve/openai/responses/responses_request.hpp>
 #include <lamina/serve/prompt/prompt_maker.hpp>
 
 namespace lamina::serve {
@@ -32,10 +34,9 @@ struct Question {
 
 /// The forms of one answer: a JSON object, or server-sent events.
 template <class Whole, class Streamed, class... More>
-std::unique_ptr<AnswerWriter> make_writer(AnswerContext context, const GenerationRequest& request,
-                                          const More&... more) {
-  if (request.stream) return std::make_unique<Streamed>(std::move(context), request, more...);
-  return std::make_unique<Whole>(std::move(context), request, more...);
+std::unique_ptr<AnswerWriter> make_writer(AnswerContext context, const GenerationRequest& request, More... more) {
+  if (request.stream) return std::make_unique<Streamed>(std::move(context), request, std::move(more)...);
+  return std::make_unique<Whole>(std::move(context), request, std::move(more)...);
 }
 
 inline Question chat_question(ChatRequest request, PromptMaker& maker, int max_model_len) {
@@ -63,6 +64,22 @@ inline Question messages_question(ChatRequest request, PromptMaker& maker, int m
   out.id_prefix = "msg_";
   out.writer = [](AnswerContext context, const GenerationRequest& asked) {
     return make_writer<WholeMessage, StreamedMessage>(std::move(context), asked);
+  };
+  return out;
+}
+
+/// A chat as /v1/responses asks for it.
+inline Question responses_question(ResponsesRequest request, PromptMaker& maker, int max_model_len) {
+  const auto places = request.places;
+  const auto repeated = std::make_shared<std::string>(compact(request.repeated));
+  Question out = chat_question(std::move(request), maker, max_model_len);
+  out.id_prefix = "resp_";
+  out.prompt_field = "input";
+  out.prompts = [places, chat = std::move(out.prompts)](const std::stop_token& cancelled) {
+    return places->guard([&] { return chat(cancelled); });
+  };
+  out.writer = [repeated](AnswerContext context, const GenerationRequest& asked) {
+    return make_writer<WholeResponse, StreamedResponse>(std::move(context), asked, std::exchange(*repeated, {}));
   };
   return out;
 }

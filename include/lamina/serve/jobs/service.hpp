@@ -128,6 +128,12 @@ class ChatService {
       return messages_question(read_messages_request(body, limits(), files_.defaults), prompts_, max_model_len());
     });
   }
+  /// Answers a request of /v1/responses.
+  void respond(std::shared_ptr<Exchange> exchange, HttpRequest request) {
+    ask(std::move(exchange), std::move(request), [this](const Json& body) {
+      return responses_question(read_responses_request(body, limits(), files_.defaults), prompts_, max_model_len());
+    });
+  }
   /// Answers a request of /v1/chat/completions/batch.
   void chat_batch(std::shared_ptr<Exchange> exchange, HttpRequest request) {
     ask(std::move(exchange), std::move(request), [this](const Json& body) {

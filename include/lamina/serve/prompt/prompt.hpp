@@ -131,10 +131,10 @@ inline PromptPlan plan_prompt(const ModelFiles& files, const vision::Processor& 
     detail::refuse_length(limits, static_cast<std::int64_t>(e.at_least) - places + image_tokens, true);
     throw;
   }
-  if (places > 0 && limits.truncation.tokens != 0)
+  if (places > 0 && limits.truncation.tokens > 0)
     fail("truncate_prompt_tokens: is ", limits.truncation.tokens,
          ", but the prompt holds images, whose places cannot be cut off: leave it out");
-  truncate(plan.ids, limits);
+  if (places == 0) truncate(plan.ids, limits);
   if (const auto shown = std::count(plan.ids.begin(), plan.ids.end(), files.image_pad); shown != places)
     fail("messages: ", places, " images, but the chat template shows ", shown,
          ": does a system or assistant message hold one?");

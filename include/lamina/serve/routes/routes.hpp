@@ -60,6 +60,12 @@ class Routes final : public HttpApplication {
               {"POST", "/v1/chat/completions", true, {}, &R::chat},
               {"POST", "/v1/completions", true, {}, &R::complete},
               {"POST", "/v1/chat/completions/batch", true, {}, &R::chat_batch},
+              {"POST", "/v1/responses", true, {}, &R::respond},
+              {"POST", "/v1/responses/input_tokens", true, {}, &R::count_input_tokens},
+              {"GET", "/v1/responses/{id}", true, &R::stored_response, {}},
+              {"DELETE", "/v1/responses/{id}", true, &R::stored_response, {}},
+              {"POST", "/v1/responses/{id}/cancel", true, &R::stored_response, {}},
+              {"GET", "/v1/responses/{id}/input_items", true, &R::stored_response, {}},
               {"POST", "/v1/messages", true, {}, &R::messages},
               {"POST", "/v1/messages/count_tokens", true, {}, &R::count_tokens},
               {"POST", "/tokenize", true, {}, &R::tokenize},
@@ -115,7 +121,7 @@ class Routes final : public HttpApplication {
     HttpReply (Routes::*without_body)(const std::string& path) const;
     void (Routes::*with_body)(ExchangePtr, HttpRequest&) const;
   };
-  static constexpr std::string_view one_model = "/v1/models/";
+  static constexpr std::string_view one_model = "/v1/models/", one_response = "/v1/responses/";
 
   /// The path without a proxy's prefix.
   std::string own_path(const RequestHead& head) const {
@@ -123,7 +129,11 @@ class Routes final : public HttpApplication {
     return !root.empty() && head.path.starts_with(root + "/") ? head.path.substr(root.size()) : head.path;
   }
   static std::string route_path(const std::string& path) {
-    return path.size() > one_model.size() && path.starts_with(one_model) ? "/v1/models" : path;
+    if (path.size() > one_model.size() && path.starts_with(one_model)) return "/v1/models";
+    if (path.size() == one_response.size() || !path.starts_with(one_response)) return path;
+    const std::size_t end = path.find('/', one_response.size());
+    const std::string rest = end == std::string::npos ? "" : path.substr(end);
+    return rest.empty() && path.ends_with("/input_tokens") ? path : std::string(one_response) + "{id}" + rest;
   }
   HttpCounts::Key count_key(const RequestHead& head) const {
     static const std::vector<std::string> methods = {"GET", "HEAD", "OPTIONS", "POST"};
@@ -237,6 +247,24 @@ class Routes final : public HttpApplication {
   }
   void messages(ExchangePtr exchange, HttpRequest& request) const {
     service_.messages(std::make_shared<MessagesExchange>(std::move(exchange)), std::move(request));
+  }
+  void respond(ExchangePtr exchange, HttpRequest& request) const {
+    service_.respond(std::move(exchange), std::move(request));
+  }
+  void count_input_tokens(ExchangePtr exchange, HttpRequest& request) const {
+    count_response_tokens(service_, std::move(exchange), std::move(request));
+  }
+  /// Responses are not stored, as in vLLM by default: there is none to return, delete or cancel.
+  HttpReply stored_response(const std::string& path) const {
+    const std::string rest = path.substr(one_response.size()),
+                      id = detail::percent_decoded(rest.substr(0, rest.find('/')));
+    if (!id.starts_with("resp_"))
+      throw ApiError(400, "invalid_request_error",
+                     cat("Invalid 'response_id': '", clipped(id), "'. Expected an ID that begins with 'resp'."),
+                     "response_id");
+    throw ApiError(404, "invalid_request_error",
+                   cat("Response with id '", clipped(id), "' not found: this server does not store responses."),
+                   "response_id");
   }
   void count_tokens(ExchangePtr exchange, HttpRequest& request) const {
     count_message_tokens(service_, std::make_shared<MessagesExchange>(std::move(exchange)), std::move(request));

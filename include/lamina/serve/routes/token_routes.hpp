@@ -78,6 +78,16 @@ inline void count_message_tokens(ChatService& service, std::shared_ptr<Exchange>
   };
   detail::answer_body(service, std::move(exchange), std::move(request), work);
 }
+/// POST /v1/responses/input_tokens.
+inline void count_response_tokens(ChatService& service, std::shared_ptr<Exchange> exchange, HttpRequest request) {
+  const auto work = [&service](const Json& body, const std::stop_token& cancelled) {
+    auto asked = read_responses_request(body, service.limits(), service.files().defaults);
+    const auto places = asked.places;
+    const auto ids = places->guard([&] { return service.tokenize(std::move(asked), cancelled); });
+    return compact({{"object", "response.input_tokens"}, {"input_tokens", ids.size()}});
+  };
+  detail::answer_body(service, std::move(exchange), std::move(request), work);
+}
 /// POST /tokenize.
 inline void answer_tokenize(ChatService& service, std::shared_ptr<Exchange> exchange, HttpRequest request) {
   const auto work = [&service](const Json& body, const std::stop_token& cancelled) {

@@ -48,7 +48,6 @@ inline std::string_view reason_unbuilt(std::string_view path) {
       {"/v1/chat/completions/render", no_render},
       {"/inference/v1/generate", "use /v1/completions, which takes token ids"},
       {"/invocations", "there are no second names of routes; use /v1/chat/completions"},
-      {"/v1/responses", "is not built yet; use /v1/chat/completions"},
   };
   const auto at = std::find_if(std::begin(table), std::end(table), [&](const auto& r) { return r.path == path; });
   return at == std::end(table) ? std::string_view() : at->reason;

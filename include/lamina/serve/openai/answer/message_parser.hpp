@@ -52,6 +52,8 @@ class MessageParser {
     for (auto& part : last.calls) out.calls.push_back(std::move(part));
     return out;
   }
+  /// What comes is still a thought.
+  bool thinking() const { return reasoning_ && reasoning_->thinking(); }
   int calls() const { return tools_ ? tools_->calls() : 0; }
   bool broken() const { return tools_ && tools_->broken(); }
 

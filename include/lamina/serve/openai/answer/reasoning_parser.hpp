@@ -30,6 +30,8 @@ class ReasoningParser {
     }
     return out;
   }
+  /// False once the thought has ended.
+  bool thinking() const { return !ended_; }
   /// The answer has ended.
   Piece finish() {
     Piece out;

@@ -135,16 +135,18 @@ inline std::span<const RequestField> completion_fields() {
 }
 
 /// The row of a field; null for one that vLLM does not have either. own: the rows of an API that come first
-inline const RequestField* request_field(std::string_view name, std::span<const RequestField> own = {}) {
+inline const RequestField* request_field(std::string_view name, std::span<const RequestField> own = {},
+                                         std::span<const RequestField> shared = request_fields()) {
   const RequestField* field = io::find_key(own, name);
-  return field ? field : io::find_key(request_fields(), name);
+  return field ? field : io::find_key(shared, name);
 }
 
-/// The fields in words, for --help; a word leaves only the lines that hold it. "" if none does.
-inline std::string request_fields_help(std::string_view word = {}) {
+/// The fields of a route in words, for --help; a word leaves only the lines that hold it. "" if none does.
+inline std::string request_fields_help(std::string_view word = {}, std::string_view path = "/v1/chat/completions",
+                                       std::span<const RequestField> fields = request_fields()) {
   std::string lines;
-  for (const auto& field : request_fields()) lines += help_line(std::string(field.name), support_text(field), word);
-  return lines.empty() ? "" : "fields of POST /v1/chat/completions\n" + lines;
+  for (const auto& field : fields) lines += help_line(std::string(field.name), support_text(field), word);
+  return lines.empty() ? "" : cat("fields of POST ", path, "\n", lines);
 }
 
 namespace detail {
@@ -158,11 +160,13 @@ inline bool asks_for_nothing(const RequestField& field, const Json& value) {
 }  // namespace detail
 
 /// Refuses a request that asks for something that is not here (ApiError 400). Returns the names of the fields that
-/// nobody knows, at most ten, fit for a log. own: the rows of the request's API that come first
-inline std::vector<std::string> check_request_fields(const Json& body, std::span<const RequestField> own = {}) {
+/// nobody knows, at most ten, fit for a log. own: the rows of the request's API that come first; shared: those that come
+/// after them
+inline std::vector<std::string> check_request_fields(const Json& body, std::span<const RequestField> own = {},
+                                                     std::span<const RequestField> shared = request_fields()) {
   std::vector<std::string> unknown;
   for (const auto& [name, value] : body.items()) {
-    const RequestField* field = request_field(name, own);
+    const RequestField* field = request_field(name, own, shared);
     if (!field && unknown.size() < 10) unknown.push_back(printable(name, 64));
     if (field && field->status == io::KeyStatus::refused && !detail::asks_for_nothing(*field, value))
       throw not_implemented(name, cat(name, ": is not supported by this server: ", field->note));

@@ -16,11 +16,21 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     const serve::JsonTree body = serve::parse_body(fuzz::text(data + 1, size - 1));
     switch (data[0] % 5) {
-      case 0: serve::read_chat_request(*body, limits, {}); break;
-      case 1: serve::read_completion_request(*body, limits, {}); break;
-      case 2: serve::read_messages_request(*body, limits, {}); break;
-      case 3: serve::read_responses_request(*body, limits, {}); break;
-      case 4: serve::read_chat_batch(*body, limits, {}); break;
+      case 0:
+        serve::read_chat_request(*body, limits, {});
+        break;
+      case 1:
+        serve::read_completion_request(*body, limits, {});
+        break;
+      case 2:
+        serve::read_messages_request(*body, limits, {});
+        break;
+      case 3:
+        serve::read_responses_request(*body, limits, {});
+        break;
+      case 4:
+        serve::read_chat_batch(*body, limits, {});
+        break;
     }
   } catch (const serve::ApiError& e) {
     const std::size_t length = std::string(e.what()).size();

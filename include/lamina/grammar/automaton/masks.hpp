@@ -1,8 +1,10 @@
 #pragma once
+#include <algorithm>
 #include <bit>
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <unordered_map>
@@ -35,20 +37,32 @@ class TokenSet {
   }
   void add_to(TokenBits bits) const {
     for (std::size_t word = 0; word < bits_.size() && word < bits.size(); ++word) bits[word] |= bits_[word];
+    add_few_to(bits);
+  }
+  /// Sets the bits of these tokens and clears the others.
+  void copy_to(TokenBits bits) const {
+    const auto rest = std::copy_n(bits_.begin(), std::min(bits_.size(), bits.size()), bits.begin());
+    std::fill(rest, bits.end(), 0);
+    add_few_to(bits);
+  }
+  bool empty() const { return bits_.empty() && few_.empty(); }
+  std::size_t bytes() const { return 64 + bits_.size() * sizeof(std::uint64_t) + few_.size() * sizeof(int); }
+
+ private:
+  void add_few_to(TokenBits bits) const {
     for (const int token : few_)
       if (const auto word = static_cast<std::size_t>(token / 64); word < bits.size())
         bits[word] |= std::uint64_t{1} << token % 64;
   }
-  std::size_t bytes() const { return 64 + bits_.size() * sizeof(std::uint64_t) + few_.size() * sizeof(int); }
 
- private:
   std::vector<std::uint64_t> bits_;
   std::vector<int> few_;
 };
 
 /// The tokens that may come next, for sets of stacks. Which tokens states allow without leaving the rule that they are
 /// in does not depend on what is below them on the stack: that is computed once for them. The few tokens that leave the
-/// rule are followed further for each set, and the whole is kept for when the set comes again.
+/// rule are followed further for each set, and the whole is kept for when the set comes again. Sets that allow what
+/// their states do, as those of a repetition that differ in its count, share one.
 class Masks {
  public:
   Masks(const Automaton& automaton, const Vocabulary& vocabulary)
@@ -66,13 +80,11 @@ class Masks {
   }
 
   /// The tokens after each of which a settled set still has a stack.
-  const TokenSet& of(StackId settled) {
+  std::shared_ptr<const TokenSet> of(StackId settled) {
     if (const auto found = known_.find(settled); found != known_.end()) return found->second;
-    marked_.assign(words(), 0);
-    for (auto& [below, tops] : cut(settled)) add(steps_.gather(tops), below);
-    const TokenSet& tokens = known_.emplace(settled, TokenSet(marked_)).first->second;
-    bytes_ += 64 + tokens.bytes();
-    return tokens;
+    auto tokens = find(settled);
+    bytes_ += 64;
+    return known_[settled] = std::move(tokens);
   }
   /// Computes ahead what states allow by themselves, for as long as there is time.
   void prepare(std::chrono::milliseconds time) {
@@ -91,7 +103,7 @@ class Masks {
  private:
   /// What states that are on top together allow by themselves.
   struct OfStates {
-    TokenSet tokens;
+    std::shared_ptr<const TokenSet> tokens;
     std::vector<std::uint32_t> leaving;  ///< nodes at which the rule is done, and below which tokens go on
   };
   /// Of the stacks of a set: what is on top, by what is below it.
@@ -102,9 +114,21 @@ class Masks {
     marked_.assign(words(), 0);
     for (auto& [unused, tops] : cut(steps_.settle(frame, below))) of_states(steps_.gather(tops));
   }
+  std::shared_ptr<const TokenSet> find(StackId settled) {
+    Cut parts = cut(settled);
+    if (parts.size() == 1) {
+      const OfStates& states = of_states(steps_.gather(parts.begin()->second));
+      if (states.leaving.empty()) return states.tokens;
+    }
+    marked_.assign(words(), 0);
+    for (auto& [below, tops] : parts) add(steps_.gather(tops), below);
+    auto tokens = std::make_shared<const TokenSet>(marked_);
+    bytes_ += tokens->bytes();
+    return tokens;
+  }
   void add(StackId alone, StackId below) {
     const OfStates& states = of_states(alone);
-    states.tokens.add_to(marked_);
+    states.tokens->add_to(marked_);
     if (states.leaving.empty()) return;
     const StackId outside = steps_.resume(below);
     const auto& nodes = vocabulary_.nodes();
@@ -141,7 +165,7 @@ class Masks {
   }
   const OfStates& of_states(StackId alone) {
     if (const auto found = states_.find(alone); found != states_.end()) return found->second;
-    std::vector<std::uint64_t> before(marked_.size(), 0);
+    std::vector<std::uint64_t> before(words(), 0);
     before.swap(marked_);
     OfStates state;
     const auto& nodes = vocabulary_.nodes();
@@ -150,9 +174,9 @@ class Masks {
       const auto index = static_cast<std::uint32_t>(&node - nodes.data());
       if (steps_.sets()[after].bottom && node.after > index + 1) state.leaving.push_back(index);
     });
-    state.tokens = TokenSet(marked_);
+    state.tokens = std::make_shared<const TokenSet>(marked_);
     before.swap(marked_);
-    bytes_ += 128 + state.tokens.bytes() + state.leaving.size() * sizeof(std::uint32_t);
+    bytes_ += 128 + state.tokens->bytes() + state.leaving.size() * sizeof(std::uint32_t);
     return states_.emplace(alone, std::move(state)).first->second;
   }
 
@@ -207,7 +231,7 @@ class Masks {
   Steps steps_;
   std::unordered_map<StackId, OfStates> states_;
   std::unordered_map<StackId, Vocabulary::ByteSummary> staying_;
-  std::unordered_map<StackId, TokenSet> known_;
+  std::unordered_map<StackId, std::shared_ptr<const TokenSet>> known_;
   std::vector<std::uint64_t> marked_;
   std::vector<StackId> path_;  // sets on the way to a node, by depth
   std::size_t bytes_ = 0;

@@ -74,16 +74,12 @@ class Matcher {
   /// others are cleared. Returns whether there is any.
   /// errors  GrammarError if the grammar is so ambiguous that finding them takes too long.
   bool mask(TokenBits bits) {
-    std::fill(bits.begin(), bits.end(), 0);
-    const std::lock_guard lock(grammar_->mutex_);
-    grammar_->keep_small();
-    Masks& masks = *grammar_->masks_;
-    masks.steps().renew_budget();
-    if (!ended_) masks.of(at_).add_to(bits);
-    if (ended_ || masks.steps().sets()[at_].bottom)
-      for (const int end : grammar_->vocabulary_->ends())
-        if (const auto word = static_cast<std::size_t>(end / 64); word < bits.size())
-          bits[word] |= std::uint64_t{1} << end % 64;
+    const auto [tokens, can_end] = next();
+    tokens ? tokens->copy_to(bits) : std::fill(bits.begin(), bits.end(), 0);
+    if (!can_end) return tokens && !tokens->empty();
+    for (const int end : grammar_->vocabulary_->ends())
+      if (const auto word = static_cast<std::size_t>(end / 64); word < bits.size())
+        bits[word] |= std::uint64_t{1} << end % 64;
     return std::any_of(bits.begin(), bits.end(), [](std::uint64_t word) { return word != 0; });
   }
   /// The next token of the answer. False, and nothing changes, if it may not come here.
@@ -113,6 +109,18 @@ class Matcher {
 
  private:
   friend CompiledGrammar;
+  /// The tokens that may come next, null if none may, and whether the answer may end. The lock is held to look them up,
+  /// not while bits are written: the answers of a step share it.
+  std::pair<std::shared_ptr<const TokenSet>, bool> next() {
+    if (ended_) return {nullptr, true};
+    const std::lock_guard lock(grammar_->mutex_);
+    grammar_->keep_small();
+    Masks& masks = *grammar_->masks_;
+    masks.steps().renew_budget();
+    auto tokens = masks.of(at_);
+    return {std::move(tokens), masks.steps().sets()[at_].bottom};
+  }
+
   std::shared_ptr<CompiledGrammar> grammar_;
   StackId at_ = StackSets::none;
   bool ended_ = false;

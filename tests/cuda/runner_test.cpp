@@ -115,7 +115,23 @@ void check_every_rule_in() {
   check_every_rule(gpu_device(), *weights, {1, 2, 4, 6});
 }
 
+/// Where the steps of a request read different company, only batch-invariant answers can be compared.
+void check_rules_ahead() {
+  if (gpu_device().gpu().compute_capability() != 90) return;  // elsewhere a session refuses batch_invariant
+  struct OnGpu : fused_for<Cuda, qwen3_vl::Qwen3VL_Tiny> {};
+  const auto weights = gpu_weights<OnGpu, bf16>([](auto) { return false; });
+  gpu_device().set_batch_invariant(true);
+  const auto ahead = answers_to_rules(gpu_device(), *weights, {1, 2, 4, 6}, true, true),
+             in_turn = answers_to_rules(gpu_device(), *weights, {1, 2, 4, 6}, false, true);
+  gpu_device().set_batch_invariant(false);
+  CHECK(ahead == in_turn);
+}
+
 }  // namespace
+
+TEST_CASE("Runner on a GPU: a step that starts before the tokens of the one before are known obeys the same rules") {
+  check_rules_ahead();
+}
 
 TEST_CASE("Runner on a GPU: a request with any rules gets the tokens that a Sampler draws of the same logits") {
   SECTION("bf16") { check_every_rule_in<bf16>(); }

@@ -2,6 +2,7 @@
 #include <lamina/engine/schedule/scheduler.hpp>
 #include <lamina/engine/step/runner.hpp>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <random>
@@ -123,6 +124,43 @@ void check_every_rule(Device<B>& device, const Weights<Model, T, B>& weights, st
   CHECK(tokens == 45 * 14 - 3 * (12 + 11));
   CHECK(errors["the mask gives up"] == 3);
   CHECK(errors[Sampler::nothing_left] == 3);
+}
+
+/// What each request gets if two steps are under way at once, or one: its tokens, then -1 for an error.
+template <class Model, Real T, Backend B>
+std::map<engine::RequestId, std::vector<int>> answers_to_rules(Device<B>& device, const Weights<Model, T, B>& weights,
+                                                               std::vector<int> graph_rows, bool ahead,
+                                                               bool batch_invariant = false) {
+  using namespace engine;
+  const SchedulerLimits limits{
+      .rows = 6, .step_tokens = 24, .page_tokens = 16, .context_tokens = 128, .step_image_tokens = 24};
+  const SessionLimits memory = session_limits(limits, 24);
+  PagePool pool(memory.pages);
+  ImageRows images(memory.image_blocks, memory.image_block_rows);
+  Scheduler scheduler(limits, pool, images);
+  Runner<Model, T, B> runner(device, weights, image_token, memory, std::move(graph_rows), batch_invariant);
+  std::map<RequestId, std::vector<int>> answers;
+  RequestId id = 0;
+  for (const SamplingParams& rule : every_rule()) {
+    if (rule.logprobs) continue;  // the host draws: only one step may be under way
+    const Batch prompt = random_prompt<Model>(static_cast<unsigned>(++id % 4));
+    scheduler.add({.id = id,
+                   .tokens = prompt.ids,
+                   .images = spans_of(prompt, Model::merge, Model::patch_width),
+                   .max_tokens = 14});
+    runner.begin(id, std::make_shared<Batch>(prompt), with_own_mask(rule));
+  }
+  for (int under_way = 0; under_way > 0 || scheduler.running() + scheduler.waiting() > 0;) {
+    const StepPlan plan = scheduler.plan();
+    if (!plan.empty()) runner.start(plan, images), ++under_way;
+    for (; under_way > (ahead && !plan.empty() ? 1 : 0); --under_way)
+      for (const Arrival& arrival : scheduler.received(runner.finish())) {
+        answers[arrival.id].push_back(std::max(arrival.token, -1));
+        if (arrival.token < 0) scheduler.cancel(arrival.id);
+        if (arrival.token < 0 || arrival.ended) runner.end(arrival.id);
+      }
+  }
+  return answers;
 }
 
 }  // namespace lamina::testing

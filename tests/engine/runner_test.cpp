@@ -115,6 +115,12 @@ TEST_CASE("Runner: a request with any rules gets the tokens that a Sampler draws
   check_every_rule(device, *weights, {});
 }
 
+TEST_CASE("Runner: a step that starts before the tokens of the one before are known obeys the same rules") {
+  Device<Cpu> device;
+  const auto weights = rule_weights<qwen3_vl::Qwen3VL_Tiny>([](auto) { return false; });
+  CHECK(answers_to_rules(device, *weights, {}, true) == answers_to_rules(device, *weights, {}, false));
+}
+
 TEST_CASE("Runner: logprobs of a prompt are those of its beginnings, however it is cut") {
   using Model = qwen3_vl::Qwen3VL_Tiny;
   Device<Cpu> device;

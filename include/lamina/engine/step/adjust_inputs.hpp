@@ -18,8 +18,8 @@ namespace lamina::engine {
 /// A row of a step's logits that is adjusted before its request draws.
 struct AdjustedRow {
   int row = 0;
-  Sampler* sampler = nullptr;
-  std::string error = {};  ///< why the request ends: its mask said so
+  Sampler* sampler = nullptr;  ///< null: it needs no rules any more
+  std::string error = {};      ///< why the request ends: its mask said so
 };
 
 /// How many of each a step has.
@@ -28,7 +28,7 @@ struct AdjustSizes {
 };
 
 struct AdjustInputs {
-  static constexpr int most_offsets = 2048;  ///< of one row; of a request with more the host draws
+  static constexpr int most_offsets = 2048;  ///< of one row; of a request with as many the host draws
 
   AdjustSizes sizes;
   kernel::LogitRule* rules = nullptr;      ///< (rows)
@@ -54,8 +54,8 @@ struct AdjustInputs {
   static std::size_t bytes_of(int rows, int vocab) {
     return in(nullptr, {rows, 2 * rows, rows * most_offsets}, vocab).bytes;
   }
-  /// Whether a backend can adjust what a request draws from next.
-  static bool fits(const Sampler& sampler) { return sampler.offsets().size() <= most_offsets; }
+  /// Whether a backend can adjust what a request draws from next, and one token later.
+  static bool fits(const Sampler& sampler) { return sampler.offsets().size() < most_offsets; }
 
   /// Writes into a block what the next draws of the rows' samplers ask for, on all threads. A row whose mask fails gets
   /// the error, and no token may come.
@@ -68,6 +68,7 @@ struct AdjustInputs {
     parallel_for_next(n.rows, [&](std::int64_t i) {
       AdjustedRow& row = rows[static_cast<std::size_t>(i)];
       const kernel::LogitRule& rule = to.rules[i];
+      if (!row.sampler) return;
       if (rule.allowed >= 0) allow(row, {to.bits.row(rule.allowed), static_cast<std::size_t>(to.bits.cols)});
       if (rule.seen >= 0) std::ranges::copy(row.sampler->penalised(), to.bits.row(rule.seen));
       std::ranges::copy(row.sampler->offsets(), to.offsets + rule.first_offset);
@@ -78,6 +79,7 @@ struct AdjustInputs {
  private:
   /// A row's rule; its masks and offsets are those after n, which grows by them.
   static kernel::LogitRule rule_of(const AdjustedRow& row, AdjustSizes& n) {
+    if (!row.sampler) return ++n.rows, kernel::LogitRule{.row = row.row};
     const Sampler& sampler = *row.sampler;
     kernel::LogitRule rule{.repetition_penalty = sampler.params().repetition_penalty,
                            .row = row.row,

@@ -54,6 +54,11 @@ class RequestRows {
   bool has(RequestId id) const { return requests_.count(id) != 0; }
   RunningRequest& at(RequestId id) { return requests_.at(id); }
   const RunningRequest& at(RequestId id) const { return requests_.at(id); }
+  /// The request's, if it is here and has one.
+  Sampler* sampler(RequestId id) {
+    const auto found = requests_.find(id);
+    return found != requests_.end() && found->second.sampler ? &*found->second.sampler : nullptr;
+  }
 
   /// Sequences that enter rows, and edits of page tables.
   void edit(const StepPlan& plan) {

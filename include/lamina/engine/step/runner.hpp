@@ -30,9 +30,10 @@ namespace lamina::engine {
 
 /// Runs the steps of a scheduler on a model: owns the bytes of all pages, the images' rows, and for each request row
 /// what the model needs of its sequence. The newest token of a row is known to the backend before it is known to the
-/// host, so on a GPU two steps may be under way, unless the host must know the tokens of one before the next: rules of
-/// requests are worked out while a step's logits are computed. Steps in which every row reads one token are recorded
-/// once for each row count of `graph_rows` and repeated. One thread.
+/// host, so on a GPU two steps may be under way, unless the host needs the logits of one itself. Rules of requests are
+/// worked out while a step's logits are computed: those that depend on the tokens of the step before, once these are
+/// known. Steps in which every row reads one token are recorded once for each row count of `graph_rows` and repeated.
+/// One thread.
 template <class Model, Real T = float, Backend B = Cpu>
 class Runner {
  public:
@@ -82,6 +83,8 @@ class Runner {
     std::vector<AdjustedRow> adjusted = {};
     std::vector<StepRow> scored = {};  ///< rows with tokens that are scored
     std::size_t buffer = 0;
+    bool draws_later = false;  ///< its rules wait for the tokens of the step before
+    StepInputs in = {};        ///< at the backend
   };
   /// The host's memory for a step under way.
   struct HostBuffer {
@@ -97,7 +100,7 @@ class Runner {
   Flight flight_of(const StepPlan& plan);
   StepInputs read(const StepPlan& plan, const ImageRows& images, HostBuffer& buffer);
   void run_or_repeat(int rows, const StepShape& shape, const StepInputs& in);
-  void draw(Flight& flight, const StepInputs& in, HostBuffer& buffer);
+  void draw(Flight& flight);
   void settle(const Flight& flight, std::size_t i, Chosen& chosen);
   void choose_on_host(std::size_t logits_row, Chosen& chosen);
   PromptScores score(const StepRow& row, int logits_row);
@@ -125,7 +128,7 @@ class Runner {
   std::array<HostBuffer, 2> buffers_;
   std::deque<Flight> flights_;
   std::uint64_t started_ = 0;
-  int awaited_ = 0;     ///< rows under way whose outcome the host must know before the next step
+  int awaited_ = 0;     ///< rows under way whose logits the host reads, which the next step writes over
   Arena adjust_block_;  ///< the host's memory for a step's AdjustInputs; only one such step is under way
   struct Recorded {
     StepLogits<T> logits;
@@ -206,9 +209,9 @@ void Runner<Model, T, B>::start(const StepPlan& plan, const ImageRows& images) {
   if (!plan.images.empty()) encode(plan, images);
   Flight flight = flight_of(plan);
   HostBuffer& buffer = buffers_[flight.buffer];
-  const StepInputs in = read(plan, images, buffer);
-  if (!flight.draws.empty()) draw(flight, in, buffer);
-  buffer.done.set(device_.stream());
+  flight.in = read(plan, images, buffer);
+  flight.draws_later = !flight.adjusted.empty() && !flights_.empty() && !flights_.back().adjusted.empty();
+  if (!flight.draws_later) draw(flight);
   flights_.push_back(std::move(flight));
 }
 
@@ -223,9 +226,9 @@ auto Runner<Model, T, B>::flight_of(const StepPlan& plan) -> Flight {
     Draw draw{.id = row.id, .row = row.row, .by_host = request.drawn_by_host()};
     if (request.adjusted()) {
       draw.adjusted = static_cast<int>(flight.adjusted.size());
-      flight.adjusted.push_back({static_cast<int>(flight.draws.size()), &*request.sampler});
+      flight.adjusted.push_back({static_cast<int>(flight.draws.size())});
     }
-    awaited_ += request.sampler.has_value();
+    awaited_ += draw.by_host;
     flight.draws.push_back(draw);
   }
   return flight;
@@ -233,17 +236,23 @@ auto Runner<Model, T, B>::flight_of(const StepPlan& plan) -> Flight {
 
 /// Works out the rules of requests while their logits are computed, and draws.
 template <class Model, Real T, Backend B>
-void Runner<Model, T, B>::draw(Flight& flight, const StepInputs& in, HostBuffer& buffer) {
+void Runner<Model, T, B>::draw(Flight& flight) {
   const Stream<B> s = device_.stream();
+  HostBuffer& buffer = buffers_[flight.buffer];
+  flight.draws_later = false;
   AdjustInputs adjust;
   if (!flight.adjusted.empty()) {
+    for (AdjustedRow& row : flight.adjusted)
+      row.sampler = requests_.sampler(flight.draws[static_cast<std::size_t>(row.row)].id);
     adjust_block_.release_to(0);
     std::byte* const block = adjust_block_.template take<std::byte>(0);
     adjust = AdjustInputs::write(block, flight.adjusted, Model::vocab_size);
     Memory<B>::upload_later(s, step_.adjust_inputs, block, adjust.bytes);
     adjust = AdjustInputs::in(step_.adjust_inputs, adjust.sizes, Model::vocab_size);
   }
-  step_.draw(s, logits_, static_cast<int>(flight.draws.size()), in, adjust, buffer.told);
+  if (!flight.draws.empty())
+    step_.draw(s, logits_, static_cast<int>(flight.draws.size()), flight.in, adjust, buffer.told);
+  buffer.done.set(s);
 }
 
 template <class Model, Real T, Backend B>
@@ -263,7 +272,10 @@ StepChoices Runner<Model, T, B>::finish() {
     if (requests_.has(row.id)) out.scores.push_back(score(row, logits_row));
     logits_row += row.scored;
   }
-  if (flights_.empty()) awaited_ = 0;
+  if (flights_.empty())
+    awaited_ = 0;
+  else if (flights_.front().draws_later)
+    draw(flights_.front());
   return out;
 }
 

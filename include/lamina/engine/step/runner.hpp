@@ -19,6 +19,7 @@
 #include <lamina/engine/images/prompt_image.hpp>
 #include <lamina/engine/schedule/step_plan.hpp>
 #include <lamina/engine/session.hpp>
+#include <lamina/engine/step/flight.hpp>
 #include <lamina/engine/step/model_step.hpp>
 #include <lamina/engine/step/request_rows.hpp>
 #include <lamina/engine/step/sampler.hpp>
@@ -69,23 +70,6 @@ class Runner {
   std::vector<float> logits() { return fetch(0, logits_.rows.rows); }
 
  private:
-  /// A row of a step that samples.
-  struct Draw {
-    RequestId id = 0;
-    int row = 0;
-    bool by_host = false;
-    int adjusted = -1;  ///< place among the step's adjusted rows; negative: it is none
-  };
-  /// A step under way.
-  struct Flight {
-    std::uint64_t number = 0;
-    std::vector<Draw> draws = {};
-    std::vector<AdjustedRow> adjusted = {};
-    std::vector<StepRow> scored = {};  ///< rows with tokens that are scored
-    std::size_t buffer = 0;
-    bool draws_later = false;  ///< its rules wait for the tokens of the step before
-    StepInputs in = {};        ///< at the backend
-  };
   /// The host's memory for a step under way.
   struct HostBuffer {
     Arena arena;
@@ -217,7 +201,7 @@ void Runner<Model, T, B>::start(const StepPlan& plan, const ImageRows& images) {
 
 /// What is outstanding once a plan runs.
 template <class Model, Real T, Backend B>
-auto Runner<Model, T, B>::flight_of(const StepPlan& plan) -> Flight {
+Flight Runner<Model, T, B>::flight_of(const StepPlan& plan) {
   Flight flight{.number = plan.number, .buffer = started_++ % 2};
   for (const StepRow& row : plan.rows) {
     if (row.scored > 0) flight.scored.push_back(row), ++awaited_;

@@ -160,8 +160,8 @@ inline bool asks_for_nothing(const RequestField& field, const Json& value) {
 }  // namespace detail
 
 /// Refuses a request that asks for something that is not here (ApiError 400). Returns the names of the fields that
-/// nobody knows, at most ten, fit for a log. own: the rows of the request's API that come first; shared: those that come
-/// after them
+/// nobody knows, at most ten, fit for a log. own: the rows of the request's API that come first; shared: those that
+/// come after them
 inline std::vector<std::string> check_request_fields(const Json& body, std::span<const RequestField> own = {},
                                                      std::span<const RequestField> shared = request_fields()) {
   std::vector<std::string> unknown;

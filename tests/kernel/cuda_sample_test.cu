@@ -123,6 +123,26 @@ TEMPLATE_TEST_CASE("sample rows on CUDA: each row gets what the CPU chooses by i
   }
 }
 
+TEMPLATE_TEST_CASE("sample rows on CUDA: few rows, each read by several blocks, get the same", "", float, bf16) {
+  using T = TestType;
+  for (const int vocab : {7, 2049, 151936})
+    for (const int rows : {1, 8, 12, 24, 40, 66}) {
+      RowsProblem<T> problem;
+      for (int r = 0; r < rows; ++r) {
+        SamplingRule rule = each_rule[static_cast<std::size_t>(r) % each_rule.size()];
+        rule.seed = 11, rule.stream = static_cast<std::uint64_t>(r);
+        if (r % 5 == 3)
+          problem.add_adjusted(std::vector<float>(static_cast<std::size_t>(vocab), r % 2 ? 0.5f : -INFINITY), rule);
+        else
+          problem.add(random_logits<T>(vocab, static_cast<unsigned>(r)), rule, r % 7 == 6);
+      }
+      CAPTURE(vocab, rows);
+      const auto want = problem.on_cpu(), got = problem.on_gpu();
+      CHECK(got.told == want.told);
+      CHECK(got.newest == want.newest);
+    }
+}
+
 TEMPLATE_TEST_CASE("sample rows on CUDA: a row with a logit that is not finite is told by -1, its neighbours choose",
                    "", float, bf16, f16) {
   using T = TestType;

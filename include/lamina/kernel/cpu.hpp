@@ -11,6 +11,7 @@
 #include <lamina/kernel/cpu/gated_product.hpp>
 #include <lamina/kernel/cpu/head_loss.hpp>
 #include <lamina/kernel/cpu/layer_norm.hpp>
+#include <lamina/kernel/cpu/logprobs.hpp>
 #include <lamina/kernel/cpu/matmul.hpp>
 #include <lamina/kernel/cpu/norm_rope.hpp>
 #include <lamina/kernel/cpu/optimizer.hpp>

@@ -15,6 +15,7 @@
 #include <lamina/kernel/cuda/rows/convert.cuh>
 #include <lamina/kernel/cuda/rows/dropout.cuh>
 #include <lamina/kernel/cuda/rows/embedding.cuh>
+#include <lamina/kernel/cuda/rows/logprobs.cuh>
 #include <lamina/kernel/cuda/rows/norm_rope.cuh>
 #include <lamina/kernel/cuda/rows/norm_rows.cuh>
 #include <lamina/kernel/cuda/rows/optimizer.cuh>

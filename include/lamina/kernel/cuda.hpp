@@ -15,6 +15,7 @@
 #include <lamina/kernel/cuda/rows/dropout.hpp>
 #include <lamina/kernel/cuda/rows/embedding.hpp>
 #include <lamina/kernel/cuda/rows/layer_norm.hpp>
+#include <lamina/kernel/cuda/rows/logprobs.hpp>
 #include <lamina/kernel/cuda/rows/norm_rope.hpp>
 #include <lamina/kernel/cuda/rows/optimizer.hpp>
 #include <lamina/kernel/cuda/rows/rms_norm.hpp>

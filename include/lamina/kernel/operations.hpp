@@ -16,7 +16,8 @@
   OPERATION(attention, attention/attention)                                                                            \
   OPERATION(convert, rows/convert) OPERATION(dropout, rows/dropout) OPERATION(embedding, rows/embedding)               \
   OPERATION(gated_product, matmul/gated_product) OPERATION(head_loss, matmul/head_loss)                                \
-  OPERATION(layer_norm, rows/norm_rows) OPERATION(learned_position, rows/embedding) OPERATION(matmul, matmul/matmul)   \
+  OPERATION(layer_norm, rows/norm_rows) OPERATION(learned_position, rows/embedding) OPERATION(logprobs, rows/logprobs) \
+  OPERATION(matmul, matmul/matmul)                                                                                     \
   OPERATION(norm_rope, rows/norm_rope) OPERATION(norm_rows, rows/norm_rows) OPERATION(optimizer, rows/optimizer)       \
   OPERATION(paged_attention, attention/paged_attention) OPERATION(rms_norm, rows/norm_rows)                            \
   OPERATION(rows, rows/rows) OPERATION(sample, rows/sample) OPERATION(silu_gate, rows/activation)                      \
@@ -58,6 +59,8 @@
 #define LAMINA_OPERATION_learned_position(PASS, T)                                                                     \
   PASS(learned_position, forward, "learned_position_fwd", (const LearnedPositionFwd<T>&))                              \
   PASS(learned_position, backward, "learned_position_bwd", (const LearnedPositionBwd<T>&))
+#define LAMINA_OPERATION_logprobs(PASS, T)                                                                             \
+  PASS(logprobs, rows, "logprobs", (const Logprobs<T>&))
 #define LAMINA_OPERATION_matmul(PASS, T)                                                                               \
   PASS(matmul, forward, "matmul_fwd", (const MatmulFwd<T>&))                                                           \
   PASS(matmul, backward_input, "matmul_bwd_input", (const MatmulBwdInput<T>&))                                         \

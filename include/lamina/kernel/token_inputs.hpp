@@ -25,7 +25,8 @@ struct TokenInputs {
   Matrix<float> cos, sin;  ///< (N, Dh / 2)
 
   static constexpr int newest_of(int row) { return -2 - row; }
-  LAMINA_HD int id(int n) const { return given[n] >= -1 ? given[n] : newest[-2 - given[n]]; }
+  static LAMINA_HD int id_of(int given, const int* newest) { return given >= -1 ? given : newest[-2 - given]; }
+  LAMINA_HD int id(int n) const { return id_of(given[n], newest); }
 };
 
 template <class B>

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include <lamina/kernel/logprobs.hpp>
+
 namespace lamina::engine {
 
 /// A token and its natural logarithm of probability under the model's raw logits.
@@ -40,6 +42,15 @@ inline Sampled logprobs_of(std::span<const float> logits, int id, int top) {
     return x != y ? x > y : a < b;
   });
   for (std::size_t i = 0; i < k; ++i) out.top.push_back({order[i], logprob(order[i]), static_cast<int>(i) + 1});
+  return out;
+}
+
+/// The same of what a backend found: token `id` of a vocabulary, and so many alternatives.
+inline Sampled sampled_of(const kernel::RowLogprobs& row, int id, int alternatives, int vocab) {
+  const auto logprob = [&](float logit) { return std::max(double{logit} - row.log_sum, -9999.0); };
+  Sampled out{.token = {id, logprob(row.logit), row.rank}, .top = {}};
+  for (int i = 0; i < std::min(alternatives, vocab); ++i)
+    out.top.push_back({row.ids[i], logprob(row.logits[i]), i + 1});
   return out;
 }
 

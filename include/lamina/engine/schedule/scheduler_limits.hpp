@@ -10,7 +10,7 @@ struct SchedulerLimits {
   int context_tokens = 32768;    ///< prompt and answer together
   int prompt_chunk_tokens = 0;   ///< a step reads at most so many tokens of one prompt; 0: as many as fit
   int step_image_tokens = 8192;  ///< image tokens that one step encodes; a larger image is encoded alone
-  int scored_tokens = 64;        ///< tokens of prompts whose logprobs one step computes, at least 1
+  int scored_tokens = 256;       ///< tokens of prompts whose logprobs one step computes, at least 1
   int adapter_slots = 0;         ///< different adapters that one step may have
   bool prefix_cache = true;      ///< prompts reuse pages that others computed
 };

@@ -77,6 +77,14 @@ struct ModelStep {
   /// Adjusts rows of logits and draws a token for each of the `sampled` rows; told (sampled): staging memory.
   void draw(Stream<B> s, const StepLogits<T>& logits, int sampled, const StepInputs& in, const AdjustInputs& adjust,
             int* told) const;
+  /// Logprobs after rows of logits, whichever ask for them; out (rows): staging memory.
+  void score(Stream<B> s, const StepLogits<T>& logits, int rows, const StepInputs& in, kernel::RowLogprobs* out) const {
+    kernel::logprobs<B>::rows(s, kernel::Logprobs<T>{.logits = logits.rows.row_range(0, rows),
+                                                     .tokens = in.asked,
+                                                     .newest = newest,
+                                                     .alternatives = in.alternatives,
+                                                     .out = out});
+  }
   /// Runs the tower on all new images at once; its rows go to the rows `to` of the stores.
   template <class R>
   void encode(R run, const Parameter* parameters, Input<T>& in, const int* to, int rows) const;

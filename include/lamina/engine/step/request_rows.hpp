@@ -26,11 +26,18 @@ struct RunningRequest {
   std::vector<std::array<int, 3>> positions;  ///< of the prompt's tokens
   int next = 0;                               ///< position of the first token after it, on all axes
   kernel::SamplingRule rule;
-  std::optional<Sampler> sampler;      ///< if more than the rule is asked for
-  std::optional<int> prompt_logprobs;  ///< alternatives with each, as SamplingParams has it
+  std::optional<Sampler> sampler;  ///< if more than the rule is asked for
+  /// Alternatives with each token of the answer or of the prompt, as SamplingParams has them; nothing: no logprobs.
+  std::optional<int> logprobs, prompt_logprobs;
 
+  /// Whether the host finds so many alternatives, from logits that it fetches.
+  static bool scored_by_host(int alternatives) { return alternatives < 0 || alternatives > kernel::RowLogprobs::most; }
   /// Whether the host draws the next token, from logits that it fetches.
-  bool drawn_by_host() const { return sampler && (sampler->params().logprobs || !AdjustInputs::fits(*sampler)); }
+  bool drawn_by_host() const {
+    return sampler && ((logprobs && scored_by_host(*logprobs)) || !AdjustInputs::fits(*sampler));
+  }
+  /// Alternatives that the backend finds with the next token; -1: it finds no logprobs.
+  int alternatives() const { return logprobs && !drawn_by_host() ? *logprobs : -1; }
   /// Whether the backend adjusts its logits before it draws.
   bool adjusted() const { return sampler && !drawn_by_host(); }
   /// The token that was drawn of adjusted logits.
@@ -99,7 +106,13 @@ inline void RequestRows::fill(const StepPlan& plan, const ImageRows& images, con
         in.visual_sources[visual] = image_row(images, image.hash, token - image.first);
       }
     }
-    for (int i = 0; i < row.scored; ++i) in.sampled[scored++] = n + i;
+    for (int i = 0; i < row.scored; ++i, ++scored) {
+      const RunningRequest& request = requests_.at(row.id);
+      const int alternatives = *request.prompt_logprobs;
+      in.sampled[scored] = n + i;
+      in.asked[scored] = request.prompt->ids[static_cast<std::size_t>(row.first + 1 + i)];
+      in.alternatives[scored] = RunningRequest::scored_by_host(alternatives) ? -1 : alternatives;
+    }
     n += row.count;
     in.sequence_rows[sequence] = row.row;
     in.cu_keys[sequence + 1] = in.cu_keys[sequence] + row.first + row.count;
@@ -134,6 +147,8 @@ inline void RequestRows::fill_sampled(const StepRow& row, int last, int s, int& 
   in.sources[s] = request.adjusted() ? adjusted++ : -1;
   in.chosen[s] = row.first + row.count - static_cast<int>(request.positions.size());
   in.rules[s] = request.rule;
+  in.asked[s] = kernel::TokenInputs::newest_of(row.row);
+  in.alternatives[s] = request.alternatives();
 }
 
 }  // namespace lamina::engine

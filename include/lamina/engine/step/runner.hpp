@@ -21,6 +21,7 @@
 #include <lamina/engine/session.hpp>
 #include <lamina/engine/step/flight.hpp>
 #include <lamina/engine/step/model_step.hpp>
+#include <lamina/engine/step/prompt_scores.hpp>
 #include <lamina/engine/step/request_rows.hpp>
 #include <lamina/engine/step/sampler.hpp>
 #include <lamina/engine/step/step_inputs.hpp>
@@ -74,12 +75,12 @@ class Runner {
   struct HostBuffer {
     Arena arena;
     int* told = nullptr;
+    kernel::RowLogprobs* scores = nullptr;
     std::byte* inputs = nullptr;
     typename Device<B>::Mark done;
   };
 
   void encode(const StepPlan& plan, const ImageRows& images);
-
   int recorded_rows(const StepPlan& plan) const;
   Flight flight_of(const StepPlan& plan);
   StepInputs read(const StepPlan& plan, const ImageRows& images, HostBuffer& buffer);
@@ -87,7 +88,6 @@ class Runner {
   void draw(Flight& flight);
   void settle(const Flight& flight, std::size_t i, Chosen& chosen);
   void choose_on_host(std::size_t logits_row, Chosen& chosen);
-  PromptScores score(const StepRow& row, int logits_row);
   std::vector<float> fetch(int first, int count);
 
   static std::vector<Parameter> planned(const Weights<Model, T, B>& weights, const AdapterMemory<T, B>* adapters) {
@@ -157,10 +157,13 @@ Runner<Model, T, B>::Runner(Device<B>& device, const Weights<Model, T, B>& weigh
       device_.stream(), step_.entries,
       sizeof(int) * static_cast<std::size_t>(limits.rows) * static_cast<std::size_t>(limits.pages_per_row()));
   const std::size_t input_bytes = StepInputs::bytes_of(step_.largest(limits)),
-                    rows = static_cast<std::size_t>(limits.rows);
+                    rows = static_cast<std::size_t>(limits.rows),
+                    scores = rows + static_cast<std::size_t>(limits.scored_tokens);
   for (HostBuffer& buffer : buffers_) {
-    buffer.arena = Arena::staging(input_bytes + sizeof(int) * rows + Arena::alignment, Memory<B>{});
+    buffer.arena = Arena::staging(
+        input_bytes + sizeof(int) * rows + sizeof(kernel::RowLogprobs) * scores + 2 * Arena::alignment, Memory<B>{});
     buffer.told = buffer.arena.template take<int>(rows);
+    buffer.scores = buffer.arena.template take<kernel::RowLogprobs>(scores);
     buffer.inputs = buffer.arena.template take<std::byte>(input_bytes);
   }
   adjust_block_ = Arena::staging(AdjustInputs::bytes_of(limits.rows, Model::vocab_size), Memory<B>{});
@@ -179,8 +182,10 @@ void Runner<Model, T, B>::begin(RequestId id, std::shared_ptr<const Batch> promp
   request.next = positions_.next.back();
   request.rule = sampling.rule();
   request.prompt_logprobs = sampling.prompt_logprobs;
+  if (sampling.logprobs) request.logprobs = sampling.top_logprobs;
   Sampler sampler(sampling, prompt->ids, Model::vocab_size);  // refuses ids outside the vocabulary, for either
-  if (sampling.adjusts() || sampling.logprobs) request.sampler = std::move(sampler);
+  const bool scored_by_host = request.logprobs && RunningRequest::scored_by_host(*request.logprobs);
+  if (sampling.adjusts() || scored_by_host) request.sampler = std::move(sampler);
   request.prompt = std::move(prompt);
   requests_.begin(id, std::move(request));
 }
@@ -192,8 +197,7 @@ void Runner<Model, T, B>::start(const StepPlan& plan, const ImageRows& images) {
   requests_.edit(plan);
   if (!plan.images.empty()) encode(plan, images);
   Flight flight = flight_of(plan);
-  HostBuffer& buffer = buffers_[flight.buffer];
-  flight.in = read(plan, images, buffer);
+  flight.in = read(plan, images, buffers_[flight.buffer]);
   flight.draws_later = !flight.adjusted.empty() && !flights_.empty() && !flights_.back().adjusted.empty();
   if (!flight.draws_later) draw(flight);
   flights_.push_back(std::move(flight));
@@ -202,12 +206,18 @@ void Runner<Model, T, B>::start(const StepPlan& plan, const ImageRows& images) {
 /// What is outstanding once a plan runs.
 template <class Model, Real T, Backend B>
 Flight Runner<Model, T, B>::flight_of(const StepPlan& plan) {
-  Flight flight{.number = plan.number, .buffer = started_++ % 2};
+  const StepShape shape = plan.shape();
+  Flight flight{.number = plan.number, .logits = shape.sampled + shape.scored, .buffer = started_++ % 2};
   for (const StepRow& row : plan.rows) {
-    if (row.scored > 0) flight.scored.push_back(row), ++awaited_;
-    if (!row.samples) continue;
     RunningRequest& request = requests_.at(row.id);
-    Draw draw{.id = row.id, .row = row.row, .by_host = request.drawn_by_host()};
+    if (row.scored > 0) {
+      const bool by_host = RunningRequest::scored_by_host(*request.prompt_logprobs);
+      flight.scored.push_back(row);
+      awaited_ += by_host, flight.asks_logprobs |= !by_host;
+    }
+    if (!row.samples) continue;
+    Draw draw{.id = row.id, .row = row.row, .by_host = request.drawn_by_host(), .alternatives = request.alternatives()};
+    flight.asks_logprobs |= draw.alternatives >= 0;
     if (request.adjusted()) {
       draw.adjusted = static_cast<int>(flight.adjusted.size());
       flight.adjusted.push_back({static_cast<int>(flight.draws.size())});
@@ -236,6 +246,7 @@ void Runner<Model, T, B>::draw(Flight& flight) {
   }
   if (!flight.draws.empty())
     step_.draw(s, logits_, static_cast<int>(flight.draws.size()), flight.in, adjust, buffer.told);
+  if (flight.asks_logprobs) step_.score(s, logits_, flight.logits, flight.in, buffer.scores);
   buffer.done.set(s);
 }
 
@@ -253,7 +264,12 @@ StepChoices Runner<Model, T, B>::finish() {
   }
   int logits_row = static_cast<int>(flight.draws.size());
   for (const StepRow& row : flight.scored) {
-    if (requests_.has(row.id)) out.scores.push_back(score(row, logits_row));
+    if (requests_.has(row.id)) {
+      const RunningRequest& request = requests_.at(row.id);
+      const bool by_host = RunningRequest::scored_by_host(*request.prompt_logprobs);
+      out.scores.push_back(by_host ? scores_of(row, request, fetch(logits_row, row.scored), Model::vocab_size)
+                                   : scores_of(row, request, buffer.scores + logits_row, Model::vocab_size));
+    }
     logits_row += row.scored;
   }
   if (flights_.empty())
@@ -277,6 +293,10 @@ void Runner<Model, T, B>::settle(const Flight& flight, std::size_t i, Chosen& ch
     if (chosen.token == kernel::SampleRows<T>::none_left) fail(Sampler::nothing_left);
     if (chosen.token >= 0) requests_.at(draw.id).drew(chosen.token);
   }
+  if (draw.alternatives < 0 || chosen.token < 0) return;
+  Sampled sampled = sampled_of(buffers_[flight.buffer].scores[i], chosen.token, draw.alternatives, Model::vocab_size);
+  chosen.logprob = sampled.token.logprob;
+  chosen.top = std::move(sampled.top);
 } catch (const Error& e) {
   chosen.token = -1;
   chosen.error = e.what();
@@ -291,21 +311,6 @@ void Runner<Model, T, B>::choose_on_host(std::size_t logits_row, Chosen& chosen)
   chosen.token = sampled.token.id;
   chosen.logprob = sampled.token.logprob;
   chosen.top = std::move(sampled.top);
-}
-
-/// Logprobs of the tokens that follow those of a row which are scored; their logits begin at `logits_row`.
-template <class Model, Real T, Backend B>
-PromptScores Runner<Model, T, B>::score(const StepRow& row, int logits_row) {
-  constexpr int vocab = Model::vocab_size;
-  const std::vector<float> logits = fetch(logits_row, row.scored);
-  const RunningRequest& request = requests_.at(row.id);
-  PromptScores out{row.id, row.first + 1, std::vector<Sampled>(static_cast<std::size_t>(row.scored))};
-  parallel_for(row.scored, [&](std::int64_t i) {
-    const auto own = std::span(logits).subspan(static_cast<std::size_t>(i * vocab), vocab);
-    const int token = request.prompt->ids[static_cast<std::size_t>(out.first + i)];
-    out.tokens[static_cast<std::size_t>(i)] = logprobs_of(own, token, *request.prompt_logprobs);
-  });
-  return out;
 }
 
 /// Some rows of the step's logits, fetched.

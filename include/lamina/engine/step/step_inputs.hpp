@@ -25,6 +25,7 @@ struct StepInputs {
   int* sources = nullptr;  ///< adjusted rows of logits that they are drawn from; -1: their own
   int* chosen = nullptr;   ///< tokens that each of these sequences has chosen before
   kernel::SamplingRule* rules = nullptr;
+  int *asked = nullptr, *alternatives = nullptr;          ///< tokens whose logprobs are asked for: see Logprobs
   int *visual_rows = nullptr, *visual_sources = nullptr;  ///< tokens that images replace, and the stored rows that do
   int *edits_at = nullptr, *edits_to = nullptr;           ///< entries of page tables, and the pages that they become
   std::size_t bytes = 0;                                  ///< of the block
@@ -41,6 +42,7 @@ struct StepInputs {
     take(in.given, n.tokens), take(in.positions, 3 * n.tokens), take(in.slots, n.tokens);
     take(in.sampled, n.sampled), take(in.sampled_rows, n.sampled), take(in.sources, n.sampled);
     take(in.chosen, n.sampled), take(in.rules, n.sampled);
+    take(in.asked, n.sampled), take(in.alternatives, n.sampled);
     take(in.visual_rows, n.visuals), take(in.visual_sources, n.visuals);
     take(in.edits_at, n.edits), take(in.edits_to, n.edits);
     if (n.adapted > 0) take(in.adapter_slots, n.adapted);

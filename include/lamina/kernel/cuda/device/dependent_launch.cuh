@@ -38,13 +38,13 @@ __device__ inline void start_early(int tokens) {
 
 /// How a kernel is launched. grid.x is a multiple of cluster: so many neighbouring blocks run at the same time and
 /// reach each other's shared memory, which is sm_90's alone; 1: each for itself.
-struct Launch {
+struct LaunchShape {
   dim3 grid, threads;
   int shared_bytes = 0, cluster = 1;
   bool dependent = true;  ///< starts early; false: an ordinary launch
 };
 template <class... P, class... A>
-void launch(Stream<Cuda> s, void (*kernel)(P...), const Launch& how, A... arguments) {
+void launch(Stream<Cuda> s, void (*kernel)(P...), const LaunchShape& how, A... arguments) {
   cudaLaunchAttribute attributes[2] = {};
   cudaLaunchConfig_t config{};
   if (how.dependent && s.device->compute_capability() >= 90) {

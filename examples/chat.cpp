@@ -22,6 +22,7 @@
 #include <lamina/hub/resolve.hpp>
 #include <lamina/io/flags.hpp>
 #include <lamina/io/program.hpp>
+#include <lamina/serve/openai/request/template_kwargs.hpp>
 #include <lamina/serve/prompt/prompt.hpp>
 
 namespace {
@@ -33,6 +34,7 @@ struct Settings {
   hub::Options hub{.cache_dir_name = "--download-dir", .hf_token_name = "", .ms_token_name = ""};
   std::optional<std::string> prompt;
   std::string system, dtype = "auto", device = "auto";
+  text::TemplateOptions prompt_options;
   std::optional<double> temperature, top_p;
   std::optional<int> top_k;
   std::optional<std::uint64_t> seed;
@@ -51,6 +53,12 @@ void read_max_model_len(Settings& settings, const io::Setting& s, std::string_vi
     io::wrong_value(s, flag, "0, or at least 2: a token of the question and one of the answer");
 }
 
+void read_template_kwargs(Settings& settings, const io::Setting& s, std::string_view flag) {
+  auto& variables = settings.prompt_options.variables;
+  variables = io::try_parse_json<nlohmann::ordered_json>(io::shown(s.value));
+  if (!variables.is_object()) io::wrong_value(s, flag, "a JSON object of variables");
+}
+
 constexpr std::string_view devices[] = {"auto", "cpu", "cuda"}, dtypes[] = {"auto", "float16", "bfloat16", "float32"};
 constexpr int any_count = 1 << 30;
 constexpr io::Key<Settings> flags[] = {
@@ -60,6 +68,8 @@ constexpr io::Key<Settings> flags[] = {
     io::honoured<&Settings::images>("image", "an image for the first question; may be repeated"),
     io::honoured<&Settings::prompt>("prompt", "the question, which may be empty; the program ends after its answer"),
     io::honoured<&Settings::system>("system", "what the model reads first"),
+    io::honoured_by("chat-template-kwargs", io::KeyType::object, "", read_template_kwargs,
+                    "{\"enable_thinking\": false}: variables that the model's chat template reads"),
     io::honoured<&Settings::adapters>("adapter", "a PEFT adapter directory, or its name on a hub; may be repeated"),
     io::honoured<&Settings::temperature>("temperature", "0: greedy").within(0, 2),
     io::honoured_by("top-p", io::KeyType::number, "", read_top_p, "mass of the tokens to draw from"),
@@ -82,6 +92,12 @@ serve::PromptMessages opening(const Settings& settings) {
   serve::PromptMessages out;
   if (!settings.system.empty()) out.messages.push_back({"system", {{text::Part::Kind::text, settings.system}}, true});
   return out;
+}
+serve::ModelFiles files_for(const Settings& settings) {
+  auto files = serve::ModelFiles::load(settings.model);
+  for (const auto& note : files.notes) log_warning("lamina-chat: ", note);
+  serve::check_template_kwargs(settings.prompt_options.variables, "--chat-template-kwargs", &files.chat_template);
+  return files;
 }
 /// Images with alpha go on white, as in lamina-serve and Qwen's own tools.
 vision::Image image_of(const std::filesystem::path& path) {
@@ -107,10 +123,9 @@ class Chat {
  public:
   explicit Chat(const Settings& settings)
       : settings_(settings),
-        files_(serve::ModelFiles::load(settings.model)),
+        files_(files_for(settings)),
         engine_(open_for_engine(settings.model, options(settings))),
         seed_(settings.seed.value_or(std::random_device{}())) {
-    for (const auto& note : files_.notes) log_warning("lamina-chat: ", note);
     clear();
   }
 
@@ -123,8 +138,8 @@ class Chat {
   /// Prints the answer as it comes, then the speed on stderr. A failed turn leaves the conversation as it was.
   void ask(const std::string& prompt) {
     auto next = with_question(conversation_, std::exchange(waiting_, {}), prompt);
-    const auto batch = std::make_shared<const Batch>(
-        serve::make_prompt(files_, files_.processor, next, {}, {.max_model_len = engine_.context_tokens()}));
+    const auto batch = std::make_shared<const Batch>(serve::make_prompt(
+        files_, files_.processor, next, settings_.prompt_options, {.max_model_len = engine_.context_tokens()}));
     const auto hashes = engine::hash_images(*batch, files_.processor.row_length());
     std::string answer;
     interrupted = 0;
@@ -207,15 +222,15 @@ void converse(Chat& chat) {
 
 /// The prompt as the template writes it, then its ids, with each image's token as often as the model reads it.
 void show_prompt(const Settings& settings) {
-  const auto files = serve::ModelFiles::load(settings.model);
-  for (const auto& note : files.notes) log_warning("lamina-chat: ", note);
+  const auto files = files_for(settings);
+  const auto& options = settings.prompt_options;
   std::vector<vision::Image> images;
   for (const auto& path : settings.images) images.push_back(image_of(path));
   const auto asked = with_question(opening(settings), std::move(images), *settings.prompt);
   const int most = settings.max_model_len > 0 ? settings.max_model_len : any_count / 4;
-  const Batch batch = serve::make_prompt(files, files.processor, asked, {}, {.max_model_len = most});
+  const Batch batch = serve::make_prompt(files, files.processor, asked, options, {.max_model_len = most});
   std::cout << "text:\n"
-            << text::joined(files.chat_template.render(asked.messages)) << "\n"
+            << text::joined(files.chat_template.render(asked.messages, options)) << "\n"
             << batch.ids.size() << " ids:\n"
             << fmt::format("[{}]", fmt::join(batch.ids, ", ")) << std::endl;
 }

@@ -63,6 +63,10 @@ def answers(client: openai.OpenAI, model: str) -> None:
     check("one chunk finishes", finishes[-1] == choice.finish_reason and not any(finishes[:-1]))
 
     seen = ask(model=model, messages=question("What is this?", image()), temperature=0.1, max_tokens=8, timeout=60)
+    named = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": image()}, "uuid": "scan"}, {"type": "text", "text": "?"}]}]
+    left_out = [{"role": "user", "content": [{"type": "image_url", "image_url": None, "uuid": "scan"}, {"type": "text", "text": "?"}]}]
+    tokens = [ask(model=model, messages=m, max_tokens=1).usage.prompt_tokens for m in (named, left_out)]
+    check("an image that has a uuid may be left out later", tokens[0] == tokens[1])
     two = ask(model=model, messages=question("And these?", image(), image()), temperature=0.1, max_tokens=8)
     check("images count as prompt tokens", two.usage.prompt_tokens > seen.usage.prompt_tokens > 10)
 

@@ -24,6 +24,14 @@ TEST_CASE("programs: --show-prompt prints the prompt that is served, and the rec
             "<|im_end|>\n<|im_start|>assistant\n"));
   CHECK(has(served, " ids:\n["));
   CHECK(run_program("lamina-chat", {"--model", model, "--show-prompt"}).status == 2);
+  const auto with_variables = [&](const std::string& variables) {
+    return run_program("lamina-chat", {"--model", model, "--prompt", "Hi", "--image",
+                                       LAMINA_SOURCE_DIR "/data/tables/heldout_0002.jpg", "--show-prompt",
+                                       "--chat-template-kwargs", variables});
+  };
+  CHECK(has(with_variables("{\"add_vision_id\": true}"), "<|im_start|>user\nPicture 1: <|vision_start|>"));
+  CHECK(has(with_variables("{\"add_vision_ids\": true}"), "which the chat template does not read"));
+  CHECK(with_variables("[1]").status == 2);
 
   const auto train = [&](const std::string& number) {
     return run_program("lamina-train",

@@ -6,7 +6,8 @@
 Writes tests/golden/serve/openai_messages.json: [{"name", "messages", "qwen2_5_vl", "qwen3_vl"}]. The messages are turned
 into what templates read by vLLM's rules (renderers/chat_utils/chat_message.py of 0.33): arguments given as JSON text
 become objects, missing or empty ones {}; a string in a list of parts is a text part; an image is known by its type or
-by its image_url. Content that is a string stays one, as transformers leaves it. Needs `jinja2`.
+by its image_url. A template that has no turns of developers gets them as system turns, and all system turns as one
+(renderers/hf.py). Content that is a string stays one, as transformers leaves it. Needs `jinja2`.
 """
 import json
 import pathlib
@@ -43,6 +44,15 @@ def for_template(message):
     return out
 
 
+def without_developers(messages):
+    if not any(m["role"] == "developer" for m in messages):
+        return messages
+    texts = [m["content"] if isinstance(m["content"], str) else "".join(p["text"] for p in m["content"])
+             for m in messages if m["role"] in ("system", "developer")]
+    return [{"role": "system", "content": "\n\n".join(texts)}] + [m for m in messages
+                                                                 if m["role"] not in ("system", "developer")]
+
+
 def function(name, **arguments):
     return {"id": "c1", "type": "function", "function": {"name": name, **arguments}}
 
@@ -77,6 +87,12 @@ CONVERSATIONS |= {
         {"type": "image_url", "image_url": URL, "uuid": "u1"}, {"type": "input_image", "image_url": URL, "detail": "auto"}]}],
     "image of a tool": [USER, {"role": "assistant", "content": None, "tool_calls": [CALLS["text"]]},
                         {**RESULT, "content": ["seen: ", {"image_url": {"url": URL}}]}],
+    "images of an assistant and of the system": [
+        {"role": "system", "content": ["See ", {"image_url": {"url": URL}}]}, USER,
+        {"role": "assistant", "content": [{"image_url": {"url": URL}}, {"type": "text", "text": "there"}]}, USER],
+    "a developer": [{"role": "developer", "content": "Be brief."}, USER],
+    "a system, then developers": [{"role": "system", "content": "A"}, {"role": "developer", "content": "B"}, USER,
+                                  {"role": "developer", "content": [{"type": "text", "text": "C"}]}],
     "system in parts": [{"role": "system", "content": ["Be ", {"type": "text", "text": "brief."}]}, USER],
 }
 
@@ -85,7 +101,7 @@ def main():
     templates = {family: template(family) for family in ("qwen2_5_vl", "qwen3_vl")}
     rows = []
     for name, messages in CONVERSATIONS.items():
-        rendered = {family: t.render(messages=[for_template(m) for m in messages], add_generation_prompt=True)
+        rendered = {family: t.render(messages=[for_template(m) for m in without_developers(messages)], add_generation_prompt=True)
                     for family, t in templates.items()}
         rows.append(json.dumps({"name": name, "messages": messages, **rendered}, ensure_ascii=False, separators=(",", ":")))
     OUT.write_text("[" + ",\n".join(rows) + "]\n", encoding="utf-8")

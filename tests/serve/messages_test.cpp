@@ -18,7 +18,7 @@ TEST_CASE("messages: the OpenAI layout gives the text of the model's own templat
     CAPTURE(test["name"].get<std::string>());
     for (const auto& [family, name] :
          {std::pair{&qwen2_5_vl::chat, "qwen2_5_vl"}, std::pair{&qwen3_vl::chat, "qwen3_vl"}}) {
-      const auto chat = serve::read_messages(test["messages"], *family, 99);
+      const auto chat = serve::read_messages(test["messages"], 99);
       const auto own = text::PromptTemplate::released(*family);
       CHECK(text::joined(own.render(chat.messages)) == test[name].get<std::string>());
     }
@@ -37,12 +37,15 @@ TEST_CASE("messages: a part that is wrong is refused by its path, with what was 
        "messages.0.content.0.image_url: is \"data:\", wanted an object"},
       {R"([{"type":"image_url","image_url":{}}])", "messages.0.content.0.image_url.url: is missing, wanted"},
       {R"([{"type":"image_url","image_url":{"url":5}}])", "messages.0.content.0.image_url.url: is 5, wanted a string"},
-      {R"([{"type":"image_url","image_url":{"url":null},"uuid":"a"}])", "a uuid alone names none"},
+      {R"([{"type":"image_url","image_url":null,"uuid":""}])",
+       "messages.0.content.0.uuid: is \"\", wanted a string of"},
+      {R"([{"type":"image_url","image_url":{"url":null},"uuid":5}])",
+       "messages.0.content.0.uuid: is 5, wanted a string"},
       {R"(["a",{"video_url":{"url":"x"}}])", "messages.0.content.1: is a video"},
   };
   for (const auto& entry : table) {
     const Json list = Json::parse(R"([{"role":"user","content":)" + entry.first + "}]");
-    const auto message = test::message_of([&] { serve::read_messages(list, qwen3_vl::chat, 9); });
+    const auto message = test::message_of([&] { serve::read_messages(list, 9); });
     CAPTURE(entry.first, message);
     CHECK(message.find(entry.second) != std::string::npos);
   }
@@ -51,7 +54,7 @@ TEST_CASE("messages: a part that is wrong is refused by its path, with what was 
 TEST_CASE("messages: arguments that are no object are refused, and calls that are no functions") {
   const auto refusal = [](const std::string& call) {
     const Json list = Json::parse(R"([{"role":"assistant","tool_calls":[)" + call + "]}]");
-    return test::message_of([&] { serve::read_messages(list, qwen3_vl::chat, 9); });
+    return test::message_of([&] { serve::read_messages(list, 9); });
   };
   for (const char* arguments : {"7", "[]", R"("{")", R"("[1]")", R"("x")"})
     CHECK(refusal(cat(R"({"function":{"name":"f","arguments":)", arguments, "}}"))

@@ -21,8 +21,6 @@ struct ChatFormat {
   std::string_view user = "user", assistant = "assistant", system = "system";
   std::string_view image_begin, image_pad, image_end;  ///< an image is image_pad, once for each of its tokens
   std::string_view video_pad;
-  /// true: images of all messages are shown. false: those of user and tool messages alone; others are left out.
-  bool every_role = false;
   const ToolMarks* tools = nullptr;  ///< nullptr: the layout knows no functions
   /// The added tokens that only a layout may write: content that spells one keeps its letters
   /// (text/tokenizer/added_tokens.hpp).

@@ -82,6 +82,11 @@ class PromptTemplate {
   /// Does the template read a variable of this name?
   bool reads(std::string_view name) const { return template_.reads(name); }
 
+  /// Does the template have turns of this role, as far as its text tells?
+  bool names_role(std::string_view role) const {
+    return text_.find(cat("'", role, "'")) != std::string::npos || text_.find(cat('"', role, '"')) != std::string::npos;
+  }
+
   /// The prompt of a conversation, with the family's image_pad once for each image that the template shows. Errors:
   /// TemplateError with the line; RaisedByTemplate; Error for a final message that cannot be continued. Throws
   /// Cancelled.

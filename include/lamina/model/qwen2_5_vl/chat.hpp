@@ -10,7 +10,6 @@ inline constexpr ChatFormat chat = [] {
   ChatFormat format = qwen_vl::layout;
   format.title = "Qwen2.5-VL-Instruct";
   format.released_template = released_template;
-  format.every_role = true;
   return format;
 }();
 

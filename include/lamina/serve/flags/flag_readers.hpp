@@ -67,6 +67,7 @@ inline void read_image_cache(Flags& out, const Setting& s, std::string_view flag
   const double gib = io::number_of(s, flag);
   if (!(gib >= 0 && gib <= 1024)) io::wrong_value(s, flag, "GiB from 0 to 1024");
   out.engine.image_bytes = std::max<std::int64_t>(1, static_cast<std::int64_t>(gib * 0x1p30));
+  out.kept_media_bytes = std::min(out.kept_media_bytes, static_cast<std::size_t>(gib * 0x1p30));
 }
 
 inline void read_capture_sizes(Flags& out, const Setting& s, std::string_view flag) {

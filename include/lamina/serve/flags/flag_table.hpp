@@ -115,8 +115,10 @@ inline std::span<const Key> flag_table() {
       honoured<&Flags::engine, &EngineOptions::step_tokens>("max-num-batched-tokens",
                                                             "tokens that one step reads, at least max-num-seqs")
           .within(1, 1 << 20),
-      honoured_by("mm-processor-cache-gb", number, "", read_image_cache,
-                  "GiB for embeddings of images that are kept for further requests"),
+      honoured_by(
+          "mm-processor-cache-gb", number, "", read_image_cache,
+          "GiB for embeddings of images that are kept for further requests; 0 keeps no files of images with a uuid "
+          "either, which have 256 MiB at most"),
       honoured<&Flags::remote_media>("allow-remote-media",
                                      "images of requests are fetched from the web too, from public addresses"),
       honoured<&Flags::fetch, &FetchOptions::domains>(

@@ -33,6 +33,7 @@ struct Flags {
   int max_images = 999, max_logprobs = 20, max_queued_requests = 2048, max_header_count = 256;
   int shutdown_timeout = 10;  ///< seconds
   std::int64_t max_header_bytes = 64 * 1024, max_body_bytes = 64 * 1024 * 1024, seed = 0;
+  std::size_t kept_media_bytes = MediaLimits{}.kept_bytes;   ///< of files that requests gave a uuid
   std::int64_t max_media_bytes = 0;                          ///< 0: serve::default_media_bytes()
   std::int64_t max_image_pixels = vision::max_image_pixels;  ///< from VLLM_MAX_IMAGE_PIXELS
   std::optional<std::int64_t> min_pixels, max_pixels;

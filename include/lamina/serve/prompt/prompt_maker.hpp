@@ -22,6 +22,7 @@ struct PlannedPrompt {
   PromptPlan plan;
   vision::Processor processor;  ///< with the request's own limits of pixels
   std::vector<EncodedImage> images;
+  std::string salt = {};  ///< with which images are kept
 };
 
 /// What the model reads. The memory of the patches counts against the server's budget as long as this lives.
@@ -46,12 +47,13 @@ class PromptMaker {
       : files_(files),
         limits_(std::move(limits)),
         patience_(patience),
-        budget_(media_bytes > 0 ? media_bytes : default_media_bytes()) {}
+        budget_(media_bytes > 0 ? media_bytes : default_media_bytes()),
+        kept_(limits_.kept_bytes) {}
 
   /// Errors are ApiErrors 400, or 503 if the budget has no room for a long text; throws Cancelled.
   PlannedPrompt plan(ChatRequest& request, const PromptLimits& limits) {
-    PlannedPrompt out{{}, processor_for(request), {}};
-    out.images = MediaReader(limits_).read(std::exchange(request.chat.images, {}), limits.cancelled);
+    PlannedPrompt out{{}, processor_for(request), {}, request.cache_salt};
+    out.images = MediaReader(limits_, &kept_, out.salt).read(std::exchange(request.chat.images, {}), limits.cancelled);
     std::vector<vision::ImageSize> sizes;
     for (const auto& image : out.images) sizes.push_back(image.header.size);
     try {
@@ -120,6 +122,7 @@ class PromptMaker {
       const vision::Image image = decode(encoded, limits);
       hashes.push_back(hash(image, planned.processor, out.batch.grids[hashes.size()]));
       planned.processor.append_patches(image, out.batch.patches);
+      if (!encoded.uuid.empty()) kept_.keep({planned.salt, encoded.uuid}, std::move(encoded.file.bytes));
       encoded.file = {};
       limits.max_cpu_time -= vision::detail::thread_cpu_time() - before;
     }
@@ -211,6 +214,7 @@ class PromptMaker {
   MediaLimits limits_;
   std::chrono::milliseconds patience_;
   ByteBudget budget_;
+  KeptImages kept_;
 };
 
 }  // namespace lamina::serve

@@ -26,12 +26,13 @@ namespace detail {
 /// Reads "messages" of a chat request.
 class MessageReader {
  public:
-  MessageReader(const ChatFormat& format, int max_images) : format_(format), max_images_(max_images) {}
+  MessageReader(int max_images, bool knows_developer) : max_images_(max_images), knows_developer_(knows_developer) {}
 
   ChatMessages read(const Json& list) {
     if (list.empty()) throw wrong_field("messages", "empty", "at least one message");
     if (list.size() > 4096) throw wrong_field("messages", cat("a list of ", list.size()), "at most 4096 messages");
     for (std::size_t i = 0; i < list.size(); ++i) read_message(list[i], cat("messages.", i));
+    if (had_developer_) join_system_turns();
     return std::move(out_);
   }
 
@@ -44,7 +45,7 @@ class MessageReader {
       throw wrong_field(path + ".role", fields.find("role") ? "empty" : "missing",
                         "system, developer, user, assistant, tool, or another that the chat template knows");
     if (message.role.size() > 64) throw wrong_field(path + ".role", shown(message.role), "at most 64 bytes");
-    if (message.role == "developer") message.role = "system";  // the families' templates know no developer
+    if (message.role == "developer" && !knows_developer_) message.role = "system", had_developer_ = true;
     message.name = fields.maybe_text("name");
     if (message.role == "tool") message.tool_call_id = fields.maybe_text("tool_call_id");
     if (message.role == "assistant") {
@@ -110,15 +111,20 @@ class MessageReader {
       if (inner && !inner->is_string()) throw wrong_field(where, shown(*inner), "a string");
       url = inner;
     }
-    if (!url)
-      throw wrong_field(where, "missing",
-                        fields.find("uuid") ? "a URL: images are not kept, so that a uuid alone names none" : wanted);
-    // Such a layout shows images of user and tool turns only; it leaves others out, and so does vLLM.
-    if (!format_.every_role && message.role != "user" && message.role != "tool") return;
-    out_.images.push_back({url->get<std::string>(), where});
+    std::string uuid = read_uuid(fields);
+    if (!url && uuid.empty()) throw wrong_field(where, "missing", wanted);
+    if (!url) where = path + ".uuid";
+    out_.images.push_back({url ? url->get<std::string>() : "", where, std::move(uuid)});
     message.parts.push_back({text::Part::Kind::image, {}});
     if (static_cast<int>(out_.images.size()) > max_images_)
       throw bad_field("messages", cat("At most ", max_images_, " image(s) may be provided in one prompt."));
+  }
+
+  static std::string read_uuid(const Fields& fields) {
+    const auto uuid = fields.maybe_text("uuid");
+    if (uuid && (uuid->empty() || uuid->size() > 256))
+      fields.wrong("uuid", *fields.find("uuid"), "a string of 1 to 256 bytes");
+    return uuid.value_or("");
   }
 
   /// Arguments are JSON text in the OpenAI API, an object for the template, which writes them out: either is taken.
@@ -158,16 +164,37 @@ class MessageReader {
     return checked(*value);
   }
 
-  const ChatFormat& format_;
+  /// System turns become one, the first, since templates take no others: as vLLM does if it renames developers. Images
+  /// keep their order, so that turns with them stay where they are.
+  void join_system_turns() {
+    const auto moves = [](const text::Message& m) {
+      return m.role == "system" && std::none_of(m.parts.begin(), m.parts.end(), [](const text::Part& part) {
+               return part.kind != text::Part::Kind::text;
+             });
+    };
+    text::Message system{.role = "system", .parts = {}};
+    for (text::Message& message : out_.messages) {
+      if (!moves(message)) continue;
+      if (!system.parts.empty()) system.parts.push_back({text::Part::Kind::text, "\n\n"});
+      system.plain = system.plain && message.plain;
+      for (const text::Part& part : message.parts) system.parts.push_back(part);
+    }
+    if (system.parts.empty()) return;
+    std::erase_if(out_.messages, moves);
+    out_.messages.insert(out_.messages.begin(), std::move(system));
+  }
+
   int max_images_;
+  bool knows_developer_, had_developer_ = false;
   ChatMessages out_;
 };
 
 }  // namespace detail
 
-/// Checks and reads the "messages" list; images are not decoded yet.
-inline ChatMessages read_messages(const Json& list, const ChatFormat& format, int max_images) {
-  return detail::MessageReader(format, max_images).read(list);
+/// Checks and reads the "messages" list; images are not decoded yet. knows_developer: the chat template has turns of
+/// developers; otherwise they are system turns
+inline ChatMessages read_messages(const Json& list, int max_images, bool knows_developer = false) {
+  return detail::MessageReader(max_images, knows_developer).read(list);
 }
 
 }  // namespace lamina::serve

@@ -43,7 +43,9 @@ class ChatRequestReader : GenerationReader {
     read_media();
     const Json* messages = fields_.maybe_list("messages");
     if (!messages) throw wrong_field("messages", "missing", "a list of messages");
-    chat_.chat = read_messages(*messages, *limits_.chat, limits_.max_images);
+    const auto& own = chat_.template_options.own;
+    const text::PromptTemplate* used = own ? own.get() : limits_.chat_template;
+    chat_.chat = read_messages(*messages, limits_.max_images, used && used->names_role("developer"));
     read_echo();
   }
 

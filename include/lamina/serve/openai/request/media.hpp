@@ -18,13 +18,15 @@
 #include <lamina/serve/base64.hpp>
 #include <lamina/serve/jobs/byte_budget.hpp>
 #include <lamina/serve/openai/api_error.hpp>
+#include <lamina/serve/openai/request/kept_images.hpp>
 #include <lamina/vision/image.hpp>
 
 namespace lamina::serve {
 
-/// An image as a request gives it, and the path of the field that did.
+/// An image as a request gives it, and the path of the field that did. Without a URL it is one that came before with
+/// the same uuid; with both it is kept for later.
 struct ImageSource {
-  std::string url, param;
+  std::string url, param, uuid = {};
 };
 
 /// A file that was fetched, and the memory that it counts for.
@@ -52,6 +54,7 @@ struct MediaLimits {
   std::chrono::nanoseconds cpu_time_per_mib = std::chrono::milliseconds(500);
   std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(20);
   vision::Colour background = {255, 255, 255};
+  std::size_t kept_bytes = std::size_t{256} << 20;  ///< of files that requests gave a uuid
 
   std::chrono::nanoseconds cpu_time(std::uint64_t file_bytes) const {
     const auto kib = static_cast<std::int64_t>(std::min(file_bytes, max_file_bytes) >> 10);
@@ -59,11 +62,11 @@ struct MediaLimits {
   }
 };
 
-/// An image file of a request: its bytes and what its header says.
+/// An image file of a request: its bytes and what its header says. uuid: it is to be kept under it; empty: it is not
 struct EncodedImage {
   FetchedMedia file;
   vision::ImageHeader header;
-  std::string param;
+  std::string param, uuid = {};
 };
 
 /// True if an image is on the web.
@@ -158,14 +161,15 @@ inline std::vector<std::uint8_t> read_file_url(std::string_view url, const std::
 /// ApiError 400 for anything else, and for more than the limits. Throws Cancelled.
 class MediaReader {
  public:
-  /// The limits must outlive the reader.
-  explicit MediaReader(const MediaLimits& limits) : limits_(limits), file_bytes_left_(limits.max_file_bytes) {}
+  /// The limits and what is kept (null: nothing is) must outlive the reader. salt: the request's cache_salt
+  explicit MediaReader(const MediaLimits& limits, KeptImages* kept = nullptr, std::string salt = {})
+      : limits_(limits), kept_(kept), salt_(std::move(salt)), file_bytes_left_(limits.max_file_bytes) {}
 
   std::vector<EncodedImage> read(std::vector<ImageSource> sources, const std::stop_token& cancelled) {
     std::vector<EncodedImage> images;
     for (ImageSource& source : sources) {
       throw_if_stopped(cancelled);
-      EncodedImage image{fetch(source, cancelled), {}, source.param};
+      EncodedImage image{fetch(source, cancelled), {}, source.param, source.url.empty() ? "" : source.uuid};
       std::string().swap(source.url);
       read_header(image);
       images.push_back(std::move(image));
@@ -176,11 +180,25 @@ class MediaReader {
  private:
   FetchedMedia fetch(const ImageSource& source, const std::stop_token& cancelled) {
     const std::string_view url = source.url;
+    if (url.empty() && !source.uuid.empty()) return {find_kept(source), {}};
     if (url.starts_with("data:")) return {detail::read_data_uri(url, source.param), {}};
     if (url.starts_with("file://"))
       return {detail::read_file_url(url, source.param, limits_.allowed_folder, file_bytes_left_), {}};
     if (is_remote(source)) return fetch_remote(source, cancelled);
     throw bad_field(source.param, source.param + ": the URL " + clipped(url, 40) + " is not a data: URL");
+  }
+
+  std::vector<std::uint8_t> find_kept(const ImageSource& source) {
+    const auto file = kept_ ? kept_->find({salt_, source.uuid}) : nullptr;
+    if (!file)
+      throw bad_field(source.param, cat(source.param, ": no image is kept under the uuid ", clipped(source.uuid),
+                                        ": it was not sent yet, with another cache_salt, or too long ago; send it "
+                                        "once more with its URL"));
+    if (file->size() > file_bytes_left_)
+      throw bad_field(source.param, cat(source.param, ": an image of ", file->size(), " bytes, ", file_bytes_left_,
+                                        " are left for the files of this request"));
+    file_bytes_left_ -= file->size();
+    return *file;
   }
 
   FetchedMedia fetch_remote(const ImageSource& source, const std::stop_token& cancelled) {
@@ -216,6 +234,8 @@ class MediaReader {
   }
 
   const MediaLimits& limits_;
+  KeptImages* kept_;
+  std::string salt_;
   std::uint64_t file_bytes_left_;
   std::chrono::steady_clock::duration fetch_time_{0};
   std::int64_t pixels_ = 0;

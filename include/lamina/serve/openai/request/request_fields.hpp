@@ -29,7 +29,8 @@ inline std::span<const RequestField> request_fields() {
   constexpr auto work = io::KeyStatus::honoured, ignore = io::KeyStatus::accepted, refuse = io::KeyStatus::refused;
   static constexpr RequestField table[] = {
       // the conversation
-      {"messages", work, "text and images; no video, audio or embeddings"},
+      {"messages", work,
+       "text and images, those with a uuid kept for requests that send the uuid alone; no video or audio"},
       {"model", work},
       {"tools", work, "functions; Qwen2.5-VL's template has no place for them"},
       {"tool_choice", work, "none, auto (with --enable-auto-tool-choice), required, or a function"},

@@ -11,6 +11,7 @@
 #include <lamina/hub/options.hpp>
 #include <lamina/serve/adapters/adapter_module.hpp>
 #include <lamina/serve/http/tls_options.hpp>
+#include <lamina/serve/openai/request/kept_images.hpp>
 #include <lamina/serve/remote/fetch_options.hpp>
 #include <lamina/vision/pixels.hpp>
 
@@ -33,7 +34,7 @@ struct Flags {
   int max_images = 999, max_logprobs = 20, max_queued_requests = 2048, max_header_count = 256;
   int shutdown_timeout = 10;  ///< seconds
   std::int64_t max_header_bytes = 64 * 1024, max_body_bytes = 64 * 1024 * 1024, seed = 0;
-  std::size_t kept_media_bytes = MediaLimits{}.kept_bytes;   ///< of files that requests gave a uuid
+  std::size_t kept_media_bytes = KeptImages::default_bytes;  ///< of files that requests gave a uuid
   std::int64_t max_media_bytes = 0;                          ///< 0: serve::default_media_bytes()
   std::int64_t max_image_pixels = vision::max_image_pixels;  ///< from VLLM_MAX_IMAGE_PIXELS
   std::optional<std::int64_t> min_pixels, max_pixels;

@@ -16,6 +16,7 @@ namespace lamina::serve {
 /// not see the image of another tenant. Any thread may use it.
 class KeptImages {
  public:
+  static constexpr std::size_t default_bytes = std::size_t{256} << 20;
   using File = std::shared_ptr<const std::vector<std::uint8_t>>;
   struct Name {
     std::string salt, uuid;

@@ -54,7 +54,7 @@ struct MediaLimits {
   std::chrono::nanoseconds cpu_time_per_mib = std::chrono::milliseconds(500);
   std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(20);
   vision::Colour background = {255, 255, 255};
-  std::size_t kept_bytes = std::size_t{256} << 20;  ///< of files that requests gave a uuid
+  std::size_t kept_bytes = KeptImages::default_bytes;  ///< of files that requests gave a uuid
 
   std::chrono::nanoseconds cpu_time(std::uint64_t file_bytes) const {
     const auto kib = static_cast<std::int64_t>(std::min(file_bytes, max_file_bytes) >> 10);

@@ -6,7 +6,7 @@
 #include <lamina/testing/gradient_check.hpp>
 
 using namespace lamina;
-using kernel::array_of, kernel::store;
+using kernel::array_of, kernel::grad_of, kernel::store, kernel::RowMajorArray;
 LAMINA_NAME(alpha);  // a tag: one component of a tensor's name
 LAMINA_NAME(norm1);
 
@@ -35,7 +35,7 @@ struct DynamicTanh {
     host_kernel(run.stream, "dynamic_tanh_fwd", [&] {
       const float a = to_f32(p[0].vector<T, 1>()(0));
       const auto g = array_of(p[1].vector<T, D>()), b = array_of(p[2].vector<T, D>());
-      for (int n = 0; n < x.rows; ++n) store(y, n, g * (a * array_of(x, n)).tanh() + b);
+      store(y, ((a * array_of(x)).tanh().rowwise() * g.transpose()).rowwise() + b.transpose());
     });
   }
   template <class R, class S, class DY, class DX>  // t = tanh(a x):  dx = dy g (1 - t^2) a
@@ -44,17 +44,12 @@ struct DynamicTanh {
     host_kernel(run.stream, "dynamic_tanh_bwd", [&] {
       const float a = to_f32(p[0].vector<T, 1>()(0));
       const auto g = array_of(p[1].vector<T, D>());
-      const auto add = [](float* grad, const auto& values) {
-        if (grad) Eigen::Map<Eigen::ArrayXf>(grad, values.size()) += values;
-      };
-      for (int n = 0; n < dy.rows; ++n) {
-        const auto x = array_of(saved.x, n), d = array_of(Matrix<const T>(dy), n);
-        const Eigen::ArrayXf t = (a * x).tanh(), inner = d * g * (1 - t * t);
-        if (p[0].grad) p[0].grad[0] += (inner * x).sum();
-        add(p[1].grad, d * t);
-        add(p[2].grad, d);
-        if (dx) store(dx, n, inner * a);
-      }
+      const auto x = array_of(saved.x), d = array_of(Matrix<const T>(dy));
+      const RowMajorArray t = (a * x).tanh(), inner = (d * (1 - t * t)).rowwise() * g.transpose();
+      if (p[0].grad) grad_of(p[0]) += (inner * x).sum();
+      if (p[1].grad) grad_of(p[1]) += (d * t).colwise().sum().transpose();
+      if (p[2].grad) grad_of(p[2]) += d.colwise().sum().transpose();
+      if (dx) store(dx, inner * a);
     });
   }
 };

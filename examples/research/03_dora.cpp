@@ -8,6 +8,7 @@
 #include <lamina/testing/random_batch.hpp>
 
 using namespace lamina;
+using kernel::array_of, kernel::grad_of, kernel::store;
 LAMINA_NAME(lora_magnitude_vector);
 
 /// y = c (W x + s B A x),  c = m |W| / |V|,  V = W + s B A; |.| is the length of each row, and m starts at one. As in
@@ -20,38 +21,25 @@ struct DoraLinear : AdaptedLinear<L, Rank, Alpha> {
   static_assert(!L::has_bias, "DoraLinear: scales W x alone, so the layer must have no bias");
 
   static void forward(auto run, const Parameter* p, auto& saved, auto x, auto y) {
-    Arena::Scope scope(*run.scratch);
     Low::forward(run, p, saved, x, y);
-    const float* c = factors(run, p);
-    host_kernel(run.stream, "dora_fwd", [&] {
-      for (int n = 0; n < y.rows; ++n)
-        for (int o = 0; o < O; ++o) y(n, o) *= c[o];
-    });
+    host_kernel(run.stream, "dora_fwd", [&] { store(y, array_of(y).rowwise() * factors(p).transpose()); });
   }
   static void backward(auto run, const Parameter* p, auto& saved, auto dy, auto dx) {
     Arena::Scope scope(*run.scratch);
     const Matrix<float> z = run.scratch->template matrix<float>(dy.rows, O);  // y / c, then its gradient
     Low::forward(run, p, saved, saved.x, z);
-    const float *c = factors(run, p), *m = p[at + 2].matrix<float>().data;
     host_kernel(run.stream, "dora_bwd", [&] {
-      for (int n = 0; n < dy.rows; ++n)
-        for (int o = 0; o < O; ++o) p[at + 2].grad[o] += dy(n, o) * z(n, o) * c[o] / m[o], z(n, o) = dy(n, o) * c[o];
+      const Eigen::ArrayXf c = factors(p), m = array_of(p[at + 2].vector<float, O>());
+      const auto d = array_of(Matrix<const float>(dy));
+      grad_of(p[at + 2]) += (d * array_of(z)).colwise().sum().transpose() * c / m;
+      store(z, d.rowwise() * c.transpose());
     });
     Low::backward(run, p, saved, Matrix<const float>(z), dx);
   }
-  static const float* factors(auto run, const Parameter* p) {
-    const auto w = p[0].matrix<float>(), b = p[at + 1].matrix<float>(), m = p[at + 2].matrix<float>();
-    const auto v = run.scratch->template matrix<float>(O, D), c = run.scratch->template matrix<float>(1, O);
-    kernel::matmul<typename decltype(run)::backend>::backward_input(  // s B A
-        run.stream, kernel::MatmulBwdInput<float>{.dy = b, .w = p[at].value, .dx = v, .alpha = p[at + 1].scale});
-    host_kernel(run.stream, "dora_factors", [&] {
-      for (int o = 0; o < O; ++o) {
-        float ww = 0, vv = 0;
-        for (int i = 0; i < D; ++i) ww += w(o, i) * w(o, i), vv += (w(o, i) + v(o, i)) * (w(o, i) + v(o, i));
-        c(0, o) = m(0, o) * std::sqrt(ww / vv);
-      }
-    });
-    return c.data;
+  static Eigen::ArrayXf factors(const Parameter* p) {
+    const kernel::RowMajorArray w = array_of(p[0].value), a = array_of(p[at].value), b = array_of(p[at + 1].value);
+    const kernel::RowMajorArray v = w + p[at + 1].scale * (b.matrix() * a.matrix()).array();
+    return array_of(p[at + 2].vector<float, O>()) * (w.square().rowwise().sum() / v.square().rowwise().sum()).sqrt();
   }
 };
 

@@ -1,4 +1,4 @@
-// expect: rms_norm has no kernel for this backend: include
+// expect: no kernel for this backend: include <lamina/kernel/cpu.hpp>
 #include <lamina/lamina.hpp>
 using namespace lamina;
 using Inference = Mode<float, false, false>;

@@ -1,4 +1,4 @@
-// expect: matmul has no kernel for this backend: include
+// expect: no kernel for this backend: include <lamina/kernel/cpu.hpp>
 #include <lamina/kernel/cpu/activation.hpp>
 #include <lamina/lamina.hpp>
 using namespace lamina;

@@ -14,6 +14,8 @@ LAMINA_NAME(norm);
 LAMINA_NAME(norm1);
 LAMINA_NAME(norm2);
 LAMINA_NAME(mlp);
+LAMINA_NAME(gate_proj);
+LAMINA_NAME(up_proj);
 LAMINA_NAME(down_proj);
 LAMINA_NAME(layers);
 
@@ -142,10 +144,11 @@ TEST_CASE("Joined residuals: norms in any transparent wrapper add the residual s
   using First = Residual<Named<norm1, Frozen<RMSNorm<8>>>, Named<proj, Linear<8, 8>>>;
   using Second = Residual<Frozen<Named<norm2, LayerNorm<8>>>, Named<mlp, Linear<8, 8>>>;
   check<JoinedResiduals<First, Second>>();
-  check<JoinedResiduals<Residual<RMSNorm<8>, Linear<8, 8>>, Residual<RMSNorm<8>, Linear<8, 8>>>>();
+  check<JoinedResiduals<Residual<RMSNorm<8>, Named<proj, Linear<8, 8>>>,
+                        Residual<Named<norm2, RMSNorm<8>>, Named<mlp, Linear<8, 8>>>>>();
 }
 TEST_CASE("Gated: sets the input of any module again that needs nothing else of forward") {
-  using GateUp = Joint<Linear<8, 6>, Linear<8, 6>>;
+  using GateUp = Joint<Named<gate_proj, Linear<8, 6>>, Named<up_proj, Linear<8, 6>>>;
   check<Gated<GateUp, SiluGate<6>, Named<down_proj, Linear<6, 8>>>>();
   check<Gated<GateUp, SiluGate<6>, Recompute<Named<down_proj, Linear<6, 8>>>>>();
 }

@@ -76,6 +76,20 @@ struct DeepStackCheck {
   static constexpr bool seen = true;
   static_assert(Deep::all_below(layers), "DeepStack: names a decoder layer that the stack does not have");
 };
+/// Side outputs of a tower; each goes to one decoder layer.
+template <class Tower>
+inline constexpr int taps_of = 0;
+template <class Tower>
+requires(!std::is_void_v<find_t<Tower, HasTaps>>) inline constexpr int taps_of<Tower> =
+    static_cast<int>(find_t<Tower, HasTaps>::taps_at.size());
+template <int taps, int wanted>
+struct TapsMeet {
+  static constexpr bool seen = true;
+  static_assert(
+      taps == wanted,
+      "DeepStack: names as many decoder layers as the tower has side outputs (Tapped): TapsMeet<outputs, layers> "
+      "has both numbers");
+};
 
 /// The name that M has by itself, if any.
 struct Unnamed {
@@ -140,6 +154,7 @@ struct VisionLanguage {
     return m;
   }();
   static_assert(Checked<detail::DeepStackCheck<Deep, detail::Innermost<Stack_>::type::repeats>>::seen);
+  static_assert(Checked<detail::TapsMeet<detail::taps_of<Visual>, Deep::size>>::seen);
   static_assert(Visual::Out::width == hidden_size,
                 "VisionLanguage: the vision tower's out_hidden_size must be the language model's hidden_size");
 

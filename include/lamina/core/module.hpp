@@ -99,13 +99,14 @@ concept Allocates = requires(typename M::template Saved<ProbeMode>& saved, Arena
 };
 }  // namespace detail
 
-/// Something that runs: a layer or a composition. Checked as declared: nothing is evaluated for it.
+/// Something that runs: a layer or a composition. Checked as declared: nothing is evaluated for it. References go,
+/// because nvcc hands decltype((name)) on to the host compiler in place of decltype(name).
 template <class M>
 concept Module = requires {
   typename M::In;
   typename M::Out;
-  requires std::same_as<decltype(M::traits), const Traits>;
-  requires std::same_as<decltype(M::template saves<detail::ProbeMode>), const Saves>;
+  requires std::same_as<std::remove_cvref_t<decltype(M::traits)>, Traits>;
+  requires std::same_as<std::remove_cvref_t<decltype(M::template saves<detail::ProbeMode>)>, Saves>;
   typename M::template Saved<detail::ProbeMode>;
 }
 &&(requires { typename M::params; } || (HasChildren<M> &&

@@ -40,7 +40,16 @@ struct Kept : Matrix<float> {
   Kept() = default;
   Kept(const Kept& other) : Matrix<float>(other) {}  // not trivial: that is how a Saved shows that it has one
   Kept& operator=(const Kept& other) = default;
+  /// Error if there is no memory, as in a mode that never runs backward.
+  float& operator()(int r, int c) const { return allocated()(r, c); }
+  float* row(int r) const { return allocated().row(r); }
   void allocate(Arena& arena, int rows) { static_cast<Matrix<float>&>(*this) = arena.matrix<float>(rows, W); }
+
+ private:
+  const Matrix<float>& allocated() const {
+    if (!data) fail("Kept<", W, ">: nothing is kept in this mode: ask `if (saved.member)` before forward writes it");
+    return *this;
+  }
 };
 
 /// The Saved of a layer that needs its input in backward and nothing else.

@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 namespace lamina::kernel {
 
@@ -36,17 +37,13 @@ struct SiluGateBwd {
 
 template <class B>
 struct activation {
-  static_assert(always_false<B>,
-                "activation has no kernel for this backend: include <lamina/kernel/cpu/activation.hpp>");
-  static void forward(auto...) {}
-  static void backward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void backward(auto...) { no_kernels<B>(); }
 };
 template <class B>
 struct silu_gate {
-  static_assert(always_false<B>,
-                "silu_gate has no kernel for this backend: include <lamina/kernel/cpu/activation.hpp>");
-  static void forward(auto...) {}
-  static void backward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void backward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

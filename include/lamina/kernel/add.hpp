@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 namespace lamina::kernel {
 
@@ -13,9 +14,8 @@ struct Add {
 
 template <class B>
 struct add {
-  static_assert(always_false<B>, "add has no kernel for this backend: include <lamina/kernel/cpu/add.hpp>");
-  static void forward(auto...) {}
-  static void copy(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void copy(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 /// A residual stream's addition and the norm that reads its sum, in one pass over memory.
 ///
@@ -53,17 +54,13 @@ struct AddLayerNormBwd {
 
 template <class B>
 struct add_rms_norm {
-  static_assert(always_false<B>,
-                "add_rms_norm has no kernel for this backend: include <lamina/kernel/cpu/add_norm.hpp>");
-  static void forward(auto...) {}
-  static void backward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void backward(auto...) { no_kernels<B>(); }
 };
 template <class B>
 struct add_layer_norm {
-  static_assert(always_false<B>,
-                "add_layer_norm has no kernel for this backend: include <lamina/kernel/cpu/add_norm.hpp>");
-  static void forward(auto...) {}
-  static void backward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void backward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

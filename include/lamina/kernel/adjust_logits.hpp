@@ -5,6 +5,7 @@
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host/device.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 /// How the backend changes logits by the rules of requests, before it draws tokens.
 namespace lamina::kernel {
@@ -71,10 +72,7 @@ LAMINA_HD float AdjustLogits<T>::value(const LogitRule& rule, float x, int id, c
 
 template <class B>
 struct adjust_logits {
-  static_assert(always_false<B>,
-                "adjust_logits has no kernel for this backend: include <lamina/kernel/cpu/adjust_logits.hpp> or "
-                "<lamina/kernel/cuda/rows/adjust_logits.cuh>");
-  static void forward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

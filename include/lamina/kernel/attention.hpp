@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 /// Softmax attention over packed sequences with grouped queries: query head h reads key/value head h / (H / K).
 ///
@@ -47,11 +48,8 @@ struct AttentionBwd {
 
 template <class B>
 struct attention {
-  static_assert(always_false<B>,
-                "attention has no kernel for this backend: include <lamina/kernel/cpu/attention.hpp> "
-                "or <lamina/kernel/cuda/attention/attention.cuh>");
-  static void forward(auto...) {}
-  static void backward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void backward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

@@ -2,6 +2,7 @@
 #include <cstddef>
 
 #include <lamina/core/backend.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 namespace lamina::kernel {
 
@@ -16,10 +17,7 @@ struct Convert {
 
 template <class B>
 struct convert {
-  static_assert(always_false<B>,
-                "convert has no kernel for this backend: include <lamina/kernel/cpu/convert.hpp> or "
-                "<lamina/kernel/cuda/rows/convert.cuh>");
-  static void run(auto...) {}
+  static void run(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

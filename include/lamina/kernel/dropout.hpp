@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 namespace lamina::kernel {
 
@@ -33,8 +34,7 @@ struct Dropout {
 
 template <class B>
 struct dropout {
-  static_assert(always_false<B>, "dropout has no kernel for this backend: include <lamina/kernel/cpu/dropout.hpp>");
-  static void forward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

@@ -2,6 +2,7 @@
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/param.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 namespace lamina::kernel {
 
@@ -19,10 +20,7 @@ struct GatedProduct {
 
 template <class B>
 struct gated_product {
-  static_assert(always_false<B>,
-                "gated_product has no kernel for this backend: include <lamina/kernel/cpu/gated_product.hpp> or "
-                "<lamina/kernel/cuda/matmul/gated_product.cuh>");
-  static void forward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

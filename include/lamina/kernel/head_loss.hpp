@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/kernel/matmul.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 /// Output head and cross-entropy in one, on labelled rows only, without ever holding all logits (M, V).
 ///
@@ -23,10 +24,7 @@ struct HeadLoss {
 
 template <class B>
 struct head_loss {
-  static_assert(always_false<B>,
-                "head_loss has no kernel for this backend: include <lamina/kernel/cpu/head_loss.hpp> "
-                "or <lamina/kernel/cuda/matmul/head_loss.cuh>");
-  static void run(auto...) {}
+  static void run(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

@@ -2,6 +2,7 @@
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/param.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 /// The three products of a linear layer y = x W^T + b. Row-major; M rows of tokens, K inputs, N outputs.
 /// Sums are fp32 for every element type. Extents are run-time values: every model shares one set of kernels.
@@ -36,12 +37,9 @@ struct MatmulBwdWeight {
 
 template <class B>
 struct matmul {
-  static_assert(always_false<B>,
-                "matmul has no kernel for this backend: include <lamina/kernel/cpu/matmul.hpp> or "
-                "<lamina/kernel/cuda/matmul/matmul.cuh>");
-  static void forward(auto...) {}
-  static void backward_input(auto...) {}
-  static void backward_weight(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void backward_input(auto...) { no_kernels<B>(); }
+  static void backward_weight(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

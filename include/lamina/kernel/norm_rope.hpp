@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 /// Per-head RMS norm, then rotary position embedding in half form, for the heads of q or of k:
 ///
@@ -37,9 +38,8 @@ struct NormRopeBwd {
 
 template <class B>
 struct norm_rope {
-  static_assert(always_false<B>, "norm_rope has no kernel for this backend: include <lamina/kernel/cpu/norm_rope.hpp>");
-  static void forward(auto...) {}  // of one tensor; of q and k of the same tokens, in one launch
-  static void backward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }  // of one tensor; of q and k of the same tokens, in one launch
+  static void backward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

@@ -2,6 +2,7 @@
 #include <cstddef>
 
 #include <lamina/core/backend.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 /// The operation behind every norm of rows (rms_norm.hpp, layer_norm.hpp, add_norm.hpp): widths are run-time values, so
 /// that every model shares one body on the CPU and one set of kernels on CUDA.
@@ -31,11 +32,8 @@ struct NormRowsBwd {
 
 template <class B>
 struct norm_rows {
-  static_assert(always_false<B>,
-                "norm_rows has no kernel for this backend: include <lamina/kernel/cpu/norm_rows.hpp> or "
-                "<lamina/kernel/cuda/rows/norm_rows.cuh>");
-  static void forward(auto...) {}
-  static void backward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void backward(auto...) { no_kernels<B>(); }
 };
 
 /// A norm's contract, met by norm_rows of the same backend. Members that a contract does not have stay null.

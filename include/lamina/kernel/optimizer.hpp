@@ -5,6 +5,7 @@
 
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host/device.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 #include <lamina/parallel/share.hpp>
 
 /// One optimizer step on everything that learns, which is one run of n fp32 values.
@@ -110,11 +111,8 @@ struct AdamWStep {
 
 template <class B>
 struct optimizer {
-  static_assert(always_false<B>,
-                "optimizer has no kernel for this backend: include <lamina/kernel/cpu/optimizer.hpp> or "
-                "<lamina/kernel/cuda/rows/optimizer.cuh>");
-  static void clip(auto...) {}
-  static void adamw(auto...) {}
+  static void clip(auto...) { no_kernels<B>(); }
+  static void adamw(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

@@ -6,6 +6,7 @@
 #include <lamina/core/host/device.hpp>
 #include <lamina/core/tensor/view.hpp>
 #include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 #include <lamina/kernel/norm_rope.hpp>
 
 /// The key/value cache in pages, so that sequences of any length share one block of memory, and attention that reads
@@ -133,15 +134,12 @@ struct PagedCache {
 
 template <class B>
 struct paged_attention {
-  static_assert(always_false<B>,
-                "paged_attention has no kernel for this backend: include <lamina/kernel/cpu/paged_attention.hpp> or "
-                "<lamina/kernel/cuda/attention/paged_attention.cuh>");
-  static void edit(auto...) {}
-  static void write(auto...) {}
-  static void rotate_and_write(auto...) {}
-  static void split(auto...) {}
-  static void decode(auto...) {}
-  static void forward(auto...) {}
+  static void edit(auto...) { no_kernels<B>(); }
+  static void write(auto...) { no_kernels<B>(); }
+  static void rotate_and_write(auto...) { no_kernels<B>(); }
+  static void split(auto...) { no_kernels<B>(); }
+  static void decode(auto...) { no_kernels<B>(); }
+  static void forward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 namespace lamina::kernel {
 
@@ -25,11 +26,8 @@ struct RMSNormBwd {
 
 template <class B>
 struct rms_norm {
-  static_assert(always_false<B>,
-                "rms_norm has no kernel for this backend: include <lamina/kernel/cpu/rms_norm.hpp> or "
-                "<lamina/kernel/cuda/rows/norm_rows.cuh>");
-  static void forward(auto...) {}
-  static void backward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void backward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

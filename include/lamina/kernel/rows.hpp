@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/param.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 /// Moving rows about: embedding look-up, scattering vision rows among text rows, window order, learned positions.
 namespace lamina::kernel {
@@ -50,24 +51,20 @@ struct LearnedPositionBwd {
 
 template <class B>
 struct rows {
-  static_assert(always_false<B>, "rows has no kernel for this backend: include <lamina/kernel/cpu/rows.hpp>");
-  static void gather(auto...) {}
-  static void scatter(auto...) {}
-  static void scatter_add(auto...) {}
-  static void zero(auto...) {}
+  static void gather(auto...) { no_kernels<B>(); }
+  static void scatter(auto...) { no_kernels<B>(); }
+  static void scatter_add(auto...) { no_kernels<B>(); }
+  static void zero(auto...) { no_kernels<B>(); }
 };
 template <class B>
 struct embedding {
-  static_assert(always_false<B>, "embedding has no kernel for this backend: include <lamina/kernel/cpu/rows.hpp>");
-  static void forward(auto...) {}
-  static void backward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void backward(auto...) { no_kernels<B>(); }
 };
 template <class B>
 struct learned_position {
-  static_assert(always_false<B>,
-                "learned_position has no kernel for this backend: include <lamina/kernel/cpu/rows.hpp>");
-  static void forward(auto...) {}
-  static void backward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
+  static void backward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

@@ -6,6 +6,7 @@
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host/device.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 /// The choice of the next token where the logits are, so that one decoding step can follow another without the host.
 namespace lamina::kernel {
@@ -80,10 +81,7 @@ LAMINA_HD inline std::uint64_t sample_target(double u, std::uint64_t mass) {
 
 template <class B>
 struct sample {
-  static_assert(always_false<B>,
-                "sample has no kernel for this backend: include <lamina/kernel/cpu/sample.hpp> or "
-                "<lamina/kernel/cuda/rows/sample.cuh>");
-  static void rows(auto...) {}
+  static void rows(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

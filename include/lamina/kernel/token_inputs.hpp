@@ -2,6 +2,7 @@
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host/device.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 namespace lamina::kernel {
 
@@ -31,10 +32,7 @@ struct TokenInputs {
 
 template <class B>
 struct token_inputs {
-  static_assert(always_false<B>,
-                "token_inputs has no kernel for this backend: include <lamina/kernel/cpu/token_inputs.hpp> or "
-                "<lamina/kernel/cuda/rows/token_inputs.cuh>");
-  static void forward(auto...) {}
+  static void forward(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

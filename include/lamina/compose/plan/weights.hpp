@@ -325,6 +325,7 @@ class TensorMemory {
     for (const TensorSlot& slot : group) {
       if (slot.spec.rank != 2) continue;
       if (!slot.spec.added) rows += slot.spec.rows();
+      if (slot.spec.added && !slot.learns) return;  // the windows of adapters are copies of what learns
       if (slot.spec.added && std::exchange(a_next, !a_next)) ranks += slot.spec.rows();
     }
     if (ranks == 0 || ranks > adapter_tail) return;

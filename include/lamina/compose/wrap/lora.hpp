@@ -36,20 +36,56 @@ struct Within {
 };
 
 namespace detail {
+/// A layer with an adapter that was to get another one.
+template <class L>
+struct AdaptedTwice : L {};
+template <class M>
+struct IsAdaptedTwice {
+  static constexpr bool value = false;
+};
+template <class L>
+struct IsAdaptedTwice<AdaptedTwice<L>> {
+  static constexpr bool value = true;
+};
+/// What becomes of a layer with parameters, frozen or not. The adapters of a LoRA inside this one stay as they are.
+template <class M, class R, class A, bool targeted>
+struct Adapt {
+  using type = std::conditional_t<is_linear<M> && targeted, AdaptedLinear<M, R, A>, Frozen<M>>;
+};
+template <class M, class R, class A, bool targeted>
+struct Adapt<Frozen<M>, R, A, targeted> : Adapt<M, R, A, targeted> {};
+template <class L, class Rank_, class Alpha_, class R, class A, bool targeted>
+struct Adapt<AdaptedLinear<L, Rank_, Alpha_>, R, A, targeted> {
+  using adapted = AdaptedLinear<L, Rank_, Alpha_>;
+  using type = std::conditional_t<targeted, AdaptedTwice<adapted>, adapted>;
+};
+template <class L, class Rank_, class Alpha_, class R, class A>
+struct Adapt<Frozen<AdaptedLinear<L, Rank_, Alpha_>>, R, A, false> {
+  using type = Frozen<AdaptedLinear<L, Rank_, Alpha_>>;
+};
+template <class M>
+inline constexpr bool is_frozen_layer = false;
+template <ParametricLayer M>
+inline constexpr bool is_frozen_layer<Frozen<M>> = true;
 template <class R, class A, class T>
 struct AdaptRule {
   template <class M, class Path>
-  static constexpr bool applies = ParametricLayer<M>;
+  static constexpr bool applies = ParametricLayer<M> || is_frozen_layer<M>;
   template <class M, class Path>
-  using apply = std::conditional_t<is_linear<M> && T::template match<Path>, AdaptedLinear<M, R, A>, Frozen<M>>;
+  using apply = typename Adapt<M, R, A, T::template match<Path>>::type;
 };
 }  // namespace detail
 
 /// M with low-rank adapters on its target layers and everything else frozen. Rank<Dyn>, Alpha<Dyn> and
-/// AllLinears leave the choice to run time, as programs that read YAML need.
+/// AllLinears leave the choice to run time, as programs that read YAML need. Around another LoRA it adapts further
+/// layers: LoRA<LoRA<M, Rank<8>, ...>, Rank<4>, ...> has two ranks.
 template <class M, class R, class A, class T>
 struct LoRA : rewrite_t<M, detail::AdaptRule<R, A, T>> {
   using base_model = M;
+  static_assert(
+      std::is_void_v<find_t<rewrite_t<M, detail::AdaptRule<R, A, T>>, detail::IsAdaptedTwice>>,
+      "LoRA: a layer that Targets<...> names has an adapter already: name other layers, or leave it to one of "
+      "the two LoRA<...>");
   static_assert(learns<rewrite_t<M, detail::AdaptRule<R, A, T>>>,
                 "LoRA: no linear layer of the model bears any of the names in Targets<...>");
 };

@@ -114,7 +114,7 @@ struct Find {
   using type = typename decltype(found())::type;
 };
 
-/// What find_t may look for: attention, a table of learned positions.
+/// What find_t may look for: attention, a table of learned positions, side outputs.
 template <class M>
 struct HasHeads {
   static constexpr bool value = requires { typename M::HeadsOf; };
@@ -122,6 +122,10 @@ struct HasHeads {
 template <class M>
 struct HasTable {
   static constexpr bool value = requires { M::table_rows; };
+};
+template <class M>
+struct HasTaps {
+  static constexpr bool value = requires { M::taps_at; };
 };
 }  // namespace detail
 

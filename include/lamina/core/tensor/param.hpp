@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <lamina/core/error.hpp>
 #include <lamina/core/list.hpp>
 #include <lamina/core/name.hpp>
 #include <lamina/core/tensor/dtype.hpp>
@@ -51,16 +52,27 @@ struct Parameter {
   std::uint64_t id = 0;   ///< differs between tensors of a model: each branch drops elements of its own
   const kernel::AdapterMatrices* adapters = nullptr;  ///< that rows may choose (Context::adapter_slots); null: none
 
+  /// A vector. Error if it has another element type than T, or another extent than D.
   template <class T, int D>
   View<const T, D> vector() const {
+    if (value.dtype != dtype_of<T> || value.rows * value.cols != D)
+      misread(cat("vector<", name_of(dtype_of<T>), ", ", D, ">()"));
     return View<const T, D>(static_cast<const T*>(value.data));
   }
-  /// A matrix whose element type is known to be T.
+  /// A matrix. Error if it has another element type than T.
   template <class T>
   Matrix<const T> matrix() const {
+    if (value.dtype != dtype_of<T>) misread(cat("matrix<", name_of(dtype_of<T>), ">()"));
     return {static_cast<const T*>(value.data), value.rows, value.cols, value.stride};
   }
   Matrix<float> matrix_grad() const { return {grad, value.rows, value.cols}; }
+
+ private:
+  [[noreturn]] void misread(const std::string& as) const {
+    fail("a parameter of ", value.rows, " x ", value.cols, " values of ", name_of(value.dtype), " is read by ", as,
+         ": its extents are those of the layer's params; frozen matrices keep the element type of their file, so a ",
+         "layer that reads one itself converts it (kernel/cpu/arrays.hpp)");
+  }
 };
 
 }  // namespace lamina

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <lamina/core/module.hpp>
+#include <lamina/core/tensor/distinct_names.hpp>
 #include <lamina/core/tensor/param.hpp>
 
 /// What a type owns: its tensors with their checkpoint names, counted and listed at compile time.
@@ -44,7 +45,7 @@ struct TensorSpec {
   std::array<int, 5> extents{};
   int rank = 0;
   bool learns = true;   ///< false below Frozen
-  bool added = false;   ///< of a branch beside the model's own (added_params): kept in a file apart
+  bool added = false;   ///< of a branch next to the model's own (added_params): kept in a file apart
   bool joined = false;  ///< a fused layer reads it together with the one of its kind before: no gap between them
   /// A fused layer keeps matrices and branches of several linear layers in one matrix (Weights): the first of them, a
   /// later one, or not so.
@@ -148,6 +149,7 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
 [[gnu::noinline]] constexpr void visit_tensors(const Path& path, [[maybe_unused]] Around around,
                                                [[maybe_unused]] TensorVisitor& f) {
   constexpr Traits traits = M::traits;
+  [[maybe_unused]] const bool branch_learns = around.learning;
   around.learning = around.learning && !traits.freezes;
   if constexpr (requires { M::tag::output_head; }) around.output_head = true;
   around.takes_adapters = traits.takes_adapters && !around.output_head;
@@ -162,7 +164,7 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
       else
         return path;
     }();
-    if constexpr (requires { typename M::children; })
+    if constexpr (requires { requires(M::children::size > 0); })
       visit_children(typename M::children{}, below, around, traits.joins, traits.folds, f);
     if constexpr (requires { typename M::params; }) {
       TensorSpec spec;
@@ -174,6 +176,7 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
     if constexpr (requires { typename M::added_params; }) {
       TensorSpec spec;
       spec.added = true;
+      spec.learns = branch_learns;
       spec.fold = around.fold;
       spec.scale = M::scale;
       visit_params(ParamTable<typename M::added_params>::rows, below, spec, {}, f);
@@ -192,9 +195,10 @@ constexpr void for_each_tensor(F&& f) {
   } visitor(f);
   detail::visit_tensors<M>(Path{}, {}, visitor);
 }
-/// The same as a list.
+/// The same as a list. A type of which two tensors have one name does not compile.
 template <class M>
 std::vector<TensorSpec> list_tensors() {
+  static_assert(Checked<detail::DistinctNames<M>>::seen);
   std::vector<TensorSpec> list;
   for_each_tensor<M>([&](const TensorSpec& spec) { list.push_back(spec); });
   return list;
@@ -234,13 +238,15 @@ constexpr std::int64_t count_param_elements(List<P...>) {
 }
 template <class M>
 constexpr std::int64_t count_elements([[maybe_unused]] bool only, [[maybe_unused]] bool learning) {
+  [[maybe_unused]] const bool branch_learns = learning;
   learning = learning && !M::traits.freezes;
   std::int64_t n = 0;
   if constexpr (requires { typename M::children; }) n += count_child_elements(typename M::children{}, only, learning);
   if constexpr (requires { M::repeats; }) n *= M::repeats;
   if constexpr (requires { typename M::params; })
     if (!only || learning) n += count_param_elements(typename M::params{});
-  if constexpr (requires { typename M::added_params; }) n += count_param_elements(typename M::added_params{});
+  if constexpr (requires { typename M::added_params; })
+    if (!only || branch_learns) n += count_param_elements(typename M::added_params{});
   return n;
 }
 }  // namespace detail

@@ -3,6 +3,7 @@
 // are chosen by the program that runs the model: <lamina/kernel/cpu.hpp>.
 #include <lamina/compose.hpp>
 #include <lamina/compose/plan/initialise.hpp>
+#include <lamina/compose/plan/named_tensor.hpp>
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/host/kernel.hpp>
 #include <lamina/layer.hpp>

@@ -49,6 +49,7 @@ template <class T, Backend B = Cpu>
 class TensorMemory {
  public:
   using Copy = T;
+  using backend = B;
   using Choice = TensorChoice;
   using Choose = std::function<Choice(const TensorSpec&)>;
   static constexpr bool has_copy = !std::is_same_v<T, float>;
@@ -79,6 +80,8 @@ class TensorMemory {
   }
   std::size_t learning_count() const { return learning_; }
   std::size_t frozen_bytes() const { return frozen_; }
+  /// The one that allocate() was given.
+  Stream<B> stream() const { return stream_; }
 
   /// Before allocate(): fp32 values that a half-precision copy stands for are kept of this share alone. Other ranks
   /// have the others.

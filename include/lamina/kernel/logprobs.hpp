@@ -2,6 +2,7 @@
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host/device.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 #include <lamina/kernel/token_inputs.hpp>
 
 /// How probable tokens are under a model's raw logits, and which are the most probable ones.
@@ -33,10 +34,7 @@ struct Logprobs {
 
 template <class B>
 struct logprobs {
-  static_assert(always_false<B>,
-                "logprobs has no kernel for this backend: include <lamina/kernel/cpu/logprobs.hpp> or "
-                "<lamina/kernel/cuda/rows/logprobs.cuh>");
-  static void rows(auto...) {}
+  static void rows(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

@@ -38,11 +38,11 @@ def score(url: str, key: str, model: str, context: str, choice: str) -> float:
 
 def main() -> None:
     url, key, directory = sys.argv[1:4]
-    os.environ.update(OPENAI_API_KEY=key, HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
-    import lm_eval
-    from lm_eval.tasks import TaskManager
     model = "nano"
     with tempfile.TemporaryDirectory() as folder:
+        os.environ.update(OPENAI_API_KEY=key, HF_HOME=folder, HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+        import lm_eval
+        from lm_eval.tasks import TaskManager
         data = pathlib.Path(folder) / "rows.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
         for name, task in TASKS.items():

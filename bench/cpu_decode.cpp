@@ -44,7 +44,7 @@ int main(int argc, char** argv) try {
   step();
   const double weight_bytes = 2.0 * param_count<Model::Language>,
                bytes = weight_bytes + (context + rounds * each / 2.0) *
-                                          static_cast<double>(engine::Runner<Model, float, Cpu>::page_bytes(1));
+                                          static_cast<double>(engine::RankRunner<Model, float, Cpu>::page_bytes(1));
   std::vector<double> roofs, rates;
   for (int round = 0; round < rounds; ++round) {
     roofs.push_back(bench::read_bytes_per_s_of(20));

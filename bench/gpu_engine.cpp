@@ -1,11 +1,13 @@
 // The engine's steps on the GPU without a server: random weights, random prompts, greedy.
 //
-//     bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS [trace|ADAPTERS]]
+//     bench_gpu_engine 2b|8b|8b_of_2 USERS PROMPT OUTPUT [ROUNDS [trace|nccl|ADAPTERS]]
 //
 // ADAPTERS: so many adapters of rank 16 on every linear layer, one for each request in turn.
-// Keeps USERS requests in flight until ROUNDS * USERS have been answered. Prints tokens per second, the time of a step,
-// how much of it the host works, and decode's share of the memory's read bandwidth at the mean length of a sequence.
-// The peer is shared by serving benchmarks: see bench/RESULTS.md.
+// 8b_of_2: two GPUs share the model; start it twice, as two ranks (torchrun --no-python --nproc-per-node 2). nccl:
+// their sums go through NCCL alone. Figures and the trace are those of rank 0. Keeps USERS requests in flight until
+// ROUNDS * USERS have been answered. Prints tokens per second, the time of a step, how much of it the host works, and
+// decode's share of the memory's read bandwidth at the mean length of a sequence. The peer is shared by serving
+// benchmarks: see bench/RESULTS.md.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -13,10 +15,12 @@
 #include <deque>
 
 #include <lamina/engine/schedule/scheduler.hpp>
+#include <lamina/engine/step/follow.hpp>
 #include <lamina/engine/step/runner.hpp>
 #include <lamina/fuse.hpp>
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
+#include <lamina/parallel/open_group.hpp>
 
 #include "gpu_trace.hpp"
 #include "random_weights.hpp"
@@ -28,7 +32,7 @@ double seconds(Clock::duration d) { return std::chrono::duration<double>(d).coun
 
 struct Load {
   int users, prompt, output, rounds;
-  bool trace;
+  bool trace, nccl;
   int adapters;
 };
 
@@ -63,10 +67,13 @@ engine::SessionLimits limits_for(const Load& load) {
 }
 
 template <class Base>
-void run(const Load& load) {
+void run(const Load& load, parallel::Group& group) {
   struct Model : fused_for<Cuda, Base> {};
+  if (group.size() != rank_count<Model>) fail(group.size(), " processes, wanted ", rank_count<Model>);
   using Runner = engine::Runner<Model, bf16, Cuda>;
-  Device<Cuda> device;
+  using Rank = engine::RankRunner<Model, bf16, Cuda>;
+  Device<Cuda> device(group.place().local_rank);
+  parallel::DeviceGroup<Cuda> ranks(group, load.nccl ? 0 : parallel::PeerMemory::worth_bytes(group.size()));
   Weights<Model, bf16, Cuda> weights([](const TensorSpec&) {
     return typename Weights<Model, bf16, Cuda>::Choice{DType::BF16, 0, false};
   });
@@ -86,8 +93,13 @@ void run(const Load& load) {
                                .step_image_tokens = limits.step_image_tokens,
                                .adapter_slots = load.adapters},
                               pages, images);
-  Runner runner(device, weights, 151655, limits, {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256}, false,
-                load.adapters > 0 ? &memory : nullptr);
+  const engine::RunnerParts<Model, bf16, Cuda> parts{device, weights, load.adapters > 0 ? &memory : nullptr,
+                                                     group.size() > 1 ? &ranks : nullptr};
+  if (!group.first()) {
+    Rank rank(parts, limits, false);
+    return engine::follow(rank);
+  }
+  Runner runner(parts, 151655, limits, {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256});
 
   engine::RequestId id = 0;
   std::mt19937 random(1);
@@ -134,9 +146,8 @@ void run(const Load& load) {
   serve(load.users);  // loads kernels, records steps
   if (trace) device.wait(), trace->restart();
   const auto [rate, step_ms, host_us, first_ms] = serve(load.rounds * load.users);
-  const double bytes = 2.0 * param_count<typename Model::Language> + load.users * (load.prompt + load.output / 2.0) *
-                                                                         static_cast<double>(Runner::page_bytes(64)) /
-                                                                         64;
+  const double bytes = 2.0 * param_count<typename Model::Language> +
+                       load.users * (load.prompt + load.output / 2.0) * static_cast<double>(Rank::page_bytes(64)) / 64;
   std::printf("%d users, %d/%d: %.0f tokens/s, %.3f ms a step, host %.0f us a step, first token %.1f ms, %.2f TB/s\n",
               load.users, load.prompt, load.output, rate, step_ms, host_us, first_ms, bytes / (step_ms * 1e-3) / 1e12);
   if (!trace) return;
@@ -156,17 +167,23 @@ void run(const Load& load) {
 
 int main(int argc, char** argv) try {
   if (argc < 5)
-    return std::fprintf(stderr, "usage: bench_gpu_engine 2b|8b USERS PROMPT OUTPUT [ROUNDS [trace|ADAPTERS]]\n"), 2;
+    return std::fprintf(stderr,
+                        "usage: bench_gpu_engine 2b|8b|8b_of_2 USERS PROMPT OUTPUT [ROUNDS [trace|nccl|ADAPTERS]]\n"),
+           2;
   const Load load{std::atoi(argv[2]),
                   std::atoi(argv[3]),
                   std::atoi(argv[4]),
                   argc > 5 ? std::atoi(argv[5]) : 2,
                   argc > 6 && std::strcmp(argv[6], "trace") == 0,
+                  argc > 6 && std::strcmp(argv[6], "nccl") == 0,
                   argc > 6 ? std::atoi(argv[6]) : 0};
+  const parallel::OpenedGroup opened = parallel::open_group(parallel::find_launch(), 600, "");
   if (std::strcmp(argv[1], "8b") == 0)
-    run<qwen3_vl::Qwen3VL_8B>(load);
+    run<qwen3_vl::Qwen3VL_8B>(load, *opened.group);
+  else if (std::strcmp(argv[1], "8b_of_2") == 0)
+    run<Sharded<qwen3_vl::Qwen3VL_8B, 2>>(load, *opened.group);
   else
-    run<qwen3_vl::Qwen3VL_2B>(load);
+    run<qwen3_vl::Qwen3VL_2B>(load, *opened.group);
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "bench_gpu_engine: %s\n", e.what()), 1;
 }

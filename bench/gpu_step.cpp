@@ -142,7 +142,7 @@ void run(parallel::Group& ranks, const char* name, const Shape_& shape, int step
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const parallel::OpenedGroup started = parallel::open_group(600);
+  const parallel::OpenedGroup started = parallel::open_group(parallel::find_launch(), 600, "");
   parallel::Group& ranks = *started.group;
   use_one_thread();  // as lamina-train does with a GPU
   const std::string name = argc > 1 ? argv[1] : "";

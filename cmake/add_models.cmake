@@ -43,7 +43,7 @@ endfunction()
 
 # Writes a model's units, one for each backend, so that they build side by side and a change of one model rebuilds that
 # model alone. A unit is a model on a backend: its ways to run (LoRA, full, generation) share most of their code.
-function(lamina_write_units NAME TYPE FAMILY HEADERS runs result)
+function(lamina_write_units NAME TYPE FAMILY HEADERS runs ranks result)
   lamina_include_lines("${HEADERS}" INCLUDES)
   set(units)
   foreach(run IN LISTS runs)
@@ -56,11 +56,16 @@ function(lamina_write_units NAME TYPE FAMILY HEADERS runs result)
     set(unit ${CMAKE_CURRENT_BINARY_DIR}/${target}/${NAME}_${RUN}.cpp)
     configure_file(${LAMINA_CMAKE_DIR}/models/sessions.cpp.in ${unit} @ONLY)
     list(APPEND units ${unit})
+    foreach(RANKS IN LISTS ranks)
+      set(unit ${CMAKE_CURRENT_BINARY_DIR}/${target}/${NAME}_${RUN}_of_${RANKS}.cpp)
+      configure_file(${LAMINA_CMAKE_DIR}/models/sharded.cpp.in ${unit} @ONLY)
+      list(APPEND units ${unit})
+    endforeach()
   endforeach()
   set(${result} ${units} PARENT_SCOPE)
 endfunction()
 
-# lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [CUDA])
+# lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [TENSOR_PARALLEL N...] [CUDA])
 #
 # TARGET holds the models behind make_train_session() and make_engine_session(): programs that link it see no model
 # type. It is an object library, because its units register themselves: link it directly.
@@ -68,11 +73,13 @@ endfunction()
 #   HEADERS  what defines the types of one's own, and their family; a path from the calling folder or from an include
 #            folder
 #   FAMILY   the model_type of config.json that they read; default: the namespace of the type
+#   TENSOR_PARALLEL  also for N ranks that share a model (lamina-serve --tensor-parallel-size N), if it divides by N; a
+#            number for all models, or NAME:N for one
 #   CUDA     also for GPUs
 function(lamina_add_models target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "CUDA" "FAMILY" "MODELS;HEADERS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "CUDA" "FAMILY" "MODELS;HEADERS;TENSOR_PARALLEL")
   if(NOT arg_MODELS OR arg_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [CUDA])")
+    message(FATAL_ERROR "lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [TENSOR_PARALLEL N...] [CUDA])")
   endif()
   set(own ${arg_MODELS})
   list(FILTER own INCLUDE REGEX "=")
@@ -98,7 +105,11 @@ function(lamina_add_models target)
     elseif(arg_FAMILY)
       set(family ${arg_FAMILY})
     endif()
-    lamina_write_units(${name} ${type} "${family}" "${headers}" "${runs}" units)
+    set(ranks ${arg_TENSOR_PARALLEL})
+    list(FILTER ranks INCLUDE REGEX "^(${name}:)?[0-9]+$")
+    list(TRANSFORM ranks REPLACE "^.*:" "")
+    list(REMOVE_DUPLICATES ranks)
+    lamina_write_units(${name} ${type} "${family}" "${headers}" "${runs}" "${ranks}" units)
     list(APPEND sources ${units})
   endforeach()
 
@@ -144,8 +155,8 @@ function(lamina_add_programs models)
     else()
       target_link_libraries(${arg_PREFIX}${program} PRIVATE ${models})
     endif()
-    if(program STREQUAL "train")
-      target_link_libraries(${arg_PREFIX}train PRIVATE lamina_mpi)
+    if(program MATCHES "^(train|serve)$")
+      target_link_libraries(${arg_PREFIX}${program} PRIVATE lamina_mpi)
     endif()
   endforeach()
 endfunction()

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/engine/model_ranks.hpp>
 #include <lamina/engine/open.hpp>
 #include <lamina/hub/resolve.hpp>
 #include <lamina/io/program.hpp>
@@ -110,8 +111,14 @@ serve::Flags with_folders(serve::Flags flags) {
 int run(const serve::Flags& given) {
   if (given.help) return std::cout << *given.help, 0;
   if (given.show_version) return std::cout << version << "\n", 0;
+  engine::ModelRanks ranks(given.tensor_parallel_size);
   for (const auto& line : given.log_lines) log_info("lamina-serve: ", line);
-  const serve::Flags flags = with_folders(given);
+  ranks.await_fetched();
+  serve::Flags flags = with_folders(given);
+  ranks.start(flags.model, flags.engine.device);
+  flags.engine.group = &ranks.group();
+  flags.engine.local_rank = ranks.group().place().local_rank;
+  if (!ranks.group().first()) return ranks.follow(*open_for_engine(flags.model, flags.engine)), 0;
   auto files = load_files(flags);
   const auto options = service_options(given, files);
   auto session = open_for_engine(flags.model, flags.engine);

@@ -66,6 +66,20 @@ const Ways& ways_on(const RegisteredModel& entry, const std::string& device, DTy
   return cuda;
 }
 
+/// How so many ranks generate with a model.
+OpenEngine sharded_way(const RegisteredModel& entry, const Ways& ways, int ranks) {
+  if (const auto found = ways.sharded.find(ranks); found != ways.sharded.end()) return found->second;
+  if (entry.rank_divisor > 0 && entry.rank_divisor % ranks == 0)
+    fail("tensor-parallel-size: this program does not hold ", entry.name, " for ", ranks,
+         " ranks: configure with -DLAMINA_TENSOR_PARALLEL=", ranks);
+  std::string would;
+  for (int n = 2; n <= std::min(entry.rank_divisor, 64); ++n)
+    if (entry.rank_divisor % n == 0) would += cat(would.empty() ? "" : ", ", n);
+  fail("tensor-parallel-size: ", entry.name, " cannot be divided among ", ranks,
+       ": its key/value heads, intermediate_size and vocab_size must divide by it, as they do by ",
+       would.empty() ? "1 alone" : would);
+}
+
 /// LLaMA-Factory starts a process for each GPU by itself, which changes how many rows a step has.
 void note_other_gpus([[maybe_unused]] const TrainableOptions& options) {
 #if defined(LAMINA_HAS_CUDA)
@@ -97,7 +111,22 @@ std::unique_ptr<engine::EngineSession> make_engine_session(const ModelSource& so
                                                            const engine::EngineOptions& options) {
   const RegisteredModel& entry = find_entry(source);
   const DType stored = source.weights.at(entry.tensors().front().path.view()).dtype;
-  return ways_on(entry, options.device, options.dtype.value_or(stored)).engine(source, options);
+  const Ways& ways = ways_on(entry, options.device, options.dtype.value_or(stored));
+  const int ranks = options.group->size();
+  if (ranks == 1) return ways.engine(source, options);
+  return sharded_way(entry, ways, ranks)(source, options);
+}
+
+void expect_ranks(const std::filesystem::path& model_dir, int ranks, const std::string& device,
+                  [[maybe_unused]] int here) {
+  const RegisteredModel& entry = find_entry(open_source(model_dir, {}));
+  const Ways& ways = ways_on(entry, device);
+  sharded_way(entry, ways, ranks);
+#if defined(LAMINA_HAS_CUDA)
+  if (const int gpus = parallel::visible_gpus(); &ways != &entry.cpu && gpus < here)
+    fail("tensor-parallel-size: ", here, " GPUs are wanted here, and there are ", gpus,
+         ": look at nvidia-smi and CUDA_VISIBLE_DEVICES");
+#endif
 }
 
 }  // namespace lamina

@@ -5,6 +5,7 @@
 #include <lamina/compose/fork.hpp>
 #include <lamina/compose/mlp.hpp>
 #include <lamina/compose/residual.hpp>
+#include <lamina/compose/sharded.hpp>
 #include <lamina/compose/stack.hpp>
 #include <lamina/compose/vision_language.hpp>
 #include <lamina/compose/wrap/freeze.hpp>

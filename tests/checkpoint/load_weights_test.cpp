@@ -4,6 +4,7 @@
 
 #include <lamina/checkpoint/load_weights.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
+#include <lamina/compose/sharded.hpp>
 #include <lamina/compose/wrap/scaled.hpp>
 #include <lamina/layer/linear.hpp>
 
@@ -74,4 +75,50 @@ TEST_CASE("load_weights: rows that are read, converted and sent some at a time a
   const auto with_adapter = [&](std::size_t i) { return w[i] + 2 * layer.b[i / in] * layer.a[i % in]; };
   expect(std::type_identity<float>{}, DType::F32, folded, with_adapter);
   expect(std::type_identity<bf16>{}, DType::BF16, folded, with_adapter);
+}
+
+TEST_CASE(
+    "load_weights: a rank reads its rows, or its columns, of a matrix and its part of a bias, adapters folded in") {
+  constexpr int in = 6, out = 4, ranks = 2;
+  using Rows = Named<o_proj, Shard<Linear<in, out / ranks, Bias>, ranks, 1>>;
+  using Columns = Named<o_proj, Shard<Linear<in / ranks, out>, 1, ranks>>;
+  const Scratch scratch;
+  std::vector<float> w(in * out), bias(out);
+  for (std::size_t i = 0; i < w.size(); ++i) w[i] = static_cast<float>(i);
+  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = -static_cast<float>(i);
+  const checkpoint::TensorData tensors[] = {{"o_proj.weight", DType::F32, {out, in}, std::as_bytes(std::span(w))},
+                                            {"o_proj.bias", DType::F32, {out}, std::as_bytes(std::span(bias))}};
+  checkpoint::write_safetensors(scratch / "model.safetensors", tensors);
+  const auto files = checkpoint::Checkpoint::open(scratch / "model.safetensors");
+  const checkpoint::AdapterLayers folded[] = {
+      {{"o_proj", {.rank = 1, .scale = 10, .a = {0, 1, 2, 3, 4, 5}, .b = {1, 0, 0, 1}}}}};
+  const auto value = [&](int o, int i, bool with_adapter) {
+    return static_cast<float>(in * o + i + (with_adapter && o % 3 == 0 ? 10 * i : 0));
+  };
+  for (const bool with_adapter : {false, true})
+    for (int rank = 0; rank < ranks; ++rank) {
+      CAPTURE(with_adapter, rank);
+      const auto load = [&](auto& weights) {
+        weights.allocate(false);
+        checkpoint::load_weights(weights, files, with_adapter ? std::span(folded) : std::span(folded, 0), rank);
+      };
+      Weights<Rows, float> rows;
+      load(rows);
+      const auto* upper = static_cast<const float*>(rows.data(rows.slots()[0]));
+      for (int o = 0; o < out / ranks; ++o)
+        for (int i = 0; i < in; ++i) CHECK(upper[in * o + i] == value(rank * out / ranks + o, i, with_adapter));
+      CHECK(static_cast<const float*>(rows.data(rows.slots()[1]))[1] == bias[static_cast<std::size_t>(2 * rank + 1)]);
+      Weights<Columns, float> columns;
+      load(columns);
+      const auto* left = static_cast<const float*>(columns.data(columns.slots()[0]));
+      for (int o = 0; o < out; ++o)
+        for (int i = 0; i < in / ranks; ++i)
+          CHECK(left[in / ranks * o + i] == value(o, rank * in / ranks + i, with_adapter));
+    }
+  using Other = Named<o_proj, Shard<Linear<in, out>, ranks, 1>>;
+  Weights<Other, float> other;
+  other.allocate(false);
+  CHECK(::contains(error_of([&] { checkpoint::load_weights(other, files, {}); }),
+                   "o_proj.weight is (4, 6), config.json's "
+                   "sizes want (8, 6)"));
 }

@@ -32,8 +32,8 @@ struct AdaptedRunner {
   AdaptedRunner(Device<B>& device, const Weights<Model, T, B>& weights, std::vector<int> graph_rows, bool invariant)
       : memory(weights.slots(), tensor_count<typename Model::Visual>, slots, rank), runner([&] {
           memory.allocate({weights.parameters(), weights.slots().size()}, device.stream(), invariant);
-          return std::make_unique<Runner<Model, T, B>>(device, weights, image_token, adapter_memory, graph_rows,
-                                                       invariant, &memory);
+          return std::make_unique<Runner<Model, T, B>>(RunnerParts<Model, T, B>{device, weights, &memory}, image_token,
+                                                       adapter_memory, graph_rows, invariant);
         }()) {
     const std::vector<std::string_view> where = {"q_proj", "", "visual"};
     for (unsigned i = 0; i < 3; ++i)

@@ -42,8 +42,8 @@ struct Distances {
     PagePool pool(memory.pages);
     ImageRows images(memory.image_blocks, memory.image_block_rows);
     Scheduler scheduler(limits, pool, images);
-    Runner<Model> exact_runner(host, *exact, image_token, memory);
-    Runner<OnGpu, T, Cuda> runner(gpu_device(), *weights, image_token, memory, {1, 2, 5});
+    Runner<Model> exact_runner({host, *exact}, image_token, memory);
+    Runner<OnGpu, T, Cuda> runner({gpu_device(), *weights}, image_token, memory, {1, 2, 5});
     double together_sq = 0, alone_sq = 0;
     int rows = 0;
     constexpr int prompts = 12;
@@ -94,7 +94,7 @@ std::map<RequestId, std::vector<float>> all_logits(bool one_by_one) {
   struct OnGpu : fused_for<Cuda, Model> {};
   const auto weights = gpu_weights<OnGpu, bf16>([](auto) { return false; });
   const SessionLimits memory = session_limits(limits, 40);
-  Runner<OnGpu, bf16, Cuda> runner(gpu_device(), *weights, image_token, memory, {1, 2, 5}, true);
+  Runner<OnGpu, bf16, Cuda> runner({gpu_device(), *weights}, image_token, memory, {1, 2, 5}, true);
   return chosen_logits<Model>(runner, limits, memory, one_by_one, [](RequestId) { return nullptr; });
 }
 

@@ -52,7 +52,7 @@ void each_gets_its_own_adapter(const SchedulerLimits& limits, int pages) {
   PagePool pool(pages);
   ImageRows images(6, 8);
   Scheduler scheduler(limits, pool, images);
-  Runner<Model> runner(device, *weights, image_token, session_limits(limits, pages), {}, false, &memory);
+  Runner<Model> runner({device, *weights, &memory}, image_token, session_limits(limits, pages));
   const std::vector<AdapterLayers> adapters = {{},
                                                random_layers<Model>("q_proj", rank, 1),
                                                random_layers<Model>("", rank - 1, 2),

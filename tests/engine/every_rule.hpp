@@ -81,7 +81,7 @@ void check_every_rule(Device<B>& device, const Weights<Model, T, B>& weights, st
   PagePool pool(memory.pages);
   ImageRows images(memory.image_blocks, memory.image_block_rows);
   Scheduler scheduler(limits, pool, images);
-  Runner<Model, T, B> runner(device, weights, image_token, memory, std::move(graph_rows));
+  Runner<Model, T, B> runner({device, weights}, image_token, memory, std::move(graph_rows));
   std::map<RequestId, Sampler> samplers;
   for (const SamplingParams& rule : every_rule()) {
     const RequestId id = samplers.size() + 1;
@@ -139,7 +139,7 @@ std::map<engine::RequestId, std::vector<int>> answers_to_rules(Device<B>& device
   PagePool pool(memory.pages);
   ImageRows images(memory.image_blocks, memory.image_block_rows);
   Scheduler scheduler(limits, pool, images);
-  Runner<Model, T, B> runner(device, weights, image_token, memory, std::move(graph_rows), batch_invariant);
+  Runner<Model, T, B> runner({device, weights}, image_token, memory, std::move(graph_rows), batch_invariant);
   std::map<RequestId, std::vector<int>> answers;
   RequestId id = 0;
   for (const SamplingParams& rule : every_rule()) {

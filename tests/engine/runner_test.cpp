@@ -25,7 +25,7 @@ std::uint64_t batching_changes_nothing(const SchedulerLimits& limits, int pages,
   PagePool pool(pages);
   ImageRows images(6, 8);
   Scheduler scheduler(limits, pool, images);
-  Runner<Model> runner(device, *weights, image_token, session_limits(limits, pages));
+  Runner<Model> runner({device, *weights}, image_token, session_limits(limits, pages));
   SingleSequence<Model> alone(device, *weights, image_token, limits.context_tokens);
   std::map<RequestId, std::vector<int>> answers;
   std::map<RequestId, std::pair<Batch, int>> requests;
@@ -80,7 +80,7 @@ std::vector<Sampled> scores_beside_another(Device<Cpu>& device, const Weights<Mo
   PagePool pool(40);
   ImageRows images(6, 8);
   Scheduler scheduler(limits, pool, images);
-  Runner<Model> runner(device, weights, image_token, session_limits(limits, 40));
+  Runner<Model> runner({device, weights}, image_token, session_limits(limits, 40));
   std::vector<Sampled> out;
   for (const bool scored : {false, true}) {
     const RequestId id = scored ? 2 : 1;

@@ -60,13 +60,42 @@ inline void expect_f16(std::span<const float> values, const std::string& file, c
 
 namespace detail {
 
+/// Where the elements of a slot are in the file's tensor, of which it may be a part (TensorSpec::row_shards,
+/// column_shards): that of one rank.
+class ShardPlace {
+ public:
+  ShardPlace(const TensorSpec& spec, int rank)
+      : cols_(static_cast<std::size_t>(spec.cols())),
+        file_cols_(cols_ * static_cast<std::size_t>(spec.column_shards)),
+        first_(spec.row_shards > 1      ? static_cast<std::size_t>(rank) * static_cast<std::size_t>(spec.count())
+               : spec.column_shards > 1 ? static_cast<std::size_t>(rank) * cols_
+                                        : 0) {}
+  std::size_t file_cols() const { return file_cols_; }
+  /// Calls f(place in the file, place among these, count) for each run of the slot's elements [first, first + count)
+  /// without a gap in the file.
+  template <class F>
+  void for_each_run(std::size_t first, std::size_t count, F f) const {
+    if (cols_ == file_cols_) return f(first_ + first, std::size_t{0}, count);
+    for (std::size_t done = 0; done < count;) {
+      const std::size_t row = (first + done) / cols_, column = (first + done) % cols_,
+                        n = std::min(cols_ - column, count - done);
+      f(first_ + row * file_cols_ + column, done, n);
+      done += n;
+    }
+  }
+
+ private:
+  std::size_t cols_, file_cols_, first_;
+};
+
 /// A tensor of a file on its way into a slot of memory.
 class TensorLoad {
  public:
   /// Error, naming the file and both shapes, if the shapes differ, and if the file's elements are not floating.
-  TensorLoad(const TensorSlot& slot, const Checkpoint& files, std::span<const AdapterLayers> folded)
-      : slot_(slot), files_(files), info_(files.at(slot.name())) {
-    const std::vector<std::int64_t> wanted(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
+  TensorLoad(const TensorSlot& slot, const Checkpoint& files, std::span<const AdapterLayers> folded, int rank)
+      : slot_(slot), files_(files), info_(files.at(slot.name())), place_(slot.spec, rank) {
+    std::vector<std::int64_t> wanted(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
+    wanted.front() *= slot.spec.row_shards, wanted.back() *= slot.spec.column_shards;
     if (info_.shape != wanted)
       fail(files.path().string(), ": ", info_.name, " is ", shape_text(info_.shape), ", config.json's sizes want ",
            shape_text(wanted), ": do config.json and the weights belong together?");
@@ -84,22 +113,31 @@ class TensorLoad {
     parallel_for_next(static_cast<std::int64_t>((count + each - 1) / each), [&](std::int64_t block) {
       const std::size_t at = static_cast<std::size_t>(block) * each, n = std::min(each, count - at);
       const auto part = to.subspan(at * size_bytes(slot_.dtype), n * size_bytes(slot_.dtype));
-      as_stored ? files_.read(info_.name, (first + at) * size_bytes(info_.dtype), part) : convert(first + at, n, part);
+      as_stored ? read_file(first + at, n, part) : convert(first + at, n, part);
     });
   }
 
  private:
   static constexpr std::size_t copied = std::size_t{1} << 19, converted = std::size_t{1} << 14;  // elements of a block
 
+  /// The file's own elements.
+  void read_file(std::size_t first, std::size_t count, std::span<std::byte> to) const {
+    const std::size_t each = size_bytes(info_.dtype);
+    place_.for_each_run(first, count, [&](std::size_t in_file, std::size_t at, std::size_t n) {
+      files_.read(info_.name, in_file * each, to.subspan(at * each, n * each));
+    });
+  }
   void convert(std::size_t first, std::size_t count, std::span<std::byte> to) const {
     std::array<std::byte, converted * sizeof(double)> raw;
     std::array<float, converted> floats;
     const auto stored = std::span(raw).first(count * size_bytes(info_.dtype));
     const auto values = std::span(floats).first(count);
-    files_.read(info_.name, first * size_bytes(info_.dtype), stored);
+    read_file(first, count, stored);
     widen(info_.dtype, stored, values);
     for (const AdapterLayer* adapter : folded_)
-      fold_adapter(*adapter, static_cast<std::size_t>(slot_.spec.cols()), first, values);
+      place_.for_each_run(first, count, [&](std::size_t in_file, std::size_t at, std::size_t n) {
+        fold_adapter(*adapter, place_.file_cols(), in_file, values.subspan(at, n));
+      });
     if (slot_.dtype == DType::F16) expect_f16(values, files_.path().string(), info_.name);
     if (const float factor = power_of_two(slot_.spec.exponent); factor != 1)
       for (float& value : values) value *= factor;
@@ -109,6 +147,7 @@ class TensorLoad {
   const TensorSlot& slot_;
   const Checkpoint& files_;
   const TensorInfo& info_;
+  ShardPlace place_;
   std::vector<const AdapterLayer*> folded_;
 };
 
@@ -116,13 +155,14 @@ class TensorLoad {
 
 /// Reads every tensor of the model from its files into memory; adapters are folded in, in order. Error, naming the file
 /// and both shapes, if a tensor is missing or has another shape, and if fp16 was chosen for a value that it has
-/// not.
+/// not. rank: of this process, if it has a part of the model.
 template <class T, Backend B>
-void load_weights(TensorMemory<T, B>& weights, const Checkpoint& files, std::span<const AdapterLayers> folded) {
+void load_weights(TensorMemory<T, B>& weights, const Checkpoint& files, std::span<const AdapterLayers> folded,
+                  int rank = 0) {
   typename TensorMemory<T, B>::Sender sender;
   for (const TensorSlot& slot : weights.slots()) {
     if (slot.spec.added) continue;
-    const detail::TensorLoad load(slot, files, folded);
+    const detail::TensorLoad load(slot, files, folded, rank);
     weights.fill_rows(sender, slot, [&](std::size_t first, std::span<std::byte> to) { load.read(first, to); });
   }
 }

@@ -37,10 +37,16 @@ struct Stream {
   void leave() const {}
 };
 
+namespace parallel {
+template <Backend B>
+class DeviceGroup;  // parallel/device_group.hpp
+}
+
 /// Launches on the host have ended when they return, so that this is the place to give up between two of them.
 template <>
 struct Stream<Cpu> {
-  const std::stop_token* cancelled = nullptr;  ///< null: what runs is not cancelled
+  const std::stop_token* cancelled = nullptr;   ///< null: what runs is not cancelled
+  parallel::DeviceGroup<Cpu>* ranks = nullptr;  ///< that share a model; null: none do
 
   /// Throws Cancelled.
   void enter(std::string_view) const {
@@ -60,7 +66,8 @@ template <>
 struct Stream<Cuda> {
   CUstream_st* handle = nullptr;
   CudaDevice* device = nullptr;
-  Arena* scratch = nullptr;  ///< on the device; work in the stream's order may use it again at once
+  Arena* scratch = nullptr;                      ///< on the device; work in the stream's order may use it again at once
+  parallel::DeviceGroup<Cuda>* ranks = nullptr;  ///< that share a model; null: none do
 
   void enter(std::string_view) const {}
   void leave() const {}

@@ -36,6 +36,8 @@ struct Traits {
   bool joins = false;                            ///< its children's tensors are neighbours, each kind in one run
   bool folds = false;                            ///< its children share one matrix with their branches
   int matrix_exponent = 0, vector_exponent = 0;  ///< memory holds their values times 2^exponent
+  /// Memory holds one of so many equal parts of each: of a matrix's rows and a vector's elements, or of its columns.
+  int row_shards = 1, column_shards = 1;
 
   constexpr bool operator==(const Traits&) const = default;
 };
@@ -56,6 +58,7 @@ inline constexpr Traits forwarded = [] {
   Traits traits = M::traits;
   traits.transparent = traits.takes_adapters = traits.freezes = traits.joins = traits.folds = false;
   traits.matrix_exponent = traits.vector_exponent = 0;
+  traits.row_shards = traits.column_shards = 1;
   traits.adds = adds<M>;
   return traits;
 }();

@@ -1,13 +1,16 @@
 #pragma once
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include <lamina/core/log.hpp>
 #include <lamina/engine/session.hpp>
+#include <lamina/engine/step/follow.hpp>
 #include <lamina/engine/step/runner.hpp>
 #include <lamina/model/model_source.hpp>
+#include <lamina/parallel/processors.hpp>
 
 namespace lamina::engine {
 
@@ -40,25 +43,36 @@ struct EngineDefaults<Cuda> {
 
 /// EngineSession for one model type on one backend: nothing learns; matrices keep the checkpoint's element type (or the
 /// one asked for) if activations are fp32, else they have that of activations. If those are fp16, Model is a
-/// ScaledStream.
+/// ScaledStream. If Model is Sharded, this is one rank of EngineOptions::group: the first answers, the others follow().
 template <class Model, Real T = float, Backend B = Cpu>
 class ModelEngineSession final : public EngineSession {
  public:
   ModelEngineSession(const ModelSource& source, const EngineOptions& options)
-      : device_(options.local_rank),
+      : group_(*options.group),
+        device_(options.local_rank),
+        ranks_(group_, peer_bytes(options)),
         weights_(choose(source, options)),
-        adapters_(weights_.slots(), tensor_count<typename Model::Visual>, options.adapter_slots, options.adapter_rank),
+        adapters_(weights_.slots(), tensor_count<typename Model::Visual>, options.adapter_slots, options.adapter_rank,
+                  group_.rank()),
         limits_(settle(source, options)) {
     if (!std::is_same_v<T, float> && options.dtype && *options.dtype != dtype_of<T>)
       note(cat("dtype ", name_of(*options.dtype), " was asked for; a GPU computes in ", name_of(dtype_of<T>),
                ", and so it does here"));
     device_.set_batch_invariant(options.batch_invariant);
+    share_host();
     weights_.allocate(false, device_.stream());
     adapters_.allocate({weights_.parameters(), weights_.slots().size()}, device_.stream(), options.batch_invariant);
-    runner_ = std::make_unique<Runner<Model, T, B>>(device_, weights_, source.config.image_token_id, limits_,
-                                                    graph_rows(options), options.batch_invariant,
-                                                    options.adapter_slots > 0 ? &adapters_ : nullptr);
-    checkpoint::load_weights(weights_, source.weights, source.folded);
+    const RunnerParts<Model, T, B> parts{.device = device_,
+                                         .weights = weights_,
+                                         .adapters = options.adapter_slots > 0 ? &adapters_ : nullptr,
+                                         .ranks = group_.size() > 1 ? &ranks_ : nullptr};
+    if (group_.first())
+      runner_ = std::make_unique<Runner<Model, T, B>>(parts, source.config.image_token_id, limits_, graph_rows(options),
+                                                      options.batch_invariant);
+    else
+      follower_ = std::make_unique<RankRunner<Model, T, B>>(parts, limits_, options.batch_invariant);
+    checkpoint::load_weights(weights_, source.weights, source.folded, group_.rank());
+    group_.barrier();  // so that no request comes before every rank can answer
   }
   const SessionLimits& limits() const override { return limits_; }
   int vocab_size() const override { return Model::vocab_size; }
@@ -69,19 +83,40 @@ class ModelEngineSession final : public EngineSession {
   void end(RequestId id) override { runner_->end(id); }
   std::shared_ptr<const Adapter> prepare_adapter(const std::string& name,
                                                  const checkpoint::AdapterLayers& layers) const override {
-    return adapters_.prepare(name, layers);
+    return adapters_.prepare(name, layers, group_.size() > 1);
   }
-  void start(const StepPlan& plan, const ImageRows& images) override { runner_->start(plan, images); }
+  void start(const StepPlan& plan, const ImageRows& images) override {
+    share_host();
+    runner_->start(plan, images);
+  }
   bool may_start_ahead() const override { return runner_->may_start_ahead(); }
   StepChoices finish() override { return runner_->finish(); }
   std::vector<float> logits() override { return runner_->logits(); }
+  void follow() override { engine::follow(*follower_); }
 
  private:
+  /// Ranks of one host share its processors; a thread that runs steps says so for itself.
+  void share_host() {
+    if (processors_ > 0) use_threads(processors_);
+  }
+  static int own_processors(parallel::Group& group) {
+    const bool shares = !Device<B>::runs_ahead && group.size() > 1 && !std::getenv("OMP_NUM_THREADS");
+    return shares ? parallel::own_processors(group) : 0;
+  }
+
   using Choice = typename Weights<Model, T, B>::Choice;
+  /// Small messages that go from GPU to GPU are rounded otherwise than NCCL's, so batch_invariant has none.
+  static std::size_t peer_bytes(const EngineOptions& options) {
+    const int ranks = options.group->size();
+    if (Device<B>::runs_ahead && options.batch_invariant && ranks > 2)
+      fail("batch_invariant: NCCL's sums over ", ranks,
+           " GPUs depend on what else a step computes; wanted one GPU or two");
+    return options.nccl_alone || options.batch_invariant ? 0 : parallel::PeerMemory::worth_bytes(ranks);
+  }
   static constexpr int most_image_tokens = 16384;  ///< of one image, as Qwen3-VL's processor bounds it
   static constexpr int image_block_rows = 64;
   static constexpr auto image_block_bytes =
-      static_cast<std::int64_t>(Runner<Model, T, B>::image_row_bytes) * image_block_rows;
+      static_cast<std::int64_t>(RankRunner<Model, T, B>::image_row_bytes) * image_block_rows;
 
   static auto choose(const ModelSource& source, const EngineOptions& options) {
     return [&source, &options](const TensorSpec& spec) {
@@ -106,8 +141,8 @@ class ModelEngineSession final : public EngineSession {
     SessionLimits limits;
     limits.context_tokens = context_length(source.config.text_config.max_position_embeddings, options);
     limits.rows = options.rows > 0 ? options.rows : Defaults::rows;
-    limits.step_tokens = options.step_tokens > 0 ? options.step_tokens
-                                                 : std::max(limits.rows, Defaults::step_tokens(device_.total_bytes()));
+    limits.step_tokens =
+        options.step_tokens > 0 ? options.step_tokens : std::max(limits.rows, Defaults::step_tokens(total_bytes()));
     limits.step_image_tokens = std::min(limits.context_tokens, most_image_tokens);
     limits.page_tokens = options.page_tokens;
     limits.image_block_rows = image_block_rows;
@@ -124,11 +159,11 @@ class ModelEngineSession final : public EngineSession {
     needs.images = image_block_bytes * limits.image_blocks;
     needs.adapters = static_cast<std::int64_t>(adapters_.bytes());
     const std::vector<Parameter> parameters = adapters_.planned(weights_.parameters_at(nullptr, nullptr, nullptr));
-    needs.scratch = static_cast<std::int64_t>(Runner<Model, T, B>::other_bytes(device_, parameters.data(), limits));
-    const auto page = static_cast<std::int64_t>(Runner<Model, T, B>::page_bytes(limits.page_tokens));
+    needs.scratch = static_cast<std::int64_t>(RankRunner<Model, T, B>::other_bytes(device_, parameters.data(), limits));
+    const auto page = static_cast<std::int64_t>(RankRunner<Model, T, B>::page_bytes(limits.page_tokens));
     const std::int64_t each = limits.pages_per_row();
     std::int64_t left =
-        EngineDefaults<B>::page_bytes(device_.total_bytes(), budget_bytes(options) - needs.total(), page * each);
+        EngineDefaults<B>::page_bytes(total_bytes(), budget_bytes(options) - needs.total(), page * each);
     if (options.page_bytes > 0) left = options.page_bytes;
     if (options.pages > 0) left = page * options.pages;
     if (left < page * each && left >= page && options.max_model_len == 0) {
@@ -147,18 +182,24 @@ class ModelEngineSession final : public EngineSession {
     needs.pages = page * limits.pages;
     print(needs, limits);
   }
-  /// What the operator's share of the device leaves to this process.
-  std::int64_t budget_bytes(const EngineOptions& options) const {
-    const auto share = static_cast<std::int64_t>(options.memory_share * static_cast<double>(device_.total_bytes()));
-    return share - (device_.total_bytes() - device_.free_bytes());
+  /// A rank's memory: of a GPU of its own, or of the host that ranks share. What the poorest rank has is what all have.
+  std::int64_t total_bytes() {
+    return group_.least(device_.total_bytes() / (Device<B>::runs_ahead ? 1 : group_.place().local_size));
   }
-  static void print(const MemoryNeeds& needs, const SessionLimits& limits) {
+  /// What the operator's share of the device leaves to this process.
+  std::int64_t budget_bytes(const EngineOptions& options) {
+    const std::int64_t total = total_bytes();
+    const auto share = static_cast<std::int64_t>(options.memory_share * static_cast<double>(total));
+    return share + group_.least(device_.free_bytes() - device_.total_bytes());
+  }
+  void print(const MemoryNeeds& needs, const SessionLimits& limits) const {
     const auto mib = [](std::int64_t bytes) { return cat(bytes >> 20, " MiB"); };
     const std::string adapters =
         limits.adapter_slots > 0 ? cat(", ", limits.adapter_slots, " adapters ", mib(needs.adapters)) : "";
-    log_info("memory: weights ", mib(needs.weights), adapters, ", keys and values ", mib(needs.pages), " (",
-             limits.pages, " pages of ", limits.page_tokens, " tokens), images ", mib(needs.images), ", scratch ",
-             mib(needs.scratch), ": ", mib(needs.total()), " in all");
+    log_info("memory", group_.size() > 1 ? cat(" of each of ", group_.size(), " ranks") : "", ": weights ",
+             mib(needs.weights), adapters, ", keys and values ", mib(needs.pages), " (", limits.pages, " pages of ",
+             limits.page_tokens, " tokens), images ", mib(needs.images), ", scratch ", mib(needs.scratch), ": ",
+             mib(needs.total()), " in all");
   }
   std::vector<int> graph_rows(const EngineOptions& options) const {
     if (options.eager) return {};
@@ -169,11 +210,15 @@ class ModelEngineSession final : public EngineSession {
     return rows;
   }
 
+  parallel::Group& group_;
   Device<B> device_;
+  parallel::DeviceGroup<B> ranks_;
+  int processors_ = own_processors(group_);  ///< 0: as many as this process may use
   Weights<Model, T, B> weights_;
   AdapterMemory<T, B> adapters_;
   SessionLimits limits_;
-  std::unique_ptr<Runner<Model, T, B>> runner_;
+  std::unique_ptr<Runner<Model, T, B>> runner_;        ///< of the first rank
+  std::unique_ptr<RankRunner<Model, T, B>> follower_;  ///< of the others
 };
 
 }  // namespace lamina::engine

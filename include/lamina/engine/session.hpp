@@ -12,6 +12,7 @@
 #include <lamina/engine/images/images.hpp>
 #include <lamina/engine/schedule/step_plan.hpp>
 #include <lamina/engine/step/sampler.hpp>
+#include <lamina/parallel/group.hpp>
 
 /// The seam between the engine and models: type-erased, and free of JSON, so that translation units which hold a model
 /// can include it. engine/model_session.hpp implements it for every composition that is compiled in.
@@ -24,6 +25,8 @@ struct EngineOptions {
   std::vector<std::filesystem::path> adapters;  ///< folded into the weights, in order
   std::string device = "auto";                  ///< as in TrainableOptions
   int local_rank = 0;                           ///< of this process on its host: which GPU it opens
+  parallel::Group* group = &parallel::alone();  ///< the ranks that share the model; it outlives the session
+  bool nccl_alone = false;                      ///< GPUs do not write to each other's memory
   int rows = 0;                                 ///< sequences that run at once; by default 256, on a CPU 16
   int step_tokens = 0;                          ///< tokens that one step reads, at least rows
   int page_tokens = 64;                         ///< 16, 32, 64 or 128
@@ -84,6 +87,10 @@ class EngineSession {
   /// Logits (S, V) of the rows that sampled in the step that was started last, and of the tokens that it scored, until
   /// the next one is started.
   virtual std::vector<float> logits() = 0;
+
+  /// What a rank beyond the first does instead of all of this: its share of rank 0's steps, until rank 0's session
+  /// ends. errors  lamina::Error if a step fails; the other ranks cannot go on then
+  virtual void follow() { fail("this session has no ranks"); }
 };
 
 }  // namespace lamina::engine

@@ -16,7 +16,7 @@ class SingleSequence {
       : image_token_(image_token),
         limits_(limits_for(capacity)),
         images_(limits_.image_blocks, limits_.image_block_rows),
-        runner_(device, weights, image_token, limits_, {1}) {}
+        runner_({device, weights}, image_token, limits_, {1}) {}
 
   /// Logits (V) after the prompt, one sequence with its images. Forgets the sequence before it.
   /// errors  lamina::Error if the prompt is longer than the capacity, or placeholders and images do not match.

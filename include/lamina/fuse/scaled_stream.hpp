@@ -99,21 +99,12 @@ requires(joins_rows<L> || ...) struct InStream<Chain<L...>, Exponent>
     : Becomes<branch_end_t<Chain<rewrite_t<L, ScaleStream<Exponent>>...>, Exponent>> {
 };
 
-template <class M>
-struct WithoutName {
-  using type = M;
-};
-template <HasChildren M>
-struct WithoutName<M> {
-  using type = typename M::composition;
-};
-
 template <int Exponent>
 struct ScaleStream {
   template <class M, class Path>
-  static constexpr bool applies = InStream<typename WithoutName<M>::type, Exponent>::applies;
+  static constexpr bool applies = InStream<without_name_t<M>, Exponent>::applies;
   template <class M, class Path>
-  using apply = typename InStream<typename WithoutName<M>::type, Exponent>::type;
+  using apply = typename InStream<without_name_t<M>, Exponent>::type;
 };
 
 }  // namespace detail

@@ -1,5 +1,6 @@
 #pragma once
 // Every kernel of the CPU backend.
+#include <lamina/kernel/cpu/across_ranks.hpp>
 #include <lamina/kernel/cpu/activation.hpp>
 #include <lamina/kernel/cpu/add.hpp>
 #include <lamina/kernel/cpu/add_adapters.hpp>

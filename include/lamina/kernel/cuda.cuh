@@ -9,6 +9,7 @@
 #include <lamina/kernel/cuda/matmul/gated_product.cuh>
 #include <lamina/kernel/cuda/matmul/head_loss.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.cuh>
+#include <lamina/kernel/cuda/rows/across_ranks.cuh>
 #include <lamina/kernel/cuda/rows/activation.cuh>
 #include <lamina/kernel/cuda/rows/add.cuh>
 #include <lamina/kernel/cuda/rows/adjust_logits.cuh>

@@ -7,6 +7,7 @@
 #include <lamina/kernel/cuda/matmul/gated_product.hpp>
 #include <lamina/kernel/cuda/matmul/head_loss.hpp>
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
+#include <lamina/kernel/cuda/rows/across_ranks.hpp>
 #include <lamina/kernel/cuda/rows/activation.hpp>
 #include <lamina/kernel/cuda/rows/add.hpp>
 #include <lamina/kernel/cuda/rows/add_norm.hpp>

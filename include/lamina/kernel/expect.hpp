@@ -16,4 +16,9 @@ inline void expect_shape(const char* who, const char* what, int got_rows, int go
   }
 }
 
+template <class T>
+void expect_packed(const char* what, const Matrix<T>& m) {
+  if (m.stride != m.cols) fail(what, " has rows of ", m.cols, " that are ", m.stride, " apart, wanted no gaps");
+}
+
 }  // namespace lamina::kernel::detail

@@ -10,8 +10,8 @@
 /// template or has a width as template argument.
 // clang-format off
 #define LAMINA_OPERATIONS(OPERATION)                                                                                   \
-  OPERATION(activation, rows/activation) OPERATION(add, rows/add) OPERATION(add_adapters, matmul/add_adapters)         \
-  OPERATION(add_layer_norm, rows/norm_rows)                                                                            \
+  OPERATION(across_ranks, rows/across_ranks) OPERATION(activation, rows/activation) OPERATION(add, rows/add)           \
+  OPERATION(add_adapters, matmul/add_adapters) OPERATION(add_layer_norm, rows/norm_rows)                               \
   OPERATION(add_rms_norm, rows/norm_rows) OPERATION(adjust_logits, rows/adjust_logits)                                 \
   OPERATION(attention, attention/attention)                                                                            \
   OPERATION(convert, rows/convert) OPERATION(dropout, rows/dropout) OPERATION(embedding, rows/embedding)               \
@@ -23,6 +23,10 @@
   OPERATION(rows, rows/rows) OPERATION(sample, rows/sample) OPERATION(silu_gate, rows/activation)                      \
   OPERATION(token_inputs, rows/token_inputs)
 
+#define LAMINA_OPERATION_across_ranks(PASS, T)                                                                         \
+  PASS(across_ranks, sum, "all_reduce", (const RankSum<T>&))                                                           \
+  PASS(across_ranks, gather, "all_gather", (const RankGather<T>&))                                                     \
+  PASS(across_ranks, broadcast, "broadcast")
 #define LAMINA_OPERATION_activation(PASS, T)                                                                           \
   PASS(activation, forward, "activation_fwd", (GeluErf, const ActivationFwd<T>&), (GeluTanh, const ActivationFwd<T>&)) \
   PASS(activation, backward, "activation_bwd", (GeluErf, const ActivationBwd<T>&), (GeluTanh, const ActivationBwd<T>&))

@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,12 +31,14 @@ using OpenEngine = std::unique_ptr<engine::EngineSession> (*)(const ModelSource&
 struct Ways {
   OpenTrain lora = nullptr, lora_all = nullptr, full = nullptr, full_all = nullptr;
   OpenEngine engine = nullptr;
+  std::map<int, OpenEngine> sharded = {};  ///< generation by so many ranks (compose/sharded.hpp)
 };
 
 struct RegisteredModel {
   std::string name, family;
   std::vector<Fact> facts;
   std::vector<TensorSpec> (*tensors)() = nullptr;
+  int rank_divisor = 0;  ///< it can be divided among numbers of ranks that divide this
   Ways cpu = {}, cuda = {}, cuda_f16 = {};
 };
 
@@ -56,14 +59,24 @@ inline void require_distinct(std::span<const RegisteredModel> models) {
              "lamina_add_models");
 }
 
-/// Adds the ways of one backend to the model's entry, which the first of them creates. Returns true, so that a constant
-/// can hold the call.
-inline bool register_model(RegisteredModel model, Ways RegisteredModel::*backend, const Ways& ways) {
+/// The ways of one backend in the model's entry, which the first call for it creates.
+inline Ways& ways_of(RegisteredModel model, Ways RegisteredModel::*backend) {
   std::vector<RegisteredModel>& models = registered_models();
   auto at = std::lower_bound(models.begin(), models.end(), model.name,
                              [](const RegisteredModel& other, const std::string& name) { return other.name < name; });
   if (at == models.end() || at->name != model.name) at = models.insert(at, std::move(model));
-  (*at).*backend = ways;
+  return (*at).*backend;
+}
+/// Adds the ways of one backend. Returns true, so that a constant can hold the call.
+inline bool register_model(RegisteredModel model, Ways RegisteredModel::*backend, Ways ways) {
+  Ways& known = ways_of(std::move(model), backend);
+  ways.sharded = std::move(known.sharded);
+  known = std::move(ways);
+  return true;
+}
+/// Adds generation by so many ranks; units of their own do, since few programs want it.
+inline bool register_sharded(RegisteredModel model, Ways RegisteredModel::*backend, int ranks, OpenEngine open) {
+  ways_of(std::move(model), backend).sharded[ranks] = open;
   return true;
 }
 

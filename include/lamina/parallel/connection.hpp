@@ -1,4 +1,6 @@
 #pragma once
+#include <fcntl.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -122,6 +124,7 @@ class Listener {
     const asio::ip::tcp::endpoint here(address, static_cast<std::uint16_t>(port));
     boost::system::error_code error;
     acceptor_.open(here.protocol());
+    ::fcntl(acceptor_.native_handle(), F_SETFD, FD_CLOEXEC);  // programs that this one starts do not hold the port
     acceptor_.set_option(asio::socket_base::reuse_address(true));
     acceptor_.bind(here, error);
     if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);

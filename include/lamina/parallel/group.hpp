@@ -60,6 +60,12 @@ class Group {
     all_reduce(std::span(&arrived, 1));
   }
 
+  /// The least of what the ranks have.
+  std::int64_t least(std::int64_t mine) {
+    std::vector<std::int64_t> all(static_cast<std::size_t>(size()));
+    all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
+    return *std::min_element(all.begin(), all.end());
+  }
   /// The root's text on every rank.
   std::string broadcast(std::string text, int root = 0) {
     auto length = static_cast<std::int64_t>(text.size());

@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
 #include <cstdlib>
 #include <functional>
 #include <optional>
@@ -26,10 +27,14 @@ struct Launch {
   std::string master_addr;   ///< host of rank 0; empty: its own name is passed on
   int master_port = 0;       ///< 0: not known
   bool agent_store = false;  ///< torchrun itself listens there, with its TCPStore
+  std::uint64_t pass = 0;    ///< what ranks know who one of them has started; 0: nothing
 };
 
 /// The value of a variable, nullptr if it is not set.
 using Environment = std::function<const char*(const char*)>;
+
+/// What StartedRanks (parallel/start_ranks.hpp) tells the ranks that it starts, as Launch::pass.
+inline constexpr const char* pass_variable = "LAMINA_RANK_PASS";
 
 namespace detail {
 
@@ -90,7 +95,8 @@ inline Launch torch_launch(const Variables& v) {
                           .local_size = v.first_number({"LOCAL_WORLD_SIZE"}, of_host)},
                 .master_addr = v.text("MASTER_ADDR"),
                 .master_port = v.first_number({"MASTER_PORT"}, 0),
-                .agent_store = v.text("TORCHELASTIC_USE_AGENT_STORE") == "True"};
+                .agent_store = v.text("TORCHELASTIC_USE_AGENT_STORE") == "True",
+                .pass = std::strtoull(v.text(pass_variable).c_str(), nullptr, 10)};
   if (launch.place.size > 1 && (launch.master_addr.empty() || launch.master_port == 0))
     fail(
         "RANK and WORLD_SIZE (environment) are set, MASTER_ADDR and MASTER_PORT are not: start with torchrun "

@@ -12,6 +12,7 @@
 namespace lamina::parallel {
 
 /// The processes that mpirun or srun started. MPI lives as long as the group: one in a process, once.
+/// One thread at a time may use it.
 /// source  MPI: A Message-Passing Interface Standard 3.1, chapters 5 and 8
 class MpiGroup final : public Group {
  public:
@@ -26,7 +27,7 @@ class MpiGroup final : public Group {
  private:
   static Place start(Place place) {
     int provided = 0, rank = 0, size = 1;
-    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     if (size != place.size)

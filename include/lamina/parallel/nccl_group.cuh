@@ -9,6 +9,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/kernel/cuda/device/launch.cuh>
 #include <lamina/parallel/device_group.hpp>
+#include <lamina/parallel/peers.cuh>
 
 /// Definitions of what parallel/device_group.hpp declares. gnu::used: plain C++ calls them, so a translation unit that
 /// includes this emits them.
@@ -69,54 +70,72 @@ struct DeviceGroup<Cuda>::Communicator {
     else
       nccl.CommDestroy(handle);
   }
+  void sum(Stream<Cuda> s, void* values, std::size_t count, ncclDataType_t type) const {
+    nccl.check(nccl.AllReduce(values, values, count, type, ncclSum, handle, s.handle), "summing over ranks");
+  }
+  /// `mine` may be where it belongs in `all` already.
+  void gather(Stream<Cuda> s, std::span<const std::byte> mine, std::span<std::byte> all) const {
+    nccl.check(nccl.AllGather(mine.data(), all.data(), mine.size(), ncclUint8, handle, s.handle), "exchanging shares");
+  }
+  void broadcast(Stream<Cuda> s, std::span<std::byte> bytes, int root) const {
+    nccl.check(nccl.Broadcast(bytes.data(), bytes.data(), bytes.size(), ncclUint8, root, handle, s.handle),
+               "sending values");
+  }
   const Nccl& nccl = Nccl::get();
   ncclComm_t handle = nullptr;
 };
 
-[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group) : place_(group.place()) {
-  if (group.size() > 1) communicator_ = std::make_unique<Communicator>(group);
+[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group, std::size_t peer_bytes) : group_(group) {
+  if (group.size() == 1) return;
+  communicator_ = std::make_unique<Communicator>(group);
+  if (peer_bytes > 0) peers_ = Peers::open(group, peer_bytes);
 }
 [[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda> s, std::span<float> values) {
-  if (!communicator_) return;
-  const Nccl& nccl = communicator_->nccl;
-  nccl.check(
-      nccl.AllReduce(values.data(), values.data(), values.size(), ncclFloat, ncclSum, communicator_->handle, s.handle),
-      "summing gradients");
+  if (communicator_) communicator_->sum(s, values.data(), values.size(), ncclFloat);
+}
+[[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda> s, std::span<bf16> values) {
+  if (communicator_) communicator_->sum(s, values.data(), values.size(), ncclBfloat16);
+}
+[[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda> s, std::span<f16> values) {
+  if (communicator_) communicator_->sum(s, values.data(), values.size(), ncclHalf);
+}
+[[gnu::used]] inline void DeviceGroup<Cuda>::all_gather(Stream<Cuda> s, std::span<const std::byte> mine,
+                                                        std::span<std::byte> all) {
+  if (communicator_) communicator_->gather(s, mine, all);
 }
 [[gnu::used]] inline void DeviceGroup<Cuda>::broadcast(Stream<Cuda> s, std::span<std::byte> bytes, int root) {
-  if (!communicator_ || bytes.empty()) return;
-  const Nccl& nccl = communicator_->nccl;
-  nccl.check(nccl.Broadcast(bytes.data(), bytes.data(), bytes.size(), ncclUint8, root, communicator_->handle, s.handle),
-             "sending values");
+  if (communicator_ && !bytes.empty()) communicator_->broadcast(s, bytes, root);
 }
 /// Shares are equally long but for what the last one has beyond.
 [[gnu::used]] inline void DeviceGroup<Cuda>::exchange_shares(Stream<Cuda> s, std::span<std::byte> run,
                                                              std::size_t value_bytes) {
   if (!communicator_) return;
-  const Nccl& nccl = communicator_->nccl;
   const std::size_t each = share_of(run.size() / value_bytes, 0, size()).count * value_bytes;
-  nccl.check(nccl.AllGather(run.data() + static_cast<std::size_t>(rank()) * each, run.data(), each, ncclUint8,
-                            communicator_->handle, s.handle),
-             "exchanging weights");
+  communicator_->gather(s, run.subspan(static_cast<std::size_t>(rank()) * each, each), run);
   broadcast(s, run.subspan(static_cast<std::size_t>(size()) * each), size() - 1);
 }
 
 #else
 
 struct DeviceGroup<Cuda>::Communicator {};
-[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group) : place_(group.place()) {
+[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group, std::size_t /*peer_bytes*/) : group_(group) {
   if (group.size() > 1)
     fail(
         "several GPUs need NCCL, and this program was built without its header: build it where nccl.h is "
         "(libnccl-dev)");
 }
 [[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda>, std::span<float>) {}
+[[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda>, std::span<bf16>) {}
+[[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda>, std::span<f16>) {}
+[[gnu::used]] inline void DeviceGroup<Cuda>::all_gather(Stream<Cuda>, std::span<const std::byte>,
+                                                        std::span<std::byte>) {}
 [[gnu::used]] inline void DeviceGroup<Cuda>::broadcast(Stream<Cuda>, std::span<std::byte>, int) {}
 [[gnu::used]] inline void DeviceGroup<Cuda>::exchange_shares(Stream<Cuda>, std::span<std::byte>, std::size_t) {}
 
 #endif
 
 [[gnu::used]] inline DeviceGroup<Cuda>::~DeviceGroup() = default;
+[[gnu::used]] inline const PeerMemory* DeviceGroup<Cuda>::peers() const { return peers_ ? &peers_->memory() : nullptr; }
 
 [[gnu::used]] inline int visible_gpus() {
   int count = 0;

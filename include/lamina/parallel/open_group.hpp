@@ -68,17 +68,21 @@ inline Star connect_by_agent(const Launch& launch, Seconds timeout) {
   });
 }
 
-/// At MASTER_PORT, which is all that ranks know of each other: without a pass.
-inline Star connect_by_port(const Launch& launch, Seconds timeout) {
+/// At MASTER_PORT, which is all that ranks know of each other unless one of them has started the others. listener: that
+/// of the first rank, if it has one already.
+inline Star connect_by_port(const Launch& launch, Seconds timeout, std::unique_ptr<Listener> listener) {
   const Place& place = launch.place;
   if (place.rank > 0)
-    return join_rank_0(address_of_first(launch), launch.master_port, place.rank, place.size, Pass{}, timeout);
-  return await_ranks(*listen(launch, launch.master_port), place.size, Pass{}, timeout);
+    return join_rank_0(address_of_first(launch), launch.master_port, place.rank, place.size, launch.pass, timeout);
+  if (!listener) listener = listen(launch, launch.master_port);
+  return await_ranks(*listener, place.size, launch.pass, timeout);
 }
 
-inline std::unique_ptr<Group> open_tcp_group(const Launch& launch, Seconds timeout) {
-  return std::make_unique<TcpGroup>(
-      launch.place, launch.agent_store ? connect_by_agent(launch, timeout) : connect_by_port(launch, timeout));
+inline std::unique_ptr<Group> open_tcp_group(const Launch& launch, Seconds timeout,
+                                             std::unique_ptr<Listener> listener) {
+  return std::make_unique<TcpGroup>(launch.place, launch.agent_store
+                                                      ? connect_by_agent(launch, timeout)
+                                                      : connect_by_port(launch, timeout, std::move(listener)));
 }
 
 inline std::unique_ptr<Group> open_mpi_group(const Launch& launch, [[maybe_unused]] Seconds timeout) {
@@ -92,21 +96,24 @@ inline std::unique_ptr<Group> open_mpi_group(const Launch& launch, [[maybe_unuse
 
 }  // namespace detail
 
-/// The group of the processes that were started with this one; once in a process. Each process of it may keep the
-/// others waiting for timeout_s seconds; one that ends is noticed at once.
-inline OpenedGroup open_group(std::int64_t timeout_s) {
-  constexpr std::int64_t most_s = 10LL * 365 * 86400;  // clocks count in nanoseconds
-  Launch launch = find_launch();
+/// As long as a group may wait: clocks count in nanoseconds.
+inline constexpr std::int64_t longest_timeout_s = 10LL * 365 * 86400;
+
+/// The group of the processes of a launch; once in a process. Each process of it may keep the others waiting for
+/// timeout_s seconds; one that ends is noticed at once, and `advice` says what can be done then. listener: where rank 0
+/// awaits the others, if they know it already.
+inline OpenedGroup open_group(Launch launch, std::int64_t timeout_s, const std::string& advice,
+                              std::unique_ptr<Listener> listener = {}) {
   if (launch.by == Launcher::none) return {std::make_unique<Group>(), nullptr};
   log_as_rank(launch.place.rank);
-  const Seconds timeout(std::min(timeout_s, most_s));
+  const Seconds timeout(std::min(timeout_s, longest_timeout_s));
   OpenedGroup opened;
-  opened.group =
-      launch.by == Launcher::mpi ? detail::open_mpi_group(launch, timeout) : detail::open_tcp_group(launch, timeout);
+  opened.group = launch.by == Launcher::mpi ? detail::open_mpi_group(launch, timeout)
+                                            : detail::open_tcp_group(launch, timeout, std::move(listener));
   launch.place = opened.group->place();
   Star star =
       detail::connect_ranks(launch, timeout, [&](const std::string& text) { return opened.group->broadcast(text); });
-  opened.watch = std::make_unique<Watch>(std::move(star), launch.place);
+  opened.watch = std::make_unique<Watch>(std::move(star), launch.place, advice);
   return opened;
 }
 

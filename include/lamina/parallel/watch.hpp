@@ -19,7 +19,9 @@ namespace lamina::parallel {
 /// nothing but farewells, so that one that closes without is a process that died.
 class Watch {
  public:
-  Watch(Star star, const Place& place) : star_(std::move(star)), place_(place), buffers_(star_.size()) {
+  /// advice: what can be done once the processes have ended.
+  Watch(Star star, const Place& place, std::string advice)
+      : star_(std::move(star)), place_(place), advice_(std::move(advice)), buffers_(star_.size()) {
     for (std::size_t i = 0; i < star_.size(); ++i) {
       sockets_.emplace_back(context_, asio::ip::tcp::v4(), star_[i].socket().release());
       await(i);
@@ -51,7 +53,7 @@ class Watch {
   }
   void died(const std::string& name) {
     const std::string what = cat(name, " of ", place_.size, " has ended, or its host is gone");
-    log_error("lamina: ", what, ": this process ends too; the last checkpoint can be resumed");
+    log_error("lamina: ", what, ": this process ends too", advice_);
     end_after_grace(what);
   }
   /// Whoever failed by itself says why before the time is over.
@@ -60,9 +62,9 @@ class Watch {
     ending_ = true;
     if (place_.rank == 0) tell_all(why);
     grace_.expires_after(std::chrono::seconds(3));
-    grace_.async_wait([why](boost::system::error_code error) {
+    grace_.async_wait([this, why](boost::system::error_code error) {
       if (error) return;
-      log_error("lamina: ", why, ": this process ends too; the last checkpoint can be resumed");
+      log_error("lamina: ", why, ": this process ends too", advice_);
       std::_Exit(1);
     });
   }
@@ -73,6 +75,7 @@ class Watch {
 
   Star star_;
   Place place_;
+  std::string advice_;
   asio::io_context context_;
   std::vector<asio::ip::tcp::socket> sockets_;
   std::vector<std::string> buffers_;

@@ -401,7 +401,8 @@ inline int train_main(int argc, char** argv, const Openers& open) {
        std::string(help)},
       argc, argv, read_train_request, [&](TrainRequest& request) {
         if (request.keys) return std::cout << keys_text(), 0;
-        const parallel::OpenedGroup ranks = parallel::open_group(request.arguments.ddp_timeout);
+        const parallel::OpenedGroup ranks = parallel::open_group(parallel::find_launch(), request.arguments.ddp_timeout,
+                                                                 "; the last checkpoint can be resumed");
         TrainProgram program(std::move(request.arguments), open, std::cout, *ranks.group);
         if (request.show_prompt > 0) return program.show_prompt(request.show_prompt), 0;
         return program.run(request.dry_run);

@@ -114,6 +114,18 @@ struct Find {
   using type = typename decltype(found())::type;
 };
 
+/// A user's struct is its base.
+template <class M>
+struct WithoutName {
+  using type = M;
+};
+template <HasChildren M>
+struct WithoutName<M> {
+  using type = typename M::composition;
+};
+template <class M>
+using without_name_t = typename WithoutName<M>::type;
+
 /// What find_t may look for: attention, a table of learned positions, side outputs.
 template <class M>
 struct HasHeads {

@@ -54,6 +54,8 @@ struct TensorSpec {
   float scale = 1;              ///< of a branch: its output is multiplied by it; 0: decided at run time
   int exponent =
       0;  ///< memory holds its values times 2^exponent (compose/wrap/scaled.hpp), files the values themselves
+  /// The extents are those of one of so many equal parts of the file's tensor: of its first extent, or of its columns.
+  int row_shards = 1, column_shards = 1;
   enum class Init : std::uint8_t { zeros, ones, normal, kaiming } init = Init::normal;
 
   constexpr std::int64_t count() const {
@@ -96,6 +98,7 @@ struct Around {
   bool learning = true, joined = false, output_head = false, takes_adapters = false;
   TensorSpec::Fold fold = TensorSpec::Fold::none;
   int matrix_exponent = 0, vector_exponent = 0;
+  int row_shards = 1, column_shards = 1;
 };
 
 template <class M>
@@ -130,6 +133,8 @@ struct ParamTable<List<P...>> {
     spec.init = p.init;
     spec.takes_adapters = around.takes_adapters && p.rank == 2;
     spec.exponent = p.rank == 1 ? around.vector_exponent : around.matrix_exponent;
+    spec.row_shards = around.row_shards;
+    spec.column_shards = p.rank == 1 ? 1 : around.column_shards;
     f.visit(spec);
   }
 }
@@ -154,6 +159,7 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
   if constexpr (requires { M::tag::output_head; }) around.output_head = true;
   around.takes_adapters = traits.takes_adapters && !around.output_head;
   around.matrix_exponent += traits.matrix_exponent, around.vector_exponent += traits.vector_exponent;
+  around.row_shards *= traits.row_shards, around.column_shards *= traits.column_shards;
   if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
     for (int i = 0; i < M::repeats; ++i)
       visit_children(typename M::children{}, path / M::tag::text / i, around, false, false, f);

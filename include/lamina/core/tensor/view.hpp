@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstddef>
+#include <span>
 #include <type_traits>
 
 #include <lamina/core/host/device.hpp>
@@ -97,6 +98,11 @@ struct Matrix {
   }
 };
 
+/// All elements of a matrix that has no gaps.
+template <class T>
+constexpr std::span<T> elements_of(Matrix<T> m) {
+  return {m.data, static_cast<std::size_t>(m.rows) * static_cast<std::size_t>(m.cols)};
+}
 /// The rows of a matrix that has no gaps, as a view of static width D.
 template <int D, class T>
 LAMINA_HD constexpr View<T, Dyn, D> packed(Matrix<T> m) {

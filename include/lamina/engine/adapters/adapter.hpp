@@ -1,6 +1,9 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
+
+#include <lamina/checkpoint/load_weights.hpp>
 
 namespace lamina::engine {
 
@@ -13,6 +16,8 @@ struct Adapter {
   AdapterId id = 0;             ///< never given twice, 0 to none: what one adapter computed is not another's
   bool encodes_images = false;  ///< it changes the vision tower or the projector, and so the rows of images
   int modules = 0;              ///< linear layers that it changes
+  /// As its files have it, for the other ranks of a model that is divided; null: nobody else needs it.
+  std::shared_ptr<const checkpoint::AdapterLayers> layers = nullptr;
   virtual ~Adapter() = default;
 };
 

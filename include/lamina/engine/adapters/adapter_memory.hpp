@@ -27,8 +27,8 @@ template <class T, Backend B>
 class AdapterMemory {
  public:
   /// tensors: the model's, in its order, of which the first `image_tensors` are those of the vision tower and the
-  /// projector. slots 0: no adapters.
-  AdapterMemory(std::span<const TensorSlot> tensors, std::size_t image_tensors, int slots, int rank);
+  /// projector. slots 0: no adapters. shard: which part of a divided model they are of.
+  AdapterMemory(std::span<const TensorSlot> tensors, std::size_t image_tensors, int slots, int rank, int shard = 0);
 
   int slots() const { return slots_; }
   std::size_t bytes() const {
@@ -47,10 +47,11 @@ class AdapterMemory {
     return parameters;
   }
 
-  /// An adapter's matrices as slots hold them; from any thread.
+  /// An adapter's matrices as slots hold them; from any thread. for_others: other ranks will need it.
   /// errors  lamina::Error, naming the layer, if the model has no such linear layer, if it has other widths, or if the
   ///         rank is larger than a slot's
-  std::shared_ptr<const Adapter> prepare(const std::string& name, const checkpoint::AdapterLayers& layers) const;
+  std::shared_ptr<const Adapter> prepare(const std::string& name, const checkpoint::AdapterLayers& layers,
+                                         bool for_others = false) const;
   /// Sends adapters to their slots. Returns whether products have adapters now that had none before.
   bool load(Stream<B> stream, std::span<const AdapterLoad> loads);
 
@@ -58,8 +59,9 @@ class AdapterMemory {
   /// A linear layer of a product.
   struct Part {
     std::string module;
-    int width = 0;     ///< outputs
-    float factor = 1;  ///< memory holds its matrix times this (compose/wrap/scaled.hpp)
+    int width = 0;                          ///< outputs
+    float factor = 1;                       ///< memory holds its matrix times this (compose/wrap/scaled.hpp)
+    int row_shards = 1, column_shards = 1;  ///< as TensorSpec has them
   };
   struct Product {
     std::size_t parameter = 0;  ///< the first of its matrices
@@ -103,17 +105,18 @@ class AdapterMemory {
   }
   bool load_one(Stream<B> stream, int slot, const Adapter& adapter);
   static void clear(const Product& product, int slot, Stream<B> stream);
-  static void fill(const Product& product, std::size_t part, const checkpoint::AdapterLayer& layer, Loaded& to);
+  void fill(const Product& product, std::size_t part, const checkpoint::AdapterLayer& layer, Loaded& to) const;
 
-  int slots_, rank_;
+  int slots_, rank_, shard_;
   std::vector<Product> products_;
   Arena block_;
   std::vector<Parameter> parameters_;
 };
 
 template <class T, Backend B>
-AdapterMemory<T, B>::AdapterMemory(std::span<const TensorSlot> tensors, std::size_t image_tensors, int slots, int rank)
-    : slots_(slots), rank_(rank) {
+AdapterMemory<T, B>::AdapterMemory(std::span<const TensorSlot> tensors, std::size_t image_tensors, int slots, int rank,
+                                   int shard)
+    : slots_(slots), rank_(rank), shard_(shard) {
   if (slots == 0) return;
   for (std::size_t i = 0; i < tensors.size(); ++i)
     if (tensors[i].spec.takes_adapters) add_product(i, tensors[i].spec, i < image_tensors);
@@ -136,8 +139,8 @@ void AdapterMemory<T, B>::add_product(std::size_t parameter, const TensorSpec& s
   m.widths[static_cast<std::size_t>(m.parts++)] = spec.rows();
   m.a.rows = slots_ * m.ranks();
   m.b.rows += slots_ * spec.rows();
-  product.parts.push_back(
-      {checkpoint::module_of(std::string(spec.path.view())), spec.rows(), power_of_two(spec.exponent)});
+  product.parts.push_back({checkpoint::module_of(std::string(spec.path.view())), spec.rows(),
+                           power_of_two(spec.exponent), spec.row_shards, spec.column_shards});
 }
 
 template <class T, Backend B>
@@ -160,11 +163,13 @@ void AdapterMemory<T, B>::clear(const Product& product, int slot, Stream<B> stre
 
 template <class T, Backend B>
 std::shared_ptr<const Adapter> AdapterMemory<T, B>::prepare(const std::string& name,
-                                                            const checkpoint::AdapterLayers& layers) const {
+                                                            const checkpoint::AdapterLayers& layers,
+                                                            bool for_others) const {
   static std::atomic<AdapterId> last_id = 0;
   auto adapter = std::make_shared<Prepared>();
   adapter->name = name;
   adapter->id = ++last_id;
+  if (for_others) adapter->layers = std::make_shared<const checkpoint::AdapterLayers>(layers);
   std::size_t found = 0;
   for (const Product& product : products_)
     for (std::size_t i = 0; i < product.parts.size(); ++i) {
@@ -199,15 +204,15 @@ void AdapterMemory<T, B>::check(const Product& product, const Part& part, const 
          " here (max_lora_rank)");
   const std::size_t rank = static_cast<std::size_t>(layer.rank), in = layer.a.size() / rank,
                     out = layer.b.size() / rank;
-  if (in != static_cast<std::size_t>(product.matrices.a.cols) || out != static_cast<std::size_t>(part.width))
+  const int own_in = product.matrices.a.cols * part.column_shards, own_out = part.width * part.row_shards;
+  if (in != static_cast<std::size_t>(own_in) || out != static_cast<std::size_t>(own_out))
     fail(part.module, ": the adapter's matrices are for a layer of ", in, " inputs and ", out,
-         " outputs, this model's has ", product.matrices.a.cols, " and ", part.width,
-         ": is it an adapter of another size?");
+         " outputs, this model's has ", own_in, " and ", own_out, ": is it an adapter of another size?");
 }
-/// Writes a layer's matrices into a slot's.
+/// Writes a layer's matrices, or this shard's part of one of them, into a slot's.
 template <class T, Backend B>
 void AdapterMemory<T, B>::fill(const Product& product, std::size_t part, const checkpoint::AdapterLayer& layer,
-                               Loaded& to) {
+                               Loaded& to) const {
   to.a.resize(product.a_count()), to.b.resize(product.b_count());
   const kernel::AdapterMatrices& m = product.matrices;
   const auto put = [&](std::span<const float> row, float factor, T* at) {
@@ -220,13 +225,18 @@ void AdapterMemory<T, B>::fill(const Product& product, std::size_t part, const c
     });
   };
   const auto rank = static_cast<std::size_t>(layer.rank), in = static_cast<std::size_t>(m.a.cols),
-             out = static_cast<std::size_t>(m.widths[part]);
+             out = static_cast<std::size_t>(m.widths[part]), shard = static_cast<std::size_t>(shard_);
+  const Part& layout = product.parts[part];
+  const std::size_t all_in = in * static_cast<std::size_t>(layout.column_shards),
+                    first_in = layout.column_shards > 1 ? shard * in : 0,
+                    first_out = layout.row_shards > 1 ? shard * out : 0;
   T* a = to.a.data() + part * static_cast<std::size_t>(m.rank) * static_cast<std::size_t>(m.a.stride);
-  for (std::size_t r = 0; r < rank; ++r, a += m.a.stride) put(std::span(layer.a).subspan(r * in, in), 1, a);
+  for (std::size_t r = 0; r < rank; ++r, a += m.a.stride)
+    put(std::span(layer.a).subspan(r * all_in + first_in, in), 1, a);
   const auto before = static_cast<std::size_t>(std::accumulate(m.widths.begin(), m.widths.begin() + part, 0));
   T* b = to.b.data() + before * static_cast<std::size_t>(m.b.stride);
   for (std::size_t o = 0; o < out; ++o, b += m.b.stride)
-    put(std::span(layer.b).subspan(o * rank, rank), layer.scale * product.parts[part].factor, b);
+    put(std::span(layer.b).subspan((first_out + o) * rank, rank), layer.scale * layout.factor, b);
 }
 
 template <class T, Backend B>

@@ -4,6 +4,7 @@
 
 #include <lamina/compose/plan/tables.hpp>
 #include <lamina/compose/plan/weights.hpp>
+#include <lamina/compose/sharded.hpp>
 #include <lamina/engine/schedule/step_plan.hpp>
 #include <lamina/engine/session.hpp>
 #include <lamina/engine/step/adjust_inputs.hpp>
@@ -11,6 +12,7 @@
 #include <lamina/kernel/device.hpp>
 #include <lamina/kernel/paged_attention.hpp>
 #include <lamina/kernel/plan.hpp>
+#include <lamina/parallel/device_group.hpp>
 
 namespace lamina::engine {
 
@@ -31,9 +33,12 @@ struct ModelStep {
                        head_dim = TextCore::HeadsOf::head_dim, hidden_size = Model::hidden_size,
                        vocab_size = Model::vocab_size;
 
+  static constexpr int ranks = rank_count<Model>;  ///< that share the model
+
   int* newest = nullptr;   ///< (R)
   int* entries = nullptr;  ///< (R, table_stride) page tables
   Matrix<float> turns;     ///< (positions, Dh) cos and sin of every position
+  int row_count = 0;       ///< R
   std::byte* inputs = nullptr;
   std::byte* adjust_inputs = nullptr;
   kernel::PagedCache<T> pages;
@@ -43,7 +48,8 @@ struct ModelStep {
 
   /// Without memory: enough for a plan.
   ModelStep(Device<B>& device, const SessionLimits& limits, bool batch_invariant)
-      : table_stride(limits.pages_per_row()),
+      : row_count(limits.rows),
+        table_stride(limits.pages_per_row()),
         workers(kernel::paged_attention<B>::workers(device.multiprocessors(), kv_heads)) {
     if (!batch_invariant) return;
     const int keys = kernel::split_tile_keys * kernel::invariant_split_tiles;
@@ -91,6 +97,10 @@ struct ModelStep {
 
  private:
   static Input<T> images_of(int patches);
+  template <class R>
+  void head(R run, Weight w, Matrix<const T> hidden, Matrix<T> logits) const;
+  template <class S>
+  static Weight rows_of_rank(S stream, Weight w);
   template <class R>
   kernel::TokenInputs token_inputs(R run, int count, const StepInputs& in) const;
   template <class R>
@@ -170,7 +180,9 @@ StepLogits<T> ModelStep<Model, T, B>::run(R run, const Parameter* parameters, co
                                           const StepInputs& in) const {
   using backend = typename R::backend;
   Arena::Scope scope(*run.scratch);
-  const auto take = [&](int rows, int width) { return run.scratch->template matrix<T>(rows, width); };
+  const auto take = [&](int n, int width) { return run.scratch->template matrix<T>(n, width); };
+  if constexpr (ranks > 1)  // rank 0 alone chooses tokens
+    kernel::across_ranks<backend>::broadcast(run.stream, kernel::RankBroadcast{newest, row_count});
   const kernel::TokenInputs tokens = token_inputs(run, shape.tokens, in);
   kernel::token_inputs<backend>::forward(run.stream, tokens);
 
@@ -191,18 +203,46 @@ StepLogits<T> ModelStep<Model, T, B>::run(R run, const Parameter* parameters, co
   Matrix<T> hidden = take(shape.tokens, hidden_size);
   typename Model::template Saved<Inference> nothing{};
   Model::decode(run, parameters, nothing, input, shown, hidden);
-  const int rows = shape.sampled + shape.scored;
-  if (rows == 0) return {};
+  const int wanted = shape.sampled + shape.scored;
+  if (wanted == 0) return {};
   if (shape.chunks > 0) {
-    const Matrix<T> last = take(rows, hidden_size);
-    kernel::rows<backend>::gather(run.stream, rows, kernel::Rows<T>{.x = hidden, .index = in.sampled, .y = last});
+    const Matrix<T> last = take(wanted, hidden_size);
+    kernel::rows<backend>::gather(run.stream, wanted, kernel::Rows<T>{.x = hidden, .index = in.sampled, .y = last});
     hidden = last;
   }
-  const StepLogits<T> logits{take(rows, vocab_size), run.scratch->template matrix<float>(shape.sampled, vocab_size)};
-  kernel::matmul<backend>::forward(
-      run.stream, kernel::MatmulFwd<T>{
-                      .x = hidden, .w = Model::head(parameters).value, .y = logits.rows, .alpha = Model::head_scale});
+  const StepLogits<T> logits{take(wanted, vocab_size), run.scratch->template matrix<float>(shape.sampled, vocab_size)};
+  head(run, Model::head(parameters).value, hidden, logits.rows);
   return logits;
+}
+/// The logits of all ranks' parts of the vocabulary.
+template <class Model, Real T, Backend B>
+template <class R>
+void ModelStep<Model, T, B>::head(R run, Weight w, Matrix<const T> hidden, Matrix<T> logits) const {
+  using backend = typename R::backend;
+  const auto multiply = [&](Matrix<T> y) {
+    kernel::matmul<backend>::forward(run.stream,
+                                     kernel::MatmulFwd<T>{.x = hidden, .w = w, .y = y, .alpha = Model::head_scale});
+  };
+  if constexpr (ranks == 1) {
+    multiply(logits);
+  } else {
+    Arena::Scope scope(*run.scratch);
+    const Matrix<T> own = run.scratch->template matrix<T>(logits.rows, vocab_size / ranks);
+    if (w.rows == vocab_size) w = rows_of_rank(run.stream, w);
+    multiply(own);
+    kernel::across_ranks<backend>::gather(run.stream, kernel::RankGather<T>{.x = own, .y = logits});
+  }
+}
+/// A head that is tied to the embedding is whole on every rank.
+template <class Model, Real T, Backend B>
+template <class S>
+Weight ModelStep<Model, T, B>::rows_of_rank(S stream, Weight w) {
+  w.rows /= ranks;
+  if constexpr (requires { stream.ranks; })  // a plan has none
+    w.data =
+        static_cast<const std::byte*>(w.data) + static_cast<std::size_t>(parallel::ranks_of(stream).rank() * w.rows) *
+                                                    static_cast<std::size_t>(w.stride) * size_bytes(w.dtype);
+  return w;
 }
 template <class Model, Real T, Backend B>
 void ModelStep<Model, T, B>::draw(Stream<B> s, const StepLogits<T>& logits, int sampled, const StepInputs& in,

@@ -52,11 +52,6 @@ inline void read_max_model_len(Flags& out, const Setting& s, std::string_view fl
   out.engine.max_model_len = static_cast<int>(tokens);
 }
 
-inline void read_tensor_parallel(Flags&, const Setting& s, std::string_view flag) {
-  if (io::parse_size(flag, io::text_of(s, flag)) != 1)
-    usage("--", flag, " ", io::shown(s.value), ": one device serves; wanted 1");
-}
-
 inline void read_memory_share(Flags& out, const Setting& s, std::string_view flag) {
   out.engine.memory_share = io::number_of(s, flag);
   if (!(out.engine.memory_share > 0 && out.engine.memory_share <= 1)) io::wrong_value(s, flag, "a number in (0, 1]");

@@ -13,7 +13,8 @@ namespace detail {
 using engine::EngineOptions;
 inline constexpr KeyType nothing = KeyType::flag, one = KeyType::text, many = KeyType::list, number = KeyType::number;
 inline constexpr KeyStatus ignore = KeyStatus::accepted, refuse = KeyStatus::refused;
-inline constexpr std::string_view one_device = "one process serves on one device";
+inline constexpr std::string_view one_answers = "one process answers",
+                                  tensor_parallel = "a model is shared with --tensor-parallel-size alone";
 inline constexpr std::string_view own_scheduler = "steps are always planned ahead";
 inline constexpr std::string_view cut_prompts = "prompts are always cut to what fits a step";
 inline constexpr std::string_view lazy_graphs = "graphs are recorded when they are first used";
@@ -46,7 +47,9 @@ inline std::span<const Key> flag_table() {
       honoured_by("dtype", one, "auto", read_dtype, "auto, half, float16, bfloat16, float or float32"),
       honoured_by("max-model-len", one, "auto", read_max_model_len,
                   "prompt and answer together, in tokens; -1 or auto: what the model allows"),
-      honoured_by("tensor-parallel-size", one, "", read_tensor_parallel, "1 only (also -tp, --tp, --tp-size)"),
+      honoured<&Flags::tensor_parallel_size>(
+          "tensor-parallel-size", "GPUs, or processes without one, that share the model (also -tp, --tp, --tp-size)")
+          .within(1, 64),
       honoured<&Flags::engine, &EngineOptions::memory_share>(
           "gpu-memory-utilization", "share of the device's memory that weights, scratch and caches may take")
           .read_by(read_memory_share),
@@ -127,7 +130,7 @@ inline std::span<const Key> flag_table() {
       honoured<&Flags::fetch, &FetchOptions::private_addresses>(
           "allow-private-media", "images are fetched from this machine, its network and its cloud too"),
       {"skip-mm-profiling", nothing, ignore, "false", "nothing is profiled"},
-      {"mm-encoder-tp-mode", one, ignore, "", one_device},
+      {"mm-encoder-tp-mode", one, ignore, "", "GPUs that share a model each hold the whole vision tower"},
       {"mm-encoder-attn-backend", one, ignore, "", own_kernels},
       {"interleave-mm-strings", nothing, ignore, "false", "images always stay where a message has them"},
       {"chat-template-content-format", one, refuse, "auto|openai",
@@ -158,12 +161,14 @@ inline std::span<const Key> flag_table() {
       {"attention-backend", one, ignore, "", own_kernels},
       {"model-impl", one, ignore, "", own_kernels},
       {"disable-cascade-attn", nothing, ignore, "false", own_kernels},
-      {"disable-custom-all-reduce", nothing, ignore, "false", one_device},
+      honoured<&Flags::engine, &EngineOptions::nccl_alone>(
+          "disable-custom-all-reduce",
+          "GPUs that share a model pass small messages through NCCL too, not through each other's memory"),
       {"enable-expert-parallel", nothing, ignore, "false", "these models have no experts"},
       {"num-scheduler-steps", one, ignore, "", own_scheduler},
       {"use-v2-block-manager", nothing, ignore, "false", own_scheduler},
       {"disable-async-output-proc", nothing, ignore, "false", own_scheduler},
-      {"max-parallel-loading-workers", one, ignore, "", one_device},
+      {"max-parallel-loading-workers", one, ignore, "", "every process reads its part of the weights at once"},
       {"use-tqdm-on-load", nothing, ignore, "false", "no progress is shown"},
       {"disable-mm-preprocessor-cache", nothing, ignore, "false", device_images},
       {"mm-processor-cache-type", one, ignore, "", device_images},
@@ -192,12 +197,13 @@ inline std::span<const Key> flag_table() {
       {"enable-server-load-tracking", nothing, ignore, "false", "/load is always there"},
       honoured<&Flags::tokenizer_info>("enable-tokenizer-info-endpoint",
                                        "GET /tokenizer_info shows tokenizer_config.json"),
-      {"disable-frontend-multiprocessing", nothing, ignore, "false", one_device},
+      {"disable-frontend-multiprocessing", nothing, ignore, "false", one_answers},
       honoured_by("disable-fastapi-docs", nothing, "", read_off<&Flags::docs>, "no /docs and /openapi.json"),
-      {"distributed-executor-backend", one, refuse, "mp|uni", one_device},
-      {"api-server-count", one, refuse, "1", one_device},
-      {"pipeline-parallel-size", one, refuse, "1", one_device},
-      {"data-parallel-size", one, refuse, "1", one_device},
+      {"distributed-executor-backend", one, refuse, "mp|uni",
+       "ranks are processes: of this host, or those of torchrun, mpirun or srun"},
+      {"api-server-count", one, refuse, "1", one_answers},
+      {"pipeline-parallel-size", one, refuse, "1", tensor_parallel},
+      {"data-parallel-size", one, refuse, "1", tensor_parallel},
       {"swap-space", one, refuse, "0|4", "nothing is swapped"},
       {"cpu-offload-gb", one, refuse, "0", "nothing is offloaded"},
       {"speculative-config", one, refuse, "", "no tokens are drafted ahead; answers are made token by token"},
@@ -216,7 +222,7 @@ inline std::span<const Key> flag_table() {
           .within(1, 512),
       {"max-cpu-loras", one, ignore, "", "every adapter stays in memory until it is unloaded"},
       {"lora-dtype", one, ignore, "auto", "adapters have the dtype of activations"},
-      {"fully-sharded-loras", nothing, ignore, "false", one_device},
+      {"fully-sharded-loras", nothing, ignore, "false", "adapters are divided as the layers are that they change"},
       {"enable-tower-connector-lora", nothing, ignore, "false", "adapters always reach the tower and the projector"},
       {"specialize-active-lora", nothing, ignore, "false", "steps without adapters are always recorded apart"},
       {"lora-extra-vocab-size", one, ignore, "", "adapters add no tokens: one that does is refused"},

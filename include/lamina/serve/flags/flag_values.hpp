@@ -29,7 +29,8 @@ struct Flags {
   std::filesystem::path uds;  ///< a Unix socket in place of host and port
   TlsOptions tls = {};        ///< without a certfile: none
   engine::EngineOptions engine = {};
-  int prompt_chunk_tokens = 0;  ///< see engine::EngineLimits
+  int tensor_parallel_size = 1;  ///< processes that share the model
+  int prompt_chunk_tokens = 0;   ///< see engine::EngineLimits
   bool prefix_cache = true, priorities = false, log_statistics = true, log_requests = false;
   int max_images = 999, max_logprobs = 20, max_queued_requests = 2048, max_header_count = 256;
   int shutdown_timeout = 10;  ///< seconds

@@ -1,0 +1,227 @@
+#pragma once
+#include <numeric>
+
+#include <lamina/compose/fork.hpp>
+#include <lamina/compose/vision_language.hpp>
+#include <lamina/compose/wrap/named.hpp>
+#include <lamina/compose/wrap/rewrite.hpp>
+#include <lamina/kernel/across_ranks.hpp>
+#include <lamina/layer/activation.hpp>
+#include <lamina/layer/attention_core.hpp>
+#include <lamina/layer/linear.hpp>
+
+namespace lamina {
+
+/// A linear M that has one of several equal parts of a file's matrix: of its rows, with as much of the bias, or of its
+/// columns. Which part is the rank's of whoever reads the file (checkpoint/load_weights.hpp).
+template <Module M, int Rows, int Columns>
+struct Shard : Wrapper<M> {
+  using composition = Shard;
+  template <Module C>
+  using rebuild = Shard<C, Rows, Columns>;
+  static constexpr Traits traits = [] {
+    Traits t = detail::transparent(Wrapper<M>::traits);
+    t.row_shards = Rows, t.column_shards = Columns;
+    return t;
+  }();
+};
+
+/// The sum of what M computes on each of N ranks (Stream::ranks).
+///
+/// numerics    ranks' results are rounded to T, their sum once more
+/// backward    none: it is for inference
+template <Module M, int N>
+struct Summed : Wrapper<M> {
+  using composition = Summed;
+  template <Module C>
+  using rebuild = Summed<C, N>;
+  static constexpr int ranks = N;
+  static constexpr Traits traits = [] {
+    Traits t = Wrapper<M>::traits;
+    t.strided_y = false, t.adds = true;
+    return t;
+  }();
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    using T = typename R::T;
+    static_assert(!R::mode::train, "Summed: its module is divided among ranks, and only inference knows how");
+    M::forward(run, p, saved, x, y);
+    kernel::across_ranks<typename R::backend>::sum(run.stream, kernel::RankSum<T>{.x = y, .y = {}});
+  }
+  template <class R, class S, class X, class Y>
+  static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
+    using T = typename R::T;
+    Arena::Scope scope(*run.scratch);
+    const Matrix<T> part = run.scratch->template matrix<T>(y.rows, y.cols);
+    M::forward(run, p, saved, x, part);
+    kernel::across_ranks<typename R::backend>::sum(run.stream, kernel::RankSum<T>{.x = part, .y = y});
+  }
+  static void backward(auto&&...) {}
+};
+
+/// What a rank computes of a layer between linear layers if each of N has as many of its independent parts: heads, or
+/// elements. `parts` are those that no division may cut; `over` is the layer with 1 / N of them. Specialise it for a
+/// layer of your own.
+template <class Core>
+struct ShardedCore {
+  static constexpr int parts = 0;  ///< not known: whoever contains it computes the whole on every rank
+};
+template <int H, int K, int Dh, class Mask, class Rope, class... Norms>
+struct ShardedCore<AttentionCore<Heads<H, K, Dh>, Mask, Rope, Norms...>> {
+  static constexpr int parts = K;  // a group of query heads stays with the key/value head that it shares
+  template <int N>
+  using over = AttentionCore<Heads<H / N, K / N, Dh>, Mask, Rope, Norms...>;
+};
+template <int F>
+struct ShardedCore<SiluGate<F>> {
+  static constexpr int parts = F;
+  template <int N>
+  using over = SiluGate<F / N>;
+};
+
+namespace detail {
+
+/// Linear layers with 1 / N of their outputs, or of their inputs and then summed.
+template <int N>
+struct ShardOutputs {
+  template <class M, class Path>
+  static constexpr bool applies = is_linear<M>;
+  template <class M>
+  struct Of;
+  template <int In, int Out, class B>
+  struct Of<Linear<In, Out, B>> {
+    static_assert(Out % N == 0, "Sharded<M, N>: a linear layer's outputs do not divide by N");
+    using type = Shard<Linear<In, Out / N, B>, N, 1>;
+  };
+  template <class M, class Path>
+  using apply = typename Of<M>::type;
+};
+template <int N>
+struct ShardInputs {
+  template <class M, class Path>
+  static constexpr bool applies = is_linear<M>;
+  template <class M>
+  struct Of;
+  template <int In, int Out, class B>
+  struct Of<Linear<In, Out, B>> {
+    static_assert(In % N == 0, "Sharded<M, N>: a linear layer's inputs do not divide by N");
+    static_assert(std::is_same_v<B, NoBias>, "Sharded<M, N>: every rank would add the bias of a sum");
+    using type = Summed<Shard<Linear<In / N, Out>, 1, N>, N>;
+  };
+  template <class M, class Path>
+  using apply = typename Of<M>::type;
+};
+
+/// Projections, what is between them, and the projection back: attention, a gated MLP.
+template <class M>
+struct ShardedBranch {
+  static constexpr int parts = 0;
+};
+template <class... In, class Core, class Out>
+struct ShardedBranch<Chain<Fork<In...>, Core, Out>> {
+  static constexpr int parts = ShardedCore<Core>::parts;
+  template <int N>
+  using over = Chain<Fork<rewrite_t<In, ShardOutputs<N>>...>, typename ShardedCore<Core>::template over<N>,
+                     rewrite_t<Out, ShardInputs<N>>>;
+};
+
+template <class M>
+inline constexpr bool is_own_head = false;
+template <class Tag, class L>
+inline constexpr bool is_own_head<OwnHead<Tag, L>> = true;
+
+/// The branches of the language model, and a head of its own.
+template <int N, class LanguageTag>
+struct ShardModel {
+  template <class M, class Path>
+  static constexpr bool is_branch = path_has<Path, LanguageTag> && (ShardedBranch<without_name_t<M>>::parts > 0);
+  template <class M, class Path>
+  static constexpr bool applies = is_branch<M, Path> || is_own_head<without_name_t<M>>;
+  template <class M, class Path>
+  static auto rewritten() {
+    if constexpr (is_branch<M, Path>)
+      return std::type_identity<typename ShardedBranch<without_name_t<M>>::template over<N>>{};
+    else
+      return std::type_identity<
+          typename without_name_t<M>::template rebuild<rewrite_t<typename M::module, ShardOutputs<N>>>>{};
+  }
+  template <class M, class Path>
+  using apply = typename decltype(rewritten<M, Path>())::type;
+};
+
+template <class M>
+constexpr int common_parts();
+template <class... C>
+constexpr int common_parts_of(List<C...>) {
+  int parts = 0;
+  ((parts = std::gcd(parts, common_parts<C>())), ...);
+  return parts;
+}
+template <class M>
+constexpr int common_parts() {
+  if constexpr (HasChildren<M>) {
+    if constexpr (ShardedBranch<without_name_t<M>>::parts > 0)
+      return ShardedBranch<without_name_t<M>>::parts;
+    else
+      return common_parts_of(typename M::children{});
+  } else {
+    return 0;
+  }
+}
+
+template <class M>
+struct IsSummed {
+  static constexpr bool value = requires { M::ranks; };
+};
+template <class Found>
+constexpr int ranks_in() {
+  if constexpr (std::is_void_v<Found>)
+    return 1;
+  else
+    return Found::ranks;
+}
+
+}  // namespace detail
+
+/// M can be divided among N ranks if N divides this: key/value heads, the MLP's width and the vocabulary; 0 if no part
+/// of it can be divided.
+template <class M>
+inline constexpr int rank_divisor = [] {
+  constexpr int parts = detail::common_parts<typename M::Language>();
+  return parts == 0 ? 0 : std::gcd(parts, M::vocab_size);
+}();
+
+namespace detail {
+template <class M, int N>
+inline constexpr bool divides = rank_divisor<M> > 0 && rank_divisor<M> % N == 0;
+template <class M, int N>
+struct ShardedModel {
+  using type = M;  // the error has been reported
+};
+template <class M, int N>
+requires divides<M, N>
+struct ShardedModel<M, N> {
+  using type = rewrite_t<M, ShardModel<N, typename M::language_tag>>;
+};
+}  // namespace detail
+
+/// A vision-language model as one of N ranks computes it: its share of the decoder's heads and of the MLPs' width, with
+/// a sum over ranks after each attention and MLP, and its share of the logits, which the engine gathers. Vision tower,
+/// projector, embedding and norms are whole on every rank. Names are M's, and files stay as they are: each rank reads
+/// its part of the matrices.
+///
+/// order       after stream_for, before fused_for: struct Model : fused_for<Cuda, Sharded<Qwen3VL_8B, 2>> {};
+/// source      Shoeybi et al. 2019, arXiv:1909.08053, section 3
+template <class M, int N>
+struct Sharded : detail::ShardedModel<M, N>::type {
+  static_assert(N > 1, "Sharded<M, N>: N is a number of ranks, at least 2");
+  static_assert(detail::divides<M, N>,
+                "Sharded<M, N>: N must divide the key/value heads, the MLP's intermediate_size and vocab_size");
+};
+
+/// The ranks that M is divided among; 1: it is whole.
+template <class M>
+inline constexpr int rank_count = detail::ranks_in<find_t<typename M::Language, detail::IsSummed>>();
+
+}  // namespace lamina

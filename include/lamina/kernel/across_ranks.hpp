@@ -1,0 +1,42 @@
+#pragma once
+#include <lamina/core/backend.hpp>
+#include <lamina/core/tensor/view.hpp>
+
+/// What the ranks of one model (Stream::ranks) exchange while they compute a step. Every rank calls the same functions
+/// with the same sizes in the same order.
+namespace lamina::kernel {
+
+/// Sums over ranks, added up in the same order everywhere, so that every rank has the same bits.
+///
+///     y null: x = sum of the ranks' x
+///     else    y += sum of the ranks' x, rounded once if the backend can; x means nothing afterwards
+///
+/// shapes  x, y: (N, D); x without gaps between its rows
+template <class T>
+struct RankSum {
+  Matrix<T> x;
+  Matrix<T> y;
+};
+/// y[n, r W + i] = x[n, i] of rank r.   shapes: x (N, W), y (N, R W), R ranks; both without gaps
+template <class T>
+struct RankGather {
+  Matrix<const T> x;
+  Matrix<T> y;
+};
+/// Every rank gets rank 0's values.
+struct RankBroadcast {
+  int* values = nullptr;
+  int count = 0;
+};
+
+template <class B>
+struct across_ranks {
+  static_assert(always_false<B>,
+                "across_ranks has no kernel for this backend: include <lamina/kernel/cpu/across_ranks.hpp> or "
+                "<lamina/kernel/cuda/rows/across_ranks.cuh>");
+  static void sum(auto...) {}
+  static void gather(auto...) {}
+  static void broadcast(auto...) {}
+};
+
+}  // namespace lamina::kernel

@@ -75,8 +75,10 @@ ForwardResult run_forward(const Weights<Model, T>& weights, const Batch& batch, 
 /// Of one sequence of tokens.
 template <class Model, Real T>
 ForwardResult run_forward(const Weights<Model, T>& weights, std::vector<int> ids) {
-  const int n = static_cast<int>(ids.size());
-  return run_forward(weights, Batch{.ids = std::move(ids), .cu_seqlens = {0, n}});
+  Batch batch;
+  batch.cu_seqlens = {0, static_cast<int>(ids.size())};
+  batch.ids = std::move(ids);
+  return run_forward(weights, batch);
 }
 
 }  // namespace lamina

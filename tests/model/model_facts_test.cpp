@@ -17,6 +17,16 @@ void check_released(const std::string& layout) {
   const ModelConfig config = ModelConfig::load(dir.dir());
   CHECK(differences(facts_of_config(config, config.tie_word_embeddings), facts_of<Model>(), layout).empty());
 }
+
+/// A decoder whose gate says what config.json calls it.
+template <int W>
+struct ReluGate : SiluGate<W> {
+  static constexpr std::string_view hidden_act = "relu";
+};
+struct OwnGate
+    : Chain<Fork<Named<name::weight, Linear<4, 8>>, Named<name::bias, Linear<4, 8>>>, ReluGate<8>, Linear<8, 4>> {};
+static_assert(lamina::detail::hidden_act<lamina::detail::MlpOf<OwnGate>::type>() == "relu");
+static_assert(lamina::detail::MlpOf<OwnGate>::intermediate_size == 8);
 }  // namespace
 
 TEST_CASE("facts: those of each released config.json are its type's") {

@@ -69,6 +69,11 @@ template <int D, class F>
 struct IsActivation<Activation<D, F>> : std::bool_constant<(D > 0)> {
   using function = F;
 };
+/// An activation or a gate of one's own, which has config.json's word for it: hidden_act.
+template <class M>
+struct HasHiddenAct {
+  static constexpr bool value = requires { M::hidden_act; };
+};
 template <class M>
 struct IsStack {
   static constexpr bool value = requires {
@@ -81,20 +86,31 @@ struct IsTapped {
   static constexpr bool value = requires { typename M::Tap; };
 };
 
-/// The activation between the two halves of a tower's MLP: its gate, or the first one, which is the block's, because
-/// that MLP comes before the mergers.
+template <class Tower, class Activation_>
+struct ActivationIsKnown {
+  static constexpr bool seen = true;
+  static_assert(!std::is_void_v<Activation_>,
+                "a model of the programs needs to know its MLP's activation, as config.json names it: give a gate of "
+                "your own `static constexpr std::string_view hidden_act = \"relu\";`");
+};
+/// The activation between the two halves of a tower's MLP: one of one's own, a gate, or the first one, which is the
+/// block's, because that MLP comes before the mergers.
 template <class Tower>
 struct MlpOf {
-  using gate = find_t<Tower, IsSiluGate>;
-  using type =
-      typename std::conditional_t<std::is_void_v<gate>, Find<Tower, IsActivation>, std::type_identity<gate>>::type;
+  template <class Wanted, class Else>
+  using first_of = std::conditional_t<std::is_void_v<Wanted>, Else, Wanted>;
+  using found = first_of<find_t<Tower, HasHiddenAct>, first_of<find_t<Tower, IsSiluGate>, find_t<Tower, IsActivation>>>;
+  static_assert(Checked<ActivationIsKnown<Tower, found>>::seen);
+  using type = std::conditional_t<std::is_void_v<found>, SiluGate<1>, found>;  // one mistake is one error
   static constexpr int intermediate_size = type::Out::width;
 };
 
 /// config.json's words for what MLPs compute.
 template <class Layer>
 constexpr std::string_view hidden_act() {
-  if constexpr (IsSiluGate<Layer>::value)
+  if constexpr (HasHiddenAct<Layer>::value)
+    return Layer::hidden_act;
+  else if constexpr (IsSiluGate<Layer>::value)
     return "silu";
   else if constexpr (std::is_same_v<typename IsActivation<Layer>::function, kernel::GeluTanh>)
     return "gelu_pytorch_tanh";

@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/view.hpp>
+#include <lamina/kernel/no_kernels.hpp>
 
 /// What the ranks of one model (Stream::ranks) exchange while they compute a step. Every rank calls the same functions
 /// with the same sizes in the same order.
@@ -31,12 +32,9 @@ struct RankBroadcast {
 
 template <class B>
 struct across_ranks {
-  static_assert(always_false<B>,
-                "across_ranks has no kernel for this backend: include <lamina/kernel/cpu/across_ranks.hpp> or "
-                "<lamina/kernel/cuda/rows/across_ranks.cuh>");
-  static void sum(auto...) {}
-  static void gather(auto...) {}
-  static void broadcast(auto...) {}
+  static void sum(auto...) { no_kernels<B>(); }
+  static void gather(auto...) { no_kernels<B>(); }
+  static void broadcast(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

@@ -330,7 +330,7 @@ void bench_learned_position(Gpu& gpu, int n, int table_rows, int D) {
 void bench_optimizer(Gpu& gpu, std::size_t n) {
   Arena::Scope scope(gpu.memory);
   T* copy = gpu.memory.take<T>(n);
-  const auto runs = value_runs<T>({0, n}, n / 2, {{0, n, copy, 4096, 4096}});
+  const auto runs = value_runs<T>({0, n}, {{n / 2}, {n, 1, false}}, {{0, n, copy, 4096, 4096}});
   AdamWStep<T> a{.w = random_values<float>(gpu, n, 1), .g = random_values<float>(gpu, n, 2)};
   a.m = random_values<float>(gpu, n, 3), a.v = gpu.memory.take<float>(n);
   cudaMemsetAsync(a.v, 0, n * sizeof(float), gpu.stream().handle);

@@ -24,6 +24,18 @@ TEST_CASE("EpochSampler: the order of samples is torch.randperm's") {
   CHECK(torch_randperm(0, 7).empty());
 }
 
+TEST_CASE("EpochSampler: grouped by length, pieces of batches are sorted and the longest sample is first") {
+  const std::vector<int> lengths = {5, 9, 1, 7, 3, 9, 2, 8, 4, 6};
+  for (const int epoch : {0, 1, 2}) {
+    const std::vector<int> order = grouped_by_length(lengths, 2, 42, epoch);
+    CHECK(lengths[order[0]] == 9);
+    std::vector<int> sorted = order;
+    std::sort(sorted.begin(), sorted.end());
+    CHECK(sorted == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+    CHECK(order != grouped_by_length(lengths, 2, 43, epoch));
+  }
+}
+
 TEST_CASE("EpochSampler: windows hold every sample of an epoch once, the last ones being smaller") {
   EpochSampler sampler({.sample_count = 10,
                         .per_device_train_batch_size = 3,

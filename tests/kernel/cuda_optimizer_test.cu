@@ -80,7 +80,7 @@ TEMPLATE_TEST_CASE("adamw on CUDA: one step equals the formula, clears gradients
     RandomMatrix<float> w(1, n, 1, 1), g(1, n, 2, 1), m(1, n, 3, 1), v = RandomMatrix<float>(1, n, 4, 1).magnitude();
     Copies<T> copies = copies_of<T>(n);
     AdamWStep<T> a{.w = upload(w).data, .g = upload(g).data, .m = upload(m).data, .v = upload(v).data};
-    const auto runs = value_runs({0, std::size_t(n)}, n / 2, copies.table);
+    const auto runs = value_runs({0, std::size_t(n)}, {{std::size_t(n) / 2}, {std::size_t(n), 1, false}}, copies.table);
     a.runs = gpu().upload(runs), a.count = int(runs.size());
     const OptimizerNumbers o{.b1 = 0.9f,
                              .b2 = 0.999f,
@@ -120,7 +120,7 @@ TEST_CASE("adamw on CUDA: a norm that is not finite leaves everything as it was"
   gpu().release();
   RandomMatrix<float> w(1, 1000, 1, 0);
   AdamWStep<bf16> a{.w = upload(w).data, .g = upload(w).data, .m = upload(w).data, .v = upload(w).data};
-  const auto runs = value_runs<bf16>({0, 1000}, 0, {});
+  const auto runs = value_runs<bf16>({0, 1000}, {{1000, 1, false}}, {});
   a.runs = gpu().upload(runs), a.count = int(runs.size());
   a.numbers = gpu().upload(std::vector<OptimizerNumbers>(1));
   a.clip = gpu().upload(std::vector<Clip>{{INFINITY, 0}});

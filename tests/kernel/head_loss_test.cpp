@@ -15,6 +15,7 @@ struct Problem {
   RandomMatrix<W> w;
   std::vector<int> target;
   std::vector<float> weight, nll;
+  TokenLoss loss;
   Problem(int rows, int width, int vocab)
       : x(rows, width, 1), dx(rows, width, 2), dw(vocab, width, 3), w(vocab, width, 4, 2), nll(rows, NAN) {
     std::mt19937 random(5);
@@ -23,7 +24,7 @@ struct Problem {
       weight.push_back(static_cast<float>(random() % 8) / 8);
     }
   }
-  HeadLoss<float> arguments() { return {x, w.weight(), target.data(), weight.data(), nll.data(), dx, dw}; }
+  HeadLoss<float> arguments() { return {x, w.weight(), target.data(), weight.data(), nll.data(), dx, dw, loss}; }
 };
 
 float distance(RandomMatrix<float>& a, RandomMatrix<float>& b) {
@@ -75,8 +76,23 @@ TEST_CASE("head_loss: more rows than one chunk of logits holds give the same gra
   CHECK(distance(whole.dw, halves.dw) <= 2 * test::sum_tolerance(1300));
 }
 
+TEST_CASE("head_loss: smoothed labels and losses weighed by probability equal the specification") {
+  for (const TokenLoss how : {TokenLoss{.smoothing = 0.1f}, TokenLoss{.by_probability = true}}) {
+    CAPTURE(how.smoothing);
+    Problem<float> fast(70, 64, 301), plain(70, 64, 301);
+    fast.loss = plain.loss = how;
+    head_loss<Cpu>::run({}, fast.arguments());
+    plain::head_loss(plain.arguments());
+    const float logit = 64 * test::sum_tolerance(64) + 8 * 0x1p-24f * 12;
+    for (int m = 0; m < 70; ++m) CHECK(std::fabs(fast.nll[m] - plain.nll[m]) <= 16 * logit);
+    CHECK(distance(fast.dx, plain.dx) <= 8 * logit + 2 * test::sum_tolerance(301));
+    CHECK(distance(fast.dw, plain.dw) <= 4 * logit * 70 + 2 * test::sum_tolerance(71));
+  }
+}
+
 TEST_CASE("head_loss: gradients match finite differences") {
   Problem<float> p(6, 9, 23);
+  p.loss.smoothing = GENERATE(0.0f, 0.2f);
   std::fill(p.dw.data.begin(), p.dw.data.end(), 0.0f);
   head_loss<Cpu>::run({}, p.arguments());
   const auto loss = [](Problem<float> at) {

@@ -17,21 +17,20 @@ namespace {
 
 const fs::path golden = LAMINA_GOLDEN_DIR "/losses";
 
-std::vector<std::string> runs() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(golden)) {
-    const std::string name = entry.path().stem().string();
-    if (name != "mixed" && name != "dataset_info") names.push_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 Json read(const fs::path& path) {
   INFO(path);
   std::ifstream in(path);
   REQUIRE(in);
   return Json::parse(in);
+}
+
+std::vector<std::string> runs() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(golden)) {
+    if (read(entry.path()).contains("history")) names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 /// Runs the golden's settings in a folder of this test.

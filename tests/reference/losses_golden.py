@@ -59,6 +59,28 @@ RUNS = {
     "neat_packing": NEAT,
     "neat_packing_batch": NEAT | {"per_device_train_batch_size": 2},
     "neat_packing_qwen2_5": NEAT | {"model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl"},
+    "group_by_length": {"train_sampling_strategy": "group_by_length", "max_steps": 18},
+    "loraplus": {"loraplus_lr_ratio": 16.0, "weight_decay": 0.1},
+    "dft": {"use_dft_loss": True, "gradient_accumulation_steps": 3},
+    "label_smoothing": {"label_smoothing_factor": 0.1},
+    "freeze_modules": {
+        "finetuning_type": "freeze",
+        "freeze_trainable_layers": 2,
+        "freeze_trainable_modules": "mlp,input_layernorm",
+        "freeze_extra_modules": "norm",
+        "learning_rate": 1.0e-4,
+    },
+    "plateau": {
+        "lr_scheduler_type": "reduce_lr_on_plateau",
+        "lr_scheduler_kwargs": {"patience": 0, "factor": 0.5, "threshold": 0.9, "threshold_mode": "abs"},
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "val_size": 3,
+    },
+    "pretrain": {"stage": "pt", "dataset": "pages", "cutoff_len": 40},
+    "pretrain_apart": {"stage": "pt", "dataset": "pages", "cutoff_len": 32, "packing": False},
+    "text_qwen3": {"dataset": "text", "template": "qwen3"},
+    "text_qwen": {"model_name_or_path": "qwen2_5_vl_tiny", "dataset": "text", "template": "qwen"},
 }
 
 
@@ -76,6 +98,15 @@ def mask_dummy_images_once() -> None:
     cls._compute_rope_position_ids_with_packing = compute
 
 
+def shift_smoothed_labels() -> None:
+    """transformers 5.6 smooths the labels of vision-language models without shifting them: each token would learn to
+    repeat itself. Here they are shifted as those of other models."""
+    import transformers.trainer as trainer
+
+    for name in ("Qwen3VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"):
+        trainer.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[name] = name
+
+
 def execute(run: str, work: pathlib.Path) -> None:
     make_tiny.write_weights(work)
     base = BASE | {key: RUNS[run][key] for key in ("model_name_or_path",) if key in RUNS[run]}
@@ -89,6 +120,7 @@ def execute(run: str, work: pathlib.Path) -> None:
     }
     llamafactory_run.stand_in_for_torchaudio()
     mask_dummy_images_once()
+    shift_smoothed_labels()
     from llamafactory.train.tuner import run_exp
     from safetensors.torch import load_file
 

@@ -180,9 +180,24 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
   CHECK_FALSE(parse({example, "train_sampling_strategy=random"}).keeps_order());
   CHECK(parse({example, "train_sampling_strategy=sequential"}).keeps_order());
   CHECK(parse({example, "disable_shuffling=true", "train_sampling_strategy=random"}).keeps_order());
-  says(error_with("train_sampling_strategy=group_by_length"), "draws its order from a generator");
-  says(error_with("train_sampling_strategy=shuffled"), "is not built, wanted random or sequential");
-  says(error_with("group_by_length=true"), "transformers 5 has train_sampling_strategy");
+  says(error_with("train_sampling_strategy=shuffled"), "is unknown, wanted random, sequential or group_by_length");
+  CHECK(parse({example, "group_by_length=true"}).groups_by_length());
+  CHECK_FALSE(parse({example, "group_by_length=true", "disable_shuffling=true"}).groups_by_length());
+  says(error_of({example, "group_by_length=true", "train_sampling_strategy=random"}), "keep one");
+  says(error_with("lr_scheduler_type=reduce_lr_on_plateau"), "needs an eval_strategy");
+  const std::vector<std::string> plateau = {example, "lr_scheduler_type=reduce_lr_on_plateau", "val_size=2",
+                                            "eval_strategy=steps"};
+  const auto with_kwargs = [&](const std::string& kwargs) {
+    std::vector<std::string> words = plateau;
+    words.push_back("lr_scheduler_kwargs=" + kwargs);
+    return words;
+  };
+  CHECK(parse(with_kwargs("{patience: 3, mode: max}")).schedule.plateau.patience == 3);
+  says(error_of(with_kwargs("{mode: most}")), "wanted min or max");
+  says(error_of(with_kwargs("{factor: 1}")), "factor is 1, wanted below 1");
+  says(error_of({example, "use_dft_loss=true", "label_smoothing_factor=0.1"}), "keep one");
+  says(error_with("label_smoothing_factor=1"), "wanted 0 up to below 1");
+  says(error_of({example, "loraplus_lr_ratio=4", "finetuning_type=full"}), "needs finetuning_type: lora");
   says(error_with("tokenized_path=saved"), "a data set that LLaMA-Factory has saved there cannot be read");
   CHECK(parse({example, "dataloader_drop_last=true"}).dataloader_drop_last);
   says(error_of({example, "dataloader_drop_last=true", "do_predict=true", "predict_with_generate=true", "val_size=2"}),

@@ -47,6 +47,22 @@ TEST_CASE("Schedule: the example's run has the published rates", "[train]") {
   for (const auto& [step, rate] : published) CHECK(fake::near(schedule.rate(step - 1), rate, 1e-8));
 }
 
+TEST_CASE("Plateau: the rate falls after evaluations without gain, as torch's does", "[train]") {
+  const auto rates = [](const PlateauOptions& o, const std::vector<double>& metrics) {
+    Plateau plateau(o, 1);
+    std::vector<double> rates;
+    for (const double metric : metrics) plateau.observe(metric), rates.push_back(plateau.rate());
+    return rates;
+  };
+  CHECK(rates({.factor = 0.5, .patience = 1}, {3, 3, 3, 2, 2, 2}) == std::vector<double>{1, 1, 0.5, 0.5, 0.5, 0.25});
+  CHECK(rates({.factor = 0.5, .patience = 0, .cooldown = 2}, {1, 1, 1, 1, 1}) ==
+        std::vector<double>{1, 0.5, 0.5, 0.5, 0.25});
+  CHECK(rates({.relative = false, .factor = 0.5, .threshold = 0.5, .patience = 0}, {3, 2.6, 2.4}) ==
+        std::vector<double>{1, 0.5, 0.5});
+  CHECK(rates({.seeks_greater = true, .factor = 0.5, .min_lr = 0.4, .patience = 0}, {1, 2, 1, 1}) ==
+        std::vector<double>{1, 1, 0.5, 0.4});
+}
+
 TEST_CASE("Steps: the last batch and the last window of an epoch may be short", "[train]") {
   const StepCounts demo = count_steps(1096, 1, 8, 3, -1);
   CHECK(demo.steps_per_epoch == 137);

@@ -71,6 +71,19 @@ TEST_CASE("freeze: layers by number in every stack that is not frozen, and the p
   CHECK(trained("model.visual.merger.norm.weight"));
   CHECK(!trained("model.visual.patch_embed.proj.weight"));
   CHECK(!trained("model.language_model.norm.weight"));
+  options.freeze_trainable_modules = {"mlp"}, options.freeze_extra_modules = {"norm"};
+  CHECK(trained("model.language_model.layers.3.mlp.up_proj.weight"));
+  CHECK(!trained("model.language_model.layers.3.self_attn.q_proj.weight"));
+  CHECK(trained("model.language_model.norm.weight"));
+  const std::vector<std::string> tensors = {"model.language_model.layers.0.mlp.up_proj.weight",
+                                            "model.language_model.norm.weight"};
+  CHECK(error_of([&] { require_freeze_modules(tensors, options); }).empty());
+  options.freeze_trainable_modules = {"mpl"};
+  CHECK(fake::contains(error_of([&] { require_freeze_modules(tensors, options); }),
+                       "freeze_trainable_modules: mpl is no such module of this model (did you mean mlp?)"));
+  options.freeze_trainable_modules = {"all"}, options.freeze_extra_modules = {"mlp"};
+  CHECK(fake::contains(error_of([&] { require_freeze_modules(tensors, options); }), "known are norm"));
+  options.freeze_extra_modules.clear();
   options.freeze_trainable_layers = -2;
   CHECK(trained("model.visual.deepstack_merger_list.1.norm.weight"));
   CHECK(!trained("model.language_model.layers.2.mlp.up_proj.weight"));

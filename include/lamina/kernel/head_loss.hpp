@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/core/token_loss.hpp>
 #include <lamina/kernel/matmul.hpp>
 #include <lamina/kernel/no_kernels.hpp>
 
@@ -7,6 +8,7 @@
 ///     z = x W^T      nll[m] = log sum_v exp z[m,v] - z[m, target[m]]      dz = weight[m] * (softmax(z[m]) - onehot)
 ///     dx = dz W      dW += dz^T x
 ///
+/// This is the plain TokenLoss; nll and dz of the others follow from theirs.
 /// x, dx (M, D); W (V, D); target, weight, nll (M). The softmax is fp32. dx and dw may be null (evaluation; frozen
 /// head). Targets are in [0, V): the CPU checks it, on a GPU that is left to whoever uploads them.
 namespace lamina::kernel {
@@ -20,6 +22,7 @@ struct HeadLoss {
   float* nll = nullptr;
   Matrix<T> dx;
   Matrix<float> dw;
+  TokenLoss loss = {};
 };
 
 template <class B>

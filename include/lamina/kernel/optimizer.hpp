@@ -61,6 +61,7 @@ struct ValueRun {
   T* to = nullptr;
   std::ptrdiff_t stride = 1;
   float scale = 1;
+  float rate = 1;  ///< of its learning rate over that of the others
   bool decays = false;
 
   LAMINA_HD T* copy(int i) const {
@@ -68,19 +69,27 @@ struct ValueRun {
     return to + at / cols * stride + at % cols;
   }
 };
-/// Runs that cover a share of the values, each in one copy or in none, on one side of `decayed`. copies are in order.
-/// A run counts its values from the share's first.
+/// Neighbouring values that are updated alike: those before `end` that no group before it has.
+struct ValueGroup {
+  std::size_t end = 0;
+  float rate = 1;  ///< of their learning rate over that of the others
+  bool decays = true;
+};
+/// Runs that cover a share of the values, each in one copy or in none, and in one group. Copies and groups are in
+/// order. A run counts its values from the share's first.
 template <class T>
-std::vector<ValueRun<T>> value_runs(const parallel::Share& share, std::size_t decayed,
+std::vector<ValueRun<T>> value_runs(const parallel::Share& share, const std::vector<ValueGroup>& groups,
                                     const std::vector<ValueCopy<T>>& copies) {
   std::vector<ValueRun<T>> runs;
   std::size_t at = share.first;
+  auto group = groups.begin();
   const auto cover = [&](std::size_t end, const ValueCopy<T>& c) {
     end = std::min(end, share.end());
     while (at < end) {
-      const std::size_t side = at < decayed ? std::min(decayed, end) : end;
-      const auto count = static_cast<int>(std::min<std::size_t>(side - at, ValueRun<T>::most));
-      runs.push_back({at - share.first, count, c.cols, at - c.first, c.to, c.stride, c.scale, at < decayed});
+      while (group->end <= at) ++group;
+      const auto count = static_cast<int>(std::min<std::size_t>(std::min(group->end, end) - at, ValueRun<T>::most));
+      runs.push_back(
+          {at - share.first, count, c.cols, at - c.first, c.to, c.stride, c.scale, group->rate, group->decays});
       at += static_cast<std::size_t>(count);
     }
   };
@@ -95,11 +104,11 @@ std::vector<ValueRun<T>> value_runs(const parallel::Share& share, std::size_t de
 /// AdamW with decoupled decay, fp32 throughout:
 ///
 ///     g' = g * clip.scale     m = b1 m + (1 - b1) g'     v = b2 v + (1 - b2) g'^2
-///     w = w * decay - step_size * m / (sqrt(v) / v_correction + eps)
+///     w = w * (1 - rate (1 - decay)) - rate * step_size * m / (sqrt(v) / v_correction + eps)
 ///     g = 0,   copy = scale * w rounded to T (if there is one)
 ///
-/// w, g, m and v begin at the same value. decay holds for runs that decay. Where the norm is not finite, w, m, v and
-/// copies stay as they are. source      Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2
+/// w, g, m and v begin at the same value. Runs that do not decay have decay = 1. Where the norm is not finite, w, m, v
+/// and copies stay as they are. source      Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2
 template <class T>
 struct AdamWStep {
   float *w = nullptr, *g = nullptr, *m = nullptr, *v = nullptr;

@@ -36,6 +36,7 @@ struct TrainingTemplate {
   bool reasoning = false;                ///< an answer without thought gets an empty one
   std::string_view plain = "";           ///< of a reasoning template: that of the models which do not think
   const ToolMarks* tools = nullptr;
+  bool takes_images = true;  ///< false: a template of text models, for records without images
 };
 
 }  // namespace lamina

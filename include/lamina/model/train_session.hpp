@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <lamina/core/batch.hpp>
+#include <lamina/core/token_loss.hpp>
 #include <lamina/parallel/group.hpp>
 
 /// The seam between programs and the training of a model: programs (YAML, JSON) see this header alone;
@@ -92,6 +93,11 @@ struct TrainableOptions {
   std::vector<std::string> lora_target = {"all"};
   bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
   int freeze_trainable_layers = 2;  ///< method freeze: the last n decoder layers, negative: the first n
+  /// Method freeze: the parts of those layers that are trained ("all", or such as "mlp"), and modules outside of
+  /// layers.
+  std::vector<std::string> freeze_trainable_modules = {"all"}, freeze_extra_modules;
+  float lora_b_rate = 1;  ///< LoRA+: the learning rate of each lora_B over that of its lora_A
+  TokenLoss token_loss;
   /// Gradient checkpointing of decoder layers; unset: if their activations would not fit.
   std::optional<bool> recompute;
   std::string device = "auto";  ///< cpu, cuda, or auto: the GPU if there is one

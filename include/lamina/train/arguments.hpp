@@ -59,6 +59,10 @@ struct Arguments {
   bool use_rslora = false, create_new_adapter = false;
   bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
   int freeze_trainable_layers = 2;
+  std::vector<std::string> freeze_trainable_modules = {"all"}, freeze_extra_modules;
+  std::optional<double> loraplus_lr_ratio;  ///< of each lora_B's learning rate over that of its lora_A
+  bool use_dft_loss = false;
+  double label_smoothing_factor = 0;
   bool plot_loss = false, disable_shuffling = false, include_effective_tokens_per_second = false;
   std::optional<std::int64_t> early_stopping_steps;
 
@@ -102,6 +106,7 @@ struct Arguments {
 
   /// Whether rows come in their order in every epoch.
   bool keeps_order() const { return disable_shuffling || train_sampling_strategy == "sequential"; }
+  bool groups_by_length() const { return !disable_shuffling && train_sampling_strategy == "group_by_length"; }
   /// The losses that evaluations report.
   std::vector<std::string> eval_losses() const {
     if (!eval_on_each_dataset || eval_dataset.empty()) return {eval_prefix("") + "_loss"};
@@ -141,6 +146,10 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.freeze_multi_modal_projector = a.freeze_multi_modal_projector;
   options.freeze_language_model = a.freeze_language_model;
   options.freeze_trainable_layers = a.freeze_trainable_layers;
+  options.freeze_trainable_modules = a.freeze_trainable_modules;
+  options.freeze_extra_modules = a.freeze_extra_modules;
+  options.lora_b_rate = static_cast<float>(a.loraplus_lr_ratio.value_or(1));
+  options.token_loss = {.smoothing = static_cast<float>(a.label_smoothing_factor), .by_probability = a.use_dft_loss};
   if (a.disable_gradient_checkpointing) options.recompute = !*a.disable_gradient_checkpointing;
   options.device = a.device;
   options.deterministic = a.full_determinism;

@@ -58,6 +58,8 @@ class Trainer {
         parts_(std::move(parts)),
         plan_(count_steps(a_, parts_.train.rows(), parts_.group.size())),
         schedule_(a_.schedule, a_.optimizer.learning_rate, plan_.total_steps) {
+    if (a_.schedule.type == ScheduleType::reduce_lr_on_plateau)
+      plateau_.emplace(a_.schedule.plateau, a_.optimizer.learning_rate);
     state_.max_steps = plan_.total_steps;
     state_.num_train_epochs = plan_.epochs;
     state_.logging_steps = steps_of(a_.logging_steps, plan_.total_steps);
@@ -94,6 +96,7 @@ class Trainer {
   Shared share(const Window&, const BatchLoss&);
   /// Whether the run is to stop, all ranks being told so by the same step.
   bool stop_requested() const;
+  double rate(std::int64_t step) const { return plateau_ ? plateau_->rate() : schedule_.rate(step); }
   void check_finite(const Window&, const BatchLoss&, double shared_loss, double gradient_norm) const;
   void after_step(bool stop_requested);
   void log_loss(double gradient_norm, double rate);
@@ -119,6 +122,7 @@ class Trainer {
   TrainerParts parts_;
   StepCounts plan_;
   Schedule schedule_;
+  std::optional<Plateau> plateau_;  // of reduce_lr_on_plateau
   TrainerState state_;
   RunPosition position_;
   std::optional<TrainerLog> log_file_;

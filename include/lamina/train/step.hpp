@@ -11,13 +11,13 @@
 
 namespace lamina::train {
 
-/// Next-token cross-entropy of a model on a batch, and its backward. The head sees labelled rows only.
+/// The loss of a model's next tokens on a batch, and its backward. The head sees labelled rows only.
 template <class Model>
 struct Objective {
   /// nll (rows) from a batch's input; with Run in training mode, gradients are added as well.
   template <class R, class S>
   static void run(R run, const Parameter* p, S& saved, Input<typename R::T>& in, const LabelledRowsView& labelled,
-                  float* nll) {
+                  float* nll, const TokenLoss& loss) {
     using T = typename R::T;
     using B = typename R::backend;
     Arena::Scope scope(*run.scratch);
@@ -37,7 +37,8 @@ struct Objective {
                                         .weight = labelled.weight,
                                         .nll = nll,
                                         .dx = dx,
-                                        .dw = R::mode::train && head.grad ? head.matrix_grad() : Matrix<float>{}});
+                                        .dw = R::mode::train && head.grad ? head.matrix_grad() : Matrix<float>{},
+                                        .loss = loss});
     if constexpr (R::mode::train) {
       kernel::rows<B>::zero(run.stream,
                             hidden);  // the hidden states are no longer needed: their gradient takes their place
@@ -53,7 +54,8 @@ struct Objective {
 template <Real T, Backend B>
 class StepRunner {
  public:
-  bool records = true;  ///< whether launches of shapes that come again are recorded
+  bool records = true;   ///< whether launches of shapes that come again are recorded
+  TokenLoss token_loss;  ///< set before the first step
 
   /// Shapes whose launches are recorded.
   int recorded() const { return shapes_.recorded(); }
@@ -215,7 +217,7 @@ class Step : public StepRunner<T, B> {
     if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, saved_arena, in.tokens, in.patches.rows);
     Run<Plan, Mode_> run{plan_stream<B>(record, scratch), &scratch, &in.text};
     float* const nll = scratch.take<float>(static_cast<std::size_t>(labelled.count()));
-    Objective<Model>::run(run, p, *saved, in, LabelledRowsView(labelled), nll);
+    Objective<Model>::run(run, p, *saved, in, LabelledRowsView(labelled), nll, {});
     return {saved_arena.peak_bytes(), scratch.peak_bytes()};
   }
 
@@ -231,7 +233,7 @@ class Step : public StepRunner<T, B> {
     Input<T> in = batch.in;
     if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, step.saved_arena_, in.tokens, in.patches.rows);
     Objective<Model>::run(Run<B, Mode_>{step.device_.stream(&step.scratch_), &step.scratch_, &in.text}, parameters,
-                          *saved, in, batch.labelled_view, step.nll_);
+                          *saved, in, batch.labelled_view, step.nll_, step.token_loss);
   }
   template <class Mode_>
   static constexpr typename StepRunner<T, B>::Pass pass{Mode_::train, plan_pass<Mode_>, launch<Mode_>};

@@ -31,6 +31,7 @@ struct TensorSlot {
   std::size_t offset = 0;  ///< elements into the learning run, or bytes into the frozen block
   DType dtype = DType::F32;
   bool learns = false;
+  float rate = 1;                 ///< of its learning rate over that of the others
   bool folded = false;            ///< a window of a folded matrix: a base matrix, or an adapter's half-precision copy
   std::size_t folded_offset = 0;  ///< bytes into the frozen block, of that window
   std::ptrdiff_t folded_stride = 0;  ///< elements from row to row of it
@@ -43,6 +44,7 @@ struct TensorChoice {
   DType dtype = DType::F32;
   int rank = 0;
   bool learns = true;
+  float rate = 1;  ///< of its learning rate over that of the others
 };
 
 template <class T, Backend B = Cpu>
@@ -62,6 +64,7 @@ class TensorMemory {
           if (e == Dyn) e = choice.rank;
       TensorSlot slot{spec, 0, spec.rank == 1 ? dtype_of<T> : choice.dtype, spec.learns && choice.learns};
       if (slot.learns) slot.dtype = DType::F32;
+      slot.rate = choice.rate;
       slots_.push_back(slot);
     }
     if (has_copy) place_folded();

@@ -7,6 +7,7 @@
 #include <lamina/vision/limit.hpp>
 #include <lamina/vision/processor.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -30,6 +31,15 @@ namespace detail {
 inline int labelled_tokens(const EncodedSample& sample) {
   int count = 0;
   for (std::size_t i = 1; i < sample.labels.size(); ++i) count += sample.labels[i] != ignored_label;
+  return count;
+}
+
+/// All labels of a window that are not ignored.
+inline std::int64_t marked_labels(std::span<const std::vector<const EncodedSample*>> window) {
+  std::int64_t count = 0;
+  for (const auto& micro_batch : window)
+    for (const EncodedSample* sample : micro_batch)
+      count += std::count_if(sample->labels.begin(), sample->labels.end(), [](int l) { return l != ignored_label; });
   return count;
 }
 
@@ -69,6 +79,8 @@ struct Preparation {
   ImageLimits limits;
   int image_pad_id = 0;
   int ranks = 1;  ///< processes whose windows are summed
+  /// Each label of a window weighs 1 / all of its labels, as transformers divides the losses of other objectives.
+  bool labels_weigh_alike = false;
 };
 
 /// An image that is still to be made: which file, and where in the batch it belongs.
@@ -100,11 +112,14 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
   batch.cu_seqlens.push_back(0);
   const int merged = preparation.processor.merge_size * preparation.processor.merge_size;
   std::size_t patches = 0;
+  const std::int64_t all_labels = detail::marked_labels(window);
   for (const auto& micro_batch : window) {
     int labelled = 0;
     for (const EncodedSample* sample : micro_batch) labelled += detail::labelled_tokens(*sample);
     const auto shares = static_cast<double>(window.size()) * preparation.ranks;
-    const double weight = labelled ? 1.0 / (static_cast<double>(labelled) * shares) : 0;
+    const double own = static_cast<double>(labelled) * shares,
+                 weight =
+                     !labelled ? 0 : 1.0 / (preparation.labels_weigh_alike ? static_cast<double>(all_labels) : own);
     for (const EncodedSample* sample : micro_batch) {
       detail::append_sequences(*sample, static_cast<float>(weight), batch);
       const std::vector<int> runs = detail::image_runs(*sample, preparation.image_pad_id);

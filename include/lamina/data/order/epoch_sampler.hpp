@@ -10,15 +10,41 @@
 
 namespace lamina::data {
 
-/// torch.randperm(n) of a CPU generator with this seed: PyTorch's generator is the standard's mt19937, and below
-/// 2^32 / 20 its shuffle draws one 32-bit number per step.
-/// source  PyTorch, aten/src/ATen/native/TensorFactories.cpp, randperm_cpu
-inline std::vector<int> torch_randperm(int n, std::uint64_t seed) {
+/// torch.randperm(n) of a CPU generator, or of one with this seed: PyTorch's generator is the standard's mt19937, and
+/// below 2^32 / 20 its shuffle draws one 32-bit number per step. source  PyTorch,
+/// aten/src/ATen/native/TensorFactories.cpp, randperm_cpu
+inline std::vector<int> torch_randperm(int n, std::mt19937& generator) {
   if (n < 0 || n >= INT64_C(0xffffffff) / 20) fail("shuffle: ", n, " samples, at most 214 million can be shuffled");
-  std::mt19937 generator(static_cast<std::uint32_t>(seed));
   std::vector<int> order(n);
   std::iota(order.begin(), order.end(), 0);
   for (int i = 0; i + 1 < n; ++i) std::swap(order[i], order[i + generator() % static_cast<std::uint32_t>(n - i)]);
+  return order;
+}
+
+inline std::vector<int> torch_randperm(int n, std::uint64_t seed) {
+  std::mt19937 generator(static_cast<std::uint32_t>(seed));
+  return torch_randperm(n, generator);
+}
+
+/// The order of an epoch in which samples of like length are neighbours: a random order is cut into pieces of many
+/// batches, each sorted from long to short, and the longest sample of all goes first. A batch is `batch` samples, those
+/// of a step. The order is drawn from one generator epoch after epoch; beginning an epoch takes two numbers from it.
+/// source  transformers 5.6, trainer_pt_utils.py, get_length_grouped_indices; torch, DataLoader's base seed
+inline std::vector<int> grouped_by_length(const std::vector<int>& lengths, std::int64_t batch, std::uint64_t seed,
+                                          std::int64_t epoch) {
+  const auto n = static_cast<int>(lengths.size());
+  std::mt19937 generator(static_cast<std::uint32_t>(seed));
+  const auto per_epoch = static_cast<unsigned long long>(2 + std::max(0, n - 1));
+  generator.discard(static_cast<unsigned long long>(epoch) * per_epoch + 2);
+  std::vector<int> order = torch_randperm(n, generator);
+  const std::int64_t piece = std::clamp<std::int64_t>(n / (batch * 4), 1, 50) * batch;
+  std::int64_t longest = 0;  // where the piece begins whose first sample is the longest
+  for (std::int64_t first = 0; first < n; first += piece) {
+    const auto begin = order.begin() + first, end = order.begin() + std::min<std::int64_t>(first + piece, n);
+    std::stable_sort(begin, end, [&](int a, int b) { return lengths[a] > lengths[b]; });
+    if (lengths[order[first]] > lengths[order[longest]]) longest = first;
+  }
+  std::swap(order[0], order[longest]);
   return order;
 }
 
@@ -45,14 +71,15 @@ struct SamplerOptions {
   int per_device_train_batch_size = 1, gradient_accumulation_steps = 1;
   std::uint64_t seed = 42;
   bool disable_shuffling = false;
+  std::vector<int> lengths = {};      ///< (sample_count) of the samples, to group them by; empty: they are not grouped
   bool dataloader_drop_last = false;  ///< leave out the samples of an epoch that do not fill a micro-batch of each rank
   int rank = 0, ranks = 1;            ///< processes that share each window
   std::vector<std::int64_t> costs = {};  ///< (sample_count) what a sample costs, in any unit; empty: all cost the same
 };
 
 /// Deals sample numbers into micro-batches and accumulation windows; one window is one optimizer step. Epoch e has the
-/// order torch_randperm(N, seed + e); the last micro-batch and the last window of an epoch may be smaller;
-/// with dataloader_drop_last all micro-batches are whole.
+/// order torch_randperm(N, seed + e), or groups the samples by length; the last micro-batch and the last window of an
+/// epoch may be smaller; with dataloader_drop_last all micro-batches are whole.
 ///
 /// Several ranks share the micro-batches of a window, as many each. All are whole ones: what the last of an epoch lack
 /// are the epoch's first samples once more, or, with dataloader_drop_last, those that lack some are left out. With
@@ -138,7 +165,11 @@ class EpochSampler {
   void order_for(std::int64_t epoch) {
     if (epoch == epoch_) return;
     epoch_ = epoch;
-    if (!options_.disable_shuffling) {
+    if (!options_.lengths.empty()) {
+      const std::int64_t step =
+          std::int64_t{options_.per_device_train_batch_size} * options_.gradient_accumulation_steps;
+      order_ = grouped_by_length(options_.lengths, step, options_.seed, epoch);
+    } else if (!options_.disable_shuffling) {
       order_ = torch_randperm(options_.sample_count, options_.seed + static_cast<std::uint64_t>(epoch));
     } else {
       order_.resize(options_.sample_count);

@@ -112,7 +112,7 @@ class Encoder {
   /// Fails if a record is wrong; the message does not repeat its origin. A record that does not fit is dropped with a
   /// reason.
   Encoded encode(const Conversation& conversation) {
-    check_media(conversation, *layout_.chat);
+    check_media(conversation);
     std::vector<detail::TokenPair> pairs =
         tokenise(conversation, {.enable_thinking = options_.enable_thinking,
                                 .drop_history_thoughts = options_.mask_history && !options_.preserve_thinking});
@@ -127,7 +127,7 @@ class Encoder {
   /// The conversation up to its last answer, which is to be predicted; the two share cutoff_len.
   /// source  LLaMA-Factory, data/processor/unsupervised.py
   Encoded encode_question(const Conversation& conversation) {
-    check_media(conversation, *layout_.chat);
+    check_media(conversation);
     const std::vector<detail::TokenPair> pairs =
         tokenise(conversation, {.enable_thinking = options_.enable_thinking,
                                 .drop_history_thoughts = !options_.preserve_thinking,
@@ -161,6 +161,13 @@ class Encoder {
  private:
   static constexpr const char* lost_image =
       "an image stands inside a thought that enable_thinking or mask_history removes";
+
+  void check_media(const Conversation& conversation) const {
+    data::check_media(conversation, *layout_.chat);
+    if (!layout_.takes_images && !conversation.images.empty())
+      fail("template ", layout_.name, " is for text alone, the record has images: take the template of the model, ",
+           templates_text());
+  }
 
   std::vector<int> tokens(const std::vector<std::string>& texts) const {
     std::vector<int> ids;

@@ -22,6 +22,7 @@ struct Template {
   std::string plain;       ///< of a reasoning template: that of the models which do not think
   const ChatFormat* chat = nullptr;
   const ToolMarks* tools = nullptr;
+  bool takes_images = true;
 
   /// The one of that name among those of all families. `system` overrides the default system prompt.
   static Template named(const std::string& name, const std::optional<std::string>& system = std::nullopt) {
@@ -32,7 +33,8 @@ struct Template {
               found->reasoning,
               std::string(found->plain),
               &family->chat,
-              found->tools};
+              found->tools,
+              found->takes_images};
     std::vector<std::string> known;
     std::string uses;
     for (const Family* other : families())

@@ -23,7 +23,8 @@ struct lamina::kernel::head_loss<lamina::Cpu> {
     const bool backward = a.dx || a.dw;
     parallel_for(rows, [&](std::int64_t i) {
       const int m = first + static_cast<int>(i);
-      a.nll[m] = softmax_loss(z.row(static_cast<int>(i)), vocab, a.target[m], backward ? a.weight + m : nullptr);
+      a.nll[m] =
+          softmax_loss(z.row(static_cast<int>(i)), vocab, a.target[m], backward ? a.weight + m : nullptr, a.loss);
     });
     if (a.dx)
       matmul<Cpu>::backward_input(s, MatmulBwdInput<float>{.dy = z, .w = a.w, .dx = a.dx.row_range(first, rows)});
@@ -31,16 +32,22 @@ struct lamina::kernel::head_loss<lamina::Cpu> {
   }
 
   /// Returns the row's loss; if a weight is given, turns its logits into dz.
-  static float softmax_loss(float* z, int vocab, int target, const float* weight) {
+  static float softmax_loss(float* z, int vocab, int target, const float* weight, const TokenLoss& how) {
     const float top = detail::row_max(z, vocab), at_target = z[target];
-    double sum = 0;  // one fp32 sum over 150 thousand entries would lose digits
+    double sum = 0, sum_z = 0;  // one fp32 sum over 150 thousand entries would lose digits
+    for (int v = 0; how.smoothing > 0 && v < vocab; ++v) sum_z += static_cast<double>(z[v]);
     for (int v = 0; v < vocab; v += 1024) sum += detail::exp_row(z + v, std::min(1024, vocab - v), top);
+    const float log_sum = top + static_cast<float>(std::log(sum)), nll = log_sum - at_target,
+                probability = how.by_probability ? std::exp(-nll) : 1;
     if (weight) {
-      const float factor = static_cast<float>(*weight / sum);
-      for (int v = 0; v < vocab; ++v) z[v] *= factor;
-      z[target] -= *weight;
+      const float w = *weight * probability, factor = static_cast<float>(static_cast<double>(w) / sum),
+                  spread = w * how.smoothing / static_cast<float>(vocab);
+      for (int v = 0; v < vocab; ++v) z[v] = z[v] * factor - spread;
+      z[target] -= w * (1 - how.smoothing);
     }
-    return top + static_cast<float>(std::log(sum)) - at_target;
+    if (how.smoothing == 0) return probability * nll;
+    const auto mean = static_cast<float>(static_cast<double>(log_sum) - sum_z / vocab);
+    return (1 - how.smoothing) * nll + how.smoothing * mean;
   }
 };
 

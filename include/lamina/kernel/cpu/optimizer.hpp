@@ -25,7 +25,8 @@ void lamina::kernel::optimizer<lamina::Cpu>::adamw(Stream<Cpu>, const AdamWStep<
     auto g = part(a.g), m = part(a.m), v = part(a.v), w = part(a.w);
     m = o.b1 * m + o.rest1 * (g * scale);
     v = o.b2 * v + o.rest2 * (g * scale) * (g * scale);
-    w = w * (run.decays ? o.decay : 1.0f) - o.step_size * m / (v.sqrt() / o.v_correction + o.eps);
+    const float kept = run.decays ? 1 - run.rate * (1 - o.decay) : 1.0f;
+    w = w * kept - run.rate * o.step_size * m / (v.sqrt() / o.v_correction + o.eps);
     g = 0;
     for (int k = 0; run.to && k < run.count; ++k) *run.copy(k) = round_to<T>(run.scale * w[k]);
   });

@@ -151,9 +151,14 @@ void head_loss(const HeadLoss<T>& a) {
     double sum = 0;
     for (float s : z) sum += std::exp(s - top);
     const float lse = top + static_cast<float>(std::log(sum));
-    a.nll[m] = lse - z[a.target[m]];
+    const float nll = lse - z[a.target[m]], e = a.loss.smoothing, share = 1 / static_cast<float>(a.w.rows),
+                probability = a.loss.by_probability ? std::exp(-nll) : 1;
+    double mean = 0;
+    for (float s : z) mean += static_cast<double>(share * (lse - s));
+    a.nll[m] = probability * ((1 - e) * nll + e * static_cast<float>(mean));
     if (!a.dx && !a.dw) continue;
-    for (int v = 0; v < a.w.rows; ++v) z[v] = a.weight[m] * (std::exp(z[v] - lse) - (v == a.target[m] ? 1.0f : 0.0f));
+    for (int v = 0; v < a.w.rows; ++v)
+      z[v] = a.weight[m] * probability * (std::exp(z[v] - lse) - (v == a.target[m] ? 1 - e : 0.0f) - e * share);
     for (int d = 0; a.dx && d < a.w.cols; ++d) {
       float sum_v = 0;
       for (int v = 0; v < a.w.rows; ++v) sum_v += z[v] * weight_at(a.w, v, d);

@@ -15,6 +15,11 @@ inline constexpr ChatFormat chat = [] {
 
 inline constexpr TrainingTemplate templates[] = {
     {.name = "qwen2_vl", .models = "Qwen2.5-VL", .default_system = default_system, .tools = &qwen_vl::tools},
+    {.name = "qwen",
+     .models = "records without images",
+     .default_system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
+     .tools = &qwen_vl::tools,
+     .takes_images = false},
 };
 
 }  // namespace lamina::qwen2_5_vl

@@ -19,6 +19,13 @@ inline constexpr TrainingTemplate templates[] = {
      .plain = "qwen3_vl_nothink",
      .tools = &qwen_vl::tools},
     {.name = "qwen3_vl_nothink", .models = "Qwen3-VL Instruct", .tools = &qwen_vl::tools},
+    {.name = "qwen3",
+     .models = "records without images",
+     .reasoning = true,
+     .plain = "qwen3_nothink",
+     .tools = &qwen_vl::tools,
+     .takes_images = false},
+    {.name = "qwen3_nothink", .models = "the same", .tools = &qwen_vl::tools, .takes_images = false},
 };
 
 }  // namespace lamina::qwen3_vl

@@ -5,7 +5,9 @@ namespace lamina::train {
 
 /// What is trained and how (LLaMA-Factory's finetuning_args.py).
 inline constexpr Key finetuning_keys[] = {
-    {"stage", KeyType::text, KeyStatus::refused, "sft", "only supervised fine-tuning is built; set stage: sft"},
+    {"stage", KeyType::text, KeyStatus::refused, "sft",
+     "only supervised fine-tuning is built; set stage: sft. For rm and ppo there is LLaMA-Factory itself, which trains "
+     "on what lamina-merge writes"},
     honoured<&Arguments::finetuning_type>("finetuning_type", "lora, full or freeze"),
     honoured<&Arguments::lora_rank>("lora_rank", "of new adapters"),
     honoured<&Arguments::lora_alpha>("lora_alpha",
@@ -14,9 +16,10 @@ inline constexpr Key finetuning_keys[] = {
     honoured<&Arguments::lora_target>("lora_target", "names of the layers to adapt, or all"),
     {"additional_target", KeyType::list, KeyStatus::refused, "",
      "modules trained in full beside an adapter are not built; use finetuning_type: full or freeze"},
-    {"loraplus_lr_ratio", KeyType::number, KeyStatus::refused, "",
-     "the optimizer has one learning rate for all parameters"},
-    {"loraplus_lr_embedding", KeyType::number, KeyStatus::accepted, "1e-6", "it belongs to loraplus_lr_ratio"},
+    honoured<&Arguments::loraplus_lr_ratio>("loraplus_lr_ratio",
+                                            "LoRA+: learning rate of each lora_B over that of its lora_A"),
+    {"loraplus_lr_embedding", KeyType::number, KeyStatus::accepted, "1e-6",
+     "embeddings get no adapter, so that there is nothing to learn at this rate"},
     honoured<&Arguments::use_rslora>("use_rslora", "divide lora_alpha by the root of the rank"),
     {"use_dora", KeyType::flag, KeyStatus::refused, "false",
      "DoRA adapters are not among the programs' compositions; set use_dora: false"},
@@ -31,9 +34,10 @@ inline constexpr Key finetuning_keys[] = {
     honoured<&Arguments::freeze_trainable_layers>(
         "freeze_trainable_layers",
         "layers that finetuning_type: freeze trains: the last ones, or if negative the first"),
-    {"freeze_trainable_modules", KeyType::list, KeyStatus::refused, "all",
-     "finetuning_type: freeze trains whole layers"},
-    {"freeze_extra_modules", KeyType::list, KeyStatus::refused, "", "finetuning_type: freeze trains whole layers"},
+    honoured<&Arguments::freeze_trainable_modules>(
+        "freeze_trainable_modules", "parts of those layers that finetuning_type: freeze trains, such as mlp, or all"),
+    honoured<&Arguments::freeze_extra_modules>("freeze_extra_modules",
+                                               "modules outside of layers that it trains too, such as embed_tokens"),
     {"pure_bf16", KeyType::flag, KeyStatus::refused, "false",
      "trainable weights and Adam's moments are fp32; use bf16: true"},
     honoured<&Arguments::plot_loss>("plot_loss", "draw training_loss.png"),
@@ -44,14 +48,20 @@ inline constexpr Key finetuning_keys[] = {
                                                "evaluations without gain after which the run ends; unset: never"),
     honoured<&Arguments::include_effective_tokens_per_second>("include_effective_tokens_per_second",
                                                               "report tokens per second of the whole run"),
-    {"use_dft_loss", KeyType::flag, KeyStatus::refused, "false", "the loss is the cross-entropy"},
+    honoured<&Arguments::use_dft_loss>("use_dft_loss",
+                                       "weigh each label's loss by its own probability (dynamic fine-tuning)"),
     {"use_asft_loss", KeyType::flag, KeyStatus::refused, "false", "the loss is the cross-entropy"},
     {"asft_alpha", KeyType::number, KeyStatus::accepted, "0.1", "it belongs to use_asft_loss"},
     {"use_eaft_loss", KeyType::flag, KeyStatus::refused, "false", "the loss is the cross-entropy"},
     {"eaft_alpha", KeyType::number, KeyStatus::accepted, "1.0", "it belongs to use_eaft_loss"},
-    {"use_galore", KeyType::flag, KeyStatus::refused, "false", "the optimizer is AdamW; set use_galore: false"},
-    {"use_apollo", KeyType::flag, KeyStatus::refused, "false", "the optimizer is AdamW; set use_apollo: false"},
-    {"use_badam", KeyType::flag, KeyStatus::refused, "false", "the optimizer is AdamW; set use_badam: false"},
+    {"use_galore", KeyType::flag, KeyStatus::refused, "false",
+     "the optimizer is AdamW; finetuning_type: lora needs less memory than GaLore, on full training deepspeed shares "
+     "the moments out"},
+    {"use_apollo", KeyType::flag, KeyStatus::refused, "false",
+     "the optimizer is AdamW; finetuning_type: lora needs less memory than APOLLO, on full training deepspeed shares "
+     "the moments out"},
+    {"use_badam", KeyType::flag, KeyStatus::refused, "false",
+     "the optimizer is AdamW; finetuning_type: freeze trains a few layers at a time, as a block of BAdam"},
     {"use_adam_mini", KeyType::flag, KeyStatus::refused, "false", "the optimizer is AdamW; set use_adam_mini: false"},
     {"use_muon", KeyType::flag, KeyStatus::refused, "false", "the optimizer is AdamW; set use_muon: false"},
     {"use_llama_pro", KeyType::flag, KeyStatus::refused, "false", "block expansion is not built"},

@@ -40,7 +40,8 @@ inline constexpr Key trainer_keys[] = {
     honoured<&Arguments::optimizer, &AdamW::beta2>("adam_beta2", "of AdamW"),
     honoured<&Arguments::optimizer, &AdamW::epsilon>("adam_epsilon", "of AdamW"),
     honoured<&Arguments::max_grad_norm>("max_grad_norm", "longer gradients are scaled down to it; 0: never"),
-    {"label_smoothing_factor", KeyType::number, KeyStatus::refused, "0", "the loss is the plain cross-entropy"},
+    honoured<&Arguments::label_smoothing_factor>("label_smoothing_factor",
+                                                 "share of each label that all tokens of the vocabulary get alike"),
     {"neftune_noise_alpha", KeyType::number, KeyStatus::refused, "", "noise on embeddings is not built"},
     {"bf16", KeyType::flag, KeyStatus::accepted, "false",
      "a GPU always computes in bf16, the CPU in fp32 (unless LAMINA_CPU_BF16=1 is set); adapters, gradients and Adam's "
@@ -79,10 +80,12 @@ inline constexpr Key trainer_keys[] = {
     honoured<&Arguments::dataloader_num_workers>("dataloader_num_workers", "threads that prepare batches"),
     honoured<&Arguments::dataloader_drop_last>(
         "dataloader_drop_last", "leave out the last rows of an epoch, and of an evaluation, that do not fill a batch"),
-    {"group_by_length", KeyType::flag, KeyStatus::refused, "false",
-     "nothing is padded, so grouping saves nothing; transformers 5 has train_sampling_strategy in its place"},
-    honoured<&Arguments::train_sampling_strategy>("train_sampling_strategy",
-                                                  "random, or sequential: rows in their order, as disable_shuffling"),
+    honoured<&Arguments::train_sampling_strategy>(
+        "train_sampling_strategy",
+        "random; sequential: rows in their order; group_by_length: rows of like "
+        "length together"),
+    honoured_by("group_by_length", KeyType::flag, "false", detail::read_group_by_length,
+                "train_sampling_strategy: group_by_length, as transformers 4 called it"),
     honoured_by("deepspeed", KeyType::object, "", detail::read_deepspeed,
                 "stages 1 to 3: processes share out the optimizer's state of full and freeze"),
     honoured_by("fsdp", KeyType::list, "", detail::read_fsdp, "full_shard, shard_grad_op: the same as deepspeed"),

@@ -69,9 +69,31 @@ inline std::vector<std::string_view> schedule_keywords(ScheduleType type) {
       return {"min_lr", "min_lr_rate", "warmup_lr_rate", "num_cycles"};
     case ScheduleType::warmup_stable_decay:
       return {"num_stable_steps", "num_decay_steps", "warmup_type", "decay_type", "min_lr_ratio", "num_cycles"};
+    case ScheduleType::reduce_lr_on_plateau:
+      return {"mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps"};
     default:
       return {};
   }
+}
+
+/// One of the keywords of reduce_lr_on_plateau.
+inline void read_plateau_option(PlateauOptions& o, const std::string& name, const Setting& s) {
+  const auto is_second = [&](const char* first, const char* second) {
+    const std::string word = io::text_of(s, name);
+    if (word != first && word != second) io::wrong_value(s, name, cat(first, " or ", second));
+    return word == second;
+  };
+  if (name == "mode")
+    o.seeks_greater = is_second("min", "max");
+  else if (name == "threshold_mode")
+    o.relative = !is_second("rel", "abs");
+  else if (name == "patience" || name == "cooldown")
+    (name == "patience" ? o.patience : o.cooldown) = static_cast<std::int64_t>(io::number_of(s, name));
+  else
+    (name == "factor"      ? o.factor
+     : name == "threshold" ? o.threshold
+     : name == "min_lr"    ? o.min_lr
+                           : o.eps) = io::number_of(s, name);
 }
 
 /// The member that one of lr_scheduler_kwargs fills, or null.
@@ -99,7 +121,9 @@ inline void read_schedule_options(Arguments& a, const Setting& s, std::string_vi
     if (std::find(known.begin(), known.end(), name) == known.end())
       fail(s.origin, ": lr_scheduler_kwargs: the schedule ", show_value(o.type), " takes no ", name,
            io::did_you_mean(name, known));
-    if (name == "warmup_type")
+    if (o.type == ScheduleType::reduce_lr_on_plateau)
+      read_plateau_option(o.plateau, name, {value, s.origin});
+    else if (name == "warmup_type")
       o.warmup_type = ramp_of(value, name);
     else if (name == "decay_type")
       o.decay_type = ramp_of(value, name);
@@ -155,6 +179,15 @@ inline void read_use_cpu(Arguments& a, const Setting& s, std::string_view key) {
   if (!io::flag_of(s, key)) return;
   if (a.device == "cuda") fail(s.origin, ": use_cpu: true contradicts device: cuda: keep one");
   a.device = "cpu";
+}
+
+/// Comes after train_sampling_strategy, which has taken its place.
+inline void read_group_by_length(Arguments& a, const Setting& s, std::string_view key) {
+  if (!io::flag_of(s, key)) return;
+  if (a.given.contains("train_sampling_strategy") && a.train_sampling_strategy != "group_by_length")
+    fail(s.origin, ": group_by_length: true contradicts train_sampling_strategy: ", a.train_sampling_strategy,
+         ": keep one");
+  a.train_sampling_strategy = "group_by_length";
 }
 
 inline void read_resume(Arguments& a, const Setting& s, std::string_view key) {

@@ -40,7 +40,16 @@ inline void validate_method(const Arguments& a) {
   if (a.lora_dropout < 0 || a.lora_dropout >= 1)
     fail(where(a, "lora_dropout"), " is ", a.lora_dropout, ", wanted 0 up to below 1");
   if (lora && a.lora_target.empty()) fail(where(a, "lora_target"), " is empty: name modules, or all");
-  if (a.finetuning_type == "freeze" && a.freeze_trainable_layers == 0 && a.freeze_multi_modal_projector)
+  if (!lora && a.loraplus_lr_ratio)
+    fail(where(a, "loraplus_lr_ratio"), " needs finetuning_type: lora, got ", a.finetuning_type);
+  if (a.loraplus_lr_ratio && *a.loraplus_lr_ratio <= 0)
+    fail(where(a, "loraplus_lr_ratio"), " is ", *a.loraplus_lr_ratio, ", wanted a positive number");
+  if (a.label_smoothing_factor < 0 || a.label_smoothing_factor >= 1)
+    fail(where(a, "label_smoothing_factor"), " is ", a.label_smoothing_factor, ", wanted 0 up to below 1");
+  if (a.use_dft_loss && a.label_smoothing_factor > 0)
+    fail(where(a, "use_dft_loss"), " cannot be combined with label_smoothing_factor: keep one");
+  if (a.finetuning_type == "freeze" && a.freeze_trainable_layers == 0 && a.freeze_extra_modules.empty() &&
+      a.freeze_multi_modal_projector)
     fail(where(a, "freeze_trainable_layers"), " is 0: nothing would be trained");
   if (a.freeze_vision_tower && a.freeze_multi_modal_projector && a.freeze_language_model)
     fail(where(a, "freeze_language_model"),
@@ -49,13 +58,8 @@ inline void validate_method(const Arguments& a) {
 
 inline void validate_order(const Arguments& a) {
   const std::string& order = a.train_sampling_strategy;
-  if (order == "random" || order == "sequential") return;
-  const bool grouped = order == "group_by_length";
-  fail(where(a, "train_sampling_strategy"), ": ", order, " is not built, wanted random or sequential",
-       grouped
-           ? ": nothing is padded, so grouping saves nothing, and transformers draws its order from a generator that "
-             "evaluations and dropout move on, so that no other program can follow it"
-           : "");
+  if (order != "random" && order != "sequential" && order != "group_by_length")
+    fail(where(a, "train_sampling_strategy"), ": ", order, " is unknown, wanted random, sequential or group_by_length");
 }
 
 inline void validate_data(const Arguments& a) {
@@ -158,6 +162,12 @@ inline void validate_schedule(const Arguments& a) {
   if (has_floor && o.min_lr.has_value() == o.min_lr_rate.has_value())
     fail(where(a, "lr_scheduler_type"), ": ", schedule_names()[static_cast<std::size_t>(o.type)],
          " needs one of min_lr and min_lr_rate in lr_scheduler_kwargs");
+  if (o.type == ScheduleType::reduce_lr_on_plateau) {
+    if (a.eval_strategy == Interval::no)
+      fail(where(a, "lr_scheduler_type"), ": reduce_lr_on_plateau needs an eval_strategy: it follows the evaluations");
+    if (o.plateau.factor >= 1)
+      fail(where(a, "lr_scheduler_kwargs"), ": factor is ", o.plateau.factor, ", wanted below 1");
+  }
   if (o.type == ScheduleType::polynomial && a.optimizer.learning_rate <= o.lr_end.value_or(1e-7))
     fail(where(a, "learning_rate"), " is ", a.optimizer.learning_rate,
          ", not above the end of the polynomial decay, lr_end ", o.lr_end.value_or(1e-7));
@@ -172,7 +182,8 @@ inline void validate_steps(const Arguments& a, const char* key, double steps) {
 
 inline void validate_best_metric(const Arguments& a) {
   const std::vector<std::string> losses = a.eval_losses();
-  if (a.seeks_best() && std::find(losses.begin(), losses.end(), a.best_metric()) == losses.end())
+  const bool needed = a.seeks_best() || a.schedule.type == ScheduleType::reduce_lr_on_plateau;
+  if (needed && std::find(losses.begin(), losses.end(), a.best_metric()) == losses.end())
     fail(where(a, "metric_for_best_model"), ": ", a.best_metric(), " is not computed, wanted one of ",
          io::listed(losses), "; eval_ may be left out");
 }

@@ -63,6 +63,14 @@ inline Window to_window(data::Draft draft) {
 }
 }  // namespace detail
 
+/// What samples are grouped by: LLaMA-Factory fills packed ones up to one length.
+inline std::vector<int> lengths_of(const std::vector<data::EncodedSample>& samples, const Arguments& a) {
+  std::vector<int> lengths;
+  for (const data::EncodedSample& s : samples)
+    lengths.push_back(a.packing || a.neat_packing ? a.cutoff_len : static_cast<int>(s.ids.size()));
+  return lengths;
+}
+
 /// What samples cost, about, in tokens of text: the patches behind a token of an image cost as much once more.
 inline std::vector<std::int64_t> costs_of(const std::vector<data::EncodedSample>& samples, int image_pad_id) {
   std::vector<std::int64_t> costs;
@@ -84,14 +92,19 @@ class DatasetSource : public TrainSource {
         sampler_({.sample_count = static_cast<int>(samples.size()),
                   .per_device_train_batch_size = a.per_device_train_batch_size,
                   .gradient_accumulation_steps = a.gradient_accumulation_steps,
-                  .seed = a.data_seed.value_or(a.seed),
+                  .seed = a.groups_by_length() ? a.seed : a.data_seed.value_or(a.seed),
                   .disable_shuffling = a.keeps_order(),
+                  .lengths = a.groups_by_length() ? lengths_of(samples, a) : std::vector<int>(),
                   .dataloader_drop_last = a.dataloader_drop_last,
                   .rank = place.rank,
                   .ranks = place.size,
                   .costs = costs_of(samples, preparation_.image_pad_id)}),
         total_windows_(count_steps(a, rows(), place.size).total_steps) {
     preparation_.ranks = place.size;
+    preparation_.labels_weigh_alike = a.use_dft_loss;
+    if (a.use_dft_loss && place.size > 1)
+      fail("use_dft_loss: its labels weigh alike in all of a step, and the processes do not know of each other's: run ",
+           "one process");
   }
 
   std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }

@@ -67,6 +67,7 @@ inline void Trainer::evaluate() {
     metrics["epoch"] = state_.epoch;
     log(std::move(metrics));
   }
+  if (plateau_) plateau_->observe(all.at(a_.best_metric()).get<double>());
   if (a_.seeks_best()) judge(all.at(a_.best_metric()).get<double>());
 }
 
@@ -97,8 +98,8 @@ inline void Trainer::save() {
   parts_.save_model(staged.path(), state_.log_history);
   if (!a_.save_only_model) {
     write_optimizer(staged.path(), parts_.session, a_.finetuning_type != "lora");
-    write_scheduler(staged.path(), a_.schedule, schedule_, a_.optimizer.learning_rate, state_.global_step,
-                    plan_.total_steps);
+    write_scheduler(staged.path(), a_.schedule, schedule_, a_.optimizer.learning_rate, rate(state_.global_step),
+                    state_.global_step, plan_.total_steps);
     write_position(staged.path(), position_);
   }
   if (state_.best_global_step) {

@@ -110,11 +110,12 @@ inline void read_weights(const std::filesystem::path& directory, TrainSession& s
 
 /// scheduler.json: the learning rate at that step. It is recomputed from the step on resume; the file is for readers.
 inline void write_scheduler(const std::filesystem::path& directory, const ScheduleOptions& options,
-                            const Schedule& schedule, double base, std::int64_t step, std::int64_t total_steps) {
+                            const Schedule& schedule, double base, double rate, std::int64_t step,
+                            std::int64_t total_steps) {
   const nlohmann::json file = {{"type", schedule_names()[static_cast<std::size_t>(options.type)]},
                                {"base_lr", base},
                                {"last_epoch", step},
-                               {"last_lr", schedule.rate(step)},
+                               {"last_lr", rate},
                                {"num_warmup_steps", schedule.warmup()},
                                {"num_training_steps", total_steps}};
   io::write_text(directory / "scheduler.json", file.dump(2) + "\n");

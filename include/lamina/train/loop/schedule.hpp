@@ -12,6 +12,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/data/order/epoch_sampler.hpp>
 #include <lamina/io/nearest_word.hpp>
+#include <lamina/train/loop/plateau.hpp>
 
 namespace lamina::train {
 
@@ -27,6 +28,7 @@ enum class ScheduleType {
   cosine_with_min_lr,
   cosine_warmup_with_min_lr,
   warmup_stable_decay,
+  reduce_lr_on_plateau,
 };
 
 inline const std::vector<std::string_view>& schedule_names() {
@@ -39,7 +41,8 @@ inline const std::vector<std::string_view>& schedule_names() {
                                                       "inverse_sqrt",
                                                       "cosine_with_min_lr",
                                                       "cosine_warmup_with_min_lr",
-                                                      "warmup_stable_decay"};
+                                                      "warmup_stable_decay",
+                                                      "reduce_lr_on_plateau"};
   return names;
 }
 
@@ -64,6 +67,7 @@ struct ScheduleOptions {
       num_decay_steps;
   double min_lr_ratio = 0;  ///< of warmup_stable_decay
   Ramp warmup_type = Ramp::linear, decay_type = Ramp::cosine;
+  PlateauOptions plateau;
 };
 
 /// Steps of warm-up of a run of total_steps: ceil(total * ratio), or the fixed number.
@@ -77,6 +81,8 @@ inline std::int64_t warmup_steps(const ScheduleOptions& o, std::int64_t total_st
 ///
 ///     rate(s) = base * factor(s),   s = 0-based index of the optimizer step
 ///     s < W:  factor = s / max(1, W)          (so the first step of a run with warm-up has rate 0)
+///
+/// reduce_lr_on_plateau has a factor of 1: Plateau follows the evaluations.
 ///
 /// source   transformers' optimization.py; LLaMA-Factory fills in warmup_stable_decay's lengths: a third of what is
 ///          left after the warm-up is stable, the rest decays
@@ -95,7 +101,7 @@ class Schedule {
 
  private:
   double factor(double s) const {
-    if (o_.type == ScheduleType::constant) return 1;
+    if (o_.type == ScheduleType::constant || o_.type == ScheduleType::reduce_lr_on_plateau) return 1;
     if (o_.type == ScheduleType::warmup_stable_decay) return stable_decay(s);
     if (o_.type == ScheduleType::cosine_warmup_with_min_lr) return warm_cosine(s);
     if (s < warmup_) return s / std::max(1.0, warmup_);

@@ -40,6 +40,9 @@ inline void Trainer::resume(const std::filesystem::path& from) {
   state_.best_model_checkpoint = before.best_model_checkpoint;
   state_.evaluations_without_gain = before.evaluations_without_gain;
   state_.log_history = before.log_history;
+  if (plateau_)
+    for (const OrderedJson& entry : before.log_history)
+      if (entry.contains(a_.best_metric())) plateau_->observe(entry[a_.best_metric()].get<double>());
   Console& console = parts_.console;
   console.line(
       cat("Resuming from ", from.string(), ": ", before.global_step, " of ", plan_.total_steps, " steps are done"));
@@ -136,7 +139,7 @@ inline void Trainer::fetch(std::int64_t step) {
 inline void Trainer::start_step(std::int64_t step) {
   if (upcoming_->failure) std::rethrow_exception(upcoming_->failure);
   AdamW settings = a_.optimizer;
-  settings.learning_rate = schedule_.rate(step);
+  settings.learning_rate = rate(step);
   parts_.session.start(settings, a_.max_grad_norm);
   under_way_.push_back(std::move(upcoming_->window));
   upcoming_.reset();
@@ -182,7 +185,7 @@ inline void Trainer::train_step() {
   under_way_.pop_front();
   for (const std::string& warning : window.warnings)
     if (warned_.insert(warning).second && warned_.size() <= 20) parts_.console.line("warning: " + warning);
-  last_rate_ = schedule_.rate(step);
+  last_rate_ = rate(step);
   last_norm_ = norm;
   const Shared shared = share(window, loss);
   check_finite(window, loss, shared.loss, last_norm_);

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <vector>
@@ -39,10 +40,7 @@ class Optimizer {
     Memory<B>::zero(stream, exp_avg_, block_.used_bytes());
     staging_ = Arena::staging(most_under_way * Arena::alignment, Memory<B>{});
     for (auto& staged : staged_) staged = staging_.take<kernel::OptimizerNumbers>(1);
-    std::size_t decayed = weights.learning_count();  // Weights places vectors last
-    for (const TensorSlot& slot : weights.slots())
-      if (slot.learns && slot.spec.rank == 1) decayed = std::min(decayed, slot.offset);
-    const auto runs = kernel::value_runs(share_, decayed, weights.copies());
+    const auto runs = kernel::value_runs(share_, groups_of(weights.slots()), weights.copies());
     run_count_ = static_cast<int>(runs.size());
     if (runs.empty()) return;
     run_block_ = Arena(runs.size() * sizeof(runs[0]), Memory<B>{});
@@ -127,6 +125,23 @@ class Optimizer {
   std::span<float> exp_avg_sq() { return {exp_avg_sq_, share_.count}; }
 
  private:
+  /// What is updated alike, in the order of the values: vectors do not decay.
+  static std::vector<kernel::ValueGroup> groups_of(std::span<const TensorSlot> slots) {
+    std::vector<const TensorSlot*> learning;
+    for (const TensorSlot& slot : slots)
+      if (slot.learns && slot.spec.count() > 0) learning.push_back(&slot);
+    std::sort(learning.begin(), learning.end(), [](auto* a, auto* b) { return a->offset < b->offset; });
+    std::vector<kernel::ValueGroup> groups;
+    for (const TensorSlot* slot : learning) {
+      const kernel::ValueGroup group{slot->offset + static_cast<std::size_t>(slot->spec.count()), slot->rate,
+                                     slot->spec.rank > 1};
+      if (!groups.empty() && groups.back().rate == group.rate && groups.back().decays == group.decays)
+        groups.pop_back();
+      groups.push_back(group);
+    }
+    return groups;
+  }
+
   parallel::Share share_;
   int run_count_ = 0;
   std::byte* runs_ = nullptr;  ///< table of ValueRun

@@ -20,7 +20,9 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   ModelTrainSession(const ModelSource& source, const TrainableOptions& options)
       : Base(list_tensors<Model>(), source, options),
         image_token_(source.config.image_token_id),
-        recompute_(options.recompute) {}
+        recompute_(options.recompute) {
+    step_.token_loss = recomputing_step_.token_loss = options.token_loss;
+  }
 
   void prepare(const Batch& batch) override {
     if (started_ - finished_ == prepared_.size()) fail("TrainSession: prepare() while two steps are under way");

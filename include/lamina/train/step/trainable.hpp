@@ -113,9 +113,50 @@ inline std::set<std::string> lora_modules(const std::vector<std::string>& linear
   return chosen;
 }
 
-/// Whether `full` or `freeze` trains a tensor. `freeze` trains the projector, and the layers with the numbers of the
-/// last n decoder layers, or the first -n: of every stack, as LLaMA-Factory goes by the number in the name. What the
-/// freeze flags name stays frozen in both.
+namespace detail {
+
+/// The components of a name, between its dots.
+inline std::vector<std::string> components_of(std::string_view name) {
+  std::vector<std::string> parts(1);
+  for (const char c : name) {
+    if (c == '.')
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  }
+  return parts;
+}
+inline bool is_number(const std::string& word) {
+  return !word.empty() && word.find_first_not_of("0123456789") == std::string::npos;
+}
+
+}  // namespace detail
+
+/// Error if freeze_trainable_modules or freeze_extra_modules has a name that no tensor bears where it has to: behind a
+/// layer's number, or last before ".weight" outside of layers.
+/// source  LLaMA-Factory 0.9.5, model/adapter.py, _setup_freeze_tuning
+inline void require_freeze_modules(const std::vector<std::string>& tensors, const TrainableOptions& o) {
+  std::set<std::string> of_layers = {"all"}, outside;
+  for (const std::string& name : tensors) {
+    const std::vector<std::string> parts = detail::components_of(name);
+    bool in_layer = false;
+    for (std::size_t i = 1; i + 1 < parts.size(); ++i)
+      if (detail::is_number(parts[i])) in_layer = true, of_layers.insert(parts[i + 1]);
+    if (!in_layer && parts.size() > 1) outside.insert(parts[parts.size() - 2]);
+  }
+  const auto require = [](const char* key, const std::vector<std::string>& names, const std::set<std::string>& known) {
+    for (const std::string& name : names)
+      if (!known.contains(name))
+        fail(key, ": ", name, " is no such module of this model", io::did_you_mean(name, known), "; known are ",
+             io::listed(known));
+  };
+  require("freeze_trainable_modules", o.freeze_trainable_modules, of_layers);
+  require("freeze_extra_modules", o.freeze_extra_modules, outside);
+}
+
+/// Whether `full` or `freeze` trains a tensor. `freeze` trains the projector, freeze_extra_modules, and of the layers
+/// with the numbers of the last n decoder layers, or the first -n, freeze_trainable_modules: of every stack, as
+/// LLaMA-Factory goes by the number in the name. What the freeze flags name stays frozen in both.
 inline bool is_trained(std::string_view name, int num_hidden_layers, const Regions& regions,
                        const TrainableOptions& o) {
   const Region region = region_of(name, regions);
@@ -124,9 +165,11 @@ inline bool is_trained(std::string_view name, int num_hidden_layers, const Regio
   const int n = o.freeze_trainable_layers;
   const int first = n > 0 ? std::max(0, num_hidden_layers - n) : 0;
   const int end = n > 0 ? num_hidden_layers : std::min(-n, num_hidden_layers);
+  const auto holds = [&](const std::string& part) { return name.find(part) != std::string_view::npos; };
   for (int layer = first; layer < end; ++layer)
-    if (name.find("." + std::to_string(layer) + ".") != std::string_view::npos) return true;
-  return false;
+    for (const std::string& module : o.freeze_trainable_modules)
+      if (holds(cat(".", layer, ".", module == "all" ? "" : module))) return true;
+  return std::any_of(o.freeze_extra_modules.begin(), o.freeze_extra_modules.end(), holds);
 }
 
 }  // namespace lamina::train

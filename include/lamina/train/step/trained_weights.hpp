@@ -128,15 +128,18 @@ class TrainedWeights : public TrainSession {
   }
   std::function<TensorChoice(const TensorSpec&)> choose(const ModelSource& source, const TrainableOptions& options) {
     std::set<std::string> adapted;
+    if (options.method == TrainableOptions::Method::freeze)
+      require_freeze_modules(tensor_names(source.weights), options);
     if (options.method == TrainableOptions::Method::lora && source.trained.empty())
       adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), source.config.family->regions, options);
     return [&source, &options, adapted = std::move(adapted)](const TensorSpec& spec) {
       const std::string name(spec.path.view());
       if (spec.added) {
         const std::string module = name.substr(0, name.rfind(".lora_"));
+        const float rate = name.ends_with(".lora_B.weight") ? options.lora_b_rate : 1;
         if (const auto it = source.trained.find(module); it != source.trained.end())
-          return TensorChoice{DType::F32, it->second.rank, true};
-        return TensorChoice{DType::F32, adapted.contains(module) ? options.lora_rank : 0, true};
+          return TensorChoice{DType::F32, it->second.rank, true, rate};
+        return TensorChoice{DType::F32, adapted.contains(module) ? options.lora_rank : 0, true, rate};
       }
       const DType stored = source.weights.at(name).dtype;
       const bool half = stored == DType::BF16 || stored == DType::F16;
@@ -146,6 +149,12 @@ class TrainedWeights : public TrainSession {
           options.method != TrainableOptions::Method::lora &&
               is_trained(name, source.config.text_config.num_hidden_layers, source.config.family->regions, options)};
     };
+  }
+  static std::vector<std::string> tensor_names(const checkpoint::Checkpoint& weights) {
+    std::vector<std::string> names;
+    for (const checkpoint::TensorInfo& info : weights.tensors())
+      names.push_back(checkpoint::canonical_name(info.name, weights.names()));
+    return names;
   }
   /// Linear layers that can be adapted, in the order in which PEFT visits them.
   static std::vector<std::string> linears_of(std::span<const TensorSpec> tensors, const Regions& regions) {

@@ -95,28 +95,49 @@ __device__ OnlineSoftmax read_logits(const T* z, int vocab, uint4* row_kept, int
   return mine;
 }
 
-/// nll of a row of logits; with weight, the row becomes dz = scale * weight * (softmax - onehot). One block a row,
-/// which keeps the row's first `kept` pieces in shared memory between its two passes; the rest it reads again, from L2.
+/// The mean of a row of logits, in every thread of its block.
 template <class T, int Threads>
-__global__ void __launch_bounds__(Threads) softmax_loss(T* logits, std::ptrdiff_t stride, int vocab, const int* target,
-                                                        const float* weight, const float* scale, float* nll, int kept) {
+__device__ float mean_logit(const T* z, int vocab) {
+  __shared__ float part[Threads / warp_size];
+  float sum = 0;
+  for (int v = threadIdx.x; v < vocab; v += Threads) sum += widen(z[v]);
+  sum = warp_sum(sum);
+  if (threadIdx.x % warp_size == 0) part[threadIdx.x / warp_size] = sum;
+  __syncthreads();
+  float all = 0;
+  for (const float p : part) all += p;
+  return all / vocab;
+}
+
+/// The loss of a row of logits; with weight, the row becomes scale * weight times the loss's gradient, which for the
+/// plain loss is softmax - onehot. One block a row, which keeps the row's first `kept` pieces in shared memory between
+/// its two passes; the rest it reads again, from L2.
+template <class T, int Threads>
+__global__ void __launch_bounds__(Threads)
+    softmax_loss(T* logits, std::ptrdiff_t stride, int vocab, const int* target, const float* weight,
+                 const float* scale, float* nll, int kept, TokenLoss how) {
   constexpr int size = piece_elements<T>;
   extern __shared__ uint4 row_kept[];
   T* z = logits + blockIdx.x * stride;
   const OnlineSoftmax all = over_block<Threads>(read_logits<T, Threads>(z, vocab, row_kept, kept));
   const int at = target[blockIdx.x], pieces = ceil_div(vocab, size);
-  if (threadIdx.x == 0) nll[blockIdx.x] = all.log_sum() - widen(z[at]);
+  const float plain = all.log_sum() - widen(z[at]), probability = how.by_probability ? expf(-plain) : 1.0f;
+  float loss = probability * plain;
+  if (how.smoothing > 0)
+    loss = (1 - how.smoothing) * plain + how.smoothing * (all.log_sum() - mean_logit<T, Threads>(z, vocab));
+  if (threadIdx.x == 0) nll[blockIdx.x] = loss;
   if (!weight) return;
-  __syncthreads();  // z[at] has been read
-  const float factor = weight[blockIdx.x] * (scale ? *scale : 1.0f), share = factor / all.sum;
+  __syncthreads();  // the row has been read
+  const float factor = weight[blockIdx.x] * probability * (scale ? *scale : 1.0f), share = factor / all.sum,
+              spread = factor * how.smoothing / vocab, at_target = factor * (1 - how.smoothing);
 #pragma unroll 4
   for (int piece = threadIdx.x + (pieces - 1) / Threads * Threads; piece >= 0; piece -= Threads) {
     if (piece >= pieces) continue;
     const uint4 raw = piece < kept ? row_kept[piece] : reinterpret_cast<const uint4*>(z)[piece];
     float v[size];
     load_piece(reinterpret_cast<const T*>(&raw), v);
-    for (int i = 0; i < size; ++i) v[i] = share * all.exp_of(v[i]);
-    for (int i = 0; piece == at / size && i < size; ++i) v[i] -= i == at % size ? factor : 0.0f;
+    for (int i = 0; i < size; ++i) v[i] = share * all.exp_of(v[i]) - spread;
+    for (int i = 0; piece == at / size && i < size; ++i) v[i] -= i == at % size ? at_target : 0.0f;
     store_piece(z + piece * size, v);
   }
 }
@@ -129,19 +150,19 @@ inline int softmax_kept_bytes(const CudaDevice& device) {
 
 template <int Threads, class T>
 void launch_softmax_loss(Stream<Cuda> s, const Matrix<T>& z, const int* target, const float* weight, const float* scale,
-                         float* nll, int kept_bytes) {
+                         float* nll, int kept_bytes, const TokenLoss& how) {
   const auto kernel = softmax_loss<T, Threads>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kept_bytes), "softmax_loss");
   kernel<<<z.rows, Threads, kept_bytes, s.handle>>>(z.data, z.stride, z.cols, target, weight, scale, nll,
-                                                    kept_bytes / 16);
+                                                    kept_bytes / 16, how);
   check_launch("softmax_loss");
 }
 template <class T>
 void softmax_loss_rows(Stream<Cuda> s, const Matrix<T>& z, const int* target, const float* weight, const float* scale,
-                       float* nll) {
-  if (!weight) return launch_softmax_loss<512>(s, z, target, weight, scale, nll, 0);
+                       float* nll, const TokenLoss& how = {}) {
+  if (!weight) return launch_softmax_loss<512>(s, z, target, weight, scale, nll, 0, how);
   const int row_bytes = ceil_div(z.cols, piece_elements<T>) * 16;
-  launch_softmax_loss<1024>(s, z, target, weight, scale, nll, std::min(row_bytes, softmax_kept_bytes(*s.device)));
+  launch_softmax_loss<1024>(s, z, target, weight, scale, nll, std::min(row_bytes, softmax_kept_bytes(*s.device)), how);
 }
 
 /// One chunk: its logits into z, its losses, and if asked for its gradients.
@@ -157,7 +178,7 @@ void head_loss_chunk(Stream<Cuda> s, const HeadLoss<T>& a, const Matrix<const T>
                             .right_stride = w.stride,
                             .out = z.data,
                             .out_stride = z.stride});
-  softmax_loss_rows(s, z, a.target, a.dx || a.dw ? a.weight : nullptr, scales ? scales + 4 : nullptr, a.nll);
+  softmax_loss_rows(s, z, a.target, a.dx || a.dw ? a.weight : nullptr, scales ? scales + 4 : nullptr, a.nll, a.loss);
   if (a.dx)
     multiply(s, Product<T, T>{.rows = z.rows,
                               .cols = w.cols,

@@ -64,7 +64,8 @@ static __global__ void __launch_bounds__(optimizer_threads) clip_gradients(ClipG
 template <int Each, class T>
 __device__ void update_values(const AdamWStep<T>& a, const OptimizerNumbers& o, const ValueRun<T>& run, int k) {
   const std::size_t i = run.first + k;
-  const float scale = a.clip->scale, decay = run.decays ? o.decay : 1.0f;
+  const float scale = a.clip->scale, step_size = run.rate * o.step_size,
+              kept = run.decays ? 1 - run.rate * (1 - o.decay) : 1.0f;
   float w[Each], g[Each], m[Each], v[Each];
   load_elements(a.g + i, g), load_elements(a.m + i, m), load_elements(a.v + i, v), load_elements(a.w + i, w);
 #pragma unroll
@@ -72,7 +73,7 @@ __device__ void update_values(const AdamWStep<T>& a, const OptimizerNumbers& o, 
     const float grad = g[e] * scale;
     m[e] = o.b1 * m[e] + o.rest1 * grad;
     v[e] = o.b2 * v[e] + o.rest2 * grad * grad;
-    w[e] = w[e] * decay - o.step_size * m[e] / (sqrtf(v[e]) / o.v_correction + o.eps);
+    w[e] = w[e] * kept - step_size * m[e] / (sqrtf(v[e]) / o.v_correction + o.eps);
     g[e] = 0;
   }
   store_elements(a.m + i, m), store_elements(a.v + i, v), store_elements(a.w + i, w), store_elements(a.g + i, g);

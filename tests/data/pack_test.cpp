@@ -43,6 +43,16 @@ TEST_CASE("PreprocessingBatches: each process has a contiguous share, in batches
   CHECK(first_rows({.rows = 2, .batch_size = 9, .workers = 8}) == std::vector<std::int64_t>{0, 1});
 }
 
+TEST_CASE("cut_into_blocks: texts follow one another, and what is left of a preprocessing batch is lost") {
+  const std::vector<EncodedSample> blocks = cut_into_blocks({run_of(10, 3), run_of(20, 4), run_of(30, 5, 2)}, 3);
+  REQUIRE(blocks.size() == 3);
+  CHECK(blocks[0].ids == std::vector<int>{10, 11, 12});
+  CHECK(blocks[1].ids == std::vector<int>{20, 21, 22});
+  CHECK(blocks[2].ids == std::vector<int>{30, 31, 32});
+  CHECK(blocks[2].labels == blocks[2].ids);
+  CHECK(blocks[2].origin == "row 30");
+}
+
 TEST_CASE("pack: neat keeps samples apart as sequences, plain makes one sequence of them") {
   const std::vector<EncodedSample> samples{run_of(10, 3), run_of(20, 5), run_of(30, 2, 3), run_of(40, 2, 3)};
   for (const bool neat : {false, true}) {

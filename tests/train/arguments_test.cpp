@@ -249,7 +249,9 @@ TEST_CASE("Arguments: DeepSpeed's and FSDP's settings share out the optimizer, a
 }
 
 TEST_CASE("Arguments: refusals say why", "[train]") {
-  says(error_with("stage=dpo"), "only supervised fine-tuning is built");
+  says(error_with("stage=dpo"), "stage: dpo is not built, wanted sft or pt: preferences are not learned");
+  says(error_with("stage=ppo"), "reward models are not built");
+  says(error_of({example, "stage=pt", "neat_packing=true"}), "needs stage: sft");
   says(error_with("quantization_bit=4"), "quantised base weights are not built");
   says(error_with("use_galore=true"), "the optimizer is AdamW");
   says(error_with("fp8=true"), "fp8 training is not built");

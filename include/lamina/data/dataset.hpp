@@ -40,7 +40,10 @@ struct DataOptions {
   std::optional<bool> enable_thinking = true;
   bool preserve_thinking = false;
   bool streaming = false;
-  bool packing = false, neat_packing = false;                                   ///< neat_packing implies packing
+  bool pretrains = false;  ///< stage: pt, texts instead of conversations
+  /// neat_packing implies packing; unset: packing if texts are learned
+  std::optional<bool> packing;
+  bool neat_packing = false;
   std::int64_t preprocessing_batch_size = 1000, preprocessing_num_workers = 1;  ///< which rows packing may join
   std::string tokenized_path;
   ImageLimits images;             ///< keys image_max_pixels and image_min_pixels
@@ -50,9 +53,9 @@ struct DataOptions {
   ProgressLine progress = {};     ///< gets a line now and then while images are decoded
   bool skip_bad_samples = false;  ///< leave wrong records out (wrong <image> counts, broken files) and report them
 
-  bool packs() const { return packing || neat_packing; }
-  /// Tokens of a sample at most. LLaMA-Factory keeps one free for padding if it packs.
-  int most_tokens() const { return cutoff_len - (packs() ? 1 : 0); }
+  bool packs() const { return packing.value_or(pretrains) || neat_packing; }
+  /// Tokens of a sample at most. LLaMA-Factory keeps one free for padding if it was told to pack.
+  int most_tokens() const { return cutoff_len - (packing.value_or(false) || neat_packing ? 1 : 0); }
   /// Where paths of images begin.
   const std::filesystem::path& media_folder() const { return media_dir.empty() ? dataset_dir : media_dir; }
 };
@@ -177,6 +180,19 @@ inline std::vector<RegisteredRow> merged(const std::vector<const DatasetInfo*>& 
 
 using Encode = Encoded (Encoder::*)(const Conversation&);
 
+/// A record as training and evaluation read it.
+inline Encoded encode_row(const RegisteredRow& source, const DataOptions& options, Encoder& encoder, Encode encode) {
+  if (!options.pretrains) {
+    Converted converted = convert(source.row, *source.info, encoder.layout().tools);
+    if (auto* dropped = std::get_if<Dropped>(&converted)) return *dropped;
+    return (encoder.*encode)(std::get<Conversation>(converted));
+  }
+  const PretrainingText text = pretraining_text(source.row, *source.info, encoder.layout().tools);
+  if (const auto* dropped = std::get_if<Dropped>(&text)) return *dropped;
+  const auto most = options.packs() ? std::string::npos : static_cast<std::size_t>(options.most_tokens());
+  return encoder.encode_text(std::get<std::string>(text), most, source.row.origin());
+}
+
 /// Converts and encodes records; wrong ones go to the report.
 inline std::vector<EncodedSample> encoded(const std::vector<const RegisteredRow*>& sources, const DataOptions& options,
                                           Encoder& encoder, Encode encode, DatasetReport& report) {
@@ -188,12 +204,7 @@ inline std::vector<EncodedSample> encoded(const std::vector<const RegisteredRow*
     const RegisteredRow* const source = sources[i];
     const std::string origin = source->row.origin();
     try {
-      const Converted converted = convert(source->row, *source->info, encoder.layout().tools);
-      if (const auto* dropped = std::get_if<Dropped>(&converted)) {
-        report.drop(origin, dropped->reason);
-        continue;
-      }
-      Encoded result = (encoder.*encode)(std::get<Conversation>(converted));
+      Encoded result = encode_row(*source, options, encoder, encode);
       if (const auto* dropped = std::get_if<Dropped>(&result)) {
         report.drop(origin, dropped->reason);
       } else {
@@ -301,7 +312,8 @@ inline std::vector<std::string> leave_out_broken_images(const DataOptions& optio
 inline std::vector<std::string> pack_all(const DataOptions& options, Datasets& out) {
   if (!options.packs()) return {};
   const auto packed = [&](std::vector<EncodedSample>& samples) {
-    samples = pack(std::move(samples), options.most_tokens(), options.neat_packing);
+    samples = options.pretrains ? cut_into_blocks(samples, static_cast<std::size_t>(options.most_tokens()))
+                                : pack(std::move(samples), options.most_tokens(), options.neat_packing);
   };
   const std::size_t before = out.train.size();
   packed(out.train);
@@ -350,6 +362,9 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   }
   if (options.predict && out.questions.empty()) fail("do_predict: no valid record is left to answer\n", report.text());
   const std::vector<std::string> about_packing = detail::pack_all(options, out);
+  if (!train_infos.empty() && out.train.empty())
+    fail("dataset: its texts do not fill one row of ", options.most_tokens(), " tokens: lower cutoff_len, or set ",
+         "packing: false");
   out.notes = detail::registry_notes(train_infos, eval_infos);
   for (std::string& note : report.notes()) out.notes.push_back(std::move(note));
   out.notes.insert(out.notes.end(), about_images.begin(), about_images.end());

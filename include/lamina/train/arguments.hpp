@@ -45,12 +45,14 @@ struct Arguments {
   std::vector<double> interleave_probs;
   std::int64_t preprocessing_batch_size = 1000;
   std::optional<std::int64_t> preprocessing_num_workers;  ///< unset: 1
-  bool packing = false, neat_packing = false;             ///< neat_packing implies packing
+  std::optional<bool> packing;                            ///< unset: for stage: pt
+  bool neat_packing = false;                              ///< implies packing
   bool skip_bad_samples = false;
   std::optional<std::string> default_system;
   std::optional<bool> enable_thinking = true;  ///< null is its own value: neither on nor off
   bool preserve_thinking = false;
 
+  std::string stage = "sft";  ///< or pt
   std::string finetuning_type = "lora";
   int lora_rank = 8;
   std::optional<double> lora_alpha;  ///< unset: 2 * lora_rank
@@ -106,6 +108,7 @@ struct Arguments {
 
   /// Whether rows come in their order in every epoch.
   bool keeps_order() const { return disable_shuffling || train_sampling_strategy == "sequential"; }
+  bool packs() const { return packing.value_or(stage == "pt") || neat_packing; }
   bool groups_by_length() const { return !disable_shuffling && train_sampling_strategy == "group_by_length"; }
   /// The losses that evaluations report.
   std::vector<std::string> eval_losses() const {

@@ -76,6 +76,25 @@ inline EncodedSample join_samples(const std::vector<EncodedSample*>& samples, bo
 
 }  // namespace detail
 
+/// Packing of stage: pt: the texts of each preprocessing batch, one behind the other, cut into samples of `length`
+/// tokens. What is left at the end of a batch is lost.
+/// source  LLaMA-Factory 0.9.5, data/processor/pretrain.py
+inline std::vector<EncodedSample> cut_into_blocks(const std::vector<EncodedSample>& texts, std::size_t length) {
+  std::vector<EncodedSample> blocks;
+  EncodedSample block;
+  for (std::size_t t = 0; t < texts.size(); ++t) {
+    if (t > 0 && texts[t].preprocessing_batch != texts[t - 1].preprocessing_batch) block = {};
+    for (const int id : texts[t].ids) {
+      if (block.ids.empty()) block.origin = texts[t].origin;
+      block.ids.push_back(id);
+      if (block.ids.size() < length) continue;
+      block.labels = block.ids;
+      blocks.push_back(std::exchange(block, {}));
+    }
+  }
+  return blocks;
+}
+
 /// Keys packing and neat_packing: joins the samples of each preprocessing batch into samples of at most `capacity`
 /// tokens. LLaMA-Factory fills them up with padding behind, which no labelled token sees: it is left out.
 /// source  LLaMA-Factory 0.9.5, data/processor/supervised.py, PackedSupervisedDatasetProcessor

@@ -123,13 +123,18 @@ inline void add_history(const Row& row, const Columns::Name& name, std::vector<T
   }
 }
 
-inline Converted convert_alpaca(const Row& row, const DatasetInfo& info) {
-  Conversation conversation = begin_conversation(row, info);
+/// The turns of an alpaca record up to its answer.
+inline void add_question(const Row& row, const DatasetInfo& info, Conversation& conversation) {
   add_history(row, info.columns.history, conversation.turns);
   std::string prompt = text_column(row, info.columns.prompt);
   const std::string query = text_column(row, info.columns.query);
   if (!prompt.empty() && !query.empty()) prompt += "\n";
   conversation.turns.push_back({Role::user, prompt + query});
+}
+
+inline Converted convert_alpaca(const Row& row, const DatasetInfo& info) {
+  Conversation conversation = begin_conversation(row, info);
+  add_question(row, info, conversation);
   const Json& response = column(row.value, info.columns.response);
   if (!response.is_string()) return Dropped{cat("no text in \"", info.columns.response.value_or("output"), "\"")};
   conversation.turns.push_back({Role::assistant, response.get<std::string>()});
@@ -312,6 +317,23 @@ inline Converted convert(const Row& row, const DatasetInfo& info, const ToolMark
       return detail::convert_openai(row, info, marks);
   }
   fail("dataset ", info.name, ": unknown formatting");
+}
+
+/// The text of a record that stage: pt learns: of alpaca the first question, which "prompt" names, else the first
+/// message.
+using PretrainingText = std::variant<std::string, Dropped>;
+inline PretrainingText pretraining_text(const Row& row, const DatasetInfo& info, const ToolMarks* marks) {
+  Conversation conversation;
+  if (info.formatting == Formatting::alpaca) {
+    conversation = detail::begin_conversation(row, info);
+    detail::add_question(row, info, conversation);
+  } else {
+    Converted converted = convert(row, info, marks);
+    if (auto* dropped = std::get_if<Dropped>(&converted)) return *dropped;
+    conversation = std::get<Conversation>(std::move(converted));
+  }
+  if (!conversation.images.empty()) fail("stage: pt learns text alone, the record has images: take stage: sft");
+  return conversation.turns.front().content;
 }
 
 }  // namespace lamina::data

@@ -156,6 +156,14 @@ class Encoder {
                          .lost = lost};
   }
 
+  /// A text and the token that ends a turn, all learned: at most `most` tokens.
+  EncodedSample encode_text(const std::string& text, std::size_t most, const std::string& origin) const {
+    EncodedSample sample{.ids = tokenizer_->encode(cat(text, layout_.chat->turn_end)), .origin = origin};
+    if (sample.ids.size() > most) sample.ids.resize(most);
+    sample.labels = sample.ids;
+    return sample;
+  }
+
   const Template& layout() const { return layout_; }
 
  private:

@@ -33,7 +33,7 @@ inline constexpr Key data_keys[] = {
     {"buffer_size", KeyType::integer, KeyStatus::accepted, "16384", "it belongs to streaming"},
     honoured<&Arguments::packing>("packing",
                                   "join samples into rows of cutoff_len - 1 tokens, which share a loss and "
-                                  "see the samples before them"),
+                                  "see the samples before them; unset: for stage: pt"),
     honoured<&Arguments::neat_packing>("neat_packing", "the same, but no sample sees another one"),
     {"tool_format", KeyType::text, KeyStatus::refused, "qwen", "the templates write tools as Qwen does; leave it out"},
     honoured<&Arguments::default_system>("default_system", "system text of samples that have none"),

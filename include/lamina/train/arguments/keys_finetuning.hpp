@@ -5,9 +5,7 @@ namespace lamina::train {
 
 /// What is trained and how (LLaMA-Factory's finetuning_args.py).
 inline constexpr Key finetuning_keys[] = {
-    {"stage", KeyType::text, KeyStatus::refused, "sft",
-     "only supervised fine-tuning is built; set stage: sft. For rm and ppo there is LLaMA-Factory itself, which trains "
-     "on what lamina-merge writes"},
+    honoured<&Arguments::stage>("stage", "sft: answers of conversations are learned; pt: whole texts"),
     honoured<&Arguments::finetuning_type>("finetuning_type", "lora, full or freeze"),
     honoured<&Arguments::lora_rank>("lora_rank", "of new adapters"),
     honoured<&Arguments::lora_alpha>("lora_alpha",

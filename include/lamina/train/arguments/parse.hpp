@@ -31,9 +31,8 @@ inline void note_idle_keys(Arguments& a) {
     bool acts;
     std::string_view needs;
   };
-  const bool packs = a.packing || a.neat_packing;
-  for (const Belonging& b : {Belonging{"preprocessing_batch_size", packs, "packing: rows are read one by one"},
-                             Belonging{"preprocessing_num_workers", packs, "packing: rows are read in one pass"},
+  for (const Belonging& b : {Belonging{"preprocessing_batch_size", a.packs(), "packing: rows are read one by one"},
+                             Belonging{"preprocessing_num_workers", a.packs(), "packing: rows are read in one pass"},
                              Belonging{"adapter_folder", !a.adapter_name_or_path.empty(), "adapter_name_or_path"}})
     if (is_given(a, b.key) && !b.acts) a.notes.push_back(cat(b.key, " has no effect without ", b.needs));
 }

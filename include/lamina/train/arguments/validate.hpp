@@ -26,6 +26,21 @@ void at_least(const Arguments& a, const char* key, Value value, Value least) {
   if (value < least) fail(where(a, key), " is ", value, ", wanted at least ", least);
 }
 
+/// What a stage that is not built needs instead.
+inline std::string_view instead_of_stage(const std::string& stage) {
+  if (stage == "dpo" || stage == "kto") return "preferences are not learned: take stage: sft on the answers to keep";
+  if (stage == "rm" || stage == "ppo")
+    return "reward models are not built: LLaMA-Factory trains on what lamina-merge writes";
+  return "there are sft and pt";
+}
+
+inline void validate_stage(const Arguments& a) {
+  if (a.stage != "sft" && a.stage != "pt")
+    fail(where(a, "stage"), ": ", a.stage, " is not built, wanted sft or pt: ", instead_of_stage(a.stage));
+  if (a.stage == "pt" && a.neat_packing) fail(where(a, "neat_packing"), " needs stage: sft");
+  if (a.stage == "pt" && a.predict_with_generate) fail(where(a, "predict_with_generate"), " needs stage: sft");
+}
+
 inline void validate_method(const Arguments& a) {
   if (a.model_name_or_path.empty()) fail("model_name_or_path is not set: give the directory of the base model");
   if (a.finetuning_type != "lora" && a.finetuning_type != "full" && a.finetuning_type != "freeze")
@@ -69,7 +84,7 @@ inline void validate_data(const Arguments& a) {
   if (a.train_on_prompt && a.mask_history)
     fail(where(a, "mask_history"),
          " cannot be combined with train_on_prompt: the one labels the last answer only, the other everything");
-  at_least(a, "cutoff_len", a.cutoff_len, a.packing || a.neat_packing ? 2 : 1);
+  at_least(a, "cutoff_len", a.cutoff_len, a.packs() ? 2 : 1);
   at_least(a, "preprocessing_batch_size", a.preprocessing_batch_size, std::int64_t{1});
   if (a.preprocessing_num_workers)
     at_least(a, "preprocessing_num_workers", *a.preprocessing_num_workers, std::int64_t{1});
@@ -221,6 +236,7 @@ inline void validate_intervals(const Arguments& a) {
 inline void validate_arguments(const Arguments& a) {
   detail::validate_run(a);
   detail::validate_trackers(a);
+  detail::validate_stage(a);
   detail::validate_method(a);
   detail::validate_data(a);
   detail::validate_order(a);

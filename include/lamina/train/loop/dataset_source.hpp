@@ -38,6 +38,7 @@ inline data::DataOptions data_options(const Arguments& a) {
   o.default_system = a.default_system;
   o.enable_thinking = a.enable_thinking;
   o.preserve_thinking = a.preserve_thinking;
+  o.pretrains = a.stage == "pt";
   o.packing = a.packing;
   o.neat_packing = a.neat_packing;
   o.preprocessing_batch_size = a.preprocessing_batch_size;
@@ -67,7 +68,7 @@ inline Window to_window(data::Draft draft) {
 inline std::vector<int> lengths_of(const std::vector<data::EncodedSample>& samples, const Arguments& a) {
   std::vector<int> lengths;
   for (const data::EncodedSample& s : samples)
-    lengths.push_back(a.packing || a.neat_packing ? a.cutoff_len : static_cast<int>(s.ids.size()));
+    lengths.push_back(a.packs() ? a.cutoff_len : static_cast<int>(s.ids.size()));
   return lengths;
 }
 

@@ -197,6 +197,9 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
   says(error_of(with_kwargs("{factor: 1}")), "factor is 1, wanted below 1");
   says(error_of({example, "use_dft_loss=true", "label_smoothing_factor=0.1"}), "keep one");
   says(error_with("label_smoothing_factor=1"), "wanted 0 up to below 1");
+  says(error_with("pissa_init=true"), "needs pissa_convert: true");
+  says(error_of({example, "pissa_init=true", "pissa_convert=true", "finetuning_type=full"}),
+       "needs finetuning_type: lora");
   says(error_of({example, "loraplus_lr_ratio=4", "finetuning_type=full"}), "needs finetuning_type: lora");
   says(error_with("tokenized_path=saved"), "a data set that LLaMA-Factory has saved there cannot be read");
   CHECK(parse({example, "dataloader_drop_last=true"}).dataloader_drop_last);

@@ -29,6 +29,7 @@ inline std::unique_ptr<TrainSession> open_for_training(const std::filesystem::pa
     source.trained = checkpoint::read_adapter(options.adapters.back(), source.config.family->names);
     source.trained_dropout = checkpoint::AdapterConfig::load(options.adapters.back()).lora_dropout;
   }
+  if (options.first_values && source.trained.empty()) options.first_values(source, options);
   return make_train_session(source, options);
 }
 /// The tensors that a model directory's config.json asks for; the directory needs no weights yet.

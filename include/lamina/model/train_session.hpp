@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -84,6 +85,8 @@ class TrainSession {
   virtual bool on_device() const { return false; }
 };
 
+struct ModelSource;
+
 /// What is trainable, as the YAML of LLaMA-Factory says it.
 struct TrainableOptions {
   enum class Method { lora, full, freeze } method = Method::lora;
@@ -105,6 +108,8 @@ struct TrainableOptions {
   std::uint64_t seed = 42;      ///< of the adapter's initial values and of dropout
   /// Adapters to start from, in PEFT's layout: all but the last are merged, the last goes on training.
   std::vector<std::filesystem::path> adapters;
+  /// Gives a fresh adapter its first values, in ModelSource::trained; unset: PEFT's, drawn from the seed.
+  std::function<void(ModelSource&, const TrainableOptions&)> first_values;
   bool create_new_adapter = false;              ///< merge them all and start a fresh one
   parallel::Group* group = &parallel::alone();  ///< whose gradients are summed in each step; outlives the session
   bool shards_optimizer = false;                ///< full and freeze: each rank keeps a part of the optimizer's state

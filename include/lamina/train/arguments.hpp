@@ -59,6 +59,8 @@ struct Arguments {
   double lora_dropout = 0;
   std::vector<std::string> lora_target = {"all"};
   bool use_rslora = false, create_new_adapter = false;
+  bool pissa_init = false, pissa_convert = false;
+  int pissa_iter = 16;  ///< -1: the whole decomposition
   bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
   int freeze_trainable_layers = 2;
   std::vector<std::string> freeze_trainable_modules = {"all"}, freeze_extra_modules;

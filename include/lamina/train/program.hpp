@@ -23,6 +23,7 @@
 #include <lamina/train/arguments/parse.hpp>
 #include <lamina/train/loop.hpp>
 #include <lamina/train/loop/dataset_source.hpp>
+#include <lamina/train/pissa.hpp>
 #include <lamina/train/predict.hpp>
 #include <lamina/train/report/evaluation_log.hpp>
 #include <lamina/train/report/memory_report.hpp>
@@ -180,6 +181,10 @@ class TrainProgram {
     if (!a_.do_train && !a_.evaluates_loss()) return;
     TrainableOptions options_of_session = trainable_options(a_);
     options_of_session.group = &group_;
+    if (a_.pissa_init)
+      options_of_session.first_values = [this](ModelSource& source, const TrainableOptions& options) {
+        start_from_principal_parts(source, options, a_.pissa_iter);
+      };
     session_ = open_.train(a_.model_name_or_path, options_of_session);
     if (!session_->on_device() && !group_.needs_gpus().empty()) fail(group_.needs_gpus());
     if (session_->on_device()) use_one_thread();
@@ -237,6 +242,7 @@ class TrainProgram {
                          .flops_per_token = 6 * (static_cast<double>(session_->param_count()) - embeddings),
                          .trackers = trackers ? &*trackers : nullptr,
                          .group = group_});
+    if (a_.pissa_init && group_.first()) writer.save_first_adapter(a_.output_dir / "pissa_init");
     if (from) trainer.resume(*from);
     const TrainingResult outcome = trainer.run();
     if (outcome.ending == Ending::interrupted) return false;
@@ -246,6 +252,7 @@ class TrainProgram {
     session_->gather_state();
     if (!group_.first()) return true;
     writer.save(a_.output_dir, history_);
+    if (a_.pissa_init) write_converted(a_.output_dir / "pissa_converted", a_.output_dir / "pissa_init", a_.output_dir);
     print_metrics(console_.stream(), "train", outcome.metrics);
     save_metrics(a_.output_dir, "train", outcome.metrics);
     io::write_text(a_.output_dir / "trainer_state.json", to_text(outcome.state));
@@ -297,7 +304,7 @@ class TrainProgram {
                          .local_rank = group_.place().local_rank};
     if (lora && a_.do_train) {
       if (!a_.create_new_adapter && !model.adapters.empty()) model.adapters.pop_back();
-      model.adapters.push_back(a_.output_dir);
+      model.adapters.push_back(a_.pissa_init ? a_.output_dir / "pissa_converted" : a_.output_dir);
     }
     group_.barrier();  // the first rank has written what is read now
     const AskModel ask = open_.answers(model, a_.answers, *tokenizer_);

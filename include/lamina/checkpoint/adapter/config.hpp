@@ -14,6 +14,7 @@ struct AdapterConfig {
   int r = 8;
   double lora_alpha = 8, lora_dropout = 0;
   bool use_rslora = false, use_dora = false;
+  std::string init_lora_weights;             ///< how a fresh one started, if not with PEFT's default; for writing
   std::string bias = "none";                 ///< or "all", "lora_only": biases saved whole next to the pairs
   std::vector<std::string> target_modules;   ///< names or their ends; empty if target_regex is set
   std::string target_regex;                  ///< target_modules as one regular expression
@@ -59,8 +60,8 @@ inline void refuse_variants(const io::JsonFields& fields) {
   for (const char* base_changing : {"pissa", "olora", "corda", "loftq"})
     if (name.starts_with(base_changing))
       fail(fields.file(), ": init_lora_weights is \"", name,
-           "\": such an adapter fits a changed base model; convert it to a plain one first (in LLaMA-Factory: "
-           "pissa_convert)");
+           "\": such an adapter fits a changed base model; take the one in pissa_converted next to it, or convert it "
+           "to a plain one (pissa_convert)");
 }
 
 /// A field that is a list of names or one string.
@@ -155,6 +156,7 @@ inline std::string adapter_config_text(const AdapterConfig& c) {
   out["base_model_name_or_path"] = c.base_model_name_or_path;
   out["bias"] = c.bias;
   out["inference_mode"] = out["init_lora_weights"] = true;
+  if (!c.init_lora_weights.empty()) out["init_lora_weights"] = c.init_lora_weights;
   out["lora_alpha"] = python_number(c.lora_alpha);
   out["lora_dropout"] = c.lora_dropout;
   out["megatron_core"] = "megatron.core";

@@ -55,6 +55,12 @@ inline void validate_method(const Arguments& a) {
   if (a.lora_dropout < 0 || a.lora_dropout >= 1)
     fail(where(a, "lora_dropout"), " is ", a.lora_dropout, ", wanted 0 up to below 1");
   if (lora && a.lora_target.empty()) fail(where(a, "lora_target"), " is empty: name modules, or all");
+  if (a.pissa_init && !lora) fail(where(a, "pissa_init"), " needs finetuning_type: lora, got ", a.finetuning_type);
+  if (a.pissa_init && !a.adapter_name_or_path.empty())
+    fail(where(a, "pissa_init"), " starts a fresh adapter on the base model: leave adapter_name_or_path out");
+  if (a.pissa_init && !a.pissa_convert)
+    fail(where(a, "pissa_init"), " needs pissa_convert: true: without it the adapter fits no model that is on disk");
+  if (a.pissa_iter < -1) fail(where(a, "pissa_iter"), " is ", a.pissa_iter, ", wanted at least 0, or -1");
   if (!lora && a.loraplus_lr_ratio)
     fail(where(a, "loraplus_lr_ratio"), " needs finetuning_type: lora, got ", a.finetuning_type);
   if (a.loraplus_lr_ratio && *a.loraplus_lr_ratio <= 0)

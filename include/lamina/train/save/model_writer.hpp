@@ -99,7 +99,7 @@ class ModelWriter {
 
   void save(const std::filesystem::path& directory, const OrderedJson& log_history) const {
     if (a_.finetuning_type == "lora")
-      save_adapter(directory);
+      save_adapter(directory, !a_.pissa_init ? "" : a_.pissa_iter == -1 ? "pissa" : cat("pissa_niter_", a_.pissa_iter));
     else
       save_whole(directory);
     detail::remove_other_kind(directory, a_.finetuning_type == "lora");
@@ -110,8 +110,12 @@ class ModelWriter {
     io::write_text(directory / "training_args.json", given.dump(2, ' ', true) + "\n");
   }
 
+  /// The adapter's first values, before training: what write_converted() needs.
+  void save_first_adapter(const std::filesystem::path& directory) const { save_adapter(directory, ""); }
+
  private:
-  void save_adapter(const std::filesystem::path& directory) const {
+  /// init: how the adapter started, if not with PEFT's default.
+  void save_adapter(const std::filesystem::path& directory, const std::string& init) const {
     const auto trainable = session_.trainable();
     std::set<std::string> adapted, others;
     std::vector<checkpoint::TensorData> tensors;
@@ -129,6 +133,7 @@ class ModelWriter {
     if (config.base_model_name_or_path.empty()) config.base_model_name_or_path = named_model(a_);
     config.target_regex.clear();
     config.target_modules = detail::target_modules(adapted, others);
+    config.init_lora_weights = init;
     checkpoint::write_adapter(directory, config, tensors);
   }
 

@@ -33,11 +33,12 @@ std::vector<std::string> runs() {
   return names;
 }
 
-/// Runs the golden's settings in a folder of this test.
-Program train(const Json& wanted, const fs::path& folder) {
+/// Runs the golden's settings in a folder of this test, and more.
+Program train(const Json& wanted, const fs::path& folder, const Json& more = Json::object()) {
   Json settings = wanted.at("base");
   settings.update(wanted.at("settings"));
   REQUIRE(make_model(settings.at("model_name_or_path").get<std::string>(), folder / "model").status == 0);
+  settings.update(more);
   settings["model_name_or_path"] = (folder / "model").string();
   settings["dataset_dir"] = golden.string();
   settings["media_dir"] = LAMINA_SOURCE_DIR "/data";
@@ -77,6 +78,26 @@ void compare_trained(const fs::path& folder, const Json& theirs) {
 }
 
 }  // namespace
+
+TEST_CASE("lamina-train: PiSSA's converted adapter on the base model evaluates as the trained one did") {
+  const TemporaryFolder trained, again;
+  const Json wanted = read(golden / "pissa.json");
+  const auto eval_loss = [&](const Program& program, const fs::path& folder) {
+    INFO(program.output);
+    REQUIRE(program.status == 0);
+    return read(folder / "out/eval_results.json").at("eval_loss").get<double>();
+  };
+  const double before = eval_loss(train(wanted, trained.path(), {{"val_size", 3}, {"do_eval", true}}), trained.path());
+  const fs::path converted = trained.path() / "out/pissa_converted";
+  const Json evaluate = {{"val_size", 3},       {"do_eval", true},        {"do_train", false},
+                         {"pissa_init", false}, {"pissa_convert", false}, {"adapter_name_or_path", converted.string()}};
+  CHECK(std::abs(eval_loss(train(wanted, again.path(), evaluate), again.path()) - before) <= 1e-5);
+  const Program raw = train(
+      wanted, again.path(),
+      {{"pissa_init", false}, {"pissa_convert", false}, {"adapter_name_or_path", (trained.path() / "out").string()}});
+  CHECK(raw.status != 0);
+  CHECK(raw.output.find("take the one in pissa_converted next to it") != std::string::npos);
+}
 
 TEST_CASE("lamina-train: losses, gradients, rates and trained weights are LLaMA-Factory's under each setting") {
   const std::string run = GENERATE(from_range(runs()));

@@ -158,7 +158,9 @@ class Encoder {
 
   /// A text and the token that ends a turn, all learned: at most `most` tokens.
   EncodedSample encode_text(const std::string& text, std::size_t most, const std::string& origin) const {
-    EncodedSample sample{.ids = tokenizer_->encode(cat(text, layout_.chat->turn_end)), .origin = origin};
+    EncodedSample sample;
+    sample.ids = tokenizer_->encode(cat(text, layout_.chat->turn_end));
+    sample.origin = origin;
     if (sample.ids.size() > most) sample.ids.resize(most);
     sample.labels = sample.ids;
     return sample;

@@ -25,7 +25,7 @@ Matrix_ weight_of(int out, int in, const std::vector<float>& values) {
 }  // namespace
 
 TEST_CASE("principal_layer: the adapter's product is the best approximation of its rank, its halves alike in size") {
-  for (const auto [out, in] : {std::pair{20, 33}, {33, 20}})
+  for (const auto& [out, in] : {std::pair{20, 33}, {33, 20}})
     for (const int iterations : {-1, 4}) {
       CAPTURE(out, in, iterations);
       const Matrix_ w = weight_of(out, in, {9, 7, 5, 1, 0.5f});

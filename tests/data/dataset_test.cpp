@@ -249,7 +249,7 @@ TEST_CASE("Dataset: a set without any valid record, and settings that are not su
   CHECK(contains(with([](DataOptions& o) { o.images = {100, 200}; }), "image_max_pixels: 100 is below"));
   CHECK(contains(with([](DataOptions& o) { o.images = {100, 0}; }), "image_min_pixels: 0 is not positive"));
   CHECK(contains(with([](DataOptions& o) { o.mask_history = o.train_on_prompt = true; }), "exclude each other"));
-  CHECK(contains(with([](DataOptions& o) { o.template_name = "qwen"; }), "template: qwen is unknown"));
+  CHECK(contains(with([](DataOptions& o) { o.template_name = "llama3"; }), "template: llama3 is unknown"));
   CHECK(contains(with([](DataOptions& o) { o.dataset.clear(), o.val_size = 2; }), "no dataset to take it from"));
 }
 

@@ -130,9 +130,9 @@ TEST_CASE("Arguments: a misspelt key is named with its place and the nearest key
   const auto yaml = file_of("b.yaml", "model_name_or_path: m\n\nlerning_rate: 1\n");
   says(error_of({yaml}), "b.yaml line 3: lerning_rate is not a known key (did you mean learning_rate?)");
   says(error_with("lr_scheduler_kwargs.num_cycle=2"), "takes no num_cycle (did you mean num_cycles?)");
-  says(error_with("lr_scheduler_type=cosin"), "warmup_stable_decay (did you mean cosine?)");
+  says(error_with("lr_scheduler_type=cosin"), "reduce_lr_on_plateau (did you mean cosine?)");
   says(error_with("lr_scheduler_type=exponential") + "|",
-       "cosine_with_min_lr, cosine_warmup_with_min_lr, warmup_stable_decay|");
+       "cosine_with_min_lr, cosine_warmup_with_min_lr, warmup_stable_decay, reduce_lr_on_plateau|");
 }
 
 TEST_CASE("Arguments: warmup_ratio wins over warmup_steps, 0.0 too, as in transformers 5", "[train]") {

@@ -31,11 +31,14 @@ inline void note_idle_keys(Arguments& a) {
     bool acts;
     std::string_view needs;
   };
-  for (const Belonging& b : {Belonging{"pissa_iter", a.pissa_init, "pissa_init"},
-                             Belonging{"pissa_convert", a.pissa_init || !a.pissa_convert, "pissa_init"},
-                             Belonging{"preprocessing_batch_size", a.packs(), "packing: rows are read one by one"},
-                             Belonging{"preprocessing_num_workers", a.packs(), "packing: rows are read in one pass"},
-                             Belonging{"adapter_folder", !a.adapter_name_or_path.empty(), "adapter_name_or_path"}})
+  for (const Belonging& b :
+       {Belonging{"freeze_trainable_modules", a.finetuning_type == "freeze", "finetuning_type: freeze"},
+        Belonging{"freeze_extra_modules", a.finetuning_type == "freeze", "finetuning_type: freeze"},
+        Belonging{"pissa_iter", a.pissa_init, "pissa_init"},
+        Belonging{"pissa_convert", a.pissa_init || !a.pissa_convert, "pissa_init"},
+        Belonging{"preprocessing_batch_size", a.packs(), "packing: rows are read one by one"},
+        Belonging{"preprocessing_num_workers", a.packs(), "packing: rows are read in one pass"},
+        Belonging{"adapter_folder", !a.adapter_name_or_path.empty(), "adapter_name_or_path"}})
     if (is_given(a, b.key) && !b.acts) a.notes.push_back(cat(b.key, " has no effect without ", b.needs));
 }
 

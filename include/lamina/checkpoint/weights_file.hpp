@@ -34,7 +34,7 @@ Weights<Model, float> load(const std::filesystem::path& path, std::uint64_t seed
   Weights<Model, float> weights = initialised<Model>(seed);
   for (const TensorSlot& slot : weights.slots()) {
     if (slot.spec.added && !files.find(slot.name())) continue;
-    const checkpoint::detail::TensorLoad values(slot, files, {});
+    const checkpoint::detail::TensorLoad values(slot, files, {}, 0);
     weights.fill(slot, [&](std::span<std::byte> to) { values.read(0, to); });
   }
   return weights;

@@ -139,7 +139,7 @@ TEST_CASE("Adapter: variants with other mathematics are refused by name") {
   CHECK(contains(with_config("target_parameters", {"experts.down_proj"}),
                  "target_parameters is [\"experts.down_proj\"], wanted null"));
   CHECK(with_config("target_parameters", ordered_json::array()) == "");
-  CHECK(contains(with_config("init_lora_weights", "pissa_niter_16"), "convert it to a plain one first"));
+  CHECK(contains(with_config("init_lora_weights", "pissa_niter_16"), "take the one in pissa_converted next to it"));
   CHECK(with_config("init_lora_weights", "gaussian") == "");
   CHECK(contains(with_config("use_dora", true), "no lora_magnitude_vector"));
   CHECK(contains(with_config("bias", "some"), "wanted none, all or lora_only"));

@@ -66,11 +66,11 @@ TEST_CASE("companions: a config that names no element type gets one at the top")
 }
 
 TEST_CASE("Modelfile: equals LLaMA-Factory's but for the first line") {
-  for (const std::string_view name : {"qwen3_vl", "qwen3_vl_nothink", "qwen2_vl"}) {
+  for (const std::string_view name : {"qwen3_vl", "qwen3_vl_nothink", "qwen2_vl", "qwen", "qwen3", "qwen3_nothink"}) {
     std::string theirs = slurp(std::filesystem::path(LAMINA_GOLDEN_DIR) / "merge" / ("Modelfile." + std::string(name)));
     std::string ours = merge::modelfile_text(name);
     REQUIRE(!theirs.empty());
     CHECK(ours.substr(ours.find('\n')) == theirs.substr(theirs.find('\n')));
   }
-  CHECK(contains(error_of([] { merge::modelfile_text("qwen3"); }), "got \"qwen3\""));
+  CHECK(contains(error_of([] { merge::modelfile_text("llama3"); }), "got \"llama3\""));
 }

@@ -16,6 +16,6 @@ from llamafactory.data.template import TEMPLATES
 from transformers import AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-for name in ("qwen3_vl", "qwen3_vl_nothink", "qwen2_vl"):
+for name in ("qwen3_vl", "qwen3_vl_nothink", "qwen2_vl", "qwen", "qwen3", "qwen3_nothink"):
     TEMPLATES[name].fix_special_tokens(tokenizer)
     (Path(sys.argv[2]) / f"Modelfile.{name}").write_text(TEMPLATES[name].get_ollama_modelfile(tokenizer))

@@ -196,6 +196,19 @@ class GradientChecker {
     }
   }
   Context<float> context() const { return tables_.context(options_.dropout > 0 ? &options_.seed : nullptr); }
+  /// Rows that a module reads and writes lie as in any arena: the order of Eigen's sums depends on where a row begins.
+  Arena rows_block() const { return Arena((2 * x_.size() + dy_.size()) * sizeof(float) + 4 * Arena::alignment); }
+  static Matrix<float> matrix_of(Arena& rows, const std::vector<float>& values, int width) {
+    float* const to = rows.take<float>(values.size());
+    std::copy(values.begin(), values.end(), to);
+    return {to, static_cast<int>(values.size()) / width, width};
+  }
+  static std::vector<float> values_of(const Matrix<float>& rows) {
+    return {rows.data, rows.data + elements(rows.rows, rows.cols)};
+  }
+  static void poison(const Matrix<float>& rows) {
+    std::fill_n(rows.data, elements(rows.rows, rows.cols), std::numeric_limits<float>::quiet_NaN());
+  }
   static void poison(std::vector<float>& values) {
     std::fill(values.begin(), values.end(), std::numeric_limits<float>::quiet_NaN());
   }
@@ -216,29 +229,31 @@ class GradientChecker {
     allocate_saved<Layer, Training>(*saved, kept_, rows_);
     Context<float> context = this->context();
     const Run<Cpu, Training> run{{}, &scratch_, &context};
-    std::vector<float> x = x_, y = result.y;
-    const Matrix<float> dx = with_dx ? Matrix<float>(result.dx.data(), rows_, Layer::In::width) : Matrix<float>{};
-    Layer::forward(run, weights_.parameters(), *saved, Matrix<const float>(x.data(), rows_, Layer::In::width),
-                   Matrix<float>(y.data(), options_.rows, Layer::Out::width));
-    result.y = y;
+    Arena rows = rows_block();
+    const Matrix<float> x = matrix_of(rows, x_, Layer::In::width), y = matrix_of(rows, result.y, Layer::Out::width),
+                        dx = with_dx ? matrix_of(rows, result.dx, Layer::In::width) : Matrix<float>{};
+    Layer::forward(run, weights_.parameters(), *saved, Matrix<const float>(x), y);
+    result.y = values_of(y);
     if (!stays<Layer, Training>.input) poison(x);
     if (!stays<Layer, Training>.output) poison(y);
     poison(scratch_);
     for (int i = 0; i < backwards; ++i)
       Layer::backward(run, weights_.parameters(), *saved,
                       Matrix<const float>(dy_.data(), options_.rows, Layer::Out::width), dx);
+    if (dx) result.dx = values_of(dx);
     result.gradients.assign(weights_.gradients().begin(), weights_.gradients().end());
     return result;
   }
   std::vector<float> forward() {
     using Inference = typename Training::inference;
-    std::vector<float> y(dy_.size());
+    Arena rows = rows_block();
+    const Matrix<float> x = matrix_of(rows, x_, Layer::In::width),
+                        y = matrix_of(rows, std::vector<float>(dy_.size()), Layer::Out::width);
     typename Layer::template Saved<Inference> nothing{};
     Context<float> context = this->context();
-    Layer::forward(Run<Cpu, Inference>{{}, &scratch_, &context}, weights_.parameters(), nothing,
-                   Matrix<const float>(x_.data(), rows_, Layer::In::width),
-                   Matrix<float>(y.data(), options_.rows, Layer::Out::width));
-    return y;
+    Layer::forward(Run<Cpu, Inference>{{}, &scratch_, &context}, weights_.parameters(), nothing, Matrix<const float>(x),
+                   y);
+    return values_of(y);
   }
 
   /// Parameter gradients are added to and need no dx; dx is overwritten.

@@ -98,15 +98,9 @@ __device__ OnlineSoftmax read_logits(const T* z, int vocab, uint4* row_kept, int
 /// The mean of a row of logits, in every thread of its block.
 template <class T, int Threads>
 __device__ float mean_logit(const T* z, int vocab) {
-  __shared__ float part[Threads / warp_size];
   float sum = 0;
   for (int v = threadIdx.x; v < vocab; v += Threads) sum += widen(z[v]);
-  sum = warp_sum(sum);
-  if (threadIdx.x % warp_size == 0) part[threadIdx.x / warp_size] = sum;
-  __syncthreads();
-  float all = 0;
-  for (const float p : part) all += p;
-  return all / vocab;
+  return block_sum<Threads>(sum) / vocab;
 }
 
 /// The loss of a row of logits; with weight, the row becomes scale * weight times the loss's gradient, which for the

@@ -171,6 +171,10 @@ struct LogitRow {
     Cluster::arrive();
     Cluster::wait();
   }
+  /// Then, in the first block: the best of the row, or not_finite, in every thread.
+  __device__ Ranked best_of_tiles() const {
+    return row_best(shared, threadIdx.x < tiles ? shared.tile[threadIdx.x] : 0);
+  }
 };
 
 /// Sorts the first n (a power of two) in falling order.

@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(choice_threads) logprobs_fwd(Logprobs<T> a) {
   const LogitRow<T> row{a.logits.row(s), a.logits.cols, false, shared};
   RowLogprobs& out = a.out[s];
   row.find_best_of_tiles();
-  const Ranked best = row_best(shared, threadIdx.x < row.tiles ? shared.tile[threadIdx.x] : 0);
+  const Ranked best = row.best_of_tiles();
   if (best == not_finite) {
     if (threadIdx.x == 0) out.log_sum = NAN;
     return;

@@ -173,7 +173,7 @@ template <class T>
 __device__ int draw_token(SampleRow<T> row) {
   row.find_best_of_tiles();
   if (row.share > 0) return SampleRows<T>::not_finite;
-  const Ranked best = row_best(row.shared, threadIdx.x < row.tiles ? row.shared.tile[threadIdx.x] : 0);
+  const Ranked best = row.best_of_tiles();
   if (best == not_finite) return SampleRows<T>::not_finite;
   const float largest = logit_of(best);
   if (largest == -INFINITY) return SampleRows<T>::none_left;

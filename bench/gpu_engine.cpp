@@ -42,7 +42,7 @@ checkpoint::AdapterLayers random_layers() {
   checkpoint::AdapterLayers layers;
   std::mt19937 random(3);
   for (const TensorSpec& spec : list_tensors<Model>()) {
-    if (!spec.takes_adapters) continue;
+    if (!spec.takes_row_terms) continue;
     checkpoint::AdapterLayer layer{.rank = 16, .scale = 1, .a = {}, .b = {}};
     layer.a.resize(static_cast<std::size_t>(16 * spec.cols())),
         layer.b.resize(static_cast<std::size_t>(16 * spec.rows()));

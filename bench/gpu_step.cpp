@@ -18,7 +18,7 @@
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
-#include <lamina/parallel/device_group.hpp>
+#include <lamina/parallel/gpu/device_group.hpp>
 #include <lamina/parallel/open_group.hpp>
 #include <lamina/train/step.hpp>
 #include <lamina/train/step/optimizer.hpp>

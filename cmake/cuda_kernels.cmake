@@ -17,7 +17,7 @@ function(lamina_write_cuda_units folder result)
   endforeach()
   list(REMOVE_DUPLICATES headers)
   set(units ${folder}/nccl_group.cu)
-  file(CONFIGURE OUTPUT ${folder}/nccl_group.cu CONTENT "#include <lamina/parallel/nccl_group.cuh>\n")
+  file(CONFIGURE OUTPUT ${folder}/nccl_group.cu CONTENT "#include <lamina/kernel/cuda/ranks/nccl_group.cuh>\n")
   foreach(header IN LISTS headers)
     get_filename_component(name ${header} NAME)
     file(CONFIGURE OUTPUT ${folder}/${name}.cu CONTENT "#include <lamina/kernel/cuda/${header}.cuh>

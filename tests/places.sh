@@ -52,20 +52,20 @@ wrapper() {
     static_assert(lamina::Module<M> && lamina::param_count<M> == 32 && lamina::trainable_count<M> == 0);'
 }
 kernel() {
-  renamed include/lamina/kernel/add.hpp include/lamina/kernel/NAME.hpp 's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g'
-  renamed include/lamina/kernel/cpu/add.hpp include/lamina/kernel/cpu/NAME.hpp \
-    's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g; s/kernel\/scratch/kernel\/NAME/'
+  renamed include/lamina/kernel/elementwise/add.hpp include/lamina/kernel/elementwise/NAME.hpp 's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g'
+  renamed include/lamina/kernel/cpu/elementwise/add.hpp include/lamina/kernel/cpu/elementwise/NAME.hpp \
+    's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g; s/elementwise\/scratch/elementwise\/NAME/'
   before include/lamina/kernel/operations.hpp '#define LAMINA_OPERATION_activation' \
     '#define LAMINA_OPERATION_scratch(PASS, T) PASS(scratch, forward, "scratch", (const Scratch<T>&))'
-  sed -i 's/OPERATION(activation, /OPERATION(scratch, rows\/NAME) &/' include/lamina/kernel/operations.hpp
-  before include/lamina/kernel/cpu.hpp 'cpu/add.hpp' '#include <lamina/kernel/cpu/NAME.hpp>'
-  renamed include/lamina/kernel/cuda/rows/add.hpp include/lamina/kernel/cuda/rows/NAME.hpp \
-    's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g; s/kernel\/scratch/kernel\/NAME/'
-  renamed include/lamina/kernel/cuda/rows/add.cuh include/lamina/kernel/cuda/rows/NAME.cuh \
-    's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g; s/rows\/scratch/rows\/NAME/'
-  before include/lamina/kernel/cuda.hpp 'rows/add.hpp' '#include <lamina/kernel/cuda/rows/NAME.hpp>'
-  before include/lamina/kernel/cuda.cuh 'rows/add.cuh' '#include <lamina/kernel/cuda/rows/NAME.cuh>'
-  mkdir -p tests/kernel && touch tests/kernel/NAME_test.cpp tests/kernel/NAME_test.cu
+  sed -i 's/OPERATION(activation, /OPERATION(scratch, elementwise\/NAME) &/' include/lamina/kernel/operations.hpp
+  before include/lamina/kernel/cpu.hpp 'cpu/elementwise/add.hpp' '#include <lamina/kernel/cpu/elementwise/NAME.hpp>'
+  renamed include/lamina/kernel/cuda/elementwise/add.hpp include/lamina/kernel/cuda/elementwise/NAME.hpp \
+    's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g; s/elementwise\/scratch/elementwise\/NAME/'
+  renamed include/lamina/kernel/cuda/elementwise/add.cuh include/lamina/kernel/cuda/elementwise/NAME.cuh \
+    's/\badd\b/scratch/g; s/\bAdd\b/Scratch/g; s/elementwise\/scratch/elementwise\/NAME/'
+  before include/lamina/kernel/cuda.hpp 'elementwise/add.hpp' '#include <lamina/kernel/cuda/elementwise/NAME.hpp>'
+  before include/lamina/kernel/cuda.cuh 'elementwise/add.cuh' '#include <lamina/kernel/cuda/elementwise/NAME.cuh>'
+  mkdir -p tests/kernel/elementwise && touch tests/kernel/elementwise/NAME_test.cpp tests/kernel/elementwise/NAME_test.cu
   compiles <<<'#include <lamina/kernel/cpu_elsewhere.hpp>
     #include <lamina/kernel/plan.hpp>
     void run(lamina::kernel::Scratch<float> a) { lamina::kernel::scratch<lamina::Cpu>::forward({}, a); }
@@ -74,7 +74,7 @@ kernel() {
     include(cmake/cuda_kernels.cmake)
     lamina_write_cuda_units($scratch/units units)"
   cmake -P "$scratch/units.cmake"
-  grep -q 'cuda/rows/NAME.cuh' "$scratch/units/NAME.cu" && grep -qF 'LAMINA_CUDA_KERNELS(scratch);' "$scratch/units/NAME.cu"
+  grep -q 'cuda/elementwise/NAME.cuh' "$scratch/units/NAME.cu" && grep -qF 'LAMINA_CUDA_KERNELS(scratch);' "$scratch/units/NAME.cu"
 }
 family() {
   renamed include/lamina/model/qwen2_5_vl include/lamina/model/NAME 's/qwen2_5_vl/scratch_vl/g; s/model\/scratch_vl/model\/NAME/'

@@ -31,7 +31,7 @@ Weight weight_of(Matrix<bf16> w) { return {w.data, DType::BF16, w.rows, w.cols, 
 /// One product's matrices; each layer has its own, so that they are read from memory as in a model.
 struct Case {
   Weight base;
-  k::AdapterMatrices adapters;
+  k::RowTerms adapters;
   Matrix<bf16> x, y;
 };
 Case make_case(Gpu& gpu, const Product& p, int tokens, int slots, unsigned seed) {

@@ -2,8 +2,8 @@
 // share of the read bandwidth (decode) or of the peak of its multiply-adds (the rest). Checks a sample of each answer
 // before timing it.
 #include <benchmark/benchmark.h>
-#include <lamina/kernel/cpu/attention.hpp>
-#include <lamina/kernel/cpu/head_loss.hpp>
+#include <lamina/kernel/cpu/attention/attention.hpp>
+#include <lamina/kernel/cpu/logits/head_loss.hpp>
 
 #include <random>
 

@@ -1,7 +1,7 @@
 // Products of Qwen3-VL-2B on the GPU, and those of decoding of 8B: bench_kernel_matmul [part of a line's name]. Each
 // line's answer is checked on a few elements before it is timed. The peer is matmul_peer.py.
 #include <cmath>
-#include <lamina/kernel/cuda/matmul/head_loss.cuh>
+#include <lamina/kernel/cuda/logits/head_loss.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.cuh>
 #include <vector>
 

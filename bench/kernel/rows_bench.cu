@@ -1,19 +1,19 @@
 // Memory-bound kernels beside a copy of the same bytes. Answers are checked first, on a few rows, against the CPU's.
 //
 //   bench_kernel_rows [substring of the lines wanted]
-#include <lamina/kernel/cpu/add_norm.hpp>
-#include <lamina/kernel/cpu/norm_rope.hpp>
-#include <lamina/kernel/cuda/rows/activation.cuh>
-#include <lamina/kernel/cuda/rows/add.cuh>
-#include <lamina/kernel/cuda/rows/add_norm.hpp>
-#include <lamina/kernel/cuda/rows/convert.cuh>
-#include <lamina/kernel/cuda/rows/dropout.cuh>
+#include <lamina/kernel/cpu/norm/add_norm.hpp>
+#include <lamina/kernel/cpu/norm/norm_rope.hpp>
+#include <lamina/kernel/cuda/elementwise/activation.cuh>
+#include <lamina/kernel/cuda/elementwise/add.cuh>
+#include <lamina/kernel/cuda/elementwise/convert.cuh>
+#include <lamina/kernel/cuda/elementwise/dropout.cuh>
+#include <lamina/kernel/cuda/elementwise/optimizer.cuh>
+#include <lamina/kernel/cuda/norm/add_norm.hpp>
+#include <lamina/kernel/cuda/norm/layer_norm.hpp>
+#include <lamina/kernel/cuda/norm/norm_rope.cuh>
+#include <lamina/kernel/cuda/norm/norm_rows.cuh>
+#include <lamina/kernel/cuda/norm/rms_norm.hpp>
 #include <lamina/kernel/cuda/rows/embedding.cuh>
-#include <lamina/kernel/cuda/rows/layer_norm.hpp>
-#include <lamina/kernel/cuda/rows/norm_rope.cuh>
-#include <lamina/kernel/cuda/rows/norm_rows.cuh>
-#include <lamina/kernel/cuda/rows/optimizer.cuh>
-#include <lamina/kernel/cuda/rows/rms_norm.hpp>
 #include <lamina/kernel/cuda/rows/rows.cuh>
 
 #include <cmath>

@@ -5,7 +5,7 @@
 #include <lamina/model/model_facts.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/model/registered_models.hpp>
-#include <lamina/parallel/device_group.hpp>
+#include <lamina/parallel/gpu/device_group.hpp>
 #include <lamina/train/step/trainable.hpp>
 
 namespace lamina {

@@ -1,5 +1,5 @@
 // expect: no kernel for this backend: include <lamina/kernel/cpu.hpp>
-#include <lamina/kernel/cpu/activation.hpp>
+#include <lamina/kernel/cpu/elementwise/activation.hpp>
 #include <lamina/lamina.hpp>
 using namespace lamina;
 LAMINA_NAME(linear_fc1); LAMINA_NAME(linear_fc2);

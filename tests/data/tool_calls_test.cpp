@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 
 #include <lamina/data/sample/template.hpp>
-#include <lamina/serve/openai/request/chat_messages.hpp>
+#include <lamina/serve/openai/request/chat/chat_messages.hpp>
 
 using namespace lamina;
 using namespace lamina::data;

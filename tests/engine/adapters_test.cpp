@@ -116,7 +116,7 @@ TEST_CASE("Adapters: memory is planned, and a model without adapters has none") 
   const auto weights = rule_weights<Qwen3>([](auto) { return false; });
   std::size_t elements = 0;
   for (const TensorSpec& spec : list_tensors<Qwen3>())
-    if (spec.takes_adapters)
+    if (spec.takes_row_terms)
       elements += static_cast<std::size_t>(slots * rank * (spec.rows() + (spec.cols() + 7) / 8 * 8));
   const std::size_t bytes = adapter_memory(*weights).bytes();
   CHECK(bytes >= elements * sizeof(float));
@@ -127,7 +127,7 @@ TEST_CASE("Adapters: memory is planned, and a model without adapters has none") 
 TEST_CASE("Adapters: they go to every linear layer but the output head") {
   int linears = 0;
   for (const TensorSpec& spec : list_tensors<Qwen2_5>())
-    if (spec.takes_adapters) {
+    if (spec.takes_row_terms) {
       ++linears;
       CHECK(std::string(spec.path.view()).find("lm_head") == std::string::npos);
       CHECK(std::string(spec.path.view()).ends_with(".weight"));

@@ -15,7 +15,7 @@ checkpoint::AdapterLayers random_layers(std::string_view where, int r, unsigned 
   std::uniform_real_distribution<float> uniform(-0.3f, 0.3f);
   for (const TensorSpec& spec : list_tensors<Model>()) {
     const std::string module = checkpoint::module_of(std::string(spec.path.view()));
-    if (!spec.takes_adapters || module.find(where) == std::string::npos) continue;
+    if (!spec.takes_row_terms || module.find(where) == std::string::npos) continue;
     checkpoint::AdapterLayer layer{.rank = r, .scale = 0.75f, .a = {}, .b = {}};
     layer.a.resize(static_cast<std::size_t>(r * spec.cols())),
         layer.b.resize(static_cast<std::size_t>(r * spec.rows()));

@@ -1,5 +1,5 @@
 #include <lamina/engine/step/sampler.hpp>
-#include <lamina/kernel/cpu/sample.hpp>
+#include <lamina/kernel/cpu/logits/sample.hpp>
 
 #include <limits>
 #include <random>

@@ -1,7 +1,7 @@
 #include "fuse/fused_run.hpp"
 #include "fuse/stream_run.hpp"
 
-#include <lamina/kernel/paged_attention.hpp>
+#include <lamina/kernel/attention/paged_attention.hpp>
 #include <lamina/kernel/plan.hpp>
 
 using namespace lamina;

@@ -1,6 +1,6 @@
 #include <lamina/model/qwen3_vl/chat.hpp>
 #include <lamina/serve/anthropic/messages_request.hpp>
-#include <lamina/serve/openai/request/chat_batch.hpp>
+#include <lamina/serve/openai/request/chat/chat_batch.hpp>
 #include <lamina/serve/openai/request/completion_request.hpp>
 #include <lamina/serve/openai/responses/responses_request.hpp>
 

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/add_adapters.hpp>
+#include <lamina/kernel/matmul/add_adapters.hpp>
 
 #include <numeric>
 #include <random>

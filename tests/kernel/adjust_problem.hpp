@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/tensor/dtype.hpp>
-#include <lamina/kernel/adjust_logits.hpp>
+#include <lamina/kernel/logits/adjust_logits.hpp>
 
 #include <cmath>
 #include <cstdint>

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <lamina/core/tensor/dtype.hpp>
-#include <lamina/kernel/logprobs.hpp>
+#include <lamina/kernel/logits/logprobs.hpp>
 
 namespace lamina::test {
 

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/paged_attention.hpp>
+#include <lamina/kernel/attention/paged_attention.hpp>
 
 #include <algorithm>
 #include <numeric>

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/matmul.hpp>
+#include <lamina/kernel/matmul/matmul.hpp>
 
 #include <cmath>
 #include <cstring>

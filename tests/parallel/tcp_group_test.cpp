@@ -1,4 +1,4 @@
-#include <lamina/parallel/tcp_group.hpp>
+#include <lamina/parallel/tcp/tcp_group.hpp>
 
 #include <thread>
 #include <vector>

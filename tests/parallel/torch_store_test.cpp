@@ -1,4 +1,4 @@
-#include <lamina/parallel/torch_store.hpp>
+#include <lamina/parallel/tcp/torch_store.hpp>
 
 #include <cstdlib>
 #include <fstream>

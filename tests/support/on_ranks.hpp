@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/parallel/tcp_group.hpp>
+#include <lamina/parallel/tcp/tcp_group.hpp>
 
 #include <functional>
 #include <thread>

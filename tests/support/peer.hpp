@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/parallel/connection.hpp>
+#include <lamina/parallel/tcp/connection.hpp>
 
 #include <string>
 #include <thread>

@@ -16,7 +16,7 @@ inline std::vector<AdaptedLayer> layers_with(const std::vector<TensorSpec>& tens
   std::vector<AdaptedLayer> layers;
   for (const TensorSpec& spec : tensors) {
     const std::string module = checkpoint::module_of(std::string(spec.path.view()));
-    if (spec.takes_adapters && module.find(where) != std::string::npos)
+    if (spec.takes_row_terms && module.find(where) != std::string::npos)
       layers.push_back({module, spec.cols(), spec.rows()});
   }
   return layers;

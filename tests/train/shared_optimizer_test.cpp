@@ -1,4 +1,4 @@
-#include <lamina/kernel/cpu/optimizer.hpp>
+#include <lamina/kernel/cpu/elementwise/optimizer.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
 #include <lamina/train/step/host_state.hpp>
 

@@ -5,7 +5,7 @@
 #include <lamina/compose/vision_language.hpp>
 #include <lamina/compose/wrap/named.hpp>
 #include <lamina/compose/wrap/rewrite.hpp>
-#include <lamina/kernel/across_ranks.hpp>
+#include <lamina/kernel/ranks/across_ranks.hpp>
 #include <lamina/layer/activation.hpp>
 #include <lamina/layer/attention_core.hpp>
 #include <lamina/layer/linear.hpp>

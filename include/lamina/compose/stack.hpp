@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/compose/chain.hpp>
-#include <lamina/kernel/add.hpp>
+#include <lamina/kernel/elementwise/add.hpp>
 
 namespace lamina {
 

@@ -39,7 +39,7 @@ struct Stream {
 
 namespace parallel {
 template <Backend B>
-class DeviceGroup;  // parallel/device_group.hpp
+class DeviceGroup;  // parallel/gpu/device_group.hpp
 }
 
 /// Launches on the host have ended when they return, so that this is the place to give up between two of them.

@@ -25,8 +25,8 @@ struct Traits {
 
   // What it offers to fusion.
   bool sums = false;  ///< a norm with forward_sum and backward_sum, which add a residual stream in the same kernel
-  bool takes_adapters = false;  ///< a linear layer whose rows may have adapters (layer/adapter_rows.hpp)
-  bool adds = false;            ///< a module with forward_add, which adds its output to y
+  bool takes_row_terms = false;  ///< a linear layer whose rows may have Parameter::row_terms
+  bool adds = false;             ///< a module with forward_add, which adds its output to y
   /// Its input is all that backward needs of forward: save_input(saved, x) sets it again.
   bool saves_input_alone = false;
   bool transparent = false;  ///< a wrapper that computes what its module computes, but for matrix_exponent
@@ -56,7 +56,7 @@ inline constexpr bool adds = [] {
 template <class M>
 inline constexpr Traits forwarded = [] {
   Traits traits = M::traits;
-  traits.transparent = traits.takes_adapters = traits.freezes = traits.joins = traits.folds = false;
+  traits.transparent = traits.takes_row_terms = traits.freezes = traits.joins = traits.folds = false;
   traits.matrix_exponent = traits.vector_exponent = 0;
   traits.row_shards = traits.column_shards = 1;
   traits.adds = adds<M>;

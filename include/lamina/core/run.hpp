@@ -60,7 +60,7 @@ struct SavedInput {
 
 namespace kernel {
 template <class T>
-struct PagedCache;  // kernel/paged_attention.hpp
+struct PagedCache;  // kernel/attention/paged_attention.hpp
 }
 
 /// The tables of a batch that layers share. Built once on the host for each tower; all (rows) unless said otherwise.
@@ -73,13 +73,13 @@ struct Context {
   const int* cu_windows = nullptr;  ///< (windows + 1) vision towers with windowed attention
   int windows = 0;
   int longest_window = 0;
-  Matrix<const float> cos, sin;                  ///< (rows, head_dim / 2) rotary angles
-  const int* position_rows = nullptr;            ///< (rows, 4) rows of a learned position table
-  const float* position_weights = nullptr;       ///< (rows, 4) their bilinear weights
-  const int* order = nullptr;                    ///< (rows) windowed[i] = plain[order[i]]
-  const int* merged_order = nullptr;             ///< (rows / merge^2) the same for merged rows
-  const int* adapter_slots = nullptr;            ///< (rows) slots of the rows' adapters; null: no row has one
-  int layer = 0;                                 ///< index in the Stack that runs now
+  Matrix<const float> cos, sin;             ///< (rows, head_dim / 2) rotary angles
+  const int* position_rows = nullptr;       ///< (rows, 4) rows of a learned position table
+  const float* position_weights = nullptr;  ///< (rows, 4) their bilinear weights
+  const int* order = nullptr;               ///< (rows) windowed[i] = plain[order[i]]
+  const int* merged_order = nullptr;        ///< (rows / merge^2) the same for merged rows
+  const int* term_slots = nullptr;  ///< (rows) which of Parameter::row_terms a row chooses; null: no row has one
+  int layer = 0;                    ///< index in the Stack that runs now
   const kernel::PagedCache<T>* pages = nullptr;  ///< keys and values of the sequences; null while training
   static constexpr int max_taps = 8;
   std::array<Matrix<T>, max_taps> taps{};       ///< side outputs of a Tapped stack; in backward, their gradients

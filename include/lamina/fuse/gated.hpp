@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/fuse/joint.hpp>
-#include <lamina/kernel/gated_product.hpp>
+#include <lamina/kernel/matmul/gated_product.hpp>
 #include <lamina/layer/activation.hpp>
 
 namespace lamina {

@@ -2,7 +2,7 @@
 #include <lamina/compose/fork.hpp>
 #include <lamina/compose/wrap/wrapper.hpp>
 #include <lamina/core/error.hpp>
-#include <lamina/layer/adapted_linear.hpp>
+#include <lamina/layer/adapter/adapted_linear.hpp>
 
 namespace lamina {
 namespace detail {

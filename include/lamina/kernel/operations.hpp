@@ -10,17 +10,17 @@
 /// template or has a width as template argument.
 // clang-format off
 #define LAMINA_OPERATIONS(OPERATION)                                                                                   \
-  OPERATION(across_ranks, rows/across_ranks) OPERATION(activation, rows/activation) OPERATION(add, rows/add)           \
-  OPERATION(add_adapters, matmul/add_adapters) OPERATION(add_layer_norm, rows/norm_rows)                               \
-  OPERATION(add_rms_norm, rows/norm_rows) OPERATION(adjust_logits, rows/adjust_logits)                                 \
-  OPERATION(attention, attention/attention)                                                                            \
-  OPERATION(convert, rows/convert) OPERATION(dropout, rows/dropout) OPERATION(embedding, rows/embedding)               \
-  OPERATION(gated_product, matmul/gated_product) OPERATION(head_loss, matmul/head_loss)                                \
-  OPERATION(layer_norm, rows/norm_rows) OPERATION(learned_position, rows/embedding) OPERATION(logprobs, rows/logprobs) \
-  OPERATION(matmul, matmul/matmul)                                                                                     \
-  OPERATION(norm_rope, rows/norm_rope) OPERATION(norm_rows, rows/norm_rows) OPERATION(optimizer, rows/optimizer)       \
-  OPERATION(paged_attention, attention/paged_attention) OPERATION(rms_norm, rows/norm_rows)                            \
-  OPERATION(rows, rows/rows) OPERATION(sample, rows/sample) OPERATION(silu_gate, rows/activation)                      \
+  OPERATION(across_ranks, ranks/across_ranks) OPERATION(activation, elementwise/activation)                            \
+  OPERATION(add, elementwise/add) OPERATION(add_adapters, matmul/add_adapters)                                         \
+  OPERATION(add_layer_norm, norm/norm_rows) OPERATION(add_rms_norm, norm/norm_rows)                                    \
+  OPERATION(adjust_logits, logits/adjust_logits) OPERATION(attention, attention/attention)                             \
+  OPERATION(convert, elementwise/convert) OPERATION(dropout, elementwise/dropout) OPERATION(embedding, rows/embedding) \
+  OPERATION(gated_product, matmul/gated_product) OPERATION(head_loss, logits/head_loss)                                \
+  OPERATION(layer_norm, norm/norm_rows) OPERATION(learned_position, rows/embedding)                                    \
+  OPERATION(logprobs, logits/logprobs) OPERATION(matmul, matmul/matmul) OPERATION(norm_rope, norm/norm_rope)           \
+  OPERATION(norm_rows, norm/norm_rows) OPERATION(optimizer, elementwise/optimizer)                                     \
+  OPERATION(paged_attention, attention/paged_attention) OPERATION(rms_norm, norm/norm_rows) OPERATION(rows, rows/rows) \
+  OPERATION(sample, logits/sample) OPERATION(silu_gate, elementwise/activation)                                        \
   OPERATION(token_inputs, rows/token_inputs)
 
 #define LAMINA_OPERATION_across_ranks(PASS, T)                                                                         \

@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/run.hpp>
-#include <lamina/kernel/activation.hpp>
+#include <lamina/kernel/elementwise/activation.hpp>
 
 namespace lamina {
 

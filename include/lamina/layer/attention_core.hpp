@@ -2,9 +2,9 @@
 #include <cmath>
 
 #include <lamina/core/run.hpp>
-#include <lamina/kernel/attention.hpp>
-#include <lamina/kernel/norm_rope.hpp>
-#include <lamina/kernel/paged_attention.hpp>
+#include <lamina/kernel/attention/attention.hpp>
+#include <lamina/kernel/attention/paged_attention.hpp>
+#include <lamina/kernel/norm/norm_rope.hpp>
 
 namespace lamina {
 

@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/run.hpp>
-#include <lamina/kernel/rows.hpp>
+#include <lamina/kernel/rows/rows.hpp>
 
 namespace lamina {
 

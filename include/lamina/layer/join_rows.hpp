@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/run.hpp>
-#include <lamina/kernel/add.hpp>
+#include <lamina/kernel/elementwise/add.hpp>
 
 namespace lamina {
 

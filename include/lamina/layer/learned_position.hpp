@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/run.hpp>
-#include <lamina/kernel/add.hpp>
-#include <lamina/kernel/rows.hpp>
+#include <lamina/kernel/elementwise/add.hpp>
+#include <lamina/kernel/rows/rows.hpp>
 
 namespace lamina {
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/run.hpp>
-#include <lamina/kernel/matmul.hpp>
-#include <lamina/layer/adapter_rows.hpp>
+#include <lamina/kernel/matmul/matmul.hpp>
+#include <lamina/layer/adapter/adapter_rows.hpp>
 
 namespace lamina {
 
@@ -29,7 +29,7 @@ struct Linear {
   static constexpr Traits traits{.learns = true,
                                  .strided_y = true,
                                  .strided_dx = true,
-                                 .takes_adapters = true,
+                                 .takes_row_terms = true,
                                  .adds = true,
                                  .saves_input_alone = true};
 

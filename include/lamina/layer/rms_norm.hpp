@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/run.hpp>
-#include <lamina/kernel/add_norm.hpp>
-#include <lamina/kernel/rms_norm.hpp>
+#include <lamina/kernel/norm/add_norm.hpp>
+#include <lamina/kernel/norm/rms_norm.hpp>
 #include <ratio>
 
 namespace lamina {

@@ -8,7 +8,7 @@
 #include <lamina/core/list.hpp>
 
 /// Rotary position embeddings: which of a token's coordinates turns which frequency. Each type fills the tables that
-/// kernel/norm_rope.hpp reads:  angle[n,j] = position[n][axis(j)] * theta^(-2j / dim),  j < dim / 2.
+/// kernel/norm/norm_rope.hpp reads:  angle[n,j] = position[n][axis(j)] * theta^(-2j / dim),  j < dim / 2.
 /// source      Su et al. 2021, arXiv:2104.09864; multimodal: Wang et al. 2024, arXiv:2409.12191
 namespace lamina {
 

@@ -12,7 +12,7 @@
 #include <lamina/parallel/mpi_group.hpp>
 #include <lamina/parallel/processors.hpp>
 #include <lamina/parallel/rank_log.hpp>
-#include <lamina/parallel/torch_store.hpp>
+#include <lamina/parallel/tcp/torch_store.hpp>
 #include <lamina/parallel/watch.hpp>
 
 namespace lamina::parallel {

@@ -21,7 +21,7 @@
 #include <lamina/core/log.hpp>
 #include <lamina/core/machine/resources.hpp>
 #include <lamina/parallel/launcher.hpp>
-#include <lamina/parallel/tcp_group.hpp>
+#include <lamina/parallel/tcp/tcp_group.hpp>
 
 extern char** environ;
 

@@ -10,7 +10,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <lamina/core/log.hpp>
-#include <lamina/parallel/tcp_group.hpp>
+#include <lamina/parallel/tcp/tcp_group.hpp>
 
 namespace lamina::parallel {
 

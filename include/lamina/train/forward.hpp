@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <lamina/compose/plan/weights.hpp>
-#include <lamina/kernel/matmul.hpp>
+#include <lamina/kernel/matmul/matmul.hpp>
 #include <lamina/kernel/plan.hpp>
 #include <lamina/train/step/batch.hpp>
 

@@ -18,7 +18,7 @@ inline void start_from_principal_parts(ModelSource& source, const TrainableOptio
   std::vector<std::string> linears;
   for (const TensorSpec& spec : tensors_of(source.config, source.weights.path())) {
     const std::string name(spec.path.view());
-    if (spec.takes_adapters && name.ends_with(".weight")) linears.push_back(name.substr(0, name.size() - 7));
+    if (spec.takes_row_terms && name.ends_with(".weight")) linears.push_back(name.substr(0, name.size() - 7));
   }
   const auto chosen = lora_modules(linears, checkpoint::modules_of(source.weights), regions, options);
   const std::vector<std::string> modules(chosen.begin(), chosen.end());

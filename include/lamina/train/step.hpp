@@ -3,7 +3,7 @@
 
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/log.hpp>
-#include <lamina/kernel/head_loss.hpp>
+#include <lamina/kernel/logits/head_loss.hpp>
 #include <lamina/kernel/plan.hpp>
 #include <lamina/train/memory_advice.hpp>
 #include <lamina/train/step/batch.hpp>

@@ -1,5 +1,5 @@
 // A project that has only the installed Lamina.
-#include <lamina/kernel/cpu/rms_norm.hpp>
+#include <lamina/kernel/cpu/norm/rms_norm.hpp>
 #include <lamina/lamina.hpp>
 #include <lamina/testing/gradient_check.hpp>
 

@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/compose/vision_language.hpp>
-#include <lamina/layer/adapted_linear.hpp>
+#include <lamina/layer/adapter/adapted_linear.hpp>
 
 /// What a model costs, as constants of its type.
 namespace lamina {

@@ -13,8 +13,8 @@
 #include <lamina/core/tensor/tensors.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/kernel/device.hpp>
-#include <lamina/kernel/optimizer.hpp>
-#include <lamina/layer/adapted_linear.hpp>
+#include <lamina/kernel/elementwise/optimizer.hpp>
+#include <lamina/layer/adapter/adapted_linear.hpp>
 #include <lamina/parallel/share.hpp>
 
 /// Tensors in memory: Weights<Model> those of a model, TensorMemory those of any list. Learning tensors are one run of

@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/compose/wrap/frozen.hpp>
 #include <lamina/compose/wrap/rewrite.hpp>
-#include <lamina/layer/adapted_linear.hpp>
+#include <lamina/layer/adapter/adapted_linear.hpp>
 
 namespace lamina {
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/compose/stack.hpp>
 #include <lamina/compose/wrap/wrapper.hpp>
-#include <lamina/kernel/rows.hpp>
+#include <lamina/kernel/rows/rows.hpp>
 
 namespace lamina {
 

@@ -39,7 +39,7 @@ struct Weight {
 };
 
 namespace kernel {
-struct AdapterMatrices;  // kernel/add_adapters.hpp
+struct RowTerms;  // kernel/matmul/add_adapters.hpp
 }
 
 /// One parameter at run time. Matrices keep the checkpoint's element type; vectors are stored as activations are.
@@ -50,7 +50,7 @@ struct Parameter {
   float dropout = 0;      ///< of a branch's input: probability that an element is zeroed
   bool folded = false;    ///< value is a window of a matrix that a fused layer's tensors share (Weights)
   std::uint64_t id = 0;   ///< differs between tensors of a model: each branch drops elements of its own
-  const kernel::AdapterMatrices* adapters = nullptr;  ///< that rows may choose (Context::adapter_slots); null: none
+  const kernel::RowTerms* row_terms = nullptr;  ///< of which each row may choose one (Context::term_slots); null: none
 
   /// A vector. Error if it has another element type than T, or another extent than D.
   template <class T, int D>

@@ -50,8 +50,8 @@ struct TensorSpec {
   /// A fused layer keeps matrices and branches of several linear layers in one matrix (Weights): the first of them, a
   /// later one, or not so.
   enum class Fold : std::uint8_t { none, first, later } fold = Fold::none;
-  bool takes_adapters = false;  ///< the matrix of a linear layer whose rows may have adapters
-  float scale = 1;              ///< of a branch: its output is multiplied by it; 0: decided at run time
+  bool takes_row_terms = false;  ///< the matrix of a linear layer whose rows may have Parameter::row_terms
+  float scale = 1;               ///< of a branch: its output is multiplied by it; 0: decided at run time
   int exponent =
       0;  ///< memory holds its values times 2^exponent (compose/wrap/scaled.hpp), files the values themselves
   /// The extents are those of one of so many equal parts of the file's tensor: of its first extent, or of its columns.
@@ -95,7 +95,7 @@ struct TensorVisitor {
 
 /// What the modules around a tensor say about it.
 struct Around {
-  bool learning = true, joined = false, output_head = false, takes_adapters = false;
+  bool learning = true, joined = false, output_head = false, takes_row_terms = false;
   TensorSpec::Fold fold = TensorSpec::Fold::none;
   int matrix_exponent = 0, vector_exponent = 0;
   int row_shards = 1, column_shards = 1;
@@ -131,7 +131,7 @@ struct ParamTable<List<P...>> {
     spec.rank = p.rank;
     spec.extents = p.extents;
     spec.init = p.init;
-    spec.takes_adapters = around.takes_adapters && p.rank == 2;
+    spec.takes_row_terms = around.takes_row_terms && p.rank == 2;
     spec.exponent = p.rank == 1 ? around.vector_exponent : around.matrix_exponent;
     spec.row_shards = around.row_shards;
     spec.column_shards = p.rank == 1 ? 1 : around.column_shards;
@@ -157,7 +157,7 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
   [[maybe_unused]] const bool branch_learns = around.learning;
   around.learning = around.learning && !traits.freezes;
   if constexpr (requires { M::tag::output_head; }) around.output_head = true;
-  around.takes_adapters = traits.takes_adapters && !around.output_head;
+  around.takes_row_terms = traits.takes_row_terms && !around.output_head;
   around.matrix_exponent += traits.matrix_exponent, around.vector_exponent += traits.vector_exponent;
   around.row_shards *= traits.row_shards, around.column_shards *= traits.column_shards;
   if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"

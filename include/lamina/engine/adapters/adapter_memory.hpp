@@ -16,7 +16,7 @@
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/engine/adapters/adapter.hpp>
 #include <lamina/engine/schedule/step_plan.hpp>
-#include <lamina/kernel/add_adapters.hpp>
+#include <lamina/kernel/matmul/add_adapters.hpp>
 
 namespace lamina::engine {
 
@@ -43,7 +43,7 @@ class AdapterMemory {
   const Parameter* parameters() const { return parameters_.data(); }
   /// The same for a plan: every product has adapters.
   std::vector<Parameter> planned(std::vector<Parameter> parameters) const {
-    for (const Product& product : products_) parameters[product.parameter].adapters = &product.matrices;
+    for (const Product& product : products_) parameters[product.parameter].row_terms = &product.matrices;
     return parameters;
   }
 
@@ -67,7 +67,7 @@ class AdapterMemory {
     std::size_t parameter = 0;  ///< the first of its matrices
     bool of_images = false, used = false;
     std::vector<Part> parts;
-    kernel::AdapterMatrices matrices;
+    kernel::RowTerms matrices;
     /// Elements of A, and of B, in one slot.
     std::size_t a_count() const { return count(matrices.a); }
     std::size_t b_count() const { return count(matrices.b); }
@@ -101,7 +101,7 @@ class AdapterMemory {
   [[noreturn]] void refuse_unknown(const checkpoint::AdapterLayers& layers) const;
   void use(Product& product) {
     product.used = true;
-    parameters_[product.parameter].adapters = &product.matrices;
+    parameters_[product.parameter].row_terms = &product.matrices;
   }
   bool load_one(Stream<B> stream, int slot, const Adapter& adapter);
   static void clear(const Product& product, int slot, Stream<B> stream);
@@ -119,7 +119,7 @@ AdapterMemory<T, B>::AdapterMemory(std::span<const TensorSlot> tensors, std::siz
     : slots_(slots), rank_(rank), shard_(shard) {
   if (slots == 0) return;
   for (std::size_t i = 0; i < tensors.size(); ++i)
-    if (tensors[i].spec.takes_adapters) add_product(i, tensors[i].spec, i < image_tensors);
+    if (tensors[i].spec.takes_row_terms) add_product(i, tensors[i].spec, i < image_tensors);
 }
 /// A layer's matrix is a product of its own, or a part of the one before.
 template <class T, Backend B>
@@ -134,7 +134,7 @@ void AdapterMemory<T, B>::add_product(std::size_t parameter, const TensorSpec& s
     products_.push_back(std::move(product));
   }
   Product& product = products_.back();
-  kernel::AdapterMatrices& m = product.matrices;
+  kernel::RowTerms& m = product.matrices;
   if (m.parts == m.most_parts) fail("adapters: a product of more than ", m.most_parts, " layers");
   m.widths[static_cast<std::size_t>(m.parts++)] = spec.rows();
   m.a.rows = slots_ * m.ranks();
@@ -214,7 +214,7 @@ template <class T, Backend B>
 void AdapterMemory<T, B>::fill(const Product& product, std::size_t part, const checkpoint::AdapterLayer& layer,
                                Loaded& to) const {
   to.a.resize(product.a_count()), to.b.resize(product.b_count());
-  const kernel::AdapterMatrices& m = product.matrices;
+  const kernel::RowTerms& m = product.matrices;
   const auto put = [&](std::span<const float> row, float factor, T* at) {
     std::transform(row.begin(), row.end(), at, [&](float x) {
       const T value = round_to<T>(factor * x);

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include <lamina/kernel/logprobs.hpp>
+#include <lamina/kernel/logits/logprobs.hpp>
 
 namespace lamina::engine {
 

@@ -10,7 +10,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/engine/step/sampler.hpp>
-#include <lamina/kernel/adjust_logits.hpp>
+#include <lamina/kernel/logits/adjust_logits.hpp>
 
 /// What the rules of requests change of a step's logits, as arrays that are sent to the backend in one copy.
 namespace lamina::engine {

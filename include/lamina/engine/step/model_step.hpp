@@ -9,10 +9,10 @@
 #include <lamina/engine/session.hpp>
 #include <lamina/engine/step/adjust_inputs.hpp>
 #include <lamina/engine/step/step_inputs.hpp>
+#include <lamina/kernel/attention/paged_attention.hpp>
 #include <lamina/kernel/device.hpp>
-#include <lamina/kernel/paged_attention.hpp>
 #include <lamina/kernel/plan.hpp>
-#include <lamina/parallel/device_group.hpp>
+#include <lamina/parallel/gpu/device_group.hpp>
 
 namespace lamina::engine {
 
@@ -141,7 +141,7 @@ std::size_t ModelStep<Model, T, B>::scratch_bytes(const Parameter* parameters, c
   int some_slot = 0;
   for (const bool adapted : {false, true}) {
     if (adapted && limits.adapter_slots == 0) break;
-    images.vision.adapter_slots = in.adapter_slots = adapted ? &some_slot : nullptr;
+    images.vision.term_slots = in.adapter_slots = adapted ? &some_slot : nullptr;
     run(plan, parameters, {limits.rows, limits.rows, 0, limits.rows, 0}, in);
     run(plan, parameters,
         {limits.step_tokens, limits.rows - 1, 1, limits.rows, limits.step_tokens, limits.scored_tokens}, in);
@@ -197,7 +197,7 @@ StepLogits<T> ModelStep<Model, T, B>::run(R run, const Parameter* parameters, co
   input.tokens = input.text.rows = shape.tokens;
   input.text.cos = tokens.cos, input.text.sin = tokens.sin;
   input.text.pages = &cache;
-  input.text.adapter_slots = in.adapter_slots;
+  input.text.term_slots = in.adapter_slots;
   input.visual_rows = in.visual_rows;
   const VisualRows<T> shown = gather_images(run, shape.visuals, in);
   Matrix<T> hidden = take(shape.tokens, hidden_size);

@@ -15,9 +15,9 @@
 #include <lamina/engine/step/model_step.hpp>
 #include <lamina/engine/step/step_inputs.hpp>
 #include <lamina/engine/step/step_work.hpp>
+#include <lamina/kernel/attention/paged_attention.hpp>
 #include <lamina/kernel/device.hpp>
-#include <lamina/kernel/paged_attention.hpp>
-#include <lamina/parallel/device_group.hpp>
+#include <lamina/parallel/gpu/device_group.hpp>
 
 namespace lamina::engine {
 
@@ -171,8 +171,8 @@ void RankRunner<Model, T, B>::encode(const ImageWork& images) {
   staging_.add(in, images.patches, Model::merge);
   staging_.add(index, images.to.size());
   if (!images.adapter_slots.empty()) {
-    in.vision.adapter_slots = images.adapter_slots.data();
-    staging_.add(in.vision.adapter_slots, images.adapter_slots.size());
+    in.vision.term_slots = images.adapter_slots.data();
+    staging_.add(in.vision.term_slots, images.adapter_slots.size());
   }
   staging_.send(parts_.device.stream());
   staged_.set(parts_.device.stream());

@@ -16,7 +16,7 @@
 #include <lamina/engine/step/adjust_inputs.hpp>
 #include <lamina/engine/step/sampler.hpp>
 #include <lamina/engine/step/step_inputs.hpp>
-#include <lamina/kernel/token_inputs.hpp>
+#include <lamina/kernel/rows/token_inputs.hpp>
 
 namespace lamina::engine {
 

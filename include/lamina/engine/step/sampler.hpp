@@ -14,8 +14,8 @@
 #include <lamina/core/random/philox.hpp>
 #include <lamina/engine/request/logprobs.hpp>
 #include <lamina/engine/request/token_mask.hpp>
-#include <lamina/kernel/adjust_logits.hpp>
-#include <lamina/kernel/sample.hpp>
+#include <lamina/kernel/logits/adjust_logits.hpp>
+#include <lamina/kernel/logits/sample.hpp>
 
 namespace lamina::engine {
 
@@ -60,8 +60,9 @@ struct SamplingParams {
 /// Draws the tokens of one completion. Works in fp32 logits and fp64 probabilities, in the order: masks, bias,
 /// penalties, temperature, min_p, top_k, top_p, draw. Ties go to the lowest id.
 ///
-/// Sessions may adjust and draw themselves (kernel/adjust_logits.hpp, kernel/sample.hpp): the same token, unless a draw
-/// falls within 1e-6 of the mass from a neighbour. They ask here what to adjust, and report what was drawn.
+/// Sessions may adjust and draw themselves (kernel/logits/adjust_logits.hpp, kernel/logits/sample.hpp): the same token,
+/// unless a draw falls within 1e-6 of the mass from a neighbour. They ask here what to adjust, and report what was
+/// drawn.
 class Sampler {
  public:
   /// prompt: ids that the repetition penalty counts; ids outside [0, vocab) are an Error.

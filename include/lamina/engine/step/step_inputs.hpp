@@ -3,7 +3,7 @@
 #include <cstddef>
 
 #include <lamina/core/arena.hpp>
-#include <lamina/kernel/sample.hpp>
+#include <lamina/kernel/logits/sample.hpp>
 
 /// The numbers that a step reads besides the model, as arrays that are sent to the backend in one copy.
 namespace lamina::engine {

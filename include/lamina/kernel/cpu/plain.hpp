@@ -1,7 +1,7 @@
 #pragma once
-#include <lamina/kernel/attention.hpp>
-#include <lamina/kernel/head_loss.hpp>
-#include <lamina/kernel/matmul.hpp>
+#include <lamina/kernel/attention/attention.hpp>
+#include <lamina/kernel/logits/head_loss.hpp>
+#include <lamina/kernel/matmul/matmul.hpp>
 
 #include <algorithm>
 #include <cmath>

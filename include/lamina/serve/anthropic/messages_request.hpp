@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/serve/openai/request/chat_request.hpp>
+#include <lamina/serve/openai/request/chat/chat_request.hpp>
 
 namespace lamina::serve {
 

@@ -12,7 +12,7 @@
 #include <lamina/serve/openai/answer/answer_writer.hpp>
 #include <lamina/serve/openai/answer/chat_answer.hpp>
 #include <lamina/serve/openai/answer/completion_answer.hpp>
-#include <lamina/serve/openai/request/chat_batch.hpp>
+#include <lamina/serve/openai/request/chat/chat_batch.hpp>
 #include <lamina/serve/openai/request/completion_request.hpp>
 #include <lamina/serve/openai/responses/responses_answer.hpp>
 #include <lamina/serve/openai/responses/responses_request.hpp>

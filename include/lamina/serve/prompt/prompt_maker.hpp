@@ -10,7 +10,7 @@
 #include <lamina/core/machine/resources.hpp>
 #include <lamina/engine/images/image_hash.hpp>
 #include <lamina/serve/jobs/byte_budget.hpp>
-#include <lamina/serve/openai/request/chat_request.hpp>
+#include <lamina/serve/openai/request/chat/chat_request.hpp>
 #include <lamina/serve/openai/request/completion_request.hpp>
 #include <lamina/serve/openai/request/media.hpp>
 #include <lamina/serve/prompt/prompt.hpp>

@@ -5,7 +5,7 @@
 #include <lamina/compose/plan/staging.hpp>
 #include <lamina/compose/plan/tables.hpp>
 #include <lamina/kernel/device.hpp>
-#include <lamina/kernel/optimizer.hpp>
+#include <lamina/kernel/elementwise/optimizer.hpp>
 #include <lamina/model/train_session.hpp>
 
 /// A batch as a training step reads it. Making one takes the host alone, so it can be done while a GPU still works on

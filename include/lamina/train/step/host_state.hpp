@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <lamina/compose/plan/weights.hpp>
-#include <lamina/parallel/device_group.hpp>
+#include <lamina/parallel/gpu/device_group.hpp>
 #include <lamina/train/step/optimizer.hpp>
 
 namespace lamina::train {

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include <lamina/compose/plan/weights.hpp>
-#include <lamina/kernel/optimizer.hpp>
+#include <lamina/kernel/elementwise/optimizer.hpp>
 #include <lamina/model/train_session.hpp>
-#include <lamina/parallel/device_group.hpp>
+#include <lamina/parallel/gpu/device_group.hpp>
 #include <lamina/parallel/share.hpp>
 
 namespace lamina::train {

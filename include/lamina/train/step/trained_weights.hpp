@@ -10,7 +10,7 @@
 #include <lamina/compose/wrap/lora_init.hpp>
 #include <lamina/kernel/device.hpp>
 #include <lamina/model/model_source.hpp>
-#include <lamina/parallel/device_group.hpp>
+#include <lamina/parallel/gpu/device_group.hpp>
 #include <lamina/train/step/host_state.hpp>
 #include <lamina/train/step/optimizer.hpp>
 #include <lamina/train/step/trainable.hpp>

@@ -1,7 +1,7 @@
 #pragma once
 #include <algorithm>
 
-#include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/attention/attention.hpp>
 #include <lamina/kernel/cuda/attention/cudnn/attention.hpp>
 #include <lamina/kernel/cuda/attention/scratch.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>

@@ -4,7 +4,7 @@
 #include <lamina/kernel/cuda/attention/paged_attention_f32.cuh>
 #include <lamina/kernel/cuda/attention/paged_tiles.cuh>
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
-#include <lamina/kernel/cuda/rows/norm_rope.cuh>
+#include <lamina/kernel/cuda/norm/norm_rope.cuh>
 
 /// Attention of decoding: one query per sequence against pages of keys, bound by reading K and V once.
 ///

@@ -1,7 +1,7 @@
 #pragma once
 #include <algorithm>
 
-#include <lamina/kernel/paged_attention.hpp>
+#include <lamina/kernel/attention/paged_attention.hpp>
 
 namespace lamina::kernel::cuda {
 /// Of a row's partial result: o, its reference and its sum, a multiple of 16 bytes.

@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/core/arena.hpp>
-#include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/attention/attention.hpp>
 
 /// What attention's backward on the GPU takes of its stream's scratch.
 namespace lamina::kernel::cuda {

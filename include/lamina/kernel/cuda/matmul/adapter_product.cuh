@@ -1,8 +1,8 @@
 #pragma once
-#include <lamina/kernel/add_adapters.hpp>
 #include <lamina/kernel/cuda/device/cluster.cuh>
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/device/mma.cuh>
+#include <lamina/kernel/matmul/add_adapters.hpp>
 
 /// One launch. Clusters take one adapter and, of a window of 64 rows, those that have it, 16 at a time. A cluster's
 /// blocks share the columns of x, add up t = A x over their shared memories, and share the columns of y += B t.
@@ -15,14 +15,14 @@ struct AdapterRows {
   Matrix<T> y;
   const int* slots;
   int slot_stride, rank, ranks;
-  int ends[AdapterMatrices::most_parts];  ///< columns of y at which parts end; INT_MAX from the last part on
-  int x_width, y_width, column_parts;     ///< adapter_product.cuh
+  int ends[RowTerms::most_parts];      ///< columns of y at which parts end; INT_MAX from the last part on
+  int x_width, y_width, column_parts;  ///< adapter_product.cuh
 
   __device__ int slot(int row) const {
     return row < x.rows ? slots[static_cast<std::ptrdiff_t>(row) * slot_stride] : -1;
   }
   __device__ int part_of(int column) const {
-    static_assert(AdapterMatrices::most_parts == 4);
+    static_assert(RowTerms::most_parts == 4);
     return (column >= ends[0]) + (column >= ends[1]) + (column >= ends[2]);
   }
 };

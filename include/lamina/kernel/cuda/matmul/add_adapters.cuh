@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(Warps* warp_size) adapter_row(AdapterRows<T> a
 
 template <class T>
 void lamina::kernel::add_adapters<lamina::Cuda>::forward(Stream<Cuda> s, const AddAdapters<T>& a) {
-  const AdapterMatrices& m = a.adapters;
+  const RowTerms& m = a.adapters;
   if (m.a.dtype != dtype_of<T> || m.b.dtype != dtype_of<T>)
     fail("add_adapters: matrices of ", name_of(m.a.dtype), ", activations of ", name_of(dtype_of<T>));
   detail::expect_shape("add_adapters", "A", m.a.rows, m.a.cols, m.slots * m.ranks(), a.x.cols);

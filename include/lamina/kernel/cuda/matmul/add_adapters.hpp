@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/add_adapters.hpp>
+#include <lamina/kernel/matmul/add_adapters.hpp>
 
 /// Tensor cores for half precision and widths that divide by 8, else plain sums.
 template <>

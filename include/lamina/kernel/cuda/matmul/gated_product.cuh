@@ -1,8 +1,8 @@
 #pragma once
+#include <lamina/kernel/cuda/elementwise/activation.hpp>
 #include <lamina/kernel/cuda/matmul/gated_product.hpp>
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
 #include <lamina/kernel/cuda/matmul/streamed/weight_product.cuh>
-#include <lamina/kernel/cuda/rows/activation.hpp>
 #include <lamina/kernel/expect.hpp>
 
 template <class T>

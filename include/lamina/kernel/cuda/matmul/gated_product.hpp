@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
-#include <lamina/kernel/gated_product.hpp>
+#include <lamina/kernel/matmul/gated_product.hpp>
 
 /// One kernel if decoding's own product takes it (kernel/cuda/matmul/streamed/weight_product.cuh), else a product and
 /// the activation.

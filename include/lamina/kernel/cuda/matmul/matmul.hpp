@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include <lamina/kernel/matmul.hpp>
+#include <lamina/kernel/matmul/matmul.hpp>
 
 namespace lamina::kernel::cuda {
 

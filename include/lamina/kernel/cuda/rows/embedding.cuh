@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/cuda/rows/elementwise.cuh>
+#include <lamina/kernel/cuda/elementwise/elementwise.cuh>
 #include <lamina/kernel/cuda/rows/embedding.hpp>
 
 /// Look-ups in tables. Their gradients add rows of dy to rows of the table, several of them to the same: entries are

@@ -1,7 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
-#include <lamina/kernel/rows.hpp>
+#include <lamina/kernel/rows/rows.hpp>
 
 namespace lamina::kernel::cuda {
 /// What ordering `entries` entries by the row of the table that they go to takes of scratch.

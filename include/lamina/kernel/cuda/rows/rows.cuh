@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/cuda/rows/elementwise.cuh>
+#include <lamina/kernel/cuda/elementwise/elementwise.cuh>
 #include <lamina/kernel/cuda/rows/rows.hpp>
 
 namespace lamina::kernel::cuda {

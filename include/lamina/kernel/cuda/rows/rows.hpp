@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/rows.hpp>
+#include <lamina/kernel/rows/rows.hpp>
 
 /// The indices of one scatter, and of one scatter_add, are distinct.
 template <>

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/kernel/token_inputs.hpp>
+#include <lamina/kernel/rows/token_inputs.hpp>
 
 template <>
 struct lamina::kernel::token_inputs<lamina::Cuda> {

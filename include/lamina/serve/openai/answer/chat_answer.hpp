@@ -9,7 +9,7 @@
 #include <lamina/serve/openai/answer/chat_response.hpp>
 #include <lamina/serve/openai/answer/chunk_batch.hpp>
 #include <lamina/serve/openai/answer/prompt_logprobs.hpp>
-#include <lamina/serve/openai/request/chat_request.hpp>
+#include <lamina/serve/openai/request/chat/chat_request.hpp>
 
 namespace lamina::serve {
 

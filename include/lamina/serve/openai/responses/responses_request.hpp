@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include <lamina/serve/openai/request/chat_request.hpp>
+#include <lamina/serve/openai/request/chat/chat_request.hpp>
 #include <lamina/serve/openai/responses/input_items.hpp>
 #include <lamina/serve/openai/responses/request_places.hpp>
 #include <lamina/serve/openai/responses/responses_fields.hpp>

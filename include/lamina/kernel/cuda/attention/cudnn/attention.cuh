@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/core/log.hpp>
 #include <lamina/kernel/cuda/attention/cudnn/attention.hpp>
-#include <lamina/kernel/cuda/rows/add.cuh>
+#include <lamina/kernel/cuda/elementwise/add.cuh>
 
 #include <limits>
 #include <map>

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/attention/attention.hpp>
 
 /// Attention of training through cuDNN's fused engines: packed sequences that attend to themselves, bf16 or f16, head
 /// widths that are a multiple of 8 up to 256, sm_90 and newer. Backward takes sequences of one length, and widths that

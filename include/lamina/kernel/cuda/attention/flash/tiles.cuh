@@ -1,7 +1,7 @@
 #pragma once
-#include <lamina/kernel/attention.hpp>
+#include <lamina/kernel/attention/attention.hpp>
+#include <lamina/kernel/attention/paged_attention.hpp>
 #include <lamina/kernel/cuda/device/mma.cuh>
-#include <lamina/kernel/paged_attention.hpp>
 
 /// Which rows a block of an attention kernel works on, found on the device: the host never reads cu_seqlens.
 namespace lamina::kernel::cuda {

@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/kernel/cuda/device/launch.cuh>
-#include <lamina/kernel/matmul.hpp>
+#include <lamina/kernel/matmul/matmul.hpp>
 
 /// y = alpha * x W^T + bias + beta * y for a few rows in fp32: bounded by reading W, of any element type, once.
 namespace lamina::kernel::cuda {

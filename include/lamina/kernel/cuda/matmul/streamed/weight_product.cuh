@@ -3,7 +3,7 @@
 #include <lamina/kernel/cuda/device/cluster.cuh>
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/device/wgmma.cuh>
-#include <lamina/kernel/matmul.hpp>
+#include <lamina/kernel/matmul/matmul.hpp>
 
 /// A weight against some rows of tokens, bounded by reading the weight once: decoding on sm_90a.
 ///

@@ -1,0 +1,6 @@
+#pragma once
+#include <lamina/kernel/cuda/norm/norm_rows.hpp>
+#include <lamina/kernel/norm/rms_norm.hpp>
+
+template <>
+struct lamina::kernel::rms_norm<lamina::Cuda> : lamina::kernel::norm_by_rows<lamina::Cuda> {};

@@ -1,6 +1,0 @@
-#pragma once
-#include <lamina/kernel/cuda/rows/norm_rows.hpp>
-#include <lamina/kernel/layer_norm.hpp>
-
-template <>
-struct lamina::kernel::layer_norm<lamina::Cuda> : lamina::kernel::norm_by_rows<lamina::Cuda> {};

@@ -1,0 +1,105 @@
+#pragma once
+#include <lamina/layer/adapter/low_rank_branch.hpp>
+#include <lamina/layer/linear.hpp>
+
+namespace lamina {
+
+namespace detail {
+template <int r>
+struct RankCheck {  // apart from Rank, whose number stays good: one mistake is one error
+  static constexpr bool seen = true;
+  static_assert(r == Dyn || r > 0, "Rank<r>: an adapter's rank must be positive, or Dyn");
+};
+}  // namespace detail
+
+/// An adapter's inner width; Rank<Dyn>: decided at run time, 0 = no adapter here.
+template <int r>
+struct Rank {
+  static constexpr int value = r;
+  static_assert(Checked<detail::RankCheck<r>>::seen);
+};
+/// The weight of an adapter: its product counts alpha / rank times. Alpha<Dyn>: decided at run time.
+template <int a>
+struct Alpha {
+  static constexpr int value = a;
+};
+
+/// Columns for adapters after a folded matrix's own, and after what is multiplied with it (fuse/folded.hpp): the
+/// maximum of the sum of its layers' ranks. 64 of 2 bytes keep rows at multiples of 128 bytes.
+inline constexpr int adapter_tail = 64;
+
+/// A frozen linear layer with a trainable low-rank branch.
+///
+///     y = W x + b + s B (A drop(x)),   s = alpha / rank
+///
+/// shapes      A: (rank, In);  B: (Out, rank), both fp32;  the input's dropout is the parameter's
+/// backward    saves its input; h = A x is computed again.  dB += s dy^T h;  dA += s (dy B)^T x;  dx = dy W + s dy B A
+/// checkpoint  "<path>.lora_A.weight", "<path>.lora_B.weight", as PEFT names them
+/// source      Hu et al. 2021, arXiv:2106.09685
+template <class L, class Rank_, class Alpha_>
+struct AdaptedLinear : L {
+  struct lora_A_weight {
+    static constexpr std::string_view text = "lora_A.weight";
+  };
+  struct lora_B_weight {
+    static constexpr std::string_view text = "lora_B.weight";
+  };
+  using base = L;
+  using adder = AdaptedLinear;
+  static constexpr Traits traits = [] {
+    Traits t = L::traits;
+    t.learns = t.freezes = true;
+    return t;
+  }();
+  static constexpr int rank = Rank_::value;
+  static constexpr float scale =
+      rank == Dyn || Alpha_::value == Dyn ? 0 : static_cast<float>(Alpha_::value) / static_cast<float>(rank);
+  static constexpr int In_ = L::In::width, Out_ = L::Out::width, own = static_cast<int>(L::params::size);
+  using added_params = ParamList<Param<lora_A_weight, Shape<rank, In_>, init::kaiming>,
+                                 Param<lora_B_weight, Shape<Out_, rank>, init::zeros>>;
+
+  template <class Mode>
+  static constexpr Saves saves{.input = Mode::train};
+  template <class Mode>
+  using Saved = SavedInput<Mode>;
+
+  template <class R, class S, class X, class Y>
+  static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
+    add_branch_after(run, p, saved, x, y, [&](auto& nothing) { L::forward(run, p, nothing, x, y); });
+  }
+  template <class R, class S, class X, class Y>
+  static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
+    add_branch_after(run, p, saved, x, y, [&](auto& nothing) { L::forward_add(run, p, nothing, x, y); });
+  }
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    using T = typename R::T;
+    if (dx)
+      kernel::matmul<typename R::backend>::backward_input(
+          run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = p[0].value, .dx = dx});
+    branch_backward(run, p, saved.x, dy, dx);
+  }
+
+  /// The low-rank branch alone; p is this layer's.
+  template <class R, class X, class Y>
+  static void add_branch(R run, const Parameter* p, X x, Y y) {
+    using T = typename R::T;
+    LowRankBranch::forward(run, p + own, Matrix<const T>(x), Matrix<T>(y));
+  }
+  template <class R, class X, class DY, class DX>
+  static void branch_backward(R run, const Parameter* p, X x, DY dy, DX dx) {
+    using T = typename R::T;
+    LowRankBranch::backward(run, p + own, Matrix<const T>(x), Matrix<const T>(dy), Matrix<T>(dx));
+  }
+
+ private:
+  template <class R, class S, class X, class Y, class Base>
+  static void add_branch_after(R run, const Parameter* p, S& saved, X x, Y y, Base base_forward) {
+    saved.x = x;
+    typename L::template Saved<typename R::mode::inference> nothing{};
+    base_forward(nothing);
+    add_branch(run, p, x, y);
+  }
+};
+
+}  // namespace lamina

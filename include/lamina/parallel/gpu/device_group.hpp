@@ -1,0 +1,85 @@
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include <lamina/core/backend.hpp>
+#include <lamina/core/error.hpp>
+#include <lamina/parallel/gpu/peer_memory.hpp>
+#include <lamina/parallel/group.hpp>
+#include <lamina/parallel/share.hpp>
+
+namespace lamina::parallel {
+
+/// What a group's ranks tell each other where a backend's data is, in the order of its stream. The group outlives it.
+template <Backend B>
+class DeviceGroup {
+ public:
+  explicit DeviceGroup(Group& group, std::size_t /*peer_bytes*/ = 0) : group_(group) {}
+  Group& group() const { return group_; }
+  int rank() const { return group_.rank(); }
+  int size() const { return group_.size(); }
+
+  /// Each value becomes its sum over all ranks, with the same bits on every rank.
+  void all_reduce(Stream<B>, std::span<float> values) { group_.all_reduce(values); }
+  /// all: what each rank has as `mine`, in the order of ranks.
+  void all_gather(Stream<B>, std::span<const std::byte> mine, std::span<std::byte> all) {
+    group_.all_gather(mine, all);
+  }
+  /// Every rank has the root's bytes then.
+  void broadcast(Stream<B>, std::span<std::byte> bytes, int root) { group_.broadcast(bytes, root); }
+  /// Each rank has its share (share_of) of a run of values of value_bytes each; then every rank has all.
+  void exchange_shares(Stream<B>, std::span<std::byte> run, std::size_t value_bytes) {
+    for (int rank = 0; rank < group_.size() && group_.size() > 1; ++rank) {
+      const Share share = share_of(run.size() / value_bytes, rank, group_.size());
+      group_.broadcast(run.subspan(share.first * value_bytes, share.count * value_bytes), rank);
+    }
+  }
+
+ private:
+  Group& group_;
+};
+
+/// NCCL between GPUs, made on the current one; a group of one does not ask for it. Its calls may return before the work
+/// is done. Defined in kernel/cuda/ranks/nccl_group.cuh.
+template <>
+class DeviceGroup<Cuda> {
+ public:
+  /// Every rank calls it. peer_bytes: for messages up to this many there is memory that the GPUs of one host write to
+  /// directly, if they can reach each other's. Error if NCCL is not installed or finds no way between the GPUs.
+  explicit DeviceGroup(Group& group, std::size_t peer_bytes = 0);
+  ~DeviceGroup();
+  DeviceGroup(const DeviceGroup&) = delete;
+  DeviceGroup& operator=(const DeviceGroup&) = delete;
+  Group& group() const { return group_; }
+  int rank() const { return group_.rank(); }
+  int size() const { return group_.size(); }
+
+  void all_reduce(Stream<Cuda>, std::span<float> values);
+  void all_reduce(Stream<Cuda>, std::span<bf16> values);
+  void all_reduce(Stream<Cuda>, std::span<f16> values);
+  void all_gather(Stream<Cuda>, std::span<const std::byte> mine, std::span<std::byte> all);
+  void broadcast(Stream<Cuda>, std::span<std::byte> bytes, int root);
+  void exchange_shares(Stream<Cuda>, std::span<std::byte> run, std::size_t value_bytes);
+  /// For kernels of kernel/cuda/ranks/across_ranks.cuh; null: there is none.
+  const PeerMemory* peers() const;
+
+ private:
+  struct Communicator;
+  class Peers;
+  Group& group_;
+  std::unique_ptr<Peers> peers_;
+  std::unique_ptr<Communicator> communicator_;  ///< null: a group of one
+};
+
+/// The ranks that share the model whose kernels run on a stream.
+template <Backend B>
+DeviceGroup<B>& ranks_of(Stream<B> s) {
+  if (!s.ranks) fail("a model that is divided among ranks runs without them: give its stream a DeviceGroup");
+  return *s.ranks;
+}
+
+/// GPUs that CUDA_VISIBLE_DEVICES leaves to this process.
+int visible_gpus();
+
+}  // namespace lamina::parallel

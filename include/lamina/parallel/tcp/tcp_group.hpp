@@ -1,0 +1,64 @@
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lamina/parallel/group.hpp>
+#include <lamina/parallel/tcp/rendezvous.hpp>
+
+namespace lamina::parallel {
+
+/// Ranks that talk through rank 0: enough for what hosts of GPUs tell each other, since NCCL carries the gradients.
+class TcpGroup final : public Group {
+ public:
+  TcpGroup(const Place& place, Star star) : Group(place), star_(std::move(star)) {}
+  std::string needs_gpus() const override {
+    return cat("no GPU was found, and processes of CPUs are joined by MPI: type mpirun -n ", size(),
+               " lamina-train FILE.yaml, or srun --mpi=pmix");
+  }
+
+ private:
+  void sum(std::span<float> values) override { reduce(values); }
+  void sum(std::span<double> values) override { reduce(values); }
+  void sum(std::span<std::int64_t> values) override { reduce(values); }
+  template <class T>
+  void reduce(std::span<T> values) {
+    if (!first()) {
+      star_[0].send(std::as_bytes(values));
+      star_[0].receive(std::as_writable_bytes(values));
+      return;
+    }
+    std::vector<T> theirs(values.size());
+    for (Connection& peer : star_) {
+      peer.receive(std::as_writable_bytes(std::span(theirs)));
+      std::transform(values.begin(), values.end(), theirs.begin(), values.begin(), std::plus<T>());
+    }
+    for (Connection& peer : star_) peer.send(std::as_bytes(values));
+  }
+  void gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
+    if (!first()) {
+      star_[0].send(mine);
+      star_[0].receive(all);
+      return;
+    }
+    std::copy(mine.begin(), mine.end(), all.begin());
+    for (std::size_t i = 0; i < star_.size(); ++i) star_[i].receive(all.subspan((i + 1) * mine.size(), mine.size()));
+    for (Connection& peer : star_) peer.send(all);
+  }
+  void send_to_all(std::span<std::byte> bytes, int root) override {
+    if (rank() == root && !first()) return star_[0].send(bytes);
+    if (!first()) return star_[0].receive(bytes);
+    if (root != 0) star_[static_cast<std::size_t>(root - 1)].receive(bytes);
+    for (int rank = 1; rank < size(); ++rank)
+      if (rank != root) star_[static_cast<std::size_t>(rank - 1)].send(bytes);
+  }
+
+  Star star_;
+};
+
+}  // namespace lamina::parallel

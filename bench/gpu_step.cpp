@@ -1,12 +1,13 @@
-// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|m [STEPS [eager|trace]]. Rate and peak memory of
+// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|after]]. Rate and peak memory
+// of
 //   a  Qwen3-VL-2B, r = 8: 8 samples a step, each one 512x512 image and 344 tokens of text, loss on the last 200
 //   b  Qwen3-VL-2B, r = 8: 16 sequences of 2048 tokens of text a step, loss on all
 //   c  Qwen2.5-VL-7B, r = 16: 4 sequences of 4096 tokens a step, loss on all
 //   f  Qwen3-VL-2B, the whole decoder trained: b's sequences
 //   m  one sample of a, with recomputed decoder layers: how little memory it takes
 // Started as several ranks (torchrun --no-python), each GPU has such a batch and gradients are summed: the rate is that
-// of all. The peer of each is gpu_peer.py --case a|b|c. eager: no step becomes a CUDA graph. trace: also how long the
-// GPU idles between kernels.
+// of all; after: they are summed after backward, not during it. The peer of each is gpu_peer.py --case a|b|c. eager: no
+// step becomes a CUDA graph. trace: also how long the GPU idles between kernels.
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -21,6 +22,7 @@
 #include <lamina/parallel/gpu/device_group.hpp>
 #include <lamina/parallel/open_group.hpp>
 #include <lamina/train/step.hpp>
+#include <lamina/train/step/gradient_sum.hpp>
 #include <lamina/train/step/optimizer.hpp>
 
 #include "gpu_trace.hpp"
@@ -86,6 +88,9 @@ void run(parallel::Group& ranks, const char* name, const Shape_& shape, int step
   train::Optimizer<Cuda> optimizer({0, weights.learning_count()});
   optimizer.allocate(weights, device.stream());
   train::Step<Model, bf16, Cuda> step(device);
+  train::GradientSum<Cuda> sum(
+      gpus, weights, mode == "after" ? weights.learning_count() + 1 : train::GradientSum<Cuda>::least_overlapped);
+  step.watch = sum.watch();
   const Batch batch = random_batch(shape, Model::patch_width);
   const auto planned =
       weights.frozen_bytes() + weights.learning_bytes(true) + train::Optimizer<Cuda>::bytes(weights.learning_count()) +
@@ -99,7 +104,7 @@ void run(parallel::Group& ranks, const char* name, const Shape_& shape, int step
   const auto start = [&](int i) {
     const auto begin = std::chrono::steady_clock::now();
     step.start(weights, batches[i % 2]);
-    gpus.all_reduce(device.stream(), weights.gradients());
+    sum.run(device.stream());
     optimizer.step(weights, {.learning_rate = 1e-4}, 1.0, device.stream(&step.scratch()));
     batches[i % 2].collect(device.stream(), step.nll(), optimizer.clip());
     starting = seconds_since(begin);
@@ -153,7 +158,7 @@ int main(int argc, char** argv) try {
   if (name == "c") return run<CaseC>(ranks, "c", {4, 4096, 4096, 0}, steps, mode), 0;
   if (name == "f") return run<CaseF>(ranks, "f", {16, 2048, 2048, 0}, steps, mode), 0;
   if (name == "m") return run<CaseM>(ranks, "m", {1, 344, 200, 32}, steps, mode), 0;
-  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|f|m [STEPS [eager|trace]]\n"), 2;
+  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|after]]\n"), 2;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "bench_gpu_step: %s\n", e.what()), 1;
 }

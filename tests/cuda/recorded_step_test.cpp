@@ -3,6 +3,7 @@
 #include <set>
 
 #include <lamina/model/qwen3_vl/model.hpp>
+#include <lamina/train/step/gradient_sum.hpp>
 
 #include "cuda/gpu_run.hpp"
 
@@ -45,6 +46,14 @@ Batch batch_of(int step) {
   for (float& pixel : batch.patches) pixel *= 1 + 0.01f * static_cast<float>(step);
   return batch;
 }
+
+/// Marks the launches after which a bucket of gradients is final.
+struct Marking : GradientWatch {
+  Marking(const Parameter* parameters, const train::GradientBuckets& buckets)
+      : GradientWatch(parameters, buckets.run_of), marks(buckets.runs.size()) {}
+  void ready(int run) override { marks[static_cast<std::size_t>(run)].set(gpu_device().stream()); }
+  std::vector<Device<Cuda>::Mark> marks;
+};
 
 /// What twelve steps leave, with a learning rate, dropout and batch of its own for each.
 struct Trained {
@@ -134,4 +143,35 @@ TEST_CASE("a replayed step whose loss is NaN names the sequence; it and the step
   CHECK(optimizer.steps == 3);
   CHECK((host_copy(weights->values()) == before));
   CHECK((host_copy(optimizer.exp_avg()) == moments));
+}
+
+TEST_CASE("a step marks each bucket of gradients once they are final, launched or replayed: a side stream reads them") {
+  struct Full : fused_for<Cuda, qwen3_vl::Qwen3VL_Tiny> {};
+  const auto weights = gpu_weights<Full, bf16>([](std::string_view) { return true; });
+  const train::GradientBuckets buckets = train::gradient_buckets(weights->slots(), 50'000);
+  Marking watch(weights->parameters(), buckets);
+  train::Step<Full, bf16, Cuda> step(gpu_device());
+  step.watch = &watch;
+  train::StepBatch<Full, bf16, Cuda> batch;
+  Device<Cuda>::SideStream beside;
+  Arena staging = Arena::staging(weights->learning_count() * sizeof(float), Memory<Cuda>{});
+  float* const seen = staging.take<float>(weights->learning_count());
+  for (int i = 0; i < 4; ++i) {
+    INFO("step " << i);
+    Memory<Cuda>::zero(gpu_device().stream(), weights->gradients().data(), weights->gradients().size_bytes());
+    batch.read(batch_of(2 * i), image_token_of<Full>(golden()), 0);
+    step.start(*weights, batch);
+    CHECK(step.recorded() == (i > 0));
+    for (std::size_t b = 0; b < watch.marks.size(); ++b) {
+      beside.wait_for(watch.marks[b]);
+      const parallel::Share& run = buckets.runs[b];
+      Memory<Cuda>::download_later(beside.stream(), seen + run.first, weights->gradients().data() + run.first,
+                                   run.count * sizeof(float));
+    }
+    beside.join(gpu_device().stream());
+    gpu_device().wait();
+    const std::vector<float> last = host_copy(weights->gradients());
+    CHECK(std::equal(last.begin(), last.end(), seen));
+    CHECK(std::any_of(last.begin(), last.end(), [](float v) { return v != 0; }));
+  }
 }

@@ -155,6 +155,7 @@ struct Chain {
                                                  gradient_tail_between<part<I - 1>, part<I>>);
         }
         part<I>::backward(part_run, p + first_tensor<I>, std::get<I>(saved.parts), dy, dh);
+        run.gradients_final(p + first_tensor<I>, tensor_count<part<I>>);
         if (dh) backward_from<I - 1>(run, p, saved, Matrix<const T>(dh), dx);
       }
     }

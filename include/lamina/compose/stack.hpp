@@ -86,6 +86,7 @@ struct Stack {
       run.stream.enter(Tag::text);
       L::backward(run.template as<mode>(), p + i * tensor_count<L>, saved.layers[i], Matrix<const T>(grad), below);
       run.stream.leave();
+      run.gradients_final(p + i * tensor_count<L>, tensor_count<L>);
       grad = below;
     }
   }

@@ -303,6 +303,8 @@ struct VisionLanguage {
     using rows = kernel::rows<typename R::backend>;
     const InModule language(run.stream, language_name);
     Norm::backward(run.template as<norm_mode<mode>>(), p + norm_at, saved.norm, dhidden, dlast);
+    run.gradients_final(p + norm_at, tensor_count<Norm>);
+    if constexpr (!Head::tied) run.gradients_final(p + norm_at + tensor_count<Norm>, tensor_count<Head>);
     if constexpr (keeps<Stack_, stack_mode<mode>>) {
       const int visual_count = in.patches.rows / (merge * merge);
       for (int k = 0; to_tower && k < Deep::size; ++k)
@@ -317,6 +319,7 @@ struct VisionLanguage {
       if constexpr (learns<Embed>) {
         const InModule embed(run.stream, embed_name);
         EmbedLayer::backward(run, p + embed_at, in.ids, Matrix<const T>(dx));
+        run.gradients_final(p + embed_at, tensor_count<Embed>);
       }
     }
   }

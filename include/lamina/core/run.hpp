@@ -10,6 +10,7 @@
 
 #include <lamina/core/arena.hpp>
 #include <lamina/core/backend.hpp>
+#include <lamina/core/gradient_watch.hpp>
 #include <lamina/core/list.hpp>
 #include <lamina/core/module.hpp>
 #include <lamina/core/tensor/param.hpp>
@@ -94,10 +95,15 @@ struct Run {
   Stream<B> stream;
   Arena* scratch = nullptr;
   Context<T>* context = nullptr;
+  GradientWatch* watch = nullptr;  ///< hears what backward completes; null: nobody does
 
   template <class Other>
   Run<B, Other> as() const {
-    return {stream, scratch, context};
+    return {stream, scratch, context, watch};
+  }
+  /// For a composition, in backward: nothing is added any more to the gradients of `count` parameters from p on.
+  void gradients_final(const Parameter* p, int count) const {
+    if (watch) watch->gradients_final(p, count);
   }
 };
 

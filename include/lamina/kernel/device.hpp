@@ -18,6 +18,12 @@ class Device {
     void set(Stream<B>) {}
     void wait() {}
   };
+  /// An order of launches beside that of the device, so that both may be at work; the host's have ended already.
+  struct SideStream {
+    Stream<B> stream() const { return {}; }
+    void wait_for(const Mark&) {}
+    void join(Stream<B>) {}
+  };
   /// Launches that were recorded once and run again with one call; a host has none.
   struct Recording {
     static constexpr bool possible = false;
@@ -48,6 +54,7 @@ template <>
 class Device<Cuda> {
  public:
   using Mark = CudaMark;
+  using SideStream = CudaSideStream;
   class Recording {
    public:
     static constexpr bool possible = true;

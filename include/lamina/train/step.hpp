@@ -54,8 +54,9 @@ struct Objective {
 template <Real T, Backend B>
 class StepRunner {
  public:
-  bool records = true;   ///< whether launches of shapes that come again are recorded
-  TokenLoss token_loss;  ///< set before the first step
+  bool records = true;             ///< whether launches of shapes that come again are recorded
+  TokenLoss token_loss;            ///< set before the first step
+  GradientWatch* watch = nullptr;  ///< hears what a training step's backward completes; set before the first step
 
   /// Shapes whose launches are recorded.
   int recorded() const { return shapes_.recorded(); }
@@ -106,7 +107,10 @@ class StepRunner {
     ran_ = &batch;
     const auto launch = [&] {
       saved_arena_.release_to(0);
+      GradientWatch* const hears = pass.trains ? watch : nullptr;
+      if (hears) hears->begin();
       pass.launch(*this, parameters, batch);
+      if (hears) hears->end();
     };
     record(shape, launch);
     shape.recorder.run(device_, launch);
@@ -232,8 +236,8 @@ class Step : public StepRunner<T, B> {
     auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
     Input<T> in = batch.in;
     if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, step.saved_arena_, in.tokens, in.patches.rows);
-    Objective<Model>::run(Run<B, Mode_>{step.device_.stream(&step.scratch_), &step.scratch_, &in.text}, parameters,
-                          *saved, in, batch.labelled_view, step.nll_, step.token_loss);
+    const Run<B, Mode_> run{step.device_.stream(&step.scratch_), &step.scratch_, &in.text, step.watch};
+    Objective<Model>::run(run, parameters, *saved, in, batch.labelled_view, step.nll_, step.token_loss);
   }
   template <class Mode_>
   static constexpr typename StepRunner<T, B>::Pass pass{Mode_::train, plan_pass<Mode_>, launch<Mode_>};

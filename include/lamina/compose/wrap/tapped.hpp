@@ -107,6 +107,7 @@ struct TappedBy {
         Tap::backward(run.template as<mode>(), taps(p) + k * tensor_count<Tap>, saved.taps[k],
                       Matrix<const T>(run.context->taps[k]), more);
         run.stream.leave();
+        run.gradients_final(taps(p) + k * tensor_count<Tap>, tensor_count<Tap>);
         if (more) kernel::add<typename R::backend>::forward(run.stream, kernel::Add<T>{.x = more, .y = dh});
       }
     });

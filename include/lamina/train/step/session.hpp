@@ -22,6 +22,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
         image_token_(source.config.image_token_id),
         recompute_(options.recompute) {
     step_.token_loss = recomputing_step_.token_loss = options.token_loss;
+    step_.watch = recomputing_step_.watch = this->gradient_watch();
   }
 
   void prepare(const Batch& batch) override {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include <lamina/kernel/device.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/parallel/gpu/device_group.hpp>
+#include <lamina/train/step/gradient_sum.hpp>
 #include <lamina/train/step/host_state.hpp>
 #include <lamina/train/step/optimizer.hpp>
 #include <lamina/train/step/trainable.hpp>
@@ -80,6 +82,7 @@ class TrainedWeights : public TrainSession {
     checkpoint::load_weights(weights_, source.weights, source.folded);
     start_adapters(source, options);
     optimizer_.allocate(weights_, device_.stream());
+    gradient_sum_.emplace(group_, weights_);
   }
   Device<B>& device() { return device_; }
   const Device<B>& device() const { return device_; }
@@ -88,10 +91,12 @@ class TrainedWeights : public TrainSession {
   const TensorMemory<T, B>& weights() const { return weights_; }
   Optimizer<B>& optimizer() { return optimizer_; }
   const Optimizer<B>& optimizer() const { return optimizer_; }
+  /// Hears of steps; null: nobody does.
+  GradientWatch* gradient_watch() { return gradient_sum_->watch(); }
   /// The end of a step: gradients become the sum of those of all ranks, and the optimizer updates the weights.
   void update(const AdamW& settings, double max_gradient_norm, Stream<B> stream) {
     state_.forget();
-    group_.all_reduce(stream, weights_.gradients());
+    gradient_sum_->run(stream);
     optimizer_.step(weights_, settings, max_gradient_norm, stream);
     if (shares_optimizer_) optimizer_.exchange(weights_, group_, stream);
   }
@@ -215,6 +220,7 @@ class TrainedWeights : public TrainSession {
   std::vector<std::string> linears_;
   TensorMemory<T, B> weights_;
   parallel::DeviceGroup<B> group_;
+  std::optional<GradientSum<B>> gradient_sum_;  ///< made once the gradients have their memory
   bool shares_optimizer_;
   Optimizer<B> optimizer_;
   HostState<B> state_;

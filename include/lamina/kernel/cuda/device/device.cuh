@@ -71,10 +71,32 @@ inline std::string why_not_gpu(int index) {
 }
 [[gnu::used]] inline void CudaMark::set(Stream<Cuda> s) {
   if (!event_) kernel::cuda::check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreate");
-  kernel::cuda::check(cudaEventRecord(event_, s.handle), "cudaEventRecord");
+  cudaStreamCaptureStatus recording = cudaStreamCaptureStatusNone;
+  kernel::cuda::check(cudaStreamIsCapturing(s.handle, &recording), "cudaStreamIsCapturing");
+  const unsigned how = recording == cudaStreamCaptureStatusActive ? cudaEventRecordExternal : cudaEventRecordDefault;
+  kernel::cuda::check(cudaEventRecordWithFlags(event_, s.handle, how), "cudaEventRecord");
 }
 [[gnu::used]] inline void CudaMark::wait() {
   if (event_) kernel::cuda::check(cudaEventSynchronize(event_), "waiting for the GPU");
+}
+
+[[gnu::used]] inline CudaSideStream::~CudaSideStream() {
+  if (handle_) cudaStreamDestroy(handle_);
+}
+[[gnu::used]] inline Stream<Cuda> CudaSideStream::stream() {
+  if (!handle_) {
+    int least = 0, greatest = 0;
+    kernel::cuda::check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
+    kernel::cuda::check(cudaStreamCreateWithPriority(&handle_, cudaStreamNonBlocking, greatest), "cudaStreamCreate");
+  }
+  return {handle_};
+}
+[[gnu::used]] inline void CudaSideStream::wait_for(const CudaMark& mark) {
+  kernel::cuda::check(cudaStreamWaitEvent(stream().handle, mark.event_, 0), "cudaStreamWaitEvent");
+}
+[[gnu::used]] inline void CudaSideStream::join(Stream<Cuda> other) {
+  end_.set(stream());
+  kernel::cuda::check(cudaStreamWaitEvent(other.handle, end_.event_, 0), "cudaStreamWaitEvent");
 }
 
 [[gnu::used]] inline void CudaGraph::begin(CudaDevice& device) {

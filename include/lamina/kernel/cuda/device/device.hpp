@@ -59,7 +59,8 @@ class CudaDevice {
   std::map<std::type_index, std::shared_ptr<void>> states_;
 };
 
-/// A point in a stream that the host can wait for, though more was launched after it.
+/// A point in a stream that the host or another stream can wait for, though more was launched after it. In launches
+/// that are recorded it is a point of each run of the record.
 class CudaMark {
  public:
   CudaMark() = default;
@@ -71,7 +72,28 @@ class CudaMark {
   void wait();
 
  private:
+  friend class CudaSideStream;
   CUevent_st* event_ = nullptr;
+};
+
+/// A stream of the current device beside a CudaDevice's own. Its kernels get free multiprocessors first, so that they
+/// advance while the others keep the device busy. Made at first use.
+class CudaSideStream {
+ public:
+  CudaSideStream() = default;
+  ~CudaSideStream();
+  CudaSideStream(const CudaSideStream&) = delete;
+  CudaSideStream& operator=(const CudaSideStream&) = delete;
+  /// Without a CudaDevice's libraries and scratch memory.
+  Stream<Cuda> stream();
+  /// What is launched here from now on runs after the mark, as it was set last.
+  void wait_for(const CudaMark&);
+  /// What is launched on the other stream from now on runs after all that was launched here.
+  void join(Stream<Cuda> other);
+
+ private:
+  CUstream_st* handle_ = nullptr;
+  CudaMark end_;
 };
 
 /// Launches that were recorded once and run again with one call, with the same arguments: what changes from run to run

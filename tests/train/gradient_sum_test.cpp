@@ -1,0 +1,125 @@
+#include <lamina/train/step/gradient_sum.hpp>
+
+#include <lamina/compose/plan/initialise.hpp>
+#include <lamina/compose/wrap/recompute.hpp>
+#include <lamina/fuse.hpp>
+#include <lamina/kernel/cpu.hpp>
+#include <lamina/model/qwen2_5_vl/model.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
+#include <lamina/testing/random_batch.hpp>
+#include <lamina/train/step.hpp>
+
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/on_ranks.hpp"
+
+using namespace lamina;
+using namespace lamina::train;
+
+namespace {
+
+using Plain3 = qwen3_vl::Qwen3VL_Tiny;
+struct Fused3 : fused_for<Cpu, Plain3> {};
+struct Recomputed3 : RecomputeUnder<Fused3, Plain3::language_tag> {};
+struct Frozen3 : fused_for<Cpu, FreezeUnder<Plain3, Plain3::visual_tag>> {};
+struct Fused2_5 : fused_for<Cpu, qwen2_5_vl::Qwen2_5VL_Tiny> {};  // with an output head of its own
+
+constexpr std::size_t small_bucket = 50'000;  // values: some layers share one, some matrices exceed it
+
+/// With an image, or text alone: then nothing of the vision tower runs.
+template <class Model>
+Batch batch_of(bool image) {
+  constexpr int image_token = Model::vocab_size - 1;
+  Batch batch = testing::random_batch<Model>({1, 4, 4}, 8, image_token, 1);
+  if (image) return batch;
+  const auto skipped = static_cast<std::ptrdiff_t>(batch.ids.size() - 8);
+  batch.ids.erase(batch.ids.begin(), batch.ids.begin() + skipped);
+  batch.labels.erase(batch.labels.begin(), batch.labels.begin() + skipped);
+  batch.loss_weights.erase(batch.loss_weights.begin(), batch.loss_weights.begin() + skipped);
+  batch.grids.clear(), batch.patches.clear();
+  batch.cu_seqlens = {0, static_cast<int>(batch.ids.size())};
+  return batch;
+}
+
+std::vector<float> copied(std::span<const float> values) { return {values.begin(), values.end()}; }
+
+/// Keeps all gradients as they are when a bucket is reported.
+template <class W>
+struct Listener : GradientWatch {
+  Listener(W& weights, std::vector<int> run_of)
+      : GradientWatch(weights.parameters(), std::move(run_of)), weights(weights) {}
+  void ready(int) override { seen.push_back(copied(weights.gradients())); }
+  W& weights;
+  std::vector<std::vector<float>> seen;
+};
+
+}  // namespace
+
+TEST_CASE("gradient_buckets: every learning value once, matrices from the end, vectors last") {
+  const auto weights = initialised<Plain3>(1);
+  const GradientBuckets buckets = gradient_buckets(weights.slots(), small_bucket);
+  REQUIRE(buckets.runs.size() > 4);
+  const parallel::Share& vectors = buckets.runs.back();
+  CHECK(vectors.end() == weights.learning_count());
+  std::size_t end = vectors.first;
+  for (std::size_t i = 0; i + 1 < buckets.runs.size(); ++i) {
+    CHECK(buckets.runs[i].end() == end);
+    CHECK((i + 2 == buckets.runs.size() || buckets.runs[i].count >= small_bucket));
+    end = buckets.runs[i].first;
+  }
+  CHECK(end == 0);
+  for (std::size_t i = 0; i < weights.slots().size(); ++i) {
+    const TensorSlot& slot = weights.slots()[i];
+    const parallel::Share& run = buckets.runs.at(static_cast<std::size_t>(buckets.run_of[i]));
+    CHECK((run.first <= slot.offset && slot.offset + static_cast<std::size_t>(slot.spec.count()) <= run.end()));
+  }
+}
+
+TEMPLATE_TEST_CASE("GradientWatch: a step reports a bucket when its gradients have their last value, most during it",
+                   "", Plain3, Fused3, Recomputed3, Frozen3, Fused2_5) {
+  for (const bool image : {true, false}) {
+    INFO("image " << image);
+    auto weights = initialised<TestType>(1);
+    const GradientBuckets buckets = gradient_buckets(weights.slots(), small_bucket);
+    Listener watch(weights, buckets.run_of);
+    Step<TestType> step;
+    step.watch = &watch;
+    step.accumulate(weights, batch_of<TestType>(image), TestType::vocab_size - 1, 0);
+    const auto& seen = watch.seen;
+    REQUIRE(seen.size() == buckets.runs.size());
+    const std::vector<float> last = copied(weights.gradients());
+    std::size_t early = 0;
+    for (std::size_t i = 0; i < seen.size(); ++i) {
+      const parallel::Share& run = buckets.runs[i];
+      std::size_t differ = 0;
+      for (std::size_t at = run.first; at < run.end(); ++at) differ += seen[i][at] != last[at];
+      CHECK(differ == 0);
+      early += seen[i] != last;
+    }
+    CHECK(2 * early >= seen.size());
+  }
+}
+
+TEMPLATE_TEST_CASE("GradientSum: sums in buckets are those of one sum, also if one rank's batch has no image", "",
+                   Fused3, Fused2_5) {
+  for (const int size : {2, 3}) {
+    std::vector<int> equal(static_cast<std::size_t>(size));
+    testing::on_ranks(size, [&](parallel::Group& group) {
+      parallel::DeviceGroup<Cpu> ranks(group);
+      auto weights = initialised<TestType>(1);
+      GradientSum<Cpu> whole(ranks, weights), parts(ranks, weights, 0, small_bucket);
+      Step<TestType> step;
+      const auto sums = [&](GradientSum<Cpu>& sum) {
+        Memory<Cpu>::zero({}, weights.gradients().data(), weights.gradients().size_bytes());
+        step.watch = sum.watch();
+        step.accumulate(weights, batch_of<TestType>(group.first()), TestType::vocab_size - 1, 0);
+        sum.run({});
+        return copied(weights.gradients());
+      };
+      const bool watches = !whole.watch() && parts.watch();
+      equal[static_cast<std::size_t>(group.rank())] = watches && sums(whole) == sums(parts);
+    });
+    for (const int e : equal) CHECK(e == 1);
+  }
+}

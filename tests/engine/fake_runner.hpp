@@ -1,16 +1,17 @@
 #pragma once
+#include <lamina/core/error.hpp>
 #include <lamina/engine/schedule/scheduler.hpp>
 
 #include <cstdint>
 #include <map>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "support/catch.hpp"
-
 /// A runner without a model: the "keys and values" of a token are a digest of everything before it, so every page that
-/// is shared, overwritten or read too early shows as a wrong digest. The next token is a function of that digest.
+/// is shared, overwritten or read too early shows as a wrong digest. The next token is a function of that digest. It
+/// may run in a thread of its own, where Catch2 must not be used: a plan that is wrong is a std::logic_error.
 namespace lamina::engine {
 
 using Digest = std::uint64_t;
@@ -58,12 +59,12 @@ class FakeRunner {
 
   StepChoices run(const StepPlan& plan, const ImageRows& images) {
     images_ = &images;
-    INFO("step " << plan.number);
-    CHECK(plan.tokens <= limits_.step_tokens);
+    step_ = plan.number;
+    expect(plan.tokens <= limits_.step_tokens, "too many tokens");
     for (const RowStart& start : plan.starts) rows_[start.row] = {start.id, start.tokens, {}};
     for (const PageEdit& edit : plan.pages) {
       auto& table = rows_.at(edit.row).table;
-      REQUIRE(edit.index == static_cast<int>(table.size()));
+      expect(edit.index == static_cast<int>(table.size()), "a page table has a gap");
       table.push_back(edit.page);
     }
     for (const ImageEncode& encode : plan.images) {
@@ -78,7 +79,7 @@ class FakeRunner {
     for (const StepRow& row : plan.rows) {
       tokens += row.count;
       const bool single = row.decodes();
-      CHECK_FALSE((single && chunks));
+      expect(!single || !chunks, "a single token behind a chunk");
       chunks = chunks || !single;
       const Digest last = read(row);
       if (!row.samples) continue;
@@ -87,7 +88,7 @@ class FakeRunner {
       sequence.tokens.push_back(token);
       result.chosen.push_back({row.id, token});
     }
-    CHECK(tokens == plan.tokens);
+    expect(tokens == plan.tokens, "tokens are counted wrong");
     return result;
   }
 
@@ -99,22 +100,27 @@ class FakeRunner {
     std::vector<int> tokens;
     std::vector<int> table;
   };
+  void expect(bool holds, const char* otherwise) const {
+    if (!holds) throw std::logic_error(cat("step ", step_, ": ", otherwise));
+  }
   Digest& slot(const Row& sequence, int i) {
     const auto page = static_cast<std::size_t>(i / limits_.page_tokens);
-    REQUIRE(page < sequence.table.size());
+    expect(page < sequence.table.size(), "a token without a page");
     return slots_[{sequence.table[page], i % limits_.page_tokens}];
   }
   void write(const StepRow& row) {
     Row& sequence = rows_.at(row.row);
-    REQUIRE(sequence.id == row.id);
-    REQUIRE(row.first + row.count <= static_cast<int>(sequence.tokens.size()));
-    CHECK(row.samples == (row.first + row.count == static_cast<int>(sequence.tokens.size())));
+    const int end = row.first + row.count, known = static_cast<int>(sequence.tokens.size());
+    expect(sequence.id == row.id, "another request's row");
+    expect(end <= known, "tokens that are not known");
+    expect(row.samples == (end == known), "a token is drawn too early, or not at all");
     const Request& request = requests_.at(row.id);
     for (const ImageSpan& image : request.images)
-      if (image.first < row.first + row.count && image.first + image.tokens > row.first)
-        for (const int block : images_->blocks(image.hash)) REQUIRE(blocks_.at(block) == image.hash);
+      if (image.first < end && image.first + image.tokens > row.first)
+        for (const int block : images_->blocks(image.hash))
+          expect(blocks_.at(block) == image.hash, "rows of another image");
     Digest digest = start_of(request);
-    for (int i = 0; i < row.first + row.count; ++i) {
+    for (int i = 0; i < end; ++i) {
       digest = following(digest, request, sequence.tokens, i);
       if (i >= row.first) slot(sequence, i) = digest;
     }
@@ -124,12 +130,13 @@ class FakeRunner {
     Digest digest = start_of(requests_.at(row.id));
     for (int i = 0; i < row.first + row.count; ++i) {
       digest = following(digest, requests_.at(row.id), sequence.tokens, i);
-      REQUIRE(slot(sequence, i) == digest);
+      expect(slot(sequence, i) == digest, "keys and values of other tokens");
     }
     return digest;
   }
 
   SchedulerLimits limits_;
+  std::uint64_t step_ = 0;
   const ImageRows* images_ = nullptr;
   std::map<RequestId, Request> requests_;
   std::map<int, Row> rows_;

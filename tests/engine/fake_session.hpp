@@ -8,15 +8,19 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <utility>
 
 #include "engine/fake_runner.hpp"
+#include "support/catch.hpp"
 
 namespace lamina::engine {
 
-/// What a test wants of its session; shared with the test.
+/// What a test wants of its session; shared with the test, whose engine ends first.
 struct FakeOptions {
+  ~FakeOptions() { CHECK(wrong_plan == ""); }
   SessionLimits limits{.rows = 8,
                        .step_tokens = 64,
                        .context_tokens = 256,
@@ -29,6 +33,7 @@ struct FakeOptions {
   std::atomic<int> steps{0}, live{0};              ///< started so far; requests between begin() and end()
   std::atomic<int> fail_start{0}, fail_finish{0};  ///< the step of this number fails; 0: none
   std::atomic<RequestId> poisoned{0};              ///< its logits are not finite
+  std::string wrong_plan;                          ///< what FakeRunner has said, in the engine's thread
 };
 
 /// An EngineSession whose answers are a function of the tokens and images before them: see FakeRunner.
@@ -53,7 +58,12 @@ class FakeEngineSession final : public EngineSession {
   void start(const StepPlan& plan, const ImageRows& images) override {
     if (++options_.steps == options_.fail_start) fail("the step could not be started");
     if (options_.poisoned) runner_.poison(options_.poisoned);
-    under_way_.push_back(runner_.run(plan, images));
+    try {
+      under_way_.push_back(runner_.run(plan, images));
+    } catch (const std::logic_error& e) {
+      options_.wrong_plan = e.what();
+      throw;
+    }
     numbers_.push_back(options_.steps);
   }
   bool may_start_ahead() const override { return options_.ahead; }

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "engine/fake_runner.hpp"
+#include "support/catch.hpp"
 #include "support/error_of.hpp"
 
 using namespace lamina;

@@ -40,8 +40,9 @@ struct RunningRequest {
   int alternatives() const { return logprobs && !drawn_by_host() ? *logprobs : -1; }
   /// Whether the backend adjusts its logits before it draws.
   bool adjusted() const { return sampler && !drawn_by_host(); }
-  /// The token that was drawn of adjusted logits.
+  /// The token that was drawn of adjusted logits. A step that started before the rules had ended draws so once more.
   void drew(int token) {
+    if (!sampler) return;
     sampler->drew(token);
     if (!sampler->adjusts()) sampler.reset();  // min_tokens was all: the host need not know what comes next
   }

@@ -18,11 +18,19 @@ class TcpGroup final : public Group {
  public:
   TcpGroup(const Place& place, Star star) : Group(place), star_(std::move(star)) {}
   std::string needs_gpus() const override {
-    return cat("no GPU was found, and processes of CPUs are joined by MPI: type mpirun -n ", size(),
+    return cat("no GPU was found, and processes of CPUs are joined by MPI: type mpirun -n ", size(), host_words(),
                " lamina-train FILE.yaml, or srun --mpi=pmix");
   }
 
  private:
+  /// " --host HOST0:2,HOST1:2": what mpirun is told of hosts if there are several.
+  std::string host_words() const {
+    const int each = place().local_size;
+    std::string words;
+    for (int host = 0; each < size() && host * each < size(); ++host)
+      words += cat(host == 0 ? " --host HOST" : ",HOST", host, ":", each);
+    return words;
+  }
   void sum(std::span<float> values) override { reduce(values); }
   void sum(std::span<double> values) override { reduce(values); }
   void sum(std::span<std::int64_t> values) override { reduce(values); }

@@ -10,15 +10,15 @@
 
 namespace lamina::parallel {
 
-/// Which of the processes that were started together this one is.
+/// The number of this process among those that were started together.
 struct Place {
   int rank = 0, size = 1;
   int local_rank = 0, local_size = 1;  ///< among those of its host
 };
 
-/// Processes that do one piece of work together, in host memory. All of them call the same members in the same order,
-/// from one thread each. This class is the group of one, whose members do nothing; mpi_group.hpp and tcp_group.hpp have
-/// those of several. Error if another process is silent for longer than the group's timeout.
+/// Collective operations of processes that work together, on host memory. All of them call the same members in the same
+/// order, each from one thread. This class is the group of one process, whose members do nothing; mpi_group.hpp and
+/// tcp_group.hpp have groups of several. Error if another process is silent for longer than the group's timeout.
 class Group {
  public:
   Group() = default;
@@ -30,7 +30,7 @@ class Group {
   int rank() const { return place_.rank; }
   int size() const { return place_.size; }
   bool first() const { return place_.rank == 0; }
-  /// What starts such processes where there is no GPU; empty if this group is good for that.
+  /// Why this group cannot train without GPUs, and the command that starts one that can; empty if it can.
   virtual std::string needs_gpus() const { return {}; }
 
   /// Each value becomes its sum over all ranks, with the same bits on every rank.
@@ -43,14 +43,14 @@ class Group {
   void all_reduce(std::span<std::int64_t> values) {
     if (size() > 1) sum(values);
   }
-  /// all: what each rank has as `mine`, in the order of ranks; size() * mine.size() bytes.
+  /// all: each rank's `mine`, in the order of ranks; size() * mine.size() bytes.
   void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) {
     if (size() > 1)
       gather(mine, all);
     else
       std::copy(mine.begin(), mine.end(), all.begin());
   }
-  /// Every rank has the root's bytes then.
+  /// Copies the root's bytes to every rank.
   void broadcast(std::span<std::byte> bytes, int root = 0) {
     if (size() > 1) send_to_all(bytes, root);
   }
@@ -60,13 +60,13 @@ class Group {
     all_reduce(std::span(&arrived, 1));
   }
 
-  /// The least of what the ranks have.
+  /// The smallest of the ranks' values.
   std::int64_t least(std::int64_t mine) {
     std::vector<std::int64_t> all(static_cast<std::size_t>(size()));
     all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(all)));
     return *std::min_element(all.begin(), all.end());
   }
-  /// The root's text on every rank.
+  /// Returns the root's text on every rank.
   std::string broadcast(std::string text, int root = 0) {
     auto length = static_cast<std::int64_t>(text.size());
     broadcast(std::as_writable_bytes(std::span(&length, 1)), root);
@@ -77,7 +77,7 @@ class Group {
     broadcast(std::as_writable_bytes(std::span(text)), root);
     return text;
   }
-  /// Every rank's text, in the order of ranks.
+  /// Returns every rank's text, in the order of ranks.
   std::vector<std::string> all_gather(const std::string& mine) {
     std::vector<std::string> all;
     for (int rank = 0; rank < size(); ++rank) all.push_back(broadcast(rank == this->rank() ? mine : "", rank));

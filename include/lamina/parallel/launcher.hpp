@@ -11,7 +11,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/parallel/group.hpp>
 
-/// Who started this process, and which one it is: read from the environment that launchers set.
+/// The launcher that started this process and the process's rank, from the environment variables that launchers set.
 namespace lamina::parallel {
 
 enum class Launcher {
@@ -24,16 +24,16 @@ enum class Launcher {
 struct Launch {
   Launcher by = Launcher::none;
   Place place;
-  std::string master_addr;   ///< host of rank 0; empty: its own name is passed on
+  std::string master_addr;   ///< host of rank 0; empty: rank 0 passes on its host name
   int master_port = 0;       ///< 0: not known
   bool agent_store = false;  ///< torchrun itself listens there, with its TCPStore
-  std::uint64_t pass = 0;    ///< what ranks know who one of them has started; 0: nothing
+  std::uint64_t pass = 0;    ///< number that rank 0 gave to the ranks that it started (Pass); 0: none
 };
 
 /// The value of a variable, nullptr if it is not set.
 using Environment = std::function<const char*(const char*)>;
 
-/// What StartedRanks (parallel/start_ranks.hpp) tells the ranks that it starts, as Launch::pass.
+/// The environment variable in which StartedRanks (parallel/start_ranks.hpp) passes Launch::pass to its ranks.
 inline constexpr const char* pass_variable = "LAMINA_RANK_PASS";
 
 namespace detail {
@@ -84,8 +84,7 @@ inline std::string first_host(std::string_view hosts) {
   return host;
 }
 
-/// Without LOCAL_WORLD_SIZE nobody says how many processes a host has: all of them where only this host can reach rank
-/// 0.
+/// If LOCAL_WORLD_SIZE is not set, all processes are on this host if MASTER_ADDR is a loopback address, else one is.
 inline Launch torch_launch(const Variables& v) {
   const int size = v.first_number({"WORLD_SIZE"}, 1), of_host = is_loopback(v.text("MASTER_ADDR")) ? size : 1;
   Launch launch{.by = Launcher::torchrun,
@@ -115,7 +114,7 @@ inline Launch mpi_launch(const Variables& v) {
           .agent_store = false};
 }
 
-/// A job has the same free port on all its hosts with high probability: derived from its number.
+/// The port is derived from the job's number, so that all hosts know it and jobs of one host seldom share one.
 inline Launch slurm_launch(const Variables& v) {
   constexpr int first_port = 20000, ports = 20000;
   const int job = v.first_number({"SLURM_JOB_ID"}, 0), step = v.first_number({"SLURM_STEP_ID"}, 0);

@@ -11,15 +11,15 @@
 
 namespace lamina::parallel {
 
-/// The processes that mpirun or srun started. MPI lives as long as the group: one in a process, once.
-/// One thread at a time may use it.
-/// source  MPI: A Message-Passing Interface Standard 3.1, chapters 5 and 8
+/// The processes that mpirun or srun started. The group initialises MPI and finalises it, so a process can make one
+/// group in its life. One thread at a time may use it. source  MPI: A Message-Passing Interface Standard 3.1, chapters
+/// 5 and 8
 class MpiGroup final : public Group {
  public:
   /// Error if MPI sees another number of processes than the launcher said.
   MpiGroup(const Place& launched, std::chrono::seconds timeout) : Group(start(launched)), timeout_(timeout) {}
-  /// After an error the others may wait for something else: then the process ends without a word to MPI, and mpirun
-  /// ends them.
+  /// After an error MPI is not finalised, since the other ranks may wait in another call: this process ends, and mpirun
+  /// then ends the others.
   ~MpiGroup() override {
     if (std::uncaught_exceptions() == 0) MPI_Finalize();
   }
@@ -72,7 +72,7 @@ class MpiGroup final : public Group {
       wait(request);
     }
   }
-  /// Waits without keeping a core busy that another rank may need: MPI's own waiting spins.
+  /// MPI's own wait keeps a core busy, which another rank may need: this one sleeps between polls.
   void wait(MPI_Request& request) {
     constexpr int eager_turns = 200;
     const auto start = std::chrono::steady_clock::now();

@@ -17,7 +17,7 @@
 
 namespace lamina::parallel {
 
-/// The processes that were started with this one, and who watches that they live.
+/// The group of the processes that were started with this one, and the watch that notices when one of them ends.
 struct OpenedGroup {
   std::unique_ptr<Group> group;
   std::unique_ptr<Watch> watch;  ///< null: a group of one
@@ -25,21 +25,21 @@ struct OpenedGroup {
 
 namespace detail {
 
-/// Whether nobody but processes of this host has to reach rank 0.
+/// Whether all processes are on this host.
 inline bool on_one_host(const Launch& launch) {
   return launch.place.local_size == launch.place.size || is_loopback(launch.master_addr);
 }
 inline std::unique_ptr<Listener> listen(const Launch& launch, int port) {
   return std::make_unique<Listener>(port, on_one_host(launch) ? Reach::this_host : Reach::all_hosts);
 }
-/// The host that other ranks reach rank 0 at.
+/// The host name or address at which other ranks reach rank 0.
 inline std::string address_of_first(const Launch& launch) {
   if (on_one_host(launch)) return "127.0.0.1";
   return launch.master_addr.empty() ? host_name() : launch.master_addr;
 }
 
-/// Connections to or from rank 0, at a free port. tell(text) returns on every rank what rank 0 said: where it listens,
-/// and the pass.
+/// Connects all ranks to rank 0, at a free port of its host. tell(text) is a broadcast: it returns rank 0's text on
+/// every rank, which is the address, the port and the pass.
 template <class Tell>
 Star connect_ranks(const Launch& launch, Seconds timeout, Tell tell) {
   const Place& place = launch.place;
@@ -57,7 +57,7 @@ Star connect_ranks(const Launch& launch, Seconds timeout, Tell tell) {
   return join_rank_0(host, port, place.rank, place.size, pass, timeout);
 }
 
-/// What rank 0 says goes through torchrun's own store, since torchrun listens on MASTER_PORT itself.
+/// Rank 0's address is passed on through torchrun's own store, since torchrun itself listens on MASTER_PORT.
 inline Star connect_by_agent(const Launch& launch, Seconds timeout) {
   const char *run = std::getenv("TORCHELASTIC_RUN_ID"), *restart = std::getenv("TORCHELASTIC_RESTART_COUNT");
   const std::string key = cat("lamina/", run ? run : "", "/", restart ? restart : "");
@@ -68,8 +68,7 @@ inline Star connect_by_agent(const Launch& launch, Seconds timeout) {
   });
 }
 
-/// At MASTER_PORT, which is all that ranks know of each other unless one of them has started the others. listener: that
-/// of the first rank, if it has one already.
+/// Rank 0 listens on MASTER_PORT. listener: rank 0's, if it listens already because it has started the others.
 inline Star connect_by_port(const Launch& launch, Seconds timeout, std::unique_ptr<Listener> listener) {
   const Place& place = launch.place;
   if (place.rank > 0)
@@ -96,12 +95,12 @@ inline std::unique_ptr<Group> open_mpi_group(const Launch& launch, [[maybe_unuse
 
 }  // namespace detail
 
-/// As long as a group may wait: clocks count in nanoseconds.
+/// The longest timeout of a group; clocks count nanoseconds in 64 bits.
 inline constexpr std::int64_t longest_timeout_s = 10LL * 365 * 86400;
 
-/// The group of the processes of a launch; once in a process. Each process of it may keep the others waiting for
-/// timeout_s seconds; one that ends is noticed at once, and `advice` says what can be done then. listener: where rank 0
-/// awaits the others, if they know it already.
+/// Opens the group of the processes of a launch; once in a process. A process may keep the others waiting for timeout_s
+/// seconds. If one ends, all others end at once with a message that ends with `advice`. listener: the one on which rank
+/// 0 awaits the others, if it listens already.
 inline OpenedGroup open_group(Launch launch, std::int64_t timeout_s, const std::string& advice,
                               std::unique_ptr<Listener> listener = {}) {
   if (launch.by == Launcher::none) return {std::make_unique<Group>(), nullptr};

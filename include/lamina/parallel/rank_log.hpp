@@ -8,8 +8,8 @@ inline int logging_rank = 0;
 inline LogSink sink_of_all = nullptr;
 }  // namespace detail
 
-/// From here on log lines of this process say whose they are, and those of ranks beyond the first are errors alone: the
-/// others say the same on every rank.
+/// From here on log lines of ranks other than 0 begin with the rank and are errors only, since other lines are the same
+/// on every rank.
 inline void log_as_rank(int rank) {
   if (rank == 0) return;
   detail::logging_rank = rank;

@@ -28,10 +28,10 @@ extern char** environ;
 namespace lamina::parallel {
 
 namespace detail {
-/// Names the process that started this one as a rank.
+/// The environment variable with the id of the process that started this one as a rank.
 inline constexpr const char* starter_variable = "LAMINA_STARTED_BY";
 
-/// What other ranks have as environment: this process's, with their place.
+/// The environment of another rank: this process's, with that rank's place.
 inline std::vector<std::string> environment_of(const Launch& rank) {
   const Place& p = rank.place;
   std::vector<std::string> out = {cat("RANK=", p.rank),
@@ -60,8 +60,8 @@ inline std::vector<char*> pointers_to(std::vector<std::string>& texts) {
 }
 }  // namespace detail
 
-/// The other ranks of this host, as processes with this one's own command line and files; this is rank 0. One that ends
-/// before its time ends all. They are started anew, not forked, so that CUDA and threads may be in use here.
+/// Starts the other ranks of this host as processes with this one's own command line; this process is rank 0. If one of
+/// them ends early, all end. They are started anew, not forked, so that this process may already use CUDA and threads.
 class StartedRanks {
  public:
   /// Error if a process cannot be started.
@@ -76,7 +76,8 @@ class StartedRanks {
     for (std::size_t i = 0; i < pids_.size(); ++i) pids_[i] = start(static_cast<int>(i) + 1);
     for (std::size_t i = 0; i < pids_.size(); ++i) watchers_.emplace_back([this, i] { watch(i); });
   }
-  /// Waits for the others, which have been told to end; after an error they may not have been.
+  /// Waits up to 10 s for the others, which the program has asked to end, then kills those that are left; after an
+  /// error at once.
   ~StartedRanks() {
     leaving_ = true;
     const auto patience = std::chrono::seconds(std::uncaught_exceptions() > 0 ? 0 : 10);
@@ -89,9 +90,9 @@ class StartedRanks {
   StartedRanks(const StartedRanks&) = delete;
   StartedRanks& operator=(const StartedRanks&) = delete;
 
-  /// Of this process.
+  /// The launch of this process.
   const Launch& launch() const { return launch_; }
-  /// Where the others connect; once.
+  /// The listener to which the others connect; can be taken once.
   std::unique_ptr<Listener> take_listener() { return std::move(listener_); }
 
  private:
@@ -131,7 +132,8 @@ class StartedRanks {
   std::vector<std::thread> watchers_;
 };
 
-/// In a process that a StartedRanks has started: it ends when that one does, before it has joined the group too.
+/// In a process that a StartedRanks has started: makes it end when its starter ends, even before it has joined the
+/// group.
 inline void end_with_starter() {
   const char* starter = std::getenv(detail::starter_variable);
   if (!starter) return;

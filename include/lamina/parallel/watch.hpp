@@ -14,12 +14,12 @@
 
 namespace lamina::parallel {
 
-/// Notices that another process of the group has ended, while this one may wait for it in MPI, in NCCL or on a GPU,
-/// none of which can be told: it says so and ends the process with status 1. Connections of its own, which carry
-/// nothing but farewells, so that one that closes without is a process that died.
+/// Notices when another process of the group has ended and then ends this one with a message and status 1, since calls
+/// of MPI, NCCL or CUDA that wait for the other process cannot be interrupted. It has connections of its own, on which
+/// a process says farewell before it ends: one that closes without a farewell belongs to a process that died.
 class Watch {
  public:
-  /// advice: what can be done once the processes have ended.
+  /// advice: the end of the message, which says what the user can do next.
   Watch(Star star, const Place& place, std::string advice)
       : star_(std::move(star)), place_(place), advice_(std::move(advice)), buffers_(star_.size()) {
     for (std::size_t i = 0; i < star_.size(); ++i) {
@@ -28,7 +28,7 @@ class Watch {
     }
     thread_ = std::thread([this] { context_.run(); });
   }
-  /// Takes leave. During an exception, which this process reports itself, the others are told that it fails.
+  /// Says farewell. During an exception, which this process reports itself, the farewell says that it fails.
   ~Watch() {
     asio::post(context_, [this, failing = std::uncaught_exceptions() > 0] {
       tell_all(failing ? cat("rank ", place_.rank, " has failed") : farewell);
@@ -56,7 +56,7 @@ class Watch {
     log_error("lamina: ", what, ": this process ends too", advice_);
     end_after_grace(what);
   }
-  /// Whoever failed by itself says why before the time is over.
+  /// Leaves some time to a process that failed by itself, so that it reports why.
   void end_after_grace(const std::string& why) {
     if (ending_) return;
     ending_ = true;
@@ -69,7 +69,7 @@ class Watch {
     });
   }
   void tell_all(const std::string& line) {
-    boost::system::error_code ignored;  // who is gone needs no word
+    boost::system::error_code ignored;  // of processes that have ended
     for (auto& socket : sockets_) asio::write(socket, asio::buffer(line + "\n"), ignored);
   }
 

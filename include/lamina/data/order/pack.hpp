@@ -11,18 +11,18 @@
 
 namespace lamina::data {
 
-/// Which calls of LLaMA-Factory's preprocessing rows belong to: packing joins rows of one call only. Processes take
-/// contiguous shares of the rows, and each has its share in batches.
+/// The batches in which LLaMA-Factory preprocesses rows. Packing joins only rows of one batch. Each of the worker
+/// processes takes a contiguous share of the rows and divides it into batches.
 /// source  datasets 4.0, arrow_dataset.py, Dataset.map and Dataset.shard
 struct PreprocessingBatches {
   std::int64_t rows = 0;
   std::int64_t batch_size = 1000;  ///< key preprocessing_batch_size
   std::int64_t workers = 1;        ///< key preprocessing_num_workers
 
-  /// The first row of the call that this row is in: it names the call.
+  /// The first row of the batch that a row is in; it identifies the batch.
   std::int64_t first_row(std::int64_t row) const {
     const std::int64_t shares = std::clamp<std::int64_t>(workers, 1, std::max<std::int64_t>(rows, 1));
-    const std::int64_t each = rows / shares, longer = rows % shares;  // the first `longer` shares have a row more
+    const std::int64_t each = rows / shares, longer = rows % shares;  // the first `longer` shares have one more row
     const std::int64_t in_longer = longer * (each + 1);
     const std::int64_t begin =
         row < in_longer ? row / (each + 1) * (each + 1) : in_longer + (row - in_longer) / each * each;
@@ -30,8 +30,8 @@ struct PreprocessingBatches {
   }
 };
 
-/// Fills knapsacks of the capacity one after another, each with the largest length that still fits. Returns the indices
-/// in each; equal lengths are taken from the last on. A length above the capacity is left out.
+/// Fills one knapsack after another, always with the largest length that still fits. Returns the indices in each
+/// knapsack. Of equal lengths the one with the highest index is taken first. Lengths above the capacity are left out.
 /// source  LLaMA-Factory 0.9.5, data/processor/processor_utils.py, greedy_knapsack
 inline std::vector<std::vector<std::size_t>> greedy_knapsack(const std::vector<int>& lengths, int capacity) {
   std::map<int, std::vector<std::size_t>> left;
@@ -54,9 +54,9 @@ inline std::vector<std::vector<std::size_t>> greedy_knapsack(const std::vector<i
 
 namespace detail {
 
-/// Samples joined into one. With `neat` they stay sequences of their own, whose first tokens are nobody's prediction
-/// (LLaMA-Factory with train_on_prompt lets the sample before predict them); without, they are one sequence, whose
-/// tokens see those of the samples before.
+/// Joins samples into one. With `neat` each stays a sequence of its own, and no label predicts its first token
+/// (in LLaMA-Factory with train_on_prompt the previous sample predicts it). Without `neat` they become one sequence, in
+/// which tokens attend to those of earlier samples.
 inline EncodedSample join_samples(const std::vector<EncodedSample*>& samples, bool neat) {
   EncodedSample joined = std::move(*samples.front());
   if (samples.size() == 1) return joined;
@@ -76,8 +76,8 @@ inline EncodedSample join_samples(const std::vector<EncodedSample*>& samples, bo
 
 }  // namespace detail
 
-/// Packing of stage: pt: the texts of each preprocessing batch, one behind the other, cut into samples of `length`
-/// tokens. What is left at the end of a batch is lost.
+/// Packing of stage: pt. Concatenates the texts of each preprocessing batch and cuts them into samples of `length`
+/// tokens. The remainder at the end of a batch is dropped.
 /// source  LLaMA-Factory 0.9.5, data/processor/pretrain.py
 inline std::vector<EncodedSample> cut_into_blocks(const std::vector<EncodedSample>& texts, std::size_t length) {
   std::vector<EncodedSample> blocks;
@@ -96,7 +96,7 @@ inline std::vector<EncodedSample> cut_into_blocks(const std::vector<EncodedSampl
 }
 
 /// Keys packing and neat_packing: joins the samples of each preprocessing batch into samples of at most `capacity`
-/// tokens. LLaMA-Factory fills them up with padding behind, which no labelled token sees: it is left out.
+/// tokens. LLaMA-Factory also appends padding, to which no labelled token attends; here there is none.
 /// source  LLaMA-Factory 0.9.5, data/processor/supervised.py, PackedSupervisedDatasetProcessor
 inline std::vector<EncodedSample> pack(std::vector<EncodedSample> samples, int capacity, bool neat) {
   std::vector<EncodedSample> packed;

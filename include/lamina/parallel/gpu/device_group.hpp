@@ -11,7 +11,7 @@
 
 namespace lamina::parallel {
 
-/// What a group's ranks tell each other where a backend's data is, in the order of its stream. The group outlives it.
+/// Collective operations of a group's ranks on memory of a backend, in the order of its stream. The group outlives it.
 template <Backend B>
 class DeviceGroup {
  public:
@@ -22,13 +22,13 @@ class DeviceGroup {
 
   /// Each value becomes its sum over all ranks, with the same bits on every rank.
   void all_reduce(Stream<B>, std::span<float> values) { group_.all_reduce(values); }
-  /// all: what each rank has as `mine`, in the order of ranks.
+  /// all: each rank's `mine`, in the order of ranks.
   void all_gather(Stream<B>, std::span<const std::byte> mine, std::span<std::byte> all) {
     group_.all_gather(mine, all);
   }
-  /// Every rank has the root's bytes then.
+  /// Copies the root's bytes to every rank.
   void broadcast(Stream<B>, std::span<std::byte> bytes, int root) { group_.broadcast(bytes, root); }
-  /// Each rank has its share (share_of) of a run of values of value_bytes each; then every rank has all.
+  /// Gathers a run of values of value_bytes each, of which each rank has its share (share_of), on every rank.
   void exchange_shares(Stream<B>, std::span<std::byte> run, std::size_t value_bytes) {
     for (int rank = 0; rank < group_.size() && group_.size() > 1; ++rank) {
       const Share share = share_of(run.size() / value_bytes, rank, group_.size());
@@ -40,13 +40,13 @@ class DeviceGroup {
   Group& group_;
 };
 
-/// NCCL between GPUs, made on the current one; a group of one does not ask for it. Its calls may return before the work
-/// is done. Defined in kernel/cuda/ranks/nccl_group.cuh.
+/// The same between GPUs, by NCCL, which a group of one does not need. It is made on the current GPU. Its calls may
+/// return before the work is done. Defined in kernel/cuda/ranks/nccl_group.cuh.
 template <>
 class DeviceGroup<Cuda> {
  public:
-  /// Every rank calls it. peer_bytes: for messages up to this many there is memory that the GPUs of one host write to
-  /// directly, if they can reach each other's. Error if NCCL is not installed or finds no way between the GPUs.
+  /// Every rank calls it. peer_bytes: messages of up to so many bytes go through memory that the GPUs of one host write
+  /// to directly, if they can reach each other. Error if NCCL is not installed or cannot connect the GPUs.
   explicit DeviceGroup(Group& group, std::size_t peer_bytes = 0);
   ~DeviceGroup();
   DeviceGroup(const DeviceGroup&) = delete;
@@ -61,7 +61,7 @@ class DeviceGroup<Cuda> {
   void all_gather(Stream<Cuda>, std::span<const std::byte> mine, std::span<std::byte> all);
   void broadcast(Stream<Cuda>, std::span<std::byte> bytes, int root);
   void exchange_shares(Stream<Cuda>, std::span<std::byte> run, std::size_t value_bytes);
-  /// For kernels of kernel/cuda/ranks/across_ranks.cuh; null: there is none.
+  /// That memory, for kernels of kernel/cuda/ranks/across_ranks.cuh; null: there is none.
   const PeerMemory* peers() const;
 
  private:

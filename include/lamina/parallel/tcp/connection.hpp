@@ -23,11 +23,11 @@ namespace lamina::parallel {
 namespace asio = boost::asio;
 using Seconds = std::chrono::seconds;
 
-/// A TCP connection to another process, whose calls end with an Error if they take longer than its timeout.
+/// A TCP connection to another process. A call that takes longer than the connection's timeout is an Error.
 class Connection {
  public:
   Connection() = default;
-  /// Connects, and tries again until the time is over: the other process may start later.
+  /// Connects, and tries again until the timeout, since the other process may start later.
   static Connection to(const std::string& host, int port, Seconds timeout) {
     constexpr auto pause = std::chrono::milliseconds(100);
     const auto end = std::chrono::steady_clock::now() + timeout;
@@ -68,10 +68,10 @@ class Connection {
   }
 
   bool connected() const { return socket_ != nullptr; }
-  /// What messages call the other process.
+  /// The name of the other process in messages.
   void set_name(std::string name) { name_ = std::move(name); }
   const std::string& name() const { return name_; }
-  /// For who waits for several connections.
+  /// For code that waits for several connections at once.
   asio::ip::tcp::socket& socket() { return *socket_; }
   asio::io_context& context() { return *context_; }
 
@@ -82,7 +82,7 @@ class Connection {
         context_(std::make_unique<asio::io_context>()),
         socket_(std::make_unique<asio::ip::tcp::socket>(*context_)) {}
 
-  /// Small messages go at once, and a host that has vanished is noticed within half a minute.
+  /// Small messages are sent at once, and a host that has vanished is noticed within half a minute.
   void settle() {
     socket_->set_option(asio::ip::tcp::no_delay(true));
     socket_->set_option(asio::socket_base::keep_alive(true));
@@ -114,7 +114,7 @@ class Connection {
 /// Who may connect to a Listener.
 enum class Reach { this_host, all_hosts };
 
-/// Where rank 0 awaits the others.
+/// The port on which rank 0 awaits the others.
 class Listener {
  public:
   /// port 0: any free one.
@@ -131,7 +131,7 @@ class Listener {
     if (error) fail("listening on port ", port, ": ", error.message(), ": set another MASTER_PORT");
   }
   int port() const { return acceptor_.local_endpoint().port(); }
-  /// For who accepts connections.
+  /// For code that accepts connections.
   asio::ip::tcp::acceptor& acceptor() { return acceptor_; }
   asio::io_context& context() { return context_; }
 

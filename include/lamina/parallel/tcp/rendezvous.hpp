@@ -14,14 +14,15 @@
 
 #include <lamina/parallel/tcp/connection.hpp>
 
-/// How ranks find each other over TCP: rank 0 listens, the others connect and say who they are. A port that is open to
-/// a network meets strangers too, who may say anything, or nothing, for as long as they like.
+/// How ranks find each other over TCP: rank 0 listens, the others connect and send their rank. If the port is open to a
+/// network, anybody may connect to it, send anything or nothing, and stay.
 namespace lamina::parallel {
 
-/// The connections between rank 0 and each other rank: in rank 0 those of ranks 1, 2, ..., elsewhere the one to rank 0.
+/// The connections between rank 0 and each other rank: on rank 0 those to ranks 1, 2, ..., elsewhere the one to rank 0.
 using Star = std::vector<Connection>;
 
-/// A number that rank 0 draws and that only ranks learn, if the launcher has a way to pass it on; else 0.
+/// A random number of rank 0 that proves that a process belongs to this run. The launcher passes it on to the other
+/// ranks; 0 if it has no way to do so.
 using Pass = std::uint64_t;
 
 inline Pass draw_pass() {
@@ -31,15 +32,15 @@ inline Pass draw_pass() {
 
 namespace detail {
 
-/// The first words of a rank to rank 0, and those of rank 0 to a rank that it takes.
+/// The first message of a rank to rank 0, and the answer of rank 0 to a rank that it accepts.
 struct Hello {
   std::uint32_t magic = 0x4C616D69;
   std::int32_t rank = 0, size = 0, unused = 0;
   Pass pass = 0;
 };
 
-/// Awaits the ranks at a listener. Strangers are passed over: they have some seconds to say a rank's words, a few dozen
-/// of them are heard at once, and nothing that they say is kept.
+/// Awaits the ranks on a listener. A process that connects has some seconds to send a rank's Hello; at most a few dozen
+/// are heard at once. Whoever sends anything else is ignored, and nothing of it is kept.
 class Reception {
  public:
   Reception(Listener& listener, int size, Pass pass)
@@ -64,7 +65,7 @@ class Reception {
   static constexpr int most_guests = 64;
   static constexpr auto patience = std::chrono::seconds(5);
 
-  /// Somebody who has connected and has not said who it is.
+  /// A process that has connected and has not sent its Hello.
   struct Guest {
     explicit Guest(asio::ip::tcp::socket connected) : socket(std::move(connected)), hurry(socket.get_executor()) {}
     asio::ip::tcp::socket socket;
@@ -125,13 +126,13 @@ class Reception {
 
 }  // namespace detail
 
-/// Rank 0 awaits the others, who know its pass.
+/// On rank 0: awaits the other ranks, which know its pass.
 inline Star await_ranks(Listener& listener, int size, Pass pass, Seconds timeout) {
   Star star = detail::Reception(listener, size, pass).await(timeout);
   for (Connection& rank : star) rank.send_value(detail::Hello{.size = size, .pass = pass});
   return star;
 }
-/// The others connect to rank 0. Error if something else answers there.
+/// On another rank: connects to rank 0. Error if something else answers there.
 inline Star join_rank_0(const std::string& host, int port, int rank, int size, Pass pass, Seconds timeout) {
   Star star;
   star.push_back(Connection::to(host, port, timeout));

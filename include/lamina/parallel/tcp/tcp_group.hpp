@@ -13,7 +13,7 @@
 
 namespace lamina::parallel {
 
-/// Ranks that talk through rank 0: enough for what hosts of GPUs tell each other, since NCCL carries the gradients.
+/// Ranks that send all messages through rank 0. That is fast enough for ranks with GPUs, since NCCL carries gradients.
 class TcpGroup final : public Group {
  public:
   TcpGroup(const Place& place, Star star) : Group(place), star_(std::move(star)) {}
@@ -23,7 +23,7 @@ class TcpGroup final : public Group {
   }
 
  private:
-  /// " --host HOST0:2,HOST1:2": what mpirun is told of hosts if there are several.
+  /// " --host HOST0:2,HOST1:2": the option of mpirun that names the hosts; empty if there is one.
   std::string host_words() const {
     const int each = place().local_size;
     std::string words;

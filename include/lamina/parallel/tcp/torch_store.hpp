@@ -6,7 +6,7 @@
 
 namespace lamina::parallel {
 
-/// The key-value store that torchrun's agent serves at MASTER_ADDR:MASTER_PORT, as a client sees it.
+/// A client of the key-value store that torchrun's agent serves at MASTER_ADDR:MASTER_PORT.
 /// source  PyTorch, torch/csrc/distributed/c10d/TCPStore.cpp and TCPStoreLibUvBackend.cpp
 class TorchStore {
  public:
@@ -22,7 +22,7 @@ class TorchStore {
     send_text(key);
     send_text(value);
   }
-  /// Waits until somebody has set it.
+  /// The value of a key; waits until a process has set it.
   std::string get(const std::string& key) {
     begin(Query::wait);
     server_.send_value(std::uint64_t{1});

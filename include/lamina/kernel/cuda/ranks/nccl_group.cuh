@@ -17,8 +17,8 @@ namespace lamina::parallel {
 
 #if defined(LAMINA_HAS_NCCL)
 
-/// The functions of libnccl.so.2 that are called here. It is opened when several ranks ask for it, so that a program
-/// built with its header also starts if it is not installed.
+/// The functions of libnccl.so.2 that are called here. The library is opened when several ranks need it, so that a
+/// program that was built with its header also starts if the library is not installed.
 #define LAMINA_NCCL_FUNCTIONS(X) \
   X(GetUniqueId)                 \
   X(CommInitRank) X(AllReduce) X(AllGather) X(Broadcast) X(CommDestroy) X(CommAbort) X(GetErrorString) X(GetLastError)
@@ -63,7 +63,7 @@ struct DeviceGroup<Cuda>::Communicator {
     group.broadcast(std::as_writable_bytes(std::span(&id, 1)));
     nccl.check(nccl.CommInitRank(&handle, group.size(), id, group.rank()), "connecting the GPUs");
   }
-  /// After an error the other ranks may not take part any more.
+  /// After an error the communicator is aborted, since the other ranks may no longer take part.
   ~Communicator() {
     if (std::uncaught_exceptions() > 0)
       nccl.CommAbort(handle);
@@ -73,7 +73,7 @@ struct DeviceGroup<Cuda>::Communicator {
   void sum(Stream<Cuda> s, void* values, std::size_t count, ncclDataType_t type) const {
     nccl.check(nccl.AllReduce(values, values, count, type, ncclSum, handle, s.handle), "summing over ranks");
   }
-  /// `mine` may be where it belongs in `all` already.
+  /// `mine` may already be at its place in `all`.
   void gather(Stream<Cuda> s, std::span<const std::byte> mine, std::span<std::byte> all) const {
     nccl.check(nccl.AllGather(mine.data(), all.data(), mine.size(), ncclUint8, handle, s.handle), "exchanging shares");
   }
@@ -106,7 +106,7 @@ struct DeviceGroup<Cuda>::Communicator {
 [[gnu::used]] inline void DeviceGroup<Cuda>::broadcast(Stream<Cuda> s, std::span<std::byte> bytes, int root) {
   if (communicator_ && !bytes.empty()) communicator_->broadcast(s, bytes, root);
 }
-/// Shares are equally long but for what the last one has beyond.
+/// Gathers the equal parts of the shares, then broadcasts the remainder, which the last rank has.
 [[gnu::used]] inline void DeviceGroup<Cuda>::exchange_shares(Stream<Cuda> s, std::span<std::byte> run,
                                                              std::size_t value_bytes) {
   if (!communicator_) return;

@@ -73,7 +73,7 @@ void run(const Load& load, parallel::Group& group) {
   using Runner = engine::Runner<Model, bf16, Cuda>;
   using Rank = engine::RankRunner<Model, bf16, Cuda>;
   Device<Cuda> device(group.place().local_rank);
-  parallel::DeviceGroup<Cuda> ranks(group, load.nccl ? 0 : parallel::PeerMemory::worth_bytes(group.size()));
+  parallel::DeviceGroup<Cuda> ranks(group, load.nccl ? 0 : parallel::PeerMemory::useful_bytes(group.size()));
   Weights<Model, bf16, Cuda> weights([](const TensorSpec&) {
     return typename Weights<Model, bf16, Cuda>::Choice{DType::BF16, 0, false};
   });

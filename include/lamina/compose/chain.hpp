@@ -43,7 +43,8 @@ struct Chain {
                                  .gradient_tail = part<size - 1>::traits.gradient_tail,
                                  .strided_y = part<size - 1>::traits.strided_y,
                                  .strided_dx = part<0>::traits.strided_dx,
-                                 .adds = adds<part<size - 1>>};
+                                 .adds = adds<part<size - 1>>,
+                                 .over_ranks = part<size - 1>::traits.over_ranks};
 
   /// Whether a part before I learns.
   template <std::size_t I>
@@ -99,12 +100,17 @@ struct Chain {
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
     Arena::Scope scope(*run.scratch);
-    forward_from<0, false>(run, p, saved, x, y);
+    forward_from<0, Ending::written>(run, p, saved, x, y);
   }
   template <class R, class S, class X, class Y>
   static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
     Arena::Scope scope(*run.scratch);
-    forward_from<0, true>(run, p, saved, x, y);
+    forward_from<0, Ending::added>(run, p, saved, x, y);
+  }
+  template <class R, class S, class X, class Y>
+  static void forward_part(R run, const Parameter* p, S& saved, X x, Y y) {
+    Arena::Scope scope(*run.scratch);
+    forward_from<0, Ending::part>(run, p, saved, x, y);
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
@@ -113,19 +119,24 @@ struct Chain {
   }
 
  private:
+  /// What becomes of the last part's output: forward, forward_add, forward_part.
+  enum class Ending { written, added, part };
+
   template <std::size_t I>
   static constexpr int first_tensor = []<std::size_t... J>(std::index_sequence<J...>) {
     return (tensor_count<part<J>> + ... + 0);
   }
   (std::make_index_sequence<I>{});
 
-  template <std::size_t I, bool Adds, class R, class S, class X, class Y>
+  template <std::size_t I, Ending End, class R, class S, class X, class Y>
   static void forward_from(R run, const Parameter* p, S& saved, X x, Y y) {
     using T = typename R::T;
     const auto part_run = run.template as<mode_of<I, typename R::mode>>();
     auto& part_saved = std::get<I>(saved.parts);
-    if constexpr (I + 1 == size && Adds) {
+    if constexpr (I + 1 == size && End == Ending::added) {
       part<I>::forward_add(part_run, p + first_tensor<I>, part_saved, x, y);
+    } else if constexpr (I + 1 == size && End == Ending::part) {
+      part<I>::forward_part(part_run, p + first_tensor<I>, part_saved, x, y);
     } else if constexpr (I + 1 == size) {
       part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, y);
     } else {
@@ -136,7 +147,7 @@ struct Chain {
         h = run.scratch->template matrix<T>(out_rows<part<I>>(x.rows), part<I>::Out::width,
                                             tail_between<part<I>, part<I + 1>>);
       part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, h);
-      forward_from<I + 1, Adds>(run, p, saved, Matrix<const T>(h), y);
+      forward_from<I + 1, End>(run, p, saved, Matrix<const T>(h), y);
     }
   }
   template <std::size_t I, class R, class S, class DY, class DX>

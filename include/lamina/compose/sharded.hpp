@@ -38,7 +38,7 @@ struct Summed : Wrapper<M> {
   static constexpr int ranks = N;
   static constexpr Traits traits = [] {
     Traits t = Wrapper<M>::traits;
-    t.strided_y = false, t.adds = true;
+    t.strided_y = false, t.adds = t.over_ranks = true;
     return t;
   }();
 
@@ -56,6 +56,11 @@ struct Summed : Wrapper<M> {
     const Matrix<T> part = run.scratch->template matrix<T>(y.rows, y.cols);
     M::forward(run, p, saved, x, part);
     kernel::across_ranks<typename R::backend>::sum(run.stream, kernel::RankSum<T>{.x = part, .y = y});
+  }
+  /// Without the sum.
+  template <class R, class S, class X, class Y>
+  static void forward_part(R run, const Parameter* p, S& saved, X x, Y y) {
+    M::forward(run, p, saved, x, y);
   }
   static void backward(auto&&...) {}
 };

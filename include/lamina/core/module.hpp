@@ -27,6 +27,7 @@ struct Traits {
   bool sums = false;  ///< a norm with forward_sum and backward_sum, which add a residual stream in the same kernel
   bool takes_row_terms = false;  ///< a linear layer whose rows may have Parameter::row_terms
   bool adds = false;             ///< a module with forward_add, which adds its output to y
+  bool over_ranks = false;       ///< its output is a sum over ranks, and forward_part leaves that to who reads it
   /// Its input is all that backward needs of forward: save_input(saved, x) sets it again.
   bool saves_input_alone = false;
   bool transparent = false;  ///< a wrapper that computes what its module computes, but for matrix_exponent

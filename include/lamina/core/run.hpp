@@ -87,6 +87,9 @@ struct Context {
   const std::uint64_t* dropout_seed = nullptr;  ///< changes with every step; null: nothing drops out
 };
 
+/// Said to a norm that adds a residual stream: what it adds to is first summed over ranks (Traits::over_ranks).
+struct OverRanks {};
+
 template <Backend B, class Mode_>
 struct Run {
   using backend = B;

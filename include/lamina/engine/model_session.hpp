@@ -111,7 +111,7 @@ class ModelEngineSession final : public EngineSession {
     if (Device<B>::runs_ahead && options.batch_invariant && ranks > 2)
       fail("batch_invariant: NCCL's sums over ", ranks,
            " GPUs depend on what else a step computes; wanted one GPU or two");
-    return options.nccl_alone || options.batch_invariant ? 0 : parallel::PeerMemory::worth_bytes(ranks);
+    return options.nccl_alone || options.batch_invariant ? 0 : parallel::PeerMemory::useful_bytes(ranks);
   }
   static constexpr int most_image_tokens = 16384;  ///< of one image, as Qwen3-VL's processor bounds it
   static constexpr int image_block_rows = 64;

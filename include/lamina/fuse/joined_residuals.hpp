@@ -8,7 +8,8 @@ namespace lamina {
 ///
 ///     s = x + Body1(Norm1(x)),   y = s + Body2(Norm2(s))
 ///
-/// If s need not stay until backward and the second body can add to its output, s is made where y will be.
+/// If s need not stay until backward and the second body can add to its output, s is made where y will be. If the first
+/// body's output is a sum over ranks, that too is the norm's.
 ///
 /// backward    saves what Chain<First, Second> saves
 template <class First, class Second>
@@ -31,15 +32,22 @@ struct JoinedResiduals<Residual<N1, B1>, Residual<N2, B2>> : Chain<Residual<N1, 
     const auto take = [&] { return run.scratch->template matrix<T>(x.rows, In::width); };
     constexpr bool kept = Whole::template keeps_after<0, typename R::mode>, in_place = !kept && adds<B2>;
     const Matrix<T> s = kept ? saved.after[0] : in_place ? Matrix<T>(y) : take();
-    Chain<N1, B1>::forward(run.template as<first_mode>(), p, std::get<0>(saved.parts), x, s);
+    constexpr bool over_ranks = B1::traits.over_ranks;
+    if constexpr (over_ranks)
+      Chain<N1, B1>::forward_part(run.template as<first_mode>(), p, std::get<0>(saved.parts), x, s);
+    else
+      Chain<N1, B1>::forward(run.template as<first_mode>(), p, std::get<0>(saved.parts), x, s);
 
     const Parameter* p2 = p + tensor_count<Residual<N1, B1>>;
     auto& branch = std::get<1>(saved.parts);
     const Matrix<T> h = Branch::template keeps_after<0, second_mode>
                             ? branch.after[0]
                             : run.scratch->template matrix<T>(x.rows, In::width, tail_between<N2, B2>);
-    N2::forward_sum(run.template as<typename Branch::template mode_of<0, second_mode>>(), p2, std::get<0>(branch.parts),
-                    Matrix<const T>(x), s, h);
+    const auto norm_run = run.template as<typename Branch::template mode_of<0, second_mode>>();
+    if constexpr (over_ranks)
+      N2::forward_sum(norm_run, p2, std::get<0>(branch.parts), Matrix<const T>(x), s, h, OverRanks{});
+    else
+      N2::forward_sum(norm_run, p2, std::get<0>(branch.parts), Matrix<const T>(x), s, h);
     const auto body_run = run.template as<typename Branch::template mode_of<1, second_mode>>();
     const Parameter* const body = p2 + tensor_count<N2>;
     if constexpr (in_place) {

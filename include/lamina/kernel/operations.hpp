@@ -25,6 +25,7 @@
 
 #define LAMINA_OPERATION_across_ranks(PASS, T)                                                                         \
   PASS(across_ranks, sum, "all_reduce", (const RankSum<T>&))                                                           \
+  PASS(across_ranks, sum_norm, "all_reduce_add_norm", (const RankSumNorm<T>&))                                         \
   PASS(across_ranks, gather, "all_gather", (const RankGather<T>&))                                                     \
   PASS(across_ranks, broadcast, "broadcast")
 #define LAMINA_OPERATION_activation(PASS, T)                                                                           \

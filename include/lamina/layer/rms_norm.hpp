@@ -2,6 +2,7 @@
 #include <lamina/core/run.hpp>
 #include <lamina/kernel/norm/add_norm.hpp>
 #include <lamina/kernel/norm/rms_norm.hpp>
+#include <lamina/kernel/ranks/across_ranks.hpp>
 #include <ratio>
 
 namespace lamina {
@@ -56,16 +57,18 @@ struct RMSNorm {
                                                                              .dg = p[0].grad});
   }
 
-  /// s += x, then y of s: a step of the residual stream in one kernel.
-  template <class R, class S, class X, class Y>
-  static void forward_sum(R run, const Parameter* p, S& saved, X x, Y s, Y y) {
+  /// s += x, then y of s: a step of the residual stream in one kernel. With OverRanks, s is first summed over ranks.
+  template <class R, class S, class X, class Y, class... Over>
+  static void forward_sum(R run, const Parameter* p, S& saved, X x, Y s, Y y, Over...) {
     using T = typename R::T;
     saved.x = s;
-    kernel::add_rms_norm<typename R::backend>::forward(
-        run.stream,
-        kernel::AddRMSNormFwd<T, D>{
-            .x = packed<D>(Matrix<const T>(x)), .g = p[0].vector<T, D>(), .s = packed<D>(s), .y = y, .r = saved.r.data},
-        eps);
+    const kernel::AddRMSNormFwd<T, D> sum{
+        .x = packed<D>(Matrix<const T>(x)), .g = p[0].vector<T, D>(), .s = packed<D>(s), .y = y, .r = saved.r.data};
+    if constexpr (sizeof...(Over) > 0)
+      kernel::across_ranks<typename R::backend>::sum_norm(run.stream,
+                                                          kernel::RankSumNorm<T>{kernel::by_rows(sum, eps)});
+    else
+      kernel::add_rms_norm<typename R::backend>::forward(run.stream, sum, eps);
   }
   /// dx = residual + backward's dx, in one kernel.
   template <class R, class S, class DY, class DX>

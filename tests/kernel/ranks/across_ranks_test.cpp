@@ -31,6 +31,19 @@ TEST_CASE("across_ranks: sums, sums that are added, what ranks have side by side
     across::sum(s, kernel::RankSum<float>{.x = {x.data(), 2, 4}, .y = {y.data(), 2, 4}});
     CHECK(y == std::vector<float>(8, 106));
 
+    // the norm of rows of equal numbers is 1 for each, times its gain
+    x = own, y = std::vector<float>(8, 10);
+    std::vector<float> normed(8), gain = {1, 2, 3, 4};
+    across::sum_norm(s, kernel::RankSumNorm<float>{{.x = y.data(),
+                                                    .g = gain.data(),
+                                                    .s = x.data(),
+                                                    .y = normed.data(),
+                                                    .rows = 2,
+                                                    .width = 4,
+                                                    .y_stride = 4}});
+    CHECK(x == std::vector<float>(8, 16));
+    CHECK(normed == std::vector<float>{1, 2, 3, 4, 1, 2, 3, 4});
+
     std::vector<float> all(2 * size * 4, -1), wanted;
     for (int row = 0; row < 2; ++row)
       for (int r = 0; r < size; ++r) wanted.insert(wanted.end(), 4, static_cast<float>(r + 1));

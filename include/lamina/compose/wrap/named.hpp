@@ -29,6 +29,11 @@ struct Named : Wrapper<M> {
     M::forward_add(run, p, args...);
   }
   template <class R, class... Args>
+  static void forward_part(R run, const Parameter* p, Args&&... args) {
+    const InModule in(run.stream, Tag::text);
+    M::forward_part(run, p, args...);
+  }
+  template <class R, class... Args>
   static void backward(R run, const Parameter* p, Args&&... args) {
     const InModule in(run.stream, Tag::text);
     M::backward(run, p, args...);

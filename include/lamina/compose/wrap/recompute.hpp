@@ -17,7 +17,7 @@ struct Recompute : Wrapper<L, detail::InferenceMode> {
   using rebuild = Recompute<C>;
   static constexpr Traits traits = [] {
     Traits t = forwarded<L>;
-    t.sums = t.adds = false, t.saves_input_alone = true;
+    t.sums = t.adds = t.over_ranks = false, t.saves_input_alone = true;
     return t;
   }();
 

@@ -51,10 +51,15 @@ struct Wrapper {
   static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
     M::forward_add(inside(run), p, saved, x, y);
   }
-  /// Of Traits::sums.
+  /// Of Traits::over_ranks.
   template <class R, class S, class X, class Y>
-  static void forward_sum(R run, const Parameter* p, S& saved, X x, Y s, Y y) {
-    M::forward_sum(inside(run), p, saved, x, s, y);
+  static void forward_part(R run, const Parameter* p, S& saved, X x, Y y) {
+    M::forward_part(inside(run), p, saved, x, y);
+  }
+  /// Of Traits::sums. over_ranks: OverRanks, if s is first summed over ranks.
+  template <class R, class S, class X, class Y, class... Over>
+  static void forward_sum(R run, const Parameter* p, S& saved, X x, Y s, Y y, Over... over_ranks) {
+    M::forward_sum(inside(run), p, saved, x, s, y, over_ranks...);
   }
   template <class R, class S, class DY, class DX>
   static void backward_sum(R run, const Parameter* p, S& saved, DY dy, DY residual, DX dx) {

@@ -36,22 +36,28 @@ struct norm_rows {
   static void backward(auto...) { no_kernels<B>(); }
 };
 
-/// A norm's contract, met by norm_rows of the same backend. Members that a contract does not have stay null.
+/// A norm's contract as norm_rows meets it. Members that the contract does not have stay null.
+template <template <class, int> class Fwd, class T, int D>
+NormRowsFwd<T> by_rows(const Fwd<T, D>& a, float eps) {
+  NormRowsFwd<T> rows{.x = a.x.data(),
+                      .g = a.g.data(),
+                      .y = a.y.data,
+                      .r = a.r,
+                      .rows = a.x.extent(0),
+                      .width = D,
+                      .y_stride = a.y.stride,
+                      .eps = eps};
+  if constexpr (requires { a.b; }) rows.b = a.b.data(), rows.mean = a.mean, rows.centred = true;
+  if constexpr (requires { a.s; }) rows.s = a.s.data();
+  return rows;
+}
+
+/// A norm's contract, met by norm_rows of the same backend.
 template <class B>
 struct norm_by_rows {
   template <template <class, int> class Fwd, class T, int D>
   static void forward(Stream<B> s, const Fwd<T, D>& a, float eps) {
-    NormRowsFwd<T> rows{.x = a.x.data(),
-                        .g = a.g.data(),
-                        .y = a.y.data,
-                        .r = a.r,
-                        .rows = a.x.extent(0),
-                        .width = D,
-                        .y_stride = a.y.stride,
-                        .eps = eps};
-    if constexpr (requires { a.b; }) rows.b = a.b.data(), rows.mean = a.mean, rows.centred = true;
-    if constexpr (requires { a.s; }) rows.s = a.s.data();
-    norm_rows<B>::forward(s, rows);
+    norm_rows<B>::forward(s, by_rows(a, eps));
   }
   template <template <class, int> class Bwd, class T, int D>
   static void backward(Stream<B> s, const Bwd<T, D>& a) {

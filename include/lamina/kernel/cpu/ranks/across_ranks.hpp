@@ -2,6 +2,7 @@
 #include <vector>
 
 #include <lamina/kernel/cpu/elementwise/add.hpp>
+#include <lamina/kernel/cpu/norm/norm_rows.hpp>
 #include <lamina/kernel/expect.hpp>
 #include <lamina/kernel/ranks/across_ranks.hpp>
 #include <lamina/parallel/gpu/device_group.hpp>
@@ -10,6 +11,8 @@ template <>
 struct lamina::kernel::across_ranks<lamina::Cpu> {
   template <class T>
   static void sum(Stream<Cpu> s, const RankSum<T>& a);
+  template <class T>
+  static void sum_norm(Stream<Cpu> s, const RankSumNorm<T>& a);
   template <class T>
   static void gather(Stream<Cpu> s, const RankGather<T>& a);
   static void broadcast(Stream<Cpu> s, const RankBroadcast& a) {
@@ -24,6 +27,11 @@ void lamina::kernel::across_ranks<lamina::Cpu>::sum(Stream<Cpu> s, const RankSum
   detail::expect_packed("across_ranks: x", a.x);
   parallel::ranks_of(s).all_reduce(s, elements_of(a.x));
   if (a.y) add<Cpu>::forward(s, Add<T>{.x = a.x, .y = a.y});
+}
+template <class T>
+void lamina::kernel::across_ranks<lamina::Cpu>::sum_norm(Stream<Cpu> s, const RankSumNorm<T>& a) {
+  sum(s, RankSum<T>{.x = {a.norm.s, a.norm.rows, a.norm.width}, .y = {}});
+  norm_rows<Cpu>::forward(s, a.norm);
 }
 template <class T>
 void lamina::kernel::across_ranks<lamina::Cpu>::gather(Stream<Cpu> s, const RankGather<T>& a) {

@@ -272,15 +272,19 @@ void with_row_share(int width, bool whole, F f) {
   fail("norm: rows of ", width, " elements are wider than the kernels hold");
 }
 
+/// Whether all rows are made of pieces.
+template <class T>
+bool rows_in_pieces(const NormRowsFwd<T>& a) {
+  return a.width % piece_elements<T> == 0 && a.y_stride % piece_elements<T> == 0 && is_aligned(a.x) &&
+         is_aligned(a.y) && is_aligned(a.s) && is_aligned(a.g) && is_aligned(a.b);
+}
+
 }  // namespace lamina::kernel::cuda
 
 template <class T>
 void lamina::kernel::norm_rows<lamina::Cuda>::forward(Stream<Cuda> s, const NormRowsFwd<T>& a) {
   if (a.rows == 0) return;
-  const bool whole = a.width % cuda::piece_elements<T> == 0 && a.y_stride % cuda::piece_elements<T> == 0 &&
-                     cuda::is_aligned(a.x) && cuda::is_aligned(a.y) && cuda::is_aligned(a.s) && cuda::is_aligned(a.g) &&
-                     cuda::is_aligned(a.b);
-  cuda::with_row_share<T>(a.width, whole, [&]<int Pieces, int Group, bool Whole>() {
+  cuda::with_row_share<T>(a.width, cuda::rows_in_pieces(a), [&]<int Pieces, int Group, bool Whole>() {
     constexpr int threads = cuda::row_threads<Group>;
     const int blocks = cuda::ceil_div(a.rows, threads / Group);
     if (a.centred)

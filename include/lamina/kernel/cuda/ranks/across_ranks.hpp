@@ -8,6 +8,8 @@ struct lamina::kernel::across_ranks<lamina::Cuda> {
   template <class T>
   static void sum(Stream<Cuda> s, const RankSum<T>& a);
   template <class T>
+  static void sum_norm(Stream<Cuda> s, const RankSumNorm<T>& a);
+  template <class T>
   static void gather(Stream<Cuda> s, const RankGather<T>& a);
   static void broadcast(Stream<Cuda> s, const RankBroadcast& a);
 

@@ -9,6 +9,18 @@
 #include <lamina/kernel/cuda/device/launch.cuh>
 #include <lamina/parallel/gpu/device_group.hpp>
 
+namespace lamina::kernel::cuda {
+
+/// Nothing is written and no exchange made.
+static __global__ void clear_peer_memory(parallel::PeerMemory p, std::byte* own) {
+  const auto words = reinterpret_cast<std::uint32_t*>(own);
+  const std::size_t slots = p.exchanges_at() / sizeof(std::uint32_t), all = p.bytes() / sizeof(std::uint32_t);
+  for (std::size_t i = blockIdx.x * blockDim.x + threadIdx.x; i < all; i += std::size_t{gridDim.x} * blockDim.x)
+    words[i] = i < slots ? parallel::PeerMemory::unwritten : 0;
+}
+
+}  // namespace lamina::kernel::cuda
+
 namespace lamina::parallel {
 
 /// A GPU's share of PeerMemory, and the way to that of the others of its host (CUDA IPC).
@@ -62,9 +74,9 @@ class DeviceGroup<Cuda>::Peers {
     return false;
   }
   bool allocate(cudaIpcMemHandle_t& handle) {
-    return succeeded(cudaMalloc(reinterpret_cast<void**>(&own_), memory_.bytes())) &&
-           succeeded(cudaMemset(own_, 0, memory_.bytes())) && succeeded(cudaDeviceSynchronize()) &&
-           succeeded(cudaIpcGetMemHandle(&handle, own_));
+    if (!succeeded(cudaMalloc(reinterpret_cast<void**>(&own_), memory_.bytes()))) return false;
+    kernel::cuda::clear_peer_memory<<<PeerMemory::blocks, 512>>>(memory_, own_);
+    return succeeded(cudaDeviceSynchronize()) && succeeded(cudaIpcGetMemHandle(&handle, own_));
   }
   void reach(std::size_t rank, const Shared& shared) {
     std::byte* there = own_;
@@ -79,7 +91,6 @@ class DeviceGroup<Cuda>::Peers {
       opened_.push_back(there);
     }
     memory_.slots[rank] = there;
-    memory_.flags[rank] = reinterpret_cast<std::uint32_t*>(there + memory_.flags_at());
     memory_.exchanges = reinterpret_cast<std::uint32_t*>(own_ + memory_.exchanges_at());
   }
 

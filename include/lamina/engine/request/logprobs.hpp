@@ -1,11 +1,11 @@
 #pragma once
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <span>
 #include <vector>
 
 #include <lamina/kernel/logits/logprobs.hpp>
+#include <lamina/kernel/logits/row_logprobs.hpp>
 
 namespace lamina::engine {
 
@@ -25,23 +25,13 @@ struct Sampled {
 /// The logprob of token `id` after logits (V), and those of the `top` most probable tokens, -1: of all. Not below
 /// -9999, since JSON has no infinity.
 inline Sampled logprobs_of(std::span<const float> logits, int id, int top) {
-  const double max = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float x : logits) sum += std::exp(x - max);
-  const double log_sum = max + std::log(sum);
+  const double log_sum = kernel::log_sum_exp(logits);
   const auto logprob = [&](int token) { return std::max(logits[static_cast<std::size_t>(token)] - log_sum, -9999.0); };
-  const auto rank = 1 + std::count_if(logits.begin(), logits.end(),
-                                      [own = logits[static_cast<std::size_t>(id)]](float x) { return x > own; });
-  Sampled out{.token = {id, logprob(id), static_cast<int>(rank)}, .top = {}};
-  const std::size_t k = top < 0 ? logits.size() : std::min(static_cast<std::size_t>(top), logits.size());
-  if (k == 0) return out;
-  std::vector<int> order(logits.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(), [&](int a, int b) {
-    const float x = logits[static_cast<std::size_t>(a)], y = logits[static_cast<std::size_t>(b)];
-    return x != y ? x > y : a < b;
-  });
-  for (std::size_t i = 0; i < k; ++i) out.top.push_back({order[i], logprob(order[i]), static_cast<int>(i) + 1});
+  const int rank = kernel::rank_among(logits, logits[static_cast<std::size_t>(id)]);
+  Sampled out{.token = {id, logprob(id), rank}, .top = {}};
+  const std::size_t count = top < 0 ? logits.size() : std::min(static_cast<std::size_t>(top), logits.size());
+  for (const int token : kernel::largest_logits(logits, count))
+    out.top.push_back({token, logprob(token), static_cast<int>(out.top.size()) + 1});
   return out;
 }
 

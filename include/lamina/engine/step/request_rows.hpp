@@ -30,14 +30,16 @@ struct RunningRequest {
   /// Alternatives with each token of the answer or of the prompt, as SamplingParams has them; nothing: no logprobs.
   std::optional<int> logprobs, prompt_logprobs;
 
-  /// Whether the host finds so many alternatives, from logits that it fetches.
-  static bool scored_by_host(int alternatives) { return alternatives < 0 || alternatives > kernel::RowLogprobs::most; }
+  /// Whether the host computes the logprobs of the answer or of the prompt, from logits that it fetches: the request
+  /// wants more alternatives than the backend lists.
+  bool answer_scored_by_host() const { return exceed_backend(logprobs); }
+  bool prompt_scored_by_host() const { return exceed_backend(prompt_logprobs); }
   /// Whether the host draws the next token, from logits that it fetches.
-  bool drawn_by_host() const {
-    return sampler && ((logprobs && scored_by_host(*logprobs)) || !AdjustInputs::fits(*sampler));
-  }
+  bool drawn_by_host() const { return sampler && (answer_scored_by_host() || !AdjustInputs::fits(*sampler)); }
   /// Alternatives that the backend finds with the next token; -1: it finds no logprobs.
   int alternatives() const { return logprobs && !drawn_by_host() ? *logprobs : -1; }
+  /// The same for a token of the prompt.
+  int prompt_alternatives() const { return prompt_logprobs && !prompt_scored_by_host() ? *prompt_logprobs : -1; }
   /// Whether the backend adjusts its logits before it draws.
   bool adjusted() const { return sampler && !drawn_by_host(); }
   /// The token that was drawn of adjusted logits. A step that started before the rules had ended draws so once more.
@@ -45,6 +47,11 @@ struct RunningRequest {
     if (!sampler) return;
     sampler->drew(token);
     if (!sampler->adjusts()) sampler.reset();  // min_tokens was all: the host need not know what comes next
+  }
+
+ private:
+  static bool exceed_backend(const std::optional<int>& alternatives) {
+    return alternatives && (*alternatives < 0 || *alternatives > kernel::RowLogprobs::most);
   }
 };
 
@@ -109,10 +116,9 @@ inline void RequestRows::fill(const StepPlan& plan, const ImageRows& images, con
     }
     for (int i = 0; i < row.scored; ++i, ++scored) {
       const RunningRequest& request = requests_.at(row.id);
-      const int alternatives = *request.prompt_logprobs;
       in.sampled[scored] = n + i;
       in.asked[scored] = request.prompt->ids[static_cast<std::size_t>(row.first + 1 + i)];
-      in.alternatives[scored] = RunningRequest::scored_by_host(alternatives) ? -1 : alternatives;
+      in.alternatives[scored] = request.prompt_alternatives();
     }
     n += row.count;
     in.sequence_rows[sequence] = row.row;

@@ -119,8 +119,7 @@ void Runner<Model, T, B>::begin(RequestId id, std::shared_ptr<const Batch> promp
   request.prompt_logprobs = sampling.prompt_logprobs;
   if (sampling.logprobs) request.logprobs = sampling.top_logprobs;
   Sampler sampler(sampling, prompt->ids, Model::vocab_size);  // refuses ids outside the vocabulary, for either
-  const bool scored_by_host = request.logprobs && RunningRequest::scored_by_host(*request.logprobs);
-  if (sampling.adjusts() || scored_by_host) request.sampler = std::move(sampler);
+  if (sampling.adjusts() || request.answer_scored_by_host()) request.sampler = std::move(sampler);
   request.prompt = std::move(prompt);
   requests_.begin(id, std::move(request));
 }
@@ -160,7 +159,7 @@ Flight Runner<Model, T, B>::flight_of(const StepPlan& plan) {
   for (const StepRow& row : plan.rows) {
     RunningRequest& request = requests_.at(row.id);
     if (row.scored > 0) {
-      const bool by_host = RunningRequest::scored_by_host(*request.prompt_logprobs);
+      const bool by_host = request.prompt_scored_by_host();
       flight.scored.push_back(row);
       awaited_ += by_host, flight.asks_logprobs |= !by_host;
     }
@@ -215,9 +214,9 @@ StepChoices Runner<Model, T, B>::finish() {
   for (const StepRow& row : flight.scored) {
     if (requests_.has(row.id)) {
       const RunningRequest& request = requests_.at(row.id);
-      const bool by_host = RunningRequest::scored_by_host(*request.prompt_logprobs);
-      out.scores.push_back(by_host ? scores_of(row, request, fetch(logits_row, row.scored), Model::vocab_size)
-                                   : scores_of(row, request, buffer.scores + logits_row, Model::vocab_size));
+      out.scores.push_back(request.prompt_scored_by_host()
+                               ? scores_of(row, request, fetch(logits_row, row.scored), Model::vocab_size)
+                               : scores_of(row, request, buffer.scores + logits_row, Model::vocab_size));
     }
     logits_row += row.scored;
   }

@@ -1,12 +1,11 @@
 #pragma once
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <vector>
 
 #include <lamina/core/tensor/dtype.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/kernel/logits/logprobs.hpp>
+#include <lamina/kernel/logits/row_logprobs.hpp>
 
 template <>
 struct lamina::kernel::logprobs<lamina::Cpu> {
@@ -24,21 +23,14 @@ struct lamina::kernel::logprobs<lamina::Cpu> {
     std::vector<float> x(static_cast<std::size_t>(vocab));
     std::transform(logits, logits + vocab, x.begin(), [](T v) { return to_f32(v); });
     RowLogprobs out;
-    const float largest = *std::max_element(x.begin(), x.end());
-    double sum = 0;
-    for (const float v : x) sum += std::isfinite(v) ? std::exp(double{v} - largest) : NAN;
-    out.log_sum = largest + std::log(sum);
+    out.log_sum = log_sum_exp(x);
     if (token >= 0) {
       out.logit = x[static_cast<std::size_t>(token)];
-      out.rank = 1 + static_cast<int>(std::count_if(x.begin(), x.end(), [&](float v) { return v > out.logit; }));
+      out.rank = rank_among(x, out.logit);
     }
-    std::vector<int> ids(x.size());
-    std::iota(ids.begin(), ids.end(), 0);
-    const auto value = [&](int id) { return x[static_cast<std::size_t>(id)]; };
-    const int count = std::min(alternatives, vocab);
-    std::partial_sort(ids.begin(), ids.begin() + count, ids.end(),
-                      [&](int l, int r) { return value(l) != value(r) ? value(l) > value(r) : l < r; });
-    for (int i = 0; i < count; ++i) out.ids[i] = ids[static_cast<std::size_t>(i)], out.logits[i] = value(out.ids[i]);
+    const auto count = static_cast<std::size_t>(std::min(alternatives, vocab));
+    const std::vector<int> ids = largest_logits(x, count);
+    for (std::size_t i = 0; i < count; ++i) out.ids[i] = ids[i], out.logits[i] = x[static_cast<std::size_t>(ids[i])];
     return out;
   }
 };

@@ -3,10 +3,12 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "serve/running_server.hpp"
 #include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
 
 using namespace lamina;
 using namespace lamina::test;
@@ -172,6 +174,31 @@ TEST_CASE("HTTP: answers that nobody reads share a budget; beyond it the client 
   CHECK(reply.status == 200);
   CHECK(reply.body.size() > 30'000'000);
   CHECK(lags.rest().size() < reply.body.size());
+}
+
+TEST_CASE("HTTP: a stream that its client does not read is cancelled, whichever API it is of; others go on") {
+  const testing::TemporaryFolder folder;
+  Setup setup;
+  setup.max_len = 100000;
+  setup.limits.unsent_bytes = 64 << 10;
+  setup.uds = folder.path() / "s";  // its buffers are small, those of TCP grow to megabytes
+  RunningServer server(setup);
+  server.script.say(server.files(), "word", false);  // without end
+  const std::string endless = R"("stream":true,"max_)";
+  for (const auto& [path, body] : std::vector<std::pair<std::string, std::string>>{
+           {"/v1/chat/completions", cat("{", hello, ",", endless, R"(tokens":90000})")},
+           {"/v1/completions", cat(R"({"prompt":"Hello",)", endless, R"(tokens":90000})")},
+           {"/v1/responses", cat(R"({"input":"Hello",)", endless, R"(output_tokens":90000})")},
+           {"/v1/messages", cat("{", hello, ",", endless, R"(tokens":90000})")}}) {
+    INFO(path);
+    server.script.decodes = 0;
+    Client lags(setup.uds), reads(setup.uds);
+    lags.send(Client::request("POST", path, body));
+    CHECK(lags.until("data:").starts_with("HTTP/1.1 200"));
+    CHECK(reads.ask("POST", "/v1/chat/completions", with(R"("max_tokens":5)")).status == 200);
+    CHECK(server.becomes_idle());
+    CHECK(server.script.decodes < 45000);
+  }
 }
 
 TEST_CASE("UnsentBudget: closes who has waited longest, and counts who leaves no more") {

@@ -104,6 +104,29 @@ TEST_CASE("messages: a stream has the blocks of the whole answer, calls and thou
   CHECK(whole(server, asked + R"(,"thinking":{"type":"disabled"})")["content"][0]["type"] == "text");
 }
 
+TEST_CASE("messages: --stream-interval joins tokens into deltas; the first comes at once, none is lost") {
+  const auto stream = [](int interval) {
+    Setup setup;
+    setup.service.request_defaults.stream_interval = interval;
+    RunningServer server(setup);
+    server.script.say(server.files(), "a b c d e f g h i j k l m n o p q r s t u v w x y z");
+    return named_events(server.ask("{" + asked + R"(,"stream":true})", path).body);
+  };
+  const auto deltas = [](const std::vector<Json>& events) {
+    std::vector<std::string> out;
+    for (const auto& event : events)
+      if (event["type"] == "content_block_delta") out.push_back(event["delta"]["text"]);
+    return out;
+  };
+  const auto single = stream(1), joined = stream(4);
+  CHECK(blocks_of(joined) == blocks_of(single));
+  const auto one = deltas(single), four = deltas(joined);
+  CHECK(one.size() >= 26);
+  REQUIRE(four.size() == 1 + (one.size() - 1 + 3) / 4);
+  CHECK(four[0] == one[0]);
+  CHECK(four[1] == one[1] + one[2] + one[3] + one[4]);
+}
+
 TEST_CASE("messages: calls, results and images of earlier turns reach the prompt") {
   RunningServer server(with_tools());
   whole(server, R"("max_tokens":5,"messages":[

@@ -136,6 +136,26 @@ TEST_CASE("responses: a stream has OpenAI's events in their order, numbered, and
   CHECK(response["usage"] == json["usage"]);
 }
 
+TEST_CASE("responses: --stream-interval joins tokens into deltas; the first comes at once, none is lost") {
+  const auto deltas = [](int interval) {
+    Setup setup;
+    setup.service.request_defaults.stream_interval = interval;
+    RunningServer server(setup);
+    server.script.say(server.files(), "a b c d e f g h i j k l m n o p q r s t u v w x y z");
+    const auto events = response_events(server, R"("input":"Hello")");
+    check_response_events(events);
+    std::vector<std::string> out;
+    for (const auto& event : events)
+      if (event["type"] == "response.output_text.delta") out.push_back(event["delta"]);
+    return out;
+  };
+  const auto one = deltas(1), four = deltas(4);
+  CHECK(one.size() >= 26);
+  REQUIRE(four.size() == 1 + (one.size() - 1 + 3) / 4);
+  CHECK(four[0] == one[0]);
+  CHECK(four[1] == one[1] + one[2] + one[3] + one[4]);
+}
+
 TEST_CASE("responses: thoughts and calls are items, alike in a stream") {
   RunningServer server(thinking_with_tools());
   server.script.say(server.files(),

@@ -9,6 +9,7 @@
 #include <lamina/serve/openai/answer/answer_text.hpp>
 #include <lamina/serve/openai/answer/answer_writer.hpp>
 #include <lamina/serve/openai/answer/chat_response.hpp>
+#include <lamina/serve/openai/answer/chunk_batch.hpp>
 #include <lamina/serve/openai/answer/message_parser.hpp>
 
 /// The answers of Anthropic's /v1/messages.
@@ -88,17 +89,18 @@ class WholeMessage final : public AnswerWriter {
 class StreamedMessage final : public EventWriter {
  public:
   StreamedMessage(AnswerContext context, const GenerationRequest& request)
-      : EventWriter(std::move(context), request), parser_(request.message) {}
+      : EventWriter(std::move(context), request), batch_(request.stream_interval, false), parser_(request.message) {}
 
  private:
   enum class Block { none, thinking, text, call };
 
   void take(int, Delta delta) override {
     start();
-    send(parser_.push(delta.text));
+    if (const auto chunk = batch_.add(std::move(delta))) send(parser_.push(chunk->text));
   }
   void take_end(int, const Completion& done) override {
     start();
+    if (const auto rest = batch_.take()) send(parser_.push(rest->text));
     send(parser_.finish());
     close_block();
     write_named("message_delta", {{"delta", messages_end_json(parser_.calls(), done)},
@@ -156,6 +158,7 @@ class StreamedMessage final : public EventWriter {
     write_event(cat("event: ", name, "\ndata: ", compact(json), "\n\n"));
   }
 
+  ChunkBatch batch_;
   MessageParser parser_;
   Block block_ = Block::none;
   int index_ = 0;

@@ -1,13 +1,13 @@
-// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|after]]. Rate and peak memory
-// of
+// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|during]]. Rate and peak
+// memory of
 //   a  Qwen3-VL-2B, r = 8: 8 samples a step, each one 512x512 image and 344 tokens of text, loss on the last 200
 //   b  Qwen3-VL-2B, r = 8: 16 sequences of 2048 tokens of text a step, loss on all
 //   c  Qwen2.5-VL-7B, r = 16: 4 sequences of 4096 tokens a step, loss on all
 //   f  Qwen3-VL-2B, the whole decoder trained: b's sequences
 //   m  one sample of a, with recomputed decoder layers: how little memory it takes
 // Started as several ranks (torchrun --no-python), each GPU has such a batch and gradients are summed: the rate is that
-// of all; after: they are summed after backward, not during it. The peer of each is gpu_peer.py --case a|b|c. eager: no
-// step becomes a CUDA graph. trace: also how long the GPU idles between kernels.
+// of all; during: they are summed during backward, on one host too. The peer of each is gpu_peer.py --case a|b|c.
+// eager: no step becomes a CUDA graph. trace: also how long the GPU idles between kernels.
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -89,7 +89,8 @@ void run(parallel::Group& ranks, const char* name, const Shape_& shape, int step
   optimizer.allocate(weights, device.stream());
   train::Step<Model, bf16, Cuda> step(device);
   train::GradientSum<Cuda> sum(
-      gpus, weights, mode == "after" ? weights.learning_count() + 1 : train::GradientSum<Cuda>::least_overlapped);
+      gpus, weights,
+      mode == "during" || train::GradientSum<Cuda>::pays_during_backward(ranks.place(), weights.learning_count()));
   step.watch = sum.watch();
   const Batch batch = random_batch(shape, Model::patch_width);
   const auto planned =
@@ -158,7 +159,7 @@ int main(int argc, char** argv) try {
   if (name == "c") return run<CaseC>(ranks, "c", {4, 4096, 4096, 0}, steps, mode), 0;
   if (name == "f") return run<CaseF>(ranks, "f", {16, 2048, 2048, 0}, steps, mode), 0;
   if (name == "m") return run<CaseM>(ranks, "m", {1, 344, 200, 32}, steps, mode), 0;
-  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|after]]\n"), 2;
+  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|during]]\n"), 2;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "bench_gpu_step: %s\n", e.what()), 1;
 }

@@ -108,7 +108,7 @@ TEMPLATE_TEST_CASE("GradientSum: sums in buckets are those of one sum, also if o
     testing::on_ranks(size, [&](parallel::Group& group) {
       parallel::DeviceGroup<Cpu> ranks(group);
       auto weights = initialised<TestType>(1);
-      GradientSum<Cpu> whole(ranks, weights), parts(ranks, weights, 0, small_bucket);
+      GradientSum<Cpu> whole(ranks, weights, false), parts(ranks, weights, true, small_bucket);
       Step<TestType> step;
       const auto sums = [&](GradientSum<Cpu>& sum) {
         Memory<Cpu>::zero({}, weights.gradients().data(), weights.gradients().size_bytes());
@@ -122,4 +122,13 @@ TEMPLATE_TEST_CASE("GradientSum: sums in buckets are those of one sum, also if o
     });
     for (const int e : equal) CHECK(e == 1);
   }
+}
+
+TEST_CASE("GradientSum: during backward between hosts alone, and if there is much to sum") {
+  constexpr std::size_t adapters = 9'000'000, decoder = 1'720'000'000;
+  const parallel::Place one_host{.rank = 0, .size = 2, .local_rank = 0, .local_size = 2};
+  const parallel::Place two_hosts{.rank = 0, .size = 16, .local_rank = 0, .local_size = 8};
+  CHECK(GradientSum<Cpu>::pays_during_backward(two_hosts, decoder));
+  CHECK_FALSE(GradientSum<Cpu>::pays_during_backward(two_hosts, adapters));
+  CHECK_FALSE(GradientSum<Cpu>::pays_during_backward(one_host, decoder));
 }

@@ -42,25 +42,29 @@ inline GradientBuckets gradient_buckets(std::span<const TensorSlot> slots, std::
   return buckets;
 }
 
-/// Sums a step's gradients over ranks. If they are many, in buckets: each on a stream of its own as soon as backward
-/// has completed it, so that a GPU sends the gradients of upper layers while it computes those of lower ones. The
-/// host's kernels have ended when they return, so there the buckets are summed after backward. Launches of the model
-/// may be recorded: those of the sums are not, since ranks record at different steps. source  Li et al. 2020,
-/// arXiv:2006.15704: PyTorch's DistributedDataParallel
+/// Sums a step's gradients over ranks: all at once after backward, or in buckets during it, each on a stream of its own
+/// as soon as backward has completed it, so that a GPU sends the gradients of upper layers while it computes those of
+/// lower ones. A host's kernels have ended when they return, so there the buckets are summed after backward. Launches
+/// of the model may be recorded: those of the sums are not, since ranks record at different steps. source  Li et al.
+/// 2020, arXiv:2006.15704: PyTorch's DistributedDataParallel
 template <Backend B>
 class GradientSum {
  public:
-  /// 32 MiB: the sum of one takes 0.1 ms over NVLink, and its launch a twentieth of that.
-  static constexpr std::size_t bucket_values = std::size_t{8} << 20;
-  /// Fewer values than this are summed at once after backward: 256 MiB take less than a millisecond.
-  static constexpr std::size_t least_overlapped = std::size_t{64} << 20;
+  static constexpr std::size_t bucket_values = std::size_t{8} << 20;  ///< 32 MiB
+
+  /// Whether sums during backward are faster: those of many values between hosts. Over NVLink they are not: their
+  /// blocks keep more from backward's products than the sums take (bench/RESULTS.md: 95.9 % of twice one GPU, 97.2 %
+  /// after backward). A network between hosts is ten times as slow as NVLink.
+  static bool pays_during_backward(const parallel::Place& place, std::size_t values) {
+    constexpr std::size_t least = std::size_t{64} << 20;  // 256 MiB: 5 ms of a network of 50 GB/s
+    return place.local_size < place.size && values >= least;
+  }
 
   /// weights: they have their memory, and outlive it. Their stream is that of the steps.
   template <class W>
-  GradientSum(parallel::DeviceGroup<B>& ranks, W& weights, std::size_t least = least_overlapped,
-              std::size_t bucket = bucket_values)
+  GradientSum(parallel::DeviceGroup<B>& ranks, W& weights, bool during_backward, std::size_t bucket = bucket_values)
       : ranks_(ranks), gradients_(weights.gradients()) {
-    if (ranks.size() == 1 || gradients_.size() < least) return;
+    if (ranks.size() == 1 || !during_backward) return;
     GradientBuckets buckets = gradient_buckets(weights.slots(), bucket);
     runs_ = std::move(buckets.runs);
     final_ = Marks(runs_.size());

@@ -82,7 +82,8 @@ class TrainedWeights : public TrainSession {
     checkpoint::load_weights(weights_, source.weights, source.folded);
     start_adapters(source, options);
     optimizer_.allocate(weights_, device_.stream());
-    gradient_sum_.emplace(group_, weights_);
+    gradient_sum_.emplace(group_, weights_,
+                          GradientSum<B>::pays_during_backward(options.group->place(), weights_.learning_count()));
   }
   Device<B>& device() { return device_; }
   const Device<B>& device() const { return device_; }

@@ -9,7 +9,7 @@
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
 
-#include "kernel/roof.hpp"
+#include <lamina/testing/roof.hpp>
 #include "random_weights.hpp"
 
 namespace {
@@ -47,7 +47,7 @@ int main(int argc, char** argv) try {
                                           static_cast<double>(engine::RankRunner<Model, float, Cpu>::page_bytes(1));
   std::vector<double> roofs, rates;
   for (int round = 0; round < rounds; ++round) {
-    roofs.push_back(bench::read_bytes_per_s_of(20));
+    roofs.push_back(testing::read_bytes_per_s_of(20));
     start = clock::now();
     for (int i = 0; i < each; ++i) step();
     rates.push_back(each / seconds(clock::now() - start));

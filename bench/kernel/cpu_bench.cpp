@@ -7,7 +7,7 @@
 
 #include <random>
 
-#include "roof.hpp"
+#include <lamina/testing/roof.hpp>
 
 using namespace lamina;
 using namespace lamina::kernel;
@@ -31,14 +31,14 @@ struct Random {
 template <class F>
 void time_best(benchmark::State& state, F f, double work, const char* rate, double roof) {
   double best = 1e30;
-  for (auto _ : state) best = std::min(best, bench::best_seconds(1, f));
+  for (auto _ : state) best = std::min(best, testing::best_seconds(1, f));
   state.counters["best_ms"] = best * 1e3;
   state.counters[rate] = work / best * 1e-9;
   state.counters["roof"] = work / best / roof;
 }
 template <class F>
 void time_flops(benchmark::State& state, F f, double flop, bool halves = false) {
-  static const double peak[] = {bench::peak_flop_per_s(false), bench::peak_flop_per_s(true)};
+  static const double peak[] = {testing::peak_flop_per_s(false), testing::peak_flop_per_s(true)};
   time_best(state, f, flop, "GFLOP/s", peak[halves]);
 }
 
@@ -63,7 +63,7 @@ void matmul_forward(benchmark::State& state) {
   const auto x = random.floats(static_cast<std::size_t>(m) * k);
   const std::size_t weights = static_cast<std::size_t>(n) * k, bytes = weights * (halves ? 2 : 4);
   const std::size_t copies = decode ? 1 + (std::size_t{256} << 20) / bytes : 1;
-  const bench::Block<bf16> w_half(halves ? weights * copies : 0);
+  const testing::Block<bf16> w_half(halves ? weights * copies : 0);
   const auto w_full = random.floats(halves ? 0 : weights);
   random.fill(w_half.values.first(halves ? weights : 0));
   for (std::size_t i = weights; i < w_half.values.size(); ++i) w_half.values[i] = w_half.values[i - weights];
@@ -78,7 +78,7 @@ void matmul_forward(benchmark::State& state) {
   std::size_t copy = 0;
   const auto run = [&] { matmul<Cpu>::forward({}, arguments(copy = (copy + 1) % copies)); };
   if (decode)
-    time_best(state, run, static_cast<double>(bytes), "GB/s", bench::read_bytes_per_s());
+    time_best(state, run, static_cast<double>(bytes), "GB/s", testing::read_bytes_per_s());
   else
     time_flops(state, run, 2.0 * m * static_cast<double>(weights), halves);
 }
@@ -110,7 +110,7 @@ void attention_causal(benchmark::State& state) {
   const int wide = shape.heads * shape.head_dim, narrow = shape.kv_heads * shape.head_dim;
   Random random;
   const auto q = random.floats(static_cast<std::size_t>(queries) * wide);
-  const bench::Block<float> k(static_cast<std::size_t>(keys) * narrow), v(k.values.size());
+  const testing::Block<float> k(static_cast<std::size_t>(keys) * narrow), v(k.values.size());
   std::ranges::copy(random.floats(k.values.size()), k.values.begin());
   std::ranges::copy(k.values, v.values.begin());
   std::vector<float> o(q.size()), lse(static_cast<std::size_t>(queries) * shape.heads), dq(q.size()),
@@ -142,7 +142,7 @@ void attention_causal(benchmark::State& state) {
   };
   const double pairs = queries == 1 ? keys : static_cast<double>(queries) * (keys - 0.5 * (queries - 1));
   if (queries > 1) return time_flops(state, run, pairs * wide * (backward ? 10 : 4));
-  time_best(state, run, 8.0 * keys * narrow, "GB/s", bench::read_bytes_per_s());  // one query reads the cache once
+  time_best(state, run, 8.0 * keys * narrow, "GB/s", testing::read_bytes_per_s());  // one query reads the cache once
 }
 
 /// Head and cross-entropy with both gradients; arguments: rows, width, vocabulary.
@@ -167,17 +167,17 @@ void head_loss_backward(benchmark::State& state) {
 }
 
 void roof_read(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(bench::read_bytes_per_s());
-  state.counters["GB/s"] = bench::read_bytes_per_s() * 1e-9;
+  for (auto _ : state) benchmark::DoNotOptimize(testing::read_bytes_per_s());
+  state.counters["GB/s"] = testing::read_bytes_per_s() * 1e-9;
 }
 void roof_copy(benchmark::State& state) {
   double best = 0;
-  for (auto _ : state) best = bench::copy_bytes_per_s();
+  for (auto _ : state) best = testing::copy_bytes_per_s();
   state.counters["GB/s"] = best * 1e-9;
 }
 void roof_peak(benchmark::State& state) {
   double best = 0;
-  for (auto _ : state) best = bench::peak_flop_per_s(state.range(0) != 0);
+  for (auto _ : state) best = testing::peak_flop_per_s(state.range(0) != 0);
   state.counters["GFLOP/s"] = best * 1e-9;
 }
 

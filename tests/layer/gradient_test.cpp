@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include <lamina/compose/attention.hpp>
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/layer.hpp>
@@ -18,6 +22,50 @@ struct Mistaken : L {
     if (mistake == 0 && dx) dx(1, 2) *= 1.01f;
     if (mistake == 1) p[0].grad[3] += 0.1f;
     if (mistake == 2 && dx) saved.x = dx;
+    for (int n = 0; mistake == 4 && dx && n < dx.rows; ++n)
+      for (int i = 0; i < dx.cols; ++i) dx(n, i) *= 1.003f;
+    if (mistake == 5 && dx) dx(dx.rows - 1, dx.cols) = 1;  // beyond the end
+    if (mistake == 6 && dx) dx(0, 0) = std::numeric_limits<float>::quiet_NaN();
+  }
+};
+
+/// Correct layers whose derivatives jump or bend: |x|, max(x, 0), its square, tanh(16 x), x exp(-32 x^2).
+template <int kind>
+struct Pointwise {
+  using In = Shape<Dyn, 8>;
+  using Out = Shape<Dyn, 8>;
+  using params = ParamList<>;
+  static constexpr Traits traits{};
+  template <class Mode>
+  static constexpr Saves saves{.input = true};
+  template <class Mode>
+  using Saved = SavedInput<Mode>;
+  static float value(float x) {
+    const float t = std::max(x, 0.0f);
+    return kind == 0   ? std::abs(x)
+           : kind == 1 ? t
+           : kind == 2 ? t * t
+           : kind == 3 ? std::tanh(16 * x)
+                       : x * std::exp(-32 * x * x);
+  }
+  static float slope(float x) {
+    const float t = std::tanh(16 * x), bell = std::exp(-32 * x * x);
+    return kind == 0   ? (x < 0 ? -1.0f : 1.0f)
+           : kind == 1 ? (x > 0 ? 1.0f : 0.0f)
+           : kind == 2 ? 2 * std::max(x, 0.0f)
+           : kind == 3 ? 16 * (1 - t * t)
+                       : bell * (1 - 64 * x * x);
+  }
+  template <class R, class S, class X, class Y>
+  static void forward(R, const Parameter*, S& saved, X x, Y y) {
+    saved.x = x;
+    for (int n = 0; n < x.rows; ++n)
+      for (int i = 0; i < x.cols; ++i) y(n, i) = value(x(n, i));
+  }
+  template <class R, class S, class DY, class DX>
+  static void backward(R, const Parameter*, S& saved, DY dy, DX dx) {
+    for (int n = 0; dx && n < dy.rows; ++n)
+      for (int i = 0; i < dy.cols; ++i) dx(n, i) = dy(n, i) * slope(saved.x(n, i));
   }
 };
 
@@ -65,4 +113,28 @@ TEST_CASE("check_gradients: names the gradient that is wrong") {
 TEST_CASE("check_gradients: sees a layer that spoils what it saved, or reads what it did not keep") {
   CHECK_FALSE(testing::check_gradients<Mistaken<RMSNorm<12>, 2>>().broken.empty());
   CHECK_FALSE(testing::check_gradients<Mistaken<RMSNorm<12>, 3>>().passed());
+}
+TEST_CASE("check_gradients: correct layers that bend or jump are not called wrong") {
+  const auto check_all = [](auto kind) {
+    for (std::uint64_t seed = 1; seed <= 9; ++seed) {
+      CAPTURE(decltype(kind)::value, seed);
+      check<Pointwise<decltype(kind)::value>>({.seed = seed});
+    }
+  };
+  check_all(std::integral_constant<int, 0>{}), check_all(std::integral_constant<int, 1>{});
+  check_all(std::integral_constant<int, 2>{}), check_all(std::integral_constant<int, 3>{});
+  check_all(std::integral_constant<int, 4>{});
+}
+TEST_CASE("check_gradients: a factor of 0.3 % is found and named; so are NaN, and writes beyond the end") {
+  const auto report = testing::check_gradients<Mistaken<RMSNorm<12>, 4>>();
+  CHECK(report.wrong() == std::vector<std::string>{"dx"});
+  CHECK(report.text().find("it is 1.003 times the finite difference: a factor is missing") != std::string::npos);
+  CHECK(testing::check_gradients<Mistaken<RMSNorm<12>, 5>>().text().find("something is written before or after dx") !=
+        std::string::npos);
+  CHECK(testing::check_gradients<Mistaken<RMSNorm<12>, 6>>().text().find("it has NaN") != std::string::npos);
+}
+TEST_CASE("check_gradients: moves as many elements of each tensor as it is asked to") {
+  const auto report = testing::check_gradients<Linear<40, 30>>({.samples = 7});
+  CHECK(report.passed());
+  for (const auto& q : report.quantities) CHECK(q.elements == 7);
 }

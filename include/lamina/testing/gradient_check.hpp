@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -8,124 +9,20 @@
 #include <vector>
 
 #include <lamina/compose/plan/weights.hpp>
-#include <lamina/compose/wrap/rewrite.hpp>
 #include <lamina/core/run.hpp>
-#include <lamina/testing/deterministic_weights.hpp>
+#include <lamina/core/threads.hpp>
+#include <lamina/testing/check_tables.hpp>
+#include <lamina/testing/gradient_report.hpp>
+
+#if defined(__unix__)
+#include <unistd.h>
+#endif
 
 /// Holds any module, a user's layer or a whole composition, to the contract of core/run.hpp. The kernels that it
 /// launches on Cpu must be included by the caller.
 namespace lamina::testing {
 
-/// Largest difference between a gradient and its finite difference, relative to the largest gradient of that tensor.
-///
-/// The derivative of f(x) = sum_ij w_ij y_ij, w in [-1, 1), is (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h at
-/// h = 2^-5. Inputs are on a grid of 2^-10, so x + h is exact. What remains: h^4/30 f^(5) = 3e-8 f^(5) of truncation,
-/// and for each output that moves an fp32 rounding of k 2^-24 |y|, k about the root of its sums' length, times 1.5 / h:
-/// 3e-6 k. A few hundred outputs with k = 10 make 5e-4; a wrong term of a derivative is seen from 1e-3 up.
-inline constexpr double finite_difference_tolerance = 1e-3;
-
-struct GradientOptions {
-  int rows = 5;            ///< output rows, in two packed sequences; a layer that joins rows reads more
-  int rank = 3;            ///< of adapters whose rank the type leaves open
-  float dropout = 0;       ///< of adapters
-  std::uint64_t seed = 1;  ///< of inputs, parameters and the projection w
-  double tolerance = finite_difference_tolerance;
-  std::size_t scratch_bytes = std::size_t{1} << 24;
-};
-
-/// What check_gradients found.
-struct GradientReport {
-  struct Quantity {
-    std::string name;  ///< "dx", or a parameter's checkpoint name
-    double worst_error = 0;
-    std::int64_t elements = 0;
-  };
-  std::vector<Quantity> quantities;
-  std::vector<std::string> broken;  ///< promises of core/run.hpp that do not hold, in words
-  double tolerance = 0;
-
-  /// Names of the gradients that differ from their finite differences.
-  std::vector<std::string> wrong() const {
-    std::vector<std::string> names;
-    for (const Quantity& q : quantities)
-      if (!(q.worst_error <= tolerance)) names.push_back(q.name);
-    return names;
-  }
-  bool passed() const { return broken.empty() && wrong().empty(); }
-  /// One line a quantity and one a broken promise.
-  std::string text() const {
-    std::string lines;
-    for (const Quantity& q : quantities)
-      lines += q.name + " (" + std::to_string(q.elements) + "): relative error " + std::to_string(q.worst_error) +
-               (q.worst_error <= tolerance ? "\n" : "  WRONG\n");
-    for (const std::string& promise : broken) lines += "broken: " + promise + "\n";
-    return lines;
-  }
-};
-
-/// One forward and backward of a module on the numbers of check_gradients.
-struct GradientRun {
-  std::vector<float> y, dx;
-  std::vector<float> gradients;  ///< of all learning parameters, in the order of compose/plan/weights.hpp
-  bool operator==(const GradientRun&) const = default;
-};
-
 namespace detail {
-
-/// n values in [-scale, scale) on a grid of scale / 1024.
-inline std::vector<float> grid_values(std::string_view name, std::uint64_t seed, std::size_t n, float scale) {
-  std::vector<float> values(n);
-  const std::uint64_t hash = splitmix64(fnv1a64(name) ^ seed);
-  for (std::size_t i = 0; i < n; ++i) values[i] = std::floor(deterministic_unit(hash, i) * 2048) * 0x1p-10f * scale;
-  return values;
-}
-
-/// Tables that a layer may look up: two sequences, short windows in reverse order, any rotation, any learned position.
-template <class Layer>
-class CheckTables {
- public:
-  CheckTables(int rows, std::uint64_t seed) : rows_(rows) {
-    constexpr int d = Layer::traits.row_divisor;
-    sequences_ = {0, rows / d / 2 * d, rows};
-    if (sequences_[1] == 0) sequences_ = {0, rows};
-    for (int n = 0; n < rows; n += 2 * d) windows_.push_back(n);
-    windows_.push_back(rows);
-    for (int i = rows / d - 1; i >= 0; --i) merged_order_.push_back(i);
-    for (int i = 0; i < rows; ++i) order_.push_back(merged_order_[i / d] * d + i % d);
-    if constexpr (using_heads) half_ = find_t<Layer, lamina::detail::HasHeads>::HeadsOf::head_dim / 2;
-    for (const float angle : grid_values("angle", seed, static_cast<std::size_t>(rows) * half_, 3)) {
-      cos_.push_back(std::cos(angle));
-      sin_.push_back(std::sin(angle));
-    }
-    if constexpr (using_table)
-      for (const float u : grid_values("position", seed, static_cast<std::size_t>(rows) * 4, 1))
-        position_rows_.push_back(static_cast<int>((u + 1) / 2 * find_t<Layer, lamina::detail::HasTable>::table_rows));
-    position_weights_ = grid_values("position weight", seed, static_cast<std::size_t>(rows) * 4, 1);
-  }
-  Context<float> context(const std::uint64_t* dropout_seed) const {
-    Context<float> c;
-    c.rows = rows_;
-    c.cu_seqlens = sequences_.data();
-    c.sequences = static_cast<int>(sequences_.size()) - 1;
-    c.cu_windows = windows_.data();
-    c.windows = static_cast<int>(windows_.size()) - 1;
-    c.cos = {cos_.data(), rows_, half_};
-    c.sin = {sin_.data(), rows_, half_};
-    c.position_rows = position_rows_.data();
-    c.position_weights = position_weights_.data();
-    c.order = order_.data();
-    c.merged_order = merged_order_.data();
-    c.dropout_seed = dropout_seed;
-    return c;
-  }
-
- private:
-  static constexpr bool using_heads = !std::is_void_v<find_t<Layer, lamina::detail::HasHeads>>;
-  static constexpr bool using_table = !std::is_void_v<find_t<Layer, lamina::detail::HasTable>>;
-  int rows_, half_ = 0;
-  std::vector<int> sequences_, windows_, order_, merged_order_, position_rows_;
-  std::vector<float> cos_, sin_, position_weights_;
-};
 
 /// Runs one module on random numbers, forward and backward, and takes it apart.
 template <class Layer>
@@ -155,6 +52,7 @@ class GradientChecker {
 
   GradientRun run_once() { return pass(true, 1); }
   GradientReport check() {
+    const OneThread here;  // thousands of runs that are too short to be shared out
     const GradientRun first = pass(true, 1);
     expect(first == pass(true, 1), "two runs differ in some bit");
     expect(forward() == first.y, "forward gives other values in inference than in training");
@@ -170,6 +68,11 @@ class GradientChecker {
 
  private:
   using Saved = typename Layer::template Saved<Training>;
+  struct OneThread {
+    const int before = lamina::detail::own_thread_count();
+    OneThread() { use_one_thread(); }
+    ~OneThread() { use_threads(before); }
+  };
   static std::size_t elements(int rows, int width) {
     return static_cast<std::size_t>(rows) * static_cast<std::size_t>(width);
   }
@@ -197,12 +100,28 @@ class GradientChecker {
   }
   Context<float> context() const { return tables_.context(options_.dropout > 0 ? &options_.seed : nullptr); }
   /// Rows that a module reads and writes lie as in any arena: the order of Eigen's sums depends on where a row begins.
-  Arena rows_block() const { return Arena((2 * x_.size() + dy_.size()) * sizeof(float) + 4 * Arena::alignment); }
+  /// Before, between and after them nobody may write.
+  Arena rows_block() const { return Arena((2 * x_.size() + dy_.size()) * sizeof(float) + 16 * Arena::alignment); }
   static Matrix<float> matrix_of(Arena& rows, const std::vector<float>& values, int width) {
+    guard(rows);
     float* const to = rows.take<float>(values.size());
-    std::copy(values.begin(), values.end(), to);
+    std::fill(std::copy(values.begin(), values.end(), to), to + whole(values.size()), guard_value);
+    guard(rows);
     return {to, static_cast<int>(values.size()) / width, width};
   }
+  static constexpr std::size_t guard_floats = Arena::alignment / sizeof(float);
+  static void guard(Arena& rows) { std::fill_n(rows.take<float>(guard_floats), guard_floats, guard_value); }
+  static constexpr std::size_t whole(std::size_t n) { return (n + guard_floats - 1) / guard_floats * guard_floats; }
+  void expect_guards(const Matrix<float>& rows, const char* promise) {
+    const auto untouched = [](const float* begin, const float* end) {
+      return std::all_of(begin, end, [](float v) { return v == guard_value; });
+    };
+    const std::size_t n = elements(rows.rows, rows.cols);
+    if (rows.data && !(untouched(rows.data - guard_floats, rows.data) &&
+                       untouched(rows.data + n, rows.data + whole(n) + guard_floats)))
+      expect(std::find(report_.broken.begin(), report_.broken.end(), promise) != report_.broken.end(), promise);
+  }
+  static constexpr float guard_value = 12345.678f;
   static std::vector<float> values_of(const Matrix<float>& rows) {
     return {rows.data, rows.data + elements(rows.rows, rows.cols)};
   }
@@ -240,6 +159,9 @@ class GradientChecker {
     for (int i = 0; i < backwards; ++i)
       Layer::backward(run, weights_.parameters(), *saved,
                       Matrix<const float>(dy_.data(), options_.rows, Layer::Out::width), dx);
+    expect_guards(x, "something is written before or after x");
+    expect_guards(y, "something is written before or after y");
+    expect_guards(dx, "something is written before or after dx");
     if (dx) result.dx = values_of(dx);
     result.gradients.assign(weights_.gradients().begin(), weights_.gradients().end());
     return result;
@@ -279,18 +201,42 @@ class GradientChecker {
   }
   /// at: the values of which `gradient` is the gradient.
   void compare(const std::string& name, const std::vector<float>& gradient, float* at) {
-    constexpr float h = 0x1p-5f;
+    const std::size_t n = gradient.size(), wanted = static_cast<std::size_t>(options_.samples);
+    const std::size_t count = wanted == 0 ? n : std::min(wanted, n);
+    std::vector<double> gradients, slopes;
     double largest = 0, worst = 0;
-    for (std::size_t i = 0; i < gradient.size(); ++i) {
-      const float original = at[i];
-      const auto f = [&](float step) { return at[i] = original + step, projection(); };
-      const double slope = (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * static_cast<double>(h));
-      at[i] = original;
-      const double difference = std::abs(slope - static_cast<double>(gradient[i]));
+    for (std::size_t k = 0; k < count; ++k) {
+      const std::size_t i = k * n / count;
+      const auto g = static_cast<double>(gradient[i]);
+      double nearest = std::numeric_limits<double>::infinity(), slope = 0;
+      for (const float h : {0x1p-5f, 0x1p-8f, 0x1p-12f}) {
+        const double found = slope_at(at[i], h), difference = std::abs(found - g);
+        if (difference < nearest || h == 0x1p-5f) nearest = difference, slope = found;
+        if (difference <= options_.tolerance * std::max(largest, std::abs(found)) / 2) break;
+      }
+      gradients.push_back(g), slopes.push_back(slope);
       largest = std::max(largest, std::abs(slope));
-      worst = std::isnan(difference) ? std::numeric_limits<double>::infinity() : std::max(worst, difference);
+      worst = std::isnan(nearest) ? std::numeric_limits<double>::infinity() : std::max(worst, nearest);
+      tell(name, k, count);
     }
-    report_.quantities.push_back({name, worst / std::max(largest, 1e-3), static_cast<std::int64_t>(gradient.size())});
+    const double error = worst / std::max(largest, 1e-3);
+    report_.quantities.push_back({name, error, static_cast<std::int64_t>(count),
+                                  error <= options_.tolerance ? "" : difference_of(gradients, slopes)});
+  }
+  double slope_at(float& x, float h) {
+    const float original = x;
+    const auto f = [&](float step) { return x = original + step, projection(); };
+    const double slope = (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * static_cast<double>(h));
+    x = original;
+    return slope;
+  }
+  /// On a terminal, how far a long check is.
+  static void tell([[maybe_unused]] const std::string& name, [[maybe_unused]] std::size_t done,
+                   [[maybe_unused]] std::size_t all) {
+#if defined(__unix__)
+    if (all < 1000 || done % (all / 100) != 0 || !isatty(STDERR_FILENO)) return;
+    std::fprintf(stderr, "\r%-60s %3zu %%%s", name.c_str(), 100 * done / all, done + all / 100 >= all ? "\n" : "");
+#endif
   }
 
   GradientOptions options_;

@@ -24,6 +24,7 @@ constexpr std::int64_t children_flops(List<C...>) {
 template <class M>
 constexpr std::int64_t row_flops() {
   std::int64_t flops = linear_flops(static_cast<const M*>(nullptr));
+  if constexpr (requires { M::flops_per_row; }) flops += M::flops_per_row;
   if constexpr (requires { typename M::added_params; })
     if (M::rank != Dyn) flops += std::int64_t{2} * M::rank * (M::In::width + M::Out::width);
   if constexpr (requires { typename M::children; }) flops += children_flops(typename M::children{});
@@ -31,7 +32,37 @@ constexpr std::int64_t row_flops() {
   return flops;
 }
 
+template <class M, class T>
+constexpr std::int64_t row_bytes_moved();
+template <class T, class... C>
+constexpr std::int64_t children_bytes(List<C...>) {
+  [[maybe_unused]] std::int64_t bytes = 0, divisor = 1;
+  ((bytes += row_bytes_moved<C, T>() / divisor, divisor *= C::traits.row_divisor), ...);
+  return bytes;
+}
+template <class M, class T>
+constexpr std::int64_t row_bytes_moved() {
+  std::int64_t bytes = 0;
+  if constexpr (requires { M::template bytes_per_row<T>; })
+    bytes = M::template bytes_per_row<T>;
+  else if constexpr (requires { typename M::children; })
+    bytes = children_bytes<T>(typename M::children{});
+  else
+    bytes = std::int64_t{sizeof(T)} * (M::In::width + M::Out::width / M::traits.row_divisor);
+  if constexpr (requires { M::repeats; }) bytes *= M::repeats;
+  return bytes;
+}
+
 }  // namespace detail
+
+/// Forward work of any module for one of its input rows: that of its linear layers, and what a layer says of itself as
+/// `static constexpr std::int64_t flops_per_row`. A multiply-add is 2.
+template <class M>
+inline constexpr std::int64_t flops_per_row = detail::row_flops<M>();
+/// Bytes that forward moves for an input row, parameters apart, if each layer reads its input and writes its output: a
+/// layer that moves others says so as `template <class T> static constexpr std::int64_t bytes_per_row`.
+template <class M, class T = float>
+inline constexpr std::int64_t bytes_per_row = detail::row_bytes_moved<M, T>();
 
 /// Bytes that a training step keeps of each token of the language model, with activations of type T.
 template <class Model, class T = float>

@@ -8,7 +8,7 @@
 #include <span>
 
 /// What this machine can do at most, measured once a run: the roofs against which kernels are judged.
-namespace lamina::bench {
+namespace lamina::testing {
 
 /// Best of several timings, in seconds: the others were disturbed.
 template <class F>
@@ -144,4 +144,4 @@ inline double peak_flop_per_s(bool halves) {
   return thread_count() * 2.0 * 12 * rounds * lanes / seconds;
 }
 
-}  // namespace lamina::bench
+}  // namespace lamina::testing

@@ -1,0 +1,49 @@
+#include <lamina/kernel/cpu.hpp>
+#include <lamina/kernel/cuda.hpp>
+#include <lamina/lamina.hpp>
+#include <lamina/testing/backend_check.hpp>
+
+#include "support/catch.hpp"
+
+using namespace lamina;
+
+namespace {
+// clang-format off
+LAMINA_NAME(gate_proj); LAMINA_NAME(up_proj); LAMINA_NAME(down_proj); LAMINA_NAME(norm1); LAMINA_NAME(norm2); LAMINA_NAME(mlp);
+LAMINA_NAME(self_attn);
+struct Mlp : SwiGLU<Named<gate_proj, Linear<64, 192>>, Named<up_proj, Linear<64, 192>>, Named<down_proj, Linear<192, 64>>> {};
+struct SelfAttention : Attention<Heads<4, 2, 64>, Causal, InterleavedMRoPE<10000, Section<12, 10, 10>>,
+    Named<name::q_proj, Linear<64, 256>>, Named<name::q_norm, RMSNorm<64>>, Named<name::k_proj, Linear<64, 128>>,
+    Named<name::k_norm, RMSNorm<64>>, Named<name::v_proj, Linear<64, 128>>, Named<name::o_proj, Linear<256, 64>>> {};
+struct Layer : Chain<Residual<Named<norm1, RMSNorm<64>>, Named<self_attn, SelfAttention>>,
+                     Residual<Named<norm2, RMSNorm<64>>, Named<mlp, Mlp>>> {};
+// clang-format on
+
+/// One whose backward is wrong on a GPU alone.
+template <class L>
+struct Elsewhere : L {
+  template <class R, class S, class DY, class DX>
+  static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
+    L::backward(run, p, saved, dy, dx);
+    if constexpr (std::is_same_v<typename R::backend, Cuda>)
+      if (dx) kernel::add<Cuda>::forward(run.stream, kernel::Add<typename R::T>{.x = dy, .y = dx});
+  }
+};
+
+template <class L, class T>
+void check_same() {
+  const testing::BackendReport report = testing::check_backends<L, T>({.rows = 96});
+  INFO(report.text());
+  CHECK(report.passed());
+  CHECK(report.quantities.size() > 2);
+}
+}  // namespace
+
+TEST_CASE("check_backends: the CPU and a GPU compute the same") {
+  check_same<Layer, float>();
+  check_same<Layer, bf16>();
+  check_same<Chain<Named<norm1, LayerNorm<64>>, Gelu::layer<64>, Named<gate_proj, Linear<64, 40, Bias>>>, f16>();
+}
+TEST_CASE("check_backends: names what differs") {
+  CHECK(testing::check_backends<Elsewhere<Linear<64, 64>>>().wrong() == std::vector<std::string>{"dx"});
+}

@@ -18,6 +18,9 @@ struct Shelf {
   Shelf() {
     folder.write("dataset_info.json", R"({"four": {"file_name": "four.json"}, "six": {"file_name": "six.json"},
       "sampled": {"file_name": "six.json", "num_samples": 9}, "pairs": {"file_name": "six.json", "ranking": true},
+      "answers": {"file_name": "pairs.json", "ranking": true,
+                  "columns": {"prompt": "q", "chosen": "a", "rejected": "b"}},
+      "judged": {"file_name": "judged.json", "columns": {"prompt": "q", "response": "a", "kto_tag": "good"}},
       "pictures": {"file_name": "pictures.json", "columns": {"prompt": "q", "response": "a", "images": "images"}}})");
     folder.write("four.json", rows("f", 4));
     folder.write("six.json", rows("s", 6));
@@ -227,6 +230,52 @@ TEST_CASE("Dataset: all wrong records are named together, with file, row and cou
   REQUIRE(kept.notes.size() == 2);
   CHECK(kept.notes[0] == "dropped 2 records (no text in \"a\"): " + file + " row 4, " + file + " row 6");
   CHECK(contains(kept.notes[1], "skipped 3 wrong record(s):"));
+}
+
+TEST_CASE("Dataset: of a pair both answers are sequences, with as much of the prompt as the longer one leaves") {
+  const Shelf shelf;
+  shelf.folder.write("pairs.json", R"([{"q": "question", "a": "yes", "b": "certainly not"}, {"q": "x", "a": "y"}])");
+  DataOptions options = shelf.options({"answers"});
+  options.stage = Stage::dpo;
+  const Datasets whole = shelf.load(options);
+  REQUIRE(whole.train.size() == 1);
+  const EncodedSample& pair = whole.train[0];
+  CHECK(shelf.answers(whole.train) == "yescertainly not");
+  CHECK(pair.roles == std::vector{SequenceRole::chosen, SequenceRole::rejected});
+  REQUIRE(pair.sequences.size() == 2);
+  const int prompt = pair.sequences[0].end - 5;  // the answer, and what ends a turn
+  CHECK(std::equal(pair.ids.begin(), pair.ids.begin() + prompt, pair.ids.begin() + pair.sequences[0].end));
+  CHECK(contains(whole.notes[0], "dropped 1 record"));
+  options.cutoff_len = 24;
+  const Datasets cut = shelf.load(options);
+  CHECK(cut.train[0].sequences[0].end == 24 - 15 + 5);
+  CHECK(std::ssize(cut.train[0].ids) == cut.train[0].sequences[0].end + 24);
+}
+
+TEST_CASE("Dataset: the baseline of a judged answer is the answer of the record before it in its preprocessing batch") {
+  const Shelf shelf;
+  shelf.folder.write("judged.json", R"([{"q": "1", "a": "one", "good": true}, {"q": "2", "a": "two", "good": false},
+    {"q": "3", "a": "three", "good": true}, {"q": "4", "a": "four", "good": 1}])");
+  DataOptions options = shelf.options({"judged"});
+  options.stage = Stage::kto, options.preprocessing_batch_size = 2;
+  const Datasets all = shelf.load(options);
+  REQUIRE(all.train.size() == 2);  // the baseline of the third record is not judged
+  CHECK(shelf.answers(all.train) == "onetwo twoone");
+  CHECK(all.train[0].roles == std::vector{SequenceRole::chosen, SequenceRole::baseline});
+  CHECK(all.train[1].roles == std::vector{SequenceRole::rejected, SequenceRole::baseline});
+}
+
+TEST_CASE("Dataset: records of another stage are refused") {
+  const Shelf shelf;
+  const auto error = [&](const char* name, Stage stage) {
+    DataOptions options = shelf.options({name});
+    options.stage = stage;
+    return shelf.error(options);
+  };
+  CHECK(contains(error("answers", Stage::sft), "preference pairs"));
+  CHECK(contains(error("judged", Stage::dpo), "stage: kto"));
+  CHECK(contains(error("pairs", Stage::dpo), "columns \"chosen\" and \"rejected\""));
+  CHECK(contains(error("four", Stage::kto), "kto_tag"));
 }
 
 TEST_CASE("Dataset: a set without any valid record, and settings that are not supported, are refused") {

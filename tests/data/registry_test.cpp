@@ -206,7 +206,7 @@ TEST_CASE("Registry: every key that LLaMA-Factory knows is used, refused or said
     "s3_file_name": "refused"})"));
   CHECK(fates(column_keys) == Json::parse(R"({"prompt": "used", "query": "used", "response": "used", "history": "used",
     "messages": "used", "system": "used", "tools": "used", "images": "used", "videos": "used", "audios": "used",
-    "chosen": "no effect", "rejected": "no effect", "kto_tag": "refused"})"));
+    "chosen": "used", "rejected": "used", "kto_tag": "used"})"));
 }
 
 TEST_CASE("Registry: what becomes of a key is what the table says") {

@@ -47,11 +47,28 @@ Program train(const Json& wanted, const fs::path& folder, const Json& more = Jso
   return run_program("lamina-train", {(folder / "train.yaml").string()});
 }
 
+/// Columns of preference stages. An accuracy counts rewards that are larger: which of two equal ones is, rounding says.
+void compare_metrics(const Json& ours, const Json& theirs) {
+  for (const auto& [key, value] : theirs.items()) {
+    const bool metric = key.find('/') != std::string::npos || key == "kl" || key.ends_with("_loss");
+    if (!metric) continue;
+    INFO(key);
+    const double got = ours.at(key).get<double>(), wanted = value.get<double>();
+    if (key.ends_with("rewards/accuracies")) {
+      const double margin = theirs.at(key.substr(0, key.find("accuracies")) + "margins").get<double>();
+      CHECK((got == Approx(wanted).margin(1e-6) || std::abs(margin) < 1e-5));
+    } else {
+      CHECK(std::abs(got - wanted) <= 1e-4 * std::max(1.0, std::abs(wanted)));
+    }
+  }
+}
+
 void compare_history(const Json& ours, const Json& theirs) {
   REQUIRE(ours.size() == theirs.size());
   for (std::size_t i = 0; i < theirs.size(); ++i) {
-    if (!theirs[i].contains("loss")) continue;
     INFO("ours " << ours[i].dump() << " theirs " << theirs[i].dump());
+    if (theirs[i].contains("loss") || theirs[i].contains("eval_loss")) compare_metrics(ours[i], theirs[i]);
+    if (!theirs[i].contains("loss")) continue;
     const auto difference = [&](const char* key) {
       return std::abs(ours[i].at(key).get<double>() - theirs[i].at(key).get<double>());
     };

@@ -47,6 +47,8 @@ NEAT = PACKED | {"neat_packing": True}
 # torch decomposes in fp32, where neighbouring singular values of random weights are close: at 1e-3 that alone moves
 # losses by 1e-4.
 PISSA = {"pissa_init": True, "pissa_iter": -1, "pissa_convert": True, "learning_rate": 1.0e-4}
+DPO = {"stage": "dpo", "dataset": "pairs", "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
+KTO = {"stage": "kto", "dataset": "judged", "per_device_train_batch_size": 3}
 RUNS = {
     "batch_of_three": {"per_device_train_batch_size": 3},
     "batch_of_three_qwen2_5": {
@@ -85,6 +87,15 @@ RUNS = {
     | {"model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl", "lora_target": "o_proj,up_proj", "lora_rank": 2},
     "pretrain": {"stage": "pt", "dataset": "pages", "cutoff_len": 40},
     "pretrain_apart": {"stage": "pt", "dataset": "pages", "cutoff_len": 32, "packing": False},
+    "dpo_sigmoid": DPO | {"dpo_label_smoothing": 0.1, "pref_ftx": 0.3, "gradient_accumulation_steps": 2},
+    "dpo_hinge": DPO | {"pref_loss": "hinge", "pref_beta": 0.5},
+    "dpo_ipo": DPO | {"pref_loss": "ipo", "val_size": 3, "eval_strategy": "steps", "eval_steps": 5},
+    "dpo_orpo": DPO | {"pref_loss": "orpo", "logging_steps": 3},
+    "dpo_orpo_full": DPO | {"pref_loss": "orpo", "finetuning_type": "full", "learning_rate": 1.0e-4},
+    "dpo_simpo": DPO | {"pref_loss": "simpo", "pref_beta": 2.0, "simpo_gamma": 1.0, "pref_ftx": 0.1},
+    "dpo_qwen2_5": DPO | {"model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl"},
+    "kto": KTO | {"gradient_accumulation_steps": 1, "kto_rejected_weight": 1.3},
+    "kto_ftx": KTO | {"pref_ftx": 0.2, "kto_chosen_weight": 0.8, "pref_beta": 0.5},
     "text_qwen3": {"dataset": "text", "template": "qwen3"},
     "text_qwen": {"model_name_or_path": "qwen2_5_vl_tiny", "dataset": "text", "template": "qwen"},
 }
@@ -113,6 +124,65 @@ def shift_smoothed_labels() -> None:
         trainer.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[name] = name
 
 
+def ask_for_preference_loss() -> None:
+    """trl 0.24 takes the kind of loss as an argument, which LLaMA-Factory 0.9.5 does not pass: its hinge and ipo would
+    be sigmoid."""
+    from llamafactory.train.dpo.trainer import CustomDPOTrainer
+    from trl import DPOTrainer
+
+    CustomDPOTrainer.dpo_loss = lambda self, *logps: DPOTrainer.dpo_loss(self, *logps, loss_type=self.loss_type)
+
+
+def mean_logit(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Of each answer's tokens. LLaMA-Factory logs that of prompts and padding too, which follows from the other rows of
+    a batch."""
+    learned = (labels[:, 1:] != -100).double()
+    means = logits[:, :-1].double().mean(-1)
+    return (means * learned).sum(-1) / learned.sum(-1)
+
+
+def log_logits_of_answers() -> None:
+    from llamafactory.train.dpo.trainer import CustomDPOTrainer
+
+    original = CustomDPOTrainer.concatenated_forward
+
+    def concatenated_forward(self, model, batch, is_ref_model=False):
+        labels, seen = batch["labels"].clone(), []
+        handle = model.register_forward_hook(lambda module, inputs, output: seen.append(output.logits.detach()))
+        out = original(self, model, batch, is_ref_model)
+        handle.remove()
+        means = mean_logit(seen[0], labels)
+        out["chosen_logits"], out["rejected_logits"] = means.chunk(2)
+        return out
+
+    CustomDPOTrainer.concatenated_forward = concatenated_forward
+
+
+def judge_images() -> None:
+    """LLaMA-Factory 0.9.5 keeps from the model which tokens are an image's, which transformers 5.6 asks for; and it
+    logs the sum of kl over micro-batches, here their mean."""
+    from llamafactory.train.kto.trainer import CustomKTOTrainer
+    from llamafactory.train.trainer_utils import get_batch_logps
+
+    def forward(self, model, batch, prefix=""):
+        ids, labels = batch[f"{prefix}input_ids"], batch[f"{prefix}labels"]
+        config = self.accelerator.unwrap_model(model).config
+        more = {"pixel_values": batch["pixel_values"], "image_grid_thw": batch["image_grid_thw"]}
+        more["mm_token_type_ids"] = (ids == config.image_token_id).int()
+        out = model(input_ids=ids, attention_mask=batch[f"{prefix}attention_mask"], use_cache=False, **more)
+        logps, length = get_batch_logps(logits=out.logits.float(), labels=labels)
+        return mean_logit(out.logits.detach(), labels), logps, logps / length
+
+    original = CustomKTOTrainer.log
+
+    def log(self, logs, *args, **kwargs):
+        stored = self._stored_metrics["train" if "loss" in logs else "eval"]
+        stored["kl"] = [value / len(stored["kl"]) for value in stored["kl"]]
+        return original(self, logs, *args, **kwargs)
+
+    CustomKTOTrainer.forward, CustomKTOTrainer.log = forward, log
+
+
 def execute(run: str, work: pathlib.Path) -> None:
     make_tiny.write_weights(work)
     base = BASE | {key: RUNS[run][key] for key in ("model_name_or_path",) if key in RUNS[run]}
@@ -127,6 +197,9 @@ def execute(run: str, work: pathlib.Path) -> None:
     llamafactory_run.stand_in_for_torchaudio()
     mask_dummy_images_once()
     shift_smoothed_labels()
+    ask_for_preference_loss()
+    log_logits_of_answers()
+    judge_images()
     from llamafactory.train.tuner import run_exp
     from safetensors.torch import load_file
 

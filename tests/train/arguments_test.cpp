@@ -252,7 +252,13 @@ TEST_CASE("Arguments: DeepSpeed's and FSDP's settings share out the optimizer, a
 }
 
 TEST_CASE("Arguments: refusals say why", "[train]") {
-  says(error_with("stage=dpo"), "stage: dpo is not built, wanted sft or pt: preferences are not learned");
+  says(error_with("stage=rm"), "stage: rm is not built, wanted sft, pt, dpo or kto: reward models are not built");
+  says(error_of({example, "stage=dpo", "finetuning_type=full"}), "pref_loss: orpo or simpo, which have no reference");
+  says(error_of({example, "stage=dpo", "pref_loss=ipo", "dpo_label_smoothing=0.1"}), "needs stage: dpo with pref_loss");
+  says(error_of({example, "stage=dpo", "pref_loss=kto_pair"}), "take stage: kto");
+  says(error_of({example, "stage=kto", "packing=true"}), "packing needs stage: sft, got kto");
+  says(error_of({example, "stage=dpo", "pref_beta=0"}), "wanted a positive number");
+  says(error_of({example, "stage=dpo", "ref_model=other"}), "the base model without its adapter");
   says(error_with("stage=ppo"), "reward models are not built");
   says(error_of({example, "stage=pt", "neat_packing=true"}), "needs stage: sft");
   says(error_with("quantization_bit=4"), "quantised base weights are not built");

@@ -23,3 +23,17 @@ TEST_CASE("Reports: a record is shown as training reads it, the learned part of 
   CHECK(text.find("label_ids:\n[-100, -100") != std::string::npos);
   CHECK(text.find("labels:\nYes.<|im_end|>\n") != std::string::npos);
 }
+
+TEST_CASE("Reports: of a pair each answer is shown by itself", "[train]") {
+  const auto tokenizer = text::Tokenizer::load(LAMINA_SOURCE_DIR "/data/qwen3_vl_tiny", qwen_vl::control_tokens);
+  data::EncodedSample pair;
+  for (const char* answer : {"Yes.", "No."}) {
+    for (const int id : tokenizer.encode(answer)) pair.ids.push_back(id), pair.labels.push_back(id);
+    pair.sequences.push_back({static_cast<int>(pair.ids.size()), "x"});
+  }
+  pair.roles = {SequenceRole::chosen, SequenceRole::rejected};
+  std::ostringstream out;
+  train::print_sample(out, pair, tokenizer);
+  CHECK(out.str().find("chosen_labels:\nYes.\nrejected_input_ids:") != std::string::npos);
+  CHECK(out.str().find("rejected_labels:\nNo.\n") != std::string::npos);
+}

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
+#include <lamina/core/preference_loss.hpp>
 
 namespace lamina {
 
@@ -25,6 +26,8 @@ struct Batch {
   std::vector<int> cu_seqlens;      ///< (S + 1) first token of each sequence, then N
   std::vector<int> labels;          ///< (N) as Hugging Face has them (token i predicts label i + 1), or empty
   std::vector<float> loss_weights;  ///< (N) weight of each label: loss = sum_i weight[i] * nll(label[i]); or empty
+  std::vector<SequenceRole> roles;  ///< (S) of preference data; or empty
+  std::vector<int> cu_groups;       ///< (groups + 1) first sequence of those that are judged together, then S; or empty
   std::vector<float> patches;       ///< (P, in_channels * temporal_patch_size * patch_size^2)
   std::vector<Grid> grids;          ///< one an image, in the order of their placeholders
 };

@@ -22,6 +22,10 @@
 
 namespace lamina::data {
 
+/// What a run makes of records: LLaMA-Factory's stages. Conversations, texts, pairs of answers, answers that are
+/// judged.
+enum class Stage { sft, pt, dpo, kto };
+
 /// The data keys of a training configuration, under LLaMA-Factory's names and with its defaults.
 struct DataOptions {
   std::string template_name;  ///< key `template`
@@ -40,7 +44,7 @@ struct DataOptions {
   std::optional<bool> enable_thinking = true;
   bool preserve_thinking = false;
   bool streaming = false;
-  bool pretrains = false;  ///< stage: pt, texts instead of conversations
+  Stage stage = Stage::sft;
   /// neat_packing implies packing; unset: packing if texts are learned
   std::optional<bool> packing;
   bool neat_packing = false;
@@ -53,7 +57,7 @@ struct DataOptions {
   ProgressLine progress = {};     ///< gets a line now and then while images are decoded
   bool skip_bad_samples = false;  ///< leave wrong records out (wrong <image> counts, broken files) and report them
 
-  bool packs() const { return packing.value_or(pretrains) || neat_packing; }
+  bool packs() const { return packing.value_or(stage == Stage::pt) || neat_packing; }
   /// Tokens of a sample at most. LLaMA-Factory keeps one free for padding if it was told to pack.
   int most_tokens() const { return cutoff_len - (packing.value_or(false) || neat_packing ? 1 : 0); }
   /// Where paths of images begin.
@@ -120,7 +124,7 @@ class RowReader {
 
   /// The rows of one entry: its split, num_samples of them at random, then the first max_samples.
   std::vector<Row> rows_of(const DatasetInfo& info) {
-    if (info.ranking) fail("dataset ", info.name, ": it holds preference pairs (\"ranking\": true), not for stage sft");
+    require_stage(info);
     std::optional<HubFiles> hub;
     if (info.hub) hub.emplace(*info.hub, options_.hub);
     std::vector<Row> rows = read(info, hub);
@@ -141,6 +145,19 @@ class RowReader {
   }
 
  private:
+  /// Error if the entry's records are for another stage.
+  void require_stage(const DatasetInfo& info) const {
+    const Stage stage = options_.stage;
+    const auto refuse = [&](const auto&... why) { fail("dataset ", info.name, ": ", why...); };
+    if (info.ranking && stage != Stage::dpo)
+      refuse("it holds preference pairs (\"ranking\": true), which are for stage: dpo");
+    if (info.columns.kto_tag && stage != Stage::kto)
+      refuse("its answers are judged (\"kto_tag\"), which is for stage: kto");
+    if (stage == Stage::dpo && (!info.ranking || !info.columns.chosen || !info.columns.rejected))
+      refuse("stage: dpo wants \"ranking\": true and columns \"chosen\" and \"rejected\" in dataset_info.json");
+    if (stage == Stage::kto && !info.columns.kto_tag)
+      refuse("stage: kto wants a column \"kto_tag\" in dataset_info.json, which says whether an answer is desirable");
+  }
   /// All rows that can be read; wrong ones go to the report.
   std::vector<Row> read(const DatasetInfo& info, std::optional<HubFiles>& hub) {
     const std::string place = info.hub ? info.hub->name : (options_.dataset_dir / info.file_name).string();
@@ -180,12 +197,25 @@ inline std::vector<RegisteredRow> merged(const std::vector<const DatasetInfo*>& 
 
 using Encode = Encoded (Encoder::*)(const Conversation&);
 
-/// A record as training and evaluation read it.
-inline Encoded encode_row(const RegisteredRow& source, const DataOptions& options, Encoder& encoder, Encode encode) {
-  if (!options.pretrains) {
+/// How training and evaluation encode the conversations of a stage.
+inline Encode encode_of(Stage stage) {
+  return stage == Stage::dpo ? &Encoder::encode_pair : stage == Stage::kto ? &Encoder::encode_judged : &Encoder::encode;
+}
+
+/// A record as training and evaluation read it. before: of stage kto, the record whose answer is the baseline.
+inline Encoded encode_row(const RegisteredRow& source, const RegisteredRow& before, const DataOptions& options,
+                          Encoder& encoder, Encode encode) {
+  if (options.stage != Stage::pt) {
     Converted converted = convert(source.row, *source.info, encoder.layout().tools);
     if (auto* dropped = std::get_if<Dropped>(&converted)) return *dropped;
-    return (encoder.*encode)(std::get<Conversation>(converted));
+    auto& conversation = std::get<Conversation>(converted);
+    if (options.stage == Stage::kto) {
+      Converted other = convert(before.row, *before.info, encoder.layout().tools);
+      if (std::get_if<Dropped>(&other))
+        return Dropped{"the record before it, whose answer is its baseline, is left out"};
+      conversation.baseline = std::get<Conversation>(other).turns.back();
+    }
+    return (encoder.*encode)(conversation);
   }
   const PretrainingText text = pretraining_text(source.row, *source.info, encoder.layout().tools);
   if (const auto* dropped = std::get_if<Dropped>(&text)) return *dropped;
@@ -204,7 +234,8 @@ inline std::vector<EncodedSample> encoded(const std::vector<const RegisteredRow*
     const RegisteredRow* const source = sources[i];
     const std::string origin = source->row.origin();
     try {
-      Encoded result = encode_row(*source, options, encoder, encode);
+      const auto before = static_cast<std::size_t>(batches.row_before(static_cast<std::int64_t>(i)));
+      Encoded result = encode_row(*source, *sources[before], options, encoder, encode);
       if (const auto* dropped = std::get_if<Dropped>(&result)) {
         report.drop(origin, dropped->reason);
       } else {
@@ -261,7 +292,8 @@ inline std::vector<std::string> registry_notes(const std::vector<DatasetInfo>& t
 /// Encodes evaluation rows for all that is done with them. What is wrong with one is said once.
 inline void add_evaluation(const std::string& name, const std::vector<const RegisteredRow*>& sources,
                            const DataOptions& options, Encoder& encoder, DatasetReport& report, Datasets& out) {
-  if (options.evaluate) out.eval.push_back({name, encoded(sources, options, encoder, &Encoder::encode, report)});
+  if (options.evaluate)
+    out.eval.push_back({name, encoded(sources, options, encoder, encode_of(options.stage), report)});
   if (!options.predict) return;
   DatasetReport said_above;
   const auto questions =
@@ -274,7 +306,7 @@ inline void load_train(const std::vector<DatasetInfo>& infos, const DataOptions&
                        Encoder& encoder, DatasetReport& report, Datasets& out) {
   const std::vector<RegisteredRow> sources = merged(pointers(infos), options, reader);
   const SplitRows split = split_rows(static_cast<int>(sources.size()), options.val_size, options.seed);
-  out.train = encoded(chosen(sources, split.train), options, encoder, &Encoder::encode, report);
+  out.train = encoded(chosen(sources, split.train), options, encoder, encode_of(options.stage), report);
   if (!split.validation.empty()) add_evaluation("", chosen(sources, split.validation), options, encoder, report, out);
 }
 
@@ -312,8 +344,8 @@ inline std::vector<std::string> leave_out_broken_images(const DataOptions& optio
 inline std::vector<std::string> pack_all(const DataOptions& options, Datasets& out) {
   if (!options.packs()) return {};
   const auto packed = [&](std::vector<EncodedSample>& samples) {
-    samples = options.pretrains ? cut_into_blocks(samples, static_cast<std::size_t>(options.most_tokens()))
-                                : pack(std::move(samples), options.most_tokens(), options.neat_packing);
+    samples = options.stage == Stage::pt ? cut_into_blocks(samples, static_cast<std::size_t>(options.most_tokens()))
+                                         : pack(std::move(samples), options.most_tokens(), options.neat_packing);
   };
   const std::size_t before = out.train.size();
   packed(out.train);

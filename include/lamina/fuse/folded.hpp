@@ -49,6 +49,7 @@ struct FoldedAdapters : Joint<L...> {
     if (!p[0].folded) return forward_plain(run, p, saved, x, y);
     Arena::Scope scope(*run.scratch);
     const int ranks = rank_sum(p);
+    if (ranks == 0) return forward_without_adapters(run, p, x, y);
     const auto [own_x, t] = with_tail(run, Matrix<const T>(x), ranks);
     run.stream.enter(Plain::name);
     find_t(run, p, own_x, t);
@@ -194,6 +195,15 @@ struct FoldedAdapters : Joint<L...> {
     });
   }
 
+  /// With parameters whose adapters have been left out (train/step/trained_weights.hpp): for inference.
+  template <class R, class X, class Y>
+  static void forward_without_adapters(R run, const Parameter* p, X x, Y y) {
+    using T = typename R::T;
+    run.stream.enter(Plain::name);
+    kernel::matmul<typename R::backend>::forward(
+        run.stream, kernel::MatmulFwd<T>{.x = x, .w = part_of(p, 0, 0, N, K), .bias = bias<T>(p), .y = y});
+    run.stream.leave();
+  }
   template <class R, class S, class X, class Y>
   static void forward_plain(R run, const Parameter* p, S& saved, X x, Y y) {
     typename Plain::template Saved<typename R::mode> plain{};

@@ -10,6 +10,7 @@
 #include <lamina/kernel/cpu/logits/adjust_logits.hpp>
 #include <lamina/kernel/cpu/logits/head_loss.hpp>
 #include <lamina/kernel/cpu/logits/logprobs.hpp>
+#include <lamina/kernel/cpu/logits/preference.hpp>
 #include <lamina/kernel/cpu/logits/sample.hpp>
 #include <lamina/kernel/cpu/matmul/add_adapters.hpp>
 #include <lamina/kernel/cpu/matmul/gated_product.hpp>

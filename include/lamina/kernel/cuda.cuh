@@ -13,6 +13,7 @@
 #include <lamina/kernel/cuda/logits/adjust_logits.cuh>
 #include <lamina/kernel/cuda/logits/head_loss.cuh>
 #include <lamina/kernel/cuda/logits/logprobs.cuh>
+#include <lamina/kernel/cuda/logits/preference.cuh>
 #include <lamina/kernel/cuda/logits/sample.cuh>
 #include <lamina/kernel/cuda/matmul/add_adapters.cuh>
 #include <lamina/kernel/cuda/matmul/gated_product.cuh>

@@ -11,6 +11,7 @@
 #include <lamina/kernel/cuda/logits/adjust_logits.hpp>
 #include <lamina/kernel/cuda/logits/head_loss.hpp>
 #include <lamina/kernel/cuda/logits/logprobs.hpp>
+#include <lamina/kernel/cuda/logits/preference.hpp>
 #include <lamina/kernel/cuda/logits/sample.hpp>
 #include <lamina/kernel/cuda/matmul/add_adapters.hpp>
 #include <lamina/kernel/cuda/matmul/gated_product.hpp>

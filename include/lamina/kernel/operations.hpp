@@ -19,8 +19,9 @@
   OPERATION(layer_norm, norm/norm_rows) OPERATION(learned_position, rows/embedding)                                    \
   OPERATION(logprobs, logits/logprobs) OPERATION(matmul, matmul/matmul) OPERATION(norm_rope, norm/norm_rope)           \
   OPERATION(norm_rows, norm/norm_rows) OPERATION(optimizer, elementwise/optimizer)                                     \
-  OPERATION(paged_attention, attention/paged_attention) OPERATION(rms_norm, norm/norm_rows) OPERATION(rows, rows/rows) \
-  OPERATION(sample, logits/sample) OPERATION(silu_gate, elementwise/activation)                                        \
+  OPERATION(paged_attention, attention/paged_attention) OPERATION(preference, logits/preference)                       \
+  OPERATION(rms_norm, norm/norm_rows) OPERATION(rows, rows/rows) OPERATION(sample, logits/sample)                      \
+  OPERATION(silu_gate, elementwise/activation)                                                                         \
   OPERATION(token_inputs, rows/token_inputs)
 
 #define LAMINA_OPERATION_across_ranks(PASS, T)                                                                         \
@@ -86,6 +87,7 @@
   PASS(paged_attention, split, "split_keys")                                                                           \
   PASS(paged_attention, decode, "paged_attention_decode", (const PagedAttentionFwd<T>&))                               \
   PASS(paged_attention, forward, "paged_attention_fwd", (const PagedAttentionFwd<T>&))
+#define LAMINA_OPERATION_preference(PASS, T) PASS(preference, weigh, "weigh_answers")
 #define LAMINA_OPERATION_rms_norm(PASS, T)                                                                             \
   PASS(rms_norm, forward, "rms_norm_fwd")                                                                              \
   PASS(rms_norm, backward, "rms_norm_bwd")

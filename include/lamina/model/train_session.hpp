@@ -5,10 +5,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <lamina/core/batch.hpp>
-#include <lamina/core/token_loss.hpp>
+#include <lamina/core/objective.hpp>
 #include <lamina/parallel/group.hpp>
 
 /// The seam between programs and the training of a model: programs (YAML, JSON) see this header alone;
@@ -20,9 +21,16 @@ struct AdamW {
   double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
 };
 
+/// Something that an objective measures besides the loss: its value is sum / weight, over as many batches as one likes.
+struct Metric {
+  std::string_view name;  ///< as the log has it: "rewards/chosen"
+  double sum = 0, weight = 0;
+};
+
 struct BatchLoss {
-  double loss = 0;                      ///< sum over labels of loss_weights * nll
+  double loss = 0;                      ///< sum over labels of loss_weights * nll, or what the objective has instead
   std::vector<double> sequence_losses;  ///< the same sum, one a sequence: names the sample when a value is not finite
+  std::vector<Metric> metrics;          ///< the same names in every batch of a run
 };
 
 struct StepResult {
@@ -100,7 +108,7 @@ struct TrainableOptions {
   /// layers.
   std::vector<std::string> freeze_trainable_modules = {"all"}, freeze_extra_modules;
   float lora_b_rate = 1;  ///< LoRA+: the learning rate of each lora_B over that of its lora_A
-  TokenLoss token_loss;
+  Objective objective;
   /// Gradient checkpointing of decoder layers; unset: if their activations would not fit.
   std::optional<bool> recompute;
   std::string device = "auto";  ///< cpu, cuda, or auto: the GPU if there is one

@@ -52,7 +52,8 @@ struct Arguments {
   std::optional<bool> enable_thinking = true;  ///< null is its own value: neither on nor off
   bool preserve_thinking = false;
 
-  std::string stage = "sft";  ///< or pt
+  std::string stage = "sft";  ///< or pt, dpo, kto
+  PreferenceLoss preference;  ///< of stages dpo and kto
   std::string finetuning_type = "lora";
   int lora_rank = 8;
   std::optional<double> lora_alpha;  ///< unset: 2 * lora_rank
@@ -110,6 +111,7 @@ struct Arguments {
 
   /// Whether rows come in their order in every epoch.
   bool keeps_order() const { return disable_shuffling || train_sampling_strategy == "sequential"; }
+  bool learns_preferences() const { return stage == "dpo" || stage == "kto"; }
   bool packs() const { return packing.value_or(stage == "pt") || neat_packing; }
   bool groups_by_length() const { return !disable_shuffling && train_sampling_strategy == "group_by_length"; }
   /// The losses that evaluations report.
@@ -135,6 +137,15 @@ struct Arguments {
   }
 };
 
+/// What the stage minimises.
+inline Objective objective_of(const Arguments& a) {
+  if (!a.learns_preferences())
+    return TokenLoss{.smoothing = static_cast<float>(a.label_smoothing_factor), .by_probability = a.use_dft_loss};
+  PreferenceLoss loss = a.preference;
+  if (a.stage == "kto") loss.kind = PreferenceLoss::Kind::kto;
+  return loss;
+}
+
 /// What of the model is trainable, for open_for_training.
 inline TrainableOptions trainable_options(const Arguments& a) {
   TrainableOptions options;
@@ -154,7 +165,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.freeze_trainable_modules = a.freeze_trainable_modules;
   options.freeze_extra_modules = a.freeze_extra_modules;
   options.lora_b_rate = static_cast<float>(a.loraplus_lr_ratio.value_or(1));
-  options.token_loss = {.smoothing = static_cast<float>(a.label_smoothing_factor), .by_probability = a.use_dft_loss};
+  options.objective = objective_of(a);
   if (a.disable_gradient_checkpointing) options.recompute = !*a.disable_gradient_checkpointing;
   options.device = a.device;
   options.deterministic = a.full_determinism;

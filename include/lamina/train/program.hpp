@@ -258,6 +258,8 @@ class TrainProgram {
     io::write_text(a_.output_dir / "trainer_state.json", to_text(outcome.state));
     if (a_.plot_loss) {
       console_.line(plot_curve(a_.output_dir, history_, "loss"));
+      if (a_.learns_preferences())
+        console_.line(plot_curve(a_.output_dir, history_, a_.stage == "dpo" ? "rewards/accuracies" : "rewards/chosen"));
       for (const std::string& key : a_.eval_losses()) console_.line(plot_curve(a_.output_dir, history_, key));
     }
     console_.line(cat("Saved in ", a_.output_dir.string()));

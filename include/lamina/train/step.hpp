@@ -3,50 +3,13 @@
 
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/log.hpp>
-#include <lamina/kernel/logits/head_loss.hpp>
 #include <lamina/kernel/plan.hpp>
 #include <lamina/train/memory_advice.hpp>
 #include <lamina/train/step/batch.hpp>
+#include <lamina/train/step/labelled_pass.hpp>
 #include <lamina/train/step/shapes.hpp>
 
 namespace lamina::train {
-
-/// The loss of a model's next tokens on a batch, and its backward. The head sees labelled rows only.
-template <class Model>
-struct Objective {
-  /// nll (rows) from a batch's input; with Run in training mode, gradients are added as well.
-  template <class R, class S>
-  static void run(R run, const Parameter* p, S& saved, Input<typename R::T>& in, const LabelledRowsView& labelled,
-                  float* nll, const TokenLoss& loss) {
-    using T = typename R::T;
-    using B = typename R::backend;
-    Arena::Scope scope(*run.scratch);
-    constexpr int D = Model::hidden_size;
-    const Matrix<T> hidden = run.scratch->template matrix<T>(in.tokens, D);
-    Model::forward(run, p, saved, in, hidden);
-    const int count = labelled.count;
-    if (count == 0) return;
-    const Matrix<T> x = run.scratch->template matrix<T>(count, D);
-    const Matrix<T> dx = R::mode::train ? run.scratch->template matrix<T>(count, D) : Matrix<T>{};
-    kernel::rows<B>::gather(run.stream, count, kernel::Rows<T>{.x = hidden, .index = labelled.row, .y = x});
-    const Parameter& head = Model::head(p);
-    kernel::head_loss<B>::run(
-        run.stream, kernel::HeadLoss<T>{.x = x,
-                                        .w = head.value,
-                                        .target = labelled.target,
-                                        .weight = labelled.weight,
-                                        .nll = nll,
-                                        .dx = dx,
-                                        .dw = R::mode::train && head.grad ? head.matrix_grad() : Matrix<float>{},
-                                        .loss = loss});
-    if constexpr (R::mode::train) {
-      kernel::rows<B>::zero(run.stream,
-                            hidden);  // the hidden states are no longer needed: their gradient takes their place
-      kernel::rows<B>::scatter(run.stream, count, kernel::Rows<T>{.x = dx, .index = labelled.row, .y = hidden});
-      Model::backward(run, p, saved, in, Matrix<const T>(hidden));
-    }
-  }
-};
 
 /// What a step does whatever the model: memory for a batch is planned, then taken, before anything runs; it only grows
 /// when a batch is larger than every batch before. On a GPU the launches of a shape are recorded when it comes for the
@@ -54,21 +17,30 @@ struct Objective {
 template <Real T, Backend B>
 class StepRunner {
  public:
-  bool records = true;             ///< whether launches of shapes that come again are recorded
-  TokenLoss token_loss;            ///< set before the first step
-  GradientWatch* watch = nullptr;  ///< hears what a training step's backward completes; set before the first step
+  bool records = true;  ///< whether launches of shapes that come again are recorded
+  /// These are set before the first step.
+  Objective objective;
+  const Parameter* reference = nullptr;  ///< the model's parameters without their adapters, for an objective that asks
+  GradientWatch* watch = nullptr;        ///< hears what a training step's backward completes
 
   /// Shapes whose launches are recorded.
   int recorded() const { return shapes_.recorded(); }
-  /// The nll of the labelled rows of the batch that was started last, in the backend's memory.
-  const float* nll() const { return nll_; }
+  /// Of the labelled rows of the batch that was started last, in the backend's memory.
+  const RowScores& scores() const { return scores_; }
   /// Memory that a launch after the step may use.
   Arena& scratch() { return scratch_; }
   /// Of the batch that ran last.
   BatchLoss losses() {
-    nll_values_.resize(static_cast<std::size_t>(ran_->labelled.count()));
-    Memory<B>::download(device_.stream(), nll_values_.data(), nll_, nll_values_.size() * sizeof(float));
-    return ran_->loss(nll_values_);
+    Arena host = [&] {
+      Arena counting;
+      RowScores::take(counting, objective, ran_->labelled.count());
+      return Arena(counting.used_bytes());
+    }();
+    const RowScores here = RowScores::take(host, objective, ran_->labelled.count());
+    here.each(
+        [&](float* to, const float* from) { Memory<B>::download(device_.stream(), to, from, ran_->scores_bytes()); },
+        scores_);
+    return ran_->loss(objective, here);
   }
   /// Bytes that it holds now, for reuse.
   std::size_t held_bytes() const { return saved_arena_.capacity_bytes() + scratch_.capacity_bytes(); }
@@ -86,7 +58,7 @@ class StepRunner {
   /// A model's pass in one mode: what it needs, found on the Plan backend, and its launches.
   struct Pass {
     bool trains;
-    StepBytes (*plan)(const Parameter*, Input<T>, const LabelledRows&);
+    StepBytes (*plan)(const Parameter*, Input<T>, const LabelledRows&, const Objective&);
     void (*launch)(StepRunner&, const Parameter*, const StepInput<T, B>&);
   };
 
@@ -94,7 +66,7 @@ class StepRunner {
 
   Known& known(const Pass& pass, const Parameter* parameters, const StepInput<T, B>& batch) {
     return shapes_.find(batch.shape(parameters, pass.trains),
-                        [&] { return pass.plan(parameters, batch.in, batch.labelled); });
+                        [&] { return pass.plan(parameters, batch.in, batch.labelled, objective); });
   }
   void run(const Pass& pass, const Parameter* parameters, StepInput<T, B>& batch) {
     Known& shape = known(pass, parameters, batch);
@@ -103,7 +75,7 @@ class StepRunner {
     reserve(scratch_, shape.bytes.scratch);
     reserve(tables_, batch.staging.remote_bytes());
     batch.staging.send_packed(device_.stream(), tables_);
-    nll_ = scratch_.take<float>(static_cast<std::size_t>(batch.labelled.count()));
+    scores_ = RowScores::take(scratch_, objective, batch.labelled.count());
     ran_ = &batch;
     const auto launch = [&] {
       saved_arena_.release_to(0);
@@ -118,7 +90,7 @@ class StepRunner {
 
   Device<B>& device_;
   Arena saved_arena_, scratch_;
-  float* nll_ = nullptr;
+  RowScores scores_;
 
  private:
   /// Records the launches of a shape, if that can be done and other shapes leave room for it.
@@ -159,7 +131,6 @@ class StepRunner {
   StepShapes<B> shapes_;
   const StepInput<T, B>* ran_ = nullptr;
   Arena tables_;
-  std::vector<float> nll_values_;
 };
 
 /// Runs training steps of a model.
@@ -192,7 +163,7 @@ class Step : public StepRunner<T, B> {
     this->run(pass<Training>, weights.parameters(), batch);
   }
   /// What a training step of so many tokens and patches needs, every token labelled: known before there is a batch.
-  static Bytes plan(const Parameter* p, int tokens, int sequences, int patches) {
+  static Bytes plan(const Parameter* p, int tokens, int sequences, int patches, const Objective& objective = {}) {
     static constexpr std::uint64_t any_seed = 1;
     Batch batch;
     batch.labels.assign(static_cast<std::size_t>(tokens), 0);
@@ -206,7 +177,7 @@ class Step : public StepRunner<T, B> {
     in.vision.rows = patches;
     in.patches = {nullptr, patches, Model::patch_width};
     in.text.dropout_seed = in.vision.dropout_seed = &any_seed;
-    return plan<Training>(p, in, LabelledRows(batch));
+    return plan<Training>(p, in, LabelledRows(batch), nullptr, objective);
   }
   /// The same of a batch.
   template <class W>
@@ -215,20 +186,21 @@ class Step : public StepRunner<T, B> {
   }
   /// What a batch needs, found by running it on the Plan backend.
   template <class Mode_>
-  static Bytes plan(const Parameter* p, Input<T> in, const LabelledRows& labelled, PlanRecord* record = nullptr) {
+  static Bytes plan(const Parameter* p, Input<T> in, const LabelledRows& labelled, PlanRecord* record = nullptr,
+                    const Objective& objective = {}) {
     Arena saved_arena, scratch;
     auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
     if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, saved_arena, in.tokens, in.patches.rows);
     Run<Plan, Mode_> run{plan_stream<B>(record, scratch), &scratch, &in.text};
-    float* const nll = scratch.take<float>(static_cast<std::size_t>(labelled.count()));
-    Objective<Model>::run(run, p, *saved, in, LabelledRowsView(labelled), nll, {});
+    const RowScores scores = RowScores::take(scratch, objective, labelled.count());
+    LabelledPass<Model>::run(run, p, *saved, in, LabelledRowsView(labelled), objective, scores, p);
     return {saved_arena.peak_bytes(), scratch.peak_bytes()};
   }
 
  private:
   template <class Mode_>
-  static Bytes plan_pass(const Parameter* p, Input<T> in, const LabelledRows& labelled) {
-    return plan<Mode_>(p, in, labelled);
+  static Bytes plan_pass(const Parameter* p, Input<T> in, const LabelledRows& labelled, const Objective& objective) {
+    return plan<Mode_>(p, in, labelled, nullptr, objective);
   }
   template <class Mode_>
   static void launch(StepRunner<T, B>& runner, const Parameter* parameters, const StepInput<T, B>& batch) {
@@ -237,7 +209,8 @@ class Step : public StepRunner<T, B> {
     Input<T> in = batch.in;
     if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, step.saved_arena_, in.tokens, in.patches.rows);
     const Run<B, Mode_> run{step.device_.stream(&step.scratch_), &step.scratch_, &in.text, step.watch};
-    Objective<Model>::run(run, parameters, *saved, in, batch.labelled_view, step.nll_, step.token_loss);
+    LabelledPass<Model>::run(run, parameters, *saved, in, batch.labelled_view, step.objective, step.scores_,
+                             step.reference);
   }
   template <class Mode_>
   static constexpr typename StepRunner<T, B>::Pass pass{Mode_::train, plan_pass<Mode_>, launch<Mode_>};

@@ -65,6 +65,24 @@ inline std::vector<int> image_runs(const EncodedSample& sample, int image_pad_id
   return runs;
 }
 
+/// Whether a micro-batch is preference data.
+inline bool judged(const std::vector<const EncodedSample*>& micro_batch) {
+  return !micro_batch.empty() && !micro_batch.front()->roles.empty();
+}
+
+/// What each sequence of a micro-batch of preference data is, and which are judged together: the two of a sample, or
+/// all if there are baselines.
+inline void add_groups(const std::vector<const EncodedSample*>& micro_batch, Batch& batch) {
+  if (batch.cu_groups.empty()) batch.cu_groups.push_back(0);
+  bool together = false;
+  for (const EncodedSample* sample : micro_batch) {
+    batch.roles.insert(batch.roles.end(), sample->roles.begin(), sample->roles.end());
+    together = sample->roles.back() == SequenceRole::baseline;
+    if (!together) batch.cu_groups.push_back(static_cast<int>(batch.roles.size()));
+  }
+  if (together) batch.cu_groups.push_back(static_cast<int>(batch.roles.size()));
+}
+
 /// Makes room for `count` values; what they are does not matter. Memory is taken anew rather than copied.
 inline void make_room(std::vector<float>& values, std::size_t count) {
   if (values.capacity() < count) std::vector<float>().swap(values);
@@ -102,9 +120,10 @@ struct Draft {
 ///
 ///     sum_i loss_weights[i] * nll(labels[i])  =  sum_m (mean of nll over the labelled tokens of micro-batch m) / M
 ///
-/// which equals accumulating the micro-batches one by one; with several ranks, divided by their number, so that the sum
-/// over ranks is their mean. A micro-batch without labelled token adds nothing
-/// and is named in `warnings` (in LLaMA-Factory it makes the loss NaN). A `used` draft lends its memory.
+/// which equals accumulating the micro-batches one by one. Of preference data the weight is that of its sample: 1 /
+/// (samples of the micro-batch * M). With several ranks, divided by their number, so that the sum over ranks is their
+/// mean. A micro-batch without labelled token adds nothing and is named in `warnings` (in LLaMA-Factory it makes the
+/// loss NaN). A `used` draft lends its memory.
 inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> window, const Preparation& preparation,
                           Draft used = {}) {
   Draft out;
@@ -117,7 +136,8 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
     int labelled = 0;
     for (const EncodedSample* sample : micro_batch) labelled += detail::labelled_tokens(*sample);
     const auto shares = static_cast<double>(window.size()) * preparation.ranks;
-    const double own = static_cast<double>(labelled) * shares,
+    const bool judged = detail::judged(micro_batch);
+    const double own = static_cast<double>(judged ? micro_batch.size() : static_cast<std::size_t>(labelled)) * shares,
                  weight =
                      !labelled ? 0 : 1.0 / (preparation.labels_weigh_alike ? static_cast<double>(all_labels) : own);
     for (const EncodedSample* sample : micro_batch) {
@@ -133,6 +153,7 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
       for (const PackedSequence& packed : sample->sequences) out.collated.origins.push_back(packed.origin);
       if (sample->sequences.empty()) out.collated.origins.push_back(sample->origin);
     }
+    if (judged) detail::add_groups(micro_batch, batch);
     if (labelled == 0 && !micro_batch.empty())
       out.collated.warnings.push_back(
           cat(micro_batch.front()->origin, ": a micro-batch without any learned token adds no loss"));

@@ -28,6 +28,13 @@ struct PreprocessingBatches {
         row < in_longer ? row / (each + 1) * (each + 1) : in_longer + (row - in_longer) / each * each;
     return begin + (row - begin) / batch_size * batch_size;
   }
+  /// The row before it in its call; before the first one is the last.
+  std::int64_t row_before(std::int64_t row) const {
+    if (row != first_row(row)) return row - 1;
+    std::int64_t last = row;
+    while (last + 1 < rows && first_row(last + 1) == row) ++last;
+    return last;
+  }
 };
 
 /// Fills one knapsack after another, always with the largest length that still fits. Returns the indices in each

@@ -25,10 +25,13 @@ struct Turn {
 struct Conversation {
   std::vector<Turn> turns;
   std::string system;
-  std::string tools;                ///< JSON text of a list of functions, or empty
-  std::vector<std::string> images;  ///< as the record writes them
-  int videos = 0, audios = 0;       ///< how many the record lists
-  std::string origin;               ///< "mllm_demo.json row 3"
+  std::string tools;                   ///< JSON text of a list of functions, or empty
+  std::vector<std::string> images;     ///< as the record writes them
+  int videos = 0, audios = 0;          ///< how many the record lists
+  std::string origin;                  ///< "mllm_demo.json row 3"
+  std::optional<Turn> rejected = {};   ///< of pairs: the other answer; the last turn is the chosen one
+  std::optional<bool> desirable = {};  ///< of data for stage kto: whether the last turn is
+  std::optional<Turn> baseline = {};   ///< the same: another record's answer (SequenceRole)
 };
 
 /// Why a record makes no sample, in words that are equal for equal reasons: they are counted.
@@ -132,9 +135,31 @@ inline void add_question(const Row& row, const DatasetInfo& info, Conversation& 
   conversation.turns.push_back({Role::user, prompt + query});
 }
 
+/// The bool of kto_tag.
+inline std::optional<Dropped> read_tag(const Row& row, const DatasetInfo& info, Conversation& conversation) {
+  if (!info.columns.kto_tag) return std::nullopt;
+  const Json& tag = column(row.value, info.columns.kto_tag);
+  if (!tag.is_boolean()) return Dropped{cat("\"", *info.columns.kto_tag, "\" is not true or false")};
+  conversation.desirable = tag.get<bool>();
+  return std::nullopt;
+}
+
+/// Ranking data of alpaca: the chosen answer becomes the last turn.
+inline Converted with_answers(const Row& row, const DatasetInfo& info, Conversation conversation) {
+  for (const auto& name : {info.columns.chosen, info.columns.rejected}) {
+    const Json& answer = column(row.value, name);
+    if (!answer.is_string()) return Dropped{cat("no text in \"", name.value_or("chosen and rejected"), "\"")};
+  }
+  conversation.turns.push_back({Role::assistant, text_column(row, info.columns.chosen)});
+  conversation.rejected = Turn{Role::assistant, text_column(row, info.columns.rejected)};
+  return conversation;
+}
+
 inline Converted convert_alpaca(const Row& row, const DatasetInfo& info) {
   Conversation conversation = begin_conversation(row, info);
   add_question(row, info, conversation);
+  if (info.ranking) return with_answers(row, info, std::move(conversation));
+  if (auto dropped = read_tag(row, info, conversation)) return *dropped;
   const Json& response = column(row.value, info.columns.response);
   if (!response.is_string()) return Dropped{cat("no text in \"", info.columns.response.value_or("output"), "\"")};
   conversation.turns.push_back({Role::assistant, response.get<std::string>()});
@@ -194,6 +219,32 @@ inline std::optional<Dropped> check_turns(const std::vector<Turn>& turns) {
   return std::nullopt;
 }
 
+/// Ranking data of sharegpt and openai: the chosen message becomes the last turn.
+inline std::optional<Dropped> add_answers(const Row& row, const DatasetInfo& info, Conversation& conversation) {
+  std::array<Turn, 2> answers;
+  for (int i = 0; i < 2; ++i) {
+    const auto& name = i == 0 ? info.columns.chosen : info.columns.rejected;
+    const Json& message = column(row.value, name);
+    if (!message.is_object()) return Dropped{cat("no message in \"", name.value_or("chosen and rejected"), "\"")};
+    const auto word = tagged(message, info.tags.role_tag), content = tagged(message, info.tags.content_tag);
+    const auto role = word ? role_of(*word, info.tags) : std::nullopt;
+    if (!role || speaks_first(*role) || !content) return Dropped{cat("\"", *name, "\" is no answer of the assistant")};
+    answers[static_cast<std::size_t>(i)] = {*role, *content};
+  }
+  conversation.turns.push_back(std::move(answers[0]));
+  conversation.rejected = std::move(answers[1]);
+  return std::nullopt;
+}
+
+/// What follows the messages of a sharegpt or openai record, and the check of all.
+inline Converted finished(const Row& row, const DatasetInfo& info, Conversation conversation) {
+  if (info.ranking)
+    if (auto dropped = add_answers(row, info, conversation)) return *dropped;
+  if (auto dropped = check_turns(conversation.turns)) return *dropped;
+  if (auto dropped = read_tag(row, info, conversation)) return *dropped;
+  return conversation;
+}
+
 /// Refuses a message with something besides its content that this layout does not read and training would lose.
 inline void refuse_beside(const Row& row, const Json& message, const char* key, std::string_view advice) {
   const auto found = message.find(key);
@@ -215,8 +266,7 @@ inline Converted convert_sharegpt(const Row& row, const DatasetInfo& info) {
     refuse_beside(row, message, "tool_calls", "take \"formatting\": \"openai\", which reads it");
     conversation.turns.push_back({*role, *content});
   }
-  if (auto dropped = check_turns(conversation.turns)) return *dropped;
-  return conversation;
+  return finished(row, info, std::move(conversation));
 }
 
 /// The functions of an assistant message's "tool_calls", or nothing if it calls none.
@@ -274,18 +324,19 @@ inline Converted convert_openai(const Row& row, const DatasetInfo& info, const T
   }
   // Results that nothing answers are left out, and the turn before them is the last, as in LLaMA-Factory.
   if (!conversation.turns.empty() && conversation.turns.back().role == Role::observation) conversation.turns.pop_back();
-  if (auto dropped = check_turns(conversation.turns)) return *dropped;
-  return conversation;
+  return finished(row, info, std::move(conversation));
 }
 
 /// Names columns that no record has: a wrong "columns" entry, or a wrong "formatting".
 inline void check_columns_exist(const std::vector<Row>& rows, const DatasetInfo& info) {
   const Columns& columns = info.columns;
   std::vector<Columns::Name> wanted;
-  if (info.formatting == Formatting::alpaca) wanted = {columns.prompt, columns.response};
+  if (info.formatting == Formatting::alpaca) wanted = {columns.prompt};
+  if (info.formatting == Formatting::alpaca && !info.ranking) wanted.push_back(columns.response);
   if (info.formatting != Formatting::alpaca) wanted = {columns.messages};
   if (columns.given) {
-    wanted.insert(wanted.end(), {columns.images, columns.videos, columns.audios});
+    wanted.insert(wanted.end(), {columns.images, columns.videos, columns.audios, columns.kto_tag});
+    if (info.ranking) wanted.insert(wanted.end(), {columns.chosen, columns.rejected});
     if (info.formatting != Formatting::openai) wanted.insert(wanted.end(), {columns.system, columns.tools});
     if (info.formatting == Formatting::alpaca) wanted.insert(wanted.end(), {columns.query, columns.history});
   }

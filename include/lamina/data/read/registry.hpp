@@ -27,7 +27,8 @@ struct Columns {
   Name prompt = "instruction", query = "input", response = "output", history;  // alpaca
   Name messages = "conversations";                                             // sharegpt, openai
   Name system, tools, images, videos, audios;
-  bool given = false;  ///< dataset_info.json names the columns: each of them must then occur
+  Name chosen, rejected, kto_tag;  // preference data
+  bool given = false;              ///< dataset_info.json names the columns: each of them must then occur
 };
 
 /// The keys and role names of one message in the sharegpt and openai layouts; nothing: that role does not occur.
@@ -67,7 +68,7 @@ struct RegistryKey {
 inline constexpr RegistryKey entry_keys[] = {
     {"file_name"},
     {"formatting"},
-    {"ranking"},  // true is refused when the data set is read: stage sft takes no preference pairs
+    {"ranking"},
     {"split"},
     {"num_samples"},
     {"columns"},
@@ -94,10 +95,9 @@ inline constexpr RegistryKey column_keys[] = {
     {"images"},
     {"videos"},  // records that list one are refused
     {"audios"},  // as for videos
-    {"chosen", KeyFate::no_effect, "only preference data (\"ranking\": true) has it, which stage sft does not read"},
-    {"rejected", KeyFate::no_effect, "only preference data (\"ranking\": true) has it, which stage sft does not read"},
-    {"kto_tag", KeyFate::refused,
-     "it marks data for stage kto, and stage sft trains on none of its records: remove it"},
+    {"chosen"},
+    {"rejected"},
+    {"kto_tag"},
 };
 inline constexpr RegistryKey tag_keys[] = {
     {"role_tag"},        {"content_tag"},  {"user_tag"},   {"assistant_tag"},
@@ -195,6 +195,9 @@ inline Columns read_columns(const EntryReader& read) {
           .images = read.maybe_text("images"),
           .videos = read.maybe_text("videos"),
           .audios = read.maybe_text("audios"),
+          .chosen = read.maybe_text("chosen"),
+          .rejected = read.maybe_text("rejected"),
+          .kto_tag = read.maybe_text("kto_tag"),
           .given = true};
 }
 

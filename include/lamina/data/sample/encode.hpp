@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -127,19 +128,9 @@ class Encoder {
   /// The conversation up to its last answer, which is to be predicted; the two share cutoff_len.
   /// source  LLaMA-Factory, data/processor/unsupervised.py
   Encoded encode_question(const Conversation& conversation) {
-    check_media(conversation);
-    const std::vector<detail::TokenPair> pairs =
-        tokenise(conversation, {.enable_thinking = options_.enable_thinking,
-                                .drop_history_thoughts = !options_.preserve_thinking,
-                                .last_answer_only = true});
-    if (pairs.empty()) return Dropped{lost_image};
-    detail::TokenPair whole{.source = {}, .target = pairs.back().target, .images = {}, .image_tokens = {}};
-    for (const detail::TokenPair& pair : pairs) {
-      whole.source.insert(whole.source.end(), pair.source.begin(), pair.source.end());
-      if (&pair != &pairs.back()) whole.source.insert(whole.source.end(), pair.target.begin(), pair.target.end());
-      whole.images.insert(whole.images.end(), pair.images.begin(), pair.images.end());
-      whole.image_tokens.insert(whole.image_tokens.end(), pair.image_tokens.begin(), pair.image_tokens.end());
-    }
+    std::optional<detail::TokenPair> found = one_turn(conversation);
+    if (!found) return Dropped{lost_image};
+    detail::TokenPair& whole = *found;
     const SplitLengths lengths = split_lengths(static_cast<int>(whole.source.size()),
                                                static_cast<int>(whole.target.size()), options_.cutoff_len);
     const int lost = static_cast<int>(whole.source.size()) - lengths.source;
@@ -154,6 +145,36 @@ class Encoder {
                          .origin = conversation.origin,
                          .answer = std::move(whole.target),
                          .lost = lost};
+  }
+
+  /// A prompt with two answers as two sequences, the preferred one first. Both have the prompt of the first, and as
+  /// much of it as the longer answer leaves. source  LLaMA-Factory, data/processor/pairwise.py
+  Encoded encode_pair(const Conversation& conversation) {
+    Conversation other = conversation;
+    other.turns.back() = *conversation.rejected;
+    std::optional<detail::TokenPair> chosen = one_turn(conversation), rejected = one_turn(other);
+    if (!chosen || !rejected) return Dropped{lost_image};
+    rejected->source = chosen->source;
+    const int longer = static_cast<int>(std::max(chosen->target.size(), rejected->target.size()));
+    const SplitLengths lengths = split_lengths(static_cast<int>(chosen->source.size()), longer, options_.cutoff_len);
+    return with_roles({{*chosen, lengths, SequenceRole::chosen}, {*rejected, lengths, SequenceRole::rejected}},
+                      conversation.origin);
+  }
+
+  /// A prompt with its answer, and with another record's answer.
+  /// source  LLaMA-Factory, data/processor/feedback.py
+  Encoded encode_judged(const Conversation& conversation) {
+    Conversation other = conversation;
+    other.turns.back() = *conversation.baseline;
+    std::optional<detail::TokenPair> own = one_turn(conversation), baseline = one_turn(other);
+    if (!own || !baseline) return Dropped{lost_image};
+    const auto lengths = [&](const detail::TokenPair& pair) {
+      return split_lengths(static_cast<int>(pair.source.size()), static_cast<int>(pair.target.size()),
+                           options_.cutoff_len);
+    };
+    return with_roles({{*own, lengths(*own), *conversation.desirable ? SequenceRole::chosen : SequenceRole::rejected},
+                       {*baseline, lengths(*baseline), SequenceRole::baseline}},
+                      conversation.origin);
   }
 
   /// A text and the token that ends a turn, all learned: at most `most` tokens.
@@ -177,6 +198,53 @@ class Encoder {
     if (!layout_.takes_images && !conversation.images.empty())
       fail("template ", layout_.name, " is for text alone, the record has images: take the template of the model, ",
            templates_text());
+  }
+
+  /// All but the last answer as the source, that answer as the target; or nothing, as tokenise() has it.
+  std::optional<detail::TokenPair> one_turn(const Conversation& conversation) {
+    check_media(conversation);
+    const std::vector<detail::TokenPair> pairs =
+        tokenise(conversation, {.enable_thinking = options_.enable_thinking,
+                                .drop_history_thoughts = !options_.preserve_thinking,
+                                .last_answer_only = true});
+    if (pairs.empty()) return std::nullopt;
+    detail::TokenPair whole{.source = {}, .target = pairs.back().target, .images = {}, .image_tokens = {}};
+    for (const detail::TokenPair& pair : pairs) {
+      whole.source.insert(whole.source.end(), pair.source.begin(), pair.source.end());
+      if (&pair != &pairs.back()) whole.source.insert(whole.source.end(), pair.target.begin(), pair.target.end());
+      whole.images.insert(whole.images.end(), pair.images.begin(), pair.images.end());
+      whole.image_tokens.insert(whole.image_tokens.end(), pair.image_tokens.begin(), pair.image_tokens.end());
+    }
+    return whole;
+  }
+
+  /// A prompt and an answer of preference data, and how much is kept of both.
+  struct JudgedAnswer {
+    detail::TokenPair& pair;
+    SplitLengths kept;
+    SequenceRole role;
+  };
+  /// One sequence per answer.
+  Encoded with_roles(std::initializer_list<JudgedAnswer> answers, const std::string& origin) const {
+    EncodedSample sample{.ids = {}, .labels = {}, .images = {}, .origin = origin};
+    for (const auto& [pair, kept, role] : answers) {
+      pair.source.resize(static_cast<std::size_t>(std::min<int>(kept.source, static_cast<int>(pair.source.size()))));
+      pair.target.resize(static_cast<std::size_t>(std::min<int>(kept.target, static_cast<int>(pair.target.size()))));
+      std::vector<int> runs;
+      detail::add_runs(pair.source, image_pad_, runs);
+      detail::add_runs(pair.target, image_pad_, runs);
+      if (runs != pair.image_tokens || cuts_closing_mark(pair))
+        return Dropped{cat("an image does not fit into cutoff_len ", options_.cutoff_len)};
+      if (pair.source.empty() || pair.target.empty()) return Dropped{"an answer or its prompt has no token"};
+      sample.ids.insert(sample.ids.end(), pair.source.begin(), pair.source.end());
+      sample.labels.resize(sample.ids.size(), ignored_label);
+      sample.ids.insert(sample.ids.end(), pair.target.begin(), pair.target.end());
+      sample.labels.insert(sample.labels.end(), pair.target.begin(), pair.target.end());
+      sample.images.insert(sample.images.end(), pair.images.begin(), pair.images.end());
+      sample.sequences.push_back({static_cast<int>(sample.ids.size()), origin});
+      sample.roles.push_back(role);
+    }
+    return sample;
   }
 
   std::vector<int> tokens(const std::vector<std::string>& texts) const {

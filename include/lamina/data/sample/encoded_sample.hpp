@@ -4,9 +4,11 @@
 #include <string>
 #include <vector>
 
+#include <lamina/core/preference_loss.hpp>
+
 namespace lamina::data {
 
-/// A sequence inside a packed sample.
+/// A sequence inside a sample of several.
 struct PackedSequence {
   int end = 0;         ///< token behind its last one
   std::string origin;  ///< of its record
@@ -16,14 +18,16 @@ struct PackedSequence {
 /// to images[i].
 /// To train and evaluate: all of it, with labels. To predict: up to the last answer, without labels.
 struct EncodedSample {
-  std::vector<int> ids;                        ///< (T) image placeholders already expanded
-  std::vector<int> labels;                     ///< (T) the token itself if it is learned, else ignored_label; or none
-  std::vector<std::filesystem::path> images;   ///< files, in the order of their placeholders
-  std::string origin;                          ///< "mllm_demo.json row 3", for messages
-  std::vector<int> answer = {};                ///< to predict: the answer in the data
-  int lost = 0;                                ///< to predict: tokens that cutoff_len cut off the end of the question
-  std::vector<PackedSequence> sequences = {};  ///< neat_packing: at least two, in order; else none: it is one
-  std::int64_t preprocessing_batch = 0;        ///< samples that share it may be packed together
+  std::vector<int> ids;                       ///< (T) image placeholders already expanded
+  std::vector<int> labels;                    ///< (T) the token itself if it is learned, else ignored_label; or none
+  std::vector<std::filesystem::path> images;  ///< files, in the order of their placeholders
+  std::string origin;                         ///< "mllm_demo.json row 3", for messages
+  std::vector<int> answer = {};               ///< to predict: the answer in the data
+  int lost = 0;                               ///< to predict: tokens that cutoff_len cut off the end of the question
+  /// neat_packing, or the answers of preference data: at least two, in order; else none: it is one.
+  std::vector<PackedSequence> sequences = {};
+  std::vector<SequenceRole> roles = {};  ///< of these sequences, in preference data; else none
+  std::int64_t preprocessing_batch = 0;  ///< samples that share it may be packed together
 
   int sequence_count() const { return sequences.empty() ? 1 : static_cast<int>(sequences.size()); }
 };

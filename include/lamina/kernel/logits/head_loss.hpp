@@ -9,8 +9,9 @@
 ///     dx = dz W      dW += dz^T x
 ///
 /// This is the plain TokenLoss; nll and dz of the others follow from theirs.
-/// x, dx (M, D); W (V, D); target, weight, nll (M). The softmax is fp32. dx and dw may be null (evaluation; frozen
-/// head). Targets are in [0, V): the CPU checks it, on a GPU that is left to whoever uploads them.
+/// mean_logit[m], if asked for, is the mean of z[m] over the vocabulary.
+/// x, dx (M, D); W (V, D); target, weight, nll, mean_logit (M). The softmax is fp32. dx and dw may be null (evaluation;
+/// frozen head). Targets are in [0, V): the CPU checks it, on a GPU that is left to whoever uploads them.
 namespace lamina::kernel {
 
 template <class T>
@@ -23,6 +24,7 @@ struct HeadLoss {
   Matrix<T> dx;
   Matrix<float> dw;
   TokenLoss loss = {};
+  float* mean_logit = nullptr;
 };
 
 template <class B>

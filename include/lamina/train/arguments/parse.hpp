@@ -38,6 +38,15 @@ inline void note_idle_keys(Arguments& a) {
         Belonging{"pissa_convert", a.pissa_init || !a.pissa_convert, "pissa_init"},
         Belonging{"preprocessing_batch_size", a.packs(), "packing: rows are read one by one"},
         Belonging{"preprocessing_num_workers", a.packs(), "packing: rows are read in one pass"},
+        Belonging{"pref_loss", a.stage == "dpo", "stage: dpo"},
+        Belonging{"dpo_label_smoothing", a.stage == "dpo", "stage: dpo"},
+        Belonging{"simpo_gamma", a.stage == "dpo" && a.preference.kind == PreferenceLoss::Kind::simpo,
+                  "stage: dpo and pref_loss: simpo"},
+        Belonging{"kto_chosen_weight", a.stage == "kto", "stage: kto"},
+        Belonging{"kto_rejected_weight", a.stage == "kto", "stage: kto"},
+        Belonging{"pref_beta", a.learns_preferences(), "stage: dpo or kto"},
+        Belonging{"pref_ftx", a.learns_preferences(), "stage: dpo or kto"},
+        Belonging{"lora_dropout", !a.learns_preferences() || a.lora_dropout == 0, "stage: sft or pt"},
         Belonging{"adapter_folder", !a.adapter_name_or_path.empty(), "adapter_name_or_path"}})
     if (is_given(a, b.key) && !b.acts) a.notes.push_back(cat(b.key, " has no effect without ", b.needs));
 }

@@ -152,6 +152,24 @@ inline void read_optimizer_name(Arguments&, const Setting& s, std::string_view k
     fail(s.origin, ": optim: ", name, " is refused: the optimizer is AdamW with fp32 moments; set optim: adamw_torch");
 }
 
+inline void read_preference_loss(Arguments& a, const Setting& s, std::string_view key) {
+  using Kind = PreferenceLoss::Kind;
+  static constexpr std::pair<std::string_view, Kind> kinds[] = {{"sigmoid", Kind::sigmoid},
+                                                                {"hinge", Kind::hinge},
+                                                                {"ipo", Kind::ipo},
+                                                                {"orpo", Kind::orpo},
+                                                                {"simpo", Kind::simpo}};
+  const std::string word = io::text_of(s, key);
+  for (const auto& [name, kind] : kinds)
+    if (word == name) {
+      a.preference.kind = kind;
+      return;
+    }
+  if (word == "kto_pair")
+    fail(s.origin, ": pref_loss: kto_pair is not built, which trl no longer has either: take stage: kto, or sigmoid");
+  io::wrong_value(s, key, "sigmoid, hinge, ipo, orpo or simpo");
+}
+
 /// accelerate's settings: those that decide the order of rows and the windows mean something.
 inline void read_accelerator(Arguments& a, const Setting& s, std::string_view key) {
   static constexpr io::KeyRow known[] = {

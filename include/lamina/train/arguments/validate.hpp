@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <lamina/io/keys/key_values.hpp>
@@ -28,17 +29,41 @@ void at_least(const Arguments& a, const char* key, Value value, Value least) {
 
 /// What a stage that is not built needs instead.
 inline std::string_view instead_of_stage(const std::string& stage) {
-  if (stage == "dpo" || stage == "kto") return "preferences are not learned: take stage: sft on the answers to keep";
-  if (stage == "rm" || stage == "ppo")
-    return "reward models are not built: LLaMA-Factory trains on what lamina-merge writes";
-  return "there are sft and pt";
+  if (stage == "rm" || stage == "ppo") return "reward models are not built: take stage: dpo, which needs none";
+  return "there are sft, pt, dpo and kto";
 }
 
 inline void validate_stage(const Arguments& a) {
-  if (a.stage != "sft" && a.stage != "pt")
-    fail(where(a, "stage"), ": ", a.stage, " is not built, wanted sft or pt: ", instead_of_stage(a.stage));
+  if (a.stage != "sft" && a.stage != "pt" && !a.learns_preferences())
+    fail(where(a, "stage"), ": ", a.stage, " is not built, wanted sft, pt, dpo or kto: ", instead_of_stage(a.stage));
+  for (const auto& [key, on] : {std::pair{"packing", a.packs()},
+                                {"train_on_prompt", a.train_on_prompt},
+                                {"mask_history", a.mask_history},
+                                {"predict_with_generate", a.predict_with_generate},
+                                {"use_dft_loss", a.use_dft_loss},
+                                {"label_smoothing_factor", a.label_smoothing_factor != 0}})
+    if (on && a.learns_preferences()) fail(where(a, key), " needs stage: sft, got ", a.stage);
   if (a.stage == "pt" && a.neat_packing) fail(where(a, "neat_packing"), " needs stage: sft");
   if (a.stage == "pt" && a.predict_with_generate) fail(where(a, "predict_with_generate"), " needs stage: sft");
+}
+
+inline void validate_preferences(const Arguments& a) {
+  if (!a.learns_preferences()) return;
+  const PreferenceLoss loss = std::get<PreferenceLoss>(objective_of(a));
+  if (loss.beta <= 0) fail(where(a, "pref_beta"), " is ", loss.beta, ", wanted a positive number");
+  for (const auto& [key, value] : {std::pair{"pref_ftx", loss.ftx},
+                                   {"kto_chosen_weight", loss.chosen_weight},
+                                   {"kto_rejected_weight", loss.rejected_weight}})
+    at_least(a, key, value, 0.0);
+  if (loss.label_smoothing < 0 || loss.label_smoothing >= 0.5)
+    fail(where(a, "dpo_label_smoothing"), " is ", loss.label_smoothing, ", wanted 0 up to below 0.5");
+  if (loss.label_smoothing > 0 && loss.kind != PreferenceLoss::Kind::sigmoid)
+    fail(where(a, "dpo_label_smoothing"), " needs stage: dpo with pref_loss: sigmoid");
+  if (loss.has_reference() && a.finetuning_type != "lora")
+    fail(where(a, "finetuning_type"), ": ", a.finetuning_type, ": the reference is the base model without adapters: ",
+         "take finetuning_type: lora, or stage: dpo with pref_loss: orpo or simpo, which have no reference");
+  if (loss.has_reference() && a.pissa_init)
+    fail(where(a, "pissa_init"), " changes the base model, which is the reference: set it to false");
 }
 
 inline void validate_method(const Arguments& a) {
@@ -243,6 +268,7 @@ inline void validate_arguments(const Arguments& a) {
   detail::validate_run(a);
   detail::validate_trackers(a);
   detail::validate_stage(a);
+  detail::validate_preferences(a);
   detail::validate_method(a);
   detail::validate_data(a);
   detail::validate_order(a);

@@ -38,7 +38,10 @@ inline data::DataOptions data_options(const Arguments& a) {
   o.default_system = a.default_system;
   o.enable_thinking = a.enable_thinking;
   o.preserve_thinking = a.preserve_thinking;
-  o.pretrains = a.stage == "pt";
+  o.stage = a.stage == "pt"    ? data::Stage::pt
+            : a.stage == "dpo" ? data::Stage::dpo
+            : a.stage == "kto" ? data::Stage::kto
+                               : data::Stage::sft;
   o.packing = a.packing;
   o.neat_packing = a.neat_packing;
   o.preprocessing_batch_size = a.preprocessing_batch_size;
@@ -106,6 +109,10 @@ class DatasetSource : public TrainSource {
     if (a.use_dft_loss && place.size > 1)
       fail("use_dft_loss: its labels weigh alike in all of a step, and the processes do not know of each other's: run ",
            "one process");
+    if (a.stage == "kto" && place.size > 1)
+      fail(
+          "stage: kto: its kl is a mean over all of a micro-batch, and the processes do not know of each other's: run ",
+          "one process");
   }
 
   std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }

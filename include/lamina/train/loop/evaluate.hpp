@@ -7,6 +7,7 @@
 
 #include <lamina/model/train_session.hpp>
 #include <lamina/parallel/group.hpp>
+#include <lamina/train/report/metric_sums.hpp>
 #include <lamina/train/report/results.hpp>
 #include <lamina/train/step/source.hpp>
 
@@ -31,13 +32,14 @@ inline OrderedJson evaluate_all(TrainSession& session, const EvalPart& part, par
   EvalSource& source = part.source;
   std::array<double, 2> sums = {};
   auto& [sum, batches] = sums;
+  MetricSums found;
   for (std::int64_t i = group.rank(); i < source.batches(); i += group.size()) {
     const Window window = source.batch(i);
     if (batch_done) batch_done(i + 1);
     bool labelled = false;
     for (float weight : window.batch.loss_weights) labelled = labelled || weight != 0;
     if (!labelled) continue;
-    const BatchLoss loss = session.evaluate(window.batch);
+    BatchLoss loss = session.evaluate(window.batch);
     if (!std::isfinite(loss.loss)) {
       std::string culprit = window.origins.empty() ? std::string() : window.origins.front();
       for (std::size_t s = 0; s < loss.sequence_losses.size() && s < window.origins.size(); ++s)
@@ -48,13 +50,16 @@ inline OrderedJson evaluate_all(TrainSession& session, const EvalPart& part, par
       fail("evaluation: the loss of ", culprit, " is ", loss.loss, ": check that row, or lower the learning rate");
     }
     sum += loss.loss;
+    found.add(loss.metrics);
     ++batches;
   }
   group.all_reduce(sums);
+  found.share(group);
   if (batches == 0)
     fail("evaluation: none of ", source.rows(), " rows has a labelled token: raise cutoff_len, or check the answers");
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   OrderedJson metrics = {{part.prefix + "_loss", sum / batches}};
+  found.write_to(metrics, part.prefix + "_");
   metrics.update(
       speed_metrics(part.prefix, seconds, static_cast<double>(source.rows()), static_cast<double>(source.batches())));
   return metrics;

@@ -1,4 +1,6 @@
 #pragma once
+#include <utility>
+
 #include <lamina/train/loop.hpp>
 
 /// Trainer: what happens between steps.
@@ -37,8 +39,9 @@ inline void Trainer::log_loss(double gradient_norm, double rate) {
   if (position_.steps_since_log == 0) return;
   OrderedJson entry = {{"loss", position_.loss_since_log / static_cast<double>(position_.steps_since_log)},
                        {"grad_norm", gradient_norm},
-                       {"learning_rate", rate},
-                       {"epoch", state_.epoch}};
+                       {"learning_rate", rate}};
+  std::exchange(position_.metrics_since_log, {}).write_to(entry);
+  entry["epoch"] = state_.epoch;
   position_.loss_since_log = 0;
   position_.steps_since_log = 0;
   if (a_.include_num_input_tokens_seen) {

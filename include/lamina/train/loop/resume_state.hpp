@@ -14,6 +14,7 @@
 #include <lamina/model/train_session.hpp>
 #include <lamina/train/loop/schedule.hpp>
 #include <lamina/train/loop/trainer_state.hpp>
+#include <lamina/train/report/metric_sums.hpp>
 
 namespace lamina::train {
 
@@ -27,6 +28,7 @@ struct RunPosition {
   double loss_sum = 0;        ///< of all steps so far, for train_loss
   double loss_since_log = 0;  ///< of the steps since the last log event
   std::int64_t steps_since_log = 0;
+  MetricSums metrics_since_log;
 };
 
 namespace detail {
@@ -132,7 +134,8 @@ inline void write_position(const std::filesystem::path& directory, const RunPosi
                                {"optimizer_steps", p.optimizer_steps},
                                {"loss_sum", p.loss_sum},
                                {"loss_since_log", p.loss_since_log},
-                               {"steps_since_log", p.steps_since_log}};
+                               {"steps_since_log", p.steps_since_log},
+                               {"metrics_since_log", p.metrics_since_log.to_json()}};
   io::write_text(directory / "rng.json", file.dump(2) + "\n");
 }
 
@@ -157,6 +160,7 @@ inline std::optional<RunPosition> read_position(const std::filesystem::path& dir
   read("steps_since_log", p.steps_since_log);
   p.loss_sum = fields.number("loss_sum");
   p.loss_since_log = fields.number("loss_since_log");
+  if (fields.has("metrics_since_log")) p.metrics_since_log.read(json.at("metrics_since_log"), path.string());
   return p;
 }
 

@@ -66,6 +66,7 @@ inline void Trainer::resume(const std::filesystem::path& from) {
     position_.loss_sum = position->loss_sum;
     position_.loss_since_log = position->loss_since_log;
     position_.steps_since_log = position->steps_since_log;
+    position_.metrics_since_log = position->metrics_since_log;
   } else {
     parts_.session.set_optimizer_steps(0);
     console.line(cat("WARNING: ", from.string(),
@@ -180,7 +181,7 @@ inline void Trainer::train_step() {
     } catch (...) {
       upcoming_.emplace().failure = std::current_exception();
     }
-  const auto [loss, norm] = parts_.session.finish();
+  auto [loss, norm] = parts_.session.finish();
   Window window = std::move(under_way_.front());
   under_way_.pop_front();
   for (const std::string& warning : window.warnings)
@@ -200,6 +201,8 @@ inline void Trainer::train_step() {
   position_.loss_sum += shared.loss;
   position_.loss_since_log += shared.loss;
   ++position_.steps_since_log;
+  share_metrics(loss.metrics, parts_.group);
+  position_.metrics_since_log.add(loss.metrics);
   position_.epoch = state_.global_step / plan_.steps_per_epoch;
   position_.window = state_.global_step % plan_.steps_per_epoch;
   position_.optimizer_steps = parts_.session.optimizer_steps() - static_cast<std::int64_t>(under_way_.size());

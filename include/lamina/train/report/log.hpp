@@ -87,6 +87,7 @@ class TrainerLog {
     OrderedJson line = {{"current_steps", at.step}, {"total_steps", at.total_steps}};
     if (logged.contains("loss")) line["loss"] = logged["loss"];
     if (logged.contains("eval_loss")) line["eval_loss"] = logged["eval_loss"];
+    if (logged.contains("rewards/accuracies")) line["accuracy"] = logged["rewards/accuracies"];
     if (logged.contains("learning_rate")) line["lr"] = logged["learning_rate"];
     if (logged.contains("epoch")) line["epoch"] = logged["epoch"];
     line["percentage"] = at.total_steps > 0

@@ -195,7 +195,9 @@ inline std::string plot_curve(const std::filesystem::path& output_dir, const Ord
   const Curve curve = curve_of(log_history, key);
   if (curve.values.empty()) return cat("No metric ", key, " to plot.");
 #if defined(LAMINA_HAS_CAIRO)
-  const std::filesystem::path path = output_dir / ("training_" + key + ".png");
+  std::string name = "training_" + key + ".png";
+  std::replace(name.begin(), name.end(), '/', '_');
+  const std::filesystem::path path = output_dir / name;
   detail::Figure figure(curve);
   figure.line(curve.steps, curve.values, 0.4);
   figure.line(curve.steps, smoothed(curve.values), 1);

@@ -12,22 +12,49 @@
 
 namespace lamina::train {
 
-/// Writes what a model is trained on: the ids of a sample and their text, its labels and the text that is learned.
-/// Headings as LLaMA-Factory prints them for the first sample of a run.
-inline void print_sample(std::ostream& out, const data::EncodedSample& sample, const text::Tokenizer& tokenizer) {
-  const auto list = [&](std::string_view title, std::span<const int> ids) {
-    out << title << ":\n[";
-    for (std::size_t i = 0; i < ids.size(); ++i) out << (i > 0 ? ", " : "") << ids[i];
+namespace detail {
+
+inline std::vector<int> learned_of(std::span<const int> labels) {
+  std::vector<int> learned;
+  std::copy_if(labels.begin(), labels.end(), std::back_inserter(learned),
+               [](int label) { return label != ignored_label; });
+  return learned;
+}
+
+/// prefix: "chosen_" and the like, or "".
+inline void print_sequence(std::ostream& out, std::string_view prefix, std::span<const int> ids,
+                           std::span<const int> labels, const text::Tokenizer& tokenizer) {
+  const auto list = [&](std::string_view title, std::span<const int> values) {
+    out << prefix << title << ":\n[";
+    for (std::size_t i = 0; i < values.size(); ++i) out << (i > 0 ? ", " : "") << values[i];
     out << "]\n";
   };
-  std::vector<int> learned;
-  std::copy_if(sample.labels.begin(), sample.labels.end(), std::back_inserter(learned),
-               [](int label) { return label != ignored_label; });
-  out << sample.origin << ", " << sample.ids.size() << " tokens, " << learned.size() << " of them learned\n";
-  list("input_ids", sample.ids);
-  out << "inputs:\n" << tokenizer.decode(sample.ids) << "\n";
-  list("label_ids", sample.labels);
-  out << "labels:\n" << tokenizer.decode(learned) << "\n";
+  list("input_ids", ids);
+  out << prefix << "inputs:\n" << tokenizer.decode({ids.begin(), ids.end()}) << "\n";
+  list("label_ids", labels);
+  out << prefix << "labels:\n" << tokenizer.decode(learned_of(labels)) << "\n";
+}
+
+inline std::string_view prefix_of(SequenceRole role) {
+  return role == SequenceRole::chosen ? "chosen_" : role == SequenceRole::rejected ? "rejected_" : "kl_";
+}
+
+}  // namespace detail
+
+/// Writes what a model is trained on: the ids of a sample and their text, its labels and the text that is learned; of
+/// preference data for each answer. Headings as LLaMA-Factory prints them for the first sample of a run.
+inline void print_sample(std::ostream& out, const data::EncodedSample& sample, const text::Tokenizer& tokenizer) {
+  out << sample.origin << ", " << sample.ids.size() << " tokens, " << detail::learned_of(sample.labels).size()
+      << " of them learned\n";
+  const std::span<const int> ids(sample.ids), labels(sample.labels);
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < sample.roles.size(); ++i) {
+    const std::size_t length = static_cast<std::size_t>(sample.sequences[i].end) - begin;
+    detail::print_sequence(out, detail::prefix_of(sample.roles[i]), ids.subspan(begin, length),
+                           labels.subspan(begin, length), tokenizer);
+    begin += length;
+  }
+  if (sample.roles.empty()) detail::print_sequence(out, "", ids, labels, tokenizer);
 }
 
 }  // namespace lamina::train

@@ -1,5 +1,6 @@
 #pragma once
 #include <span>
+#include <variant>
 #include <vector>
 
 #include <lamina/compose/plan/staging.hpp>
@@ -7,45 +8,11 @@
 #include <lamina/kernel/device.hpp>
 #include <lamina/kernel/elementwise/optimizer.hpp>
 #include <lamina/model/train_session.hpp>
+#include <lamina/train/objective/objective.hpp>
 
 /// A batch as a training step reads it. Making one takes the host alone, so it can be done while a GPU still works on
 /// the batch before.
 namespace lamina::train {
-
-/// The labelled tokens of a batch: row r of the hidden states predicts `target`. A sequence's first token is nobody's
-/// prediction, so it carries no loss.
-struct LabelledRows {
-  std::vector<int> row, target, sequence;
-  std::vector<float> weight;
-
-  LabelledRows() = default;
-  explicit LabelledRows(const Batch& batch) { read(batch); }
-  void read(const Batch& batch) {
-    row.clear(), target.clear(), sequence.clear(), weight.clear();
-    for (std::size_t s = 0; s + 1 < batch.cu_seqlens.size() && !batch.labels.empty(); ++s)
-      for (int n = batch.cu_seqlens[s] + 1; n < batch.cu_seqlens[s + 1]; ++n) {
-        const auto i = static_cast<std::size_t>(n);
-        if (batch.labels[i] == ignored_label || batch.loss_weights[i] == 0) continue;
-        row.push_back(n - 1);
-        target.push_back(batch.labels[i]);
-        weight.push_back(batch.loss_weights[i]);
-        sequence.push_back(static_cast<int>(s));
-      }
-  }
-  int count() const { return static_cast<int>(row.size()); }
-};
-
-/// The same in the memory that a backend's kernels read: (count) each.
-struct LabelledRowsView {
-  int count = 0;
-  const int* row = nullptr;
-  const int* target = nullptr;
-  const float* weight = nullptr;
-
-  LabelledRowsView() = default;
-  explicit LabelledRowsView(const LabelledRows& rows)
-      : count(rows.count()), row(rows.row.data()), target(rows.target.data()), weight(rows.weight.data()) {}
-};
 
 /// What the launches of a step and their arguments depend on, apart from where memory is: kernels choose by these
 /// numbers, by nothing else that the host knows of a batch.
@@ -80,19 +47,19 @@ class StepInput {
             .windows = in.vision.windows,
             .longest_window = in.vision.longest_window};
   }
-  /// Has what a step found out downloaded behind its launches: the nll of labelled rows, what clipping measured. Wait
-  /// for it with found().
-  void collect(Stream<B> stream, const float* nll, const kernel::Clip* clip) {
-    const auto count = static_cast<std::size_t>(labelled.count());
+  /// Has what a step found out downloaded behind its launches: the scores of labelled rows, what clipping measured.
+  /// Wait for it with found().
+  void collect(Stream<B> stream, const Objective& objective, const RowScores& scores, const kernel::Clip* clip) {
     Arena counting;
-    counting.take<kernel::Clip>(1), counting.take<float>(count);
+    counting.take<kernel::Clip>(1), RowScores::take(counting, objective, labelled.count());
     if (found_block_.counts() || found_block_.capacity_bytes() < counting.used_bytes())
       found_block_ = Arena::staging(counting.used_bytes(), Memory<B>{});
     found_block_.release_to(0);
     clip_ = found_block_.template take<kernel::Clip>(1);
-    nll_ = found_block_.template take<float>(count);
+    scores_ = RowScores::take(found_block_, objective, labelled.count());
     Memory<B>::download_later(stream, clip_, clip, sizeof *clip);
-    Memory<B>::download_later(stream, nll_, nll, count * sizeof(float));
+    scores_.each([&](float* to, const float* from) { Memory<B>::download_later(stream, to, from, scores_bytes()); },
+                 scores);
     mark_.set(stream);
   }
   /// What collect() brought.
@@ -100,21 +67,16 @@ class StepInput {
     BatchLoss loss;
     kernel::Clip clip;
   };
-  Found found() {
+  Found found(const Objective& objective) {
     mark_.wait();
-    return {loss({nll_, static_cast<std::size_t>(labelled.count())}), *clip_};
+    return {loss(objective, scores_), *clip_};
   }
-  /// Each sequence's share of the loss, from the nll of the labelled rows.
-  BatchLoss loss(std::span<const float> nll) const {
-    BatchLoss result;
-    result.sequence_losses.assign(static_cast<std::size_t>(in.text.sequences), 0.0);
-    for (std::size_t i = 0; i < nll.size(); ++i) {
-      const double loss = static_cast<double>(labelled.weight[i]) * static_cast<double>(nll[i]);
-      result.loss += loss;
-      result.sequence_losses[static_cast<std::size_t>(labelled.sequence[i])] += loss;
-    }
-    return result;
+  /// From the scores of the labelled rows, in the host's memory.
+  BatchLoss loss(const Objective& objective, const RowScores& scores) const {
+    return std::visit([&](const auto& how) { return report(how, labelled, in.text.sequences, scores); }, objective);
   }
+  /// Of one number for each labelled row.
+  std::size_t scores_bytes() const { return static_cast<std::size_t>(labelled.count()) * sizeof(float); }
 
   Input<T> in;
   LabelledRows labelled;
@@ -124,7 +86,7 @@ class StepInput {
  private:
   Arena found_block_;  // on the host
   kernel::Clip* clip_ = nullptr;
-  float* nll_ = nullptr;
+  RowScores scores_;  // on the host too
   typename Device<B>::Mark mark_;
 };
 
@@ -147,6 +109,7 @@ class ReadInput : public StepInput<T, B> {
     this->staging.add(view.row, count);
     this->staging.add(view.target, count);
     this->staging.add(view.weight, count);
+    this->staging.add(view.judged, static_cast<std::size_t>(view.sequences));
     this->staging.pack();
   }
 

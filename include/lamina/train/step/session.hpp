@@ -21,7 +21,8 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
       : Base(list_tensors<Model>(), source, options),
         image_token_(source.config.image_token_id),
         recompute_(options.recompute) {
-    step_.token_loss = recomputing_step_.token_loss = options.token_loss;
+    step_.objective = recomputing_step_.objective = options.objective;
+    step_.reference = recomputing_step_.reference = this->reference();
     step_.watch = recomputing_step_.watch = this->gradient_watch();
   }
 
@@ -39,7 +40,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
       other.release();
       step.start(weights(), now.input);
       this->update(settings, max_gradient_norm, device().stream(&step.scratch()));
-      now.input.collect(device().stream(), step.nll(), optimizer().clip());
+      now.input.collect(device().stream(), step.objective, step.scores(), optimizer().clip());
     };
     if (now.recomputes)
       run(recomputing_step_, step_);
@@ -49,7 +50,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   }
   StepResult finish() override {
     if (started_ == finished_) fail("TrainSession: finish() without a step under way");
-    auto [loss, clip] = prepared_[finished_++ % prepared_.size()].input.found();
+    auto [loss, clip] = prepared_[finished_++ % prepared_.size()].input.found(step_.objective);
     return {std::move(loss), optimizer().finish_with(clip)};
   }
   BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights(), batch, image_token_); }
@@ -60,8 +61,8 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   }
   MemoryPlan plan(int tokens, int sequences, int patches) const override {
     const auto bytes = recomputes(tokens, sequences, patches)
-                           ? RecomputingStep::plan(weights().parameters(), tokens, sequences, patches)
-                           : PlainStep::plan(weights().parameters(), tokens, sequences, patches);
+                           ? RecomputingStep::plan(weights().parameters(), tokens, sequences, patches, step_.objective)
+                           : PlainStep::plan(weights().parameters(), tokens, sequences, patches, step_.objective);
     const auto learning = static_cast<std::int64_t>(weights().learning_count() * sizeof(float));
     return {.weights = static_cast<std::int64_t>(weights().frozen_bytes()),
             .trainable = static_cast<std::int64_t>(weights().learning_bytes(true)) - learning,
@@ -91,7 +92,8 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
     return recomputes_where([&] { return step_.bytes(weights(), batch); });
   }
   bool recomputes(int tokens, int sequences, int patches) const {
-    return recomputes_where([&] { return PlainStep::plan(weights().parameters(), tokens, sequences, patches); });
+    return recomputes_where(
+        [&] { return PlainStep::plan(weights().parameters(), tokens, sequences, patches, step_.objective); });
   }
 
   int image_token_;

@@ -81,6 +81,7 @@ class TrainedWeights : public TrainSession {
     weights_.allocate(true, device_.stream());
     checkpoint::load_weights(weights_, source.weights, source.folded);
     start_adapters(source, options);
+    leave_adapters_out();
     optimizer_.allocate(weights_, device_.stream());
     gradient_sum_.emplace(group_, weights_,
                           GradientSum<B>::pays_during_backward(options.group->place(), weights_.learning_count()));
@@ -90,6 +91,8 @@ class TrainedWeights : public TrainSession {
   std::int64_t free_at_start() const { return free_at_start_; }
   TensorMemory<T, B>& weights() { return weights_; }
   const TensorMemory<T, B>& weights() const { return weights_; }
+  /// The parameters without their adapters: the model that the run began with.
+  const Parameter* reference() const { return reference_.data(); }
   Optimizer<B>& optimizer() { return optimizer_; }
   const Optimizer<B>& optimizer() const { return optimizer_; }
   /// Hears of steps; null: nobody does.
@@ -182,6 +185,7 @@ class TrainedWeights : public TrainSession {
     for (std::size_t i = 0; i < weights_.slots().size(); ++i) slot_of[weights_.slots()[i].name()] = i;
     // An adapter that goes on training keeps its own settings, as in PEFT.
     dropout_ = static_cast<float>(source.trained.empty() ? options.lora_dropout : source.trained_dropout);
+    if (std::holds_alternative<PreferenceLoss>(options.objective)) dropout_ = 0;  // answers are compared, not sampled
     for (const std::string& module : linears_) {
       const std::size_t a = slot_of.at(module + ".lora_A.weight"), b = slot_of.at(module + ".lora_B.weight");
       const TensorSlot &slot_a = weights_.slots()[a], &slot_b = weights_.slots()[b];
@@ -210,6 +214,14 @@ class TrainedWeights : public TrainSession {
              ", which is no linear layer of this model that can be adapted");
   }
 
+  /// The same weights, in which adapters have rank 0.
+  void leave_adapters_out() {
+    const auto& slots = weights_.slots();
+    reference_.assign(weights_.parameters(), weights_.parameters() + slots.size());
+    for (std::size_t i = 0; i < slots.size(); ++i)
+      if (slots[i].spec.added) reference_[i].value.rows = reference_[i].value.cols = 0;
+  }
+
   void set(const TensorSlot& slot, const std::vector<float>& values) {
     weights_.fill(slot, [&](std::span<std::byte> to) { std::memcpy(to.data(), values.data(), to.size()); });
   }
@@ -220,6 +232,7 @@ class TrainedWeights : public TrainSession {
   std::int64_t free_at_start_ = device_.free_bytes();
   std::vector<std::string> linears_;
   TensorMemory<T, B> weights_;
+  std::vector<Parameter> reference_;
   parallel::DeviceGroup<B> group_;
   std::optional<GradientSum<B>> gradient_sum_;  ///< made once the gradients have their memory
   bool shares_optimizer_;

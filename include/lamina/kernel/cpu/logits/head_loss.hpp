@@ -23,19 +23,26 @@ struct lamina::kernel::head_loss<lamina::Cpu> {
     const bool backward = a.dx || a.dw;
     parallel_for(rows, [&](std::int64_t i) {
       const int m = first + static_cast<int>(i);
-      a.nll[m] =
-          softmax_loss(z.row(static_cast<int>(i)), vocab, a.target[m], backward ? a.weight + m : nullptr, a.loss);
+      float* const row = z.row(static_cast<int>(i));
+      if (a.mean_logit) a.mean_logit[m] = static_cast<float>(sum_of(row, vocab) / vocab);
+      a.nll[m] = softmax_loss(row, vocab, a.target[m], backward ? a.weight + m : nullptr, a.loss);
     });
     if (a.dx)
       matmul<Cpu>::backward_input(s, MatmulBwdInput<float>{.dy = z, .w = a.w, .dx = a.dx.row_range(first, rows)});
     if (a.dw) matmul<Cpu>::backward_weight(s, MatmulBwdWeight<float>{.dy = z, .x = x, .dw = a.dw});
   }
 
+  static double sum_of(const float* z, int vocab) {
+    double sum = 0;
+    for (int v = 0; v < vocab; ++v) sum += static_cast<double>(z[v]);
+    return sum;
+  }
+
   /// Returns the row's loss; if a weight is given, turns its logits into dz.
   static float softmax_loss(float* z, int vocab, int target, const float* weight, const TokenLoss& how) {
     const float top = detail::row_max(z, vocab), at_target = z[target];
-    double sum = 0, sum_z = 0;  // one fp32 sum over 150 thousand entries would lose digits
-    for (int v = 0; how.smoothing > 0 && v < vocab; ++v) sum_z += static_cast<double>(z[v]);
+    const double sum_z = how.smoothing > 0 ? sum_of(z, vocab) : 0;
+    double sum = 0;  // one fp32 sum over 150 thousand entries would lose digits
     for (int v = 0; v < vocab; v += 1024) sum += detail::exp_row(z + v, std::min(1024, vocab - v), top);
     const float log_sum = top + static_cast<float>(std::log(sum)), nll = log_sum - at_target,
                 probability = how.by_probability ? std::exp(-nll) : 1;

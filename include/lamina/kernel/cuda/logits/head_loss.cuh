@@ -109,17 +109,18 @@ __device__ float mean_logit(const T* z, int vocab) {
 template <class T, int Threads>
 __global__ void __launch_bounds__(Threads)
     softmax_loss(T* logits, std::ptrdiff_t stride, int vocab, const int* target, const float* weight,
-                 const float* scale, float* nll, int kept, TokenLoss how) {
+                 const float* scale, float* nll, float* mean, int kept, TokenLoss how) {
   constexpr int size = piece_elements<T>;
   extern __shared__ uint4 row_kept[];
   T* z = logits + blockIdx.x * stride;
   const OnlineSoftmax all = over_block<Threads>(read_logits<T, Threads>(z, vocab, row_kept, kept));
   const int at = target[blockIdx.x], pieces = ceil_div(vocab, size);
   const float plain = all.log_sum() - widen(z[at]), probability = how.by_probability ? expf(-plain) : 1.0f;
+  const float mean_z = mean || how.smoothing > 0 ? mean_logit<T, Threads>(z, vocab) : 0;
   float loss = probability * plain;
-  if (how.smoothing > 0)
-    loss = (1 - how.smoothing) * plain + how.smoothing * (all.log_sum() - mean_logit<T, Threads>(z, vocab));
+  if (how.smoothing > 0) loss = (1 - how.smoothing) * plain + how.smoothing * (all.log_sum() - mean_z);
   if (threadIdx.x == 0) nll[blockIdx.x] = loss;
+  if (threadIdx.x == 0 && mean) mean[blockIdx.x] = mean_z;
   if (!weight) return;
   __syncthreads();  // the row has been read
   const float factor = weight[blockIdx.x] * probability * (scale ? *scale : 1.0f), share = factor / all.sum,
@@ -144,19 +145,20 @@ inline int softmax_kept_bytes(const CudaDevice& device) {
 
 template <int Threads, class T>
 void launch_softmax_loss(Stream<Cuda> s, const Matrix<T>& z, const int* target, const float* weight, const float* scale,
-                         float* nll, int kept_bytes, const TokenLoss& how) {
+                         float* nll, float* mean, int kept_bytes, const TokenLoss& how) {
   const auto kernel = softmax_loss<T, Threads>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kept_bytes), "softmax_loss");
-  kernel<<<z.rows, Threads, kept_bytes, s.handle>>>(z.data, z.stride, z.cols, target, weight, scale, nll,
+  kernel<<<z.rows, Threads, kept_bytes, s.handle>>>(z.data, z.stride, z.cols, target, weight, scale, nll, mean,
                                                     kept_bytes / 16, how);
   check_launch("softmax_loss");
 }
 template <class T>
 void softmax_loss_rows(Stream<Cuda> s, const Matrix<T>& z, const int* target, const float* weight, const float* scale,
-                       float* nll, const TokenLoss& how = {}) {
-  if (!weight) return launch_softmax_loss<512>(s, z, target, weight, scale, nll, 0, how);
+                       float* nll, float* mean = nullptr, const TokenLoss& how = {}) {
+  if (!weight) return launch_softmax_loss<512>(s, z, target, weight, scale, nll, mean, 0, how);
   const int row_bytes = ceil_div(z.cols, piece_elements<T>) * 16;
-  launch_softmax_loss<1024>(s, z, target, weight, scale, nll, std::min(row_bytes, softmax_kept_bytes(*s.device)), how);
+  launch_softmax_loss<1024>(s, z, target, weight, scale, nll, mean, std::min(row_bytes, softmax_kept_bytes(*s.device)),
+                            how);
 }
 
 /// One chunk: its logits into z, its losses, and if asked for its gradients.
@@ -172,7 +174,8 @@ void head_loss_chunk(Stream<Cuda> s, const HeadLoss<T>& a, const Matrix<const T>
                             .right_stride = w.stride,
                             .out = z.data,
                             .out_stride = z.stride});
-  softmax_loss_rows(s, z, a.target, a.dx || a.dw ? a.weight : nullptr, scales ? scales + 4 : nullptr, a.nll, a.loss);
+  softmax_loss_rows(s, z, a.target, a.dx || a.dw ? a.weight : nullptr, scales ? scales + 4 : nullptr, a.nll,
+                    a.mean_logit, a.loss);
   if (a.dx)
     multiply(s, Product<T, T>{.rows = z.rows,
                               .cols = w.cols,
@@ -227,6 +230,7 @@ void lamina::kernel::head_loss<lamina::Cuda>::run(Stream<Cuda> s, const HeadLoss
     part.x = a.x.row_range(m, rows), part.dx = a.dx.row_range(m, rows);
     part.target += m, part.nll += m;
     if (a.weight) part.weight += m;
+    if (a.mean_logit) part.mean_logit += m;
     cuda::head_loss_chunk(s, part, w, Matrix<T>(logits, rows, a.w.rows, stride), scales);
   }
 }

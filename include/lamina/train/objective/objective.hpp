@@ -1,0 +1,4 @@
+#pragma once
+// Every objective of core/objective.hpp.
+#include <lamina/train/objective/next_token.hpp>
+#include <lamina/train/objective/preference.hpp>

@@ -248,7 +248,8 @@ TEST_CASE("Dataset: of a pair both answers are sequences, with as much of the pr
   CHECK(contains(whole.notes[0], "dropped 1 record"));
   options.cutoff_len = 24;
   const Datasets cut = shelf.load(options);
-  CHECK(cut.train[0].sequences[0].end == 24 - 15 + 5);
+  CHECK(cut.train[0].sequences[0].end ==
+        16 + 5);  // split_lengths(27, 15, 24): 16 of the prompt, 8 of the longer answer
   CHECK(std::ssize(cut.train[0].ids) == cut.train[0].sequences[0].end + 24);
 }
 

@@ -64,6 +64,8 @@ struct AttentionCore {
   using Out = Shape<Dyn, Q>;
   static constexpr bool has_norms = sizeof...(Norms) == 2;
   static constexpr Traits traits{.learns = (learns<Norms> || ... || false), .strided_y = true, .strided_dx = true};
+  template <class T>
+  static constexpr std::int64_t bytes_per_row = std::int64_t{sizeof(T)} * (Q + 2 * KV + Q);
   static constexpr float eps = 1e-6f;
   static constexpr kernel::AttentionShape shape() {
     return {Heads_::heads, Heads_::kv_heads, Heads_::head_dim, 1.0f / std::sqrt(static_cast<float>(Heads_::head_dim)),

@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+
 #include <lamina/compose/vision_language.hpp>
 #include <lamina/layer/adapter/adapted_linear.hpp>
 
@@ -48,7 +50,8 @@ constexpr std::int64_t row_bytes_moved() {
   else if constexpr (requires { typename M::children; })
     bytes = children_bytes<T>(typename M::children{});
   else
-    bytes = std::int64_t{sizeof(T)} * (M::In::width + M::Out::width / M::traits.row_divisor);
+    bytes =
+        std::int64_t{sizeof(T)} * (std::max(M::In::width, 1) + M::Out::width / M::traits.row_divisor);  // Dyn: an id
   if constexpr (requires { M::repeats; }) bytes *= M::repeats;
   return bytes;
 }

@@ -1,0 +1,171 @@
+#pragma once
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <lamina/compose/plan/costs.hpp>
+#include <lamina/compose/plan/weights.hpp>
+#include <lamina/fuse/type_text.hpp>
+#include <lamina/kernel/plan.hpp>
+
+/// The lines of a plan: a walk through a type, beside a record of what it launches.
+namespace lamina {
+
+struct DescribeOptions {
+  int rank = 8;  ///< of adapters whose rank is decided at run time
+};
+
+/// One module of a plan.
+struct PlanLine {
+  int depth = 0;
+  std::string name, what;  ///< "q_proj"; "AdaptedLinear 256 -> 512", or "" of a composition
+  std::int64_t params = 0, learning = 0;
+  // Of a row of the whole: a token, or in a vision tower a patch.
+  std::size_t saved_bytes = 0;        ///< that forward leaves for backward
+  std::int64_t flops = 0, bytes = 0;  ///< of forward: flops_per_row, bytes_per_row
+  std::string forward, backward;      ///< what it launches by itself: "matmul_fwd x3"
+};
+
+namespace detail {
+
+/// A module's place: `path` as launches are recorded, `tensors` as tensors are named (layer 0 for all layers).
+struct PlanPlace {
+  std::string path, tensors;
+  int depth = 0, times = 1, divisor = 1;  ///< times: layers of the stacks around it; divisor: rows joined before it
+
+  PlanPlace below(std::string_view tag) const {
+    PlanPlace place = *this;
+    (place.path += path.empty() ? "" : ".") += tag;
+    (place.tensors += tensors.empty() ? "" : ".") += tag;
+    ++place.depth;
+    return place;
+  }
+};
+
+template <class M, class Mode>
+constexpr std::size_t saved_bytes_of() {
+  if constexpr (requires { typename M::template Saved<Mode>; })
+    return saved_row_bytes<M, Mode>();
+  else
+    return static_cast<std::size_t>(M::repeats) * saved_row_bytes<typename M::module, Mode>();
+}
+template <class M, std::size_t I, class Mode>
+constexpr auto child_mode() {
+  if constexpr (requires { typename M::template mode_of<I, Mode>; })
+    return std::type_identity<typename M::template mode_of<I, Mode>>{};
+  else
+    return std::type_identity<Mode>{};
+}
+
+/// The lines of Root and what is below it. A base: who derives from it runs Root on the Plan backend first, forward,
+/// then backward.
+template <class Root, class T>
+class PlanLines {
+ public:
+  const std::vector<PlanLine>& lines() const { return lines_; }
+  std::int64_t param_count() const { return weights_.param_count(); }
+  std::size_t learning_count() const { return weights_.learning_count(); }
+
+ protected:
+  explicit PlanLines(DescribeOptions options)
+      : weights_([&](const TensorSpec&) {
+          return typename Weights<Root, T>::Choice{DType::F32, options.rank, true};
+        }) {}
+  /// Parameters at addresses that nobody reads.
+  std::vector<Parameter> parameters(Arena& counting) const {
+    return weights_.parameters_at(counting.take<std::byte>(weights_.frozen_bytes()),
+                                  counting.take<float>(weights_.learning_count()),
+                                  counting.take<float>(weights_.learning_count()));
+  }
+
+  template <class M, class Mode>
+  void walk(PlanPlace place) {
+    if constexpr (M::traits.joins) {
+      PlanLine joint = line<M>(place.below(M::name), 0);
+      joint.flops = joint.bytes = 0;  // its children have them
+      joint.what = "Joint" + widths<M>();
+      lines_.push_back(joint);
+    }
+    const std::size_t saved = saved_bytes_of<M, Mode>() / static_cast<std::size_t>(place.divisor);
+    if constexpr (requires { typename M::tag; }) {
+      place = place.below(M::tag::text);
+      std::string name(M::tag::text);
+      if constexpr (requires { M::repeats; }) {
+        place.times *= M::repeats;
+        name += " x " + std::to_string(M::repeats);
+      }
+      lines_.push_back(line<M>(place, saved));
+      lines_.back().name = name;
+      if constexpr (requires { M::repeats; }) place.tensors += ".0";
+    }
+    if constexpr (requires { typename M::children; }) {
+      for_constants<M::children::size>([&](auto i) {
+        using C = at<typename M::children, i>;
+        walk<C, typename decltype(child_mode<M, i, Mode>())::type>(place);
+        place.divisor *= C::traits.row_divisor;
+      });
+    }
+  }
+
+  /// M: what the line is about; void: no module.
+  template <class M>
+  PlanLine line(const PlanPlace& place, std::size_t saved_bytes) const {
+    PlanLine out;
+    out.depth = place.depth - 1;
+    out.name = place.path.substr(place.path.rfind('.') + 1);
+    out.saved_bytes = saved_bytes;
+    const std::string below = place.tensors + (place.tensors.empty() ? "" : ".");
+    for (const TensorSlot& slot : weights_.slots()) {
+      if (!slot.name().starts_with(below)) continue;
+      out.params += slot.spec.count();
+      if (slot.learns) out.learning += slot.spec.count();
+    }
+    out.forward = launches(place, 0, forward_launches_);
+    out.backward = launches(place, forward_launches_, record_.launches.size());
+    if constexpr (!std::is_void_v<M>) {
+      out.flops = flops_per_row<M> / place.divisor;
+      if constexpr (Module<M>) out.bytes = bytes_per_row<M, T> / place.divisor;
+      using Inner = typename Innermost<M>::type;
+      if constexpr (!HasChildren<Inner>) out.what = std::string(type_text<Inner>()) + widths<Inner>();
+    }
+    return out;
+  }
+  template <class M>
+  static std::string widths() {
+    if constexpr (requires { M::vocab_size; })
+      return " " + std::to_string(M::vocab_size) + " -> " + std::to_string(M::Out::width);
+    else if constexpr (requires { M::In::width; })
+      return " " + std::to_string(M::In::width) +
+             (M::In::width == M::Out::width ? "" : " -> " + std::to_string(M::Out::width));
+    else
+      return "";
+  }
+
+  /// "matmul_fwd x3 add": what runs in this very module, each time it runs. The first layer of a stack may launch less
+  /// in backward, so the count is that of the others.
+  std::string launches(const PlanPlace& place, std::size_t first, std::size_t last) const {
+    std::vector<std::pair<std::string, int>> counts;
+    for (std::size_t i = first; i < last; ++i) {
+      const auto& launch = record_.launches[i];
+      if (launch.path != place.path) continue;
+      auto at = std::find_if(counts.begin(), counts.end(), [&](const auto& c) { return c.first == launch.kernel; });
+      if (at == counts.end()) at = counts.insert(at, {launch.kernel, 0});
+      ++at->second;
+    }
+    std::string text;
+    for (const auto& [kernel, count] : counts) {
+      const int each = (count + place.times - 1) / place.times;
+      (text += text.empty() ? "" : " ") += kernel + (each > 1 ? " x" + std::to_string(each) : "");
+    }
+    return text;
+  }
+
+  Weights<Root, T> weights_;
+  PlanRecord record_;
+  std::size_t forward_launches_ = 0;
+  std::vector<PlanLine> lines_;
+};
+
+}  // namespace detail
+}  // namespace lamina

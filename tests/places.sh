@@ -18,7 +18,7 @@ renamed() {
   cp -r "$1" "$2"
   find "$2" -type f -exec sed -i "$3" {} +
 }
-compiles() { "${CXX:-g++}" -std=c++20 -fsyntax-only -Iinclude "${flags[@]}" -x c++ -; }
+compiles() { "${CXX:-g++}" -std=c++20 -O1 -fsyntax-only -Iinclude "${flags[@]}" -x c++ -; }
 
 size() {
   before include/lamina/model/qwen3_vl/sizes.hpp 'struct TextNano' \

@@ -9,7 +9,7 @@ read -ra flags <<<"${CXXFLAGS:-}"
 # The programs' own folder is the only difference to a build: a program that compiles checks that the flags suffice.
 for compiler in g++ clang++ nvcc; do
   command -v "$compiler" >/dev/null || { echo "SKIPPED $compiler: not found"; continue; }
-  compile=("$compiler" -std=c++20 -fsyntax-only -I../../include "${flags[@]}" "$@")
+  compile=("$compiler" -std=c++20 -O1 -fsyntax-only -I../../include "${flags[@]}" "$@")
   [ "$compiler" != nvcc ] ||
     compile=(nvcc -std=c++20 --expt-relaxed-constexpr -diag-suppress 554,1675,2189 -x cu -c -arch=sm_80 -o /dev/null -I../../include "${flags[@]}"
              "${@/#-isystem/-I}")  # as lamina::cuda does; it does not know -isystemFOLDER

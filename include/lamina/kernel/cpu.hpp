@@ -22,3 +22,8 @@
 #include <lamina/kernel/cpu/ranks/across_ranks.hpp>
 #include <lamina/kernel/cpu/rows/rows.hpp>
 #include <lamina/kernel/cpu/rows/token_inputs.hpp>
+
+#if defined(__GNUC__) && !defined(__OPTIMIZE__) && !defined(__CUDACC__)
+#pragma message( \
+    "lamina: without optimisation a forward pass takes some 20 times as long: -O2, or CMAKE_BUILD_TYPE=Release")
+#endif

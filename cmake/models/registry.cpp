@@ -69,15 +69,16 @@ const Ways& ways_on(const RegisteredModel& entry, const std::string& device, DTy
 /// How so many ranks generate with a model.
 OpenEngine sharded_way(const RegisteredModel& entry, const Ways& ways, int ranks) {
   if (const auto found = ways.sharded.find(ranks); found != ways.sharded.end()) return found->second;
-  if (entry.rank_divisor > 0 && entry.rank_divisor % ranks == 0)
+  if (entry.divides_among(ranks))
     fail("tensor-parallel-size: this program does not hold ", entry.name, " for ", ranks,
          " ranks: configure with -DLAMINA_TENSOR_PARALLEL=", ranks);
   std::string would;
-  for (int n = 2; n <= std::min(entry.rank_divisor, 64); ++n)
-    if (entry.rank_divisor % n == 0) would += cat(would.empty() ? "" : ", ", n);
+  for (int n = 2; n <= 64; ++n)
+    if (entry.divides_among(n)) would += cat(would.empty() ? "" : ", ", n);
   fail("tensor-parallel-size: ", entry.name, " cannot be divided among ", ranks,
-       ": its key/value heads, intermediate_size and vocab_size must divide by it, as they do by ",
-       would.empty() ? "1 alone" : would);
+       ": the number must divide its query heads, intermediate_size and vocab_size, and divide its key/value heads or "
+       "be a multiple of them; ",
+       would.empty() ? "no number does" : cat(would, " would do"));
 }
 
 /// LLaMA-Factory starts a process for each GPU by itself, which changes how many rows a step has.

@@ -1,4 +1,4 @@
-// expect: Sharded<M, N>: N must divide the key/value heads, the MLP's intermediate_size and vocab_size
+// expect: Sharded<M, N>: N must divide the query heads, the MLP's intermediate_size and vocab_size
 #include <lamina/model/qwen3_vl/model.hpp>
 using namespace lamina;
-struct Model : Sharded<qwen3_vl::Qwen3VL_8B, 16> {};
+struct Model : Sharded<qwen3_vl::Qwen3VL_8B, 64> {};

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <array>
+#include <initializer_list>
 #include <map>
 #include <string>
 
@@ -16,8 +19,15 @@ struct Part : Sharded<M, N> {};
 using Half = Part<qwen3_vl::Qwen3VL_8B, 2>;
 using Core = find_t<typename Half::Language, detail::HasHeads>;
 
-static_assert(rank_divisor<qwen3_vl::Qwen3VL_8B> == 8 && rank_divisor<qwen2_5_vl::Qwen2_5VL_7B> == 4);
-static_assert(rank_divisor<qwen3_vl::Qwen3VL_Nano> == 1);
+template <class M>
+constexpr bool divide(std::initializer_list<int> good, std::initializer_list<int> bad) {
+  return std::all_of(good.begin(), good.end(), divides_among<M>) &&
+         std::none_of(bad.begin(), bad.end(), divides_among<M>);
+}
+static_assert(divide<qwen3_vl::Qwen3VL_8B>({1, 2, 4, 8, 16, 32}, {3, 5, 6, 64}));  // 32 heads share 8
+static_assert(divide<qwen2_5_vl::Qwen2_5VL_7B>({2, 4}, {7, 8, 14, 28}));           // 28 share 4
+static_assert(divide<qwen2_5_vl::Qwen2_5VL_3B>({2, 4, 8, 16}, {3}));               // 16 share 2
+static_assert(divide<qwen3_vl::Qwen3VL_Nano>({1}, {2, 3, 4}));                     // 3 share 1; 320 tokens
 static_assert(rank_count<Half> == 2 && rank_count<qwen3_vl::Qwen3VL_8B> == 1);
 static_assert(std::is_same_v<Core::HeadsOf, Heads<16, 4, 128>>);
 static_assert(Half::hidden_size == 4096 && Half::vocab_size == 151936 && Half::Head::Out::width == 151936 / 2);
@@ -53,6 +63,23 @@ TEST_CASE("Sharded: which tensors a rank has a part of, and of what; their names
   CHECK(parts<Fused>() == wanted);
   struct Held : fused_for<Cuda, Sharded<ScaledStream<qwen3_vl::Qwen3VL_8B, -8>, 2>> {};
   CHECK(parts<Held>() == wanted);
+}
+
+TEST_CASE("Sharded: more ranks than key/value heads, of which neighbours have the same") {
+  using Eighth = Part<qwen2_5_vl::Qwen2_5VL_3B, 8>;
+  static_assert(std::is_same_v<find_t<typename Eighth::Language, detail::HasHeads>::HeadsOf, Heads<2, 1, 128>>);
+  std::map<std::string, std::array<int, 3>> seen;  // rows here, parts of the file's, ranks that share a part
+  for_each_tensor<Eighth>([&](const TensorSpec& spec) {
+    const std::string name(spec.path.view()), attention = "layers.0.self_attn.";
+    if (const std::size_t at = name.find(attention); at != std::string::npos && !name.starts_with("visual"))
+      seen[name.substr(at + attention.size())] = {spec.extents[0], spec.row_shards, spec.shard_copies};
+  });
+  const std::array<int, 3> q = {256, 8, 1}, kv = {128, 2, 4};
+  CHECK(seen["q_proj.weight"] == q);
+  for (const char* name : {"k_proj.weight", "k_proj.bias", "v_proj.weight", "v_proj.bias"}) {
+    CAPTURE(name);
+    CHECK(seen[name] == kv);
+  }
 }
 
 TEST_CASE("Sharded: a bias goes with its rows") {

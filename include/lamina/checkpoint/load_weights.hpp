@@ -67,9 +67,10 @@ class ShardPlace {
   ShardPlace(const TensorSpec& spec, int rank)
       : cols_(static_cast<std::size_t>(spec.cols())),
         file_cols_(cols_ * static_cast<std::size_t>(spec.column_shards)),
-        first_(spec.row_shards > 1      ? static_cast<std::size_t>(rank) * static_cast<std::size_t>(spec.count())
-               : spec.column_shards > 1 ? static_cast<std::size_t>(rank) * cols_
-                                        : 0) {}
+        first_(static_cast<std::size_t>(rank / spec.shard_copies) * (spec.row_shards > 1
+                                                                         ? static_cast<std::size_t>(spec.count())
+                                                                     : spec.column_shards > 1 ? cols_
+                                                                                              : 0)) {}
   std::size_t file_cols() const { return file_cols_; }
   /// Calls f(place in the file, place among these, count) for each run of the slot's elements [first, first + count)
   /// without a gap in the file.

@@ -1,5 +1,6 @@
 #pragma once
-#include <numeric>
+#include <algorithm>
+#include <utility>
 
 #include <lamina/compose/fork.hpp>
 #include <lamina/compose/vision_language.hpp>
@@ -13,15 +14,16 @@
 namespace lamina {
 
 /// A linear M that has one of several equal parts of a file's matrix: of its rows, with as much of the bias, or of its
-/// columns. Which part is the rank's of whoever reads the file (checkpoint/load_weights.hpp).
-template <Module M, int Rows, int Columns>
+/// columns. The rank that reads the file chooses the part (checkpoint/load_weights.hpp); Copies neighbouring ranks have
+/// the same one.
+template <Module M, int Rows, int Columns, int Copies = 1>
 struct Shard : Wrapper<M> {
   using composition = Shard;
   template <Module C>
-  using rebuild = Shard<C, Rows, Columns>;
+  using rebuild = Shard<C, Rows, Columns, Copies>;
   static constexpr Traits traits = [] {
     Traits t = detail::transparent(Wrapper<M>::traits);
-    t.row_shards = Rows, t.column_shards = Columns;
+    t.row_shards = Rows, t.column_shards = Columns, t.shard_copies = Copies;
     return t;
   }();
 };
@@ -65,30 +67,38 @@ struct Summed : Wrapper<M> {
   static void backward(auto&&...) {}
 };
 
-/// What a rank computes of a layer between linear layers if each of N has as many of its independent parts: heads, or
-/// elements. `parts` are those that no division may cut; `over` is the layer with 1 / N of them. Specialise it for a
-/// layer of your own.
+/// How the layer between linear layers is divided among N ranks, each of which computes some of its independent parts:
+/// heads, or elements. Specialise it for a layer of your own.
 template <class Core>
 struct ShardedCore {
-  static constexpr int parts = 0;  ///< not known: whoever contains it computes the whole on every rank
+  static constexpr bool known = false;  ///< a branch with this layer is whole on every rank
 };
+/// A rank has H / N query heads and the key/value heads that these share. If there are more ranks than key/value heads,
+/// several ranks have the same one, as in vLLM.
 template <int H, int K, int Dh, class Mask, class Rope, class... Norms>
 struct ShardedCore<AttentionCore<Heads<H, K, Dh>, Mask, Rope, Norms...>> {
-  static constexpr int parts = K;  // a group of query heads stays with the key/value head that it shares
+  static constexpr bool known = true;
+  static constexpr bool divides(int ranks) { return H % ranks == 0 && (K % ranks == 0 || ranks % K == 0); }
+  /// Different parts of input I (q, k, v) among N ranks.
+  template <int N, std::size_t I>
+  static constexpr int input_parts = I == 0 ? N : std::min(N, K);
   template <int N>
-  using over = AttentionCore<Heads<H / N, K / N, Dh>, Mask, Rope, Norms...>;
+  using over = AttentionCore<Heads<H / N, K / input_parts<N, 1>, Dh>, Mask, Rope, Norms...>;
 };
 template <int F>
 struct ShardedCore<SiluGate<F>> {
-  static constexpr int parts = F;
+  static constexpr bool known = true;
+  static constexpr bool divides(int ranks) { return F % ranks == 0; }
+  template <int N, std::size_t>
+  static constexpr int input_parts = N;
   template <int N>
   using over = SiluGate<F / N>;
 };
 
 namespace detail {
 
-/// Linear layers with 1 / N of their outputs, or of their inputs and then summed.
-template <int N>
+/// Linear layers with one of Parts parts of their outputs, or of their inputs and then summed.
+template <int Parts, int Copies = 1>
 struct ShardOutputs {
   template <class M, class Path>
   static constexpr bool applies = is_linear<M>;
@@ -96,8 +106,8 @@ struct ShardOutputs {
   struct Of;
   template <int In, int Out, class B>
   struct Of<Linear<In, Out, B>> {
-    static_assert(Out % N == 0, "Sharded<M, N>: a linear layer's outputs do not divide by N");
-    using type = Shard<Linear<In, Out / N, B>, N, 1>;
+    static_assert(Out % Parts == 0, "Sharded<M, N>: a linear layer's outputs do not divide by N");
+    using type = Shard<Linear<In, Out / Parts, B>, Parts, 1, Copies>;
   };
   template <class M, class Path>
   using apply = typename Of<M>::type;
@@ -121,14 +131,23 @@ struct ShardInputs {
 /// Projections, what is between them, and the projection back: attention, a gated MLP.
 template <class M>
 struct ShardedBranch {
-  static constexpr int parts = 0;
+  static constexpr bool known = false;
 };
 template <class... In, class Core, class Out>
 struct ShardedBranch<Chain<Fork<In...>, Core, Out>> {
-  static constexpr int parts = ShardedCore<Core>::parts;
+  static constexpr bool known = ShardedCore<Core>::known;
+  static constexpr bool divides(int ranks) { return ShardedCore<Core>::divides(ranks); }
+  template <int N, class Indices>
+  struct Inputs;
+  template <int N, std::size_t... I>
+  struct Inputs<N, std::index_sequence<I...>> {
+    template <std::size_t J>
+    static constexpr int parts = ShardedCore<Core>::template input_parts<N, J>;
+    using type = Fork<rewrite_t<In, ShardOutputs<parts<I>, N / parts<I>>>...>;
+  };
   template <int N>
-  using over = Chain<Fork<rewrite_t<In, ShardOutputs<N>>...>, typename ShardedCore<Core>::template over<N>,
-                     rewrite_t<Out, ShardInputs<N>>>;
+  using over = Chain<typename Inputs<N, std::index_sequence_for<In...>>::type,
+                     typename ShardedCore<Core>::template over<N>, rewrite_t<Out, ShardInputs<N>>>;
 };
 
 template <class M>
@@ -140,7 +159,7 @@ inline constexpr bool is_own_head<OwnHead<Tag, L>> = true;
 template <int N, class LanguageTag>
 struct ShardModel {
   template <class M, class Path>
-  static constexpr bool is_branch = path_has<Path, LanguageTag> && (ShardedBranch<without_name_t<M>>::parts > 0);
+  static constexpr bool is_branch = path_has<Path, LanguageTag>&& ShardedBranch<without_name_t<M>>::known;
   template <class M, class Path>
   static constexpr bool applies = is_branch<M, Path> || is_own_head<without_name_t<M>>;
   template <class M, class Path>
@@ -155,24 +174,27 @@ struct ShardModel {
   using apply = typename decltype(rewritten<M, Path>())::type;
 };
 
+/// Branches of M that a number of ranks divides, and those that it does not.
+struct BranchCounts {
+  int divided = 0, others = 0;
+  constexpr BranchCounts operator+(const BranchCounts& more) const {
+    return {divided + more.divided, others + more.others};
+  }
+};
 template <class M>
-constexpr int common_parts();
+constexpr BranchCounts branches_divided(int ranks);
 template <class... C>
-constexpr int common_parts_of(List<C...>) {
-  int parts = 0;
-  ((parts = std::gcd(parts, common_parts<C>())), ...);
-  return parts;
+constexpr BranchCounts branches_divided_of(List<C...>, int ranks) {
+  return (branches_divided<C>(ranks) + ... + BranchCounts{});
 }
 template <class M>
-constexpr int common_parts() {
-  if constexpr (HasChildren<M>) {
-    if constexpr (ShardedBranch<without_name_t<M>>::parts > 0)
-      return ShardedBranch<without_name_t<M>>::parts;
-    else
-      return common_parts_of(typename M::children{});
-  } else {
-    return 0;
-  }
+constexpr BranchCounts branches_divided(int ranks) {
+  if constexpr (!HasChildren<M>)
+    return {};
+  else if constexpr (!ShardedBranch<without_name_t<M>>::known)
+    return branches_divided_of(typename M::children{}, ranks);
+  else
+    return ShardedBranch<without_name_t<M>>::divides(ranks) ? BranchCounts{1, 0} : BranchCounts{0, 1};
 }
 
 template <class M>
@@ -189,24 +211,21 @@ constexpr int ranks_in() {
 
 }  // namespace detail
 
-/// M can be divided among N ranks if N divides this: key/value heads, the MLP's width and the vocabulary; 0 if no part
-/// of it can be divided.
+/// Whether M can be divided among so many ranks: they divide its query heads, the MLP's width and the vocabulary, and
+/// its key/value heads or are a multiple of those.
 template <class M>
-inline constexpr int rank_divisor = [] {
-  constexpr int parts = detail::common_parts<typename M::Language>();
-  return parts == 0 ? 0 : std::gcd(parts, M::vocab_size);
-}();
+constexpr bool divides_among(int ranks) {
+  const auto [divided, others] = detail::branches_divided<typename M::Language>(ranks);
+  return divided > 0 && others == 0 && M::vocab_size % ranks == 0;
+}
 
 namespace detail {
-template <class M, int N>
-inline constexpr bool divides = rank_divisor<M> > 0 && rank_divisor<M> % N == 0;
 template <class M, int N>
 struct ShardedModel {
   using type = M;  // the error has been reported
 };
 template <class M, int N>
-requires divides<M, N>
-struct ShardedModel<M, N> {
+requires(N > 0 && divides_among<M>(N)) struct ShardedModel<M, N> {
   using type = rewrite_t<M, ShardModel<N, typename M::language_tag>>;
 };
 }  // namespace detail
@@ -221,8 +240,10 @@ struct ShardedModel<M, N> {
 template <class M, int N>
 struct Sharded : detail::ShardedModel<M, N>::type {
   static_assert(N > 1, "Sharded<M, N>: N is a number of ranks, at least 2");
-  static_assert(detail::divides<M, N>,
-                "Sharded<M, N>: N must divide the key/value heads, the MLP's intermediate_size and vocab_size");
+  static_assert(
+      N < 1 || divides_among<M>(N),
+      "Sharded<M, N>: N must divide the query heads, the MLP's intermediate_size and vocab_size, and divide the "
+      "key/value heads or be a multiple of them");
 };
 
 /// The ranks that M is divided among; 1: it is whole.

@@ -37,8 +37,9 @@ struct Traits {
   bool joins = false;                            ///< its children's tensors are neighbours, each kind in one run
   bool folds = false;                            ///< its children share one matrix with their branches
   int matrix_exponent = 0, vector_exponent = 0;  ///< memory holds their values times 2^exponent
-  /// Memory holds one of so many equal parts of each: of a matrix's rows and a vector's elements, or of its columns.
-  int row_shards = 1, column_shards = 1;
+  /// Memory holds one of so many equal parts of each: of a matrix's rows and a vector's elements, or of its columns. So
+  /// many neighbouring ranks have the same part.
+  int row_shards = 1, column_shards = 1, shard_copies = 1;
 
   constexpr bool operator==(const Traits&) const = default;
 };
@@ -59,7 +60,7 @@ inline constexpr Traits forwarded = [] {
   Traits traits = M::traits;
   traits.transparent = traits.takes_row_terms = traits.freezes = traits.joins = traits.folds = false;
   traits.matrix_exponent = traits.vector_exponent = 0;
-  traits.row_shards = traits.column_shards = 1;
+  traits.row_shards = traits.column_shards = traits.shard_copies = 1;
   traits.adds = adds<M>;
   return traits;
 }();

@@ -38,7 +38,7 @@ struct RegisteredModel {
   std::string name, family;
   std::vector<Fact> facts;
   std::vector<TensorSpec> (*tensors)() = nullptr;
-  int rank_divisor = 0;  ///< it can be divided among numbers of ranks that divide this
+  bool (*divides_among)(int ranks) = nullptr;  ///< whether so many ranks can share it (compose/sharded.hpp)
   Ways cpu = {}, cuda = {}, cuda_f16 = {};
 };
 

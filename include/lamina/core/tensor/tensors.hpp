@@ -55,7 +55,8 @@ struct TensorSpec {
   int exponent =
       0;  ///< memory holds its values times 2^exponent (compose/wrap/scaled.hpp), files the values themselves
   /// The extents are those of one of so many equal parts of the file's tensor: of its first extent, or of its columns.
-  int row_shards = 1, column_shards = 1;
+  /// So many neighbouring ranks have the same part.
+  int row_shards = 1, column_shards = 1, shard_copies = 1;
   enum class Init : std::uint8_t { zeros, ones, normal, kaiming } init = Init::normal;
 
   constexpr std::int64_t count() const {
@@ -98,7 +99,7 @@ struct Around {
   bool learning = true, joined = false, output_head = false, takes_row_terms = false;
   TensorSpec::Fold fold = TensorSpec::Fold::none;
   int matrix_exponent = 0, vector_exponent = 0;
-  int row_shards = 1, column_shards = 1;
+  int row_shards = 1, column_shards = 1, shard_copies = 1;
 };
 
 template <class M>
@@ -133,7 +134,7 @@ struct ParamTable<List<P...>> {
     spec.init = p.init;
     spec.takes_row_terms = around.takes_row_terms && p.rank == 2;
     spec.exponent = p.rank == 1 ? around.vector_exponent : around.matrix_exponent;
-    spec.row_shards = around.row_shards;
+    spec.row_shards = around.row_shards, spec.shard_copies = around.shard_copies;
     spec.column_shards = p.rank == 1 ? 1 : around.column_shards;
     f.visit(spec);
   }
@@ -160,6 +161,7 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
   around.takes_row_terms = traits.takes_row_terms && !around.output_head;
   around.matrix_exponent += traits.matrix_exponent, around.vector_exponent += traits.vector_exponent;
   around.row_shards *= traits.row_shards, around.column_shards *= traits.column_shards;
+  around.shard_copies *= traits.shard_copies;
   if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
     for (int i = 0; i < M::repeats; ++i)
       visit_children(typename M::children{}, path / M::tag::text / i, around, false, false, f);

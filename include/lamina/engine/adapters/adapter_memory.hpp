@@ -59,9 +59,9 @@ class AdapterMemory {
   /// A linear layer of a product.
   struct Part {
     std::string module;
-    int width = 0;                          ///< outputs
-    float factor = 1;                       ///< memory holds its matrix times this (compose/wrap/scaled.hpp)
-    int row_shards = 1, column_shards = 1;  ///< as TensorSpec has them
+    int width = 0;     ///< outputs
+    float factor = 1;  ///< memory holds its matrix times this (compose/wrap/scaled.hpp)
+    int row_shards = 1, column_shards = 1, shard_copies = 1;  ///< as TensorSpec has them
   };
   struct Product {
     std::size_t parameter = 0;  ///< the first of its matrices
@@ -140,7 +140,7 @@ void AdapterMemory<T, B>::add_product(std::size_t parameter, const TensorSpec& s
   m.a.rows = slots_ * m.ranks();
   m.b.rows += slots_ * spec.rows();
   product.parts.push_back({checkpoint::module_of(std::string(spec.path.view())), spec.rows(),
-                           power_of_two(spec.exponent), spec.row_shards, spec.column_shards});
+                           power_of_two(spec.exponent), spec.row_shards, spec.column_shards, spec.shard_copies});
 }
 
 template <class T, Backend B>
@@ -225,8 +225,9 @@ void AdapterMemory<T, B>::fill(const Product& product, std::size_t part, const c
     });
   };
   const auto rank = static_cast<std::size_t>(layer.rank), in = static_cast<std::size_t>(m.a.cols),
-             out = static_cast<std::size_t>(m.widths[part]), shard = static_cast<std::size_t>(shard_);
+             out = static_cast<std::size_t>(m.widths[part]);
   const Part& layout = product.parts[part];
+  const auto shard = static_cast<std::size_t>(shard_ / layout.shard_copies);
   const std::size_t all_in = in * static_cast<std::size_t>(layout.column_shards),
                     first_in = layout.column_shards > 1 ? shard * in : 0,
                     first_out = layout.row_shards > 1 ? shard * out : 0;

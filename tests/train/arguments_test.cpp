@@ -265,8 +265,7 @@ TEST_CASE("Arguments: refusals say why", "[train]") {
   says(error_with("use_galore=true"), "the optimizer is AdamW");
   says(error_with("fp8=true"), "fp8 training is not built");
   says(error_with("optim=adafactor"), "AdamW");
-  says(error_with("report_to=wandb"), "trainer_log.jsonl");
-  says(error_with("report_to=[wandb, mlflow]"), "trainer_log.jsonl");
+  says(error_with("report_to=trackio"), "wanted none, tensorboard, mlflow, wandb, swanlab");
 }
 
 TEST_CASE("Arguments: wrong types and broken files name the place", "[train]") {

@@ -18,6 +18,12 @@ namespace lamina::train {
 /// When something happens during training.
 enum class Interval { no, steps, epoch, best };
 
+/// Of SwanLab; "" where it chooses itself.
+struct SwanlabOptions {
+  std::string project = "llamafactory", workspace, run_name, mode = "cloud", api_key;
+  std::filesystem::path logdir;
+};
+
 /// What the metrics of an evaluation begin with: eval_NAME for a data set by itself, eval for all rows (name "").
 inline std::string eval_prefix(const std::string& dataset) { return dataset.empty() ? "eval" : "eval_" + dataset; }
 
@@ -74,6 +80,9 @@ struct Arguments {
   std::filesystem::path output_dir;
   std::filesystem::path logging_dir;  ///< of TensorBoard; "": below output_dir
   std::vector<std::string> report_to = {"none"};
+  std::string run_name, project = "huggingface";  ///< of trackers
+  bool use_swanlab = false;                       ///< the same as swanlab in report_to
+  SwanlabOptions swanlab;
   bool overwrite_output_dir = false, do_train = false, do_eval = false, do_predict = false;
   bool predict_with_generate = false;
   AnswerOptions answers;                   ///< of predict_with_generate

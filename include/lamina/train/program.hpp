@@ -245,6 +245,7 @@ class TrainProgram {
     if (a_.pissa_init && group_.first()) writer.save_first_adapter(a_.output_dir / "pissa_init");
     if (from) trainer.resume(*from);
     const TrainingResult outcome = trainer.run();
+    if (trackers) trackers->finish(outcome.ending != Ending::interrupted);
     if (outcome.ending == Ending::interrupted) return false;
     history_ = outcome.state.log_history;
     state_ = outcome.state;

@@ -183,6 +183,11 @@ class CurlTransport final : public Transport {
     curl_easy_setopt(handle, CURLOPT_URL, request.url.c_str());
     curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
     curl_easy_setopt(handle, CURLOPT_RANGE, request.from ? cat(request.from, "-").c_str() : nullptr);
+    if (request.post) {
+      curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.post->size()));
+      curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request.post->c_str());
+    }
+    if (!request.password.empty()) curl_easy_setopt(handle, CURLOPT_USERPWD, request.password.c_str());
     curl_easy_setopt(handle, CURLOPT_USERAGENT, cat("lamina/", version).c_str());
     curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);  // other threads are at work

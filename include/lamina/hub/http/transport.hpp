@@ -12,8 +12,8 @@
 
 #include <lamina/core/error.hpp>
 
-/// HTTP as the hub needs it: one GET, answered in pieces. lamina/hub/http/curl.hpp implements it; this page needs no
-/// library.
+/// HTTP as the hub needs it: one GET, answered in pieces; or a POST. lamina/hub/http/curl.hpp implements it; this page
+/// needs no library.
 namespace lamina::hub {
 
 /// Certificates to trust in place of the system's.
@@ -29,6 +29,8 @@ struct GetRequest {
   std::uint64_t from = 0;                  ///< above 0: asks for the bytes from there to the end
   std::chrono::milliseconds longest = {};  ///< for the whole exchange; 0: as long as bytes come fast enough
   std::stop_token cancelled = {};          ///< Cancelled is thrown within a second
+  const std::string* post = nullptr;       ///< the body of a POST; null: a GET
+  std::string password = {};               ///< "USER:PASSWORD" for Basic authentication; "": none
 };
 
 /// What an answer says before its body.

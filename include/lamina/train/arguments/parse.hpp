@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -24,6 +25,10 @@ inline void derive_defaults(Arguments& a) {
   a.answers.seed = a.seed;
 }
 
+inline bool reports_to_wandb(const Arguments& a) {
+  return std::find(a.report_to.begin(), a.report_to.end(), "wandb") != a.report_to.end();
+}
+
 /// A note for each key that was given while what it belongs to is off.
 inline void note_idle_keys(Arguments& a) {
   struct Belonging {
@@ -47,6 +52,7 @@ inline void note_idle_keys(Arguments& a) {
         Belonging{"pref_beta", a.learns_preferences(), "stage: dpo or kto"},
         Belonging{"pref_ftx", a.learns_preferences(), "stage: dpo or kto"},
         Belonging{"lora_dropout", !a.learns_preferences() || a.lora_dropout == 0, "stage: sft or pt"},
+        Belonging{"project", reports_to_wandb(a), "report_to: wandb"},
         Belonging{"adapter_folder", !a.adapter_name_or_path.empty(), "adapter_name_or_path"}})
     if (is_given(a, b.key) && !b.acts) a.notes.push_back(cat(b.key, " has no effect without ", b.needs));
 }

@@ -139,11 +139,10 @@ inline void validate_trackers(const Arguments& a) {
   for (const std::string& name : a.report_to) {
     if (name == "none" && a.report_to.size() > 1)
       fail(where(a, "report_to"), " holds none and others: keep one of the two");
-    if (name == "none" || name == "tensorboard" || name == "all") continue;
+    static constexpr std::string_view known[] = {"none", "all", "tensorboard", "mlflow", "wandb", "swanlab"};
+    if (std::find(std::begin(known), std::end(known), name) != std::end(known)) continue;
     fail(where(a, "report_to"), ": ", name,
-         " is not connected, wanted none, tensorboard or all (which is tensorboard); trainer_log.jsonl holds every "
-         "value "
-         "that is logged");
+         " is not connected, wanted none, tensorboard, mlflow, wandb, swanlab, or all (which is tensorboard)");
   }
 }
 

@@ -13,7 +13,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/parallel/processors.hpp>
-#include <lamina/train/report/log.hpp>
+#include <lamina/train/report/trackers/tracker.hpp>
 
 /// Event files that TensorBoard opens. The few messages that they hold are written by hand: protobuf's compiler and
 /// library would be needed for eleven fields.
@@ -79,7 +79,7 @@ inline std::string tensorboard_tag(const std::string& key) {
 
 /// One event file of a run. Each call appends and flushes.
 /// errors  Error if the file cannot be written
-class TensorBoard {
+class TensorBoard final : public Tracker {
  public:
   explicit TensorBoard(const std::filesystem::path& folder) {
     std::filesystem::create_directories(folder);
@@ -111,12 +111,14 @@ class TensorBoard {
     event(0, detail::Message().bytes(1, tag + "/text_summary").message(8, tensor).message(9, plugin));
   }
   /// The numbers of an entry of log_history.
-  void log(const OrderedJson& entry) {
+  void log(const OrderedJson& entry) override {
     for (const auto& [key, value] : entry.items())
       if (key != "step" && value.is_number())
         event(entry.at("step").get<std::int64_t>(),
               detail::Message().bytes(1, detail::tensorboard_tag(key)).real32(2, value.get<float>()));
   }
+  void finish(bool) override {}
+  std::string_view name() const override { return "tensorboard"; }
   const std::filesystem::path& path() const { return path_; }
 
  private:

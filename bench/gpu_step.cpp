@@ -107,7 +107,7 @@ void run(parallel::Group& ranks, const char* name, const Shape_& shape, int step
     step.start(weights, batches[i % 2]);
     sum.run(device.stream());
     optimizer.step(weights, {.learning_rate = 1e-4}, 1.0, device.stream(&step.scratch()));
-    batches[i % 2].collect(device.stream(), step.nll(), optimizer.clip());
+    batches[i % 2].collect(device.stream(), step.objective, step.scores(), optimizer.clip());
     starting = seconds_since(begin);
   };
   std::vector<double> seconds;
@@ -117,7 +117,7 @@ void run(parallel::Group& ranks, const char* name, const Shape_& shape, int step
     if (trace && i == 3) device.wait(), trace->restart();
     const auto begin = std::chrono::steady_clock::now();
     start(i + 1);
-    const auto found = batches[i % 2].found();
+    const auto found = batches[i % 2].found(step.objective);
     loss = found.loss.loss;
     optimizer.finish_with(found.clip);
     const auto finished = std::chrono::steady_clock::now();

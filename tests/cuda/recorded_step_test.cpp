@@ -73,14 +73,14 @@ Trained train_steps(float dropout, bool records, bool ahead) {
   const auto start = [&](int i) {
     step.start(*weights, batches[i % 2]);
     optimizer.step(*weights, {.learning_rate = 1e-3 * (1 + i)}, 1, gpu_device().stream(&step.scratch()));
-    batches[i % 2].collect(gpu_device().stream(), step.nll(), optimizer.clip());
+    batches[i % 2].collect(gpu_device().stream(), step.objective, step.scores(), optimizer.clip());
   };
   Trained out;
   constexpr int steps = 12;
   prepare(0), start(0);
   for (int i = 0; i < steps; ++i) {
     if (ahead && i + 1 < steps) prepare(i + 1), start(i + 1);
-    const auto found = batches[i % 2].found();
+    const auto found = batches[i % 2].found(step.objective);
     out.losses.push_back(found.loss.loss);
     out.norms.push_back(optimizer.finish_with(found.clip));
     if (!ahead && i + 1 < steps) prepare(i + 1), start(i + 1);
@@ -119,11 +119,11 @@ TEST_CASE("a replayed step whose loss is NaN names the sequence; it and the step
     batches[i % 2].read(batch, image_token_of<Adapted>(golden()), 0);
     step.start(*weights, batches[i % 2]);
     optimizer.step(*weights, {.learning_rate = 1e-3}, 1, gpu_device().stream(&step.scratch()));
-    batches[i % 2].collect(gpu_device().stream(), step.nll(), optimizer.clip());
+    batches[i % 2].collect(gpu_device().stream(), step.objective, step.scores(), optimizer.clip());
   };
   for (int i = 0; i < 3; ++i) {
     start(i);
-    optimizer.finish_with(batches[i % 2].found().clip);
+    optimizer.finish_with(batches[i % 2].found(step.objective).clip);
   }
   const std::vector<float> before = host_copy(weights->values()), moments = host_copy(optimizer.exp_avg());
   const std::vector<float> good = batch.loss_weights;
@@ -132,9 +132,9 @@ TEST_CASE("a replayed step whose loss is NaN names the sequence; it and the step
   start(3);
   batch.loss_weights = good;
   start(4);  // ahead, and finite by itself
-  const auto [loss, clip] = batches[1].found();
+  const auto [loss, clip] = batches[1].found(step.objective);
   const double norm = optimizer.finish_with(clip);
-  CHECK(!std::isfinite(optimizer.finish_with(batches[0].found().clip)));
+  CHECK(!std::isfinite(optimizer.finish_with(batches[0].found(step.objective).clip)));
   CHECK(step.recorded() == 1);
   CHECK(std::isnan(loss.loss));
   CHECK(std::isfinite(loss.sequence_losses.at(0)));

@@ -265,6 +265,8 @@ TEST_CASE("Arguments: refusals say why", "[train]") {
   says(error_with("use_galore=true"), "the optimizer is AdamW");
   says(error_with("fp8=true"), "fp8 training is not built");
   says(error_with("optim=adafactor"), "AdamW");
+  says(error_with("optim=paged_adamw_8bit"), "deepspeed shares them out");
+  says(io::listed(parse({example, "optim=paged_adamw_32bit"}).notes), "nothing is paged out");
   says(error_with("report_to=trackio"), "wanted none, tensorboard, mlflow, wandb, swanlab");
 }
 

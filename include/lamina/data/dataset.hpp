@@ -6,6 +6,7 @@
 #include <lamina/data/read/records.hpp>
 #include <lamina/data/read/registry.hpp>
 #include <lamina/data/read/rows.hpp>
+#include <lamina/data/read/stage.hpp>
 #include <lamina/data/report.hpp>
 #include <lamina/data/sample/encode.hpp>
 #include <lamina/data/sample/encoded_sample.hpp>
@@ -21,10 +22,6 @@
 #include <vector>
 
 namespace lamina::data {
-
-/// What a run makes of records: LLaMA-Factory's stages. Conversations, texts, pairs of answers, answers that are
-/// judged.
-enum class Stage { sft, pt, dpo, kto };
 
 /// The data keys of a training configuration, under LLaMA-Factory's names and with its defaults.
 struct DataOptions {
@@ -124,7 +121,7 @@ class RowReader {
 
   /// The rows of one entry: its split, num_samples of them at random, then the first max_samples.
   std::vector<Row> rows_of(const DatasetInfo& info) {
-    require_stage(info);
+    require_stage(info, options_.stage);
     std::optional<HubFiles> hub;
     if (info.hub) hub.emplace(*info.hub, options_.hub);
     std::vector<Row> rows = read(info, hub);
@@ -145,19 +142,6 @@ class RowReader {
   }
 
  private:
-  /// Error if the entry's records are for another stage.
-  void require_stage(const DatasetInfo& info) const {
-    const Stage stage = options_.stage;
-    const auto refuse = [&](const auto&... why) { fail("dataset ", info.name, ": ", why...); };
-    if (info.ranking && stage != Stage::dpo)
-      refuse("it holds preference pairs (\"ranking\": true), which are for stage: dpo");
-    if (info.columns.kto_tag && stage != Stage::kto)
-      refuse("its answers are judged (\"kto_tag\"), which is for stage: kto");
-    if (stage == Stage::dpo && (!info.ranking || !info.columns.chosen || !info.columns.rejected))
-      refuse("stage: dpo wants \"ranking\": true and columns \"chosen\" and \"rejected\" in dataset_info.json");
-    if (stage == Stage::kto && !info.columns.kto_tag)
-      refuse("stage: kto wants a column \"kto_tag\" in dataset_info.json, which says whether an answer is desirable");
-  }
   /// All rows that can be read; wrong ones go to the report.
   std::vector<Row> read(const DatasetInfo& info, std::optional<HubFiles>& hub) {
     const std::string place = info.hub ? info.hub->name : (options_.dataset_dir / info.file_name).string();

@@ -146,10 +146,23 @@ inline void read_warmup_ratio(Arguments& a, const Setting& s, std::string_view k
   a.schedule.warmup_steps = ratio;
 }
 
-inline void read_optimizer_name(Arguments&, const Setting& s, std::string_view key) {
+/// AdamW by the names of its implementations, which differ in rounding alone.
+inline void read_optimizer_name(Arguments& a, const Setting& s, std::string_view key) {
+  static constexpr std::string_view own[] = {"adamw_torch", "adamw_torch_fused", "adamw_hf"};
+  static constexpr std::string_view others[] = {"adamw_apex_fused", "adamw_torch_xla", "adamw_torch_npu_fused",
+                                                "paged_adamw", "paged_adamw_32bit"};
+  const auto among = [word = io::text_of(s, key)](const auto& names) {
+    return std::find(std::begin(names), std::end(names), word) != std::end(names);
+  };
+  if (among(own)) return;
   const std::string name = io::text_of(s, key);
-  if (name != "adamw_torch" && name != "adamw_torch_fused" && name != "adamw_hf")
-    fail(s.origin, ": optim: ", name, " is refused: the optimizer is AdamW with fp32 moments; set optim: adamw_torch");
+  if (among(others))
+    return a.notes.push_back(cat("optim: ", name,
+                                 " computes what adamw_torch does, with its moments in fp32 where the ",
+                                 "weights are; nothing is paged out"));
+  const bool eight_bits = name.find("8bit") != std::string::npos;
+  fail(s.origin, ": optim: ", name, " is refused: the optimizer is AdamW with fp32 moments; set optim: adamw_torch",
+       eight_bits ? " (with finetuning_type: lora moments are small; of full training deepspeed shares them out)" : "");
 }
 
 inline void read_preference_loss(Arguments& a, const Setting& s, std::string_view key) {

@@ -22,7 +22,7 @@ inline constexpr Key finetuning_keys[] = {
      "embeddings get no adapter, so that there is nothing to learn at this rate"},
     honoured<&Arguments::use_rslora>("use_rslora", "divide lora_alpha by the root of the rank"),
     {"use_dora", KeyType::flag, KeyStatus::refused, "false",
-     "DoRA adapters are not among the programs' compositions; set use_dora: false"},
+     "DoRA is not trained: set use_dora: false; lamina-merge folds DoRA adapters of PEFT into their model"},
     honoured<&Arguments::pissa_init>("pissa_init", "start adapters with the principal part of their weights"),
     honoured<&Arguments::pissa_iter>("pissa_iter",
                                      "rounds of subspace iteration that find it; -1: the whole decomposition"),
@@ -65,7 +65,8 @@ inline constexpr Key finetuning_keys[] = {
      "trainable weights and Adam's moments are fp32; use bf16: true"},
     honoured<&Arguments::plot_loss>("plot_loss", "draw training_loss.png"),
     {"compute_accuracy", KeyType::flag, KeyStatus::refused, "false",
-     "the loss is computed without the logits, so that there is no best token to compare with the label"},
+     "the loss is computed without the logits, so that there is no best token to compare with the label; eval_loss is "
+     "reported, and predict_with_generate scores answers"},
     honoured<&Arguments::disable_shuffling>("disable_shuffling", "rows in their order"),
     honoured<&Arguments::early_stopping_steps>("early_stopping_steps",
                                                "evaluations without gain after which the run ends; unset: never"),

@@ -42,7 +42,7 @@ inline constexpr Key trainer_keys[] = {
     honoured<&Arguments::max_grad_norm>("max_grad_norm", "longer gradients are scaled down to it; 0: never"),
     honoured<&Arguments::label_smoothing_factor>("label_smoothing_factor",
                                                  "share of each label that all tokens of the vocabulary get alike"),
-    {"neftune_noise_alpha", KeyType::number, KeyStatus::refused, "", "noise on embeddings is not built"},
+    {"neftune_noise_alpha", KeyType::number, KeyStatus::refused, "", "noise on embeddings is not built; leave it out"},
     {"bf16", KeyType::flag, KeyStatus::accepted, "false",
      "a GPU always computes in bf16, the CPU in fp32 (unless LAMINA_CPU_BF16=1 is set); adapters, gradients and Adam's "
      "moments are fp32 on both"},

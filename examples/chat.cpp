@@ -55,8 +55,8 @@ void read_max_model_len(Settings& settings, const io::Setting& s, std::string_vi
 
 void read_template_kwargs(Settings& settings, const io::Setting& s, std::string_view flag) {
   auto& variables = settings.prompt_options.variables;
-  variables = io::try_parse_json<nlohmann::ordered_json>(io::shown(s.value));
-  if (!variables.is_object()) io::wrong_value(s, flag, "a JSON object of variables");
+  variables = io::object_of(s, flag, "a JSON object of variables");
+  serve::check_template_flag(variables, cat("--", flag), nullptr);
 }
 
 constexpr std::string_view devices[] = {"auto", "cpu", "cuda"}, dtypes[] = {"auto", "float16", "bfloat16", "float32"};
@@ -96,7 +96,7 @@ serve::PromptMessages opening(const Settings& settings) {
 serve::ModelFiles files_for(const Settings& settings) {
   auto files = serve::ModelFiles::load(settings.model);
   for (const auto& note : files.notes) log_warning("lamina-chat: ", note);
-  serve::check_template_kwargs(settings.prompt_options.variables, "--chat-template-kwargs", &files.chat_template);
+  serve::check_template_flag(settings.prompt_options.variables, "--chat-template-kwargs", &files.chat_template);
   return files;
 }
 /// Images with alpha go on white, as in lamina-serve and Qwen's own tools.

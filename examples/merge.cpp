@@ -30,8 +30,8 @@ void show(const lamina::merge::MergeProgress& p) {
 }
 
 lamina::merge::MergeArguments parse(const std::vector<std::string>& words) {
-  if (words.empty()) throw lamina::io::UsageError("no settings are given: name a .yaml or .json file first");
-  return lamina::merge::make_arguments(lamina::io::read_settings(words));
+  if (words.empty()) lamina::io::usage("no settings are given: name a .yaml or .json file first");
+  return lamina::merge::make_arguments(words);
 }
 
 /// Puts folders in place of what a hub is to be asked for; the model card keeps the names.

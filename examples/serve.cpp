@@ -26,21 +26,20 @@ using namespace lamina;
 serve::ModelFiles load_files(const serve::Flags& flags) {
   auto files = serve::ModelFiles::load(flags.model, flags.tokenizer, flags.chat_template);
   for (const auto& note : files.notes) log_warning("lamina-serve: ", note);
-  try {
-    serve::check_template_kwargs(flags.template_kwargs, "--default-chat-template-kwargs", &files.chat_template);
-  } catch (const serve::ApiError& e) {
-    fail(e.what());
-  }
+  serve::check_template_flag(flags.template_kwargs, "--default-chat-template-kwargs", &files.chat_template);
   if (flags.generation_config == "vllm") {
     files.defaults = {};
   } else if (flags.generation_config != "auto") {
     const auto path = std::filesystem::path(flags.generation_config) / "generation_config.json";
     files.defaults = {};
-    files.defaults.read(io::read_json_object<nlohmann::ordered_json>(path), path.string());
+    files.defaults.read(io::read_json_object<nlohmann::json>(path), path.string());
   }
   files.defaults.override_with(flags.override_generation_config, "--override-generation-config");
   if (flags.min_pixels) files.processor.min_pixels = *flags.min_pixels;
   if (flags.max_pixels) files.processor.max_pixels = *flags.max_pixels;
+  if (files.processor.min_pixels > files.processor.max_pixels)
+    io::usage("--mm-processor-kwargs: min_pixels is ", files.processor.min_pixels, ", more than max_pixels, ",
+              files.processor.max_pixels);
   return files;
 }
 

@@ -9,6 +9,7 @@
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
 #include "support/notes.hpp"
+#include "support/temporary_folder.hpp"
 
 using namespace lamina;
 using Words = std::vector<std::string>;
@@ -52,6 +53,7 @@ int status_of(Words words, int result = 0) {
   return io::run_program({"program", "--name X", "help\n"}, static_cast<int>(argv.size()), argv.data(), parse,
                          [&](const Settings& settings) {
                            if (settings.greedy) fail("greedy");
+                           if (settings.name == "unusable") io::usage("--name unusable: wanted another");
                            return result;
                          });
 }
@@ -99,6 +101,29 @@ TEST_CASE("Flags: an empty path is what a script passes whose variable is not se
   CHECK(error({"--folder="}) == "--folder '': wanted a path; is a variable of your script not set?");
 }
 
+TEST_CASE("Flags: an item of a list is not empty either") {
+  CHECK(error({"--image="}) == "--image '': wanted a value; is a variable of your script not set?");
+  CHECK(error({"--image", "a", ""}) == "--image '': wanted a value; is a variable of your script not set?");
+  CHECK(error({"--image", "-a"}) == "--image: wants a value; one that begins with - is written --image=VALUE");
+}
+
+TEST_CASE("Flags: a file of flags that is not there is a FileError, one that is wrong is usage") {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.path() / "flags.yaml";
+  const std::span<const io::Key<Settings>> table = flags;
+  const io::FlagRules rules{.config = "folder"};
+  std::vector<std::string> notes;
+  const auto read = [&] { io::read_flags(table, {"--folder", file.string()}, rules, notes); };
+  CHECK_THROWS_AS(read(), io::FileError);
+  for (const char* text : {"name: \"a\n", "- a\n", "nme: a\n", "name: a\nname: b\n", "greedy: perhaps\n"}) {
+    CAPTURE(text);
+    io::write_text(file, text);
+    CHECK_THROWS_AS(read(), io::UsageError);
+  }
+  io::write_text(file, "image: [a, {b: 1}]\n");
+  CHECK(io::read_flags(table, {"--folder", file.string()}, rules, notes).at("image").value == Words{"a", R"({"b":1})"});
+}
+
 TEST_CASE("Flags: words after the one without a name go to a list, if there is one for them") {
   std::vector<std::string> notes;
   const std::span<const io::Key<Settings>> table = flags;
@@ -129,4 +154,5 @@ TEST_CASE("Programs: 2 for usage, 1 for failure, 0 or the program's own status e
   CHECK(status_of({"--name", "a"}) == 0);
   CHECK(status_of({"--name", "a"}, 130) == 130);
   CHECK(status_of({"--name", "a", "--greedy"}) == 1);
+  CHECK(status_of({"--name", "unusable"}) == 2);  // found out late, and still the words are wrong
 }

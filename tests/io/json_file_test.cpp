@@ -16,9 +16,9 @@ namespace {
 
 const std::string path = "json_file_test.json";
 
-std::string refusal(const std::string& text, bool unique_keys = true) {
+std::string refusal(const std::string& text) {
   std::ofstream(path) << text;
-  const std::string error = testing::error_of([&] { io::read_json_object<UnorderedJson>(path, unique_keys); });
+  const std::string error = testing::error_of([&] { io::read_json_object<UnorderedJson>(path); });
   std::remove(path.c_str());
   return error;
 }
@@ -29,7 +29,6 @@ TEST_CASE("JSON file: every mistake is an Error that names the file") {
   CHECK(refusal(R"({"a": 1})") == "");
   CHECK(refusal("[]") == path + ": is JSON array, wanted an object");
   CHECK(refusal(R"({"a": 1, "a": 2})") == path + ": a is set twice: keep one");
-  CHECK(refusal(R"({"a": 1, "a": 2})", false) == "");
   CHECK(testing::contains(refusal("{\"a\": "), path + ": not valid JSON: "));
   CHECK(testing::contains(refusal("version https://git-lfs.github.com/spec/v1\n"), path + ": is a git-lfs pointer"));
   CHECK(testing::contains(refusal("{\"a\":" + std::string(65, '[') + std::string(65, ']') + "}"),

@@ -6,11 +6,11 @@
 #include "support/catch.hpp"
 
 using namespace lamina;
-using io::read_settings, merge::make_arguments;
+using merge::make_arguments;
 
 namespace {
 const std::string example = std::string(LAMINA_SOURCE_DIR) + "/examples/configs/qwen3_vl_merge.yaml";
-merge::MergeArguments parsed(std::vector<std::string> words) { return make_arguments(read_settings(words)); }
+merge::MergeArguments parsed(std::vector<std::string> words) { return make_arguments(words); }
 std::string request_error(std::vector<std::string> words) {
   return error_of([&] { parsed(words); });
 }

@@ -1,5 +1,7 @@
 #include <lamina/io/version.hpp>
 
+#include <sys/stat.h>
+
 #include "programs/program.hpp"
 #include "support/catch.hpp"
 
@@ -16,12 +18,97 @@ TEST_CASE("Programs: each knows its version, its help, and 2 for a command line 
     CHECK(help.status == 0);
     CHECK(help.output.find("usage: " + std::string(program)) == 0);
     for (const std::vector<std::string>& words :
-         {std::vector<std::string>{}, {"--no_such_flag", "x"}, {"no_such_word"}, {"no_such_file.yaml"}}) {
+         {std::vector<std::string>{}, {"--no_such_flag", "x"}, {"no_such_word"}}) {
       if (words.size() == 1 && std::string_view(program) == "lamina-serve") continue;  // the folder of a model
       const auto wrong = run_program(program, words);
       CHECK(wrong.status == 2);
       CHECK(wrong.output.find("usage: " + std::string(program)) == 0);
     }
+  }
+}
+
+namespace {
+
+const std::string tiny = LAMINA_SOURCE_DIR "/data/qwen3_vl_tiny";
+const std::string nowhere = "/nonexistent/x.yaml";
+
+/// Words of lamina-train that ask for nothing wrong, up to its model.
+std::vector<std::string> training(std::vector<std::string> more) {
+  std::vector<std::string> words = {
+      "model_name_or_path=" + tiny,  "dataset=skills", "dataset_dir=" LAMINA_SOURCE_DIR "/data", "template=qwen3_vl",
+      "output_dir=/nonexistent/out", "do_train=true"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+std::vector<std::string> merging(std::vector<std::string> more) {
+  std::vector<std::string> words = {"model_name_or_path=" + tiny, "export_dir=/nonexistent/out"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+}  // namespace
+
+TEST_CASE("Programs: 2 for words that no files could make right, whenever that is found out") {
+  const std::pair<std::string, std::vector<std::string>> wrong[] = {
+      {"lamina-train", training({"--dry-run", "template=qwen4"})},
+      {"lamina-train", training({"--dry-run", "device=gpu9"})},
+      {"lamina-train", training({"--dry-run", "weight_decay=-1"})},
+      {"lamina-train", training({"--dry-run", "mix_strategy=shuffle"})},
+      {"lamina-train", training({"--dry-run", "save_steps=0"})},
+      {"lamina-train", training({"--output_dir"})},
+      {"lamina-train", training({"--show-prompt", "0"})},
+      {"lamina-merge", merging({"export_size=1e-300"})},
+      {"lamina-merge", merging({"export_size=0"})},
+      {"lamina-merge", merging({"template=qwen4"})},
+      {"lamina-merge", merging({"--export_dir"})},
+      {"lamina-merge", {"model_name_or_path=" + tiny}},
+      {"lamina-serve", {tiny, "--device", "gpu9"}},
+      {"lamina-serve", {tiny, "--override-generation-config", R"({"temprature": 1})"}},
+      {"lamina-serve", {tiny, "--override-generation-config", R"({"temperature": 1, "temperature": 2})"}},
+      {"lamina-serve", {tiny, "--override-generation-config", R"({"top_p": 2})"}},
+      {"lamina-serve", {tiny, "--limit-mm-per-prompt", R"({"image": 1, "image": 2})"}},
+      {"lamina-serve", {tiny, "--limit-mm-per-prompt", "image=1,image=2"}},
+      {"lamina-serve", {tiny, "--mm-processor-kwargs", R"({"min_pixels": 9, "max_pixels": 4})"}},
+      {"lamina-serve", {tiny, "--default-chat-template-kwargs", R"({"messages": 1})"}},
+      {"lamina-serve", {tiny, "--default-chat-template-kwargs", R"({"no_such_variable": 1})"}},
+      {"lamina-serve", {tiny, "--chat-template", "{% for"}},
+      {"lamina-serve", {tiny, "--api-key", ""}},
+      {"lamina-chat", {"--model", tiny, "--prompt", "x", "--chat-template-kwargs", "{\"a\": 1"}},
+      {"lamina-chat", {"--model", tiny, "--prompt", "x", "--chat-template-kwargs", R"({"messages": 1})"}},
+      {"lamina-chat", {"--model", tiny, "--prompt", "x", "--chat-template-kwargs", R"({"no_such_variable": 1})"}},
+      {"lamina-chat", {"--model", tiny, "--prompt", "x", "--adapter="}},
+      {"lamina-chat", {"--model", tiny, "--prompt", "x", "--image="}},
+      {"lamina-init", {"--model", tiny, "--out", ""}},
+      {"lamina-download", {"owner/name", "--max-workers", "0"}}};
+  for (const auto& [program, words] : wrong) {
+    const auto result = run_program(program, words);
+    CAPTURE(program, words.back(), result.output);
+    CHECK(result.status == 2);
+    CHECK(result.output.find("usage: " + program) != std::string::npos);
+  }
+}
+
+TEST_CASE("Programs: 1 for a file that is not there or is none, without the usage") {
+  const lamina::testing::TemporaryFolder folder;
+  const std::string pipe = (folder.path() / "pipe.yaml").string();
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  const std::pair<std::string, std::vector<std::string>> absent[] = {
+      {"lamina-train", {nowhere}},
+      {"lamina-train", {pipe}},
+      {"lamina-merge", {nowhere}},
+      {"lamina-merge", {pipe}},
+      {"lamina-serve", {tiny, "--config", nowhere}},
+      {"lamina-serve", {tiny, "--config", pipe}},
+      {"lamina-serve", {tiny, "--chat-template", pipe}},
+      {"lamina-serve", {tiny, "--generation-config", nowhere}},
+      {"lamina-serve", {tiny, "--allowed-local-media-path", nowhere}},
+      {"lamina-serve", {nowhere}},
+      {"lamina-chat", {"--model", tiny, "--prompt", "x", "--image", pipe}}};
+  for (const auto& [program, words] : absent) {
+    const auto result = run_program(program, words);
+    CAPTURE(program, words.back(), result.output);
+    CHECK(result.status == 1);
+    CHECK(result.output.find("usage: ") == std::string::npos);
   }
 }
 

@@ -49,6 +49,8 @@ TEST_CASE("TokenizerFiles: missing and broken files are named") {
   check_refused(folder.path, {"tokenizer.json", "wanted an object"});
   folder.write("tokenizer.json", "{}");
   check_refused(folder.path, {"tokenizer.json", "model.type", "BPE"});
+  folder.write("tokenizer.json", R"({"model": {"vocab": {"a": 0, "b": 1, "a": 2}}})");
+  check_refused(folder.path, {"tokenizer.json", "a is set twice: keep one"});
   folder.write("tokenizer.json", "{\"a\": \"\xff\"}");
   check_refused(folder.path, {"tokenizer.json", "not valid JSON"});
 }

@@ -14,7 +14,7 @@ using namespace lamina::train;
 namespace {
 const std::string example = LAMINA_SOURCE_DIR "/examples/configs/qwen3_vl_lora_sft.yaml";
 
-Arguments parse(std::vector<std::string> words) { return parse_arguments(io::read_settings(words)); }
+Arguments parse(std::vector<std::string> words) { return parse_arguments(words); }
 std::string error_of(std::vector<std::string> words) {
   try {
     parse(std::move(words));
@@ -278,11 +278,54 @@ TEST_CASE("Arguments: wrong types and broken files name the place", "[train]") {
   says(error_with("output_dir=${oc.env:HOME}/x"), "interpolation is not supported");
   says(error_of({file_of("c.yaml", "a: 1\nlora_rank: 8\nlora_rank: 9\n")}), "line 3: lora_rank is set twice");
   says(error_of({file_of("d.yaml", "a: [1\n")}), "not readable as YAML");
-  says(error_of({file_of("e.json", "{")}), "not readable as JSON");
+  says(error_of({file_of("e.json", "{")}), "not valid JSON: line 1, column 2: the text ends");
   says(error_of({file_of("f.json", R"({"a": {"x": 1, "y": 2, "x": 3}})")}), "x is set twice");
   says(error_of({file_of("g.json", R"({"a": ["${b}"]})")}), "interpolation is not supported");
   says(error_of({"/nonexistent/x.yaml"}), "cannot open");
   says(error_of({"nonsense"}), "neither");
+}
+
+TEST_CASE("Arguments: each number has its range", "[train]") {
+  for (const char* word :
+       {"cutoff_len=0", "max_samples=0", "val_size=-0.5", "preprocessing_batch_size=0", "image_max_pixels=0",
+        "image_min_pixels=0", "lora_rank=0", "lora_rank=100000", "lora_alpha=0", "lora_alpha=-1", "lora_alpha=1e300",
+        "lora_dropout=-0.1", "lora_dropout=1", "loraplus_lr_ratio=0", "pissa_iter=-2", "early_stopping_steps=0",
+        "per_device_train_batch_size=0", "per_device_train_batch_size=2000000000", "per_device_eval_batch_size=-1",
+        "gradient_accumulation_steps=0", "learning_rate=-1e-4", "learning_rate=1e300", "num_train_epochs=1e300",
+        "num_train_epochs=0", "max_steps=1e15", "warmup_steps=-1", "warmup_ratio=-0.1", "weight_decay=-1",
+        "weight_decay=1e300", "adam_beta1=1", "adam_beta2=-0.1", "adam_epsilon=0", "max_grad_norm=-1",
+        "label_smoothing_factor=1", "logging_steps=0", "logging_steps=-5", "save_steps=0", "save_steps=-500",
+        "save_steps=1e300", "eval_steps=-1", "eval_delay=-1", "save_total_limit=0", "dataloader_num_workers=-1",
+        "dataloader_num_workers=1000000000", "ddp_timeout=0", "temperature=-1", "top_p=0", "top_k=-1",
+        "repetition_penalty=0", "seed=1e300", "learning_rate=nan", "learning_rate=inf",
+        "lr_scheduler_type=polynomial lr_scheduler_kwargs={lr_end: -1}", "device=gpu9"}) {
+    CAPTURE(word);
+    const std::string_view text = word;
+    const std::size_t space = text.find(' ');
+    std::vector<std::string> words = {example, std::string(text.substr(0, space))};
+    if (space != text.npos) words.emplace_back(text.substr(space + 1));
+    says(error_of(words), "wanted");
+  }
+}
+
+TEST_CASE("Arguments: what transformers takes as a share, or as not set, stays so", "[train]") {
+  for (const char* word : {"max_steps=-1", "max_steps=0", "warmup_steps=0.1", "save_steps=0.25", "logging_steps=0.5",
+                           "weight_decay=0", "max_grad_norm=0", "pissa_iter=-1", "freeze_trainable_layers=-2",
+                           "max_new_tokens=0", "top_k=0", "lora_dropout=0", "dataloader_num_workers=0"}) {
+    CAPTURE(word);
+    CHECK(error_with(word) == "");
+  }
+  CHECK(error_of({example, "save_strategy=epoch", "save_steps=0"}) == "");  // it decides nothing then
+}
+
+TEST_CASE("Arguments: --key without a value is a flag's true, and an error for any other key", "[train]") {
+  CHECK(parse({example, "--plot_loss"}).plot_loss);
+  says(error_of({example, "--output_dir"}), "the command line: output_dir: wants a value");
+  says(error_of({example, "--output_dir", "--plot_loss"}), "output_dir: wants a value");
+  says(error_of({example, "--dry-rn"}), "dry_rn is not a known key (did you mean dry-run?)");
+  const Arguments twice = parse({example, "lora_rank=4", "lora_rank=16"});
+  CHECK(twice.lora_rank == 16);
+  says(io::listed(twice.notes), "the command line: lora_rank: given twice, the last one holds");
 }
 
 TEST_CASE("Arguments: what does not fit together is refused as LLaMA-Factory refuses it", "[train]") {

@@ -64,8 +64,7 @@ TEST_CASE("LLaMA-Factory: its configurations are read, and its steps, rates, epo
     if (!std::filesystem::exists(entry.path() / "config.yaml")) continue;
     INFO(entry.path());
     ++runs;
-    const Arguments a =
-        parse_arguments(io::read_settings(std::vector<std::string>{(entry.path() / "config.yaml").string()}));
+    const Arguments a = parse_arguments(std::vector<std::string>{(entry.path() / "config.yaml").string()});
     const auto rows = static_cast<std::int64_t>(json_in(entry.path() / "samples.json").size());
     const StepCounts plan = count_steps(rows, a.per_device_train_batch_size, a.gradient_accumulation_steps,
                                         a.num_train_epochs, a.max_steps);

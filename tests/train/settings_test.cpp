@@ -80,9 +80,17 @@ TEST_CASE("Settings: text that is not UTF-8 is refused when it is read, by line 
   CHECK(fake::contains(error("\xff\xfe\n"), path + ": is not UTF-8 text"));  // what UTF-16 begins with
   CHECK(fake::contains(error("seed: 1  # caf\xe9\n"), path + ": is not UTF-8 text"));
   const std::vector<std::string> words = {"--model_name_or_path", "mod\xe8le"};
-  CHECK(fake::contains(fake::error_of([&] { read_settings(words); }), "model_name_or_path"));
-  CHECK(
-      fake::contains(fake::error_of([&] { read_settings(words); }), "the value is not UTF-8 text: write it as UTF-8"));
+  std::vector<std::string> notes;
+  CHECK(fake::contains(fake::error_of([&] { read_settings(words, notes); }), "model_name_or_path"));
+  CHECK(fake::contains(fake::error_of([&] { read_settings(words, notes); }),
+                       "the value is not UTF-8 text: write it as UTF-8"));
+}
+
+TEST_CASE("Settings: a key that the command line sets twice is said to be so", "[train]") {
+  std::vector<std::string> notes;
+  const auto given = read_settings(std::vector<std::string>{"a=1", "--b", "2", "--a", "3", "c.x=1", "c.y=2"}, notes);
+  CHECK(given.at("a").value == "3");
+  CHECK(notes == std::vector<std::string>{"the command line: a: given twice, the last one holds"});
 }
 
 TEST_CASE("Settings: a second document names the file and what to do", "[train]") {

@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/core/error.hpp>
+#include <lamina/io/json/file.hpp>
 
 #include <filesystem>
 #include <fstream>
@@ -29,10 +30,7 @@ inline nlohmann::ordered_json record(const std::string& question, const std::str
 inline void enter(const std::filesystem::path& out, const std::string& name, const std::string& file) {
   const std::filesystem::path path = out / "dataset_info.json";
   nlohmann::ordered_json registry = nlohmann::ordered_json::object();
-  if (std::ifstream in(path); in) {
-    registry = nlohmann::ordered_json::parse(in, nullptr, false);
-    if (!registry.is_object()) lamina::fail(path.string(), ": not a JSON object: correct it or move it away");
-  }
+  if (std::filesystem::exists(path)) registry = lamina::io::read_json_object<nlohmann::ordered_json>(path);
   registry[name] = {
       {"file_name", file},
       {"formatting", "sharegpt"},

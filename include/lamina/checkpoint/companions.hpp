@@ -4,7 +4,7 @@
 #include <string>
 
 #include <lamina/io/file.hpp>
-#include <lamina/io/json.hpp>
+#include <lamina/io/json/file.hpp>
 
 /// The small files next to a model's weights, which programs copy into their output.
 namespace lamina::checkpoint {
@@ -17,11 +17,8 @@ inline void require_whole_companions(const std::filesystem::path& model) {
                            "video_preprocessor_config.json", "processor_config.json", "generation_config.json"}) {
     const std::filesystem::path path = model / name;
     if (!std::filesystem::exists(path)) continue;
-    const std::string text = io::read_text(path);
-    if (text.empty()) fail(path.string(), ": is empty: is the download complete?");
-    const auto json = io::try_parse_json<nlohmann::json>(text);
-    if (json.is_discarded()) fail(path.string(), ": is not valid JSON: is the download complete?");
-    if (!json.is_object()) fail(path.string(), ": is JSON ", json.type_name(), ", wanted an object");
+    if (io::File(path).size() == 0) fail(path.string(), ": is empty: is the download complete?");
+    io::read_json_object<nlohmann::json>(path);
   }
   for (const char* name : {"merges.txt", "chat_template.jinja"}) {
     const std::filesystem::path path = model / name;

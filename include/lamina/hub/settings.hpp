@@ -105,6 +105,12 @@ inline std::string clean_token(std::string token) {
 inline Certificates certificates(const Environment& environment) {
   auto [name, value] =
       first_set(environment, {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"});
+  std::error_code ignored;
+  if (std::filesystem::exists(value, ignored) && !std::filesystem::is_directory(value, ignored)) try {
+      io::File{value};  // curl would wait for a pipe
+    } catch (const io::FileError& e) {
+      throw io::FileError(cat(name, " (environment): ", e.what()));
+    }
   return {.path = std::move(value), .variable = std::move(name)};
 }
 

@@ -20,16 +20,45 @@
 /// Files as POSIX has them: read by position, mapped, and replaced whole or not at all.
 namespace lamina::io {
 
-/// A file opened for reading. Errors name the path and the system's reason.
+/// A file that a program was given and cannot read: it is missing, no file, unreadable, or too large. What names it is
+/// right as it is written: exit status 1, wherever the name was read.
+struct FileError : Error {
+  using Error::Error;
+};
+
+template <class... Parts>
+[[noreturn]] void fail_file(const std::filesystem::path& path, const Parts&... parts) {
+  throw FileError(cat(path.string(), ": ", parts...));
+}
+
+namespace detail {
+
+/// FileError unless stat() or fstat(), which returned `result`, found a regular file.
+inline void require_regular(const std::filesystem::path& path, int result, const struct stat& status) {
+  if (result != 0) fail_file(path, "cannot open: ", std::strerror(errno));
+  if (S_ISREG(status.st_mode)) return;
+  fail_file(path, "is ",
+            S_ISDIR(status.st_mode)    ? "a folder"
+            : S_ISFIFO(status.st_mode) ? "a pipe"
+            : S_ISSOCK(status.st_mode) ? "a socket"
+                                       : "a device",
+            ", wanted a regular file");
+}
+
+}  // namespace detail
+
+/// A regular file opened for reading: the one opener of what users name. FileError, with the path and the system's
+/// reason, for anything else: a pipe or a device would be waited for, or has no end.
 class File {
  public:
   File() = default;
-  explicit File(const std::filesystem::path& path) : path_(path) {
-    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd_ < 0) fail(path.string(), ": cannot open: ", std::strerror(errno));
+  explicit File(const std::filesystem::path& path) : File() {
+    path_ = path;
     struct stat status {};
-    if (::fstat(fd_, &status) != 0) close_and_fail("cannot read its size", errno);
-    if (!S_ISREG(status.st_mode)) close_and_fail("wanted a regular file", EINVAL);
+    detail::require_regular(path, ::stat(path.c_str(), &status), status);  // opening a device has effects
+    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd_ < 0) fail_file(path, "cannot open: ", std::strerror(errno));
+    detail::require_regular(path, ::fstat(fd_, &status), status);  // the path may have changed since
     size_ = static_cast<std::uint64_t>(status.st_size);
   }
   File(File&& other) noexcept { swap(other); }
@@ -52,17 +81,13 @@ class File {
     while (done < out.size()) {
       const ssize_t got = ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) fail(path_.string(), ": cannot read: ", std::strerror(errno));
-      if (got == 0) fail(path_.string(), ": ended at byte ", offset + done, ": was it cut off while being read?");
+      if (got < 0) fail_file(path_, "cannot read: ", std::strerror(errno));
+      if (got == 0) fail_file(path_, "ended at byte ", offset + done, ": was it cut off while being read?");
       done += static_cast<std::size_t>(got);
     }
   }
 
  private:
-  [[noreturn]] void close_and_fail(std::string_view what, int reason) {
-    ::close(std::exchange(fd_, -1));
-    fail(path_.string(), ": ", what, ": ", std::strerror(reason));
-  }
   void swap(File& other) {
     std::swap(fd_, other.fd_);
     std::swap(size_, other.size_);
@@ -81,7 +106,7 @@ class Mapping {
   explicit Mapping(const File& file) : size_(file.size()) {
     if (size_ == 0) return;
     void* p = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
-    if (p == MAP_FAILED) fail(file.path().string(), ": cannot map ", size_, " bytes: ", std::strerror(errno));
+    if (p == MAP_FAILED) fail_file(file.path(), "cannot map ", size_, " bytes: ", std::strerror(errno));
     data_ = static_cast<const std::byte*>(p);
   }
   Mapping(Mapping&& other) noexcept
@@ -101,20 +126,19 @@ class Mapping {
   std::size_t size_ = 0;
 };
 
-/// Error if a file, by its first bytes, is a pointer of git-lfs: the large file itself was not fetched.
+/// FileError if a file, by its first bytes, is a pointer of git-lfs: the large file itself was not fetched.
 inline void refuse_lfs_pointer(const std::filesystem::path& path, std::string_view beginning) {
   if (beginning.starts_with("version https://git-lfs.github.com/spec/"))
-    fail(path.string(),
-         ": is a git-lfs pointer, not the file itself: run \"git lfs pull\" in its folder, or download the ",
-         "file again");
+    fail_file(path, "is a git-lfs pointer, not the file itself: run \"git lfs pull\" in its folder, or download the ",
+              "file again");
 }
 
-/// The text of a small file such as config.json; Error if it is missing, unreadable, a git-lfs pointer or longer than
-/// limit_bytes.
+/// The text of a small file such as config.json; FileError if it is missing, no regular file, unreadable, a git-lfs
+/// pointer or longer than limit_bytes. The size is known before memory is taken for it.
 inline std::string read_text(const std::filesystem::path& path, std::uint64_t limit_bytes = 256u << 20) {
   const File file(path);
   if (file.size() > limit_bytes)
-    fail(path.string(), ": ", file.size(), " bytes, more than the ", limit_bytes, " that such a file may have");
+    fail_file(path, "has ", file.size(), " bytes, more than the ", limit_bytes, " that such a file may have");
   std::string text(file.size(), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));
   refuse_lfs_pointer(path, text);

@@ -21,11 +21,6 @@
 /// --no-name, --name.key value for an entry of a JSON flag. (CLI11 knows none of the last three, and no near words.)
 namespace lamina::io {
 
-template <class... Parts>
-[[noreturn]] void usage(const Parts&... parts) {
-  throw UsageError(cat(parts...));
-}
-
 /// A length or a size: 4096, 1k = 1000, 25.6k = 25600, 2m, and in powers of 1024: 1K, 2M, 1G. UsageError otherwise.
 inline std::int64_t parse_size(std::string_view flag, const std::string& text) {
   const auto bad = [&] { usage("--", flag, " ", text, ": wanted a number such as 4096, 4k (4000) or 4K (4096)"); };
@@ -106,7 +101,7 @@ class FlagWords {
     unknown(name, word);
   }
   [[noreturn]] void unknown(const std::string& name, const std::string& word) const {
-    std::vector<std::string_view> known;
+    std::vector<std::string_view> known = {"help", "version"};  // run_program answers them
     for (const KeyRow* row : rows_) known.push_back(row->name);
     usage(word, ": is not an option", did_you_mean(name, known), "; --help lists them");
   }
@@ -131,7 +126,9 @@ class FlagWords {
       return store(*row, !negated, notes);
     }
     if (!has_value) values = values_after(words, row->type == KeyType::list);
-    if (values.empty()) usage(word, ": wants a value");
+    if (values.empty())
+      usage(word, ": wants a value",
+            at_ < words.size() ? cat("; one that begins with - is written ", word, "=VALUE") : "");
     if (key.empty())
       store(*row, typed(*row, values), notes);
     else
@@ -152,7 +149,11 @@ class FlagWords {
   }
 
   static Json typed(const KeyRow& row, const std::vector<std::string>& values) {
-    if (row.type == KeyType::list) return values;
+    if (row.type == KeyType::list) {
+      for (const std::string& value : values)
+        if (value.empty()) usage("--", row.name, " '': wanted a value; is a variable of your script not set?");
+      return values;
+    }
     if (row.type == KeyType::integer) return parse_size(row.name, values.back());
     return values.back();
   }
@@ -198,6 +199,7 @@ class FlagWords {
     }
     return out;
   }
+  static std::string text_of(const YAML::Node& node) { return node.IsScalar() ? node.Scalar() : to_json(node).dump(); }
   static Json config_value(const KeyRow& row, const YAML::Node& node, const std::string& subject, bool negated) {
     if (row.type == KeyType::flag) {
       bool on = false;
@@ -206,17 +208,17 @@ class FlagWords {
     }
     std::vector<std::string> values;
     if (node.IsSequence() && row.type == KeyType::list)
-      for (const auto& item : node) values.push_back(item.as<std::string>());
+      for (const auto& item : node) values.push_back(text_of(item));
     else
-      values.push_back(node.IsScalar() ? node.Scalar() : to_json(node).dump());
+      values.push_back(text_of(node));
     return typed(row, values);
   }
   void read_config(const std::string& path) {
     YAML::Node root;
     try {
       root = load_yaml(read_text(path, 1 << 20), path);
-    } catch (const YAML::Exception& e) {
-      usage("--", rules_.config, " ", path, ": ", e.what());
+    } catch (const FileError& e) {
+      throw FileError(cat("--", rules_.config, " ", e.what()));
     } catch (const Error& e) {
       usage("--", rules_.config, " ", e.what());
     }

@@ -2,8 +2,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <istream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <stop_token>
@@ -15,6 +13,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/threads/cancelled.hpp>
+#include <lamina/io/json/mistake.hpp>
 #include <lamina/io/json/tree.hpp>
 
 /// The one way in which text becomes JSON: nlohmann's parser is a template over where characters come from, and each
@@ -27,13 +26,13 @@ namespace lamina::io {
 /// bytes or more. The largest files that models come with are tokenizer.json, 150 thousand members in one object and
 /// 0.7 million values, and trainer_state.json of a long run.
 struct JsonLimits {
-  std::string_view subject = "JSON";
-  std::size_t depth = 256;         ///< of [ and { inside each other
-  std::size_t members = 1 << 20;   ///< of one object
-  std::size_t items = 1 << 22;     ///< of one list
-  std::size_t values = 1 << 24;    ///< of the whole text
-  bool unique_keys = false;        ///< an object may not have a key twice
-  std::stop_token cancelled = {};  ///< Cancelled is thrown
+  std::string_view subject = "JSON";  ///< what messages call the text: a file, a flag, a field
+  std::size_t depth = 256;            ///< of [ and { inside each other
+  std::size_t members = 1 << 20;      ///< of one object
+  std::size_t items = 1 << 22;        ///< of one list
+  std::size_t values = 1 << 24;       ///< of the whole text
+  bool unique_keys = true;            ///< an object may not have a key twice; else its last value counts
+  std::stop_token cancelled = {};     ///< Cancelled is thrown
 };
 
 namespace detail {
@@ -43,7 +42,8 @@ namespace detail {
 template <class Json>
 class JsonBuilder {
  public:
-  JsonBuilder(Json& root, const JsonLimits& limits) : root_(root), limits_(limits) {}
+  JsonBuilder(Json& root, std::string_view text, const JsonLimits& limits)
+      : root_(root), text_(text), limits_(limits) {}
   JsonBuilder(const JsonBuilder&) = delete;
   JsonBuilder& operator=(const JsonBuilder&) = delete;
   ~JsonBuilder() {
@@ -78,10 +78,10 @@ class JsonBuilder {
     }
     return true;
   }
-  /// Exception is one of nlohmann's.
+  /// read: the bytes that were read when the mistake was seen. Exception is one of nlohmann's.
   template <class Exception>
-  bool parse_error(std::size_t, const std::string&, const Exception& error) {
-    if (throws) throw error;
+  bool parse_error(std::size_t read, const std::string&, const Exception& error) {
+    if (throws) fail_json(limits_.subject, text_, read, json_mistake(text_, read, error.id, error.what()));
     return false;
   }
 
@@ -130,7 +130,9 @@ class JsonBuilder {
     if (throws) fail(limits_.subject, parts...);
     return false;
   }
-  bool refuse_repeated(const std::string& key) const { return refuse(": ", key, " is set twice: keep one"); }
+  bool refuse_repeated(const std::string& key) const {
+    return refuse(": ", foreign_name(key), " is set twice: keep one");
+  }
 
   /// Moves the members of an ordered object into it. Sorting them once is n log n whatever the keys are; a hash table
   /// is not if somebody chose them.
@@ -164,6 +166,7 @@ class JsonBuilder {
   }
 
   Json& root_;
+  std::string_view text_;
   const JsonLimits& limits_;
   std::vector<Level> open_;
   Json* member_ = nullptr;  // that the next value belongs to
@@ -172,8 +175,12 @@ class JsonBuilder {
 
 template <class Json>
 Json build_json(std::string_view text, bool throws, const JsonLimits& limits) {
+  if (const std::size_t nul = text.find('\0'); nul != text.npos) {  // nlohmann's parser takes it for the end
+    if (throws) fail_json(limits.subject, text, nul + 1, "found a NUL byte, which no JSON text holds");
+    return Json(Json::value_t::discarded);
+  }
   JsonTree<Json> tree;
-  JsonBuilder<Json> builder(*tree, limits);
+  JsonBuilder<Json> builder(*tree, text, limits);
   builder.throws = throws;
   if (!Json::sax_parse(text.data(), text.data() + text.size(), &builder)) return Json(Json::value_t::discarded);
   return std::move(*tree);
@@ -181,25 +188,17 @@ Json build_json(std::string_view text, bool throws, const JsonLimits& limits) {
 
 }  // namespace detail
 
-/// Throws Json::exception if text is not JSON, and Error if it is beyond the limits.
+/// The value of a text. JsonError, with line, column, what was found and what was wanted, if it is not JSON or if
+/// anything follows; Error if it is beyond the limits.
 template <class Json>
 Json parse_json(std::string_view text, const JsonLimits& limits = {}) {
   return detail::build_json<Json>(text, true, limits);
 }
-/// The rest of a stream.
-template <class Json>
-Json parse_json(std::istream& in) {
-  return parse_json<Json>(std::string(std::istreambuf_iterator<char>(in), {}));
-}
 
-/// The same, with a value that is_discarded() if text is not JSON or is beyond the limits of a file.
+/// The same, with a value that is_discarded() instead of an error. For text that may well not be JSON.
 template <class Json>
 Json try_parse_json(std::string_view text) {
   return detail::build_json<Json>(text, false, {});
-}
-template <class Json>
-Json try_parse_json(std::istream& in) {
-  return try_parse_json<Json>(std::string(std::istreambuf_iterator<char>(in), {}));
 }
 
 }  // namespace lamina::io

@@ -13,8 +13,10 @@
 #include <vector>
 
 #include <lamina/core/log.hpp>
+#include <lamina/io/file.hpp>
 #include <lamina/io/interrupt.hpp>
 #include <lamina/io/log.hpp>
+#include <lamina/io/usage.hpp>
 #include <lamina/io/version.hpp>
 
 namespace lamina::io {
@@ -53,9 +55,14 @@ inline void open_standard_files() {
 }  // namespace detail
 
 /// main() of every program. read(words) makes a request of the command line, without the program's name; run(request)
-/// does the work and returns the exit status. An exception out of read ends with status 2 and the usage, one out of run
-/// with status 1, or 130 if it is Interrupted; --help (-h) as the last word and --version as the only one are answered
-/// here. What was written to stdout and did not get there is an error.
+/// does the work and returns the exit status. Else it is
+///
+///     2     and the usage is shown: an Error out of read, a UsageError out of either. Other words are wanted
+///     1     for any other exception, a FileError out of read among them: the words are right, the world is not
+///     130   for Interrupted
+///
+/// --help (-h) as the last word and --version as the only one are answered here. What was written to stdout and did not
+/// get there is an error.
 template <class Read, class Run>
 int run_program(const ProgramText& text, int argc, char** argv, Read read, Run run) {
   detail::open_standard_files();
@@ -70,17 +77,24 @@ int run_program(const ProgramText& text, int argc, char** argv, Read read, Run r
     std::cout << "usage: " << text.name << " " << text.usage << "\n\n" << text.help;
     return detail::written(text.name, 0);
   }
-  std::optional<decltype(read(words))> request;
-  try {
-    log_with_spdlog();
-    request.emplace(read(words));
-  } catch (const std::exception& e) {
+  const auto show_usage = [&](const std::exception& e) {
     log_error("usage: ", text.name, " ", text.usage, " (--help says more)");
     report(e);
     return 2;
-  }
+  };
   try {
+    std::optional<decltype(read(words))> request;
+    try {
+      log_with_spdlog();
+      request.emplace(read(words));
+    } catch (const FileError&) {
+      throw;
+    } catch (const Error& e) {
+      return show_usage(e);
+    }
     return detail::written(text.name, run(*request));
+  } catch (const UsageError& e) {
+    return show_usage(e);
   } catch (const Interrupted& e) {
     report(e);
     return 130;

@@ -1,7 +1,9 @@
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <lamina/text/tokenizer/unicode.hpp>
 
@@ -35,6 +37,20 @@ inline std::string visible(std::string_view text, std::string_view keep = "") {
     for (const unsigned char byte : bytes) out.append({'\\', 'x', hex[byte >> 4], hex[byte & 15]});
   }
   return out;
+}
+
+/// A name that a file or a command line holds, cut to a length that a message can show.
+inline std::string foreign_name(std::string_view name) {
+  constexpr std::size_t most = 100;
+  return visible(name.substr(0, most)) + (name.size() > most ? "..." : "");
+}
+
+/// The first few of such names, and how many there are. names: not empty.
+inline std::string foreign_names(const std::vector<std::string>& names) {
+  constexpr std::size_t most = 8;
+  std::string out;
+  for (std::size_t i = 0; i < std::min(names.size(), most); ++i) out += (i ? ", " : "") + foreign_name(names[i]);
+  return names.size() > most ? out + ", ... (" + std::to_string(names.size()) + " in all)" : out;
 }
 
 }  // namespace lamina::io

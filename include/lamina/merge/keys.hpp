@@ -10,6 +10,7 @@
 #include <lamina/hub/keys.hpp>
 #include <lamina/io/keys/key_table.hpp>
 #include <lamina/merge/merge.hpp>
+#include <lamina/merge/modelfile.hpp>
 
 /// LLaMA-Factory's keys that its export command accepts, and what a merge makes of each.
 namespace lamina::merge {
@@ -55,6 +56,11 @@ inline void read_infer_dtype(MergeArguments& arguments, const Setting& s, std::s
     io::wrong_value(s, key, "auto, bfloat16, float16 or float32");
 }
 
+inline void read_template(MergeArguments& arguments, const Setting& s, std::string_view key) {
+  arguments.options.template_name = io::text_of(s, key);
+  if (!arguments.options.template_name.empty()) modelfile_text(arguments.options.template_name);
+}
+
 inline constexpr std::string_view upload_instead =
     "nothing is uploaded here: remove the key, and upload export_dir with the hub's own program, `hf upload OWNER/NAME "
     "EXPORT_DIR` or `modelscope upload OWNER/NAME EXPORT_DIR`";
@@ -74,11 +80,13 @@ inline constexpr Key own_keys[] = {
     hub::ms_token_key<&MergeArguments::hub>,
     io::honoured<&MergeArguments::options, &MergeOptions::export_dir>("export_dir", "folder to write to"),
     io::honoured<&MergeArguments::options, &MergeOptions::export_size>(
-        "export_size", "largest size of a weight file, in GB (10^9 bytes)"),
+        "export_size", "largest size of a weight file, in GB (10^9 bytes)")
+        .within(1e-6, 1e6),
     io::honoured_by("infer_dtype", KeyType::text, "auto", read_infer_dtype,
                     "auto (the base's), bfloat16, float16, float32: element type written"),
     io::honoured<&MergeArguments::options, &MergeOptions::template_name>(
-        "template", "qwen3_vl, qwen3_vl_nothink, qwen2_vl: for the Modelfile; unset: the model family's"),
+        "template", "qwen3_vl, qwen3_vl_nothink, qwen2_vl: for the Modelfile; unset: the model family's")
+        .read_by(read_template),
     io::honoured_by("export_device", KeyType::text, "", check_choice<devices>,
                     "cpu or auto: merging runs on the CPU either way"),
     io::honoured_by("finetuning_type", KeyType::text, "", read_finetuning_type,

@@ -3,15 +3,16 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
+#include <lamina/io/usage.hpp>
 #include <lamina/model/families.hpp>
 
 /// The Modelfile with which Ollama runs a merged model; the text is LLaMA-Factory's, but for its first line.
 namespace lamina::merge {
 
-/// Error on an unknown template. No tools and no images, as in LLaMA-Factory's own.
+/// UsageError on an unknown template. No tools and no images, as in LLaMA-Factory's own.
 inline std::string modelfile_text(std::string_view template_name) {
   const auto [family, settings] = find_template(template_name);
-  if (!settings) fail("template: got \"", template_name, "\", known are ", templates_text());
+  if (!settings) io::usage("template: got \"", template_name, "\", known are ", templates_text());
   const ChatFormat& chat = family->chat;
   const auto begin = [&](std::string_view role) { return cat(chat.turn_begin, role, chat.role_end); };
   const std::string end = cat(chat.turn_end, chat.turn_break);

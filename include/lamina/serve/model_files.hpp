@@ -1,6 +1,5 @@
 #pragma once
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -8,57 +7,15 @@
 
 #include <nlohmann/json.hpp>
 
-#include <lamina/checkpoint/generation_fields.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/model/config/read.hpp>
+#include <lamina/serve/generation_defaults.hpp>
 #include <lamina/serve/prompt/chat_template_files.hpp>
 #include <lamina/text/prompt_template.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/vision/processor.hpp>
 
 namespace lamina::serve {
-
-/// Sampling that a checkpoint recommends; what is unset there stays unset here.
-struct GenerationDefaults {
-  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
-  std::optional<int> top_k, max_new_tokens;
-
-  /// Takes the fields that `config`, a generation_config.json, has. Error if one is not a number.
-  void read(const nlohmann::ordered_json& config, const std::string& source) {
-    io::check_fields({nlohmann::json(config), source}, checkpoint::generation_fields);
-    for_each([&](const char* name, auto& value) { read_field(config, source, name, value); });
-  }
-  /// The same for what a person typed: Error for a field that is none of these.
-  void override_with(const nlohmann::ordered_json& given, const std::string& source) {
-    for (const auto& [key, value] : given.items()) {
-      std::string names;
-      bool known = false;
-      for_each([&](const char* name, auto&) {
-        known = known || key == name;
-        names += (names.empty() ? "" : ", ") + std::string(name);
-      });
-      if (!known) fail(source, ": has ", key, ", which changes nothing here; wanted ", names);
-    }
-    read(given, source);
-  }
-
- private:
-  template <class F>
-  void for_each(const F& f) {
-    f("temperature", temperature), f("top_p", top_p), f("min_p", min_p), f("top_k", top_k);
-    f("repetition_penalty", repetition_penalty), f("presence_penalty", presence_penalty);
-    f("frequency_penalty", frequency_penalty), f("max_new_tokens", max_new_tokens);
-  }
-  template <class T>
-  static void read_field(const nlohmann::ordered_json& config, const std::string& source, const char* name,
-                         std::optional<T>& out) {
-    const auto it = config.find(name);
-    if (it == config.end() || it->is_null()) return;
-    if (!it->is_number() || !std::isfinite(it->template get<double>()))
-      fail(source, ": ", name, " is ", it->dump(), ", wanted a number");
-    out = it->template get<T>();
-  }
-};
 
 /// What the programs need from a model directory besides the weights.
 struct ModelFiles {
@@ -81,19 +38,6 @@ struct ModelFiles {
   void read_template(const std::filesystem::path& folder, const std::string& given);
 };
 
-namespace detail {
-
-/// eos_token_id is a number or a list of numbers.
-inline void read_eos(const nlohmann::ordered_json& config, std::vector<int>& eos) {
-  const auto it = config.find("eos_token_id");
-  if (it == config.end()) return;
-  for (const auto& id : it->is_array() ? *it : nlohmann::ordered_json::array({*it}))
-    if (id.is_number_integer() && std::find(eos.begin(), eos.end(), id.get<int>()) == eos.end())
-      eos.push_back(id.get<int>());
-}
-
-}  // namespace detail
-
 inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir,
                                    const std::string& chat_template) {
   const auto config = ModelConfig::load(model_dir);
@@ -114,9 +58,9 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
                                : nlohmann::ordered_json::object();
   files.read_template(tokenizer_dir.empty() ? model_dir : tokenizer_dir, chat_template);
   if (const auto path = model_dir / "generation_config.json"; std::filesystem::exists(path)) {
-    const auto generation = io::read_json_object<nlohmann::ordered_json>(path);
-    files.defaults.read(generation, path.filename().string());
-    detail::read_eos(generation, files.eos);
+    const auto generation = io::read_json_object<nlohmann::json>(path);
+    files.defaults.read(generation, path.string());
+    files.eos = io::JsonFields(generation, path.string()).integer_or_list("eos_token_id");
   }
   if (files.eos.empty()) files.eos = config.eos_token_id;
   files.processor.require_patches_of(config.vision_config, model_dir);

@@ -1,6 +1,5 @@
 #pragma once
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
@@ -20,11 +19,12 @@
 #include <lamina/parallel/open_group.hpp>
 #include <lamina/parallel/processors.hpp>
 #include <lamina/text/tokenizer.hpp>
-#include <lamina/train/arguments/parse.hpp>
 #include <lamina/train/loop.hpp>
 #include <lamina/train/loop/dataset_source.hpp>
 #include <lamina/train/pissa.hpp>
 #include <lamina/train/predict.hpp>
+#include <lamina/train/program/request.hpp>
+#include <lamina/train/program/resume_path.hpp>
 #include <lamina/train/report/evaluation_log.hpp>
 #include <lamina/train/report/memory_report.hpp>
 #include <lamina/train/report/plot.hpp>
@@ -41,42 +41,6 @@ struct Openers {
   OpenSession train;
   OpenAnswers answers;
 };
-
-/// Error if output_dir is the folder of the model: what is saved there would replace the model's own files.
-inline void require_other_folder(const Arguments& a) {
-  std::error_code ignored;
-  if (a.do_train && std::filesystem::equivalent(a.output_dir, a.model_name_or_path, ignored))
-    fail("output_dir: ", a.output_dir.string(), " is the folder of model_name_or_path: choose another output_dir");
-}
-
-/// Which checkpoint a run goes on from, after LLaMA-Factory's rules: a path; "true", the newest whole one of
-/// output_dir; unset, the same as "true" if output_dir exists and overwrite_output_dir is false, said loudly.
-inline std::optional<std::filesystem::path> resume_path(const Arguments& a, Console& console) {
-  const auto say = [&](const std::string& text) { console.line(text); };
-  if (a.resume_from_checkpoint && *a.resume_from_checkpoint != "true") return *a.resume_from_checkpoint;
-  if (a.resume_from_checkpoint) {
-    if (const auto newest = newest_checkpoint(a.output_dir, say)) return newest->path;
-    fail("resume_from_checkpoint: true, but ", a.output_dir.string(),
-         " holds no whole checkpoint: set it to null to start anew");
-  }
-  if (a.overwrite_output_dir) {
-    if (const auto found = list_checkpoints(a.output_dir); !found.empty())
-      console.line(cat("warning: ", found.back().path.string(),
-                       " of an earlier run stays in place until this run saves that step: ",
-                       "resume_from_checkpoint: true would take the highest step, so resume by path or remove it"));
-    return std::nullopt;
-  }
-  if (const auto newest = newest_checkpoint(a.output_dir, say)) {
-    console.line(cat("ATTENTION: output_dir holds checkpoints, so training goes on from ", newest->path.string(), "."));
-    console.line("           To start anew, change output_dir or set overwrite_output_dir: true.");
-    return newest->path;
-  }
-  for (const char* name : {"adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"})
-    if (std::filesystem::exists(a.output_dir / name))
-      fail("output_dir: ", a.output_dir.string(), " already holds ", name,
-           " of an earlier run: choose another output_dir, or set overwrite_output_dir: true");
-  return std::nullopt;
-}
 
 /// One run of lamina-train, from arguments to reports. Of several ranks the first alone reports and writes.
 class TrainProgram {
@@ -355,54 +319,6 @@ class TrainProgram {
   OrderedJson history_ = OrderedJson::array();
   std::optional<TrainerState> state_;  // after training
 };
-
-inline constexpr std::string_view help =
-    "Fine-tunes a Qwen2.5-VL or Qwen3-VL model with the settings of a LLaMA-Factory training file, in YAML or JSON.\n"
-    "With predict_with_generate, do_eval and do_predict answer the records of eval_dataset, and score the answers:\n"
-    "BLEU-4 and ROUGE. ROUGE of Chinese needs the words of jieba's dict.txt: set jieba_dictionary, or install jieba\n"
-    "(looked for in $VIRTUAL_ENV, $CONDA_PREFIX, ~/.local, /usr/local, /usr); without it characters are counted.\n"
-    "On a CPU everything is computed in fp32. LAMINA_CPU_BF16=1 lets an AMD CPU with AVX512-BF16 round activations\n"
-    "to bf16 in products of bf16 weights, which is faster and less exact.\n"
-    "  --dry-run   read settings, data and model, print the plan and the memory it needs, and stop\n"
-    "  --show-prompt N\n"
-    "              print the Nth record as training reads it, text, ids and labels, and stop\n"
-    "  --keys      list every key: its default and its meaning, or why it has no effect or is refused\n"
-    "  --version   print the version\n"
-    "  --help      this text\n";
-
-/// What a command line of lamina-train asks for.
-struct TrainRequest {
-  bool keys = false, dry_run = false;
-  std::int64_t show_prompt = 0;  ///< the number of a record, from 1; 0: none
-  Arguments arguments;
-};
-
-inline std::int64_t record_number(const std::string& word) {
-  std::int64_t number = 0;
-  const auto end = word.data() + word.size();
-  const auto [at, error] = std::from_chars(word.data(), end, number);
-  if (error != std::errc() || at != end || number < 1)
-    throw io::UsageError(cat("--show-prompt \"", word, "\": wanted the number of a record, from 1"));
-  return number;
-}
-
-inline TrainRequest read_train_request(const std::vector<std::string>& words) {
-  TrainRequest request;
-  std::vector<std::string> settings;
-  for (std::size_t i = 0; i < words.size(); ++i)
-    if (words[i] == "--keys")
-      request.keys = true;
-    else if (words[i] == "--dry-run")
-      request.dry_run = true;
-    else if (words[i] == "--show-prompt")
-      request.show_prompt = record_number(++i < words.size() ? words[i] : "");
-    else
-      settings.push_back(words[i]);
-  if (request.keys) return request;
-  if (settings.empty()) throw io::UsageError("no settings are given: name a .yaml or .json file first");
-  request.arguments = parse_arguments(io::read_settings(settings));
-  return request;
-}
 
 /// main() of lamina-train, given the functions that open a model.
 inline int train_main(int argc, char** argv, const Openers& open) {

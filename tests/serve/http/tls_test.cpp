@@ -167,7 +167,7 @@ TEST_CASE("TLS: files that cannot be used are errors that name the flag and the 
   const auto error = [&] { return testing::error_of([&] { serve::Tls{options}; }); };
   CHECK(error() == "");
   options.certfile = files.path("none.pem");
-  CHECK(contains(error(), cat("--ssl-certfile ", options.certfile.string(), ": No such file")));
+  CHECK(contains(error(), cat("--ssl-certfile ", options.certfile.string(), ": cannot open: No such file")));
   options = files.options();
   std::ofstream(files.path("other.pem")) << testing::make_certificate("IP:127.0.0.1").key;
   options.keyfile = files.path("other.pem");

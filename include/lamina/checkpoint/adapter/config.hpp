@@ -4,9 +4,14 @@
 #include <lamina/checkpoint/adapter/fields.hpp>
 #include <lamina/checkpoint/folders.hpp>
 #include <lamina/checkpoint/safetensors/header.hpp>
+#include <lamina/io/keys/range.hpp>
 
 /// adapter_config.json as PEFT 0.18 reads and writes it.
 namespace lamina::checkpoint {
+
+/// What lora_alpha may be: 0 would switch an adapter off, and fp32 overflows far above.
+inline constexpr io::Range alpha_range{.least = 0, .most = 1e9, .above = true};
+inline constexpr int most_rank = 1 << 16;
 
 /// The settings of a LoRA adapter that decide what it computes; names are PEFT's own.
 struct AdapterConfig {
@@ -37,13 +42,18 @@ namespace detail {
 
 /// Objects keep the file's order: the first pattern that matches wins.
 inline std::vector<std::pair<std::string, double>> pattern_fields(const nlohmann::ordered_json& json, const char* key,
-                                                                  const std::string& file) {
+                                                                  const std::string& file, io::Range range,
+                                                                  bool whole) {
   std::vector<std::pair<std::string, double>> out;
   if (!json.contains(key) || json[key].is_null()) return out;
   if (!json[key].is_object()) fail(file, ": ", key, " is not an object");
   for (const auto& [pattern, value] : json[key].items()) {
-    if (!value.is_number()) fail(file, ": ", key, ".", pattern, " is ", value.dump(), ", wanted a number");
-    out.emplace_back(pattern, value.template get<double>());
+    const std::string field = cat(key, ".", io::foreign_name(pattern));
+    if (!value.is_number()) fail(file, ": ", field, " is ", io::foreign_name(value.dump()), ", wanted a number");
+    const double number = value.template get<double>();
+    if (!range.holds(number)) fail(file, ": ", field, " is ", number, ", wanted ", range.text());
+    if (whole && number != std::floor(number)) fail(file, ": ", field, " is ", number, ", wanted a whole number");
+    out.emplace_back(pattern, number);
   }
   return out;
 }
@@ -80,19 +90,14 @@ inline void read_targets(const io::JsonFields& fields, AdapterConfig& out) {
   std::string pattern;
   read_names(fields, "layers_pattern", out.layers_pattern, pattern);
   if (!pattern.empty()) out.layers_pattern = {pattern};
-  if (!fields.has("layers_to_transform")) return;
-  if (fields.json()["layers_to_transform"].is_number())
-    out.layers_to_transform = {fields.integer("layers_to_transform")};
-  else
-    out.layers_to_transform = fields.integers("layers_to_transform");
+  out.layers_to_transform = fields.integer_or_list("layers_to_transform");
 }
 
 inline void check_ranges(const AdapterConfig& c, const std::string& file) {
-  if (c.r <= 0) fail(file, ": r is ", c.r, ", wanted a positive rank");
+  if (c.r <= 0 || c.r > most_rank) fail(file, ": r is ", c.r, ", wanted a rank from 1 to ", most_rank);
+  if (!alpha_range.holds(c.lora_alpha)) fail(file, ": lora_alpha is ", c.lora_alpha, ", wanted ", alpha_range.text());
   if (c.lora_dropout < 0 || c.lora_dropout >= 1)
     fail(file, ": lora_dropout is ", c.lora_dropout, ", wanted 0 up to below 1");
-  for (const auto& [pattern, rank] : c.rank_pattern)
-    if (rank <= 0) fail(file, ": rank_pattern.", pattern, " is ", rank, ", wanted a positive rank");
   if (c.bias != "none" && c.bias != "all" && c.bias != "lora_only")
     fail(file, ": bias is \"", c.bias, "\", wanted none, all or lora_only");
 }
@@ -119,9 +124,10 @@ inline AdapterConfig AdapterConfig::load(const std::filesystem::path& dir) {
   out.bias = fields.text("bias", "none");
   detail::read_targets(fields, out);
   if (fields.has("modules_to_save")) out.modules_to_save = fields.texts("modules_to_save");
-  for (const auto& [pattern, rank] : detail::pattern_fields(ordered, "rank_pattern", file))
+  for (const auto& [pattern, rank] :
+       detail::pattern_fields(ordered, "rank_pattern", file, io::between(1, most_rank), true))
     out.rank_pattern.emplace_back(pattern, static_cast<int>(rank));
-  out.alpha_pattern = detail::pattern_fields(ordered, "alpha_pattern", file);
+  out.alpha_pattern = detail::pattern_fields(ordered, "alpha_pattern", file, alpha_range, false);
   detail::check_ranges(out, file);
   return out;
 }

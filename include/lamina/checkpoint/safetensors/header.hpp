@@ -118,8 +118,7 @@ inline TensorFile TensorFile::open(const std::filesystem::path& path) {
   out.file_.read(8, std::as_writable_bytes(std::span(text)));
   if (!text.starts_with('{')) fail(subject, ": its header does not begin with {: is this a safetensors file?");
   const std::string header_of = subject + ": header";
-  const auto header =
-      io::parse_json_text<nlohmann::json>(text, {.subject = header_of, .depth = 3, .unique_keys = true});
+  const auto header = io::parse_json<nlohmann::json>(text, {.subject = header_of, .depth = 3});
   for (const auto& [name, value] : header.items()) {
     if (name != "__metadata__") {
       out.entries_.push_back(detail::header_entry(name, value, subject + ": tensor " + name));

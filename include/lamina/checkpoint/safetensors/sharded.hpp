@@ -12,8 +12,7 @@ namespace detail {
 /// The index's weight_map: tensor -> file name.
 inline std::map<std::string, std::string> read_weight_map(const std::filesystem::path& index) {
   const std::string subject = index.string();
-  const auto json =
-      io::parse_json_text<nlohmann::json>(io::read_text(index), {.subject = subject, .depth = 8, .unique_keys = true});
+  const auto json = io::parse_json<nlohmann::json>(io::read_text(index), {.subject = subject, .depth = 8});
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
     fail(subject, ": has no weight_map object: is this an index of safetensors shards?");
   std::map<std::string, std::string> map;

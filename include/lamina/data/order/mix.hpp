@@ -2,6 +2,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/core/random/numpy.hpp>
 #include <lamina/io/nearest_word.hpp>
+#include <lamina/io/usage.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -22,7 +23,7 @@ inline MixStrategy mix_strategy_named(const std::string& name) {
   const std::vector<std::string> known = {"concat", "interleave_under", "interleave_over", "interleave_once"};
   const auto found = std::find(known.begin(), known.end(), name);
   if (found == known.end()) {
-    fail("mix_strategy: ", name, " is unknown", io::did_you_mean(name, known), "; known are ", io::listed(known));
+    io::usage("mix_strategy: ", name, " is unknown", io::did_you_mean(name, known), "; known are ", io::listed(known));
   }
   return static_cast<MixStrategy>(found - known.begin());
 }
@@ -51,17 +52,17 @@ class Dealer {
 inline void check_probabilities(MixStrategy strategy, std::size_t datasets, const std::vector<double>& probabilities) {
   if (probabilities.empty()) return;
   if (strategy == MixStrategy::concat)
-    fail("interleave_probs: only with an interleaving mix_strategy, not with concat");
+    io::usage("interleave_probs: only with an interleaving mix_strategy, not with concat");
   if (probabilities.size() != datasets) {
-    fail("interleave_probs: ", probabilities.size(), " numbers for ", datasets, " data sets");
+    io::usage("interleave_probs: ", probabilities.size(), " numbers for ", datasets, " data sets");
   }
   double sum = 0;
   for (const double p : probabilities) {
-    if (!(p > 0)) fail("interleave_probs: ", p, " is not positive");
+    if (!(p > 0)) io::usage("interleave_probs: ", p, " is not positive");
     sum += p;
   }
   constexpr double numpy_tolerance = 0x1p-26;  // the square root of a double's epsilon
-  if (std::abs(sum - 1) > numpy_tolerance) fail("interleave_probs: they add up to ", sum, ", not to 1");
+  if (std::abs(sum - 1) > numpy_tolerance) io::usage("interleave_probs: they add up to ", sum, ", not to 1");
 }
 
 inline std::vector<MixedRow> concatenated(const std::vector<int>& lengths) {

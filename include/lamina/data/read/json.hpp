@@ -50,8 +50,11 @@ class JsonReader {
 
   JsonReader(std::string_view text, JsonRules rules) : text_(text), rules_(rules) {}
 
-  /// The next value. Fails with line and column of the mistake.
-  Json value() { return value(0); }
+  /// The next value. Fails with line and column of the mistake, and beyond the bounds of a record.
+  Json value() {
+    begin_ = at_, values_ = 0;
+    return value(0);
+  }
 
   /// Passes over spaces and newlines; false at the end of the text.
   bool more() {
@@ -85,6 +88,7 @@ class JsonReader {
 
  private:
   static constexpr int deepest = 500;  // as text::python_json, which writes such values again
+  static constexpr std::size_t most_bytes = 256 << 20, most_values = 1 << 22;  // of one record
   static bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
   static bool is_digit(char c) { return c >= '0' && c <= '9'; }
   char here() const { return at_ < text_.size() ? text_[at_] : '\0'; }
@@ -99,6 +103,7 @@ class JsonReader {
   Json value(int depth) {
     if (!more()) wrong("a value");
     if (depth > deepest) fail("line ", line_of(at_), ": nested more than ", deepest, " levels deep");
+    if (++values_ > most_values) fail("line ", line_of(at_), ": a record of more than ", most_values, " values");
     switch (text_[at_]) {
       case '{':
         return object(depth);
@@ -173,6 +178,7 @@ class JsonReader {
       while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' &&
              (static_cast<unsigned char>(text_[at_]) >= 0x20 || (rules_.control_characters && text_[at_] != '\0')))
         ++at_;
+      if (at_ - begin_ > most_bytes) fail("line ", line_of(at_), ": a record of more than ", most_bytes, " bytes");
       out += text_.substr(from, at_ - from);
       if (at_ >= text_.size()) wrong("a closing quote");
       if (text_[at_] == '"') break;
@@ -273,6 +279,7 @@ class JsonReader {
   std::string_view text_;
   JsonRules rules_;
   std::size_t at_ = 0, counted_ = 0;
+  std::size_t begin_ = 0, values_ = 0;  // of the record that is read
   std::int64_t line_ = 1;
 };
 

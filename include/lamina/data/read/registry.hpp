@@ -1,15 +1,14 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/data/read/hub_dataset.hpp>
-#include <lamina/data/read/json.hpp>
 #include <lamina/io/json/fields.hpp>
+#include <lamina/io/json/file.hpp>
 #include <lamina/io/nearest_word.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -118,7 +117,7 @@ struct EntryErrors {
   }
   [[noreturn]] void missing(const std::string& key) const { fail(subject, ": \"", key, "\" is missing"); }
   [[noreturn]] void wrong(const std::string& key, const Json& got, std::string_view wanted) const {
-    fail(subject, ": \"", key, "\" is ", got.dump(), ", wanted ", wanted);
+    fail(subject, ": \"", key, "\" is ", io::foreign_name(got.dump()), ", wanted ", wanted);
   }
 };
 
@@ -161,12 +160,13 @@ class EntryReader : public io::FieldReader<Json, EntryErrors> {
   /// A key of an entry that is nearly a known one is a misspelling. Others (a description, an author) are the user's
   /// own.
   std::vector<std::string> note_unknown(std::span<const RegistryKey> keys) const {
-    std::vector<std::string> notes;
-    for (const std::string& key : unknown(keys)) {
+    const std::vector<std::string> others = unknown(keys);
+    for (const std::string& key : others)
       if (!io::did_you_mean(key, names_of(keys)).empty()) refuse(key, keys);
-      notes.push_back(cat(subject_, ": \"", key, "\" has no effect: no key has this name"));
-    }
-    return notes;
+    if (others.empty()) return {};
+    return {
+        cat(subject_, ": ", io::foreign_names(others),
+            others.size() == 1 ? " has no effect: no key has this name" : " have no effect: no keys have these names")};
   }
   void refuse_unknown(std::span<const RegistryKey> keys) const {
     for (const std::string& key : unknown(keys)) refuse(key, keys);
@@ -310,19 +310,11 @@ class Registry {
     }
     registry.dir_ = dataset_dir;
     registry.path_ = dataset_dir / "dataset_info.json";
-    std::ifstream in(registry.path_, std::ios::binary);
-    if (!in) {
-      fail(registry.path_.string(), ": cannot be opened: dataset_dir (now ", dir,
-           ") must be the folder that holds dataset_info.json");
-    }
-    try {
-      registry.entries_ = read_json_text(std::string(std::istreambuf_iterator<char>(in), {}));
-    } catch (const Error& error) {
-      fail(registry.path_.string(), ": not valid JSON: ", error.what());
-    }
-    if (!registry.entries_.is_object()) {
-      fail(registry.path_.string(), ": an object of data sets by name is wanted, got ", registry.entries_.type_name());
-    }
+    std::error_code ignored;
+    if (!std::filesystem::exists(registry.path_, ignored))
+      io::fail_file(registry.path_, "cannot be opened: dataset_dir (now ", dir,
+                    ") must be the folder that holds dataset_info.json");
+    registry.entries_ = io::read_json_object<detail::Json>(registry.path_);
     return registry;
   }
 

@@ -9,8 +9,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -54,16 +52,19 @@ struct FileRows {
 
 namespace detail {
 
-inline std::string read_text_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail("dataset: ", path.string(), " cannot be opened");
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // the mark that some Windows editors put in front
-  return text;
+/// The largest file that is one JSON list or a table of CSV, whose records are known only when all of it was read.
+/// JSON lines may be of any size; JsonReader bounds each record.
+inline constexpr std::uint64_t most_list_bytes = std::uint64_t{4} << 30;
+
+inline void require_list_bytes(std::string_view text, const std::string& file, std::string_view form) {
+  if (text.size() > most_list_bytes)
+    fail("dataset: ", file, " has ", text.size(), " bytes, ", form, " may have ", most_list_bytes,
+         ": write the records as JSON lines, one per line");
 }
 
 /// One list [...] of records. If it is broken, no record of it is sure.
 inline void read_json_list(std::string_view text, const std::string& file, FileRows& out) {
+  require_list_bytes(text, file, "one JSON list");
   JsonReader reader(text, json_list_rules);
   try {
     std::int64_t number = 0;
@@ -110,6 +111,7 @@ inline void read_json_rows(std::string_view text, const std::string& file, FileR
 }
 
 inline void read_csv_rows(std::string_view text, const std::string& file, FileRows& out) {
+  require_list_bytes(text, file, "CSV");
   if (!text::is_valid_utf8(text) || text.find('\0') != text.npos) {
     fail("dataset: ", file, " is not text in UTF-8: write the file in that encoding");
   }
@@ -143,7 +145,10 @@ inline FileType file_type(const std::filesystem::path& path) {
 
 inline void read_rows_of_file(const std::filesystem::path& path, FileRows& out) {
   const FileType type = file_type(path);
-  const std::string text = read_text_file(path);
+  const io::File file(path);
+  const io::Mapping mapping(file);  // so that a large file takes no memory of its own; it must not shrink meanwhile
+  std::string_view text(reinterpret_cast<const char*>(mapping.bytes().data()), mapping.bytes().size());
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // the mark that some Windows editors put in front
   io::refuse_lfs_pointer(path, text);
   type == FileType::csv ? read_csv_rows(text, path.string(), out) : read_json_rows(text, path.string(), out);
 }

@@ -3,6 +3,7 @@
 #include <lamina/data/read/records.hpp>
 #include <lamina/data/sample/tools.hpp>
 #include <lamina/io/nearest_word.hpp>
+#include <lamina/io/usage.hpp>
 #include <lamina/model/families.hpp>
 
 #include <optional>
@@ -42,8 +43,8 @@ struct Template {
         known.emplace_back(t.name);
         uses += (uses.empty() ? "" : ", ") + known.back() + " is for " + std::string(t.models);
       }
-    if (name.empty()) fail("template: not set: ", uses);
-    fail("template: ", name, " is unknown", io::did_you_mean(name, known), "; known are ", io::listed(known));
+    if (name.empty()) io::usage("template: not set: ", uses);
+    io::usage("template: ", name, " is unknown", io::did_you_mean(name, known), "; known are ", io::listed(known));
   }
 };
 

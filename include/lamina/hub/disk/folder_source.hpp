@@ -7,8 +7,8 @@
 #include <system_error>
 
 #include <lamina/core/log.hpp>
+#include <lamina/hub/disk/note.hpp>
 #include <lamina/hub/repository.hpp>
-#include <lamina/io/file.hpp>
 #include <lamina/io/visible.hpp>
 
 /// Which repository a folder of the user's holds, noted in it as .cache/lamina/source, so that the folder is not taken
@@ -49,9 +49,8 @@ inline std::string other_commit(const std::filesystem::path& folder, const std::
        at.increment(error)) {
     std::error_code ignored;
     if (at->path().extension() != ".metadata" || !at->is_regular_file(ignored)) continue;
-    std::ifstream in(at->path());
-    std::string noted;
-    if (std::getline(in, noted) && is_commit(noted) && noted != commit) return noted;
+    const auto lines = note_lines(at->path());
+    if (!lines.empty() && is_commit(lines[0]) && lines[0] != commit) return lines[0];
   }
   return "";
 }
@@ -61,12 +60,11 @@ inline std::string other_commit(const std::filesystem::path& folder, const std::
 namespace detail {
 
 inline std::optional<FolderSource> read_note(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;
-  std::ifstream in(path);
+  const auto lines = note_lines(path);
+  if (lines.size() < 2) return std::nullopt;
   FolderSource source;
-  if (!std::getline(in, source.repository) || !std::getline(in, source.revision)) return std::nullopt;
-  std::getline(in, source.commit);
+  source.repository = lines[0], source.revision = lines[1];
+  if (lines.size() > 2) source.commit = lines[2];
   return source;
 }
 

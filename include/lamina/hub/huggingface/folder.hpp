@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include <lamina/hub/disk/note.hpp>
 #include <lamina/hub/disk/store.hpp>
 
 namespace lamina::hub {
@@ -59,10 +60,8 @@ class HuggingFaceFolder final : public Store {
     std::error_code error;
     const auto noted = std::filesystem::last_write_time(note, error);
     if (error) return false;
-    if (!std::filesystem::is_regular_file(note, error)) return false;
-    std::ifstream in(note);
-    std::string commit, hash;
-    return std::getline(in, commit) && std::getline(in, hash) && hash == file.hash.hex &&
+    const auto lines = detail::note_lines(note);  // the commit, the hash
+    return lines.size() > 1 && lines[1] == file.hash.hex &&
            std::filesystem::last_write_time(path, error) <= noted + std::chrono::seconds(1) && !error;
   }
 

@@ -36,8 +36,9 @@ inline std::string no_json_reason(const std::string& text) {
 inline nlohmann::json parse_answer(const std::string& url, const std::string& text) {
   try {
     return io::parse_json<nlohmann::json>(
-        text, {.subject = url, .depth = 32, .members = 1 << 10, .items = 1 << 16, .values = 1 << 18});
-  } catch (const nlohmann::json::exception&) {
+        text,
+        {.subject = url, .depth = 32, .members = 1 << 10, .items = 1 << 16, .values = 1 << 18, .unique_keys = false});
+  } catch (const io::JsonError&) {
     fail(url, ": the answer is not JSON: ", no_json_reason(text));
   }
 }

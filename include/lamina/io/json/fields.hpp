@@ -136,6 +136,11 @@ class FieldReader {
   std::vector<int> integers(const std::string& key) const {
     return list<int>(key, "a list of integers", [&](const Json& item) { return as_int(item, key, "an integer"); });
   }
+  /// One integer, or a list of them; none if the field is absent.
+  std::vector<int> integer_or_list(const std::string& key) const {
+    if (!has(key)) return {};
+    return (*object_)[key].is_array() ? integers(key) : std::vector{integer(key)};
+  }
   std::vector<std::string> texts(const std::string& key) const {
     constexpr std::string_view wanted = "a list of strings";
     return list<std::string>(key, wanted, [&](const Json& item) {

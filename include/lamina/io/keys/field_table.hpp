@@ -11,6 +11,7 @@
 #include <lamina/io/json.hpp>
 #include <lamina/io/json/fields.hpp>
 #include <lamina/io/keys/field.hpp>
+#include <lamina/io/visible.hpp>
 
 /// The JSON files that come with a model hold more fields than the programs compute with. A table for each object of
 /// each file says what becomes of every field that is known, so that none is passed over in silence.
@@ -55,11 +56,12 @@ inline std::string accepted_text(std::string_view only) {
 /// does not know gets a note as well, not an Error: transformers' classes for these model types read no such field
 /// either, and trainers stamp their own into config files.
 inline void check_fields(const JsonFields& fields, std::span<const Field> known) {
+  std::vector<std::string> unknown;
   for (const auto& [name, value] : fields.json().items()) {
     if (value.is_null()) continue;
     const Field* field = find_field(known, name);
     if (!field)
-      note(cat(fields.file(), ": ", fields.path(name), " is not a known field and has no effect"));
+      unknown.push_back(fields.path(name));
     else if (field->only.empty() || detail::is_one_of(field->only, value))
       continue;
     else if (field->use == FieldUse::refused)
@@ -67,6 +69,10 @@ inline void check_fields(const JsonFields& fields, std::span<const Field> known)
     else
       note(cat(fields.file(), ": ", fields.path(name), " has no effect: ", field->note));
   }
+  if (unknown.empty()) return;
+  note(cat(
+      fields.file(), ": ", foreign_names(unknown),
+      unknown.size() == 1 ? " is not a known field and has no effect" : " are not known fields and have no effect"));
 }
 
 }  // namespace lamina::io

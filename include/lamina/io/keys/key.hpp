@@ -1,7 +1,7 @@
 #pragma once
-#include <cstdint>
-#include <limits>
 #include <string_view>
+
+#include <lamina/io/keys/range.hpp>
 
 namespace lamina::io {
 
@@ -25,7 +25,7 @@ struct KeyRow {
   /// set to them.
   std::string_view inert = "";
   std::string_view note = "";  ///< honoured: help; accepted: why it has no effect; refused: why, and what to do instead
-  std::int64_t least = std::numeric_limits<std::int64_t>::min(), most = std::numeric_limits<std::int64_t>::max();
+  Range range = {};            ///< of numbers
 };
 
 }  // namespace lamina::io

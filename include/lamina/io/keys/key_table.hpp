@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,12 +24,13 @@ struct Key : KeyRow {
       : KeyRow{name, type, status, inert, note} {}
   constexpr Key(const KeyRow& row, Fill fill, Show show = nullptr) : KeyRow(row), fill(fill), show(show) {}
 
-  /// The same key, with the smallest and the largest number that it may be.
-  constexpr Key within(std::int64_t lower, std::int64_t upper) const {
+  /// The same key, with the numbers that it may be.
+  constexpr Key in(Range numbers) const {
     Key key = *this;
-    key.least = lower, key.most = upper;
+    key.range = numbers;
     return key;
   }
+  constexpr Key within(double least, double most) const { return in(between(least, most)); }
   /// The same key, read by a function of its own.
   constexpr Key read_by(Fill reader) const {
     Key key = *this;
@@ -89,6 +91,7 @@ constexpr auto honoured_word(std::string_view name, std::string_view note) {
 /// Throws if the value cannot be of the key's type.
 inline void check_type(const KeyRow& key, const Setting& s) {
   if (s.value.is_null()) return;
+  if (s.bare && key.type != KeyType::flag) throw UsageError(cat(subject(s, key.name), ": wants a value"));
   switch (key.type) {
     case KeyType::flag:
       flag_of(s, key.name);
@@ -96,9 +99,7 @@ inline void check_type(const KeyRow& key, const Setting& s) {
     case KeyType::number:
     case KeyType::integer:
       if (key.type == KeyType::integer) integer_of(s, key.name);
-      if (const double value = number_of(s, key.name);
-          value < static_cast<double>(key.least) || value > static_cast<double>(key.most))
-        wrong_value(s, key.name, cat("a number in [", key.least, ", ", key.most, "]"));
+      number_in(s, key.name, key.range);
       break;
     case KeyType::text:
       text_of(s, key.name);
@@ -156,13 +157,15 @@ const Row* find_key(std::span<const Row> table, std::string_view name) {
   return at == table.end() ? nullptr : &*at;
 }
 
-/// Checks every setting against the table: an unknown key stops with the nearest known one.
+/// Checks every setting against the table: an unknown key stops with the nearest known one. options: what a program's
+/// command line has besides, --dry-run, say.
 template <class Target>
-void check_keys(std::span<const Key<Target>> table, const Settings& settings, std::vector<std::string>& notes) {
+void check_keys(std::span<const Key<Target>> table, const Settings& settings, std::vector<std::string>& notes,
+                std::initializer_list<std::string_view> options = {}) {
   for (const auto& [name, setting] : settings) {
     const Key<Target>* key = find_key(table, name);
     if (!key) {
-      std::vector<std::string_view> known;
+      std::vector<std::string_view> known(options);
       for (const Key<Target>& k : table) known.push_back(k.name);
       const std::string near = did_you_mean(name, known);
       throw UsageError(cat(subject(setting, name), " is not a known key", near.empty() ? ": --help lists them" : near));

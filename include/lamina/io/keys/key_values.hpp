@@ -42,8 +42,15 @@ inline double number_of(const Setting& s, std::string_view key) {
   return *value;
 }
 
+inline double number_in(const Setting& s, std::string_view key, Range numbers) {
+  const double value = number_of(s, key);
+  if (!numbers.holds(value)) wrong_value(s, key, numbers.text());
+  return value;
+}
+
 inline std::int64_t integer_of(const Setting& s, std::string_view key) {
-  if (s.value.is_number_integer()) return s.value.get<std::int64_t>();
+  if (s.value.is_number_integer() && !(s.value.is_number_unsigned() && s.value > INT64_MAX))
+    return s.value.get<std::int64_t>();
   const auto value = s.value.is_string() ? parse_number(s.value.get<std::string>()) : std::nullopt;
   if (!value || *value != std::floor(*value) || std::abs(*value) > 9e15) wrong_value(s, key, "a whole number");
   return static_cast<std::int64_t>(*value);
@@ -95,14 +102,27 @@ inline std::vector<std::string> list_of(const Setting& s, std::string_view key) 
   return items;
 }
 
-/// An object, or a string that holds one as JSON.
-inline nlohmann::ordered_json object_of(const Setting& s, std::string_view key) {
-  if (s.value.is_object()) return s.value;
-  if (s.value.is_string()) {
-    const auto parsed = try_parse_json<nlohmann::ordered_json>(s.value.get<std::string>());
-    if (parsed.is_object()) return parsed;
+/// The JSON that a setting is, or that its text holds. UsageError, with the place of the mistake, if it is none.
+inline nlohmann::ordered_json json_of(const Setting& s, std::string_view key) {
+  if (!s.value.is_string()) return s.value;
+  const std::string subject_text = subject(s, key);
+  try {
+    return parse_json<nlohmann::ordered_json>(s.value.get_ref<const std::string&>(),
+                                              {.subject = subject_text, .depth = 64});
+  } catch (const Error& e) {
+    throw UsageError(e.what());
   }
-  wrong_value(s, key, "a mapping, such as {min_lr_rate: 0.1}");
+}
+
+/// An object, or a text that holds one as JSON.
+inline nlohmann::ordered_json object_of(const Setting& s, std::string_view key,
+                                        std::string_view wanted = "a mapping, such as {min_lr_rate: 0.1}") {
+  const bool is_json =
+      !s.value.is_string() || s.value.get_ref<const std::string&>().find_first_of("{[") != std::string::npos;
+  if (!is_json) wrong_value(s, key, wanted);
+  auto json = json_of(s, key);
+  if (!json.is_object()) wrong_value(s, key, wanted);
+  return json;
 }
 
 /// read_value: fills a variable from a setting that is not null. A type of one's own gets an overload next to it.
@@ -112,7 +132,9 @@ inline std::string show_value(bool value) { return value ? "true" : "false"; }
 
 template <std::floating_point T>
 void read_value(const Setting& s, std::string_view key, T& out) {
-  out = static_cast<T>(number_of(s, key));
+  const double value = number_of(s, key);
+  out = static_cast<T>(value);
+  if (!std::isfinite(out) || (out == 0) != (value == 0)) wrong_value(s, key, "a number that fp32 holds");
 }
 template <std::integral T>
 requires(!std::same_as<T, bool>) void read_value(const Setting& s, std::string_view key, T& out) {
@@ -121,13 +143,6 @@ requires(!std::same_as<T, bool>) void read_value(const Setting& s, std::string_v
     wrong_value(s, key, std::is_unsigned_v<T> ? "a whole number from 0" : "a smaller number");
   out = static_cast<T>(value);
 }
-/// The shortest text that reads as the same number.
-template <class T>
-requires std::floating_point<T> ||(std::integral<T> && !std::same_as<T, bool>)std::string show_value(T value) {
-  char text[32];  // enough for any number
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
-
 inline void read_value(const Setting& s, std::string_view key, std::string& out) { out = text_of(s, key); }
 inline std::string show_value(const std::string& value) { return value; }
 

@@ -6,18 +6,15 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
+#include <lamina/io/usage.hpp>
 
 namespace lamina::io {
-
-/// A command line, or a file of settings, that cannot be understood: exit status 2.
-struct UsageError : Error {
-  using Error::Error;
-};
 
 /// One value that the user wrote, before its type is known: YAML scalars stay strings, JSON values keep their type.
 struct Setting {
   nlohmann::ordered_json value;  ///< null: unset, as if the key were not there
   std::string origin;            ///< "file.yaml line 12" or "the command line"; of a flag "", for it names itself
+  bool bare = false;             ///< `--key` alone: true, if the key is a flag
 };
 
 /// Everything that a file and the command line set, key by key; a later source replaces an earlier one.

@@ -2,10 +2,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <lamina/core/error.hpp>
 #include <lamina/io/file.hpp>
@@ -51,10 +52,12 @@ inline nlohmann::ordered_json yaml_value(const YAML::Node& node, const std::stri
 inline std::string read_settings_text(const std::filesystem::path& path) { return read_text(path, 1 << 20); }
 
 /// Puts value under key; a dotted key reaches into an object: lr_scheduler_kwargs.min_lr_rate=0.1.
-inline void put(Settings& settings, const std::string& key, nlohmann::ordered_json value, const std::string& origin) {
+inline void put(Settings& settings, const std::string& key, nlohmann::ordered_json value, const std::string& origin,
+                bool bare = false) {
   const std::size_t dot = key.find('.');
   Setting& setting = settings[key.substr(0, dot)];
   setting.origin = origin;
+  setting.bare = bare;
   if (dot == std::string::npos) {
     setting.value = std::move(value);
     return;
@@ -64,32 +67,22 @@ inline void put(Settings& settings, const std::string& key, nlohmann::ordered_js
 }
 
 inline nlohmann::ordered_json parse_scalar(const std::string& text, const std::string& key) {
-  try {
-    const std::string origin = cat("the command line, ", key);
-    return yaml_value(load_yaml(text, origin), origin);
-  } catch (const YAML::Exception& e) {
-    fail("the command line: ", key, ": ", text, " cannot be read as a YAML value: ", e.msg);
-  }
+  const std::string origin = cat("the command line, ", key);
+  return yaml_value(load_yaml(text, origin), origin);
 }
 
 }  // namespace detail
 
 /// Reads a .yaml or .yml file. The errors of load_yaml, a list at the top and ${...} name the line.
 inline Settings read_yaml(const std::filesystem::path& path) {
-  const std::string text = detail::read_settings_text(path);
   Settings settings;
-  try {
-    const YAML::Node root = load_yaml(text, path.string());
-    if (root.IsNull()) return settings;
-    if (!root.IsMap()) fail(path.string(), ": wanted `key: value` lines");
-    for (const auto& item : root) {
-      const auto key = item.first.as<std::string>();
-      const std::string origin = cat(path.string(), " line ", item.first.Mark().line + 1);
-      settings[key] = {detail::yaml_value(item.second, cat(origin, ", ", key)), origin};
-    }
-  } catch (const YAML::Exception& e) {
-    fail(path.string(), e.mark.is_null() ? "" : cat(" line ", e.mark.line + 1, " column ", e.mark.column + 1),
-         ": not readable as YAML: ", e.msg);
+  const YAML::Node root = load_yaml(detail::read_settings_text(path), path.string());
+  if (root.IsNull()) return settings;
+  if (!root.IsMap()) fail(path.string(), ": wanted `key: value` lines");
+  for (const auto& item : root) {
+    const auto key = item.first.as<std::string>();
+    const std::string origin = cat(path.string(), " line ", item.first.Mark().line + 1);
+    settings[key] = {detail::yaml_value(item.second, cat(origin, ", ", key)), origin};
   }
   return settings;
 }
@@ -97,26 +90,27 @@ inline Settings read_yaml(const std::filesystem::path& path) {
 /// Reads a .json file: one object, each key once.
 inline Settings read_json(const std::filesystem::path& path) {
   Settings settings;
-  try {
-    const auto root = parse_json<nlohmann::ordered_json>(detail::read_settings_text(path),
-                                                         {.subject = path.string(), .unique_keys = true});
-    if (!root.is_object()) fail(path.string(), ": wanted one JSON object");
-    for (const auto& [key, value] : root.items()) {
-      detail::refuse_interpolation(value, cat(path.string(), ", ", key));
-      settings[key] = {value, path.string()};
-    }
-  } catch (const nlohmann::json::exception& e) {
-    fail(path.string(), ": not readable as JSON: ", e.what());
+  const std::string file = path.string();
+  const auto root =
+      parse_json<nlohmann::ordered_json>(detail::read_settings_text(path), {.subject = file, .depth = 64});
+  if (!root.is_object()) fail(file, ": is JSON ", root.type_name(), ", wanted an object");
+  for (const auto& [key, value] : root.items()) {
+    detail::refuse_interpolation(value, cat(file, ", ", key));
+    settings[key] = {value, file};
   }
   return settings;
 }
 
 /// The settings that the arguments of a program set: `file.yaml [key=value ...]`, `file.json [key=value ...]`, or
-/// `--key value ...`
-/// (`--flag` alone is true,
-/// and - in its name is _). Values of the command line are read as YAML, so key=null unsets.
-inline Settings read_settings(std::span<const std::string> arguments) {
+/// `--key value ...` (`--flag` alone is true, and - in its name is _). Values of the command line are read as YAML, so
+/// key=null unsets. notes: keys that the command line sets twice; the last one holds, as in LLaMA-Factory.
+inline Settings read_settings(std::span<const std::string> arguments, std::vector<std::string>& notes) {
   Settings settings;
+  std::set<std::string> given;
+  const auto set = [&](const std::string& key, const std::string& text, bool bare = false) {
+    if (!given.insert(key).second) notes.push_back(cat("the command line: ", key, ": given twice, the last one holds"));
+    detail::put(settings, key, detail::parse_scalar(text, key), "the command line", bare);
+  };
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& word = arguments[i];
     const std::string extension = std::filesystem::path(word).extension().string();
@@ -126,16 +120,16 @@ inline Settings read_settings(std::span<const std::string> arguments) {
     } else if (i == 0 && equals == std::string::npos && extension == ".json") {
       settings = read_json(word);
     } else if (word.rfind("--", 0) == 0 && word.size() > 2) {
-      std::string key = word.substr(2, equals == std::string::npos ? equals : equals - 2), text = "true";
+      std::string key = word.substr(2, equals == std::string::npos ? equals : equals - 2);
       std::replace(key.begin(), key.end(), '-', '_');
       if (equals != std::string::npos)
-        text = word.substr(equals + 1);
+        set(key, word.substr(equals + 1));
       else if (i + 1 < arguments.size() && arguments[i + 1].rfind("--", 0) != 0)
-        text = arguments[++i];
-      detail::put(settings, key, detail::parse_scalar(text, key), "the command line");
+        set(key, arguments[++i]);
+      else
+        set(key, "true", true);
     } else if (equals != std::string::npos && equals > 0) {
-      const std::string key = word.substr(0, equals);
-      detail::put(settings, key, detail::parse_scalar(word.substr(equals + 1), key), "the command line");
+      set(word.substr(0, equals), word.substr(equals + 1));
     } else {
       fail("the command line: ", word,
            " is neither a .yaml, .yml or .json file in the first place, nor key=value, nor --key value");

@@ -176,12 +176,6 @@ inline DType read_dtype(const JsonFields& top, const JsonFields& text) {
   return DType::F32;
 }
 
-/// A token id, or a list of them; empty if there is none.
-inline std::vector<int> ids_of(const JsonFields& fields, const std::string& key) {
-  if (!fields.has(key)) return {};
-  return fields.json()[key].is_array() ? fields.integers(key) : std::vector{fields.integer(key)};
-}
-
 /// Some trainers leave copies of text_config's fields at the top level, and later changes miss them.
 inline void note_stale_copies(const JsonFields& top, const JsonFields& text) {
   for (const auto& [name, value] : text.json().items())
@@ -216,7 +210,7 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
     fail(path.string(), ": vision_config.out_hidden_size = ", out.vision_config.out_hidden_size,
          " must equal the decoder's hidden_size = ", out.text_config.hidden_size);
   out.image_token_id = top.integer("image_token_id", format.image_token_id);
-  out.eos_token_id = detail::ids_of(top.has("eos_token_id") ? top : text, "eos_token_id");
+  out.eos_token_id = (top.has("eos_token_id") ? top : text).integer_or_list("eos_token_id");
   const bool tied_at_top = top.boolean("tie_word_embeddings", false);
   out.tie_word_embeddings = text.boolean("tie_word_embeddings", false) || tied_at_top;
   out.dtype = detail::read_dtype(top, text);

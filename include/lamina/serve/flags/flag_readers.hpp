@@ -12,7 +12,9 @@
 
 #include <lamina/io/flags.hpp>
 #include <lamina/serve/flags/flag_values.hpp>
+#include <lamina/serve/generation_defaults.hpp>
 #include <lamina/serve/openai/request/template_kwargs.hpp>
+#include <lamina/serve/prompt/chat_template_files.hpp>
 
 /// Readers of the flags that do more than fill a member.
 namespace lamina::serve {
@@ -26,9 +28,7 @@ using io::usage;
 inline constexpr int int_max = std::numeric_limits<int>::max();
 
 inline nlohmann::ordered_json flag_object(const Setting& s, std::string_view flag) {
-  auto json = io::try_parse_json<nlohmann::ordered_json>(io::shown(s.value));
-  if (!json.is_object()) io::wrong_value(s, flag, "a JSON object");
-  return json;
+  return io::object_of(s, flag, "a JSON object");
 }
 
 inline void read_dtype(Flags& out, const Setting& s, std::string_view flag) {
@@ -88,6 +88,7 @@ inline void read_load_format(Flags&, const Setting& s, std::string_view flag) {
 
 inline void read_generation_overrides(Flags& out, const Setting& s, std::string_view flag) {
   out.override_generation_config = flag_object(s, flag);
+  GenerationDefaults{}.override_with(out.override_generation_config, cat("--", flag));
 }
 
 inline void read_root_path(Flags& out, const Setting& s, std::string_view flag) {
@@ -99,7 +100,7 @@ inline void read_root_path(Flags& out, const Setting& s, std::string_view flag) 
 /// A JSON list of strings.
 template <std::vector<std::string> Flags::*Member>
 void read_list(Flags& out, const Setting& s, std::string_view flag) {
-  const auto json = io::try_parse_json<nlohmann::ordered_json>(io::shown(s.value));
+  const auto json = io::json_of(s, flag);
   if (!json.is_array()) io::wrong_value(s, flag, "a JSON list such as [\"*\"]");
   (out.*Member).clear();
   for (const auto& item : json) {
@@ -110,10 +111,10 @@ void read_list(Flags& out, const Setting& s, std::string_view flag) {
 
 /// NAME=DIR, or vLLM's {"name": ..., "path": ..., "base_model_name": ...}.
 inline AdapterModule read_lora_module(const std::string& item, std::string_view flag) {
-  const auto json = io::try_parse_json<nlohmann::ordered_json>(item);
   AdapterModule module;
   std::string path;
-  if (json.is_object()) {
+  if (item.starts_with('{')) {
+    const auto json = io::json_of({item, ""}, flag);
     for (const auto& [key, value] : json.items()) {
       std::string* const to = key == "name"              ? &module.name
                               : key == "path"            ? &path
@@ -161,7 +162,7 @@ inline void read_unlogged_paths(Flags& out, const Setting& s, std::string_view f
 inline void read_media_path(Flags& out, const Setting& s, std::string_view flag) {
   out.allowed_local_media_path = io::text_of(s, flag);
   if (!std::filesystem::is_directory(out.allowed_local_media_path))
-    usage("--", flag, " ", io::shown(s.value), ": is not a directory");
+    throw io::FileError(cat("--", flag, " ", io::shown(s.value), ": is not a directory"));
 }
 
 inline void read_media_domains(Flags& out, const Setting& s, std::string_view flag) {
@@ -172,13 +173,14 @@ inline void read_media_domains(Flags& out, const Setting& s, std::string_view fl
       usage("--", flag, " ", domain, ": wanted whole names of hosts, such as images.example.org");
 }
 
+inline void read_chat_template(Flags& out, const Setting& s, std::string_view flag) {
+  out.chat_template = io::text_of(s, flag);
+  check_chat_template(out.chat_template);
+}
+
 inline void read_template_defaults(Flags& out, const Setting& s, std::string_view flag) {
   out.template_kwargs = flag_object(s, flag);
-  try {
-    check_template_kwargs(out.template_kwargs, cat("--", flag), nullptr);
-  } catch (const ApiError& e) {
-    usage(e.what());
-  }
+  check_template_flag(out.template_kwargs, cat("--", flag), nullptr);
 }
 
 inline void read_processor(Flags& out, const Setting& s, std::string_view flag) {
@@ -194,12 +196,15 @@ inline void read_processor(Flags& out, const Setting& s, std::string_view flag) 
   const auto pixels = [&](const char* key, const char* edge) -> std::optional<std::int64_t> {
     const auto* value = kwargs.contains(key) ? &kwargs[key] : edges.contains(edge) ? &edges[edge] : nullptr;
     if (!value) return {};
-    if (!value->is_number_integer() || *value < 1)
-      usage("--", flag, ": ", key, " is ", value->dump(), ", wanted pixels");
+    constexpr std::int64_t most = std::int64_t{1} << 40;
+    if (!value->is_number_integer() || *value < 1 || *value > most)
+      usage("--", flag, ": ", key, " is ", value->dump(), ", wanted pixels, 1 to ", most);
     return value->get<std::int64_t>();
   };
   out.min_pixels = pixels("min_pixels", "shortest_edge");
   out.max_pixels = pixels("max_pixels", "longest_edge");
+  if (out.min_pixels && out.max_pixels && *out.min_pixels > *out.max_pixels)
+    usage("--", flag, ": min_pixels is ", *out.min_pixels, ", more than max_pixels, ", *out.max_pixels);
 }
 
 /// [0, 160, 255] as a colour.
@@ -229,11 +234,13 @@ inline void read_media_io(Flags& out, const Setting& s, std::string_view flag) {
 }
 
 /// image=4,video=0: the older form of --limit-mm-per-prompt.
-inline nlohmann::ordered_json counts_of(const std::string& limit) {
+inline nlohmann::ordered_json counts_of(const std::string& limit, std::string_view flag) {
   auto json = nlohmann::ordered_json::object();
   std::istringstream parts(limit);
   for (std::string part; std::getline(parts, part, ',');) {
     const std::size_t equals = std::min(part.find('='), part.size());
+    if (json.contains(part.substr(0, equals)))
+      usage("--", flag, " ", limit, ": ", part.substr(0, equals), " is set twice: keep one");
     json[part.substr(0, equals)] =
         io::try_parse_json<nlohmann::ordered_json>(part.substr(std::min(equals + 1, part.size())));
   }
@@ -244,10 +251,8 @@ inline nlohmann::ordered_json counts_of(const std::string& limit) {
 inline void read_image_limit(Flags& out, const Setting& s, std::string_view flag) {
   const std::string limit = io::text_of(s, flag);
   if (limit.empty()) return;
-  auto json = io::try_parse_json<nlohmann::ordered_json>(limit);
-  if (json.is_discarded() && limit.starts_with('{')) usage("--", flag, " ", limit, ": is not JSON");
-  if (json.is_discarded()) json = counts_of(limit);
-  if (!json.is_object()) io::wrong_value(s, flag, "{\"image\": 4} or image=4");
+  const bool is_json = limit.find_first_of("{[\"") != std::string::npos || limit.find('=') == std::string::npos;
+  const auto json = is_json ? io::object_of(s, flag, "{\"image\": 4} or image=4") : counts_of(limit, flag);
   for (const auto& [kind, value] : json.items()) {
     const auto count = value.is_object() && value.contains("count") ? value["count"] : value;
     if (!count.is_number_unsigned() || count > int_max) usage("--", flag, " ", limit, ": ", kind, " wants a count");

@@ -24,6 +24,7 @@ inline constexpr std::string_view one_grammar_backend = "structured output has o
 inline constexpr std::string_view no_prompt_log = "prompts and answers are never logged";
 
 inline constexpr std::string_view tool_parsers[] = {"hermes"}, reasoning_parsers[] = {"qwen3", "deepseek_r1"};
+inline constexpr std::string_view devices[] = {"auto", "cpu", "cuda"};
 inline constexpr std::string_view page_sizes[] = {"16", "32", "64", "128"};
 }  // namespace detail
 
@@ -43,7 +44,8 @@ inline std::span<const Key> flag_table() {
       honoured<&Flags::host>("host", "address to listen on; default: all interfaces"),
       honoured<&Flags::port>("port", "TCP port").within(0, 65535),
       honoured<&Flags::served_model_names>("served-model-name", "names that requests may use; answers carry the first"),
-      honoured<&Flags::engine, &EngineOptions::device>("device", "auto, cpu or cuda; auto: the GPU if there is one"),
+      honoured_word<devices, &Flags::engine, &EngineOptions::device>(
+          "device", "auto, cpu or cuda; auto: the GPU if there is one"),
       honoured_by("dtype", one, "auto", read_dtype, "auto, half, float16, bfloat16, float or float32"),
       honoured_by("max-model-len", one, "auto", read_max_model_len,
                   "prompt and answer together, in tokens; -1 or auto: what the model allows"),
@@ -65,7 +67,8 @@ inline std::span<const Key> flag_table() {
                   "file:// images below this directory are allowed"),
       honoured<&Flags::api_keys>("api-key", "bearer tokens that clients must send; also VLLM_API_KEY"),
       honoured<&Flags::response_role>("response-role", "role of answers"),
-      honoured<&Flags::chat_template>("chat-template", "file or text of a Jinja template, in place of the folder's"),
+      honoured_by("chat-template", one, "", read_chat_template,
+                  "file or text of a Jinja template, in place of the folder's"),
       honoured_by(
           "default-chat-template-kwargs", one, "", read_template_defaults,
           "{\"add_vision_id\": true}: variables that the chat template reads; enable_thinking: false also turns "

@@ -1,13 +1,10 @@
 #pragma once
 #include <openssl/ssl.h>
-#include <unistd.h>
 // before Boost's, which would choose versions otherwise
 #include <boost/asio/ssl/context.hpp>
 
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -17,6 +14,8 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/log.hpp>
+#include <lamina/io/file.hpp>
+#include <lamina/io/usage.hpp>
 #include <lamina/serve/http/tls_options.hpp>
 
 namespace lamina::serve {
@@ -29,8 +28,15 @@ using TlsContext = boost::asio::ssl::context;
 inline std::shared_ptr<TlsContext> load_tls(const TlsOptions& options) {
   auto context = std::make_shared<TlsContext>(TlsContext::tls_server);
   boost::system::error_code error;
+  for (const auto& [flag, file] :
+       {std::pair("--ssl-certfile", options.certfile), std::pair("--ssl-keyfile", options.keyfile),
+        std::pair("--ssl-ca-certs", options.ca_certs)})
+    try {
+      if (!file.empty()) io::File{file};  // OpenSSL would wait for a pipe
+    } catch (const io::FileError& e) {
+      throw io::FileError(cat(flag, " ", e.what()));
+    }
   const auto require = [&](const char* flag, const std::string& value) {
-    if (error && ::access(value.c_str(), R_OK) != 0) fail(flag, " ", value, ": ", std::strerror(errno));
     if (error) fail(flag, " ", value, ": ", error.message());
   };
   SSL_CTX* const raw = context->native_handle();
@@ -57,7 +63,7 @@ inline std::shared_ptr<TlsContext> load_tls(const TlsOptions& options) {
     context->set_verify_mode(boost::asio::ssl::verify_peer |
                              (options.cert_reqs > 1 ? boost::asio::ssl::verify_fail_if_no_peer_cert : 0));
   if (!options.ciphers.empty() && SSL_CTX_set_cipher_list(raw, options.ciphers.c_str()) != 1)
-    fail("--ssl-ciphers ", options.ciphers, ": OpenSSL knows no cipher of this list");
+    io::usage("--ssl-ciphers ", options.ciphers, ": OpenSSL knows no cipher of this list");
   return context;
 }
 

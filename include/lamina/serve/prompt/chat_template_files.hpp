@@ -1,7 +1,6 @@
 #pragma once
+#include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,8 +10,9 @@
 #include <nlohmann/json.hpp>
 
 #include <lamina/core/error.hpp>
-#include <lamina/io/json.hpp>
-#include <lamina/text/jinja/parse/lexer.hpp>
+#include <lamina/io/json/file.hpp>
+#include <lamina/io/usage.hpp>
+#include <lamina/text/prompt_template.hpp>
 
 /// Where chat templates come from: the files of a model's folder, or the operator.
 namespace lamina::serve {
@@ -24,24 +24,13 @@ struct ChatTemplate {
 
 namespace detail {
 
-/// A whole file. Error above `limit` bytes.
-inline std::string read_limited(const std::filesystem::path& path, std::size_t limit) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail(path.string(), ": cannot be read");
-  std::string text(limit + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  if (text.size() > limit) fail(path.string(), ": is larger than ", limit, " bytes, too large for a chat template");
-  return text;
-}
+inline constexpr std::uint64_t most_template_bytes = 1 << 20;
 
 /// "chat_template" of a JSON file: a text, or several of which the one named "default" is meant (a list of {"name",
 /// "template"}, or an object from names to texts). Nothing if there is no such key.
 inline std::optional<std::string> template_of_json(const std::filesystem::path& path) {
-  constexpr std::size_t most = 16 << 20;  // tokenizer_config.json may list every added token
   using Json = nlohmann::ordered_json;
-  const auto json = io::try_parse_json<Json>(read_limited(path, most));
-  if (!json.is_object()) fail(path.string(), ": is not a JSON object");
+  const auto json = io::read_json_object<Json>(path);
   const auto it = json.find("chat_template");
   if (it == json.end() || it->is_null()) return {};
   if (it->is_string()) return it->get<std::string>();
@@ -57,7 +46,7 @@ inline std::optional<std::string> template_of_json(const std::filesystem::path& 
 
 inline std::optional<ChatTemplate> read_template(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return {};
-  auto text = path.extension() == ".jinja" ? read_limited(path, 1 << 20) : template_of_json(path);
+  auto text = path.extension() == ".jinja" ? io::read_text(path, most_template_bytes) : template_of_json(path);
   if (!text) return {};
   return ChatTemplate{path.string(), std::move(*text)};
 }
@@ -76,14 +65,25 @@ inline std::vector<ChatTemplate> find_chat_templates(const std::filesystem::path
 }
 
 /// The value of --chat-template: the text of the file of that name, else the template itself (it has braces or line
-/// ends, as in vLLM). Error for the name of a file that does not exist.
+/// ends, as in vLLM). FileError for the name of a file that does not exist or cannot be read.
 inline ChatTemplate given_chat_template(const std::string& value) {
   std::error_code none;
   if (std::filesystem::is_regular_file(value, none))
-    return {"--chat-template " + value, detail::read_limited(value, 1 << 20)};
+    return {"--chat-template " + value, io::read_text(value, detail::most_template_bytes)};
   if (value.find_first_of("{}\n") == std::string::npos)
-    fail("--chat-template ", value, ": is not a file, and not a template either: it has no braces");
+    throw io::FileError(cat("--chat-template ", value, ": is not a file, and not a template either: it has no braces"));
   return {"--chat-template", value};
+}
+
+/// The same, before the model is known: UsageError if the value itself is the template and is none.
+inline void check_chat_template(const std::string& value) {
+  const ChatTemplate given = given_chat_template(value);
+  if (given.text != value) return;
+  try {
+    text::jinja::Template::compile(given.text);
+  } catch (const text::jinja::TemplateError& e) {
+    io::usage(given.source, ": ", e.what());
+  }
 }
 
 /// Are two templates one and the same to Jinja?

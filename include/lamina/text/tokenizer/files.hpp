@@ -51,12 +51,6 @@ using Json = nlohmann::json;
 /// Ids above this are taken for a broken file, before memory is made for them.
 inline constexpr std::int64_t highest_token_id = 1 << 24;
 
-/// Of a token that is there twice the last id counts, as for Hugging Face's tokenizers.
-inline Json read_json_file(const std::filesystem::path& path) {
-  constexpr bool unique_keys = false;
-  return io::read_json_object<Json>(path, unique_keys);
-}
-
 /// The value of a field, or null if it is missing.
 inline const Json& value_of(const io::JsonFields& fields, const std::string& key) {
   static const Json null;
@@ -158,7 +152,7 @@ inline void check_pipeline(const io::JsonFields& file) {
 inline TokenizerFiles read_tokenizer_json(const std::filesystem::path& path) {
   TokenizerFiles files;
   files.source = files.merges_source = path.string();
-  const Json json = read_json_file(path);
+  const Json json = io::read_json_object<Json>(path);
   const io::JsonFields file(json, files.source), model = object_of(file, "model");
   want(model, "type", "BPE");
   for (const char* key :
@@ -193,7 +187,7 @@ inline void read_merges_txt(const std::filesystem::path& path, TokenizerFiles& f
 }
 
 inline void read_tokenizer_config(const std::filesystem::path& path, TokenizerFiles& files) {
-  const Json json = read_json_file(path);
+  const Json json = io::read_json_object<Json>(path);
   const std::string source = path.string();
   const io::JsonFields fields(json, source);
   const Json& kind = value_of(fields, "tokenizer_class");
@@ -225,7 +219,7 @@ inline TokenizerFiles TokenizerFiles::read(const std::filesystem::path& model_di
   }
   TokenizerFiles files;
   files.source = (model_dir / "vocab.json").string();
-  detail::read_vocab(detail::read_json_file(model_dir / "vocab.json"), "the vocabulary", files);
+  detail::read_vocab(io::read_json_object<detail::Json>(model_dir / "vocab.json"), "the vocabulary", files);
   detail::read_merges_txt(model_dir / "merges.txt", files);
   detail::read_tokenizer_config(model_dir / "tokenizer_config.json", files);
   return files;

@@ -11,11 +11,12 @@ inline constexpr Key data_keys[] = {
     honoured<&Arguments::eval_dataset>("eval_dataset", "names of dataset_info.json to evaluate on"),
     honoured<&Arguments::dataset_dir>("dataset_dir", "folder of dataset_info.json and the data files"),
     honoured<&Arguments::media_dir>("media_dir", "folder that paths of images start from; unset: dataset_dir"),
-    honoured<&Arguments::cutoff_len>("cutoff_len", "tokens of a sample; longer ones are cut"),
+    honoured<&Arguments::cutoff_len>("cutoff_len", "tokens of a sample; longer ones are cut").in(io::at_least(1)),
     honoured<&Arguments::train_on_prompt>("train_on_prompt", "learn the questions too"),
     honoured<&Arguments::mask_history>("mask_history", "learn the last answer of a conversation only"),
-    honoured<&Arguments::max_samples>("max_samples", "the first rows of each data set; unset: all"),
-    honoured<&Arguments::val_size>("val_size", "rows held out for evaluation: a share below 1, or a number"),
+    honoured<&Arguments::max_samples>("max_samples", "the first rows of each data set; unset: all").in(io::at_least(1)),
+    honoured<&Arguments::val_size>("val_size", "rows held out for evaluation: a share below 1, or a number")
+        .in(io::at_least(0)),
     honoured<&Arguments::eval_on_each_dataset>("eval_on_each_dataset",
                                                "evaluate each of eval_dataset by itself: eval_NAME_loss"),
     honoured<&Arguments::mix_strategy>("mix_strategy",
@@ -24,10 +25,12 @@ inline constexpr Key data_keys[] = {
     {"overwrite_cache", KeyType::flag, KeyStatus::accepted, "false",
      "there is no preprocessing cache, so nothing is stale"},
     honoured<&Arguments::preprocessing_batch_size>("preprocessing_batch_size",
-                                                   "rows that packing may join; rows are read one by one"),
+                                                   "rows that packing may join; rows are read one by one")
+        .in(io::at_least(1)),
     honoured<&Arguments::preprocessing_num_workers>(
         "preprocessing_num_workers",
-        "shares of the rows that packing keeps apart; rows are prepared in this process, in one pass before training"),
+        "shares of the rows that packing keeps apart; rows are prepared in this process, in one pass before training")
+        .in(io::at_least(1)),
     {"streaming", KeyType::flag, KeyStatus::refused, "false",
      "datasets are read whole; images are read when they are needed, so that memory stays small"},
     {"buffer_size", KeyType::integer, KeyStatus::accepted, "16384", "it belongs to streaming"},

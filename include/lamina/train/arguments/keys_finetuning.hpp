@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/checkpoint/adapter/config.hpp>
 #include <lamina/train/arguments/readers.hpp>
 
 namespace lamina::train {
@@ -9,15 +10,18 @@ inline constexpr Key finetuning_keys[] = {
                                 "sft: answers of conversations are learned; pt: whole texts; dpo: which of two "
                                 "answers is better; kto: which answers are good"),
     honoured<&Arguments::finetuning_type>("finetuning_type", "lora, full or freeze"),
-    honoured<&Arguments::lora_rank>("lora_rank", "of new adapters"),
+    honoured<&Arguments::lora_rank>("lora_rank", "of new adapters").within(1, checkpoint::most_rank),
     honoured<&Arguments::lora_alpha>("lora_alpha",
-                                     "new adapters are scaled by it over their rank; unset: 2 * lora_rank"),
-    honoured<&Arguments::lora_dropout>("lora_dropout", "share of an adapter's inputs that a step leaves out"),
+                                     "new adapters are scaled by it over their rank; unset: 2 * lora_rank")
+        .in(checkpoint::alpha_range),
+    honoured<&Arguments::lora_dropout>("lora_dropout", "share of an adapter's inputs that a step leaves out")
+        .in(io::proportion),
     honoured<&Arguments::lora_target>("lora_target", "names of the layers to adapt, or all"),
     {"additional_target", KeyType::list, KeyStatus::refused, "",
      "modules trained in full beside an adapter are not built; use finetuning_type: full or freeze"},
     honoured<&Arguments::loraplus_lr_ratio>("loraplus_lr_ratio",
-                                            "LoRA+: learning rate of each lora_B over that of its lora_A"),
+                                            "LoRA+: learning rate of each lora_B over that of its lora_A")
+        .in(io::positive),
     {"loraplus_lr_embedding", KeyType::number, KeyStatus::accepted, "1e-6",
      "embeddings get no adapter, so that there is nothing to learn at this rate"},
     honoured<&Arguments::use_rslora>("use_rslora", "divide lora_alpha by the root of the rank"),
@@ -25,7 +29,8 @@ inline constexpr Key finetuning_keys[] = {
      "DoRA is not trained: set use_dora: false; lamina-merge folds DoRA adapters of PEFT into their model"},
     honoured<&Arguments::pissa_init>("pissa_init", "start adapters with the principal part of their weights"),
     honoured<&Arguments::pissa_iter>("pissa_iter",
-                                     "rounds of subspace iteration that find it; -1: the whole decomposition"),
+                                     "rounds of subspace iteration that find it; -1: the whole decomposition")
+        .in(io::at_least(-1)),
     honoured<&Arguments::pissa_convert>("pissa_convert",
                                         "write pissa_converted, an adapter for the base model, at the end"),
     honoured<&Arguments::create_new_adapter>("create_new_adapter", "fold all given adapters in and train a new one"),
@@ -69,7 +74,8 @@ inline constexpr Key finetuning_keys[] = {
      "reported, and predict_with_generate scores answers"},
     honoured<&Arguments::disable_shuffling>("disable_shuffling", "rows in their order"),
     honoured<&Arguments::early_stopping_steps>("early_stopping_steps",
-                                               "evaluations without gain after which the run ends; unset: never"),
+                                               "evaluations without gain after which the run ends; unset: never")
+        .in(io::at_least(1)),
     honoured<&Arguments::include_effective_tokens_per_second>("include_effective_tokens_per_second",
                                                               "report tokens per second of the whole run"),
     honoured<&Arguments::use_dft_loss>("use_dft_loss",

@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/hub/keys.hpp>
 #include <lamina/train/arguments/readers.hpp>
+#include <lamina/vision/pixels.hpp>
 
 namespace lamina::train {
 
@@ -63,8 +64,10 @@ inline constexpr Key model_keys[] = {
     {"double_quantization", KeyType::flag, KeyStatus::accepted, "true", "it belongs to quantization_bit"},
     {"quantization_device_map", KeyType::text, KeyStatus::refused, "",
      "it belongs to quantization_bit, which is not built"},
-    honoured<&Arguments::image_max_pixels>("image_max_pixels", "larger images are scaled down to it"),
-    honoured<&Arguments::image_min_pixels>("image_min_pixels", "smaller images are scaled up to it"),
+    honoured<&Arguments::image_max_pixels>("image_max_pixels", "larger images are scaled down to it")
+        .in(io::at_least(1)),
+    honoured<&Arguments::image_min_pixels>("image_min_pixels", "smaller images are scaled up to it")
+        .within(1, vision::max_image_pixels),
     {"video_max_pixels", KeyType::integer, KeyStatus::accepted, "65536",
      "there is no video input yet; rows that hold videos are refused"},
     {"video_min_pixels", KeyType::integer, KeyStatus::accepted, "256",
@@ -99,16 +102,19 @@ inline constexpr Key model_keys[] = {
     {"use_kt", KeyType::flag, KeyStatus::refused, "false", "experts on the host are not built"},
     honoured<&Arguments::answers, &AnswerOptions::do_sample>("do_sample",
                                                              "draw answers; false: the most probable token"),
-    honoured<&Arguments::answers, &AnswerOptions::temperature>("temperature", "of drawn answers"),
-    honoured<&Arguments::answers, &AnswerOptions::top_p>("top_p", "mass of the tokens to draw from"),
-    honoured<&Arguments::answers, &AnswerOptions::top_k>("top_k", "number of tokens to draw from; 0: all"),
+    honoured<&Arguments::answers, &AnswerOptions::temperature>("temperature", "of drawn answers").in(io::at_least(0)),
+    honoured<&Arguments::answers, &AnswerOptions::top_p>("top_p", "mass of the tokens to draw from")
+        .in({.least = 0, .most = 1, .above = true}),
+    honoured<&Arguments::answers, &AnswerOptions::top_k>("top_k", "number of tokens to draw from; 0: all")
+        .in(io::at_least(0)),
     {"num_beams", KeyType::integer, KeyStatus::refused, "1",
      "answers are drawn token by token, without beam search; set num_beams: 1"},
     honoured<&Arguments::answers, &AnswerOptions::max_length>("max_length",
                                                               "tokens of prompt and answer, if max_new_tokens is 0"),
     honoured<&Arguments::answers, &AnswerOptions::max_new_tokens>("max_new_tokens", "tokens of an answer"),
     honoured<&Arguments::answers, &AnswerOptions::repetition_penalty>(
-        "repetition_penalty", "divides the logits of tokens that were there; 1: none"),
+        "repetition_penalty", "divides the logits of tokens that were there; 1: none")
+        .in(io::positive),
     {"length_penalty", KeyType::number, KeyStatus::accepted, "1.0", "it belongs to num_beams"},
     honoured<&Arguments::answers, &AnswerOptions::skip_special_tokens>("skip_special_tokens",
                                                                        "leave special tokens out of answers"),

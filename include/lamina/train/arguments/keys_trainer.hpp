@@ -5,6 +5,8 @@
 namespace lamina::train {
 
 inline constexpr const char* one_sum = "gradients are summed over processes by one call, after each step's backward";
+inline constexpr std::string_view devices[] = {"auto", "cpu", "cuda"};
+inline constexpr int most_batches = 1 << 20;
 inline constexpr const char* launched = "mpirun, srun or torchrun --no-python says which process this is";
 
 /// The trainer's keys (transformers' TrainingArguments) that shape a run. Two are our own: device (auto, cpu or cuda),
@@ -20,28 +22,35 @@ inline constexpr Key trainer_keys[] = {
                                                 "do_eval too answers and scores instead of reporting the loss"),
     honoured<&Arguments::jieba_dictionary>("jieba_dictionary",
                                            "jieba's dict.txt, for ROUGE of Chinese; unset: an installed one"),
-    honoured<&Arguments::per_device_train_batch_size>("per_device_train_batch_size", "samples of a micro-batch"),
-    honoured<&Arguments::per_device_eval_batch_size>("per_device_eval_batch_size", "samples of a batch of evaluation"),
-    honoured<&Arguments::gradient_accumulation_steps>("gradient_accumulation_steps", "micro-batches of a step"),
-    honoured<&Arguments::optimizer, &AdamW::learning_rate>("learning_rate", "the largest of the schedule"),
-    honoured<&Arguments::num_train_epochs>("num_train_epochs", "passes over the data"),
-    honoured<&Arguments::max_steps>("max_steps", "steps, instead of num_train_epochs; -1: not set"),
+    honoured<&Arguments::per_device_train_batch_size>("per_device_train_batch_size", "samples of a micro-batch")
+        .within(1, most_batches),
+    honoured<&Arguments::per_device_eval_batch_size>("per_device_eval_batch_size", "samples of a batch of evaluation")
+        .within(1, most_batches),
+    honoured<&Arguments::gradient_accumulation_steps>("gradient_accumulation_steps", "micro-batches of a step")
+        .within(1, most_batches),
+    honoured<&Arguments::optimizer, &AdamW::learning_rate>("learning_rate", "the largest of the schedule")
+        .within(0, 1e6),
+    honoured<&Arguments::num_train_epochs>("num_train_epochs", "passes over the data").in({.most = 1e6}),
+    honoured<&Arguments::max_steps>("max_steps", "steps, instead of num_train_epochs; -1: not set").in({.most = 1e12}),
     honoured<&Arguments::schedule, &ScheduleOptions::type>("lr_scheduler_type", "how the learning rate falls"),
     honoured_by("lr_scheduler_kwargs", KeyType::object, "", detail::read_schedule_options,
                 "numbers of the schedule, such as {min_lr_rate: 0.1}"),
     honoured<&Arguments::schedule, &ScheduleOptions::warmup_steps>(
-        "warmup_steps", "steps until the full learning rate; below 1: a share of all"),
+        "warmup_steps", "steps until the full learning rate; below 1: a share of all")
+        .within(0, 1e12),
     honoured_by("warmup_ratio", KeyType::number, "", detail::read_warmup_ratio, "the same as a share of all steps"),
     honoured_by("optim", KeyType::text, "adamw_torch", detail::read_optimizer_name, "AdamW by any of its names"),
     {"optim_args", KeyType::text, KeyStatus::refused, "",
      "AdamW's settings are adam_beta1, adam_beta2, adam_epsilon and weight_decay"},
-    honoured<&Arguments::optimizer, &AdamW::weight_decay>("weight_decay", "of AdamW, on matrices"),
-    honoured<&Arguments::optimizer, &AdamW::beta1>("adam_beta1", "of AdamW"),
-    honoured<&Arguments::optimizer, &AdamW::beta2>("adam_beta2", "of AdamW"),
-    honoured<&Arguments::optimizer, &AdamW::epsilon>("adam_epsilon", "of AdamW"),
-    honoured<&Arguments::max_grad_norm>("max_grad_norm", "longer gradients are scaled down to it; 0: never"),
+    honoured<&Arguments::optimizer, &AdamW::weight_decay>("weight_decay", "of AdamW, on matrices").within(0, 1e6),
+    honoured<&Arguments::optimizer, &AdamW::beta1>("adam_beta1", "of AdamW").in(io::proportion),
+    honoured<&Arguments::optimizer, &AdamW::beta2>("adam_beta2", "of AdamW").in(io::proportion),
+    honoured<&Arguments::optimizer, &AdamW::epsilon>("adam_epsilon", "of AdamW").in(io::positive),
+    honoured<&Arguments::max_grad_norm>("max_grad_norm", "longer gradients are scaled down to it; 0: never")
+        .in(io::at_least(0)),
     honoured<&Arguments::label_smoothing_factor>("label_smoothing_factor",
-                                                 "share of each label that all tokens of the vocabulary get alike"),
+                                                 "share of each label that all tokens of the vocabulary get alike")
+        .in(io::proportion),
     {"neftune_noise_alpha", KeyType::number, KeyStatus::refused, "", "noise on embeddings is not built; leave it out"},
     {"bf16", KeyType::flag, KeyStatus::accepted, "false",
      "a GPU always computes in bf16, the CPU in fp32 (unless LAMINA_CPU_BF16=1 is set); adapters, gradients and Adam's "
@@ -49,11 +58,12 @@ inline constexpr Key trainer_keys[] = {
     {"fp16", KeyType::flag, KeyStatus::accepted, "false",
      "every GPU that is supported has bf16, which needs no scaling of losses: training computes in bf16, the CPU in "
      "fp32"},
-    honoured<&Arguments::device>("device", "auto (the GPU if there is one), cpu or cuda"),
+    honoured_word<devices, &Arguments::device>("device", "auto (the GPU if there is one), cpu or cuda"),
     honoured<&Arguments::seed>("seed", "of initial adapters, dropout and the order of rows"),
     honoured<&Arguments::data_seed>("data_seed", "of the order of rows; unset: seed"),
     honoured<&Arguments::logging_strategy>("logging_strategy", "no, steps or epoch"),
-    honoured<&Arguments::logging_steps>("logging_steps", "steps between log events; below 1: a share of all"),
+    honoured<&Arguments::logging_steps>("logging_steps", "steps between log events; below 1: a share of all")
+        .within(0, 1e12),
     honoured<&Arguments::logging_first_step>("logging_first_step", "log the first step too"),
     {"logging_nan_inf_filter", KeyType::flag, KeyStatus::accepted, "true",
      "a loss that is not finite always stops the run and names the sample"},
@@ -64,13 +74,15 @@ inline constexpr Key trainer_keys[] = {
                                     "mlflow, wandb, swanlab, several of them"),
     honoured<&Arguments::logging_dir>("logging_dir", "folder of TensorBoard's events; unset: runs/ below output_dir"),
     honoured<&Arguments::save_strategy>("save_strategy", "no, steps, epoch or best"),
-    honoured<&Arguments::save_steps>("save_steps", "steps between checkpoints; below 1: a share of all"),
-    honoured<&Arguments::save_total_limit>("save_total_limit", "checkpoints to keep; unset: all"),
+    honoured<&Arguments::save_steps>("save_steps", "steps between checkpoints; below 1: a share of all")
+        .within(0, 1e12),
+    honoured<&Arguments::save_total_limit>("save_total_limit", "checkpoints to keep; unset: all").in(io::at_least(1)),
     honoured<&Arguments::save_only_model>("save_only_model", "checkpoints without what resuming needs"),
     honoured<&Arguments::eval_strategy>("eval_strategy", "no, steps or epoch"),
     honoured<&Arguments::eval_steps>("eval_steps",
-                                     "steps between evaluations; below 1: a share of all; unset: logging_steps"),
-    honoured<&Arguments::eval_delay>("eval_delay", "epochs or steps before the first evaluation"),
+                                     "steps between evaluations; below 1: a share of all; unset: logging_steps")
+        .within(0, 1e12),
+    honoured<&Arguments::eval_delay>("eval_delay", "epochs or steps before the first evaluation").in(io::at_least(0)),
     honoured<&Arguments::eval_on_start>("eval_on_start", "evaluate before the first step"),
     honoured<&Arguments::load_best_model_at_end>("load_best_model_at_end", "end with the best checkpoint's weights"),
     honoured<&Arguments::metric_for_best_model>("metric_for_best_model", "what decides which checkpoint is best"),
@@ -79,7 +91,8 @@ inline constexpr Key trainer_keys[] = {
     honoured_by("resume_from_checkpoint", KeyType::text, "", detail::read_resume,
                 "a checkpoint's folder, or true: the newest of output_dir"),
     honoured<&Arguments::ignore_data_skip>("ignore_data_skip", "when resuming, begin the epoch's rows again"),
-    honoured<&Arguments::dataloader_num_workers>("dataloader_num_workers", "threads that prepare batches"),
+    honoured<&Arguments::dataloader_num_workers>("dataloader_num_workers", "threads that prepare batches")
+        .within(0, 1024),
     honoured<&Arguments::dataloader_drop_last>(
         "dataloader_drop_last", "leave out the last rows of an epoch, and of an evaluation, that do not fill a batch"),
     honoured<&Arguments::train_sampling_strategy>(
@@ -91,7 +104,8 @@ inline constexpr Key trainer_keys[] = {
     honoured_by("deepspeed", KeyType::object, "", detail::read_deepspeed,
                 "stages 1 to 3: processes share out the optimizer's state of full and freeze"),
     honoured_by("fsdp", KeyType::list, "", detail::read_fsdp, "full_shard, shard_grad_op: the same as deepspeed"),
-    honoured<&Arguments::ddp_timeout>("ddp_timeout", "seconds that one process may keep the others waiting"),
+    honoured<&Arguments::ddp_timeout>("ddp_timeout", "seconds that one process may keep the others waiting")
+        .within(1, 1e9),
     {"fp8", KeyType::flag, KeyStatus::refused, "false", "fp8 training is not built; set fp8: false"},
     {"push_to_hub", KeyType::flag, KeyStatus::refused, "false",
      "nothing is uploaded: after the run, `hf upload OWNER/NAME OUTPUT_DIR` or `modelscope upload OWNER/NAME "

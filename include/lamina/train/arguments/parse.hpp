@@ -1,5 +1,7 @@
 #pragma once
 #include <algorithm>
+#include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -74,10 +76,12 @@ inline void note_combinations(Arguments& a) {
 
 }  // namespace detail
 
-/// Reads and checks every setting. Error if a key is unknown, refused, of the wrong type, or contradicts another.
-inline Arguments parse_arguments(io::Settings settings) {
+/// Reads and checks every setting that the words of a command line give, or the file that they name. Error if a key is
+/// unknown, refused, of the wrong type, or contradicts another.
+inline Arguments parse_arguments(std::span<const std::string> words) {
   Arguments a;
-  io::check_keys(all_keys(), settings, a.notes);
+  io::Settings settings = io::read_settings(words, a.notes);
+  io::check_keys(all_keys(), settings, a.notes, {"dry-run", "show-prompt", "keys", "help", "version"});
   a.given = std::move(settings);
   io::fill(all_keys(), a.given, a);
   detail::derive_defaults(a);

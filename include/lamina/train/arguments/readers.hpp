@@ -14,7 +14,7 @@
 /// Readers of the keys that do more than fill a member.
 namespace lamina::train {
 
-using io::honoured, io::honoured_by, io::KeyStatus, io::KeyType, io::Setting;
+using io::honoured, io::honoured_by, io::honoured_word, io::KeyStatus, io::KeyType, io::Setting;
 using Key = io::Key<Arguments>;
 
 inline void read_value(const Setting& s, std::string_view key, ScheduleType& out) {
@@ -88,28 +88,28 @@ inline void read_plateau_option(PlateauOptions& o, const std::string& name, cons
   else if (name == "threshold_mode")
     o.relative = !is_second("rel", "abs");
   else if (name == "patience" || name == "cooldown")
-    (name == "patience" ? o.patience : o.cooldown) = static_cast<std::int64_t>(io::number_of(s, name));
+    (name == "patience" ? o.patience : o.cooldown) =
+        static_cast<std::int64_t>(io::number_in(s, name, io::between(0, 1e12)));
   else
     (name == "factor"      ? o.factor
      : name == "threshold" ? o.threshold
      : name == "min_lr"    ? o.min_lr
-                           : o.eps) = io::number_of(s, name);
+                           : o.eps) = io::number_in(s, name, io::at_least(0));
 }
 
-/// The member that one of lr_scheduler_kwargs fills, or null.
-inline std::optional<double>* schedule_option(ScheduleOptions& o, std::string_view name) {
-  const std::pair<std::string_view, std::optional<double>*> options[] = {{"num_cycles", &o.num_cycles},
-                                                                         {"power", &o.power},
-                                                                         {"lr_end", &o.lr_end},
-                                                                         {"min_lr", &o.min_lr},
-                                                                         {"min_lr_rate", &o.min_lr_rate},
-                                                                         {"warmup_lr_rate", &o.warmup_lr_rate},
-                                                                         {"timescale", &o.timescale},
-                                                                         {"num_stable_steps", &o.num_stable_steps},
-                                                                         {"num_decay_steps", &o.num_decay_steps}};
-  for (const auto& [option, out] : options)
-    if (option == name) return out;
-  return nullptr;
+/// Fills the member that one of the numbers in lr_scheduler_kwargs is for.
+inline void read_schedule_option(ScheduleOptions& o, std::string_view name, const Setting& s) {
+  struct Option {
+    std::string_view name;
+    std::optional<double>* out;
+    io::Range range = io::at_least(0);
+  };
+  for (const Option& option :
+       {Option{"num_cycles", &o.num_cycles}, Option{"power", &o.power}, Option{"lr_end", &o.lr_end},
+        Option{"min_lr", &o.min_lr}, Option{"min_lr_rate", &o.min_lr_rate, io::between(0, 1)},
+        Option{"warmup_lr_rate", &o.warmup_lr_rate}, Option{"timescale", &o.timescale, io::positive},
+        Option{"num_stable_steps", &o.num_stable_steps}, Option{"num_decay_steps", &o.num_decay_steps}})
+    if (option.name == name) *option.out = io::number_in(s, name, option.range);
 }
 
 /// Comes after lr_scheduler_type, which says which options there are.
@@ -128,9 +128,9 @@ inline void read_schedule_options(Arguments& a, const Setting& s, std::string_vi
     else if (name == "decay_type")
       o.decay_type = ramp_of(value, name);
     else if (name == "min_lr_ratio")
-      o.min_lr_ratio = io::number_of({value, s.origin}, name);
+      o.min_lr_ratio = io::number_in({value, s.origin}, name, io::between(0, 1));
     else if (!value.is_null())
-      *schedule_option(o, name) = io::number_of({value, s.origin}, name);
+      read_schedule_option(o, name, {value, s.origin});
   }
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <lamina/io/json/file.hpp>
+#include <lamina/io/visible.hpp>
 #include <lamina/train/arguments/readers.hpp>
 
 /// deepspeed and fsdp: what their settings mean where each process holds the whole model, and a share of the optimizer.
@@ -49,7 +50,8 @@ inline nlohmann::ordered_json deepspeed_settings(Arguments& a, const Setting& s,
   constexpr std::string_view shipped = "ds_z";
   const std::string name = path.filename().string();
   if (!name.starts_with(shipped) || name.size() == shipped.size() || !std::isdigit(name[shipped.size()]))
-    fail(s.origin, ": deepspeed: there is no file ", path.string(), ": a relative path begins where the program runs");
+    throw io::FileError(cat(s.origin, ": deepspeed: there is no file ", path.string(),
+                            ": a relative path begins where the program runs"));
   a.notes.push_back(
       cat("deepspeed: there is no file ", path.string(), ": it is read as LLaMA-Factory's file of that name"));
   nlohmann::ordered_json zero = {{"stage", name[shipped.size()] - '0'}};
@@ -64,7 +66,7 @@ inline void read_zero(Arguments& a, const Setting& s, std::vector<std::string>& 
   use_sharding(a, cat("deepspeed: stage ", stage), static_cast<Sharding>(stage));
   for (const auto& [name, value] : zero.items()) {
     const bool offload = name == "offload_optimizer" || name == "offload_param";
-    if (offload && value.is_object() && value.value("device", "none") != "none")
+    if (offload && value.is_object() && value.contains("device") && value["device"] != "none")
       note_offload(a, cat("deepspeed: ", name));
     else if (name != "stage" && !offload)
       idle.push_back(name);
@@ -104,7 +106,7 @@ inline void read_deepspeed(Arguments& a, const Setting& s, std::string_view key)
       idle.push_back(name);
   }
   if (!idle.empty())
-    a.notes.push_back(cat("deepspeed: ", io::listed(idle), " have no effect: there is no DeepSpeed here"));
+    a.notes.push_back(cat("deepspeed: ", io::foreign_names(idle), " have no effect: there is no DeepSpeed here"));
 }
 
 /// "full_shard auto_wrap", a list of such words, or true (full_shard).

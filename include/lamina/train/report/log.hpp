@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
 #include <lamina/core/error.hpp>
@@ -66,13 +67,13 @@ class TrainerLog {
   /// Keeps the lines of steps up to first_step (none for a fresh run), drops those of a run that got further and died.
   TrainerLog(const std::filesystem::path& output_dir, std::int64_t first_step) : path_(path_in(output_dir)) {
     std::string kept, line;
-    if (std::ifstream before(path_); before && first_step > 0)
-      while (std::getline(before, line)) {
-        const auto entry = io::try_parse_json<OrderedJson>(line);
-        if (entry.is_object() && entry.contains("current_steps") && entry["current_steps"].is_number_integer() &&
-            entry["current_steps"].get<std::int64_t>() <= first_step)
-          kept += line + "\n";
-      }
+    const bool goes_on = first_step > 0 && std::filesystem::is_regular_file(path_);
+    for (std::istringstream before(goes_on ? io::read_text(path_) : ""); std::getline(before, line);) {
+      const auto entry = io::try_parse_json<OrderedJson>(line);
+      if (entry.is_object() && entry.contains("current_steps") && entry["current_steps"].is_number_integer() &&
+          entry["current_steps"].get<std::int64_t>() <= first_step)
+        kept += line + "\n";
+    }
     io::write_text(path_, kept);
   }
 

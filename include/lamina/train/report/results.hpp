@@ -1,7 +1,6 @@
 #pragma once
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -28,7 +27,8 @@ inline void save_metrics(const std::filesystem::path& output_dir, const std::str
   nlohmann::json sorted = metrics;
   io::write_text(output_dir / (split + "_results.json"), sorted.dump(4, ' ', true));
   nlohmann::json all = nlohmann::json::object();
-  if (std::ifstream in(output_dir / "all_results.json"); in) all = io::try_parse_json<nlohmann::json>(in);
+  if (const auto path = output_dir / "all_results.json"; std::filesystem::is_regular_file(path))
+    all = io::try_parse_json<nlohmann::json>(io::read_text(path));
   if (!all.is_object()) all = nlohmann::json::object();
   all.update(sorted);
   io::write_text(output_dir / "all_results.json", all.dump(4, ' ', true));

@@ -104,8 +104,6 @@ class StructureReader {
     if (!value.is_string()) throw wrong_field(path, shown(value), "a JSON schema, or a string that is one");
     try {
       return text_of(io::parse_json<Json>(value.get_ref<const std::string&>(), client_json_limits(path)));
-    } catch (const Json::exception& e) {
-      throw bad_field(path, cat(path, ": not valid JSON: ", clipped(e.what())));
     } catch (const Error& e) {
       throw bad_field(path, e.what());
     }

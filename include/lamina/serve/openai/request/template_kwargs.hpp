@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <lamina/io/usage.hpp>
 #include <lamina/serve/openai/request/json_fields.hpp>
 #include <lamina/text/prompt_template.hpp>
 
@@ -30,6 +31,16 @@ inline void check_template_kwargs(const Json& kwargs, const std::string& path,
       throw bad_field(path, cat(path, ": has \"", key, "\", which is no variable to set here"));
     if (chat_template && key != "enable_thinking" && !chat_template->reads(key))
       throw bad_field(path, cat(path, ": has \"", clipped(key), "\", which the chat template does not read"));
+  }
+}
+
+/// The same of a flag, whose value it is: UsageError.
+inline void check_template_flag(const Json& kwargs, const std::string& flag,
+                                const text::PromptTemplate* chat_template) {
+  try {
+    check_template_kwargs(kwargs, flag, chat_template);
+  } catch (const ApiError& e) {
+    io::usage(e.what());
   }
 }
 

@@ -156,7 +156,7 @@ class MessageReader {
     JsonTree value;
     try {
       *value = io::parse_json<Json>(text, client_json_limits(where));
-    } catch (const Json::exception&) {
+    } catch (const io::JsonError&) {
       *value = Json(Json::value_t::discarded);
     } catch (const Error& e) {
       throw bad_field(where, e.what());

@@ -1,0 +1,63 @@
+#pragma once
+#include <charconv>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <lamina/io/usage.hpp>
+#include <lamina/train/arguments/parse.hpp>
+
+/// The command line of lamina-train.
+namespace lamina::train {
+
+inline constexpr std::string_view help =
+    "Fine-tunes a Qwen2.5-VL or Qwen3-VL model with the settings of a LLaMA-Factory training file, in YAML or JSON.\n"
+    "With predict_with_generate, do_eval and do_predict answer the records of eval_dataset, and score the answers:\n"
+    "BLEU-4 and ROUGE. ROUGE of Chinese needs the words of jieba's dict.txt: set jieba_dictionary, or install jieba\n"
+    "(looked for in $VIRTUAL_ENV, $CONDA_PREFIX, ~/.local, /usr/local, /usr); without it characters are counted.\n"
+    "On a CPU everything is computed in fp32. LAMINA_CPU_BF16=1 lets an AMD CPU with AVX512-BF16 round activations\n"
+    "to bf16 in products of bf16 weights, which is faster and less exact.\n"
+    "  --dry-run   read settings, data and model, print the plan and the memory it needs, and stop\n"
+    "  --show-prompt N\n"
+    "              print the Nth record as training reads it, text, ids and labels, and stop\n"
+    "  --keys      list every key: its default and its meaning, or why it has no effect or is refused\n"
+    "  --version   print the version\n"
+    "  --help      this text\n";
+
+/// What a command line of lamina-train asks for.
+struct TrainRequest {
+  bool keys = false, dry_run = false;
+  std::int64_t show_prompt = 0;  ///< the number of a record, from 1; 0: none
+  Arguments arguments;
+};
+
+inline std::int64_t record_number(const std::string& word) {
+  std::int64_t number = 0;
+  const auto end = word.data() + word.size();
+  const auto [at, error] = std::from_chars(word.data(), end, number);
+  if (error != std::errc() || at != end || number < 1)
+    io::usage("--show-prompt \"", word, "\": wanted the number of a record, from 1");
+  return number;
+}
+
+inline TrainRequest read_train_request(const std::vector<std::string>& words) {
+  TrainRequest request;
+  std::vector<std::string> settings;
+  for (std::size_t i = 0; i < words.size(); ++i)
+    if (words[i] == "--keys")
+      request.keys = true;
+    else if (words[i] == "--dry-run")
+      request.dry_run = true;
+    else if (words[i] == "--show-prompt")
+      request.show_prompt = record_number(++i < words.size() ? words[i] : "");
+    else
+      settings.push_back(words[i]);
+  if (request.keys) return request;
+  if (settings.empty()) io::usage("no settings are given: name a .yaml or .json file first");
+  request.arguments = parse_arguments(settings);
+  return request;
+}
+
+}  // namespace lamina::train

@@ -147,10 +147,15 @@ TEST_CASE("Adapter: variants with other mathematics are refused by name") {
 
 TEST_CASE("Adapter: a config that is mistyped, or that its tensors contradict, is named") {
   CHECK(contains(with_config("r", "8"), "r is \"8\", wanted an integer"));
-  CHECK(contains(with_config("r", 0), "r is 0, wanted a positive rank"));
+  CHECK(contains(with_config("r", 0), "r is 0, wanted a rank from 1 to 65536"));
   CHECK(contains(with_config("r", nullptr), "r is missing"));
   CHECK(contains(with_config("r", 8), "has rank 4, adapter_config.json says 8"));
   CHECK(contains(with_config("lora_alpha", nullptr), "lora_alpha is missing"));
+  CHECK(contains(with_config("lora_alpha", 0), "lora_alpha is 0, wanted above 0 up to 1000000000"));
+  CHECK(contains(with_config("lora_alpha", -8), "lora_alpha is -8, wanted above 0"));
+  CHECK(contains(with_config("lora_alpha", 1e300), "lora_alpha is 1e+300, wanted above 0"));
+  CHECK(contains(with_config("alpha_pattern", {{"q_proj", 0}}), "alpha_pattern.q_proj is 0, wanted above 0"));
+  CHECK(contains(with_config("rank_pattern", {{"q_proj", 2.5}}), "rank_pattern.q_proj is 2.5, wanted a whole number"));
   CHECK(contains(with_config("lora_dropout", 1.0), "lora_dropout is 1, wanted 0 up to below 1"));
   CHECK(contains(with_config("rank_pattern", {{"q_proj", -1}}), "rank_pattern.q_proj is -1"));
   CHECK(contains(with_config("rank_pattern", {{"q_proj", "x"}}), "wanted a number"));

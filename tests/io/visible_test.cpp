@@ -10,6 +10,13 @@ TEST_CASE("Visible: what a terminal shows as it is stays") {
   CHECK(io::visible("Gr\u00fc\u00dfe \u4e2d\u6587 \U0001f600") == "Gr\u00fc\u00dfe \u4e2d\u6587 \U0001f600");
 }
 
+TEST_CASE("Visible: a foreign name is cut to what a message can show, and of many a few are listed") {
+  CHECK(io::foreign_name("a\nb") == "a\\x0ab");
+  CHECK(io::foreign_name(std::string(1000, 'x')) == std::string(100, 'x') + "...");
+  CHECK(io::foreign_names({"a", "b"}) == "a, b");
+  CHECK(io::foreign_names(std::vector<std::string>(9, "a")) == "a, a, a, a, a, a, a, a, ... (9 in all)");
+}
+
 TEST_CASE("Visible: control characters, marks of direction and stray bytes are written out") {
   CHECK(io::visible("\x1b[2J\a\r\n\x7f") == "\\x1b[2J\\x07\\x0d\\x0a\\x7f");
   CHECK(io::visible("a\tb\nc\x1b", "\n\t") == "a\tb\nc\\x1b");

@@ -143,6 +143,16 @@ TEST_CASE("config.json: notes name an unknown field and a stale copy, once") {
   CHECK(notes_of([] { load(layout("qwen2_5_vl_3b_resaved_v5")); }) == "");
 }
 
+TEST_CASE("config.json: many unknown fields are one note, with a few of their names") {
+  json many = json::object();
+  for (int i = 1000; i < 3000; ++i) many["f" + std::to_string(i)] = i;
+  CHECK(notes_of([&] {
+          io::check_fields({many, "f.json"}, generation_fields);
+        }) ==
+        "note: f.json: f1000, f1001, f1002, f1003, f1004, f1005, f1006, f1007, ... (2000 in all) are not known fields "
+        "and have no effect\n");
+}
+
 TEST_CASE("config.json: layers with sliding windows are refused, whole ones are not") {
   json config = layout("qwen2_5_vl_7b_resaved_v5");
   config["text_config"]["layer_types"][3] = "sliding_attention";

@@ -90,6 +90,20 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "--uvicorn-log-level", "loud"}, "wanted trace"},
       {{"d", "--disable-access-log-for-endpoints", "health"}, "wanted paths"},
       {{"d", "--stream-interval", "0"}, "--stream-interval 0"},
+      {{"d", "--device", "gpu9"}, "--device gpu9: wanted auto, cpu, cuda"},
+      {{"d", "--chat-template", "{% for"}, "--chat-template: "},
+      {{"d", "--api-key", ""}, "--api-key '': wanted a value"},
+      {{"d", "--limit-mm-per-prompt", R"({"image": 1, "image": 2})"}, "image is set twice: keep one"},
+      {{"d", "--limit-mm-per-prompt", "image=1,image=2"}, "image is set twice: keep one"},
+      {{"d", "--mm-processor-kwargs", R"({"max_pixels": 1, "max_pixels": 2})"}, "max_pixels is set twice"},
+      {{"d", "--mm-processor-kwargs", R"({"max_pixels": 1)"}, "not valid JSON: line 1, column 17: the text ends"},
+      {{"d", "--mm-processor-kwargs", R"({"max_pixels": 1, "min_pixels": 2})"}, "more than max_pixels, 1"},
+      {{"d", "--mm-processor-kwargs", "pixels"}, "--mm-processor-kwargs pixels: wanted a JSON object"},
+      {{"d", "--default-chat-template-kwargs", R"({"a": 1, "a": 2})"}, "a is set twice"},
+      {{"d", "--override-generation-config", R"({"temprature": 1})"}, "(did you mean temperature?)"},
+      {{"d", "--override-generation-config", R"({"top_p": 2})"}, "top_p is 2, wanted a number in ["},
+      {{"d", "--override-generation-config", R"({"top_k": 2, "top_k": 3})"}, "top_k is set twice"},
+      {{"d", "--lora-modules", R"({"name": "x", "name": "y", "path": "p"})"}, "name is set twice"},
       {{"d", "-x"}, "-x"}};
   for (const auto& entry : table) {  // clang 14 captures no structured bindings
     const Words& words = entry.first;
@@ -156,7 +170,7 @@ TEST_CASE("Flags: a YAML file gives options, the command line wins") {
     CHECK_THROWS_AS(Flags::parse({"--config", path}), UsageError);
   }
   std::remove(path.c_str());
-  CHECK_THROWS_AS(Flags::parse({"--config", "no_such_file.yaml"}), UsageError);
+  CHECK_THROWS_AS(Flags::parse({"--config", "no_such_file.yaml"}), io::FileError);
 }
 
 TEST_CASE("Flags: limits of images come from --max-media-bytes and VLLM_MAX_IMAGE_PIXELS") {

@@ -88,7 +88,8 @@ inline void read_rope(const FamilyFields& family, DecoderConfig& out) {
   if (rope.has("rope_theta") && text.has("rope_theta") && text.json()["rope_theta"] != rope.json()["rope_theta"])
     note(cat(text.file(), ": ", text.path("rope_theta"), " has no effect: ", rope.path("rope_theta"), " counts"));
   out.rope_theta = rope.has("rope_theta") ? rope.number("rope_theta") : text.number("rope_theta");
-  if (!(out.rope_theta > 0)) fail(text.file(), ": rope_theta is ", out.rope_theta, ", wanted a positive number");
+  if (!(out.rope_theta > 0 && out.rope_theta < 1e15))
+    fail(text.file(), ": rope_theta is ", out.rope_theta, ", wanted a positive number below 1e15");
   const std::vector<int> section = rope.integers("mrope_section");
   int sum = 0;
   for (const int n : section) sum += n;
@@ -119,7 +120,7 @@ inline DecoderConfig read_decoder(const FamilyFields& family) {
   out.head_dim = family.has_own("head_dim", io::FieldUse::fact) ? family.size("head_dim")
                                                                 : out.hidden_size / out.num_attention_heads;
   out.max_position_embeddings = family.size("max_position_embeddings");
-  out.rms_norm_eps = text.number("rms_norm_eps");
+  out.rms_norm_eps = text.as_number(text.require("rms_norm_eps"), "rms_norm_eps", 0, 1);
   out.hidden_act = family.text("hidden_act");
   if (out.num_attention_heads % out.num_key_value_heads != 0)
     fail(text.file(), ": ", text.path("num_attention_heads"), " = ", out.num_attention_heads,

@@ -12,6 +12,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/io/json/file.hpp>
 #include <lamina/io/usage.hpp>
+#include <lamina/io/visible.hpp>
 #include <lamina/text/prompt_template.hpp>
 
 /// Where chat templates come from: the files of a model's folder, or the operator.
@@ -92,14 +93,17 @@ inline bool same_template(std::string_view a, std::string_view b) {
 }
 
 /// The tokens that a tokenizer_config.json gives to chat templates as variables: eos_token and so on, by their texts.
+/// Error for one that is neither a text nor an object with a text as its content.
 inline nlohmann::ordered_json special_tokens_of(const nlohmann::ordered_json& tokenizer_config) {
   auto out = nlohmann::ordered_json::object();
   for (const char* name :
        {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
     const auto it = tokenizer_config.find(name);
-    if (it == tokenizer_config.end()) continue;
+    if (it == tokenizer_config.end() || it->is_null()) continue;
     const auto& token = it->is_object() && it->contains("content") ? (*it)["content"] : *it;
-    if (token.is_string()) out[name] = token;
+    if (!token.is_string())
+      fail("tokenizer_config.json: ", name, " is ", io::foreign_name(it->dump()), ", wanted a text, or one as content");
+    out[name] = token;
   }
   return out;
 }

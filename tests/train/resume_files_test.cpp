@@ -38,7 +38,7 @@ TEST_CASE("Trainer state: what is written is read, null and absent fields keep t
   s.best_model_checkpoint = "out/checkpoint-3";
   s.early_stopping_steps = 4;
   s.evaluations_without_gain = 2;
-  s.log_history.push_back({{"loss", 1.0}, {"step", 1}});
+  s.log_history.push_back({{"loss", 1.0}, {"epoch", 0.5}, {"step", 1}});
   const TrainerState read = state_of(to_text(s));
   CHECK(read.global_step == s.global_step);
   CHECK(read.max_steps == 7);
@@ -60,6 +60,10 @@ TEST_CASE("Trainer state: a wrong field is named with its path and what was expe
   CHECK(state_error("{}") == file + ": global_step is missing");
   CHECK(state_error(R"({"global_step": "2"})") == file + ": global_step is \"2\", wanted an integer");
   CHECK(state_error(R"({"global_step": 2, "log_history": {}})") == file + ": log_history is {}, wanted a list");
+  CHECK(state_error(R"({"global_step": 2, "log_history": [3]})") ==
+        file + ": log_history[0]: got number, wanted an object");
+  CHECK(state_error(R"({"global_step": 2, "log_history": [{"step": 1, "epoch": 1, "eval_loss": "x"}]})") ==
+        file + ": log_history[0].eval_loss is \"x\", wanted a number");
   CHECK(state_error(R"({"global_step": 2, "stateful_callbacks": {"EarlyStoppingCallback": {"attributes": {
         "early_stopping_patience_counter": 0.5}}}})") ==
         file + ": stateful_callbacks.EarlyStoppingCallback.attributes.early_stopping_patience_counter is 0.5, " +

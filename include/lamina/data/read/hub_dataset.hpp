@@ -66,8 +66,8 @@ inline std::vector<CardConfig> card_configs(const std::string& name, const std::
       config.name = entry["config_name"].as<std::string>();
       add_patterns(config, "train", entry["data_files"]);
     }
-  } catch (const YAML::Exception& e) {
-    fail(name, "/README.md: its front matter is not readable as YAML: ", e.what());
+  } catch (const YAML::BadConversion& e) {
+    fail(name, "/README.md line ", e.mark.line + 1, ": configs: a name or a split is no plain word");
   }
   return configs;
 }

@@ -84,6 +84,17 @@ inline std::int64_t read_patience_counter(const io::JsonFields& fields) {
   }
   return at.whole_number<std::int64_t>("early_stopping_patience_counter", 0);
 }
+
+/// Entries as trainers write them: objects with a step and an epoch; these and the losses are numbers.
+inline OrderedJson checked_log(const nlohmann::json& log, const io::JsonFields& fields) {
+  for (std::size_t i = 0; i < log.size(); ++i) {
+    const io::JsonFields entry(log[i], fields.file(), cat("log_history[", i, "]"));
+    entry.number("step"), entry.number("epoch");
+    for (const auto& [key, value] : log[i].items())
+      if (key.ends_with("loss") || key.starts_with("eval_")) entry.number(key);
+  }
+  return OrderedJson(log);
+}
 }  // namespace detail
 
 /// Reads the file of a checkpoint, ours or transformers'. Error if it is not one.
@@ -101,7 +112,7 @@ inline TrainerState read_trainer_state(const std::filesystem::path& path) {
   s.best_metric = fields.maybe_number("best_metric");
   if (fields.has("best_global_step")) s.best_global_step = fields.whole_number<std::int64_t>("best_global_step");
   s.best_model_checkpoint = fields.maybe_text("best_model_checkpoint");
-  if (const auto* log = fields.maybe_list("log_history")) s.log_history = OrderedJson(*log);
+  if (const auto* log = fields.maybe_list("log_history")) s.log_history = detail::checked_log(*log, fields);
   s.evaluations_without_gain = detail::read_patience_counter(fields);
   return s;
 }

@@ -320,6 +320,7 @@ TEST_CASE("Arguments: what transformers takes as a share, or as not set, stays s
 
 TEST_CASE("Arguments: --key without a value is a flag's true, and an error for any other key", "[train]") {
   CHECK(parse({example, "--plot_loss"}).plot_loss);
+  CHECK(parse({example, "--include_num_input_tokens_seen"}).include_num_input_tokens_seen);
   says(error_of({example, "--output_dir"}), "the command line: output_dir: wants a value");
   says(error_of({example, "--output_dir", "--plot_loss"}), "output_dir: wants a value");
   says(error_of({example, "--dry-rn"}), "dry_rn is not a known key (did you mean dry-run?)");

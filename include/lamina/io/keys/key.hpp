@@ -26,6 +26,7 @@ struct KeyRow {
   std::string_view inert = "";
   std::string_view note = "";  ///< honoured: help; accepted: why it has no effect; refused: why, and what to do instead
   Range range = {};            ///< of numbers
+  bool bare = false;           ///< `--key` alone is true, though the key takes words too
 };
 
 }  // namespace lamina::io

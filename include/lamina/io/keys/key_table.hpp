@@ -31,6 +31,12 @@ struct Key : KeyRow {
     return key;
   }
   constexpr Key within(double least, double most) const { return in(between(least, most)); }
+  /// The same key, which `--key` alone sets to true.
+  constexpr Key or_bare() const {
+    Key key = *this;
+    key.bare = true;
+    return key;
+  }
   /// The same key, read by a function of its own.
   constexpr Key read_by(Fill reader) const {
     Key key = *this;
@@ -91,7 +97,7 @@ constexpr auto honoured_word(std::string_view name, std::string_view note) {
 /// Throws if the value cannot be of the key's type.
 inline void check_type(const KeyRow& key, const Setting& s) {
   if (s.value.is_null()) return;
-  if (s.bare && key.type != KeyType::flag) throw UsageError(cat(subject(s, key.name), ": wants a value"));
+  if (s.bare && key.type != KeyType::flag && !key.bare) throw UsageError(cat(subject(s, key.name), ": wants a value"));
   switch (key.type) {
     case KeyType::flag:
       flag_of(s, key.name);

@@ -68,7 +68,8 @@ inline constexpr Key trainer_keys[] = {
     {"logging_nan_inf_filter", KeyType::flag, KeyStatus::accepted, "true",
      "a loss that is not finite always stops the run and names the sample"},
     honoured_by("include_num_input_tokens_seen", KeyType::text, "no", detail::read_tokens_seen,
-                "log the number of tokens"),
+                "log the number of tokens")
+        .or_bare(),
     honoured<&Arguments::report_to>("report_to",
                                     "where values go besides trainer_log.jsonl: none, tensorboard (or all), "
                                     "mlflow, wandb, swanlab, several of them"),
@@ -103,7 +104,8 @@ inline constexpr Key trainer_keys[] = {
                 "train_sampling_strategy: group_by_length, as transformers 4 called it"),
     honoured_by("deepspeed", KeyType::object, "", detail::read_deepspeed,
                 "stages 1 to 3: processes share out the optimizer's state of full and freeze"),
-    honoured_by("fsdp", KeyType::list, "", detail::read_fsdp, "full_shard, shard_grad_op: the same as deepspeed"),
+    honoured_by("fsdp", KeyType::list, "", detail::read_fsdp, "full_shard, shard_grad_op: the same as deepspeed")
+        .or_bare(),
     honoured<&Arguments::ddp_timeout>("ddp_timeout", "seconds that one process may keep the others waiting")
         .within(1, 1e9),
     {"fp8", KeyType::flag, KeyStatus::refused, "false", "fp8 training is not built; set fp8: false"},

@@ -27,10 +27,10 @@ std::vector<const images::Kind*> parse_mix(const std::string& mix) {
   for (std::string part; std::getline(in, part, ',');) {
     const std::size_t colon = part.find(':');
     const int share = colon == std::string::npos ? 1 : std::atoi(part.c_str() + colon + 1);
-    if (share < 1) lamina::fail("--mix: ", part, ": wanted a kind and its share, as in table:3");
+    if (share < 1 || share > 1000) lamina::io::usage("--mix: ", part, ": wanted a kind and its share, as in table:3");
     shares.insert(shares.end(), share, &images::kind_named(part.substr(0, colon)));
   }
-  if (shares.empty()) lamina::fail("--mix is empty");
+  if (shares.empty()) lamina::io::usage("--mix is empty");
   return shares;
 }
 

@@ -2,7 +2,7 @@
 #include "images/shapes.hpp"
 #include "images/words.hpp"
 
-#include <lamina/core/error.hpp>
+#include <lamina/io/usage.hpp>
 
 #include <string>
 #include <tuple>
@@ -224,7 +224,7 @@ inline const std::vector<Kind>& kinds() {
 inline const Kind& kind_named(const std::string& name) {
   for (const Kind& kind : kinds())
     if (kind.name == name) return kind;
-  lamina::fail("--mix: there is no kind ", name, ": wanted sign, word, number, lines, shapes or table");
+  lamina::io::usage("--mix: there is no kind ", name, ": wanted sign, word, number, lines, shapes or table");
 }
 
 }  // namespace images

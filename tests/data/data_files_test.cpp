@@ -113,6 +113,34 @@ TEST_CASE("Data files: a broken list is refused with its line") {
       contains(error_of([&] { read_rows(folder.write("x.json", "[" + std::string(1000, '['))); }), "500 levels deep"));
 }
 
+TEST_CASE("Data files: what is no file, or too large for one list, is refused before it is read") {
+  const Folder folder;
+  const auto refusal = [](const std::filesystem::path& path) { return error_of([&] { read_rows(path); }); };
+  const auto pipe = folder.path() / "pipe.json";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(refusal(pipe) == pipe.string() + ": is a pipe, wanted a regular file");
+  const auto list = folder.write("list.json", "[{"), table = folder.write("table.csv", "a,b\n");
+  for (const auto& path : {list, table}) {
+    std::filesystem::resize_file(path, std::uintmax_t{5} << 30);
+    CHECK(contains(refusal(path), "has 5368709120 bytes, "));
+    CHECK(contains(refusal(path), " may have 4294967296: write the records as JSON lines"));
+  }
+  const auto holes = folder.write("holes.json", "");
+  std::filesystem::resize_file(holes, std::uintmax_t{3} << 30);
+  CHECK(contains(refusal(holes), "begins with a NUL byte"));
+  CHECK(contains(read_rows(folder.write("nul.jsonl", std::string("{\"k\": 1}\0", 9))).wrong.at(0).message,
+                 "found the control character 0"));
+}
+
+TEST_CASE("Data files: a record is bounded in values, and the one after it is read") {
+  const Folder folder;
+  std::string large = "{\"k\": [0";
+  for (int i = 0; i < 1 << 22; ++i) large += ",0";
+  const FileRows file = read_rows(folder.write("x.jsonl", large + "]}\n{\"k\": 1}\n"));
+  CHECK(file.rows.size() == 1);
+  CHECK(contains(file.wrong.at(0).message, "line 1: a record of more than 4194304 values"));
+}
+
 TEST_CASE("Data files: a wrong CSV record is named, the others are read") {
   const Folder folder;
   const FileRows file = read_rows(folder.write("x.csv", "a,b\n\"x\ny\",z\np,q,r\ns\n"));

@@ -40,5 +40,5 @@ TEST_CASE("Files: one that is too large is refused by its size, before it is rea
   io::write_text(sparse, "{}");
   std::filesystem::resize_file(sparse, std::uintmax_t{1} << 40);
   CHECK(error_of([&] { io::read_json_object<nlohmann::json>(sparse); }) ==
-        sparse.string() + ": has 1099511627776 bytes, more than the 268435456 that such a file may have");
+        sparse.string() + ": has 1099511627776 bytes, more than the 16777216 that such a file may have");
 }

@@ -18,7 +18,7 @@ inline void require_whole_companions(const std::filesystem::path& model) {
     const std::filesystem::path path = model / name;
     if (!std::filesystem::exists(path)) continue;
     if (io::File(path).size() == 0) fail(path.string(), ": is empty: is the download complete?");
-    io::read_json_object<nlohmann::json>(path);
+    io::read_json_object<nlohmann::json>(path, io::large_json_bytes);
   }
   for (const char* name : {"merges.txt", "chat_template.jinja"}) {
     const std::filesystem::path path = model / name;

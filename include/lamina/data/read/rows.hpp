@@ -103,6 +103,7 @@ inline void read_json_lines(std::string_view text, const std::string& file, File
 inline void read_json_rows(std::string_view text, const std::string& file, FileRows& out) {
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   if (first == text.npos) fail("dataset: ", file, " is empty");
+  if (text[first] == '\0') fail("dataset: ", file, " begins with a NUL byte: is it text, and its download complete?");
   if (text[first] == '[') {
     read_json_list(text, file, out);
   } else {

@@ -152,7 +152,7 @@ inline void check_pipeline(const io::JsonFields& file) {
 inline TokenizerFiles read_tokenizer_json(const std::filesystem::path& path) {
   TokenizerFiles files;
   files.source = files.merges_source = path.string();
-  const Json json = io::read_json_object<Json>(path);
+  const Json json = io::read_json_object<Json>(path, io::large_json_bytes);
   const io::JsonFields file(json, files.source), model = object_of(file, "model");
   want(model, "type", "BPE");
   for (const char* key :
@@ -219,7 +219,8 @@ inline TokenizerFiles TokenizerFiles::read(const std::filesystem::path& model_di
   }
   TokenizerFiles files;
   files.source = (model_dir / "vocab.json").string();
-  detail::read_vocab(io::read_json_object<detail::Json>(model_dir / "vocab.json"), "the vocabulary", files);
+  detail::read_vocab(io::read_json_object<detail::Json>(model_dir / "vocab.json", io::large_json_bytes),
+                     "the vocabulary", files);
   detail::read_merges_txt(model_dir / "merges.txt", files);
   detail::read_tokenizer_config(model_dir / "tokenizer_config.json", files);
   return files;

@@ -99,7 +99,7 @@ inline OrderedJson checked_log(const nlohmann::json& log, const io::JsonFields& 
 
 /// Reads the file of a checkpoint, ours or transformers'. Error if it is not one.
 inline TrainerState read_trainer_state(const std::filesystem::path& path) {
-  const auto json = io::read_json_object<nlohmann::json>(path);
+  const auto json = io::read_json_object<nlohmann::json>(path, io::large_json_bytes);
   const io::JsonFields fields(json, path.string());
   TrainerState s;
   s.global_step = fields.whole_number<std::int64_t>("global_step");

@@ -132,7 +132,8 @@ TEST_CASE("Registry: wrong entries say which field of which data set") {
 TEST_CASE("Registry: a missing or broken dataset_info.json is named") {
   const Folder folder;
   CHECK(contains(error_of([&] { Registry::load(folder.path()); }), "dataset_info.json: cannot be opened: dataset_dir"));
-  CHECK(contains(error_of([&] { registry_of(folder, "{\"x\": "); }), "not valid JSON: line 1, column 7: the text ends"));
+  CHECK(
+      contains(error_of([&] { registry_of(folder, "{\"x\": "); }), "not valid JSON: line 1, column 7: the text ends"));
   CHECK(contains(error_of([&] { registry_of(folder, R"({"a": {"x": 1, "x": 2}})"); }), "x is set twice: keep one"));
   CHECK(contains(error_of([&] { registry_of(folder, "{\"a\": 1e400}"); }), "the number is too large"));
   CHECK(contains(error_of([&] { registry_of(folder, "[]"); }), "dataset_info.json: is JSON array, wanted an object"));

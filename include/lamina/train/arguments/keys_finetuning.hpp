@@ -10,7 +10,7 @@ inline constexpr Key finetuning_keys[] = {
                                 "sft: answers of conversations are learned; pt: whole texts; dpo: which of two "
                                 "answers is better; kto: which answers are good"),
     honoured<&Arguments::finetuning_type>("finetuning_type", "lora, full or freeze"),
-    honoured<&Arguments::lora_rank>("lora_rank", "of new adapters").within(1, checkpoint::most_rank),
+    honoured<&Arguments::lora_rank>("lora_rank", "of new adapters").in(io::at_least(1)),
     honoured<&Arguments::lora_alpha>("lora_alpha",
                                      "new adapters are scaled by it over their rank; unset: 2 * lora_rank")
         .in(checkpoint::alpha_range),

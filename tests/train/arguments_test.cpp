@@ -83,8 +83,9 @@ TEST_CASE("Arguments: every key is refused or noted or honoured, and none is sil
     INFO(key.name);
     CHECK(names.insert(key.name).second);
     CHECK_FALSE(key.note.empty());
+    const std::string number = key.range.holds(7) ? "7" : "0.7";
     const std::string other = key.type == KeyType::flag ? (key.inert == "true" ? "false" : "true")
-                              : key.type == KeyType::integer || key.type == KeyType::number ? "7"
+                              : key.type == KeyType::integer || key.type == KeyType::number ? number
                                                                                             : "{something: 1}";
     const std::string value = key.type == KeyType::text || key.type == KeyType::list ? "something" : other;
     io::Settings one = {{std::string(key.name), {io::detail::parse_scalar(value, std::string(key.name)), "here"}}};

@@ -38,7 +38,7 @@ TEST_CASE("Trainer state: what is written is read, null and absent fields keep t
   s.best_model_checkpoint = "out/checkpoint-3";
   s.early_stopping_steps = 4;
   s.evaluations_without_gain = 2;
-  s.log_history.push_back({{"loss", 1.0}, {"epoch", 0.5}, {"step", 1}});
+  s.log_history.push_back({{"epoch", 0.5}, {"loss", 1.0}, {"step", 1}});
   const TrainerState read = state_of(to_text(s));
   CHECK(read.global_step == s.global_step);
   CHECK(read.max_steps == 7);

@@ -21,7 +21,7 @@ inline constexpr Key finetuning_keys[] = {
      "modules trained in full beside an adapter are not built; use finetuning_type: full or freeze"},
     honoured<&Arguments::loraplus_lr_ratio>("loraplus_lr_ratio",
                                             "LoRA+: learning rate of each lora_B over that of its lora_A")
-        .in(io::positive),
+        .in({.least = 0, .most = 1e6, .above = true}),
     {"loraplus_lr_embedding", KeyType::number, KeyStatus::accepted, "1e-6",
      "embeddings get no adapter, so that there is nothing to learn at this rate"},
     honoured<&Arguments::use_rslora>("use_rslora", "divide lora_alpha by the root of the rank"),

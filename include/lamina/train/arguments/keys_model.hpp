@@ -102,7 +102,7 @@ inline constexpr Key model_keys[] = {
     {"use_kt", KeyType::flag, KeyStatus::refused, "false", "experts on the host are not built"},
     honoured<&Arguments::answers, &AnswerOptions::do_sample>("do_sample",
                                                              "draw answers; false: the most probable token"),
-    honoured<&Arguments::answers, &AnswerOptions::temperature>("temperature", "of drawn answers").in(io::at_least(0)),
+    honoured<&Arguments::answers, &AnswerOptions::temperature>("temperature", "of drawn answers").within(0, 100),
     honoured<&Arguments::answers, &AnswerOptions::top_p>("top_p", "mass of the tokens to draw from")
         .in({.least = 0, .most = 1, .above = true}),
     honoured<&Arguments::answers, &AnswerOptions::top_k>("top_k", "number of tokens to draw from; 0: all")
@@ -110,11 +110,12 @@ inline constexpr Key model_keys[] = {
     {"num_beams", KeyType::integer, KeyStatus::refused, "1",
      "answers are drawn token by token, without beam search; set num_beams: 1"},
     honoured<&Arguments::answers, &AnswerOptions::max_length>("max_length",
-                                                              "tokens of prompt and answer, if max_new_tokens is 0"),
+                                                              "tokens of prompt and answer, if max_new_tokens is 0")
+        .in(io::at_least(1)),
     honoured<&Arguments::answers, &AnswerOptions::max_new_tokens>("max_new_tokens", "tokens of an answer"),
     honoured<&Arguments::answers, &AnswerOptions::repetition_penalty>(
         "repetition_penalty", "divides the logits of tokens that were there; 1: none")
-        .in(io::positive),
+        .in({.least = 0, .most = 1e6, .above = true}),
     {"length_penalty", KeyType::number, KeyStatus::accepted, "1.0", "it belongs to num_beams"},
     honoured<&Arguments::answers, &AnswerOptions::skip_special_tokens>("skip_special_tokens",
                                                                        "leave special tokens out of answers"),

@@ -45,7 +45,8 @@ inline constexpr Key trainer_keys[] = {
     honoured<&Arguments::optimizer, &AdamW::weight_decay>("weight_decay", "of AdamW, on matrices").within(0, 1e6),
     honoured<&Arguments::optimizer, &AdamW::beta1>("adam_beta1", "of AdamW").in(io::proportion),
     honoured<&Arguments::optimizer, &AdamW::beta2>("adam_beta2", "of AdamW").in(io::proportion),
-    honoured<&Arguments::optimizer, &AdamW::epsilon>("adam_epsilon", "of AdamW").in(io::positive),
+    honoured<&Arguments::optimizer, &AdamW::epsilon>("adam_epsilon", "of AdamW")
+        .in({.least = 0, .most = 1, .above = true}),
     honoured<&Arguments::max_grad_norm>("max_grad_norm", "longer gradients are scaled down to it; 0: never")
         .in(io::at_least(0)),
     honoured<&Arguments::label_smoothing_factor>("label_smoothing_factor",

@@ -23,11 +23,6 @@ inline std::string where(const Arguments& a, const std::string& key) {
   return at == a.given.end() ? key : cat(at->second.origin, ": ", key);
 }
 
-template <class Value>
-void at_least(const Arguments& a, const char* key, Value value, Value least) {
-  if (value < least) fail(where(a, key), " is ", value, ", wanted at least ", least);
-}
-
 /// What a stage that is not built needs instead.
 inline std::string_view instead_of_stage(const std::string& stage) {
   if (stage == "rm" || stage == "ppo") return "reward models are not built: take stage: dpo, which needs none";
@@ -106,7 +101,7 @@ inline void validate_data(const Arguments& a) {
   if (a.train_on_prompt && a.mask_history)
     fail(where(a, "mask_history"),
          " cannot be combined with train_on_prompt: the one labels the last answer only, the other everything");
-  if (a.packs()) at_least(a, "cutoff_len", a.cutoff_len, 2);
+  if (a.packs() && a.cutoff_len < 2) fail(where(a, "cutoff_len"), " is ", a.cutoff_len, ", wanted at least 2");
   if (a.image_max_pixels < a.image_min_pixels)
     fail(where(a, "image_max_pixels"), " is ", a.image_max_pixels, ", below image_min_pixels ", a.image_min_pixels);
   if (a.val_size == 1 || (a.val_size > 1 && a.val_size != std::floor(a.val_size)))
@@ -163,7 +158,6 @@ inline void validate_answers(const Arguments& a) {
                             " is not a file, wanted jieba's dict.txt or another of its form"));
   if (o.do_sample && o.temperature <= 0)
     fail(where(a, "temperature"), " is ", o.temperature, ", wanted a positive number, or do_sample: false");
-  if (o.max_new_tokens <= 0) at_least(a, "max_length", o.max_length, 1);
 }
 
 inline void validate_schedule(const Arguments& a) {

@@ -104,6 +104,10 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "--override-generation-config", R"({"top_p": 2})"}, "top_p is 2, wanted a number in ["},
       {{"d", "--override-generation-config", R"({"top_k": 2, "top_k": 3})"}, "top_k is set twice"},
       {{"d", "--lora-modules", R"({"name": "x", "name": "y", "path": "p"})"}, "name is set twice"},
+      {{"d", "--lora-modules", "x=p", "x=q"}, "--lora-modules: x is given twice"},
+      {{"d", "--chat-template", ""}, "--chat-template '': wanted a file or a template"},
+      {{"d", "--allowed-local-media-path", ""}, "--allowed-local-media-path '': wanted a path"},
+      {{"d", "--config", ""}, "--config '': wanted a path"},
       {{"d", "-x"}, "-x"}};
   for (const auto& entry : table) {  // clang 14 captures no structured bindings
     const Words& words = entry.first;

@@ -214,6 +214,7 @@ class FlagWords {
     return typed(row, values);
   }
   void read_config(const std::string& path) {
+    if (path.empty()) usage("--", rules_.config, " '': wanted a path; is a variable of your script not set?");
     YAML::Node root;
     try {
       root = load_yaml(read_text(path, 1 << 20), path);

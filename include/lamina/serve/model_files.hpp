@@ -38,6 +38,18 @@ struct ModelFiles {
   void read_template(const std::filesystem::path& folder, const std::string& given);
 };
 
+namespace detail {
+
+/// The types of what transformers reads there, and of which nothing depends here: a file that it could not read is
+/// damaged.
+inline void check_tokenizer_config(const io::FieldReader<nlohmann::ordered_json, io::FileErrors>& fields) {
+  fields.maybe_text("tokenizer_class");
+  fields.maybe_number("model_max_length");
+  if (fields.has("added_tokens_decoder")) fields.object("added_tokens_decoder");
+}
+
+}  // namespace detail
+
 inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const std::filesystem::path& tokenizer_dir,
                                    const std::string& chat_template) {
   const auto config = ModelConfig::load(model_dir);
@@ -56,6 +68,7 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
   files.tokenizer_config = std::filesystem::exists(tokenizer_config)
                                ? io::read_json_object<nlohmann::ordered_json>(tokenizer_config)
                                : nlohmann::ordered_json::object();
+  detail::check_tokenizer_config({files.tokenizer_config, tokenizer_config.string()});
   files.read_template(tokenizer_dir.empty() ? model_dir : tokenizer_dir, chat_template);
   if (const auto path = model_dir / "generation_config.json"; std::filesystem::exists(path)) {
     const auto generation = io::read_json_object<nlohmann::json>(path);

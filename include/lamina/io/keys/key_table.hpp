@@ -174,7 +174,8 @@ void check_keys(std::span<const Key<Target>> table, const Settings& settings, st
       std::vector<std::string_view> known(options);
       for (const Key<Target>& k : table) known.push_back(k.name);
       const std::string near = did_you_mean(name, known);
-      throw UsageError(cat(subject(setting, name), " is not a known key", near.empty() ? ": --help lists them" : near));
+      throw UsageError(cat(subject(setting, foreign_name(name)), " is not a known key",
+                           near.empty() ? ": --help lists them" : near));
     }
     check_value(*key, setting, notes);
   }

@@ -115,8 +115,7 @@ inline nlohmann::ordered_json json_of(const Setting& s, std::string_view key) {
 }
 
 /// An object, or a text that holds one as JSON.
-inline nlohmann::ordered_json object_of(const Setting& s, std::string_view key,
-                                        std::string_view wanted = "a mapping, such as {min_lr_rate: 0.1}") {
+inline nlohmann::ordered_json object_of(const Setting& s, std::string_view key, std::string_view wanted = "a mapping") {
   const bool is_json =
       !s.value.is_string() || s.value.get_ref<const std::string&>().find_first_of("{[") != std::string::npos;
   if (!is_json) wrong_value(s, key, wanted);

@@ -7,6 +7,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/io/usage.hpp>
+#include <lamina/io/visible.hpp>
 
 namespace lamina::io {
 
@@ -33,8 +34,8 @@ inline std::string subject(const Setting& setting, std::string_view key) {
 /// Throws: the value is not what the key takes.
 [[noreturn]] inline void wrong_value(const Setting& setting, std::string_view key, std::string_view wanted) {
   const bool flag = setting.origin.empty();
-  throw UsageError(
-      cat(subject(setting, key), flag ? " " : " is ", shown(setting.value), flag ? ": wanted " : ", wanted ", wanted));
+  throw UsageError(cat(subject(setting, key), flag ? " " : " is ", foreign_name(shown(setting.value)),
+                       flag ? ": wanted " : ", wanted ", wanted));
 }
 
 }  // namespace lamina::io

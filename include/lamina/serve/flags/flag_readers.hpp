@@ -86,6 +86,11 @@ inline void read_load_format(Flags&, const Setting& s, std::string_view flag) {
     io::wrong_value(s, flag, "auto or safetensors; lamina-init makes a model of random weights");
 }
 
+inline void read_generation_config(Flags& out, const Setting& s, std::string_view flag) {
+  out.generation_config = io::text_of(s, flag);
+  if (out.generation_config.empty()) io::wrong_value(s, flag, "auto, vllm or a directory");
+}
+
 inline void read_generation_overrides(Flags& out, const Setting& s, std::string_view flag) {
   out.override_generation_config = flag_object(s, flag);
   GenerationDefaults{}.override_with(out.override_generation_config, cat("--", flag));
@@ -136,7 +141,12 @@ inline AdapterModule read_lora_module(const std::string& item, std::string_view 
 inline void read_lora_modules(Flags& out, const Setting& s, std::string_view flag) {
   out.lora_modules.clear();
   const auto& items = s.value.is_array() ? s.value : nlohmann::ordered_json{s.value};
-  for (const auto& item : items) out.lora_modules.push_back(read_lora_module(io::shown(item), flag));
+  for (const auto& item : items) {
+    AdapterModule module = read_lora_module(io::shown(item), flag);
+    for (const AdapterModule& other : out.lora_modules)
+      if (other.name == module.name) usage("--", flag, ": ", module.name, " is given twice: keep one");
+    out.lora_modules.push_back(std::move(module));
+  }
 }
 
 /// A flag that switches a member off.
@@ -160,7 +170,7 @@ inline void read_unlogged_paths(Flags& out, const Setting& s, std::string_view f
 }
 
 inline void read_media_path(Flags& out, const Setting& s, std::string_view flag) {
-  out.allowed_local_media_path = io::text_of(s, flag);
+  io::read_value(s, flag, out.allowed_local_media_path);
   if (!std::filesystem::is_directory(out.allowed_local_media_path))
     throw io::FileError(cat("--", flag, " ", io::shown(s.value), ": is not a directory"));
 }
@@ -175,6 +185,8 @@ inline void read_media_domains(Flags& out, const Setting& s, std::string_view fl
 
 inline void read_chat_template(Flags& out, const Setting& s, std::string_view flag) {
   out.chat_template = io::text_of(s, flag);
+  if (out.chat_template.empty())
+    usage("--", flag, " '': wanted a file or a template; is a variable of your script not set?");
   check_chat_template(out.chat_template);
 }
 

@@ -80,7 +80,8 @@ inline std::span<const Key> flag_table() {
       honoured<&Flags::stream_interval>("stream-interval", "tokens in a chunk of a stream; requests may raise it")
           .within(1, int_max),
       honoured<&Flags::generation_config>("generation-config",
-                                          "auto: the model's generation_config.json; vllm: none; or a directory"),
+                                          "auto: the model's generation_config.json; vllm: none; or a directory")
+          .read_by(read_generation_config),
       honoured_by("override-generation-config", one, "", read_generation_overrides,
                   "JSON that replaces sampling fields of the generation config"),
       honoured<&Flags::max_logprobs>("max-logprobs", "largest top_logprobs; -1: no limit").within(-1, int_max),

@@ -116,7 +116,7 @@ inline void read_schedule_option(ScheduleOptions& o, std::string_view name, cons
 inline void read_schedule_options(Arguments& a, const Setting& s, std::string_view key) {
   ScheduleOptions& o = a.schedule;
   const auto known = schedule_keywords(o.type);
-  const auto given = io::object_of(s, key);
+  const auto given = io::object_of(s, key, "a mapping, such as {min_lr_rate: 0.1}");
   for (const auto& [name, value] : given.items()) {
     if (std::find(known.begin(), known.end(), name) == known.end())
       fail(s.origin, ": lr_scheduler_kwargs: the schedule ", show_value(o.type), " takes no ", name,

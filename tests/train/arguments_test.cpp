@@ -83,7 +83,7 @@ TEST_CASE("Arguments: every key is refused or noted or honoured, and none is sil
     INFO(key.name);
     CHECK(names.insert(key.name).second);
     CHECK_FALSE(key.note.empty());
-    const std::string number = key.range.holds(7) ? "7" : "0.7";
+    const std::string number = key.range.holds(7) ? "7" : key.range.holds(0.7) ? "0.7" : "0.1";
     const std::string other = key.type == KeyType::flag ? (key.inert == "true" ? "false" : "true")
                               : key.type == KeyType::integer || key.type == KeyType::number ? number
                                                                                             : "{something: 1}";
@@ -258,7 +258,7 @@ TEST_CASE("Arguments: refusals say why", "[train]") {
   says(error_of({example, "stage=dpo", "pref_loss=ipo", "dpo_label_smoothing=0.1"}), "needs stage: dpo with pref_loss");
   says(error_of({example, "stage=dpo", "pref_loss=kto_pair"}), "take stage: kto");
   says(error_of({example, "stage=kto", "packing=true"}), "packing needs stage: sft, got kto");
-  says(error_of({example, "stage=dpo", "pref_beta=0"}), "wanted a positive number");
+  says(error_of({example, "stage=dpo", "pref_beta=0"}), "wanted above 0 up to 1000000");
   says(error_of({example, "stage=dpo", "ref_model=other"}), "the base model without its adapter");
   says(error_with("stage=ppo"), "reward models are not built");
   says(error_of({example, "stage=pt", "neat_packing=true"}), "needs stage: sft");
@@ -339,6 +339,9 @@ TEST_CASE("Arguments: each number has its range", "[train]") {
                            "seed=1e300",
                            "learning_rate=nan",
                            "learning_rate=inf",
+                           "pref_ftx=-1",
+                           "dpo_label_smoothing=0.5",
+                           "kto_chosen_weight=-1",
                            "lr_scheduler_type=polynomial lr_scheduler_kwargs={lr_end: -1}",
                            "device=gpu9"}) {
     CAPTURE(word);

@@ -45,19 +45,25 @@ inline constexpr Key finetuning_keys[] = {
     honoured<&Arguments::freeze_extra_modules>("freeze_extra_modules",
                                                "modules outside of layers that it trains too, such as embed_tokens"),
     honoured<&Arguments::preference, &PreferenceLoss::beta>(
-        "pref_beta", "how far answers may move from the reference, inversely; of stages dpo and kto"),
+        "pref_beta", "how far answers may move from the reference, inversely; of stages dpo and kto")
+        .in({.least = 0, .most = 1e6, .above = true}),
     honoured<&Arguments::preference, &PreferenceLoss::ftx>("pref_ftx",
-                                                           "share of the chosen answers' own loss in stages dpo, kto"),
+                                                           "share of the chosen answers' own loss in stages dpo, kto")
+        .within(0, 1e6),
     honoured_by("pref_loss", KeyType::text, "sigmoid", detail::read_preference_loss,
                 "of stage dpo: sigmoid, hinge, ipo, or without a reference model orpo, simpo"),
     honoured<&Arguments::preference, &PreferenceLoss::label_smoothing>(
-        "dpo_label_smoothing", "share of pairs that pref_loss: sigmoid takes for wrong ones"),
+        "dpo_label_smoothing", "share of pairs that pref_loss: sigmoid takes for wrong ones")
+        .in({.least = 0, .most = 0.5, .below = true}),
     honoured<&Arguments::preference, &PreferenceLoss::chosen_weight>("kto_chosen_weight",
-                                                                     "of desirable answers in stage kto"),
+                                                                     "of desirable answers in stage kto")
+        .within(0, 1e6),
     honoured<&Arguments::preference, &PreferenceLoss::rejected_weight>("kto_rejected_weight",
-                                                                       "of undesirable answers in stage kto"),
+                                                                       "of undesirable answers in stage kto")
+        .within(0, 1e6),
     honoured<&Arguments::preference, &PreferenceLoss::simpo_gamma>("simpo_gamma",
-                                                                   "margin of rewards that pref_loss: simpo asks for"),
+                                                                   "margin of rewards that pref_loss: simpo asks for")
+        .within(-1e6, 1e6),
     {"pref_bco_weight", KeyType::number, KeyStatus::refused, "0.0",
      "the baseline of BCO moves from step to step and is not built; leave it out"},
     {"ld_alpha", KeyType::number, KeyStatus::refused, "", "all tokens of an answer weigh alike; leave it out"},

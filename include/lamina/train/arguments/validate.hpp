@@ -46,13 +46,6 @@ inline void validate_stage(const Arguments& a) {
 inline void validate_preferences(const Arguments& a) {
   if (!a.learns_preferences()) return;
   const PreferenceLoss loss = std::get<PreferenceLoss>(objective_of(a));
-  if (loss.beta <= 0) fail(where(a, "pref_beta"), " is ", loss.beta, ", wanted a positive number");
-  for (const auto& [key, value] : {std::pair{"pref_ftx", loss.ftx},
-                                   {"kto_chosen_weight", loss.chosen_weight},
-                                   {"kto_rejected_weight", loss.rejected_weight}})
-    at_least(a, key, value, 0.0);
-  if (loss.label_smoothing < 0 || loss.label_smoothing >= 0.5)
-    fail(where(a, "dpo_label_smoothing"), " is ", loss.label_smoothing, ", wanted 0 up to below 0.5");
   if (loss.label_smoothing > 0 && loss.kind != PreferenceLoss::Kind::sigmoid)
     fail(where(a, "dpo_label_smoothing"), " needs stage: dpo with pref_loss: sigmoid");
   if (loss.has_reference() && a.finetuning_type != "lora")

@@ -235,5 +235,5 @@ TEST_CASE("Registry: what becomes of a key is what the table says") {
                  "x columns: \"query\" has no effect: only formatting alpaca has it"));
   CHECK(contains(notes_of(R"({"file_name": "a", "tags": {"role_tag": "b"}})")[0],
                  "\"tags\" has no effect: only formatting sharegpt and openai has it"));
-  CHECK(contains(notes_of(R"({"file_name": "a", "remark of ours": "b"})")[0], "\"remark of ours\" has no effect"));
+  CHECK(contains(notes_of(R"({"file_name": "a", "remark of ours": "b"})")[0], "remark of ours has no effect"));
 }

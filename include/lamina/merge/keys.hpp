@@ -227,7 +227,8 @@ inline std::span<const Key> all_keys() {
   static const std::vector<Key> keys = [] {
     std::vector<Key> all(std::begin(detail::own_keys), std::end(detail::own_keys));
     for (const std::string_view name : detail::names_without_effect)
-      all.push_back({name, io::KeyType::object, io::KeyStatus::accepted, "", "it means nothing to a merge"});
+      all.push_back(
+          Key(name, io::KeyType::object, io::KeyStatus::accepted, "", "it means nothing to a merge").or_bare());
     return all;
   }();
   return keys;

@@ -138,7 +138,8 @@ TEST_CASE("chat template: files that are too large or broken are refused by name
   CHECK(folder.refusal().find("chat_template.jinja: has 1048577 bytes, more than the 1048576") != std::string::npos);
   folder.write("chat_template.jinja", released);
   folder.write("chat_template.json", "{");
-  CHECK(folder.refusal().find("chat_template.json: not valid JSON: line 1, column 2: the text ends") != std::string::npos);
+  CHECK(folder.refusal().find("chat_template.json: not valid JSON: line 1, column 2: the text ends") !=
+        std::string::npos);
 }
 
 TEST_CASE("chat template: --chat-template wins over the folder's, as a file or as text") {

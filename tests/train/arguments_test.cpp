@@ -294,7 +294,7 @@ TEST_CASE("Arguments: each number has its range", "[train]") {
                            "image_max_pixels=0",
                            "image_min_pixels=0",
                            "lora_rank=0",
-                           "lora_rank=100000",
+                           "lora_rank=1e10",
                            "lora_alpha=0",
                            "lora_alpha=-1",
                            "lora_alpha=1e300",

@@ -6,6 +6,7 @@
 include(${CMAKE_CURRENT_LIST_DIR}/models.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/check_names.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/cuda_kernels.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/video.cmake)
 set(LAMINA_CMAKE_DIR ${CMAKE_CURRENT_LIST_DIR})
 if(NOT DEFINED LAMINA_PROGRAMS_DIR)
   set(LAMINA_PROGRAMS_DIR ${CMAKE_CURRENT_LIST_DIR}/programs)  # as installed
@@ -133,7 +134,7 @@ endfunction()
 # lamina_add_programs(MODELS [PREFIX PREFIX] [PROGRAMS train merge serve chat init download])
 #
 # The executables PREFIXtrain and so on, with the models of a target of lamina_add_models(). Default: all six, and the
-# prefix "MODELS-".
+# prefix "MODELS-". With them comes lamina-decode-video, if FFmpeg's libraries are found.
 function(lamina_add_programs models)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX" "PROGRAMS")
   if(NOT DEFINED arg_PREFIX)
@@ -144,6 +145,7 @@ function(lamina_add_programs models)
     set(arg_PROGRAMS ${known})
   endif()
   lamina_check_names("lamina_add_programs: PROGRAMS" "${arg_PROGRAMS}" ${known})
+  lamina_add_video_decoder()
   foreach(program IN LISTS arg_PROGRAMS)
     set(source ${LAMINA_PROGRAMS_DIR}/${program}.cpp)
     add_executable(${arg_PREFIX}${program} ${source})

@@ -4,7 +4,8 @@ set -euo pipefail
 packages=(g++ cmake ninja-build ccache libeigen3-dev librandom123-dev libboost-dev nlohmann-json3-dev
           libyaml-cpp-dev libfmt-dev libspdlog-dev libutf8proc-dev libstb-dev libjpeg-dev zlib1g-dev libwebp-dev
           libtiff-dev libssl-dev libcurl4-openssl-dev libcairo2-dev libbenchmark-dev pkg-config catch2 curl)
-optional=(libopenmpi-dev openmpi-bin iproute2)  # training on CPUs in several processes, and its tests
+optional=(libopenmpi-dev openmpi-bin iproute2  # training on CPUs in several processes, and its tests
+          libavformat-dev libavcodec-dev libswscale-dev)  # videos
 as_root=(); [ "$(id -u)" -eq 0 ] || as_root=(sudo)
 # lacking PACKAGE...: those that are not installed
 lacking() {

@@ -7,6 +7,9 @@ if(TARGET lamina_cuda_kernels)
 endif()
 if(LAMINA_BUILD_EXAMPLES)
   install(TARGETS lamina-train lamina-merge lamina-serve lamina-chat lamina-init lamina-download)
+  if(TARGET lamina-decode-video)
+    install(TARGETS lamina-decode-video)
+  endif()
 endif()
 install(EXPORT lamina NAMESPACE lamina:: FILE laminaTargets.cmake DESTINATION ${package})
 configure_package_config_file(cmake/laminaConfig.cmake.in laminaConfig.cmake INSTALL_DESTINATION ${package}
@@ -14,7 +17,7 @@ configure_package_config_file(cmake/laminaConfig.cmake.in laminaConfig.cmake INS
 write_basic_package_version_file(laminaConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/laminaConfig.cmake ${PROJECT_BINARY_DIR}/laminaConfigVersion.cmake
               cmake/add_models.cmake cmake/models.cmake cmake/check_names.cmake cmake/cairo.cmake cmake/mpi.cmake
-              cmake/cuda_kernels.cmake
+              cmake/cuda_kernels.cmake cmake/video.cmake
         DESTINATION ${package})
 install(DIRECTORY cmake/models cmake/kernels DESTINATION ${package})
 file(GLOB programs CONFIGURE_DEPENDS examples/*.cpp)

@@ -1,4 +1,4 @@
-// lamina-chat: asks a model on the command line, with images; without --prompt it reads lines.
+// lamina-chat: asks a model on the command line, with images and videos; without --prompt it reads lines.
 #include <unistd.h>
 
 #include <csignal>
@@ -30,7 +30,7 @@ using namespace lamina;
 
 struct Settings {
   std::filesystem::path model;
-  std::vector<std::filesystem::path> images, adapters;
+  std::vector<std::filesystem::path> images, videos, adapters;
   hub::Options hub{.cache_dir_name = "--download-dir", .hf_token_name = "", .ms_token_name = ""};
   std::optional<std::string> prompt;
   std::string system, dtype = "auto", device = "auto";
@@ -66,6 +66,7 @@ constexpr io::Key<Settings> flags[] = {
     hub::revision_flag<&Settings::hub>,
     hub::cache_flag<&Settings::hub>,
     io::honoured<&Settings::images>("image", "an image for the first question; may be repeated"),
+    io::honoured<&Settings::videos>("video", "a video for the first question; may be repeated"),
     io::honoured<&Settings::prompt>("prompt", "the question, which may be empty; the program ends after its answer"),
     io::honoured<&Settings::system>("system", "what the model reads first"),
     io::honoured_by("chat-template-kwargs", io::KeyType::object, "", read_template_kwargs,
@@ -105,13 +106,39 @@ vision::Image image_of(const std::filesystem::path& path) {
   vision::put_on_background(image, {255, 255, 255});
   return image;
 }
-/// The conversation with one question more, about these images.
-serve::PromptMessages with_question(serve::PromptMessages conversation, std::vector<vision::Image> images,
-                                    const std::string& prompt) {
-  text::Message turn{"user", {}, images.empty()};
-  for (auto& image : images) {
+/// A video, and a line about the frames of it that are seen.
+serve::PromptVideo video_of(const std::filesystem::path& path, const serve::ModelFiles& files) {
+  if (files.pads.video < 0) fail("--video: the model reads no videos");
+  auto video = serve::open_video(std::make_shared<const vision::VideoFile>(path), files.processor);
+  const auto place = serve::place_video(video, files.processor, files.family->chat, files.tokens_per_second);
+  const Grid clip = place.clip();
+  log_info(fmt::format("[video {}: frames {}, seen at {:.1f} s, {} tokens]", path.string(),
+                       fmt::join(video.choice.frames, " "),
+                       fmt::join(video.choice.group_seconds(files.processor.temporal_patch_size), " "),
+                       clip.tokens(files.processor.merge_size)));
+  return video;
+}
+/// Images and videos of the next question.
+struct Media {
+  std::vector<vision::Image> images;
+  std::vector<serve::PromptVideo> videos;
+};
+Media media_of(const Settings& settings, const serve::ModelFiles& files) {
+  Media out;
+  for (const auto& path : settings.images) out.images.push_back(image_of(path));
+  for (const auto& path : settings.videos) out.videos.push_back(video_of(path, files));
+  return out;
+}
+/// The conversation with one question more, about these images and videos.
+serve::PromptMessages with_question(serve::PromptMessages conversation, Media media, const std::string& prompt) {
+  text::Message turn{"user", {}, media.images.empty() && media.videos.empty()};
+  for (auto& image : media.images) {
     turn.parts.push_back({text::Part::Kind::image, {}});
     conversation.images.push_back(std::move(image));
+  }
+  for (auto& video : media.videos) {
+    turn.parts.push_back({text::Part::Kind::video, {}});
+    conversation.videos.push_back(std::move(video));
   }
   turn.parts.push_back({text::Part::Kind::text, prompt});
   conversation.messages.push_back(std::move(turn));
@@ -127,13 +154,15 @@ class Chat {
         engine_(open_for_engine(settings.model, options(settings))),
         seed_(settings.seed.value_or(std::random_device{}())) {
     clear();
+    waiting_ = media_of(settings, files_);
   }
 
   void clear() {
     conversation_ = opening(settings_);
-    waiting_.clear();
+    waiting_ = {};
   }
-  void add_image(const std::filesystem::path& path) { waiting_.push_back(image_of(path)); }
+  void add_image(const std::filesystem::path& path) { waiting_.images.push_back(image_of(path)); }
+  void add_video(const std::filesystem::path& path) { waiting_.videos.push_back(video_of(path, files_)); }
 
   /// Prints the answer as it comes, then the speed on stderr. A failed turn leaves the conversation as it was.
   void ask(const std::string& prompt) {
@@ -146,7 +175,7 @@ class Chat {
     const auto done =
         engine::complete(engine_, files_.tokenizer, params(),
                          {.prompt = batch,
-                          .images = engine::place_images(*batch, hashes, files_.image_pad, files_.processor.merge_size),
+                          .images = engine::place_images(*batch, hashes, files_.pads, files_.processor.merge_size),
                           .listener = {}},
                          [&](const engine::Delta& delta) {
                            std::cout << delta.text << std::flush;
@@ -196,14 +225,14 @@ class Chat {
   serve::ModelFiles files_;
   engine::Engine engine_;
   serve::PromptMessages conversation_;
-  std::vector<vision::Image> waiting_;
+  Media waiting_;
   std::uint64_t seed_, turn_ = 0;
 };
 
 /// Reads lines until /exit or the end of input; an error ends a turn, not the program.
 void converse(Chat& chat) {
   const bool terminal = ::isatty(STDIN_FILENO);
-  if (terminal) std::cerr << "/image PATH adds an image to the next question, /clear forgets, /exit ends\n";
+  if (terminal) std::cerr << "/image PATH and /video PATH add to the next question, /clear forgets, /exit ends\n";
   std::signal(SIGINT, [](int) { interrupted = 1; });
   for (std::string line; (terminal && std::cerr << "> "), std::getline(std::cin, line);) try {
       if (line == "/exit" || line == "exit") return;
@@ -211,8 +240,10 @@ void converse(Chat& chat) {
         chat.clear();
       else if (line.starts_with("/image "))
         chat.add_image(line.substr(7));
+      else if (line.starts_with("/video "))
+        chat.add_video(line.substr(7));
       else if (line.starts_with("/"))
-        std::cerr << line << ": unknown; there are /image PATH, /clear and /exit\n";
+        std::cerr << line << ": unknown; there are /image PATH, /video PATH, /clear and /exit\n";
       else if (!line.empty())
         chat.ask(line);
     } catch (const Error& e) {
@@ -220,13 +251,12 @@ void converse(Chat& chat) {
     }
 }
 
-/// The prompt as the template writes it, then its ids, with each image's token as often as the model reads it.
+/// The prompt as the template writes it, then its ids, with the token of each image and video as often as the model
+/// reads it.
 void show_prompt(const Settings& settings) {
   const auto files = files_for(settings);
   const auto& options = settings.prompt_options;
-  std::vector<vision::Image> images;
-  for (const auto& path : settings.images) images.push_back(image_of(path));
-  const auto asked = with_question(opening(settings), std::move(images), *settings.prompt);
+  const auto asked = with_question(opening(settings), media_of(settings, files), *settings.prompt);
   const int most = settings.max_model_len > 0 ? settings.max_model_len : any_count / 4;
   const Batch batch = serve::make_prompt(files, files.processor, asked, options, {.max_model_len = most});
   std::cout << "text:\n"
@@ -246,7 +276,6 @@ int run(Settings& settings) {
   for (auto& adapter : settings.adapters) adapter = hub::resolve_model(adapter, settings.hub.of_adapters());
   if (settings.show_prompt) return show_prompt(settings), 0;
   Chat chat(settings);
-  for (const auto& image : settings.images) chat.add_image(image);
   if (settings.prompt)
     chat.ask(*settings.prompt);
   else

@@ -71,10 +71,10 @@ class Tokens final : public engine::Listener {
 class Answers {
  public:
   Answers(std::unique_ptr<engine::EngineSession> session, const train::AnswerOptions& options,
-          const text::Tokenizer& tokenizer, int image_token, int merge)
+          const text::Tokenizer& tokenizer, VisionTokens vision_tokens, int merge)
       : engine_(std::make_shared<engine::Engine>(std::move(session))),
         options_(options),
-        image_token_(image_token),
+        vision_tokens_(vision_tokens),
         merge_(merge),
         params_(sampling(options)) {
     for (int id = 0; id < engine_->vocab_size(); ++id)
@@ -89,7 +89,7 @@ class Answers {
                                         [](int sum, const Grid& grid) { return sum + grid.patches(); });
     const auto hashes = engine::hash_images(*shared, patches ? static_cast<int>(shared->patches.size()) / patches : 0);
     engine_->submit({.prompt = shared,
-                     .images = engine::place_images(*shared, hashes, image_token_, merge_),
+                     .images = engine::place_images(*shared, hashes, vision_tokens_, merge_),
                      .sampling = params_,
                      .max_tokens = most_tokens(static_cast<int>(shared->ids.size())),
                      .listener = tokens});
@@ -104,7 +104,8 @@ class Answers {
 
   std::shared_ptr<engine::Engine> engine_;
   train::AnswerOptions options_;
-  int image_token_, merge_;
+  VisionTokens vision_tokens_;
+  int merge_;
   engine::SamplingParams params_;
 };
 
@@ -116,7 +117,7 @@ train::AskModel open_answers(const train::AnsweringModel& model, const train::An
   where.local_rank = model.local_rank;
   std::unique_ptr<engine::EngineSession> session = make_engine_session(source, where);
   if (session->on_device()) use_one_thread();
-  return Answers(std::move(session), options, tokenizer, source.config.image_token_id,
+  return Answers(std::move(session), options, tokenizer, source.config.vision_tokens(),
                  source.config.vision_config.spatial_merge_size);
 }
 

@@ -222,7 +222,7 @@ TEST_CASE("Dataset: all wrong records are named together, with file, row and cou
   CHECK(contains(error, "dataset: 3 records are wrong:"));
   CHECK(contains(error, file + " row 2: the messages hold 2 <image> and the record lists 1 image"));
   CHECK(contains(error, file + " row 3: image lost.png does not exist"));
-  CHECK(contains(error, file + " row 5: video is not supported yet"));
+  CHECK(contains(error, file + " row 5: the messages hold 1 <video> and the record lists 0 videos"));
   DataOptions options = shelf.options({"pictures"});
   options.skip_bad_samples = true;
   const Datasets kept = shelf.load(options);

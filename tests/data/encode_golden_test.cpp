@@ -54,7 +54,7 @@ class GoldenRunner {
     std::optional<std::string> system;
     if (options.contains("default_system")) system = options["default_system"].get<std::string>();
     Encoder encoder(tokenizer_, Template::named(run["template"].get<std::string>(), system), encode_options(options),
-                    ImageTokens(processor, pixels), dir);
+                    {processor, pixels}, dir);
     const DatasetInfo info = Registry::load(dir).find(run["dataset"].get<std::string>());
     std::vector<std::optional<EncodedSample>> samples;
     for (const Row& row : read_rows(dir / info.file_name).rows)

@@ -41,7 +41,7 @@ struct Workshop {
     folder.write("broken.png", "\x89PNG\r\n\x1a\nrubbish");
   }
   Encoded encode(const Conversation& c, const EncodeOptions& options, const std::string& layout = "qwen3_vl_nothink") {
-    return Encoder(tokenizer, Template::named(layout), options, ImageTokens(processor, {}), folder.path()).encode(c);
+    return Encoder(tokenizer, Template::named(layout), options, {processor}, folder.path()).encode(c);
   }
   EncodedSample sample(const Conversation& c, const EncodeOptions& options,
                        const std::string& layout = "qwen3_vl_nothink") {
@@ -217,7 +217,7 @@ TEST_CASE("Encoder: a pair that would lose part of an image ends the sample befo
   CHECK(longer.images.size() == 1);  // the image fits: only the last turn is cut
   CHECK(longer.ids.size() == whole.ids.size() - 5);
   const Encoded none = shop.encode(talk({user("<image>"), model("a")}, {"p.bmp"}), cutoff(50));
-  CHECK(std::get<Dropped>(none).reason == "an image does not fit into cutoff_len 50");
+  CHECK(std::get<Dropped>(none).reason == "an image or a video does not fit into cutoff_len 50");
 }
 
 TEST_CASE("Encoder: an image in the middle of its marks is never the end of a part") {
@@ -252,12 +252,14 @@ TEST_CASE("Encoder: wrong media are errors that say what is wrong") {
   CHECK(contains(error(talk({user("q"), model("an <image>")})), "hold 1 <image> and the record lists 0 images"));
   CHECK(contains(error(talk({user("<image>"), model("a")}, {"none.png"})), "none.png does not exist"));
   CHECK(contains(error(talk({user("<image>"), model("a")}, {"broken.png"})), "broken.png"));
-  CHECK(contains(error(talk({user("<video>"), model("a")})), "video is not supported yet"));
+  CHECK(contains(error(talk({user("<video>"), model("a")})), "hold 1 <video> and the record lists 0 videos"));
   CHECK(contains(error(talk({user("<audio>"), model("a")})), "audio is not supported"));
   CHECK(contains(error(talk({user("<|image_pad|>"), model("a")})), "which stands for an image"));
   Conversation video = talk({user("q"), model("a")});
-  video.videos = 1;
-  CHECK(contains(error(video), "video is not supported yet"));
+  video.videos = {{"none.mp4", {}}};
+  CHECK(contains(error(video), "hold 0 <video> and the record lists 1 video:"));
+  video.turns[0].content = "<video>";
+  CHECK(contains(error(video), "none.mp4 does not exist"));
 }
 
 TEST_CASE("Encoder: a path is taken under media_dir first, then as it is written") {

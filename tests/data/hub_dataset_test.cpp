@@ -1,4 +1,4 @@
-#include <lamina/data/sample/hub_images.hpp>
+#include <lamina/data/sample/hub_media.hpp>
 
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
@@ -111,26 +111,27 @@ TEST_CASE("Hub data sets: a path that leads out of the repository names no file 
   data::detail::require_inside({.name = "a/b"}, "images/../a.png");
   for (const char* outside : {"/etc/a.png", "../a.png", "images/../../a.png"})
     CHECK(contains(error_of([&] { data::detail::require_inside({.name = "a/b"}, outside); }),
-                   cat("data set a/b: a record names the image ", outside, ", wanted a path inside the repository")));
+                   cat("data set a/b: a record names the file ", outside, ", wanted a path inside the repository")));
 }
 
 TEST_CASE("Hub data sets: of a listing the named images are taken, and none that is too large for one") {
-  const hub::Listing listing{"", {{"a.png", 10, {}}, {"b.png", 20, {}}, {"c.png", most_image_bytes + 1, {}}}};
-  CHECK(data::detail::listed_images({.name = "a/b"}, listing, {"b.png", "x.png"}) == Paths{"b.png"});
-  CHECK(contains(error_of([&] { data::detail::listed_images({.name = "a/b"}, listing, {"c.png"}); }),
-                 "data set a/b: the image c.png has 268435457 bytes, more than the 268435456 that one may have"));
+  const hub::Listing listing{"", {{"a.png", 10, {}}, {"b.png", 20, {}}, {"c.png", most_media_bytes + 1, {}}}};
+  CHECK(data::detail::listed_media({.name = "a/b"}, listing, {"b.png", "x.png"}) == Paths{"b.png"});
+  CHECK(contains(error_of([&] { data::detail::listed_media({.name = "a/b"}, listing, {"c.png"}); }),
+                 "data set a/b: c.png has 1073741825 bytes, more than the 1073741824 that one may have"));
 }
 
 TEST_CASE("Hub data sets: an image that the repository lacks is named, with an archive that may hold it") {
   const auto text = [](const std::vector<hub::RemoteFile>& files) {
-    return data::detail::missing_images_text({.name = "a/b"}, {"", files}, {{"data/1.png", "1.png"}, {"2.png"}});
+    return data::detail::missing_media_text({.name = "a/b"}, {"", files}, {{"data/1.png", "1.png"}, {"2.png"}});
   };
   CHECK(text({{"1.png", 1, {}}, {"2.png", 1, {}}}) == "");
   CHECK(text({{"data/1.png", 1, {}}}) ==
-        "data set a/b: the repository does not have 2.png, of the 2 images that its records name; give media_dir the "
+        "data set a/b: the repository does not have 2.png, of the 2 images and videos that its records name; give "
+        "media_dir the "
         "folder that has them");
   const std::string packed = text({{"tables.zip", 1, {}}});
-  CHECK(contains(packed, "does not have 2.png, 1.png, of the 2 images"));
+  CHECK(contains(packed, "does not have 2.png, 1.png, of the 2 images and videos"));
   CHECK(contains(packed,
                  "it has tables.zip, which is not unpacked: fetch it with `lamina-download a/b tables.zip "
                  "--repo-type dataset --local-dir DIR`, unpack it, and give its folder as media_dir"));
@@ -139,7 +140,7 @@ TEST_CASE("Hub data sets: an image that the repository lacks is named, with an a
 TEST_CASE("Hub data sets: images are found in each form of a column") {
   auto value = nlohmann::ordered_json::parse(R"(["a", {"path": "b", "bytes": null}, ["c"], null, 3, {"bytes": "x"}])");
   Paths seen;
-  data::detail::for_each_image(value, [&](std::string& path) { seen.push_back(std::exchange(path, "/x")); });
+  data::detail::for_each_medium(value, [&](std::string& path) { seen.push_back(std::exchange(path, "/x")); });
   CHECK(seen == Paths{"a", "b", "c"});
   CHECK(value[1]["path"] == "/x");
 }

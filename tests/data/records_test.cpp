@@ -55,8 +55,8 @@ TEST_CASE("Records: an alpaca record without an answer is dropped, one of wrong 
   CHECK(failed(alpaca, R"({"instruction": 5, "output": "b"})") ==
         "x.json row 12: \"instruction\" is number, text is wanted");
   CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "history": [["one"]]})"), "[user, assistant]"));
-  CHECK(
-      contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": [1]})"), "path of an image or a list"));
+  CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": [1]})"),
+                 "path of an image or a video, or a list"));
   CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": {"file": "p"}})"), "list of paths"));
 }
 
@@ -70,7 +70,8 @@ TEST_CASE("Records: sharegpt takes a first system message before the system colu
   CHECK(c.turns[1].role == Role::function);
   CHECK(c.turns[2].role == Role::observation);
   CHECK(c.tools == R"([{"name": "f"}])");
-  CHECK(c.videos == 1);
+  REQUIRE(c.videos.size() == 1);
+  CHECK((c.videos[0].file == "v.mp4" && c.videos[0].frames.empty()));
 }
 
 TEST_CASE("Records: wrong roles and odd counts drop the record with a reason") {
@@ -151,7 +152,7 @@ TEST_CASE("Records: images are paths, or objects of a path without bytes, one or
   CHECK(images(R"({"bytes": null, "path": "p"})") == Paths{"p"});
   CHECK(images(R"([{"bytes": null, "path": "p"}, {"path": "q"}, "r"])") == Paths{"p", "q", "r"});
   CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": [{"bytes": "AAAA", "path": "p"}]})"),
-                 "holds the bytes of an image: save the image as a file"));
+                 "holds the bytes of an image or a video: save it as a file"));
   DatasetInfo info = info_of(alpaca);
   const Row row{Json::parse(R"({"instruction": "a", "output": "b", "images": "[\"p\", \"q\"]"})"), "x.csv", 2};
   CHECK(contains(error_of([&] { convert(row, info, &qwen_vl::tools); }),

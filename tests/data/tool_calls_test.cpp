@@ -39,7 +39,7 @@ std::string trained(const Json& record) {
 
 /// What the server makes of the same messages and tools.
 std::string served(const Json& record) {
-  const serve::ChatMessages chat = serve::read_messages(record["messages"], 8);
+  const serve::ChatMessages chat = serve::read_messages(record["messages"], {8});
   text::TemplateOptions options{.add_generation_prompt = false};
   for (const Json& tool : record.value("tools", Json::array())) options.tools.push_back(tool);
   return text::joined(text::PromptTemplate::released(qwen3_vl::chat).render(chat.messages, options));

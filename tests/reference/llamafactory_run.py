@@ -80,6 +80,13 @@ bf16: false
 ddp_timeout: 180000000
 resume_from_checkpoint: null
 """
+VIDEO = {
+    "dataset": "mllm_video_demo",
+    "num_train_epochs": 4.0,
+    "gradient_accumulation_steps": 1,
+    "max_steps": 10,
+    "learning_rate": 1.0e-3,
+}
 RUNS = {
     "qwen3_vl_nothink": ("qwen3_vl_tiny", {}),
     "qwen3_vl": (
@@ -116,6 +123,8 @@ RUNS = {
         "qwen2_5_vl_tiny",
         {"template": "qwen2_vl", "max_samples": 9, "num_train_epochs": 1.0, "gradient_accumulation_steps": 4},
     ),
+    "video": ("qwen3_vl_tiny", VIDEO),
+    "video_qwen2_vl": ("qwen2_5_vl_tiny", VIDEO | {"template": "qwen2_vl"}),
     "cutoff": (
         "qwen3_vl_tiny",
         {"dataset": "identity,alpaca_en_demo", "cutoff_len": 96, "max_samples": 16, "num_train_epochs": 1.0},
@@ -150,6 +159,43 @@ def stand_in_for_torchaudio() -> None:
         module.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
         module.__version__ = "0"
         sys.modules["torchaudio"] = module
+
+
+def place_videos_as_trained() -> None:
+    """Positions of Qwen2.5-VL's videos as its own fine-tuning code and vLLM have them: time is floor(frame *
+    second_per_grid * tokens_per_second), and text goes on after the largest position of any axis. transformers 5.6
+    truncates second_per_grid first, and lets the text after a video begin inside its time."""
+    import itertools
+
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
+
+    def get_rope_index(self, input_ids, mm_token_type_ids, image_grid_thw=None, video_grid_thw=None,
+                       second_per_grid_ts=None, attention_mask=None, **kwargs):  # fmt: skip
+        vision = self.config.vision_config
+        positions = torch.zeros(3, *input_ids.shape, dtype=input_ids.dtype)
+        grids = {1: iter([] if image_grid_thw is None else image_grid_thw), 2: iter([] if video_grid_thw is None else video_grid_thw)}
+        seconds, deltas = iter([] if second_per_grid_ts is None else second_per_grid_ts), []
+        for row, types in enumerate(mm_token_type_ids):
+            kept = torch.ones_like(types).bool() if attention_mask is None else attention_mask[row].bool()
+            start, parts = 0, []
+            for kind, group in itertools.groupby(types[kept].tolist()):
+                length = len(list(group))
+                if kind == 0:
+                    parts.append(torch.arange(length).expand(3, -1) + start)
+                else:
+                    t, h, w = (int(n) for n in next(grids[kind]))
+                    h, w = h // vision.spatial_merge_size, w // vision.spatial_merge_size
+                    step = torch.tensor(float(next(seconds)) if kind == 2 else 0.0) * vision.tokens_per_second
+                    time = (torch.arange(t) * step).long()
+                    grid = torch.meshgrid(time, torch.arange(h), torch.arange(w), indexing="ij")
+                    parts.append(torch.stack([axis.flatten() for axis in grid]) + start)
+                start = int(parts[-1].max()) + 1
+            whole = torch.cat(parts, dim=1)
+            positions[:, row, kept] = whole.to(positions.dtype)
+            deltas.append(whole.max() + 1 - len(input_ids[row]))
+        return positions, torch.stack(deltas).unsqueeze(1)
+
+    Qwen2_5_VLModel.get_rope_index = get_rope_index
 
 
 class Recorder:
@@ -236,6 +282,7 @@ def execute(run: str, data: pathlib.Path, work: pathlib.Path) -> None:
         "output_dir": str(out),
     }
     stand_in_for_torchaudio()
+    place_videos_as_trained()
     recorder = Recorder()
     recorder.install()
     from llamafactory.train.tuner import run_exp

@@ -49,6 +49,7 @@ NEAT = PACKED | {"neat_packing": True}
 PISSA = {"pissa_init": True, "pissa_iter": -1, "pissa_convert": True, "learning_rate": 1.0e-4}
 DPO = {"stage": "dpo", "dataset": "pairs", "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
 KTO = {"stage": "kto", "dataset": "judged", "per_device_train_batch_size": 3}
+VIDEOS = {"dataset": "videos", "video_fps": 4.0, "video_maxlen": 10, "video_max_pixels": 4096}
 RUNS = {
     "batch_of_three": {"per_device_train_batch_size": 3},
     "batch_of_three_qwen2_5": {
@@ -96,6 +97,12 @@ RUNS = {
     "dpo_qwen2_5": DPO | {"model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl"},
     "kto": KTO | {"gradient_accumulation_steps": 1, "kto_rejected_weight": 1.3},
     "kto_ftx": KTO | {"pref_ftx": 0.2, "kto_chosen_weight": 0.8, "pref_beta": 0.5},
+    "video_files": VIDEOS,
+    "video_files_qwen2_5": VIDEOS | {"model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl"},
+    "video_frames": VIDEOS | {"dataset": "frames"},
+    "video_frames_qwen2_5": VIDEOS
+    | {"dataset": "frames", "model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl"},
+    "video_files_packed": VIDEOS | NEAT | {"cutoff_len": 704},
     "text_qwen3": {"dataset": "text", "template": "qwen3"},
     "text_qwen": {"model_name_or_path": "qwen2_5_vl_tiny", "dataset": "text", "template": "qwen"},
 }
@@ -200,6 +207,7 @@ def execute(run: str, work: pathlib.Path) -> None:
     ask_for_preference_loss()
     log_logits_of_answers()
     judge_images()
+    llamafactory_run.place_videos_as_trained()
     from llamafactory.train.tuner import run_exp
     from safetensors.torch import load_file
 

@@ -1,5 +1,6 @@
 #include <lamina/core/error.hpp>
 #include <lamina/model/families.hpp>
+#include <lamina/text/media_places.hpp>
 #include <lamina/text/prompt_template.hpp>
 #include <lamina/text/python_json.hpp>
 #include "support.hpp"
@@ -92,28 +93,48 @@ TEST_CASE("prompt template: what the conversation says is never the template's")
   }
 }
 
-TEST_CASE("expand_images: each place is repeated as often as its image has tokens") {
+TEST_CASE("expand_media: each place is repeated as often as its image has tokens") {
   const std::vector<int> counts{3, 1}, ids{5, 9, 6, 9, 7}, plain{5, 6};
-  CHECK(expand_images(ids, 9, "<|image_pad|>", counts) == std::vector<int>{5, 9, 9, 9, 6, 9, 7});
-  CHECK(expand_images(plain, 9, "<|image_pad|>", {}) == plain);
-  CHECK(expand_images({}, 9, "<|image_pad|>", {}).empty());
+  CHECK(expand_media(ids, 9, counts) == std::vector<int>{5, 9, 9, 9, 6, 9, 7});
+  CHECK(expand_media(plain, 9, {}) == plain);
+  CHECK(expand_media({}, 9, {}).empty());
 }
 
-TEST_CASE("expand_images: places and images that do not pair up are refused with both counts") {
+TEST_CASE("expand_media: a video has as many places as runs of tokens, between images") {
+  const std::vector<int> ids{9, 5, 8, 6, 8, 9}, images{2, 1}, runs{3, 1};
+  CHECK(expand_media(ids, {9, 8}, images, runs) == std::vector<int>{9, 9, 5, 8, 8, 8, 6, 8, 9});
+  CHECK_THROWS_AS(expand_media(ids, {9, 8}, images, images.empty() ? runs : std::vector<int>{3}), lamina::Error);
+}
+
+TEST_CASE("with_video_times: the times of a video's groups stand before marks of their own, in the template's text") {
+  const auto& format = lamina::qwen3_vl::chat;
+  const std::string marks = "<|vision_start|><|video_pad|><|vision_end|>";
+  const std::vector<double> seconds{0.25, 1.5, 2.75};
+  const auto times = time_texts(seconds, format);
+  CHECK(times == std::vector<std::string>{"<0.2 seconds>", "<1.5 seconds>", "<2.8 seconds>"});  // half to even
+  const std::vector<PromptSegment> prompt{{"a", true}, {marks, false}, {"b" + marks + "<|video_pad|>c", true}};
+  const auto out = with_video_times(prompt, std::vector{times, {times[0]}}, format);
+  CHECK(joined(out) == "a" + marks + "b<0.2 seconds>" + marks + "<1.5 seconds>" + marks + "<2.8 seconds>" + marks +
+                           "<0.2 seconds>" + marks + "c");
+  CHECK_THROWS_AS(with_video_times(prompt, std::vector<std::vector<std::string>>{times}, format), lamina::Error);
+  CHECK(time_texts(seconds, lamina::qwen2_5_vl::chat).empty());
+}
+
+TEST_CASE("expand_media: places and images that do not pair up are refused with both counts") {
   const auto refused = [](std::size_t places, std::vector<int> counts, const std::string& wanted) {
     std::string text = "nothing was thrown";
     try {
-      expand_images(std::vector<int>(places, 9), 9, "<|image_pad|>", counts);
+      expand_media(std::vector<int>(places, 9), 9, counts);
     } catch (const lamina::Error& error) {
       text = error.what();
     }
     CAPTURE(text);
     CHECK(text.find(wanted) != text.npos);
   };
-  refused(1, {2, 2}, "has 1 <|image_pad|> for 2 images");
-  refused(3, {2}, "has 3 <|image_pad|> for 1 images");
+  refused(1, {2, 2}, "has 1 places for 2 images");
+  refused(3, {2}, "has 3 places for 1 images");
   refused(1, {}, "for 0 images");
-  refused(1, {0}, "image 1 has 0 tokens");
+  refused(1, {0}, "an image or a video has 0 tokens");
 }
 
 TEST_CASE("python_json: writes what Python's json.dumps writes") {

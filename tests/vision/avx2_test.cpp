@@ -50,7 +50,7 @@ TEST_CASE("patches: the AVX2 path equals the plain loops for every patch size") 
     const detail::PatchWriter writer(size, 2, mean, std);
     const std::size_t frame = static_cast<std::size_t>(size) * size, row_bytes = 64 * 3;
     std::vector<float> patch(3 * 2 * frame + 1, -7.0f);
-    writer.write(&image.rgb[5 * row_bytes + 6], row_bytes, patch.data());
+    writer.write(&image.rgb[5 * row_bytes + 6], row_bytes, patch.data(), 0, 2);
     CHECK(patch.back() == -7.0f);
     std::vector<float> expected;
     for (int c = 0; c < 3; ++c)

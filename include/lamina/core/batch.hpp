@@ -11,10 +11,18 @@ namespace lamina {
 /// The patch grid of one image (t = 1) or one clip: t * h * w patches, h and w even.
 struct Grid {
   int t = 0, h = 0, w = 0;
+  float time_step = 0;  ///< positions on the time axis from one t to the next: second_per_grid * tokens_per_second
   int patches() const { return t * h * w; }
   /// Tokens of the language model after merge x merge patches are joined.
   int tokens(int merge) const { return patches() / (merge * merge); }
   bool operator==(const Grid&) const = default;
+};
+
+/// The ids of tokens in whose places images and videos are; -1: there are none. An int is that of images alone.
+struct VisionTokens {
+  int image = -1, video = -1;
+  constexpr VisionTokens(int image = -1, int video = -1) : image(image), video(video) {}
+  constexpr bool operator()(int id) const { return id >= 0 && (id == image || id == video); }
 };
 
 /// The token that carries no loss.
@@ -22,14 +30,14 @@ inline constexpr int ignored_label = -100;
 
 /// Packed sequences: nothing is ever padded. N tokens in all, S sequences, P patches.
 struct Batch {
-  std::vector<int> ids;             ///< (N) image placeholders already expanded
+  std::vector<int> ids;             ///< (N) placeholders of images and videos already expanded
   std::vector<int> cu_seqlens;      ///< (S + 1) first token of each sequence, then N
   std::vector<int> labels;          ///< (N) as Hugging Face has them (token i predicts label i + 1), or empty
   std::vector<float> loss_weights;  ///< (N) weight of each label: loss = sum_i weight[i] * nll(label[i]); or empty
   std::vector<SequenceRole> roles;  ///< (S) of preference data; or empty
   std::vector<int> cu_groups;       ///< (groups + 1) first sequence of those that are judged together, then S; or empty
   std::vector<float> patches;       ///< (P, in_channels * temporal_patch_size * patch_size^2)
-  std::vector<Grid> grids;          ///< one an image, in the order of their placeholders
+  std::vector<Grid> grids;          ///< one per image and run of a video's tokens, in the order of their placeholders
 };
 
 /// Error if the values are not those of the grids' patches, `width` each.

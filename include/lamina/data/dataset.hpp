@@ -10,8 +10,8 @@
 #include <lamina/data/report.hpp>
 #include <lamina/data/sample/encode.hpp>
 #include <lamina/data/sample/encoded_sample.hpp>
-#include <lamina/data/sample/hub_images.hpp>
-#include <lamina/data/sample/image_check.hpp>
+#include <lamina/data/sample/hub_media.hpp>
+#include <lamina/data/sample/media_check.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -48,11 +48,12 @@ struct DataOptions {
   std::int64_t preprocessing_batch_size = 1000, preprocessing_num_workers = 1;  ///< which rows packing may join
   std::string tokenized_path;
   ImageLimits images;             ///< keys image_max_pixels and image_min_pixels
+  VideoOptions videos;            ///< keys video_max_pixels, video_min_pixels, video_fps and video_maxlen
   std::uint64_t seed = 42;        ///< of num_samples, mixing and val_size
   bool evaluate = true;           ///< encode the evaluation rows with their labels
   bool predict = false;           ///< encode them as questions too
-  ProgressLine progress = {};     ///< gets a line now and then while images are decoded
-  bool skip_bad_samples = false;  ///< leave wrong records out (wrong <image> counts, broken files) and report them
+  ProgressLine progress = {};     ///< gets a line now and then while images and videos are decoded
+  bool skip_bad_samples = false;  ///< leave wrong records out (wrong counts of <image>, broken files) and report them
 
   bool packs() const { return packing.value_or(stage == Stage::pt) || neat_packing; }
   /// Tokens of a sample at most. LLaMA-Factory keeps one free for padding if it was told to pack.
@@ -75,10 +76,15 @@ inline void check(const DataOptions& options) {
     fail("cutoff_len: ", options.cutoff_len, options.packs() ? " leaves no token for packing" : " is not positive");
   if (options.mask_history && options.train_on_prompt) fail("mask_history and train_on_prompt exclude each other");
   if (options.max_samples && *options.max_samples < 1) fail("max_samples: ", *options.max_samples, " is not positive");
-  if (options.images.max_pixels < options.images.min_pixels) {
-    fail("image_max_pixels: ", options.images.max_pixels, " is below image_min_pixels ", options.images.min_pixels);
-  }
-  if (options.images.min_pixels < 1) fail("image_min_pixels: ", options.images.min_pixels, " is not positive");
+  const auto check_pixels = [](std::string_view what, const ImageLimits& limits) {
+    if (limits.max_pixels < limits.min_pixels)
+      fail(what, "_max_pixels: ", limits.max_pixels, " is below ", what, "_min_pixels ", limits.min_pixels);
+    if (limits.min_pixels < 1) fail(what, "_min_pixels: ", limits.min_pixels, " is not positive");
+  };
+  check_pixels("image", options.images);
+  check_pixels("video", options.videos.frames);
+  if (!(options.videos.fps > 0)) fail("video_fps: ", options.videos.fps, " is not positive");
+  if (options.videos.maxlen < 1) fail("video_maxlen: ", options.videos.maxlen, " is not positive");
   mix_strategy_named(options.mix_strategy);
   if (options.val_size != 0 && options.dataset.empty()) fail("val_size: there is no dataset to take it from");
   if (options.val_size != 0 && !options.eval_dataset.empty()) fail("val_size and eval_dataset exclude each other");
@@ -137,7 +143,9 @@ class RowReader {
     if (options_.max_samples && static_cast<std::int64_t>(rows.size()) > *options_.max_samples) {
       rows.resize(static_cast<std::size_t>(*options_.max_samples));
     }
-    if (hub) fetch_images(*hub, rows, info.columns.images, options_.media_folder(), options_.skip_bad_samples);
+    if (hub)
+      for (const auto& column : {info.columns.images, info.columns.videos})
+        fetch_media(*hub, rows, column, options_.media_folder(), options_.skip_bad_samples);
     return rows;
   }
 
@@ -310,18 +318,19 @@ inline void load_eval(const std::vector<DatasetInfo>& infos, const DataOptions& 
   }
 }
 
-/// Decodes all images; records with a broken one go to the report, each once. Returns what else is to be said of them.
-inline std::vector<std::string> leave_out_broken_images(const DataOptions& options, DatasetReport& report,
-                                                        Datasets& out) {
+/// Decodes all images and videos; records with a broken one go to the report, each once. Returns what else is to be
+/// said of them.
+inline std::vector<std::string> leave_out_broken_media(const DataOptions& options, DatasetReport& report,
+                                                       Datasets& out) {
   std::vector<std::vector<EncodedSample>*> sets{&out.train, &out.questions};
   for (EvalSet& set : out.eval) sets.push_back(&set.samples);
-  const ImageCheck check = check_images({sets.begin(), sets.end()}, options.progress);
+  const MediaCheck check = check_media_files({sets.begin(), sets.end()}, options.progress);
   std::set<std::string> reported;
   for (std::vector<EncodedSample>* samples : sets)
     remove_broken(*samples, check, [&](const std::string& origin, const std::string& message) {
       if (reported.insert(origin).second) report.wrong(origin, message);
     });
-  return image_notes(check);
+  return media_notes(check);
 }
 
 /// Packs what is trained and evaluated on; a line says what it came to.
@@ -349,15 +358,14 @@ inline Encoder make_encoder(const DataOptions& options, const text::Tokenizer& t
                           .enable_thinking = options.enable_thinking,
                           .preserve_thinking = options.preserve_thinking};
   return Encoder(tokenizer, Template::named(options.template_name, options.default_system), how,
-                 ImageTokens(processor, options.images), options.media_folder());
+                 {processor, options.images, options.videos}, options.media_folder());
 }
 
 }  // namespace detail
 
 /// Reads, checks and encodes everything that a run needs, in one pass before training: all wrong records are reported
-/// together. Images are measured by their headers, then each is decoded once to see that it can be; what training uses
-/// is decoded again in collate().
-/// source  LLaMA-Factory, data/loader.py
+/// together. Images and videos are measured by their headers, then each is decoded once to see that it can be; what
+/// training uses is decoded again in collate(). source  LLaMA-Factory, data/loader.py
 inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer& tokenizer,
                               const vision::Processor& processor) {
   check(options);
@@ -370,7 +378,7 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   detail::RowReader reader(options, report);
   if (!train_infos.empty()) detail::load_train(train_infos, options, reader, encoder, report, out);
   if (!eval_infos.empty()) detail::load_eval(eval_infos, options, reader, encoder, report, out);
-  const std::vector<std::string> about_images = detail::leave_out_broken_images(options, report, out);
+  const std::vector<std::string> about_images = detail::leave_out_broken_media(options, report, out);
   if (!options.skip_bad_samples) report.refuse_wrong();
   if (!train_infos.empty() && out.train.empty()) fail("dataset: no valid sample is left to train on\n", report.text());
   for (const EvalSet& set : out.eval) {

@@ -67,8 +67,8 @@ class ModelEngineSession final : public EngineSession {
                                          .adapters = options.adapter_slots > 0 ? &adapters_ : nullptr,
                                          .ranks = group_.size() > 1 ? &ranks_ : nullptr};
     if (group_.first())
-      runner_ = std::make_unique<Runner<Model, T, B>>(parts, source.config.image_token_id, limits_, graph_rows(options),
-                                                      options.batch_invariant);
+      runner_ = std::make_unique<Runner<Model, T, B>>(parts, source.config.vision_tokens(), limits_,
+                                                      graph_rows(options), options.batch_invariant);
     else
       follower_ = std::make_unique<RankRunner<Model, T, B>>(parts, limits_, options.batch_invariant);
     checkpoint::load_weights(weights_, source.weights, source.folded, group_.rank());

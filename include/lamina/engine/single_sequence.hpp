@@ -12,11 +12,11 @@ template <class Model, Real T = float, Backend B = Cpu>
 class SingleSequence {
  public:
   /// device and weights outlive it. capacity: the most tokens of a sequence.
-  SingleSequence(Device<B>& device, const Weights<Model, T, B>& weights, int image_token, int capacity)
-      : image_token_(image_token),
+  SingleSequence(Device<B>& device, const Weights<Model, T, B>& weights, VisionTokens vision_tokens, int capacity)
+      : vision_tokens_(vision_tokens),
         limits_(limits_for(capacity)),
         images_(limits_.image_blocks, limits_.image_block_rows),
-        runner_({device, weights}, image_token, limits_, {1}) {}
+        runner_({device, weights}, vision_tokens, limits_, {1}) {}
 
   /// Logits (V) after the prompt, one sequence with its images. Forgets the sequence before it.
   /// errors  lamina::Error if the prompt is longer than the capacity, or placeholders and images do not match.
@@ -61,7 +61,7 @@ class SingleSequence {
     images_ = ImageRows(limits_.image_blocks, limits_.image_block_rows);
     int token = 0;
     for (const Grid& grid : prompt.grids) {
-      while (token < length_ && prompt.ids[static_cast<std::size_t>(token)] != image_token_) ++token;
+      while (token < length_ && !vision_tokens_(prompt.ids[static_cast<std::size_t>(token)])) ++token;
       ImageSpan span{.hash = {}, .first = token, .tokens = grid.tokens(Model::merge)};
       span.hash[0] = static_cast<std::uint8_t>(spans.size());
       span.hash[1] = static_cast<std::uint8_t>(spans.size() >> 8);
@@ -79,7 +79,7 @@ class SingleSequence {
     return runner_.logits();
   }
 
-  int image_token_;
+  VisionTokens vision_tokens_;
   SessionLimits limits_;
   ImageRows images_;
   Runner<Model, T, B> runner_;

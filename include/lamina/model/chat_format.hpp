@@ -20,7 +20,10 @@ struct ChatFormat {
   std::string_view turn_break = "\n";     ///< after turn_end
   std::string_view user = "user", assistant = "assistant", system = "system";
   std::string_view image_begin, image_pad, image_end;  ///< an image is image_pad, once for each of its tokens
-  std::string_view video_pad;
+  std::string_view video_pad;  ///< a video's tokens, between the same marks; "": the family reads no videos
+  /// Around the seconds of each group of frames, which then has marks of its own: "<" 0.5 " seconds>". Empty: the whole
+  /// video is one run of video_pad, and positions tell its time.
+  std::string_view video_time_begin = "", video_time_end = "";
   const ToolMarks* tools = nullptr;  ///< nullptr: the layout knows no functions
   /// The added tokens that only a layout may write: content that spells one keeps its letters
   /// (text/tokenizer/added_tokens.hpp).

@@ -44,8 +44,8 @@ struct FieldDefault {
 struct ConfigFormat {
   std::span<const io::Field> text_fields, vision_fields;
   std::span<const FieldDefault> defaults;
-  int image_token_id = 0;  ///< if the file names none
-  bool nested = true;      ///< the decoder's fields are in text_config; false: they may be on the top level instead
+  int image_token_id = 0, video_token_id = -1;  ///< if the file names none; -1: the family reads no videos
+  bool nested = true;  ///< the decoder's fields are in text_config; false: they may be on the top level instead
 };
 
 /// A model_type near the family's that is not built, and why.

@@ -22,8 +22,9 @@ struct ModelFiles {
   text::Tokenizer tokenizer;
   vision::Processor processor;
   const Family* family = nullptr;
-  std::vector<int> eos;  ///< ids that end an answer
-  int image_pad = 0;     ///< id of the layout's image_pad
+  std::vector<int> eos;       ///< ids that end an answer
+  VisionTokens pads;          ///< ids of the layout's image_pad and video_pad
+  int tokens_per_second = 0;  ///< config.json's, of videos
   text::PromptTemplate chat_template;
   GenerationDefaults defaults;
   nlohmann::ordered_json tokenizer_config = {};  ///< the file of that name; {} without one
@@ -58,7 +59,8 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
                    .processor = vision::Processor::load(model_dir, config.family->processor),
                    .family = config.family,
                    .eos = {},
-                   .image_pad = 0,
+                   .pads = {},
+                   .tokens_per_second = config.tokens_per_second,
                    .chat_template = {},
                    .defaults = {},
                    .tokenizer_config = {},
@@ -84,7 +86,7 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
   const auto pad = files.tokenizer.id_of(chat.image_pad);
   if (!pad)
     fail(model_dir.string(), ": the tokenizer has no ", chat.image_pad, " token: is it a vision-language model?");
-  files.image_pad = *pad;
+  files.pads = {*pad, chat.video_pad.empty() ? -1 : files.tokenizer.id_of(chat.video_pad).value_or(-1)};
   return files;
 }
 

@@ -20,7 +20,7 @@ struct ServiceOptions {
   MediaLimits media = {};
   std::int64_t media_bytes = 0;                     ///< see PromptMaker
   std::chrono::milliseconds media_patience{5'000};  ///< see PromptMaker
-  int max_images = 999, max_logprobs = 20;
+  int max_images = 999, max_videos = 999, max_logprobs = 20;
   std::int64_t seed = 0;
   std::optional<int> max_new_tokens = {};  ///< a cap on every answer
   AnswerLimits answers = {};

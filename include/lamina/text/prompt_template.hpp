@@ -87,9 +87,9 @@ class PromptTemplate {
     return text_.find(cat("'", role, "'")) != std::string::npos || text_.find(cat('"', role, '"')) != std::string::npos;
   }
 
-  /// The prompt of a conversation, with the family's image_pad once for each image that the template shows. Errors:
-  /// TemplateError with the line; RaisedByTemplate; Error for a final message that cannot be continued. Throws
-  /// Cancelled.
+  /// The prompt of a conversation, with the family's image_pad once for each image that the template shows, video_pad
+  /// likewise. Errors: TemplateError with the line; RaisedByTemplate; Error for a final message that cannot be
+  /// continued. Throws Cancelled.
   std::vector<PromptSegment> render(std::span<const Message> messages, const TemplateOptions& options = {},
                                     std::stop_token cancelled = {}) const {
     jinja::Variables variables;
@@ -227,23 +227,5 @@ class PromptTemplate {
   jinja::Template template_;
   bool reads_parts_ = true;
 };
-
-/// Repeats the i-th `pad` (the id of the layout's image_pad, pad_text) tokens_per_image[i] times, as many as image i
-/// has tokens. The prompt must have one for each image.
-inline std::vector<int> expand_images(std::span<const int> ids, int pad, std::string_view pad_text,
-                                      std::span<const int> tokens_per_image) {
-  const auto places = static_cast<std::size_t>(std::count(ids.begin(), ids.end(), pad));
-  if (places != tokens_per_image.size())
-    fail("the prompt has ", places, " ", pad_text, " for ", tokens_per_image.size(),
-         " images: each image needs exactly one place");
-  std::vector<int> out;
-  std::size_t image = 0;
-  for (const int id : ids) {
-    const int times = id == pad ? tokens_per_image[image++] : 1;
-    if (times < 1) fail("image ", image, " has ", times, " tokens, wanted at least 1");
-    out.insert(out.end(), static_cast<std::size_t>(times), id);
-  }
-  return out;
-}
 
 }  // namespace lamina::text

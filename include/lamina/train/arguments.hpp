@@ -38,6 +38,9 @@ struct Arguments {
   std::optional<bool> disable_gradient_checkpointing;  ///< unset: the memory plan decides
   bool print_param_status = false;
   std::int64_t image_max_pixels = 768 * 768, image_min_pixels = 32 * 32;
+  std::int64_t video_max_pixels = 256 * 256, video_min_pixels = 16 * 16;  ///< of a frame
+  double video_fps = 2;
+  std::int64_t video_maxlen = 128;
 
   std::string template_name;
   std::vector<std::string> dataset, eval_dataset;

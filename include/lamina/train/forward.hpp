@@ -42,14 +42,15 @@ std::vector<float> downloaded(Stream<B> stream, Matrix<T> from) {
 }
 }  // namespace detail
 
-/// Runs a model once, without gradients. image_token: the id in whose places the batch's images are; -1: it has none.
+/// Runs a model once, without gradients. vision_tokens: the ids in whose places the batch's images and videos are.
 /// Include the backend's kernels as well. Takes the memory that it needs and gives it back.
 template <class Model, Real T, Backend B>
-ForwardResult run_forward(const Weights<Model, T, B>& weights, const Batch& batch, int image_token, Device<B>& device) {
+ForwardResult run_forward(const Weights<Model, T, B>& weights, const Batch& batch, VisionTokens vision_tokens,
+                          Device<B>& device) {
   using Pass = typename Mode<T, true, true>::inference;
   constexpr int hidden_size = Model::hidden_size, vocab_size = Model::vocab_size;
   train::StepBatch<Model, T, B> input;
-  input.read(batch, image_token, 0);
+  input.read(batch, vision_tokens, 0);
   auto saved = std::make_unique<typename Model::template Saved<Pass>>();
   const int n = input.in.tokens;
   const auto pass = [&]<Backend On>(Stream<On> stream, Arena& memory) {
@@ -68,9 +69,9 @@ ForwardResult run_forward(const Weights<Model, T, B>& weights, const Batch& batc
           detail::downloaded(device.stream(), logits)};
 }
 template <class Model, Real T>
-ForwardResult run_forward(const Weights<Model, T>& weights, const Batch& batch, int image_token = -1) {
+ForwardResult run_forward(const Weights<Model, T>& weights, const Batch& batch, VisionTokens vision_tokens = {}) {
   Device<Cpu> device;
-  return run_forward(weights, batch, image_token, device);
+  return run_forward(weights, batch, vision_tokens, device);
 }
 /// Of one sequence of tokens.
 template <class Model, Real T>

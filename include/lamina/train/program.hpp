@@ -127,6 +127,7 @@ class TrainProgram {
     auto processor = vision::Processor::load(a_.model_name_or_path, config_.family->processor);
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
     data::DataOptions options = data_options(a_);
+    options.videos.tokens_per_second = config_.tokens_per_second;
     options.progress = [this](const std::string& line) { console_.line(line); };
     datasets_ = data::load_datasets(options, *tokenizer_, processor);
     for (const std::string& note : datasets_.notes) console_.line(note);
@@ -136,7 +137,7 @@ class TrainProgram {
   void load() {
     const auto processor = load_data();
     const data::Preparation preparation{
-        processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.image_token_id};
+        processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.vision_tokens()};
     if (a_.generates()) {
       questions_.emplace(datasets_.questions, preparation, 1, a_.dataloader_num_workers, group_.place());
       console_.line(cat("records to answer: ", detail::with_thousands(questions_->rows())));

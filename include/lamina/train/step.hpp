@@ -145,14 +145,14 @@ class Step : public StepRunner<T, B> {
 
   /// Adds gradients of sum_i loss_weights[i] * nll[i]; dropout_seed 0: no dropout.
   template <class W>
-  BatchLoss accumulate(const W& weights, const Batch& batch, int image_token, std::uint64_t dropout_seed) {
-    own_.read(batch, image_token, dropout_seed);
+  BatchLoss accumulate(const W& weights, const Batch& batch, VisionTokens vision_tokens, std::uint64_t dropout_seed) {
+    own_.read(batch, vision_tokens, dropout_seed);
     start(weights, own_);
     return this->losses();
   }
   template <class W>
-  BatchLoss evaluate(const W& weights, const Batch& batch, int image_token) {
-    own_.read(batch, image_token, 0);
+  BatchLoss evaluate(const W& weights, const Batch& batch, VisionTokens vision_tokens) {
+    own_.read(batch, vision_tokens, 0);
     this->run(pass<typename Training::inference>, weights.parameters(), own_);
     return this->losses();
   }

@@ -13,7 +13,7 @@ namespace lamina::vision::detail {
 ///     y[c] = (x[c] - 255 * mean[c]) / (255 * std[c])        x in 0..255, each operation rounded to fp32
 class PatchWriter {
  public:
-  /// frames: how often the image is repeated in a patch (temporal_patch_size).
+  /// frames: of a patch (temporal_patch_size).
   PatchWriter(int patch_size, int frames, const std::array<float, 3>& mean, const std::array<float, 3>& std)
       : size_(patch_size), frames_(frames), avx2_(has_avx2() && patch_size >= 8) {
     for (int c = 0; c < 3; ++c) {
@@ -23,24 +23,26 @@ class PatchWriter {
     }
   }
 
-  /// The patch whose first pixel is at rgb, (patch_size, patch_size, 3) in rows `row_bytes` apart, to
-  /// (3, frames, patch_size, patch_size).
-  void write(const std::uint8_t* rgb, std::size_t row_bytes, float* patch) const {
+  /// The frames [first, end) of a patch that all show what begins at rgb, (patch_size, patch_size, 3) in rows
+  /// `row_bytes` apart. patch: (3, frames, patch_size, patch_size).
+  void write(const std::uint8_t* rgb, std::size_t row_bytes, float* patch, int first, int end) const {
 #if defined(LAMINA_VISION_AVX2)
-    if (avx2_) return write_avx2(rgb, row_bytes, patch);
+    if (avx2_) return write_avx2(rgb, row_bytes, patch, first, end);
 #endif
     const std::size_t frame = static_cast<std::size_t>(size_) * size_;
     for (int c = 0; c < 3; ++c, patch += frames_ * frame) {
+      float* const to = patch + first * frame;
       for (int y = 0; y < size_; ++y)
-        for (int x = 0; x < size_; ++x) patch[y * size_ + x] = level_[c][rgb[y * row_bytes + 3 * x + c]];
-      for (int t = 1; t < frames_; ++t) std::copy(patch, patch + frame, patch + t * frame);
+        for (int x = 0; x < size_; ++x) to[y * size_ + x] = level_[c][rgb[y * row_bytes + 3 * x + c]];
+      for (int t = first + 1; t < end; ++t) std::copy(to, to + frame, patch + t * frame);
     }
   }
 
  private:
 #if defined(LAMINA_VISION_AVX2)
   /// Eight pixels at a time; the last eight of a row overlap those before if patch_size is no multiple of eight.
-  LAMINA_VISION_AVX2 void write_avx2(const std::uint8_t* rgb, std::size_t row_bytes, float* patch) const {
+  LAMINA_VISION_AVX2 void write_avx2(const std::uint8_t* rgb, std::size_t row_bytes, float* patch, int first,
+                                     int end) const {
     const std::size_t frame = static_cast<std::size_t>(size_) * size_;
     const __m256 shift[3] = {_mm256_set1_ps(shift_[0]), _mm256_set1_ps(shift_[1]), _mm256_set1_ps(shift_[2])};
     const __m256 unit[3] = {_mm256_set1_ps(unit_[0]), _mm256_set1_ps(unit_[1]), _mm256_set1_ps(unit_[2])};
@@ -65,7 +67,7 @@ class PatchWriter {
               _mm_or_si128(_mm_shuffle_epi8(low, low_bytes[c]), _mm_shuffle_epi8(high, high_bytes[c]));
           const __m256 levels = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
           const __m256 values = _mm256_div_ps(_mm256_sub_ps(levels, shift[c]), unit[c]);
-          for (int t = 0; t < frames_; ++t) _mm256_storeu_ps(to + (c * frames_ + t) * frame, values);
+          for (int t = first; t < end; ++t) _mm256_storeu_ps(to + (c * frames_ + t) * frame, values);
         }
       }
     }

@@ -10,6 +10,7 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -46,6 +47,9 @@ struct Processor : ProcessorFormat {
 
   /// Writes the image's rows: grid_for(image.size()).patches() of row_length() values.
   void write_patches(const Image& image, std::span<float> rows) const;
+  /// Resizes an image to grid.w x grid.h patches and writes it as the frames [first, end) of one group of frames: into
+  /// rows of grid.h * grid.w patches, whose other frames stay.
+  void write_frames(const Image& image, const Grid& grid, int first, int end, std::span<float> rows) const;
   /// Appends the image's rows to `rows` and returns its grid.
   Grid append_patches(const Image& image, std::vector<float>& rows) const;
 };
@@ -58,11 +62,16 @@ inline std::int64_t round_to_multiple(int side, int factor) {
   return (below + (2 * rest > factor || (2 * rest == factor && below % 2 == 1))) * factor;
 }
 
-/// "smart_resize": multiples of factor nearest to the size, scaled into [min_pixels, max_pixels].
-inline ImageSize smart_resize(ImageSize size, int factor, std::int64_t min_pixels, std::int64_t max_pixels) {
+inline void check_ratio(ImageSize size) {
   const double w = size.width, h = size.height;
   if (std::max(w, h) / std::min(w, h) > 200)
     fail("image of ", size.width, " x ", size.height, " pixels: one side is over 200 times the other: crop it");
+}
+
+/// "smart_resize": multiples of factor nearest to the size, scaled into [min_pixels, max_pixels].
+inline ImageSize smart_resize(ImageSize size, int factor, std::int64_t min_pixels, std::int64_t max_pixels) {
+  const double w = size.width, h = size.height;
+  check_ratio(size);
   std::int64_t width = round_to_multiple(size.width, factor), height = round_to_multiple(size.height, factor);
   const auto multiple = [&](double side, auto round) {
     return static_cast<std::int64_t>(round(side / factor)) * factor;
@@ -136,7 +145,7 @@ namespace detail {
 
 /// The limits of the number of pixels. transformers starts from its defaults without `size`, and wants both edges in
 /// it.
-inline void read_limits(const io::JsonFields& fields, Processor& p) {
+inline void read_limits(const io::JsonFields& fields, std::int64_t& min_pixels, std::int64_t& max_pixels) {
   const std::string& file = fields.file();
   bool least = !fields.has("size"), most = least;
   const auto read = [&](const nlohmann::json& object, const char* key, std::int64_t& limit, bool& known) {
@@ -146,14 +155,54 @@ inline void read_limits(const io::JsonFields& fields, Processor& p) {
   if (fields.has("size")) {
     const auto size = fields.object("size");
     io::check_fields(size, size_fields);
-    for (const char* key : {"shortest_edge", "min_pixels"}) read(size.json(), key, p.min_pixels, least);
-    for (const char* key : {"longest_edge", "max_pixels"}) read(size.json(), key, p.max_pixels, most);
+    for (const char* key : {"shortest_edge", "min_pixels"}) read(size.json(), key, min_pixels, least);
+    for (const char* key : {"longest_edge", "max_pixels"}) read(size.json(), key, max_pixels, most);
   }
-  read(fields.json(), "min_pixels", p.min_pixels, least);
-  read(fields.json(), "max_pixels", p.max_pixels, most);
+  read(fields.json(), "min_pixels", min_pixels, least);
+  read(fields.json(), "max_pixels", max_pixels, most);
   if (!least || !most)
     fail(file, ": size has no ", least ? "longest_edge" : "shortest_edge",
          ", wanted shortest_edge and longest_edge: the least and the largest number of pixels");
+}
+
+/// The object that describes video processing, and its file: nothing if only the one of images does.
+inline std::optional<std::pair<nlohmann::json, std::string>> read_video_json(const std::filesystem::path& model_dir) {
+  std::error_code error;
+  const auto nested = model_dir / "processor_config.json", plain = model_dir / "video_preprocessor_config.json";
+  if (std::filesystem::exists(nested, error)) {
+    const auto json = io::read_json_object<nlohmann::json>(nested);
+    if (const auto it = json.find("video_processor"); it != json.end() && it->is_object())
+      return std::pair{*it, nested.string()};
+  }
+  if (!std::filesystem::exists(plain, error)) return {};
+  return std::pair{io::read_json_object<nlohmann::json>(plain), plain.string()};
+}
+
+/// p.video; image: the fields of images, whose limits hold if the folder has none for videos, as in transformers.
+/// Frames are cut into the same patches as images.
+inline void read_video_part(const std::filesystem::path& model_dir, const io::JsonFields& image, Processor& p) {
+  const auto own = read_video_json(model_dir);
+  if (!own) return read_limits(image, p.video.min_pixels, p.video.max_pixels);
+  const auto& [json, file] = *own;
+  const io::JsonFields fields(json, file);
+  io::check_fields(fields, video_fields_of(p));
+  ProcessorFormat frames = p;
+  read_field(json, "patch_size", frames.patch_size, file);
+  read_field(json, "temporal_patch_size", frames.temporal_patch_size, file);
+  read_field(json, "merge_size", frames.merge_size, file);
+  read_channels(json, "image_mean", frames.mean, file);
+  read_channels(json, "image_std", frames.std, file);
+  if (frames.patch_size != p.patch_size || frames.temporal_patch_size != p.temporal_patch_size ||
+      frames.merge_size != p.merge_size || frames.mean != p.mean || frames.std != p.std)
+    fail(file, ": patch_size, temporal_patch_size, merge_size, image_mean or image_std of videos differ from those of ",
+         image.file(), ": frames are only read as images are");
+  read_limits(fields, p.video.min_pixels, p.video.max_pixels);
+  read_field(json, "fps", p.video.fps, file);
+  read_field(json, "min_frames", p.video.min_frames, file);
+  read_field(json, "max_frames", p.video.max_frames, file);
+  if (!(p.video.fps > 0) || p.video.min_frames < 1 || p.video.max_frames < p.video.min_frames)
+    fail(file, ": fps is ", p.video.fps, ", min_frames ", p.video.min_frames, ", max_frames ", p.video.max_frames,
+         ", wanted positive numbers, the last not below the one before");
 }
 
 }  // namespace detail
@@ -168,8 +217,9 @@ inline Processor Processor::load(const std::filesystem::path& model_dir, const P
   detail::read_field(json, "merge_size", p.merge_size, file);
   detail::read_channels(json, "image_mean", p.mean, file);
   detail::read_channels(json, "image_std", p.std, file);
-  detail::read_limits(fields, p);
+  detail::read_limits(fields, p.min_pixels, p.max_pixels);
   detail::check_processor(p, file);
+  if (format.video.video_processor_types != "[]") detail::read_video_part(model_dir, fields, p);
   return p;
 }
 
@@ -191,9 +241,13 @@ inline Grid Processor::grid_for(ImageSize size) const {
 }
 
 inline void Processor::write_patches(const Image& image, std::span<float> rows) const {
-  const Grid grid = grid_for(image.size());
+  write_frames(image, grid_for(image.size()), 0, temporal_patch_size, rows);
+}
+
+inline void Processor::write_frames(const Image& image, const Grid& grid, int first, int end,
+                                    std::span<float> rows) const {
   const std::size_t length = static_cast<std::size_t>(row_length());
-  if (rows.size() != grid.patches() * length)
+  if (rows.size() != static_cast<std::size_t>(grid.h) * grid.w * length)
     fail("patches: room for ", rows.size(), " values is not that of the grid");
   const ImageSize size{grid.w * patch_size, grid.h * patch_size};
   std::vector<std::uint8_t> resized;
@@ -207,7 +261,7 @@ inline void Processor::write_patches(const Image& image, std::span<float> rows) 
       const std::size_t y = (block_row * merge_size + inside / merge_size) * patch_size;
       const std::size_t x = static_cast<std::size_t>(block_column * merge_size + inside % merge_size) * patch_size;
       writer.write(rgb + (y * size.width + x) * 3, static_cast<std::size_t>(size.width) * 3,
-                   rows.data() + (block_row * patches_per_block_row + i) * length);
+                   rows.data() + (block_row * patches_per_block_row + i) * length, first, end);
     }
   });
 }

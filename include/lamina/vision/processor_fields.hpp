@@ -4,9 +4,9 @@
 #include <lamina/io/keys/field_table.hpp>
 #include <lamina/model/processor_format.hpp>
 
-/// What becomes of each field of preprocessor_config.json and processor_config.json. video_preprocessor_config.json and
-/// the video_processor of processor_config.json are not read: videos are refused wherever they could come in.
-/// Source: transformers 5.6 and 4.57, Qwen2VLImageProcessor, ImagesKwargs, Qwen2_5_VLProcessor, Qwen3VLProcessor.
+/// What becomes of each field of preprocessor_config.json, video_preprocessor_config.json and processor_config.json.
+/// Source: transformers 5.6 and 4.57, Qwen2VLImageProcessor, ImagesKwargs, Qwen2_5_VLProcessor, Qwen3VLProcessor; 5.24,
+/// Qwen2VLVideoProcessor, Qwen3VLVideoProcessor.
 namespace lamina::vision {
 
 namespace detail {
@@ -61,6 +61,31 @@ inline std::vector<Field> image_fields_of(const ProcessorFormat& format) {
   return fields;
 }
 
+/// What the object that describes video processing has beside the fields of images.
+inline constexpr Field video_fields[] = {
+    {"fps", FieldUse::used, "frames per second that are picked"},
+    {"min_frames", FieldUse::used},
+    {"max_frames", FieldUse::used},
+    {"video_processor_type", FieldUse::refused, "these share one way of processing videos"},
+    {"cap_pixels_per_frame", FieldUse::refused, "the limits of a clip are those of `size`", "[false]"},
+    {"num_frames", FieldUse::refused, "fps says how many frames are picked", "[]"},
+    {"do_sample_frames", FieldUse::no_effect, "frames are picked by fps, unless a list of them is given"},
+    {"max_video_tokens", FieldUse::no_effect, "it belongs to cap_pixels_per_frame"},
+    {"max_image_size", FieldUse::no_effect, "transformers' class does not read it"},
+    {"max_duration", FieldUse::no_effect, "transformers' class does not read it"},
+    {"return_metadata", FieldUse::no_effect, python_only},
+    {"video_metadata", FieldUse::no_effect, python_only},
+};
+
+inline std::vector<Field> video_fields_of(const ProcessorFormat& format) {
+  std::vector<Field> fields = image_fields_of(format);
+  for (Field field : video_fields) {
+    if (field.name == "video_processor_type") field.only = format.video.video_processor_types;
+    fields.push_back(field);
+  }
+  return fields;
+}
+
 /// `size`, inside it.
 inline constexpr Field size_fields[] = {
     {"shortest_edge", FieldUse::used, "the least number of pixels"},
@@ -76,10 +101,10 @@ inline constexpr Field size_fields[] = {
 /// processor_config.json's own level.
 inline constexpr Field processor_fields[] = {
     {"image_processor", FieldUse::used, "wins over preprocessor_config.json"},
-    {"video_processor", FieldUse::no_effect, "videos are not read"},
+    {"video_processor", FieldUse::used, "wins over video_preprocessor_config.json"},
     {"processor_class", FieldUse::no_effect, "config.json's model_type decides"},
     {"image_token", FieldUse::no_effect, "the tokenizer and config.json say where images go"},
-    {"video_token", FieldUse::no_effect, "videos are not read"},
+    {"video_token", FieldUse::no_effect, "the tokenizer and config.json say where videos go"},
     {"auto_map", FieldUse::no_effect, "no code of a model folder is run"},
     {"chat_template", FieldUse::no_effect, "chat templates are read from other files of the folder"},
     {"tokenizer", FieldUse::no_effect, "the tokenizer's own files are read"},

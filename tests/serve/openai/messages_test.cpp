@@ -18,7 +18,7 @@ TEST_CASE("messages: the OpenAI layout gives the text of the model's own templat
     CAPTURE(test["name"].get<std::string>());
     for (const auto& [family, name] :
          {std::pair{&qwen2_5_vl::chat, "qwen2_5_vl"}, std::pair{&qwen3_vl::chat, "qwen3_vl"}}) {
-      const auto chat = serve::read_messages(test["messages"], 99);
+      const auto chat = serve::read_messages(test["messages"], {99});
       const auto own = text::PromptTemplate::released(*family);
       CHECK(text::joined(own.render(chat.messages)) == test[name].get<std::string>());
     }
@@ -45,7 +45,7 @@ TEST_CASE("messages: a part that is wrong is refused by its path, with what was 
   };
   for (const auto& entry : table) {
     const Json list = Json::parse(R"([{"role":"user","content":)" + entry.first + "}]");
-    const auto message = test::message_of([&] { serve::read_messages(list, 9); });
+    const auto message = test::message_of([&] { serve::read_messages(list, {9}); });
     CAPTURE(entry.first, message);
     CHECK(message.find(entry.second) != std::string::npos);
   }
@@ -54,7 +54,7 @@ TEST_CASE("messages: a part that is wrong is refused by its path, with what was 
 TEST_CASE("messages: arguments that are no object are refused, and calls that are no functions") {
   const auto refusal = [](const std::string& call) {
     const Json list = Json::parse(R"([{"role":"assistant","tool_calls":[)" + call + "]}]");
-    return test::message_of([&] { serve::read_messages(list, 9); });
+    return test::message_of([&] { serve::read_messages(list, {9}); });
   };
   for (const char* arguments : {"7", "[]", R"("{")", R"("[1]")", R"("x")"})
     CHECK(refusal(cat(R"({"function":{"name":"f","arguments":)", arguments, "}}"))

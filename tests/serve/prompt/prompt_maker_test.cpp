@@ -112,7 +112,7 @@ TEST_CASE("prompt maker: pixels of one image and of a request, and memory, are l
   const auto refusal = [&](const std::string& body, serve::MediaLimits limits, std::int64_t media_bytes) {
     serve::PromptMaker maker(files, limits, media_bytes);
     auto request = read_request(body);
-    return message_of([&] { maker.read_images(maker.plan(request, {.max_model_len = 1 << 20}), {}); });
+    return message_of([&] { maker.read_media(maker.plan(request, {.max_model_len = 1 << 20}), {}); });
   };
   const std::int64_t growth = peak_growth([&] {
     CHECK(refusal(asks(large_webp, 10), {}, 0).find("1183000000 pixels, at most 1073741824") != std::string::npos);
@@ -138,7 +138,7 @@ TEST_CASE("prompt maker: images are decoded one after the other, each gone befor
   serve::PromptMaker maker(files, {}, 256 * mib);
   serve::PreparedPrompt prompt;
   const std::int64_t growth =
-      peak_growth([&] { prompt = maker.read_images(maker.plan(request, {.max_model_len = 1 << 20}), {}); });
+      peak_growth([&] { prompt = maker.read_media(maker.plan(request, {.max_model_len = 1 << 20}), {}); });
   REQUIRE(prompt.batch.grids.size() == images);
   const auto patch_bytes = static_cast<std::int64_t>(prompt.batch.patches.size() * sizeof(float));
   CHECK(prompt.memory.bytes() == patch_bytes);
@@ -157,7 +157,7 @@ TEST_CASE("prompt maker: what is said of an image that is broken behind its head
   auto request = read_request(asks("data:image/png;base64," + base64(png), 1));
   auto planned = maker.plan(request, {.max_model_len = 1 << 20});
   try {
-    maker.read_images(std::move(planned), {});
+    maker.read_media(std::move(planned), {});
     FAIL("nothing was thrown");
   } catch (const serve::ApiError& e) {
     CHECK(e.param == "messages.0.content.0.image_url.url");

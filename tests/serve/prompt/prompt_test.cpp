@@ -156,7 +156,7 @@ TEST_CASE("prompt: images count with the tokens of their size, and each needs it
   const auto planned = plan(one);
   REQUIRE(planned.grids.size() == 1);
   const int tokens = planned.grids[0].tokens(files.processor.merge_size);
-  CHECK(std::count(planned.ids.begin(), planned.ids.end(), files.image_pad) == tokens);
+  CHECK(std::count(planned.ids.begin(), planned.ids.end(), files.pads.image) == tokens);
   const int length = static_cast<int>(planned.ids.size());
   CHECK(plan(one, length + 1).ids == planned.ids);
   CHECK(message_of([&] { plan(one, length); }) == serve::context_length_message(length, 1, length));

@@ -121,6 +121,6 @@ TEST_CASE("chat template: messages have names, ids and thoughts for a template t
   const Json list = Json::parse(R"([{"role":"user","name":"Bo","content":"a"},
     {"role":"assistant","reasoning":"why","tool_calls":[{"id":"c1","function":{"name":"f","arguments":"{}"}}]},
     {"role":"tool","tool_call_id":"c1","content":"b"}])");
-  const auto chat = serve::read_messages(list, 1);
+  const auto chat = serve::read_messages(list, {1});
   CHECK(text::joined(files.chat_template.render(chat.messages)) == "Bo;whyc1;c1;");
 }

@@ -22,9 +22,35 @@ struct Positions {
   std::vector<int> visual_rows;  ///< token index of each merged vision row, in order of images
 };
 
-/// Text counts up by one on all axes; an image of merged grid h x w at counter p puts (y, x) at (p, p + y, p + x), and
-/// the counter goes on after the largest of them.   source: Wang et al. 2024, arXiv:2409.12191, section 2.1
-inline void find_positions(const Batch& batch, int merge, int image_token, Positions& out) {
+namespace detail {
+
+/// Positions of the tokens of a grid that begins at token n, in the order (t, y, x); returns the token behind them.
+inline int place_grid(const Batch& batch, std::size_t number, int merge, int end, int n, int counter, Positions& out) {
+  const Grid& grid = batch.grids[number];
+  const int h = grid.h / merge, w = grid.w / merge, token = batch.ids[static_cast<std::size_t>(n)];
+  if (grid.tokens(merge) > end - n)
+    fail("batch: image ", number, " needs ", grid.tokens(merge), " placeholder tokens from token ", n,
+         ", but its sequence ends at ", end);
+  for (int t = 0; t < grid.t; ++t) {
+    const int time = counter + static_cast<int>(static_cast<float>(t) * grid.time_step);
+    for (int y = 0; y < h; ++y)
+      for (int x = 0; x < w; ++x, ++n) {
+        if (batch.ids[static_cast<std::size_t>(n)] != token)
+          fail("batch: image ", number, " needs ", grid.tokens(merge), " placeholder tokens, but token ", n,
+               " is another one");
+        out.of_token[static_cast<std::size_t>(n)] = {time, counter + y, counter + x};
+        out.visual_rows.push_back(n);
+      }
+  }
+  return n;
+}
+
+}  // namespace detail
+
+/// Text counts up by one on all axes; an image or video of merged grid t x h x w at counter p puts (t, y, x) at
+/// (p + floor(t * time_step), p + y, p + x), and the counter goes on after the largest of them.
+/// source: Wang et al. 2024, arXiv:2409.12191, section 2.1; time: Qwen2.5-VL's fine-tuning code, rope2d.py
+inline void find_positions(const Batch& batch, int merge, VisionTokens vision_tokens, Positions& out) {
   const int tokens = static_cast<int>(batch.ids.size());
   out.of_token.resize(static_cast<std::size_t>(tokens));
   out.next.clear();
@@ -33,27 +59,17 @@ inline void find_positions(const Batch& batch, int merge, int image_token, Posit
   for (std::size_t s = 0; s + 1 < batch.cu_seqlens.size(); ++s) {
     int counter = 0;
     for (int n = batch.cu_seqlens[s]; n < batch.cu_seqlens[s + 1];) {
-      if (batch.ids[static_cast<std::size_t>(n)] != image_token) {
+      if (!vision_tokens(batch.ids[static_cast<std::size_t>(n)])) {
         out.of_token[static_cast<std::size_t>(n++)] = {counter, counter, counter};
         ++counter;
         continue;
       }
       if (image == batch.grids.size())
         fail("batch: token ", n, " is an image placeholder, but all ", image, " images are used up");
-      const Grid& grid = batch.grids[image++];
-      const int h = grid.h / merge, w = grid.w / merge;
-      if (grid.t != 1) fail("batch: image ", image - 1, " has ", grid.t, " frames; video is not supported");
-      if (n + h * w > batch.cu_seqlens[s + 1])
-        fail("batch: image ", image - 1, " needs ", h * w, " placeholder tokens from token ", n,
-             ", but its sequence ends at ", batch.cu_seqlens[s + 1]);
-      for (int y = 0; y < h; ++y)
-        for (int x = 0; x < w; ++x, ++n) {
-          if (batch.ids[static_cast<std::size_t>(n)] != image_token)
-            fail("batch: image ", image - 1, " needs ", h * w, " placeholder tokens, but token ", n, " is another one");
-          out.of_token[static_cast<std::size_t>(n)] = {counter, counter + y, counter + x};
-          out.visual_rows.push_back(n);
-        }
-      counter += std::max(h, w);
+      const Grid& grid = batch.grids[image];
+      n = detail::place_grid(batch, image++, merge, batch.cu_seqlens[s + 1], n, counter, out);
+      const int time = static_cast<int>(static_cast<float>(grid.t - 1) * grid.time_step);
+      counter += std::max({grid.h / merge, grid.w / merge, time + 1});
     }
     out.next.push_back(counter);
   }
@@ -95,8 +111,8 @@ class BatchTables {
 
   /// Reads a batch; the result points into it and into this object.
   template <class T>
-  Input<T> build(const Batch& batch, int image_token) {
-    find_positions(batch, merge, image_token, positions_);
+  Input<T> build(const Batch& batch, VisionTokens vision_tokens) {
+    find_positions(batch, merge, vision_tokens, positions_);
     ids_.assign(batch.ids.begin(), batch.ids.end());
     for (int row : positions_.visual_rows) ids_[static_cast<std::size_t>(row)] = -1;
     cu_seqlens_ = batch.cu_seqlens;

@@ -1,8 +1,10 @@
 #pragma once
 #include <lamina/core/batch.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/data/sample/encode.hpp>
 #include <lamina/data/sample/encoded_sample.hpp>
 #include <lamina/data/sample/media.hpp>
+#include <lamina/data/sample/video_plan.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/limit.hpp>
 #include <lamina/vision/processor.hpp>
@@ -11,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -54,17 +57,6 @@ inline void append_sequences(const EncodedSample& sample, float weight, Batch& b
   if (sample.sequences.empty()) batch.cu_seqlens.push_back(static_cast<int>(batch.ids.size()));
 }
 
-/// Lengths of the runs of image_pad_id: tokens of each image of the sample, in order.
-inline std::vector<int> image_runs(const EncodedSample& sample, int image_pad_id) {
-  std::vector<int> runs;
-  for (std::size_t i = 0; i < sample.ids.size(); ++i) {
-    if (sample.ids[i] != image_pad_id) continue;
-    if (i == 0 || sample.ids[i - 1] != image_pad_id) runs.push_back(0);
-    ++runs.back();
-  }
-  return runs;
-}
-
 /// Whether a micro-batch is preference data.
 inline bool judged(const std::vector<const EncodedSample*>& micro_batch) {
   return !micro_batch.empty() && !micro_batch.front()->roles.empty();
@@ -91,30 +83,65 @@ inline void make_room(std::vector<float>& values, std::size_t count) {
 
 }  // namespace detail
 
-/// How a window's images are prepared, and which token takes their places.
+/// How a window's images and videos are prepared, and which tokens take their places.
 struct Preparation {
   vision::Processor processor;
-  ImageLimits limits;
-  int image_pad_id = 0;
+  ImageLimits limits;  ///< of images; a video's plan has those of its frames
+  VisionTokens vision_tokens;
   int ranks = 1;  ///< processes whose windows are summed
   /// Each label of a window weighs 1 / all of its labels, as transformers divides the losses of other objectives.
   bool labels_weigh_alike = false;
 };
 
-/// An image that is still to be made: which file, and where in the batch it belongs.
-struct PendingImage {
+/// An image or a video that is still to be made: which, and where in the batch it belongs.
+struct PendingMedium {
   const EncodedSample* sample = nullptr;
-  int of_sample = 0;            ///< number of the image in its sample
-  std::size_t grid = 0;         ///< its element of Batch::grids
-  std::size_t first_patch = 0;  ///< its first row of Batch::patches
-  int tokens = 0;               ///< of the language model, counted when the data was read
+  std::filesystem::path image;             ///< or
+  std::shared_ptr<const VideoPlan> video;  ///< a video
+  std::size_t grid = 0;                    ///< its first element of Batch::grids
+  std::size_t first_patch = 0;             ///< its first row of Batch::patches
+  int tokens = 0;                          ///< of the language model, counted when the data was read
 };
 
-/// A window with room for its images, which can then be made in any order, by several threads.
+/// A window with room for its images and videos, which can then be made in any order, by several threads.
 struct Draft {
   Collated collated;
-  std::vector<PendingImage> images;
+  std::vector<PendingMedium> media;
 };
+
+namespace detail {
+
+/// Appends what a sample shows, in the order of its tokens, with its place in the batch: `grids` and `patches` count
+/// those before it.
+inline void append_media(const EncodedSample& sample, const Preparation& preparation, std::size_t& grids,
+                         std::size_t& patches, std::vector<PendingMedium>& media) {
+  std::vector<Run> runs;
+  add_runs(sample.ids, preparation.vision_tokens, runs);
+  const auto merged = static_cast<std::size_t>(preparation.processor.merge_size * preparation.processor.merge_size);
+  std::size_t images = 0, videos = 0;
+  const auto misfit = [&] {
+    fail(sample.origin, ": ", sample.images.size(), " images and ", sample.videos.size(), " videos, but ", runs.size(),
+         " places for them in its tokens");
+  };
+  for (std::size_t run = 0; run < runs.size();) {
+    PendingMedium next{&sample, {}, nullptr, grids, patches, runs[run].length};
+    std::size_t count = 1;
+    if (runs[run].id == preparation.vision_tokens.image) {
+      if (images == sample.images.size()) misfit();
+      next.image = sample.images[images++];
+    } else {
+      if (videos == sample.videos.size()) misfit();
+      next.video = sample.videos[videos++];
+      count = next.video->grids.size();
+      next.tokens *= static_cast<int>(count);  // its runs are alike
+    }
+    run += count, grids += count, patches += static_cast<std::size_t>(next.tokens) * merged;
+    media.push_back(std::move(next));
+  }
+  if (images != sample.images.size() || videos != sample.videos.size()) misfit();
+}
+
+}  // namespace detail
 
 /// Everything of one accumulation window but the pixels. `window` holds M micro-batches; the weights are such that
 ///
@@ -129,8 +156,7 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
   Draft out;
   Batch& batch = out.collated.batch;
   batch.cu_seqlens.push_back(0);
-  const int merged = preparation.processor.merge_size * preparation.processor.merge_size;
-  std::size_t patches = 0;
+  std::size_t grids = 0, patches = 0;
   const std::int64_t all_labels = detail::marked_labels(window);
   for (const auto& micro_batch : window) {
     int labelled = 0;
@@ -142,14 +168,7 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
                      !labelled ? 0 : 1.0 / (preparation.labels_weigh_alike ? static_cast<double>(all_labels) : own);
     for (const EncodedSample* sample : micro_batch) {
       detail::append_sequences(*sample, static_cast<float>(weight), batch);
-      const std::vector<int> runs = detail::image_runs(*sample, preparation.image_pad_id);
-      if (runs.size() != sample->images.size())
-        fail(sample->origin, ": ", sample->images.size(), " images, but ", runs.size(),
-             " places for them in its tokens");
-      for (std::size_t i = 0; i < runs.size(); ++i) {
-        out.images.push_back({sample, static_cast<int>(i), out.images.size(), patches, runs[i]});
-        patches += static_cast<std::size_t>(runs[i]) * static_cast<std::size_t>(merged);
-      }
+      detail::append_media(*sample, preparation, grids, patches, out.media);
       for (const PackedSequence& packed : sample->sequences) out.collated.origins.push_back(packed.origin);
       if (sample->sequences.empty()) out.collated.origins.push_back(sample->origin);
     }
@@ -158,27 +177,36 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
       out.collated.warnings.push_back(
           cat(micro_batch.front()->origin, ": a micro-batch without any learned token adds no loss"));
   }
-  batch.grids.resize(out.images.size());
+  batch.grids.resize(grids);
   batch.patches = std::move(used.collated.batch.patches);
   detail::make_room(batch.patches, patches * static_cast<std::size_t>(preparation.processor.row_length()));
   return out;
 }
 
 /// Decodes an image, resizes it as LLaMA-Factory and then the model's processor do, and writes its grid and patches.
-inline void make_image(const PendingImage& pending, const Preparation& preparation, Batch& batch) {
+inline void make_image(const PendingMedium& pending, const Preparation& preparation, Batch& batch) {
   const vision::Processor& processor = preparation.processor;
-  const std::filesystem::path& path = pending.sample->images[static_cast<std::size_t>(pending.of_sample)];
+  const vision::Image image = vision::limit_pixels(vision::load_image(pending.image), preparation.limits.min_pixels,
+                                                   preparation.limits.max_pixels, preparation.processor.shape);
+  const Grid grid = processor.grid_for(image.size());
+  const int tokens = grid.tokens(processor.merge_size);
+  if (tokens != pending.tokens)
+    fail("image ", pending.image.string(), " gives ", tokens, " tokens, ", pending.tokens,
+         " were counted when the data was read: the file was changed meanwhile");
+  const auto row = static_cast<std::size_t>(processor.row_length());
+  processor.write_patches(image, {&batch.patches[pending.first_patch * row], grid.patches() * row});
+  batch.grids[pending.grid] = grid;
+}
+
+/// The same for an image or a video.
+inline void make_medium(const PendingMedium& pending, const Preparation& preparation, Batch& batch) {
   try {
-    const vision::Image image = vision::limit_pixels(vision::load_image(path), preparation.limits.min_pixels,
-                                                     preparation.limits.max_pixels, preparation.processor.shape);
-    const Grid grid = processor.grid_for(image.size());
-    const int tokens = grid.tokens(processor.merge_size);
-    if (tokens != pending.tokens)
-      fail("image ", path.string(), " gives ", tokens, " tokens, ", pending.tokens,
-           " were counted when the data was read: the file was changed meanwhile");
-    const auto row = static_cast<std::size_t>(processor.row_length());
-    processor.write_patches(image, {&batch.patches[pending.first_patch * row], grid.patches() * row});
-    batch.grids[pending.grid] = grid;
+    if (!pending.video) return make_image(pending, preparation, batch);
+    const auto row = static_cast<std::size_t>(preparation.processor.row_length());
+    const auto values = static_cast<std::size_t>(pending.video->clip().patches()) * row;
+    write_video(*pending.video, preparation.processor, {&batch.patches[pending.first_patch * row], values});
+    std::copy(pending.video->grids.begin(), pending.video->grids.end(),
+              batch.grids.begin() + static_cast<std::ptrdiff_t>(pending.grid));
   } catch (const Error& error) {
     fail(pending.sample->origin, ": ", error.what());
   }
@@ -187,11 +215,11 @@ inline void make_image(const PendingImage& pending, const Preparation& preparati
 /// One accumulation window as one run of packed sequences, made by the calling thread.
 inline Collated collate(std::span<const std::vector<const EncodedSample*>> window, const Preparation& preparation) {
   Draft draft = begin_window(window, preparation);
-  for (const PendingImage& image : draft.images) make_image(image, preparation, draft.collated.batch);
+  for (const PendingMedium& medium : draft.media) make_medium(medium, preparation, draft.collated.batch);
   return std::move(draft.collated);
 }
 
-/// The windows of a run as Prefetch makes them: a part is an image.
+/// The windows of a run as Prefetch makes them: a part is an image or a video.
 struct WindowRecipe {
   using Item = Draft;
   const Preparation* preparation;
@@ -201,9 +229,9 @@ struct WindowRecipe {
   Draft begin(std::int64_t index, Draft used) const {
     return begin_window(micro_batches(index), *preparation, std::move(used));
   }
-  int parts(const Draft& draft) const { return static_cast<int>(draft.images.size()); }
+  int parts(const Draft& draft) const { return static_cast<int>(draft.media.size()); }
   void make(Draft& draft, int part) const {
-    make_image(draft.images[static_cast<std::size_t>(part)], *preparation, draft.collated.batch);
+    make_medium(draft.media[static_cast<std::size_t>(part)], *preparation, draft.collated.batch);
   }
   /// Of the patches alone: the rest is some kilobytes.
   std::size_t bytes(const Draft& draft) const { return draft.collated.batch.patches.capacity() * sizeof(float); }

@@ -16,18 +16,25 @@ namespace lamina::data {
 /// Who speaks: the user or a tool's result on even turns, the model or its call of tools on odd ones.
 enum class Role { user, observation, assistant, function };
 
+/// A video: the path of a file, or those of images that are its frames; as the record writes them.
+struct ListedVideo {
+  std::string file;
+  std::vector<std::string> frames;
+};
+
 struct Turn {
   Role role;
-  std::string content;  ///< with its <image> placeholders; for `function`, the JSON of the calls
+  std::string content;  ///< with its <image> and <video> placeholders; for `function`, the JSON of the calls
 };
 
 /// What all record layouts become: turns in pairs, the model's turn last.
 struct Conversation {
   std::vector<Turn> turns;
   std::string system;
-  std::string tools;                   ///< JSON text of a list of functions, or empty
-  std::vector<std::string> images;     ///< as the record writes them
-  int videos = 0, audios = 0;          ///< how many the record lists
+  std::string tools;                ///< JSON text of a list of functions, or empty
+  std::vector<std::string> images;  ///< as the record writes them
+  std::vector<ListedVideo> videos = {};
+  int audios = 0;                      ///< how many the record lists
   std::string origin;                  ///< "mllm_demo.json row 3"
   std::optional<Turn> rejected = {};   ///< of pairs: the other answer; the last turn is the chosen one
   std::optional<bool> desirable = {};  ///< of data for stage kto: whether the last turn is
@@ -73,15 +80,16 @@ inline int media_count(const Row& row, const Columns::Name& name) {
   return value.is_array() ? static_cast<int>(value.size()) : 1;
 }
 
-/// The path of one image: text, or {"path": ..., "bytes": null} as the `datasets` library writes images.
+/// The path of one image or video: text, or {"path": ..., "bytes": null} as the `datasets` library writes images.
 inline std::string image_path(const Row& row, const std::string& column, const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   const auto part = [&](const char* key) { return value.is_object() && value.contains(key) ? value[key] : Json(); };
   if (!part("bytes").is_null()) {
-    fail(row.origin(), ": \"", column, "\" holds the bytes of an image: save the image as a file and name its path");
+    fail(row.origin(), ": \"", column,
+         "\" holds the bytes of an image or a video: save it as a file and name its path");
   }
   if (!part("path").is_string()) {
-    fail(row.origin(), ": \"", column, "\" must be the path of an image or a list of paths, got ",
+    fail(row.origin(), ": \"", column, "\" must be the path of an image or a video, or a list of paths, got ",
          text::python_json(value));
   }
   return part("path").get<std::string>();
@@ -102,13 +110,28 @@ inline std::vector<std::string> image_paths(const Row& row, const Columns::Name&
   return paths;
 }
 
+/// The videos of a record: a path, or a list of paths and of lists of frames.
+inline std::vector<ListedVideo> video_paths(const Row& row, const Columns::Name& name) {
+  const Json& value = column(row.value, name);
+  if (value.is_null()) return {};
+  std::vector<ListedVideo> videos;
+  for (const Json& video : value.is_array() ? value : Json::array({value})) {
+    ListedVideo& listed = videos.emplace_back();
+    if (!video.is_array()) listed.file = image_path(row, *name, video);
+    if (video.is_array() && video.empty()) fail(row.origin(), ": \"", *name, "\" has a video without frames");
+    if (video.is_array())
+      for (const Json& frame : video) listed.frames.push_back(image_path(row, *name, frame));
+  }
+  return videos;
+}
+
 /// Everything but the turns.
 inline Conversation begin_conversation(const Row& row, const DatasetInfo& info) {
   return {.turns = {},
           .system = text_column(row, info.columns.system),
           .tools = tools_column(row, info.columns.tools),
           .images = image_paths(row, info.columns.images),
-          .videos = media_count(row, info.columns.videos),
+          .videos = video_paths(row, info.columns.videos),
           .audios = media_count(row, info.columns.audios),
           .origin = row.origin()};
 }
@@ -383,7 +406,8 @@ inline PretrainingText pretraining_text(const Row& row, const DatasetInfo& info,
     if (auto* dropped = std::get_if<Dropped>(&converted)) return *dropped;
     conversation = std::get<Conversation>(std::move(converted));
   }
-  if (!conversation.images.empty()) fail("stage: pt learns text alone, the record has images: take stage: sft");
+  if (!conversation.images.empty() || !conversation.videos.empty())
+    fail("stage: pt learns text alone, the record has images or videos: take stage: sft");
   return conversation.turns.front().content;
 }
 

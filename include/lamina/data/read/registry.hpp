@@ -92,8 +92,8 @@ inline constexpr RegistryKey column_keys[] = {
     {"system"},
     {"tools"},
     {"images"},
-    {"videos"},  // records that list one are refused
-    {"audios"},  // as for videos
+    {"videos"},
+    {"audios"},  // records that list one are refused
     {"chosen"},
     {"rejected"},
     {"kto_tag"},

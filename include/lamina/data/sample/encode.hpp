@@ -4,7 +4,9 @@
 #include <lamina/data/read/records.hpp>
 #include <lamina/data/sample/encoded_sample.hpp>
 #include <lamina/data/sample/media.hpp>
+#include <lamina/data/sample/placeholders.hpp>
 #include <lamina/data/sample/template.hpp>
+#include <lamina/data/sample/video_plan.hpp>
 #include <lamina/text/tokenizer.hpp>
 
 #include <algorithm>
@@ -50,64 +52,35 @@ struct EncodeOptions {
   bool preserve_thinking = false;
 };
 
-using Encoded = std::variant<EncodedSample, Dropped>;
-
-namespace detail {
-
-/// A pair as tokens, with the images of its placeholders.
-struct TokenPair {
-  std::vector<int> source, target;
-  std::vector<std::filesystem::path> images;
-  std::vector<int> image_tokens;
+/// What decides how many tokens images and videos have.
+struct MediaSizes {
+  const vision::Processor& processor;
+  ImageLimits images = {};
+  VideoOptions videos = {};
 };
 
-/// The lengths of the runs of `pad`.
-inline void add_runs(std::span<const int> ids, int pad, std::vector<int>& runs) {
-  bool inside = false;
-  for (const int id : ids) {
-    if (id == pad && !inside) runs.push_back(0);
-    if (id == pad) ++runs.back();
-    inside = id == pad;
-  }
-}
+using Encoded = std::variant<EncodedSample, Dropped>;
 
-/// Puts the layout's marks of an image of n tokens in place of each <image>; `next` counts images.
-inline std::string expand_placeholders(std::string_view text, std::span<const int> tokens, std::size_t& next,
-                                       const ChatFormat& format) {
-  std::string out;
-  for (;;) {
-    const std::size_t at = text.find(image_placeholder);
-    out += text.substr(0, at);
-    if (at == std::string_view::npos) return out;
-    out += format.image_begin;
-    for (int i = 0; i < tokens[next]; ++i) out += format.image_pad;
-    out += format.image_end;
-    ++next;
-    text.remove_prefix(at + image_placeholder.size());
-  }
-}
-
-}  // namespace detail
-
-/// Conversations to samples: expands images by their headers, renders the template, tokenises, cuts to cutoff_len, and
-/// marks the tokens that are learned.
-/// source  LLaMA-Factory, data/processor/supervised.py
+/// Conversations to samples: expands images and videos by their headers, renders the template, tokenises, cuts to
+/// cutoff_len, and marks the tokens that are learned. source  LLaMA-Factory, data/processor/supervised.py
 class Encoder {
  public:
-  /// The tokenizer must outlive the encoder, and so must the processor of `images`.
-  Encoder(const text::Tokenizer& tokenizer, Template layout, EncodeOptions options, ImageTokens images,
+  /// The tokenizer must outlive the encoder, and so must the processor.
+  Encoder(const text::Tokenizer& tokenizer, Template layout, EncodeOptions options, const MediaSizes& media,
           std::filesystem::path media_dir)
       : tokenizer_(&tokenizer),
         layout_(std::move(layout)),
         options_(options),
-        images_(std::move(images)),
+        merge_(media.processor.merge_size),
+        images_(media.processor, media.images),
+        videos_(media.processor, media.videos, *layout_.chat),
         media_dir_(std::move(media_dir)) {
     if (options.cutoff_len < 1) fail("cutoff_len: ", options.cutoff_len, " is not positive");
     if (options.mask_history && options.train_on_prompt) fail("mask_history and train_on_prompt exclude each other");
     const std::string_view image_pad = layout_.chat->image_pad;
     const auto pad = tokenizer.id_of(image_pad);
     if (!pad) fail("tokenizer: it has no token ", image_pad, ": it does not belong to a model of this template");
-    image_pad_ = *pad;
+    vision_tokens_ = {*pad, tokenizer.id_of(layout_.chat->video_pad).value_or(-1)};
   }
 
   /// Fails if a record is wrong; the message does not repeat its origin. A record that does not fit is dropped with a
@@ -120,7 +93,7 @@ class Encoder {
     if (pairs.empty()) return Dropped{lost_image};
     if (options_.mask_history) std::reverse(pairs.begin(), pairs.end());  // the last turn gets the room first
     std::vector<EncodedSample> kept = cut(pairs);
-    if (kept.empty()) return Dropped{cat("an image does not fit into cutoff_len ", options_.cutoff_len)};
+    if (kept.empty()) return does_not_fit();
     if (options_.mask_history) std::reverse(kept.begin(), kept.end());
     return join(kept, conversation.origin);
   }
@@ -135,16 +108,16 @@ class Encoder {
                                                static_cast<int>(whole.target.size()), options_.cutoff_len);
     const int lost = static_cast<int>(whole.source.size()) - lengths.source;
     whole.source.resize(lengths.source), whole.target.resize(lengths.target);
-    std::vector<int> runs;
-    detail::add_runs(whole.source, image_pad_, runs);
-    if (whole.source.empty() || runs != whole.image_tokens || cuts_closing_mark(whole))
-      return Dropped{cat("an image does not fit into cutoff_len ", options_.cutoff_len)};
+    std::vector<detail::Run> runs;
+    detail::add_runs(whole.source, vision_tokens_, runs);
+    if (whole.source.empty() || runs != whole.runs || cuts_closing_mark(whole)) return does_not_fit();
     return EncodedSample{.ids = std::move(whole.source),
                          .labels = {},
                          .images = std::move(whole.images),
                          .origin = conversation.origin,
                          .answer = std::move(whole.target),
-                         .lost = lost};
+                         .lost = lost,
+                         .videos = std::move(whole.videos)};
   }
 
   /// A prompt with two answers as two sequences, the preferred one first. Both have the prompt of the first, and as
@@ -191,13 +164,18 @@ class Encoder {
 
  private:
   static constexpr const char* lost_image =
-      "an image stands inside a thought that enable_thinking or mask_history removes";
+      "an image or a video stands inside a thought that enable_thinking or mask_history removes";
+  Dropped does_not_fit() const {
+    return {cat("an image or a video does not fit into cutoff_len ", options_.cutoff_len)};
+  }
 
   void check_media(const Conversation& conversation) const {
     data::check_media(conversation, *layout_.chat);
-    if (!layout_.takes_images && !conversation.images.empty())
-      fail("template ", layout_.name, " is for text alone, the record has images: take the template of the model, ",
-           templates_text());
+    if (!layout_.takes_images && !(conversation.images.empty() && conversation.videos.empty()))
+      fail("template ", layout_.name, " is for text alone, the record has images or videos: take the template of the ",
+           "model, ", templates_text());
+    if (!conversation.videos.empty() && vision_tokens_.video < 0)
+      fail("tokenizer: it has no token ", layout_.chat->video_pad, ": it does not belong to a model of this template");
   }
 
   /// All but the last answer as the source, that answer as the target; or nothing, as tokenise() has it.
@@ -208,12 +186,13 @@ class Encoder {
                                 .drop_history_thoughts = !options_.preserve_thinking,
                                 .last_answer_only = true});
     if (pairs.empty()) return std::nullopt;
-    detail::TokenPair whole{.source = {}, .target = pairs.back().target, .images = {}, .image_tokens = {}};
+    detail::TokenPair whole{.source = {}, .target = pairs.back().target, .images = {}, .videos = {}, .runs = {}};
     for (const detail::TokenPair& pair : pairs) {
-      whole.source.insert(whole.source.end(), pair.source.begin(), pair.source.end());
-      if (&pair != &pairs.back()) whole.source.insert(whole.source.end(), pair.target.begin(), pair.target.end());
-      whole.images.insert(whole.images.end(), pair.images.begin(), pair.images.end());
-      whole.image_tokens.insert(whole.image_tokens.end(), pair.image_tokens.begin(), pair.image_tokens.end());
+      detail::append(whole.source, pair.source);
+      if (&pair != &pairs.back()) detail::append(whole.source, pair.target);
+      detail::append(whole.images, pair.images);
+      detail::append(whole.videos, pair.videos);
+      detail::append(whole.runs, pair.runs);
     }
     return whole;
   }
@@ -230,17 +209,14 @@ class Encoder {
     for (const auto& [pair, kept, role] : answers) {
       pair.source.resize(static_cast<std::size_t>(std::min<int>(kept.source, static_cast<int>(pair.source.size()))));
       pair.target.resize(static_cast<std::size_t>(std::min<int>(kept.target, static_cast<int>(pair.target.size()))));
-      std::vector<int> runs;
-      detail::add_runs(pair.source, image_pad_, runs);
-      detail::add_runs(pair.target, image_pad_, runs);
-      if (runs != pair.image_tokens || cuts_closing_mark(pair))
-        return Dropped{cat("an image does not fit into cutoff_len ", options_.cutoff_len)};
+      if (detail::runs_of(pair, vision_tokens_) != pair.runs || cuts_closing_mark(pair)) return does_not_fit();
       if (pair.source.empty() || pair.target.empty()) return Dropped{"an answer or its prompt has no token"};
-      sample.ids.insert(sample.ids.end(), pair.source.begin(), pair.source.end());
+      detail::append(sample.ids, pair.source);
       sample.labels.resize(sample.ids.size(), ignored_label);
-      sample.ids.insert(sample.ids.end(), pair.target.begin(), pair.target.end());
-      sample.labels.insert(sample.labels.end(), pair.target.begin(), pair.target.end());
-      sample.images.insert(sample.images.end(), pair.images.begin(), pair.images.end());
+      detail::append(sample.ids, pair.target);
+      detail::append(sample.labels, pair.target);
+      detail::append(sample.images, pair.images);
+      detail::append(sample.videos, pair.videos);
       sample.sequences.push_back({static_cast<int>(sample.ids.size()), origin});
       sample.roles.push_back(role);
     }
@@ -256,34 +232,66 @@ class Encoder {
     return ids;
   }
 
-  /// Renders and tokenises. No pair if the tokens do not hold every image whole: a removed thought took one along.
-  std::vector<detail::TokenPair> tokenise(const Conversation& conversation, const RenderOptions& how) {
-    std::vector<std::filesystem::path> paths;
-    std::vector<int> counts;
-    for (const std::string& written : conversation.images) {
-      paths.push_back(resolve_media(media_dir_, written));
-      counts.push_back(images_.count(paths.back()));
+  /// Puts an image's or a video's tokens, with their marks, in place of each <image> and <video>.
+  std::string expand(std::string_view text, const Conversation& conversation, std::size_t& images, std::size_t& videos,
+                     std::vector<detail::Placed>& placed) {
+    const ChatFormat& format = *layout_.chat;
+    std::string out;
+    for (;;) {
+      const std::size_t image = text.find(image_placeholder), video = text.find(video_placeholder);
+      const std::size_t at = std::min(image, video);
+      out += text.substr(0, at);
+      if (at == std::string_view::npos) return out;
+      detail::Placed& next = placed.emplace_back();
+      if (at == image) {
+        next.image = resolve_media(media_dir_, conversation.images[images++]);
+        next.runs.push_back({vision_tokens_.image, images_.count(next.image)});
+        out += format.image_begin;
+        for (int i = 0; i < next.runs[0].length; ++i) out += format.image_pad;
+        out += format.image_end;
+      } else {
+        next.video = videos_.plan(conversation.videos[videos++], media_dir_);
+        for (const Grid& grid : next.video->grids) next.runs.push_back({vision_tokens_.video, grid.tokens(merge_)});
+        out += video_text(*next.video, merge_, format);
+      }
+      text.remove_prefix(at + (at == image ? image_placeholder : video_placeholder).size());
     }
+  }
+
+  /// Gives a pair the images and videos whose runs it has, from `next` on. False if one is not there whole.
+  static bool take_media(detail::TokenPair& pair, const std::vector<detail::Placed>& placed, std::size_t& next) {
+    for (std::size_t run = 0; run < pair.runs.size(); ++next) {
+      if (next == placed.size()) return false;
+      const detail::Placed& one = placed[next];
+      for (const detail::Run& wanted : one.runs)
+        if (run == pair.runs.size() || pair.runs[run++] != wanted) return false;
+      if (one.video)
+        pair.videos.push_back(one.video);
+      else
+        pair.images.push_back(one.image);
+    }
+    return true;
+  }
+
+  /// Renders and tokenises. No pair if the tokens do not hold every image and video whole: a removed thought took one
+  /// along.
+  std::vector<detail::TokenPair> tokenise(const Conversation& conversation, const RenderOptions& how) {
     std::vector<Turn> turns = conversation.turns;
-    std::size_t next = 0;
-    for (Turn& turn : turns) turn.content = detail::expand_placeholders(turn.content, counts, next, *layout_.chat);
+    std::vector<detail::Placed> placed;
+    std::size_t images = 0, videos = 0, next = 0;
+    for (Turn& turn : turns) turn.content = expand(turn.content, conversation, images, videos, placed);
     std::vector<detail::TokenPair> pairs;
-    next = 0;
     for (const auto& rendered : render_pairs(layout_, std::move(turns), conversation.system, conversation.tools, how)) {
       detail::TokenPair& pair = pairs.emplace_back();
       pair.source = tokens(rendered.source), pair.target = tokens(rendered.target);
-      detail::add_runs(pair.source, image_pad_, pair.image_tokens);
-      detail::add_runs(pair.target, image_pad_, pair.image_tokens);
-      for (const int run : pair.image_tokens) {
-        if (next == paths.size() || counts[next] != run) return {};
-        pair.images.push_back(paths[next++]);
-      }
+      pair.runs = detail::runs_of(pair, vision_tokens_);
+      if (!take_media(pair, placed, next)) return {};
     }
-    return next == paths.size() ? pairs : std::vector<detail::TokenPair>{};
+    return next == placed.size() ? pairs : std::vector<detail::TokenPair>{};
   }
 
-  /// Cuts the pairs, in this order, to cutoff_len. A pair that would lose part of an image ends the sample before it,
-  /// with all that follow: an image is never cut. (LLaMA-Factory cuts it, and the step then fails.)
+  /// Cuts the pairs, in this order, to cutoff_len. A pair that would lose part of an image or a video ends the sample
+  /// before it, with all that follow: neither is ever cut. (LLaMA-Factory cuts it, and the step then fails.)
   std::vector<EncodedSample> cut(std::vector<detail::TokenPair>& pairs) const {
     std::vector<EncodedSample> kept;
     int used = 0;
@@ -292,10 +300,7 @@ class Encoder {
       const SplitLengths lengths = split_lengths(static_cast<int>(pair.source.size()),
                                                  static_cast<int>(pair.target.size()), options_.cutoff_len - used);
       pair.source.resize(lengths.source), pair.target.resize(lengths.target);
-      std::vector<int> runs;
-      detail::add_runs(pair.source, image_pad_, runs);
-      detail::add_runs(pair.target, image_pad_, runs);
-      if (runs != pair.image_tokens || cuts_closing_mark(pair)) break;
+      if (detail::runs_of(pair, vision_tokens_) != pair.runs || cuts_closing_mark(pair)) break;
       used += lengths.source + lengths.target;
       kept.push_back(labelled(pair, p == 0));
     }
@@ -304,12 +309,13 @@ class Encoder {
 
   /// Whether a part ends in the middle of an image's marks: its last token is a pad.
   bool cuts_closing_mark(const detail::TokenPair& pair) const {
-    return (!pair.source.empty() && pair.source.back() == image_pad_) ||
-           (!pair.target.empty() && pair.target.back() == image_pad_);
+    return (!pair.source.empty() && vision_tokens_(pair.source.back())) ||
+           (!pair.target.empty() && vision_tokens_(pair.target.back()));
   }
 
   EncodedSample labelled(const detail::TokenPair& pair, bool first) const {
-    EncodedSample part{.ids = pair.source, .labels = pair.source, .images = pair.images, .origin = {}};
+    EncodedSample part{
+        .ids = pair.source, .labels = pair.source, .images = pair.images, .origin = {}, .videos = pair.videos};
     if (!options_.train_on_prompt) std::fill(part.labels.begin(), part.labels.end(), ignored_label);
     part.ids.insert(part.ids.end(), pair.target.begin(), pair.target.end());
     if (options_.mask_history && !first) {
@@ -323,9 +329,10 @@ class Encoder {
   static EncodedSample join(const std::vector<EncodedSample>& parts, const std::string& origin) {
     EncodedSample sample{.ids = {}, .labels = {}, .images = {}, .origin = origin};
     for (const EncodedSample& part : parts) {
-      sample.ids.insert(sample.ids.end(), part.ids.begin(), part.ids.end());
-      sample.labels.insert(sample.labels.end(), part.labels.begin(), part.labels.end());
-      sample.images.insert(sample.images.end(), part.images.begin(), part.images.end());
+      detail::append(sample.ids, part.ids);
+      detail::append(sample.labels, part.labels);
+      detail::append(sample.images, part.images);
+      detail::append(sample.videos, part.videos);
     }
     return sample;
   }
@@ -333,9 +340,11 @@ class Encoder {
   const text::Tokenizer* tokenizer_;
   Template layout_;
   EncodeOptions options_;
+  int merge_;
   ImageTokens images_;
+  VideoPlans videos_;
   std::filesystem::path media_dir_;
-  int image_pad_ = 0;
+  VisionTokens vision_tokens_;
 };
 
 }  // namespace lamina::data

@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/error.hpp>
 #include <lamina/data/read/records.hpp>
+#include <lamina/data/sample/media_path.hpp>
 #include <lamina/model/chat_format.hpp>
 #include <lamina/vision/image.hpp>
 #include <lamina/vision/limit.hpp>
@@ -18,23 +19,11 @@ namespace lamina::data {
 inline constexpr std::string_view image_placeholder = "<image>", video_placeholder = "<video>",
                                   audio_placeholder = "<audio>";
 
-/// The limits of the resize before the model's own (LLaMA-Factory's image_max_pixels and image_min_pixels), in pixels.
-struct ImageLimits {
-  std::int64_t max_pixels = 768 * 768, min_pixels = 32 * 32;
-};
-
 /// How often `word` occurs in `text`.
 inline int occurrences(std::string_view text, std::string_view word) {
   int count = 0;
   for (std::size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + word.size())) ++count;
   return count;
-}
-
-/// Where a path of a record leads: under media_dir if a file is there, else as it is written.
-inline std::filesystem::path resolve_media(const std::filesystem::path& media_dir, const std::string& written) {
-  std::error_code none;
-  const std::filesystem::path under = media_dir / written;
-  return std::filesystem::is_regular_file(under, none) ? under : std::filesystem::path(written);
 }
 
 /// Counts the placeholders of all turns against the media that the record lists, and refuses what cannot be trained
@@ -50,14 +39,19 @@ inline void check_media(const Conversation& conversation, const ChatFormat& form
   }
   pads += occurrences(conversation.system, image_pad) + occurrences(conversation.system, video_pad);
   pads += occurrences(conversation.tools, image_pad) + occurrences(conversation.tools, video_pad);
-  if (conversation.videos || videos) fail("video is not supported yet: take the record out of the data set");
   if (conversation.audios || audios) fail("audio is not supported: take the record out of the data set");
-  if (pads) fail("the text holds ", image_pad, " or ", video_pad, ", which stands for an image: write <image>");
-  const int listed_images = static_cast<int>(conversation.images.size());
-  if (images != listed_images) {
-    fail("the messages hold ", images, " <image> and the record lists ", listed_images,
-         listed_images == 1 ? " image" : " images", ": each <image> needs its own path, in order");
-  }
+  if (pads)
+    fail("the text holds ", image_pad, " or ", video_pad,
+         ", which stands for an image or a video: write <image> or <video>");
+  const auto check = [](int found, std::size_t listed, std::string_view placeholder, std::string_view what) {
+    if (static_cast<std::size_t>(found) != listed)
+      fail("the messages hold ", found, " ", placeholder, " and the record lists ", listed, " ", what,
+           listed == 1 ? "" : "s", ": each ", placeholder, " needs its own path, in order");
+  };
+  check(images, conversation.images.size(), image_placeholder, "image");
+  check(videos, conversation.videos.size(), video_placeholder, "video");
+  if (videos > 0 && video_pad.empty())
+    fail("models of this family read no videos: take the record out of the data set");
 }
 
 /// Answers how many tokens an image file takes, from its header alone; asks each file once.

@@ -48,6 +48,11 @@ inline ImageHash with_adapter(const ImageHash& hash, AdapterId adapter) {
   return ImageHasher().add(std::span<const unsigned char>(hash)).add(adapter).finish();
 }
 
+/// The hash of what the model reads of an image or of a run of a video: its patches and their grid.
+inline ImageHash hash_patches(const Grid& grid, std::span<const float> patches) {
+  return ImageHasher().add(grid.t).add(grid.h).add(grid.w).add(grid.time_step).add(patches).finish();
+}
+
 /// The hashes of a batch's images, by their patches and grids, which are what the model reads.
 /// row_length: values of a patch.
 inline std::vector<ImageHash> hash_images(const Batch& batch, int row_length) {
@@ -55,7 +60,8 @@ inline std::vector<ImageHash> hash_images(const Batch& batch, int row_length) {
   std::span<const float> left(batch.patches);
   for (const Grid& grid : batch.grids) {
     const auto values = static_cast<std::size_t>(grid.patches()) * static_cast<std::size_t>(row_length);
-    hashes.push_back(ImageHasher().add(grid.t).add(grid.h).add(grid.w).add(left.first(values)).finish());
+    hashes.push_back(
+        ImageHasher().add(grid.t).add(grid.h).add(grid.w).add(grid.time_step).add(left.first(values)).finish());
     left = left.subspan(values);
   }
   return hashes;
@@ -64,12 +70,12 @@ inline std::vector<ImageHash> hash_images(const Batch& batch, int row_length) {
 /// Where a prompt shows its images: the n-th run of placeholders is as long as the n-th image has tokens.
 /// merge: patches of a token's side.
 /// errors  lamina::Error if the placeholders do not match the images.
-inline std::vector<ImageSpan> place_images(const Batch& prompt, const std::vector<ImageHash>& hashes, int placeholder,
-                                           int merge) {
+inline std::vector<ImageSpan> place_images(const Batch& prompt, const std::vector<ImageHash>& hashes,
+                                           VisionTokens vision_tokens, int merge) {
   std::vector<ImageSpan> spans;
   std::size_t at = 0;
   for (std::size_t i = 0; i < hashes.size(); ++i) {
-    while (at < prompt.ids.size() && prompt.ids[at] != placeholder) ++at;
+    while (at < prompt.ids.size() && !vision_tokens(prompt.ids[at])) ++at;
     const int tokens = prompt.grids[i].tokens(merge);
     if (prompt.ids.size() - at < static_cast<std::size_t>(tokens))
       fail("the prompt has fewer placeholders than images");

@@ -41,7 +41,7 @@ class Runner {
   using Parts = RunnerParts<Model, T, B>;
 
   /// graph_rows: rising; none: no step is recorded.
-  Runner(const Parts& parts, int image_token, const SessionLimits& limits, std::vector<int> graph_rows = {},
+  Runner(const Parts& parts, VisionTokens vision_tokens, const SessionLimits& limits, std::vector<int> graph_rows = {},
          bool batch_invariant = false);
   ~Runner();
   Runner(const Runner&) = delete;
@@ -75,7 +75,7 @@ class Runner {
 
   Stream<B> stream() const { return rank_.device().stream(); }
 
-  int image_token_;
+  VisionTokens vision_tokens_;
   std::vector<int> graph_rows_;
   RankRunner<Model, T, B> rank_;
   RequestRows requests_;
@@ -87,9 +87,9 @@ class Runner {
 };
 
 template <class Model, Real T, Backend B>
-Runner<Model, T, B>::Runner(const Parts& parts, int image_token, const SessionLimits& limits,
+Runner<Model, T, B>::Runner(const Parts& parts, VisionTokens vision_tokens, const SessionLimits& limits,
                             std::vector<int> graph_rows, bool batch_invariant)
-    : image_token_(image_token),
+    : vision_tokens_(vision_tokens),
       graph_rows_(std::move(graph_rows)),
       rank_(parts, limits, batch_invariant),
       requests_(limits),
@@ -112,7 +112,7 @@ void Runner<Model, T, B>::begin(RequestId id, std::shared_ptr<const Batch> promp
            " are encoded at once: send a smaller image");
   expect_patches(*prompt, Model::patch_width);
   RunningRequest request;
-  find_positions(*prompt, Model::merge, image_token_, positions_);
+  find_positions(*prompt, Model::merge, vision_tokens_, positions_);
   request.positions = positions_.of_token;
   request.next = positions_.next.back();
   request.rule = sampling.rule();
@@ -280,7 +280,7 @@ ImageWork Runner<Model, T, B>::images_of(const StepPlan& plan, const ImageRows& 
   ImageWork work;
   for (const ImageEncode& encode : plan.images) {
     const Batch& prompt = *requests_.at(encode.request).prompt;
-    const auto [grid, values] = image_at<Model>(prompt, encode.image.first, image_token_);
+    const auto [grid, values] = image_at<Model>(prompt, encode.image.first, vision_tokens_);
     work.grids.push_back(grid), work.patches.push_back(values);
     work.adapter_slots.insert(work.adapter_slots.end(), static_cast<std::size_t>(grid.patches()), encode.adapter_slot);
     for (int i = 0; i < encode.image.tokens; ++i) work.to.push_back(requests_.image_row(images, encode.image.hash, i));

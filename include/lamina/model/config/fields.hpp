@@ -112,7 +112,7 @@ inline constexpr Field model_fields[] = {
     {"vision_config", used, "the vision tower"},
     {"tie_word_embeddings", fact, "with the weights: tied_head()"},
     {"image_token_id", used, "where images go"},
-    {"video_token_id", no_effect, "videos are not read"},
+    {"video_token_id", used, "where videos go"},
     {"vision_start_token_id", no_effect, "positions follow the images' own tokens"},
     {"vision_end_token_id", no_effect, "positions follow the images' own tokens"},
     {"vision_token_id", no_effect, not_read},

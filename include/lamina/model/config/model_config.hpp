@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <lamina/core/batch.hpp>
 #include <lamina/core/tensor/dtype.hpp>
 #include <lamina/model/family.hpp>
 
@@ -40,7 +41,9 @@ struct ModelConfig {
   std::string model_type;
   DecoderConfig text_config;
   TowerConfig vision_config;
-  int image_token_id = 0;
+  int image_token_id = 0, video_token_id = -1;  ///< -1: the family reads no videos
+  int tokens_per_second = 0;                    ///< positions of a second of video; 0: text tells its time
+  VisionTokens vision_tokens() const { return {image_token_id, video_token_id}; }
   std::vector<int> eos_token_id;     ///< any of them ends an answer; generation_config.json's come first
   bool tie_word_embeddings = false;  ///< as the file says; tied_head() (model_facts.hpp) asks the weights too
   DType dtype = DType::F32;          ///< of the weights; F32 if the file does not say, as in transformers

@@ -206,11 +206,14 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
   out.text_config = detail::read_decoder({text, "text_config", format});
   const JsonFields vision = top.object("vision_config");
   check_fields(vision, fields_of_vision_config(format));
-  out.vision_config = detail::read_tower({vision, "vision_config", format});
+  const detail::FamilyFields tower{vision, "vision_config", format};
+  out.vision_config = detail::read_tower(tower);
+  if (tower.has_own("tokens_per_second", io::FieldUse::used)) out.tokens_per_second = tower.size("tokens_per_second");
   if (out.vision_config.out_hidden_size != out.text_config.hidden_size)
     fail(path.string(), ": vision_config.out_hidden_size = ", out.vision_config.out_hidden_size,
          " must equal the decoder's hidden_size = ", out.text_config.hidden_size);
   out.image_token_id = top.integer("image_token_id", format.image_token_id);
+  out.video_token_id = format.video_token_id < 0 ? -1 : top.integer("video_token_id", format.video_token_id);
   out.eos_token_id = (top.has("eos_token_id") ? top : text).integer_or_list("eos_token_id");
   const bool tied_at_top = top.boolean("tie_word_embeddings", false);
   out.tie_word_embeddings = text.boolean("tie_word_embeddings", false) || tied_at_top;

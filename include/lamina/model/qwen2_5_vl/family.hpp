@@ -1,8 +1,8 @@
 #pragma once
 #include <lamina/model/qwen2_5_vl/chat.hpp>
 #include <lamina/model/qwen2_5_vl/config.hpp>
+#include <lamina/model/qwen2_5_vl/processor.hpp>
 #include <lamina/model/qwen_vl/names.hpp>
-#include <lamina/model/qwen_vl/processor.hpp>
 
 namespace lamina::qwen2_5_vl {
 
@@ -14,6 +14,6 @@ inline constexpr Family family{.model_type = "qwen2_5_vl",
                                .config = config,
                                .chat = chat,
                                .templates = templates,
-                               .processor = qwen_vl::processor};
+                               .processor = processor};
 
 }  // namespace lamina::qwen2_5_vl

@@ -9,6 +9,7 @@ inline constexpr ChatFormat chat = [] {
   format.title = "Qwen3-VL-Instruct";
   format.released_template = released_template;
   format.tools = &qwen_vl::tools;
+  format.video_time_begin = "<", format.video_time_end = " seconds>";
   return format;
 }();
 

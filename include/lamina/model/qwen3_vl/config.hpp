@@ -34,6 +34,7 @@ inline constexpr FieldDefault defaults[] = {
 inline constexpr ConfigFormat config{.text_fields = detail::text_fields,
                                      .vision_fields = detail::vision_fields,
                                      .defaults = detail::defaults,
-                                     .image_token_id = 151655};
+                                     .image_token_id = 151655,
+                                     .video_token_id = 151656};
 
 }  // namespace lamina::qwen3_vl

@@ -1,8 +1,8 @@
 #pragma once
 #include <lamina/model/qwen3_vl/chat.hpp>
 #include <lamina/model/qwen3_vl/config.hpp>
+#include <lamina/model/qwen3_vl/processor.hpp>
 #include <lamina/model/qwen_vl/names.hpp>
-#include <lamina/model/qwen_vl/processor.hpp>
 
 namespace lamina::qwen3_vl {
 
@@ -16,6 +16,6 @@ inline constexpr Family family{.model_type = "qwen3_vl",
                                .config = config,
                                .chat = chat,
                                .templates = templates,
-                               .processor = qwen_vl::processor};
+                               .processor = processor};
 
 }  // namespace lamina::qwen3_vl

@@ -227,16 +227,32 @@ inline vision::Colour read_colour(const nlohmann::ordered_json& value, std::stri
   return value.get<vision::Colour>();
 }
 
-/// {"image": {"rgba_background_color": [255, 255, 255]}}. Options of videos have no effect: none is read.
+/// {"num_frames": 32, "fps": 2}; -1 leaves the choice to the model's processor.
+inline vision::FrameWish read_frame_wish(const nlohmann::ordered_json& options, std::string_view flag) {
+  vision::FrameWish wish;
+  for (const auto& [key, value] : options.items()) {
+    if (key == "num_frames" && value.is_number_integer() && (value == -1 || value > 0))
+      wish.num_frames = value.get<std::int64_t>();
+    else if (key == "fps" && value.is_number() && (value == -1 || value > 0))
+      wish.fps = value.get<double>();
+    else
+      usage("--", flag, ": video.", key, " is ", value.dump(), "; wanted num_frames and fps, positive numbers or -1");
+  }
+  return wish;
+}
+
+/// {"image": {"rgba_background_color": [255, 255, 255]}, "video": {"num_frames": 32}}. Nothing else has options.
 inline void read_media_io(Flags& out, const Setting& s, std::string_view flag) {
   const auto kinds = flag_object(s, flag);
   for (const auto& [kind, options] : kinds.items()) {
-    if (kind == "video" || kind == "audio") {
-      out.log_lines.push_back(cat("--", flag, ": ", kind, " has no effect: only images are read"));
+    if (kind == "audio") {
+      out.log_lines.push_back(cat("--", flag, ": audio has no effect: only images and videos are read"));
       continue;
     }
-    if (kind != "image" || !options.is_object())
-      usage("--", flag, ": ", kind, " is ", options.dump(), ", wanted {\"image\": {...}}");
+    if ((kind != "image" && kind != "video") || !options.is_object())
+      usage("--", flag, ": ", kind, " is ", options.dump(), ", wanted {\"image\": {...}, \"video\": {...}}");
+    if (kind == "video") out.video_frames = read_frame_wish(options, flag);
+    if (kind == "video") continue;
     for (const auto& [key, value] : options.items()) {
       if (key != "rgba_background_color")
         usage("--", flag, ": image.", key, " is not supported; wanted rgba_background_color");
@@ -259,18 +275,20 @@ inline nlohmann::ordered_json counts_of(const std::string& limit, std::string_vi
   return json;
 }
 
-/// {"image": 4}, {"image": {"count": 4}} or image=4,video=0.
-inline void read_image_limit(Flags& out, const Setting& s, std::string_view flag) {
+/// {"image": 4, "video": 1}, {"image": {"count": 4}} or image=4,video=0.
+inline void read_media_limit(Flags& out, const Setting& s, std::string_view flag) {
   const std::string limit = io::text_of(s, flag);
   if (limit.empty()) return;
   const bool is_json = limit.find_first_of("{[\"") != std::string::npos || limit.find('=') == std::string::npos;
-  const auto json = is_json ? io::object_of(s, flag, "{\"image\": 4} or image=4") : counts_of(limit, flag);
+  const auto json =
+      is_json ? io::object_of(s, flag, "{\"image\": 4, \"video\": 1} or image=4,video=1") : counts_of(limit, flag);
   for (const auto& [kind, value] : json.items()) {
     const auto count = value.is_object() && value.contains("count") ? value["count"] : value;
     if (!count.is_number_unsigned() || count > int_max) usage("--", flag, " ", limit, ": ", kind, " wants a count");
     if (kind != "image" && kind != "video" && kind != "audio")
       usage("--", flag, " ", limit, ": has ", kind, ", wanted image, video or audio");
     if (kind == "image") out.max_images = count.get<int>();
+    if (kind == "video") out.max_videos = count.get<int>();
   }
 }
 

@@ -14,6 +14,7 @@
 #include <lamina/serve/openai/request/kept_images.hpp>
 #include <lamina/serve/remote/fetch_options.hpp>
 #include <lamina/vision/pixels.hpp>
+#include <lamina/vision/video/frame_choice.hpp>
 
 namespace lamina::serve {
 
@@ -32,7 +33,7 @@ struct Flags {
   int tensor_parallel_size = 1;  ///< processes that share the model
   int prompt_chunk_tokens = 0;   ///< see engine::EngineLimits
   bool prefix_cache = true, priorities = false, log_statistics = true, log_requests = false;
-  int max_images = 999, max_logprobs = 20, max_queued_requests = 2048, max_header_count = 256;
+  int max_images = 999, max_videos = 999, max_logprobs = 20, max_queued_requests = 2048, max_header_count = 256;
   int shutdown_timeout = 10;  ///< seconds
   std::int64_t max_header_bytes = 64 * 1024, max_body_bytes = 64 * 1024 * 1024, seed = 0;
   std::size_t kept_media_bytes = KeptImages::default_bytes;  ///< of files that requests gave a uuid
@@ -42,6 +43,7 @@ struct Flags {
   bool remote_media = false;  ///< images of the web are fetched
   FetchOptions fetch = {};    ///< longest: VLLM_IMAGE_FETCH_TIMEOUT; redirects: VLLM_MEDIA_URL_ALLOW_REDIRECTS
   vision::Colour image_background = {255, 255, 255};  ///< behind images with an alpha channel
+  vision::FrameWish video_frames;                     ///< of videos, in place of the model's own choice
   std::vector<std::string> allowed_origins = {"*"}, allowed_methods = {"*"}, allowed_headers = {"*"};
   std::vector<std::string> unlogged_paths;
   bool allow_credentials = false, request_id_headers = false, prompt_tokens_details = false;

@@ -23,7 +23,7 @@ namespace lamina::serve {
 /// A request that was read, whatever API it came by.
 struct Question {
   GenerationRequest request;
-  bool has_images = false, has_remote_images = false;  ///< remote: on the web
+  bool has_images = false, has_remote_images = false;  ///< or videos; remote: on the web
   const char* id_prefix = "chatcmpl-";
   const char* prompt_field = "messages";  ///< what errors of its prompts name
   /// Makes its prompts, once. Throws ApiError and Cancelled.
@@ -40,16 +40,17 @@ std::unique_ptr<AnswerWriter> make_writer(AnswerContext context, const Generatio
 }
 
 inline Question chat_question(ChatRequest request, PromptMaker& maker, int max_model_len) {
-  const auto& images = request.chat.images;
+  const auto &images = request.chat.images, &videos = request.chat.videos;
   Question out{.request = request,
-               .has_images = !images.empty(),
-               .has_remote_images = std::any_of(images.begin(), images.end(), is_remote)};
+               .has_images = !images.empty() || !videos.empty(),
+               .has_remote_images = std::any_of(images.begin(), images.end(), is_remote) ||
+                                    std::any_of(videos.begin(), videos.end(), is_remote)};
   const int output_tokens = request.max_tokens.value_or(1);
   out.prompts = [&maker, max_model_len, output_tokens,
                  shared = std::make_shared<ChatRequest>(std::move(request))](const std::stop_token& cancelled) {
     std::vector<PreparedPrompt> prompts;
     auto planned = maker.plan(*shared, {max_model_len, output_tokens, cancelled, shared->truncation});
-    prompts.push_back(maker.read_images(std::move(planned), cancelled));
+    prompts.push_back(maker.read_media(std::move(planned), cancelled));
     return prompts;
   };
   out.writer = [](AnswerContext context, const GenerationRequest& asked) {

@@ -100,6 +100,7 @@ class ChatService {
             .max_model_len = engine_.context_tokens(),
             .eos = files_.eos,
             .max_images = options_.max_images,
+            .max_videos = options_.max_videos,
             .max_logprobs = options_.max_logprobs,
             .defaults = options_.request_defaults,
             .priorities = options_.priorities};
@@ -153,10 +154,11 @@ class ChatService {
   }
   /// The ids of a conversation; no image is decoded, and none is fetched from the web. Throws ApiError and Cancelled.
   std::vector<int> tokenize(ChatRequest request, const std::stop_token& cancelled) {
-    for (const ImageSource& image : request.chat.images)
-      if (is_remote(image))
-        throw bad_field(image.param, image.param + ": tokens of images on the web are not counted; send the image " +
-                                         "itself as data:image/png;base64,<data>");
+    for (const auto* sources : {&request.chat.images, &request.chat.videos})
+      for (const MediaSource& source : *sources)
+        if (is_remote(source))
+          throw bad_field(source.param, source.param + ": tokens of files on the web are not counted; send the file " +
+                                            "itself as data:image/png;base64,<data> or data:video/mp4;base64,<data>");
     return prompts_.plan(request, {max_model_len(), 0, cancelled, {}}).plan.ids;
   }
   static ApiError unknown_model(const std::string& name) {

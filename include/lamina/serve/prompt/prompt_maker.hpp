@@ -17,11 +17,12 @@
 
 namespace lamina::serve {
 
-/// A request's prompt before any image is decoded: its length is known, and was accepted.
+/// A request's prompt before any image or video is decoded: its length is known, and was accepted.
 struct PlannedPrompt {
   PromptPlan plan;
   vision::Processor processor;  ///< with the request's own limits of pixels
   std::vector<EncodedImage> images;
+  std::vector<EncodedVideo> videos;
   std::string salt = {};  ///< with which images are kept
 };
 
@@ -36,8 +37,9 @@ struct PreparedPrompt {
 /// group's limit, if it has one), at least 256 MiB.
 inline std::int64_t default_media_bytes() { return std::max(available_memory() / 4, std::int64_t{256} << 20); }
 
-/// Makes the prompts of requests, cheapest checks first: images are counted, then their headers read, then the length
-/// in tokens is known and checked, and only then is one image after the other decoded, cut into patches and dropped.
+/// Makes the prompts of requests, cheapest checks first: images and videos are counted, then their headers read,
+/// then the length in tokens is known and checked, and only then is one after the other decoded, cut into patches and
+/// dropped.
 class PromptMaker {
  public:
   /// `files` must outlive this. media_bytes: bytes that the images of all requests may hold at once, decoded and as
@@ -52,15 +54,22 @@ class PromptMaker {
 
   /// Errors are ApiErrors 400, or 503 if the budget has no room for a long text; throws Cancelled.
   PlannedPrompt plan(ChatRequest& request, const PromptLimits& limits) {
-    PlannedPrompt out{{}, processor_for(request), {}, request.cache_salt};
-    out.images = MediaReader(limits_, &kept_, out.salt).read(std::exchange(request.chat.images, {}), limits.cancelled);
+    PlannedPrompt out{{}, processor_for(request), {}, {}, request.cache_salt};
+    MediaReader reader(limits_, &kept_, out.salt);
+    out.images = reader.read(std::exchange(request.chat.images, {}), limits.cancelled);
+    require_video_model(request);
+    out.videos =
+        reader.read_videos(std::exchange(request.chat.videos, {}), out.processor, request.frames, limits.cancelled);
     std::vector<vision::ImageSize> sizes;
+    std::vector<PromptVideo> videos;
     for (const auto& image : out.images) sizes.push_back(image.header.size);
+    for (const auto& video : out.videos) videos.push_back(video.video);
     try {
       const TextSize size = text_size(request.chat.messages, request.template_options);
       check_text_size(size, files_.tokenizer, limits);
       const auto text_memory = take_for_text(size.bytes, limits.cancelled);
-      out.plan = plan_prompt(files_, out.processor, request.chat.messages, request.template_options, sizes, limits);
+      out.plan =
+          plan_prompt(files_, out.processor, request.chat.messages, request.template_options, sizes, videos, limits);
     } catch (const PromptTooLong& e) {
       throw bad_field(e.for_any_answer ? "messages" : "max_tokens", e.what());
     } catch (const Error& e) {
@@ -81,9 +90,9 @@ class PromptMaker {
       } else {
         plan.ids = std::get<std::vector<int>>(prompt);
       }
-      if (std::find(plan.ids.begin(), plan.ids.end(), files_.image_pad) != plan.ids.end())
-        fail("holds ", files_.family->chat.image_pad,
-             ", the place of an image: images are sent to /v1/chat/completions");
+      if (std::find_if(plan.ids.begin(), plan.ids.end(), files_.pads) != plan.ids.end())
+        fail("holds ", files_.family->chat.image_pad, " or ", files_.family->chat.video_pad,
+             ", the place of an image or a video: these are sent to /v1/chat/completions");
       truncate(plan.ids, limits);
       detail::refuse_length(limits, std::ssize(plan.ids), false);
       return {std::move(plan).batch(), {}, {}};
@@ -97,37 +106,28 @@ class PromptMaker {
     }
   }
 
-  /// Decodes the images, as soon as the budget has room for them. Errors are ApiErrors 400, or 503 if it has none in
-  /// time; throws Cancelled.
-  PreparedPrompt read_images(PlannedPrompt planned, const std::stop_token& cancelled) {
-    const std::size_t row_length = static_cast<std::size_t>(planned.processor.row_length());
+  /// Decodes the images and videos, as soon as the budget has room for them. Errors are ApiErrors 400, or 503 if it has
+  /// none in time; throws Cancelled.
+  PreparedPrompt read_media(PlannedPrompt planned, const std::stop_token& cancelled) {
+    const auto row_length = static_cast<std::size_t>(planned.processor.row_length());
     std::size_t values = 0;
     for (const Grid& grid : planned.plan.grids) values += static_cast<std::size_t>(grid.patches()) * row_length;
     const auto patch_bytes = static_cast<std::int64_t>(values * sizeof(float));
-    auto memory = take_for_images(patch_bytes, planned, cancelled);
+    auto memory = take_for_media(patch_bytes, planned, cancelled);
+    const std::vector<PromptPlan::Medium> media = planned.plan.media;
+    const std::vector<VideoPlace> places = planned.plan.videos;
     PreparedPrompt out{std::move(planned.plan).batch(), {}, std::move(memory)};
     out.batch.patches.reserve(values);
-    std::uint64_t file_bytes = 0;
-    for (const EncodedImage& encoded : planned.images) file_bytes += encoded.file.bytes.size();
-    const auto cpu_time = limits_.cpu_time(file_bytes);
-    vision::DecodeLimits limits{.max_pixels = limits_.max_image_pixels, .max_cpu_time = cpu_time, .stop = cancelled};
+    DecodingTime time(limits_, planned, cancelled);
     std::vector<engine::ImageHash> hashes;
-    for (EncodedImage& encoded : planned.images) {
-      if (limits.max_cpu_time <= std::chrono::nanoseconds::zero())
-        throw bad_field(
-            encoded.param,
-            cat(encoded.param, ": the images before this one took ", std::chrono::duration<double>(cpu_time).count(),
-                " s of processor time, all that images of so few bytes get: send fewer images"));
-      const auto before = vision::detail::thread_cpu_time();
-      const vision::Image image = decode(encoded, limits);
-      hashes.push_back(hash(image, planned.processor, out.batch.grids[hashes.size()]));
-      planned.processor.append_patches(image, out.batch.patches);
-      if (!encoded.uuid.empty()) kept_.keep({planned.salt, encoded.uuid}, std::move(encoded.file.bytes));
-      encoded.file = {};
-      limits.max_cpu_time -= vision::detail::thread_cpu_time() - before;
+    for (const PromptPlan::Medium& medium : media) {
+      if (medium.is_video)
+        append_video(planned.videos[medium.number], places[medium.number], planned.processor, time, out.batch, hashes);
+      else
+        append_image(planned, planned.images[medium.number], time, out.batch, hashes);
     }
     out.memory.shrink_to(patch_bytes);
-    out.images = engine::place_images(out.batch, hashes, files_.image_pad, planned.processor.merge_size);
+    out.images = engine::place_images(out.batch, hashes, files_.pads, planned.processor.merge_size);
     return out;
   }
 
@@ -148,6 +148,74 @@ class PromptMaker {
   const ByteBudget& budget() const { return budget_; }
 
  private:
+  /// The time that is left to decode a request's images and videos.
+  struct DecodingTime {
+    vision::DecodeLimits images;
+    vision::VideoLimits videos;
+    std::chrono::nanoseconds of_images, of_videos;
+    DecodingTime(const MediaLimits& limits, const PlannedPrompt& planned, const std::stop_token& cancelled)
+        : videos(limits.video), of_videos(limits.video.max_time) {
+      std::uint64_t file_bytes = 0;
+      for (const EncodedImage& encoded : planned.images) file_bytes += encoded.file.bytes.size();
+      of_images = limits.cpu_time(file_bytes);
+      images = {.max_pixels = limits.max_image_pixels, .max_cpu_time = of_images, .stop = cancelled};
+      videos.stop = cancelled;
+    }
+  };
+
+  void append_image(const PlannedPrompt& planned, EncodedImage& encoded, DecodingTime& time, Batch& batch,
+                    std::vector<engine::ImageHash>& hashes) {
+    if (time.images.max_cpu_time <= std::chrono::nanoseconds::zero())
+      throw bad_field(encoded.param,
+                      cat(encoded.param, ": the images before this one took ",
+                          std::chrono::duration<double>(time.of_images).count(),
+                          " s of processor time, all that images of so few bytes get: send fewer images"));
+    const auto before = vision::detail::thread_cpu_time();
+    const vision::Image image = decode(encoded, time.images);
+    hashes.push_back(hash(image, planned.processor, batch.grids[hashes.size()]));
+    planned.processor.append_patches(image, batch.patches);
+    if (!encoded.uuid.empty()) kept_.keep({planned.salt, encoded.uuid}, std::move(encoded.file.bytes));
+    encoded.file = {};
+    time.images.max_cpu_time -= vision::detail::thread_cpu_time() - before;
+  }
+
+  /// Each run of a video's tokens is cached like an image: what the tower reads, and its step in time, identify it.
+  void append_video(EncodedVideo& encoded, const VideoPlace& place, const vision::Processor& processor,
+                    DecodingTime& time, Batch& batch, std::vector<engine::ImageHash>& hashes) const {
+    using namespace std::chrono;
+    const auto begin = steady_clock::now();
+    time.videos.max_time = duration_cast<seconds>(time.of_videos);
+    const Grid clip = place.clip();
+    const auto row = static_cast<std::size_t>(processor.row_length());
+    const std::size_t start = batch.patches.size();
+    batch.patches.resize(start + static_cast<std::size_t>(clip.patches()) * row);
+    const std::span<float> patches = std::span(batch.patches).subspan(start);
+    try {
+      write_patches(encoded.video, clip, processor, patches, time.videos);
+    } catch (const Error& e) {
+      throw bad_field(encoded.param, "failed to load video: " + clipped(e.what(), 400));
+    }
+    for (std::size_t run = 0, at = 0; run < place.grids.size(); ++run) {
+      const auto values = static_cast<std::size_t>(place.grids[run].patches()) * row;
+      hashes.push_back(engine::hash_patches(place.grids[run], patches.subspan(at, values)));
+      at += values;
+    }
+    encoded = {};
+    time.of_videos -= steady_clock::now() - begin;
+  }
+
+  /// ApiError 400 if a request has videos that this model does not read, or limits of pixels that would be images'
+  /// only.
+  void require_video_model(const ChatRequest& request) const {
+    if (request.chat.videos.empty()) return;
+    const std::string& param = request.chat.videos.front().param;
+    if (files_.pads.video < 0) throw bad_field(param, param + ": the model reads no videos");
+    if (request.min_pixels || request.max_pixels)
+      throw bad_field("mm_processor_kwargs",
+                      "mm_processor_kwargs: min_pixels and max_pixels are of images, and the request has a video: send "
+                      "it without them");
+  }
+
   vision::Processor processor_for(const ChatRequest& request) const {
     auto processor = files_.processor;
     if (request.min_pixels) processor.min_pixels = *request.min_pixels;
@@ -169,22 +237,34 @@ class PromptMaker {
     return budget_.take(bytes, cancelled, std::chrono::milliseconds(0));
   }
 
-  /// Memory for the patches of all images, and for decoding and resizing the largest.
-  ByteBudget::Share take_for_images(std::int64_t patch_bytes, const PlannedPrompt& planned,
-                                    const std::stop_token& cancelled) {
+  /// Memory for the patches of all images and videos, and for decoding and resizing the largest image or frame. (The
+  /// process that decodes a video has a limit of its own.)
+  ByteBudget::Share take_for_media(std::int64_t patch_bytes, const PlannedPrompt& planned,
+                                   const std::stop_token& cancelled) {
     const auto total = static_cast<std::uint64_t>(budget_.total());
     std::int64_t bytes = 0;
-    for (std::size_t i = 0; i < planned.images.size(); ++i) {
-      const auto& header = planned.images[i].header;
-      const std::int64_t side = planned.processor.patch_size;
-      const std::int64_t resized = planned.plan.grids[i].patches() * side * side;
-      const std::int64_t resizing = 3 * (std::max(header.size.pixels(), resized) + resized);  // of one side, then both
-      bytes = std::max(bytes, static_cast<std::int64_t>(std::min(header.working_bytes, total)) + resizing);
+    const auto needs = [&](vision::ImageSize size, const Grid& grid, std::uint64_t decoding) {
+      const std::int64_t side = planned.processor.patch_size, resized = std::int64_t{grid.h} * grid.w * side * side;
+      const std::int64_t resizing = 3 * (std::max(size.pixels(), resized) + resized);  // of one side, then both
+      bytes = std::max(bytes, static_cast<std::int64_t>(std::min(decoding, total)) + resizing);
+    };
+    std::size_t grid = 0;
+    for (const PromptPlan::Medium& medium : planned.plan.media) {
+      const Grid& first = planned.plan.grids[grid];
+      if (medium.is_video) {
+        const auto& video = planned.videos[medium.number].video;
+        needs(video.size, first, static_cast<std::uint64_t>(video.size.pixels()) * 3);
+      } else {
+        const auto& header = planned.images[medium.number].header;
+        needs(header.size, first, header.working_bytes);
+      }
+      grid += medium.is_video ? planned.plan.videos[medium.number].grids.size() : 1;
     }
     bytes += patch_bytes;
     if (bytes > budget_.total())
-      throw bad_field("messages", cat("messages: the images need ", bytes, " bytes of memory when decoded, at most ",
-                                      budget_.total(), " are used by this server: send fewer or smaller images"));
+      throw bad_field("messages",
+                      cat("messages: the images and videos need ", bytes, " bytes of memory when decoded, ", "at most ",
+                          budget_.total(), " are used by this server: send fewer or smaller ", "ones"));
     return budget_.take(bytes, cancelled, patience_);
   }
 

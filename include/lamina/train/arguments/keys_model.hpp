@@ -68,14 +68,13 @@ inline constexpr Key model_keys[] = {
         .in(io::at_least(1)),
     honoured<&Arguments::image_min_pixels>("image_min_pixels", "smaller images are scaled up to it")
         .within(1, vision::max_image_pixels),
-    {"video_max_pixels", KeyType::integer, KeyStatus::accepted, "65536",
-     "there is no video input yet; rows that hold videos are refused"},
-    {"video_min_pixels", KeyType::integer, KeyStatus::accepted, "256",
-     "there is no video input yet; rows that hold videos are refused"},
-    {"video_fps", KeyType::number, KeyStatus::accepted, "2.0",
-     "there is no video input yet; rows that hold videos are refused"},
-    {"video_maxlen", KeyType::integer, KeyStatus::accepted, "128",
-     "there is no video input yet; rows that hold videos are refused"},
+    honoured<&Arguments::video_max_pixels>("video_max_pixels", "larger frames of videos are scaled down to it")
+        .in(io::at_least(1)),
+    honoured<&Arguments::video_min_pixels>("video_min_pixels", "smaller frames of videos are scaled up to it")
+        .within(1, vision::max_image_pixels),
+    honoured<&Arguments::video_fps>("video_fps", "frames per second of a video that are seen").in(io::positive),
+    honoured<&Arguments::video_maxlen>("video_maxlen", "frames of a video that are seen at most, spread over all of it")
+        .in(io::at_least(1)),
     {"use_audio_in_video", KeyType::flag, KeyStatus::refused, "false", "there is no audio input"},
     {"audio_sampling_rate", KeyType::integer, KeyStatus::accepted, "16000", "there is no audio input"},
     {"image_do_pan_and_scan", KeyType::flag, KeyStatus::refused, "false", "it belongs to other model families"},

@@ -97,6 +97,8 @@ inline void validate_data(const Arguments& a) {
   if (a.packs() && a.cutoff_len < 2) fail(where(a, "cutoff_len"), " is ", a.cutoff_len, ", wanted at least 2");
   if (a.image_max_pixels < a.image_min_pixels)
     fail(where(a, "image_max_pixels"), " is ", a.image_max_pixels, ", below image_min_pixels ", a.image_min_pixels);
+  if (a.video_max_pixels < a.video_min_pixels)
+    fail(where(a, "video_max_pixels"), " is ", a.video_max_pixels, ", below video_min_pixels ", a.video_min_pixels);
   if (a.val_size == 1 || (a.val_size > 1 && a.val_size != std::floor(a.val_size)))
     fail(where(a, "val_size"), " is ", a.val_size, ", wanted a fraction below 1, or a number of rows from 2");
   if (a.val_size > 0 && !a.eval_dataset.empty())

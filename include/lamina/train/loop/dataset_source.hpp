@@ -47,6 +47,9 @@ inline data::DataOptions data_options(const Arguments& a) {
   o.preprocessing_batch_size = a.preprocessing_batch_size;
   o.preprocessing_num_workers = a.preprocessing_num_workers.value_or(1);
   o.images = {.max_pixels = a.image_max_pixels, .min_pixels = a.image_min_pixels};
+  o.videos = {.frames = {.max_pixels = a.video_max_pixels, .min_pixels = a.video_min_pixels},
+              .fps = a.video_fps,
+              .maxlen = a.video_maxlen};
   o.seed = a.seed;
   o.evaluate = a.evaluates_loss() || !a.generates();
   o.predict = a.generates();
@@ -76,15 +79,15 @@ inline std::vector<int> lengths_of(const std::vector<data::EncodedSample>& sampl
 }
 
 /// What samples cost, about, in tokens of text: the patches behind a token of an image cost as much once more.
-inline std::vector<std::int64_t> costs_of(const std::vector<data::EncodedSample>& samples, int image_pad_id) {
+inline std::vector<std::int64_t> costs_of(const std::vector<data::EncodedSample>& samples, VisionTokens vision_tokens) {
   std::vector<std::int64_t> costs;
   for (const data::EncodedSample& s : samples)
-    costs.push_back(std::ssize(s.ids) + std::count(s.ids.begin(), s.ids.end(), image_pad_id));
+    costs.push_back(std::ssize(s.ids) + std::count_if(s.ids.begin(), s.ids.end(), vision_tokens));
   return costs;
 }
 
-/// Windows of encoded samples in LLaMA-Factory's order, their images decoded ahead of use by `workers` threads, from
-/// one epoch on into the next.
+/// Windows of encoded samples in LLaMA-Factory's order, their images and videos decoded ahead of use by `workers`
+/// threads, from one epoch on into the next.
 class DatasetSource : public TrainSource {
  public:
   /// The samples outlive the source.
@@ -102,7 +105,7 @@ class DatasetSource : public TrainSource {
                   .dataloader_drop_last = a.dataloader_drop_last,
                   .rank = place.rank,
                   .ranks = place.size,
-                  .costs = costs_of(samples, preparation_.image_pad_id)}),
+                  .costs = costs_of(samples, preparation_.vision_tokens)}),
         total_windows_(count_steps(a, rows(), place.size).total_steps) {
     preparation_.ranks = place.size;
     preparation_.labels_weigh_alike = a.use_dft_loss;
@@ -134,7 +137,7 @@ class DatasetSource : public TrainSource {
   }
 
   void give_back(Window window) override {
-    if (ahead_) ahead_->give_back({.collated = {std::move(window.batch), {}, {}}, .images = {}});
+    if (ahead_) ahead_->give_back({.collated = {std::move(window.batch), {}, {}}, .media = {}});
   }
 
   /// Tokens, sequences and patches of the largest window of the first epochs: what memory must hold.
@@ -150,7 +153,7 @@ class DatasetSource : public TrainSource {
           for (int row : micro_batch) {
             const data::EncodedSample& sample = samples_[static_cast<std::size_t>(row)];
             const auto& ids = sample.ids;
-            const auto pads = std::count(ids.begin(), ids.end(), preparation_.image_pad_id);
+            const auto pads = std::count_if(ids.begin(), ids.end(), preparation_.vision_tokens);
             one.tokens += static_cast<std::int64_t>(ids.size());
             one.patches += pads * preparation_.processor.merge_size * preparation_.processor.merge_size;
             one.sequences += sample.sequence_count();

@@ -1,16 +1,33 @@
 #pragma once
 #include <lamina/core/batch.hpp>
 #include <lamina/data/sample/encoded_sample.hpp>
+#include <lamina/data/sample/video_plan.hpp>
 #include <lamina/text/tokenizer.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdint>
 #include <iterator>
 #include <ostream>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace lamina::train {
+
+/// What is seen of a video: "video a.mp4: 6 frames (0 6 12 18 24 30) in groups at 0.3 1.5 2.7 s, each a grid of 4 x 6
+/// patches".
+inline std::string video_line(const data::VideoPlan& video) {
+  const Grid clip = video.clip();
+  std::string frames, seconds;
+  for (const std::int64_t frame : video.choice.frames) frames += cat(frames.empty() ? "" : " ", frame);
+  const auto size = static_cast<int>((std::ssize(video.choice.frames) + clip.t - 1) / clip.t);
+  for (const double second : video.choice.group_seconds(size)) seconds += fmt::format(" {:.1f}", second);
+  return cat("video ", video.name(), ": ", video.choice.frames.size(), " frames (", frames, ") in groups at", seconds,
+             " s, each a grid of ", clip.h, " x ", clip.w, " patches\n");
+}
 
 namespace detail {
 
@@ -46,6 +63,7 @@ inline std::string_view prefix_of(SequenceRole role) {
 inline void print_sample(std::ostream& out, const data::EncodedSample& sample, const text::Tokenizer& tokenizer) {
   out << sample.origin << ", " << sample.ids.size() << " tokens, " << detail::learned_of(sample.labels).size()
       << " of them learned\n";
+  for (const auto& video : sample.videos) out << video_line(*video);
   const std::span<const int> ids(sample.ids), labels(sample.labels);
   std::size_t begin = 0;
   for (std::size_t i = 0; i < sample.roles.size(); ++i) {

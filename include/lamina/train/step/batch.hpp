@@ -95,8 +95,8 @@ template <class Tables_, int vocab_size, Real T, Backend B>
 class ReadInput : public StepInput<T, B> {
  public:
   /// dropout_seed 0: no dropout.
-  void read(const Batch& batch, int image_token, std::uint64_t dropout_seed) {
-    this->in = tables_.template build<T>(batch, image_token);
+  void read(const Batch& batch, VisionTokens vision_tokens, std::uint64_t dropout_seed) {
+    this->in = tables_.template build<T>(batch, vision_tokens);
     dropout_seed_ = dropout_seed;
     if (dropout_seed != 0) this->in.text.dropout_seed = this->in.vision.dropout_seed = &dropout_seed_;
     this->labelled.read(batch);

@@ -19,7 +19,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
  public:
   ModelTrainSession(const ModelSource& source, const TrainableOptions& options)
       : Base(list_tensors<Model>(), source, options),
-        image_token_(source.config.image_token_id),
+        vision_tokens_(source.config.vision_tokens()),
         recompute_(options.recompute) {
     step_.objective = recomputing_step_.objective = options.objective;
     step_.reference = recomputing_step_.reference = this->reference();
@@ -29,7 +29,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   void prepare(const Batch& batch) override {
     if (started_ - finished_ == prepared_.size()) fail("TrainSession: prepare() while two steps are under way");
     Prepared& next = prepared_[started_ % prepared_.size()];
-    next.input.read(batch, image_token_, dropout_seed());
+    next.input.read(batch, vision_tokens_, dropout_seed());
     next.recomputes = recomputes(next.input);
     next.ready = true;
   }
@@ -53,7 +53,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
     auto [loss, clip] = prepared_[finished_++ % prepared_.size()].input.found(step_.objective);
     return {std::move(loss), optimizer().finish_with(clip)};
   }
-  BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights(), batch, image_token_); }
+  BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights(), batch, vision_tokens_); }
 
   void set_optimizer_steps(std::int64_t steps) override {
     optimizer().steps = steps;
@@ -96,7 +96,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
         [&] { return PlainStep::plan(weights().parameters(), tokens, sequences, patches, step_.objective); });
   }
 
-  int image_token_;
+  VisionTokens vision_tokens_;
   std::optional<bool> recompute_;
   struct Prepared {
     StepBatch<Model, T, B> input;

@@ -34,7 +34,7 @@ struct RequestLimits {
   bool trust_chat_template = false;                     ///< --trust-request-chat-template
   int vocab_size = 0, max_model_len = 0;
   std::vector<int> eos = {};  ///< ids that end an answer, besides those of the request
-  int max_images = 999, max_logprobs = 20, max_choices = 128;
+  int max_images = 999, max_videos = 999, max_logprobs = 20, max_choices = 128;
   RequestDefaults defaults = {};
   bool priorities = false;  ///< requests may give one: --scheduling-policy priority
 };

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -19,13 +20,14 @@
 #include <lamina/serve/jobs/byte_budget.hpp>
 #include <lamina/serve/openai/api_error.hpp>
 #include <lamina/serve/openai/request/kept_images.hpp>
+#include <lamina/serve/prompt/prompt_video.hpp>
 #include <lamina/vision/image.hpp>
 
 namespace lamina::serve {
 
-/// An image as a request gives it, and the path of the field that did. Without a URL it is one that came before with
-/// the same uuid; with both it is kept for later.
-struct ImageSource {
+/// An image or a video as a request gives it, and the path of the field that did. Without a URL it is an image that
+/// came before with the same uuid; with both it is kept for later.
+struct MediaSource {
   std::string url, param, uuid = {};
 };
 
@@ -54,7 +56,11 @@ struct MediaLimits {
   std::chrono::nanoseconds cpu_time_per_mib = std::chrono::milliseconds(500);
   std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(20);
   vision::Colour background = {255, 255, 255};
-  std::size_t kept_bytes = KeptImages::default_bytes;  ///< of files that requests gave a uuid
+  /// Of the process that decodes a video; its time is that of all videos of a request.
+  vision::VideoLimits video = {.max_memory_bytes = std::uint64_t{1} << 30, .max_time = std::chrono::seconds(60)};
+  std::int64_t max_video_pixels = std::int64_t{1} << 32;  ///< of all frames that a request's videos show
+  vision::FrameWish frames = {};                          ///< --media-io-kwargs
+  std::size_t kept_bytes = KeptImages::default_bytes;     ///< of files that requests gave a uuid
 
   std::chrono::nanoseconds cpu_time(std::uint64_t file_bytes) const {
     const auto kib = static_cast<std::int64_t>(std::min(file_bytes, max_file_bytes) >> 10);
@@ -69,8 +75,15 @@ struct EncodedImage {
   std::string param, uuid = {};
 };
 
-/// True if an image is on the web.
-inline bool is_remote(const ImageSource& source) {
+/// A video file of a request, and the frames that are seen.
+struct EncodedVideo {
+  PromptVideo video;
+  ByteBudget::Share memory;
+  std::string param;
+};
+
+/// True if it is on the web.
+inline bool is_remote(const MediaSource& source) {
   return source.url.starts_with("http://") || source.url.starts_with("https://");
 }
 
@@ -80,7 +93,7 @@ inline std::vector<std::uint8_t> read_data_uri(std::string_view url, const std::
   const std::size_t comma = url.find(',');
   const std::string_view head = url.substr(0, comma);
   if (comma == std::string_view::npos || !head.ends_with(";base64"))
-    throw bad_field(param, param + ": a data: URL must be data:image/<type>;base64,<data>");
+    throw bad_field(param, param + ": a data: URL must be data:image/<type>;base64,<data>, or data:video/<type>");
   auto bytes = decode_base64(url.substr(comma + 1));
   if (!bytes) throw bad_field(param, param + ": the data: URL does not hold valid base64");
   return *std::move(bytes);
@@ -129,7 +142,7 @@ inline std::vector<std::uint8_t> read_file_url(std::string_view url, const std::
   if (allowed.empty())
     throw bad_field(param, param + ": file:// needs the server to be started with --allowed-local-media-path");
   // One message for what is outside and what does not exist: files cannot be probed for.
-  const auto refused = [&] { return bad_field(param, param + ": no such image below --allowed-local-media-path"); };
+  const auto refused = [&] { return bad_field(param, param + ": no such file below --allowed-local-media-path"); };
   url.remove_prefix(std::string_view("file://").size());
   if (url.starts_with("localhost/")) url.remove_prefix(std::string_view("localhost").size());
   const std::string decoded = percent_decoded(url);
@@ -156,18 +169,18 @@ inline std::vector<std::uint8_t> read_file_url(std::string_view url, const std::
 
 }  // namespace detail
 
-/// Fetches the images of a request and reads their headers; none is decoded. Each URL is freed when it was read. An
-/// image must be in a data: URL, in a file:// URL below the allowed folder, or on the web if MediaLimits::fetch is set;
-/// ApiError 400 for anything else, and for more than the limits. Throws Cancelled.
+/// Fetches the images and videos of a request and reads their headers; none is decoded. Each URL is freed when it was
+/// read. An image or video must be in a data: URL, in a file:// URL below the allowed folder, or on the web if
+/// MediaLimits::fetch is set; ApiError 400 for anything else, and for more than the limits. Throws Cancelled.
 class MediaReader {
  public:
   /// The limits and what is kept (null: nothing is) must outlive the reader. salt: the request's cache_salt
   explicit MediaReader(const MediaLimits& limits, KeptImages* kept = nullptr, std::string salt = {})
       : limits_(limits), kept_(kept), salt_(std::move(salt)), file_bytes_left_(limits.max_file_bytes) {}
 
-  std::vector<EncodedImage> read(std::vector<ImageSource> sources, const std::stop_token& cancelled) {
+  std::vector<EncodedImage> read(std::vector<MediaSource> sources, const std::stop_token& cancelled) {
     std::vector<EncodedImage> images;
-    for (ImageSource& source : sources) {
+    for (MediaSource& source : sources) {
       throw_if_stopped(cancelled);
       EncodedImage image{fetch(source, cancelled), {}, source.param, source.url.empty() ? "" : source.uuid};
       std::string().swap(source.url);
@@ -177,8 +190,38 @@ class MediaReader {
     return images;
   }
 
+  /// wish: what the request says about frames to the model's processor
+  std::vector<EncodedVideo> read_videos(std::vector<MediaSource> sources, const vision::Processor& processor,
+                                        const vision::FrameWish& wish, const std::stop_token& cancelled) {
+    std::vector<EncodedVideo> videos;
+    vision::VideoLimits limits = limits_.video;
+    limits.stop = cancelled;
+    std::int64_t pixels = 0;
+    for (MediaSource& source : sources) {
+      throw_if_stopped(cancelled);
+      FetchedMedia file = fetch(source, cancelled);
+      const bool is_new = !source.url.empty();
+      std::string().swap(source.url);
+      try {
+        auto opened = std::make_shared<const vision::VideoFile>(file.bytes, source.param);
+        videos.push_back({open_video(std::move(opened), processor, {wish, limits_.frames}, limits),
+                          std::move(file.memory), source.param});
+      } catch (const Error& e) {
+        throw bad_field(source.param, "failed to load video: " + clipped(e.what(), 400));
+      }
+      if (is_new && kept_ && !source.uuid.empty()) kept_->keep({salt_, source.uuid}, std::move(file.bytes));
+      const PromptVideo& video = videos.back().video;
+      pixels += video.size.pixels() * std::ssize(video.choice.frames);
+      if (pixels > limits_.max_video_pixels)
+        throw bad_field(source.param,
+                        cat(source.param, ": the frames of this request's videos have ", pixels, " pixels, at most ",
+                            limits_.max_video_pixels, " are decoded: send smaller or shorter videos"));
+    }
+    return videos;
+  }
+
  private:
-  FetchedMedia fetch(const ImageSource& source, const std::stop_token& cancelled) {
+  FetchedMedia fetch(const MediaSource& source, const std::stop_token& cancelled) {
     const std::string_view url = source.url;
     if (url.empty() && !source.uuid.empty()) return {find_kept(source), {}};
     if (url.starts_with("data:")) return {detail::read_data_uri(url, source.param), {}};
@@ -188,7 +231,7 @@ class MediaReader {
     throw bad_field(source.param, source.param + ": the URL " + clipped(url, 40) + " is not a data: URL");
   }
 
-  std::vector<std::uint8_t> find_kept(const ImageSource& source) {
+  std::vector<std::uint8_t> find_kept(const MediaSource& source) {
     const auto file = kept_ ? kept_->find({salt_, source.uuid}) : nullptr;
     if (!file)
       throw bad_field(source.param, cat(source.param, ": no image is kept under the uuid ", clipped(source.uuid),
@@ -201,14 +244,15 @@ class MediaReader {
     return *file;
   }
 
-  FetchedMedia fetch_remote(const ImageSource& source, const std::stop_token& cancelled) {
+  FetchedMedia fetch_remote(const MediaSource& source, const std::stop_token& cancelled) {
     if (!limits_.fetch)
       throw bad_field("image_url", source.param +
-                                       ": this server does not fetch images from the web; send the image itself as "
-                                       "data:image/png;base64,<data>, or start the server with --allow-remote-media");
+                                       ": this server does not fetch images or videos from the web; send the file "
+                                       "itself as data:image/png;base64,<data> or data:video/mp4;base64,<data>, or "
+                                       "start the server with --allow-remote-media");
     const auto begin = std::chrono::steady_clock::now();
     if (fetch_time_ > limits_.max_fetch_time)
-      throw bad_field(source.param, cat(source.param, ": the images before this one took more than ",
+      throw bad_field(source.param, cat(source.param, ": the files before this one took more than ",
                                         limits_.max_fetch_time.count() / 1000, " s to fetch: send fewer"));
     FetchedMedia file = limits_.fetch(source.url, source.param, file_bytes_left_, cancelled);
     file_bytes_left_ -= file.bytes.size();

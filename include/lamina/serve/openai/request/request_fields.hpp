@@ -30,7 +30,7 @@ inline std::span<const RequestField> request_fields() {
   static constexpr RequestField table[] = {
       // the conversation
       {"messages", work,
-       "text and images, those with a uuid kept for requests that send the uuid alone; no video or audio"},
+       "text and images, those with a uuid kept for requests that send the uuid alone; videos too; no audio"},
       {"model", work},
       {"tools", work, "functions; Qwen2.5-VL's template has no place for them"},
       {"tool_choice", work, "none, auto (with --enable-auto-tool-choice), required, or a function"},
@@ -46,7 +46,7 @@ inline std::span<const RequestField> request_fields() {
       {"prompt_token_ids", refuse, "the prompt is made from messages, not from ids"},
       {"truncate_prompt_tokens", work, "tokens of the prompt that are left; -1: as many as fit; without images"},
       {"truncation_side", work, "left leaves the last tokens, right the first; left by default"},
-      {"mm_processor_kwargs", work, "min_pixels and max_pixels"},
+      {"mm_processor_kwargs", work, "min_pixels and max_pixels of images, fps or num_frames of videos"},
       {"media_io_kwargs", refuse, "the server's own --media-io-kwargs hold for all requests", "{}"},
       // sampling
       {"temperature", work},

@@ -15,10 +15,15 @@
 
 namespace lamina::serve {
 
-/// The turns of a request, and its images in the order of the image parts.
+/// The turns of a request, and its images and videos, each in the order of their parts.
 struct ChatMessages {
   std::vector<text::Message> messages;
-  std::vector<ImageSource> images;
+  std::vector<MediaSource> images, videos = {};
+};
+
+/// How many a request may have.
+struct MediaCounts {
+  int images = 999, videos = 999;
 };
 
 namespace detail {
@@ -26,7 +31,7 @@ namespace detail {
 /// Reads "messages" of a chat request.
 class MessageReader {
  public:
-  MessageReader(int max_images, bool knows_developer) : max_images_(max_images), knows_developer_(knows_developer) {}
+  MessageReader(MediaCounts most, bool knows_developer) : most_(most), knows_developer_(knows_developer) {}
 
   ChatMessages read(const Json& list) {
     if (list.empty()) throw wrong_field("messages", "empty", "at least one message");
@@ -84,10 +89,9 @@ class MessageReader {
     } else if (type ? type == "image_url" || type == "input_image" : json.contains("image_url")) {
       read_image(fields, type, path, message);
     } else if (type ? type == "video_url" : json.contains("video_url")) {
-      throw not_implemented(path,
-                            path + ": is a video, which this server does not read yet; send its frames as images");
+      read_video(fields, type, path, message);
     } else {
-      throw wrong_field(path + ".type", type ? shown(*type) : "missing", "text or image_url");
+      throw wrong_field(path + ".type", type ? shown(*type) : "missing", "text, image_url or video_url");
     }
   }
   /// The field that holds the text of a part of this type; null for types of other parts.
@@ -96,14 +100,36 @@ class MessageReader {
     return type == "refusal" ? "refusal" : type == "thinking" ? "thinking" : nullptr;
   }
 
-  /// The URL is a string in a part of type input_image, in one without a type, and in one with a uuid; otherwise it is
-  /// in an object, as for vLLM.
+  /// The URL of an image is a string in a part of type input_image, in one without a type, and in one with a uuid;
+  /// otherwise it is in an object, as for vLLM.
   void read_image(const Fields& fields, const std::optional<std::string>& type, const std::string& path,
                   text::Message& message) {
-    std::string where = path + ".image_url";
-    const Json* url = fields.find("image_url");
     const bool may_be_text = type != "image_url" || fields.find("uuid");
-    const char* wanted = "an object {\"url\": \"data:image/png;base64,...\"}";
+    auto source = read_source(fields, "image_url", may_be_text, path, "{\"url\": \"data:image/png;base64,...\"}");
+    out_.images.push_back(std::move(source));
+    message.parts.push_back({text::Part::Kind::image, {}});
+    check_count(out_.images.size(), most_.images, "image");
+  }
+  void read_video(const Fields& fields, const std::optional<std::string>& type, const std::string& path,
+                  text::Message& message) {
+    auto source = read_source(fields, "video_url", !type, path, "{\"url\": \"data:video/mp4;base64,...\"}");
+    if (source.url.starts_with("data:video/jpeg"))
+      throw not_implemented(source.param, source.param +
+                                              ": frames in data:video/jpeg are not read; send a video file, or the "
+                                              "frames as images");
+    out_.videos.push_back(std::move(source));
+    message.parts.push_back({text::Part::Kind::video, {}});
+    check_count(out_.videos.size(), most_.videos, "video");
+  }
+  static void check_count(std::size_t count, int most, std::string_view what) {
+    if (count > static_cast<std::size_t>(std::max(most, 0)))
+      throw bad_field("messages", cat("At most ", most, " ", what, "(s) may be provided in one prompt."));
+  }
+  static MediaSource read_source(const Fields& fields, const char* field, bool may_be_text, const std::string& path,
+                                 const char* wanted_object) {
+    std::string where = cat(path, ".", field);
+    const Json* url = fields.find(field);
+    const std::string wanted = cat("an object ", wanted_object);
     if (url && !url->is_object() && !(may_be_text && url->is_string())) throw wrong_field(where, shown(*url), wanted);
     if (url && url->is_object()) {
       where += ".url";
@@ -114,10 +140,7 @@ class MessageReader {
     std::string uuid = read_uuid(fields);
     if (!url && uuid.empty()) throw wrong_field(where, "missing", wanted);
     if (!url) where = path + ".uuid";
-    out_.images.push_back({url ? url->get<std::string>() : "", where, std::move(uuid)});
-    message.parts.push_back({text::Part::Kind::image, {}});
-    if (static_cast<int>(out_.images.size()) > max_images_)
-      throw bad_field("messages", cat("At most ", max_images_, " image(s) may be provided in one prompt."));
+    return {url ? url->get<std::string>() : "", where, std::move(uuid)};
   }
 
   static std::string read_uuid(const Fields& fields) {
@@ -184,17 +207,17 @@ class MessageReader {
     out_.messages.insert(out_.messages.begin(), std::move(system));
   }
 
-  int max_images_;
+  MediaCounts most_;
   bool knows_developer_, had_developer_ = false;
   ChatMessages out_;
 };
 
 }  // namespace detail
 
-/// Checks and reads the "messages" list; images are not decoded yet. knows_developer: the chat template has turns of
-/// developers; otherwise they are system turns
-inline ChatMessages read_messages(const Json& list, int max_images, bool knows_developer = false) {
-  return detail::MessageReader(max_images, knows_developer).read(list);
+/// Checks and reads the "messages" list; images and videos are not decoded yet. knows_developer: the chat template has
+/// turns of developers; otherwise they are system turns
+inline ChatMessages read_messages(const Json& list, MediaCounts most, bool knows_developer = false) {
+  return detail::MessageReader(most, knows_developer).read(list);
 }
 
 }  // namespace lamina::serve

@@ -20,7 +20,8 @@ namespace lamina::serve {
 struct ChatRequest : GenerationRequest {
   ChatMessages chat;
   text::TemplateOptions template_options;
-  std::optional<std::int64_t> min_pixels, max_pixels;  ///< mm_processor_kwargs
+  std::optional<std::int64_t> min_pixels, max_pixels;  ///< mm_processor_kwargs, of images
+  vision::FrameWish frames;                            ///< mm_processor_kwargs, of videos
 };
 
 namespace detail {
@@ -45,7 +46,8 @@ class ChatRequestReader : GenerationReader {
     if (!messages) throw wrong_field("messages", "missing", "a list of messages");
     const auto& own = chat_.template_options.own;
     const text::PromptTemplate* used = own ? own.get() : limits_.chat_template;
-    chat_.chat = read_messages(*messages, limits_.max_images, used && used->names_role("developer"));
+    chat_.chat =
+        read_messages(*messages, {limits_.max_images, limits_.max_videos}, used && used->names_role("developer"));
     read_echo();
   }
 
@@ -138,11 +140,15 @@ class ChatRequestReader : GenerationReader {
     if (!kwargs) return;
     const Fields fields(*kwargs, "mm_processor_kwargs");
     for (const auto& [key, value] : kwargs->items())
-      if (key != "min_pixels" && key != "max_pixels")
-        throw bad_field("mm_processor_kwargs",
-                        cat("mm_processor_kwargs: has \"", clipped(key), "\", wanted min_pixels or max_pixels"));
+      if (key != "min_pixels" && key != "max_pixels" && key != "fps" && key != "num_frames")
+        throw bad_field("mm_processor_kwargs", cat("mm_processor_kwargs: has \"", clipped(key),
+                                                   "\", wanted min_pixels, max_pixels, fps or num_frames"));
     chat_.min_pixels = fields.maybe_integer("min_pixels", 1, 178956970);
     chat_.max_pixels = fields.maybe_integer("max_pixels", 1, 178956970);
+    if (const auto fps = fields.maybe_number("fps", 0.001, 1000)) chat_.frames.fps = *fps;
+    if (const auto count = fields.maybe_integer("num_frames", 1, 100000)) chat_.frames.num_frames = *count;
+    if (chat_.frames.fps > 0 && chat_.frames.num_frames > 0)
+      throw bad_field("mm_processor_kwargs", "mm_processor_kwargs: has fps and num_frames, wanted one of them");
   }
 
   ChatRequest& chat_;

@@ -10,19 +10,20 @@
 #include <string>
 #include <vector>
 
-/// Images that the records of a hub's data set name, and that are files of the same repository.
+/// Images and videos that the records of a hub's data set name, and that are files of the same repository.
 namespace lamina::data {
 
-inline constexpr std::uint64_t most_image_bytes = 256 << 20;
+inline constexpr std::uint64_t most_media_bytes = std::uint64_t{1} << 30;
 
 namespace detail {
 
-/// Calls f with the text of each path in a record's column of images: of a path, of {"path": ...} and of lists of both.
+/// Calls f with the text of each path in a record's column of images or videos: of a path, of {"path": ...} and of
+/// lists of both.
 template <class F>
-void for_each_image(Json& value, F f) {
+void for_each_medium(Json& value, F f) {
   if (value.is_array())
-    for (Json& image : value) for_each_image(image, f);
-  if (value.is_object() && value.contains("path")) for_each_image(value["path"], f);
+    for (Json& image : value) for_each_medium(image, f);
+  if (value.is_object() && value.contains("path")) for_each_medium(value["path"], f);
   if (value.is_string()) f(value.get_ref<std::string&>());
 }
 
@@ -43,19 +44,19 @@ inline std::vector<std::string> repository_paths(const std::filesystem::path& fo
 /// Error if a path that the repository does not have leads out of the folder in which it would be looked for.
 inline void require_inside(const HubDataset& set, const std::string& written) {
   if (!hub::is_safe_path(std::filesystem::path(written).lexically_normal().generic_string()))
-    fail("data set ", set.name, ": a record names the image ", io::visible(written.substr(0, 200)),
+    fail("data set ", set.name, ": a record names the file ", io::visible(written.substr(0, 200)),
          ", wanted a path inside the repository");
 }
 
-/// The paths of a listing that any of these names means. Error if one is too large for an image.
-inline std::vector<std::string> listed_images(const HubDataset& set, const hub::Listing& listing,
-                                              const std::set<std::string>& named) {
+/// The paths of a listing that any of these names means. Error if one is too large for an image or a video.
+inline std::vector<std::string> listed_media(const HubDataset& set, const hub::Listing& listing,
+                                             const std::set<std::string>& named) {
   std::vector<std::string> paths;
   for (const auto& file : listing.files) {
     if (!named.contains(file.path)) continue;
-    if (file.size > most_image_bytes)
-      fail("data set ", set.name, ": the image ", file.path, " has ", file.size, " bytes, more than the ",
-           most_image_bytes, " that one may have");
+    if (file.size > most_media_bytes)
+      fail("data set ", set.name, ": ", file.path, " has ", file.size, " bytes, more than the ", most_media_bytes,
+           " that one may have");
     paths.push_back(file.path);
   }
   return paths;
@@ -63,8 +64,8 @@ inline std::vector<std::string> listed_images(const HubDataset& set, const hub::
 
 /// Names that none of the repository's files has: each is the list of what one path of a record may mean. An archive in
 /// the repository may hold them.
-inline std::string missing_images_text(const HubDataset& set, const hub::Listing& listing,
-                                       const std::set<std::vector<std::string>>& named) {
+inline std::string missing_media_text(const HubDataset& set, const hub::Listing& listing,
+                                      const std::set<std::vector<std::string>>& named) {
   std::set<std::string_view> files;
   std::vector<std::string> archives, missing;
   for (const auto& file : listing.files) {
@@ -77,7 +78,7 @@ inline std::string missing_images_text(const HubDataset& set, const hub::Listing
       missing.push_back(paths.back());
   if (missing.empty()) return "";
   return cat("data set ", set.name, ": the repository does not have ", io::listed(missing, 3), ", of the ",
-             named.size(), named.size() == 1 ? " image" : " images", " that its records name",
+             named.size(), named.size() == 1 ? " image or video" : " images and videos", " that its records name",
              archives.empty() ? "; give media_dir the folder that has them"
                               : cat("; it has ", io::listed(archives, 3), ", which is not unpacked: fetch it with `",
                                     "lamina-download ", set.name, " ", archives.front(), " --repo-type dataset",
@@ -87,18 +88,18 @@ inline std::string missing_images_text(const HubDataset& set, const hub::Listing
 
 }  // namespace detail
 
-/// Fetches the images that the rows name, and no others, and puts their places on this machine into the rows. A path
-/// under which media_dir holds a file stays, as does one that no file of the repository has, unless it leads out of
-/// media_dir: what strangers wrote must not name files of this machine. Error if the repository lacks an image; a note
-/// if records without their image may be left out.
-inline void fetch_images(HubFiles& hub, std::vector<Row>& rows, const Columns::Name& column,
-                         const std::filesystem::path& media_dir, bool may_lack) {
+/// Fetches the images and videos that the rows name, and no others, and puts their places on this machine into the
+/// rows. A path under which media_dir holds a file stays, as does one that no file of the repository has, unless it
+/// leads out of media_dir: what strangers wrote must not name files of this machine. Error if the repository lacks one;
+/// a note if records without it may be left out.
+inline void fetch_media(HubFiles& hub, std::vector<Row>& rows, const Columns::Name& column,
+                        const std::filesystem::path& media_dir, bool may_lack) {
   if (!column) return;
   const auto& folder = hub.folder();
   const auto for_each = [&](auto f) {
     for (Row& row : rows)
       if (const auto value = row.value.find(*column); value != row.value.end())
-        detail::for_each_image(*value, [&](std::string& written) {
+        detail::for_each_medium(*value, [&](std::string& written) {
           std::error_code none;
           const bool is_inside = hub::is_safe_path(std::filesystem::path(written).lexically_normal().generic_string());
           if (!is_inside || !std::filesystem::is_regular_file(media_dir / written, none))
@@ -113,11 +114,11 @@ inline void fetch_images(HubFiles& hub, std::vector<Row>& rows, const Columns::N
   });
   if (!named.empty())
     hub.fetch([&](const hub::Listing& listing) {
-      if (const std::string text = detail::missing_images_text(hub.set(), listing, each); !text.empty()) {
+      if (const std::string text = detail::missing_media_text(hub.set(), listing, each); !text.empty()) {
         if (!may_lack) fail(text);
         note(text);
       }
-      return detail::listed_images(hub.set(), listing, named);
+      return detail::listed_media(hub.set(), listing, named);
     });
   for_each([&](std::string& written, const std::vector<std::string>& paths) {
     std::error_code none;

@@ -73,13 +73,13 @@ TEST_CASE("Images: how many have an alpha channel or an EXIF rotation is said on
   CHECK(ImageShelf({"plain.jpg"}).load().notes.empty());
 }
 
-TEST_CASE("check_images: each file is decoded once, whatever the number of samples") {
+TEST_CASE("check_media_files: each file is decoded once, whatever the number of samples") {
   std::vector<EncodedSample> first, second;
   for (int i = 0; i < 50; ++i) {
     first.push_back(with_images(cat("row ", i), {image("plain.jpg"), image("split.png")}));
     second.push_back(with_images(cat("row ", i), {image(i % 2 ? "cut.gif" : "plain.gif"), image("plain.jpg")}));
   }
-  const ImageCheck check = check_images({&first, &second});
+  const MediaCheck check = check_media_files({&first, &second});
   CHECK(check.images == 4);
   CHECK(check.broken.size() == 1);
   std::vector<std::string> wrong;

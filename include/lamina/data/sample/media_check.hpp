@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/core/threads.hpp>
 #include <lamina/data/sample/encoded_sample.hpp>
+#include <lamina/data/sample/video_plan.hpp>
 #include <lamina/vision/image.hpp>
 
 #include <algorithm>
@@ -9,21 +10,23 @@
 #include <condition_variable>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
-/// Decodes the images of a run once before it begins, so that a broken one does not end it at some later step.
+/// Decodes the images and videos of a run once before it begins, so that a broken one does not end it at some later
+/// step.
 
 namespace lamina::data {
 
 /// Takes one line of text about work that goes on.
 using ProgressLine = std::function<void(const std::string&)>;
 
-/// What was found in the image files of a run.
-struct ImageCheck {
+/// What was found in the files of a run.
+struct MediaCheck {
   std::map<std::filesystem::path, std::string> broken;  ///< files that cannot be decoded, and why
   int images = 0, with_alpha = 0, rotated = 0;          ///< files; with_alpha and rotated of those not broken
 };
@@ -64,18 +67,19 @@ class DecodingMemory {
 };
 
 /// Decodes files on several threads and collects what it finds.
-class ImageChecker {
+class MediaChecker {
  public:
-  explicit ImageChecker(std::vector<std::filesystem::path> files) : files_(std::move(files)) {}
+  MediaChecker(std::vector<std::filesystem::path> images, std::vector<std::shared_ptr<const VideoPlan>> videos)
+      : images_(std::move(images)), videos_(std::move(videos)) {}
 
-  ImageCheck run(const ProgressLine& progress) {
-    const int threads = std::clamp(static_cast<int>(files_.size()), 1, thread_count());
+  MediaCheck run(const ProgressLine& progress) {
+    const int threads = std::clamp(static_cast<int>(count()), 1, thread_count());
     {
       std::vector<std::jthread> workers;
       for (int i = 0; i < threads; ++i) workers.emplace_back([this] { work(); });
       report_until_done(progress);
     }
-    found_.images = static_cast<int>(files_.size());
+    found_.images = static_cast<int>(images_.size());
     return std::move(found_);
   }
 
@@ -83,13 +87,23 @@ class ImageChecker {
   using Clock = std::chrono::steady_clock;
 
   void work() {
-    for (std::size_t i = next_++; i < files_.size(); i = next_++) {
-      check(files_[i]);
+    for (std::size_t i = next_++; i < count(); i = next_++) {
+      i < images_.size() ? check(images_[i]) : check(*videos_[i - images_.size()]);
       const std::lock_guard lock(mutex_);
-      if (++done_ == files_.size()) finished_.notify_all();
+      if (++done_ == count()) finished_.notify_all();
     }
   }
+  std::size_t count() const { return images_.size() + videos_.size(); }
 
+  /// Another process decodes; the frames come one by one.
+  void check(const VideoPlan& plan) {
+    try {
+      vision::read_frames(vision::VideoFile(plan.file), plan.choice.frames, [](std::size_t, const vision::Image&) {});
+    } catch (const std::exception& error) {
+      const std::lock_guard lock(mutex_);
+      found_.broken[plan.file] = error.what();
+    }
+  }
   void check(const std::filesystem::path& path) {
     try {
       vision::ImageFile file(path);
@@ -110,43 +124,63 @@ class ImageChecker {
     constexpr auto interval = std::chrono::seconds(10);
     const auto started = Clock::now();
     std::unique_lock lock(mutex_);
-    while (!finished_.wait_for(lock, interval, [&] { return done_ == files_.size(); })) {
+    while (!finished_.wait_for(lock, interval, [&] { return done_ == count(); })) {
       const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
       const double rate = static_cast<double>(done_) / seconds;
       const std::string left =
-          done_ ? cat(", ", static_cast<long>(static_cast<double>(files_.size() - done_) / rate), " s left") : "";
+          done_ ? cat(", ", static_cast<long>(static_cast<double>(count() - done_) / rate), " s left") : "";
       if (progress)
-        progress(
-            cat("images: ", done_, " of ", files_.size(), " decoded, ", static_cast<long>(rate), " per second", left));
+        progress(cat("images and videos: ", done_, " of ", count(), " decoded, ", static_cast<long>(rate),
+                     " per second", left));
     }
   }
 
-  std::vector<std::filesystem::path> files_;
+  std::vector<std::filesystem::path> images_;
+  std::vector<std::shared_ptr<const VideoPlan>> videos_;  ///< files
   DecodingMemory memory_;
   std::atomic<std::size_t> next_ = 0;
   std::mutex mutex_;  ///< of what follows
   std::condition_variable finished_;
   std::size_t done_ = 0;
-  ImageCheck found_;
+  MediaCheck found_;
 };
 
 }  // namespace detail
 
-/// Decodes every image of the samples, each file once, on thread_count() threads. Nothing is resized. `progress` gets a
-/// line every ten seconds.
-inline ImageCheck check_images(const std::vector<const std::vector<EncodedSample>*>& sets,
-                               const ProgressLine& progress = {}) {
-  std::set<std::filesystem::path> files;
+/// Decodes every image and every chosen frame of the samples, each file once, on thread_count() threads. Nothing is
+/// resized. `progress` gets a line every ten seconds.
+inline MediaCheck check_media_files(const std::vector<const std::vector<EncodedSample>*>& sets,
+                                    const ProgressLine& progress = {}) {
+  std::set<std::filesystem::path> images;
+  std::map<std::filesystem::path, std::shared_ptr<const VideoPlan>> videos;
   for (const std::vector<EncodedSample>* samples : sets)
-    for (const EncodedSample& sample : *samples) files.insert(sample.images.begin(), sample.images.end());
-  return detail::ImageChecker({files.begin(), files.end()}).run(progress);
+    for (const EncodedSample& sample : *samples) {
+      images.insert(sample.images.begin(), sample.images.end());
+      for (const auto& video : sample.videos) {
+        images.insert(video->images.begin(), video->images.end());
+        if (!video->file.empty()) videos.emplace(video->file, video);
+      }
+    }
+  std::vector<std::shared_ptr<const VideoPlan>> plans;
+  for (const auto& [file, plan] : videos) plans.push_back(plan);
+  return detail::MediaChecker({images.begin(), images.end()}, std::move(plans)).run(progress);
 }
 
-/// Takes samples with broken images out. `wrong(origin, message)` is called for each.
+/// The files that a sample shows.
+inline std::vector<std::filesystem::path> files_of(const EncodedSample& sample) {
+  std::vector<std::filesystem::path> files = sample.images;
+  for (const auto& video : sample.videos) {
+    files.insert(files.end(), video->images.begin(), video->images.end());
+    if (!video->file.empty()) files.push_back(video->file);
+  }
+  return files;
+}
+
+/// Takes samples with broken images and videos out. `wrong(origin, message)` is called for each.
 template <class Wrong>
-void remove_broken(std::vector<EncodedSample>& samples, const ImageCheck& check, Wrong wrong) {
+void remove_broken(std::vector<EncodedSample>& samples, const MediaCheck& check, Wrong wrong) {
   std::erase_if(samples, [&](const EncodedSample& sample) {
-    for (const auto& path : sample.images)
+    for (const auto& path : files_of(sample))
       if (const auto found = check.broken.find(path); found != check.broken.end()) {
         wrong(sample.origin, found->second);
         return true;
@@ -156,7 +190,7 @@ void remove_broken(std::vector<EncodedSample>& samples, const ImageCheck& check,
 }
 
 /// One line about what is done with alpha channels and EXIF rotation, or none if no image has either.
-inline std::vector<std::string> image_notes(const ImageCheck& check) {
+inline std::vector<std::string> media_notes(const MediaCheck& check) {
   const auto have = [](int n) { return n == 1 ? " has " : " have "; };
   std::vector<std::string> parts;
   if (check.with_alpha)

@@ -56,6 +56,8 @@ TEST_CASE("Flags: sizes take decimal and binary units") {
 TEST_CASE("Flags: JSON comes as text, as dotted keys, or in the old form") {
   CHECK(Flags::parse({"d", "--limit-mm-per-prompt", "{\"image\":4,\"video\":0}"}).max_images == 4);
   CHECK(Flags::parse({"d", "--limit-mm-per-prompt", "image=3,video=0"}).max_images == 3);
+  CHECK(Flags::parse({"d", "--limit-mm-per-prompt", "image=3,video=0"}).max_videos == 0);
+  CHECK(Flags::parse({"d", "--limit-mm-per-prompt", "{\"video\":2}"}).max_videos == 2);
   CHECK(Flags::parse({"d", "--limit-mm-per-prompt", "{\"image\":{\"count\":2}}"}).max_images == 2);
   CHECK(Flags::parse({"d", "--limit-mm-per-prompt.image", "5"}).max_images == 5);
   CHECK(Flags::parse({"d", "--mm-processor-kwargs", "{\"max_pixels\":1000}"}).max_pixels == 1000);
@@ -224,13 +226,14 @@ TEST_CASE("Flags: --media-io-kwargs names the background of images with alpha") 
   CHECK(Flags::parse({"m"}).image_background == vision::Colour{255, 255, 255});
   const auto with = [](const std::string& json) { return Flags::parse({"m", "--media-io-kwargs", json}); };
   CHECK(with(R"({"image": {"rgba_background_color": [0, 160, 255]}})").image_background == vision::Colour{0, 160, 255});
-  const Flags video = with(R"({"video": {"num_frames": -1}, "image": {}})");
-  REQUIRE(!video.log_lines.empty());
-  CHECK(video.log_lines.back().find("--media-io-kwargs: video has no effect") != std::string::npos);
+  CHECK_FALSE(with(R"({"video": {"num_frames": -1}, "image": {}})").video_frames.any());
+  const Flags video = with(R"({"video": {"num_frames": 32, "fps": 1.5}, "audio": {}})");
+  CHECK((video.video_frames.num_frames == 32 && video.video_frames.fps == 1.5));
+  CHECK(video.log_lines.back().find("--media-io-kwargs: audio has no effect") != std::string::npos);
   for (const char* bad :
        {R"({"image": {"rgba_background_color": [0, 160]}})", R"({"image": {"rgba_background_color": 7}})",
         R"({"image": {"rgba_background_color": [0, 160, 256]}})", R"({"image": {"mode": "L"}})", R"({"picture": {}})",
-        R"({"image": 3})"})
+        R"({"image": 3})", R"({"video": {"num_frames": 0}})", R"({"video": {"backend": "x"}})"})
     CHECK_THROWS_AS(with(bad), UsageError);
 }
 

@@ -201,7 +201,7 @@ TEST_CASE("Images of the web: an answer about one, and every failure is a 400 th
   const int before = server.requests();
   const auto counted = here_too.ask(ask_about(server.url()), "/tokenize");
   CHECK(counted.status == 400);
-  CHECK(contains(counted.body, "tokens of images on the web are not counted"));
+  CHECK(contains(counted.body, "tokens of files on the web are not counted"));
   RunningServer closed;
   const auto refused = closed.ask(ask_about(server.url()));
   CHECK(refused.status == 400);

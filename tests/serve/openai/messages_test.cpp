@@ -29,8 +29,9 @@ TEST_CASE("messages: a part that is wrong is refused by its path, with what was 
   const std::vector<std::pair<std::string, std::string>> table = {
       {"7", "messages.0.content: is 7, wanted a string or a list of parts"},
       {"[7]", "messages.0.content.0: is 7, wanted a string or an object"},
-      {R"([{"text":"a"}])", "messages.0.content.0.type: is missing, wanted text or image_url"},
-      {R"([{"type":"input_audio"}])", "messages.0.content.0.type: is \"input_audio\", wanted text or image_url"},
+      {R"([{"text":"a"}])", "messages.0.content.0.type: is missing, wanted text, image_url or video_url"},
+      {R"([{"type":"input_audio"}])",
+       "messages.0.content.0.type: is \"input_audio\", wanted text, image_url or video_url"},
       {R"([{"type":"text","text":5}])", "messages.0.content.0.text: is 5, wanted a string"},
       {R"([{"type":"image_url"}])", "messages.0.content.0.image_url: is missing, wanted an object"},
       {R"([{"type":"image_url","image_url":"data:"}])",
@@ -41,7 +42,8 @@ TEST_CASE("messages: a part that is wrong is refused by its path, with what was 
        "messages.0.content.0.uuid: is \"\", wanted a string of"},
       {R"([{"type":"image_url","image_url":{"url":null},"uuid":5}])",
        "messages.0.content.0.uuid: is 5, wanted a string"},
-      {R"(["a",{"video_url":{"url":"x"}}])", "messages.0.content.1: is a video"},
+      {R"(["a",{"video_url":5}])", "messages.0.content.1.video_url: is 5, wanted an object"},
+      {R"([{"type":"video_url","video_url":{"url":"data:video/jpeg;base64,AA,BB"}}])", "frames in data:video/jpeg are"},
   };
   for (const auto& entry : table) {
     const Json list = Json::parse(R"([{"role":"user","content":)" + entry.first + "}]");

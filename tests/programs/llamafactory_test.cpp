@@ -42,8 +42,8 @@ TEST_CASE("lamina-train: losses, steps and learning rates are LLaMA-Factory's on
     WARN("SKIPPED: LAMINA_TEST_DATA names no folder with llamafactory/data");
     return;
   }
-  const std::string run = GENERATE("qwen3_vl_nothink", "qwen3_vl", "qwen2_vl", "vision_lora", "full", "cutoff", "video",
-                                   "video_qwen2_vl");
+  const std::string run =
+      GENERATE("qwen3_vl_nothink", "qwen3_vl", "qwen2_vl", "vision_lora", "full", "cutoff", "video", "video_qwen2_vl");
   INFO("run " << run);
   const lamina::testing::TemporaryFolder folder;
   const Program train = lamina::testing::run_program("lamina-train", {run_settings(run, folder.path(), data)});

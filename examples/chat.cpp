@@ -21,7 +21,7 @@
 #include <lamina/hub/keys.hpp>
 #include <lamina/hub/resolve.hpp>
 #include <lamina/io/flags.hpp>
-#include <lamina/io/program.hpp>
+#include <lamina/io/program/program.hpp>
 #include <lamina/serve/openai/request/template_kwargs.hpp>
 #include <lamina/serve/prompt/prompt.hpp>
 

@@ -15,7 +15,7 @@
 #include <lamina/hub/settings.hpp>
 #include <lamina/hub/snapshot.hpp>
 #include <lamina/io/flags.hpp>
-#include <lamina/io/program.hpp>
+#include <lamina/io/program/program.hpp>
 
 namespace {
 using namespace lamina;

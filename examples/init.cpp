@@ -13,7 +13,7 @@
 #include <lamina/hub/keys.hpp>
 #include <lamina/hub/resolve.hpp>
 #include <lamina/io/flags.hpp>
-#include <lamina/io/program.hpp>
+#include <lamina/io/program/program.hpp>
 #include <lamina/model/open_model.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
 

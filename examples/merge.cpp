@@ -8,8 +8,8 @@
 #include <iostream>
 
 #include <lamina/hub/resolve.hpp>
-#include <lamina/io/interrupt.hpp>
-#include <lamina/io/program.hpp>
+#include <lamina/io/program/interrupt.hpp>
+#include <lamina/io/program/program.hpp>
 #include <lamina/merge/arguments.hpp>
 
 namespace {

@@ -14,7 +14,7 @@
 #include <lamina/engine/model_ranks.hpp>
 #include <lamina/engine/open.hpp>
 #include <lamina/hub/resolve.hpp>
-#include <lamina/io/program.hpp>
+#include <lamina/io/program/program.hpp>
 #include <lamina/serve/flags/flags.hpp>
 #include <lamina/serve/http.hpp>
 #include <lamina/serve/remote/media_fetcher.hpp>

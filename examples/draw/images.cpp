@@ -9,7 +9,7 @@
 
 #include <lamina/core/threads.hpp>
 #include <lamina/io/flags.hpp>
-#include <lamina/io/program.hpp>
+#include <lamina/io/program/program.hpp>
 
 #include <iostream>
 #include <sstream>

@@ -11,7 +11,7 @@
 #include <set>
 
 #include <lamina/io/flags.hpp>
-#include <lamina/io/program.hpp>
+#include <lamina/io/program/program.hpp>
 
 #include <fmt/format.h>
 

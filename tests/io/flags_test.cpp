@@ -1,5 +1,5 @@
 #include <lamina/io/flags.hpp>
-#include <lamina/io/program.hpp>
+#include <lamina/io/program/program.hpp>
 
 #include <filesystem>
 #include <optional>

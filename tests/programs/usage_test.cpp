@@ -1,4 +1,4 @@
-#include <lamina/io/version.hpp>
+#include <lamina/io/program/version.hpp>
 
 #include <sys/stat.h>
 

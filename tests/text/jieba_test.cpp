@@ -18,7 +18,7 @@ std::vector<std::string> cut(const text::Jieba& jieba, const std::string& senten
   std::vector<std::string> words;
   for (const std::u32string& word : jieba.cut(sentence)) {
     words.emplace_back();
-    for (const char32_t c : word) text::append_utf8(words.back(), c);
+    for (const char32_t c : word) io::append_utf8(words.back(), c);
   }
   return words;
 }

@@ -19,7 +19,7 @@ std::string stream(const Tokenizer& tokenizer, const std::vector<int>& ids, bool
   std::string out;
   for (const int id : ids) {
     const std::string piece = decoder.push(id);
-    REQUIRE(is_valid_utf8(piece));
+    REQUIRE(io::is_valid_utf8(piece));
     out += piece;
   }
   return out + decoder.finish();

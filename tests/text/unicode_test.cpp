@@ -19,7 +19,7 @@ std::vector<bool> members(const nlohmann::ordered_json& ranges) {
 
 std::string utf8(std::u32string_view points) {
   std::string out;
-  for (const char32_t c : points) append_utf8(out, c);
+  for (const char32_t c : points) lamina::io::append_utf8(out, c);
   return out;
 }
 
@@ -80,16 +80,16 @@ TEST_CASE("Unicode: NFC of a long run of marks takes time in proportion, not its
 
 TEST_CASE("Unicode: ill-formed UTF-8 becomes one U+FFFD for each maximal subpart") {
   const std::string r = "\ufffd";
-  CHECK(replace_invalid_utf8("a\x80z") == "a" + r + "z");
-  CHECK(replace_invalid_utf8("\xc0\xaf") == r + r);                  // overlong
-  CHECK(replace_invalid_utf8("\xe0\x80\xaf") == r + r + r);          // overlong
-  CHECK(replace_invalid_utf8("\xed\xa0\x80") == r + r + r);          // surrogate
-  CHECK(replace_invalid_utf8("\xf4\x90\x80\x80") == r + r + r + r);  // above U+10FFFF
-  CHECK(replace_invalid_utf8("\xf0\x9f\x98") == r);                  // cut
-  CHECK(replace_invalid_utf8("\xf0\x9f\x98x") == r + "x");
-  CHECK(replace_invalid_utf8("\xe4\xb8\xe4\xb8\xad") == r + "\u4e2d");
-  CHECK(replace_invalid_utf8("\xff\xfe") == r + r);
-  CHECK(replace_invalid_utf8("\U0001f600\u00e9") == "\U0001f600\u00e9");
-  CHECK(is_valid_utf8("\U0010ffff\u07ff"));
-  CHECK_FALSE(is_valid_utf8("\xf0\x9f\x98"));
+  CHECK(lamina::io::replace_invalid_utf8("a\x80z") == "a" + r + "z");
+  CHECK(lamina::io::replace_invalid_utf8("\xc0\xaf") == r + r);                  // overlong
+  CHECK(lamina::io::replace_invalid_utf8("\xe0\x80\xaf") == r + r + r);          // overlong
+  CHECK(lamina::io::replace_invalid_utf8("\xed\xa0\x80") == r + r + r);          // surrogate
+  CHECK(lamina::io::replace_invalid_utf8("\xf4\x90\x80\x80") == r + r + r + r);  // above U+10FFFF
+  CHECK(lamina::io::replace_invalid_utf8("\xf0\x9f\x98") == r);                  // cut
+  CHECK(lamina::io::replace_invalid_utf8("\xf0\x9f\x98x") == r + "x");
+  CHECK(lamina::io::replace_invalid_utf8("\xe4\xb8\xe4\xb8\xad") == r + "\u4e2d");
+  CHECK(lamina::io::replace_invalid_utf8("\xff\xfe") == r + r);
+  CHECK(lamina::io::replace_invalid_utf8("\U0001f600\u00e9") == "\U0001f600\u00e9");
+  CHECK(lamina::io::is_valid_utf8("\U0010ffff\u07ff"));
+  CHECK_FALSE(lamina::io::is_valid_utf8("\xf0\x9f\x98"));
 }

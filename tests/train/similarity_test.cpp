@@ -16,7 +16,7 @@ nlohmann::json golden() {
 }
 std::string utf8(const std::u32string& text) {
   std::string out;
-  for (char32_t c : text) text::append_utf8(out, c);
+  for (char32_t c : text) io::append_utf8(out, c);
   return out;
 }
 

@@ -2,7 +2,7 @@
 #include "images/shapes.hpp"
 #include "images/words.hpp"
 
-#include <lamina/io/usage.hpp>
+#include <lamina/io/program/usage.hpp>
 
 #include <string>
 #include <tuple>

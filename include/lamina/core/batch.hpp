@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/core/preference_loss.hpp>
+#include <lamina/core/objective/preference_loss.hpp>
 
 namespace lamina {
 

@@ -57,7 +57,7 @@ inline bool is_visible_text(std::string_view text) {
 /// like: "which is empty". "" if it is safe.
 inline std::string_view path_fault(std::string_view path) {
   if (path.empty()) return "which is empty";
-  if (!text::is_valid_utf8(path)) return "which is not UTF-8";
+  if (!io::is_valid_utf8(path)) return "which is not UTF-8";
   if (!detail::is_visible_text(path)) return "which holds a control character or an invisible one";
   if (path.size() > 1024) return "which is longer than 1024 bytes";
   if (path.find_first_of("\\:") != path.npos) return "which holds \\ or :, a path of its own on other systems";

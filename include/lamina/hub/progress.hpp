@@ -12,7 +12,7 @@
 #include <string>
 #include <thread>
 
-#include <lamina/io/progress_bar.hpp>
+#include <lamina/io/program/progress_bar.hpp>
 
 namespace lamina::hub {
 

@@ -27,8 +27,8 @@
 #include <lamina/hub/modelscope/folder.hpp>
 #include <lamina/hub/progress.hpp>
 #include <lamina/hub/settings.hpp>
-#include <lamina/io/interrupt.hpp>
 #include <lamina/io/nearest_word.hpp>
+#include <lamina/io/program/interrupt.hpp>
 
 namespace lamina::hub {
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include <lamina/text/tokenizer/unicode.hpp>
+#include <lamina/io/utf8.hpp>
 
 namespace lamina::io {
 
@@ -26,11 +26,10 @@ inline std::string visible(std::string_view text, std::string_view keep = "") {
   static constexpr char hex[] = "0123456789abcdef";
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
-    const text::Utf8Step step = text::read_utf8(text, at);
+    const Utf8Step step = read_utf8(text, at);
     const std::string_view bytes = text.substr(at, static_cast<std::size_t>(step.size));
     at += bytes.size();
-    if (step.kind == text::Utf8Step::Kind::valid &&
-        (!detail::is_control(step.value) || keep.find(bytes[0]) != keep.npos)) {
+    if (step.kind == Utf8Step::Kind::valid && (!detail::is_control(step.value) || keep.find(bytes[0]) != keep.npos)) {
       out += bytes;
       continue;
     }

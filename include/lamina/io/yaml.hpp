@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <lamina/core/error.hpp>
-#include <lamina/text/tokenizer/unicode.hpp>
+#include <lamina/io/utf8.hpp>
 
 /// The one way in which text becomes YAML: one document, checked as OmegaConf and PyYAML check it.
 namespace lamina::io {
@@ -37,7 +37,7 @@ class YamlCheck {
       }
     } else if (node.IsSequence()) {
       for (const auto& item : node) visit(item);
-    } else if (node.IsScalar() && !text::is_valid_utf8(node.Scalar())) {
+    } else if (node.IsScalar() && !is_valid_utf8(node.Scalar())) {
       fail(at(node), key_.empty() ? "" : ", " + key_, ": the value is not UTF-8 text: ", advice);
     }
     --depth_;
@@ -83,7 +83,7 @@ class YamlCheck {
       if (!entry.first.IsScalar()) fail(at(entry.first), ": a key is not a plain word, wanted `key: value`");
       check_quotes(entry.first);
       const std::string& key = entry.first.Scalar();
-      if (!text::is_valid_utf8(key)) fail(at(entry.first), ": a key is not UTF-8 text: ", advice);
+      if (!is_valid_utf8(key)) fail(at(entry.first), ": a key is not UTF-8 text: ", advice);
       for (const std::string_view before : seen)
         if (before == key) fail(at(entry.first), ": ", key, " is set twice: keep one");
       seen.push_back(key);
@@ -136,7 +136,7 @@ inline YAML::Node load_yaml(std::string text, std::string_view file) {
          ": a line `---` or `...` begins a second YAML document, and a file of settings is one: remove that line");
   if (!documents.empty()) detail::YamlCheck(text, file).visit(documents.front());
   // Keys and values were checked above. This finds the rest: comments, and UTF-16, which yaml-cpp converts by itself.
-  if (!text::is_valid_utf8(text)) fail(file, ": is not UTF-8 text: write it as UTF-8");
+  if (!is_valid_utf8(text)) fail(file, ": is not UTF-8 text: write it as UTF-8");
   return documents.empty() ? YAML::Node() : documents.front();
 }
 

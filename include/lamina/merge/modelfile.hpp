@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
-#include <lamina/io/usage.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/model/families.hpp>
 
 /// The Modelfile with which Ollama runs a merged model; the text is LLaMA-Factory's, but for its first line.

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <lamina/core/batch.hpp>
-#include <lamina/core/objective.hpp>
+#include <lamina/core/objective/objective.hpp>
 #include <lamina/parallel/group.hpp>
 
 /// The seam between programs and the training of a model: programs (YAML, JSON) see this header alone;

@@ -9,7 +9,7 @@
 
 #include <lamina/checkpoint/generation_fields.hpp>
 #include <lamina/io/nearest_word.hpp>
-#include <lamina/io/usage.hpp>
+#include <lamina/io/program/usage.hpp>
 
 namespace lamina::serve {
 

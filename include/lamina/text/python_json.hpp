@@ -14,7 +14,7 @@ namespace detail {
 inline void append_json_string(std::string& out, std::string_view text) {
   static constexpr char digits[] = "0123456789abcdef";
   out += '"';
-  for (const char c : is_valid_utf8(text) ? std::string(text) : replace_invalid_utf8(text)) {
+  for (const char c : io::is_valid_utf8(text) ? std::string(text) : io::replace_invalid_utf8(text)) {
     switch (c) {
       case '"':
         out += "\\\"";

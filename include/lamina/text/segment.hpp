@@ -19,7 +19,7 @@ inline bool is_python_space(char32_t c) {
 inline std::u32string code_points(std::string_view utf8) {
   std::u32string out;
   for (std::size_t at = 0; at < utf8.size();) {
-    const Utf8Step step = read_utf8(utf8, at);
+    const io::Utf8Step step = io::read_utf8(utf8, at);
     out += step.value;
     at += static_cast<std::size_t>(step.size);
   }

@@ -56,7 +56,7 @@ class Tokenizer {
     for (const int id : ids) {
       if (!(skip_special && is_special(id))) bytes += bytes_of(id);
     }
-    return is_valid_utf8(bytes) ? bytes : replace_invalid_utf8(bytes);
+    return io::is_valid_utf8(bytes) ? bytes : io::replace_invalid_utf8(bytes);
   }
 
   /// The bytes of one token, part of a character perhaps; empty if the id names no token.
@@ -198,7 +198,7 @@ inline void Tokenizer::encode_plain(std::string_view text, const EncodeLimits& l
 inline void Tokenizer::encode_ordinary(std::string_view text, bool controls_as_text, const EncodeLimits& limits,
                                        std::vector<int>& ids) const {
   std::string normal;
-  if (!is_ascii(text)) text = normal = nfc(text);
+  if (!io::is_ascii(text)) text = normal = nfc(text);
   if (!state_->any_after_nfc) return encode_plain(text, limits, ids);
   state_->added_after_nfc.split(
       text, controls_as_text, [&](std::string_view rest) { encode_plain(rest, limits, ids); },
@@ -207,7 +207,7 @@ inline void Tokenizer::encode_ordinary(std::string_view text, bool controls_as_t
 
 inline std::vector<int> Tokenizer::encode(std::string_view utf8, const EncodeLimits& limits) const {
   std::string repaired;
-  if (!is_valid_utf8(utf8)) utf8 = repaired = replace_invalid_utf8(utf8);
+  if (!io::is_valid_utf8(utf8)) utf8 = repaired = io::replace_invalid_utf8(utf8);
   std::vector<int> ids;
   ids.reserve(utf8.size() / 3);
   state_->added.split(
@@ -228,7 +228,7 @@ inline std::vector<int> Tokenizer::encode(std::span<const PromptSegment> prompt,
   for (const PromptSegment& segment : prompt) {
     std::string repaired;
     std::string_view utf8 = segment.text;
-    if (!is_valid_utf8(utf8)) utf8 = repaired = replace_invalid_utf8(utf8);
+    if (!io::is_valid_utf8(utf8)) utf8 = repaired = io::replace_invalid_utf8(utf8);
     if (!segment.is_template || !state_->any_after_nfc) {
       state_->added.split(utf8, !segment.is_template, text, token);
       continue;

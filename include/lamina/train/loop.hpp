@@ -11,7 +11,7 @@
 #include <set>
 #include <string>
 
-#include <lamina/io/interrupt.hpp>
+#include <lamina/io/program/interrupt.hpp>
 #include <lamina/model/train_session.hpp>
 #include <lamina/parallel/group.hpp>
 #include <lamina/train/arguments.hpp>

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include <lamina/data/sample/encoded_sample.hpp>
-#include <lamina/io/interrupt.hpp>
+#include <lamina/io/program/interrupt.hpp>
 #include <lamina/parallel/group.hpp>
 #include <lamina/text/python_json.hpp>
 #include <lamina/text/tokenizer.hpp>

@@ -14,7 +14,7 @@
 #include <lamina/checkpoint/companions.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/hub/resolve.hpp>
-#include <lamina/io/program.hpp>
+#include <lamina/io/program/program.hpp>
 #include <lamina/model/config/read.hpp>
 #include <lamina/parallel/open_group.hpp>
 #include <lamina/parallel/processors.hpp>

@@ -2,7 +2,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/core/random/numpy.hpp>
 #include <lamina/io/nearest_word.hpp>
-#include <lamina/io/usage.hpp>
+#include <lamina/io/program/usage.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -186,7 +186,7 @@ class JsonReader {
       escape(out);
     }
     ++at_;
-    if (!text::is_valid_utf8(out)) {
+    if (!io::is_valid_utf8(out)) {
       at_ = begin;
       wrong("text in UTF-8, this string is not");
     }
@@ -215,7 +215,7 @@ class JsonReader {
         at_ = second_at;
       }
     }
-    if (code < 0xd800 || code >= 0xe000) return text::append_utf8(out, static_cast<char32_t>(code));
+    if (code < 0xd800 || code >= 0xe000) return io::append_utf8(out, static_cast<char32_t>(code));
     if (!rules_.lone_surrogates) wrong("the other half of a surrogate pair before it");
   }
 

@@ -113,7 +113,7 @@ inline void read_json_rows(std::string_view text, const std::string& file, FileR
 
 inline void read_csv_rows(std::string_view text, const std::string& file, FileRows& out) {
   require_list_bytes(text, file, "CSV");
-  if (text.find('\0') != text.npos || !text::is_valid_utf8(text)) {
+  if (text.find('\0') != text.npos || !io::is_valid_utf8(text)) {
     fail("dataset: ", file, " is not text in UTF-8: write the file in that encoding");
   }
   try {

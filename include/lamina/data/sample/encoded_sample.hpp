@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <lamina/core/preference_loss.hpp>
+#include <lamina/core/objective/preference_loss.hpp>
 
 namespace lamina::data {
 

@@ -3,7 +3,7 @@
 #include <lamina/data/read/records.hpp>
 #include <lamina/data/sample/tools.hpp>
 #include <lamina/io/nearest_word.hpp>
-#include <lamina/io/usage.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/model/families.hpp>
 
 #include <optional>

@@ -50,7 +50,7 @@ class OtherKeys {
     std::size_t at = 0;
     const CodePoints plain = JsonText::plain_characters();
     for (std::size_t i = 0; i < name.size();) {
-      const text::Utf8Step step = text::read_utf8(name, i);
+      const io::Utf8Step step = io::read_utf8(name, i);
       i += static_cast<std::size_t>(step.size);
       if (!plain.has(step.value)) return;  // it is never spelt without escapes
       const auto [found, is_new] = nodes_[at].children.try_emplace(step.value, nodes_.size());

@@ -131,7 +131,7 @@ class EbnfReader {
   }
   NodeId literal(std::string_view quote) {
     std::string text;
-    while (!reader_.take(quote)) text::append_utf8(text, character());
+    while (!reader_.take(quote)) io::append_utf8(text, character());
     return grammar_.literal(std::move(text));
   }
   char32_t character() {

@@ -17,7 +17,7 @@ class Reader {
       : text_(text), subject_(subject), limits_(limits) {
     if (text.size() > limits.text_bytes)
       refuse(subject, ": has ", text.size(), " bytes, wanted at most ", limits.text_bytes);
-    if (!text::is_valid_utf8(text)) refuse(subject, ": is not UTF-8");
+    if (!io::is_valid_utf8(text)) refuse(subject, ": is not UTF-8");
   }
 
   bool at_end() const { return at_ == text_.size(); }
@@ -34,7 +34,7 @@ class Reader {
   }
   char32_t next() {
     if (at_end()) wrong("ends too early");
-    const text::Utf8Step step = text::read_utf8(text_, at_);
+    const io::Utf8Step step = io::read_utf8(text_, at_);
     at_ += static_cast<std::size_t>(step.size);
     return step.value;
   }

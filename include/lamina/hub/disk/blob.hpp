@@ -18,7 +18,7 @@
 #include <lamina/hub/disk/digest.hpp>
 #include <lamina/hub/disk/file_lock.hpp>
 #include <lamina/hub/http/client.hpp>
-#include <lamina/io/interrupt.hpp>
+#include <lamina/io/program/interrupt.hpp>
 #include <lamina/io/visible.hpp>
 
 namespace lamina::hub {

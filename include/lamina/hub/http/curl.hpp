@@ -18,9 +18,9 @@
 #include <lamina/core/threads/cancelled.hpp>
 #include <lamina/hub/http/transport.hpp>
 #include <lamina/hub/http/url.hpp>
-#include <lamina/io/interrupt.hpp>
 #include <lamina/io/lower_case.hpp>
-#include <lamina/io/version.hpp>
+#include <lamina/io/program/interrupt.hpp>
+#include <lamina/io/program/version.hpp>
 #include <lamina/io/visible.hpp>
 
 namespace lamina::hub {

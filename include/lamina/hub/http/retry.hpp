@@ -9,7 +9,7 @@
 
 #include <lamina/core/log.hpp>
 #include <lamina/hub/http/transport.hpp>
-#include <lamina/io/interrupt.hpp>
+#include <lamina/io/program/interrupt.hpp>
 
 namespace lamina::hub {
 

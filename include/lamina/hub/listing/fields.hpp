@@ -24,7 +24,7 @@ inline std::string no_json_reason(const std::string& text) {
   const auto first = text.find_first_not_of(" \t\r\n");
   if (first == text.npos) return "it is empty";
   const bool is_page = text[first] == '<', was_json = text[first] == '[' || text[first] == '{';
-  if (!is_page && !text::is_valid_utf8(text))
+  if (!is_page && !io::is_valid_utf8(text))
     return "it holds bytes that are not UTF-8; report it to the owner of the repository";
   if (was_json) return "it is cut off or damaged: run again";
   return cat(is_page ? "it is a page" : cat("it begins with ", io::visible(text.substr(first, 40))),

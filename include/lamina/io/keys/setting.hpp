@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include <lamina/core/error.hpp>
-#include <lamina/io/usage.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/io/visible.hpp>
 
 namespace lamina::io {

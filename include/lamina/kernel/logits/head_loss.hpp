@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/core/token_loss.hpp>
+#include <lamina/core/objective/token_loss.hpp>
 #include <lamina/kernel/matmul/matmul.hpp>
 #include <lamina/kernel/no_kernels.hpp>
 

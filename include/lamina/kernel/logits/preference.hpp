@@ -3,7 +3,7 @@
 
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host/device.hpp>
-#include <lamina/core/preference_loss.hpp>
+#include <lamina/core/objective/preference_loss.hpp>
 #include <lamina/kernel/no_kernels.hpp>
 
 /// From log-probabilities of answers to the weights that head_loss multiplies the gradients of their tokens by.

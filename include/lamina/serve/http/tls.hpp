@@ -15,7 +15,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/io/file.hpp>
-#include <lamina/io/usage.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/serve/http/tls_options.hpp>
 
 namespace lamina::serve {

@@ -11,7 +11,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/io/json/file.hpp>
-#include <lamina/io/usage.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/io/visible.hpp>
 #include <lamina/text/prompt_template.hpp>
 

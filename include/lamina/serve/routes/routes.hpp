@@ -11,7 +11,7 @@
 #include <vector>
 
 #include <lamina/core/log.hpp>
-#include <lamina/io/version.hpp>
+#include <lamina/io/program/version.hpp>
 #include <lamina/serve/adapters/adapter_routes.hpp>
 #include <lamina/serve/http/auth.hpp>
 #include <lamina/serve/http/cors.hpp>

@@ -30,7 +30,7 @@ inline Value from_json(const nlohmann::ordered_json& json, bool from_input, std:
   bytes += 16;
   const auto text = [&](const std::string& utf8) {
     bytes += static_cast<std::int64_t>(utf8.size());
-    return AuthoredText(is_valid_utf8(utf8) ? utf8 : replace_invalid_utf8(utf8), from_input);
+    return AuthoredText(io::is_valid_utf8(utf8) ? utf8 : io::replace_invalid_utf8(utf8), from_input);
   };
   if (json.is_string()) return text(json.get_ref<const std::string&>());
   if (json.is_boolean()) return json.get<bool>();
@@ -63,7 +63,8 @@ class Variables {
   }
   Value text(std::string utf8, Author author = Author::input) {
     bytes_ += 16 + static_cast<std::int64_t>(utf8.size());
-    return AuthoredText(is_valid_utf8(utf8) ? std::move(utf8) : replace_invalid_utf8(utf8), author == Author::input);
+    return AuthoredText(io::is_valid_utf8(utf8) ? std::move(utf8) : io::replace_invalid_utf8(utf8),
+                        author == Author::input);
   }
 
   /// A variable of that name replaces the one before.

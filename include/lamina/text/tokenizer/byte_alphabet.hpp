@@ -25,7 +25,7 @@ class ByteAlphabet {
   /// How a token file writes this byte, in UTF-8.
   std::string sign(unsigned char byte) const {
     std::string out;
-    append_utf8(out, sign_of_[byte]);
+    io::append_utf8(out, sign_of_[byte]);
     return out;
   }
 
@@ -33,7 +33,7 @@ class ByteAlphabet {
   std::optional<std::string> bytes(std::string_view token) const {
     std::string out;
     for (std::size_t at = 0; at < token.size();) {
-      const Utf8Step step = read_utf8(token, at);
+      const io::Utf8Step step = io::read_utf8(token, at);
       if (step.value >= byte_of_.size() || byte_of_[step.value] < 0) return std::nullopt;
       out += static_cast<char>(byte_of_[step.value]);
       at += step.size;

@@ -36,7 +36,7 @@ struct Cursor {
   void read() {
     size = 0;
     if (at >= text.size()) return;
-    const Utf8Step step = read_utf8(text, at);
+    const io::Utf8Step step = io::read_utf8(text, at);
     value = step.value, size = step.size, kind = class_of(value);
   }
 };

@@ -22,9 +22,9 @@ class StreamDecoder {
     std::string out;
     std::size_t at = 0;
     while (at < pending_.size()) {
-      const Utf8Step step = read_utf8(pending_, at);
-      if (step.kind == Utf8Step::Kind::cut) break;
-      append_utf8(out, step.value);
+      const io::Utf8Step step = io::read_utf8(pending_, at);
+      if (step.kind == io::Utf8Step::Kind::cut) break;
+      io::append_utf8(out, step.value);
       at += step.size;
     }
     pending_.erase(0, at);
@@ -32,7 +32,7 @@ class StreamDecoder {
   }
 
   /// What was held back when no token follows: U+FFFD for an unfinished character, else nothing.
-  std::string finish() { return replace_invalid_utf8(std::exchange(pending_, {})); }
+  std::string finish() { return io::replace_invalid_utf8(std::exchange(pending_, {})); }
 
  private:
   Tokenizer tokenizer_;

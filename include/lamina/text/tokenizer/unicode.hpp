@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/core/error.hpp>
+#include <lamina/io/utf8.hpp>
 #include <lamina/text/tokenizer/unicode_tables.hpp>
 
 #include <utf8proc.h>
@@ -12,86 +13,6 @@
 #include <vector>
 
 namespace lamina::text {
-
-/// One step through UTF-8 text.
-struct Utf8Step {
-  enum class Kind {
-    valid,    ///< `size` bytes are the code point `value`
-    invalid,  ///< `size` bytes cannot begin any code point: one U+FFFD replaces them
-    cut       ///< the text ends inside a code point whose `size` bytes are right so far
-  } kind;
-  char32_t value;
-  int size;
-};
-
-/// Reads the code point at `text[at]`, at < text.size(). What is not UTF-8 (stray or overlong bytes, surrogates, above
-/// U+10FFFF) is `invalid` in the pieces that Unicode recommends ("maximal subparts", The Unicode Standard 3.9), which
-/// are Rust's and Python's too.
-inline Utf8Step read_utf8(std::string_view text, std::size_t at) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned lead = byte(at);
-  if (lead < 0x80) return {Utf8Step::Kind::valid, lead, 1};
-  if (lead < 0xc2 || lead > 0xf4) return {Utf8Step::Kind::invalid, 0xfffd, 1};
-  const int size = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  // The second byte's range shuts out overlong forms, surrogates and numbers above U+10FFFF.
-  unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-  unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-  char32_t value = lead & (0x7f >> size);
-  for (int i = 1; i < size; ++i) {
-    if (at + i >= text.size()) return {Utf8Step::Kind::cut, 0xfffd, i};
-    const unsigned next = byte(at + i);
-    if (next < low || next > high) return {Utf8Step::Kind::invalid, 0xfffd, i};
-    value = value << 6 | (next & 0x3f);
-    low = 0x80, high = 0xbf;
-  }
-  return {Utf8Step::Kind::valid, value, size};
-}
-
-/// Appends the code point `c` (a Unicode scalar value) as UTF-8.
-inline void append_utf8(std::string& out, char32_t c) {
-  if (c < 0x80) {
-    out += static_cast<char>(c);
-  } else if (c < 0x800) {
-    out += static_cast<char>(0xc0 | c >> 6);
-    out += static_cast<char>(0x80 | (c & 0x3f));
-  } else if (c < 0x10000) {
-    out += static_cast<char>(0xe0 | c >> 12);
-    out += static_cast<char>(0x80 | (c >> 6 & 0x3f));
-    out += static_cast<char>(0x80 | (c & 0x3f));
-  } else {
-    out += static_cast<char>(0xf0 | c >> 18);
-    out += static_cast<char>(0x80 | (c >> 12 & 0x3f));
-    out += static_cast<char>(0x80 | (c >> 6 & 0x3f));
-    out += static_cast<char>(0x80 | (c & 0x3f));
-  }
-}
-
-/// Is every byte below 0x80?
-inline bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
-/// Is the whole text valid UTF-8?
-inline bool is_valid_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    const Utf8Step step = read_utf8(text, at);
-    if (step.kind != Utf8Step::Kind::valid) return false;
-    at += step.size;
-  }
-  return true;
-}
-
-/// The text with every ill-formed part replaced by U+FFFD, as Rust's from_utf8_lossy and Python's errors="replace" do.
-inline std::string replace_invalid_utf8(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t at = 0; at < text.size();) {
-    const Utf8Step step = read_utf8(text, at);
-    append_utf8(out, step.value);
-    at += step.size;
-  }
-  return out;
-}
 
 /// The classes that the pre-tokenizer tells apart: \p{L}, \p{N}, \s and the rest.
 enum class CharClass : std::uint8_t { letter, number, space, other };
@@ -138,7 +59,7 @@ inline void append_nfc(std::string& out, const std::vector<utf8proc_int32_t>& po
   const auto count = utf8proc_normalize_utf32(parts.data(), static_cast<utf8proc_ssize_t>(parts.size()),
                                               static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
   if (count < 0) fail("NFC: cannot compose: ", utf8proc_errmsg(count));
-  for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(out, static_cast<char32_t>(parts[i]));
+  for (utf8proc_ssize_t i = 0; i < count; ++i) io::append_utf8(out, static_cast<char32_t>(parts[i]));
 }
 
 /// Neither changes under NFC nor takes part in a change: the text on its two sides can be normalised apart, but for
@@ -154,20 +75,20 @@ inline std::string nfc(std::string_view text) {
   std::vector<utf8proc_int32_t> points;
   const auto flush = [&] {
     if (points.size() == 1 && detail::begins_afresh(static_cast<char32_t>(points[0]))) {
-      append_utf8(out, static_cast<char32_t>(points[0]));
+      io::append_utf8(out, static_cast<char32_t>(points[0]));
     } else if (!points.empty()) {
       detail::append_nfc(out, points);
     }
     points.clear();
   };
   for (std::size_t at = 0; at < text.size();) {
-    const Utf8Step step = read_utf8(text, at);
+    const io::Utf8Step step = io::read_utf8(text, at);
     at += step.size;
     if (detail::begins_afresh(step.value)) {
       flush();
     } else if (within(marks_since_unicode_9, step.value)) {
       flush();
-      append_utf8(out, step.value);
+      io::append_utf8(out, step.value);
       continue;
     }
     points.push_back(static_cast<utf8proc_int32_t>(step.value));

@@ -1,12 +1,12 @@
 #pragma once
 #include <span>
 
-#include <lamina/core/objective.hpp>
+#include <lamina/core/objective/objective.hpp>
 #include <lamina/core/run.hpp>
 #include <lamina/kernel/logits/head_loss.hpp>
 #include <lamina/train/objective/labelled_rows.hpp>
 
-/// What every objective has, besides its member of the variant in core/objective.hpp:
+/// What every objective has, besides its member of the variant in core/objective/objective.hpp:
 ///
 ///     run_head(run, loss, rows)       what it launches on the labelled rows' hidden states: gradients in training
 ///     report(loss, labelled, found)   what the host makes of the numbers that this found

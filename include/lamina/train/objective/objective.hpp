@@ -1,4 +1,4 @@
 #pragma once
-// Every objective of core/objective.hpp.
+// Every objective of core/objective/objective.hpp.
 #include <lamina/train/objective/next_token.hpp>
 #include <lamina/train/objective/preference.hpp>

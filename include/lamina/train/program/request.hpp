@@ -6,7 +6,7 @@
 #include <system_error>
 #include <vector>
 
-#include <lamina/io/usage.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/train/arguments/parse.hpp>
 
 /// The command line of lamina-train.

@@ -11,7 +11,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/io/file.hpp>
 #include <lamina/io/json.hpp>
-#include <lamina/io/progress_bar.hpp>
+#include <lamina/io/program/progress_bar.hpp>
 
 namespace lamina::train {
 

@@ -7,7 +7,7 @@
 #include <ostream>
 #include <string>
 
-#include <lamina/io/progress_bar.hpp>
+#include <lamina/io/program/progress_bar.hpp>
 #include <lamina/io/visible.hpp>
 #include <lamina/train/report/log.hpp>
 

@@ -9,7 +9,7 @@
 
 #include <lamina/checkpoint/adapter.hpp>
 #include <lamina/checkpoint/convert.hpp>
-#include <lamina/io/version.hpp>
+#include <lamina/io/program/version.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/save/continued_adapter.hpp>
 #include <lamina/train/save/model_card.hpp>

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include <lamina/io/usage.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/serve/openai/request/json_fields.hpp>
 #include <lamina/text/prompt_template.hpp>
 

@@ -31,9 +31,9 @@ AuthoredText mapped(const AuthoredText& text, Budget& budget, F&& f) {
   for (const PromptSegment& segment : text.segments()) {
     std::string bytes;
     for (std::size_t at = 0; at < segment.text.size();) {
-      const Utf8Step step = read_utf8(segment.text, at);
+      const io::Utf8Step step = io::read_utf8(segment.text, at);
       at += static_cast<std::size_t>(step.size);
-      append_utf8(bytes, f(step.value));
+      io::append_utf8(bytes, f(step.value));
     }
     out.append(AuthoredText(std::move(bytes), !segment.is_template));
   }
@@ -70,12 +70,12 @@ inline AuthoredText stripped(const AuthoredText& text, const std::optional<Autho
   const std::string_view all = text.bytes();
   const std::u32string set = which ? code_points(which->bytes()) : std::u32string();
   const auto goes = [&](std::size_t at) {
-    const char32_t c = read_utf8(all, at).value;
+    const char32_t c = io::read_utf8(all, at).value;
     return which ? set.find(c) != set.npos : is_python_space(c);
   };
   std::size_t begin = 0, end = all.size();
   if (side != Side::right)
-    while (begin < end && goes(begin)) begin += static_cast<std::size_t>(read_utf8(all, begin).size);
+    while (begin < end && goes(begin)) begin += static_cast<std::size_t>(io::read_utf8(all, begin).size);
   while (side != Side::left && end > begin) {
     std::size_t last = end - 1;
     while (last > begin && (static_cast<unsigned char>(all[last]) & 0xc0) == 0x80) --last;
@@ -98,7 +98,7 @@ inline AuthoredText replaced(const AuthoredText& text, const AuthoredText& old, 
     if (found == all.npos) break;
     budget.take_text(by.size());
     const std::size_t next =
-        old.empty() && found < all.size() ? static_cast<std::size_t>(read_utf8(all, found).size) : 0;
+        old.empty() && found < all.size() ? static_cast<std::size_t>(io::read_utf8(all, found).size) : 0;
     out.append(text.slice(at, found - at));
     out.append(by);
     out.append(text.slice(found + old.size(), next));
@@ -156,7 +156,7 @@ inline std::vector<Value> split_at_space(const AuthoredText& text, std::int64_t 
   std::size_t begin = text.size() - rest.size();
   const std::string_view all = text.bytes();
   for (std::size_t at = begin; at < all.size() && most != 0;) {
-    const Utf8Step step = read_utf8(all, at);
+    const io::Utf8Step step = io::read_utf8(all, at);
     if (!is_python_space(step.value)) {
       at += static_cast<std::size_t>(step.size);
       continue;
@@ -164,8 +164,8 @@ inline std::vector<Value> split_at_space(const AuthoredText& text, std::int64_t 
     budget.take();
     out.push_back(text.slice(begin, at - begin));
     --most;
-    while (at < all.size() && is_python_space(read_utf8(all, at).value))
-      at += static_cast<std::size_t>(read_utf8(all, at).size);
+    while (at < all.size() && is_python_space(io::read_utf8(all, at).value))
+      at += static_cast<std::size_t>(io::read_utf8(all, at).size);
     begin = at;
   }
   if (begin < all.size()) out.push_back(text.slice(begin, all.npos));
@@ -179,7 +179,7 @@ inline std::vector<Value> split_lines(const AuthoredText& text, bool keep_ends, 
   const std::string_view all = text.bytes();
   std::size_t begin = 0;
   for (std::size_t at = 0; at < all.size();) {
-    const Utf8Step step = read_utf8(all, at);
+    const io::Utf8Step step = io::read_utf8(all, at);
     const char32_t c = step.value;
     std::size_t end = at + static_cast<std::size_t>(step.size);
     const bool line_end =

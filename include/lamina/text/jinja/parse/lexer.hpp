@@ -178,7 +178,7 @@ class Lexer {
     }
     if (std::string_view("+-/*%~[](){}><=.:|,;").find(c) == std::string_view::npos)
       fail_at(line_, "unexpected character \"",
-              std::string_view(source_).substr(at_, static_cast<std::size_t>(read_utf8(source_, at_).size)), "\"");
+              std::string_view(source_).substr(at_, static_cast<std::size_t>(io::read_utf8(source_, at_).size)), "\"");
     balance(brackets, c);
     add(Token::Kind::sign, std::string(1, c));
     move(1);
@@ -266,7 +266,7 @@ class Lexer {
     if (read.ec != std::errc() || read.ptr != end || digits.size() != static_cast<std::size_t>(width) ||
         value > 0x10ffff || (value >= 0xd800 && value < 0xe000))
       fail_at(line_, "an escape in a string is no character: ", digits);
-    append_utf8(out, value);
+    io::append_utf8(out, value);
   }
 
   std::string source_;

@@ -16,7 +16,7 @@ namespace detail {
 inline std::vector<std::size_t> code_point_places(const AuthoredText& text, Budget& budget) {
   budget.take(static_cast<std::int64_t>(1 + text.size() / 16));
   std::vector<std::size_t> out;
-  for (std::size_t at = 0; at < text.size(); at += static_cast<std::size_t>(read_utf8(text.bytes(), at).size))
+  for (std::size_t at = 0; at < text.size(); at += static_cast<std::size_t>(io::read_utf8(text.bytes(), at).size))
     out.push_back(at);
   out.push_back(text.size());
   return out;

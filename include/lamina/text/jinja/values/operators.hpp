@@ -44,7 +44,7 @@ inline std::optional<std::size_t> length(const Value& value) {
 inline std::vector<Value> characters(const AuthoredText& text, Budget& budget) {
   std::vector<Value> out;
   for (std::size_t at = 0; at < text.size();) {
-    const auto size = static_cast<std::size_t>(read_utf8(text.bytes(), at).size);
+    const auto size = static_cast<std::size_t>(io::read_utf8(text.bytes(), at).size);
     budget.take();
     out.push_back(text.slice(at, size));
     at += size;

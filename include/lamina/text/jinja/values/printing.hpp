@@ -37,7 +37,7 @@ inline void append_repr(std::string& out, std::string_view text) {
   const char quote = double_quotes ? '"' : '\'';
   out += quote;
   for (std::size_t at = 0; at < text.size();) {
-    const Utf8Step step = read_utf8(text, at);
+    const io::Utf8Step step = io::read_utf8(text, at);
     const std::string_view bytes = text.substr(at, static_cast<std::size_t>(step.size));
     at += bytes.size();
     const char32_t c = step.value;
@@ -228,7 +228,7 @@ class JsonWriter {
     const std::string utf8 = out_.substr(begin);
     out_.resize(begin);
     for (std::size_t at = 0; at < utf8.size();) {
-      const Utf8Step step = read_utf8(utf8, at);
+      const io::Utf8Step step = io::read_utf8(utf8, at);
       at += static_cast<std::size_t>(step.size);
       ascii(step.value);
     }

@@ -1,8 +1,8 @@
 #pragma once
 #include <variant>
 
-#include <lamina/core/preference_loss.hpp>
-#include <lamina/core/token_loss.hpp>
+#include <lamina/core/objective/preference_loss.hpp>
+#include <lamina/core/objective/token_loss.hpp>
 
 namespace lamina {
 

@@ -6,8 +6,8 @@ namespace lamina {
 /// another prompt, by which stage kto measures how far the model has moved.
 enum class SequenceRole : int { chosen, rejected, baseline };
 
-/// What answers add to the loss, by log p(answer | prompt) of the model, l, and of the reference, the same model
-/// without its adapters. c and r stand for the chosen and the rejected answer; s is the logistic function.
+/// What answers add to the loss, by log p(answer | prompt) of the model, l, and of the reference, the model as it was
+/// before it learned. c and r stand for the chosen and the rejected answer; s is the logistic function.
 ///
 ///     h = (l_c - l_r) - (reference's l_c - l_r)
 ///     sigmoid   -(1 - e) log s(beta h) - e log s(-beta h),   e = label_smoothing

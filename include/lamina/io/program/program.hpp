@@ -14,10 +14,10 @@
 
 #include <lamina/core/log.hpp>
 #include <lamina/io/file.hpp>
-#include <lamina/io/interrupt.hpp>
 #include <lamina/io/log.hpp>
-#include <lamina/io/usage.hpp>
-#include <lamina/io/version.hpp>
+#include <lamina/io/program/interrupt.hpp>
+#include <lamina/io/program/usage.hpp>
+#include <lamina/io/program/version.hpp>
 
 namespace lamina::io {
 

@@ -38,7 +38,7 @@ std::string many_of(std::string_view unit, std::size_t n) {
 
 void plan(const std::vector<text::Message>& messages, const text::TemplateOptions& options = {}) {
   const auto& files = RunningServer::files();
-  serve::plan_prompt(files, files.processor, messages, options, {}, {.max_model_len = 1 << 28});
+  serve::plan_prompt(files, files.processor, messages, options, {}, {}, {.max_model_len = 1 << 28});
 }
 
 serve::ChatRequest request_of_body(const std::string& body) {
@@ -227,7 +227,7 @@ TEST_CASE("work: what is stopped ends with Cancelled, in JSON, text and images")
   const std::vector<text::Message> messages{{"user", {{text::Part::Kind::text, "Hello"}}, true, {}}};
   CHECK_THROWS_AS(serve::parse_body(R"({"x":[)" + many_of("1", 5000) + "]}", cancelled), Cancelled);
   CHECK_THROWS_AS(
-      serve::plan_prompt(files, files.processor, messages, {}, {}, {.max_model_len = 100, .cancelled = cancelled}),
+      serve::plan_prompt(files, files.processor, messages, {}, {}, {}, {.max_model_len = 100, .cancelled = cancelled}),
       Cancelled);
   CHECK_THROWS_AS(serve::MediaReader({}).read({{"data:image/png;base64,AAAA", "p"}}, cancelled), Cancelled);
 }

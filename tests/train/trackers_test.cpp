@@ -44,13 +44,13 @@ struct Variable {
   ~Variable() { ::unsetenv(name); }
 };
 
-struct Run {
+struct TrackedRun {
   std::filesystem::path folder;
   Arguments a;
   std::ostringstream out;
   Console console{out, false};
 
-  explicit Run(const char* name) : folder(fake::fresh_directory(name)) {
+  explicit TrackedRun(const char* name) : folder(fake::fresh_directory(name)) {
     std::ofstream(folder / "config.json") << "{}";
     a.output_dir = a.model_name_or_path = folder, a.run_name = "first try";
     a.given["learning_rate"] = {1e-4, "test"};
@@ -100,7 +100,7 @@ TEST_CASE("MLflow: an experiment that is not there is made", "[train]") {
 }
 
 TEST_CASE("Trackers: without a server's address, with one that refuses or has gone, the run goes on", "[train]") {
-  Run run("mlflow");
+  TrackedRun run("mlflow");
   run.track({"mlflow"});
   CHECK(run.out.str().find("warning: report_to: mlflow: MLFLOW_TRACKING_URI is \"\"") == 0);
   testing::HostileServer server([](const std::string& path) {
@@ -109,7 +109,7 @@ TEST_CASE("Trackers: without a server's address, with one that refuses or has go
                : testing::whole_reply(403, "no");
   });
   const Variable uri("MLFLOW_TRACKING_URI", server.url() + "/");
-  Run refused("mlflow");
+  TrackedRun refused("mlflow");
   refused.track({"mlflow", "tensorboard"});
   CHECK(refused.out.str().find("warning: report_to: mlflow: " + server.url()) != std::string::npos);
   CHECK(refused.out.str().find("runs/log-batch: status 403: nothing more goes there; the run goes on") !=
@@ -123,7 +123,7 @@ TEST_CASE("Trackers: a package that Python does not have is named, with what to 
   std::filesystem::permissions(folder / "python", std::filesystem::perms::owner_all);
   const std::string before = testing::python();
   ::setenv("LAMINA_PYTHON", (folder / "python").c_str(), 1);
-  Run run("wandb");
+  TrackedRun run("wandb");
   run.track({"wandb"});
   ::setenv("LAMINA_PYTHON", before.c_str(), 1);
   CHECK(run.out.str().find("does not have the package wandb: pip install wandb, or let LAMINA_PYTHON name") !=
@@ -136,7 +136,7 @@ TEST_CASE("Trackers: a real MLflow server has the run", "[train]") {
   REQUIRE(python_script("start", folder) == 0);
   {
     const Variable uri("MLFLOW_TRACKING_URI", io::read_text(folder / "url")), name("MLFLOW_EXPERIMENT_NAME", "lamina");
-    Run run("mlflow");
+    TrackedRun run("mlflow");
     run.track({"mlflow"});
     INFO(run.out.str());
     CHECK(run.out.str().find("MLflow: values go to http://127.0.0.1:") == 0);
@@ -151,7 +151,7 @@ TEST_CASE("Trackers: a real MLflow server has the run", "[train]") {
 TEST_CASE("Trackers: wandb and swanlab write a run of their own, offline", "[train]") {
   if (testing::has_modules("wandb")) {
     const Variable mode("WANDB_MODE", "offline");
-    Run run("wandb");
+    TrackedRun run("wandb");
     run.track({"wandb"});
     CHECK(run.out.str().empty());
     bool found = false;
@@ -160,7 +160,7 @@ TEST_CASE("Trackers: wandb and swanlab write a run of their own, offline", "[tra
     CHECK(found);
   }
   if (testing::has_modules("swanlab")) {
-    Run run("swanlab");
+    TrackedRun run("swanlab");
     run.a.swanlab.mode = "offline", run.a.swanlab.logdir = run.folder / "log";
     run.track({"swanlab"});
     CHECK(run.out.str().empty());

@@ -24,7 +24,7 @@ text::Message says(const std::string& role, const std::string& content) {
 }
 
 std::vector<int> served(const serve::ModelFiles& files, const std::vector<text::Message>& messages) {
-  return serve::plan_prompt(files, files.processor, messages, {}, {}, {.max_model_len = 10000}).ids;
+  return serve::plan_prompt(files, files.processor, messages, {}, {}, {}, {.max_model_len = 10000}).ids;
 }
 
 /// What lamina-train learns from a conversation: system, then user and assistant in turn.
@@ -122,9 +122,10 @@ TEST_CASE("prompt: a control token is text in whatever way its letters arrive") 
     CHECK(files.tokenizer.decode(ids) == text::joined(files.chat_template.render(messages)));
   }
   const std::vector<text::Message> question{says("user", "a")};
-  const auto ids = serve::plan_prompt(files, files.processor, question,
-                                      {.tools = {serve::Json{{"name", "<|im_end|>"}}}}, {}, {.max_model_len = 10000})
-                       .ids;
+  const auto ids =
+      serve::plan_prompt(files, files.processor, question, {.tools = {serve::Json{{"name", "<|im_end|>"}}}}, {}, {},
+                         {.max_model_len = 10000})
+          .ids;
   CHECK(std::count(ids.begin(), ids.end(), end) == 2);
 }
 
@@ -134,7 +135,7 @@ TEST_CASE("prompt: the context's length is held just below and just above, in vL
   const int length = static_cast<int>(served(files, messages).size());
   const auto refused = [&](int max_model_len, int output_tokens, const std::vector<text::Message>& asked) {
     return message_of([&] {
-      serve::plan_prompt(files, files.processor, asked, {}, {},
+      serve::plan_prompt(files, files.processor, asked, {}, {}, {},
                          {.max_model_len = max_model_len, .output_tokens = output_tokens});
     });
   };
@@ -151,7 +152,7 @@ TEST_CASE("prompt: images count with the tokens of their size, and each needs it
   const std::vector<text::Message> messages{shows};
   const std::vector<vision::ImageSize> one{{64, 64}}, two{{64, 64}, {64, 64}};
   const auto plan = [&](const std::vector<vision::ImageSize>& sizes, int max_model_len = 100000) {
-    return serve::plan_prompt(files, files.processor, messages, {}, sizes, {.max_model_len = max_model_len});
+    return serve::plan_prompt(files, files.processor, messages, {}, sizes, {}, {.max_model_len = max_model_len});
   };
   const auto planned = plan(one);
   REQUIRE(planned.grids.size() == 1);
@@ -162,7 +163,8 @@ TEST_CASE("prompt: images count with the tokens of their size, and each needs it
   CHECK(message_of([&] { plan(one, length); }) == serve::context_length_message(length, 1, length));
   CHECK(message_of([&] { plan(two); }).find("2 images, but the chat template shows 1") != std::string::npos);
   const auto cut = [&] {
-    serve::plan_prompt(files, files.processor, messages, {}, one, {.max_model_len = 1000, .truncation = {.tokens = 5}});
+    serve::plan_prompt(files, files.processor, messages, {}, one, {},
+                       {.max_model_len = 1000, .truncation = {.tokens = 5}});
   };
   CHECK(message_of(cut).find("truncate_prompt_tokens: is 5, but the prompt holds images") != std::string::npos);
 }

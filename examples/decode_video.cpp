@@ -24,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include <lamina/io/program/version.hpp>
 #include <lamina/vision/video/messages.hpp>
 
 extern "C" {
@@ -59,6 +60,15 @@ T* must(T* pointer, const char* doing) {
   return pointer;
 }
 
+constexpr const char* usage =
+    "usage: lamina-decode-video MEMORY_BYTES SECONDS MAX_PIXELS facts | count[:MOST] | FRAME,FRAME,... <VIDEO\n"
+    "The other programs start it, to decode a video within these limits.\n";
+
+[[noreturn]] void misuse(const std::string& why) {
+  std::fprintf(stderr, "%slamina-decode-video: %s\n", usage, why.c_str());
+  std::_Exit(2);
+}
+
 /// The arguments.
 struct Task {
   std::int64_t memory_bytes = 0, seconds = 0, max_pixels = 0;
@@ -71,15 +81,12 @@ std::int64_t number(std::string_view text) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < 0)
-    give_up("lamina-decode-video: wanted a number, got \"" + std::string(text) + "\"");
+    misuse("wanted a number, got \"" + std::string(text) + "\"");
   return value;
 }
 
 Task read_task(int argc, char** argv) {
-  if (argc != 5)
-    give_up(
-        "lamina-decode-video decodes videos for the other programs, which start it: MEMORY_BYTES SECONDS MAX_PIXELS "
-        "WHAT");
+  if (argc != 5) misuse("wanted four arguments");
   Task task{number(argv[1]), number(argv[2]), number(argv[3]), false, INT64_MAX, {}};
   std::string_view what = argv[4];
   if (what == "facts") return task;
@@ -271,6 +278,11 @@ class Converter {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const std::string_view word = argc == 2 ? argv[1] : "";
+  if (word == "--version" || word == "--help") {
+    std::fputs(word == "--help" ? usage : (std::string(lamina::version) + "\n").c_str(), stdout);
+    return 0;
+  }
   const Task task = read_task(argc, argv);
   set_limits(task);
   av_log_set_level(AV_LOG_QUIET);
@@ -287,7 +299,7 @@ int main(int argc, char** argv) {
       if (!(frame = video.next()))
         give_up("it ends after " + std::to_string(at + 1) + " frames, frame " + std::to_string(wanted) +
                 " is wanted: the file is cut off, or its header is wrong");
-    if (!frame) give_up("lamina-decode-video: the numbers of frames do not ascend");
+    if (!frame) misuse("the numbers of frames do not ascend");
     converter.write(*frame, wanted);
   }
   std::_Exit(0);

@@ -81,4 +81,9 @@ TEST_CASE("Launcher: what cannot be is refused") {
                  "process 2 of 2"));
   CHECK(contains(error_of([] { launch_with({{"RANK", "0"}, {"WORLD_SIZE", "2"}}); }), "MASTER_ADDR"));
   CHECK(contains(error_of([] { launch_with({{"RANK", "x"}, {"WORLD_SIZE", "2"}}); }), "RANK (environment): is x"));
+  for (const char* port : {"-5", "65536", "999999"})
+    CHECK(contains(error_of([&] {
+                     launch_with({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", port}});
+                   }),
+                   std::string("MASTER_PORT (environment): is ") + port + ", wanted 1 to 65535"));
 }

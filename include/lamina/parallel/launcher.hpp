@@ -100,6 +100,8 @@ inline Launch torch_launch(const Variables& v) {
     fail(
         "RANK and WORLD_SIZE (environment) are set, MASTER_ADDR and MASTER_PORT are not: start with torchrun "
         "--no-python, or set all four");
+  if (launch.master_port < 0 || launch.master_port > 65535)
+    fail("MASTER_PORT (environment): is ", launch.master_port, ", wanted 1 to 65535");
   return launch;
 }
 

@@ -22,7 +22,6 @@
 
 using namespace lamina;
 using namespace lamina::testing;
-using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
 namespace {
@@ -39,19 +38,19 @@ bool gone(pid_t pid, int within_s) {
 }
 
 /// Questions of every kind that a rank alone must see to: images, noise, penalties, structure, logprobs.
-std::vector<Json> questions(bool has_adapter) {
-  std::vector<Json> out;
+std::vector<nlohmann::json> questions(bool has_adapter) {
+  std::vector<nlohmann::json> out;
   for (int kind = 0; kind < 12; ++kind) {
     std::string text = "The same beginning of every question, long enough to fill a page. ";
     for (int i = 0; i < 3 * kind; ++i) text += cat("word", i * kind % 13, " ");
-    Json content = Json::array({{{"type", "text"}, {"text", text}}});
+    nlohmann::json content = nlohmann::json::array({{{"type", "text"}, {"text", text}}});
     if (kind % 3 == 0)
       content.push_back({{"type", "image_url"}, {"image_url", {{"url", image_url(64, 32 + 32 * (kind % 4), 7)}}}});
-    Json body = {{"messages", Json::array({{{"role", "user"}, {"content", content}}})},
-                 {"max_tokens", 12},
-                 {"return_token_ids", true},
-                 {"temperature", kind % 2 ? 0.8 : 0},
-                 {"seed", kind}};
+    nlohmann::json body = {{"messages", nlohmann::json::array({{{"role", "user"}, {"content", content}}})},
+                           {"max_tokens", 12},
+                           {"return_token_ids", true},
+                           {"temperature", kind % 2 ? 0.8 : 0},
+                           {"seed", kind}};
     if (has_adapter && kind % 5 > 2) body["model"] = "named";
     if (kind % 4 == 1) body["repetition_penalty"] = 1.3, body["min_tokens"] = 6;
     if (kind % 4 == 2) body["logprobs"] = true, body["top_logprobs"] = 3;
@@ -60,22 +59,22 @@ std::vector<Json> questions(bool has_adapter) {
   }
   return out;
 }
-std::vector<Json> answers(const ServeProcess& server) {
-  std::vector<std::future<Json>> asked;
-  for (const Json& question : questions(server.has_adapter()))
+std::vector<nlohmann::json> answers(const ServeProcess& server) {
+  std::vector<std::future<nlohmann::json>> asked;
+  for (const nlohmann::json& question : questions(server.has_adapter()))
     asked.push_back(std::async(std::launch::async, [&server, question] { return server.ask(question); }));
-  std::vector<Json> out;
+  std::vector<nlohmann::json> out;
   for (auto& answer : asked) out.push_back(answer.get());
   return out;
 }
-void check_equal(const std::vector<Json>& ours, const std::vector<Json>& wanted) {
+void check_equal(const std::vector<nlohmann::json>& ours, const std::vector<nlohmann::json>& wanted) {
   REQUIRE(ours.size() == wanted.size());
   for (std::size_t i = 0; i < ours.size(); ++i) {
     CAPTURE(i);
     CHECK(ours[i]["token_ids"] == wanted[i]["token_ids"]);
     CHECK(ours[i]["message"]["content"] == wanted[i]["message"]["content"]);
     if (!wanted[i].contains("logprobs") || wanted[i]["logprobs"].is_null()) continue;
-    const Json &own = ours[i]["logprobs"]["content"], &theirs = wanted[i]["logprobs"]["content"];
+    const nlohmann::json &own = ours[i]["logprobs"]["content"], &theirs = wanted[i]["logprobs"]["content"];
     REQUIRE(own.size() == theirs.size());
     for (std::size_t k = 0; k < own.size(); ++k)
       CHECK(std::abs(own[k]["logprob"].get<double>() - theirs[k]["logprob"].get<double>()) < 1e-4);

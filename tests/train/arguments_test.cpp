@@ -49,7 +49,7 @@ TEST_CASE("Arguments: the example file is read as LLaMA-Factory reads it", "[tra
   const TrainableOptions o = trainable_options(a);
   CHECK(o.lora_alpha == 16);
   CHECK_FALSE(o.recompute.has_value());  // the memory plan decides
-  CHECK(a.notes.size() == 5);  // bf16, overwrite_cache, preprocessing_num_workers, trust_remote_code, video_max_pixels
+  CHECK(a.notes.size() == 4);  // bf16, overwrite_cache, preprocessing_num_workers, trust_remote_code
 }
 
 TEST_CASE("Arguments: numbers, flags and null are read in every spelling", "[train]") {
@@ -161,9 +161,9 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
     says(error_with(refused), "is refused");
   for (const char* default_value : {"ignore_pad_token_for_loss=true", "eval_num_beams=1", "generation_num_beams=null",
                                     "accelerator_config={use_seedable_sampler: true, even_batches: true}"})
-    CHECK(parse({example, default_value}).notes.size() == 5);
+    CHECK(parse({example, default_value}).notes.size() == 4);
   for (const char* accepted : {"fp16=true", "fp16_full_eval=true", "use_unsloth_gc=true"})
-    CHECK(parse({example, accepted}).notes.size() == 6);
+    CHECK(parse({example, accepted}).notes.size() == 5);
   says(error_with("accelerator_config={seedable: true}"), "accelerator_config has no seedable");
   says(io::listed(parse({example, "accelerator_config.dispatch_batches=true"}).notes),
        "accelerator_config.dispatch_batches: true has no effect: each process reads its own rows");

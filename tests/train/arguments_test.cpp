@@ -49,7 +49,7 @@ TEST_CASE("Arguments: the example file is read as LLaMA-Factory reads it", "[tra
   const TrainableOptions o = trainable_options(a);
   CHECK(o.lora_alpha == 16);
   CHECK_FALSE(o.recompute.has_value());  // the memory plan decides
-  CHECK(a.notes.size() == 4);  // bf16, overwrite_cache, preprocessing_num_workers, trust_remote_code
+  CHECK(a.notes.size() == 4);            // bf16, overwrite_cache, preprocessing_num_workers, trust_remote_code
 }
 
 TEST_CASE("Arguments: numbers, flags and null are read in every spelling", "[train]") {

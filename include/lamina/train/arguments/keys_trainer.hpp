@@ -29,7 +29,7 @@ inline constexpr Key trainer_keys[] = {
     honoured<&Arguments::gradient_accumulation_steps>("gradient_accumulation_steps", "micro-batches of a step")
         .within(1, most_batches),
     honoured<&Arguments::optimizer, &AdamW::learning_rate>("learning_rate", "the largest of the schedule")
-        .within(0, 1e6),
+        .within(0, 1e30),
     honoured<&Arguments::num_train_epochs>("num_train_epochs", "passes over the data").in({.most = 1e6}),
     honoured<&Arguments::max_steps>("max_steps", "steps, instead of num_train_epochs; -1: not set").in({.most = 1e12}),
     honoured<&Arguments::schedule, &ScheduleOptions::type>("lr_scheduler_type", "how the learning rate falls"),

@@ -31,7 +31,7 @@ namespace detail {
 
 /// A module's place: `path` as launches are recorded, `tensors` as tensors are named (layer 0 for all layers).
 struct PlanPlace {
-  std::string path, tensors;
+  std::string path = {}, tensors = {};
   int depth = 0, times = 1, divisor = 1;  ///< times: layers of the stacks around it; divisor: rows joined before it
 
   PlanPlace below(std::string_view tag) const {

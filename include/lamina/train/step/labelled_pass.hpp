@@ -3,6 +3,7 @@
 #include <variant>
 
 #include <lamina/compose/plan/weights.hpp>
+#include <lamina/compose/vision_language.hpp>
 #include <lamina/kernel/rows/rows.hpp>
 #include <lamina/train/objective/objective.hpp>
 

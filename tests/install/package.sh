@@ -8,7 +8,7 @@ rm -rf "$work" && mkdir -p "$work"
 build=$work/build
 cmake -S "$source" -B "$build" -G Ninja -DLAMINA_BUILD_TESTS=OFF -DLAMINA_CUDA_ARCH=80 >"$work/log"
 
-mapfile -t programs < <(grep -oE '/bin/lamina-[a-z]+"' "$build/cmake_install.cmake" | tr -d '"' | sort -u)
+mapfile -t programs < <(grep -oE '/bin/lamina-[a-z-]+"' "$build/cmake_install.cmake" | tr -d '"' | sort -u)
 mkdir -p "$build/bin" "$build/examples"
 for program in "${programs[@]}"; do
   mapfile -t links < <(ninja -C "$build" -t commands ".$program" | tail -n 1 |

@@ -18,7 +18,7 @@ namespace lamina::train {
 /// When something happens during training.
 enum class Interval { no, steps, epoch, best };
 
-/// Of SwanLab; "" where it chooses itself.
+/// Settings of SwanLab. Empty: SwanLab chooses.
 struct SwanlabOptions {
   std::string project = "llamafactory", workspace, run_name, mode = "cloud", api_key;
   std::filesystem::path logdir;

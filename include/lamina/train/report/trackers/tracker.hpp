@@ -5,7 +5,7 @@
 
 namespace lamina::train {
 
-/// A place where a run's values go besides its own files. Every call may throw: the tracker is given up then.
+/// Receives a run's values, in addition to the run's own files. If a call throws, the tracker is not used again.
 class Tracker {
  public:
   virtual ~Tracker() = default;

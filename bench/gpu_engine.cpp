@@ -81,7 +81,7 @@ void run(const Load& load, parallel::Group& group) {
   randomise(weights);
   engine::AdapterMemory<bf16, Cuda> memory(weights.slots(), tensor_count<typename Model::Visual>, load.adapters, 16);
   memory.allocate({weights.parameters(), weights.slots().size()}, device.stream());
-  std::vector<std::shared_ptr<const engine::Adapter>> adapters;
+  std::vector<std::shared_ptr<const engine::LoadedAdapter>> adapters;
   for (int i = 0; i < load.adapters; ++i) adapters.push_back(memory.prepare("random", random_layers<Model>()));
   const engine::SessionLimits limits = limits_for(load);
   engine::PagePool pages(limits.pages);

@@ -111,7 +111,7 @@ int run(Request& request) {
   if (!request.source.empty())
     request.hub.source = request.source == "huggingface" ? hub::Source::huggingface : hub::Source::modelscope;
   request.hub.hf_token = request.hub.ms_token = request.token;
-  const hub::Settings settings = hub::read_settings(request.hub);
+  const hub::HubSettings settings = hub::read_settings(request.hub);
   hub::CurlTransport transport({.certificates = settings.certificates});
   const auto type = request.repo_type == "model" ? hub::RepoType::model : hub::RepoType::dataset;
   const auto folder = hub::fetch_snapshot(transport, settings,

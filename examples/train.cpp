@@ -30,7 +30,7 @@ engine::SamplingParams sampling(const train::AnswerOptions& options) {
 }
 
 /// The tokens of one answer as they come.
-class Tokens final : public engine::Listener {
+class Tokens final : public engine::RequestListener {
  public:
   bool token(const engine::Chosen& chosen, engine::Last last) override {
     const std::lock_guard lock(mutex_);

@@ -63,7 +63,7 @@ void matmul_forward(benchmark::State& state) {
   const auto x = random.floats(static_cast<std::size_t>(m) * k);
   const std::size_t weights = static_cast<std::size_t>(n) * k, bytes = weights * (halves ? 2 : 4);
   const std::size_t copies = decode ? 1 + (std::size_t{256} << 20) / bytes : 1;
-  const testing::Block<bf16> w_half(halves ? weights * copies : 0);
+  const testing::LargePages<bf16> w_half(halves ? weights * copies : 0);
   const auto w_full = random.floats(halves ? 0 : weights);
   random.fill(w_half.values.first(halves ? weights : 0));
   for (std::size_t i = weights; i < w_half.values.size(); ++i) w_half.values[i] = w_half.values[i - weights];
@@ -110,7 +110,7 @@ void attention_causal(benchmark::State& state) {
   const int wide = shape.heads * shape.head_dim, narrow = shape.kv_heads * shape.head_dim;
   Random random;
   const auto q = random.floats(static_cast<std::size_t>(queries) * wide);
-  const testing::Block<float> k(static_cast<std::size_t>(keys) * narrow), v(k.values.size());
+  const testing::LargePages<float> k(static_cast<std::size_t>(keys) * narrow), v(k.values.size());
   std::ranges::copy(random.floats(k.values.size()), k.values.begin());
   std::ranges::copy(k.values, v.values.begin());
   std::vector<float> o(q.size()), lse(static_cast<std::size_t>(queries) * shape.heads), dq(q.size()),

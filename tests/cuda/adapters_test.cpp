@@ -49,7 +49,7 @@ struct AdaptedRunner {
   }
   AdapterMemory<T, B> memory;
   std::unique_ptr<Runner<Model, T, B>> runner;
-  std::vector<std::shared_ptr<const Adapter>> adapters;
+  std::vector<std::shared_ptr<const LoadedAdapter>> adapters;
 };
 
 /// Root mean square distance of logits in T on the GPU from fp32 on the CPU, of requests that share steps.

@@ -53,7 +53,7 @@ class GoldenRunner {
                              limits["image_min_pixels"].get<std::int64_t>()};
     std::optional<std::string> system;
     if (options.contains("default_system")) system = options["default_system"].get<std::string>();
-    Encoder encoder(tokenizer_, Template::named(run["template"].get<std::string>(), system), encode_options(options),
+    Encoder encoder(tokenizer_, ChatLayout::named(run["template"].get<std::string>(), system), encode_options(options),
                     {processor, pixels}, dir);
     const DatasetInfo info = Registry::load(dir).find(run["dataset"].get<std::string>());
     std::vector<std::optional<EncodedSample>> samples;

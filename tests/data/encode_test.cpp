@@ -20,7 +20,7 @@ Turn model(const std::string& text) { return {Role::assistant, text}; }
 /// The texts of all pairs, "source|target" each, pieces joined.
 std::vector<std::string> rendered(const std::string& layout, const Conversation& c, const RenderOptions& options = {}) {
   std::vector<std::string> out;
-  for (const RenderedPair& pair : render_pairs(Template::named(layout), c.turns, c.system, c.tools, options)) {
+  for (const RenderedPair& pair : render_pairs(ChatLayout::named(layout), c.turns, c.system, c.tools, options)) {
     std::string text;
     for (const auto& piece : pair.source) text += piece;
     text += "|";
@@ -41,7 +41,7 @@ struct Workshop {
     folder.write("broken.png", "\x89PNG\r\n\x1a\nrubbish");
   }
   Encoded encode(const Conversation& c, const EncodeOptions& options, const std::string& layout = "qwen3_vl_nothink") {
-    return Encoder(tokenizer, Template::named(layout), options, {processor}, folder.path()).encode(c);
+    return Encoder(tokenizer, ChatLayout::named(layout), options, {processor}, folder.path()).encode(c);
   }
   EncodedSample sample(const Conversation& c, const EncodeOptions& options,
                        const std::string& layout = "qwen3_vl_nothink") {
@@ -63,7 +63,7 @@ std::string blank(std::size_t count) { return std::string(count, '_'); }
 
 }  // namespace
 
-TEST_CASE("Template: the three layouts differ in system prompt and thought only") {
+TEST_CASE("ChatLayout: the three layouts differ in system prompt and thought only") {
   const Conversation c = talk({user("a"), model("b")});
   CHECK(rendered("qwen2_vl", c)[0] ==
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n" + user_a + "|b<|im_end|>\n");
@@ -71,7 +71,7 @@ TEST_CASE("Template: the three layouts differ in system prompt and thought only"
   CHECK(rendered("qwen3_vl", c)[0] == user_a + "|<think>\n\n</think>\n\nb<|im_end|>\n");
 }
 
-TEST_CASE("Template: an empty thought is learned, given, or absent as enable_thinking says") {
+TEST_CASE("ChatLayout: an empty thought is learned, given, or absent as enable_thinking says") {
   const Conversation c = talk({user("a"), model("<think>\nt\n</think>\n\nb"), user("a"), model("c")});
   const std::string thought = "<think>\nt\n</think>\n\n", empty = "<think>\n\n</think>\n\n", end = "<|im_end|>\n";
   using Texts = std::vector<std::string>;
@@ -86,7 +86,7 @@ TEST_CASE("Template: an empty thought is learned, given, or absent as enable_thi
         user_a + "|" + thought + "b" + end);
 }
 
-TEST_CASE("Template: tools follow the system prompt, calls and results have their tags") {
+TEST_CASE("ChatLayout: tools follow the system prompt, calls and results have their tags") {
   Conversation c = talk({user("a"),
                          {Role::function, R"([{"name":"f","arguments":{"x":"é"}},{"name":"g","arguments":1}])"},
                          {Role::observation, "o"},
@@ -104,7 +104,7 @@ TEST_CASE("Template: tools follow the system prompt, calls and results have thei
                  "<|im_start|>user\n<tool_response>\no\n</tool_response><|im_end|>\n<|im_start|>assistant\n|b"));
 }
 
-TEST_CASE("Template: arguments written as text become the object, and every call stays in its place") {
+TEST_CASE("ChatLayout: arguments written as text become the object, and every call stays in its place") {
   const std::string call = "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>";
   CHECK(function_text(R"({"name": "f", "arguments": "{\"x\": 1}"})", qwen_vl::tools) == call);
   CHECK(function_text(R"({"name": "f", "arguments": ""})", qwen_vl::tools) ==
@@ -114,10 +114,10 @@ TEST_CASE("Template: arguments written as text become the object, and every call
   CHECK(function_text("Look.\n" + written + "\n" + written, qwen_vl::tools) == "Look.\n" + call + "\n" + call);
 }
 
-TEST_CASE("Template: wrong names, tools and calls are refused") {
-  CHECK(contains(error_of([] { Template::named("qwen3_vl_no_think"); }), "did you mean qwen3_vl_nothink?"));
-  CHECK(contains(error_of([] { Template::named(""); }), "template: not set"));
-  CHECK(Template::named("qwen3_vl", "s").default_system == "s");
+TEST_CASE("ChatLayout: wrong names, tools and calls are refused") {
+  CHECK(contains(error_of([] { ChatLayout::named("qwen3_vl_no_think"); }), "did you mean qwen3_vl_nothink?"));
+  CHECK(contains(error_of([] { ChatLayout::named(""); }), "template: not set"));
+  CHECK(ChatLayout::named("qwen3_vl", "s").default_system == "s");
   CHECK(contains(error_of([] { tools_text("[{", qwen_vl::tools); }), "\"tools\" is not valid JSON"));
   CHECK(contains(error_of([] { tools_text(R"({"name": "f"})", qwen_vl::tools); }),
                  "must be a JSON list of functions, got object"));

@@ -30,7 +30,7 @@ std::string trained(const Json& record) {
   REQUIRE(std::holds_alternative<Conversation>(converted));
   const Conversation& c = std::get<Conversation>(converted);
   std::string out;
-  for (const RenderedPair& pair : render_pairs(Template::named("qwen3_vl_nothink"), c.turns, c.system, c.tools, {})) {
+  for (const RenderedPair& pair : render_pairs(ChatLayout::named("qwen3_vl_nothink"), c.turns, c.system, c.tools, {})) {
     for (const std::string& text : pair.source) out += text;
     for (const std::string& text : pair.target) out += text;
   }

@@ -57,7 +57,7 @@ void each_gets_its_own_adapter(const SchedulerLimits& limits, int pages) {
                                                random_layers<Model>("q_proj", rank, 1),
                                                random_layers<Model>("", rank - 1, 2),
                                                random_layers<Model>("visual", rank, 3)};
-  std::vector<std::shared_ptr<const Adapter>> prepared = {nullptr};
+  std::vector<std::shared_ptr<const LoadedAdapter>> prepared = {nullptr};
   for (std::size_t i = 1; i < adapters.size(); ++i) prepared.push_back(memory.prepare("a", adapters[i]));
   std::map<RequestId, std::vector<int>> answers;
   std::map<RequestId, Batch> prompts;

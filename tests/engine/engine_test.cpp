@@ -18,7 +18,7 @@ using namespace lamina::engine;
 namespace {
 
 /// What one request was answered; waits for it.
-class Collected final : public Listener {
+class Collected final : public RequestListener {
  public:
   void started(int cached) override {
     const std::lock_guard lock(mutex_);

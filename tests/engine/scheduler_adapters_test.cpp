@@ -12,8 +12,8 @@ using lamina::testing::error_of;
 
 namespace {
 
-std::shared_ptr<const Adapter> adapter(AdapterId id, bool encodes_images = false) {
-  auto a = std::make_shared<Adapter>();
+std::shared_ptr<const LoadedAdapter> adapter(AdapterId id, bool encodes_images = false) {
+  auto a = std::make_shared<LoadedAdapter>();
   a->id = id, a->encodes_images = encodes_images;
   return a;
 }
@@ -29,7 +29,8 @@ struct Steps {
                    .adapter_slots = adapter_slots},
                   pool, images) {}
   /// A prompt that equals all others.
-  void add(RequestId id, std::shared_ptr<const Adapter> a, int max_tokens = 2, std::vector<ImageSpan> spans = {}) {
+  void add(RequestId id, std::shared_ptr<const LoadedAdapter> a, int max_tokens = 2,
+           std::vector<ImageSpan> spans = {}) {
     std::vector<int> ids(9);
     std::iota(ids.begin(), ids.end(), 0);
     scheduler.add(
@@ -121,7 +122,7 @@ TEST_CASE("Scheduler: pages and images that an adapter computed are not another'
 
 TEST_CASE("Scheduler: a salt and an adapter never make the scope of another adapter") {
   Steps steps(2);
-  const auto add = [&](RequestId id, std::shared_ptr<const Adapter> a, const std::string& salt) {
+  const auto add = [&](RequestId id, std::shared_ptr<const LoadedAdapter> a, const std::string& salt) {
     steps.scheduler.add({.id = id, .tokens = {0, 1, 2, 3, 4}, .max_tokens = 1, .scope = salt, .adapter = std::move(a)});
     const StepPlan plan = steps.step();
     return plan.starts.at(0).cached;

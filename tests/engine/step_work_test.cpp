@@ -12,11 +12,11 @@ namespace {
 std::string example() {
   static const std::vector<float> first = {1, 2, 3}, second = {4};
   static const std::vector<std::byte> inputs(300, std::byte{7});
-  Adapter adapter;
+  LoadedAdapter adapter;
   adapter.layers = std::make_shared<const checkpoint::AdapterLayers>(
       checkpoint::AdapterLayers{{"q_proj", {.rank = 2, .scale = 0.5f, .a = {1, 2}, .b = {3, 4, 5, 6}}}});
   StepWork work;
-  work.adapters = {{3, std::make_shared<const Adapter>(adapter)}};
+  work.adapters = {{3, std::make_shared<const LoadedAdapter>(adapter)}};
   work.images = {
       .grids = {{1, 2, 4}, {1, 6, 2}}, .patches = {first, second}, .to = {5, 6, 7}, .adapter_slots = {-1, 0}};
   work.sizes = {.sequences = 3, .tokens = 9, .sampled = 2, .visuals = 1, .edits = 4, .adapted = 9};

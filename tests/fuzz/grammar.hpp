@@ -22,7 +22,7 @@ inline int follow(lamina::grammar::Constraint::Kind kind, std::string_view text)
     return std::make_shared<const Vocabulary>(std::move(texts), std::vector<int>{end});
   }();
   return run([&] {
-    const Limits limits{.time = std::chrono::milliseconds(500)};
+    const GrammarLimits limits{.time = std::chrono::milliseconds(500)};
     const auto grammar = std::make_shared<CompiledGrammar>(
         read_constraint({.kind = kind, .text = std::string(text)}, "fuzz", limits), vocabulary, 1 << 20);
     Matcher matcher(grammar);

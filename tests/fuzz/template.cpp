@@ -10,7 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     {"role": "assistant", "content": "<think>\na\n</think>\n\nb", "tool_calls": [{"function": {"name": "f",
       "arguments": {"x": [1, 2.5, null, true, 18446744073709551615]}}}]}, {"role": "tool", "content": ""}])");
   return fuzz::run([&] {
-    jinja::Variables variables;
+    jinja::TemplateVariables variables;
     variables.set("messages", messages);
     variables.set("tools", {{{"name", "f"}}});
     variables.set("n", 3);

@@ -16,7 +16,7 @@ std::string repeated(const std::string& text, int times) {
 }
 Constraint bound(Constraint::Kind kind, std::string text) { return {.kind = kind, .text = std::move(text)}; }
 /// Compiles and follows a text, with masks. Returns the message, if there is one, with which that ended.
-std::string follow(const Constraint& constraint, const std::string& text, const Limits& limits = {}) {
+std::string follow(const Constraint& constraint, const std::string& text, const GrammarLimits& limits = {}) {
   return error_of([&] {
     const auto grammar =
         std::make_shared<CompiledGrammar>(read_constraint(constraint, "grammar", limits), small_vocabulary());

@@ -32,7 +32,7 @@ std::string fetch_error(const HostileServer& server, hub::RetryPolicy patience =
   const TemporaryFolder folder;
   patience.sleep = [](auto) {};
   hub::CurlTransport transport({.slow_s = 1});
-  const hub::Settings settings{
+  const hub::HubSettings settings{
       .endpoint = server.url(), .cache = folder.path(), .cache_name = "TEST", .revision = "main"};
   std::string error;
   notes_of([&] {
@@ -270,7 +270,7 @@ TEST_CASE("Hostile: a repository that does not exist is missed on the server tha
 TEST_CASE("Hostile: statuses that say nothing of the model are explained by their cause") {
   const auto error_for = [](int status, const std::string& fields, const std::string& token = "") {
     const HostileServer server([=](const std::string&) { return whole_reply(status, "Blocked by policy", fields); });
-    hub::Settings settings{
+    hub::HubSettings settings{
         .endpoint = server.url(), .cache = "/nowhere", .token = token, .token_name = "HF_TOKEN", .revision = "main"};
     hub::CurlTransport transport;
     return error_of([&] {
@@ -292,7 +292,7 @@ TEST_CASE("Hostile: statuses that say nothing of the model are explained by thei
 
 TEST_CASE("Hostile: a proxy that wants a password says so of https too, and ModelScope's 401 is a token's") {
   const HostileServer server([](const std::string&) { return whole_reply(407, ""); });
-  const auto error_for = [](const hub::Settings& settings) {
+  const auto error_for = [](const hub::HubSettings& settings) {
     hub::CurlTransport transport;
     return error_of([&] {
       hub::fetch_snapshot(transport, settings, {.repo = {settings.source, hub::RepoType::model, "a/b", "master"}},

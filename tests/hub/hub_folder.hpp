@@ -38,7 +38,7 @@ struct HubTest {
 
   HubTest() { server.repositories["models/owner/name"] = model_files(); }
 
-  hub::Settings settings() const {
+  hub::HubSettings settings() const {
     return {.source = source,
             .endpoint = server.url(),
             .cache = folder.path() / "cache",

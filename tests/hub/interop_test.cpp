@@ -27,7 +27,7 @@ std::string client_folder(const std::string& client, const std::string& endpoint
 }
 
 /// Fetches; returns how many files were asked for.
-int fetch(const HubTest& test, const hub::Settings& settings, hub::SnapshotRequest request, fs::path& folder) {
+int fetch(const HubTest& test, const hub::HubSettings& settings, hub::SnapshotRequest request, fs::path& folder) {
   request.selection.include = {"*.json", "*.safetensors"};
   hub::CurlTransport transport;
   const std::size_t before = test.server.seen().size();

@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string fetch_error(hub::Transport& transport, const hub::Settings& settings, const hub::SnapshotRequest& request) {
+std::string fetch_error(hub::Transport& transport, const hub::HubSettings& settings,
+                        const hub::SnapshotRequest& request) {
   std::string error;
   notes_of([&] {
     error = error_of([&] { hub::fetch_snapshot(transport, settings, request, {.attempts = 2, .sleep = [](auto) {}}); });

@@ -14,7 +14,7 @@ using hub::Source;
 
 namespace {
 
-hub::Settings settings_of(std::map<std::string, std::string> variables, const hub::Options& options = {}) {
+hub::HubSettings settings_of(std::map<std::string, std::string> variables, const hub::Options& options = {}) {
   variables.emplace("HOME", "/home/somebody");
   return hub::read_settings(options, [&](const char* name) {
     const auto at = variables.find(name);

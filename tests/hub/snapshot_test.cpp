@@ -15,7 +15,7 @@ namespace {
 const std::set<std::string> needed = {"config.json", "tokenizer.json", "model-00001-of-00002.safetensors",
                                       "model-00002-of-00002.safetensors", "model.safetensors.index.json"};
 
-fs::path fetch(HubTest& test, const hub::SnapshotRequest& request, hub::Settings settings) {
+fs::path fetch(HubTest& test, const hub::SnapshotRequest& request, hub::HubSettings settings) {
   hub::CurlTransport transport;
   fs::path folder;
   notes_of([&] { folder = hub::fetch_snapshot(transport, settings, request, test.retry); });

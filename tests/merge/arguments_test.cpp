@@ -99,7 +99,7 @@ TEST_CASE("lamina-merge: a broken file is named") {
 
 TEST_CASE("lamina-merge: no key is twice in the table, and each has a word about it") {
   std::set<std::string_view> names;
-  for (const merge::Key& key : merge::all_keys()) {
+  for (const merge::MergeKey& key : merge::all_keys()) {
     INFO(key.name);
     CHECK(names.insert(key.name).second);
     CHECK_FALSE(key.note.empty());

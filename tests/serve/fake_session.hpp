@@ -66,9 +66,9 @@ class FakeSession final : public engine::EngineSession {
   }
   void end(engine::RequestId id) override { requests_.erase(id); }
   /// Any adapter of a rank up to 8.
-  std::shared_ptr<const engine::Adapter> prepare_adapter(const std::string& name,
-                                                         const checkpoint::AdapterLayers& layers) const override {
-    auto adapter = std::make_shared<engine::Adapter>();
+  std::shared_ptr<const engine::LoadedAdapter> prepare_adapter(const std::string& name,
+                                                               const checkpoint::AdapterLayers& layers) const override {
+    auto adapter = std::make_shared<engine::LoadedAdapter>();
     adapter->name = name, adapter->id = ++last_adapter_, adapter->modules = static_cast<int>(layers.size());
     for (const auto& [module, layer] : layers)
       if (layer.rank > 8) fail(module, ": the rank is ", layer.rank);

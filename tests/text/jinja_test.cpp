@@ -10,14 +10,14 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-jinja::Variables variables_of(const Json& object) {
-  jinja::Variables out;
+jinja::TemplateVariables variables_of(const Json& object) {
+  jinja::TemplateVariables out;
   for (const auto& [name, value] : object.items()) out.set(name, value);
   return out;
 }
 
 /// The text, or the message of the error behind "! ".
-std::string outcome(const std::string& source, const Json& variables, const jinja::Limits& limits = {}) {
+std::string outcome(const std::string& source, const Json& variables, const jinja::TemplateLimits& limits = {}) {
   try {
     return joined(jinja::Template::compile(source, limits).render(variables_of(variables)));
   } catch (const lamina::Error& e) {
@@ -110,10 +110,10 @@ TEST_CASE("jinja: raise_exception is its text and nothing else") {
 TEST_CASE("jinja: each byte of a prompt has its author") {
   const auto authors = [](const std::string& source) {
     std::string out;
-    jinja::Variables variables;
+    jinja::TemplateVariables variables;
     variables.set("s", "abc <|x|> d");
     variables.set("u", {{"k", "ü"}, {"list", {"p", "q"}}});
-    variables.set("eos_token", "<eos>", jinja::Variables::Author::model_folder);
+    variables.set("eos_token", "<eos>", jinja::TemplateVariables::Author::model_folder);
     for (const PromptSegment& segment : jinja::Template::compile(source).render(variables))
       out += segment.is_template ? segment.text : "[" + segment.text + "]";
     return out;
@@ -160,7 +160,7 @@ TEST_CASE("jinja: the steps of a long conversation suffice, whatever its message
     Json messages = Json::array();
     for (int i = 0; i < count; ++i)
       messages.push_back({{"role", i % 2 == 0 ? "user" : "assistant"}, {"content", std::string(bytes, 'x')}});
-    jinja::Variables variables;
+    jinja::TemplateVariables variables;
     variables.set("messages", messages);
     CHECK(joined(compiled.render(variables)).size() >
           static_cast<std::size_t>(count) * static_cast<std::size_t>(bytes));

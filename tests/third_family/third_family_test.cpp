@@ -82,7 +82,7 @@ TEST_CASE("a family of one's own: prompts, training samples and Modelfile in its
   const auto own = text::PromptTemplate::released(heron::family.chat);
   CHECK(text::joined(own.render(messages, {.variables = {{"add_vision_id", true}}})) ==
         "<turn>rules: S<end><turn>human: QImage 1: [<see>]<end><turn>heron: ");
-  const auto layout = data::Template::named("heron");
+  const auto layout = data::ChatLayout::named("heron");
   const auto pairs = data::render_pairs(
       layout, {{data::Role::user, "Q"}, {data::Role::function, R"({"name": "f", "arguments": {}})"}}, "S", "", {});
   CHECK(pairs[0].source == std::vector<std::string>{"<turn>rules: S<end>", "<turn>human: Q<end><turn>heron: "});

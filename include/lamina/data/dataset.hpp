@@ -357,7 +357,7 @@ inline Encoder make_encoder(const DataOptions& options, const text::Tokenizer& t
                           .mask_history = options.mask_history,
                           .enable_thinking = options.enable_thinking,
                           .preserve_thinking = options.preserve_thinking};
-  return Encoder(tokenizer, Template::named(options.template_name, options.default_system), how,
+  return Encoder(tokenizer, ChatLayout::named(options.template_name, options.default_system), how,
                  {processor, options.images, options.videos}, options.media_folder());
 }
 
@@ -393,10 +393,10 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   for (std::string& note : report.notes()) out.notes.push_back(std::move(note));
   out.notes.insert(out.notes.end(), about_images.begin(), about_images.end());
   out.notes.insert(out.notes.end(), about_packing.begin(), about_packing.end());
-  if (Template::named(options.template_name).reasoning && options.enable_thinking.value_or(false))
+  if (ChatLayout::named(options.template_name).reasoning && options.enable_thinking.value_or(false))
     out.notes.push_back(cat("template ", options.template_name,
                             " teaches an empty thought in front of answers that have none: for an Instruct model take ",
-                            Template::named(options.template_name).plain));
+                            ChatLayout::named(options.template_name).plain));
   return out;
 }
 

@@ -56,8 +56,8 @@ class Engine {
   /// Pages that were computed for requests so far are not found by those that start later.
   void forget_prefixes() { inbox_.add({Command::Kind::forget_prefixes}); }
   /// As EngineSession says.
-  std::shared_ptr<const Adapter> prepare_adapter(const std::string& name,
-                                                 const checkpoint::AdapterLayers& layers) const {
+  std::shared_ptr<const LoadedAdapter> prepare_adapter(const std::string& name,
+                                                       const checkpoint::AdapterLayers& layers) const {
     return session_->prepare_adapter(name, layers);
   }
   /// Ends all requests and the threads. Listeners have had their last call when it returns.
@@ -74,8 +74,8 @@ class Engine {
 
   /// A request that is here.
   struct Live {
-    std::shared_ptr<Listener> listener;
-    std::shared_ptr<const Adapter> adapter;
+    std::shared_ptr<RequestListener> listener;
+    std::shared_ptr<const LoadedAdapter> adapter;
     std::vector<int> ends;
     RequestTimes times;
     int images = 0;

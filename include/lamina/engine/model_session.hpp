@@ -81,8 +81,8 @@ class ModelEngineSession final : public EngineSession {
     runner_->begin(id, std::move(prompt), sampling);
   }
   void end(RequestId id) override { runner_->end(id); }
-  std::shared_ptr<const Adapter> prepare_adapter(const std::string& name,
-                                                 const checkpoint::AdapterLayers& layers) const override {
+  std::shared_ptr<const LoadedAdapter> prepare_adapter(const std::string& name,
+                                                       const checkpoint::AdapterLayers& layers) const override {
     return adapters_.prepare(name, layers, group_.size() > 1);
   }
   void start(const StepPlan& plan, const ImageRows& images) override {

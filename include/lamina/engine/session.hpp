@@ -73,8 +73,8 @@ class EngineSession {
 
   /// An adapter that requests may name; called from any thread.
   /// errors  lamina::Error if it does not fit the model or a slot's rank, naming the layer
-  virtual std::shared_ptr<const Adapter> prepare_adapter(const std::string& /*name*/,
-                                                         const checkpoint::AdapterLayers&) const {
+  virtual std::shared_ptr<const LoadedAdapter> prepare_adapter(const std::string& /*name*/,
+                                                               const checkpoint::AdapterLayers&) const {
     fail("this session takes no adapters");
   }
 

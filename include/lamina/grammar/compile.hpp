@@ -19,7 +19,8 @@ inline Json json_of(const Constraint& constraint, const std::string& subject) {
 }  // namespace detail
 
 /// The grammar of a constraint. errors  GrammarError
-inline Grammar read_constraint(const Constraint& constraint, const std::string& subject, const Limits& limits = {}) {
+inline Grammar read_constraint(const Constraint& constraint, const std::string& subject,
+                               const GrammarLimits& limits = {}) {
   using Kind = Constraint::Kind;
   if (constraint.text.size() > limits.text_bytes)
     refuse(subject, ": has ", constraint.text.size(), " bytes, wanted at most ", limits.text_bytes);
@@ -45,7 +46,7 @@ inline Grammar read_constraint(const Constraint& constraint, const std::string& 
 /// errors  GrammarError: what is wrong, where; or that it is too large
 inline std::shared_ptr<CompiledGrammar> compile(const Constraint& constraint, const std::string& subject,
                                                 std::shared_ptr<const Vocabulary> vocabulary, GrammarCache& cache,
-                                                const Limits& limits = {}) {
+                                                const GrammarLimits& limits = {}) {
   if (auto known = cache.find(constraint)) return known;
   auto compiled =
       std::make_shared<CompiledGrammar>(read_constraint(constraint, subject, limits), std::move(vocabulary));

@@ -39,7 +39,7 @@ inline std::string shown(const std::string& text, std::size_t most = 60) {
 }
 
 /// Bounds of a grammar and of the work on it. A grammar beyond is a GrammarError.
-struct Limits {
+struct GrammarLimits {
   std::size_t text_bytes = 64 << 10;  ///< of the schema, regex, EBNF or list of choices
   int nesting = 200;                  ///< of its parentheses, brackets or schemas
   std::size_t nodes = 1 << 20;        ///< of the grammar, and states of its automaton
@@ -68,7 +68,7 @@ class Grammar {
   };
   static constexpr NodeId undefined = std::numeric_limits<NodeId>::max();
 
-  explicit Grammar(const Limits& limits = {}) : limits_(limits), until_(Clock::now() + limits.time) {}
+  explicit Grammar(const GrammarLimits& limits = {}) : limits_(limits), until_(Clock::now() + limits.time) {}
 
   /// Exactly these bytes; none of them is the empty text.
   NodeId literal(std::string text) {
@@ -114,7 +114,7 @@ class Grammar {
   const ByteSet& set_of(const Node& bytes) const { return sets_[bytes.a]; }
   const std::vector<Rule>& rules() const { return rules_; }
   std::size_t size() const { return nodes_.size(); }
-  const Limits& limits() const { return limits_; }
+  const GrammarLimits& limits() const { return limits_; }
   NodeId root = undefined;  ///< what an answer is
 
   /// errors  GrammarError once the grammar's time is over.
@@ -136,7 +136,7 @@ class Grammar {
     return static_cast<NodeId>(nodes_.size() - 1);
   }
 
-  Limits limits_;
+  GrammarLimits limits_;
   Clock::time_point until_;
   std::size_t bytes_ = 0;
   std::vector<Node> nodes_;

@@ -46,7 +46,7 @@ inline std::filesystem::path resolve_model(const std::filesystem::path& name, co
     detail::require_finished(name, selection);
     return name;
   }
-  const Settings settings = read_settings(options);
+  const HubSettings settings = read_settings(options);
   CurlTransport transport({.certificates = settings.certificates});
   const SnapshotRequest request{.repo = {settings.source, RepoType::model, name.string(), settings.revision},
                                 .selection = selection};

@@ -21,14 +21,14 @@
 namespace lamina::hub {
 
 /// Reads a variable of the environment; "" if it is not set.
-using Environment = std::function<std::string(const char*)>;
+using ReadVariable = std::function<std::string(const char*)>;
 inline std::string process_environment(const char* name) {
   const char* const value = std::getenv(name);
   return value ? value : "";
 }
 
 /// Where to fetch from and where to keep it.
-struct Settings {
+struct HubSettings {
   Source source = Source::huggingface;
   std::string endpoint = {};         ///< without a slash at the end
   std::filesystem::path cache = {};  ///< of this source
@@ -45,7 +45,7 @@ struct Settings {
 namespace detail {
 
 /// Whether a variable is set to true; a word that is neither true nor false is noted.
-inline bool is_on(const Environment& environment, const char* name) {
+inline bool is_on(const ReadVariable& environment, const char* name) {
   const std::string value = environment(name);
   const auto flag = io::word_as_flag(value);
   if (!flag && !value.empty())
@@ -58,31 +58,31 @@ struct Variable {
 };
 
 /// The first of these variables that is set.
-inline Variable first_set(const Environment& environment, std::initializer_list<const char*> names) {
+inline Variable first_set(const ReadVariable& environment, std::initializer_list<const char*> names) {
   for (const char* name : names)
     if (std::string value = environment(name); !value.empty()) return {name, std::move(value)};
   return {};
 }
 
 /// A path of the user's, "~" at its beginning replaced.
-inline std::filesystem::path user_path(const std::string& text, const Environment& environment) {
+inline std::filesystem::path user_path(const std::string& text, const ReadVariable& environment) {
   if (text == "~" || text.starts_with("~/")) return environment("HOME") + text.substr(1);
   return text;
 }
 
-inline std::filesystem::path cache_home(const Environment& environment) {
+inline std::filesystem::path cache_home(const ReadVariable& environment) {
   if (const std::string xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) return user_path(xdg, environment);
   return std::filesystem::path(environment("HOME")) / ".cache";
 }
 
 /// HF_HOME, in which the hub's cache and the token are.
-inline std::filesystem::path huggingface_home(const Environment& environment) {
+inline std::filesystem::path huggingface_home(const ReadVariable& environment) {
   const std::string home = environment("HF_HOME");
   return home.empty() ? cache_home(environment) / "huggingface" : user_path(home, environment);
 }
 
 /// The token that `hf auth login` has stored, under the name of its file; "" if there is none.
-inline Variable stored_token(const Environment& environment) {
+inline Variable stored_token(const ReadVariable& environment) {
   if (is_on(environment, "HF_HUB_DISABLE_IMPLICIT_TOKEN")) return {};
   const std::string named = environment("HF_TOKEN_PATH");
   const auto path = named.empty() ? huggingface_home(environment) / "token" : user_path(named, environment);
@@ -102,7 +102,7 @@ inline std::string clean_token(std::string token) {
 }
 
 /// The hubs' clients read the first two (requests) or the last two (httpx, OpenSSL); all four count here.
-inline Certificates certificates(const Environment& environment) {
+inline Certificates certificates(const ReadVariable& environment) {
   auto [name, value] =
       first_set(environment, {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"});
   std::error_code ignored;
@@ -131,7 +131,7 @@ inline std::string endpoint_of(const Variable& variable, const char* usual) {
   return value;
 }
 
-inline void read_huggingface(Settings& settings, const Options& options, const Environment& environment) {
+inline void read_huggingface(HubSettings& settings, const Options& options, const ReadVariable& environment) {
   settings.endpoint = endpoint_of(first_set(environment, {"HF_ENDPOINT"}), "https://huggingface.co");
   const Variable cache = first_set(environment, {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"});
   settings.cache = cache.value.empty() ? huggingface_home(environment) / "hub" : user_path(cache.value, environment);
@@ -146,7 +146,7 @@ inline void read_huggingface(Settings& settings, const Options& options, const E
 }
 
 /// Hugging Face's default branch is what a LLaMA-Factory file says if it says nothing, so main means master here.
-inline void read_modelscope(Settings& settings, const Options& options, const Environment& environment) {
+inline void read_modelscope(HubSettings& settings, const Options& options, const ReadVariable& environment) {
   settings.endpoint =
       endpoint_of(first_set(environment, {"MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN"}), "https://modelscope.cn");
   const std::string cache = environment("MODELSCOPE_CACHE");
@@ -164,7 +164,7 @@ inline void read_modelscope(Settings& settings, const Options& options, const En
 
 /// The hub that is asked if nothing else says which: ModelScope if USE_MODELSCOPE_HUB (of LLaMA-Factory) or
 /// VLLM_USE_MODELSCOPE says so.
-inline Source default_source(const Environment& environment) {
+inline Source default_source(const ReadVariable& environment) {
   if (detail::is_on(environment, "USE_OPENMIND_HUB"))
     fail("USE_OPENMIND_HUB: this hub is not supported: download the model with its own program and give the folder");
   return detail::is_on(environment, "USE_MODELSCOPE_HUB") || detail::is_on(environment, "VLLM_USE_MODELSCOPE")
@@ -173,8 +173,8 @@ inline Source default_source(const Environment& environment) {
 }
 
 /// Options win over the environment, and the environment over the defaults of the hubs' own clients.
-inline Settings read_settings(const Options& options, const Environment& environment = process_environment) {
-  Settings settings;
+inline HubSettings read_settings(const Options& options, const ReadVariable& environment = process_environment) {
+  HubSettings settings;
   settings.source = options.source ? *options.source : default_source(environment);
   settings.revision = options.revision;
   if (settings.source == Source::huggingface)
@@ -194,7 +194,7 @@ inline Settings read_settings(const Options& options, const Environment& environ
 }
 
 /// The headers that prove who asks; ModelScope's older routes read a cookie.
-inline std::vector<std::string> credentials(const Settings& settings) {
+inline std::vector<std::string> credentials(const HubSettings& settings) {
   if (settings.token.empty()) return {};
   std::vector<std::string> headers = {"Authorization: Bearer " + settings.token};
   if (settings.source == Source::modelscope) headers.push_back("Cookie: m_session_id=" + settings.token);

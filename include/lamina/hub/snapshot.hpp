@@ -43,7 +43,7 @@ struct SnapshotRequest {
 
 namespace detail {
 
-inline Listing list(const Client& client, const Settings& settings, const Repository& repo) {
+inline Listing list(const Client& client, const HubSettings& settings, const Repository& repo) {
   Listing listing = repo.source == Source::huggingface ? huggingface::list(client, settings.endpoint, repo)
                                                        : modelscope::list(client, settings.endpoint, repo);
   require_distinct(cat(settings.endpoint, "/", repo.name), listing);
@@ -54,7 +54,7 @@ inline Listing list(const Client& client, const Settings& settings, const Reposi
 }
 
 /// True if the hub lists a repository of the other type with this name: one request.
-inline bool has_other_type(const Client& client, const Settings& settings, const Repository& repo) {
+inline bool has_other_type(const Client& client, const HubSettings& settings, const Repository& repo) {
   Repository other = repo;
   other.type = other_type(repo.type);
   const bool hf = repo.source == Source::huggingface;
@@ -68,7 +68,7 @@ inline bool has_other_type(const Client& client, const Settings& settings, const
   }
 }
 
-inline std::unique_ptr<Store> open_store(const Settings& settings, const SnapshotRequest& request,
+inline std::unique_ptr<Store> open_store(const HubSettings& settings, const SnapshotRequest& request,
                                          const std::string& commit) {
   const Repository& repo = request.repo;
   if (repo.source == Source::modelscope)
@@ -80,7 +80,7 @@ inline std::unique_ptr<Store> open_store(const Settings& settings, const Snapsho
 }
 
 /// Error if the folders that files go to cannot be used.
-inline void require_usable_folders(const Settings& settings, const SnapshotRequest& request) {
+inline void require_usable_folders(const HubSettings& settings, const SnapshotRequest& request) {
   if (!request.local_dir.empty()) require_usable("--local-dir", request.local_dir);
   if (!request.local_dir.empty() && settings.source == Source::huggingface) return;
   if (settings.cache_name.empty() && settings.cache.is_relative())
@@ -91,7 +91,7 @@ inline void require_usable_folders(const Settings& settings, const SnapshotReque
 /// Files of one snapshot, fetched by several threads. The first error stops the others after their file.
 class Fetch {
  public:
-  Fetch(const Client& client, const Settings& settings, const SnapshotRequest& request, const Listing& listing)
+  Fetch(const Client& client, const HubSettings& settings, const SnapshotRequest& request, const Listing& listing)
       : client_(client),
         settings_(settings),
         request_(request),
@@ -143,7 +143,7 @@ class Fetch {
     std::uint64_t needed = 0;
     for (const Same& files : groups) {
       const RemoteFile& file = files.front();
-      const Place place = store_->place(file);
+      const BlobFiles place = store_->place(file);
       if (!store_->has_content(file)) needed += file.size - std::min(file.size, bytes_on_disk(place.aside));
     }
     if (const std::uint64_t free = free_bytes(store_->folder()); needed > free)
@@ -180,7 +180,7 @@ class Fetch {
 
   void fetch_file(const Same& files, TransferProgress& progress) const {
     const RemoteFile& file = files.front();
-    const Place place = store_->place(file);
+    const BlobFiles place = store_->place(file);
     const FileLock lock(place.lock, file.path);
     if (store_->has_content(file)) {
       progress.found(static_cast<std::int64_t>(file.size));
@@ -209,7 +209,7 @@ class Fetch {
   }
 
   const Client& client_;
-  const Settings& settings_;
+  const HubSettings& settings_;
   const SnapshotRequest& request_;
   const Listing& listing_;
   std::unique_ptr<Store> store_;
@@ -223,7 +223,7 @@ struct Cached {
   std::string text() const { return cat(folder.string(), " lacks ", io::listed(missing, 10)); }
 };
 
-inline std::optional<Cached> cached(const Settings& settings, const SnapshotRequest& request) {
+inline std::optional<Cached> cached(const HubSettings& settings, const SnapshotRequest& request) {
   const Repository& repo = request.repo;
   std::optional<std::filesystem::path> folder;
   std::error_code ignored;
@@ -238,7 +238,7 @@ inline std::optional<Cached> cached(const Settings& settings, const SnapshotRequ
 }
 
 /// The folder of a request that may not ask anybody.
-inline std::filesystem::path offline_folder(const Settings& settings, const SnapshotRequest& request,
+inline std::filesystem::path offline_folder(const HubSettings& settings, const SnapshotRequest& request,
                                             const std::optional<Cached>& cached) {
   const std::string& name = request.repo.name;
   const std::string forbidden =
@@ -250,8 +250,8 @@ inline std::filesystem::path offline_folder(const Settings& settings, const Snap
   fail(name, ": there is no folder ", request.local_dir.string(), forbidden);
 }
 
-inline std::filesystem::path fetch_now(Transport& transport, const Settings& settings, const SnapshotRequest& request,
-                                       const RetryPolicy& retry) {
+inline std::filesystem::path fetch_now(Transport& transport, const HubSettings& settings,
+                                       const SnapshotRequest& request, const RetryPolicy& retry) {
   const Repository& repo = request.repo;
   const auto there = cached(settings, request);
   const auto require_right_folder = [&] {
@@ -295,7 +295,7 @@ inline std::filesystem::path fetch_now(Transport& transport, const Settings& set
 /// Fetches what is missing of a repository and returns the folder with its files. If the hub cannot be reached or asks
 /// not to be asked (HF_HUB_OFFLINE), what the cache or the folder holds is returned, with a note; Error if it holds
 /// nothing or is known to lack a file. io::Interrupted after a Ctrl-C; what has come is kept.
-inline std::filesystem::path fetch_snapshot(Transport& transport, const Settings& settings,
+inline std::filesystem::path fetch_snapshot(Transport& transport, const HubSettings& settings,
                                             const SnapshotRequest& request, const RetryPolicy& retry = {}) {
   const io::InterruptGuard interrupt;
   try {

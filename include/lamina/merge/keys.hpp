@@ -23,7 +23,7 @@ struct MergeArguments {
   std::vector<std::string> notes;  ///< one line for each key that was given and has no effect
 };
 
-using Key = io::Key<MergeArguments>;
+using MergeKey = io::Key<MergeArguments>;
 
 namespace detail {
 
@@ -67,7 +67,7 @@ inline constexpr std::string_view upload_instead =
 
 /// Keys that decide what is written, keys that are checked, and keys that would change the result in a way that is not
 /// supported.
-inline constexpr Key own_keys[] = {
+inline constexpr MergeKey own_keys[] = {
     io::honoured<&MergeArguments::options, &MergeOptions::model_name_or_path>(
         "model_name_or_path", "folder of the base model (not a quantised one), or its name on a hub"),
     io::honoured<&MergeArguments::options, &MergeOptions::adapter_name_or_path>(
@@ -223,12 +223,12 @@ inline constexpr std::string_view names_without_effect[] = {
 }  // namespace detail
 
 /// Every key, in the order of --help. No name occurs twice.
-inline std::span<const Key> all_keys() {
-  static const std::vector<Key> keys = [] {
-    std::vector<Key> all(std::begin(detail::own_keys), std::end(detail::own_keys));
+inline std::span<const MergeKey> all_keys() {
+  static const std::vector<MergeKey> keys = [] {
+    std::vector<MergeKey> all(std::begin(detail::own_keys), std::end(detail::own_keys));
     for (const std::string_view name : detail::names_without_effect)
       all.push_back(
-          Key(name, io::KeyType::object, io::KeyStatus::accepted, "", "it means nothing to a merge").or_bare());
+          MergeKey(name, io::KeyType::object, io::KeyStatus::accepted, "", "it means nothing to a merge").or_bare());
     return all;
   }();
   return keys;

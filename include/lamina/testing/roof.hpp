@@ -30,16 +30,16 @@ void keep(T& value) {
 
 /// n values in memory as models have it: in large pages, if the system has them.
 template <class T>
-struct Block {
-  explicit Block(std::size_t n) : arena(n * sizeof(T)), values(arena.take<T>(n), n) {}
+struct LargePages {
+  explicit LargePages(std::size_t n) : arena(n * sizeof(T)), values(arena.take<T>(n), n) {}
   Arena arena;
   std::span<T> values;
 };
 
 /// 256 MB, far beyond the last-level cache.
 inline std::span<float> large_buffer() {
-  static const Block<float> block = [] {
-    Block<float> ones(std::size_t{64} << 20);
+  static const LargePages<float> block = [] {
+    LargePages<float> ones(std::size_t{64} << 20);
     std::fill(ones.values.begin(), ones.values.end(), 1.0f);
     return ones;
   }();

@@ -92,9 +92,9 @@ class PromptTemplate {
   /// continued. Throws Cancelled.
   std::vector<PromptSegment> render(std::span<const Message> messages, const TemplateOptions& options = {},
                                     std::stop_token cancelled = {}) const {
-    jinja::Variables variables;
+    jinja::TemplateVariables variables;
     for (const auto& [name, token] : special_tokens_.items())
-      variables.set(name, token, jinja::Variables::Author::model_folder);
+      variables.set(name, token, jinja::TemplateVariables::Author::model_folder);
     for (const auto& [name, value] : options.variables.items()) variables.set(name, value);
     variables.set("tools", options.tools.empty() ? Json() : Json(options.tools));
     variables.set("documents", options.documents.empty() ? Json() : Json(options.documents));
@@ -106,7 +106,7 @@ class PromptTemplate {
 
  private:
   using Json = nlohmann::ordered_json;
-  using Author = jinja::Variables::Author;
+  using Author = jinja::TemplateVariables::Author;
 
   class DictBuilder {
    public:
@@ -119,13 +119,13 @@ class PromptTemplate {
     std::shared_ptr<jinja::Dict> dict_ = std::make_shared<jinja::Dict>();
   };
 
-  jinja::Value list_of(std::span<const Message> messages, jinja::Variables& variables) const {
+  jinja::Value list_of(std::span<const Message> messages, jinja::TemplateVariables& variables) const {
     std::vector<jinja::Value> out;
     for (const Message& message : messages) out.push_back(dict_of(message, variables));
     return jinja::make_list(std::move(out));
   }
 
-  jinja::Value dict_of(const Message& message, jinja::Variables& variables) const {
+  jinja::Value dict_of(const Message& message, jinja::TemplateVariables& variables) const {
     DictBuilder out;
     out.set("role", variables.text(message.role));
     out.set("content", content_of(message, variables));
@@ -141,7 +141,7 @@ class PromptTemplate {
         out.set(key, variables.text(*message.reasoning));
     return out.finish();
   }
-  static jinja::Value dict_of(const ToolCall& call, jinja::Variables& variables) {
+  static jinja::Value dict_of(const ToolCall& call, jinja::TemplateVariables& variables) {
     DictBuilder function, out;
     function.set("name", variables.text(call.name));
     function.set("arguments", variables.value(Json::parse(call.arguments)));
@@ -151,7 +151,7 @@ class PromptTemplate {
     return out.finish();
   }
 
-  jinja::Value content_of(const Message& message, jinja::Variables& variables) const {
+  jinja::Value content_of(const Message& message, jinja::TemplateVariables& variables) const {
     if (message.plain) {
       std::string text;
       for (const Part& part : message.parts) text += part.text;
@@ -170,7 +170,7 @@ class PromptTemplate {
   }
   /// For a template that knows only strings: images first, then the texts, each on lines of its own.
   /// source  vLLM, _get_full_multimodal_text_prompt
-  jinja::Value joined_content(const Message& message, jinja::Variables& variables) const {
+  jinja::Value joined_content(const Message& message, jinja::TemplateVariables& variables) const {
     jinja::AuthoredText images, texts;
     for (const Part& part : message.parts) {
       const bool is_text = part.kind == Part::Kind::text;
@@ -187,7 +187,7 @@ class PromptTemplate {
 
   /// The prompt up to the end of the last message's content, which a mark behind the content finds in the whole.
   /// source  transformers, render_jinja_template
-  std::vector<PromptSegment> continued(std::span<const Message> messages, jinja::Variables& variables,
+  std::vector<PromptSegment> continued(std::span<const Message> messages, jinja::TemplateVariables& variables,
                                        std::stop_token cancelled) const {
     static constexpr std::string_view mark = "CONTINUE_FINAL_MESSAGE_TAG ", word = mark.substr(0, mark.size() - 1);
     std::vector<Message> marked(messages.begin(), messages.end());

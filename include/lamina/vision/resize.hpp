@@ -18,7 +18,7 @@ inline std::uint8_t round_to_level(std::int32_t sum, int bits) {
 
 /// Output pixels [begin, end) of one row.
 template <int C>
-void resize_row(const std::uint8_t* in, const Filter& f, int begin, int end, std::uint8_t* out) {
+void resize_row(const std::uint8_t* in, const ResizeFilter& f, int begin, int end, std::uint8_t* out) {
   for (int x = begin; x < end; ++x) {
     const std::uint8_t* from = in + static_cast<std::size_t>(f.first[x]) * C;
     const std::int32_t* w = f.weight.data() + static_cast<std::size_t>(x) * f.width;
@@ -44,7 +44,7 @@ inline void resize_column(const std::uint8_t* in, std::size_t row, const std::in
 /// (height, in_width, C) to (height, out_width, C).
 template <int C>
 std::vector<std::uint8_t> resize_rows(const std::uint8_t* in, int in_width, int out_width, int height, Resampler r) {
-  const Filter f = bicubic_filter(in_width, out_width, r);
+  const ResizeFilter f = bicubic_filter(in_width, out_width, r);
   std::vector<std::uint8_t> out(static_cast<std::size_t>(height) * out_width * C);
 #if defined(LAMINA_VISION_AVX2)
   const bool wide = is_wide(f);
@@ -68,7 +68,7 @@ std::vector<std::uint8_t> resize_rows(const std::uint8_t* in, int in_width, int 
 /// (in_height, row) to (out_height, row), row = width * channels samples.
 inline std::vector<std::uint8_t> resize_columns(const std::uint8_t* in, int in_height, int out_height, std::size_t row,
                                                 Resampler r) {
-  const Filter f = bicubic_filter(in_height, out_height, r);
+  const ResizeFilter f = bicubic_filter(in_height, out_height, r);
   std::vector<std::uint8_t> out(out_height * row);
   auto resize = resize_column;
 #if defined(LAMINA_VISION_AVX2)

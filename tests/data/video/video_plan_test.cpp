@@ -44,7 +44,7 @@ EncodedSample encoded(const std::string& text, std::vector<std::string> images, 
   c.turns = {{Role::user, text}, {Role::assistant, "a"}};
   c.images = std::move(images), c.videos = std::move(videos), c.origin = "x.json row 1";
   how.cutoff_len = how.cutoff_len == 2048 ? 100000 : how.cutoff_len;
-  Encoder encoder(tokenizer, Template::named(family == "qwen3_vl" ? "qwen3_vl_nothink" : "qwen2_vl"), how,
+  Encoder encoder(tokenizer, ChatLayout::named(family == "qwen3_vl" ? "qwen3_vl_nothink" : "qwen2_vl"), how,
                   {processor, {}, options_of(nlohmann::json::object())}, video_folder());
   auto result = encoder.encode(c);
   if (const auto* dropped = std::get_if<Dropped>(&result)) fail(dropped->reason);

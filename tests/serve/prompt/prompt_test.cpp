@@ -35,7 +35,7 @@ std::vector<int> trained(const serve::ModelFiles& files, const std::vector<text:
     conversation.turns.push_back(
         {message.role == "user" ? data::Role::user : data::Role::assistant, message.parts[0].text});
   const auto layout = files.family == &qwen3_vl::family ? "qwen3_vl_nothink" : "qwen2_vl";
-  data::Encoder encoder(files.tokenizer, data::Template::named(layout), {}, {files.processor, {}}, {});
+  data::Encoder encoder(files.tokenizer, data::ChatLayout::named(layout), {}, {files.processor, {}}, {});
   return std::get<data::EncodedSample>(encoder.encode(conversation)).ids;
 }
 

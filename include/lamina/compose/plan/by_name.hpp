@@ -20,7 +20,7 @@ namespace detail {
 /// Where a name leads to from a module: another module below it, or one of its own parameters; how many tensors come
 /// before it, and whether it is a stack.
 template <class Target_, int offset_>
-struct Step {
+struct NameStep {
   using Target = Target_;
   static constexpr int offset = offset_;
 };
@@ -47,7 +47,7 @@ constexpr auto find_param(List<P...>) {
     return found;
   }();
   if constexpr (place >= 0)
-    return Step<Leaf<at<List<P...>, static_cast<std::size_t>(place)>>, offset + place>{};
+    return NameStep<Leaf<at<List<P...>, static_cast<std::size_t>(place)>>, offset + place>{};
   else
     return Nowhere{};
 }
@@ -61,7 +61,7 @@ template <class Tag, int offset, class First, class... Rest>
 constexpr auto find_among(List<First, Rest...>) {
   if constexpr (requires { typename First::tag; }) {
     if constexpr (std::is_same_v<typename First::tag, Tag>)
-      return Step<First, offset>{};
+      return NameStep<First, offset>{};
     else
       return find_among<Tag, offset + tensor_count<First>>(List<Rest...>{});
   } else {
@@ -134,17 +134,17 @@ struct TensorPlace {
 
   template <class Tag>
   constexpr auto operator[](Tag) const {
-    using Step = detail::StepTo<M, Tag, false>;
-    return TensorPlace<typename Step::Target>{first + Step::offset};
+    using NameStep = detail::StepTo<M, Tag, false>;
+    return TensorPlace<typename NameStep::Target>{first + NameStep::offset};
   }
   /// Error if the stack has no layer of that number.
   template <class Tag>
   constexpr auto operator[](NumberedName<Tag> name) const {
-    using Step = detail::StepTo<M, Tag, true>;
-    using Layer = detail::LayerOf<typename Step::Target>;
-    if (name.number < 0 || name.number >= Step::Target::repeats)
-      fail("tensors[", Tag::text, "{}[", name.number, "]]: there are ", Step::Target::repeats, " of them");
-    return TensorPlace<Layer>{first + Step::offset + name.number * tensor_count<Layer>};
+    using NameStep = detail::StepTo<M, Tag, true>;
+    using Layer = detail::LayerOf<typename NameStep::Target>;
+    if (name.number < 0 || name.number >= NameStep::Target::repeats)
+      fail("tensors[", Tag::text, "{}[", name.number, "]]: there are ", NameStep::Target::repeats, " of them");
+    return TensorPlace<Layer>{first + NameStep::offset + name.number * tensor_count<Layer>};
   }
 };
 

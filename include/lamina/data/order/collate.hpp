@@ -115,7 +115,7 @@ namespace detail {
 /// those before it.
 inline void append_media(const EncodedSample& sample, const Preparation& preparation, std::size_t& grids,
                          std::size_t& patches, std::vector<PendingMedium>& media) {
-  std::vector<Run> runs;
+  std::vector<PlaceholderRun> runs;
   add_runs(sample.ids, preparation.vision_tokens, runs);
   const auto merged = static_cast<std::size_t>(preparation.processor.merge_size * preparation.processor.merge_size);
   std::size_t images = 0, videos = 0;

@@ -243,13 +243,13 @@ class HubFiles {
   }
 
  private:
-  static hub::Settings read(const HubDataset& set, hub::Options options) {
+  static hub::HubSettings read(const HubDataset& set, hub::Options options) {
     options.source = set.source;
     return hub::read_settings(options);
   }
 
   HubDataset set_;
-  hub::Settings settings_;
+  hub::HubSettings settings_;
   hub::CurlTransport transport_{{.certificates = settings_.certificates}};
   hub::SnapshotRequest request_;
   std::filesystem::path folder_;

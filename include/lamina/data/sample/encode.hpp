@@ -66,7 +66,7 @@ using Encoded = std::variant<EncodedSample, Dropped>;
 class Encoder {
  public:
   /// The tokenizer must outlive the encoder, and so must the processor.
-  Encoder(const text::Tokenizer& tokenizer, Template layout, EncodeOptions options, const MediaSizes& media,
+  Encoder(const text::Tokenizer& tokenizer, ChatLayout layout, EncodeOptions options, const MediaSizes& media,
           std::filesystem::path media_dir)
       : tokenizer_(&tokenizer),
         layout_(std::move(layout)),
@@ -108,7 +108,7 @@ class Encoder {
                                                static_cast<int>(whole.target.size()), options_.cutoff_len);
     const int lost = static_cast<int>(whole.source.size()) - lengths.source;
     whole.source.resize(lengths.source), whole.target.resize(lengths.target);
-    std::vector<detail::Run> runs;
+    std::vector<detail::PlaceholderRun> runs;
     detail::add_runs(whole.source, vision_tokens_, runs);
     if (whole.source.empty() || runs != whole.runs || cuts_closing_mark(whole)) return does_not_fit();
     return EncodedSample{.ids = std::move(whole.source),
@@ -160,7 +160,7 @@ class Encoder {
     return sample;
   }
 
-  const Template& layout() const { return layout_; }
+  const ChatLayout& layout() const { return layout_; }
 
  private:
   static constexpr const char* lost_image =
@@ -263,7 +263,7 @@ class Encoder {
     for (std::size_t run = 0; run < pair.runs.size(); ++next) {
       if (next == placed.size()) return false;
       const detail::Placed& one = placed[next];
-      for (const detail::Run& wanted : one.runs)
+      for (const detail::PlaceholderRun& wanted : one.runs)
         if (run == pair.runs.size() || pair.runs[run++] != wanted) return false;
       if (one.video)
         pair.videos.push_back(one.video);
@@ -338,7 +338,7 @@ class Encoder {
   }
 
   const text::Tokenizer* tokenizer_;
-  Template layout_;
+  ChatLayout layout_;
   EncodeOptions options_;
   int merge_;
   ImageTokens images_;

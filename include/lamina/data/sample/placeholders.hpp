@@ -11,9 +11,9 @@
 namespace lamina::data::detail {
 
 /// A run of equal placeholder tokens.
-struct Run {
+struct PlaceholderRun {
   int id = 0, length = 0;
-  bool operator==(const Run&) const = default;
+  bool operator==(const PlaceholderRun&) const = default;
 };
 
 /// A pair as tokens, with the images and videos of its placeholders.
@@ -21,11 +21,11 @@ struct TokenPair {
   std::vector<int> source, target;
   std::vector<std::filesystem::path> images;
   std::vector<std::shared_ptr<const VideoPlan>> videos;
-  std::vector<Run> runs;
+  std::vector<PlaceholderRun> runs;
 };
 
 /// Appends the runs of placeholders.
-inline void add_runs(std::span<const int> ids, VisionTokens vision_tokens, std::vector<Run>& runs) {
+inline void add_runs(std::span<const int> ids, VisionTokens vision_tokens, std::vector<PlaceholderRun>& runs) {
   int before = -1;
   for (const int id : ids) {
     if (vision_tokens(id) && id != before) runs.push_back({id, 0});
@@ -35,8 +35,8 @@ inline void add_runs(std::span<const int> ids, VisionTokens vision_tokens, std::
 }
 
 /// The runs of both parts of a pair.
-inline std::vector<Run> runs_of(const TokenPair& pair, VisionTokens vision_tokens) {
-  std::vector<Run> runs;
+inline std::vector<PlaceholderRun> runs_of(const TokenPair& pair, VisionTokens vision_tokens) {
+  std::vector<PlaceholderRun> runs;
   add_runs(pair.source, vision_tokens, runs);
   add_runs(pair.target, vision_tokens, runs);
   return runs;
@@ -46,7 +46,7 @@ inline std::vector<Run> runs_of(const TokenPair& pair, VisionTokens vision_token
 struct Placed {
   std::filesystem::path image;             ///< or
   std::shared_ptr<const VideoPlan> video;  ///< a video
-  std::vector<Run> runs;
+  std::vector<PlaceholderRun> runs;
 };
 
 template <class T>

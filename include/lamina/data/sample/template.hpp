@@ -16,7 +16,7 @@ namespace lamina::data {
 
 /// A template of a run: one of LLaMA-Factory's, the layout that it writes, and the system prompt that is used if the
 /// data has none.
-struct Template {
+struct ChatLayout {
   std::string name;
   std::string default_system;
   bool reasoning = false;  ///< an answer without thought gets an empty one
@@ -26,7 +26,7 @@ struct Template {
   bool takes_images = true;
 
   /// The one of that name among those of all families. `system` overrides the default system prompt.
-  static Template named(const std::string& name, const std::optional<std::string>& system = std::nullopt) {
+  static ChatLayout named(const std::string& name, const std::optional<std::string>& system = std::nullopt) {
     const auto [family, found] = find_template(name);
     if (found)
       return {name,
@@ -80,7 +80,7 @@ inline std::string header(const ChatFormat& chat, std::string_view role) {
 }
 inline std::string turn_end(const ChatFormat& chat) { return cat(chat.turn_end, chat.turn_break); }
 
-inline std::string render_turn(const Template& layout, const Turn& turn) {
+inline std::string render_turn(const ChatLayout& layout, const Turn& turn) {
   const ChatFormat& chat = *layout.chat;
   const std::string end = turn_end(chat), answer = end + header(chat, chat.assistant);
   if (!layout.tools && (turn.role == Role::observation || turn.role == Role::function))
@@ -115,7 +115,7 @@ inline void drop_thoughts(std::vector<Turn>& turns, const RenderOptions& options
 /// Renders turns (in pairs, images already expanded) with their system prompt and tools.
 /// source  LLaMA-Factory, data/template.py. One thing is left out on purpose: there, "{{idx}}" inside a user's text
 ///         is replaced by the number of the turn.
-inline std::vector<RenderedPair> render_pairs(const Template& layout, std::vector<Turn> turns,
+inline std::vector<RenderedPair> render_pairs(const ChatLayout& layout, std::vector<Turn> turns,
                                               const std::string& system, const std::string& tools,
                                               const RenderOptions& options) {
   if (layout.reasoning) detail::drop_thoughts(turns, options);

@@ -50,8 +50,8 @@ class AdapterMemory {
   /// An adapter's matrices as slots hold them; from any thread. for_others: other ranks will need it.
   /// errors  lamina::Error, naming the layer, if the model has no such linear layer, if it has other widths, or if the
   ///         rank is larger than a slot's
-  std::shared_ptr<const Adapter> prepare(const std::string& name, const checkpoint::AdapterLayers& layers,
-                                         bool for_others = false) const;
+  std::shared_ptr<const LoadedAdapter> prepare(const std::string& name, const checkpoint::AdapterLayers& layers,
+                                               bool for_others = false) const;
   /// Sends adapters to their slots. Returns whether products have adapters now that had none before.
   bool load(Stream<B> stream, std::span<const AdapterLoad> loads);
 
@@ -89,7 +89,7 @@ class AdapterMemory {
   struct Loaded {
     std::vector<T> a, b;
   };
-  struct Prepared final : Adapter {
+  struct Prepared final : LoadedAdapter {
     std::map<const Product*, Loaded> products;
   };
   /// Tensor cores take ranks in steps of 16 and rows in pieces of 16 bytes; the rest is zeros.
@@ -103,7 +103,7 @@ class AdapterMemory {
     product.used = true;
     parameters_[product.parameter].row_terms = &product.matrices;
   }
-  bool load_one(Stream<B> stream, int slot, const Adapter& adapter);
+  bool load_one(Stream<B> stream, int slot, const LoadedAdapter& adapter);
   static void clear(const Product& product, int slot, Stream<B> stream);
   void fill(const Product& product, std::size_t part, const checkpoint::AdapterLayer& layer, Loaded& to) const;
 
@@ -162,9 +162,9 @@ void AdapterMemory<T, B>::clear(const Product& product, int slot, Stream<B> stre
 }
 
 template <class T, Backend B>
-std::shared_ptr<const Adapter> AdapterMemory<T, B>::prepare(const std::string& name,
-                                                            const checkpoint::AdapterLayers& layers,
-                                                            bool for_others) const {
+std::shared_ptr<const LoadedAdapter> AdapterMemory<T, B>::prepare(const std::string& name,
+                                                                  const checkpoint::AdapterLayers& layers,
+                                                                  bool for_others) const {
   static std::atomic<AdapterId> last_id = 0;
   auto adapter = std::make_shared<Prepared>();
   adapter->name = name;
@@ -247,7 +247,7 @@ bool AdapterMemory<T, B>::load(Stream<B> stream, std::span<const AdapterLoad> lo
   return more;
 }
 template <class T, Backend B>
-bool AdapterMemory<T, B>::load_one(Stream<B> stream, int slot, const Adapter& adapter) {
+bool AdapterMemory<T, B>::load_one(Stream<B> stream, int slot, const LoadedAdapter& adapter) {
   const auto& loaded = static_cast<const Prepared&>(adapter).products;
   bool more = false;
   for (Product& product : products_) {

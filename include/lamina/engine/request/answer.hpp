@@ -57,13 +57,13 @@ struct Completion {
 };
 
 /// Where the text of one completion goes: started(), a piece for each token, then one of finished() and failed(). Calls
-/// come as those of Listener.
+/// come as those of RequestListener.
 class AnswerSink {
  public:
   virtual ~AnswerSink() = default;
-  /// As Listener::started.
+  /// As RequestListener::started.
   virtual void started(int /*cached*/) {}
-  /// As Listener::prompt.
+  /// As RequestListener::prompt.
   virtual void prompt(std::vector<Sampled> /*tokens*/) {}
   /// Returns false if no more is wanted: then nothing follows.
   virtual bool piece(Delta delta) = 0;
@@ -73,7 +73,7 @@ class AnswerSink {
 
 /// The text of one request: whole UTF-8 characters, never a part of a stop string. Asks for no more tokens once a stop
 /// string is complete.
-class AnswerListener final : public Listener {
+class AnswerListener final : public RequestListener {
  public:
   AnswerListener(const text::Tokenizer& tokenizer, const GenerationParams& params, int prompt_tokens,
                  std::shared_ptr<AnswerSink> sink)

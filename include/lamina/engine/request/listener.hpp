@@ -16,9 +16,9 @@ enum class Last {
 /// Receives what becomes of one request: started(), prompt() in parts, then token() for each token. The end is a last
 /// token, cancelled() or failed(), exactly one of the three; the latter two may also come first of all. All calls for
 /// one request come from one thread; none may throw or block.
-class Listener {
+class RequestListener {
  public:
-  virtual ~Listener() = default;
+  virtual ~RequestListener() = default;
   /// The prompt is about to be read, but for its first `cached` tokens, which were computed for other requests.
   virtual void started(int /*cached*/) {}
   /// Logprobs of further tokens of the prompt, if they are asked for: from its second token on, before the first token.

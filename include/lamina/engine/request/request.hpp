@@ -26,7 +26,7 @@ struct Request {
   int priority = 0;                    ///< smaller is served first; equal ones in the order of arrival
   bool scores_prompt = false;          ///< logprobs of the prompt's tokens are asked for
   std::string scope = {};              ///< adapter and cache salt: only requests of equal scope share computed pages
-  std::shared_ptr<const Adapter> adapter = {};  ///< null: the model as it is
+  std::shared_ptr<const LoadedAdapter> adapter = {};  ///< null: the model as it is
 };
 
 }  // namespace lamina::engine

@@ -22,7 +22,7 @@ struct Event {
   enum class Kind { started, prompt, token, cancelled, failed };
   RequestId id = 0;
   Kind kind = Kind::token;
-  std::shared_ptr<Listener> listener = {};
+  std::shared_ptr<RequestListener> listener = {};
   Chosen chosen = {};
   Last last = Last::no;
   int cached = 0;                    ///< of started
@@ -104,7 +104,7 @@ class Streamer {
     }
   }
   void call(Event& event) const {
-    Listener& listener = *event.listener;
+    RequestListener& listener = *event.listener;
     switch (event.kind) {
       case Event::Kind::started:
         return listener.started(event.cached);

@@ -18,14 +18,14 @@ namespace lamina::engine {
 
 /// A request as a program submits it. One for n answers is n of these, which may share the prompt.
 struct Submission {
-  std::shared_ptr<const Batch> prompt;          ///< one sequence; kept until the request ends
-  std::vector<ImageSpan> images = {};           ///< of the prompt, in the order of their tokens
-  SamplingParams sampling = {};                 ///< the answer ends with one of its `ends`
-  int max_tokens = 16;                          ///< of the answer, at least 1; the context is the other limit
-  int priority = 0;                             ///< smaller is served first; equal ones in the order of arrival
-  std::string scope = {};                       ///< only requests of equal scope share computed pages
-  std::shared_ptr<const Adapter> adapter = {};  ///< null: the model as it is
-  std::shared_ptr<Listener> listener;
+  std::shared_ptr<const Batch> prompt;                ///< one sequence; kept until the request ends
+  std::vector<ImageSpan> images = {};                 ///< of the prompt, in the order of their tokens
+  SamplingParams sampling = {};                       ///< the answer ends with one of its `ends`
+  int max_tokens = 16;                                ///< of the answer, at least 1; the context is the other limit
+  int priority = 0;                                   ///< smaller is served first; equal ones in the order of arrival
+  std::string scope = {};                             ///< only requests of equal scope share computed pages
+  std::shared_ptr<const LoadedAdapter> adapter = {};  ///< null: the model as it is
+  std::shared_ptr<RequestListener> listener;
   bool admitted = false;  ///< it is a part of something that was taken already: what waits is not bounded
   RequestTimes::Clock::time_point arrived = RequestTimes::Clock::now();
 };

@@ -44,7 +44,7 @@ struct PageEdit {
 /// An adapter that is loaded before anything else is done.
 struct AdapterLoad {
   int slot = 0;
-  std::shared_ptr<const Adapter> adapter;
+  std::shared_ptr<const LoadedAdapter> adapter;
 };
 
 /// An image that is encoded before the rows are read; `request` holds it.

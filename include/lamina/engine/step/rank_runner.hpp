@@ -73,7 +73,7 @@ class RankRunner {
   HostBuffer& buffer(std::uint64_t step) { return buffers_[step % 2]; }
 
   /// An adapter that rank 0 tells of, as this rank loads it.
-  std::shared_ptr<const Adapter> prepare(const checkpoint::AdapterLayers& layers) const {
+  std::shared_ptr<const LoadedAdapter> prepare(const checkpoint::AdapterLayers& layers) const {
     return parts_.adapters->prepare("", layers);
   }
   /// Loads adapters, encodes images, and computes the step's logits; returns what it reads, at the backend's copy.

@@ -347,7 +347,7 @@ inline NodeId json_schema_node(Grammar& grammar, const Json& schema, const JsonL
 /// nothing, as the standard has it.
 /// subject  what messages call the schema
 /// errors   GrammarError names the keyword with its path
-inline Grammar json_schema_grammar(const Json& schema, const JsonLayout& layout = {}, const Limits& limits = {},
+inline Grammar json_schema_grammar(const Json& schema, const JsonLayout& layout = {}, const GrammarLimits& limits = {},
                                    const std::string& subject = "json") {
   Grammar grammar(limits);
   grammar.root = json_schema_node(grammar, schema, layout, subject);
@@ -355,7 +355,7 @@ inline Grammar json_schema_grammar(const Json& schema, const JsonLayout& layout 
 }
 
 /// Any JSON object.
-inline Grammar json_object_grammar(const JsonLayout& layout = {}, const Limits& limits = {}) {
+inline Grammar json_object_grammar(const JsonLayout& layout = {}, const GrammarLimits& limits = {}) {
   Grammar grammar(limits);
   grammar.root = JsonText(grammar, layout).any_object();
   return grammar;

@@ -203,14 +203,14 @@ inline NodeId ebnf_node(Grammar& grammar, std::string_view ebnf) {
 ///
 /// Rules are in any order; `root` is where an answer begins. A rule may not begin with itself.
 /// errors  GrammarError names the rule, or the byte.
-inline Grammar ebnf_grammar(std::string_view ebnf, const Limits& limits = {}) {
+inline Grammar ebnf_grammar(std::string_view ebnf, const GrammarLimits& limits = {}) {
   Grammar grammar(limits);
   grammar.root = ebnf_node(grammar, ebnf);
   return grammar;
 }
 
 /// One of these texts.
-inline Grammar choice_grammar(const std::vector<std::string>& choices, const Limits& limits = {}) {
+inline Grammar choice_grammar(const std::vector<std::string>& choices, const GrammarLimits& limits = {}) {
   Grammar grammar(limits);
   if (choices.empty()) refuse("choice: is empty, wanted at least one text");
   std::vector<NodeId> branches;

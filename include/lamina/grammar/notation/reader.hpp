@@ -13,7 +13,7 @@ namespace lamina::grammar {
 class Reader {
  public:
   /// subject: what messages call the text
-  Reader(std::string_view text, const char* subject, const Limits& limits)
+  Reader(std::string_view text, const char* subject, const GrammarLimits& limits)
       : text_(text), subject_(subject), limits_(limits) {
     if (text.size() > limits.text_bytes)
       refuse(subject, ": has ", text.size(), " bytes, wanted at most ", limits.text_bytes);
@@ -94,7 +94,7 @@ class Reader {
  private:
   std::string_view text_;
   const char* subject_;
-  Limits limits_;
+  GrammarLimits limits_;
   std::size_t at_ = 0;
   int level_ = 0;
 };

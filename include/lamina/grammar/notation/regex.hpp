@@ -216,7 +216,7 @@ inline Pattern read_regex(std::string_view regex, Characters& characters) {
 }
 
 /// A grammar whose texts match a regular expression.
-inline Grammar regex_grammar(std::string_view regex, const Limits& limits = {}) {
+inline Grammar regex_grammar(std::string_view regex, const GrammarLimits& limits = {}) {
   Grammar grammar(limits);
   Characters characters(grammar, Spelling::plain);
   grammar.root = read_regex(regex, characters).node;

@@ -179,7 +179,7 @@ class StructuralTagReader {
 /// Answers that are free text but for tags whose content is bound, as vLLM takes them: {"structures": [{"begin",
 /// "schema", "end"}], "triggers": [...]}, or {"format": {...}} with the types that xgrammar has.
 /// errors  GrammarError names the field with its path
-inline Grammar structural_tag_grammar(const Json& tag, const JsonLayout& layout = {}, const Limits& limits = {},
+inline Grammar structural_tag_grammar(const Json& tag, const JsonLayout& layout = {}, const GrammarLimits& limits = {},
                                       const std::string& subject = "structural_tag") {
   Grammar grammar(limits);
   grammar.root = detail::StructuralTagReader(grammar, layout).read({tag, subject});

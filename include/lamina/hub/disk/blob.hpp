@@ -24,7 +24,7 @@
 namespace lamina::hub {
 
 /// Where one file goes: written aside, and renamed when it is whole and its hash is right.
-struct Place {
+struct BlobFiles {
   std::filesystem::path file, aside, lock;
 };
 
@@ -232,7 +232,7 @@ inline constexpr std::uint64_t worthwhile_bytes = 64 << 10;
 namespace detail {
 
 /// One attempt to get the rest of a file and to put it in place.
-inline void get_whole(const Client& client, const Blob& blob, const Place& place, PartialFile& part,
+inline void get_whole(const Client& client, const Blob& blob, const BlobFiles& place, PartialFile& part,
                       const std::function<void()>& on_bytes) {
   if (!part.checks() && part.size() < blob.size) part.restart();
   bool came = false;
@@ -249,7 +249,7 @@ inline void get_whole(const Client& client, const Blob& blob, const Place& place
 
 /// Fetches one file to its place, whose lock the caller holds. A broken connection continues where it broke; a file
 /// whose content is wrong is fetched anew, once.
-inline void fetch_blob(const Client& client, const Blob& blob, const Place& place, const TransferWatch& watch) {
+inline void fetch_blob(const Client& client, const Blob& blob, const BlobFiles& place, const TransferWatch& watch) {
   detail::PartialFile part(place.aside, blob);
   std::int64_t reported = 0;
   AttemptWatch::Time last_bytes = std::chrono::steady_clock::now();

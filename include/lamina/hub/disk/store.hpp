@@ -19,7 +19,7 @@ class Store {
   virtual ~Store() = default;
   /// The folder with all files under their own names.
   virtual std::filesystem::path folder() const = 0;
-  virtual Place place(const RemoteFile& file) const = 0;
+  virtual BlobFiles place(const RemoteFile& file) const = 0;
   /// True if the content is at its place. May read the whole file.
   virtual bool has_content(const RemoteFile& file) const = 0;
   /// True if nothing remains to be done for the file, finish() included.

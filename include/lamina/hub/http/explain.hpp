@@ -16,17 +16,17 @@ inline std::string_view endpoint_variable(Source source) {
 namespace detail {
 
 /// How a token is given to this program.
-inline std::string token_settings(const Settings& settings) {
+inline std::string token_settings(const HubSettings& settings) {
   const bool hf = settings.source == Source::huggingface;
   const std::string_view usual = hf ? "HF_TOKEN or `hf auth login`" : "MODELSCOPE_API_TOKEN";
   return settings.token_option.empty() ? std::string(usual) : cat(settings.token_option, hf ? ", " : " or ", usual);
 }
 /// What to do about a repository or a file that is not open to the one who asked.
-inline std::string token_advice(const Settings& settings) {
+inline std::string token_advice(const HubSettings& settings) {
   return settings.token.empty() ? cat("give the token of an account that may read it (", token_settings(settings), ")")
                                 : cat("the token of ", settings.token_name, " does not open it");
 }
-inline std::string page_of(const Settings& settings, const Repository& repo) {
+inline std::string page_of(const HubSettings& settings, const Repository& repo) {
   const bool modelscope_model = settings.source == Source::modelscope && repo.type == RepoType::model;
   return cat(settings.endpoint,
              repo.type == RepoType::dataset ? "/datasets/"
@@ -35,13 +35,13 @@ inline std::string page_of(const Settings& settings, const Repository& repo) {
              repo.name);
 }
 /// What helps without this hub.
-inline std::string elsewhere(const Settings& settings) {
+inline std::string elsewhere(const HubSettings& settings) {
   return cat("fetch it with lamina-download --local-dir on a machine that reaches ", settings.endpoint,
              " and name the folder");
 }
 
 /// What helps against that which failed in each attempt. network: what to do if no server answered.
-inline std::string advice(const Temporary& error, const Settings& settings, const std::string& network) {
+inline std::string advice(const Temporary& error, const HubSettings& settings, const std::string& network) {
   if (error.status == 0) return network;
   const std::string again = "and run the same command again: it continues with what has come";
   if (error.status != 429)
@@ -52,7 +52,7 @@ inline std::string advice(const Temporary& error, const Settings& settings, cons
 }
 
 /// Explains answers that do not depend on what was asked for. The hub names a repository that is not open with a code.
-inline void explain_access(const HttpError& error, const Settings& settings) {
+inline void explain_access(const HttpError& error, const HubSettings& settings) {
   if (error.status == 403 && error.is_page)
     fail("a proxy or a firewall answers in place of ", settings.endpoint, ": ask its owner to allow the hub, or ",
          elsewhere(settings), " (", error.what(), ")");
@@ -66,7 +66,7 @@ inline void explain_access(const HttpError& error, const Settings& settings) {
 
 /// A status that the hub answered to a request for what a repository holds. has_other_type: the hub has a repository of
 /// the other type with this name.
-[[noreturn]] inline void explain(const HttpError& error, const Settings& settings, const Repository& repo,
+[[noreturn]] inline void explain(const HttpError& error, const HubSettings& settings, const Repository& repo,
                                  bool has_other_type) {
   const std::string answer = cat(" (", error.what(), ")");
   if (error.code == "RevisionNotFound")
@@ -88,7 +88,7 @@ inline void explain_access(const HttpError& error, const Settings& settings) {
 
 /// A status that was answered to a request for a file that the repository lists: anybody may list the files of a gated
 /// model.
-[[noreturn]] inline void explain_file(const HttpError& error, const Settings& settings, const Repository& repo,
+[[noreturn]] inline void explain_file(const HttpError& error, const HubSettings& settings, const Repository& repo,
                                       const std::string& path) {
   const std::string subject = cat(repo.name, ": its file ", path), answer = cat(" (", error.what(), ")");
   if (!error.is_of_hub)

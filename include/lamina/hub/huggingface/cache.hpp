@@ -66,7 +66,7 @@ class HuggingFaceCache final : public Store {
   /// A blob's name is its hash, so its size is enough.
   bool has_content(const RemoteFile& file) const override { return detail::has_size(blob(file), file.size); }
   bool has(const RemoteFile& file) const override { return detail::has_size(folder() / file.path, file.size); }
-  Place place(const RemoteFile& file) const override {
+  BlobFiles place(const RemoteFile& file) const override {
     auto aside = blob(file);
     aside += ".incomplete";
     return {blob(file), aside, locks_ / (file.hash.hex + ".lock")};

@@ -24,7 +24,7 @@ class HuggingFaceFolder final : public Store {
     if (!detail::has_size(path, file.size)) return false;
     return is_noted(path, file) || detail::is_content(path, file);
   }
-  Place place(const RemoteFile& file) const override {
+  BlobFiles place(const RemoteFile& file) const override {
     return {folder_ / file.path, aside(file), note_path(file, ".lock")};
   }
   bool has(const RemoteFile& file) const override {

@@ -42,7 +42,7 @@ class ModelScopeFolder final : public Store {
   std::filesystem::path folder() const override { return folder_; }
   /// A branch moves, so only the content tells.
   bool has_content(const RemoteFile& file) const override { return detail::is_content(folder_ / file.path, file); }
-  Place place(const RemoteFile& file) const override {
+  BlobFiles place(const RemoteFile& file) const override {
     const auto path = folder_ / file.path;
     auto aside = path;
     aside += ".incomplete";

@@ -23,7 +23,7 @@ class NamedAdapters {
  public:
   struct Entry {
     AdapterModule module;
-    std::shared_ptr<const engine::Adapter> adapter;
+    std::shared_ptr<const engine::LoadedAdapter> adapter;
     std::int64_t created = 0;  ///< seconds since the epoch
   };
 
@@ -33,7 +33,7 @@ class NamedAdapters {
       : engine_(engine), rules_(rules), served_names_(served_names) {}
 
   /// Null if there is none of this name.
-  std::shared_ptr<const engine::Adapter> find(const std::string& name) const {
+  std::shared_ptr<const engine::LoadedAdapter> find(const std::string& name) const {
     const std::lock_guard lock(mutex_);
     const std::size_t place = place_of(name);
     return place < entries_.size() ? entries_[place].adapter : nullptr;
@@ -57,7 +57,7 @@ class NamedAdapters {
     return static_cast<std::size_t>(std::find_if(entries_.begin(), entries_.end(), has_name) - entries_.begin());
   }
   void check_name(const std::string& name, bool replace) const;
-  std::shared_ptr<const engine::Adapter> read(const AdapterModule& module) const;
+  std::shared_ptr<const engine::LoadedAdapter> read(const AdapterModule& module) const;
 
   const engine::Engine& engine_;
   const checkpoint::NameRules& rules_;
@@ -94,7 +94,7 @@ inline void NamedAdapters::check_name(const std::string& name, bool replace) con
                        "True.");
 }
 
-inline std::shared_ptr<const engine::Adapter> NamedAdapters::read(const AdapterModule& module) const {
+inline std::shared_ptr<const engine::LoadedAdapter> NamedAdapters::read(const AdapterModule& module) const {
   if (engine_.sizes().adapter_slots == 0)
     throw ApiError(400, "BadRequestError", "adapters are off: start the server with --enable-lora");
   if (!std::filesystem::exists(module.path / "adapter_config.json")) {

@@ -20,7 +20,7 @@
 namespace lamina::serve {
 
 using io::honoured, io::honoured_by, io::honoured_word, io::KeyStatus, io::KeyType, io::Setting;
-using Key = io::Key<Flags>;
+using FlagKey = io::Key<Flags>;
 
 namespace detail {
 

@@ -29,9 +29,9 @@ inline constexpr std::string_view page_sizes[] = {"16", "32", "64", "128"};
 }  // namespace detail
 
 /// Every option, in the order of --help.
-inline std::span<const Key> flag_table() {
+inline std::span<const FlagKey> flag_table() {
   using namespace detail;
-  static constexpr Key table[] = {
+  static constexpr FlagKey table[] = {
       {"help", nothing, KeyStatus::honoured, "", "show this and exit; --help=WORD shows what holds the word"},
       honoured<&Flags::show_version>("version", "show the version and exit"),
       {"config", one, KeyStatus::honoured, "", "YAML file of options; the command line wins"},

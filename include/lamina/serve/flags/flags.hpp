@@ -23,7 +23,7 @@ using io::UsageError;
 
 namespace detail {
 /// "; default 8000"; "" for a default that says nothing: no text, 0 (chosen when the program starts), off.
-inline std::string default_text(const Key& flag) {
+inline std::string default_text(const FlagKey& flag) {
   if (flag.status != KeyStatus::honoured) return "";
   const std::string text = flag.default_text();
   return text.empty() || text == "0" || text == "false" ? "" : "; default " + text;
@@ -33,7 +33,7 @@ inline std::string default_text(const Key& flag) {
 /// The options, for --help; a word leaves only those whose line holds it.
 inline std::string flags_help(std::string_view word = {}) {
   std::string out;
-  for (const Key& flag : flag_table()) {
+  for (const FlagKey& flag : flag_table()) {
     const char* value = flag.type == KeyType::flag ? "" : flag.type == KeyType::list ? " X [X...]" : " X";
     out += help_line(cat("--", flag.name, value), support_text(flag) + detail::default_text(flag), word);
   }

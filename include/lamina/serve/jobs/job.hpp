@@ -42,7 +42,7 @@ struct PreparedRequest {
     ByteBudget::Share memory;  ///< of its patches
   };
   Question question;
-  std::shared_ptr<const engine::Adapter> adapter = {};  ///< null: the model itself
+  std::shared_ptr<const engine::LoadedAdapter> adapter = {};  ///< null: the model itself
   std::vector<Prompt> prompts = {};
   std::shared_ptr<grammar::CompiledGrammar> grammar = {};  ///< of all choices; null: any text
   std::vector<std::vector<int>> bad_words = {};            ///< as tokens
@@ -89,7 +89,7 @@ class Job : public std::enable_shared_from_this<Job> {
   std::unique_ptr<AnswerWriter> answer_ = {};
   std::mutex mutex_;
   std::vector<engine::RequestId> ids_ = {};  ///< of the choices that were submitted
-  std::vector<OpenAnswers> open_;            ///< of each prompt
+  std::vector<AnswersLeft> open_;            ///< of each prompt
   bool given_up_ = false;
   std::optional<std::stop_callback<Leave>> on_leave_ = {};  ///< last: it uses all of the above
 };
@@ -229,7 +229,7 @@ inline std::shared_ptr<engine::TokenMask> Job::mask() const {
 /// A choice was answered.
 inline void Job::count(int choice, int tokens) {
   const std::lock_guard lock(mutex_);
-  OpenAnswers& open = open_[static_cast<std::size_t>(choice / request().choices)];
+  AnswersLeft& open = open_[static_cast<std::size_t>(choice / request().choices)];
   open.longest_tokens = std::max(open.longest_tokens, tokens);
   if (--open.left == 0) context_.counts.add(request().choices, open.longest_tokens);
 }

@@ -167,7 +167,7 @@ class ChatService {
   /// The adapters that requests may name.
   NamedAdapters& adapters() { return adapters_; }
   /// The adapter that a request names; null for the model itself. ApiError if neither has this name.
-  std::shared_ptr<const engine::Adapter> check_model(const std::optional<std::string>& name) const;
+  std::shared_ptr<const engine::LoadedAdapter> check_model(const std::optional<std::string>& name) const;
 
  private:
   /// Which requests a preparing thread takes: fetching, also those with images of the web.
@@ -177,8 +177,8 @@ class ChatService {
   void ask(std::shared_ptr<Exchange> exchange, HttpRequest request, Read read);
   void prepare_question(const Guest& guest, const std::shared_ptr<HttpRequest>& request, const Read& read, Pace pace,
                         const std::stop_token& cancelled);
-  PreparedRequest prepare(const HttpRequest& http, Question question, std::shared_ptr<const engine::Adapter> adapter,
-                          const std::stop_token& cancelled);
+  PreparedRequest prepare(const HttpRequest& http, Question question,
+                          std::shared_ptr<const engine::LoadedAdapter> adapter, const std::stop_token& cancelled);
   static void log_unknown_fields(const PreparedRequest& prepared);
 
   ModelFiles files_;
@@ -192,7 +192,8 @@ class ChatService {
   PromptCounts counts_;
 };
 
-inline std::shared_ptr<const engine::Adapter> ChatService::check_model(const std::optional<std::string>& name) const {
+inline std::shared_ptr<const engine::LoadedAdapter> ChatService::check_model(
+    const std::optional<std::string>& name) const {
   const auto& names = options_.served_names;
   if (!name || std::find(names.begin(), names.end(), *name) != names.end()) return nullptr;
   auto adapter = adapters_.find(*name);
@@ -217,7 +218,7 @@ inline void ChatService::prepare_question(const Guest& guest, const std::shared_
                                           const Read& read, Pace pace, const std::stop_token& cancelled) {
   const bool may_move = pace != Pace::fetching && options_.media.fetch;
   Question question;
-  std::shared_ptr<const engine::Adapter> adapter;
+  std::shared_ptr<const engine::LoadedAdapter> adapter;
   {
     const JsonTree tree = parse_body(http->body.text(), cancelled);
     const Json& body = *tree;
@@ -243,7 +244,7 @@ inline void ChatService::prepare_question(const Guest& guest, const std::shared_
 }
 
 inline PreparedRequest ChatService::prepare(const HttpRequest& http, Question question,
-                                            std::shared_ptr<const engine::Adapter> adapter,
+                                            std::shared_ptr<const engine::LoadedAdapter> adapter,
                                             const std::stop_token& cancelled) {
   PreparedRequest out{.question = std::move(question), .adapter = std::move(adapter)};
   auto& request = out.question.request;

@@ -33,7 +33,7 @@ class PromptCounts {
 };
 
 /// The answers of one prompt that are still to come.
-struct OpenAnswers {
+struct AnswersLeft {
   int left = 0, longest_tokens = 0;
 };
 

@@ -20,7 +20,7 @@ struct RaisedByTemplate : Error {
 
 /// How much a template may do. What depends on the conversation grows with it, so that a long one is never too long for
 /// a template that looks at each part of it a few times.
-struct Limits {
+struct TemplateLimits {
   std::size_t template_bytes = std::size_t{1} << 20;
   int nesting = 200;                       ///< of expressions and blocks in a template's text
   int calls = 600;                         ///< of evaluations inside each other, over macros
@@ -34,7 +34,7 @@ struct Limits {
 class Budget {
  public:
   /// input_bytes: of all values that the template is given.
-  Budget(const Limits& limits, std::int64_t input_bytes, std::stop_token cancelled)
+  Budget(const TemplateLimits& limits, std::int64_t input_bytes, std::stop_token cancelled)
       : limits_(limits),
         steps_(limits.steps + limits.steps_per_input_byte * input_bytes),
         output_(limits.output_bytes + limits.output_per_input_byte * input_bytes),
@@ -60,11 +60,11 @@ class Budget {
       fail("writes a text of ", bytes, " bytes, more than the ", output_, " that a conversation of this size gets");
   }
 
-  const Limits& limits() const { return limits_; }
+  const TemplateLimits& limits() const { return limits_; }
 
  private:
   static constexpr std::int64_t check_interval = 4096;
-  Limits limits_;
+  TemplateLimits limits_;
   std::int64_t steps_, output_, left_, unchecked_ = 0;
   std::stop_token cancelled_;
 };

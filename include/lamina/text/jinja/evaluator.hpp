@@ -176,12 +176,12 @@ class Evaluator : ExpressionEvaluator {
   void call_block(const Statement& s) {
     const Expression& e = s.expressions[0];
     const Value callee = evaluate(e.children[0]);
-    Arguments given = arguments(e);
+    CallArguments given = arguments(e);
     given.named.emplace_back("caller", make_macro(s, "caller"));
     write(to_text(call_value(e, callee, given), budget_));
   }
 
-  Value call_macro(const Callable& macro, const Arguments& given) override {
+  Value call_macro(const Callable& macro, const CallArguments& given) override {
     const Call call(*this);
     const Statement& s = *macro.macro;
     const auto outer = scope_;
@@ -194,7 +194,7 @@ class Evaluator : ExpressionEvaluator {
     return text;
   }
   /// Gives the parameters of a macro their values; a default may use the parameters before it.
-  void bind(const std::string& name, const Statement& s, const Arguments& given) {
+  void bind(const std::string& name, const Statement& s, const CallArguments& given) {
     if (given.positional.size() > s.parameters.size())
       fail("macro ", name, " takes at most ", s.parameters.size(), " arguments, got ", given.positional.size());
     for (const auto& [parameter, value] : given.named) {

@@ -27,7 +27,7 @@ class ExpressionEvaluator {
       : budget_(budget), functions_(std::move(functions)), variables_(variables) {}
 
   /// The text that a macro writes, called with these arguments.
-  virtual Value call_macro(const Callable& macro, const Arguments& arguments) = 0;
+  virtual Value call_macro(const Callable& macro, const CallArguments& arguments) = 0;
 
   Value evaluate(const Expression& e) {
     const Call call(*this);
@@ -56,7 +56,7 @@ class ExpressionEvaluator {
         return filtered(e, evaluate(e.children[0]));
       case Kind::test: {
         const Value value = evaluate(e.children[0]);
-        const Arguments given = arguments(e);
+        const CallArguments given = arguments(e);
         return at(e, [&]() -> Value { return apply_test(e.text, value, given, budget_); });
       }
       case Kind::conditional:
@@ -80,7 +80,7 @@ class ExpressionEvaluator {
 
   /// value | e.text(arguments)
   Value filtered(const Expression& e, const Value& value) {
-    const Arguments given = arguments(e);
+    const CallArguments given = arguments(e);
     return at(e, [&] { return apply_filter(e.text, value, given, budget_); });
   }
   /// Text through a chain of filters that has no value before it.
@@ -88,14 +88,14 @@ class ExpressionEvaluator {
     return filtered(e, e.children[0].is_written() ? through_filters(e.children[0], value) : value);
   }
 
-  Arguments arguments(const Expression& e) {
-    Arguments out;
+  CallArguments arguments(const Expression& e) {
+    CallArguments out;
     for (std::size_t i = 1; i < e.children.size(); ++i) out.positional.push_back(evaluate(e.children[i]));
     for (const auto& [name, value] : e.named) out.named.emplace_back(name, evaluate(value));
     return out;
   }
 
-  Value call_value(const Expression& e, const Value& callee, const Arguments& given) {
+  Value call_value(const Expression& e, const Value& callee, const CallArguments& given) {
     return at(e, [&]() -> Value {
       const auto* function = callee.callable();
       if (callee.is_undefined()) fail_undefined(callee);

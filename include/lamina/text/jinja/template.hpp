@@ -52,7 +52,7 @@ inline Value from_json(const nlohmann::ordered_json& json, bool from_input, std:
 }  // namespace detail
 
 /// The variables that a template is given, and a measure of their size.
-class Variables {
+class TemplateVariables {
  public:
   /// Who wrote the texts of a value: those of the model's folder may spell control tokens.
   enum class Author { input, model_folder };
@@ -88,7 +88,7 @@ class Variables {
 class Template {
  public:
   /// TemplateError with the line for what Jinja does not read or this does not support.
-  static Template compile(std::string_view source, const Limits& limits = {}) {
+  static Template compile(std::string_view source, const TemplateLimits& limits = {}) {
     if (source.size() > limits.template_bytes)
       throw TemplateError(
           cat("chat template: is ", source.size(), " bytes long, wanted at most ", limits.template_bytes));
@@ -104,7 +104,7 @@ class Template {
 
   /// The prompt, cut where its author changes. TemplateError with the line; RaisedByTemplate if the template called
   /// raise_exception; throws Cancelled.
-  std::vector<PromptSegment> render(const Variables& variables, std::stop_token cancelled = {},
+  std::vector<PromptSegment> render(const TemplateVariables& variables, std::stop_token cancelled = {},
                                     std::time_t now = std::time(nullptr)) const {
     Budget budget(program_->limits, variables.bytes(), std::move(cancelled));
     return detail::Evaluator(variables.names(), budget, now).run(program_->block).segments();
@@ -119,7 +119,7 @@ class Template {
   struct Program {
     Block block;
     std::set<std::string, std::less<>> names;
-    Limits limits;
+    TemplateLimits limits;
   };
   std::shared_ptr<const Program> program_;
 };

@@ -46,38 +46,38 @@ struct TokenizerFiles {
 
 namespace detail {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 
 /// Ids above this are taken for a broken file, before memory is made for them.
 inline constexpr std::int64_t highest_token_id = 1 << 24;
 
 /// The value of a field, or null if it is missing.
-inline const Json& value_of(const io::JsonFields& fields, const std::string& key) {
-  static const Json null;
-  const Json* value = fields.find(key);
+inline const SortedJson& value_of(const io::JsonFields& fields, const std::string& key) {
+  static const SortedJson null;
+  const SortedJson* value = fields.find(key);
   return value ? *value : null;
 }
 /// The object in a field; without fields if it is missing.
 inline io::JsonFields object_of(const io::JsonFields& fields, const std::string& key) {
-  static const Json empty = Json::object();
-  const Json* object = fields.find(key);
+  static const SortedJson empty = SortedJson::object();
+  const SortedJson* object = fields.find(key);
   return {object ? *object : empty, fields.file(), fields.path(key)};
 }
 
 /// The value as an error prints it, cut to a readable length.
-inline std::string shown(const Json& json) {
-  std::string text = json.dump(-1, ' ', true, Json::error_handler_t::replace);
+inline std::string shown(const SortedJson& json) {
+  std::string text = json.dump(-1, ' ', true, SortedJson::error_handler_t::replace);
   return text.size() > 120 ? text.substr(0, 120) + "..." : text;
 }
 
-inline int token_id(const Json& json, const std::string& source, std::string_view field) {
+inline int token_id(const SortedJson& json, const std::string& source, std::string_view field) {
   if (!json.is_number_integer() || json < 0 || json > highest_token_id) {
     fail(source, ": ", field, " is ", shown(json), ", wanted a token id from 0 to ", highest_token_id);
   }
   return json.get<int>();
 }
 
-inline void read_vocab(const Json& json, std::string_view field, TokenizerFiles& files) {
+inline void read_vocab(const SortedJson& json, std::string_view field, TokenizerFiles& files) {
   if (!json.is_object() || json.empty()) {
     fail(files.source, ": ", field, " is ", shown(json), ", wanted an object from token to id");
   }
@@ -97,10 +97,10 @@ inline std::pair<std::string, std::string> split_merge(std::string_view line, co
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
 
-inline void read_merges(const Json& json, TokenizerFiles& files) {
+inline void read_merges(const SortedJson& json, TokenizerFiles& files) {
   if (!json.is_array()) fail(files.source, ": model.merges is ", shown(json), ", wanted a list");
   files.merges.reserve(json.size());
-  for (const Json& merge : json) {
+  for (const SortedJson& merge : json) {
     if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
       files.merges.emplace_back(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>());
       continue;
@@ -119,12 +119,12 @@ inline AddedToken read_added_token(const io::JsonFields& token, int id) {
   return {id, content, token.boolean("special"), token.boolean("normalized")};
 }
 
-inline void want(const io::JsonFields& fields, const std::string& key, const Json& wanted) {
-  const Json& value = value_of(fields, key);
+inline void want(const io::JsonFields& fields, const std::string& key, const SortedJson& wanted) {
+  const SortedJson& value = value_of(fields, key);
   if (value != wanted) fields.wrong(key, value, cat(shown(wanted), ": other tokenizers are not supported"));
 }
 inline void want_off(const io::JsonFields& fields, const std::string& key) {
-  const Json& value = value_of(fields, key);
+  const SortedJson& value = value_of(fields, key);
   if (!value.is_null() && value != false && value != "")
     fields.wrong(key, value, "none: tokenizers that use it are not supported");
 }
@@ -136,7 +136,7 @@ inline void check_pipeline(const io::JsonFields& file) {
   const io::JsonFields pre = object_of(file, "pre_tokenizer");
   want(pre, "type", "Sequence");
   const std::string list = "pretokenizers";
-  const Json& steps = value_of(pre, list);
+  const SortedJson& steps = value_of(pre, list);
   if (!steps.is_array() || steps.size() != 2) pre.wrong(list, steps, "a Split and a ByteLevel");
   const io::JsonFields split(steps[0], file.file(), pre.path(list) + "[0]"),
       bytes(steps[1], file.file(), pre.path(list) + "[1]");
@@ -152,7 +152,7 @@ inline void check_pipeline(const io::JsonFields& file) {
 inline TokenizerFiles read_tokenizer_json(const std::filesystem::path& path) {
   TokenizerFiles files;
   files.source = files.merges_source = path.string();
-  const Json json = io::read_json_object<Json>(path, io::large_json_bytes);
+  const SortedJson json = io::read_json_object<SortedJson>(path, io::large_json_bytes);
   const io::JsonFields file(json, files.source), model = object_of(file, "model");
   want(model, "type", "BPE");
   for (const char* key :
@@ -162,7 +162,7 @@ inline TokenizerFiles read_tokenizer_json(const std::filesystem::path& path) {
   read_vocab(value_of(model, "vocab"), "model.vocab", files);
   read_merges(value_of(model, "merges"), files);
   file.maybe_list("added_tokens");
-  const Json& added = value_of(file, "added_tokens");
+  const SortedJson& added = value_of(file, "added_tokens");
   for (std::size_t i = 0; i < added.size(); ++i) {
     const std::string field = cat("added_tokens[", i, "]");
     const io::JsonFields token(added[i], files.source, field);
@@ -187,20 +187,20 @@ inline void read_merges_txt(const std::filesystem::path& path, TokenizerFiles& f
 }
 
 inline void read_tokenizer_config(const std::filesystem::path& path, TokenizerFiles& files) {
-  const Json json = io::read_json_object<Json>(path);
+  const SortedJson json = io::read_json_object<SortedJson>(path);
   const std::string source = path.string();
   const io::JsonFields fields(json, source);
-  const Json& kind = value_of(fields, "tokenizer_class");
+  const SortedJson& kind = value_of(fields, "tokenizer_class");
   // vocab.json and merges.txt do not name their pattern: only the class tells these files from, say, GPT-2's.
   if (std::ranges::none_of(split_pattern_classes, [&](std::string_view name) { return kind == name; }))
     fail(source, ": tokenizer_class is ", shown(kind), ", wanted \"", split_pattern_classes[0],
          "\" next to vocab.json and merges.txt");
-  const Json& added = value_of(fields, "added_tokens_decoder");
+  const SortedJson& added = value_of(fields, "added_tokens_decoder");
   if (!added.is_object()) fields.wrong("added_tokens_decoder", added, "an object from id to token");
   for (const auto& [key, token] : added.items()) {
     const std::string field = cat("added_tokens_decoder[\"", key, "\"]");
     const bool digits = !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == key.npos;
-    const int id = token_id(digits ? Json(std::stoll(key)) : Json(key), source, "the key of " + field);
+    const int id = token_id(digits ? SortedJson(std::stoll(key)) : SortedJson(key), source, "the key of " + field);
     files.added.push_back(read_added_token({token, source, field}, id));
   }
 }
@@ -219,7 +219,7 @@ inline TokenizerFiles TokenizerFiles::read(const std::filesystem::path& model_di
   }
   TokenizerFiles files;
   files.source = (model_dir / "vocab.json").string();
-  detail::read_vocab(io::read_json_object<detail::Json>(model_dir / "vocab.json", io::large_json_bytes),
+  detail::read_vocab(io::read_json_object<detail::SortedJson>(model_dir / "vocab.json", io::large_json_bytes),
                      "the vocabulary", files);
   detail::read_merges_txt(model_dir / "merges.txt", files);
   detail::read_tokenizer_config(model_dir / "tokenizer_config.json", files);

@@ -11,12 +11,13 @@
 namespace lamina::train {
 
 /// Every key, group by group, in the order of LLaMA-Factory's argument classes. No name occurs twice.
-inline std::span<const Key> all_keys() {
-  static const std::vector<Key> keys = [] {
-    std::vector<Key> all;
-    for (std::span<const Key> group : {std::span<const Key>(model_keys), std::span<const Key>(data_keys),
-                                       std::span<const Key>(finetuning_keys), std::span<const Key>(method_option_keys),
-                                       std::span<const Key>(trainer_keys), std::span<const Key>(runtime_keys)})
+inline std::span<const TrainKey> all_keys() {
+  static const std::vector<TrainKey> keys = [] {
+    std::vector<TrainKey> all;
+    for (std::span<const TrainKey> group :
+         {std::span<const TrainKey>(model_keys), std::span<const TrainKey>(data_keys),
+          std::span<const TrainKey>(finetuning_keys), std::span<const TrainKey>(method_option_keys),
+          std::span<const TrainKey>(trainer_keys), std::span<const TrainKey>(runtime_keys)})
       all.insert(all.end(), group.begin(), group.end());
     return all;
   }();
@@ -26,7 +27,7 @@ inline std::span<const Key> all_keys() {
 /// The table of keys, for --keys: name, default, and what the key means or why it has no effect or is refused.
 inline std::string keys_text() {
   std::string text;
-  for (const Key& key : all_keys()) {
+  for (const TrainKey& key : all_keys()) {
     const std::string value = key.default_text();
     const char* status = key.status == KeyStatus::honoured   ? ""
                          : key.status == KeyStatus::accepted ? "accepted, no effect: "

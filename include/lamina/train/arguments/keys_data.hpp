@@ -5,7 +5,7 @@ namespace lamina::train {
 
 /// Dataset keys (LLaMA-Factory's data_args.py), and skip_bad_samples, which is our own: leave wrong rows out, with a
 /// report.
-inline constexpr Key data_keys[] = {
+inline constexpr TrainKey data_keys[] = {
     honoured<&Arguments::template_name>("template", "chat template, such as qwen3_vl"),
     honoured<&Arguments::dataset>("dataset", "names of dataset_info.json to train on"),
     honoured<&Arguments::eval_dataset>("eval_dataset", "names of dataset_info.json to evaluate on"),

@@ -5,7 +5,7 @@
 namespace lamina::train {
 
 /// What is trained and how (LLaMA-Factory's finetuning_args.py).
-inline constexpr Key finetuning_keys[] = {
+inline constexpr TrainKey finetuning_keys[] = {
     honoured<&Arguments::stage>("stage",
                                 "sft: answers of conversations are learned; pt: whole texts; dpo: which of two "
                                 "answers is better; kto: which answers are good"),
@@ -109,7 +109,7 @@ inline constexpr Key finetuning_keys[] = {
 };
 
 /// Options of methods, of which some are not built: without the method's own key they mean nothing.
-inline constexpr Key method_option_keys[] = {
+inline constexpr TrainKey method_option_keys[] = {
     {"module_dropout", KeyType::number, KeyStatus::accepted, "0.0", "it belongs to finetuning_type: oft"},
     {"oft_rank", KeyType::integer, KeyStatus::accepted, "0", "it belongs to finetuning_type: oft"},
     {"oft_block_size", KeyType::integer, KeyStatus::accepted, "32", "it belongs to finetuning_type: oft"},

@@ -6,7 +6,7 @@
 namespace lamina::train {
 
 /// Model, processor, export and generation keys (LLaMA-Factory's model_args.py and generating_args.py).
-inline constexpr Key model_keys[] = {
+inline constexpr TrainKey model_keys[] = {
     honoured<&Arguments::model_name_or_path>("model_name_or_path", "folder of the base model, or its name on a hub"),
     honoured<&Arguments::adapter_name_or_path>(
         "adapter_name_or_path", "folders of adapters: the last one goes on training, those before it are folded in"),

@@ -11,7 +11,7 @@ inline constexpr const char* launched = "mpirun, srun or torchrun --no-python sa
 
 /// The trainer's keys (transformers' TrainingArguments) that shape a run. Two are our own: device (auto, cpu or cuda),
 /// and jieba_dictionary, a file like jieba's dict.txt by which ROUGE cuts Chinese into words (text/jieba.hpp).
-inline constexpr Key trainer_keys[] = {
+inline constexpr TrainKey trainer_keys[] = {
     honoured<&Arguments::output_dir>("output_dir", "folder to write to"),
     honoured<&Arguments::overwrite_output_dir>("overwrite_output_dir",
                                                "start anew although output_dir holds checkpoints"),
@@ -120,7 +120,7 @@ inline constexpr Key trainer_keys[] = {
 };
 
 /// Keys of torch's machinery, that have nothing to act on in a native process.
-inline constexpr Key runtime_keys[] = {
+inline constexpr TrainKey runtime_keys[] = {
     {"ddp_find_unused_parameters", KeyType::flag, KeyStatus::accepted, "", one_sum},
     {"ddp_bucket_cap_mb", KeyType::integer, KeyStatus::accepted, "", one_sum},
     {"ddp_broadcast_buffers", KeyType::flag, KeyStatus::accepted, "", one_sum},

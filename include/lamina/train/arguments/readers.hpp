@@ -15,7 +15,7 @@
 namespace lamina::train {
 
 using io::honoured, io::honoured_by, io::honoured_word, io::KeyStatus, io::KeyType, io::Setting;
-using Key = io::Key<Arguments>;
+using TrainKey = io::Key<Arguments>;
 
 inline void read_value(const Setting& s, std::string_view key, ScheduleType& out) {
   out = schedule_type(io::text_of(s, key));

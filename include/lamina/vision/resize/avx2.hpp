@@ -15,7 +15,7 @@ namespace lamina::vision::detail {
 inline constexpr int low_bits = 11;
 
 /// True if some weight of the filter does not fit into 16 bits.
-inline bool is_wide(const Filter& f) {
+inline bool is_wide(const ResizeFilter& f) {
   return std::any_of(f.weight.begin(), f.weight.end(),
                      [](std::int32_t w) { return w != static_cast<std::int16_t>(w); });
 }
@@ -35,7 +35,7 @@ struct RowFilter {
 };
 
 template <int C, bool Wide>
-RowFilter row_filter(const Filter& f, int in_width) {
+RowFilter row_filter(const ResizeFilter& f, int in_width) {
   constexpr int shift = Wide ? low_bits : 0, halves = Wide ? 2 : 1, mask = (1 << low_bits) - 1;
   const int out = static_cast<int>(f.first.size());
   RowFilter r;
@@ -77,7 +77,7 @@ LAMINA_VISION_AVX2 inline __m128i sum_taps(const std::uint8_t* from, const std::
 
 /// The first r.outputs pixels of a row.
 template <int C, bool Wide>
-LAMINA_VISION_AVX2 void resize_row_avx2(const std::uint8_t* in, const Filter& f, const RowFilter& r,
+LAMINA_VISION_AVX2 void resize_row_avx2(const std::uint8_t* in, const ResizeFilter& f, const RowFilter& r,
                                         std::uint8_t* out) {
   // Bytes of each channel in two neighbouring pixels, widened to 16 bits: pixels 0 and 1 left, 2 and 3 right.
   const __m256i pairs = C == 3 ? _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,  //

@@ -19,7 +19,7 @@ enum class Resampler {
 namespace detail {
 
 /// One pass as a sparse matrix: output i = sum_j weight[i * width + j] * input[first[i] + j], in units of 2^-bits.
-struct Filter {
+struct ResizeFilter {
   int width = 0;                     ///< room for weights per output
   int bits = 0;                      ///< fractional bits of a weight
   std::vector<int> first;            ///< (out) first input each output reads
@@ -46,10 +46,10 @@ inline int torch_weight_bits(double largest) {
 }
 
 /// The weights that turn `in` samples into `out`.
-inline Filter bicubic_filter(int in, int out, Resampler resampler) {
+inline ResizeFilter bicubic_filter(int in, int out, Resampler resampler) {
   const double scale = static_cast<double>(in) / out, widening = std::max(scale, 1.0), inverse = 1.0 / widening;
   const double support = 2.0 * widening;
-  Filter f;
+  ResizeFilter f;
   f.width = static_cast<int>(std::ceil(support)) * 2 + 1;
   f.first.resize(out);
   f.count.resize(out);

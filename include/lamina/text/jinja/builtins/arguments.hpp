@@ -13,7 +13,7 @@
 namespace lamina::text::jinja {
 
 /// What a call passes.
-struct Arguments {
+struct CallArguments {
   std::vector<Value> positional;
   std::vector<std::pair<std::string, Value>> named;
 };
@@ -22,7 +22,8 @@ struct Arguments {
 class BoundArguments {
  public:
   /// Fails if there are too many arguments, unknown names, or one given twice. `function` is for messages.
-  BoundArguments(std::string_view function, const Arguments& given, std::initializer_list<std::string_view> parameters)
+  BoundArguments(std::string_view function, const CallArguments& given,
+                 std::initializer_list<std::string_view> parameters)
       : function_(function), names_(parameters), values_(parameters.size()) {
     if (given.positional.size() > names_.size())
       fail(function, " takes at most ", names_.size(), " arguments, got ", given.positional.size());

@@ -23,7 +23,7 @@ inline const Filter* find_filter(std::string_view name) {
 
 }  // namespace detail
 
-inline Value apply_filter(std::string_view name, const Value& value, const Arguments& arguments, Budget& budget) {
+inline Value apply_filter(std::string_view name, const Value& value, const CallArguments& arguments, Budget& budget) {
   const auto* filter = detail::find_filter(name);
   if (!filter) fail("the filter \"", name, "\" is not supported");
   budget.take();

@@ -30,7 +30,7 @@ class Functions {
     return std::find(std::begin(known), std::end(known), name) != std::end(known);
   }
 
-  Value call(std::string_view name, const Arguments& args, Budget& budget) {
+  Value call(std::string_view name, const CallArguments& args, Budget& budget) {
     if (name == "range") return range(args, budget);
     if (name == "dict") return dict(args, budget);
     if (name == "namespace") return make_namespace(args, budget);
@@ -40,7 +40,7 @@ class Functions {
   }
 
   /// loop.cycle() and loop.changed()
-  static Value call_loop(Loop& loop, std::string_view name, const Arguments& args, Budget& budget) {
+  static Value call_loop(Loop& loop, std::string_view name, const CallArguments& args, Budget& budget) {
     if (!args.named.empty()) fail("loop.", name, " takes no named arguments");
     if (name == "cycle") {
       if (args.positional.empty()) fail("loop.cycle wants values to go through");
@@ -53,7 +53,7 @@ class Functions {
   }
 
  private:
-  static Value range(const Arguments& args, Budget& budget) {
+  static Value range(const CallArguments& args, Budget& budget) {
     const std::size_t count = args.positional.size();
     if (!args.named.empty() || count < 1 || count > 3) fail("range takes 1 to 3 integers");
     std::int64_t numbers[3] = {0, 0, 1};  // start, stop, step
@@ -76,11 +76,11 @@ class Functions {
     for (std::uint64_t i = 0; i < items; ++i)
       out.push_back(
           static_cast<std::int64_t>(static_cast<std::uint64_t>(start) + i * static_cast<std::uint64_t>(step)));
-    return make_sequence(Sequence::Kind::range, std::move(out));
+    return make_sequence(ValueSequence::Kind::range, std::move(out));
   }
 
   /// Of another dict or of pairs, then of the named arguments.
-  static void fill(Dict& out, std::string_view function, const Arguments& args, Budget& budget) {
+  static void fill(Dict& out, std::string_view function, const CallArguments& args, Budget& budget) {
     if (args.positional.size() > 1) fail(function, " takes one dict or list of pairs");
     if (!args.positional.empty()) {
       const Value& source = args.positional[0];
@@ -96,12 +96,12 @@ class Functions {
     }
     for (const auto& [name, value] : args.named) out.set(AuthoredText(name, false), value);
   }
-  static Value dict(const Arguments& args, Budget& budget) {
+  static Value dict(const CallArguments& args, Budget& budget) {
     auto out = std::make_shared<Dict>();
     fill(*out, "dict", args, budget);
     return std::shared_ptr<const Dict>(std::move(out));
   }
-  Value make_namespace(const Arguments& args, Budget& budget) {
+  Value make_namespace(const CallArguments& args, Budget& budget) {
     auto out = std::make_shared<Namespace>();
     fill(out->attributes, "namespace", args, budget);
     for (const auto& [key, value] : out->attributes.entries)
@@ -110,7 +110,7 @@ class Functions {
     return out;
   }
 
-  Value formatted_time(const Arguments& args, Budget& budget) const {
+  Value formatted_time(const CallArguments& args, Budget& budget) const {
     const std::string format = BoundArguments("strftime_now", args, {"format"}).required_text(0).bytes();
     budget.take_text(format.size());
     std::tm parts{};

@@ -12,45 +12,45 @@
 #include <vector>
 
 namespace lamina::text::jinja {
-Value apply_filter(std::string_view name, const Value& value, const Arguments& arguments, Budget& budget);
+Value apply_filter(std::string_view name, const Value& value, const CallArguments& arguments, Budget& budget);
 }
 
 /// Filters of lists and dicts.
 /// source  jinja2 3.1, filters.py
 namespace lamina::text::jinja::detail {
 
-inline Value default_value(const Value& value, const Arguments& args, Budget&) {
+inline Value default_value(const Value& value, const CallArguments& args, Budget&) {
   const BoundArguments given("default", args, {"default_value", "boolean"});
   const bool used = value.is_undefined() || (given.boolean(1, false) && !truth(value));
   return used ? given[0].value_or(AuthoredText()) : value;
 }
-inline Value count_items(const Value& value, const Arguments& args, Budget&) {
+inline Value count_items(const Value& value, const CallArguments& args, Budget&) {
   BoundArguments("length", args, {});
   const auto count = length(value);
   if (!count) fail("a ", value.type_name(), " has no length");
   return *count;
 }
-inline Value first(const Value& value, const Arguments& args, Budget& budget) {
+inline Value first(const Value& value, const CallArguments& args, Budget& budget) {
   BoundArguments("first", args, {});
   const auto* list = value.sequence();
   if (list && !list->has_length() && list->next < list->items.size()) return list->items[list->next++];
   const auto items = items_of(value, budget);
   return items.empty() ? Value::undefined("there is no first item, the sequence was empty") : items.front();
 }
-inline Value last(const Value& value, const Arguments& args, Budget& budget) {
+inline Value last(const Value& value, const CallArguments& args, Budget& budget) {
   BoundArguments("last", args, {});
   if (const auto* list = value.sequence(); list && !list->has_length()) fail("a generator has no last item");
   const auto items = items_of(value, budget);
   return items.empty() ? Value::undefined("there is no last item, the sequence was empty") : items.back();
 }
-inline Value join(const Value& value, const Arguments& args, Budget& budget) {
+inline Value join(const Value& value, const CallArguments& args, Budget& budget) {
   const BoundArguments given("join", args, {"d", "attribute"});
   auto items = items_of(value, budget);
   if (given.has(1) && !given[1]->is_none())
     for (Value& item : items) item = attribute_path(item, *given[1], {}, budget);
   return joined(items, given.has(0) ? to_text(*given[0], budget) : AuthoredText(), budget);
 }
-inline Value reverse(const Value& value, const Arguments& args, Budget& budget) {
+inline Value reverse(const Value& value, const CallArguments& args, Budget& budget) {
   BoundArguments("reverse", args, {});
   auto items = items_of(value, budget);
   std::reverse(items.begin(), items.end());
@@ -58,7 +58,7 @@ inline Value reverse(const Value& value, const Arguments& args, Budget& budget) 
   const auto* list = value.sequence();
   return list && !list->has_length() ? make_list(std::move(items)) : make_generator(std::move(items));
 }
-inline Value items(const Value& value, const Arguments& args, Budget& budget) {
+inline Value items(const Value& value, const CallArguments& args, Budget& budget) {
   BoundArguments("items", args, {});
   if (value.is_undefined()) return make_generator({});
   const auto* entries = value.dict();
@@ -101,12 +101,12 @@ inline std::vector<Value> sorted(std::vector<Value> items, const SortKey& key, b
   for (std::size_t i = 0; i < keyed.size(); ++i) items[i] = std::move(keyed[i].second);
   return items;
 }
-inline Value sort(const Value& value, const Arguments& args, Budget& budget) {
+inline Value sort(const Value& value, const CallArguments& args, Budget& budget) {
   const BoundArguments given("sort", args, {"reverse", "case_sensitive", "attribute"});
   const SortKey key(given.boolean(1, false), given[2], budget);
   return make_list(sorted(items_of(value, budget), key, given.boolean(0, false), budget));
 }
-inline Value dictsort(const Value& value, const Arguments& args, Budget& budget) {
+inline Value dictsort(const Value& value, const CallArguments& args, Budget& budget) {
   const BoundArguments given("dictsort", args, {"case_sensitive", "by", "reverse"});
   const auto by = given.text(1).value_or(AuthoredText("key", false)).bytes();
   if (by != "key" && by != "value") fail("dictsort: by is key or value, got ", by);
@@ -114,7 +114,7 @@ inline Value dictsort(const Value& value, const Arguments& args, Budget& budget)
   const SortKey key(given.boolean(0, false), Value(by == "key" ? 0 : 1), budget);
   return make_list(sorted(items_of(items(value, {}, budget), budget), key, given.boolean(2, false), budget));
 }
-inline Value unique(const Value& value, const Arguments& args, Budget& budget) {
+inline Value unique(const Value& value, const CallArguments& args, Budget& budget) {
   const BoundArguments given("unique", args, {"case_sensitive", "attribute"});
   const SortKey key(given.boolean(0, false), given[1], budget);
   Dict seen;
@@ -127,7 +127,7 @@ inline Value unique(const Value& value, const Arguments& args, Budget& budget) {
   }
   return make_generator(std::move(out));
 }
-inline Value extreme(bool greatest, const Value& value, const Arguments& args, Budget& budget) {
+inline Value extreme(bool greatest, const Value& value, const CallArguments& args, Budget& budget) {
   const BoundArguments given(greatest ? "max" : "min", args, {"case_sensitive", "attribute"});
   const SortKey key(given.boolean(0, false), given[1], budget);
   const auto items = items_of(value, budget);
@@ -138,7 +138,7 @@ inline Value extreme(bool greatest, const Value& value, const Arguments& args, B
   return greatest ? *std::max_element(items.begin(), items.end(), before)
                   : *std::min_element(items.begin(), items.end(), before);
 }
-inline Value sum(const Value& value, const Arguments& args, Budget& budget) {
+inline Value sum(const Value& value, const CallArguments& args, Budget& budget) {
   const BoundArguments given("sum", args, {"attribute", "start"});
   Value out = given[1].value_or(0);
   for (const Value& item : items_of(value, budget)) {
@@ -148,7 +148,7 @@ inline Value sum(const Value& value, const Arguments& args, Budget& budget) {
   return out;
 }
 
-inline Value map(const Value& value, const Arguments& args, Budget& budget) {
+inline Value map(const Value& value, const CallArguments& args, Budget& budget) {
   auto items = items_of(value, budget);
   if (args.positional.empty()) {
     const BoundArguments given("map", args, {"attribute", "default"});
@@ -157,18 +157,18 @@ inline Value map(const Value& value, const Arguments& args, Budget& budget) {
   }
   const auto* name = args.positional[0].text();
   if (!name) fail("map wants the name of a filter, or attribute=");
-  const Arguments rest{{args.positional.begin() + 1, args.positional.end()}, args.named};
+  const CallArguments rest{{args.positional.begin() + 1, args.positional.end()}, args.named};
   for (Value& item : items) item = apply_filter(name->bytes(), item, rest, budget);
   return make_generator(std::move(items));
 }
 
 /// select, reject, selectattr, rejectattr: items that pass a test, or are true.
-inline Value selected(bool wanted, bool by_attribute, const Value& value, const Arguments& args, Budget& budget) {
+inline Value selected(bool wanted, bool by_attribute, const Value& value, const CallArguments& args, Budget& budget) {
   std::size_t at = by_attribute ? 1 : 0;
   if (by_attribute && args.positional.empty()) fail("selectattr and rejectattr want the name of an attribute");
   const auto* test = at < args.positional.size() ? args.positional[at].text() : nullptr;
   if (at < args.positional.size() && !test) fail("select and reject want the name of a test");
-  Arguments rest{{}, args.named};
+  CallArguments rest{{}, args.named};
   if (test)
     rest.positional.assign(args.positional.begin() + static_cast<std::ptrdiff_t>(at) + 1, args.positional.end());
   std::vector<Value> out;
@@ -179,11 +179,11 @@ inline Value selected(bool wanted, bool by_attribute, const Value& value, const 
   return make_generator(std::move(out));
 }
 template <bool Wanted, bool ByAttribute>
-Value select(const Value& value, const Arguments& args, Budget& budget) {
+Value select(const Value& value, const CallArguments& args, Budget& budget) {
   return selected(Wanted, ByAttribute, value, args, budget);
 }
 template <bool Greatest>
-Value extreme_of(const Value& value, const Arguments& args, Budget& budget) {
+Value extreme_of(const Value& value, const CallArguments& args, Budget& budget) {
   return extreme(Greatest, value, args, budget);
 }
 

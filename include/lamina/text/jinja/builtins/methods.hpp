@@ -18,7 +18,7 @@ namespace detail {
 template <class Self>
 struct Method {
   std::string_view name;
-  Value (*call)(const Self&, const Arguments&, Budget&);
+  Value (*call)(const Self&, const CallArguments&, Budget&);
 };
 
 /// Is each code point as `is` says, and at least one there?
@@ -43,15 +43,15 @@ inline Value has_affix(const AuthoredText& text, const Value& affix, bool at_end
     return at_end ? text.bytes().ends_with(part->bytes()) : text.bytes().starts_with(part->bytes());
   };
   const auto* list = affix.sequence();
-  if (!list || list->kind != Sequence::Kind::tuple) return fits(affix);
+  if (!list || list->kind != ValueSequence::Kind::tuple) return fits(affix);
   return std::any_of(list->items.begin(), list->items.end(), fits);
 }
 
-inline Value strip_method(const char* name, Side side, const AuthoredText& self, const Arguments& args,
+inline Value strip_method(const char* name, Side side, const AuthoredText& self, const CallArguments& args,
                           Budget& budget) {
   return stripped(self, BoundArguments(name, args, {"chars"}).text(0), side, budget);
 }
-inline Value split_method(bool from_end, const AuthoredText& self, const Arguments& args, Budget& budget) {
+inline Value split_method(bool from_end, const AuthoredText& self, const CallArguments& args, Budget& budget) {
   const BoundArguments given(from_end ? "rsplit" : "split", args, {"sep", "maxsplit"});
   const auto separator = given.text(0);
   const std::int64_t most = given.integer(1, -1);
@@ -60,7 +60,7 @@ inline Value split_method(bool from_end, const AuthoredText& self, const Argumen
   if (from_end && most >= 0) fail("rsplit with maxsplit but without a separator is not supported");
   return make_list(split_at_space(self, most, budget));
 }
-inline Value find_method(bool from_end, const AuthoredText& self, const Arguments& args, Budget& budget) {
+inline Value find_method(bool from_end, const AuthoredText& self, const CallArguments& args, Budget& budget) {
   const BoundArguments given(from_end ? "rfind" : "find", args, {"sub"});
   budget.take(static_cast<std::int64_t>(1 + self.size() / 16));
   const std::string part = given.required_text(0).bytes();
@@ -68,29 +68,29 @@ inline Value find_method(bool from_end, const AuthoredText& self, const Argument
   if (at == std::string::npos) return -1;
   return text_length(std::string_view(self.bytes()).substr(0, at));
 }
-inline Value count_method(const AuthoredText& self, const Arguments& args, Budget& budget) {
+inline Value count_method(const AuthoredText& self, const CallArguments& args, Budget& budget) {
   const auto part = BoundArguments("count", args, {"sub"}).required_text(0);
   if (part.empty()) return text_length(self.bytes()) + 1;
   return split(self, part, -1, budget).size() - 1;
 }
-inline Value replace_method(const AuthoredText& self, const Arguments& args, Budget& budget) {
+inline Value replace_method(const AuthoredText& self, const CallArguments& args, Budget& budget) {
   const BoundArguments given("replace", args, {"old", "new", "count"});
   return replaced(self, given.required_text(0), given.required_text(1), given.integer(2, -1), budget);
 }
-inline Value join_method(const AuthoredText& self, const Arguments& args, Budget& budget) {
+inline Value join_method(const AuthoredText& self, const CallArguments& args, Budget& budget) {
   const auto items = items_of(BoundArguments("join", args, {"iterable"}).required(0), budget);
   for (const Value& item : items)
     if (!item.text()) fail("join wants strings, got a ", item.type_name());
   return joined(items, self, budget);
 }
-inline Value remove_affix(const char* name, const AuthoredText& self, const Arguments& args, bool at_end) {
+inline Value remove_affix(const char* name, const AuthoredText& self, const CallArguments& args, bool at_end) {
   const auto part = BoundArguments(name, args, {"affix"}).required_text(0);
   if (!truth(has_affix(self, part, at_end))) return self;
   return at_end ? self.slice(0, self.size() - part.size()) : self.slice(part.size(), std::string::npos);
 }
 
 using TextMethod = Method<AuthoredText>;
-inline void no_arguments(const char* name, const Arguments& args) { BoundArguments(name, args, {}); }
+inline void no_arguments(const char* name, const CallArguments& args) { BoundArguments(name, args, {}); }
 inline constexpr TextMethod text_methods[] = {
     {"split", [](auto& self, auto& args, auto& budget) { return split_method(false, self, args, budget); }},
     {"rsplit", [](auto& self, auto& args, auto& budget) { return split_method(true, self, args, budget); }},
@@ -172,18 +172,18 @@ inline constexpr TextMethod text_methods[] = {
     {"isprintable", nullptr},
     {"istitle", nullptr}};
 
-inline Value dict_get(const Dict& self, const Arguments& args, Budget&) {
+inline Value dict_get(const Dict& self, const CallArguments& args, Budget&) {
   const BoundArguments given("get", args, {"key", "default"});
   const Value* found = self.find(given.required(0));
   return found ? *found : given[1].value_or(None{});
 }
 /// items(), keys() or values().
 template <class F>
-Value view(const char* name, const Dict& self, const Arguments& args, Budget& budget, F&& item) {
+Value view(const char* name, const Dict& self, const CallArguments& args, Budget& budget, F&& item) {
   BoundArguments(name, args, {});
   std::vector<Value> out;
   for (const auto& entry : self.entries) budget.take(), out.push_back(item(entry));
-  return make_sequence(Sequence::Kind::view, std::move(out));
+  return make_sequence(ValueSequence::Kind::view, std::move(out));
 }
 inline constexpr Method<Dict> dict_methods[] = {
     {"get", dict_get},
@@ -205,21 +205,21 @@ inline constexpr Method<Dict> dict_methods[] = {
     {"setdefault", nullptr},
     {"fromkeys", nullptr}};
 
-inline Value list_count(const Sequence& self, const Arguments& args, Budget& budget) {
+inline Value list_count(const ValueSequence& self, const CallArguments& args, Budget& budget) {
   const Value wanted = BoundArguments("count", args, {"value"}).required(0);
   return static_cast<std::int64_t>(std::count_if(self.items.begin(), self.items.end(),
                                                  [&](const Value& item) { return equal(item, wanted, budget); }));
 }
-inline Value list_index(const Sequence& self, const Arguments& args, Budget& budget) {
+inline Value list_index(const ValueSequence& self, const CallArguments& args, Budget& budget) {
   const Value wanted = BoundArguments("index", args, {"value"}).required(0);
   for (std::size_t i = 0; i < self.items.size(); ++i)
     if (equal(self.items[i], wanted, budget)) return i;
   fail("index: the value is not in the list");
 }
-inline constexpr Method<Sequence> list_methods[] = {{"index", list_index}, {"count", list_count}, {"append", nullptr},
-                                                    {"extend", nullptr},   {"insert", nullptr},   {"remove", nullptr},
-                                                    {"pop", nullptr},      {"clear", nullptr},    {"sort", nullptr},
-                                                    {"reverse", nullptr},  {"copy", nullptr}};
+inline constexpr Method<ValueSequence> list_methods[] = {
+    {"index", list_index}, {"count", list_count}, {"append", nullptr}, {"extend", nullptr},
+    {"insert", nullptr},   {"remove", nullptr},   {"pop", nullptr},    {"clear", nullptr},
+    {"sort", nullptr},     {"reverse", nullptr},  {"copy", nullptr}};
 
 template <class Self, std::size_t N>
 const Method<Self>* find_method_of(const Method<Self> (&methods)[N], std::string_view name) {
@@ -229,7 +229,7 @@ const Method<Self>* find_method_of(const Method<Self> (&methods)[N], std::string
 }
 template <class Self, std::size_t N>
 std::optional<Value> call_method(const Method<Self> (&methods)[N], const Self& self, std::string_view name,
-                                 const Arguments& args, Budget& budget) {
+                                 const CallArguments& args, Budget& budget) {
   const auto* method = find_method_of(methods, name);
   if (!method) return {};
   return method->call(self, args, budget);
@@ -251,7 +251,7 @@ inline std::optional<Value> method_of(const Value& value, std::string_view name)
 }
 
 /// Calls what method_of returned.
-inline Value call_method(const Value& self, std::string_view name, const Arguments& args, Budget& budget) {
+inline Value call_method(const Value& self, std::string_view name, const CallArguments& args, Budget& budget) {
   if (const auto* text = self.text()) return *detail::call_method(detail::text_methods, *text, name, args, budget);
   if (const auto* entries = self.dict())
     return *detail::call_method(detail::dict_methods, *entries, name, args, budget);

@@ -99,7 +99,7 @@ inline const Test* find_test(std::string_view name) {
 }  // namespace detail
 
 /// value is name(arguments)
-inline bool apply_test(std::string_view name, const Value& value, const Arguments& arguments, Budget& budget) {
+inline bool apply_test(std::string_view name, const Value& value, const CallArguments& arguments, Budget& budget) {
   const auto* test = detail::find_test(name);
   if (!test) fail("the test \"", name, "\" is not supported");
   budget.take();

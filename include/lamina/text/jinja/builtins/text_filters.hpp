@@ -18,10 +18,10 @@ namespace lamina::text::jinja::detail {
 
 struct Filter {
   std::string_view name;
-  Value (*call)(const Value&, const Arguments&, Budget&);
+  Value (*call)(const Value&, const CallArguments&, Budget&);
 };
 
-inline Value tojson(const Value& value, const Arguments& args, Budget& budget) {
+inline Value tojson(const Value& value, const CallArguments& args, Budget& budget) {
   const BoundArguments given("tojson", args, {"ensure_ascii", "indent", "separators", "sort_keys"});
   if (value.is_undefined()) fail_undefined(value);
   JsonStyle style{.ensure_ascii = given.boolean(0, false), .sort_keys = given.boolean(3, false)};
@@ -63,7 +63,7 @@ inline std::optional<double> spelt_number(std::string text) {
   return end == text.c_str() + text.size() ? std::optional(out) : std::nullopt;
 }
 
-inline Value to_int(const Value& value, const Arguments& args, Budget& budget) {
+inline Value to_int(const Value& value, const CallArguments& args, Budget& budget) {
   const BoundArguments given("int", args, {"default", "base"});
   const Value otherwise = given[0].value_or(0);
   if (value.is_undefined()) fail_undefined(value);
@@ -80,14 +80,14 @@ inline Value to_int(const Value& value, const Arguments& args, Budget& budget) {
   if (std::abs(*number) >= 9.2e18) fail_overflow();
   return static_cast<std::int64_t>(*number);
 }
-inline Value to_float(const Value& value, const Arguments& args, Budget& budget) {
+inline Value to_float(const Value& value, const CallArguments& args, Budget& budget) {
   const Value otherwise = BoundArguments("float", args, {"default"})[0].value_or(0.0);
   if (value.is_undefined()) fail_undefined(value);
   const auto* text = value.text();
   const auto number = text ? spelt_number(stripped(*text, {}, Side::both, budget).bytes()) : value.number();
   return number ? Value(*number) : otherwise;
 }
-inline Value absolute(const Value& value, const Arguments& args, Budget&) {
+inline Value absolute(const Value& value, const CallArguments& args, Budget&) {
   BoundArguments("abs", args, {});
   if (!value.number())
     value.is_undefined() ? fail_undefined(value) : fail("abs wants a number, got a ", value.type_name());
@@ -95,7 +95,7 @@ inline Value absolute(const Value& value, const Arguments& args, Budget&) {
   return negative ? signed_value("-", value) : signed_value("+", value);
 }
 /// Python's round(): half to even, of the exact value.
-inline Value rounded(const Value& value, const Arguments& args, Budget&) {
+inline Value rounded(const Value& value, const CallArguments& args, Budget&) {
   const BoundArguments given("round", args, {"precision", "method"});
   const std::int64_t digits = given.integer(0, 0);
   const auto method = given.text(1).value_or(AuthoredText("common", false)).bytes();
@@ -113,7 +113,7 @@ inline Value rounded(const Value& value, const Arguments& args, Budget&) {
 }
 
 /// The line ends inside a text followed by `width` blanks, or by that text; with `first` the begin too.
-inline Value indent(const Value& value, const Arguments& args, Budget& budget) {
+inline Value indent(const Value& value, const CallArguments& args, Budget& budget) {
   const BoundArguments given("indent", args, {"width", "first", "blank"});
   const bool is_text = given.has(0) && given[0]->text();
   const std::int64_t width = is_text ? 0 : given.integer(0, 4);
@@ -143,7 +143,7 @@ inline bool begins_jinja_word(char32_t c) {
 
 /// A filter without arguments that makes a text of a text.
 template <AuthoredText (*F)(const AuthoredText&, Budget&)>
-Value text_to_text(const Value& value, const Arguments& args, Budget& budget) {
+Value text_to_text(const Value& value, const CallArguments& args, Budget& budget) {
   BoundArguments("this filter", args, {});
   return F(to_text(value, budget), budget);
 }

@@ -20,7 +20,8 @@ class ExpressionParser {
  protected:
   using Kind = Expression::Kind;
 
-  ExpressionParser(std::vector<Token> tokens, const Limits& limits) : tokens_(std::move(tokens)), limits_(limits) {}
+  ExpressionParser(std::vector<Token> tokens, const TemplateLimits& limits)
+      : tokens_(std::move(tokens)), limits_(limits) {}
 
   const Token& current() const { return tokens_[at_]; }
   const Token& ahead() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
@@ -375,7 +376,7 @@ class ExpressionParser {
 
   std::vector<Token> tokens_;
   std::size_t at_ = 0;
-  Limits limits_;
+  TemplateLimits limits_;
   int levels_ = 0;
 };
 

@@ -15,7 +15,7 @@ namespace lamina::text::jinja::detail {
 /// source  jinja2 3.1, Parser.parse_statement and what it calls
 class Parser : ExpressionParser {
  public:
-  Parser(std::string_view source, const Limits& limits) : ExpressionParser(tokenize(source), limits) {}
+  Parser(std::string_view source, const TemplateLimits& limits) : ExpressionParser(tokenize(source), limits) {}
 
   Block read() {
     Block out = block({});

@@ -215,7 +215,7 @@ inline Value repeated(const Value& value, std::int64_t times, Budget& budget) {
 
 inline bool is_list_or_tuple(const Value& value) {
   const auto* list = value.sequence();
-  return list && (list->kind == Sequence::Kind::list || list->kind == Sequence::Kind::tuple);
+  return list && (list->kind == ValueSequence::Kind::list || list->kind == ValueSequence::Kind::tuple);
 }
 
 }  // namespace detail

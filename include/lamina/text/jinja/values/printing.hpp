@@ -94,9 +94,9 @@ class Printer {
     else
       out_ += "Undefined";
   }
-  void sequence(const Sequence& list) {
-    const bool tuple = list.kind == Sequence::Kind::tuple;
-    if (!tuple && list.kind != Sequence::Kind::list)
+  void sequence(const ValueSequence& list) {
+    const bool tuple = list.kind == ValueSequence::Kind::tuple;
+    if (!tuple && list.kind != ValueSequence::Kind::list)
       fail("a ", kind_name(list), " cannot be written as text: make it a list with the filter list");
     out_ += tuple ? '(' : '[';
     for (std::size_t i = 0; i < list.items.size(); ++i) {
@@ -118,8 +118,10 @@ class Printer {
     }
     out_ += '}';
   }
-  static const char* kind_name(const Sequence& list) {
-    return list.kind == Sequence::Kind::range ? "range" : list.kind == Sequence::Kind::view ? "dict view" : "generator";
+  static const char* kind_name(const ValueSequence& list) {
+    return list.kind == ValueSequence::Kind::range  ? "range"
+           : list.kind == ValueSequence::Kind::view ? "dict view"
+                                                    : "generator";
   }
 
   Budget& budget_;
@@ -158,7 +160,7 @@ class JsonWriter {
     if (const auto* text = value.text()) {
       string(*text);
     } else if (const auto* list = value.sequence();
-               list && (list->kind == Sequence::Kind::list || list->kind == Sequence::Kind::tuple)) {
+               list && (list->kind == ValueSequence::Kind::list || list->kind == ValueSequence::Kind::tuple)) {
       block('[', ']', list->items.size(), level, [&](std::size_t i) { write(list->items[i], level + 1); });
     } else if (const auto* entries = value.dict()) {
       dict(*entries, level);

@@ -18,7 +18,7 @@
 /// constant, as in transformers' ImmutableSandboxedEnvironment.
 namespace lamina::text::jinja {
 
-struct Sequence;
+struct ValueSequence;
 struct Dict;
 struct Namespace;
 struct Loop;
@@ -46,7 +46,7 @@ class Value {
   Value(LargeInteger value) : data_(value) {}
   Value(AuthoredText text) : data_(std::make_shared<const AuthoredText>(std::move(text))) {}
   Value(const char* text) = delete;  // who wrote it?
-  Value(std::shared_ptr<const Sequence> list) : data_(std::move(list)) {}
+  Value(std::shared_ptr<const ValueSequence> list) : data_(std::move(list)) {}
   Value(std::shared_ptr<const Dict> dict) : data_(std::move(dict)) {}
   Value(std::shared_ptr<Namespace> names) : data_(std::move(names)) {}
   Value(std::shared_ptr<Loop> loop) : data_(std::move(loop)) {}
@@ -72,7 +72,7 @@ class Value {
     }
   }
   const AuthoredText* text() const { return as<AuthoredText>(); }
-  const Sequence* sequence() const { return as<Sequence>(); }
+  const ValueSequence* sequence() const { return as<ValueSequence>(); }
   const Dict* dict() const { return as<Dict>(); }
   const Callable* callable() const { return as<Callable>(); }
   std::shared_ptr<Namespace> names() const { return shared<Namespace>(); }
@@ -108,7 +108,7 @@ class Value {
   }
 
   std::variant<std::shared_ptr<const Undefined>, None, bool, std::int64_t, double, LargeInteger,
-               std::shared_ptr<const AuthoredText>, std::shared_ptr<const Sequence>, std::shared_ptr<const Dict>,
+               std::shared_ptr<const AuthoredText>, std::shared_ptr<const ValueSequence>, std::shared_ptr<const Dict>,
                std::shared_ptr<Namespace>, std::shared_ptr<Loop>, std::shared_ptr<const Callable>>
       data_;
 };
@@ -123,13 +123,13 @@ inline int depth_above(int depth) {
 
 /// What Python iterates over. A generator (the result of filters such as map) can be read once, has no length, and is
 /// true even if it is empty; a view (dict.items()) has a length but no index.
-struct Sequence {
+struct ValueSequence {
   enum class Kind { list, tuple, generator, view, range } kind;
   std::vector<Value> items;
   int depth = 1;
   mutable std::size_t next = 0;  ///< of a generator: the first item that was not read yet
 
-  Sequence(Kind kind, std::vector<Value> items) : kind(kind), items(std::move(items)) {
+  ValueSequence(Kind kind, std::vector<Value> items) : kind(kind), items(std::move(items)) {
     int below = 0;
     for (const Value& item : this->items) below = std::max(below, item.depth());
     depth = depth_above(below);
@@ -138,13 +138,15 @@ struct Sequence {
   bool has_index() const { return kind == Kind::list || kind == Kind::tuple || kind == Kind::range; }
 };
 
-inline Value make_sequence(Sequence::Kind kind, std::vector<Value> items) {
-  return std::make_shared<const Sequence>(kind, std::move(items));
+inline Value make_sequence(ValueSequence::Kind kind, std::vector<Value> items) {
+  return std::make_shared<const ValueSequence>(kind, std::move(items));
 }
-inline Value make_list(std::vector<Value> items) { return make_sequence(Sequence::Kind::list, std::move(items)); }
-inline Value make_tuple(std::vector<Value> items) { return make_sequence(Sequence::Kind::tuple, std::move(items)); }
+inline Value make_list(std::vector<Value> items) { return make_sequence(ValueSequence::Kind::list, std::move(items)); }
+inline Value make_tuple(std::vector<Value> items) {
+  return make_sequence(ValueSequence::Kind::tuple, std::move(items));
+}
 inline Value make_generator(std::vector<Value> items) {
-  return make_sequence(Sequence::Kind::generator, std::move(items));
+  return make_sequence(ValueSequence::Kind::generator, std::move(items));
 }
 
 /// Keys in their order. Only texts, numbers, bools and None can be keys.

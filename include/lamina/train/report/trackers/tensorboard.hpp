@@ -23,22 +23,22 @@ namespace lamina::train {
 namespace detail {
 
 /// Fields of a protobuf message in its wire format.
-class Message {
+class ProtoMessage {
  public:
-  Message& integer(int field, std::uint64_t value) {
+  ProtoMessage& integer(int field, std::uint64_t value) {
     varint(static_cast<std::uint64_t>(field) << 3);
     varint(value);
     return *this;
   }
-  Message& real(int field, double value) { return fixed(field << 3 | 1, value); }
-  Message& real32(int field, float value) { return fixed(field << 3 | 5, value); }
-  Message& bytes(int field, std::string_view text) {
+  ProtoMessage& real(int field, double value) { return fixed(field << 3 | 1, value); }
+  ProtoMessage& real32(int field, float value) { return fixed(field << 3 | 5, value); }
+  ProtoMessage& bytes(int field, std::string_view text) {
     varint(static_cast<std::uint64_t>(field) << 3 | 2);
     varint(text.size());
     out_ += text;
     return *this;
   }
-  Message& message(int field, const Message& inner) { return bytes(field, inner.out_); }
+  ProtoMessage& message(int field, const ProtoMessage& inner) { return bytes(field, inner.out_); }
   const std::string& text() const { return out_; }
 
  private:
@@ -47,7 +47,7 @@ class Message {
     out_ += static_cast<char>(value);
   }
   template <class T>
-  Message& fixed(int key, T value) {
+  ProtoMessage& fixed(int key, T value) {
     varint(static_cast<std::uint64_t>(key));
     out_.append(reinterpret_cast<const char*>(&value), sizeof value);  // little-endian, as all machines that we know
     return *this;
@@ -86,7 +86,7 @@ class TensorBoard final : public Tracker {
     path_ = folder / cat("events.out.tfevents.", static_cast<std::int64_t>(now()), ".", parallel::host_name(), ".",
                          ::getpid(), ".0");
     out_.open(path_, std::ios::binary | std::ios::app);
-    write(detail::Message().real(1, now()).bytes(3, "brain.Event:2"));
+    write(detail::ProtoMessage().real(1, now()).bytes(3, "brain.Event:2"));
   }
   /// Where a run's events go, as transformers has it: TENSORBOARD_LOGGING_DIR; logging_dir, if that is not empty; else
   /// runs/TIME_HOST below its output.
@@ -105,17 +105,17 @@ class TensorBoard final : public Tracker {
   /// A text at step 0: settings, the model's config.json.
   void text(const std::string& tag, std::string_view text) {
     constexpr int dt_string = 7;
-    const detail::Message shape = detail::Message().message(2, detail::Message().integer(1, 1)),
-                          tensor = detail::Message().integer(1, dt_string).message(2, shape).bytes(8, text),
-                          plugin = detail::Message().message(1, detail::Message().bytes(1, "text"));
-    event(0, detail::Message().bytes(1, tag + "/text_summary").message(8, tensor).message(9, plugin));
+    const detail::ProtoMessage shape = detail::ProtoMessage().message(2, detail::ProtoMessage().integer(1, 1)),
+                               tensor = detail::ProtoMessage().integer(1, dt_string).message(2, shape).bytes(8, text),
+                               plugin = detail::ProtoMessage().message(1, detail::ProtoMessage().bytes(1, "text"));
+    event(0, detail::ProtoMessage().bytes(1, tag + "/text_summary").message(8, tensor).message(9, plugin));
   }
   /// The numbers of an entry of log_history.
   void log(const OrderedJson& entry) override {
     for (const auto& [key, value] : entry.items())
       if (key != "step" && value.is_number())
         event(entry.at("step").get<std::int64_t>(),
-              detail::Message().bytes(1, detail::tensorboard_tag(key)).real32(2, value.get<float>()));
+              detail::ProtoMessage().bytes(1, detail::tensorboard_tag(key)).real32(2, value.get<float>()));
   }
   void finish(bool) override {}
   std::string_view name() const override { return "tensorboard"; }
@@ -125,13 +125,13 @@ class TensorBoard final : public Tracker {
   static double now() {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   }
-  void event(std::int64_t step, const detail::Message& value) {
-    write(detail::Message()
+  void event(std::int64_t step, const detail::ProtoMessage& value) {
+    write(detail::ProtoMessage()
               .real(1, now())
               .integer(2, static_cast<std::uint64_t>(step))
-              .message(5, detail::Message().message(1, value)));
+              .message(5, detail::ProtoMessage().message(1, value)));
   }
-  void write(const detail::Message& message) {
+  void write(const detail::ProtoMessage& message) {
     const std::string bytes = detail::record(message.text());
     out_.write(bytes.data(), static_cast<std::streamsize>(bytes.size())).flush();
     if (!out_) fail(path_.string(), ": cannot be written: is the disk full?");

@@ -47,12 +47,12 @@ struct AttentionBwdBlock : AttentionBwdKeys<T, Width, Keys> {
   __device__ unsigned row_sums(int stage) const { return do_tile(stage) + Tiles::query_bytes; }  // lse, then delta
 
   __device__ void copy_keys() const {
-    const HeadRows<const T> k(a.k, row0, kv_head, a.shape.head_dim), v(a.v, row0, kv_head, a.shape.head_dim);
+    const RowsOfHead<const T> k(a.k, row0, kv_head, a.shape.head_dim), v(a.v, row0, kv_head, a.shape.head_dim);
     copy_tile<Width, TK, Tiles::threads>(k_tile, k, first_key, length, a.shape.head_dim, threadIdx.x);
     copy_tile<Width, TK, Tiles::threads>(v_tile, v, first_key, length, a.shape.head_dim, threadIdx.x);
   }
   __device__ void copy_queries(int stage, int head, int tile) const {
-    const HeadRows<const T> q(a.q, row0, head, a.shape.head_dim), dout(a.dout, row0, head, a.shape.head_dim);
+    const RowsOfHead<const T> q(a.q, row0, head, a.shape.head_dim), dout(a.dout, row0, head, a.shape.head_dim);
     copy_tile<Width, TQ, Tiles::threads>(q_tile(stage), q, tile * TQ, length, a.shape.head_dim, threadIdx.x);
     copy_tile<Width, TQ, Tiles::threads>(do_tile(stage), dout, tile * TQ, length, a.shape.head_dim, threadIdx.x);
     this->copy_row_sums(row_sums(stage), head, tile);

@@ -51,16 +51,16 @@ struct AttentionBwdSm90Block : AttentionBwdKeys<T, Width, AttentionBwdSm90Tiles<
 
   __device__ void copy_keys() const {
     const int head_dim = a.shape.head_dim;
-    copy_panels<Width, TK, Tiles::threads>(k_tile, HeadRows<const T>(a.k, row0, kv_head, head_dim), first_key, length,
+    copy_panels<Width, TK, Tiles::threads>(k_tile, RowsOfHead<const T>(a.k, row0, kv_head, head_dim), first_key, length,
                                            head_dim);
-    copy_panels<Width, TK, Tiles::threads>(v_tile, HeadRows<const T>(a.v, row0, kv_head, head_dim), first_key, length,
+    copy_panels<Width, TK, Tiles::threads>(v_tile, RowsOfHead<const T>(a.v, row0, kv_head, head_dim), first_key, length,
                                            head_dim);
   }
   __device__ void copy_pair(int stage, int i) const {
     const int head = this->head_of(i), tile = this->tile_of(i), head_dim = a.shape.head_dim;
-    copy_panels<Width, TQ, Tiles::threads>(q_tile(stage), HeadRows<const T>(a.q, row0, head, head_dim), tile * TQ,
+    copy_panels<Width, TQ, Tiles::threads>(q_tile(stage), RowsOfHead<const T>(a.q, row0, head, head_dim), tile * TQ,
                                            length, head_dim);
-    copy_panels<Width, TQ, Tiles::threads>(do_tile(stage), HeadRows<const T>(a.dout, row0, head, head_dim), tile * TQ,
+    copy_panels<Width, TQ, Tiles::threads>(do_tile(stage), RowsOfHead<const T>(a.dout, row0, head, head_dim), tile * TQ,
                                            length, head_dim);
     this->copy_row_sums(shared_address(lse(stage)), head, tile);
     commit_copies();

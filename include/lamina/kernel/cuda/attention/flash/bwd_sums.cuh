@@ -142,7 +142,7 @@ struct AttentionBwdKeys {
           x += before.x, y += before.y;
         });
       }
-      const HeadRows<T> out(a.dq, row0, head, a.shape.head_dim);
+      const RowsOfHead<T> out(a.dq, row0, head, a.shape.head_dim);
       each_pair([&](float*, int row, int c, float x, float y) {
         if (row < length && c < a.shape.head_dim)
           *reinterpret_cast<unsigned*>(out.row(row) + c) = pack<T>(x * a.shape.scale, y * a.shape.scale);
@@ -158,7 +158,7 @@ struct AttentionBwdKeys {
   /// dk or dv, rows from `key` and columns from 8 `column`.
   template <int M, int N>
   __device__ void store_keys(const Matrix<T>& to, const float (&d)[M][N][4], int key, int column, float factor) const {
-    const HeadRows<T> out(to, row0, kv_head, a.shape.head_dim);
+    const RowsOfHead<T> out(to, row0, kv_head, a.shape.head_dim);
 #pragma unroll
     for (int m = 0; m < M; ++m) {
 #pragma unroll

@@ -22,7 +22,7 @@ namespace detail {
 using F32 = AttentionF32Tiles;
 
 /// Rows first .. of a head; zeros from row `end` on.
-__device__ inline void copy_f32(float* tile, const HeadRows<const float>& from, int first, int end, int head_dim) {
+__device__ inline void copy_f32(float* tile, const RowsOfHead<const float>& from, int first, int end, int head_dim) {
   for (int i = threadIdx.x; i < F32::rows * head_dim; i += F32::threads) {
     const int row = i / head_dim, column = i % head_dim;
     tile[row * (head_dim + 1) + column] = first + row < end ? from.row(first + row)[column] : 0.0f;
@@ -77,12 +77,12 @@ static __global__ void __launch_bounds__(AttentionF32Tiles::threads) attention_f
   const int most_visible = causal ? min(keys, min(first + F32::rows, queries) - 1 + before) : keys;
   float *q = f32_shared, *k = q + F32::tile_floats(head_dim), *v = k + F32::tile_floats(head_dim),
         *p = v + F32::tile_floats(head_dim);
-  copy_f32(q, HeadRows<const float>(a.q, q0, head, head_dim), first, queries, head_dim);
+  copy_f32(q, RowsOfHead<const float>(a.q, q0, head, head_dim), first, queries, head_dim);
   float o[F32::columns] = {}, top = -INFINITY, sum = 0;
   for (int key = 0; key < most_visible; key += F32::rows) {
     __syncthreads();
-    copy_f32(k, HeadRows<const float>(a.k, k0, kv_head, head_dim), key, keys, head_dim);
-    copy_f32(v, HeadRows<const float>(a.v, k0, kv_head, head_dim), key, keys, head_dim);
+    copy_f32(k, RowsOfHead<const float>(a.k, k0, kv_head, head_dim), key, keys, head_dim);
+    copy_f32(v, RowsOfHead<const float>(a.v, k0, kv_head, head_dim), key, keys, head_dim);
     __syncthreads();
     float s[F32::row_scores], higher = top;
     scores_f32(s, q, k, head_dim);

@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
   };
   const int last_visible = causal ? min(keys, visible + end - 1 - first) : keys;
   const int tiles = last_visible > 0 ? ceil_div(last_visible, Tiles::keys) : 0;
-  copy_tile<Width, Tiles::queries, Tiles::threads>(q_tile, HeadRows<const T>(a.q, q0, head, head_dim), first, queries,
+  copy_tile<Width, Tiles::queries, Tiles::threads>(q_tile, RowsOfHead<const T>(a.q, q0, head, head_dim), first, queries,
                                                    head_dim, threadIdx.x);
   commit_copies();  // waited for even if there are no keys: outputs take the place of queries
   if (tiles > 0) copy_keys(tiles - 1);
@@ -196,7 +196,7 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
     }
   }
   __syncwarp();
-  const HeadRows<T> out(a.o, q0, head, head_dim);
+  const RowsOfHead<T> out(a.o, q0, head, head_dim);
   for (int i = lane_id(); i < 32 * (Width / 8); i += warp_size) {
     const int row = warp * 32 + i / (Width / 8), chunk = i % (Width / 8);
     if (first + row < end && chunk * 8 < head_dim)

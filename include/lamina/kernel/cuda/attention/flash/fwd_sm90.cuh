@@ -17,7 +17,7 @@ struct AttentionFwdSm90Tiles {
 
 /// copy_tile for panels.
 template <int Width, int Rows, int Threads, class T>
-__device__ void copy_panels(const PanelTile<Rows, Width>& tile, HeadRows<const T> from, int first, int end,
+__device__ void copy_panels(const PanelTile<Rows, Width>& tile, RowsOfHead<const T> from, int first, int end,
                             int head_dim) {
 #pragma unroll
   for (int p = 0; p < Width / 64; ++p, from.data += 64)
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
   const typename Tiles::Queries q_tile{shared_address(shared)};
   const auto k_tile = [&](int t) { return Keys{q_tile.base + Tiles::Queries::bytes + t % 2 * Keys::bytes}; };
   const auto v_tile = [&](int t) { return Keys{k_tile(t).base + 2 * Keys::bytes}; };
-  const HeadRows<const T> k(a.k, k0, kv_head, head_dim), v(a.v, k0, kv_head, head_dim);
+  const RowsOfHead<const T> k(a.k, k0, kv_head, head_dim), v(a.v, k0, kv_head, head_dim);
   const auto copy_k = [&](int t) {
     if (t >= 0) copy_panels<Width, Tiles::keys, Tiles::threads>(k_tile(t), k, t * Tiles::keys, keys, head_dim);
     commit_copies();
@@ -84,8 +84,8 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
       RegisterOperand<T, 1, Tiles::keys / 8>{s}.load(p[step], 0, step);
   };
 
-  copy_panels<Width, Tiles::queries, Tiles::threads>(q_tile, HeadRows<const T>(a.q, q0, head, head_dim), first, queries,
-                                                     head_dim);
+  copy_panels<Width, Tiles::queries, Tiles::threads>(q_tile, RowsOfHead<const T>(a.q, q0, head, head_dim), first,
+                                                     queries, head_dim);
   commit_copies();  // waited for even if there are no keys: outputs take the place of queries
   if (tiles > 0) {
     int t = tiles - 1;
@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
       a.lse[std::ptrdiff_t{q0 + first + row} * heads + head] = softmax.lse(0, half);
   }
   __syncwarp();
-  const HeadRows<T> out(a.o, q0, head, head_dim);
+  const RowsOfHead<T> out(a.o, q0, head, head_dim);
   for (int i = lane_id(); i < 16 * (Width / 8); i += warp_size) {
     const int row = warp_row + i / (Width / 8), chunk = i % (Width / 8);
     if (first + row < end && chunk * 8 < head_dim)

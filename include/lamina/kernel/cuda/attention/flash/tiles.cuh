@@ -67,10 +67,10 @@ __device__ inline SequenceTile costly_first(const int* cu, int sequences, int ti
 
 /// Rows of one head of one sequence.
 template <class T>
-struct HeadRows {
+struct RowsOfHead {
   T* data;
   std::ptrdiff_t stride;
-  __device__ HeadRows(const Matrix<T>& x, int row, int head, int head_dim)
+  __device__ RowsOfHead(const Matrix<T>& x, int row, int head, int head_dim)
       : data(x.row(row) + head * head_dim), stride(x.stride) {}
   __device__ T* row(int i) const { return data + i * stride; }
 };
@@ -101,7 +101,8 @@ __device__ void copy_tile(unsigned tile, const PagedHeadRows<const T>& from, int
 
 /// Starts copying Rows rows from row `first` to a tile; rows from `end` on and columns from head_dim on become zeros.
 template <int Width, int Rows, int Threads, class T>
-__device__ void copy_tile(unsigned tile, const HeadRows<const T>& from, int first, int end, int head_dim, int thread) {
+__device__ void copy_tile(unsigned tile, const RowsOfHead<const T>& from, int first, int end, int head_dim,
+                          int thread) {
   constexpr int chunks = Width / 8;
   if constexpr (Threads % chunks == 0) {  // a thread keeps to one column of chunks, and steps by a fixed number of rows
     constexpr int step = Threads / chunks;
@@ -130,7 +131,7 @@ __device__ int key_count(const PagedAttentionFwd<T>& a, int b) {
   return a.cu_keys[b + 1] - a.cu_keys[b];
 }
 template <class T>
-__device__ HeadRows<const T> head_rows(const AttentionFwd<T>& a, const Matrix<const T>& x, int b, int kv_head) {
+__device__ RowsOfHead<const T> head_rows(const AttentionFwd<T>& a, const Matrix<const T>& x, int b, int kv_head) {
   return {x, a.cu_k[b], kv_head, a.shape.head_dim};
 }
 template <class T>

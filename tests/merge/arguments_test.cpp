@@ -57,6 +57,16 @@ TEST_CASE("lamina-merge: JSON and lists are read too") {
   CHECK(adapters == std::vector<std::filesystem::path>{"a", "b"});
 }
 
+TEST_CASE("lamina-merge: what LLaMA-Factory's export takes and a merge does not use is taken, and said to be unused") {
+  for (const std::string key : {"lora_rank", "cutoff_len", "pref_beta", "galore_rank", "temperature", "vllm_config"}) {
+    CAPTURE(key);
+    const auto notes = parsed(minimal({key + "=1"})).notes;
+    REQUIRE(notes.size() == 1);
+    CHECK(contains(notes[0], key));
+  }
+  CHECK(contains(request_error(minimal({"learning_rate=1"})), "learning_rate"));
+}
+
 TEST_CASE("lamina-merge: an unknown key is an error that suggests the nearest known one") {
   CHECK(contains(request_error({example, "exprt_dir=x"}), "exprt_dir is not a known key (did you mean export_dir?)"));
   CHECK(contains(request_error(minimal({"--adapter-name-or-pth", "x"})), "did you mean adapter_name_or_path?"));

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -11,6 +12,9 @@
 #include <lamina/io/keys/key_table.hpp>
 #include <lamina/merge/merge.hpp>
 #include <lamina/merge/modelfile.hpp>
+#include <lamina/train/arguments/keys_data.hpp>
+#include <lamina/train/arguments/keys_finetuning.hpp>
+#include <lamina/train/arguments/keys_model.hpp>
 
 /// LLaMA-Factory's keys that its export command accepts, and what a merge makes of each.
 namespace lamina::merge {
@@ -108,127 +112,25 @@ inline constexpr MergeKey own_keys[] = {
     {"use_llama_pro", KeyType::flag, KeyStatus::refused, "false", "LLaMA-Pro is not supported"},
 };
 
-/// Keys that mean something to a Python program, to training or to generation, and nothing to a merge.
-inline constexpr std::string_view names_without_effect[] = {
-    "trust_remote_code",
-    "use_fast_tokenizer",
-    "low_cpu_mem_usage",
-    "offload_folder",
-    "om_hub_token",
-    "split_special_tokens",
-    "init_special_tokens",
-    "flash_attn",
-    "shift_attn",
-    "use_unsloth",
-    "use_unsloth_gc",
-    "enable_liger_kernel",
-    "moe_aux_loss_coef",
-    "disable_gradient_checkpointing",
-    "use_reentrant_gc",
-    "upcast_layernorm",
-    "upcast_lmhead_output",
-    "print_param_status",
-    "infer_backend",
-    "use_kv_cache",
-    "quantization_method",
-    "quantization_type",
-    "double_quantization",
-    "quantization_device_map",
-    "image_max_pixels",
-    "image_min_pixels",
-    "image_do_pan_and_scan",
-    "crop_to_patches",
-    "video_max_pixels",
-    "video_min_pixels",
-    "video_fps",
-    "video_maxlen",
-    "use_audio_in_video",
-    "audio_sampling_rate",
-    "export_quantization_nsamples",
-    "export_quantization_maxlen",
-    "vllm_maxlen",
-    "vllm_gpu_util",
-    "vllm_enforce_eager",
-    "vllm_max_lora_rank",
-    "vllm_config",
-    "sglang_maxlen",
-    "sglang_mem_fraction",
-    "sglang_tp_size",
-    "sglang_config",
-    "sglang_lora_backend",
-    "dataset",
-    "eval_dataset",
-    "dataset_dir",
-    "media_dir",
-    "cutoff_len",
-    "train_on_prompt",
-    "mask_history",
-    "max_samples",
-    "val_size",
-    "eval_on_each_dataset",
-    "mix_strategy",
-    "interleave_probs",
-    "overwrite_cache",
-    "preprocessing_batch_size",
-    "preprocessing_num_workers",
-    "streaming",
-    "buffer_size",
-    "packing",
-    "neat_packing",
-    "tool_format",
-    "default_system",
-    "enable_thinking",
-    "preserve_thinking",
-    "ignore_pad_token_for_loss",
-    "eval_num_beams",
-    "tokenized_path",
-    "data_shared_file_system",
-    "lora_rank",
-    "lora_alpha",
-    "lora_dropout",
-    "lora_target",
-    "additional_target",
-    "loraplus_lr_ratio",
-    "loraplus_lr_embedding",
-    "use_rslora",
-    "use_dora",
-    "pissa_init",
-    "pissa_iter",
-    "pissa_convert",
-    "create_new_adapter",
-    "freeze_vision_tower",
-    "freeze_multi_modal_projector",
-    "freeze_language_model",
-    "freeze_trainable_layers",
-    "freeze_trainable_modules",
-    "freeze_extra_modules",
-    "pure_bf16",
-    "plot_loss",
-    "compute_accuracy",
-    "disable_shuffling",
-    "early_stopping_steps",
-    "include_effective_tokens_per_second",
-    "do_sample",
-    "temperature",
-    "top_p",
-    "top_k",
-    "num_beams",
-    "max_length",
-    "max_new_tokens",
-    "repetition_penalty",
-    "length_penalty",
-    "skip_special_tokens",
-};
-
 }  // namespace detail
 
-/// Every key, in the order of --help. No name occurs twice.
+/// Every key, in the order of --help: those above, and LLaMA-Factory's other keys of models, data and finetuning, which
+/// its export command takes and which mean nothing to a merge. No name occurs twice.
 inline std::span<const MergeKey> all_keys() {
   static const std::vector<MergeKey> keys = [] {
     std::vector<MergeKey> all(std::begin(detail::own_keys), std::end(detail::own_keys));
-    for (const std::string_view name : detail::names_without_effect)
-      all.push_back(
-          MergeKey(name, io::KeyType::object, io::KeyStatus::accepted, "", "it means nothing to a merge").or_bare());
+    const auto is_there = [&](const io::KeyRow& row) {
+      return std::any_of(all.begin(), all.end(), [&](const MergeKey& key) { return key.name == row.name; });
+    };
+    for (const std::span<const train::TrainKey> group :
+         {std::span<const train::TrainKey>(train::model_keys), std::span<const train::TrainKey>(train::data_keys),
+          std::span<const train::TrainKey>(train::finetuning_keys),
+          std::span<const train::TrainKey>(train::method_option_keys)})
+      for (const train::TrainKey& key : group)
+        if (!is_there(key))
+          all.push_back(
+              MergeKey(key.name, io::KeyType::object, io::KeyStatus::accepted, "", "it means nothing to a merge")
+                  .or_bare());
     return all;
   }();
   return keys;

@@ -1,7 +1,16 @@
 #pragma once
+#include <boost/hana/at_key.hpp>
+#include <boost/hana/concat.hpp>
+#include <boost/hana/contains.hpp>
+#include <boost/hana/map.hpp>
+#include <boost/hana/pair.hpp>
+#include <boost/hana/tuple.hpp>
+#include <boost/hana/type.hpp>
+#include <boost/hana/unpack.hpp>
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/list.hpp>
@@ -12,10 +21,12 @@
 ///     tensors<Model>[language_model{}][layers{}[7]][mlp{}][up_proj{}]
 ///
 /// is the place of the layer up_proj; Weights<Model> takes the same brackets (compose/plan/named_tensor.hpp). A stack
-/// takes its tag with the number of a layer.
+/// takes its tag with the number of a layer. Of each module a Boost.Hana map from tags to places says what is below it.
 namespace lamina {
 
 namespace detail {
+
+namespace hana = boost::hana;
 
 /// Where a name leads to from a module: another module below it, or one of its own parameters; how many tensors come
 /// before it, and whether it is a stack.
@@ -39,66 +50,62 @@ struct LayerOf {
   using children = typename Stack::children;
 };
 
-template <class Tag, int offset, class... P>
-constexpr auto find_param(List<P...>) {
-  constexpr int place = [] {
-    int at = 0, found = -1;
-    ((found = found < 0 && std::is_same_v<typename P::name, Tag> ? at : found, ++at), ...);
-    return found;
-  }();
-  if constexpr (place >= 0)
-    return NameStep<Leaf<at<List<P...>, static_cast<std::size_t>(place)>>, offset + place>{};
+/// The pair of a map of names.
+template <class Tag, class Target, int offset>
+using NamedStep = hana::pair<hana::type<Tag>, NameStep<Target, offset>>;
+
+template <int offset, class... P, std::size_t... I>
+constexpr auto steps_to_params(List<P...>, std::index_sequence<I...>) {
+  return hana::tuple<NamedStep<typename P::name, Leaf<P>, offset + static_cast<int>(I)>...>{};
+}
+template <int offset, class Params>
+constexpr auto steps_to_params() {
+  return steps_to_params<offset>(Params{}, std::make_index_sequence<Params::size>{});
+}
+template <class M, int offset>
+constexpr auto steps_below();
+template <int offset>
+constexpr auto steps_to_children(List<>) {
+  return hana::tuple<>{};
+}
+template <int offset, class First, class... Rest>
+constexpr auto steps_to_children(List<First, Rest...>) {
+  const auto rest = steps_to_children<offset + tensor_count<First>>(List<Rest...>{});
+  if constexpr (requires { typename First::tag; })
+    return hana::concat(hana::tuple<NamedStep<typename First::tag, First, offset>>{}, rest);
   else
-    return Nowhere{};
+    return hana::concat(steps_below<First, offset>(), rest);
 }
-template <class M, class Tag, int offset>
-constexpr auto find_below();
-template <class Tag, int offset>
-constexpr auto find_among(List<>) {
-  return Nowhere{};
-}
-template <class Tag, int offset, class First, class... Rest>
-constexpr auto find_among(List<First, Rest...>) {
-  if constexpr (requires { typename First::tag; }) {
-    if constexpr (std::is_same_v<typename First::tag, Tag>)
-      return NameStep<First, offset>{};
-    else
-      return find_among<Tag, offset + tensor_count<First>>(List<Rest...>{});
-  } else {
-    using Found = decltype(find_below<First, Tag, offset>());
-    if constexpr (std::is_same_v<Found, Nowhere>)
-      return find_among<Tag, offset + tensor_count<First>>(List<Rest...>{});
-    else
-      return Found{};
-  }
-}
-/// What bears the name Tag inside M, whose own name has been taken; modules without a name are looked into.
-template <class M, class Tag, int offset>
-constexpr auto find_below() {
+/// All names inside M, whose own name has been taken, with where they lead; modules without a name are looked into.
+template <class M, int offset>
+constexpr auto steps_below() {
   using Children = typename decltype([] {
     if constexpr (HasChildren<M>)
       return std::type_identity<typename M::children>{};
     else
       return std::type_identity<List<>>{};
   }())::type;
-  using Child = decltype(find_among<Tag, offset>(Children{}));
-  if constexpr (!std::is_same_v<Child, Nowhere>) {
-    return Child{};
-  } else {
-    constexpr int own = offset + count_children(Children{});
-    using Own = decltype([] {
-      if constexpr (requires { typename M::params; })
-        return find_param<Tag, own>(typename M::params{});
-      else
-        return Nowhere{};
-    }());
-    if constexpr (!std::is_same_v<Own, Nowhere>)
-      return Own{};
-    else if constexpr (requires { typename M::added_params; })
-      return find_param<Tag, own + static_cast<int>(M::params::size)>(typename M::added_params{});
-    else
-      return Nowhere{};
-  }
+  constexpr int own = offset + count_children(Children{});
+  const auto children = steps_to_children<offset>(Children{});
+  if constexpr (requires { typename M::added_params; })
+    return hana::concat(
+        children, hana::concat(steps_to_params<own, typename M::params>(),
+                               steps_to_params<own + static_cast<int>(M::params::size), typename M::added_params>()));
+  else if constexpr (requires { typename M::params; })
+    return hana::concat(children, steps_to_params<own, typename M::params>());
+  else
+    return children;
+}
+/// The same as a map: from the type of a tag to its NameStep.
+template <class M>
+inline constexpr auto names_below = hana::unpack(steps_below<M, 0>(), hana::make_map);
+
+template <class M, class Tag>
+constexpr auto find_below() {
+  if constexpr (decltype(hana::contains(names_below<M>, hana::type_c<Tag>))::value)
+    return hana::at_key(names_below<M>, hana::type_c<Tag>);
+  else
+    return Nowhere{};
 }
 
 template <class Found, class Tag>
@@ -118,8 +125,8 @@ inline constexpr bool is_stack = requires {
   M::repeats;
 };
 template <class M, class Tag, bool numbered>
-struct StepTo : decltype(find_below<M, Tag, 0>()) {
-  using Found = decltype(find_below<M, Tag, 0>());
+struct StepTo : decltype(find_below<M, Tag>()) {
+  using Found = decltype(find_below<M, Tag>());
   static_assert(Checked<NameBelow<Found, Tag>>::seen);
   static_assert(Checked<NumberOfLayer<numbered, is_stack<typename Found::Target>>>::seen);
 };

@@ -1,4 +1,5 @@
 #pragma once
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,9 +24,7 @@ inline std::string size_text(double bytes) {
     if (bytes < 999.5) break;
     bytes /= 1000, unit = larger;
   }
-  char text[32];
-  std::snprintf(text, sizeof text, *unit == 'B' ? "%.0f %s" : "%.3g %s", bytes, unit);
-  return text;
+  return *unit == 'B' ? fmt::format("{:.0f} {}", bytes, unit) : fmt::format("{:.3g} {}", bytes, unit);
 }
 
 /// Bytes per second of late: a connection that stalls has no time left that could be told.

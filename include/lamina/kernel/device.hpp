@@ -18,7 +18,7 @@ class Device {
     void set(Stream<B>) {}
     void wait() {}
   };
-  /// An order of launches beside that of the device, so that both may be at work; the host's have ended already.
+  /// An order of launches next to that of the device, so that both may be at work; the host's have ended already.
   struct SideStream {
     Stream<B> stream() const { return {}; }
     void wait_for(const Mark&) {}

@@ -8,7 +8,7 @@
 #include <lamina/model/chat_format.hpp>
 #include <lamina/model/processor_format.hpp>
 
-/// What the programs must know of a model family beside its types, as plain data: a family is one folder that fills
+/// What the programs must know of a model family next to its types, as plain data: a family is one folder that fills
 /// this in (model/<family>/family.hpp), and nothing else asks which family a model is of.
 namespace lamina {
 
@@ -65,7 +65,7 @@ struct Family {
   ProcessorFormat processor;
 };
 
-/// Families beside the library's own (model/families.hpp).
+/// Families next to the library's own (model/families.hpp).
 inline std::vector<const Family*>& added_families() {
   static std::vector<const Family*> families;
   return families;

@@ -91,7 +91,7 @@ inline std::vector<std::string>& benched() {
   return names;
 }
 
-/// A table of medians, each variant beside the first; before it, what another reporter shows, if there is one.
+/// A table of medians, each variant compared with the first; before it, what another reporter shows, if there is one.
 class SideBySide : public benchmark::BenchmarkReporter {
  public:
   explicit SideBySide(std::unique_ptr<benchmark::BenchmarkReporter> shown) : shown_(std::move(shown)) {}

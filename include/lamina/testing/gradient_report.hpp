@@ -2,7 +2,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
+#include <iomanip>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -72,7 +73,8 @@ struct GradientRun {
 
 namespace detail {
 
-/// What a gradient g looks like beside the slopes s of the same elements, in words; "" if like nothing in particular.
+/// What a gradient g looks like, compared with the slopes s of the same elements, in words; "" if like nothing in
+/// particular.
 inline std::string difference_of(const std::vector<double>& g, const std::vector<double>& s) {
   double gg = 0, gs = 0, ss = 0;
   for (std::size_t i = 0; i < g.size(); ++i) gg += g[i] * g[i], gs += g[i] * s[i], ss += s[i] * s[i];
@@ -81,9 +83,9 @@ inline std::string difference_of(const std::vector<double>& g, const std::vector
   if (ss == 0) return "it should be 0 everywhere";
   const double factor = gs / ss, alike = gs * gs / (gg * ss);
   if (alike > 0.9999 && std::abs(factor - 1) > 1e-3) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.4g", factor);
-    return cat("it is ", text, " times the finite difference: a factor is missing");
+    std::ostringstream text;
+    text << "it is " << std::setprecision(4) << factor << " times the finite difference: a factor is missing";
+    return text.str();
   }
   if (alike < 0.01) return "it has nothing to do with the finite difference: another order of elements?";
   return "";

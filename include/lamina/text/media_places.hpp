@@ -1,6 +1,6 @@
 #pragma once
+#include <fmt/format.h>
 #include <algorithm>
-#include <cstdio>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,11 +20,8 @@ namespace lamina::text {
 inline std::vector<std::string> time_texts(std::span<const double> seconds, const ChatFormat& format) {
   std::vector<std::string> out;
   if (format.video_time_end.empty()) return out;
-  for (const double second : seconds) {
-    char number[32];
-    std::snprintf(number, sizeof number, "%.1f", second);
-    out.push_back(cat(format.video_time_begin, number, format.video_time_end));
-  }
+  for (const double second : seconds)
+    out.push_back(fmt::format("{}{:.1f}{}", format.video_time_begin, second, format.video_time_end));
   return out;
 }
 

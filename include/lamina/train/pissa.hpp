@@ -61,7 +61,8 @@ inline void write_converted(const std::filesystem::path& to, const std::filesyst
     std::vector<float>& joined = values.emplace_back();
     std::vector<std::int64_t> shape = info.shape;
     const bool is_a = info.name.ends_with(".lora_A.weight");
-    const auto row = static_cast<std::size_t>(is_a ? std::ssize(own) : shape[1]);  // A: rows below, B: columns beside
+    const auto row =
+        static_cast<std::size_t>(is_a ? std::ssize(own) : shape[1]);  // A: rows below, B: columns to its right
     for (std::size_t at = 0; at < own.size(); at += row) {
       joined.insert(joined.end(), own.begin() + static_cast<std::ptrdiff_t>(at),
                     own.begin() + static_cast<std::ptrdiff_t>(at + row));

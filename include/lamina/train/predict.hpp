@@ -76,7 +76,7 @@ class PredictionScores {
       return "ROUGE of Chinese counts characters, so that it is not LLaMA-Factory's: no jieba dictionary was found; "
              "install python3-jieba, or set jieba_dictionary: /path/to/dict.txt";
     return cat("ROUGE of Chinese counts ", *cut_.units(), ", with ", cut_.dictionary().string(),
-               cut_.units() == "words" ? "" : "; new words stay characters, as no finalseg folder is beside it");
+               cut_.units() == "words" ? "" : "; new words stay characters, as no finalseg folder lies next to it");
   }
 
  private:

@@ -1,4 +1,5 @@
 #pragma once
+#include <fmt/format.h>
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -162,10 +163,9 @@ class TrainProgram {
     }
     const double trainable = static_cast<double>(session_->trainable_count()),
                  all = static_cast<double>(session_->param_count());
-    char share[32];
-    std::snprintf(share, sizeof share, "%.4f", 100 * trainable / all);
     console_.line(cat("trainable params: ", detail::with_thousands(session_->trainable_count()),
-                      " || all params: ", detail::with_thousands(session_->param_count()), " || trainable%: ", share));
+                      " || all params: ", detail::with_thousands(session_->param_count()),
+                      " || trainable%: ", fmt::format("{:.4f}", 100 * trainable / all)));
     if (!a_.do_train) return;
     train_.emplace(datasets_.train, preparation, a_, workers, group_.place());
     const StepCounts steps = count_steps(a_, train_->rows(), group_.size());

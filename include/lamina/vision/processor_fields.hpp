@@ -61,7 +61,7 @@ inline std::vector<Field> image_fields_of(const ProcessorFormat& format) {
   return fields;
 }
 
-/// What the object that describes video processing has beside the fields of images.
+/// What the object that describes video processing has besides the fields of images.
 inline constexpr Field video_fields[] = {
     {"fps", FieldUse::used, "frames per second that are picked"},
     {"min_frames", FieldUse::used},

@@ -33,8 +33,8 @@ inline std::vector<std::string> repository_paths(const std::filesystem::path& fo
   const std::filesystem::path path(written);
   std::vector<std::string> out;
   if (path.is_absolute() || written.find("://") != written.npos) return out;
-  const auto beside = std::filesystem::path(record_file).parent_path().lexically_relative(folder);
-  for (const auto& from : {beside, std::filesystem::path()}) {
+  const auto near_records = std::filesystem::path(record_file).parent_path().lexically_relative(folder);
+  for (const auto& from : {near_records, std::filesystem::path()}) {
     const std::string inside = (from / path).lexically_normal().generic_string();
     if (hub::is_safe_path(inside) && (out.empty() || out.front() != inside)) out.push_back(inside);
   }

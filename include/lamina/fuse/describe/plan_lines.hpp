@@ -9,7 +9,7 @@
 #include <lamina/fuse/type_text.hpp>
 #include <lamina/kernel/plan.hpp>
 
-/// The lines of a plan: a walk through a type, beside a record of what it launches.
+/// The lines of a plan: a walk through a type, next to a record of what it launches.
 namespace lamina {
 
 struct DescribeOptions {

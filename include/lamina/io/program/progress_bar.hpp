@@ -1,7 +1,7 @@
 #pragma once
+#include <fmt/format.h>
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 
 #include <lamina/core/error.hpp>
@@ -12,10 +12,8 @@ namespace lamina::io {
 inline std::string clock_text(double seconds) {
   const auto whole = static_cast<std::int64_t>(std::max(0.0, seconds));
   const std::int64_t days = whole / 86'400;
-  char text[64];
-  std::snprintf(text, sizeof text, "%lld:%02lld:%02lld", static_cast<long long>(whole % 86'400 / 3600),
-                static_cast<long long>(whole % 3600 / 60), static_cast<long long>(whole % 60));
-  return (days == 0 ? "" : cat(days, days == 1 ? " day, " : " days, ")) + text;
+  return (days == 0 ? "" : cat(days, days == 1 ? " day, " : " days, ")) +
+         fmt::format("{}:{:02}:{:02}", whole % 86'400 / 3600, whole % 3600 / 60, whole % 60);
 }
 
 /// A duration as a progress bar shows it: "01:23", "1:02:03".
@@ -32,9 +30,7 @@ inline std::string bar_of(double share, int width = 10) {
   for (int i = 0; i < filled / 8; ++i) bar += "█";
   bar += eighths[filled % 8];
   for (int i = (filled + 7) / 8; i < width; ++i) bar += " ";
-  char percent[8];
-  std::snprintf(percent, sizeof percent, "%3d%%", static_cast<int>(share * 100));
-  return cat(percent, "|", bar, "|");
+  return fmt::format("{:3}%|{}|", static_cast<int>(share * 100), bar);
 }
 
 }  // namespace lamina::io

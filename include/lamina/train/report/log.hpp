@@ -1,7 +1,7 @@
 #pragma once
+#include <fmt/format.h>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -21,9 +21,7 @@ using io::clock_text;
 
 /// Rounded to that many decimals, as Python's round: what is written next to it in reports.
 inline double rounded(double value, int decimals) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", decimals, value);
-  return std::strtod(text, nullptr);
+  return std::strtod(fmt::format("{:.{}f}", value, decimals).c_str(), nullptr);
 }
 
 /// A flat object on one line with Python's separators, ", " and ": ".
@@ -39,9 +37,8 @@ inline std::string console_line(const OrderedJson& object) {
   std::string line = "{";
   for (const auto& [key, value] : object.items()) {
     if (key == "step") continue;
-    char text[64];
-    if (value.is_number_float()) std::snprintf(text, sizeof text, "'%.4g'", value.get<double>());
-    line += cat(line.size() > 1 ? ", '" : "'", key, "': ", value.is_number_float() ? std::string(text) : value.dump());
+    line += cat(line.size() > 1 ? ", '" : "'", key,
+                "': ", value.is_number_float() ? fmt::format("'{:.4g}'", value.get<double>()) : value.dump());
   }
   return line + "}";
 }

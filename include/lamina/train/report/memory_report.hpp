@@ -1,6 +1,6 @@
 #pragma once
+#include <fmt/format.h>
 #include <cstdint>
-#include <cstdio>
 #include <ostream>
 #include <utility>
 
@@ -15,9 +15,7 @@ inline void print_memory(std::ostream& out, const MemoryPlan& plan, std::int64_t
   out << "Memory plan for the largest step: " << tokens << " tokens in " << sequences << " sequences, " << patches
       << " image patches\n";
   const auto row = [&](const char* name, std::int64_t bytes) {
-    char line[96];
-    std::snprintf(line, sizeof line, "  %-24s %12.1f MiB\n", name, static_cast<double>(bytes) / (1 << 20));
-    out << line;
+    out << fmt::format("  {:<24} {:12.1f} MiB\n", name, static_cast<double>(bytes) / (1 << 20));
   };
   for (const auto& [name, bytes] :
        {std::pair{"weights", plan.weights}, std::pair{"trainable weights", plan.trainable},

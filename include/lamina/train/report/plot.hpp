@@ -1,7 +1,7 @@
 #pragma once
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <string>
 #include <tuple>
@@ -174,11 +174,7 @@ class Figure {
     cairo_show_text(cr_, words.c_str());
   }
 
-  static std::string number(double v) {
-    char out[32];
-    std::snprintf(out, sizeof out, "%.6g", v == 0 ? 0.0 : v);  // without the sign of -0
-    return out;
-  }
+  static std::string number(double v) { return fmt::format("{:.6g}", v == 0 ? 0.0 : v); }  // without the sign of -0
 
   cairo_surface_t* surface_;
   cairo_t* cr_;

@@ -1,9 +1,9 @@
 #pragma once
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <ostream>
 #include <string>
 
@@ -18,10 +18,10 @@ inline std::string bar_text(const Progress& at, double loss, int width = 10) {
   const double share =
       at.total_steps > 0 ? std::min(1.0, static_cast<double>(at.step) / static_cast<double>(at.total_steps)) : 1;
   const double seconds = at.seconds_per_step();
-  char rate[32] = "?s/it", loss_text[32] = "";
-  if (seconds > 0)
-    std::snprintf(rate, sizeof rate, seconds < 1 ? "%.2fit/s" : "%.2fs/it", seconds < 1 ? 1 / seconds : seconds);
-  if (std::isfinite(loss)) std::snprintf(loss_text, sizeof loss_text, ", loss=%.4g", loss);
+  const std::string rate = !(seconds > 0) ? "?s/it"
+                           : seconds < 1  ? fmt::format("{:.2f}it/s", 1 / seconds)
+                                          : fmt::format("{:.2f}s/it", seconds);
+  const std::string loss_text = std::isfinite(loss) ? fmt::format(", loss={:.4g}", loss) : "";
   return cat(io::bar_of(share, width), " ", at.step, "/", at.total_steps, " [", io::bar_clock(at.elapsed_s), "<",
              seconds > 0 ? io::bar_clock(at.remaining_s()) : "?", ", ", rate, loss_text, "]");
 }

@@ -1,5 +1,5 @@
 #pragma once
-#include <cstdio>
+#include <fmt/format.h>
 #include <filesystem>
 #include <ostream>
 #include <string>
@@ -40,15 +40,14 @@ inline void print_metrics(std::ostream& out, const std::string& split, const Ord
   std::size_t key_width = 0, value_width = 0;
   const nlohmann::json sorted = metrics;
   for (const auto& [key, value] : sorted.items()) {
-    char text[64];
+    std::string text;
     const double number = value.is_number() ? value.get<double>() : 0;
     if (key.ends_with("_runtime"))
-      std::snprintf(text, sizeof text, "%s.%02d", clock_text(number).c_str(), static_cast<int>(number * 100) % 100);
+      text = fmt::format("{}.{:02}", clock_text(number), static_cast<int>(number * 100) % 100);
     else if (key == "total_flos")
-      std::snprintf(text, sizeof text, "%lldGF", static_cast<long long>(number) >> 30);
+      text = fmt::format("{}GF", static_cast<std::int64_t>(number) >> 30);
     else
-      std::snprintf(text, sizeof text, "%s",
-                    value.is_number_float() ? OrderedJson(rounded(number, 4)).dump().c_str() : value.dump().c_str());
+      text = value.is_number_float() ? OrderedJson(rounded(number, 4)).dump() : value.dump();
     lines.emplace_back(key, text);
     key_width = std::max(key_width, key.size());
     value_width = std::max(value_width, lines.back().second.size());

@@ -14,7 +14,7 @@ inline bool attention_by_wgmma(Stream<Cuda> s, int head_dim) {
   return s.device->compute_capability() == 90 && (head_dim <= 64 || head_dim > 80);
 }
 /// Forward takes it for wide heads alone: at 64 mma.sync is faster (bench/kernel/attention_bench.cu on an H100,
-/// vision64: 306 to 314 TFLOP/s beside 276).
+/// vision64: 306 to 314 TFLOP/s, compared with 276).
 inline bool attention_forward_by_wgmma(Stream<Cuda> s, int head_dim) {
   return attention_by_wgmma(s, head_dim) && head_dim > 64;
 }

@@ -76,7 +76,7 @@ class CudaMark {
   CUevent_st* event_ = nullptr;
 };
 
-/// A stream of the current device beside a CudaDevice's own. Its kernels get free multiprocessors first, so that they
+/// A stream of the current device next to a CudaDevice's own. Its kernels get free multiprocessors first, so that they
 /// advance while the others keep the device busy. Made at first use.
 class CudaSideStream {
  public:

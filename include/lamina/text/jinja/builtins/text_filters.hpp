@@ -1,11 +1,11 @@
 #pragma once
+#include <fmt/format.h>
 #include <lamina/text/jinja/builtins/arguments.hpp>
 #include <lamina/text/jinja/builtins/text_functions.hpp>
 
 #include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -104,9 +104,7 @@ inline Value rounded(const Value& value, const CallArguments& args, Budget&) {
   if (digits < 0 || digits > 300) fail("round: precision is ", digits, ", wanted 0 to 300");
   if (method == "common") {
     if (value.integer()) return *value.integer();
-    char buffer[700];
-    std::snprintf(buffer, sizeof buffer, "%.*f", static_cast<int>(digits), *value.number());
-    return std::strtod(buffer, nullptr);
+    return std::strtod(fmt::format("{:.{}f}", *value.number(), digits).c_str(), nullptr);
   }
   const double scale = std::pow(10.0, static_cast<double>(digits)), scaled = *value.number() * scale;
   return (method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale;

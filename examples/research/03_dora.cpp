@@ -1,4 +1,4 @@
-// A wrapper of one's own: DoRA puts an adapter of its own kind into any model, here Qwen3-VL, and trains it.
+// An adapter of one's own: DoRA as its paper has it, a kind that Adapt puts into any model, here Qwen3-VL, and trains.
 #include <iostream>
 
 #include <lamina/kernel/cpu.hpp>
@@ -9,15 +9,16 @@
 
 using namespace lamina;
 using kernel::array_of, kernel::grad_of, kernel::store;
-LAMINA_NAME(lora_magnitude_vector);
 
-/// y = c (W x + s B A x),  c = m |W| / |V|,  V = W + s B A; |.| is the length of each row, and m starts at one. As in
-/// the paper's section 4.3, |V| counts as constant in backward.   source: Liu et al. 2024, arXiv:2402.09353
+namespace mine {
+
+/// y = c (W x + s B A x),  c = m / |V|,  V = W + s B A; |.| is the length of each row, and m starts as |W|. As in the
+/// paper's section 4.3, |V| counts as constant in backward.   source: Liu et al. 2024, arXiv:2402.09353
 template <class L, class Rank, class Alpha>
 struct DoraLinear : AdaptedLinear<L, Rank, Alpha> {
   using Low = AdaptedLinear<L, Rank, Alpha>;
-  static constexpr int O = Low::Out_, D = Low::In_, at = Low::own;  // parameters: L's own, then A, B, m
-  using added_params = append_t<typename Low::added_params, Param<lora_magnitude_vector, Shape<O>, init::ones>>;
+  static constexpr int O = Low::Out_, at = Low::own;  // parameters: L's own, then A, B, m
+  using added_params = append_t<typename Low::added_params, Param<lora_magnitude_vector, Shape<O>, init::row_norms>>;
   static_assert(!L::has_bias, "DoraLinear: scales W x alone, so the layer must have no bias");
 
   static void forward(auto run, const Parameter* p, auto& saved, auto x, auto y) {
@@ -39,27 +40,38 @@ struct DoraLinear : AdaptedLinear<L, Rank, Alpha> {
   static Eigen::ArrayXf factors(const Parameter* p) {
     const kernel::RowMajorArray w = array_of(p[0].value), a = array_of(p[at].value), b = array_of(p[at + 1].value);
     const kernel::RowMajorArray v = w + p[at + 1].scale * (b.matrix() * a.matrix()).array();
-    return array_of(p[at + 2].vector<float, O>()) * (w.square().rowwise().sum() / v.square().rowwise().sum()).sqrt();
+    return array_of(p[at + 2].vector<float, O>()) / v.square().rowwise().sum().sqrt();
   }
 };
 
-/// The rule: a target becomes a DoraLinear, every other layer with parameters is frozen.
-template <class R, class A, class T>
-struct DoraRule {
-  template <class M, class Path>
-  static constexpr bool applies = ParametricLayer<M>;
-  template <class M, class Path>
-  using apply = std::conditional_t<is_linear<M> && T::template match<Path>, DoraLinear<M, R, A>, Frozen<M>>;
+/// The kind: what becomes of a layer that Targets<...> names. Every other layer is frozen.
+template <class Rank, class Alpha>
+struct DoRA {
+  template <class L>
+  using layer = DoraLinear<L, Rank, Alpha>;
 };
-template <class M, class R, class A, class T>
-struct DoRA : rewrite_t<M, DoraRule<R, A, T>> {};
-struct Model : DoRA<qwen3_vl::Qwen3VL_Tiny, Rank<4>, Alpha<8>, Targets<name::q_proj, name::v_proj>> {};
 
-int main() {
+}  // namespace mine
+
+using Layers = Targets<name::q_proj, name::v_proj>;
+struct Mine : Adapt<qwen3_vl::Qwen3VL_Tiny, mine::DoRA<Rank<4>, Alpha<8>>, Layers> {};
+struct Theirs : DoRA<qwen3_vl::Qwen3VL_Tiny, Rank<4>, Alpha<8>, Layers> {};  // the library's, for the CPU and GPUs
+static_assert(trainable_count<Mine> == trainable_count<Theirs>);
+
+template <class Model>
+std::vector<double> losses() {
   auto weights = initialised<Model>(1);
   constexpr int image_token = Model::vocab_size - 1;
   const Batch batch = testing::random_batch<Model>({1, 4, 4}, 8, image_token, 1);
-  const std::vector<double> losses = testing::overfit(weights, batch, image_token, 5, {.learning_rate = 1e-3});
-  for (const double loss : losses) std::cout << "loss " << loss << "\n";
-  return std::is_sorted(losses.rbegin(), losses.rend()) ? 0 : 1;
+  return testing::overfit(weights, batch, image_token, 5, {.learning_rate = 1e-3});
+}
+
+int main() {
+  const std::vector<double> mine = losses<Mine>(), theirs = losses<Theirs>();
+  bool same = true;
+  for (std::size_t i = 0; i < mine.size(); ++i) {
+    std::cout << "loss " << mine[i] << ", the library's " << theirs[i] << "\n";
+    same = same && std::abs(mine[i] - theirs[i]) < 1e-5;
+  }
+  return same && std::is_sorted(mine.rbegin(), mine.rend()) ? 0 : 1;
 }

@@ -100,6 +100,16 @@ TEST_CASE("AdaptedLinear: backward matches finite differences, with dropout and 
   check<AdaptedLinear<Linear<7, 9>, Rank<Dyn>, Alpha<Dyn>>>();
   check<AdaptedLinear<Linear<7, 9>, Rank<Dyn>, Alpha<Dyn>>>({.dropout = 0.3f});
 }
+TEST_CASE("DoraLinear: dx and the magnitudes' gradient match finite differences, with dropout and without") {
+  // The norms count as constant in backward, so A and B differ: adapter/dora_linear_test.cpp.
+  const auto wrong = [](const testing::GradientReport& report) {
+    CHECK(report.broken.empty());
+    return report.wrong();
+  };
+  const std::vector<std::string> low = {"lora_A.weight", "lora_B.weight"};
+  CHECK(wrong(testing::check_gradients<DoraLinear<Linear<7, 9, Bias>, Rank<2>, Alpha<4>>>()) == low);
+  CHECK(wrong(testing::check_gradients<DoraLinear<Linear<7, 9>, Rank<2>, Alpha<4>>>({.dropout = 0.3f})) == low);
+}
 TEST_CASE("LearnedPosition: backward matches finite differences") { check<LearnedPosition<9, 4>>(); }
 TEST_CASE("JoinRows: backward matches finite differences") { check<JoinRows<4, 3>>(); }
 

@@ -14,6 +14,7 @@
 #include <lamina/kernel/cpu/logits/sample.hpp>
 #include <lamina/kernel/cpu/matmul/add_adapters.hpp>
 #include <lamina/kernel/cpu/matmul/gated_product.hpp>
+#include <lamina/kernel/cpu/matmul/magnitude.hpp>
 #include <lamina/kernel/cpu/matmul/matmul.hpp>
 #include <lamina/kernel/cpu/norm/add_norm.hpp>
 #include <lamina/kernel/cpu/norm/layer_norm.hpp>

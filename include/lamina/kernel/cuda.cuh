@@ -17,6 +17,7 @@
 #include <lamina/kernel/cuda/logits/sample.cuh>
 #include <lamina/kernel/cuda/matmul/add_adapters.cuh>
 #include <lamina/kernel/cuda/matmul/gated_product.cuh>
+#include <lamina/kernel/cuda/matmul/magnitude.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.cuh>
 #include <lamina/kernel/cuda/norm/norm_rope.cuh>
 #include <lamina/kernel/cuda/norm/norm_rows.cuh>

@@ -15,6 +15,7 @@
 #include <lamina/kernel/cuda/logits/sample.hpp>
 #include <lamina/kernel/cuda/matmul/add_adapters.hpp>
 #include <lamina/kernel/cuda/matmul/gated_product.hpp>
+#include <lamina/kernel/cuda/matmul/magnitude.hpp>
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
 #include <lamina/kernel/cuda/norm/add_norm.hpp>
 #include <lamina/kernel/cuda/norm/layer_norm.hpp>

@@ -17,11 +17,11 @@
   OPERATION(convert, elementwise/convert) OPERATION(dropout, elementwise/dropout) OPERATION(embedding, rows/embedding) \
   OPERATION(gated_product, matmul/gated_product) OPERATION(head_loss, logits/head_loss)                                \
   OPERATION(layer_norm, norm/norm_rows) OPERATION(learned_position, rows/embedding)                                    \
-  OPERATION(logprobs, logits/logprobs) OPERATION(matmul, matmul/matmul) OPERATION(norm_rope, norm/norm_rope)           \
-  OPERATION(norm_rows, norm/norm_rows) OPERATION(optimizer, elementwise/optimizer)                                     \
-  OPERATION(paged_attention, attention/paged_attention) OPERATION(preference, logits/preference)                       \
-  OPERATION(rms_norm, norm/norm_rows) OPERATION(rows, rows/rows) OPERATION(sample, logits/sample)                      \
-  OPERATION(silu_gate, elementwise/activation)                                                                         \
+  OPERATION(logprobs, logits/logprobs) OPERATION(magnitude, matmul/magnitude) OPERATION(matmul, matmul/matmul)         \
+  OPERATION(norm_rope, norm/norm_rope) OPERATION(norm_rows, norm/norm_rows)                                            \
+  OPERATION(optimizer, elementwise/optimizer) OPERATION(paged_attention, attention/paged_attention)                    \
+  OPERATION(preference, logits/preference) OPERATION(rms_norm, norm/norm_rows) OPERATION(rows, rows/rows)              \
+  OPERATION(sample, logits/sample) OPERATION(silu_gate, elementwise/activation)                                        \
   OPERATION(token_inputs, rows/token_inputs)
 
 #define LAMINA_OPERATION_across_ranks(PASS, T)                                                                         \
@@ -67,6 +67,10 @@
   PASS(learned_position, backward, "learned_position_bwd", (const LearnedPositionBwd<T>&))
 #define LAMINA_OPERATION_logprobs(PASS, T)                                                                             \
   PASS(logprobs, rows, "logprobs", (const Logprobs<T>&))
+#define LAMINA_OPERATION_magnitude(PASS, T)                                                                            \
+  PASS(magnitude, norms, "row_norms", (const RowNorms<T>&))                                                            \
+  PASS(magnitude, forward, "magnitude_fwd", (const MagnitudeFwd<T>&))                                                  \
+  PASS(magnitude, backward, "magnitude_bwd", (const MagnitudeBwd<T>&))
 #define LAMINA_OPERATION_matmul(PASS, T)                                                                               \
   PASS(matmul, forward, "matmul_fwd", (const MatmulFwd<T>&))                                                           \
   PASS(matmul, backward_input, "matmul_bwd_input", (const MatmulBwdInput<T>&))                                         \

@@ -1,6 +1,8 @@
 #pragma once
 #include <cmath>
+#include <cstring>
 #include <numbers>
+#include <vector>
 
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/random/torch.hpp>
@@ -20,6 +22,7 @@ inline float initial_value(const TensorSpec& spec, TorchGenerator& random) {
       return random.uniform(-bound, bound);
     }
     case TensorSpec::Init::normal:
+    case TensorSpec::Init::row_norms:  // by initialise()
       break;
   }
   const float u = 1 - random.uniform(0, 1), v = random.uniform(0, 1);  // Box & Muller 1958; u > 0
@@ -31,20 +34,42 @@ void initialise_tensor(const TensorSpec& spec, TorchGenerator& random, void* dat
   for (std::int64_t i = 0; i < spec.count(); ++i) static_cast<T*>(data)[i] = round_to<T>(initial_value(spec, random));
 }
 
+/// Of a matrix's rows.
+template <class T>
+std::vector<float> row_norms(const TensorSpec& spec, const void* data) {
+  std::vector<float> norms(static_cast<std::size_t>(spec.rows()));
+  const T* x = static_cast<const T*>(data);
+  for (float& norm : norms) {
+    float squares = 0;
+    for (int i = 0; i < spec.cols(); ++i, ++x) squares += to_f32(*x) * to_f32(*x);
+    norm = std::sqrt(squares);
+  }
+  return norms;
+}
+
 }  // namespace detail
 
 /// Gives every tensor the values that its Param starts from; the same seed makes the same model.
 template <class T, Backend B>
 void initialise(TensorMemory<T, B>& weights, std::uint64_t seed) {
   TorchGenerator random(seed);
+  std::vector<float> norms;  // of the last matrix of the base model
+  const auto initialise_as = [&]<class Element>(const TensorSpec& spec, Element, void* to) {
+    if (spec.init == TensorSpec::Init::row_norms) {
+      std::memcpy(to, norms.data(), norms.size() * sizeof(float));  // always fp32
+      return;
+    }
+    detail::initialise_tensor<Element>(spec, random, to);
+    if (spec.rank == 2 && !spec.added) norms = detail::row_norms<Element>(spec, to);
+  };
   for (const TensorSlot& slot : weights.slots())
     weights.fill(slot, [&](std::span<std::byte> to) {
       if (slot.dtype == DType::BF16)
-        detail::initialise_tensor<bf16>(slot.spec, random, to.data());
+        initialise_as(slot.spec, bf16{}, to.data());
       else if (slot.dtype == DType::F16)
-        detail::initialise_tensor<f16>(slot.spec, random, to.data());
+        initialise_as(slot.spec, f16{}, to.data());
       else
-        detail::initialise_tensor<float>(slot.spec, random, to.data());
+        initialise_as(slot.spec, float{}, to.data());
     });
 }
 

@@ -42,7 +42,7 @@ struct TensorSlot {
 /// Decided per tensor: its element type while frozen (matrices only), an adapter's rank (0: none), whether it learns.
 struct TensorChoice {
   DType dtype = DType::F32;
-  int rank = 0;
+  int rank = 0;  ///< what a Dyn extent becomes
   bool learns = true;
   float rate = 1;  ///< of its learning rate over that of the others
 };
@@ -62,7 +62,11 @@ class TensorMemory {
       if (spec.added)
         for (int& e : spec.extents)
           if (e == Dyn) e = choice.rank;
-      TensorSlot slot{spec, 0, spec.rank == 1 ? dtype_of<T> : choice.dtype, spec.learns && choice.learns};
+      TensorSlot slot{spec, 0,
+                      spec.fp32        ? DType::F32
+                      : spec.rank == 1 ? dtype_of<T>
+                                       : choice.dtype,
+                      spec.learns && choice.learns};
       if (slot.learns) slot.dtype = DType::F32;
       slot.rate = choice.rate;
       slots_.push_back(slot);
@@ -127,7 +131,7 @@ class TensorMemory {
       std::ptrdiff_t stride = slot.spec.cols();
       if (slot.folded)
         data = frozen + slot.folded_offset, dtype = dtype_of<T>, stride = slot.folded_stride;
-      else if (slot.learns && copy)
+      else if (slot.learns && copy && !slot.spec.fp32)
         data = copy + slot.offset, dtype = dtype_of<T>;
       else if (slot.learns)
         data = values + slot.offset;

@@ -15,16 +15,23 @@ namespace lamina {
 namespace init {
 struct zeros {};
 struct ones {};
-struct normal {};   ///< N(0, 0.02), initializer_range of these families
-struct kaiming {};  ///< U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's kaiming_uniform_(a = sqrt 5)
+struct normal {};     ///< N(0, 0.02), initializer_range of these families
+struct row_norms {};  ///< the length of each row of the layer's matrix
+struct kaiming {};    ///< U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's kaiming_uniform_(a = sqrt 5)
 }  // namespace init
 
+/// What else a Param may be: never trained, although its neighbours are; kept in fp32 for whoever reads it, whatever
+/// activations are.
+struct Fixed {};
+struct Fp32 {};
+
 /// A parameter of a layer: its name below the layer's path, its shape, its initial values.
-template <class Name, class Shape_, class Init = init::normal>
+template <class Name, class Shape_, class Init = init::normal, class... How>
 struct Param {
   using name = Name;
   using shape = Shape_;
   using init = Init;
+  static constexpr bool learns = !list_has<List<How...>, Fixed>, fp32 = list_has<List<How...>, Fp32>;
 };
 /// The parameters of a layer, in the order in which forward and backward receive them.
 template <class... P>

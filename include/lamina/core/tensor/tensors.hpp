@@ -50,6 +50,7 @@ struct TensorSpec {
   /// A fused layer keeps matrices and branches of several linear layers in one matrix (Weights): the first of them, a
   /// later one, or not so.
   enum class Fold : std::uint8_t { none, first, later } fold = Fold::none;
+  bool fp32 = false;             ///< read in fp32 even if activations are half precision
   bool takes_row_terms = false;  ///< the matrix of a linear layer whose rows may have Parameter::row_terms
   float scale = 1;               ///< of a branch: its output is multiplied by it; 0: decided at run time
   int exponent =
@@ -57,7 +58,7 @@ struct TensorSpec {
   /// The extents are those of one of so many equal parts of the file's tensor: of its first extent, or of its columns.
   /// So many neighbouring ranks have the same part.
   int row_shards = 1, column_shards = 1, shard_copies = 1;
-  enum class Init : std::uint8_t { zeros, ones, normal, kaiming } init = Init::normal;
+  enum class Init : std::uint8_t { zeros, ones, normal, kaiming, row_norms } init = Init::normal;
 
   constexpr std::int64_t count() const {
     std::int64_t n = 1;
@@ -82,6 +83,8 @@ constexpr TensorSpec::Init init_of() {
     return TensorSpec::Init::ones;
   else if constexpr (std::is_same_v<Init, init::kaiming>)
     return TensorSpec::Init::kaiming;
+  else if constexpr (std::is_same_v<Init, init::row_norms>)
+    return TensorSpec::Init::row_norms;
   else
     return TensorSpec::Init::normal;
 }
@@ -111,10 +114,15 @@ struct ParamSpec {
   std::array<int, 5> extents{};
   int rank = 0;
   TensorSpec::Init init = TensorSpec::Init::normal;
+  bool learns = true, fp32 = false;
 };
 template <class P>
 constexpr ParamSpec param_spec() {
-  ParamSpec spec{.name = P::name::text, .rank = P::shape::rank, .init = init_of<typename P::init>()};
+  ParamSpec spec{.name = P::name::text,
+                 .rank = P::shape::rank,
+                 .init = init_of<typename P::init>(),
+                 .learns = P::learns,
+                 .fp32 = P::fp32};
   for (int i = 0; i < spec.rank; ++i)
     spec.extents[static_cast<std::size_t>(i)] = P::shape::extents[static_cast<std::size_t>(i)];
   return spec;
@@ -127,7 +135,10 @@ struct ParamTable<List<P...>> {
 };
 [[gnu::noinline]] constexpr void visit_params(std::span<const ParamSpec> params, const Path& path, TensorSpec spec,
                                               const Around& around, TensorVisitor& f) {
+  const bool learns = spec.learns;
   for (const ParamSpec& p : params) {
+    spec.learns = learns && p.learns;
+    spec.fp32 = p.fp32;
     spec.path = path / p.name;
     spec.rank = p.rank;
     spec.extents = p.extents;
@@ -236,9 +247,9 @@ constexpr std::int64_t count_child_elements(List<C...>, [[maybe_unused]] bool on
   return (count_elements<C>(only, learning) + ... + 0);
 }
 template <class... P>
-constexpr std::int64_t count_param_elements(List<P...>) {
-  return ([] {
-    std::int64_t n = 1;
+constexpr std::int64_t count_param_elements(List<P...>, [[maybe_unused]] bool learning_only) {
+  return ([&] {
+    std::int64_t n = learning_only && !P::learns ? 0 : 1;
     for (int e : P::shape::extents) n *= e == Dyn ? 0 : e;  // a rank known at run time counts as nothing
     return n;
   }() + ... +
@@ -252,9 +263,9 @@ constexpr std::int64_t count_elements([[maybe_unused]] bool only, [[maybe_unused
   if constexpr (requires { typename M::children; }) n += count_child_elements(typename M::children{}, only, learning);
   if constexpr (requires { M::repeats; }) n *= M::repeats;
   if constexpr (requires { typename M::params; })
-    if (!only || learning) n += count_param_elements(typename M::params{});
+    if (!only || learning) n += count_param_elements(typename M::params{}, only);
   if constexpr (requires { typename M::added_params; })
-    if (!only || branch_learns) n += count_param_elements(typename M::added_params{});
+    if (!only || branch_learns) n += count_param_elements(typename M::added_params{}, only);
   return n;
 }
 }  // namespace detail

@@ -1,6 +1,6 @@
 #pragma once
+#include <lamina/layer/adapter/adapter_on.hpp>
 #include <lamina/layer/adapter/low_rank_branch.hpp>
-#include <lamina/layer/linear.hpp>
 
 namespace lamina {
 
@@ -28,6 +28,13 @@ struct Alpha {
 /// maximum of the sum of its layers' ranks. 64 of 2 bytes keep rows at multiples of 128 bytes.
 inline constexpr int adapter_tail = 64;
 
+struct lora_A_weight {
+  static constexpr std::string_view text = "lora_A.weight";
+};
+struct lora_B_weight {
+  static constexpr std::string_view text = "lora_B.weight";
+};
+
 /// A frozen linear layer with a trainable low-rank branch.
 ///
 ///     y = W x + b + s B (A drop(x)),   s = alpha / rank
@@ -37,46 +44,29 @@ inline constexpr int adapter_tail = 64;
 /// checkpoint  "<path>.lora_A.weight", "<path>.lora_B.weight", as PEFT names them
 /// source      Hu et al. 2021, arXiv:2106.09685
 template <class L, class Rank_, class Alpha_>
-struct AdaptedLinear : L {
-  struct lora_A_weight {
-    static constexpr std::string_view text = "lora_A.weight";
-  };
-  struct lora_B_weight {
-    static constexpr std::string_view text = "lora_B.weight";
-  };
-  using base = L;
+struct AdaptedLinear : AdapterOn<L, Param<lora_A_weight, Shape<Rank_::value, L::In::width>, init::kaiming>,
+                                 Param<lora_B_weight, Shape<L::Out::width, Rank_::value>, init::zeros>> {
   using adder = AdaptedLinear;
-  static constexpr Traits traits = [] {
-    Traits t = L::traits;
-    t.learns = t.freezes = true;
-    return t;
-  }();
-  static constexpr int rank = Rank_::value;
+  static constexpr int rank = Rank_::value, own = static_cast<int>(L::params::size);
   static constexpr float scale =
       rank == Dyn || Alpha_::value == Dyn ? 0 : static_cast<float>(Alpha_::value) / static_cast<float>(rank);
-  static constexpr int In_ = L::In::width, Out_ = L::Out::width, own = static_cast<int>(L::params::size);
-  using added_params = ParamList<Param<lora_A_weight, Shape<rank, In_>, init::kaiming>,
-                                 Param<lora_B_weight, Shape<Out_, rank>, init::zeros>>;
-
-  template <class Mode>
-  static constexpr Saves saves{.input = Mode::train};
-  template <class Mode>
-  using Saved = SavedInput<Mode>;
 
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
-    add_branch_after(run, p, saved, x, y, [&](auto& nothing) { L::forward(run, p, nothing, x, y); });
+    saved.x = x;
+    AdaptedLinear::forward_base(run, p, x, y);
+    add_branch(run, p, x, y);
   }
   template <class R, class S, class X, class Y>
   static void forward_add(R run, const Parameter* p, S& saved, X x, Y y) {
-    add_branch_after(run, p, saved, x, y, [&](auto& nothing) { L::forward_add(run, p, nothing, x, y); });
+    saved.x = x;
+    typename L::template Saved<typename R::mode::inference> nothing{};
+    L::forward_add(run, p, nothing, x, y);
+    add_branch(run, p, x, y);
   }
   template <class R, class S, class DY, class DX>
   static void backward(R run, const Parameter* p, S& saved, DY dy, DX dx) {
-    using T = typename R::T;
-    if (dx)
-      kernel::matmul<typename R::backend>::backward_input(
-          run.stream, kernel::MatmulBwdInput<T>{.dy = dy, .w = p[0].value, .dx = dx});
+    AdaptedLinear::backward_base(run, p, dy, dx);
     branch_backward(run, p, saved.x, dy, dx);
   }
 
@@ -91,15 +81,15 @@ struct AdaptedLinear : L {
     using T = typename R::T;
     LowRankBranch::backward(run, p + own, Matrix<const T>(x), Matrix<const T>(dy), Matrix<T>(dx));
   }
+};
 
- private:
-  template <class R, class S, class X, class Y, class Base>
-  static void add_branch_after(R run, const Parameter* p, S& saved, X x, Y y, Base base_forward) {
-    saved.x = x;
-    typename L::template Saved<typename R::mode::inference> nothing{};
-    base_forward(nothing);
-    add_branch(run, p, x, y);
-  }
+/// The kind of LoRA:  W' = W + s B A.
+template <class Rank_, class Alpha_>
+struct LowRank {
+  template <class L>
+  using layer = AdaptedLinear<L, Rank_, Alpha_>;
+  /// w: some rows of W, an Eigen matrix of fp32; B: the same rows of it.
+  static void merge(auto&& w, float s, const auto& A, const auto& B) { w.matrix().noalias() += s * B * A; }
 };
 
 }  // namespace lamina

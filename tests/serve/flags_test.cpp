@@ -320,7 +320,7 @@ TEST_CASE("Flags: each that vLLM has works, is said to be without effect and why
                                           "allow-private-media",
                                           "ui"};
   std::set<std::string_view> seen;
-  for (const Key& flag : flag_table()) {
+  for (const FlagKey& flag : flag_table()) {
     CAPTURE(flag.name);
     CHECK(seen.insert(flag.name).second);
     CHECK(!flag.note.empty());

@@ -79,7 +79,7 @@ TEST_CASE("Arguments: flags and JSON files mean the same as YAML", "[train]") {
 
 TEST_CASE("Arguments: every key is refused or noted or honoured, and none is silent", "[train]") {
   std::set<std::string_view> names;
-  for (const Key& key : all_keys()) {
+  for (const TrainKey& key : all_keys()) {
     INFO(key.name);
     CHECK(names.insert(key.name).second);
     CHECK_FALSE(key.note.empty());
@@ -103,7 +103,7 @@ TEST_CASE("Arguments: every key is refused or noted or honoured, and none is sil
 }
 
 TEST_CASE("Arguments: a default that --keys shows, given, is the default", "[train]") {
-  for (const Key& key : all_keys()) {
+  for (const TrainKey& key : all_keys()) {
     if (key.status != KeyStatus::honoured || key.default_text().empty()) continue;
     INFO(key.name << ": " << key.default_text());
     const Setting given{key.default_text(), "here"};
@@ -428,7 +428,7 @@ TEST_CASE("arguments: the advice about memory names keys that there are") {
   while (!keys.empty()) {
     const std::string key = keys.substr(0, keys.find_first_of(":,"));
     INFO(key);
-    CHECK(std::ranges::any_of(all_keys(), [&](const Key& known) { return known.name == key; }));
+    CHECK(std::ranges::any_of(all_keys(), [&](const TrainKey& known) { return known.name == key; }));
     const auto comma = keys.find(", ");
     keys = comma == std::string::npos ? "" : keys.substr(comma + 2);
   }

@@ -94,7 +94,7 @@ void run(parallel::Group& ranks, const char* name, const Shape_& shape, int step
   step.watch = sum.watch();
   const Batch batch = random_batch(shape, Model::patch_width);
   const auto planned =
-      weights.frozen_bytes() + weights.learning_bytes(true) + train::Optimizer<Cuda>::bytes(weights.learning_count()) +
+      weights.frozen_bytes() + weights.learning_bytes(true) + optimizer.bytes(weights) +
       train::Step<Model, bf16, Cuda>::plan(weights.parameters(), static_cast<int>(batch.ids.size()), shape.samples,
                                            shape.samples * shape.image_side * shape.image_side)
           .total();

@@ -42,7 +42,7 @@ int main() {
   train::Step<Model> step;
   train::Optimizer<> optimizer(weights);
   const double before = step.accumulate(weights, batch, image_token, 0).loss;
-  optimizer.step(weights, AdamW{.learning_rate = 1e-3}, 0, {});
+  optimizer.step(weights, OptimizerSettings{.learning_rate = 1e-3}, 0, {});
   const double after = step.evaluate(weights, batch, image_token).loss;
   std::cout << "loss " << before << ", after one step " << after << "\n";
   return after < before ? 0 : 1;

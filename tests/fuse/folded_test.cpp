@@ -49,7 +49,7 @@ TEST_CASE("Folded adapters: an optimizer step renews every half-precision copy w
   for (std::size_t i = 0; i < weights.slots().size(); ++i) weights.parameters()[i].scale = 2;
   train::Optimizer<> optimizer(weights);
   for (std::size_t i = 0; i < weights.learning_count(); ++i) weights.gradients()[i] = i % 7 < 4 ? 1.0f : -1.0f;
-  optimizer.step(weights, AdamW{.learning_rate = 0.5}, 0, {});
+  optimizer.step(weights, OptimizerSettings{.learning_rate = 0.5}, 0, {});
   int folded = 0, unequal = 0;
   for (std::size_t i = 0; i < weights.slots().size(); ++i) {
     const TensorSlot& slot = weights.slots()[i];

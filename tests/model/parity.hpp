@@ -138,7 +138,7 @@ void check_ten_steps(Weights<Model, float>& weights, const Golden& golden, const
   for (int k = 0; k < 10; ++k) {
     const Batch window = packed_batch({batches[2 * k % 3], batches[(2 * k + 1) % 3]});
     const double loss = step.accumulate(weights, window, image_token, 0).loss;
-    optimizer.step(weights, AdamW{.learning_rate = learning_rate}, 1, {});
+    optimizer.step(weights, OptimizerSettings{.learning_rate = learning_rate}, 1, {});
     const double norm = optimizer.finish_step({});
     INFO(run << " step " << k);
     CHECK(std::abs(loss - losses[k]) <= step_tolerance(run) * std::max(1.0f, losses[k]));

@@ -50,7 +50,8 @@ Program train(const Json& wanted, const fs::path& folder, const Json& more = Jso
 /// Columns of preference stages. An accuracy counts rewards that are larger: which of two equal ones is, rounding says.
 void compare_metrics(const Json& ours, const Json& theirs) {
   for (const auto& [key, value] : theirs.items()) {
-    const bool metric = key.find('/') != std::string::npos || key == "kl" || key.ends_with("_loss");
+    const bool metric =
+        key.find('/') != std::string::npos || key == "kl" || key.ends_with("_loss") || key == "eval_accuracy";
     if (!metric) continue;
     INFO(key);
     const double got = ours.at(key).get<double>(), wanted = value.get<double>();

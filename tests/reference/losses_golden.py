@@ -1,8 +1,12 @@
-"""LLaMA-Factory's losses under one setting after another, tiny models on CPU in fp32: tests/golden/losses/<run>.json.
+""
+    "LLaMA-Factory's losses under one setting after another, tiny models on CPU in fp32: tests/golden/losses/<run>.json.
 
-    python tests/reference/losses_golden.py [--run NAME ...]
+    python tests /
+    reference /
+    losses_golden.py[--run NAME...]
 
-settings   what differs from BASE, as LLaMA-Factory and lamina-train read it; whoever uses the golden puts folders of
+    settings what differs from BASE,
+    as LLaMA - Factory and lamina - train read it; whoever uses the golden puts folders of
            their own for the model and output_dir, data/ for media_dir and tests/golden/losses for dataset_dir
 base       BASE itself, with the model's name
 history    log_history of trainer_state.json: loss, grad_norm, learning_rate and epoch of each step, all digits
@@ -44,8 +48,8 @@ BASE = {
 }
 PACKED = {"cutoff_len": 320, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
 NEAT = PACKED | {"neat_packing": True}
-# torch decomposes in fp32, where neighbouring singular values of random weights are close: at 1e-3 that alone moves
-# losses by 1e-4.
+#torch decomposes in fp32, where neighbouring singular values of random weights are close : at 1e-3 that alone moves
+#losses by 1e-4.
 PISSA = {"pissa_init": True, "pissa_iter": -1, "pissa_convert": True, "learning_rate": 1.0e-4}
 DPO = {"stage": "dpo", "dataset": "pairs", "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
 KTO = {"stage": "kto", "dataset": "judged", "per_device_train_batch_size": 3}
@@ -103,6 +107,14 @@ RUNS = {
     "video_frames_qwen2_5": VIDEOS
     | {"dataset": "frames", "model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl"},
     "video_files_packed": VIDEOS | NEAT | {"cutoff_len": 704},
+    "sgd": {"optim": "sgd", "learning_rate": 0.1, "weight_decay": 0.1},
+    "lion": {"optim": "lion_32bit", "learning_rate": 1.0e-4, "weight_decay": 0.1, "adam_beta2": 0.99},
+    "adafactor": {"optim": "adafactor", "weight_decay": 0.1},
+    "adafactor_full": {"optim": "adafactor", "finetuning_type": "full", "learning_rate": 1.0e-4},
+    "adamw_8bit": {"optim": "adamw_8bit", "finetuning_type": "full", "learning_rate": 1.0e-4, "weight_decay": 0.1},
+    "lion_8bit": {"optim": "lion_8bit", "finetuning_type": "full", "learning_rate": 1.0e-5},
+    "accuracy": {"compute_accuracy": True, "val_size": 3, "eval_strategy": "steps", "eval_steps": 5},
+    "neftune": {"neftune_noise_alpha": 5.0},
     "text_qwen3": {"dataset": "text", "template": "qwen3"},
     "text_qwen": {"model_name_or_path": "qwen2_5_vl_tiny", "dataset": "text", "template": "qwen"},
 }
@@ -190,10 +202,69 @@ def judge_images() -> None:
     CustomKTOTrainer.forward, CustomKTOTrainer.log = forward, log
 
 
+def round_to_nearest_code() -> None:
+    """On a CPU bitsandbytes 0.50 looks up the code of a moment in a table of 65,536 places, which misses the nearest one
+    near 0. Here it rounds as on a GPU: to the nearest code, with the moment's sign."""
+    import bitsandbytes.backends.cpu.ops as ops
+
+    def quantise(values, code, absmax, out, block):
+        flat = torch.nn.functional.pad(values.flatten(), (0, -values.numel() % block)).view(-1, block)
+        largest = flat.abs().amax(1)
+        scaled = torch.where(largest[:, None] > 0, flat / largest[:, None], 0.0)
+        codes = torch.bucketize(scaled, (code[1:] + code[:-1]) * 0.5, right=True)
+        codes = torch.where((scaled < 0) & (code[codes] >= 0), codes - 1, codes)
+        codes = torch.where((scaled > 0) & (code[codes] < 0), codes + 1, codes)
+        out.copy_(codes.flatten()[: values.numel()].view_as(out))
+        absmax.copy_(largest)
+
+    ops._quant_blockwise_fp32_direct = quantise
+
+
+def noise_by_rule() -> None:
+    """NEFTune draws from torch's generator, of whose state no other program knows. Here its noise is a function of the
+    step, the token's place among the tokens of the step and the column: kernel/elementwise/embedding_noise.hpp. Its
+    size follows from the length of the row without the dummy image that LLaMA-Factory appends to rows of text."""
+    import numpy
+    import transformers.integrations.neftune as neftune
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    state = {"step": 0, "tokens": 0}
+
+    def next_step(*_):
+        state["step"] += 1
+        state["tokens"] = 0
+
+    register_optimizer_step_post_hook(next_step)
+
+    def hook(module, inputs, output):
+        if not module.training:
+            return output
+        seed = (43 * 0x9E3779B97F4A7C15 + (state["step"] << 16) * 0xBF58476D1CE4E5B9) % 2**64 | 1
+        appended = [make_tiny.ID[f"<|{mark}|>"] for mark in ("endoftext", "vision_start", "image_pad", "vision_end")]
+        tokens = len(numpy.trim_zeros(~numpy.isin(inputs[0][0].numpy(), appended), "b"))
+        index = numpy.arange(tokens * output.size(2), dtype=numpy.uint64) + numpy.uint64(
+            state["tokens"] * output.size(2) + 1
+        )
+        state["tokens"] += tokens
+        z = numpy.uint64(seed) + index * numpy.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
+        z = (z ^ (z >> numpy.uint64(31))) >> numpy.uint64(40)
+        unit = torch.from_numpy(z.astype(numpy.float32) * numpy.float32(2**-24)).view(1, tokens, -1)
+        noise = torch.zeros_like(output)
+        padded = -(-tokens // 8) * 8
+        noise[:, :tokens] = (2 * unit - 1) * (module.neftune_noise_alpha / (padded * output.size(2)) ** 0.5)
+        return output + noise
+
+    neftune.neftune_post_forward_hook = hook
+
+
 def execute(run: str, work: pathlib.Path) -> None:
     make_tiny.write_weights(work)
-    base = BASE | {key: RUNS[run][key] for key in ("model_name_or_path",) if key in RUNS[run]}
-    settings = {key: value for key, value in RUNS[run].items() if key != "model_name_or_path"}
+    base = BASE | {
+key: RUNS[run][key] for key in ("model_name_or_path",) if key in RUNS[run]}
+    settings = {
+key: value for key, value in RUNS[run].items() if key != "model_name_or_path"}
     config = base | settings
     config |= {
         "model_name_or_path": str(work / base["model_name_or_path"]),
@@ -207,6 +278,8 @@ def execute(run: str, work: pathlib.Path) -> None:
     ask_for_preference_loss()
     log_logits_of_answers()
     judge_images()
+    round_to_nearest_code()
+    noise_by_rule()
     llamafactory_run.place_videos_as_trained()
     from llamafactory.train.tuner import run_exp
     from safetensors.torch import load_file

@@ -171,7 +171,7 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
     more.insert(more.begin(), {example, "eval_dataset=a, b", "eval_on_each_dataset=true", "eval_strategy=epoch"});
     return more;
   };
-  CHECK(parse(each({})).eval_losses() == std::vector<std::string>{"eval_a_loss", "eval_b_loss"});
+  CHECK(parse(each({})).eval_metrics() == std::vector<std::string>{"eval_a_loss", "eval_b_loss"});
   CHECK(parse(each({"metric_for_best_model=b_loss"})).best_metric() == "eval_b_loss");
   says(error_of(each({"save_strategy=epoch", "load_best_model_at_end=true"})),
        "metric_for_best_model: eval_loss is not computed, wanted one of eval_a_loss, eval_b_loss");
@@ -263,10 +263,11 @@ TEST_CASE("Arguments: refusals say why", "[train]") {
   says(error_with("stage=ppo"), "reward models are not built");
   says(error_of({example, "stage=pt", "neat_packing=true"}), "needs stage: sft");
   says(error_with("quantization_bit=4"), "quantised base weights are not built");
-  says(error_with("use_galore=true"), "the optimizer is AdamW");
+  says(error_with("use_galore=true"), "GaLore is not built");
   says(error_with("fp8=true"), "fp8 training is not built");
-  says(error_with("optim=adafactor"), "AdamW");
-  says(error_with("optim=paged_adamw_8bit"), "deepspeed shares them out");
+  says(error_with("optim=ademamix"), "adamw_8bit, lion_32bit, lion_8bit, sgd or adafactor");
+  says(error_of({example, "optim=adamw_8bit", "finetuning_type=full", "deepspeed=ds_z2_config.json"}),
+       "cannot share out this optimizer's state");
   says(io::listed(parse({example, "optim=paged_adamw_32bit"}).notes), "nothing is paged out");
   says(error_with("report_to=trackio"), "wanted none, tensorboard, mlflow, wandb, swanlab");
 }

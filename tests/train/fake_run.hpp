@@ -27,7 +27,7 @@ class Session : public TrainSession {
     }
   }
   void prepare(const Batch& batch) override { batch_ = batch; }
-  void start(const AdamW& settings, double max_gradient_norm) override {
+  void start(const OptimizerSettings& settings, double max_gradient_norm) override {
     const Batch batch = std::move(batch_);
     windows.push_back(static_cast<int>(batch.cu_seqlens.size()) - 1);
     const BatchLoss loss = visit(batch, true);
@@ -51,7 +51,7 @@ class Session : public TrainSession {
       for (float g : t->gradient) sum += double{g} * g;
     return std::sqrt(sum);
   }
-  void update(const AdamW& o, double scale) {
+  void update(const OptimizerSettings& o, double scale) {
     ++steps_;
     rates.push_back(o.learning_rate);
     const double c1 = 1 - std::pow(o.beta1, steps_), c2 = 1 - std::pow(o.beta2, steps_);
@@ -68,8 +68,8 @@ class Session : public TrainSession {
   std::vector<TrainableTensor> trainable() override {
     if (!under_way_.empty()) fail("trainable() while a step is under way");
     const std::string base = "base_model.model.model.language_model.layers.0.self_attn.q_proj.";
-    return {{base + "lora_A.weight", {2, 3}, a_.value, a_.exp_avg, a_.exp_avg_sq, true},
-            {base + "lora_B.weight", {4, 2}, b_.value, b_.exp_avg, b_.exp_avg_sq, true}};
+    return {{base + "lora_A.weight", {2, 3}, a_.value, state_of(a_, {2, 3}), true},
+            {base + "lora_B.weight", {4, 2}, b_.value, state_of(b_, {4, 2}), true}};
   }
   std::uint64_t weights_hash() override { return 0; }
   std::int64_t optimizer_steps() const override { return steps_; }
@@ -92,6 +92,10 @@ class Session : public TrainSession {
   struct Tensor {
     std::vector<float> value, gradient, exp_avg, exp_avg_sq;
   };
+  static std::vector<TensorState> state_of(Tensor& t, const std::vector<std::int64_t>& shape) {
+    return {{"exp_avg", DType::F32, shape, std::as_writable_bytes(std::span(t.exp_avg))},
+            {"exp_avg_sq", DType::F32, shape, std::as_writable_bytes(std::span(t.exp_avg_sq))}};
+  }
   BatchLoss visit(const Batch& batch, bool learn) {
     BatchLoss out;
     for (std::size_t s = 0; s + 1 < batch.cu_seqlens.size(); ++s) {

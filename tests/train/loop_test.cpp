@@ -104,7 +104,7 @@ TEST_CASE("Trainer: each data set is evaluated by itself, and one of them decide
   const TrainerState state = Trainer(run.a, parts).run().state;
   std::vector<std::string> evaluated;
   for (const auto& entry : state.log_history)
-    for (const std::string& loss : a.eval_losses()) {
+    for (const std::string& loss : a.eval_metrics()) {
       if (!entry.contains(loss)) continue;
       evaluated.push_back(loss);
       CHECK(entry[loss].get<double>() >= state.best_metric);

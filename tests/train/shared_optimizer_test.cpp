@@ -2,7 +2,9 @@
 #include <lamina/model/qwen3_vl/model.hpp>
 #include <lamina/train/step/host_state.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 
 #include "support/catch.hpp"
@@ -16,12 +18,12 @@ namespace {
 /// The tiny model's weights, all learning, with values and gradients that every rank makes alike.
 template <class T>
 struct Learning {
-  explicit Learning(const parallel::Share& share)
+  explicit Learning(const parallel::Share& share, OptimizerKind kind = OptimizerKind::adamw)
       : weights(list_tensors<qwen3_vl::Qwen3VL_Tiny>(),
                 [](const TensorSpec&) {
                   return TensorChoice{DType::F32, 0, true};
                 }),
-        optimizer(share) {
+        optimizer(share, kind) {
     weights.keep(share);
     weights.allocate(true);
     for (const TensorSlot& slot : weights.slots())
@@ -49,6 +51,20 @@ std::vector<V> copied(std::span<const V> values) {
   return {values.begin(), values.end()};
 }
 
+std::span<float> floats(std::span<std::byte> bytes) {
+  return {reinterpret_cast<float*>(bytes.data()), bytes.size() / sizeof(float)};
+}
+
+bool same_state(HostState<Cpu>& state, const Optimizer<>& optimizer) {
+  bool same = true;
+  for (std::size_t i = 0; i < optimizer.parts().size(); ++i) {
+    const StatePart& part = optimizer.parts()[i];
+    same = same && part.total * size_bytes(part.dtype) == state.state(i).size() &&
+           std::memcmp(part.data, state.state(i).data(), state.state(i).size()) == 0;
+  }
+  return same;
+}
+
 }  // namespace
 
 TEST_CASE("Shares: all values once, in the order of ranks, in whole pieces of memory") {
@@ -70,7 +86,8 @@ TEMPLATE_TEST_CASE("Shared optimizer: ranks with a part of the moments each step
   using T = TestType;
   const std::size_t count = count_of_tiny();
   parallel::DeviceGroup<Cpu> alone(parallel::alone());
-  Learning<T> one({0, count});
+  const auto kind = GENERATE(OptimizerKind::adamw, OptimizerKind::lion);
+  Learning<T> one({0, count}, kind);
   for (int i = 0; i < 3; ++i) one.step(i, alone);
   const int size = GENERATE(2, 3);
   std::vector<std::vector<T>> read_by_model(static_cast<std::size_t>(size));
@@ -78,7 +95,7 @@ TEMPLATE_TEST_CASE("Shared optimizer: ranks with a part of the moments each step
   testing::on_ranks(size, [&](parallel::Group& group) {
     parallel::DeviceGroup<Cpu> ranks(group);
     const auto rank = static_cast<std::size_t>(group.rank());
-    Learning<T> mine(parallel::share_of(count, group.rank(), size));
+    Learning<T> mine(parallel::share_of(count, group.rank(), size), kind);
     for (int i = 0; i < 3; ++i) mine.step(i, ranks);
     if constexpr (TensorMemory<T>::has_copy)
       read_by_model[rank] = copied<T>(mine.weights.copy());
@@ -88,18 +105,17 @@ TEMPLATE_TEST_CASE("Shared optimizer: ranks with a part of the moments each step
     state.gather(mine.weights, mine.optimizer, ranks, {});
     if (group.first()) {
       state.read(mine.weights, mine.optimizer, {});
-      equal[rank] = copied<float>(state.values()) == copied<float>(one.weights.values()) &&
-                    copied<float>(state.exp_avg()) == copied<float>(one.optimizer.exp_avg()) &&
-                    copied<float>(state.exp_avg_sq()) == copied<float>(one.optimizer.exp_avg_sq());
+      equal[rank] =
+          copied<float>(state.values()) == copied<float>(one.weights.values()) && same_state(state, one.optimizer);
     }
     if (group.rank() == 1) {  // as a checkpoint's reader does: all of it is written, this rank's part is taken over
       state.read(mine.weights, mine.optimizer, {});
-      for (const auto part : {state.values(), state.exp_avg(), state.exp_avg_sq()})
+      for (const std::span<float> part : {state.values(), floats(state.state(0))})
         for (std::size_t i = 0; i < part.size(); ++i) part[i] = static_cast<float>(i % 251);
       state.write(mine.weights, mine.optimizer, {});
       const std::size_t first = mine.optimizer.share().first;
       equal[rank] = mine.weights.values(mine.optimizer.share())[5] == static_cast<float>((first + 5) % 251) &&
-                    mine.optimizer.exp_avg()[5] == static_cast<float>((first + 5) % 251);
+                    mine.optimizer.parts().at(0).template at<float>()[5] == static_cast<float>((first + 5) % 251);
     }
   });
   CHECK(equal[0] == 1);
@@ -112,5 +128,44 @@ TEMPLATE_TEST_CASE("Shared optimizer: ranks with a part of the moments each step
       CHECK(same(values, one.weights.copy()));
     else
       CHECK(same(values, one.weights.values()));
+  }
+}
+
+TEMPLATE_TEST_CASE("Optimizer: from what a checkpoint keeps, each kind goes on bit for bit", "", float, bf16) {
+  using T = TestType;
+  const auto kind = GENERATE(OptimizerKind::adamw, OptimizerKind::sgd, OptimizerKind::lion, OptimizerKind::adafactor,
+                             OptimizerKind::adamw_8bit, OptimizerKind::lion_8bit);
+  const parallel::Share all{0, count_of_tiny()};
+  parallel::DeviceGroup<Cpu> alone(parallel::alone());
+  Learning<T> whole(all, kind), resumed(all, kind);
+  for (int i = 0; i < 2; ++i) whole.step(i, alone);
+  HostState<Cpu> from, to;
+  from.read(whole.weights, whole.optimizer, {});
+  to.read(resumed.weights, resumed.optimizer, {});
+  const auto copy = [](auto a, auto b) {
+    REQUIRE(a.size() == b.size());
+    std::copy(a.begin(), a.end(), b.begin());
+  };
+  copy(from.values(), to.values());
+  for (std::size_t i = 0; i < whole.optimizer.parts().size(); ++i) copy(from.state(i), to.state(i));
+  to.write(resumed.weights, resumed.optimizer, {});
+  resumed.optimizer.steps = whole.optimizer.steps;
+  for (Learning<T>* l : {&whole, &resumed}) l->step(2, alone);
+  from.forget(), to.forget();
+  from.read(whole.weights, whole.optimizer, {});
+  CHECK(same_state(from, resumed.optimizer));
+  CHECK(std::ranges::equal(whole.weights.values(), resumed.weights.values()));
+}
+
+TEST_CASE("Optimizer: 8-bit kinds keep a quarter of the moments, embeddings and small tensors in fp32") {
+  const parallel::Share all{0, count_of_tiny()};
+  Learning<float> wide(all), narrow(all, OptimizerKind::adamw_8bit), none(all, OptimizerKind::sgd);
+  CHECK(narrow.optimizer.bytes(narrow.weights) < wide.optimizer.bytes(wide.weights));
+  CHECK(none.optimizer.bytes(none.weights) <= 1024);
+  const auto& slots = narrow.weights.slots();
+  for (const StatePart::Place& place : narrow.optimizer.parts().at(1).places) {
+    CHECK(slots[place.slot].spec.count() >= 4096);
+    CHECK(slots[place.slot].name().find("embed_tokens") == std::string::npos);
+    CHECK(place.first % kernel::dynamic_block == 0);
   }
 }

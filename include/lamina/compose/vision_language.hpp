@@ -3,6 +3,7 @@
 #include <lamina/compose/wrap/rewrite.hpp>
 #include <lamina/compose/wrap/scaled.hpp>
 #include <lamina/compose/wrap/tapped.hpp>
+#include <lamina/kernel/elementwise/embedding_noise.hpp>
 #include <lamina/layer/embedding.hpp>
 #include <lamina/layer/linear.hpp>
 
@@ -115,6 +116,7 @@ struct Input {
   Matrix<const T> patches;           ///< (P, patch elements), P may be 0
   const int* visual_rows = nullptr;  ///< (P / merge^2) the token that each merged row replaces
   Context<T> text, vision;
+  float noise_alpha = 0;  ///< of NEFTune, in training steps that have a dropout_seed; 0: no noise
 };
 
 /// What the vision tower makes of images: (V, D) rows that replace image tokens, and those added after the layers of
@@ -239,6 +241,7 @@ struct VisionLanguage {
       const InModule language(run.stream, language_name), table(run.stream, embed_name);
       EmbedLayer::forward(run, p + embed_at, in.ids, x);
     }
+    if constexpr (mode::train) add_noise(run, in, x);
     if (visual_count > 0)
       rows::scatter(run.stream, visual_count, kernel::Rows<T>{.x = visual.main, .index = in.visual_rows, .y = x});
     run.context = &in.text;
@@ -296,6 +299,16 @@ struct VisionLanguage {
                        norm_at = stack_at + tensor_count<Stack_>;
   static constexpr std::string_view language_name = language_tag::text, embed_name = detail::TagOf<Embed>::type::text;
 
+  template <class R, class T>
+  static void add_noise(R run, const Input<T>& in, Matrix<T> embedded) {
+    if (in.noise_alpha == 0 || !in.text.dropout_seed) return;
+    kernel::embedding_noise<typename R::backend>::add(run.stream,
+                                                      kernel::EmbeddingNoise<T>{.x = embedded,
+                                                                                .cu_seqlens = in.text.cu_seqlens,
+                                                                                .sequences = in.text.sequences,
+                                                                                .alpha = in.noise_alpha,
+                                                                                .step_seed = in.text.dropout_seed});
+  }
   template <class R, class S, class T>
   static void language_backward(R run, const Parameter* p, S& saved, Input<T>& in, Matrix<const T> dhidden,
                                 Matrix<T> dlast, Matrix<T> dx, bool to_tower) {

@@ -6,6 +6,7 @@
 #include <lamina/kernel/cpu/elementwise/add.hpp>
 #include <lamina/kernel/cpu/elementwise/convert.hpp>
 #include <lamina/kernel/cpu/elementwise/dropout.hpp>
+#include <lamina/kernel/cpu/elementwise/embedding_noise.hpp>
 #include <lamina/kernel/cpu/elementwise/optimizer.hpp>
 #include <lamina/kernel/cpu/logits/adjust_logits.hpp>
 #include <lamina/kernel/cpu/logits/head_loss.hpp>

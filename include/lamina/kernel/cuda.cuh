@@ -9,6 +9,7 @@
 #include <lamina/kernel/cuda/elementwise/add.cuh>
 #include <lamina/kernel/cuda/elementwise/convert.cuh>
 #include <lamina/kernel/cuda/elementwise/dropout.cuh>
+#include <lamina/kernel/cuda/elementwise/embedding_noise.cuh>
 #include <lamina/kernel/cuda/elementwise/optimizer.cuh>
 #include <lamina/kernel/cuda/logits/adjust_logits.cuh>
 #include <lamina/kernel/cuda/logits/head_loss.cuh>

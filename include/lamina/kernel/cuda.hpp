@@ -7,6 +7,7 @@
 #include <lamina/kernel/cuda/elementwise/add.hpp>
 #include <lamina/kernel/cuda/elementwise/convert.hpp>
 #include <lamina/kernel/cuda/elementwise/dropout.hpp>
+#include <lamina/kernel/cuda/elementwise/embedding_noise.hpp>
 #include <lamina/kernel/cuda/elementwise/optimizer.hpp>
 #include <lamina/kernel/cuda/logits/adjust_logits.hpp>
 #include <lamina/kernel/cuda/logits/head_loss.hpp>

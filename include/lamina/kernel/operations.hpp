@@ -15,6 +15,7 @@
   OPERATION(add_layer_norm, norm/norm_rows) OPERATION(add_rms_norm, norm/norm_rows)                                    \
   OPERATION(adjust_logits, logits/adjust_logits) OPERATION(attention, attention/attention)                             \
   OPERATION(convert, elementwise/convert) OPERATION(dropout, elementwise/dropout) OPERATION(embedding, rows/embedding) \
+  OPERATION(embedding_noise, elementwise/embedding_noise)                                                              \
   OPERATION(gated_product, matmul/gated_product) OPERATION(head_loss, logits/head_loss)                                \
   OPERATION(layer_norm, norm/norm_rows) OPERATION(learned_position, rows/embedding)                                    \
   OPERATION(logprobs, logits/logprobs) OPERATION(magnitude, matmul/magnitude) OPERATION(matmul, matmul/matmul)         \
@@ -55,6 +56,8 @@
 #define LAMINA_OPERATION_embedding(PASS, T)                                                                            \
   PASS(embedding, forward, "embedding_fwd", (const EmbeddingFwd<T>&))                                                  \
   PASS(embedding, backward, "embedding_bwd", (const EmbeddingBwd<T>&))
+#define LAMINA_OPERATION_embedding_noise(PASS, T)                                                                      \
+  PASS(embedding_noise, add, "embedding_noise", (const EmbeddingNoise<T>&))
 #define LAMINA_OPERATION_gated_product(PASS, T)                                                                        \
   PASS(gated_product, forward, "gated_product", (const GatedProduct<T>&))
 #define LAMINA_OPERATION_head_loss(PASS, T)                                                                            \
@@ -83,7 +86,10 @@
   PASS(norm_rows, backward, "norm_rows_bwd", (const NormRowsBwd<T>&))
 #define LAMINA_OPERATION_optimizer(PASS, T)                                                                            \
   PASS(optimizer, clip, "clip")                                                                                        \
-  PASS(optimizer, adamw, "adamw", (const AdamWStep<T>&))
+  PASS(optimizer, update, "update", (OptimizerKind, const UpdateStep<T>&))                                             \
+  PASS(optimizer, update_8bit, "update_8bit", (OptimizerKind, const UpdateStep8Bit<T>&))                               \
+  PASS(optimizer, adafactor, "adafactor")                                                                              \
+  PASS(optimizer, clipped, "clipped")
 #define LAMINA_OPERATION_paged_attention(PASS, T)                                                                      \
   PASS(paged_attention, edit, "paged_edit")                                                                            \
   PASS(paged_attention, write, "paged_write", (const PagedWrite<T>&))                                                  \

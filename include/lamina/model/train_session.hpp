@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -10,16 +11,13 @@
 
 #include <lamina/core/batch.hpp>
 #include <lamina/core/objective/objective.hpp>
+#include <lamina/core/optimizer.hpp>
+#include <lamina/core/tensor/dtype.hpp>
 #include <lamina/parallel/group.hpp>
 
 /// The seam between programs and the training of a model: programs (YAML, JSON) see this header alone;
 /// train/step/session.hpp implements it for each composition that is compiled in.
 namespace lamina {
-
-/// The optimizer's settings for one step; decoupled weight decay, bias-corrected moments (torch.optim.AdamW).
-struct AdamW {
-  double learning_rate = 5e-5, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
-};
 
 /// Something that an objective measures besides the loss: its value is sum / weight, over as many batches as one likes.
 struct Metric {
@@ -38,12 +36,21 @@ struct StepResult {
   double gradient_norm = 0;  ///< L2, over all trainable gradients, summed over ranks, before clipping
 };
 
-/// A trainable tensor with its optimizer state, all fp32 in the session's own memory: read it to save; write it and
-/// call TrainSession::restored() to resume.
+/// What the optimizer remembers of a tensor under one name, in the session's own memory.
+struct TensorState {
+  std::string_view name;  ///< "exp_avg"
+  DType dtype = DType::F32;
+  std::vector<std::int64_t> shape;
+  std::span<std::byte> bytes;
+};
+
+/// A trainable tensor in fp32 with its optimizer state, in the session's own memory: read it to save; write it and call
+/// TrainSession::restored() to resume.
 struct TrainableTensor {
   std::string name;  ///< as in the checkpoint: "...q_proj.weight", or PEFT's "base_model.model....lora_A.weight"
   std::vector<std::int64_t> shape;
-  std::span<float> value, exp_avg, exp_avg_sq;
+  std::span<float> value;
+  std::vector<TensorState> state;
   bool decays = true;  ///< biases and norms are exempt from weight decay
 };
 
@@ -57,9 +64,9 @@ struct MemoryPlan {
 class TrainSession {
  public:
   virtual ~TrainSession() = default;
-  /// One optimizer step on a batch: gradients, clipping to max_gradient_norm (0: none), AdamW. Where loss or norm is
+  /// One optimizer step on a batch: gradients, clipping to max_gradient_norm (0: none), update. Where loss or norm is
   /// not finite, weights and optimizer stay as they were.
-  StepResult step(const Batch& batch, const AdamW& settings, double max_gradient_norm) {
+  StepResult step(const Batch& batch, const OptimizerSettings& settings, double max_gradient_norm) {
     prepare(batch);
     start(settings, max_gradient_norm);
     return finish();
@@ -70,7 +77,7 @@ class TrainSession {
   /// has finished.
   virtual void prepare(const Batch&) = 0;
   /// Begins a step on the batch that was prepared last; may return while the work is under way.
-  virtual void start(const AdamW&, double max_gradient_norm) = 0;
+  virtual void start(const OptimizerSettings&, double max_gradient_norm) = 0;
   /// Waits for the step that was started first and is not finished.
   virtual StepResult finish() = 0;
   virtual BatchLoss evaluate(const Batch&) = 0;
@@ -109,6 +116,9 @@ struct TrainableOptions {
   std::vector<std::string> freeze_trainable_modules = {"all"}, freeze_extra_modules;
   float lora_b_rate = 1;  ///< LoRA+: the learning rate of each lora_B over that of its lora_A
   Objective objective;
+  bool measures_accuracy = false;  ///< evaluations of a TokenLoss count labels that are the likeliest token
+  OptimizerKind optimizer = OptimizerKind::adamw;
+  float noise_alpha = 0;  ///< NEFTune: of noise on embeddings in training steps
   /// Gradient checkpointing of decoder layers; unset: if their activations would not fit.
   std::optional<bool> recompute;
   std::string device = "auto";  ///< cpu, cuda, or auto: the GPU if there is one

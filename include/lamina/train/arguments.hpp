@@ -77,6 +77,8 @@ struct Arguments {
   std::optional<double> loraplus_lr_ratio;  ///< of each lora_B's learning rate over that of its lora_A
   bool use_dft_loss = false;
   double label_smoothing_factor = 0;
+  bool compute_accuracy = false;
+  double neftune_noise_alpha = 0;  ///< 0: no noise
   bool plot_loss = false, disable_shuffling = false, include_effective_tokens_per_second = false;
   std::optional<std::int64_t> early_stopping_steps;
 
@@ -93,9 +95,10 @@ struct Arguments {
   int per_device_train_batch_size = 8, per_device_eval_batch_size = 8, gradient_accumulation_steps = 1;
   double num_train_epochs = 3;
   std::int64_t max_steps = -1;
-  ScheduleOptions schedule;    ///< type, warm-up and kwargs of the learning rate
-  AdamW optimizer;             ///< learning_rate is the base rate
-  double max_grad_norm = 1.0;  ///< 0: no clipping
+  ScheduleOptions schedule;                             ///< type, warm-up and kwargs of the learning rate
+  OptimizerKind optimizer_kind = OptimizerKind::adamw;  ///< optim
+  OptimizerSettings optimizer;                          ///< learning_rate is the base rate
+  double max_grad_norm = 1.0;                           ///< 0: no clipping
   std::uint64_t seed = 42;
   std::optional<std::uint64_t> data_seed;
   Interval logging_strategy = Interval::steps, save_strategy = Interval::steps, eval_strategy = Interval::no;
@@ -126,11 +129,17 @@ struct Arguments {
   bool learns_preferences() const { return stage == "dpo" || stage == "kto"; }
   bool packs() const { return packing.value_or(stage == "pt") || neat_packing; }
   bool groups_by_length() const { return !disable_shuffling && train_sampling_strategy == "group_by_length"; }
-  /// The losses that evaluations report.
-  std::vector<std::string> eval_losses() const {
-    if (!eval_on_each_dataset || eval_dataset.empty()) return {eval_prefix("") + "_loss"};
+  /// The metrics that evaluations report.
+  std::vector<std::string> eval_metrics() const {
     std::vector<std::string> names;
-    for (const std::string& name : eval_dataset) names.push_back(eval_prefix(name) + "_loss");
+    const auto add = [&](const std::string& prefix) {
+      names.push_back(prefix + "_loss");
+      if (compute_accuracy) names.push_back(prefix + "_accuracy");
+    };
+    if (!eval_on_each_dataset || eval_dataset.empty())
+      add(eval_prefix(""));
+    else
+      for (const std::string& name : eval_dataset) add(eval_prefix(name));
     return names;
   }
   /// The metric that decides which checkpoint is best, by its whole name: metric_for_best_model may leave out eval_.
@@ -178,6 +187,9 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.freeze_extra_modules = a.freeze_extra_modules;
   options.lora_b_rate = static_cast<float>(a.loraplus_lr_ratio.value_or(1));
   options.objective = objective_of(a);
+  options.measures_accuracy = a.compute_accuracy;
+  options.optimizer = a.optimizer_kind;
+  options.noise_alpha = static_cast<float>(a.neftune_noise_alpha);
   if (a.disable_gradient_checkpointing) options.recompute = !*a.disable_gradient_checkpointing;
   options.device = a.device;
   options.deterministic = a.full_determinism;

@@ -226,7 +226,7 @@ class TrainProgram {
       console_.line(plot_curve(a_.output_dir, history_, "loss"));
       if (a_.learns_preferences())
         console_.line(plot_curve(a_.output_dir, history_, a_.stage == "dpo" ? "rewards/accuracies" : "rewards/chosen"));
-      for (const std::string& key : a_.eval_losses()) console_.line(plot_curve(a_.output_dir, history_, key));
+      for (const std::string& key : a_.eval_metrics()) console_.line(plot_curve(a_.output_dir, history_, key));
     }
     console_.line(cat("Saved in ", a_.output_dir.string()));
     return true;

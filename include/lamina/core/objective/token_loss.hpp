@@ -12,6 +12,7 @@ namespace lamina {
 struct TokenLoss {
   float smoothing = 0;
   bool by_probability = false;
+  bool measures_accuracy = false;  ///< counts labels that are the likeliest token, too
 };
 
 }  // namespace lamina

@@ -64,7 +64,7 @@ struct MemberPath<First, Rest...> {
 }  // namespace detail
 
 /// A key that fills a member, whose type is the key's: honoured<&Arguments::lora_rank>("lora_rank"), or a member of a
-/// member: honoured<&Arguments::optimizer, &AdamW::beta1>("adam_beta1").
+/// member: honoured<&Arguments::optimizer, &OptimizerSettings::beta1>("adam_beta1").
 template <auto... Members>
 constexpr auto honoured(std::string_view name, std::string_view note) {
   using Path = detail::MemberPath<Members...>;

@@ -155,6 +155,7 @@ void head_loss(const HeadLoss<T>& a) {
                 probability = a.loss.by_probability ? std::exp(-nll) : 1;
     double mean = 0;
     for (float s : z) mean += static_cast<double>(share * (lse - s));
+    if (a.hit) a.hit[m] = std::max_element(z.begin(), z.end()) == z.begin() + a.target[m] ? 1 : 0;
     if (a.mean_logit) a.mean_logit[m] = lse - static_cast<float>(mean);
     a.nll[m] = probability * ((1 - e) * nll + e * static_cast<float>(mean));
     if (!a.dx && !a.dw) continue;

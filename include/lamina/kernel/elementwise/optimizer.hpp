@@ -1,10 +1,12 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host/device.hpp>
+#include <lamina/core/optimizer.hpp>
 #include <lamina/kernel/no_kernels.hpp>
 #include <lamina/parallel/share.hpp>
 
@@ -56,6 +58,7 @@ template <class T>
 struct ValueRun {
   static constexpr int most = 2048;
   std::size_t first = 0;  ///< of the values that the step updates
+  std::size_t state = 0;  ///< the first one's place among the moments
   int count = 0, cols = 1;
   std::size_t within = 0;  ///< the first one's place among the elements of the copy
   T* to = nullptr;
@@ -88,8 +91,8 @@ std::vector<ValueRun<T>> value_runs(const parallel::Share& share, const std::vec
     while (at < end) {
       while (group->end <= at) ++group;
       const auto count = static_cast<int>(std::min<std::size_t>(std::min(group->end, end) - at, ValueRun<T>::most));
-      runs.push_back(
-          {at - share.first, count, c.cols, at - c.first, c.to, c.stride, c.scale, group->rate, group->decays});
+      const std::size_t first = at - share.first;
+      runs.push_back({first, first, count, c.cols, at - c.first, c.to, c.stride, c.scale, group->rate, group->decays});
       at += static_cast<std::size_t>(count);
     }
   };
@@ -101,16 +104,15 @@ std::vector<ValueRun<T>> value_runs(const parallel::Share& share, const std::vec
   return runs;
 }
 
-/// AdamW with decoupled decay, fp32 throughout:
+/// The step of an optimizer that treats every value alike, fp32 throughout; optimizer_rules.hpp has the equations:
 ///
-///     g' = g * clip.scale     m = b1 m + (1 - b1) g'     v = b2 v + (1 - b2) g'^2
-///     w = w * (1 - rate (1 - decay)) - rate * step_size * m / (sqrt(v) / v_correction + eps)
-///     g = 0,   copy = scale * w rounded to T (if there is one)
+///     g' = g * clip.scale     kept = 1 - rate (1 - decay)     w, m, v by the rule from g'
+///     g = 0,                  copy = scale * w rounded to T (if there is one)
 ///
-/// w, g, m and v begin at the same value. Runs that do not decay have decay = 1. Where the norm is not finite, w, m, v
-/// and copies stay as they are. source      Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2
+/// w and g begin at the same value; m and v are null if the rule has none. Runs that do not decay have kept = 1. Where
+/// the norm is not finite, w, m, v and copies stay as they are.
 template <class T>
-struct AdamWStep {
+struct UpdateStep {
   float *w = nullptr, *g = nullptr, *m = nullptr, *v = nullptr;
   const ValueRun<T>* runs = nullptr;  ///< in the backend's memory
   int count = 0;                      ///< of runs
@@ -118,10 +120,49 @@ struct AdamWStep {
   const Clip* clip = nullptr;
 };
 
+/// The same with moments in 8 bits (dynamic_map.hpp). A block of them shares the factor at its index in m_most and
+/// v_most; each run's moments begin with a block.
+template <class T>
+struct UpdateStep8Bit {
+  float *w = nullptr, *g = nullptr;
+  std::uint8_t *m = nullptr, *v = nullptr;
+  float *m_most = nullptr, *v_most = nullptr;
+  const float *m_codes = nullptr, *v_codes = nullptr;  ///< dynamic_map() with signs, and without
+  const ValueRun<T>* runs = nullptr;
+  int count = 0;
+  const OptimizerNumbers* numbers = nullptr;
+  const Clip* clip = nullptr;
+};
+
+/// What Adafactor makes of a tensor's gradient, in place, for an update by sgd. The tensor is `matrices` of rows x
+/// cols:
+///
+///     s = (g * clip.scale)^2 + 1e-30      R = b2 R + (1 - b2) mean over a row of s      C: the same of columns
+///     u = g' / sqrt(R C / mean(R))        g = u / max(1, root mean square of u)
+///
+/// `all` instead of R and C, if there is any, has a mean of s for every value. Where the norm is not finite nothing
+/// changes. b2 = 1 - step^-0.8. source      Shazeer & Stern 2018, arXiv:1804.04235, algorithms 4 and 5
+struct AdafactorTensor {
+  float* g = nullptr;
+  int matrices = 1, rows = 1, cols = 1;
+  float *row = nullptr, *col = nullptr;  ///< R: (matrices, rows), C: (matrices, cols)
+  float* all = nullptr;                  ///< (matrices, rows, cols)
+  std::byte* work = nullptr;             ///< adafactor_bytes() for what lies between two launches
+  const OptimizerNumbers* numbers = nullptr;
+  const Clip* clip = nullptr;
+  std::size_t count() const { return std::size_t(matrices) * std::size_t(rows) * std::size_t(cols); }
+};
+inline constexpr float adafactor_eps = 1e-30f;
+
 template <class B>
 struct optimizer {
   static void clip(auto...) { no_kernels<B>(); }
-  static void adamw(auto...) { no_kernels<B>(); }
+  static void update(auto...) { no_kernels<B>(); }
+  static void update_8bit(auto...) { no_kernels<B>(); }
+  static void adafactor(auto...) { no_kernels<B>(); }
+  static std::size_t adafactor_bytes(const AdafactorTensor&) { return 0; }
+  /// Gradients were clipped: clip.scale = 1.
+  static void clipped(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

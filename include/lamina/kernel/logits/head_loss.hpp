@@ -9,9 +9,10 @@
 ///     dx = dz W      dW += dz^T x
 ///
 /// This is the plain TokenLoss; nll and dz of the others follow from theirs.
-/// mean_logit[m], if asked for, is the mean of z[m] over the vocabulary.
-/// x, dx (M, D); W (V, D); target, weight, nll, mean_logit (M). The softmax is fp32. dx and dw may be null (evaluation;
-/// frozen head). Targets are in [0, V): the CPU checks it, on a GPU that is left to whoever uploads them.
+/// If asked for, mean_logit[m] is the mean of z[m] over the vocabulary, and hit[m] is 1 if target[m] is the first of
+/// its largest elements, else 0. x, dx (M, D); W (V, D); target, weight, nll, mean_logit, hit (M). The softmax is fp32.
+/// dx and dw may be null (evaluation; frozen head). Targets are in [0, V): the CPU checks it, on a GPU that is left to
+/// whoever uploads them.
 namespace lamina::kernel {
 
 template <class T>
@@ -25,6 +26,7 @@ struct HeadLoss {
   Matrix<float> dw;
   TokenLoss loss = {};
   float* mean_logit = nullptr;
+  float* hit = nullptr;
 };
 
 template <class B>

@@ -75,9 +75,8 @@ inline constexpr TrainKey finetuning_keys[] = {
     {"pure_bf16", KeyType::flag, KeyStatus::refused, "false",
      "trainable weights and Adam's moments are fp32; use bf16: true"},
     honoured<&Arguments::plot_loss>("plot_loss", "draw training_loss.png"),
-    {"compute_accuracy", KeyType::flag, KeyStatus::refused, "false",
-     "the loss is computed without the logits, so that there is no best token to compare with the label; eval_loss is "
-     "reported, and predict_with_generate scores answers"},
+    honoured<&Arguments::compute_accuracy>("compute_accuracy",
+                                           "evaluations report the share of labels that are the likeliest token"),
     honoured<&Arguments::disable_shuffling>("disable_shuffling", "rows in their order"),
     honoured<&Arguments::early_stopping_steps>("early_stopping_steps",
                                                "evaluations without gain after which the run ends; unset: never")
@@ -91,15 +90,16 @@ inline constexpr TrainKey finetuning_keys[] = {
     {"use_eaft_loss", KeyType::flag, KeyStatus::refused, "false", "the loss is the cross-entropy"},
     {"eaft_alpha", KeyType::number, KeyStatus::accepted, "1.0", "it belongs to use_eaft_loss"},
     {"use_galore", KeyType::flag, KeyStatus::refused, "false",
-     "the optimizer is AdamW; finetuning_type: lora needs less memory than GaLore, on full training deepspeed shares "
+     "GaLore is not built; finetuning_type: lora needs less memory than it, on full training deepspeed shares "
      "the moments out"},
     {"use_apollo", KeyType::flag, KeyStatus::refused, "false",
-     "the optimizer is AdamW; finetuning_type: lora needs less memory than APOLLO, on full training deepspeed shares "
+     "APOLLO is not built; finetuning_type: lora needs less memory than it, on full training deepspeed shares "
      "the moments out"},
     {"use_badam", KeyType::flag, KeyStatus::refused, "false",
-     "the optimizer is AdamW; finetuning_type: freeze trains a few layers at a time, as a block of BAdam"},
-    {"use_adam_mini", KeyType::flag, KeyStatus::refused, "false", "the optimizer is AdamW; set use_adam_mini: false"},
-    {"use_muon", KeyType::flag, KeyStatus::refused, "false", "the optimizer is AdamW; set use_muon: false"},
+     "BAdam is not built; finetuning_type: freeze trains a few layers at a time, as a block of BAdam"},
+    {"use_adam_mini", KeyType::flag, KeyStatus::refused, "false",
+     "Adam-mini is not built; optim: adamw_8bit or adafactor needs less memory than it"},
+    {"use_muon", KeyType::flag, KeyStatus::refused, "false", "Muon is not built; set use_muon: false"},
     {"use_llama_pro", KeyType::flag, KeyStatus::refused, "false", "block expansion is not built"},
     {"use_mca", KeyType::flag, KeyStatus::refused, "false", "Megatron is not built; leave it out"},
     {"use_hyper_parallel", KeyType::flag, KeyStatus::refused, "false",

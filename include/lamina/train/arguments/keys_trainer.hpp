@@ -28,7 +28,7 @@ inline constexpr TrainKey trainer_keys[] = {
         .within(1, most_batches),
     honoured<&Arguments::gradient_accumulation_steps>("gradient_accumulation_steps", "micro-batches of a step")
         .within(1, most_batches),
-    honoured<&Arguments::optimizer, &AdamW::learning_rate>("learning_rate", "the largest of the schedule")
+    honoured<&Arguments::optimizer, &OptimizerSettings::learning_rate>("learning_rate", "the largest of the schedule")
         .within(0, 1e30),
     honoured<&Arguments::num_train_epochs>("num_train_epochs", "passes over the data").in({.most = 1e6}),
     honoured<&Arguments::max_steps>("max_steps", "steps, instead of num_train_epochs; -1: not set").in({.most = 1e12}),
@@ -39,20 +39,24 @@ inline constexpr TrainKey trainer_keys[] = {
         "warmup_steps", "steps until the full learning rate; below 1: a share of all")
         .within(0, 1e12),
     honoured_by("warmup_ratio", KeyType::number, "", detail::read_warmup_ratio, "the same as a share of all steps"),
-    honoured_by("optim", KeyType::text, "adamw_torch", detail::read_optimizer_name, "AdamW by any of its names"),
+    honoured_by("optim", KeyType::text, "adamw_torch", detail::read_optimizer_name,
+                "adamw_torch, sgd, adafactor, lion_32bit, adamw_8bit, lion_8bit, or another name of these"),
     {"optim_args", KeyType::text, KeyStatus::refused, "",
-     "AdamW's settings are adam_beta1, adam_beta2, adam_epsilon and weight_decay"},
-    honoured<&Arguments::optimizer, &AdamW::weight_decay>("weight_decay", "of AdamW, on matrices").within(0, 1e6),
-    honoured<&Arguments::optimizer, &AdamW::beta1>("adam_beta1", "of AdamW").in(io::proportion),
-    honoured<&Arguments::optimizer, &AdamW::beta2>("adam_beta2", "of AdamW").in(io::proportion),
-    honoured<&Arguments::optimizer, &AdamW::epsilon>("adam_epsilon", "of AdamW")
+     "an optimizer's settings are adam_beta1, adam_beta2, adam_epsilon and weight_decay; sgd has no momentum: for that "
+     "take lion_32bit or adamw_torch"},
+    honoured<&Arguments::optimizer, &OptimizerSettings::weight_decay>("weight_decay", "of matrices").within(0, 1e6),
+    honoured<&Arguments::optimizer, &OptimizerSettings::beta1>("adam_beta1", "of AdamW and Lion").in(io::proportion),
+    honoured<&Arguments::optimizer, &OptimizerSettings::beta2>("adam_beta2", "of AdamW and Lion").in(io::proportion),
+    honoured<&Arguments::optimizer, &OptimizerSettings::epsilon>("adam_epsilon", "of AdamW")
         .in({.least = 0, .most = 1, .above = true}),
     honoured<&Arguments::max_grad_norm>("max_grad_norm", "longer gradients are scaled down to it; 0: never")
         .in(io::at_least(0)),
     honoured<&Arguments::label_smoothing_factor>("label_smoothing_factor",
                                                  "share of each label that all tokens of the vocabulary get alike")
         .in(io::proportion),
-    {"neftune_noise_alpha", KeyType::number, KeyStatus::refused, "", "noise on embeddings is not built; leave it out"},
+    honoured<&Arguments::neftune_noise_alpha>("neftune_noise_alpha",
+                                              "of uniform noise on the embeddings of each training step (NEFTune)")
+        .within(0, 1e6),
     {"bf16", KeyType::flag, KeyStatus::accepted, "false",
      "a GPU always computes in bf16, the CPU in fp32 (unless LAMINA_CPU_BF16=1 is set); adapters, gradients and Adam's "
      "moments are fp32 on both"},

@@ -41,6 +41,8 @@ inline void note_idle_keys(Arguments& a) {
   for (const Belonging& b :
        {Belonging{"freeze_trainable_modules", a.finetuning_type == "freeze", "finetuning_type: freeze"},
         Belonging{"freeze_extra_modules", a.finetuning_type == "freeze", "finetuning_type: freeze"},
+        Belonging{"adam_beta1", has_betas(a.optimizer_kind), "optim: adamw_torch or lion_32bit"},
+        Belonging{"adam_beta2", has_betas(a.optimizer_kind), "optim: adamw_torch or lion_32bit"},
         Belonging{"pissa_iter", a.pissa_init, "pissa_init"},
         Belonging{"pissa_convert", a.pissa_init || !a.pissa_convert, "pissa_init"},
         Belonging{"preprocessing_batch_size", a.packs(), "packing: rows are read one by one"},

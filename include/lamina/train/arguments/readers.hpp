@@ -146,23 +146,44 @@ inline void read_warmup_ratio(Arguments& a, const Setting& s, std::string_view k
   a.schedule.warmup_steps = ratio;
 }
 
-/// AdamW by the names of its implementations, which differ in rounding alone.
+/// An optimizer by one of its names, those of transformers.
+struct OptimizerName {
+  std::string_view name;
+  OptimizerKind kind;
+  std::string_view note = {};  ///< what is different here
+};
+inline constexpr std::string_view fused_elsewhere = "it computes what adamw_torch does";
+inline constexpr std::string_view not_paged = "its state stays where the weights are; nothing is paged out";
+inline constexpr OptimizerName optimizer_names[] = {{"adamw_torch", OptimizerKind::adamw},
+                                                    {"adamw_torch_fused", OptimizerKind::adamw},
+                                                    {"adamw_hf", OptimizerKind::adamw},
+                                                    {"adamw_apex_fused", OptimizerKind::adamw, fused_elsewhere},
+                                                    {"adamw_torch_xla", OptimizerKind::adamw, fused_elsewhere},
+                                                    {"adamw_torch_npu_fused", OptimizerKind::adamw, fused_elsewhere},
+                                                    {"adamw_anyprecision", OptimizerKind::adamw, fused_elsewhere},
+                                                    {"paged_adamw", OptimizerKind::adamw, not_paged},
+                                                    {"paged_adamw_32bit", OptimizerKind::adamw, not_paged},
+                                                    {"adamw_8bit", OptimizerKind::adamw_8bit},
+                                                    {"adamw_bnb_8bit", OptimizerKind::adamw_8bit},
+                                                    {"paged_adamw_8bit", OptimizerKind::adamw_8bit, not_paged},
+                                                    {"lion_32bit", OptimizerKind::lion},
+                                                    {"paged_lion_32bit", OptimizerKind::lion, not_paged},
+                                                    {"lion_8bit", OptimizerKind::lion_8bit},
+                                                    {"paged_lion_8bit", OptimizerKind::lion_8bit, not_paged},
+                                                    {"sgd", OptimizerKind::sgd},
+                                                    {"adafactor", OptimizerKind::adafactor}};
+
 inline void read_optimizer_name(Arguments& a, const Setting& s, std::string_view key) {
-  static constexpr std::string_view own[] = {"adamw_torch", "adamw_torch_fused", "adamw_hf"};
-  static constexpr std::string_view others[] = {"adamw_apex_fused", "adamw_torch_xla", "adamw_torch_npu_fused",
-                                                "paged_adamw", "paged_adamw_32bit"};
-  const auto among = [word = io::text_of(s, key)](const auto& names) {
-    return std::find(std::begin(names), std::end(names), word) != std::end(names);
-  };
-  if (among(own)) return;
-  const std::string name = io::text_of(s, key);
-  if (among(others))
-    return a.notes.push_back(cat("optim: ", name,
-                                 " computes what adamw_torch does, with its moments in fp32 where the ",
-                                 "weights are; nothing is paged out"));
-  const bool eight_bits = name.find("8bit") != std::string::npos;
-  fail(s.origin, ": optim: ", name, " is refused: the optimizer is AdamW with fp32 moments; set optim: adamw_torch",
-       eight_bits ? " (with finetuning_type: lora moments are small; of full training deepspeed shares them out)" : "");
+  const std::string word = io::text_of(s, key);
+  for (const OptimizerName& known : optimizer_names) {
+    if (known.name != word) continue;
+    a.optimizer_kind = known.kind;
+    if (!known.note.empty()) a.notes.push_back(cat("optim: ", word, ": ", known.note));
+    return;
+  }
+  fail(s.origin, ": optim: ", word,
+       " is not built, wanted adamw_torch, adamw_8bit, lion_32bit, lion_8bit, sgd or adafactor; the least memory have "
+       "sgd, adafactor and, of all others, finetuning_type: lora");
 }
 
 inline void read_preference_loss(Arguments& a, const Setting& s, std::string_view key) {

@@ -71,6 +71,12 @@ inline void validate_method(const Arguments& a) {
     fail(where(a, "pissa_init"), " needs pissa_convert: true: without it the adapter fits no model that is on disk");
   if (!lora && a.loraplus_lr_ratio)
     fail(where(a, "loraplus_lr_ratio"), " needs finetuning_type: lora, got ", a.finetuning_type);
+  if (!lora && a.shards_optimizer && !is_shareable(a.optimizer_kind))
+    fail(where(a, "optim"), ": processes cannot share out this optimizer's state (deepspeed, fsdp): take adamw_torch, ",
+         "lion_32bit or sgd, or leave deepspeed and fsdp out");
+  if (a.neftune_noise_alpha > 0 && a.learns_preferences())
+    fail(where(a, "neftune_noise_alpha"), " needs stage: sft or pt: answers that are compared must have one embedding");
+  if (a.compute_accuracy && a.stage != "sft") fail(where(a, "compute_accuracy"), " needs stage: sft, got ", a.stage);
   if (a.use_dft_loss && a.label_smoothing_factor > 0)
     fail(where(a, "use_dft_loss"), " cannot be combined with label_smoothing_factor: keep one");
   if (a.finetuning_type == "freeze" && a.freeze_trainable_layers == 0 && a.freeze_extra_modules.empty() &&
@@ -181,11 +187,11 @@ inline void validate_steps(const Arguments& a, const char* key, double steps) {
 }
 
 inline void validate_best_metric(const Arguments& a) {
-  const std::vector<std::string> losses = a.eval_losses();
+  const std::vector<std::string> known = a.eval_metrics();
   const bool needed = a.seeks_best() || a.schedule.type == ScheduleType::reduce_lr_on_plateau;
-  if (needed && std::find(losses.begin(), losses.end(), a.best_metric()) == losses.end())
+  if (needed && std::find(known.begin(), known.end(), a.best_metric()) == known.end())
     fail(where(a, "metric_for_best_model"), ": ", a.best_metric(), " is not computed, wanted one of ",
-         io::listed(losses), "; eval_ may be left out");
+         io::listed(known), "; eval_ may be left out");
 }
 
 inline void validate_intervals(const Arguments& a) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -33,11 +34,6 @@ struct RunPosition {
 
 namespace detail {
 
-inline checkpoint::TensorData tensor_data(const std::string& name, const TrainableTensor& t,
-                                          std::span<const float> values) {
-  return {name, DType::F32, t.shape, std::as_bytes(values)};
-}
-
 /// A checkpoint's file of which every tensor has to find its place in this run.
 class CheckpointTensors {
  public:
@@ -47,12 +43,17 @@ class CheckpointTensors {
 
   /// Fills out with a tensor, converted to fp32; Error if names or shapes differ.
   void load(const std::string& name, const std::vector<std::int64_t>& shape, std::span<float> out) {
-    const checkpoint::TensorInfo& info = file_.at(name);
-    if (info.shape != shape)
-      fail(file_.path().string(), ": ", name, " is ", checkpoint::shape_text(info.shape), ", this run trains ",
-           checkpoint::shape_text(shape), ": resume with the settings that the checkpoint was made with");
+    const checkpoint::TensorInfo& info = taken(name, shape);
     checkpoint::widen(info.dtype, file_.data(name), out);
-    loaded_.insert(info.name);
+  }
+  /// The same of what an optimizer remembers, as it is.
+  void load(const std::string& name, const TensorState& state) {
+    const checkpoint::TensorInfo* const info = file_.find(name);
+    if (!info || info->dtype != state.dtype)
+      fail(file_.path().string(), ": ", name, info ? cat(" has elements of ", name_of(info->dtype)) : " is missing",
+           ": resume with the optim that the checkpoint was made with");
+    taken(name, state.shape);
+    std::memcpy(state.bytes.data(), file_.data(name).data(), state.bytes.size());
   }
 
   /// Error if a tensor was not loaded: this run would save without it, and its training would be lost.
@@ -64,36 +65,44 @@ class CheckpointTensors {
     if (first)
       fail(file_.path().string(), ": ", left, " of ", file_.tensors().size(),
            " tensors have no place in this run, the first is ", *first,
-           ": this run trains fewer layers than the checkpoint; resume with the lora_target, finetuning_type and "
-           "freeze_* settings that the checkpoint was made with");
+           ": this run trains fewer layers than the checkpoint, or by another optimizer; resume with the optim, "
+           "lora_target, "
+           "finetuning_type and freeze_* settings that the checkpoint was made with");
   }
 
  private:
+  const checkpoint::TensorInfo& taken(const std::string& name, const std::vector<std::int64_t>& shape) {
+    const checkpoint::TensorInfo& info = file_.at(name);
+    if (info.shape != shape)
+      fail(file_.path().string(), ": ", name, " is ", checkpoint::shape_text(info.shape), ", this run trains ",
+           checkpoint::shape_text(shape), ": resume with the settings that the checkpoint was made with");
+    loaded_.insert(info.name);
+    return info;
+  }
+
   checkpoint::Checkpoint file_;
   std::set<std::string> loaded_;
 };
 
 }  // namespace detail
 
-/// optimizer.safetensors: Adam's moments as "exp_avg.<name>" and "exp_avg_sq.<name>", and, if the model file rounds
+/// optimizer.safetensors: what the optimizer remembers as "exp_avg.<name>" and so on, and, if the model file rounds
 /// them (full and freeze), the fp32 weights as "value.<name>".
 inline void write_optimizer(const std::filesystem::path& directory, TrainSession& session, bool with_values) {
   const auto trainable = session.trainable();
   std::vector<checkpoint::TensorData> tensors;
   for (const TrainableTensor& t : trainable) {
-    tensors.push_back(detail::tensor_data("exp_avg." + t.name, t, t.exp_avg));
-    tensors.push_back(detail::tensor_data("exp_avg_sq." + t.name, t, t.exp_avg_sq));
-    if (with_values) tensors.push_back(detail::tensor_data("value." + t.name, t, t.value));
+    for (const TensorState& s : t.state) tensors.push_back({cat(s.name, ".", t.name), s.dtype, s.shape, s.bytes});
+    if (with_values) tensors.push_back({"value." + t.name, DType::F32, t.shape, std::as_bytes(t.value)});
   }
   checkpoint::write_safetensors(directory / "optimizer.safetensors", tensors);
 }
 
-/// Restores the moments, and the fp32 weights if the file has them.
+/// Restores the optimizer, and the fp32 weights if the file has them.
 inline void read_optimizer(const std::filesystem::path& directory, TrainSession& session) {
   detail::CheckpointTensors file(directory / "optimizer.safetensors");
   for (const TrainableTensor& t : session.trainable()) {
-    file.load("exp_avg." + t.name, t.shape, t.exp_avg);
-    file.load("exp_avg_sq." + t.name, t.shape, t.exp_avg_sq);
+    for (const TensorState& s : t.state) file.load(cat(s.name, ".", t.name), s);
     if (file.holds("value." + t.name)) file.load("value." + t.name, t.shape, t.value);
   }
   file.require_all_loaded();

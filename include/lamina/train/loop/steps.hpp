@@ -139,7 +139,7 @@ inline void Trainer::fetch(std::int64_t step) {
 /// Starts the step that was fetched.
 inline void Trainer::start_step(std::int64_t step) {
   if (upcoming_->failure) std::rethrow_exception(upcoming_->failure);
-  AdamW settings = a_.optimizer;
+  OptimizerSettings settings = a_.optimizer;
   settings.learning_rate = rate(step);
   parts_.session.start(settings, a_.max_grad_norm);
   under_way_.push_back(std::move(upcoming_->window));

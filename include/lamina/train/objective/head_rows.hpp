@@ -18,12 +18,15 @@ struct RowScores {
   float* reference = nullptr;   ///< -log p by the model without its adapters; null: the objective has no reference
   float* mean_logit = nullptr;  ///< over the vocabulary; null: the objective does not ask for it
 
+  float* hit = nullptr;  ///< 1 if the label is the likeliest token, else 0; null: as above
+
   /// Calls f(own, other's) for the members that both have.
   template <class F>
   void each(F f, const RowScores& other) const {
     if (nll) f(nll, other.nll);
     if (reference) f(reference, other.reference);
     if (mean_logit) f(mean_logit, other.mean_logit);
+    if (hit) f(hit, other.hit);
   }
   /// Room for what an objective finds of so many rows.
   static RowScores take(Arena& arena, const Objective& objective, int count) {
@@ -32,6 +35,8 @@ struct RowScores {
     RowScores scores{.nll = arena.take<float>(rows)};
     if (preference && preference->has_reference()) scores.reference = arena.take<float>(rows);
     if (preference) scores.mean_logit = arena.take<float>(rows);
+    const auto* token = std::get_if<TokenLoss>(&objective);
+    if (token && token->measures_accuracy) scores.hit = arena.take<float>(rows);
     return scores;
   }
 };
@@ -50,7 +55,7 @@ struct HeadRows {
   kernel::HeadLoss<T> scored() const {
     kernel::HeadLoss<T> all{};
     all.x = x, all.w = head.value, all.target = labelled.target;
-    all.nll = found.nll, all.mean_logit = found.mean_logit;
+    all.nll = found.nll, all.mean_logit = found.mean_logit, all.hit = found.hit;
     return all;
   }
   /// With gradients, each row's times weight.

@@ -24,9 +24,12 @@ inline std::string hyper_parameters(const Arguments& a) {
   if (a.gradient_accumulation_steps > 1)
     out += cat("- gradient_accumulation_steps: ", a.gradient_accumulation_steps,
                "\n- total_train_batch_size: ", a.per_device_train_batch_size * a.gradient_accumulation_steps, "\n");
-  out += cat("- optimizer: AdamW with betas=(", number(a.optimizer.beta1), ",", number(a.optimizer.beta2),
-             ") and epsilon=", number(a.optimizer.epsilon),
-             "\n- lr_scheduler_type: ", schedule_names()[static_cast<std::size_t>(a.schedule.type)], "\n");
+  const auto optim = a.given.find("optim");
+  out += cat("- optimizer: ", optim == a.given.end() ? "adamw_torch" : io::shown(optim->second.value));
+  if (has_betas(a.optimizer_kind))
+    out += cat(" with betas=(", number(a.optimizer.beta1), ",", number(a.optimizer.beta2),
+               ") and epsilon=", number(a.optimizer.epsilon));
+  out += cat("\n- lr_scheduler_type: ", schedule_names()[static_cast<std::size_t>(a.schedule.type)], "\n");
   if (a.schedule.warmup_steps > 0) out += cat("- lr_scheduler_warmup_steps: ", number(a.schedule.warmup_steps), "\n");
   out += a.max_steps > 0 ? cat("- training_steps: ", a.max_steps, "\n")
                          : cat("- num_epochs: ", number(a.num_train_epochs), "\n");

@@ -94,9 +94,10 @@ class StepInput {
 template <class Tables_, int vocab_size, Real T, Backend B>
 class ReadInput : public StepInput<T, B> {
  public:
-  /// dropout_seed 0: no dropout.
-  void read(const Batch& batch, VisionTokens vision_tokens, std::uint64_t dropout_seed) {
+  /// dropout_seed 0: no dropout, and no noise. noise_alpha: of NEFTune.
+  void read(const Batch& batch, VisionTokens vision_tokens, std::uint64_t dropout_seed, float noise_alpha = 0) {
     this->in = tables_.template build<T>(batch, vision_tokens);
+    this->in.noise_alpha = noise_alpha;
     dropout_seed_ = dropout_seed;
     if (dropout_seed != 0) this->in.text.dropout_seed = this->in.vision.dropout_seed = &dropout_seed_;
     this->labelled.read(batch);

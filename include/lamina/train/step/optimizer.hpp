@@ -2,20 +2,23 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include <lamina/compose/plan/weights.hpp>
+#include <lamina/core/optimizer.hpp>
+#include <lamina/kernel/elementwise/dynamic_map.hpp>
 #include <lamina/kernel/elementwise/optimizer.hpp>
-#include <lamina/model/train_session.hpp>
 #include <lamina/parallel/gpu/device_group.hpp>
 #include <lamina/parallel/share.hpp>
+#include <lamina/train/step/optimizer_state.hpp>
 
 namespace lamina::train {
 
-/// AdamW on the learning run of a model's weights, with its moments in the backend's memory. Vectors (norm gains and
-/// biases) are not decayed, as Hugging Face's trainer groups them. Ranks may share the work: each has the moments of
-/// its share, updates that, and gets the others' by exchange(). Every rank clips the whole gradient, so that the result
-/// is that of one optimizer, bit for bit.
+/// An optimizer of the learning run of a model's weights, with its state in the backend's memory. Vectors (norm gains
+/// and biases) are not decayed, as Hugging Face's trainer groups them. Ranks may share the work if the rule looks at
+/// single values: each has the state of its share, updates that, and gets the others' by exchange(). Every rank clips
+/// the whole gradient, so that the result is that of one optimizer, bit for bit.
 /// source  Rajbhandari et al. 2020, arXiv:1910.02054: the first stage of ZeRO
 template <Backend B = Cpu>
 class Optimizer {
@@ -23,47 +26,47 @@ class Optimizer {
   std::int64_t steps = 0;
   static constexpr int most_under_way = 2;  ///< steps that were started and are not finished (TrainSession)
 
-  explicit Optimizer(const parallel::Share& share) : share_(share) {}
-  /// An optimizer of all of these weights, its moments 0.
+  explicit Optimizer(const parallel::Share& share, OptimizerKind kind = OptimizerKind::adamw)
+      : share_(share), kind_(kind) {}
+  /// An optimizer of all of these weights, its state 0.
   template <class W>
-  Optimizer(const W& weights, Stream<B> stream = {}) : Optimizer(parallel::Share{0, weights.learning_count()}) {
+  Optimizer(const W& weights, Stream<B> stream = {}, OptimizerKind kind = OptimizerKind::adamw)
+      : Optimizer(parallel::Share{0, weights.learning_count()}, kind) {
     allocate(weights, stream);
   }
-  /// Takes the memory; the moments are 0. The weights have theirs, and their parameters' scales are set.
+  /// Takes the memory; the state is 0. The weights have theirs, and their parameters' scales are set.
   template <class W>
   void allocate(const W& weights, Stream<B> stream) {
-    block_ = Arena(bytes(share_.count), Memory<B>{});
-    exp_avg_ = block_.take<float>(share_.count);
-    exp_avg_sq_ = block_.take<float>(share_.count);
-    clip_ = block_.take<kernel::Clip>(1);
-    numbers_ = block_.take<kernel::OptimizerNumbers>(1);
-    Memory<B>::zero(stream, exp_avg_, block_.used_bytes());
+    block_ = Arena(bytes(weights), Memory<B>{});
+    auto* const first = block_.take<std::byte>(0);
+    take(weights, block_);
+    Memory<B>::zero(stream, first, block_.used_bytes());
     staging_ = Arena::staging(most_under_way * Arena::alignment, Memory<B>{});
     for (auto& staged : staged_) staged = staging_.take<kernel::OptimizerNumbers>(1);
-    const auto runs = kernel::value_runs(share_, groups_of(weights.slots()), weights.copies());
-    run_count_ = static_cast<int>(runs.size());
-    if (runs.empty()) return;
-    run_block_ = Arena(runs.size() * sizeof(runs[0]), Memory<B>{});
-    runs_ = run_block_.take<std::byte>(runs.size() * sizeof(runs[0]));
-    Memory<B>::upload(stream, runs_, runs.data(), runs.size() * sizeof(runs[0]));
+    for (const bool with_signs : {false, true})
+      if (has_8bit_moments(kind_)) {
+        const auto codes = kernel::dynamic_map(with_signs);
+        Memory<B>::upload(stream, codes_[with_signs], codes.data(), sizeof codes);
+      }
+    send_runs(weights, stream);
   }
-  /// For the moments of so many values.
-  static std::size_t bytes(std::size_t count) {
+  /// What allocate() takes of the backend's memory, a table of runs apart.
+  template <class W>
+  std::size_t bytes(const W& weights) const {
     Arena counting;
-    counting.take<float>(count), counting.take<float>(count);
-    counting.take<kernel::Clip>(1), counting.take<kernel::OptimizerNumbers>(1);
+    Optimizer(share_, kind_).take(weights, counting);
     return counting.used_bytes();
   }
 
   /// Clips to a norm of max_gradient_norm (0: does not) and updates; gradients are zero then. Where the norm is not
   /// finite nothing changes. May return before the work is done: finish_step() waits for it.
   template <class W>
-  void step(W& weights, const AdamW& o, double max_gradient_norm, Stream<B> stream) {
+  void step(W& weights, const OptimizerSettings& o, double max_gradient_norm, Stream<B> stream) {
     set_numbers(o, max_gradient_norm, stream);
     update(weights, stream);
   }
   /// The first part of step(): counts it and sends its numbers to where update() reads them.
-  void set_numbers(const AdamW& o, double max_gradient_norm, Stream<B> stream) {
+  void set_numbers(const OptimizerSettings& o, double max_gradient_norm, Stream<B> stream) {
     ++steps;
     const auto t = static_cast<double>(steps);
     kernel::OptimizerNumbers* const staged = staged_[sent_++ % most_under_way];
@@ -74,8 +77,14 @@ class Optimizer {
                .rest2 = static_cast<float>(1 - o.beta2),
                .eps = static_cast<float>(o.epsilon),
                .decay = static_cast<float>(1 - o.learning_rate * o.weight_decay),
-               .step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t))),
+               .step_size = static_cast<float>(o.learning_rate),
                .v_correction = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, t)))};
+    if (kind_ == OptimizerKind::adamw || kind_ == OptimizerKind::adamw_8bit)
+      staged->step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t)));
+    if (kind_ == OptimizerKind::adafactor) {
+      staged->rest2 = static_cast<float>(std::pow(t, -0.8));
+      staged->b2 = static_cast<float>(1 - std::pow(t, -0.8));
+    }
     Memory<B>::upload_later(stream, numbers_, staged, sizeof *staged);
   }
   /// The second part: launches that are the same in every step.
@@ -84,15 +93,17 @@ class Optimizer {
     using T = typename W::Copy;
     const std::span<float> g = weights.gradients();
     kernel::optimizer<B>::clip(stream, {.g = g.data(), .n = g.size(), .numbers = numbers_, .clip = clip_});
-    kernel::optimizer<B>::adamw(stream,
-                                kernel::AdamWStep<T>{.w = weights.values(share_).data(),
-                                                     .g = g.data() + share_.first,
-                                                     .m = exp_avg_,
-                                                     .v = exp_avg_sq_,
-                                                     .runs = reinterpret_cast<const kernel::ValueRun<T>*>(runs_),
-                                                     .count = run_count_,
-                                                     .numbers = numbers_,
-                                                     .clip = clip_});
+    precondition(weights, stream);
+    kernel::UpdateStep<T> step{.w = weights.values(share_).data(),
+                               .g = g.data() + share_.first,
+                               .m = moments(0),
+                               .v = moments(has_8bit_moments(kind_) ? 3 : 1),
+                               .runs = reinterpret_cast<const kernel::ValueRun<T>*>(runs_),
+                               .count = run_count_,
+                               .numbers = numbers_,
+                               .clip = clip_};
+    kernel::optimizer<B>::update(stream, kind_, step);
+    if (has_8bit_moments(kind_)) update_8bit(step, stream);
     for (const auto others : {g.first(share_.first), g.subspan(share_.end())})
       if (!others.empty()) Memory<B>::zero(stream, others.data(), others.size_bytes());
   }
@@ -120,36 +131,144 @@ class Optimizer {
 
   /// The values that it updates.
   const parallel::Share& share() const { return share_; }
-  /// Their moments, in the backend's memory.
-  std::span<float> exp_avg() { return {exp_avg_, share_.count}; }
-  std::span<float> exp_avg_sq() { return {exp_avg_sq_, share_.count}; }
+  OptimizerKind kind() const { return kind_; }
+  /// What it remembers, once it has its memory.
+  const std::vector<StatePart>& parts() const { return parts_; }
 
  private:
-  /// What is updated alike, in the order of the values: vectors do not decay.
-  static std::vector<kernel::ValueGroup> groups_of(std::span<const TensorSlot> slots) {
-    std::vector<const TensorSlot*> learning;
-    for (const TensorSlot& slot : slots)
-      if (slot.learns && slot.spec.count() > 0) learning.push_back(&slot);
-    std::sort(learning.begin(), learning.end(), [](auto* a, auto* b) { return a->offset < b->offset; });
+  /// Takes what is in block_ from an arena.
+  template <class W>
+  void take(const W& weights, Arena& arena) {
+    parts_ = state_parts(kind_, weights.slots(), share_, weights.learning_count());
+    for (StatePart& part : parts_) part.data = arena.take<std::byte>(part.count * size_bytes(part.dtype));
+    clip_ = arena.take<kernel::Clip>(1);
+    numbers_ = arena.take<kernel::OptimizerNumbers>(1);
+    for (float*& codes : codes_)
+      if (has_8bit_moments(kind_)) codes = arena.take<float>(kernel::dynamic_codes);
+    std::size_t work = 0;
+    tensors_ = kind_ == OptimizerKind::adafactor ? factored(weights.slots()) : std::vector<Factored>();
+    for (const Factored& f : tensors_) work = std::max(work, kernel::optimizer<B>::adafactor_bytes(f.tensor));
+    auto* const shared = arena.take<std::byte>(work);
+    for (Factored& f : tensors_) f.tensor.work = shared;
+  }
+  /// A tensor of Adafactor, and its first value.
+  struct Factored {
+    kernel::AdafactorTensor tensor;
+    std::size_t first = 0;
+  };
+  /// Tensors with their state: matrices are over the last two extents.
+  std::vector<Factored> factored(std::span<const TensorSlot> slots) const {
+    std::vector<Factored> tensors;
+    for (std::size_t kind = 0; kind < parts_.size(); ++kind)
+      for (std::size_t i = 0; i < parts_[kind].places.size(); ++i) {
+        const StatePart::Place& place = parts_[kind].places[i];
+        const TensorSpec& spec = slots[place.slot].spec;
+        float* const state = parts_[kind].template at<float>(place.first);
+        const kernel::AdafactorTensor shared{.numbers = numbers_, .clip = clip_};
+        if (kind == 1) {
+          tensors[i].tensor.col = state;  // the same tensors as those with rows, in the same order
+          continue;
+        }
+        Factored& f = tensors.emplace_back(Factored{shared, slots[place.slot].offset});
+        f.tensor.cols = spec.extents[static_cast<std::size_t>(spec.rank - 1)];
+        if (kind == 0) {
+          f.tensor.rows = spec.extents[static_cast<std::size_t>(spec.rank - 2)];
+          f.tensor.matrices = static_cast<int>(spec.count() / f.tensor.rows / f.tensor.cols);
+        }
+        (kind == 0 ? f.tensor.row : f.tensor.all) = state;
+      }
+    return tensors;
+  }
+  float* moments(std::size_t part) const { return part < parts_.size() ? parts_[part].template at<float>() : nullptr; }
+
+  /// Adafactor: the gradients become what sgd shall subtract.
+  template <class W>
+  void precondition(W& weights, Stream<B> stream) {
+    if (kind_ != OptimizerKind::adafactor) return;
+    for (const Factored& f : tensors_) {
+      kernel::AdafactorTensor tensor = f.tensor;
+      tensor.g = weights.gradients().data() + f.first;
+      kernel::optimizer<B>::adafactor(stream, tensor);
+    }
+    kernel::optimizer<B>::clipped(stream, clip_);
+  }
+  template <class T>
+  void update_8bit(const kernel::UpdateStep<T>& step, Stream<B> stream) {
+    const bool two = parts_.size() > 3;
+    kernel::optimizer<B>::update_8bit(
+        stream, kind_,
+        kernel::UpdateStep8Bit<T>{.w = step.w,
+                                  .g = step.g,
+                                  .m = parts_[1].template at<std::uint8_t>(),
+                                  .v = two ? parts_[4].template at<std::uint8_t>() : nullptr,
+                                  .m_most = parts_[2].template at<float>(),
+                                  .v_most = two ? parts_[5].template at<float>() : nullptr,
+                                  .m_codes = codes_[1],
+                                  .v_codes = codes_[0],
+                                  .runs = step.runs + step.count,
+                                  .count = run_count_8bit_,
+                                  .numbers = numbers_,
+                                  .clip = clip_});
+  }
+
+  /// The table of runs: those with fp32 moments, then those with 8 bits.
+  template <class W>
+  void send_runs(const W& weights, Stream<B> stream) {
+    using Run = kernel::ValueRun<typename W::Copy>;
+    std::vector<Run> runs = kernel::value_runs(share_, groups_of(weights.slots()), weights.copies());
+    if (has_8bit_moments(kind_)) {
+      for (const std::size_t part : {0, 1}) place_moments(runs, parts_[part], weights.slots());
+      const auto wide = [&](const Run& run) { return !in_part(run.first, parts_[1], weights.slots()); };
+      run_count_ = static_cast<int>(std::stable_partition(runs.begin(), runs.end(), wide) - runs.begin());
+    } else {
+      run_count_ = static_cast<int>(runs.size());
+    }
+    run_count_8bit_ = static_cast<int>(runs.size()) - run_count_;
+    if (runs.empty()) return;
+    run_block_ = Arena(runs.size() * sizeof(runs[0]), Memory<B>{});
+    runs_ = run_block_.take<std::byte>(runs.size() * sizeof(runs[0]));
+    Memory<B>::upload(stream, runs_, runs.data(), runs.size() * sizeof(runs[0]));
+  }
+  /// The place in a part of the tensor that has a value, which a run begins with; null if it has none there.
+  static const StatePart::Place* in_part(std::size_t value, const StatePart& part, std::span<const TensorSlot> slots) {
+    const auto after = std::upper_bound(part.places.begin(), part.places.end(), value,
+                                        [&](std::size_t v, const auto& p) { return v < slots[p.slot].offset; });
+    if (after == part.places.begin()) return nullptr;
+    const StatePart::Place& place = *std::prev(after);
+    return value < slots[place.slot].offset + place.count() ? &place : nullptr;
+  }
+  /// Runs of a part's tensors find their moments there.
+  static void place_moments(auto& runs, const StatePart& part, std::span<const TensorSlot> slots) {
+    for (auto& run : runs)
+      if (const auto* place = in_part(run.first, part, slots))
+        run.state = place->first + (run.first - slots[place->slot].offset);
+  }
+  /// What is updated alike, in the order of the values: vectors do not decay. With moments in 8 bits each tensor is a
+  /// group, since its blocks are its own.
+  std::vector<kernel::ValueGroup> groups_of(std::span<const TensorSlot> slots) const {
     std::vector<kernel::ValueGroup> groups;
-    for (const TensorSlot* slot : learning) {
-      const kernel::ValueGroup group{slot->offset + static_cast<std::size_t>(slot->spec.count()), slot->rate,
-                                     slot->spec.rank > 1};
-      if (!groups.empty() && groups.back().rate == group.rate && groups.back().decays == group.decays)
-        groups.pop_back();
+    for (const std::size_t i : learning_slots(slots)) {
+      const TensorSlot& slot = slots[i];
+      const kernel::ValueGroup group{slot.offset + static_cast<std::size_t>(slot.spec.count()), slot.rate,
+                                     slot.spec.rank > 1};
+      const bool alike = !groups.empty() && groups.back().rate == group.rate && groups.back().decays == group.decays;
+      if (alike && !has_8bit_moments(kind_)) groups.pop_back();
       groups.push_back(group);
     }
     return groups;
   }
 
   parallel::Share share_;
-  int run_count_ = 0;
+  OptimizerKind kind_;
+  std::vector<StatePart> parts_;
+  std::vector<Factored> tensors_;
+  int run_count_ = 0, run_count_8bit_ = 0;
   std::byte* runs_ = nullptr;  ///< table of ValueRun
   Arena block_, run_block_, staging_;
   kernel::OptimizerNumbers* numbers_ = nullptr;
   std::array<kernel::OptimizerNumbers*, most_under_way> staged_{};  ///< a step's may still be on their way
   std::size_t sent_ = 0;
-  float *exp_avg_ = nullptr, *exp_avg_sq_ = nullptr;
+  std::array<float*, 2> codes_{};  ///< of moments in 8 bits, without and with signs
   kernel::Clip* clip_ = nullptr;
 };
 

@@ -2,6 +2,7 @@
 #include <array>
 #include <memory>
 #include <utility>
+#include <variant>
 
 #include <lamina/compose/wrap/recompute.hpp>
 #include <lamina/train/step.hpp>
@@ -20,8 +21,11 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   ModelTrainSession(const ModelSource& source, const TrainableOptions& options)
       : Base(list_tensors<Model>(), source, options),
         vision_tokens_(source.config.vision_tokens()),
-        recompute_(options.recompute) {
+        recompute_(options.recompute),
+        noise_alpha_(options.noise_alpha) {
     step_.objective = recomputing_step_.objective = options.objective;
+    evaluated_ = options.objective;
+    if (auto* loss = std::get_if<TokenLoss>(&evaluated_)) loss->measures_accuracy = options.measures_accuracy;
     step_.reference = recomputing_step_.reference = this->reference();
     step_.watch = recomputing_step_.watch = this->gradient_watch();
   }
@@ -29,11 +33,11 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   void prepare(const Batch& batch) override {
     if (started_ - finished_ == prepared_.size()) fail("TrainSession: prepare() while two steps are under way");
     Prepared& next = prepared_[started_ % prepared_.size()];
-    next.input.read(batch, vision_tokens_, dropout_seed());
+    next.input.read(batch, vision_tokens_, dropout_seed(), noise_alpha_);
     next.recomputes = recomputes(next.input);
     next.ready = true;
   }
-  void start(const AdamW& settings, double max_gradient_norm) override {
+  void start(const OptimizerSettings& settings, double max_gradient_norm) override {
     Prepared& now = prepared_[started_ % prepared_.size()];
     if (!std::exchange(now.ready, false)) fail("TrainSession: start() needs a batch that was prepared");
     const auto run = [&](auto& step, auto& other) {
@@ -53,7 +57,12 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
     auto [loss, clip] = prepared_[finished_++ % prepared_.size()].input.found(step_.objective);
     return {std::move(loss), optimizer().finish_with(clip)};
   }
-  BatchLoss evaluate(const Batch& batch) override { return step_.evaluate(weights(), batch, vision_tokens_); }
+  BatchLoss evaluate(const Batch& batch) override {
+    const Objective trained = std::exchange(step_.objective, evaluated_);
+    BatchLoss loss = step_.evaluate(weights(), batch, vision_tokens_);
+    step_.objective = trained;
+    return loss;
+  }
 
   void set_optimizer_steps(std::int64_t steps) override {
     optimizer().steps = steps;
@@ -67,7 +76,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
     return {.weights = static_cast<std::int64_t>(weights().frozen_bytes()),
             .trainable = static_cast<std::int64_t>(weights().learning_bytes(true)) - learning,
             .gradients = learning,
-            .optimizer = static_cast<std::int64_t>(Optimizer<B>::bytes(optimizer().share().count)),
+            .optimizer = static_cast<std::int64_t>(optimizer().bytes(weights())),
             .saved = static_cast<std::int64_t>(bytes.saved),
             .workspace = static_cast<std::int64_t>(bytes.scratch),
             .free = this->free_at_start()};
@@ -98,6 +107,8 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
 
   VisionTokens vision_tokens_;
   std::optional<bool> recompute_;
+  float noise_alpha_;
+  Objective evaluated_;  ///< what evaluations compute
   struct Prepared {
     StepBatch<Model, T, B> input;
     bool recomputes = false, ready = false;

@@ -27,15 +27,24 @@ class TrainedWeights : public TrainSession {
   std::vector<TrainableTensor> trainable() override {
     state_.read(weights_, optimizer_, device_.stream());
     std::vector<TrainableTensor> tensors;
-    for (const TensorSlot& slot : weights_.slots()) {
+    std::vector<std::size_t> tensor_of(weights_.slots().size());
+    for (std::size_t i = 0; i < weights_.slots().size(); ++i) {
+      const TensorSlot& slot = weights_.slots()[i];
       const auto count = static_cast<std::size_t>(slot.spec.count());
       if (!slot.learns || count == 0) continue;
+      tensor_of[i] = tensors.size();
       tensors.push_back({(slot.spec.added ? "base_model.model." : "") + slot.name(),
-                         {slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank},
+                         shape_of(slot.spec),
                          state_.values().subspan(slot.offset, count),
-                         state_.exp_avg().subspan(slot.offset, count),
-                         state_.exp_avg_sq().subspan(slot.offset, count),
+                         {},
                          slot.spec.rank > 1});
+    }
+    for (std::size_t i = 0; i < optimizer_.parts().size(); ++i) {
+      const StatePart& part = optimizer_.parts()[i];
+      const std::size_t each = size_bytes(part.dtype);
+      for (const StatePart::Place& place : part.places)
+        tensors[tensor_of[place.slot]].state.push_back(
+            {part.name, part.dtype, place.shape, state_.state(i).subspan(place.first * each, place.count() * each)});
     }
     return tensors;
   }
@@ -72,7 +81,7 @@ class TrainedWeights : public TrainSession {
         weights_(tensors, choose(source, options)),
         group_(*options.group),
         shares_optimizer_(shares_optimizer(options)),
-        optimizer_(own_share()) {
+        optimizer_(own_share(), options.optimizer) {
     device_.set_deterministic(options.deterministic);
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
@@ -98,16 +107,16 @@ class TrainedWeights : public TrainSession {
   /// Hears of steps; null: nobody does.
   GradientWatch* gradient_watch() { return gradient_sum_->watch(); }
   /// The end of a step: gradients become the sum of those of all ranks, and the optimizer updates the weights.
-  void update(const AdamW& settings, double max_gradient_norm, Stream<B> stream) {
+  void update(const OptimizerSettings& settings, double max_gradient_norm, Stream<B> stream) {
     state_.forget();
     gradient_sum_->run(stream);
     optimizer_.step(weights_, settings, max_gradient_norm, stream);
     if (shares_optimizer_) optimizer_.exchange(weights_, group_, stream);
   }
-  /// The next batch's dropout, another on each rank: a function of seed and step alone, so that a resumed run drops the
-  /// same elements. 0: none.
+  /// Of the next batch's dropout and noise, another on each rank: a function of seed and step alone, so that a resumed
+  /// run draws the same. 0: none.
   std::uint64_t dropout_seed() const {
-    if (dropout_ == 0) return 0;
+    if (!draws_) return 0;
     const std::uint64_t n = (static_cast<std::uint64_t>(optimizer_.steps) << 16) + rank_;
     return ((seed_ + 1) * 0x9E3779B97F4A7C15ull + n * 0xBF58476D1CE4E5B9ull) | 1;
   }
@@ -124,8 +133,7 @@ class TrainedWeights : public TrainSession {
   /// Error if the weights and the numbers that train them are more than is free.
   void expect_room(const TrainableOptions& options) const {
     const std::int64_t free = device_.free_bytes();
-    const auto learning =
-        static_cast<std::int64_t>(weights_.learning_bytes(true) + Optimizer<B>::bytes(optimizer_.share().count));
+    const auto learning = static_cast<std::int64_t>(weights_.learning_bytes(true) + optimizer_.bytes(weights_));
     const std::int64_t needed = learning + static_cast<std::int64_t>(weights_.frozen_bytes());
     if (free == 0 || needed <= free) return;
     const auto gib = [](std::int64_t bytes) { return cat(static_cast<double>(bytes >> 20) / 1024, " GiB"); };
@@ -186,6 +194,7 @@ class TrainedWeights : public TrainSession {
     // An adapter that goes on training keeps its own settings, as in PEFT.
     dropout_ = static_cast<float>(source.trained.empty() ? options.lora_dropout : source.trained_dropout);
     if (std::holds_alternative<PreferenceLoss>(options.objective)) dropout_ = 0;  // answers are compared, not sampled
+    draws_ = dropout_ > 0 || options.noise_alpha > 0;
     for (const std::string& module : linears_) {
       const std::size_t a = slot_of.at(module + ".lora_A.weight"), b = slot_of.at(module + ".lora_B.weight");
       const TensorSlot &slot_a = weights_.slots()[a], &slot_b = weights_.slots()[b];
@@ -228,6 +237,7 @@ class TrainedWeights : public TrainSession {
 
   std::uint64_t seed_, rank_;
   float dropout_ = 0;
+  bool draws_ = false;
   Device<B> device_;
   std::int64_t free_at_start_ = device_.free_bytes();
   std::vector<std::string> linears_;

@@ -1,4 +1,7 @@
 #pragma once
+#include <algorithm>
+#include <cmath>
+
 #include <lamina/kernel/cpu/attention/softmax.hpp>
 #include <lamina/kernel/cpu/matmul/matmul.hpp>
 #include <lamina/kernel/logits/head_loss.hpp>
@@ -25,6 +28,7 @@ struct lamina::kernel::head_loss<lamina::Cpu> {
       const int m = first + static_cast<int>(i);
       float* const row = z.row(static_cast<int>(i));
       if (a.mean_logit) a.mean_logit[m] = static_cast<float>(sum_of(row, vocab) / vocab);
+      if (a.hit) a.hit[m] = std::max_element(row, row + vocab) == row + a.target[m] ? 1 : 0;
       a.nll[m] = softmax_loss(row, vocab, a.target[m], backward ? a.weight + m : nullptr, a.loss);
     });
     if (a.dx)

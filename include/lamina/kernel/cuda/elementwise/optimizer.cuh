@@ -1,22 +1,10 @@
 #pragma once
-#include <lamina/kernel/cuda/elementwise/elementwise.cuh>
+#include <lamina/kernel/cuda/elementwise/adafactor.cuh>
 #include <lamina/kernel/cuda/elementwise/optimizer.hpp>
+#include <lamina/kernel/elementwise/dynamic_map.hpp>
+#include <lamina/kernel/elementwise/optimizer_rules.hpp>
 
 namespace lamina::kernel::cuda {
-
-inline constexpr int optimizer_threads = 256;
-
-/// The sum over a block, in double, in a fixed order; in its first thread.
-__device__ inline double block_sum_double(double x) {
-  __shared__ double part[optimizer_threads / warp_size];
-  for (int offset = warp_size / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
-  if (threadIdx.x % warp_size == 0) part[threadIdx.x / warp_size] = x;
-  __syncthreads();
-  double sum = 0;
-  for (const double p : part) sum += p;
-  __syncthreads();  // the next call writes part again
-  return sum;
-}
 
 /// Each block adds up the squares of every gridDim.x-th piece; the block that comes last adds up what all have found,
 /// in order, whichever it is.
@@ -60,23 +48,9 @@ static __global__ void __launch_bounds__(optimizer_threads) clip_gradients(ClipG
   a.clip->arrived = 0;
 }
 
-/// Each neighbours of a run, from its k-th on.
+/// Writes the copies of Each neighbours, from a run's k-th on.
 template <int Each, class T>
-__device__ void update_values(const AdamWStep<T>& a, const OptimizerNumbers& o, const ValueRun<T>& run, int k) {
-  const std::size_t i = run.first + k;
-  const float scale = a.clip->scale, step_size = run.rate * o.step_size,
-              kept = run.decays ? 1 - run.rate * (1 - o.decay) : 1.0f;
-  float w[Each], g[Each], m[Each], v[Each];
-  load_elements(a.g + i, g), load_elements(a.m + i, m), load_elements(a.v + i, v), load_elements(a.w + i, w);
-#pragma unroll
-  for (int e = 0; e < Each; ++e) {
-    const float grad = g[e] * scale;
-    m[e] = o.b1 * m[e] + o.rest1 * grad;
-    v[e] = o.b2 * v[e] + o.rest2 * grad * grad;
-    w[e] = w[e] * kept - step_size * m[e] / (sqrtf(v[e]) / o.v_correction + o.eps);
-    g[e] = 0;
-  }
-  store_elements(a.m + i, m), store_elements(a.v + i, v), store_elements(a.w + i, w), store_elements(a.g + i, g);
+__device__ void write_copies(const ValueRun<T>& run, int k, const float (&w)[Each]) {
   if (!run.to) return;
   T* to = run.copy(k);
   if constexpr (Each == 4 && sizeof(T) == 2) {
@@ -90,21 +64,94 @@ __device__ void update_values(const AdamWStep<T>& a, const OptimizerNumbers& o, 
   }
 }
 
+__device__ inline float kept_of(const auto& run, const OptimizerNumbers& o) {
+  return run.decays ? 1 - run.rate * (1 - o.decay) : 1.0f;
+}
+
+/// Each neighbours of a run, from its k-th on.
+template <class Rule, int Each, class T>
+__device__ void update_values(const UpdateStep<T>& a, const OptimizerNumbers& o, const ValueRun<T>& run, int k) {
+  const std::size_t i = run.first + k, at = run.state + k;
+  const float scale = a.clip->scale, kept = kept_of(run, o);
+  float w[Each], g[Each], m[Each] = {}, v[Each] = {};
+  load_elements(a.g + i, g), load_elements(a.w + i, w);
+  if (Rule::moments > 0) load_elements(a.m + at, m);
+  if (Rule::moments > 1) load_elements(a.v + at, v);
+#pragma unroll
+  for (int e = 0; e < Each; ++e) {
+    Rule::update(w[e], g[e] * scale, m[e], v[e], o, run.rate, kept);
+    g[e] = 0;
+  }
+  if (Rule::moments > 0) store_elements(a.m + at, m);
+  if (Rule::moments > 1) store_elements(a.v + at, v);
+  store_elements(a.w + i, w), store_elements(a.g + i, g);
+  write_copies(run, k, w);
+}
+
 /// A block per run: four values per thread, or one by one if they, or their copy, do not consist of such pieces.
-template <class T>
-__global__ void __launch_bounds__(optimizer_threads) adamw_step(AdamWStep<T> a) {
+template <class Rule, class T>
+__global__ void __launch_bounds__(optimizer_threads) optimizer_update(UpdateStep<T> a) {
   constexpr int each = 4;
   const ValueRun<T> run = a.runs[blockIdx.x];
   if (!isfinite(a.clip->norm)) return;
   const OptimizerNumbers o = *a.numbers;
   const bool copies_in_pieces = run.cols % each == 0 && run.stride % each == 0 && run.within % each == 0 &&
                                 reinterpret_cast<std::uintptr_t>(run.to) % (each * sizeof(T)) == 0;
-  if (run.first % each == 0 && run.count % each == 0 && (!run.to || copies_in_pieces)) {
-    for (int k = each * threadIdx.x; k < run.count; k += each * optimizer_threads) update_values<each>(a, o, run, k);
+  if (run.first % each == 0 && run.state % each == 0 && run.count % each == 0 && (!run.to || copies_in_pieces)) {
+    for (int k = each * threadIdx.x; k < run.count; k += each * optimizer_threads)
+      update_values<Rule, each>(a, o, run, k);
   } else {
-    for (int k = threadIdx.x; k < run.count; k += optimizer_threads) update_values<1>(a, o, run, k);
+    for (int k = threadIdx.x; k < run.count; k += optimizer_threads) update_values<Rule, 1>(a, o, run, k);
   }
 }
+
+/// The largest of a block's values, in each of its threads.
+__device__ inline float block_most(float x) {
+  __shared__ float part[optimizer_threads / warp_size];
+  for (int offset = warp_size / 2; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, offset));
+  if (threadIdx.x % warp_size == 0) part[threadIdx.x / warp_size] = x;
+  __syncthreads();
+  float most = 0;
+  for (const float p : part) most = fmaxf(most, p);
+  __syncthreads();  // the next call writes part again
+  return most;
+}
+
+/// A block per run, a value per thread: the threads hold a block of moments at a time.
+template <class Rule, class T>
+__global__ void __launch_bounds__(optimizer_threads) optimizer_update_8bit(UpdateStep8Bit<T> a) {
+  static_assert(optimizer_threads == dynamic_block);
+  __shared__ float m_codes[dynamic_codes], v_codes[dynamic_codes];
+  m_codes[threadIdx.x] = a.m_codes[threadIdx.x];
+  if (Rule::moments > 1) v_codes[threadIdx.x] = a.v_codes[threadIdx.x];
+  __syncthreads();
+  if (!isfinite(a.clip->norm)) return;
+  const ValueRun<T> run = a.runs[blockIdx.x];
+  const OptimizerNumbers o = *a.numbers;
+  const float scale = a.clip->scale, kept = kept_of(run, o);
+  for (int first = 0; first < run.count; first += dynamic_block) {
+    const int k = first + threadIdx.x;
+    const bool here = k < run.count;
+    const std::size_t i = run.first + k, at = run.state + k, block = (run.state + first) / dynamic_block;
+    float w[1] = {}, m = 0, v = 0;
+    if (here) {
+      m = m_codes[a.m[at]] * a.m_most[block];
+      if (Rule::moments > 1) v = v_codes[a.v[at]] * a.v_most[block];
+      w[0] = a.w[i];
+      Rule::update(w[0], a.g[i] * scale, m, v, o, run.rate, kept);
+      a.w[i] = w[0], a.g[i] = 0;
+      write_copies(run, k, w);
+    }
+    const float m_most = block_most(fabsf(m)), v_most = Rule::moments > 1 ? block_most(v) : 0;  // all have read theirs
+    if (threadIdx.x == 0) a.m_most[block] = m_most;
+    if (threadIdx.x == 0 && Rule::moments > 1) a.v_most[block] = v_most;
+    if (!here) continue;
+    a.m[at] = nearest_signed_code(m_most > 0 ? m / m_most : 0, m_codes);
+    if (Rule::moments > 1) a.v[at] = nearest_code(v_most > 0 ? v / v_most : 0, v_codes);
+  }
+}
+
+static __global__ void mark_clipped(Clip* clip) { clip->scale = 1; }
 
 }  // namespace lamina::kernel::cuda
 
@@ -117,11 +164,27 @@ namespace lamina::kernel {
   cuda::check_launch("clip_gradients");
 }
 
+[[gnu::used]] inline void optimizer<Cuda>::clipped(Stream<Cuda> s, Clip* clip) {
+  cuda::mark_clipped<<<1, 1, 0, s.handle>>>(clip);
+  cuda::check_launch("mark_clipped");
+}
+
 template <class T>
-void optimizer<Cuda>::adamw(Stream<Cuda> s, const AdamWStep<T>& a) {
+void optimizer<Cuda>::update(Stream<Cuda> s, OptimizerKind kind, const UpdateStep<T>& a) {
   if (a.count == 0) return;
-  cuda::adamw_step<T><<<a.count, cuda::optimizer_threads, 0, s.handle>>>(a);
-  cuda::check_launch("adamw_step");
+  with_rule(kind, [&]<class Rule>(Rule) {
+    cuda::optimizer_update<Rule><<<a.count, cuda::optimizer_threads, 0, s.handle>>>(a);
+  });
+  cuda::check_launch("optimizer_update");
+}
+
+template <class T>
+void optimizer<Cuda>::update_8bit(Stream<Cuda> s, OptimizerKind kind, const UpdateStep8Bit<T>& a) {
+  if (a.count == 0) return;
+  with_rule(kind, [&]<class Rule>(Rule) {
+    cuda::optimizer_update_8bit<Rule><<<a.count, cuda::optimizer_threads, 0, s.handle>>>(a);
+  });
+  cuda::check_launch("optimizer_update_8bit");
 }
 
 }  // namespace lamina::kernel

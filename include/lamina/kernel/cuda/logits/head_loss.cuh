@@ -103,13 +103,22 @@ __device__ float mean_logit(const T* z, int vocab) {
   return block_sum<Threads>(sum) / vocab;
 }
 
+/// 1 if z[at] is the first of a row's largest logits, else 0; in every thread of its block.
+template <class T, int Threads>
+__device__ float is_largest(const T* z, int vocab, int at) {
+  const float mine = widen(z[at]);
+  int larger = 0;
+  for (int v = threadIdx.x; v < vocab; v += Threads) larger |= widen(z[v]) > mine || (v < at && widen(z[v]) == mine);
+  return __syncthreads_or(larger) ? 0 : 1;
+}
+
 /// The loss of a row of logits; with weight, the row becomes scale * weight times the loss's gradient, which for the
 /// plain loss is softmax - onehot. One block a row, which keeps the row's first `kept` pieces in shared memory between
 /// its two passes; the rest it reads again, from L2.
 template <class T, int Threads>
 __global__ void __launch_bounds__(Threads)
     softmax_loss(T* logits, std::ptrdiff_t stride, int vocab, const int* target, const float* weight,
-                 const float* scale, float* nll, float* mean, int kept, TokenLoss how) {
+                 const float* scale, float* nll, float* mean, float* hit, int kept, TokenLoss how) {
   constexpr int size = piece_elements<T>;
   extern __shared__ uint4 row_kept[];
   T* z = logits + blockIdx.x * stride;
@@ -121,6 +130,10 @@ __global__ void __launch_bounds__(Threads)
   if (how.smoothing > 0) loss = (1 - how.smoothing) * plain + how.smoothing * (all.log_sum() - mean_z);
   if (threadIdx.x == 0) nll[blockIdx.x] = loss;
   if (threadIdx.x == 0 && mean) mean[blockIdx.x] = mean_z;
+  if (hit) {
+    const float largest = is_largest<T, Threads>(z, vocab, at);
+    if (threadIdx.x == 0) hit[blockIdx.x] = largest;
+  }
   if (!weight) return;
   __syncthreads();  // the row has been read
   const float factor = weight[blockIdx.x] * probability * (scale ? *scale : 1.0f), share = factor / all.sum,
@@ -145,20 +158,20 @@ inline int softmax_kept_bytes(const CudaDevice& device) {
 
 template <int Threads, class T>
 void launch_softmax_loss(Stream<Cuda> s, const Matrix<T>& z, const int* target, const float* weight, const float* scale,
-                         float* nll, float* mean, int kept_bytes, const TokenLoss& how) {
+                         float* nll, float* mean, float* hit, int kept_bytes, const TokenLoss& how) {
   const auto kernel = softmax_loss<T, Threads>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kept_bytes), "softmax_loss");
-  kernel<<<z.rows, Threads, kept_bytes, s.handle>>>(z.data, z.stride, z.cols, target, weight, scale, nll, mean,
+  kernel<<<z.rows, Threads, kept_bytes, s.handle>>>(z.data, z.stride, z.cols, target, weight, scale, nll, mean, hit,
                                                     kept_bytes / 16, how);
   check_launch("softmax_loss");
 }
 template <class T>
 void softmax_loss_rows(Stream<Cuda> s, const Matrix<T>& z, const int* target, const float* weight, const float* scale,
-                       float* nll, float* mean = nullptr, const TokenLoss& how = {}) {
-  if (!weight) return launch_softmax_loss<512>(s, z, target, weight, scale, nll, mean, 0, how);
+                       float* nll, float* mean = nullptr, const TokenLoss& how = {}, float* hit = nullptr) {
+  if (!weight) return launch_softmax_loss<512>(s, z, target, weight, scale, nll, mean, hit, 0, how);
   const int row_bytes = ceil_div(z.cols, piece_elements<T>) * 16;
-  launch_softmax_loss<1024>(s, z, target, weight, scale, nll, mean, std::min(row_bytes, softmax_kept_bytes(*s.device)),
-                            how);
+  launch_softmax_loss<1024>(s, z, target, weight, scale, nll, mean, hit,
+                            std::min(row_bytes, softmax_kept_bytes(*s.device)), how);
 }
 
 /// One chunk: its logits into z, its losses, and if asked for its gradients.
@@ -175,7 +188,7 @@ void head_loss_chunk(Stream<Cuda> s, const HeadLoss<T>& a, const Matrix<const T>
                             .out = z.data,
                             .out_stride = z.stride});
   softmax_loss_rows(s, z, a.target, a.dx || a.dw ? a.weight : nullptr, scales ? scales + 4 : nullptr, a.nll,
-                    a.mean_logit, a.loss);
+                    a.mean_logit, a.loss, a.hit);
   if (a.dx)
     multiply(s, Product<T, T>{.rows = z.rows,
                               .cols = w.cols,
@@ -231,6 +244,7 @@ void lamina::kernel::head_loss<lamina::Cuda>::run(Stream<Cuda> s, const HeadLoss
     part.target += m, part.nll += m;
     if (a.weight) part.weight += m;
     if (a.mean_logit) part.mean_logit += m;
+    if (a.hit) part.hit += m;
     cuda::head_loss_chunk(s, part, w, Matrix<T>(logits, rows, a.w.rows, stride), scales);
   }
 }

@@ -37,7 +37,7 @@ struct Stream<Plan> {
   void launch(std::string_view kernel) const {
     if (!record) return;
     std::string path;
-    for (std::string_view tag : record->path) (path += path.empty() ? "" : ".") += tag;
+    for (std::string_view tag : record->path) (path += path.empty() || tag.empty() ? "" : ".") += tag;
     record->launches.push_back({path, std::string(kernel)});
   }
 };

@@ -27,16 +27,27 @@ struct Heads {
 /// Which keys a query sees. Causal: its own sequence, up to itself. Bidirectional: its own sequence (a frame).
 struct Causal {
   static constexpr bool causal = true;
+  static constexpr int window = 0;
   static constexpr bool windowed(int) { return false; }
 };
 struct Bidirectional {
   static constexpr bool causal = false;
+  static constexpr int window = 0;
+  static constexpr bool windowed(int) { return false; }
+};
+/// The last Window tokens of its own sequence, itself among them.
+template <int Window>
+struct Sliding {
+  static_assert(Window > 0, "Sliding<Window>: Window is a number of tokens, so it must be positive");
+  static constexpr bool causal = true;
+  static constexpr int window = Window;
   static constexpr bool windowed(int) { return false; }
 };
 /// Its own window, but for the layers named, which see the whole frame (Qwen2.5-VL's fullatt_block_indexes).
 template <int... FullLayers>
 struct WindowedExcept {
   static constexpr bool causal = false;
+  static constexpr int window = 0;
   static constexpr bool windowed(int layer) { return ((layer != FullLayers) && ...); }
 };
 
@@ -69,7 +80,7 @@ struct AttentionCore {
   static constexpr float eps = 1e-6f;
   static constexpr kernel::AttentionShape shape() {
     return {Heads_::heads, Heads_::kv_heads, Heads_::head_dim, 1.0f / std::sqrt(static_cast<float>(Heads_::head_dim)),
-            Mask_::causal};
+            Mask_::causal, Mask_::window};
   }
 
   template <std::size_t, class Mode>

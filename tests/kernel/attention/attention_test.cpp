@@ -23,8 +23,12 @@ const Case cases[] = {
     {{0, 513}, {0, 513}, {3, 1, 80, 0.11f, false}},
     {{0, 1, 2, 3}, {0, 700, 701, 1301}, {8, 2, 64, 0.125f, true}},
     {{0, 70, 71}, {0, 400, 700}, {4, 2, 128, 0.088f, true}},
-    {{0, 2, 5}, {0, 9, 9}, {2, 1, 8, 0.35f, false}},  // the last three queries have no keys
-    {{0, 5}, {0, 3}, {2, 1, 8, 0.35f, true}},         // nor do the first two of these
+    {{0, 2, 5}, {0, 9, 9}, {2, 1, 8, 0.35f, false}},      // the last three queries have no keys
+    {{0, 5}, {0, 3}, {2, 1, 8, 0.35f, true}},             // nor do the first two of these
+    {{0, 9, 40}, {0, 9, 40}, {2, 1, 8, 0.35f, true, 1}},  // windows: of one key, across blocks, of all, of a cache
+    {{0, 500, 633}, {0, 500, 633}, {4, 2, 32, 0.18f, true, 130}},
+    {{0, 90}, {0, 90}, {2, 2, 16, 0.25f, true, 1000}},
+    {{0, 70, 71}, {0, 400, 700}, {4, 2, 64, 0.125f, true, 100}},
 };
 
 struct Problem {

@@ -40,6 +40,11 @@ const Case cases[] = {
     {{0, 2, 5}, {0, 9, 9}, {2, 1, 8, 0.35f, false}},                   // the last three queries have no keys
     {{0, 5}, {0, 3}, {2, 1, 8, 0.35f, true}},                          // nor do the first two of these
     {{0, 200, 200, 300}, {0, 100, 150, 150}, {2, 1, 64, 0.1f, true}},  // nor do half of these
+    {{0, 300, 301}, {0, 300, 301}, {4, 2, 64, 0.125f, true, 1}},       // windows: of one key, around tiles, of all
+    {{0, 700, 833}, {0, 700, 833}, {4, 2, 128, 0.088f, true, 130}},
+    {{0, 300}, {0, 300}, {3, 1, 80, 0.11f, true, 64}},
+    {{0, 200}, {0, 200}, {2, 1, 128, 0.088f, true, 1000}},
+    {{0, 70, 71}, {0, 400, 700}, {4, 2, 128, 0.088f, true, 100}},
 };
 
 /// Half the distance between two numbers of T next to 1: what rounding to T may move a value, as a share of it.
@@ -103,7 +108,8 @@ struct Problem {
       const int queries = c.cu_q[b + 1] - c.cu_q[b], keys = c.cu_k[b + 1] - c.cu_k[b];
       for (int i = 0; i < queries; ++i) {
         const int seen = c.shape.causal ? std::clamp(i + 1 + keys - queries, 0, keys) : keys;
-        for (int h = 0; h < c.shape.heads; ++h) run(c.cu_q[b] + i, h, c.cu_k[b], seen);
+        const int hidden = c.shape.window > 0 ? std::clamp(i + 1 + keys - queries - c.shape.window, 0, seen) : 0;
+        for (int h = 0; h < c.shape.heads; ++h) run(c.cu_q[b] + i, h, c.cu_k[b] + hidden, seen - hidden);
       }
     }
   }

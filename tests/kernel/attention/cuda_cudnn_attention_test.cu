@@ -63,7 +63,7 @@ struct Reference {
 /// One thread a kv head: its query heads, keys and values belong to no other.
 template <class T>
 Reference reference(const Case& c, const Packed<T>& x, const std::vector<T>& dout) {
-  const auto [H, K, dh, scale, causal] = c.shape;
+  const auto [H, K, dh, scale, causal, window] = c.shape;
   const int rows = c.cu.back(), group = H / K, width = x.width();
   Reference r{std::vector<double>(static_cast<std::size_t>(rows) * H * dh), std::vector<double>(rows * H),
               std::vector<double>(static_cast<std::size_t>(rows) * width)};

@@ -56,20 +56,21 @@ struct OnGpu {
   /// T keeps rounding<T> of probabilities (as tensor cores take them) and of results; sums are fp32.
   void check(const std::vector<T>& got) const {
     const double rounding = std::is_same_v<T, bf16> ? 0x1p-8 : 0x1p-11;
-    const auto [heads, kv_heads, dh, scale, causal] = args.shape;
+    const auto [heads, kv_heads, dh, scale, causal, window] = args.shape;
     for (int b = 0; b < args.sequences; ++b) {
       const int queries = p.cu_q[b + 1] - p.cu_q[b], keys = p.cu_keys[b + 1] - p.cu_keys[b];
       for (int i = 0; i < queries; ++i)
         for (int h = 0; h < heads; ++h) {
           const std::size_t at = (static_cast<std::size_t>(p.cu_q[b] + i) * heads + h) * dh;
           const int seen = std::max(0, i + 1 + keys - queries);
+          const int hidden = window > 0 ? std::max(0, seen - window) : 0;
           std::vector<double> weights(seen);
           double sum = 0, magnitude = 0;
           const auto element = [&](const std::vector<T>& x, int j, int d) {
             return double{
                 to_f32(x[static_cast<std::size_t>(p.cu_keys[b] + j) * p.kv_width() + h / (heads / kv_heads) * dh + d])};
           };
-          for (int j = 0; j < seen; ++j) {
+          for (int j = hidden; j < seen; ++j) {
             double dot = 0;
             for (int d = 0; d < dh; ++d) dot += to_f32(q[at + d]) * element(k, j, d);
             sum += weights[j] = std::exp(scale * dot);
@@ -77,7 +78,7 @@ struct OnGpu {
           for (int d = 0; d < dh; ++d) {
             double want = 0;
             magnitude = 0;
-            for (int j = 0; j < seen; ++j) {
+            for (int j = hidden; j < seen; ++j) {
               want += weights[j] / sum * element(v, j, d);
               magnitude += weights[j] / sum * std::fabs(element(v, j, d));
             }

@@ -8,7 +8,8 @@
 ///     s[i,j] = scale * q[i] . k[j]     o[i] = sum_j softmax_j(s[i,:]) v[j]     lse[i] = log sum_j exp s[i,j]
 ///
 /// Sequence b owns query rows cu_q[b] .. cu_q[b+1] and key rows cu_k[b] .. cu_k[b+1] (int32, on the backend).
-/// causal: query i of a sequence sees keys j <= i + (Lk - Lq), so a chunk may attend to a longer cache.
+/// causal: query i of a sequence sees keys j <= i + (Lk - Lq), so a chunk may attend to a longer cache; with a window W
+/// only the last W of these, its own among them.   source: Beltagy et al. 2020, arXiv:2004.05150
 /// For a query that sees no key, o = 0 and lse = -infinity. An exponential below 2^-126, fp32's smallest normal
 /// number, may come out as 0.
 ///
@@ -20,6 +21,7 @@ struct AttentionShape {
   int heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 0;
   bool causal = false;
+  int window = 0;  ///< of causal attention; 0: a query sees all keys before it
 };
 
 /// q, o (Nq, H*Dh); k, v (Nk, K*Dh); rows may be strided, so that q, k, v can share one buffer. lse (Nq, H), may be

@@ -79,25 +79,31 @@ inline int visible_keys(const AttentionShape& shape, int i, int queries, int key
   return shape.causal ? std::clamp(i + 1 + keys - queries, 0, keys) : keys;
 }
 
+/// Of these, how many from the first on are outside its window.
+inline int hidden_keys(const AttentionShape& shape, int i, int queries, int keys) {
+  return shape.causal && shape.window > 0 ? std::clamp(i + 1 + keys - queries - shape.window, 0, keys) : 0;
+}
+
 /// For a query that sees no key, o = 0 and lse = -infinity.
 template <class T>
 void attention_forward(const AttentionFwd<T>& a) {
-  const auto [heads, kv_heads, dh, scale, causal] = a.shape;
+  const auto [heads, kv_heads, dh, scale, causal, window] = a.shape;
   std::vector<float> p;
   for (int b = 0; b < a.sequences; ++b) {
     const int q0 = a.cu_q[b], k0 = a.cu_k[b], queries = a.cu_q[b + 1] - q0, keys = a.cu_k[b + 1] - k0;
     for (int i = 0; i < queries; ++i) {
       for (int h = 0; h < heads; ++h) {
-        const int kv = h / (heads / kv_heads), seen = visible_keys(a.shape, i, queries, keys);
-        p.assign(static_cast<std::size_t>(seen), 0.0f);
+        const int kv = h / (heads / kv_heads), seen = visible_keys(a.shape, i, queries, keys),
+                  hidden = hidden_keys(a.shape, i, queries, keys);
+        p.assign(static_cast<std::size_t>(seen), -INFINITY);
         float top = -INFINITY, sum = 0;
-        for (int j = 0; j < seen; ++j)
+        for (int j = hidden; j < seen; ++j)
           top = std::max(top, p[j] = scale * head_dot(a.q, q0 + i, h, a.k, k0 + j, kv, dh));
         for (float& s : p) sum += s = std::exp(s - top);
         if (a.lse) a.lse[static_cast<std::ptrdiff_t>(q0 + i) * heads + h] = top + std::log(sum);
         for (int d = 0; d < dh; ++d) {
           float o = 0;
-          for (int j = 0; j < seen; ++j) o += p[j] * to_f32(a.v(k0 + j, kv * dh + d));
+          for (int j = hidden; j < seen; ++j) o += p[j] * to_f32(a.v(k0 + j, kv * dh + d));
           a.o(q0 + i, h * dh + d) = round_to<T>(seen ? o / sum : 0.0f);
         }
       }
@@ -107,7 +113,7 @@ void attention_forward(const AttentionFwd<T>& a) {
 
 template <class T>
 void attention_backward(const AttentionBwd<T>& a) {
-  const auto [heads, kv_heads, dh, scale, causal] = a.shape;
+  const auto [heads, kv_heads, dh, scale, causal, window] = a.shape;
   const std::size_t tokens = a.q.rows;
   std::vector<float> dq(tokens * heads * dh), dk(tokens * kv_heads * dh), dv(tokens * kv_heads * dh);
   for (int b = 0; b < a.sequences; ++b) {
@@ -116,7 +122,8 @@ void attention_backward(const AttentionBwd<T>& a) {
       for (int h = 0; h < heads; ++h) {
         const int kv = h / (heads / kv_heads), row = first + i;
         const float delta = head_dot<T>(a.dout, row, h, a.o, row, h, dh);
-        for (int j = 0; j < visible_keys(a.shape, i, length, length); ++j) {
+        const int seen = visible_keys(a.shape, i, length, length);
+        for (int j = hidden_keys(a.shape, i, length, length); j < seen; ++j) {
           const int key = first + j;
           const float s = scale * head_dot(a.q, row, h, a.k, key, kv, dh);
           const float p = std::exp(s - a.lse[static_cast<std::ptrdiff_t>(row) * heads + h]);

@@ -23,6 +23,12 @@ Matrix<T> head_of(Matrix<T> x, int row, int rows, int head, int dh) {
   return x.row_range(row, rows).columns(head * dh, dh);
 }
 
+/// Zeros before `begin` and from `end` on.
+inline void keep_range(float* x, int begin, int end, int n) {
+  std::fill_n(x, begin, 0.0f);
+  std::fill_n(x + end, n - end, 0.0f);
+}
+
 inline void fill_zero(const Matrix<float>& x) {
   for (int i = 0; i < x.rows; ++i) std::fill_n(x.row(i), x.cols, 0.0f);
 }
@@ -133,6 +139,8 @@ inline void expect_heads(const AttentionShape& s) {
     fail("attention: ", s.heads, " heads of ", s.head_dim, " over ", s.kv_heads,
          " kv heads; wanted positive counts and heads a multiple of kv heads");
   }
+  if (s.window < 0 || (s.window > 0 && !s.causal))
+    fail("attention: a window of ", s.window, " keys; wanted 0 or more, and causal attention with one");
 }
 
 }  // namespace lamina::kernel::detail
@@ -162,8 +170,9 @@ struct lamina::kernel::attention<lamina::Cpu> {
       for (int h = 0; h < a.shape.heads; ++h) {
         for (int i = 0; i < queries; i += query_block) {
           const int rows = std::min(query_block, queries - i);
-          items.push_back(
-              {b, h, i, rows, rows * (std::int64_t{1} + plain::visible_keys(a.shape, i + rows - 1, queries, keys))});
+          items.push_back({b, h, i, rows,
+                           rows * (std::int64_t{1} + plain::visible_keys(a.shape, i + rows - 1, queries, keys) -
+                                   plain::hidden_keys(a.shape, i, queries, keys))});
         }
       }
     }
@@ -189,17 +198,19 @@ struct lamina::kernel::attention<lamina::Cpu> {
     std::fill_n(sum, q.rows, 0.0f);
     detail::fill_zero(o);
     const int last = plain::visible_keys(a.shape, item.first + q.rows - 1, queries, keys);
-    for (int j = 0; j < last; j += key_block) {
+    const int begin = plain::hidden_keys(a.shape, item.first, queries, keys) / key_block * key_block;
+    for (int j = begin; j < last; j += key_block) {
       const int cols = std::min(key_block, last - j);
       const auto s = block(detail::scratch<Scores>(query_block * key_block), q.rows, cols);
       detail::product_nt(q, detail::head_of(a.k, k0 + j, cols, kv, dh), s, a.shape.scale);
       for (int i = 0; i < q.rows; ++i) {
         const int seen = std::clamp(plain::visible_keys(a.shape, item.first + i, queries, keys) - j, 0, cols);
-        std::fill_n(s.row(i) + seen, cols - seen, 0.0f);
-        if (seen == 0) continue;
-        const float now = std::max(top[i], detail::row_max(s.row(i), seen));
+        const int hidden = std::clamp(plain::hidden_keys(a.shape, item.first + i, queries, keys) - j, 0, seen);
+        detail::keep_range(s.row(i), hidden, seen, cols);
+        if (seen == hidden) continue;
+        const float now = std::max(top[i], detail::row_max(s.row(i) + hidden, seen - hidden));
         const float shrink = now == top[i] ? 1.0f : std::exp(top[i] - now);
-        sum[i] = sum[i] * shrink + detail::exp_row(s.row(i), seen, now);
+        sum[i] = sum[i] * shrink + detail::exp_row(s.row(i) + hidden, seen - hidden, now);
         top[i] = now;
         for (int d = 0; shrink != 1 && d < dh; ++d) o(i, d) *= shrink;
       }
@@ -223,7 +234,8 @@ struct lamina::kernel::attention<lamina::Cpu> {
         float delta[query_block];
         for (int r = 0; r < rows; ++r)
           delta[r] = plain::head_dot<float>(a.dout, start + i + r, h, a.o, start + i + r, h, dh);
-        for (int j = 0; j < last; j += key_block)
+        const int begin = plain::hidden_keys(a.shape, i, item.rows, item.rows) / key_block * key_block;
+        for (int j = begin; j < last; j += key_block)
           backward_block(a, item, h, delta, i, rows, j, std::min(key_block, last - j));
       }
     }
@@ -241,10 +253,11 @@ struct lamina::kernel::attention<lamina::Cpu> {
     detail::product_nt(dout, v, ds, 1);
     for (int r = 0; r < rows; ++r) {
       const int seen = std::clamp(plain::visible_keys(a.shape, i + r, item.rows, item.rows) - j, 0, cols);
-      detail::exp_row(p.row(r), seen, a.lse[std::ptrdiff_t{q0 + r} * a.shape.heads + h]);
-      for (int c = 0; c < seen; ++c) ds(r, c) = a.shape.scale * p(r, c) * (ds(r, c) - delta[r]);
-      std::fill_n(p.row(r) + seen, cols - seen, 0.0f);
-      std::fill_n(ds.row(r) + seen, cols - seen, 0.0f);
+      const int hidden = std::clamp(plain::hidden_keys(a.shape, i + r, item.rows, item.rows) - j, 0, seen);
+      detail::exp_row(p.row(r) + hidden, seen - hidden, a.lse[std::ptrdiff_t{q0 + r} * a.shape.heads + h]);
+      for (int c = hidden; c < seen; ++c) ds(r, c) = a.shape.scale * p(r, c) * (ds(r, c) - delta[r]);
+      detail::keep_range(p.row(r), hidden, seen, cols);
+      detail::keep_range(ds.row(r), hidden, seen, cols);
     }
     detail::add_product_tn(p, dout, detail::head_of(a.dv, k0, cols, item.head, dh));
     detail::add_product_tn(ds, q, detail::head_of(a.dk, k0, cols, item.head, dh));

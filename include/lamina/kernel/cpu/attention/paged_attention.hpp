@@ -128,23 +128,24 @@ struct lamina::kernel::paged_attention<lamina::Cpu> {
     const int queries = a.cu_q[item.sequence + 1] - a.cu_q[item.sequence];
     const int keys = a.cu_keys[item.sequence + 1] - a.cu_keys[item.sequence], tokens = a.k.page_tokens;
     const int dh = a.shape.head_dim;
-    const auto seen = [&](int i) { return std::clamp(item.first + i * step + 1 + keys - queries, 0, keys); };
+    const auto seen = [&](int i) { return plain::visible_keys(a.shape, item.first + i * step, queries, keys); };
+    const auto hidden = [&](int i) { return plain::hidden_keys(a.shape, item.first + i * step, queries, keys); };
     std::vector<float> top(static_cast<std::size_t>(q.rows), -INFINITY), sum(static_cast<std::size_t>(q.rows), 0.0f);
     detail::fill_zero(o);
     const int* table = a.tables.of(item.sequence);
-    for (int j = 0; j < seen(q.rows - 1); j += tokens) {
+    for (int j = hidden(0) / tokens * tokens; j < seen(q.rows - 1); j += tokens) {
       const int cols = std::min(tokens, seen(q.rows - 1) - j), page = table[j / tokens];
       const Matrix<const float> k(a.k.row(page, item.kv, 0, dh), cols, dh), v(a.v.row(page, item.kv, 0, dh), cols, dh);
       const Matrix<float> s(detail::scratch<Scores>(query_block * most_page_tokens), q.rows, cols, most_page_tokens);
       detail::product_nt(q, k, s, a.shape.scale);
       for (int i = 0; i < q.rows; ++i) {
         const auto n = static_cast<std::size_t>(i);
-        const int visible = std::clamp(seen(i) - j, 0, cols);
-        std::fill_n(s.row(i) + visible, cols - visible, 0.0f);
-        if (visible == 0) continue;
-        const float now = std::max(top[n], detail::row_max(s.row(i), visible));
+        const int end = std::clamp(seen(i) - j, 0, cols), begin = std::clamp(hidden(i) - j, 0, end);
+        detail::keep_range(s.row(i), begin, end, cols);
+        if (begin == end) continue;
+        const float now = std::max(top[n], detail::row_max(s.row(i) + begin, end - begin));
         const float shrink = now == top[n] ? 1.0f : std::exp(top[n] - now);
-        sum[n] = sum[n] * shrink + detail::exp_row(s.row(i), visible, now);
+        sum[n] = sum[n] * shrink + detail::exp_row(s.row(i) + begin, end - begin, now);
         top[n] = now;
         for (int d = 0; shrink != 1 && d < dh; ++d) o(i, d) *= shrink;
       }

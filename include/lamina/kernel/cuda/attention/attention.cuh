@@ -66,12 +66,12 @@ void attention_backward_own(Stream<Cuda> s, const AttentionBwd<T>& a) {
 template <class T>
 void lamina::kernel::attention<lamina::Cuda>::forward(Stream<Cuda> s, const AttentionFwd<T>& a) {
   if constexpr (!std::is_same_v<T, float>)
-    if (cudnn_attention_forward(s, a)) return;
+    if (a.shape.window == 0 && cudnn_attention_forward(s, a)) return;  // its graphs here have no window
   cuda::attention_forward_own(s, a);
 }
 template <class T>
 void lamina::kernel::attention<lamina::Cuda>::backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
   if constexpr (!std::is_same_v<T, float>)
-    if (cuda::backward_by_cudnn(a) && cudnn_attention_backward(s, a)) return;
+    if (a.shape.window == 0 && cuda::backward_by_cudnn(a) && cudnn_attention_backward(s, a)) return;
   cuda::attention_backward_own(s, a);
 }

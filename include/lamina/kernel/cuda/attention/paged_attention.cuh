@@ -117,6 +117,8 @@ __global__ void __launch_bounds__(PagedDecodeTiles<Width, Stages>::threads,
 
   for (int at = a.splits.starts[worker]; at < a.splits.starts[worker + 1]; ++at) {
     const KeySplit split = a.splits.splits[at];
+    const int seen = a.cu_keys[split.sequence + 1] - a.cu_keys[split.sequence];
+    const int hidden = a.shape.window > 0 ? seen - a.shape.window : 0;  // keys before the query's window
     const GroupQueries<Width> q(a.q.row(split.row) + kv_head * group * head_dim, group, head_dim);
     float o[Width / 16][4] = {};  // (head_dim, heads) as mma leaves it: 16 rows a block
     HeadSoftmax softmax;
@@ -125,7 +127,7 @@ __global__ void __launch_bounds__(PagedDecodeTiles<Width, Stages>::threads,
       wait_copies<Tiles::stages - 2>();
       __syncwarp();  // this tile is here, and no lane reads the one before it any more
       copy_next();
-      if (key >= split.end) continue;
+      if (key >= split.end || key + Tiles::warp_keys <= hidden) continue;
       const auto k = operand_a<Width>(tile(read), 0);
       const auto v = operand_a_transposed<Width>(tile(read) + Tiles::key_bytes, 0, 0);
       float s[4] = {};  // (keys, heads)
@@ -138,6 +140,9 @@ __global__ void __launch_bounds__(PagedDecodeTiles<Width, Stages>::threads,
       const int left = split.end - key - lane_id() / 4;  // keys of this lane's column that are there
       if (left <= 0) s[0] = s[1] = -INFINITY;
       if (left <= 8) s[2] = s[3] = -INFINITY;
+      const int before = hidden - key - lane_id() / 4;  // keys of this lane's column that the query does not see
+      if (before > 0) s[0] = s[1] = -INFINITY;
+      if (before > 8) s[2] = s[3] = -INFINITY;
       softmax.update(s, a.shape.scale * log2_e, [&](const float(&shrink)[2]) {
 #pragma unroll
         for (int i = 0; i < Width / 16; ++i) {

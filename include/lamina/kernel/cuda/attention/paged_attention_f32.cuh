@@ -34,7 +34,8 @@ static __global__ void __launch_bounds__(PagedF32::threads) paged_attention_fwd_
     const int d = e * warp_size + lane;
     q[e] = d < head_dim ? a.q.row(n)[head * head_dim + d] : 0.0f;
   }
-  for (int key = warp; key < seen; key += PagedF32::warps) {
+  const int hidden = a.shape.window > 0 ? max(0, seen - a.shape.window) : 0;
+  for (int key = hidden + warp; key < seen; key += PagedF32::warps) {
     const int page = table[key / a.k.page_tokens], row = key % a.k.page_tokens;
     const float *k = a.k.row(page, kv_head, row, head_dim), *v = a.v.row(page, kv_head, row, head_dim);
     float dot = 0;

@@ -68,6 +68,8 @@ struct AttentionBwdBlock : AttentionBwdKeys<T, Width, Keys> {
     const int visible = a.shape.causal ? query + 1 : length, step = a.shape.causal ? 1 : 0;
     if (key + 32 > min(visible, length))
       mask_scores(s, key, [&](int row) { return min(length, visible + row * step); });
+    if (const int window = a.shape.window; window > 0 && key < visible + 31 - window)
+      hide_scores(s, key, [&](int row) { return visible + row - window; });
     const float scale = a.shape.scale * log2_e;
     const unsigned row_sum = row_sums(stage) + (warp_q() * 32 + lane_id() / 4) * 4;
 #pragma unroll

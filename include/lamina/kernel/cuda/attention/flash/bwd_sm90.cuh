@@ -69,13 +69,16 @@ struct AttentionBwdSm90Block : AttentionBwdKeys<T, Width, AttentionBwdSm90Tiles<
   /// s = -infinity if a query does not see a key.
   __device__ void mask(float (&s)[1][score_n][4], int tile) const {
     const int key = first_key + warpgroup() * group_keys + warp() * 16, query = tile * TQ;
-    if (key + 15 < length && !(a.shape.causal && key + 15 > query)) return;
+    const int window = a.shape.window;
+    const bool hides = window > 0 && key + window < query + TQ;  // some of these keys from some of these queries
+    if (key + 15 < length && !(a.shape.causal && key + 15 > query) && !hides) return;
 #pragma unroll
     for (int n = 0; n < score_n; ++n) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int my_key = key + e / 2 * 8 + lane_id() / 4, my_query = query + n * 8 + lane_id() % 4 * 2 + e % 2;
-        if (my_key >= length || (a.shape.causal && my_key > my_query)) s[0][n][e] = -INFINITY;
+        if (my_key >= length || (a.shape.causal && my_key > my_query) || (hides && my_key + window <= my_query))
+          s[0][n][e] = -INFINITY;
       }
     }
   }

@@ -67,19 +67,21 @@ __device__ inline void write_f32(float* to, const float (&x)[F32::columns], int 
 static __global__ void __launch_bounds__(AttentionF32Tiles::threads) attention_fwd_f32(AttentionFwd<float> a) {
   using namespace detail;
   extern __shared__ float f32_shared[];
-  const auto [heads, kv_heads, head_dim, scale, causal] = a.shape;
+  const auto [heads, kv_heads, head_dim, scale, causal, window] = a.shape;
   const int head = blockIdx.x % heads, kv_head = head / (heads / kv_heads);
   const auto [b, tile] = costly_first(a.cu_q, a.sequences, F32::rows, blockIdx.x / heads);
   if (b < 0) return;
   const int q0 = a.cu_q[b], queries = a.cu_q[b + 1] - q0, k0 = a.cu_k[b], keys = a.cu_k[b + 1] - k0;
   const int first = tile * F32::rows, query = first + F32::row(), before = keys - queries + 1;
   const int visible = causal ? min(keys, query + before) : keys;
+  const int hidden = window > 0 ? query + before - window : 0;
+  const int first_key = window > 0 ? max(0, first + before - window) / F32::rows * F32::rows : 0;
   const int most_visible = causal ? min(keys, min(first + F32::rows, queries) - 1 + before) : keys;
   float *q = f32_shared, *k = q + F32::tile_floats(head_dim), *v = k + F32::tile_floats(head_dim),
         *p = v + F32::tile_floats(head_dim);
   copy_f32(q, RowsOfHead<const float>(a.q, q0, head, head_dim), first, queries, head_dim);
   float o[F32::columns] = {}, top = -INFINITY, sum = 0;
-  for (int key = 0; key < most_visible; key += F32::rows) {
+  for (int key = first_key; key < most_visible; key += F32::rows) {
     __syncthreads();
     copy_f32(k, RowsOfHead<const float>(a.k, k0, kv_head, head_dim), key, keys, head_dim);
     copy_f32(v, RowsOfHead<const float>(a.v, k0, kv_head, head_dim), key, keys, head_dim);
@@ -88,7 +90,8 @@ static __global__ void __launch_bounds__(AttentionF32Tiles::threads) attention_f
     scores_f32(s, q, k, head_dim);
 #pragma unroll
     for (int i = 0; i < F32::row_scores; ++i) {
-      s[i] = key + F32::lane() + i * F32::row_threads < visible ? s[i] * scale : -INFINITY;
+      const int column = key + F32::lane() + i * F32::row_threads;
+      s[i] = column < visible && column >= hidden ? s[i] * scale : -INFINITY;
       higher = fmaxf(higher, s[i]);
     }
     for (int offset = F32::row_threads / 2; offset > 0; offset /= 2)
@@ -150,9 +153,11 @@ struct AttentionBwdF32 {
     const int query = first_query + F32::row();
     const std::ptrdiff_t at = std::ptrdiff_t{row0 + min(query, length - 1)} * a.shape.heads + head;
     const int visible = query >= length ? 0 : a.shape.causal ? query + 1 : length;
+    const int hidden = a.shape.window > 0 ? query + 1 - a.shape.window : 0;
 #pragma unroll
     for (int i = 0; i < F32::row_scores; ++i) {
-      const bool sees = first_key + F32::lane() + i * F32::row_threads < visible;
+      const int key = first_key + F32::lane() + i * F32::row_threads;
+      const bool sees = key < visible && key >= hidden;
       s[i] = sees ? expf(s[i] * a.shape.scale - a.lse[at]) : 0.0f;
       dp[i] = s[i] * (dp[i] - delta[at]);
     }
@@ -166,7 +171,7 @@ static __global__ void __launch_bounds__(AttentionF32Tiles::threads)
     attention_bwd_query_f32(AttentionBwd<float> a, const float* delta) {
   using namespace detail;
   extern __shared__ float f32_shared[];
-  const auto [heads, kv_heads, head_dim, scale, causal] = a.shape;
+  const auto [heads, kv_heads, head_dim, scale, causal, window] = a.shape;
   const int head = blockIdx.x % heads;
   const auto [b, tile] = costly_first(a.cu, a.sequences, F32::rows, blockIdx.x / heads);
   if (b < 0) return;
@@ -191,7 +196,7 @@ static __global__ void __launch_bounds__(AttentionF32Tiles::threads)
     attention_bwd_key_f32(AttentionBwd<float> a, const float* delta) {
   using namespace detail;
   extern __shared__ float f32_shared[];
-  const auto [heads, kv_heads, head_dim, scale, causal] = a.shape;
+  const auto [heads, kv_heads, head_dim, scale, causal, window] = a.shape;
   const int kv_head = blockIdx.x % kv_heads, group = heads / kv_heads;
   const auto [b, rest] = costly_first(a.cu, a.sequences, F32::rows, blockIdx.x / kv_heads);
   if (b < 0) return;

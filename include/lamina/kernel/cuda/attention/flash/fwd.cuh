@@ -126,13 +126,31 @@ __device__ void mask_scores(float (&s)[M][N][4], int first, EndOfRow end) {
   }
 }
 
+/// s = -infinity before a row's first key in its window; s starts at key `first`.
+template <int M, int N, class BeginOfRow>
+__device__ void hide_scores(float (&s)[M][N][4], int first, BeginOfRow begin) {
+  const int row = lane_id() / 4, column = first + lane_id() % 4 * 2;
+#pragma unroll
+  for (int m = 0; m < M; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row_begin = begin(m * 16 + half * 8 + row);
+#pragma unroll
+      for (int n = 0; n < N; ++n) {
+        if (column + n * 8 < row_begin) s[m][n][2 * half] = -INFINITY;
+        if (column + n * 8 + 1 < row_begin) s[m][n][2 * half + 1] = -INFINITY;
+      }
+    }
+  }
+}
+
 /// grid: tile_bound(q.rows, sequences, 128) * heads
 template <class T, int Width, class Fwd>
 __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attention_fwd(Fwd a) {
   using Tiles = AttentionFwdTiles<Width>;
   using Tile = typename Tiles::Tile;
   extern __shared__ __align__(1024) unsigned char shared[];
-  const auto [heads, kv_heads, head_dim, scale, causal] = a.shape;
+  const auto [heads, kv_heads, head_dim, scale, causal, window] = a.shape;
   const int head = blockIdx.x % heads, kv_head = head / (heads / kv_heads);
   const auto [b, tile] = costly_first(a.cu_q, a.sequences, Tiles::queries, blockIdx.x / heads);
   if (b < 0) return;
@@ -151,6 +169,7 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
   };
   const int last_visible = causal ? min(keys, visible + end - 1 - first) : keys;
   const int tiles = last_visible > 0 ? ceil_div(last_visible, Tiles::keys) : 0;
+  const int first_tile = window > 0 ? max(0, visible - window) / Tiles::keys : 0;
   copy_tile<Width, Tiles::queries, Tiles::threads>(q_tile, RowsOfHead<const T>(a.q, q0, head, head_dim), first, queries,
                                                    head_dim, threadIdx.x);
   commit_copies();  // waited for even if there are no keys: outputs take the place of queries
@@ -160,16 +179,18 @@ __global__ void __launch_bounds__(AttentionFwdTiles<Width>::threads, 2) attentio
   clear(o);
   RunningSoftmax<2> softmax;
   const int warp_visible = visible + (causal ? warp * 32 : 0), step = causal ? 1 : 0;
-  for (int t = tiles - 1; t >= 0; --t) {
+  for (int t = tiles - 1; t >= first_tile; --t) {
     wait_copies<0>();
     __syncthreads();  // tile t is here, and nobody reads tile t + 1 any more
-    if (t > 0) copy_keys(t - 1);
+    if (t > first_tile) copy_keys(t - 1);
     if (t * Tiles::keys >= warp_visible + 31 * step) continue;  // above the diagonal for the whole warp
     float s[2][Tiles::keys / 8][4];
     clear(s);
     multiply<T, Width / 16>(s, operand_a<Width>(q_tile, warp * 32), operand_b<Width>(k_tile(t), 0));
     if ((t + 1) * Tiles::keys > min(keys, warp_visible))
       mask_scores(s, t * Tiles::keys, [&](int row) { return min(keys, warp_visible + row * step); });
+    if (window > 0 && t * Tiles::keys < warp_visible + 31 - window)
+      hide_scores(s, t * Tiles::keys, [&](int row) { return warp_visible + row - window; });
     if (softmax.update(s, scale * log2_e)) softmax.rescale(o);
     multiply<T, Tiles::keys / 16>(o, RegisterOperand<T, 2, Tiles::keys / 8>{s},
                                   operand_b_transposed<Width>(v_tile(t), 0, 0));

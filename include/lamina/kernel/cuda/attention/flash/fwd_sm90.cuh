@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
   using Tiles = AttentionFwdSm90Tiles<Width>;
   using Keys = typename Tiles::Keys;
   extern __shared__ __align__(1024) unsigned char shared[];
-  const auto [heads, kv_heads, head_dim, scale, causal] = a.shape;
+  const auto [heads, kv_heads, head_dim, scale, causal, window] = a.shape;
   const int head = blockIdx.x % heads, kv_head = head / (heads / kv_heads);
   const auto [b, tile] = costly_first(a.cu_q, a.sequences, Tiles::queries, blockIdx.x / heads);
   if (b < 0) return;
@@ -39,13 +39,14 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
   const int first = tile * Tiles::queries, end = min(first + Tiles::queries, queries);
   const int warp = threadIdx.x / warp_size, group_row = warp / 4 * 64, warp_row = warp * 16;
   const int visible = causal ? first + 1 + keys - queries : keys;  // keys that query `first` sees
+  const int first_tile = window > 0 ? max(0, visible - window) / Tiles::keys : 0;
 
   const typename Tiles::Queries q_tile{shared_address(shared)};
   const auto k_tile = [&](int t) { return Keys{q_tile.base + Tiles::Queries::bytes + t % 2 * Keys::bytes}; };
   const auto v_tile = [&](int t) { return Keys{k_tile(t).base + 2 * Keys::bytes}; };
   const RowsOfHead<const T> k(a.k, k0, kv_head, head_dim), v(a.v, k0, kv_head, head_dim);
   const auto copy_k = [&](int t) {
-    if (t >= 0) copy_panels<Width, Tiles::keys, Tiles::threads>(k_tile(t), k, t * Tiles::keys, keys, head_dim);
+    if (t >= first_tile) copy_panels<Width, Tiles::keys, Tiles::threads>(k_tile(t), k, t * Tiles::keys, keys, head_dim);
     commit_copies();
   };
   const auto copy_v = [&](int t) {
@@ -76,6 +77,8 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
   const auto soften = [&](int t) {
     if ((t + 1) * Tiles::keys > min(keys, warp_visible))
       mask_scores(s, t * Tiles::keys, [&](int row) { return min(keys, warp_visible + row * row_step); });
+    if (window > 0 && t * Tiles::keys < warp_visible + 15 - window)
+      hide_scores(s, t * Tiles::keys, [&](int row) { return warp_visible + row - window; });
     return softmax.update(s, scale * log2_e);
   };
   const auto pack_scores = [&] {
@@ -100,7 +103,7 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
     wgmma_wait<0>();
     soften(t);
     pack_scores();
-    for (; t > 0; --t) {  // scores of tile t - 1 next to outputs of tile t
+    for (; t > first_tile; --t) {  // scores of tile t - 1 next to outputs of tile t
       wait_copies<0>();
       publish_to_wgmma();
       __syncthreads();  // keys t - 1 and values t are here; nobody reads keys t or values t + 1 any more
@@ -119,7 +122,7 @@ __global__ void __launch_bounds__(AttentionFwdSm90Tiles<Width>::threads, 1) atte
     publish_to_wgmma();
     __syncthreads();
     wgmma_fence();
-    start_outputs(0);
+    start_outputs(first_tile);
     wgmma_wait<0>();
   }
 

@@ -150,6 +150,8 @@ struct VisionLanguage {
   static constexpr int tap_count = Deep::size;  ///< side outputs of the tower
   static constexpr int hidden_size = Norm::Out::width, vocab_size = EmbedLayer::vocab_size;
   static constexpr int patch_width = Visual::In::width;
+  static constexpr bool reads_images = patch_width > 0;  ///< false: there is no tower (text_only.hpp)
+  static constexpr std::string_view towers_name = reads_images ? name::model::text : "";  ///< of the module of both
   static constexpr int merge = [] {  // spatial_merge_size: the tower joins merge x merge patches
     int m = 1;
     while (m * m < Visual::traits.row_divisor) ++m;
@@ -216,7 +218,7 @@ struct VisionLanguage {
   template <class R, class S>
   static void encode_images(R run, const Parameter* p, S& saved, Input<typename R::T>& in,
                             const VisualRows<typename R::T>& visual) {
-    const InModule model(run.stream, name::model::text);
+    const InModule model(run.stream, towers_name);
     in.vision.taps = visual.taps;
     auto tower = run.template as<visual_mode<typename R::mode>>();
     tower.context = &in.vision;
@@ -236,7 +238,7 @@ struct VisionLanguage {
     const Matrix<T> last = saved.last ? saved.last : take(in.tokens);
     const int visual_count = visual.main.rows;
 
-    const InModule model(run.stream, name::model::text);
+    const InModule model(run.stream, towers_name);
     {
       const InModule language(run.stream, language_name), table(run.stream, embed_name);
       EmbedLayer::forward(run, p + embed_at, in.ids, x);
@@ -268,7 +270,7 @@ struct VisionLanguage {
       const int visual_count = in.patches.rows / (merge * merge);
       const auto take = [&](int n) { return run.scratch->template matrix<T>(n, hidden_size); };
       run.context = &in.text;
-      const InModule model(run.stream, name::model::text);
+      const InModule model(run.stream, towers_name);
       const bool to_tower = learns<Visual> && visual_count > 0;
       const Matrix<T> dlast = norm_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
       const Matrix<T> dx = stack_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};

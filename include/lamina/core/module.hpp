@@ -85,6 +85,17 @@ template <class M>
 concept HasChildren = requires {
   typename M::children;
 };
+/// How often a composition has its child of a number: a stack repeats its layer, one of several kinds (compose/
+/// layers.hpp) each of them.
+template <class M>
+constexpr int times_of([[maybe_unused]] int child) {
+  if constexpr (requires { M::kind_of(0); })
+    return M::count(child);
+  else if constexpr (requires { M::repeats; })
+    return M::repeats;
+  else
+    return 1;
+}
 /// A layer that owns parameters.
 template <class M>
 concept ParametricLayer = (!HasChildren<M>)&&requires {

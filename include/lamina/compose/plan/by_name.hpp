@@ -14,6 +14,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/list.hpp>
+#include <lamina/core/tensor/distinct_names.hpp>
 #include <lamina/core/tensor/tensors.hpp>
 
 /// The tensors of a type by the tags of their names, checked by the compiler:
@@ -48,6 +49,26 @@ struct Leaf {
 template <class Stack>
 struct LayerOf {
   using children = typename Stack::children;
+  static constexpr int first(int layer) { return layer * count_children<LayerOf>(children{}); }
+};
+/// Layers of several kinds are one type here, so their tensors must be the same.
+template <class First, class Other>
+struct SameTensors {
+  static constexpr bool seen = true;
+  static_assert(std::is_same_v<typename TensorPaths<First, List<>>::type, typename TensorPaths<Other, List<>>::type>,
+                "tensors[...]: the layers of this stack have different tensors, SameTensors<first, other>, so a number "
+                "does not tell which: use for_each_tensor");
+};
+template <class Stack>
+requires requires { Stack::kind_of(0); }
+struct LayerOf<Stack> {
+  using children = List<at<typename Stack::children, 0>>;
+  template <class... C>
+  static constexpr bool same(List<C...>) {
+    return (Checked<SameTensors<at<children, 0>, C>>::seen && ...);
+  }
+  static_assert(same(typename Stack::children{}));
+  static constexpr int first(int layer) { return layer * count_children<LayerOf>(children{}); }
 };
 
 /// The pair of a map of names.
@@ -85,7 +106,7 @@ constexpr auto steps_below() {
     else
       return std::type_identity<List<>>{};
   }())::type;
-  constexpr int own = offset + count_children(Children{});
+  constexpr int own = offset + count_children<M>(Children{});
   const auto children = steps_to_children<offset>(Children{});
   if constexpr (requires { typename M::added_params; })
     return hana::concat(
@@ -151,7 +172,7 @@ struct TensorPlace {
     using Layer = detail::LayerOf<typename NameStep::Target>;
     if (name.number < 0 || name.number >= NameStep::Target::repeats)
       fail("tensors[", Tag::text, "{}[", name.number, "]]: there are ", NameStep::Target::repeats, " of them");
-    return TensorPlace<Layer>{first + NameStep::offset + name.number * tensor_count<Layer>};
+    return TensorPlace<Layer>{first + NameStep::offset + Layer::first(name.number)};
   }
 };
 

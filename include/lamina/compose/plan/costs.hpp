@@ -14,13 +14,24 @@ constexpr std::int64_t linear_flops(const Linear<In, Out, WithBias>*) {
 }
 constexpr std::int64_t linear_flops(const void*) { return 0; }
 
+/// How many of the modules of a child a row passes: all, but for a mixture of experts (compose/routed.hpp).
+template <class M, class C>
+constexpr std::int64_t share_of_row([[maybe_unused]] int child, std::int64_t cost) {
+  if constexpr (requires { M::used(0); })
+    return cost * M::used(child) / times_of<C>(0);
+  else
+    return cost;
+}
+
 template <class M>
 constexpr std::int64_t row_flops();
 /// Parts one after another: a part that joins rows leaves fewer of them to the next.
-template <class... C>
+template <class M, class... C>
 constexpr std::int64_t children_flops(List<C...>) {
   [[maybe_unused]] std::int64_t flops = 0, divisor = 1;
-  ((flops += row_flops<C>() / divisor, divisor *= C::traits.row_divisor), ...);
+  [[maybe_unused]] int k = 0;
+  ((flops += share_of_row<M, C>(k, times_of<M>(k) * row_flops<C>()) / divisor, ++k, divisor *= C::traits.row_divisor),
+   ...);
   return flops;
 }
 template <class M>
@@ -29,17 +40,19 @@ constexpr std::int64_t row_flops() {
   if constexpr (requires { M::flops_per_row; }) flops += M::flops_per_row;
   if constexpr (requires { typename M::added_params; })
     if (M::rank != Dyn) flops += std::int64_t{2} * M::rank * (M::In::width + M::Out::width);
-  if constexpr (requires { typename M::children; }) flops += children_flops(typename M::children{});
-  if constexpr (requires { M::repeats; }) flops *= M::repeats;
+  if constexpr (requires { typename M::children; }) flops += children_flops<M>(typename M::children{});
   return flops;
 }
 
 template <class M, class T>
 constexpr std::int64_t row_bytes_moved();
-template <class T, class... C>
+template <class M, class T, class... C>
 constexpr std::int64_t children_bytes(List<C...>) {
   [[maybe_unused]] std::int64_t bytes = 0, divisor = 1;
-  ((bytes += row_bytes_moved<C, T>() / divisor, divisor *= C::traits.row_divisor), ...);
+  [[maybe_unused]] int k = 0;
+  ((bytes += share_of_row<M, C>(k, times_of<M>(k) * row_bytes_moved<C, T>()) / divisor, ++k,
+    divisor *= C::traits.row_divisor),
+   ...);
   return bytes;
 }
 template <class M, class T>
@@ -48,11 +61,10 @@ constexpr std::int64_t row_bytes_moved() {
   if constexpr (requires { M::template bytes_per_row<T>; })
     bytes = M::template bytes_per_row<T>;
   else if constexpr (requires { typename M::children; })
-    bytes = children_bytes<T>(typename M::children{});
+    bytes = children_bytes<M, T>(typename M::children{});
   else
     bytes =
         std::int64_t{sizeof(T)} * (std::max(M::In::width, 1) + M::Out::width / M::traits.row_divisor);  // Dyn: an id
-  if constexpr (requires { M::repeats; }) bytes *= M::repeats;
   return bytes;
 }
 

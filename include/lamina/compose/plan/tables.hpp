@@ -101,7 +101,7 @@ inline float linspace(float last, int steps, int i) {
 }  // namespace detail
 
 /// The tables that layers of these types read: attention of text and of images, the table of learned positions, windows
-/// (void if a model has none of the last two).
+/// (void if a model has none of the last three).
 template <class TextCore_, class VisionCore_, class PositionTable, class Window, int merge_, int patch_width>
 class BatchTables {
  public:
@@ -112,6 +112,7 @@ class BatchTables {
   /// Reads a batch; the result points into it and into this object.
   template <class T>
   Input<T> build(const Batch& batch, VisionTokens vision_tokens) {
+    if (std::is_void_v<VisionCore> && !batch.grids.empty()) fail("batch: holds images, and the model reads none");
     find_positions(batch, merge, vision_tokens, positions_);
     ids_.assign(batch.ids.begin(), batch.ids.end());
     for (int row : positions_.visual_rows) ids_[static_cast<std::size_t>(row)] = -1;
@@ -120,7 +121,8 @@ class BatchTables {
     in.text.sequences = static_cast<int>(cu_seqlens_.size()) - 1;
     in.text.longest = longest(cu_seqlens_);
     expect_patches(batch, patch_width);
-    if (!batch.grids.empty()) add_vision(batch.grids, in);
+    if constexpr (!std::is_void_v<VisionCore>)
+      if (!batch.grids.empty()) add_vision(batch.grids, in);
     if constexpr (std::is_same_v<T, float>) in.patches.data = batch.patches.data();
     return in;
   }
@@ -128,7 +130,7 @@ class BatchTables {
   template <class T>
   Input<T> build_images(const std::vector<Grid>& grids) {
     Input<T> in;
-    add_vision(grids, in);
+    if constexpr (!std::is_void_v<VisionCore>) add_vision(grids, in);
     return in;
   }
   /// (positions, head_dim): cos, then sin, of a text token at each of the first positions, the same on all axes.
@@ -263,7 +265,12 @@ class BatchTables {
   };
   Positions positions_;
   Turns turns_{static_cast<double>(TextCore::Rope::theta), TextCore::HeadsOf::head_dim};
-  Turns vision_turns_{static_cast<double>(RoPE2D::theta), VisionCore::HeadsOf::head_dim / 2};
+  Turns vision_turns_{static_cast<double>(RoPE2D::theta), [] {
+                        if constexpr (std::is_void_v<VisionCore>)
+                          return 0;
+                        else
+                          return VisionCore::HeadsOf::head_dim / 2;
+                      }()};
   std::vector<int> ids_, cu_seqlens_, cu_frames_, cu_windows_, position_rows_, order_, merged_order_;
   std::vector<float> cos_, sin_, vision_cos_, vision_sin_, position_weights_;
   std::vector<Place> places_;

@@ -1,5 +1,5 @@
 #pragma once
-#include <lamina/compose/stack.hpp>
+#include <lamina/compose/layers.hpp>
 #include <lamina/compose/wrap/rewrite.hpp>
 #include <lamina/compose/wrap/wrapper.hpp>
 
@@ -64,12 +64,17 @@ struct RecomputeLayers<Stack<Tag, n, L>> {
   static constexpr bool applies = true;
   using type = Stack<Tag, n, Recompute<L>>;
 };
+template <class Tag, class Order, class... L>
+struct RecomputeLayers<MixedStack<Tag, Order, L...>> {
+  static constexpr bool applies = true;
+  using type = MixedStack<Tag, Order, Recompute<L>...>;
+};
 template <class Tag>
 struct RecomputeRule {
   template <class M, class Path>
-  static constexpr bool applies = RecomputeLayers<M>::applies&& path_has<Path, Tag>;
+  static constexpr bool applies = RecomputeLayers<without_name_t<M>>::applies&& path_has<Path, Tag>;
   template <class M, class Path>
-  using apply = typename RecomputeLayers<M>::type;
+  using apply = typename RecomputeLayers<without_name_t<M>>::type;
 };
 }  // namespace detail
 

@@ -38,6 +38,19 @@ template <class Path, class... C>
 constexpr auto child_paths(List<C...>) {
   return joined(typename TensorPaths<C, Path>::type{}...);
 }
+/// Stands for the numbers of the layers of a kind, which are not those of another.
+template <int k>
+struct NumbersOfKind {
+  static constexpr char letter = 'a' + k;
+  static constexpr std::string_view text{&letter, 1};
+};
+template <class Path, class... C>
+constexpr auto kind_paths(List<C...>) {
+  return []<int... K>(std::integer_sequence<int, K...>) {
+    return joined(typename TensorPaths<C, append_t<Path, NumbersOfKind<K>>>::type{}...);
+  }
+  (std::make_integer_sequence<int, sizeof...(C)>{});
+}
 template <class M, class Path>
 constexpr auto tensor_paths() {
   const auto below = [] {
@@ -60,7 +73,9 @@ constexpr auto tensor_paths() {
       return List<>{};
   }();
   const auto children = [] {
-    if constexpr (HasChildren<M>)
+    if constexpr (requires { M::kind_of(0); })
+      return kind_paths<Below>(typename M::children{});
+    else if constexpr (HasChildren<M>)
       return child_paths<Below>(typename M::children{});
     else
       return List<>{};

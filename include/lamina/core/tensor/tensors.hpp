@@ -173,7 +173,13 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
   around.matrix_exponent += traits.matrix_exponent, around.vector_exponent += traits.vector_exponent;
   around.row_shards *= traits.row_shards, around.column_shards *= traits.column_shards;
   around.shard_copies *= traits.shard_copies;
-  if constexpr (requires { M::repeats; }) {  // a Stack: "<tag>.<i>"
+  if constexpr (requires { M::kind_of(0); }) {  // a stack of several kinds: "<tag>.<i>"
+    for (int i = 0; i < M::repeats; ++i)
+      for_constants<M::children::size>([&](auto k) {
+        if (M::kind_of(i) == static_cast<int>(k))
+          visit_tensors<at<typename M::children, k>>(path / M::tag::text / i, around, f);
+      });
+  } else if constexpr (requires { M::repeats; }) {  // a Stack: the same
     for (int i = 0; i < M::repeats; ++i)
       visit_children(typename M::children{}, path / M::tag::text / i, around, false, false, f);
   } else {
@@ -226,15 +232,15 @@ std::vector<TensorSpec> list_tensors() {
 namespace detail {
 template <class M>
 constexpr int count_tensors();
-template <class... C>
+template <class M, class... C>
 constexpr int count_children(List<C...>) {
-  return (count_tensors<C>() + ... + 0);
+  [[maybe_unused]] int k = 0;
+  return ((times_of<M>(k++) * count_tensors<C>()) + ... + 0);
 }
 template <class M>
 constexpr int count_tensors() {
   int n = 0;
-  if constexpr (requires { typename M::children; }) n += count_children(typename M::children{});
-  if constexpr (requires { M::repeats; }) n *= M::repeats;
+  if constexpr (requires { typename M::children; }) n += count_children<M>(typename M::children{});
   if constexpr (requires { typename M::params; }) n += static_cast<int>(M::params::size);
   if constexpr (requires { typename M::added_params; }) n += static_cast<int>(M::added_params::size);
   return n;
@@ -242,9 +248,10 @@ constexpr int count_tensors() {
 
 template <class M>
 constexpr std::int64_t count_elements(bool learning_only, bool learning);
-template <class... C>
+template <class M, class... C>
 constexpr std::int64_t count_child_elements(List<C...>, [[maybe_unused]] bool only, [[maybe_unused]] bool learning) {
-  return (count_elements<C>(only, learning) + ... + 0);
+  [[maybe_unused]] int k = 0;
+  return ((times_of<M>(k++) * count_elements<C>(only, learning)) + ... + 0);
 }
 template <class... P>
 constexpr std::int64_t count_param_elements(List<P...>, [[maybe_unused]] bool learning_only) {
@@ -260,8 +267,8 @@ constexpr std::int64_t count_elements([[maybe_unused]] bool only, [[maybe_unused
   [[maybe_unused]] const bool branch_learns = learning;
   learning = learning && !M::traits.freezes;
   std::int64_t n = 0;
-  if constexpr (requires { typename M::children; }) n += count_child_elements(typename M::children{}, only, learning);
-  if constexpr (requires { M::repeats; }) n *= M::repeats;
+  if constexpr (requires { typename M::children; })
+    n += count_child_elements<M>(typename M::children{}, only, learning);
   if constexpr (requires { typename M::params; })
     if (!only || learning) n += count_param_elements(typename M::params{}, only);
   if constexpr (requires { typename M::added_params; })

@@ -36,6 +36,7 @@ struct PlanPlace {
 
   PlanPlace below(std::string_view tag) const {
     PlanPlace place = *this;
+    if (tag.empty()) return place;
     (place.path += path.empty() ? "" : ".") += tag;
     (place.tensors += tensors.empty() ? "" : ".") += tag;
     ++place.depth;
@@ -91,12 +92,14 @@ class PlanLines {
     if constexpr (requires { typename M::tag; }) {
       place = place.below(M::tag::text);
       std::string name(M::tag::text);
+      const PlanPlace one = place;
       if constexpr (requires { M::repeats; }) {
         place.times *= M::repeats;
         name += " x " + std::to_string(M::repeats);
       }
       lines_.push_back(line<M>(place, saved));
       lines_.back().name = name;
+      if constexpr (requires { M::kind_of(0); }) return walk_kinds<M, Mode>(one);
       if constexpr (requires { M::repeats; }) place.tensors += ".0";
     }
     if constexpr (requires { typename M::children; }) {
@@ -106,6 +109,26 @@ class PlanLines {
         place.divisor *= C::traits.row_divisor;
       });
     }
+  }
+
+  /// The kinds of a stack's layers, each with the numbers of its layers.
+  template <class M, class Mode>
+  void walk_kinds(const PlanPlace& stack) {
+    for_constants<M::kinds>([&](auto k) {
+      using C = typename M::template kind<k>;
+      PlanPlace place = stack.below(M::kind_text(k));
+      std::string numbers, first;
+      for (int i = 0; i < M::repeats; ++i) {
+        if (M::kind_of(i) != static_cast<int>(k)) continue;
+        if (first.empty()) first = std::to_string(i);
+        numbers += (numbers.empty() ? "" : " ") + std::to_string(i);
+      }
+      place.tensors = stack.tensors + "." + first;
+      place.times *= M::count(k);
+      lines_.push_back(line<C>(place, saved_bytes_of<C, typename M::template mode_of<k, Mode>>()));
+      lines_.back().name = numbers;
+      walk<C, typename M::template mode_of<k, Mode>>(place);
+    });
   }
 
   /// M: what the line is about; void: no module.

@@ -15,8 +15,9 @@ class ModelPlan : public PlanLines<Model, T> {
   using Training = Mode<T, true, false>;
   explicit ModelPlan(DescribeOptions options) : PlanLines<Model, T>(options) {
     run();
-    const PlanPlace model = PlanPlace{}.below("model");
-    this->template walk<typename Model::Visual, typename Model::template visual_mode<Training>>(model);
+    const PlanPlace model = PlanPlace{}.below(Model::towers_name);
+    if constexpr (Model::reads_images)
+      this->template walk<typename Model::Visual, typename Model::template visual_mode<Training>>(model);
     const PlanPlace language = model.below(Model::language_tag::text);
     this->lines_.push_back(
         this->template line<typename Model::Language>(language, Model::template saved_bytes_per_token<Training>));
@@ -36,13 +37,15 @@ class ModelPlan : public PlanLines<Model, T> {
   }
 
  private:
-  /// One image of two by two merged cells, then its tokens and some text.
+  /// One image of two by two merged cells, if the model reads images, then its tokens and some text.
   void run() {
     constexpr int side = 2 * Model::merge, image_token = 1;
     Batch batch;
-    batch.grids = {{1, side, side}};
-    batch.patches.resize(static_cast<std::size_t>(side * side) * Model::patch_width);
-    batch.ids.assign(4, image_token);
+    if (Model::reads_images) {
+      batch.grids = {{1, side, side}};
+      batch.patches.resize(static_cast<std::size_t>(side * side) * Model::patch_width);
+      batch.ids.assign(4, image_token);
+    }
     batch.ids.insert(batch.ids.end(), {0, 0, 0, 0});
     batch.cu_seqlens = {0, static_cast<int>(batch.ids.size())};
     Tables<Model> tables;

@@ -76,7 +76,7 @@ inline Batch packed_batch(const std::vector<Batch>& batches) {
 
 template <class Model>
 int image_token_of(const Golden& golden) {  // A starts with 5 text tokens and <|vision_start|>
-  return golden.ints("A.ids")[6];
+  return Model::reads_images ? golden.ints("A.ids")[6] : -1;
 }
 
 /// A gradient against its golden: in full, or as norm and 64 picked elements.

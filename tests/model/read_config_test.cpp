@@ -139,7 +139,8 @@ TEST_CASE("ModelConfig: a missing or mistyped field is named") {
   CHECK(contains(three({{"vision_config", nullptr}}), "vision_config is missing"));
   CHECK(contains(three({{"vision_config", 3}}), "vision_config: got number, wanted an object"));
   CHECK(contains(three({{"text_config", nullptr}}), "text_config is missing"));
-  CHECK(contains(three({{"model_type", "llama"}}), "model_type is \"llama\", known are qwen3_vl and qwen2_5_vl"));
+  CHECK(contains(three({{"model_type", "llama"}}),
+                 "model_type is \"llama\", known are qwen3_vl, qwen2_5_vl, qwen3 and qwen3_moe"));
   CHECK(contains(three({{"model_type", "qwen3_vl_moe"}}), "mixture-of-experts models are not supported"));
   CHECK(contains(error_of([] { load_text("[1]"); }), "wanted an object"));
   CHECK(contains(error_of([] { load_text("{\"model_type\": \"qwen3_vl\""); }), "not valid JSON"));

@@ -46,16 +46,56 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.numpy import save_file
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, Qwen3Config, Qwen3MoeConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODELS = ["qwen3_vl_tiny", "qwen2_5_vl_tiny"]
+MODELS = ["qwen3_vl_tiny", "qwen2_5_vl_tiny", "qwen3_tiny", "qwen3_window_tiny", "qwen3_moe_tiny"]
+
+
+def text_config(**more):
+    return Qwen3Config(
+        vocab_size=4096,
+        hidden_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=128,
+        intermediate_size=768,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+        tie_word_embeddings=True,
+        **more,
+    )
+
+
+# Sizes without a folder in data/.
+CONFIGS = {
+    "qwen3_tiny": text_config(),
+    # Full attention in the first two layers, windows of eight tokens in the others.
+    "qwen3_window_tiny": text_config(use_sliding_window=True, sliding_window=8, max_window_layers=2),
+    "qwen3_moe_tiny": Qwen3MoeConfig(
+        vocab_size=512,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        num_experts=8,
+        num_experts_per_tok=3,
+        moe_intermediate_size=48,
+        norm_topk_prob=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+        tie_word_embeddings=True,
+    ),
+}
 ORDINARY_IDS = 4070  # ids below are bytes and merges, not added tokens
 GRIDS = {
     "qwen3_vl_tiny": {"A": [(1, 6, 8)], "B": [], "C": [(1, 2, 4), (1, 4, 6)]},
     "qwen2_5_vl_tiny": {"A": [(1, 12, 10)], "B": [], "C": [(1, 8, 8), (1, 4, 6)]},
+    "qwen3_tiny": {"A": [], "B": [], "C": []},
+    "qwen3_window_tiny": {"A": [], "B": [], "C": []},
+    "qwen3_moe_tiny": {"A": [], "B": [], "C": []},
 }
-DECODER = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+DECODER = r"(?!.*visual).*layers\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 VISION = {
     "qwen3_vl_tiny": r".*visual\.(?!patch_embed).*\.(qkv|proj|linear_fc1|linear_fc2)",
     "qwen2_5_vl_tiny": r".*visual\.blocks\..*\.(qkv|proj|gate_proj|up_proj|down_proj)",
@@ -64,6 +104,9 @@ VISION = {
 PROMPTS = {
     "qwen3_vl_tiny": {"text": "text.3", "image": "image.50"},
     "qwen2_5_vl_tiny": {"text": "text.38", "image": "image.33"},
+    "qwen3_tiny": {"text": "text.3"},
+    "qwen3_window_tiny": {"text": "text.3"},
+    "qwen3_moe_tiny": {"text": "text.3"},
 }
 LEARNING_RATE = {"lora": 1e-3, "full": 1e-4}
 
@@ -72,8 +115,12 @@ def picked_index(k, size):
     return (k * 0x9E3779B1) % size
 
 
-def made_up_ids(name: str, count: int) -> list[int]:
-    return [int((float(u) + 0.5) * ORDINARY_IDS) for u in rule.unit("ids." + name, count)]
+def made_up_ids(name: str, count: int, ids: int) -> list[int]:
+    return [int((float(u) + 0.5) * ids) for u in rule.unit("ids." + name, count)]
+
+
+def vocabulary(config) -> int:
+    return getattr(config, "text_config", config).vocab_size
 
 
 class Sequence:
@@ -81,7 +128,7 @@ class Sequence:
 
     def __init__(self, config, name: str, grids, lengths, labelled: int, text: str = ""):
         self.name, self.grids = name, grids
-        text = made_up_ids(text or name, sum(lengths))
+        text = made_up_ids(text or name, sum(lengths), min(ORDINARY_IDS, vocabulary(config)))
         self.ids = []
         for i, length in enumerate(lengths):
             self.ids += text[:length]
@@ -91,9 +138,10 @@ class Sequence:
                 pads = [config.image_token_id] * (t * h * w // 4)
                 self.ids += [config.vision_start_token_id, *pads, config.vision_end_token_id]
         self.labels = [-100] * (len(self.ids) - labelled) + self.ids[len(self.ids) - labelled :]
-        vision = config.vision_config
-        self.patch = 3 * vision.temporal_patch_size * vision.patch_size**2
-        self.image_token_id = config.image_token_id
+        if grids:
+            vision = config.vision_config
+            self.patch = 3 * vision.temporal_patch_size * vision.patch_size**2
+            self.image_token_id = config.image_token_id
 
     def pixels(self) -> np.ndarray:
         patches = sum(t * h * w for t, h, w in self.grids)
@@ -113,7 +161,7 @@ class Sequence:
 
 
 def config_of(name: str):
-    return AutoConfig.from_pretrained(ROOT / "data" / name)
+    return CONFIGS.get(name) or AutoConfig.from_pretrained(ROOT / "data" / name)
 
 
 def sequences(name: str) -> list[Sequence]:
@@ -126,9 +174,26 @@ def sequences(name: str) -> list[Sequence]:
 
 
 def base_model(name: str, dtype):
-    model = AutoModelForImageTextToText.from_config(config_of(name), dtype=torch.float32, attn_implementation="eager")
+    kind = AutoModelForImageTextToText if "_vl_" in name else AutoModelForCausalLM
+    model = kind.from_config(config_of(name), dtype=torch.float32, attn_implementation="eager")
     rule.load_into(model)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            for part, rows in expert_parts(key, parameter):
+                rows.copy_(torch.from_numpy(rule.deterministic(part, list(rows.shape))))
     return model.to(dtype).eval()
+
+
+def expert_parts(name: str, tensor):
+    """The experts' matrices in one tensor of transformers 5, by their names in a checkpoint."""
+    prefix = name.rpartition(".")[0]
+    for e in range(len(tensor) if ".experts." in name else 0):
+        if name.endswith("gate_up_proj"):
+            gate, up = tensor[e].chunk(2) if torch.is_tensor(tensor) else np.split(tensor[e], 2)
+            yield f"{prefix}.{e}.gate_proj.weight", gate
+            yield f"{prefix}.{e}.up_proj.weight", up
+        else:
+            yield f"{prefix}.{e}.down_proj.weight", tensor[e]
 
 
 def saved_name(name: str) -> str:
@@ -136,7 +201,7 @@ def saved_name(name: str) -> str:
 
 
 def lora_model(name: str, run: str, dtype):
-    target = DECODER if run == "decoder" else f"(?:{DECODER})|(?:{VISION[name]})"
+    target = DECODER if run == "decoder" or name not in VISION else f"(?:{DECODER})|(?:{VISION[name]})"
     model = get_peft_model(
         base_model(name, torch.float32), LoraConfig(r=4, lora_alpha=8, target_modules=target, task_type="CAUSAL_LM")
     )
@@ -174,16 +239,19 @@ def forward_golden(name: str, dtype) -> dict:
 
         return hook
 
-    language, visual = model.model.language_model, model.model.visual
+    visual = getattr(model.model, "visual", None)
+    language = model.model.language_model if visual else model.model
     for i, layer in enumerate(language.layers):
         layer.register_forward_hook(keep(f"decoder.{i}"), with_kwargs=True)
     language.norm.register_forward_hook(keep("norm"), with_kwargs=True)
-    for i, block in enumerate(visual.blocks):
+    for i, block in enumerate(visual.blocks if visual else []):
         block.register_forward_hook(keep(f"vision.block.{i}"), with_kwargs=True)
     for k, merger in enumerate(getattr(visual, "deepstack_merger_list", [])):
         merger.register_forward_hook(keep(f"vision.deepstack.{k}"), with_kwargs=True)
     language.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.update(positions=kwargs["position_ids"], embeds=kwargs["inputs_embeds"]),
+        lambda module, args, kwargs: seen.update(
+            positions=kwargs["position_ids"] if visual else None, embeds=kwargs["inputs_embeds"]
+        ),
         with_kwargs=True,
     )
 
@@ -196,12 +264,12 @@ def forward_golden(name: str, dtype) -> dict:
         positions = seen.pop("positions")
         if positions is None:  # text alone: the decoder counts by itself, the same on all three axes
             positions = torch.arange(len(ids)).expand(3, 1, -1)
-        embeds = seen.pop("embeds")[0]
+        embeds = seen.pop("embeds")
         out[f"{s}.ids"], out[f"{s}.labels"] = np.int32(sequence.ids), np.int32(sequence.labels)
         out[f"{s}.grids"] = np.int32(sequence.grids).reshape(-1, 3)
         out[f"{s}.positions"] = np.int32(positions[-3:, 0])
         if sequence.grids:
-            out[f"{s}.vision.output"] = array(embeds[ids == sequence.image_token_id])
+            out[f"{s}.vision.output"] = array(embeds[0][ids == sequence.image_token_id])
         for key, value in seen.items():
             if key.startswith("vision.block") and s != "A":
                 continue
@@ -235,7 +303,7 @@ def gradients(model, name: str, dtype):
 
 def gradient_golden(name: str, dtype) -> dict:
     out = {}
-    for run in ("decoder", "all"):
+    for run in ("decoder", "all") if name in VISION else ("decoder",):
         losses, grads = gradients(lora_model(name, run, dtype), name, dtype)
         out[f"lora.{run}.loss"] = losses
         for key, value in grads.items():
@@ -243,7 +311,8 @@ def gradient_golden(name: str, dtype) -> dict:
             out[f"lora.{run}.grad.{saved_name(key)}"] = value if whole else picks(value)
     losses, grads = gradients(base_model(name, dtype), name, dtype)
     for key, value in grads.items():
-        out[f"full.grad.{key}"] = picks(value)
+        for part, rows in list(expert_parts(key, value)) or [(key, value)]:
+            out[f"full.grad.{part}"] = picks(rows)
     return out
 
 

@@ -143,13 +143,14 @@ class ModelEngineSession final : public EngineSession {
     limits.rows = options.rows > 0 ? options.rows : Defaults::rows;
     limits.step_tokens =
         options.step_tokens > 0 ? options.step_tokens : std::max(limits.rows, Defaults::step_tokens(total_bytes()));
-    limits.step_image_tokens = std::min(limits.context_tokens, most_image_tokens);
+    limits.step_image_tokens = Model::reads_images ? std::min(limits.context_tokens, most_image_tokens) : 0;
     limits.page_tokens = options.page_tokens;
     limits.image_block_rows = image_block_rows;
     limits.adapter_slots = options.adapter_slots;
     const std::int64_t image_bytes = options.image_bytes > 0 ? options.image_bytes : Defaults::image_bytes;
-    limits.image_blocks =
-        std::max(static_cast<int>(image_bytes / image_block_bytes), limits.step_image_tokens / image_block_rows + 1);
+    if (Model::reads_images)
+      limits.image_blocks =
+          std::max(static_cast<int>(image_bytes / image_block_bytes), limits.step_image_tokens / image_block_rows + 1);
     settle_pages(options, limits);
     return limits;
   }

@@ -44,6 +44,13 @@ class Turns {
   int known_ = 0;
 };
 
+/// Text: one axis, the token's place in its sequence.
+template <std::int64_t Theta>
+struct RoPE {
+  static constexpr int axis(int) { return 0; }
+  static constexpr std::int64_t theta = Theta;
+};
+
 /// Qwen3-VL: axes t h w take turns, frequency by frequency; the rest at the end goes to t.
 template <std::int64_t Theta, class S>
 struct InterleavedMRoPE {

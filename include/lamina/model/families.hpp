@@ -5,6 +5,8 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/model/qwen2_5_vl/family.hpp>
+#include <lamina/model/qwen3/family.hpp>
+#include <lamina/model/qwen3_moe/family.hpp>
 #include <lamina/model/qwen3_vl/family.hpp>
 
 namespace lamina {
@@ -13,6 +15,8 @@ namespace lamina {
 inline constexpr const Family* own_families[] = {
     &qwen3_vl::family,
     &qwen2_5_vl::family,
+    &qwen3::family,
+    &qwen3_moe::family,
 };
 
 /// All families that the program knows.

@@ -45,7 +45,9 @@ struct ConfigFormat {
   std::span<const io::Field> text_fields, vision_fields;
   std::span<const FieldDefault> defaults;
   int image_token_id = 0, video_token_id = -1;  ///< if the file names none; -1: the family reads no videos
-  bool nested = true;  ///< the decoder's fields are in text_config; false: they may be on the top level instead
+  bool nested = true;        ///< the decoder's fields are in text_config; false: they may be on the top level instead
+  bool reads_images = true;  ///< false: a decoder without a tower, whose positions have one axis
+  bool slides = false;       ///< layers may attend in a window: use_sliding_window, layer_types
 };
 
 /// A model_type near the family's that is not built, and why.

@@ -24,14 +24,38 @@ inline bool tied_head(const ModelConfig& config, const checkpoint::Checkpoint& w
   return head.size() == embedding.size() && std::memcmp(head.data(), embedding.data(), head.size()) == 0;
 }
 
+namespace detail {
+inline void add_tower_facts(const TowerConfig& v, std::vector<Fact>& facts) {
+  facts.insert(facts.end(), {
+                                {"vision_config.depth", v.depth},
+                                {"vision_config.hidden_size", v.hidden_size},
+                                {"vision_config.intermediate_size", v.intermediate_size},
+                                {"vision_config.hidden_act", v.hidden_act},
+                                {"vision_config.num_heads", v.num_heads},
+                                {"vision_config.out_hidden_size", v.out_hidden_size},
+                                {"vision_config.in_channels", v.in_channels},
+                                {"vision_config.temporal_patch_size", v.temporal_patch_size},
+                                {"vision_config.patch_size", v.patch_size},
+                                {"vision_config.spatial_merge_size", v.spatial_merge_size},
+                            });
+  if (v.num_position_embeddings > 0)
+    facts.push_back({"vision_config.num_position_embeddings", v.num_position_embeddings});
+  for (std::size_t k = 0; k < v.deepstack_visual_indexes.size(); ++k)
+    facts.push_back(
+        {"vision_config.deepstack_visual_indexes[" + std::to_string(k) + "]", v.deepstack_visual_indexes[k]});
+  if (v.window_size > 0)
+    facts.emplace_back(std::string(window_cells), v.window_size / v.patch_size / v.spatial_merge_size);
+  for (int i : v.fullatt_block_indexes)
+    facts.push_back({"vision_config.fullatt_block_indexes has " + std::to_string(i), 1});
+}
+}  // namespace detail
+
 /// config.json's fields as facts_of names a composition's.
 inline std::vector<Fact> facts_of_config(const ModelConfig& c, bool tied) {
   const DecoderConfig& t = c.text_config;
-  const TowerConfig& v = c.vision_config;
   std::vector<Fact> facts = {
       {"text_config.vocab_size", t.vocab_size},
       {"text_config.hidden_size", t.hidden_size},
-      {"text_config.intermediate_size", t.intermediate_size},
       {"text_config.hidden_act", t.hidden_act},
       {"text_config.rms_norm_eps", t.rms_norm_eps},
       {"text_config.num_hidden_layers", t.num_hidden_layers},
@@ -39,29 +63,18 @@ inline std::vector<Fact> facts_of_config(const ModelConfig& c, bool tied) {
       {"text_config.num_key_value_heads", t.num_key_value_heads},
       {"text_config.head_dim", t.head_dim},
       {"text_config.rope_theta", t.rope_theta},
-      {"text_config.mrope_section", {t.mrope_section[0], t.mrope_section[1], t.mrope_section[2]}},
-      {"text_config.mrope_interleaved", t.mrope_interleaved},
-      {"vision_config.depth", v.depth},
-      {"vision_config.hidden_size", v.hidden_size},
-      {"vision_config.intermediate_size", v.intermediate_size},
-      {"vision_config.hidden_act", v.hidden_act},
-      {"vision_config.num_heads", v.num_heads},
-      {"vision_config.out_hidden_size", v.out_hidden_size},
-      {"vision_config.in_channels", v.in_channels},
-      {"vision_config.temporal_patch_size", v.temporal_patch_size},
-      {"vision_config.patch_size", v.patch_size},
-      {"vision_config.spatial_merge_size", v.spatial_merge_size},
       {"tie_word_embeddings", tied},
   };
-  if (v.num_position_embeddings > 0)
-    facts.push_back({"vision_config.num_position_embeddings", v.num_position_embeddings});
-  for (std::size_t k = 0; k < v.deepstack_visual_indexes.size(); ++k)
-    facts.push_back(
-        {"vision_config.deepstack_visual_indexes[" + std::to_string(k) + "]", v.deepstack_visual_indexes[k]});
-  if (v.window_size > 0)
-    facts.emplace_back(std::string(detail::window_cells), v.window_size / v.patch_size / v.spatial_merge_size);
-  for (int i : v.fullatt_block_indexes)
-    facts.push_back({"vision_config.fullatt_block_indexes has " + std::to_string(i), 1});
+  if (t.num_experts == 0)
+    facts.emplace_back("text_config.intermediate_size", t.intermediate_size);
+  else
+    detail::add_expert_facts(t.num_experts, t.num_experts_per_tok, t.moe_intermediate_size, t.norm_topk_prob, facts);
+  if (!t.sliding_layers.empty()) facts.emplace_back("text_config.sliding_window", t.sliding_window);
+  for (const int i : t.sliding_layers) facts.push_back(detail::slides(i));
+  if (!c.family->config.reads_images) return facts;
+  facts.push_back({"text_config.mrope_section", {t.mrope_section[0], t.mrope_section[1], t.mrope_section[2]}});
+  facts.emplace_back("text_config.mrope_interleaved", t.mrope_interleaved);
+  detail::add_tower_facts(c.vision_config, facts);
   return facts;
 }
 

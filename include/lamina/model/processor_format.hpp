@@ -32,6 +32,9 @@ struct VideoFormat {
 /// A family's image processing: what a preprocessor_config.json may leave out, and which classes it may name.
 /// vision/processor.hpp is the one way of processing that is built.
 struct ProcessorFormat {
+  /// Of a family without a tower nothing here is set.
+  bool reads_images() const { return patch_size > 0; }
+
   int patch_size = 0, temporal_patch_size = 0, merge_size = 0;
   std::int64_t min_pixels = 0, max_pixels = 0;
   std::array<float, 3> mean{}, std{};

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <concepts>
@@ -82,6 +83,10 @@ struct IsStack {
   };
 };
 template <class M>
+struct HasExperts {
+  static constexpr bool value = requires { typename M::Expert; };
+};
+template <class M>
 struct IsTapped {
   static constexpr bool value = requires { typename M::Tap; };
 };
@@ -122,21 +127,86 @@ constexpr std::string_view hidden_act() {
 inline constexpr std::string_view window_cells = "vision_config.window_size // patch_size // spatial_merge_size";
 }  // namespace detail
 
+namespace detail {
+inline void add_expert_facts(int experts, int each, int width, bool normalised, std::vector<Fact>& facts) {
+  facts.insert(facts.end(), {
+                                {"text_config.num_experts", experts},
+                                {"text_config.num_experts_per_tok", each},
+                                {"text_config.moe_intermediate_size", width},
+                                {"text_config.norm_topk_prob", normalised},
+                            });
+}
+/// That a layer attends in a window.
+inline Fact slides(int layer) {
+  return {"text_config.layer_types[" + std::to_string(layer) + "]", std::string_view("sliding_attention")};
+}
+template <class Stack>
+constexpr int window_of(int layer) {
+  if constexpr (requires { Stack::kind_of(0); })
+    return [&]<class... Kinds>(List<Kinds...>) {
+      int kind = 0, window = 0;
+      ((window = Stack::kind_of(layer) == kind++ ? find_t<Kinds, HasHeads>::Mask::window : window), ...);
+      return window;
+    }(typename Stack::children{});
+  else
+    return find_t<Stack, HasHeads>::Mask::window;
+}
+/// Layers that attend in a window, all in one of the same length.
+template <class Stack>
+void add_window_facts(std::vector<Fact>& facts) {
+  int window = 0;
+  for (int i = 0; i < Stack::repeats; ++i) {
+    const int own = window_of<Stack>(i);
+    if (own > 0) facts.push_back(slides(i));
+    if (own > 0 && window > 0 && own != window)
+      fail("a model of the programs has layers with windows of ", window, " and of ", own,
+           " tokens: config.json's sliding_window can say one");
+    window = std::max(window, own);
+  }
+  if (window > 0) facts.emplace_back("text_config.sliding_window", window);
+}
+
+template <class Model>
+void add_tower_facts(std::vector<Fact>& facts) {
+  using VisionStack = find_t<typename Model::Visual, IsStack>;
+  using VisionCore = find_t<VisionStack, HasHeads>;
+  using Table = find_t<typename Model::Visual, HasTable>;
+  using Patches = find_t<typename Model::Visual, IsPatchEmbed>;
+  using VisionMlp = MlpOf<VisionStack>;
+  using Window = find_t<typename Model::Visual, HasWindow>;
+  facts.insert(facts.end(), {
+                                {"vision_config.depth", VisionStack::repeats},
+                                {"vision_config.hidden_size", VisionStack::In::width},
+                                {"vision_config.intermediate_size", VisionMlp::intermediate_size},
+                                {"vision_config.hidden_act", hidden_act<typename VisionMlp::type>()},
+                                {"vision_config.num_heads", VisionCore::HeadsOf::heads},
+                                {"vision_config.out_hidden_size", Model::Visual::Out::width},
+                                {"vision_config.in_channels", Patches::in_channels},
+                                {"vision_config.temporal_patch_size", Patches::temporal_patch_size},
+                                {"vision_config.patch_size", Patches::patch_size},
+                                {"vision_config.spatial_merge_size", Model::merge},
+                            });
+  if constexpr (!std::is_void_v<Table>) facts.push_back({"vision_config.num_position_embeddings", Table::table_rows});
+  if constexpr (!std::is_void_v<find_t<typename Model::Visual, IsTapped>>) {
+    using Tapped = find_t<typename Model::Visual, IsTapped>;
+    for (std::size_t k = 0; k < Tapped::taps_at.size(); ++k)
+      facts.push_back({"vision_config.deepstack_visual_indexes[" + std::to_string(k) + "]", Tapped::taps_at[k]});
+  }
+  if constexpr (!std::is_void_v<Window>) facts.emplace_back(std::string(window_cells), Window::window_cells);
+  for (int i = 0; i < VisionStack::repeats; ++i)
+    if (!VisionCore::Mask::causal && VisionCore::Mask::windowed(0) && !VisionCore::Mask::windowed(i))
+      facts.push_back({"vision_config.fullatt_block_indexes has " + std::to_string(i), 1});
+}
+}  // namespace detail
+
 /// What a composition's type says of the fields of config.json that change what is computed.
 template <class Model>
 std::vector<Fact> facts_of() {
   using TextCore = find_t<typename Model::Language, detail::HasHeads>;
-  using VisionStack = find_t<typename Model::Visual, detail::IsStack>;
-  using VisionCore = find_t<VisionStack, detail::HasHeads>;
-  using Table = find_t<typename Model::Visual, detail::HasTable>;
-  using Patches = find_t<typename Model::Visual, detail::IsPatchEmbed>;
   using TextMlp = detail::MlpOf<typename Model::Language>;
-  using VisionMlp = detail::MlpOf<VisionStack>;
-  using Section = typename TextCore::Rope::section;
   std::vector<Fact> facts = {
       {"text_config.vocab_size", Model::vocab_size},
       {"text_config.hidden_size", Model::hidden_size},
-      {"text_config.intermediate_size", TextMlp::intermediate_size},
       {"text_config.hidden_act", detail::hidden_act<typename TextMlp::type>()},
       {"text_config.rms_norm_eps", detail::IsRMSNorm<find_t<typename Model::Language, detail::IsRMSNorm>>::eps},
       {"text_config.num_hidden_layers", Model::Stack_::repeats},
@@ -144,32 +214,20 @@ std::vector<Fact> facts_of() {
       {"text_config.num_key_value_heads", TextCore::HeadsOf::kv_heads},
       {"text_config.head_dim", TextCore::HeadsOf::head_dim},
       {"text_config.rope_theta", static_cast<double>(TextCore::Rope::theta)},
-      {"text_config.mrope_section", {Section::time, Section::height, Section::width}},
-      {"text_config.mrope_interleaved", TextCore::Rope::interleaved},
-      {"vision_config.depth", VisionStack::repeats},
-      {"vision_config.hidden_size", VisionStack::In::width},
-      {"vision_config.intermediate_size", VisionMlp::intermediate_size},
-      {"vision_config.hidden_act", detail::hidden_act<typename VisionMlp::type>()},
-      {"vision_config.num_heads", VisionCore::HeadsOf::heads},
-      {"vision_config.out_hidden_size", Model::Visual::Out::width},
-      {"vision_config.in_channels", Patches::in_channels},
-      {"vision_config.temporal_patch_size", Patches::temporal_patch_size},
-      {"vision_config.patch_size", Patches::patch_size},
-      {"vision_config.spatial_merge_size", Model::merge},
       {"tie_word_embeddings", Model::Head::tied},
   };
-  if constexpr (!std::is_void_v<Table>) facts.push_back({"vision_config.num_position_embeddings", Table::table_rows});
-  if constexpr (!std::is_void_v<find_t<typename Model::Visual, detail::IsTapped>>) {
-    using Tapped = find_t<typename Model::Visual, detail::IsTapped>;
-    for (std::size_t k = 0; k < Tapped::taps_at.size(); ++k)
-      facts.push_back({"vision_config.deepstack_visual_indexes[" + std::to_string(k) + "]", Tapped::taps_at[k]});
+  using Mixture = find_t<typename Model::Language, detail::HasExperts>;
+  if constexpr (std::is_void_v<Mixture>)
+    facts.emplace_back("text_config.intermediate_size", TextMlp::intermediate_size);
+  else
+    detail::add_expert_facts(Mixture::n, Mixture::k, TextMlp::intermediate_size, Mixture::normalised, facts);
+  if constexpr (requires { typename TextCore::Rope::section; }) {
+    using Section = typename TextCore::Rope::section;
+    facts.push_back({"text_config.mrope_section", {Section::time, Section::height, Section::width}});
+    facts.emplace_back("text_config.mrope_interleaved", TextCore::Rope::interleaved);
   }
-  if constexpr (!std::is_void_v<find_t<typename Model::Visual, detail::HasWindow>>)
-    facts.emplace_back(std::string(detail::window_cells),
-                       find_t<typename Model::Visual, detail::HasWindow>::window_cells);
-  for (int i = 0; i < VisionStack::repeats; ++i)
-    if (!VisionCore::Mask::causal && VisionCore::Mask::windowed(0) && !VisionCore::Mask::windowed(i))
-      facts.push_back({"vision_config.fullatt_block_indexes has " + std::to_string(i), 1});
+  detail::add_window_facts<typename detail::Innermost<typename Model::Stack_>::type>(facts);
+  if constexpr (Model::reads_images) detail::add_tower_facts<Model>(facts);
   return facts;
 }
 

@@ -23,7 +23,7 @@ struct ModelFiles {
   vision::Processor processor;
   const Family* family = nullptr;
   std::vector<int> eos;       ///< ids that end an answer
-  VisionTokens pads;          ///< ids of the layout's image_pad and video_pad
+  VisionTokens pads;          ///< ids of the layout's image_pad and video_pad; -1: the model reads none
   int tokens_per_second = 0;  ///< config.json's, of videos
   text::PromptTemplate chat_template;
   GenerationDefaults defaults;
@@ -83,6 +83,7 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
   if (files.eos.empty())
     fail(model_dir.string(), ": no eos_token_id in generation_config.json and config.json, and the tokenizer has no ",
          chat.turn_end);
+  if (chat.image_pad.empty()) return files;
   const auto pad = files.tokenizer.id_of(chat.image_pad);
   if (!pad)
     fail(model_dir.string(), ": the tokenizer has no ", chat.image_pad, " token: is it a vision-language model?");

@@ -33,7 +33,7 @@ struct Processor : ProcessorFormat {
   /// be min_pixels/max_pixels (which win) or size.shortest_edge/longest_edge, of which transformers too wants both.
   /// processor_fields.hpp says what becomes of every field: steps that are switched off or differ from the above
   /// (do_resize, resample, rescale_factor...) are refused, not ignored.
-  /// format: the family's, for what the file leaves out.
+  /// format: the family's, for what the file leaves out. A family that reads no images has no such file.
   static Processor load(const std::filesystem::path& model_dir, const ProcessorFormat& format);
 
   /// Error if patches of these sizes are not those that the model's tower takes. model_dir is for the message.
@@ -208,6 +208,7 @@ inline void read_video_part(const std::filesystem::path& model_dir, const io::Js
 }  // namespace detail
 
 inline Processor Processor::load(const std::filesystem::path& model_dir, const ProcessorFormat& format) {
+  if (!format.reads_images()) return {format};
   const auto [json, file] = detail::read_processor_json(model_dir);
   const io::JsonFields fields(json, file);
   io::check_fields(fields, detail::image_fields_of(format));

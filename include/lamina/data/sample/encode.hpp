@@ -79,8 +79,9 @@ class Encoder {
     if (options.mask_history && options.train_on_prompt) fail("mask_history and train_on_prompt exclude each other");
     const std::string_view image_pad = layout_.chat->image_pad;
     const auto pad = tokenizer.id_of(image_pad);
-    if (!pad) fail("tokenizer: it has no token ", image_pad, ": it does not belong to a model of this template");
-    vision_tokens_ = {*pad, tokenizer.id_of(layout_.chat->video_pad).value_or(-1)};
+    if (!pad && !image_pad.empty())
+      fail("tokenizer: it has no token ", image_pad, ": it does not belong to a model of this template");
+    vision_tokens_ = {pad.value_or(-1), tokenizer.id_of(layout_.chat->video_pad).value_or(-1)};
   }
 
   /// Fails if a record is wrong; the message does not repeat its origin. A record that does not fit is dropped with a
@@ -171,6 +172,8 @@ class Encoder {
 
   void check_media(const Conversation& conversation) const {
     data::check_media(conversation, *layout_.chat);
+    if (merge_ == 0 && !(conversation.images.empty() && conversation.videos.empty()))
+      fail("the record has images or videos, and the model reads none: take it out of the data set");
     if (!layout_.takes_images && !(conversation.images.empty() && conversation.videos.empty()))
       fail("template ", layout_.name, " is for text alone, the record has images or videos: take the template of the ",
            "model, ", templates_text());

@@ -22,6 +22,7 @@ inline constexpr std::string_view image_placeholder = "<image>", video_placehold
 /// How often `word` occurs in `text`.
 inline int occurrences(std::string_view text, std::string_view word) {
   int count = 0;
+  if (word.empty()) return 0;
   for (std::size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + word.size())) ++count;
   return count;
 }

@@ -145,7 +145,7 @@ std::size_t ModelStep<Model, T, B>::scratch_bytes(const Parameter* parameters, c
     run(plan, parameters, {limits.rows, limits.rows, 0, limits.rows, 0}, in);
     run(plan, parameters,
         {limits.step_tokens, limits.rows - 1, 1, limits.rows, limits.step_tokens, limits.scored_tokens}, in);
-    encode(plan, parameters, images, nullptr, limits.step_image_tokens);
+    if constexpr (Model::reads_images) encode(plan, parameters, images, nullptr, limits.step_image_tokens);
   }
   return counting.peak_bytes();
 }
@@ -156,7 +156,8 @@ Input<T> ModelStep<Model, T, B>::images_of(int patches) {
   in.patches = {nullptr, patches, Model::patch_width};
   in.vision.rows = in.vision.longest = in.vision.longest_window = patches;
   in.vision.sequences = in.vision.windows = 1;
-  in.vision.cos = in.vision.sin = {nullptr, patches, Tables<Model>::VisionCore::HeadsOf::head_dim / 2};
+  if constexpr (Model::reads_images)
+    in.vision.cos = in.vision.sin = {nullptr, patches, Tables<Model>::VisionCore::HeadsOf::head_dim / 2};
   return in;
 }
 template <class Model, Real T, Backend B>

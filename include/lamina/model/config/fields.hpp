@@ -135,9 +135,9 @@ inline constexpr Field text_fields[] = {
     {"tie_word_embeddings", fact},
     {"max_position_embeddings", used, "the longest context that is served"},
     {"attention_dropout", refused, "dropout inside attention is not built", "[0]"},
-    {"use_sliding_window", refused, "sliding windows are not supported", "[false]"},
-    {"sliding_window", no_effect, "it belongs to use_sliding_window"},
-    {"max_window_layers", no_effect, "it belongs to use_sliding_window"},
+    {"use_sliding_window", used, "whether layers attend in a window; refused where the family's do not"},
+    {"sliding_window", used, "the window, with use_sliding_window"},
+    {"max_window_layers", used, "full layers before the others, with use_sliding_window and without layer_types"},
     {"eos_token_id", used, "ends an answer if generation_config.json names none"},
     // transformers 4.52 saved copies of these here
     {"image_token_id", no_effect, top_level},

@@ -20,10 +20,14 @@ struct DecoderConfig {
   std::array<int, 3> mrope_section{};  ///< frequencies of the time, height and width axes
   bool mrope_interleaved = false;      ///< these axes take turns; else each has its own run of frequencies
   std::string hidden_act = "silu";
+  int sliding_window = 0;  ///< tokens that those layers see; 0: none slides
+  std::vector<int> sliding_layers;
+  int num_experts = 0, num_experts_per_tok = 0, moe_intermediate_size = 0;  ///< 0: every layer has one MLP
+  bool norm_topk_prob = false;
   bool operator==(const DecoderConfig&) const = default;
 };
 
-/// The vision tower. A field that the family does not have is 0 or empty.
+/// The vision tower. A field that the family does not have is 0 or empty; without a tower all are.
 struct TowerConfig {
   int depth = 0, hidden_size = 0, intermediate_size = 0, num_heads = 0, out_hidden_size = 0;
   int in_channels = 3, patch_size = 0, temporal_patch_size = 0, spatial_merge_size = 0;
@@ -41,8 +45,8 @@ struct ModelConfig {
   std::string model_type;
   DecoderConfig text_config;
   TowerConfig vision_config;
-  int image_token_id = 0, video_token_id = -1;  ///< -1: the family reads no videos
-  int tokens_per_second = 0;                    ///< positions of a second of video; 0: text tells its time
+  int image_token_id = -1, video_token_id = -1;  ///< -1: the family reads no images, no videos
+  int tokens_per_second = 0;                     ///< positions of a second of video; 0: text tells its time
   VisionTokens vision_tokens() const { return {image_token_id, video_token_id}; }
   std::vector<int> eos_token_id;     ///< any of them ends an answer; generation_config.json's come first
   bool tie_word_embeddings = false;  ///< as the file says; tied_head() (model_facts.hpp) asks the weights too

@@ -20,7 +20,11 @@ using io::check_fields, io::JsonFields;
 
 /// The object that holds the rotary fields, in the newer spelling of its name or the older. Files may carry both, with
 /// equal values: transformers obeys the older, others the newer.
-inline JsonFields rope_object(const JsonFields& text) {
+/// Plain rotation of text needs neither.
+inline JsonFields rope_object(const JsonFields& text, bool multimodal) {
+  static const nlohmann::json nothing = nlohmann::json::object();
+  if (!multimodal && !text.has("rope_scaling") && !text.has("rope_parameters"))
+    return {nothing, text.file(), "rope_parameters"};
   if (!text.has("rope_scaling")) return text.object("rope_parameters");
   const JsonFields older = text.object("rope_scaling");
   if (!text.has("rope_parameters")) return older;
@@ -52,6 +56,8 @@ class FamilyFields {
   std::vector<int> integers(const std::string& key) const {
     return read(key, [](const auto& f, const auto& k) { return f.integers(k); });
   }
+  bool reads_images() const { return format_.reads_images; }
+  bool slides() const { return format_.slides; }
   /// The same object's fields in another place of the file.
   FamilyFields in(const JsonFields& place) const { return {place, object_, format_}; }
   /// Whether the family has a field that others have not, with one of these uses.
@@ -83,13 +89,16 @@ class FamilyFields {
 
 inline void read_rope(const FamilyFields& family, DecoderConfig& out) {
   const JsonFields& text = family.fields();
-  const JsonFields rope = rope_object(text);
+  const JsonFields rope = rope_object(text, family.reads_images());
   check_fields(rope, fields_of_rope());
+  if (!family.reads_images() && rope.has("mrope_section"))
+    rope.wrong("mrope_section", rope.json()["mrope_section"], "none: positions of text have one axis");
   if (rope.has("rope_theta") && text.has("rope_theta") && text.json()["rope_theta"] != rope.json()["rope_theta"])
     note(cat(text.file(), ": ", text.path("rope_theta"), " has no effect: ", rope.path("rope_theta"), " counts"));
   out.rope_theta = rope.has("rope_theta") ? rope.number("rope_theta") : text.number("rope_theta");
   if (!(out.rope_theta > 0 && out.rope_theta < 1e15))
     fail(text.file(), ": rope_theta is ", out.rope_theta, ", wanted a positive number below 1e15");
+  if (!family.reads_images()) return;
   const std::vector<int> section = rope.integers("mrope_section");
   int sum = 0;
   for (const int n : section) sum += n;
@@ -100,11 +109,32 @@ inline void read_rope(const FamilyFields& family, DecoderConfig& out) {
   out.mrope_interleaved = family.in(rope).boolean("mrope_interleaved");
 }
 
-inline void check_layer_types(const JsonFields& text) {
-  if (!text.has("layer_types")) return;
-  for (const std::string& type : text.texts("layer_types"))
-    if (type != "full_attention")
-      fail(text.file(), ": ", text.path("layer_types"), " has ", type, ": sliding windows are not supported");
+/// Which layers attend in a window: those that layer_types names, or the last ones after max_window_layers.
+/// source  transformers 5.24, Qwen3Config
+inline void read_windows(const FamilyFields& family, DecoderConfig& out) {
+  const JsonFields& text = family.fields();
+  const bool slides = text.boolean("use_sliding_window", false);
+  if (slides && !family.slides())
+    fail(text.file(), ": ", text.path("use_sliding_window"), " is true: sliding windows are not supported");
+  if (text.has("layer_types")) {
+    const std::vector<std::string> types = text.texts("layer_types");
+    if (types.size() != static_cast<std::size_t>(out.num_hidden_layers))
+      fail(text.file(), ": ", text.path("layer_types"), " has ", types.size(), " of them for ", out.num_hidden_layers,
+           " layers");
+    for (std::size_t i = 0; i < types.size(); ++i) {
+      if (types[i] == "full_attention") continue;
+      if (types[i] != "sliding_attention" || !family.slides())
+        fail(text.file(), ": ", text.path("layer_types"), " has ", types[i], ": ",
+             family.slides() ? "wanted full_attention or sliding_attention" : "sliding windows are not supported");
+      if (!slides)
+        fail(text.file(), ": ", text.path("layer_types"), " has sliding_attention, and use_sliding_window is not true");
+      out.sliding_layers.push_back(static_cast<int>(i));
+    }
+  } else if (slides) {
+    for (int i = text.integer("max_window_layers", 28); i < out.num_hidden_layers; ++i) out.sliding_layers.push_back(i);
+  }
+  if (out.sliding_layers.empty()) return;
+  out.sliding_window = family.size("sliding_window");
 }
 
 inline DecoderConfig read_decoder(const FamilyFields& family) {
@@ -125,7 +155,13 @@ inline DecoderConfig read_decoder(const FamilyFields& family) {
   if (out.num_attention_heads % out.num_key_value_heads != 0)
     fail(text.file(), ": ", text.path("num_attention_heads"), " = ", out.num_attention_heads,
          " is not a multiple of num_key_value_heads = ", out.num_key_value_heads);
-  if (family.has_own("layer_types", io::FieldUse::used)) check_layer_types(text);
+  read_windows(family, out);
+  if (family.has_own("num_experts", io::FieldUse::fact)) {
+    out.num_experts = family.size("num_experts");
+    out.num_experts_per_tok = family.size("num_experts_per_tok");
+    out.moe_intermediate_size = family.size("moe_intermediate_size");
+    out.norm_topk_prob = family.boolean("norm_topk_prob");
+  }
   read_rope(family, out);
   return out;
 }
@@ -166,6 +202,20 @@ inline TowerConfig read_tower(const FamilyFields& family) {
   return out;
 }
 
+/// The tower, and the tokens in whose places its rows go.
+inline void read_vision(const JsonFields& top, const ConfigFormat& format, ModelConfig& out) {
+  const JsonFields vision = top.object("vision_config");
+  check_fields(vision, fields_of_vision_config(format));
+  const FamilyFields tower{vision, "vision_config", format};
+  out.vision_config = read_tower(tower);
+  if (tower.has_own("tokens_per_second", io::FieldUse::used)) out.tokens_per_second = tower.size("tokens_per_second");
+  if (out.vision_config.out_hidden_size != out.text_config.hidden_size)
+    fail(top.file(), ": vision_config.out_hidden_size = ", out.vision_config.out_hidden_size,
+         " must equal the decoder's hidden_size = ", out.text_config.hidden_size);
+  out.image_token_id = top.integer("image_token_id", format.image_token_id);
+  out.video_token_id = format.video_token_id < 0 ? -1 : top.integer("video_token_id", format.video_token_id);
+}
+
 inline DType read_dtype(const JsonFields& top, const JsonFields& text) {
   for (const JsonFields* fields : {&top, &text})
     for (const char* key : {"dtype", "torch_dtype"}) {
@@ -204,16 +254,10 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
     detail::note_stale_copies(top, text);
   }
   out.text_config = detail::read_decoder({text, "text_config", format});
-  const JsonFields vision = top.object("vision_config");
-  check_fields(vision, fields_of_vision_config(format));
-  const detail::FamilyFields tower{vision, "vision_config", format};
-  out.vision_config = detail::read_tower(tower);
-  if (tower.has_own("tokens_per_second", io::FieldUse::used)) out.tokens_per_second = tower.size("tokens_per_second");
-  if (out.vision_config.out_hidden_size != out.text_config.hidden_size)
-    fail(path.string(), ": vision_config.out_hidden_size = ", out.vision_config.out_hidden_size,
-         " must equal the decoder's hidden_size = ", out.text_config.hidden_size);
-  out.image_token_id = top.integer("image_token_id", format.image_token_id);
-  out.video_token_id = format.video_token_id < 0 ? -1 : top.integer("video_token_id", format.video_token_id);
+  if (format.reads_images)
+    detail::read_vision(top, format, out);
+  else if (top.has("vision_config"))
+    fail(path.string(), ": has a vision_config, and ", out.family->title, " reads no images");
   out.eos_token_id = (top.has("eos_token_id") ? top : text).integer_or_list("eos_token_id");
   const bool tied_at_top = top.boolean("tie_word_embeddings", false);
   out.tie_word_embeddings = text.boolean("tie_word_embeddings", false) || tied_at_top;

@@ -55,6 +55,7 @@ class PromptMaker {
   /// Errors are ApiErrors 400, or 503 if the budget has no room for a long text; throws Cancelled.
   PlannedPrompt plan(ChatRequest& request, const PromptLimits& limits) {
     PlannedPrompt out{{}, processor_for(request), {}, {}, request.cache_salt};
+    require_image_model(request);
     MediaReader reader(limits_, &kept_, out.salt);
     out.images = reader.read(std::exchange(request.chat.images, {}), limits.cancelled);
     require_video_model(request);
@@ -204,6 +205,12 @@ class PromptMaker {
     time.of_videos -= steady_clock::now() - begin;
   }
 
+  /// ApiError 400 if a request has images, and the model reads none.
+  void require_image_model(const ChatRequest& request) const {
+    if (request.chat.images.empty() || files_.pads.image >= 0) return;
+    const std::string& param = request.chat.images.front().param;
+    throw bad_field(param, param + ": the model reads no images");
+  }
   /// ApiError 400 if a request has videos that this model does not read, or limits of pixels that would be images'
   /// only.
   void require_video_model(const ChatRequest& request) const {

@@ -1,0 +1,61 @@
+#include <lamina/fuse/describe.hpp>
+#include <lamina/kernel/cpu.hpp>
+#include <lamina/model/qwen3_moe/model.hpp>
+#include <lamina/model/qwen3_vl/model.hpp>
+#include <lamina/testing/generation_check.hpp>
+#include <lamina/testing/gradient_check.hpp>
+
+#include "support/catch.hpp"
+#include "support/error_of.hpp"
+
+using namespace lamina;
+using namespace lamina::qwen3_moe;
+
+namespace {
+
+struct Small {
+  static constexpr int hidden_size = 8, moe_intermediate_size = 6, num_experts = 4, num_experts_per_tok = 2;
+};
+struct Adapted : LoRA<SparseMLP<Small>, Rank<2>, Alpha<4>, Targets<down_proj, gate>> {};
+struct Unnormalised : Routed<Named<gate, Linear<8, 4>>, Experts<4, Expert<Small>>, TopK<2, false>> {};
+
+/// Qwen3-VL-30B-A3B: its tower is that of the 8B model with another width.
+struct VisionMoe : qwen3_vl::Vision8B {
+  static constexpr int out_hidden_size = 2048;
+};
+struct TextMoe : Text30B_A3B {
+  static constexpr std::int64_t rope_theta = 5'000'000;
+};
+struct Qwen3VL_30B_A3B
+    : VisionLanguage<Named<visual, qwen3_vl::VisionModel<VisionMoe>>,
+                     Named<language_model, qwen3::Decoder<TextMoe, Stack<layers, 48, DecoderLayer<TextMoe>>>>,
+                     DeepStack<0, 1, 2>, qwen3::UntiedHead<TextMoe>> {};
+static_assert(param_count<Qwen3VL_30B_A3B> == 31'070'754'032);
+
+template <class M>
+void check() {
+  const testing::GradientReport report = testing::check_gradients<M>({.rows = 5});
+  INFO(report.text());
+  CHECK(report.passed());
+}
+
+}  // namespace
+
+TEST_CASE("Routed: backward matches finite differences, of experts, router and adapters") {
+  check<SparseMLP<Small>>();
+  check<Unnormalised>();
+  check<Adapted>();
+}
+
+TEST_CASE("Routed: parameters are those of all experts, arithmetic that of the chosen ones") {
+  STATIC_REQUIRE(param_count<SparseMLP<Small>> == 8 * 4 + 4 * param_count<Expert<Small>>);
+  STATIC_REQUIRE(flops_per_row<SparseMLP<Small>> == 2 * 8 * 4 + 2 * flops_per_row<Expert<Small>>);
+  STATIC_REQUIRE(trainable_count<Adapted> == 2 * (8 + 4) + 4 * 2 * (6 + 8));
+  CHECK(testing::contains(describe<SparseMLP<Small>>(), "experts x 4"));
+}
+
+TEST_CASE("Routed: a model with experts generates as it trains") {
+  const testing::GenerationReport report = testing::check_generation<Qwen3Moe_Tiny>();
+  INFO(report.text());
+  CHECK(report.passed());
+}

@@ -76,6 +76,7 @@ class Session : public TrainSession {
   void set_optimizer_steps(std::int64_t n) override { steps_ = n; }
   std::int64_t param_count() const override { return 26; }
   std::int64_t trainable_count() const override { return 14; }
+  std::string describe() const override { return "a plan\n"; }
   MemoryPlan plan(int, int, int) const override { return {}; }
 
   std::vector<float> all() {

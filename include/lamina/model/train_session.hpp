@@ -96,6 +96,8 @@ class TrainSession {
   virtual std::int64_t param_count() const = 0;
   virtual std::int64_t trainable_count() const = 0;
   virtual MemoryPlan plan(int tokens, int sequences, int patches) const = 0;
+  /// The plan of a step in text: each module with its parameters, costs and kernels (fuse/describe.hpp).
+  virtual std::string describe() const = 0;
   /// Whether a GPU computes, so that the cores are free for other work.
   virtual bool on_device() const { return false; }
 };

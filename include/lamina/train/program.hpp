@@ -52,8 +52,8 @@ class TrainProgram {
         group_(group),
         console_(group.first() ? out : silent_, Console::for_terminal() && !a_.disable_tqdm.value_or(false)) {}
 
-  /// The process's exit status: 0, or 130 after an interruption.
-  int run(bool dry_run) {
+  /// The process's exit status: 0, or 130 after an interruption. describe: a dry run prints each module's plan too.
+  int run(bool dry_run, bool describe) {
     share_processors();
     for (const std::string& note : a_.notes) console_.line("note: " + note);
     note_launcher();
@@ -67,6 +67,7 @@ class TrainProgram {
     }
     load();
     if (a_.print_param_status && session_) print_parameters();
+    if (describe && session_) console_.stream() << session_->describe();
     if (dry_run) return 0;
     if (a_.do_train && !train(from)) return 130;
     if (a_.do_eval && !a_.predict_with_generate) evaluate();
@@ -324,7 +325,7 @@ class TrainProgram {
 /// main() of lamina-train, given the functions that open a model.
 inline int train_main(int argc, char** argv, const Openers& open) {
   return io::run_program(
-      {"lamina-train", "FILE.yaml|FILE.json [key=value ...] [--dry-run | --show-prompt N], or --key value ...",
+      {"lamina-train", "FILE.yaml|FILE.json [key=value ...] [--dry-run [--describe] | --show-prompt N], or --key value ...",
        std::string(help)},
       argc, argv, read_train_request, [&](TrainRequest& request) {
         if (request.keys) return std::cout << keys_text(), 0;
@@ -332,7 +333,7 @@ inline int train_main(int argc, char** argv, const Openers& open) {
                                                                  "; the last checkpoint can be resumed");
         TrainProgram program(std::move(request.arguments), open, std::cout, *ranks.group);
         if (request.show_prompt > 0) return program.show_prompt(request.show_prompt), 0;
-        return program.run(request.dry_run);
+        return program.run(request.dry_run, request.describe);
       });
 }
 

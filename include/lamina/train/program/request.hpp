@@ -20,6 +20,7 @@ inline constexpr std::string_view help =
     "On a CPU everything is computed in fp32. LAMINA_CPU_BF16=1 lets an AMD CPU with AVX512-BF16 round activations\n"
     "to bf16 in products of bf16 weights, which is faster and less exact.\n"
     "  --dry-run   read settings, data and model, print the plan and the memory it needs, and stop\n"
+    "  --describe  with --dry-run: also each module's shapes, parameters, costs and kernels\n"
     "  --show-prompt N\n"
     "              print the Nth record as training reads it, text, ids and labels, and stop\n"
     "  --keys      list every key: its default and its meaning, or why it has no effect or is refused\n"
@@ -28,7 +29,7 @@ inline constexpr std::string_view help =
 
 /// What a command line of lamina-train asks for.
 struct TrainRequest {
-  bool keys = false, dry_run = false;
+  bool keys = false, dry_run = false, describe = false;
   std::int64_t show_prompt = 0;  ///< the number of a record, from 1; 0: none
   Arguments arguments;
 };
@@ -50,11 +51,14 @@ inline TrainRequest read_train_request(const std::vector<std::string>& words) {
       request.keys = true;
     else if (words[i] == "--dry-run")
       request.dry_run = true;
+    else if (words[i] == "--describe")
+      request.describe = true;
     else if (words[i] == "--show-prompt")
       request.show_prompt = record_number(++i < words.size() ? words[i] : "");
     else
       settings.push_back(words[i]);
   if (request.keys) return request;
+  if (request.describe && !request.dry_run) io::usage("--describe goes with --dry-run");
   if (settings.empty()) io::usage("no settings are given: name a .yaml or .json file first");
   request.arguments = parse_arguments(settings);
   return request;

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include <lamina/compose/wrap/recompute.hpp>
+#include <lamina/fuse/describe.hpp>
 #include <lamina/train/step.hpp>
 #include <lamina/train/step/trained_weights.hpp>
 
@@ -21,6 +22,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   ModelTrainSession(const ModelSource& source, const TrainableOptions& options)
       : Base(list_tensors<Model>(), source, options),
         vision_tokens_(source.config.vision_tokens()),
+        rank_(options.method == TrainableOptions::Method::lora ? options.lora_rank : 0),
         recompute_(options.recompute),
         noise_alpha_(options.noise_alpha) {
     step_.objective = recomputing_step_.objective = options.objective;
@@ -82,6 +84,8 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
             .free = this->free_at_start()};
   }
 
+  std::string describe() const override { return lamina::describe<Model, T>({.rank = rank_}); }
+
  private:
   using PlainStep = Step<Model, T, B>;
   using RecomputingStep = Step<RecomputeUnder<Model, typename Model::language_tag>, T, B>;
@@ -106,6 +110,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   }
 
   VisionTokens vision_tokens_;
+  int rank_;  ///< of adapters
   std::optional<bool> recompute_;
   float noise_alpha_;
   Objective evaluated_;  ///< what evaluations compute

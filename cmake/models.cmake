@@ -4,6 +4,6 @@ set(LAMINA_ALL_MODELS
     "qwen3_vl_2b=qwen3_vl::Qwen3VL_2B" "qwen3_vl_4b=qwen3_vl::Qwen3VL_4B"
     "qwen3_vl_8b=qwen3_vl::Qwen3VL_8B" "qwen3_vl_32b=qwen3_vl::Qwen3VL_32B"
     "qwen2_5_vl_tiny=qwen2_5_vl::Qwen2_5VL_Tiny" "qwen2_5_vl_3b=qwen2_5_vl::Qwen2_5VL_3B" "qwen2_5_vl_7b=qwen2_5_vl::Qwen2_5VL_7B"
-    "qwen3_tiny=qwen3::Qwen3_Tiny" "qwen3_0_6b=qwen3::Qwen3_0_6B" "qwen3_1_7b=qwen3::Qwen3_1_7B"
+    "qwen3_0_6b=qwen3::Qwen3_0_6B" "qwen3_1_7b=qwen3::Qwen3_1_7B"
     "qwen3_4b=qwen3::Qwen3_4B" "qwen3_8b=qwen3::Qwen3_8B"
     "qwen2_5_vl_32b=qwen2_5_vl::Qwen2_5VL_32B" "qwen2_5_vl_72b=qwen2_5_vl::Qwen2_5VL_72B")

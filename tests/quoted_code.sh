@@ -3,7 +3,7 @@
 # names a language must stand in a file of the repository, whole lines in the same order. Indentation does not count.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-pages=(README.md README.zh-CN.md examples/research/README.md)
+pages=(README.md README.zh-CN.md examples/research/README.md examples/research/cuda_kernel.md)
 mapfile -t sources < <(find include examples tests cmake data/*/config.json -regex '.*\(\.\([ch]pp\|cuh?\|cmake\|yaml\|json\)\|/CMakeLists.txt\)')
 awk '
   function strip(line) { gsub(/^[ \t]+|[ \t]+$/, "", line); return line "\n" }

@@ -53,9 +53,9 @@ struct DoRA {
 
 }  // namespace mine
 
-using Layers = Targets<name::q_proj, name::v_proj>;
-struct Mine : Adapt<qwen3_vl::Qwen3VL_Tiny, mine::DoRA<Rank<4>, Alpha<8>>, Layers> {};
-struct Theirs : DoRA<qwen3_vl::Qwen3VL_Tiny, Rank<4>, Alpha<8>, Layers> {};  // the library's, for the CPU and GPUs
+using Projections = Targets<name::q_proj, name::v_proj>;
+struct Mine : Adapt<qwen3_vl::Qwen3VL_Tiny, mine::DoRA<Rank<4>, Alpha<8>>, Projections> {};
+struct Theirs : DoRA<qwen3_vl::Qwen3VL_Tiny, Rank<4>, Alpha<8>, Projections> {};  // the library's, for the CPU and GPUs
 static_assert(trainable_count<Mine> == trainable_count<Theirs>);
 
 template <class Model>

@@ -3,10 +3,13 @@
 #include <lamina/compose/attention.hpp>
 #include <lamina/compose/chain.hpp>
 #include <lamina/compose/fork.hpp>
+#include <lamina/compose/layers.hpp>
 #include <lamina/compose/mlp.hpp>
 #include <lamina/compose/residual.hpp>
+#include <lamina/compose/routed.hpp>
 #include <lamina/compose/sharded.hpp>
 #include <lamina/compose/stack.hpp>
+#include <lamina/compose/text_only.hpp>
 #include <lamina/compose/vision_language.hpp>
 #include <lamina/compose/wrap/freeze.hpp>
 #include <lamina/compose/wrap/frozen.hpp>

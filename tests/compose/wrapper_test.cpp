@@ -45,7 +45,7 @@ struct Odd : Linear<8, 8> {
 
 using Head = AttentionCore<Heads<2, 1, 8>, Causal, InterleavedMRoPE<10000, Section<2, 1, 1>>>;
 using Adapted = AdaptedLinear<Linear<8, 8>, Rank<2>, Alpha<4>>;
-using Layers =
+using Examples =
     List<Odd, Linear<8, 8>, Adapted, RMSNorm<8>, LayerNorm<8>, Gelu::layer<8>, SiluGate<8>, JoinRows<4, 8>,
          LearnedPosition<9, 8>, PatchEmbed<3, 2, 2, 8>, Head, Embedding<8, 8>, Joint<Linear<8, 8>, Linear<8, 4>>,
          FoldedAdapters<Named<q_proj, Adapted>>, Chain<RMSNorm<8>, JoinRows<4, 8>>, Fork<RMSNorm<8>, RMSNorm<8>>,
@@ -91,7 +91,7 @@ template <class... M>
 constexpr bool all_forward(List<M...>) {
   return (forwards<M>() && ...);
 }
-static_assert(all_forward(Layers{}));
+static_assert(all_forward(Examples{}));
 
 // A layer derived from one that can add to its output does not promise that for a forward of its own.
 struct Overriding : Linear<8, 8> {

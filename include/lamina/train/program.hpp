@@ -325,7 +325,8 @@ class TrainProgram {
 /// main() of lamina-train, given the functions that open a model.
 inline int train_main(int argc, char** argv, const Openers& open) {
   return io::run_program(
-      {"lamina-train", "FILE.yaml|FILE.json [key=value ...] [--dry-run [--describe] | --show-prompt N], or --key value ...",
+      {"lamina-train",
+       "FILE.yaml|FILE.json [key=value ...] [--dry-run [--describe] | --show-prompt N], or --key value ...",
        std::string(help)},
       argc, argv, read_train_request, [&](TrainRequest& request) {
         if (request.keys) return std::cout << keys_text(), 0;

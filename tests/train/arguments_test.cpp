@@ -369,6 +369,9 @@ TEST_CASE("Arguments: --key without a value is a flag's true, and an error for a
   CHECK(parse({example, "--include_num_input_tokens_seen"}).include_num_input_tokens_seen);
   says(error_of({example, "--output_dir"}), "the command line: output_dir: wants a value");
   says(error_of({example, "--output_dir", "--plot_loss"}), "output_dir: wants a value");
+  says(error_of({example, "--show-prompt=3"}),
+       "show_prompt is no key: wanted --show-prompt, a word of the command line");
+  says(error_of({example, "version=1"}), "version is no key: wanted --version");
   says(error_of({example, "--dry-rn"}), "dry_rn is not a known key (did you mean dry-run?)");
   const Arguments twice = parse({example, "lora_rank=4", "lora_rank=16"});
   CHECK(twice.lora_rank == 16);

@@ -21,9 +21,13 @@
 /// --no-name, --name.key value for an entry of a JSON flag. (CLI11 knows none of the last three, and no near words.)
 namespace lamina::io {
 
-/// A length or a size: 4096, 1k = 1000, 25.6k = 25600, 2m, and in powers of 1024: 1K, 2M, 1G. UsageError otherwise.
-inline std::int64_t parse_size(std::string_view flag, const std::string& text) {
-  const auto bad = [&] { usage("--", flag, " ", text, ": wanted a number such as 4096, 4k (4000) or 4K (4096)"); };
+/// A length or a size: 4096, 1k = 1000, 25.6k = 25600, 2m, and in powers of 1024: 1K, 2M, 1G. UsageError otherwise,
+/// which names the numbers that the flag may be if both their ends are known.
+inline std::int64_t parse_size(std::string_view flag, const std::string& text, const Range& range = {}) {
+  const auto bad = [&] {
+    const bool bounded = std::isfinite(range.least) && std::isfinite(range.most);
+    usage("--", flag, " ", text, ": wanted ", bounded ? range.text() : "a number such as 4096, 4k (4000) or 4K (4096)");
+  };
   std::size_t end = 0;
   double value = 0;
   try {
@@ -102,6 +106,7 @@ class FlagWords {
   }
   [[noreturn]] void unknown(const std::string& name, const std::string& word) const {
     std::vector<std::string_view> known = {"help", "version"};  // run_program answers them
+    if (name == "help" || name == "version") usage(word, ": wanted --", name, ", without a value");
     for (const KeyRow* row : rows_) known.push_back(row->name);
     usage(word, ": is not an option", did_you_mean(name, known), "; --help lists them");
   }
@@ -154,7 +159,7 @@ class FlagWords {
         if (value.empty()) usage("--", row.name, " '': wanted a value; is a variable of your script not set?");
       return values;
     }
-    if (row.type == KeyType::integer) return parse_size(row.name, values.back());
+    if (row.type == KeyType::integer) return parse_size(row.name, values.back(), row.range);
     return values.back();
   }
   void store(const KeyRow& row, Json value, std::vector<std::string>& notes) {

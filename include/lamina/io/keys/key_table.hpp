@@ -172,6 +172,10 @@ void check_keys(std::span<const Key<Target>> table, const Settings& settings, st
     const Key<Target>* key = find_key(table, name);
     if (!key) {
       std::vector<std::string_view> known(options);
+      for (const std::string_view option : options)
+        if (std::ranges::equal(name, option, [](char a, char b) { return a == b || (a == '_' && b == '-'); }))
+          throw UsageError(
+              cat(subject(setting, name), " is no key: wanted --", option, ", a word of the command line"));
       for (const Key<Target>& k : table) known.push_back(k.name);
       const std::string near = did_you_mean(name, known);
       throw UsageError(cat(subject(setting, foreign_name(name)), " is not a known key",

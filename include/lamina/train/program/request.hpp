@@ -53,12 +53,18 @@ inline TrainRequest read_train_request(const std::vector<std::string>& words) {
       request.dry_run = true;
     else if (words[i] == "--describe")
       request.describe = true;
+    else if (words[i] == "--show-prompt" && request.show_prompt > 0)
+      io::usage("--show-prompt: is given twice: keep one");
     else if (words[i] == "--show-prompt")
       request.show_prompt = record_number(++i < words.size() ? words[i] : "");
     else
       settings.push_back(words[i]);
+  if (request.keys && words.size() > 1)
+    io::usage("--keys: is answered alone: leave out ", words[words[0] == "--keys" ? 1 : 0]);
   if (request.keys) return request;
   if (request.describe && !request.dry_run) io::usage("--describe goes with --dry-run");
+  if (request.dry_run && request.show_prompt > 0)
+    io::usage("--dry-run and --show-prompt: each stops after what it prints: keep one");
   if (settings.empty()) io::usage("no settings are given: name a .yaml or .json file first");
   request.arguments = parse_arguments(settings);
   return request;

@@ -149,6 +149,15 @@ TEST_CASE("ModelConfig: a missing or mistyped field is named") {
   CHECK(contains(error_of([&] { ModelConfig::load(empty.dir()); }), "config.json: no such file"));
 }
 
+TEST_CASE("ModelConfig: a token that the model does not have is refused") {
+  const std::string tokens = ", and the model's tokens are 0 to 151935 (vocab_size)";
+  for (const char* field : {"image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"}) {
+    CHECK(contains(error_after("qwen3_vl_2b_released", {{field, 151936}}), cat(field, " is 151936", tokens)));
+    CHECK(contains(error_after("qwen3_vl_2b_released", {{field, -1}}), cat(field, " is -1", tokens)));
+  }
+  CHECK(error_after("qwen3_vl_2b_released", {{"text_config", {{"eos_token_id", 999999}}}}) == "");  // not used here
+}
+
 TEST_CASE("ModelConfig: a quantised base is recognised") {
   json config = json::parse(slurp(golden("layouts/qwen3_vl_2b_released.json")));
   config["quantization_config"] = {{"quant_method", "fp8"}};

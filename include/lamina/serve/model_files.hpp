@@ -12,6 +12,7 @@
 #include <lamina/serve/generation_defaults.hpp>
 #include <lamina/serve/prompt/chat_template_files.hpp>
 #include <lamina/text/prompt_template.hpp>
+#include <lamina/text/same_tokens.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/vision/processor.hpp>
 
@@ -72,13 +73,17 @@ inline ModelFiles ModelFiles::load(const std::filesystem::path& model_dir, const
                                : nlohmann::ordered_json::object();
   detail::check_tokenizer_config({files.tokenizer_config, tokenizer_config.string()});
   files.read_template(tokenizer_dir.empty() ? model_dir : tokenizer_dir, chat_template);
+  std::string eos_file = (model_dir / "config.json").string();
   if (const auto path = model_dir / "generation_config.json"; std::filesystem::exists(path)) {
     const auto generation = io::read_json_object<nlohmann::json>(path);
     files.defaults.read(generation, path.string());
     files.eos = io::JsonFields(generation, path.string()).integer_or_list("eos_token_id");
+    if (!files.eos.empty()) eos_file = path.string();
   }
   if (files.eos.empty()) files.eos = config.eos_token_id;
+  for (const int id : files.eos) require_token(config.text_config.vocab_size, id, "eos_token_id", eos_file);
   files.processor.require_patches_of(config.vision_config, model_dir);
+  text::require_same_tokens(config, files.tokenizer, model_dir);
   if (const auto end = files.tokenizer.id_of(chat.turn_end); end && files.eos.empty()) files.eos.push_back(*end);
   if (files.eos.empty())
     fail(model_dir.string(), ": no eos_token_id in generation_config.json and config.json, and the tokenizer has no ",

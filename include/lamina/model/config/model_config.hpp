@@ -45,8 +45,9 @@ struct ModelConfig {
   std::string model_type;
   DecoderConfig text_config;
   TowerConfig vision_config;
-  int image_token_id = -1, video_token_id = -1;  ///< -1: the family reads no images, no videos
-  int tokens_per_second = 0;                     ///< positions of a second of video; 0: text tells its time
+  int image_token_id = -1, video_token_id = -1;              ///< -1: the family reads no images, no videos
+  int vision_start_token_id = -1, vision_end_token_id = -1;  ///< -1: the file names none
+  int tokens_per_second = 0;                                 ///< positions of a second of video; 0: text tells its time
   VisionTokens vision_tokens() const { return {image_token_id, video_token_id}; }
   std::vector<int> eos_token_id;     ///< any of them ends an answer; generation_config.json's come first
   bool tie_word_embeddings = false;  ///< as the file says; tied_head() (model_facts.hpp) asks the weights too

@@ -15,6 +15,12 @@
 /// vision_config, rope_scaling or rope_parameters, torch_dtype or dtype.
 namespace lamina {
 
+/// Error if a file names a token that the model does not have.
+inline void require_token(int vocab_size, int id, const std::string& field, const std::string& file) {
+  if (id < 0 || id >= vocab_size)
+    fail(file, ": ", field, " is ", id, ", and the model's tokens are 0 to ", vocab_size - 1, " (vocab_size)");
+}
+
 namespace detail {
 using io::check_fields, io::JsonFields;
 
@@ -202,6 +208,19 @@ inline TowerConfig read_tower(const FamilyFields& family) {
   return out;
 }
 
+/// The ids of the marks of images and videos. Error for one that the model does not have.
+inline void read_marks(const JsonFields& top, const ConfigFormat& format, ModelConfig& out) {
+  const auto id = [&](const char* field, int otherwise) {
+    const int value = top.integer(field, otherwise);
+    if (top.has(field)) require_token(out.text_config.vocab_size, value, top.path(field), top.file());
+    return value;
+  };
+  out.image_token_id = id("image_token_id", format.image_token_id);
+  out.video_token_id = format.video_token_id < 0 ? -1 : id("video_token_id", format.video_token_id);
+  out.vision_start_token_id = id("vision_start_token_id", -1);
+  out.vision_end_token_id = id("vision_end_token_id", -1);
+}
+
 /// The tower, and the tokens in whose places its rows go.
 inline void read_vision(const JsonFields& top, const ConfigFormat& format, ModelConfig& out) {
   const JsonFields vision = top.object("vision_config");
@@ -212,8 +231,7 @@ inline void read_vision(const JsonFields& top, const ConfigFormat& format, Model
   if (out.vision_config.out_hidden_size != out.text_config.hidden_size)
     fail(top.file(), ": vision_config.out_hidden_size = ", out.vision_config.out_hidden_size,
          " must equal the decoder's hidden_size = ", out.text_config.hidden_size);
-  out.image_token_id = top.integer("image_token_id", format.image_token_id);
-  out.video_token_id = format.video_token_id < 0 ? -1 : top.integer("video_token_id", format.video_token_id);
+  read_marks(top, format, out);
 }
 
 inline DType read_dtype(const JsonFields& top, const JsonFields& text) {

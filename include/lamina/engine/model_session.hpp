@@ -9,6 +9,7 @@
 #include <lamina/engine/session.hpp>
 #include <lamina/engine/step/follow.hpp>
 #include <lamina/engine/step/runner.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/parallel/processors.hpp>
 
@@ -130,12 +131,12 @@ class ModelEngineSession final : public EngineSession {
     constexpr int most_by_default = 32768;
     const int most = max_position_embeddings > 0 ? max_position_embeddings : most_by_default;
     if (options.max_model_len > most)
-      fail("max_model_len: ", options.max_model_len, " is more than the model's max_position_embeddings, ", most);
+      io::usage("max_model_len: ", options.max_model_len, " is more than the model's max_position_embeddings, ", most);
     return options.max_model_len > 0 ? options.max_model_len : std::min(most, most_by_default);
   }
 
   /// Sizes and pages, so that everything fits; prints what they take.
-  /// errors  lamina::Error if not even one sequence of the context's length fits, with the length that would.
+  /// errors  require_pages()'s
   SessionLimits settle(const ModelSource& source, const EngineOptions& options) {
     using Defaults = EngineDefaults<B>;
     SessionLimits limits;
@@ -171,17 +172,30 @@ class ModelEngineSession final : public EngineSession {
       limits.context_tokens = static_cast<int>(left / page) * limits.page_tokens;
       log_warning("memory: sequences may have ", limits.context_tokens,
                   " tokens, fewer than the model's maximum, since no more keys and values fit (max_model_len)");
-    } else if (left < page * each) {
-      fail("max_model_len: a sequence of ", limits.context_tokens, " tokens needs ", (page * each >> 20) + 1,
-           " MiB of keys and values, and ", std::max<std::int64_t>(left, 0) >> 20,
-           " MiB are left for them: set max_model_len to at most ",
-           std::max<std::int64_t>(left / page, 0) * limits.page_tokens,
-           ", or leave more memory to them (gpu_memory_utilization, kv_cache_memory_bytes)");
+    } else {
+      require_pages(options, limits, page, left);
     }
-    constexpr std::int64_t most = 1 << 24;
-    limits.pages = static_cast<int>(std::min(left / page, most));
+    limits.pages = static_cast<int>(std::min<std::int64_t>(left / page, SessionLimits::most_pages));
     needs.pages = page * limits.pages;
     print(needs, limits);
+  }
+  /// errors  if `left` bytes do not hold one sequence of the context's length: io::UsageError if the operator chose
+  ///         them, lamina::Error if no more memory is free; with the least that would do, and the length that fits
+  static void require_pages(const EngineOptions& options, const SessionLimits& limits, std::int64_t page,
+                            std::int64_t left) {
+    const std::int64_t pages = limits.pages_per_row(), fits = std::max<std::int64_t>(left / page, 0);
+    if (fits >= pages) return;
+    const std::string needs = cat("a sequence of ", limits.context_tokens, " tokens needs ", pages,
+                                  " pages of keys and values, ", page * pages, " bytes");
+    const std::string shorter = fits > 0 ? cat(" or set max_model_len to at most ", fits * limits.page_tokens) : "";
+    if (options.pages > 0)
+      io::usage("num_gpu_blocks_override: is ", options.pages, ": ", needs, ": raise it to at least ", pages,
+                shorter.empty() ? "" : cat(",", shorter));
+    if (options.page_bytes > 0)
+      io::usage("kv_cache_memory_bytes: is ", options.page_bytes, ": ", needs, ": raise it to at least ", page * pages,
+                shorter.empty() ? "" : cat(",", shorter));
+    fail("memory: ", needs, ", and ", std::max<std::int64_t>(left, 0), " are left for them: free memory",
+         shorter.empty() ? ", since not even one page fits" : shorter);
   }
   /// A rank's memory: of a GPU of its own, or of the host that ranks share. What the poorest rank has is what all have.
   std::int64_t total_bytes() {

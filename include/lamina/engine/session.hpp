@@ -46,6 +46,7 @@ struct SessionLimits {
   int rows = 0, step_tokens = 0, context_tokens = 0;
   int step_image_tokens = 0;  ///< image tokens that one step encodes, the largest image among them
   int scored_tokens = 256;    ///< tokens of prompts that one step scores: it keeps a row of logits for each
+  static constexpr int most_pages = 1 << 24;
   int pages = 0, page_tokens = 0;
   int image_blocks = 0, image_block_rows = 0;
   int adapter_slots = 0;

@@ -47,12 +47,15 @@ constexpr const char* containers =
   std::_Exit(1);
 }
 
-/// The result of a call of FFmpeg; below 0 it is an error.
-int must(int result, const char* doing) {
+constexpr const char* no_video = "it is no video, or of a kind that is not read, or its beginning is broken";
+constexpr const char* bad_frame = "it is broken: a frame cannot be decoded";
+
+/// The result of a call of FFmpeg; below 0 it is an error. fault: what that says of the video.
+int must(int result, const char* fault) {
   if (result >= 0) return result;
   char text[AV_ERROR_MAX_STRING_SIZE] = {};
   av_strerror(result, text, sizeof text);
-  give_up(std::string(doing) + ": " + text);
+  give_up(std::string(fault) + " (FFmpeg: " + text + "): convert it to MP4, or remove it from the data");
 }
 template <class T>
 T* must(T* pointer, const char* doing) {
@@ -173,17 +176,19 @@ class Video {
     context_->io_open = refuse_to_open;
     AVDictionary* options = nullptr;
     must(av_dict_set(&options, "format_whitelist", containers, 0), "opening");
-    must(avformat_open_input(&context_, "", nullptr, &options), "its container");
-    must(avformat_find_stream_info(context_, nullptr), "its container");
+    must(avformat_open_input(&context_, "", nullptr, &options), no_video);
+    must(avformat_find_stream_info(context_, nullptr), no_video);
     stream_ = find_stream();
     const AVCodec* codec = avcodec_find_decoder(stream_->codecpar->codec_id);
-    if (!codec) give_up(std::string("no decoder for ") + avcodec_get_name(stream_->codecpar->codec_id));
+    if (!codec)
+      give_up(std::string("this FFmpeg has no decoder for ") + avcodec_get_name(stream_->codecpar->codec_id) +
+              ": convert it to H.264");
     decoder_ = must(avcodec_alloc_context3(codec), "its decoder");
-    must(avcodec_parameters_to_context(decoder_, stream_->codecpar), "its decoder");
+    must(avcodec_parameters_to_context(decoder_, stream_->codecpar), "its decoder cannot be set up");
     decoder_->max_pixels = max_pixels;
     decoder_->thread_count = 1;
     decoder_->pkt_timebase = stream_->time_base;
-    must(avcodec_open2(decoder_, codec, nullptr), "its decoder");
+    must(avcodec_open2(decoder_, codec, nullptr), "its decoder cannot be set up");
   }
 
   VideoFacts facts() const {
@@ -202,7 +207,7 @@ class Video {
       const int result = avcodec_receive_frame(decoder_, frame_);
       if (result >= 0) return frame_;
       if (result == AVERROR_EOF) return nullptr;
-      if (result != AVERROR(EAGAIN)) must(result, "decoding");
+      if (result != AVERROR(EAGAIN)) must(result, bad_frame);
       send();
     }
   }
@@ -215,19 +220,19 @@ class Video {
       if (stream->codecpar->codec_type == AVMEDIA_TYPE_VIDEO && !(stream->disposition & AV_DISPOSITION_ATTACHED_PIC))
         return stream;
     }
-    give_up("it has no video stream");
+    give_up("it has sound or images, and no video: remove it from the data");
   }
   void send() {
     while (!drained_) {
       const int result = av_read_frame(context_, packet_);
       if (result == AVERROR_EOF) {
         drained_ = true;
-        must(avcodec_send_packet(decoder_, nullptr), "decoding");
+        must(avcodec_send_packet(decoder_, nullptr), bad_frame);
         return;
       }
-      must(result, "reading");
+      must(result, "it is broken: not all of it can be read");
       const bool ours = packet_->stream_index == stream_->index;
-      if (ours) must(avcodec_send_packet(decoder_, packet_), "decoding");
+      if (ours) must(avcodec_send_packet(decoder_, packet_), bad_frame);
       av_packet_unref(packet_);
       if (ours) return;
     }
@@ -253,7 +258,8 @@ class Converter {
                                   frame.width, frame.height, AV_PIX_FMT_RGB24, SWS_BILINEAR, nullptr, nullptr, nullptr),
              "its colours");
     if (!rgb_ || rgb_->width != frame.width || rgb_->height != frame.height) make_room(frame);
-    must(sws_scale(scaler_, frame.data, frame.linesize, 0, frame.height, rgb_->data, rgb_->linesize), "its colours");
+    must(sws_scale(scaler_, frame.data, frame.linesize, 0, frame.height, rgb_->data, rgb_->linesize),
+         "its colours cannot be converted");
     const auto row = static_cast<std::size_t>(frame.width) * 3;
     rows_.resize(row * static_cast<std::size_t>(frame.height));
     for (int y = 0; y < frame.height; ++y)
@@ -268,7 +274,7 @@ class Converter {
     rgb_ = must(av_frame_alloc(), "its colours");
     rgb_->format = AV_PIX_FMT_RGB24;
     rgb_->width = frame.width, rgb_->height = frame.height;
-    must(av_frame_get_buffer(rgb_, 0), "its colours");
+    must(av_frame_get_buffer(rgb_, 0), "its colours cannot be converted");
   }
   SwsContext* scaler_ = nullptr;
   AVFrame* rgb_ = nullptr;

@@ -251,7 +251,7 @@ inline void check_columns_exist(const std::vector<Row>& rows, const DatasetInfo&
     const bool any = std::any_of(rows.begin(), rows.end(), [&](const Row& r) { return r.value.contains(*name); });
     if (!any) {
       fail("dataset ", info.name, ": no record of ", rows.front().file, " has the column \"", *name, "\"",
-           io::did_you_mean(*name, found), "; the first has ", io::listed(found, 20),
+           io::did_you_mean(*name, found), "; the first has ", found.empty() ? "none at all" : io::listed(found, 20),
            ": correct \"columns\" or \"formatting\" in dataset_info.json");
     }
   }

@@ -69,7 +69,8 @@ class RowReader {
                         : read_rows(options_.dataset_dir / info.file_name);
     for (const WrongRow& row : file.wrong) report_.wrong(row.origin, row.message);
     if (!options_.skip_bad_samples && !file.wrong.empty()) report_.refuse_wrong();
-    if (file.rows.empty()) fail("dataset ", info.name, ": ", place, " holds no record\n", report_.text());
+    const std::string why = report_.text();
+    if (file.rows.empty()) fail("dataset ", info.name, ": ", place, " holds no record", why.empty() ? "" : "\n" + why);
     return std::move(file.rows);
   }
   NumpyRandomState& random() {

@@ -131,7 +131,7 @@ class DecoderProcess {
       return cat("FFmpeg's decoder crashed on it (signal ", WTERMSIG(status), "): the file is broken");
     if (said.find(std::strerror(ENOMEM)) != said.npos || said.find("out of memory") != said.npos)
       return cat("decoding takes more than ", limits_.max_memory_bytes >> 20, " MiB of memory: scale it down");
-    return said.empty() ? cat("the decoder ended early, with status ", WEXITSTATUS(status)) : "FFmpeg: " + said;
+    return said.empty() ? cat("the decoder ended early, with status ", WEXITSTATUS(status)) : said;
   }
   int wait() {
     int status = 0;

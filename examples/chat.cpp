@@ -31,7 +31,8 @@ using namespace lamina;
 struct Settings {
   std::filesystem::path model;
   std::vector<std::filesystem::path> images, videos, adapters;
-  hub::Options hub{.cache_dir_name = "--download-dir", .hf_token_name = "", .ms_token_name = ""};
+  hub::Options hub{
+      .revision_name = "--revision", .cache_dir_name = "--download-dir", .hf_token_name = "", .ms_token_name = ""};
   std::optional<std::string> prompt;
   std::string system, dtype = "auto", device = "auto";
   text::TemplateOptions prompt_options;
@@ -151,11 +152,10 @@ class Chat {
   explicit Chat(const Settings& settings)
       : settings_(settings),
         files_(files_for(settings)),
+        conversation_(opening(settings)),
+        waiting_(media_of(settings, files_)),
         engine_(open_for_engine(settings.model, options(settings))),
-        seed_(settings.seed.value_or(std::random_device{}())) {
-    clear();
-    waiting_ = media_of(settings, files_);
-  }
+        seed_(settings.seed.value_or(std::random_device{}())) {}
 
   void clear() {
     conversation_ = opening(settings_);
@@ -223,9 +223,9 @@ class Chat {
 
   const Settings& settings_;
   serve::ModelFiles files_;
-  engine::Engine engine_;
   serve::PromptMessages conversation_;
-  Media waiting_;
+  Media waiting_;  ///< of the next question; those of the command line are read before the model, which takes longer
+  engine::Engine engine_;
   std::uint64_t seed_, turn_ = 0;
 };
 
@@ -265,13 +265,34 @@ void show_prompt(const Settings& settings) {
             << fmt::format("[{}]", fmt::join(batch.ids, ", ")) << std::endl;
 }
 
+/// UsageError for flags that contradict each other; a note for each that has no effect next to another.
+void settle(const Settings& s) {
+  if (s.show_prompt && !s.prompt) io::usage("--show-prompt wants --prompt, the question");
+  if (s.greedy && s.temperature.value_or(0) > 0)
+    io::usage("--greedy and --temperature ", io::show_value(*s.temperature),
+              ": the first means temperature 0: keep one");
+  const bool greedy = s.greedy || s.temperature == 0.0;
+  for (const auto& [flag, is_given] :
+       {std::pair("--top-p", s.top_p.has_value()), {"--top-k", s.top_k.has_value()}, {"--seed", s.seed.has_value()}})
+    if (greedy && is_given) note(cat(flag, " has no effect: the most probable token is always taken"));
+  for (const auto& [flag, is_given] : {std::pair("--greedy", s.greedy),
+                                       {"--temperature", s.temperature.has_value()},
+                                       {"--max-tokens", s.max_tokens != Settings{}.max_tokens},
+                                       {"--adapter", !s.adapters.empty()},
+                                       {"--dtype", s.dtype != "auto"},
+                                       {"--device", s.device != "auto"}})
+    if (s.show_prompt && is_given) note(cat(flag, " has no effect: --show-prompt answers nothing"));
+}
+
 Settings parse(const std::vector<std::string>& words) {
   auto settings = io::parse_flags<Settings>(flags, words, {"model"});
-  if (settings.show_prompt && !settings.prompt) throw io::UsageError("--show-prompt wants --prompt, the question");
+  settle(settings);
   return settings;
 }
 
 int run(Settings& settings) {
+  const std::vector<std::filesystem::path> model{settings.model};
+  for (const auto& text : hub::unused_options(settings.hub, model, settings.adapters)) note(text);
   settings.model = hub::resolve_model(settings.model, settings.hub);
   for (auto& adapter : settings.adapters) adapter = hub::resolve_model(adapter, settings.hub.of_adapters());
   if (settings.show_prompt) return show_prompt(settings), 0;

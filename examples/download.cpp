@@ -22,7 +22,10 @@ using namespace lamina;
 
 struct Request {
   std::string repo, source, repo_type = "model", token;
-  hub::Options hub{.cache_dir_name = "--cache-dir", .hf_token_name = "--token", .ms_token_name = "--token"};
+  hub::Options hub{.revision_name = "--revision",
+                   .cache_dir_name = "--cache-dir",
+                   .hf_token_name = "--token",
+                   .ms_token_name = "--token"};
   hub::Selection selection;
   std::filesystem::path local_dir;
   int max_workers = 8;
@@ -107,11 +110,24 @@ Request parse(std::vector<std::string> words) {
   return request;
 }
 
+/// Hugging Face's cache has a form of its own, into which no other folder belongs; a --local-dir does not need it.
+/// UsageError if the folder is in there.
+void settle_folders(const Request& request, const hub::HubSettings& settings) {
+  if (request.local_dir.empty() || settings.source != hub::Source::huggingface) return;
+  const auto inside = std::filesystem::weakly_canonical(request.local_dir)
+                          .lexically_relative(std::filesystem::weakly_canonical(settings.cache));
+  if (!inside.empty() && *inside.begin() != "..")
+    io::usage("--local-dir ", request.local_dir.string(), ": is inside the cache, ", settings.cache.string(),
+              ": choose another folder, or leave --local-dir out");
+  if (!request.hub.cache_dir.empty()) note("--cache-dir has no effect: files go to --local-dir");
+}
+
 int run(Request& request) {
   if (!request.source.empty())
     request.hub.source = request.source == "huggingface" ? hub::Source::huggingface : hub::Source::modelscope;
   request.hub.hf_token = request.hub.ms_token = request.token;
   const hub::HubSettings settings = hub::read_settings(request.hub);
+  settle_folders(request, settings);
   hub::CurlTransport transport({.certificates = settings.certificates});
   const auto type = request.repo_type == "model" ? hub::RepoType::model : hub::RepoType::dataset;
   const auto folder = hub::fetch_snapshot(transport, settings,

@@ -101,6 +101,10 @@ serve::ServiceOptions service_options(const serve::Flags& flags, const serve::Mo
 
 /// Folders in place of what a hub is to be asked for.
 serve::Flags with_folders(serve::Flags flags) {
+  std::vector<std::filesystem::path> adapters = flags.engine.adapters;
+  for (const auto& module : flags.lora_modules) adapters.push_back(module.path);
+  const std::vector<std::filesystem::path> revised{flags.model, flags.tokenizer};
+  for (const auto& text : hub::unused_options(flags.hub, revised, adapters)) log_info("lamina-serve: ", text);
   flags.model = hub::resolve_model(flags.model, flags.hub);
   flags.tokenizer = hub::resolve_model(flags.tokenizer, flags.hub, {.include = {}, .exclude = {"*.safetensors"}});
   const hub::Options of_adapters = flags.hub.of_adapters();

@@ -134,5 +134,9 @@ TEST_CASE("Download: habits of huggingface-cli are taken or explained") {
   says("owner/name", "--dry-run", 2, "not built");
   says("--dataset owner/name", "", 2, "write OWNER/NAME --repo-type dataset");
   says("owner/name", "--local-dir ''", 2, "--local-dir '': wanted a path; is a variable of your script not set?");
+  says("owner/name", "--local-dir " + (test.folder.path() / "cache/mine").string(), 2,
+       "cache/mine: is inside the cache");
+  says("owner/name", "config.json --local-dir " + (test.folder.path() / "mine").string(), 0,
+       "note: --cache-dir has no effect: files go to --local-dir\n");
   CHECK(download(test, "-h", "", "download").status == 0);
 }

@@ -30,6 +30,18 @@ TEST_CASE("Resolve: folders, files and what no repository can be called come bac
   ::unsetenv("HF_ENDPOINT");
 }
 
+TEST_CASE("Resolve: options of a hub have no effect on folders, and are said to have none") {
+  hub::Options options{.revision = "v2", .revision_name = "--revision", .cache_dir = "/c", .hf_token = "secret"};
+  const std::vector<fs::path> here{"/nowhere"}, there{"owner/name"};
+  CHECK(hub::unused_options({}, here).empty());
+  CHECK(hub::unused_options(options, there).empty());
+  CHECK(hub::unused_options(options, here) ==
+        std::vector<std::string>{"--revision v2 has no effect: /nowhere is no repository of a hub",
+                                 "cache_dir has no effect: no hub is asked for anything",
+                                 "hf_hub_token has no effect: no hub is asked for anything"});
+  CHECK(hub::unused_options(options, here, there).size() == 1);  // an adapter has the cache and the token
+}
+
 TEST_CASE("Resolve: a folder whose download was interrupted is an error with the command that continues it") {
   HubTest test;
   auto request = test.request();

@@ -65,6 +65,29 @@ TEST_CASE("Flags: JSON comes as text, as dotted keys, or in the old form") {
   CHECK(Flags::parse({"d", "--allowed-origins", "[\"http://a\"]"}).allowed_origins == Words{"http://a"});
 }
 
+TEST_CASE("Flags: what is taken and has no effect is said to have none, with the reason") {
+  const auto notes = [](Words words) {
+    words.insert(words.begin(), "d");
+    std::string text;
+    for (const auto& line : Flags::parse(words).log_lines)
+      if (line.find(" no effect") != std::string::npos) text += line + "\n";
+    return text;
+  };
+  CHECK(notes({"--limit-mm-per-prompt", R"({"audio":1})"}) ==
+        "--limit-mm-per-prompt: audio has no effect: only images and videos are read\n");
+  CHECK(notes({"--limit-mm-per-prompt", "audio=0,image=2"}) == "");
+  CHECK(notes({"--limit-mm-per-prompt", R"({"video":{"count":1,"num_frames":32}})"}) ==
+        "--limit-mm-per-prompt: video.num_frames has no effect: nothing is profiled\n");
+  CHECK(notes({"--max-loras", "2"}) == "--max-loras has no effect: there is no --enable-lora\n");
+  CHECK(notes({"--max-loras", "2", "--enable-lora"}) == "");
+  CHECK(notes({"--enforce-eager", "--cudagraph-capture-sizes", "4"}) ==
+        "--cudagraph-capture-sizes has no effect: --enforce-eager records no step\n");
+  CHECK(notes({"--gpu-memory-utilization", "0.5", "--kv-cache-memory-bytes", "1G"}) ==
+        "--gpu-memory-utilization has no effect: --kv-cache-memory-bytes counts\n");
+  CHECK(notes({"--tool-call-parser", "hermes"}) ==
+        "--tool-call-parser has no effect: there is no --enable-auto-tool-choice\n");
+}
+
 TEST_CASE("Flags: what is unknown, out of range or impossible here is refused with its name") {
   const std::vector<std::pair<Words, std::string>> table = {
       {{}, "--model"},
@@ -72,7 +95,7 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "e"}, "e: an argument too many"},
       {{"d", "--port"}, "wants a value"},
       {{"d", "--port", "70000"}, "--port"},
-      {{"d", "--port", "x"}, "--port"},
+      {{"d", "--port", "x"}, "--port x: wanted a number in [0, 65535]"},
       {{"d", "--max"}, "several options"},
       {{"d", "--pp", "2"}, "shared with --tensor-parallel-size alone"},
       {{"d", "--tp", "0"}, "--tensor-parallel-size"},
@@ -89,6 +112,10 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "--default-chat-template-kwargs", "{\"tokenize\":true}"}, "no variable to set"},
       {{"d", "--mm-processor-kwargs", "{\"size\":{\"height\":9}}"}, "size has height"},
       {{"d", "--limit-mm-per-prompt", "imgae=3"}, "has imgae"},
+      {{"d", "--limit-mm-per-prompt", "imgae=x"}, "has imgae"},
+      {{"d", "--limit-mm-per-prompt", R"({"image": {"count": 1, "depth": 2}})"}, "image has depth, wanted count"},
+      {{"d", "--limit-mm-per-prompt", R"({"image": {}})"}, "image is {}, wanted a count"},
+      {{"d", "--num-gpu-blocks-override", "100000000"}, "wanted a number in [1, 16777216]"},
       {{"d", "--uvicorn-log-level", "loud"}, "wanted trace"},
       {{"d", "--disable-access-log-for-endpoints", "health"}, "wanted paths"},
       {{"d", "--stream-interval", "0"}, "--stream-interval 0"},
@@ -208,6 +235,8 @@ TEST_CASE("Flags: help lists every option, or those that hold a word") {
   CHECK(test::message_of([] { Flags::parse({"--help=temprature"}); }) ==
         "--help=temprature: nothing matches (did you mean temperature?); --help lists everything");
   CHECK_THROWS_AS(Flags::parse({"--help=zzz"}), UsageError);
+  for (const Words& unread : {Words{"--help=port", "x"}, {"--hel", "x"}, {"--vers", "x"}, {"d", "--vers"}})
+    CHECK_THROWS_AS(Flags::parse(unread), UsageError);
   CHECK(flags_help().find("--served-model-name") != std::string::npos);
   CHECK(flags_help("TCP").find("--host") == std::string::npos);
   CHECK(flags_help("--port ") == "  --port X                              TCP port; default 8000\n");

@@ -1,6 +1,10 @@
 #pragma once
+#include <algorithm>
 #include <filesystem>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <lamina/hub/http/curl.hpp>
 #include <lamina/hub/settings.hpp>
@@ -36,6 +40,23 @@ inline void require_finished(const std::filesystem::path& folder, const Selectio
 }
 
 }  // namespace detail
+
+/// A note for each option that has no effect, since what it belongs to is a folder, and no hub is asked.
+/// revised: models and adapters that the revision is of; others: those of which the default branch is meant.
+inline std::vector<std::string> unused_options(const Options& options, std::span<const std::filesystem::path> revised,
+                                               std::span<const std::filesystem::path> others = {}) {
+  std::vector<std::string> notes;
+  if (std::any_of(revised.begin(), revised.end(), is_on_hub)) return notes;
+  if (!options.revision.empty())
+    notes.push_back(cat(options.revision_name, " ", options.revision, " has no effect: ", revised.front().string(),
+                        " is no repository of a hub"));
+  if (std::any_of(others.begin(), others.end(), is_on_hub)) return notes;
+  for (const auto& [name, is_given] : {std::pair(options.cache_dir_name, !options.cache_dir.empty()),
+                                       std::pair(options.hf_token_name, !options.hf_token.empty()),
+                                       std::pair(options.ms_token_name, !options.ms_token.empty())})
+    if (is_given) notes.push_back(cat(name, " has no effect: no hub is asked for anything"));
+  return notes;
+}
 
 /// The folder of a model or an adapter: the given one, or that of the repository with this name, fetched as far as it
 /// is missing. What is neither comes back as it is, for the reader's own message.

@@ -19,6 +19,7 @@
 #include <lamina/model/config/read.hpp>
 #include <lamina/parallel/open_group.hpp>
 #include <lamina/parallel/processors.hpp>
+#include <lamina/text/same_tokens.hpp>
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/train/loop.hpp>
 #include <lamina/train/loop/dataset_source.hpp>
@@ -117,6 +118,11 @@ class TrainProgram {
     if (fetches) group_.barrier();
   }
   void find_folders() {
+    std::vector<std::filesystem::path> revised = a_.adapter_name_or_path;
+    revised.insert(revised.begin(), a_.model_name_or_path);
+    for (const auto& text :
+         hub::unused_options({.revision = a_.hub.revision}, revised))  // the rest is for data sets too
+      console_.line("note: " + text);
     a_.model_name = a_.model_name_or_path.string();
     a_.model_name_or_path = hub::resolve_model(a_.model_name_or_path, a_.hub);
     for (auto& adapter : a_.adapter_name_or_path) adapter = hub::resolve_adapter(adapter, a_.adapter_folder, a_.hub);
@@ -126,6 +132,7 @@ class TrainProgram {
     config_ = ModelConfig::load(a_.model_name_or_path);
     checkpoint::require_whole_companions(a_.model_name_or_path);
     tokenizer_.emplace(text::Tokenizer::load(a_.model_name_or_path, config_.family->chat.control_tokens));
+    text::require_same_tokens(config_, *tokenizer_, a_.model_name_or_path);
     auto processor = vision::Processor::load(a_.model_name_or_path, config_.family->processor);
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
     data::DataOptions options = data_options(a_);
@@ -146,6 +153,7 @@ class TrainProgram {
       note_cut_questions();
     }
     if (!a_.do_train && !a_.evaluates_loss()) return;
+    note_layers();
     TrainableOptions options_of_session = trainable_options(a_);
     options_of_session.group = &group_;
     if (a_.pissa_init)
@@ -175,6 +183,14 @@ class TrainProgram {
                  session_->plan(static_cast<int>(largest.tokens), static_cast<int>(largest.sequences),
                                 static_cast<int>(largest.patches)),
                  largest.tokens, largest.sequences, largest.patches);
+  }
+
+  /// Of more layers than the model has all learn, as in LLaMA-Factory.
+  void note_layers() {
+    const int layers = config_.text_config.num_hidden_layers, wanted = a_.freeze_trainable_layers;
+    if (a_.finetuning_type == "freeze" && std::abs(wanted) > layers)
+      console_.line(
+          cat("note: freeze_trainable_layers: ", wanted, ": the model has ", layers, " layers, and all learn"));
   }
 
   void note_cut_questions() {

@@ -275,6 +275,23 @@ inline nlohmann::ordered_json counts_of(const std::string& limit, std::string_vi
   return json;
 }
 
+/// 4 or {"count": 4}. vLLM takes sizes there too, which tell it how much memory the largest ones need.
+inline int media_count(Flags& out, const std::string& kind, const nlohmann::ordered_json& value,
+                       std::string_view flag) {
+  static constexpr std::string_view sizes[] = {"num_frames", "width", "height", "length"};
+  const auto options = value.is_object() ? value : nlohmann::ordered_json::object();
+  for (const auto& [key, size] : options.items()) {
+    if (key == "count") continue;
+    if (std::find(std::begin(sizes), std::end(sizes), key) == std::end(sizes))
+      usage("--", flag, ": ", kind, " has ", key, ", wanted count");
+    out.log_lines.push_back(cat("--", flag, ": ", kind, ".", key, " has no effect: nothing is profiled"));
+  }
+  const auto count = options.contains("count") ? options["count"] : value;
+  if (!count.is_number_unsigned() || count > int_max)
+    usage("--", flag, ": ", kind, " is ", value.dump(), ", wanted a count");
+  return count.get<int>();
+}
+
 /// {"image": 4, "video": 1}, {"image": {"count": 4}} or image=4,video=0.
 inline void read_media_limit(Flags& out, const Setting& s, std::string_view flag) {
   const std::string limit = io::text_of(s, flag);
@@ -283,12 +300,13 @@ inline void read_media_limit(Flags& out, const Setting& s, std::string_view flag
   const auto json =
       is_json ? io::object_of(s, flag, "{\"image\": 4, \"video\": 1} or image=4,video=1") : counts_of(limit, flag);
   for (const auto& [kind, value] : json.items()) {
-    const auto count = value.is_object() && value.contains("count") ? value["count"] : value;
-    if (!count.is_number_unsigned() || count > int_max) usage("--", flag, " ", limit, ": ", kind, " wants a count");
     if (kind != "image" && kind != "video" && kind != "audio")
       usage("--", flag, " ", limit, ": has ", kind, ", wanted image, video or audio");
-    if (kind == "image") out.max_images = count.get<int>();
-    if (kind == "video") out.max_videos = count.get<int>();
+    const int count = media_count(out, kind, value, flag);
+    if (kind == "image") out.max_images = count;
+    if (kind == "video") out.max_videos = count;
+    if (kind == "audio" && count > 0)
+      out.log_lines.push_back(cat("--", flag, ": audio has no effect: only images and videos are read"));
   }
 }
 

@@ -155,7 +155,7 @@ inline std::span<const FlagKey> flag_table() {
           "kv-cache-memory-bytes", "bytes of the KV cache, instead of what gpu-memory-utilization leaves")
           .within(1, std::int64_t{1} << 50),
       honoured<&Flags::engine, &EngineOptions::pages>("num-gpu-blocks-override", "pages of the KV cache, whatever fits")
-          .within(1, int_max),
+          .within(1, engine::SessionLimits::most_pages),
       honoured<&Flags::engine, &EngineOptions::eager>("enforce-eager", "no step is recorded as a CUDA graph"),
       honoured<&Flags::engine, &EngineOptions::graph_rows>(
           "cudagraph-capture-sizes", "numbers of sequences for which a step is recorded as a CUDA graph")

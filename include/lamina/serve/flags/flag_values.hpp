@@ -21,7 +21,10 @@ namespace lamina::serve {
 /// The command line of lamina-serve: vLLM's, with what each option means here.
 struct Flags {
   std::filesystem::path model, tokenizer, allowed_local_media_path;
-  hub::Options hub{.cache_dir_name = "--download-dir", .hf_token_name = "--hf-token", .ms_token_name = ""};
+  hub::Options hub{.revision_name = "--revision",
+                   .cache_dir_name = "--download-dir",
+                   .hf_token_name = "--hf-token",
+                   .ms_token_name = ""};
   std::vector<std::string> served_model_names, api_keys;
   std::string host, root_path, response_role = "assistant", generation_config = "auto";
   std::string chat_template;  ///< a file or the text itself; empty: the folder's

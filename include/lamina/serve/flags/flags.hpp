@@ -54,13 +54,20 @@ inline std::string help_text(std::string_view word = {}) {
 
 namespace detail {
 
-/// The word of --help=WORD, "" of --help and -h; none if no help is wanted.
+/// The word of --help=WORD; none if no such help is wanted.
 inline std::optional<std::string> wanted_help(const std::vector<std::string>& words) {
-  for (const std::string& word : words) {
-    if (word == "--help" || word == "-h") return "";
-    if (word.starts_with("--help=")) return word.substr(7);
-  }
-  return std::nullopt;
+  const auto at =
+      std::find_if(words.begin(), words.end(), [](const std::string& word) { return word.starts_with("--help="); });
+  if (at == words.end()) return std::nullopt;
+  if (at + 1 != words.end()) usage(*at, ": comes last: leave out ", at[1]);
+  return at->substr(7);
+}
+
+/// Words of which each is answered alone: --help and --version by shorter names, which run_program() does not know.
+inline bool is_asked(const io::Settings& given, std::string_view word) {
+  const bool asked = given.contains(word);
+  if (asked && given.size() > 1) usage("--", word, ": is answered alone, without other options");
+  return asked;
 }
 
 /// One line of everything that was given; secrets are not shown.
@@ -125,6 +132,26 @@ inline void settle_network(Flags& out) {
     out.log_lines.push_back("--host and --port have no effect with --uds");
 }
 
+/// A note for each option that was given while what it belongs to is off.
+inline void note_idle_options(Flags& out, const io::Settings& given) {
+  struct Idle {
+    std::string_view option;
+    bool idle;
+    std::string_view reason;
+  };
+  const auto& engine = out.engine;
+  for (const Idle& i :
+       {Idle{"max-loras", !out.enable_lora, "there is no --enable-lora"},
+        Idle{"max-lora-rank", !out.enable_lora, "there is no --enable-lora"},
+        Idle{"tool-call-parser", !out.automatic_tools, "there is no --enable-auto-tool-choice"},
+        Idle{"disable-access-log-for-endpoints", !out.access_log, "there is no access log"},
+        Idle{"cudagraph-capture-sizes", engine.eager, "--enforce-eager records no step"},
+        Idle{"kv-cache-memory-bytes", engine.pages > 0, "--num-gpu-blocks-override counts"},
+        Idle{"gpu-memory-utilization", engine.pages > 0, "--num-gpu-blocks-override counts"},
+        Idle{"gpu-memory-utilization", engine.pages == 0 && engine.page_bytes > 0, "--kv-cache-memory-bytes counts"}})
+    if (given.contains(i.option) && i.idle) out.log_lines.push_back(cat("--", i.option, " has no effect: ", i.reason));
+}
+
 /// Flags that contradict each other, and defaults that follow others.
 inline void settle(Flags& out) {
   settle_network(out);
@@ -160,8 +187,8 @@ inline Flags Flags::parse(const std::vector<std::string>& words) {
   const std::vector<std::string> arguments = detail::with_levels_apart(words);
   if (const auto word = detail::wanted_help(arguments)) return out.help = help_text(*word), out;
   const io::Settings given = io::read_flags(flag_table(), arguments, flag_rules(), out.log_lines);
-  if (given.contains("help")) return out.help = help_text(), out;
-  if (given.contains("version")) return out.show_version = true, out;
+  if (detail::is_asked(given, "help")) return out.help = help_text(), out;
+  if (detail::is_asked(given, "version")) return out.show_version = true, out;
   out.settings = detail::options_line(given);
   out.log_lines.push_back(out.settings);
   io::check_keys(flag_table(), given, out.log_lines);
@@ -169,6 +196,7 @@ inline Flags Flags::parse(const std::vector<std::string>& words) {
   io::fill(flag_table(), given, out);
   detail::read_environment(out);
   detail::settle(out);
+  detail::note_idle_options(out, given);
   return out;
 }
 

@@ -56,6 +56,10 @@ inline void note_idle_keys(Arguments& a) {
         Belonging{"pref_beta", a.learns_preferences(), "stage: dpo or kto"},
         Belonging{"pref_ftx", a.learns_preferences(), "stage: dpo or kto"},
         Belonging{"lora_dropout", !a.learns_preferences() || a.lora_dropout == 0, "stage: sft or pt"},
+        Belonging{"temperature", a.answers.do_sample, "do_sample: true"},
+        Belonging{"top_p", a.answers.do_sample, "do_sample: true"},
+        Belonging{"top_k", a.answers.do_sample, "do_sample: true"},
+        Belonging{"freeze_trainable_layers", a.finetuning_type == "freeze", "finetuning_type: freeze"},
         Belonging{"project", reports_to_wandb(a), "report_to: wandb"},
         Belonging{"adapter_folder", !a.adapter_name_or_path.empty(), "adapter_name_or_path"}})
     if (is_given(a, b.key) && !b.acts) a.notes.push_back(cat(b.key, " has no effect without ", b.needs));

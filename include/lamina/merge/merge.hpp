@@ -3,6 +3,7 @@
 #include <functional>
 
 #include <lamina/checkpoint/companions.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/merge/companions.hpp>
 #include <lamina/merge/plan.hpp>
 #include <lamina/model/config/read.hpp>
@@ -105,7 +106,7 @@ inline void check_paths(const MergeOptions& options) {
   for (const auto& input : inputs) {
     std::error_code ignored;
     if (std::filesystem::equivalent(input, options.export_dir, ignored))
-      fail(options.export_dir.string(), ": export_dir is one of the inputs, choose another folder");
+      io::usage(options.export_dir.string(), ": export_dir is one of the inputs, choose another folder");
   }
   for (const char* name : {"adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"})
     if (std::filesystem::exists(options.export_dir / name))
@@ -113,9 +114,18 @@ inline void check_paths(const MergeOptions& options) {
            "merged model for that adapter: choose another folder");
 }
 
-inline void check_space(const MergePlan& plan, const std::filesystem::path& out) {
-  std::uint64_t bytes = 0;
-  for (const checkpoint::TensorInfo& t : plan.tensors) bytes += t.bytes;
+/// What a merge will have done, as far as its plan tells.
+inline MergeReport report_of(const MergePlan& plan, DType dtype) {
+  MergeReport report;
+  report.dtype = dtype;
+  report.merged_modules = plan.merged_modules;
+  report.replaced_tensors = plan.replaced_tensors;
+  report.tensors = plan.tensors.size();
+  for (const checkpoint::TensorInfo& t : plan.tensors) report.bytes += t.bytes;
+  return report;
+}
+
+inline void check_space(std::uint64_t bytes, const std::filesystem::path& out) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(out, error);
   if (!error && space.available < bytes)
@@ -153,18 +163,14 @@ inline MergeReport run(const MergeOptions& options, const OnProgress& on_progres
   std::vector<checkpoint::Adapter> adapters;
   for (const auto& path : options.adapter_name_or_path) adapters.push_back(checkpoint::Adapter::load(path, names));
 
-  MergeReport report;
-  report.dtype = detail::output_dtype(options, config, base);
+  const DType dtype = detail::output_dtype(options, config, base);
   const std::string_view head = config.family->regions.head;
   const bool tied = config.tie_word_embeddings && !base.find(cat(head, ".weight"));
-  const MergePlan plan = make_plan(base, adapters, report.dtype, tied ? head : "");
-  report.merged_modules = plan.merged_modules;
-  report.replaced_tensors = plan.replaced_tensors;
-  report.tensors = plan.tensors.size();
-  for (const checkpoint::TensorInfo& t : plan.tensors) report.bytes += t.bytes;
+  const MergePlan plan = make_plan(base, adapters, dtype, tied ? head : "");
+  MergeReport report = detail::report_of(plan, dtype);
 
   detail::UnfinishedExport staging(options.export_dir);
-  detail::check_space(plan, options.export_dir);
+  detail::check_space(report.bytes, options.export_dir);
   MergeProgress progress{0, report.tensors, 0, report.bytes};
   std::vector<std::byte> buffer;
   const auto produce = [&](const checkpoint::TensorInfo& info) -> std::span<const std::byte> {

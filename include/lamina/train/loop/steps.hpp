@@ -25,6 +25,25 @@ inline std::string all_but_empty(const std::vector<std::string>& texts) {
   return out;
 }
 
+/// A warning for each way in which a run that goes on draws otherwise than the one that was saved.
+inline std::vector<std::string> changed_position(const RunPosition& saved, const RunPosition& now) {
+  std::vector<std::string> lines;
+  if (saved.data_seed != now.data_seed)
+    lines.push_back(cat("warning: the checkpoint drew its rows with seed ", saved.data_seed, ", this run with ",
+                        now.data_seed, ": rows come in another order from here on"));
+  if (saved.seed != now.seed)
+    lines.push_back(cat("warning: the checkpoint was made with seed ", saved.seed, ", this run has ", now.seed,
+                        ": lora_dropout draws otherwise from here on"));
+  const auto window = [](const RunPosition& p) { return p.micro_batch_rows * p.accumulation * p.ranks; };
+  const auto text = [](const RunPosition& p) {
+    return cat(p.ranks, " processes with ", p.accumulation, " batches of ", p.micro_batch_rows, " rows");
+  };
+  if (window(saved) != window(now))
+    lines.push_back(cat("warning: the checkpoint was made by ", text(saved), " to a step, this run has ", text(now),
+                        ": the step count is kept, the place in the data is recomputed from it"));
+  return lines;
+}
+
 }  // namespace detail
 
 inline void Trainer::resume(const std::filesystem::path& from) {
@@ -50,19 +69,7 @@ inline void Trainer::resume(const std::filesystem::path& from) {
   if (const auto position = read_position(from)) {
     read_optimizer(from, parts_.session);
     parts_.session.set_optimizer_steps(position->optimizer_steps);
-    if (position->data_seed != position_.data_seed)
-      console.line(cat("warning: the checkpoint drew its rows with seed ", position->data_seed, ", this run with ",
-                       position_.data_seed, ": rows come in another order from here on"));
-    if (position->seed != position_.seed)
-      console.line(cat("warning: the checkpoint was made with seed ", position->seed, ", this run has ", position_.seed,
-                       ": lora_dropout draws otherwise from here on"));
-    const auto window = [](const RunPosition& p) { return p.micro_batch_rows * p.accumulation * p.ranks; };
-    const auto text = [](const RunPosition& p) {
-      return cat(p.ranks, " processes with ", p.accumulation, " batches of ", p.micro_batch_rows, " rows");
-    };
-    if (window(*position) != window(position_))
-      console.line(cat("warning: the checkpoint was made by ", text(*position), " to a step, this run has ",
-                       text(position_), ": the step count is kept, the place in the data is recomputed from it"));
+    for (const std::string& line : detail::changed_position(*position, position_)) console.line(line);
     position_.loss_sum = position->loss_sum;
     position_.loss_since_log = position->loss_since_log;
     position_.steps_since_log = position->steps_since_log;

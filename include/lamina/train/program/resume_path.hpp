@@ -4,6 +4,7 @@
 #include <string>
 
 #include <lamina/core/error.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/report/progress.hpp>
 #include <lamina/train/save/checkpoints.hpp>
@@ -11,11 +12,11 @@
 /// Where a run may write, and which checkpoint in there it goes on from.
 namespace lamina::train {
 
-/// Error if output_dir is the folder of the model: what is saved there would replace the model's own files.
+/// UsageError if output_dir is the folder of the model: what is saved there would replace the model's own files.
 inline void require_other_folder(const Arguments& a) {
   std::error_code ignored;
   if (a.do_train && std::filesystem::equivalent(a.output_dir, a.model_name_or_path, ignored))
-    fail("output_dir: ", a.output_dir.string(), " is the folder of model_name_or_path: choose another output_dir");
+    io::usage("output_dir: ", a.output_dir.string(), " is the folder of model_name_or_path: choose another output_dir");
 }
 
 /// Which checkpoint a run goes on from, after LLaMA-Factory's rules: a path; "true", the newest whole one of

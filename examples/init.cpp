@@ -24,7 +24,8 @@ namespace {
 
 struct Settings {
   fs::path model, out;
-  hub::Options hub{.cache_dir_name = "--download-dir", .hf_token_name = "", .ms_token_name = ""};
+  hub::Options hub{
+      .revision_name = "--revision", .cache_dir_name = "--download-dir", .hf_token_name = "", .ms_token_name = ""};
   std::string dtype = "float32";
   std::optional<std::uint64_t> seed;
 };
@@ -78,8 +79,18 @@ Settings parse(const std::vector<std::string>& words) {
   return io::parse_flags<Settings>(flags, words, {"model", "out"});
 }
 
+/// UsageError if the model would be written over itself.
+void require_other_folder(const Settings& settings) {
+  std::error_code ignored;
+  if (fs::equivalent(settings.model, settings.out, ignored))
+    io::usage("--out ", settings.out.string(),
+              ": is the folder of --model, whose weights it would replace: choose another");
+}
+
 int run(Settings& settings) {
+  for (const auto& text : hub::unused_options(settings.hub, std::vector{settings.model})) note(text);
   settings.model = hub::resolve_model(settings.model, settings.hub, {.include = {}, .exclude = {"*.safetensors"}});
+  require_other_folder(settings);
   const std::vector<TensorSpec> specs = tensors_of(settings.model);  // before anything is written
   copy_files(settings.model, settings.out);
   write_weights(specs, settings.out, settings.dtype == "bfloat16" ? DType::BF16 : DType::F32, settings.seed);

@@ -38,6 +38,9 @@ lamina::merge::MergeArguments parse(const std::vector<std::string>& words) {
 void use_folders(lamina::merge::MergeArguments& arguments) {
   lamina::merge::MergeOptions& options = arguments.options;
   options.named = {options.model_name_or_path, options.adapter_name_or_path};
+  std::vector<std::filesystem::path> revised = options.adapter_name_or_path;
+  revised.insert(revised.begin(), options.model_name_or_path);
+  for (const auto& text : lamina::hub::unused_options(arguments.hub, revised)) lamina::note(text);
   if (!arguments.adapter_folder.empty())
     for (auto& adapter : options.named->adapters) adapter /= arguments.adapter_folder;
   options.model_name_or_path = lamina::hub::resolve_model(options.model_name_or_path, arguments.hub);

@@ -21,7 +21,7 @@ TEST_CASE("Programs: each knows its version, its help, and 2 for a command line 
     CHECK(help.status == 0);
     CHECK(help.output.find("usage: " + std::string(program)) == 0);
     for (const std::vector<std::string>& words :
-         {std::vector<std::string>{}, {"--no_such_flag", "x"}, {"no_such_word"}}) {
+         {std::vector<std::string>{}, {"--no_such_flag", "x"}, {"no_such_word"}, {"--version", "x"}, {"--help", "x"}}) {
       if (words.size() == 1 && std::string_view(program) == "lamina-serve") continue;  // the folder of a model
       const auto wrong = run_program(program, words);
       CHECK(wrong.status == 2);
@@ -60,6 +60,8 @@ TEST_CASE("Programs: 2 for words that no files could make right, whenever that i
       {"lamina-train", training({"--dry-run", "save_steps=0"})},
       {"lamina-train", training({"--output_dir"})},
       {"lamina-train", training({"--show-prompt", "0"})},
+      {"lamina-train", training({"--show-prompt", "1", "--dry-run"})},
+      {"lamina-train", {"--keys", "x"}},
       {"lamina-merge", merging({"export_size=1e-300"})},
       {"lamina-merge", merging({"export_size=0"})},
       {"lamina-merge", merging({"template=qwen4"})},
@@ -82,6 +84,9 @@ TEST_CASE("Programs: 2 for words that no files could make right, whenever that i
       {"lamina-chat", {"--model", tiny, "--prompt", "x", "--adapter="}},
       {"lamina-chat", {"--model", tiny, "--prompt", "x", "--image="}},
       {"lamina-init", {"--model", tiny, "--out", ""}},
+      {"lamina-init", {"--model", tiny, "--out", tiny + "/"}},
+      {"lamina-train", training({"output_dir=" + tiny})},
+      {"lamina-chat", {"--model", tiny, "--prompt", "x", "--greedy", "--temperature", "1"}},
       {"lamina-download", {"owner/name", "--max-workers", "0"}}};
   for (const auto& [program, words] : wrong) {
     const auto result = run_program(program, words);

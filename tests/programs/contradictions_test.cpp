@@ -100,6 +100,9 @@ TEST_CASE("Programs: a model whose files name other tokens than its tokenizer ha
   CHECK(end.status == 1);
   CHECK(says(end, "generation_config.json: eos_token_id is 999999, and the model's tokens are 0 to "));
   change(model.path / "generation_config.json", {{"eos_token_id", nullptr}});
+  change(model.path / "config.json", {{"eos_token_id", 999999}});
+  CHECK(says(model.chat({}), "/config.json: eos_token_id is 999999, and the model's tokens are 0 to "));
+  change(model.path / "config.json", {{"eos_token_id", nullptr}});
   change(model.path / "config.json", {{"image_token_id", 7}});
   for (const Program& program : {model.chat({}), model.train({})}) {
     CHECK(program.status == 1);

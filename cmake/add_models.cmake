@@ -42,10 +42,28 @@ function(lamina_include_lines headers result)
   set(${result} "${lines}" PARENT_SCOPE)
 endfunction()
 
+# Kinds of adapters that a program may hold next to LoRA: name=type.
+set(LAMINA_ALL_ADAPTERS "dora=WeightDecomposed<Rank<Dyn>, Alpha<Dyn>>")
+
+# The lines of a unit that add kinds of adapters, by name, to what it trains.
+function(lamina_adapter_ways names result)
+  string(REGEX REPLACE "=[^;]*" "" known "${LAMINA_ALL_ADAPTERS}")
+  lamina_check_names("ADAPTERS" "${names}" ${known})
+  set(lines "    ways.adapters[\"lora\"] = adapters<LowRank<Rank<Dyn>, Alpha<Dyn>>, Model>();")
+  foreach(entry IN LISTS LAMINA_ALL_ADAPTERS)
+    string(REGEX MATCH "^([a-z]+)=(.+)$" matched "${entry}")
+    if(CMAKE_MATCH_1 IN_LIST names)
+      string(APPEND lines "\n    ways.adapters[\"${CMAKE_MATCH_1}\"] = adapters<${CMAKE_MATCH_2}, Model>();")
+    endif()
+  endforeach()
+  set(${result} "${lines}" PARENT_SCOPE)
+endfunction()
+
 # Writes a model's units, one for each backend, so that they build side by side and a change of one model rebuilds that
 # model alone. A unit is a model on a backend: its ways to run (LoRA, full, generation) share most of their code.
-function(lamina_write_units NAME TYPE FAMILY HEADERS runs ranks result)
+function(lamina_write_units NAME TYPE FAMILY HEADERS ADAPTERS runs ranks result)
   lamina_include_lines("${HEADERS}" INCLUDES)
+  lamina_adapter_ways("${ADAPTERS}" ADAPTER_WAYS)
   set(units)
   foreach(run IN LISTS runs)
     string(REPLACE "|" ";" run "${run}")
@@ -66,7 +84,8 @@ function(lamina_write_units NAME TYPE FAMILY HEADERS runs ranks result)
   set(${result} ${units} PARENT_SCOPE)
 endfunction()
 
-# lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [TENSOR_PARALLEL N...] [CUDA])
+# lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [ADAPTERS KIND...]
+#                   [TENSOR_PARALLEL N...] [CUDA])
 #
 # TARGET holds the models behind make_train_session() and make_engine_session(): programs that link it see no model
 # type. It is an object library, because its units register themselves: link it directly.
@@ -74,13 +93,14 @@ endfunction()
 #   HEADERS  what defines the types of one's own, and their family; a path from the calling folder or from an include
 #            folder
 #   FAMILY   the model_type of config.json that they read; default: the namespace of the type
+#   ADAPTERS kinds of adapters that they can train next to LoRA: dora
 #   TENSOR_PARALLEL  also for N ranks that share a model (lamina-serve --tensor-parallel-size N), if it divides by N; a
 #            number for all models, or NAME:N for one
 #   CUDA     also for GPUs
 function(lamina_add_models target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "CUDA" "FAMILY" "MODELS;HEADERS;TENSOR_PARALLEL")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "CUDA" "FAMILY" "MODELS;HEADERS;ADAPTERS;TENSOR_PARALLEL")
   if(NOT arg_MODELS OR arg_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [TENSOR_PARALLEL N...] [CUDA])")
+    message(FATAL_ERROR "lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [ADAPTERS KIND...] [TENSOR_PARALLEL N...] [CUDA])")
   endif()
   set(own ${arg_MODELS})
   list(FILTER own INCLUDE REGEX "=")
@@ -110,7 +130,7 @@ function(lamina_add_models target)
     list(FILTER ranks INCLUDE REGEX "^(${name}:)?[0-9]+$")
     list(TRANSFORM ranks REPLACE "^.*:" "")
     list(REMOVE_DUPLICATES ranks)
-    lamina_write_units(${name} ${type} "${family}" "${headers}" "${runs}" "${ranks}" units)
+    lamina_write_units(${name} ${type} "${family}" "${headers}" "${arg_ADAPTERS}" "${runs}" "${ranks}" units)
     list(APPEND sources ${units})
   endforeach()
 

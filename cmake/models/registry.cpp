@@ -66,6 +66,16 @@ const Ways& ways_on(const RegisteredModel& entry, const std::string& device, DTy
   return cuda;
 }
 
+/// How adapters of the kind that the options ask for, or that goes on training, are trained.
+const TrainWays& adapter_ways(const RegisteredModel& entry, const Ways& ways, const ModelSource& source,
+                              const TrainableOptions& options) {
+  const bool dora = source.trained.empty() ? options.use_dora : checkpoint::has_magnitudes(source.trained);
+  const auto found = ways.adapters.find(dora ? "dora" : "lora");
+  if (found == ways.adapters.end())
+    fail("use_dora: this program does not hold DoRA for ", entry.name, ": configure with -DLAMINA_ADAPTERS=dora");
+  return found->second;
+}
+
 /// How so many ranks generate with a model.
 OpenEngine sharded_way(const RegisteredModel& entry, const Ways& ways, int ranks) {
   if (const auto found = ways.sharded.find(ranks); found != ways.sharded.end()) return found->second;
@@ -104,8 +114,9 @@ std::unique_ptr<TrainSession> make_train_session(const ModelSource& source, cons
   const RegisteredModel& entry = find_entry(source);
   const Ways& ways = ways_on(entry, options.device);
   if (&ways != &entry.cpu) note_other_gpus(options);
-  if (options.method == TrainableOptions::Method::lora) return (vision ? ways.lora_all : ways.lora)(source, options);
-  return (vision ? ways.full_all : ways.full)(source, options);
+  const TrainWays& way =
+      options.method == TrainableOptions::Method::lora ? adapter_ways(entry, ways, source, options) : ways.full;
+  return (vision ? way.everywhere : way.language)(source, options);
 }
 
 std::unique_ptr<engine::EngineSession> make_engine_session(const ModelSource& source,

@@ -1,4 +1,5 @@
 #include <array>
+#include <cmath>
 #include <type_traits>
 #include <vector>
 
@@ -75,6 +76,24 @@ TEST_CASE("load_weights: rows that are read, converted and sent some at a time a
   const auto with_adapter = [&](std::size_t i) { return w[i] + 2 * layer.b[i / in] * layer.a[i % in]; };
   expect(std::type_identity<float>{}, DType::F32, folded, with_adapter);
   expect(std::type_identity<bf16>{}, DType::BF16, folded, with_adapter);
+}
+
+TEST_CASE("load_weights: rows of a folded DoRA adapter have its magnitudes, one adapter after another") {
+  const Scratch scratch;
+  const std::vector<float> w = {3, 4, 0, 1};
+  const checkpoint::TensorData tensors[] = {{"o_proj.weight", DType::F32, {2, 2}, std::as_bytes(std::span(w))}};
+  checkpoint::write_safetensors(scratch / "model.safetensors", tensors);
+  const auto files = checkpoint::Checkpoint::open(scratch / "model.safetensors");
+  using Square = Named<o_proj, Linear<2, 2>>;
+  Weights<Square, float> weights([](const TensorSpec&) { return TensorChoice{DType::F32, 0, false}; });
+  weights.allocate(false);
+  // (3, 4), (0, 1) become (3, 4), (1, 1); of lengths 10 and sqrt 2 (6, 8), (1, 1); then 1 is added to each first.
+  const checkpoint::AdapterLayers folded[] = {{{"o_proj", {1, 1, {1, 0}, {0, 1}, {10, std::sqrt(2.0f)}}}},
+                                              {{"o_proj", {1, 1, {1, 0}, {1, 1}}}}};
+  checkpoint::load_weights(weights, files, folded);
+  const auto* got = static_cast<const float*>(weights.data(weights.slots()[0]));
+  const float wanted[] = {7, 8, 2, 1};
+  for (int i = 0; i < 4; ++i) CHECK(got[i] == Approx(wanted[i]));
 }
 
 TEST_CASE(

@@ -44,6 +44,10 @@ TEST_CASE("check_backends: the CPU and a GPU compute the same") {
   check_same<Layer, bf16>();
   check_same<Chain<Named<norm1, LayerNorm<64>>, Gelu::layer<64>, Named<gate_proj, Linear<64, 40, Bias>>>, f16>();
 }
+TEST_CASE("check_backends: the CPU and a GPU compute the same of DoRA's layer") {
+  check_same<DoraLinear<Linear<64, 96, Bias>, Rank<8>, Alpha<16>>, float>();
+  check_same<DoraLinear<Linear<64, 96>, Rank<Dyn>, Alpha<Dyn>>, bf16>();
+}
 TEST_CASE("check_backends: names what differs") {
   CHECK(testing::check_backends<Elsewhere<Linear<64, 64>>>().wrong() == std::vector<std::string>{"dx"});
 }

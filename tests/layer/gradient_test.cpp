@@ -108,7 +108,7 @@ TEST_CASE("DoraLinear: dx and the magnitudes' gradient match finite differences,
   };
   const std::vector<std::string> low = {"lora_A.weight", "lora_B.weight"};
   CHECK(wrong(testing::check_gradients<DoraLinear<Linear<7, 9, Bias>, Rank<2>, Alpha<4>>>()) == low);
-  CHECK(wrong(testing::check_gradients<DoraLinear<Linear<7, 9>, Rank<2>, Alpha<4>>>({.dropout = 0.3f})) == low);
+  CHECK(wrong(testing::check_gradients<DoraLinear<Linear<7, 9>, Rank<Dyn>, Alpha<Dyn>>>({.dropout = 0.3f})) == low);
 }
 TEST_CASE("LearnedPosition: backward matches finite differences") { check<LearnedPosition<9, 4>>(); }
 TEST_CASE("JoinRows: backward matches finite differences") { check<JoinRows<4, 3>>(); }

@@ -33,11 +33,10 @@ std::vector<std::string> runs() {
   return names;
 }
 
-/// Runs the golden's settings in a folder of this test, and more.
-Program train(const Json& wanted, const fs::path& folder, const Json& more = Json::object()) {
+/// Runs the golden's settings, and more, on the model in a folder.
+Program train_again(const Json& wanted, const fs::path& folder, const Json& more) {
   Json settings = wanted.at("base");
   settings.update(wanted.at("settings"));
-  REQUIRE(make_model(settings.at("model_name_or_path").get<std::string>(), folder / "model").status == 0);
   settings.update(more);
   settings["model_name_or_path"] = (folder / "model").string();
   settings["dataset_dir"] = golden.string();
@@ -45,6 +44,13 @@ Program train(const Json& wanted, const fs::path& folder, const Json& more = Jso
   settings["output_dir"] = (folder / "out").string();
   std::ofstream(folder / "train.yaml") << settings.dump();  // JSON is YAML
   return run_program("lamina-train", {(folder / "train.yaml").string()});
+}
+/// The same in a folder of this test, on a model made for it.
+Program train(const Json& wanted, const fs::path& folder, const Json& more = Json::object()) {
+  Json settings = wanted.at("base");
+  settings.update(wanted.at("settings"));
+  REQUIRE(make_model(settings.at("model_name_or_path").get<std::string>(), folder / "model").status == 0);
+  return train_again(wanted, folder, more);
 }
 
 /// Columns of preference stages. An accuracy counts rewards that are larger: which of two equal ones is, rounding says.
@@ -116,6 +122,64 @@ TEST_CASE("lamina-train: PiSSA's converted adapter on the base model evaluates a
       {{"pissa_init", false}, {"pissa_convert", false}, {"adapter_name_or_path", (trained.path() / "out").string()}});
   CHECK(raw.status != 0);
   CHECK(raw.output.find("take the one in pissa_converted next to it") != std::string::npos);
+}
+
+TEST_CASE("lamina-train: a DoRA adapter is resumed to the bit, goes on, and merged evaluates as it was trained") {
+  const TemporaryFolder trained, resumed, again;
+  const Json wanted = read(golden / "dora.json");
+  const auto eval_loss = [&](const Program& program, const fs::path& folder) {
+    INFO(program.output);
+    REQUIRE(program.status == 0);
+    return read(folder / "out/eval_results.json").at("eval_loss").get<double>();
+  };
+  Json evaluated = {{"val_size", 3}, {"do_eval", true}};
+  Json saving = evaluated;
+  saving.update({{"save_strategy", "steps"}, {"save_steps", 5}});
+  const double before = eval_loss(train(wanted, trained.path(), saving), trained.path());
+  const fs::path out = trained.path() / "out";
+  CHECK(read(out / "adapter_config.json").at("use_dora") == true);
+
+  saving["resume_from_checkpoint"] = (out / "checkpoint-5").string();
+  saving["overwrite_output_dir"] = false;
+  CHECK(eval_loss(train(wanted, resumed.path(), saving), resumed.path()) == before);
+
+  evaluated["do_train"] = false;
+  Json goes_on = evaluated;
+  goes_on["adapter_name_or_path"] = out.string(), goes_on["use_dora"] = false;  // it is what it is
+  CHECK(std::abs(eval_loss(train(wanted, again.path(), goes_on), again.path()) - before) <= 1e-5);
+
+  const fs::path merged = trained.path() / "merged";
+  const Program merge = run_program(
+      "lamina-merge", {"model_name_or_path=" + (trained.path() / "model").string(),
+                       "adapter_name_or_path=" + out.string(), "export_dir=" + merged.string(), "infer_dtype=float32"});
+  INFO(merge.output);
+  REQUIRE(merge.status == 0);
+  fs::remove_all(again.path() / "model");
+  const Program whole = train(wanted, again.path(), evaluated);
+  CHECK(eval_loss(whole, again.path()) > before);  // the base model
+  fs::remove_all(again.path() / "model");
+  fs::copy(merged, again.path() / "model");
+  CHECK(std::abs(eval_loss(train_again(wanted, again.path(), evaluated), again.path()) - before) <= 1e-5);
+}
+
+TEST_CASE("lamina-train: regions have learning rates of their own") {
+  const TemporaryFolder folder;
+  const Program program = train(read(golden / "loraplus.json"), folder.path(),
+                                {{"freeze_vision_tower", false}, {"vision_tower_lr", 0}, {"max_steps", 2}});
+  INFO(program.output);
+  REQUIRE(program.status == 0);
+  const auto file = lamina::checkpoint::Checkpoint::open(folder.path() / "out/adapter_model.safetensors");
+  int of_tower = 0;
+  for (const auto& info : file.tensors()) {
+    if (!info.name.ends_with("lora_B.weight")) continue;
+    std::vector<float> values(static_cast<std::size_t>(lamina::checkpoint::element_count(info.shape)));
+    lamina::checkpoint::widen(info.dtype, file.data(info.name), values);
+    const bool tower = info.name.find("visual") != std::string::npos;
+    of_tower += tower;
+    INFO(info.name);
+    CHECK(std::all_of(values.begin(), values.end(), [](float v) { return v == 0; }) == tower);
+  }
+  CHECK(of_tower > 0);
 }
 
 TEST_CASE("lamina-train: losses, gradients, rates and trained weights are LLaMA-Factory's under each setting") {

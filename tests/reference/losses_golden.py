@@ -90,6 +90,15 @@ RUNS = {
     "pissa": PISSA | {"lora_target": "q_proj,v_proj,down_proj"},
     "pissa_qwen2_5": PISSA
     | {"model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl", "lora_target": "o_proj,up_proj", "lora_rank": 2},
+    "dora": {"use_dora": True},
+    "dora_qwen2_5": {
+        "model_name_or_path": "qwen2_5_vl_tiny",
+        "template": "qwen2_vl",
+        "use_dora": True,
+        "use_rslora": True,
+        "lora_target": "qkv,q_proj,o_proj,down_proj",
+        "freeze_vision_tower": False,
+    },
     "pretrain": {"stage": "pt", "dataset": "pages", "cutoff_len": 40},
     "pretrain_apart": {"stage": "pt", "dataset": "pages", "cutoff_len": 32, "packing": False},
     "dpo_sigmoid": DPO | {"dpo_label_smoothing": 0.1, "pref_ftx": 0.3, "gradient_accumulation_steps": 2},

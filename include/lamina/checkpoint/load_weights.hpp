@@ -17,14 +17,19 @@
 /// not parse files.
 namespace lamina::checkpoint {
 
-/// An adapter's matrices for one linear layer, fp32: A (rank, in), B (out, rank).
+/// An adapter's matrices for one linear layer, fp32: A (rank, in), B (out, rank), and DoRA's m (out) or nothing.
 struct AdapterLayer {
   int rank = 0;
   float scale = 0;
-  std::vector<float> a, b;
+  std::vector<float> a, b, magnitude = {};
 };
 /// By canonical name of the layer.
 using AdapterLayers = std::map<std::string, AdapterLayer>;
+
+/// Whether an adapter is DoRA's.
+inline bool has_magnitudes(const AdapterLayers& layers) {
+  return !layers.empty() && !layers.begin()->second.magnitude.empty();
+}
 
 /// W += scale * B A of some elements of W: those from `first` on, row after row of `cols`, fp32.
 inline void fold_adapter(const AdapterLayer& layer, std::size_t cols, std::size_t first, std::span<float> w) {
@@ -89,6 +94,19 @@ class ShardPlace {
   std::size_t cols_, file_cols_, first_;
 };
 
+/// An adapter that becomes part of a weight.
+struct FoldedLayer {
+  const AdapterLayer* layer = nullptr;
+  std::vector<float> factors = {};  ///< DoRA: of each row, m / |W + scale * B A|
+
+  /// Changes some elements of W: those from `first` on, row after row of `cols`.
+  void apply(std::size_t cols, std::size_t first, std::span<float> w) const {
+    fold_adapter(*layer, cols, first, w);
+    if (factors.empty()) return;
+    for (std::size_t i = 0; i < w.size(); ++i) w[i] *= factors[(first + i) / cols];
+  }
+};
+
 /// A tensor of a file on its way into a slot of memory.
 class TensorLoad {
  public:
@@ -104,7 +122,11 @@ class TensorLoad {
     const std::string name = slot.name();
     if (!name.ends_with(".weight")) return;
     for (const AdapterLayers& adapter : folded)
-      if (const auto layer = adapter.find(module_of(name)); layer != adapter.end()) folded_.push_back(&layer->second);
+      if (const auto layer = adapter.find(module_of(name)); layer != adapter.end()) {
+        FoldedLayer next{&layer->second};
+        if (!layer->second.magnitude.empty()) next.factors = row_factors(layer->second);
+        folded_.push_back(std::move(next));
+      }
   }
 
   /// Fills `to` with the slot's elements from `first` on, on all threads: each reads and converts a block at a time.
@@ -121,6 +143,24 @@ class TensorLoad {
  private:
   static constexpr std::size_t copied = std::size_t{1} << 19, converted = std::size_t{1} << 14;  // elements of a block
 
+  /// m / |W + scale * B A| of every row of the file's tensor, W with the adapters before this one.
+  std::vector<float> row_factors(const AdapterLayer& layer) const {
+    const std::size_t cols = place_.file_cols();
+    std::vector<float> factors(layer.magnitude);
+    parallel_for(std::ssize(factors), [&](std::int64_t row) {
+      const std::size_t first = static_cast<std::size_t>(row) * cols, bytes = size_bytes(info_.dtype);
+      std::vector<std::byte> stored(cols * bytes);
+      std::vector<float> w(cols);
+      files_.read(info_.name, first * bytes, stored);
+      widen(info_.dtype, stored, w);
+      for (const FoldedLayer& before : folded_) before.apply(cols, first, w);
+      fold_adapter(layer, cols, first, w);
+      float squares = 0;
+      for (const float value : w) squares += value * value;
+      factors[static_cast<std::size_t>(row)] /= std::sqrt(squares);
+    });
+    return factors;
+  }
   /// The file's own elements.
   void read_file(std::size_t first, std::size_t count, std::span<std::byte> to) const {
     const std::size_t each = size_bytes(info_.dtype);
@@ -135,9 +175,9 @@ class TensorLoad {
     const auto values = std::span(floats).first(count);
     read_file(first, count, stored);
     widen(info_.dtype, stored, values);
-    for (const AdapterLayer* adapter : folded_)
+    for (const FoldedLayer& adapter : folded_)
       place_.for_each_run(first, count, [&](std::size_t in_file, std::size_t at, std::size_t n) {
-        fold_adapter(*adapter, place_.file_cols(), in_file, values.subspan(at, n));
+        adapter.apply(place_.file_cols(), in_file, values.subspan(at, n));
       });
     if (slot_.dtype == DType::F16) expect_f16(values, files_.path().string(), info_.name);
     if (const float factor = power_of_two(slot_.spec.exponent); factor != 1)
@@ -149,7 +189,7 @@ class TensorLoad {
   const Checkpoint& files_;
   const TensorInfo& info_;
   ShardPlace place_;
-  std::vector<const AdapterLayer*> folded_;
+  std::vector<FoldedLayer> folded_;
 };
 
 }  // namespace detail

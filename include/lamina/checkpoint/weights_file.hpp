@@ -1,4 +1,5 @@
 #pragma once
+#include <cstring>
 #include <filesystem>
 #include <vector>
 
@@ -32,10 +33,18 @@ template <class Model>
 Weights<Model, float> load(const std::filesystem::path& path, std::uint64_t seed = 1) {
   const auto files = checkpoint::Checkpoint::open(path);
   Weights<Model, float> weights = initialised<Model>(seed);
+  std::vector<float> norms;  // of the rows of the last matrix of the base model
   for (const TensorSlot& slot : weights.slots()) {
-    if (slot.spec.added && !files.find(slot.name())) continue;
+    if (slot.spec.added && !files.find(slot.name())) {
+      if (slot.spec.init == TensorSpec::Init::row_norms)
+        weights.fill(slot, [&](std::span<std::byte> to) { std::memcpy(to.data(), norms.data(), to.size()); });
+      continue;
+    }
     const checkpoint::detail::TensorLoad values(slot, files, {}, 0);
-    weights.fill(slot, [&](std::span<std::byte> to) { values.read(0, to); });
+    weights.fill(slot, [&](std::span<std::byte> to) {
+      values.read(0, to);
+      if (slot.spec.rank == 2 && !slot.spec.added) norms = detail::row_norms<float>(slot.spec, to.data());
+    });
   }
   return weights;
 }

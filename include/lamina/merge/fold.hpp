@@ -4,6 +4,7 @@
 
 #include <lamina/checkpoint/adapter.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/layer/adapter/dora_linear.hpp>
 
 /// The arithmetic of a merge, on blocks of rows.
 namespace lamina::merge {
@@ -29,10 +30,10 @@ struct AdapterDelta {
 /// w, rows [first_row, first_row + w.rows()) of a weight, becomes W + s B A; with a magnitude m, each row of that is
 /// scaled to m's length. Source: Hu et al. 2021, arXiv:2106.09685; Liu et al. 2024, arXiv:2402.09353, eq. 5.
 inline void fold_rows(Eigen::Map<RowMajor> w, Eigen::Index first_row, const AdapterDelta& d) {
-  w.noalias() += d.b.middleRows(first_row, w.rows()) * d.a;
-  if (d.magnitude.empty()) return;
-  for (Eigen::Index i = 0; i < w.rows(); ++i)
-    w.row(i) *= d.magnitude[static_cast<std::size_t>(first_row + i)] / w.row(i).norm();
+  const auto b = d.b.middleRows(first_row, w.rows());
+  if (d.magnitude.empty()) return LowRank<Rank<Dyn>, Alpha<Dyn>>::merge(w, 1, d.a, b);
+  const Eigen::Map<const Eigen::VectorXf> m(d.magnitude.data() + first_row, w.rows());
+  WeightDecomposed<Rank<Dyn>, Alpha<Dyn>>::merge(w, 1, d.a, b, m);
 }
 
 /// The first magnitude that rounds to infinity in a floating type.

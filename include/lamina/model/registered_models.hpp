@@ -26,10 +26,15 @@ struct EngineOptions;
 using OpenTrain = std::unique_ptr<TrainSession> (*)(const ModelSource&, const TrainableOptions&);
 using OpenEngine = std::unique_ptr<engine::EngineSession> (*)(const ModelSource&, const engine::EngineOptions&);
 
-/// The ways a composition runs on a backend: adapters on the language model or everywhere, whole training of the
-/// language model or of everything, and generation.
+/// Training on the language model alone, or everywhere.
+struct TrainWays {
+  OpenTrain language = nullptr, everywhere = nullptr;
+};
+/// The ways a composition runs on a backend: training of adapters, by the name of their kind ("lora"), and of the whole
+/// model, and generation.
 struct Ways {
-  OpenTrain lora = nullptr, lora_all = nullptr, full = nullptr, full_all = nullptr;
+  std::map<std::string, TrainWays> adapters = {};
+  TrainWays full = {};
   OpenEngine engine = nullptr;
   std::map<int, OpenEngine> sharded = {};  ///< generation by so many ranks (compose/sharded.hpp)
 };

@@ -51,7 +51,7 @@ struct TrainableTensor {
   std::vector<std::int64_t> shape;
   std::span<float> value;
   std::vector<TensorState> state;
-  bool decays = true;  ///< biases and norms are exempt from weight decay
+  bool decays = true;  ///< biases and norms are exempt from weight decay, not the vectors of adapters
 };
 
 /// Bytes that a run needs, known before anything is allocated.
@@ -109,14 +109,16 @@ struct TrainableOptions {
   enum class Method { lora, full, freeze } method = Method::lora;
   int lora_rank = 8;
   double lora_alpha = 16, lora_dropout = 0;
-  bool use_rslora = false;
+  bool use_rslora = false, use_dora = false;
   std::vector<std::string> lora_target = {"all"};
   bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
   int freeze_trainable_layers = 2;  ///< method freeze: the last n decoder layers, negative: the first n
   /// Method freeze: the parts of those layers that are trained ("all", or such as "mlp"), and modules outside of
   /// layers.
   std::vector<std::string> freeze_trainable_modules = {"all"}, freeze_extra_modules;
-  float lora_b_rate = 1;  ///< LoRA+: the learning rate of each lora_B over that of its lora_A
+  float lora_b_rate = 1;  ///< LoRA+: the learning rate of each lora_B, and DoRA's m, over that of its lora_A
+  /// Learning rates over the run's own: of the vision tower, the projector and the language model.
+  float tower_rate = 1, projector_rate = 1, language_rate = 1;
   Objective objective;
   bool measures_accuracy = false;  ///< evaluations of a TokenLoss count labels that are the likeliest token
   OptimizerKind optimizer = OptimizerKind::adamw;

@@ -68,13 +68,14 @@ struct Arguments {
   std::optional<double> lora_alpha;  ///< unset: 2 * lora_rank
   double lora_dropout = 0;
   std::vector<std::string> lora_target = {"all"};
-  bool use_rslora = false, create_new_adapter = false;
+  bool use_rslora = false, use_dora = false, create_new_adapter = false;
   bool pissa_init = false, pissa_convert = false;
   int pissa_iter = 16;  ///< -1: the whole decomposition
   bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
   int freeze_trainable_layers = 2;
   std::vector<std::string> freeze_trainable_modules = {"all"}, freeze_extra_modules;
-  std::optional<double> loraplus_lr_ratio;  ///< of each lora_B's learning rate over that of its lora_A
+  std::optional<double> loraplus_lr_ratio;  ///< of each lora_B's learning rate, and that of DoRA's m, over lora_A's
+  std::optional<double> vision_tower_lr, multi_modal_projector_lr, language_model_lr;  ///< unset: learning_rate
   bool use_dft_loss = false;
   double label_smoothing_factor = 0;
   bool compute_accuracy = false;
@@ -178,6 +179,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.lora_alpha = a.lora_alpha.value_or(2.0 * a.lora_rank);
   options.lora_dropout = a.lora_dropout;
   options.use_rslora = a.use_rslora;
+  options.use_dora = a.use_dora;
   options.lora_target = a.lora_target;
   options.freeze_vision_tower = a.freeze_vision_tower;
   options.freeze_multi_modal_projector = a.freeze_multi_modal_projector;
@@ -186,6 +188,12 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.freeze_trainable_modules = a.freeze_trainable_modules;
   options.freeze_extra_modules = a.freeze_extra_modules;
   options.lora_b_rate = static_cast<float>(a.loraplus_lr_ratio.value_or(1));
+  const auto over_own = [&](const std::optional<double>& rate) {
+    return static_cast<float>(rate ? *rate / a.optimizer.learning_rate : 1);
+  };
+  options.tower_rate = over_own(a.vision_tower_lr);
+  options.projector_rate = over_own(a.multi_modal_projector_lr);
+  options.language_rate = over_own(a.language_model_lr);
   options.objective = objective_of(a);
   options.measures_accuracy = a.compute_accuracy;
   options.optimizer = a.optimizer_kind;

@@ -41,7 +41,8 @@ struct Pass {
   }
   const Parameter& p(int i) const { return weights.parameters()[i]; }
   void run(RowMajorArray dy) {
-    Context<float> context{.rows = rows};
+    Context<float> context;
+    context.rows = rows;
     const Run<Cpu, Training> run{{}, &scratch, &context};
     typename L::template Saved<Training> saved{};
     L::forward(run, weights.parameters(), saved, Matrix<const float>(matrix(x)), matrix(y));
@@ -70,7 +71,7 @@ TEST_CASE("DoraLinear: merged, the linear layer computes the same") {
   dora.run(numbers(rows, Out, 2));
   RowMajorArray w = value(dora.p(0));
   const Eigen::ArrayXf m = value(dora.p(4)).row(0).transpose();
-  Kind::merge(w, dora.p(3).scale, value(dora.p(2)).matrix(), value(dora.p(3)).matrix(), m);
+  Kind::merge(w.matrix(), dora.p(3).scale, value(dora.p(2)).matrix(), value(dora.p(3)).matrix(), m);
   const RowMajorArray merged = (dora.x.matrix() * w.matrix().transpose()).array().rowwise() + value(dora.p(1)).row(0);
   CHECK((dora.y - merged).abs().maxCoeff() < 1e-5f);
 }

@@ -17,7 +17,7 @@ inline constexpr Field adapter_fields[] = {
     {"lora_alpha", FieldUse::used},
     {"lora_dropout", FieldUse::used, "by training that goes on"},
     {"use_rslora", FieldUse::used},
-    {"use_dora", FieldUse::used, "by lamina-merge"},
+    {"use_dora", FieldUse::used},
     {"bias", FieldUse::used, detail::has_to_fit},
     {"rank_pattern", FieldUse::used},
     {"alpha_pattern", FieldUse::used},

@@ -38,7 +38,7 @@ template <class M>
 constexpr std::int64_t row_flops() {
   std::int64_t flops = linear_flops(static_cast<const M*>(nullptr));
   if constexpr (requires { M::flops_per_row; }) flops += M::flops_per_row;
-  if constexpr (requires { typename M::added_params; })
+  if constexpr (AdaptedLayer<M> && requires { M::rank; })  // other kinds of adapters say flops_per_row
     if (M::rank != Dyn) flops += std::int64_t{2} * M::rank * (M::In::width + M::Out::width);
   if constexpr (requires { typename M::children; }) flops += children_flops<M>(typename M::children{});
   return flops;

@@ -36,13 +36,14 @@ struct TensorSlot {
   std::size_t folded_offset = 0;  ///< bytes into the frozen block, of that window
   std::ptrdiff_t folded_stride = 0;  ///< elements from row to row of it
   bool folds_scaled = false;         ///< the copy holds scale * value: B, whose product counts scale times
+  bool decays() const { return spec.rank > 1 || spec.added; }  ///< gains and biases of the model do not
   std::string name() const { return std::string(spec.path.view()); }
 };
 
 /// Decided per tensor: its element type while frozen (matrices only), an adapter's rank (0: none), whether it learns.
 struct TensorChoice {
   DType dtype = DType::F32;
-  int rank = 0;  ///< what a Dyn extent becomes
+  int rank = 0;  ///< of an adapter whose type leaves it open; 0: none here
   bool learns = true;
   float rate = 1;  ///< of its learning rate over that of the others
 };
@@ -57,11 +58,13 @@ class TensorMemory {
   static constexpr bool has_copy = !std::is_same_v<T, float>;
 
   TensorMemory(std::vector<TensorSpec> tensors, const Choose& choose) {
+    int outputs = 0;  // of the layer whose matrix came last
     for (TensorSpec& spec : tensors) {
       const Choice choice = choose(spec);
+      if (!spec.added && spec.rank == 2) outputs = spec.rows();
       if (spec.added)
         for (int& e : spec.extents)
-          if (e == Dyn) e = choice.rank;
+          if (e == Dyn) e = spec.rank == 2 ? choice.rank : choice.rank > 0 ? outputs : 0;
       TensorSlot slot{spec, 0,
                       spec.fp32        ? DType::F32
                       : spec.rank == 1 ? dtype_of<T>

@@ -80,6 +80,7 @@ struct AdaptRule {
 ///
 ///     template <class L> layer    L with the adapter: parameters, forward, backward (layer/adapter/adapter_on.hpp)
 ///     merge(w, s, P...)           W' of W, the scale, and the parameters in their order: matrices of Eigen's, fp32
+///     peft_type, peft_config(config, modules)   what PEFT calls it (checkpoint/adapter/save_adapter.hpp), if it does
 ///
 /// LowRank and WeightDecomposed are the library's; examples/research has others.
 template <class M, class Kind, class T>

@@ -83,13 +83,30 @@ struct AdaptedLinear : AdapterOn<L, Param<lora_A_weight, Shape<Rank_::value, L::
   }
 };
 
+namespace detail {
+/// What PEFT's config says of a kind with a rank; further kinds around the first have patterns of their own.
+template <class Rank_, class Alpha_>
+void low_rank_config(auto& config, const auto& modules) {
+  if (!config.contains("r")) {
+    config["r"] = Rank_::value, config["lora_alpha"] = Alpha_::value;
+    return;
+  }
+  for (const auto& module : modules)
+    config["rank_pattern"][module] = Rank_::value, config["alpha_pattern"][module] = Alpha_::value;
+}
+}  // namespace detail
+
 /// The kind of LoRA:  W' = W + s B A.
 template <class Rank_, class Alpha_>
 struct LowRank {
   template <class L>
   using layer = AdaptedLinear<L, Rank_, Alpha_>;
+  static constexpr std::string_view peft_type = "LORA";
+  static void peft_config(auto& config, const auto& modules) {
+    detail::low_rank_config<Rank_, Alpha_>(config, modules);
+  }
   /// w: some rows of W, an Eigen matrix of fp32; B: the same rows of it.
-  static void merge(auto&& w, float s, const auto& A, const auto& B) { w.matrix().noalias() += s * B * A; }
+  static void merge(auto&& w, float s, const auto& A, const auto& B) { w.noalias() += (s * B) * A; }
 };
 
 }  // namespace lamina

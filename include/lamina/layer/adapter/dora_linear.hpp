@@ -28,7 +28,7 @@ struct DoraLinear
                 Param<lora_B_weight, Shape<L::Out::width, Rank_::value>, init::zeros>,
                 Param<lora_magnitude_vector, Shape<Rank_::value == Dyn ? Dyn : L::Out::width>, init::row_norms, Fp32>> {
   using Low = AdaptedLinear<L, Rank_, Alpha_>;
-  static constexpr int In_ = L::In::width, Out_ = L::Out::width, own = Low::own;
+  static constexpr int rank = Rank_::value, In_ = L::In::width, Out_ = L::Out::width, own = Low::own;
   static constexpr float scale = Low::scale;
 
   template <class R, class S, class X, class Y>
@@ -126,10 +126,15 @@ template <class Rank_, class Alpha_>
 struct WeightDecomposed {
   template <class L>
   using layer = DoraLinear<L, Rank_, Alpha_>;
+  static constexpr std::string_view peft_type = "LORA";
+  static void peft_config(auto& config, const auto& modules) {
+    detail::low_rank_config<Rank_, Alpha_>(config, modules);
+    config["use_dora"] = true;
+  }
   /// w: some rows of W, an Eigen matrix of fp32; B and m: the same rows of them.
   static void merge(auto&& w, float s, const auto& A, const auto& B, const auto& m) {
-    w.matrix().noalias() += s * B * A;
-    w.array().colwise() *= m.array() / w.matrix().rowwise().norm().array();
+    w.noalias() += (s * B) * A;
+    w.array().colwise() *= m.array() / w.rowwise().norm().array();
   }
 };
 

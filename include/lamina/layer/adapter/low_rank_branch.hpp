@@ -40,7 +40,8 @@ struct LowRankBranch {
       matmul::forward(run.stream, kernel::MatmulFwd<T>{.x = dropped, .w = A.value, .y = h});
       matmul::backward_weight(run.stream,
                               kernel::MatmulBwdWeight<T>{.dy = dy, .x = h, .dw = B.matrix_grad(), .alpha = B.scale});
-      matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dh, .x = dropped, .dw = A.matrix_grad()});
+      if (A.grad)
+        matmul::backward_weight(run.stream, kernel::MatmulBwdWeight<T>{.dy = dh, .x = dropped, .dw = A.matrix_grad()});
     }
     if (dx) add_input_gradient(run, A, dh, dx);
   }

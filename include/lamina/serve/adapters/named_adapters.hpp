@@ -107,7 +107,7 @@ inline std::shared_ptr<const engine::LoadedAdapter> NamedAdapters::read(const Ad
     throw ApiError(404, "NotFoundError", "No adapter found for " + path + ": it holds no adapter_config.json");
   }
   try {
-    return engine_.prepare_adapter(module.name, checkpoint::read_adapter(module.path, rules_));
+    return engine_.prepare_adapter(module.name, checkpoint::read_low_rank_adapter(module.path, rules_));
   } catch (const Error& e) {
     throw ApiError(400, "BadRequestError", clipped("adapter " + clipped(module.name) + ": " + e.what(), 600));
   }

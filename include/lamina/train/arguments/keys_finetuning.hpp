@@ -25,8 +25,7 @@ inline constexpr TrainKey finetuning_keys[] = {
     {"loraplus_lr_embedding", KeyType::number, KeyStatus::accepted, "1e-6",
      "embeddings get no adapter, so that there is nothing to learn at this rate"},
     honoured<&Arguments::use_rslora>("use_rslora", "divide lora_alpha by the root of the rank"),
-    {"use_dora", KeyType::flag, KeyStatus::refused, "false",
-     "DoRA is not trained: set use_dora: false; lamina-merge folds DoRA adapters of PEFT into their model"},
+    honoured<&Arguments::use_dora>("use_dora", "train the lengths of the weights' rows apart from their directions"),
     honoured<&Arguments::pissa_init>("pissa_init", "start adapters with the principal part of their weights"),
     honoured<&Arguments::pissa_iter>("pissa_iter",
                                      "rounds of subspace iteration that find it; -1: the whole decomposition")
@@ -37,6 +36,12 @@ inline constexpr TrainKey finetuning_keys[] = {
     honoured<&Arguments::freeze_vision_tower>("freeze_vision_tower", "do not train the vision tower"),
     honoured<&Arguments::freeze_multi_modal_projector>("freeze_multi_modal_projector", "do not train the projector"),
     honoured<&Arguments::freeze_language_model>("freeze_language_model", "do not train the language model"),
+    honoured<&Arguments::vision_tower_lr>("vision_tower_lr", "learning rate of the vision tower, if not learning_rate")
+        .in({.least = 0, .most = 1e6}),
+    honoured<&Arguments::multi_modal_projector_lr>("multi_modal_projector_lr", "the same of the projector")
+        .in({.least = 0, .most = 1e6}),
+    honoured<&Arguments::language_model_lr>("language_model_lr", "the same of the language model")
+        .in({.least = 0, .most = 1e6}),
     honoured<&Arguments::freeze_trainable_layers>(
         "freeze_trainable_layers",
         "layers that finetuning_type: freeze trains: the last ones, or if negative the first"),

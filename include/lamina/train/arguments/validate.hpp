@@ -62,9 +62,19 @@ inline void validate_method(const Arguments& a) {
   const bool lora = a.finetuning_type == "lora";
   if (!lora && !a.adapter_name_or_path.empty())
     fail(where(a, "adapter_name_or_path"), " needs finetuning_type: lora, got ", a.finetuning_type);
-  if (!lora && a.use_rslora) fail(where(a, "use_rslora"), " needs finetuning_type: lora, got ", a.finetuning_type);
+  for (const auto& [key, rate] : {std::pair{"vision_tower_lr", a.vision_tower_lr},
+                                  {"multi_modal_projector_lr", a.multi_modal_projector_lr},
+                                  {"language_model_lr", a.language_model_lr}})
+    if (rate && a.optimizer.learning_rate == 0)
+      fail(where(a, key), " follows the schedule of learning_rate, which is 0: give that a rate");
+  for (const auto& [key, on] : {std::pair{"use_rslora", a.use_rslora}, {"use_dora", a.use_dora}})
+    if (!lora && on) fail(where(a, key), " needs finetuning_type: lora, got ", a.finetuning_type);
   if (lora && a.lora_target.empty()) fail(where(a, "lora_target"), " is empty: name modules, or all");
   if (a.pissa_init && !lora) fail(where(a, "pissa_init"), " needs finetuning_type: lora, got ", a.finetuning_type);
+  if (a.pissa_init && a.use_dora)
+    fail(where(a, "pissa_init"),
+         " is not combined with use_dora: an adapter of both cannot be converted to one for the "
+         "base model; keep one");
   if (a.pissa_init && !a.adapter_name_or_path.empty())
     fail(where(a, "pissa_init"), " starts a fresh adapter on the base model: leave adapter_name_or_path out");
   if (a.pissa_init && !a.pissa_convert)

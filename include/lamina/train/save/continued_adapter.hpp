@@ -30,6 +30,7 @@ inline std::vector<std::string> overridden_settings(const Arguments& a) {
   check("lora_alpha", a.lora_alpha.value_or(before->lora_alpha), before->lora_alpha);
   check("lora_dropout", a.lora_dropout, before->lora_dropout);
   check("use_rslora", a.use_rslora, before->use_rslora);
+  check("use_dora", a.use_dora, before->use_dora);
   if (a.given.contains("lora_target"))
     notes.push_back(cat("lora_target has no effect: ", a.adapter_name_or_path.back().string(),
                         " goes on with the layers that it has"));

@@ -143,6 +143,7 @@ class ModelWriter {
     config.lora_alpha = a_.lora_alpha.value_or(2.0 * a_.lora_rank);
     config.lora_dropout = a_.lora_dropout;
     config.use_rslora = a_.use_rslora;
+    config.use_dora = a_.use_dora;
     return config;
   }
 

@@ -15,11 +15,11 @@
 
 namespace lamina::train {
 
-/// An optimizer of the learning run of a model's weights, with its state in the backend's memory. Vectors (norm gains
-/// and biases) are not decayed, as Hugging Face's trainer groups them. Ranks may share the work if the rule looks at
-/// single values: each has the state of its share, updates that, and gets the others' by exchange(). Every rank clips
-/// the whole gradient, so that the result is that of one optimizer, bit for bit.
-/// source  Rajbhandari et al. 2020, arXiv:1910.02054: the first stage of ZeRO
+/// An optimizer of the learning run of a model's weights, with its state in the backend's memory. The model's vectors
+/// (norm gains and biases) are not decayed, as Hugging Face's trainer groups them. Ranks may share the work if the rule
+/// looks at single values: each has the state of its share, updates that, and gets the others' by exchange(). Every
+/// rank clips the whole gradient, so that the result is that of one optimizer, bit for bit. source  Rajbhandari et al.
+/// 2020, arXiv:1910.02054: the first stage of ZeRO
 template <Backend B = Cpu>
 class Optimizer {
  public:
@@ -250,7 +250,7 @@ class Optimizer {
     for (const std::size_t i : learning_slots(slots)) {
       const TensorSlot& slot = slots[i];
       const kernel::ValueGroup group{slot.offset + static_cast<std::size_t>(slot.spec.count()), slot.rate,
-                                     slot.spec.rank > 1};
+                                     slot.decays()};
       const bool alike = !groups.empty() && groups.back().rate == group.rate && groups.back().decays == group.decays;
       if (alike && !has_8bit_moments(kind_)) groups.pop_back();
       groups.push_back(group);

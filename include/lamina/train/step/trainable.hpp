@@ -33,6 +33,19 @@ inline bool is_frozen(Region region, const TrainableOptions& o) {
   return false;
 }
 
+/// A region's learning rate over the run's own.
+inline float rate_of(Region region, const TrainableOptions& o) {
+  switch (region) {
+    case Region::vision_tower:
+      return o.tower_rate;
+    case Region::projector:
+      return o.projector_rate;
+    case Region::language:
+      break;
+  }
+  return o.language_rate;
+}
+
 /// The key that freezes a region.
 inline std::string_view freezing_key(Region region) {
   switch (region) {

@@ -10,6 +10,7 @@
 
 #include <lamina/compose/wrap/lora_init.hpp>
 #include <lamina/kernel/device.hpp>
+#include <lamina/kernel/matmul/magnitude.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/parallel/gpu/device_group.hpp>
 #include <lamina/train/step/gradient_sum.hpp>
@@ -37,7 +38,7 @@ class TrainedWeights : public TrainSession {
                          shape_of(slot.spec),
                          state_.values().subspan(slot.offset, count),
                          {},
-                         slot.spec.rank > 1});
+                         slot.decays()});
     }
     for (std::size_t i = 0; i < optimizer_.parts().size(); ++i) {
       const StatePart& part = optimizer_.parts()[i];
@@ -151,12 +152,12 @@ class TrainedWeights : public TrainSession {
       adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), source.config.family->regions, options);
     return [&source, &options, adapted = std::move(adapted)](const TensorSpec& spec) {
       const std::string name(spec.path.view());
+      const float rate = rate_of(region_of(name, source.config.family->regions), options);
       if (spec.added) {
         const std::string module = name.substr(0, name.rfind(".lora_"));
-        const float rate = name.ends_with(".lora_B.weight") ? options.lora_b_rate : 1;
-        if (const auto it = source.trained.find(module); it != source.trained.end())
-          return TensorChoice{DType::F32, it->second.rank, true, rate};
-        return TensorChoice{DType::F32, adapted.contains(module) ? options.lora_rank : 0, true, rate};
+        const auto it = source.trained.find(module);
+        const int r = it != source.trained.end() ? it->second.rank : adapted.contains(module) ? options.lora_rank : 0;
+        return TensorChoice{DType::F32, r, true, name.ends_with(".lora_A.weight") ? rate : rate * options.lora_b_rate};
       }
       const DType stored = source.weights.at(name).dtype;
       const bool half = stored == DType::BF16 || stored == DType::F16;
@@ -164,7 +165,8 @@ class TrainedWeights : public TrainSession {
       return TensorChoice{
           kept, 0,
           options.method != TrainableOptions::Method::lora &&
-              is_trained(name, source.config.text_config.num_hidden_layers, source.config.family->regions, options)};
+              is_trained(name, source.config.text_config.num_hidden_layers, source.config.family->regions, options),
+          rate};
     };
   }
   static std::vector<std::string> tensor_names(const checkpoint::Checkpoint& weights) {
@@ -199,28 +201,45 @@ class TrainedWeights : public TrainSession {
       const std::size_t a = slot_of.at(module + ".lora_A.weight"), b = slot_of.at(module + ".lora_B.weight");
       const TensorSlot &slot_a = weights_.slots()[a], &slot_b = weights_.slots()[b];
       if (slot_a.spec.count() == 0) continue;
-      Parameter &pa = weights_.parameters()[a], &pb = weights_.parameters()[b];
-      pa.dropout = dropout_;
-      pb.scale = fresh_scale;
-      const auto it = source.trained.find(module);
-      if (it == source.trained.end()) {
-        std::vector<float> drawn(static_cast<std::size_t>(slot_a.spec.count()));
-        draw_lora_a(generator, slot_a.spec.cols(), slot_b.spec.rows(), slot_a.spec.rows(), drawn);
-        set(slot_a, drawn);
+      weights_.parameters()[a].dropout = dropout_;
+      weights_.parameters()[b].scale = fresh_scale;
+      const auto m = slot_of.find(module + ".lora_magnitude_vector");
+      if (const auto it = source.trained.find(module); it != source.trained.end()) {
+        continue_adapter(module, it->second, a, b);
+        if (m != slot_of.end()) set(weights_.slots()[m->second], it->second.magnitude);
         continue;
       }
-      pb.scale = it->second.scale;
-      if (it->second.a.size() != weights_.values(slot_a).size() ||
-          it->second.b.size() != weights_.values(slot_b).size())
-        fail("adapter_name_or_path: ", module,
-             " has adapter matrices for another width than the model's: was it made for another size?");
-      set(slot_a, it->second.a);
-      set(slot_b, it->second.b);
+      std::vector<float> drawn(static_cast<std::size_t>(slot_a.spec.count()));
+      draw_lora_a(generator, slot_a.spec.cols(), slot_b.spec.rows(), slot_a.spec.rows(), drawn);
+      set(slot_a, drawn);
+      if (m != slot_of.end()) start_magnitudes(slot_of.at(module + ".weight"), a, b, m->second);
     }
     for (const auto& [module, layer] : source.trained)
       if (!slot_of.contains(module + ".lora_A.weight"))
         fail("adapter_name_or_path: the adapter has ", module,
              ", which is no linear layer of this model that can be adapted");
+  }
+
+  /// Gives a layer's A and B, the slots a and b, the values of an adapter that goes on training.
+  void continue_adapter(const std::string& module, const checkpoint::AdapterLayer& layer, std::size_t a,
+                        std::size_t b) {
+    const TensorSlot &slot_a = weights_.slots()[a], &slot_b = weights_.slots()[b];
+    weights_.parameters()[b].scale = layer.scale;
+    if (layer.a.size() != weights_.values(slot_a).size() || layer.b.size() != weights_.values(slot_b).size())
+      fail("adapter_name_or_path: ", module,
+           " has adapter matrices for another width than the model's: was it made for another size?");
+    set(slot_a, layer.a);
+    set(slot_b, layer.b);
+  }
+  /// DoRA's m = |W + s B A|, of the slots' values.
+  void start_magnitudes(std::size_t w, std::size_t a, std::size_t b, std::size_t m) {
+    const Parameter* p = weights_.parameters();
+    kernel::magnitude<B>::norms(device_.stream(),
+                                kernel::RowNorms<T>{.w = p[w].value,
+                                                    .a = p[a].value,
+                                                    .b = p[b].value,
+                                                    .scale = p[b].scale,
+                                                    .norms = static_cast<float*>(weights_.data(weights_.slots()[m]))});
   }
 
   /// The same weights, in which adapters have rank 0.

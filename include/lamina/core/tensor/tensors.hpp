@@ -234,8 +234,10 @@ template <class M>
 constexpr int count_tensors();
 template <class M, class... C>
 constexpr int count_children(List<C...>) {
+  int tensors = 0;
   [[maybe_unused]] int k = 0;
-  return ((times_of<M>(k++) * count_tensors<C>()) + ... + 0);
+  ((tensors += times_of<M>(k++) * count_tensors<C>()), ...);
+  return tensors;
 }
 template <class M>
 constexpr int count_tensors() {
@@ -250,8 +252,10 @@ template <class M>
 constexpr std::int64_t count_elements(bool learning_only, bool learning);
 template <class M, class... C>
 constexpr std::int64_t count_child_elements(List<C...>, [[maybe_unused]] bool only, [[maybe_unused]] bool learning) {
+  std::int64_t elements = 0;
   [[maybe_unused]] int k = 0;
-  return ((times_of<M>(k++) * count_elements<C>(only, learning)) + ... + 0);
+  ((elements += times_of<M>(k++) * count_elements<C>(only, learning)), ...);
+  return elements;
 }
 template <class... P>
 constexpr std::int64_t count_param_elements(List<P...>, [[maybe_unused]] bool learning_only) {

@@ -331,7 +331,7 @@ void bench_optimizer(Gpu& gpu, std::size_t n) {
   Arena::Scope scope(gpu.memory);
   T* copy = gpu.memory.take<T>(n);
   const auto runs = value_runs<T>({0, n}, {{n / 2}, {n, 1, false}}, {{0, n, copy, 4096, 4096}});
-  AdamWStep<T> a{.w = random_values<float>(gpu, n, 1), .g = random_values<float>(gpu, n, 2)};
+  UpdateStep<T> a{.w = random_values<float>(gpu, n, 1), .g = random_values<float>(gpu, n, 2)};
   a.m = random_values<float>(gpu, n, 3), a.v = gpu.memory.take<float>(n);
   cudaMemsetAsync(a.v, 0, n * sizeof(float), gpu.stream().handle);
   const auto upload = [&](const auto* from, std::size_t count) {
@@ -347,9 +347,11 @@ void bench_optimizer(Gpu& gpu, std::size_t n) {
   const std::string clips = cat("clip/fp32/", n), steps = cat("adamw/fp32+bf16/", n), both = cat("step/fp32+bf16/", n);
   const auto run_clip = [&] { optimizer<Cuda>::clip(gpu.stream(), ClipGradients{a.g, n, a.numbers, clip}); };
   if (gpu.wanted(clips)) time_kernel(gpu, clips, 4.0 * n, [&](int) { run_clip(); });
-  if (gpu.wanted(steps)) time_kernel(gpu, steps, 34.0 * n, [&](int) { optimizer<Cuda>::adamw(gpu.stream(), a); });
+  if (gpu.wanted(steps))
+    time_kernel(gpu, steps, 34.0 * n, [&](int) { optimizer<Cuda>::update(gpu.stream(), OptimizerKind::adamw, a); });
   if (gpu.wanted(both))
-    time_kernel(gpu, both, 38.0 * n, [&](int) { run_clip(), optimizer<Cuda>::adamw(gpu.stream(), a); });
+    time_kernel(gpu, both, 38.0 * n,
+                [&](int) { run_clip(), optimizer<Cuda>::update(gpu.stream(), OptimizerKind::adamw, a); });
 }
 
 }  // namespace

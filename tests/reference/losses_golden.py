@@ -1,12 +1,8 @@
-""
-    "LLaMA-Factory's losses under one setting after another, tiny models on CPU in fp32: tests/golden/losses/<run>.json.
+"""LLaMA-Factory's losses under one setting after another, tiny models on CPU in fp32: tests/golden/losses/<run>.json.
 
-    python tests /
-    reference /
-    losses_golden.py[--run NAME...]
+    python tests/reference/losses_golden.py [--run NAME ...]
 
-    settings what differs from BASE,
-    as LLaMA - Factory and lamina - train read it; whoever uses the golden puts folders of
+settings   what differs from BASE, as LLaMA-Factory and lamina-train read it; whoever uses the golden puts folders of
            their own for the model and output_dir, data/ for media_dir and tests/golden/losses for dataset_dir
 base       BASE itself, with the model's name
 history    log_history of trainer_state.json: loss, grad_norm, learning_rate and epoch of each step, all digits
@@ -48,8 +44,8 @@ BASE = {
 }
 PACKED = {"cutoff_len": 320, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
 NEAT = PACKED | {"neat_packing": True}
-#torch decomposes in fp32, where neighbouring singular values of random weights are close : at 1e-3 that alone moves
-#losses by 1e-4.
+# torch decomposes in fp32, where neighbouring singular values of random weights are close: at 1e-3 that alone moves
+# losses by 1e-4.
 PISSA = {"pissa_init": True, "pissa_iter": -1, "pissa_convert": True, "learning_rate": 1.0e-4}
 DPO = {"stage": "dpo", "dataset": "pairs", "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1}
 KTO = {"stage": "kto", "dataset": "judged", "per_device_train_batch_size": 3}
@@ -270,10 +266,8 @@ def noise_by_rule() -> None:
 
 def execute(run: str, work: pathlib.Path) -> None:
     make_tiny.write_weights(work)
-    base = BASE | {
-key: RUNS[run][key] for key in ("model_name_or_path",) if key in RUNS[run]}
-    settings = {
-key: value for key, value in RUNS[run].items() if key != "model_name_or_path"}
+    base = BASE | {key: RUNS[run][key] for key in ("model_name_or_path",) if key in RUNS[run]}
+    settings = {key: value for key, value in RUNS[run].items() if key != "model_name_or_path"}
     config = base | settings
     config |= {
         "model_name_or_path": str(work / base["model_name_or_path"]),

@@ -32,7 +32,8 @@ inline constexpr TrainKey data_keys[] = {
         "shares of the rows that packing keeps apart; rows are prepared in this process, in one pass before training")
         .in(io::at_least(1)),
     {"streaming", KeyType::flag, KeyStatus::refused, "false",
-     "datasets are read whole; images are read when they are needed, so that memory stays small"},
+     "data sets are read whole; images are read when they are needed, so that memory stays small: leave it out, and "
+     "shorten a run with max_steps or max_samples"},
     {"buffer_size", KeyType::integer, KeyStatus::accepted, "16384", "it belongs to streaming"},
     honoured<&Arguments::packing>("packing",
                                   "join samples into rows of cutoff_len - 1 tokens, which share a loss and "

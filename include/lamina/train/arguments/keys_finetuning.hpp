@@ -78,7 +78,9 @@ inline constexpr TrainKey finetuning_keys[] = {
      "the reference is the base model; merge the adapters into it with lamina-merge first"},
     {"ref_model_quantization_bit", KeyType::integer, KeyStatus::refused, "", "there is no second model to quantise"},
     {"pure_bf16", KeyType::flag, KeyStatus::refused, "false",
-     "trainable weights and Adam's moments are fp32; use bf16: true"},
+     "what is trained is fp32, next to a bf16 copy that the GPU computes with: use bf16: true, and optim: adamw_8bit "
+     "or "
+     "adafactor for less memory"},
     honoured<&Arguments::plot_loss>("plot_loss", "draw training_loss.png"),
     honoured<&Arguments::compute_accuracy>("compute_accuracy",
                                            "evaluations report the share of labels that are the likeliest token"),
@@ -104,7 +106,7 @@ inline constexpr TrainKey finetuning_keys[] = {
      "BAdam is not built; finetuning_type: freeze trains a few layers at a time, as a block of BAdam"},
     {"use_adam_mini", KeyType::flag, KeyStatus::refused, "false",
      "Adam-mini is not built; optim: adamw_8bit or adafactor needs less memory than it"},
-    {"use_muon", KeyType::flag, KeyStatus::refused, "false", "Muon is not built; set use_muon: false"},
+    {"use_muon", KeyType::flag, KeyStatus::refused, "false", "Muon is not built; leave it out, and choose an optim"},
     {"use_llama_pro", KeyType::flag, KeyStatus::refused, "false", "block expansion is not built"},
     {"use_mca", KeyType::flag, KeyStatus::refused, "false", "Megatron is not built; leave it out"},
     {"use_hyper_parallel", KeyType::flag, KeyStatus::refused, "false",

@@ -32,7 +32,9 @@ inline constexpr TrainKey model_keys[] = {
      "control tokens in the templates are always recognised"},
     {"low_cpu_mem_usage", KeyType::flag, KeyStatus::accepted, "true", "weights are always read tensor by tensor"},
     {"offload_folder", KeyType::text, KeyStatus::accepted, "offload", "weights are not offloaded"},
-    {"rope_scaling", KeyType::text, KeyStatus::refused, "", "positions are those of config.json"},
+    {"rope_scaling", KeyType::text, KeyStatus::accepted, "",
+     "positions are those that config.json's rope_scaling describes; LLaMA-Factory too leaves those of vision-language "
+     "models as they are"},
     {"flash_attn", KeyType::text, KeyStatus::accepted, "auto",
      "the backend has one exact attention for packed sequences"},
     {"shift_attn", KeyType::flag, KeyStatus::refused, "false", "shifted sparse attention is not built"},

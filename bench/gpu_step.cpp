@@ -1,4 +1,4 @@
-// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|during]]. Rate and peak
+// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|during|nf4]]. Rate and peak
 // memory of
 //   a  Qwen3-VL-2B, r = 8: 8 samples a step, each one 512x512 image and 344 tokens of text, loss on the last 200
 //   b  Qwen3-VL-2B, r = 8: 16 sequences of 2048 tokens of text a step, loss on all
@@ -7,7 +7,8 @@
 //   m  one sample of a, with recomputed decoder layers: how little memory it takes
 // Started as several ranks (torchrun --no-python), each GPU has such a batch and gradients are summed: the rate is that
 // of all; during: they are summed during backward, on one host too. The peer of each is gpu_peer.py --case a|b|c.
-// eager: no step becomes a CUDA graph. trace: also how long the GPU idles between kernels.
+// nf4: the decoder's frozen matrices are stored so. eager: no step becomes a CUDA graph. trace: also how long the GPU
+// idles between kernels.
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -80,9 +81,14 @@ void run(parallel::Group& ranks, const char* name, const Shape_& shape, int step
   Device<Cuda> device(ranks.place().local_rank);
   parallel::DeviceGroup<Cuda> gpus(ranks);
   const std::size_t free_before = CudaDevice::free_bytes();
-  Weights<Model, bf16, Cuda> weights([](const TensorSpec&) {
-    return typename Weights<Model, bf16, Cuda>::Choice{DType::BF16, 0, true};
+  Weights<Model, bf16, Cuda> weights([&](const TensorSpec& tensor) {
+    const bool stays =
+        tensor.learns || tensor.added || !tensor.takes_row_terms || tensor.path.view().starts_with("model.visual.");
+    return TensorChoice{.dtype = DType::BF16,
+                        .quantization = mode != "nf4" || stays ? Quantization{}
+                                                               : Quantization::four_bit(Quantization::Code::nf4, true)};
   });
+  std::printf("case %s: frozen weights of %.2f GiB\n", name, static_cast<double>(weights.frozen_bytes()) / (1u << 30));
   weights.allocate(true, device.stream());
   randomise(weights);
   train::Optimizer<Cuda> optimizer({0, weights.learning_count()});
@@ -159,7 +165,7 @@ int main(int argc, char** argv) try {
   if (name == "c") return run<CaseC>(ranks, "c", {4, 4096, 4096, 0}, steps, mode), 0;
   if (name == "f") return run<CaseF>(ranks, "f", {16, 2048, 2048, 0}, steps, mode), 0;
   if (name == "m") return run<CaseM>(ranks, "m", {1, 344, 200, 32}, steps, mode), 0;
-  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|during]]\n"), 2;
+  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|during|nf4]]\n"), 2;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "bench_gpu_step: %s\n", e.what()), 1;
 }

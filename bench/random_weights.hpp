@@ -5,6 +5,7 @@
 
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/batch.hpp>
+#include <lamina/core/quantization/quantize.hpp>
 #include <lamina/core/threads.hpp>
 
 namespace lamina {
@@ -20,6 +21,11 @@ void randomise(W& weights) {
   for (const TensorSlot& slot : weights.slots())
     weights.fill(slot, [&](std::span<std::byte> to) {
       const auto count = static_cast<std::size_t>(slot.spec.count());
+      if (slot.quantization) {
+        std::vector<float> w(count);
+        for (std::size_t i = 0; i < count; ++i) w[i] = block[(next++) % block.size()];
+        return quantize(slot.quantization, slot.spec.rows(), slot.spec.cols(), w.data(), to.data());
+      }
       const bool ones = slot.spec.init == TensorSpec::Init::ones;
       constexpr std::size_t each = 1 << 16;
       parallel_for(static_cast<std::int64_t>((count + each - 1) / each), [&](std::int64_t part) {

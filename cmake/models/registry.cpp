@@ -50,7 +50,8 @@ const RegisteredModel& find_entry(const std::filesystem::path& dir, const ModelC
 const RegisteredModel& find_entry(const ModelSource& source) {
   const bool tied = tied_head(source.config, source.weights);
   const RegisteredModel& entry = find_entry(source.weights.path(), source.config, tied);
-  checkpoint::expect_no_others(source.weights, entry.tensors(), tied ? head_tensor(*source.config.family) : "");
+  checkpoint::expect_no_others(source.weights, entry.tensors(), tied ? head_tensor(*source.config.family) : "",
+                               source.quantized);
   return entry;
 }
 

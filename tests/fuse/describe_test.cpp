@@ -80,6 +80,17 @@ TEST_CASE("describe: what fusion changes, and nothing else") {
   CHECK(lines_of(plan, "blocks") == Lines{"blocks x 4 2108416 0 0 4194304 98304"});
 }
 
+TEST_CASE("describe: how frozen matrices are stored") {
+  const auto of_decoder = [](const TensorSpec& tensor) {
+    const bool tower = tensor.path.view().starts_with("model.visual.");
+    return tower ? Quantization{} : Quantization::four_bit(Quantization::Code::nf4, true);
+  };
+  const std::string plan = describe<Fused>({.stored = of_decoder});
+  CHECK(lines_of(plan, "q_proj")[0].starts_with("q_proj AdaptedLinear 256 -> 512, nf4, double quantised 143360 12288"));
+  CHECK(lines_of(plan, "qkv")[0].starts_with("qkv Linear 256 -> 768 "));
+  CHECK(lines_of(plan, "embed_tokens")[0].starts_with("embed_tokens Embedding 4096 -> 256 "));
+}
+
 TEST_CASE("describe: a layer or a composition by itself, as a table, as JSON and as a chart") {
   using Layer = at<typename Full::Stack_::children, 0>;
   CHECK(describe<Linear<8, 4>>().starts_with(

@@ -104,7 +104,7 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "--gpu-memory-utilization", "1.5"}, "(0, 1]"},
       {{"d", "--gpu-memory-utilization", "nan"}, "--gpu-memory-utilization nan: wanted a number"},
       {{"d", "--enable-lora-bias"}, "lamina-merge"},
-      {{"d", "--quantization", "awq"}, "quantised"},
+      {{"d", "--quantization", "awq"}, "none, bitsandbytes or fp8, which quantise the model's bf16 release"},
       {{"d", "--load-format", "dummy"}, "--load-format"},
       {{"d", "--limit-mm-per-prompt", "{"}, "--limit-mm-per-prompt"},
       {{"d", "--trust-remote-code=yes"}, "takes no value"},

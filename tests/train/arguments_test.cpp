@@ -262,7 +262,14 @@ TEST_CASE("Arguments: refusals say why", "[train]") {
   says(error_of({example, "stage=dpo", "ref_model=other"}), "the base model without its adapter");
   says(error_with("stage=ppo"), "reward models are not built");
   says(error_of({example, "stage=pt", "neat_packing=true"}), "needs stage: sft");
-  says(error_with("quantization_bit=4"), "quantised base weights are not built");
+  says(error_with("quantization_bit=5"), "quantization_bit is 5, wanted 4 or 8");
+  says(error_of({example, "quantization_bit=4", "finetuning_type=full"}), "quantised weights cannot learn");
+  says(error_of({example, "quantization_bit=4", "pissa_init=true", "pissa_convert=true"}), "which changes the base");
+  says(error_of({example, "quantization_bit=8", "adapter_name_or_path=a,b"}), "a quantised model takes one");
+  says(error_of({example, "quantization_bit=8", "adapter_name_or_path=a", "create_new_adapter=true"}), "no adapter is");
+  says(error_of({example, "quantization_bit=4", "use_dora=true"}), "measures the rows of whole weights");
+  says(error_with("quantization_method=hqq"), "hqq is not built, wanted bnb");
+  says(error_with("quantization_type=int4"), "wanted nf4 or fp4");
   says(error_with("use_galore=true"), "GaLore is not built");
   says(error_with("fp8=true"), "fp8 training is not built");
   says(error_with("optim=ademamix"), "adamw_8bit, lion_32bit, lion_8bit, sgd or adafactor");

@@ -166,6 +166,6 @@ TEST_CASE("Optimizer: 8-bit kinds keep a quarter of the moments, embeddings and 
   for (const StatePart::Place& place : narrow.optimizer.parts().at(1).places) {
     CHECK(slots[place.slot].spec.count() >= 4096);
     CHECK(slots[place.slot].name().find("embed_tokens") == std::string::npos);
-    CHECK(place.first % kernel::dynamic_block == 0);
+    CHECK(place.first % dynamic_block == 0);
   }
 }

@@ -8,9 +8,11 @@
 #include <vector>
 
 #include <lamina/checkpoint/convert.hpp>
+#include <lamina/checkpoint/quantized_source.hpp>
 #include <lamina/checkpoint/tensors.hpp>
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/compose/wrap/scaled.hpp>
+#include <lamina/core/quantization/quantize.hpp>
 #include <lamina/core/threads.hpp>
 
 /// From a model's files into the memory of its type: free of JSON, so that translation units which hold a model need
@@ -112,7 +114,11 @@ class TensorLoad {
  public:
   /// Error, naming the file and both shapes, if the shapes differ, and if the file's elements are not floating.
   TensorLoad(const TensorSlot& slot, const Checkpoint& files, std::span<const AdapterLayers> folded, int rank)
-      : slot_(slot), files_(files), info_(files.at(slot.name())), place_(slot.spec, rank) {
+      : slot_(slot),
+        files_(files),
+        info_(files.at(slot.name())),
+        place_(slot.spec, rank),
+        dtype_(slot.quantization ? DType::F32 : slot.dtype) {
     std::vector<std::int64_t> wanted(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
     wanted.front() *= slot.spec.row_shards, wanted.back() *= slot.spec.column_shards;
     if (info_.shape != wanted)
@@ -130,14 +136,23 @@ class TensorLoad {
   }
 
   /// Fills `to` with the slot's elements from `first` on, on all threads: each reads and converts a block at a time.
+  /// Elements of a slot that is quantised are fp32.
   void read(std::size_t first, std::span<std::byte> to) const {
-    const bool as_stored = folded_.empty() && info_.dtype == slot_.dtype && slot_.spec.exponent == 0;
-    const std::size_t each = as_stored ? copied : converted, count = to.size() / size_bytes(slot_.dtype);
+    const bool as_stored = folded_.empty() && info_.dtype == dtype_ && slot_.spec.exponent == 0;
+    const std::size_t each = as_stored ? copied : converted, count = to.size() / size_bytes(dtype_);
     parallel_for_next(static_cast<std::int64_t>((count + each - 1) / each), [&](std::int64_t block) {
       const std::size_t at = static_cast<std::size_t>(block) * each, n = std::min(each, count - at);
-      const auto part = to.subspan(at * size_bytes(slot_.dtype), n * size_bytes(slot_.dtype));
+      const auto part = to.subspan(at * size_bytes(dtype_), n * size_bytes(dtype_));
       as_stored ? read_file(first + at, n, part) : convert(first + at, n, part);
     });
+  }
+
+  /// Fills `to` with the slot's quantised bytes.
+  void quantize(std::span<std::byte> to) const {
+    const int rows = slot_.spec.rows(), cols = slot_.spec.cols();
+    std::vector<float> w(static_cast<std::size_t>(slot_.spec.count()));
+    read(0, std::as_writable_bytes(std::span(w)));
+    lamina::quantize(slot_.quantization, rows, cols, w.data(), to.data());
   }
 
  private:
@@ -179,32 +194,72 @@ class TensorLoad {
       place_.for_each_run(first, count, [&](std::size_t in_file, std::size_t at, std::size_t n) {
         adapter.apply(place_.file_cols(), in_file, values.subspan(at, n));
       });
-    if (slot_.dtype == DType::F16) expect_f16(values, files_.path().string(), info_.name);
+    if (dtype_ == DType::F16) expect_f16(values, files_.path().string(), info_.name);
     if (const float factor = power_of_two(slot_.spec.exponent); factor != 1)
       for (float& value : values) value *= factor;
-    narrow(values, slot_.dtype, to);
+    narrow(values, dtype_, to);
   }
 
   const TensorSlot& slot_;
   const Checkpoint& files_;
   const TensorInfo& info_;
   ShardPlace place_;
+  DType dtype_;  ///< of what read() writes
   std::vector<FoldedLayer> folded_;
 };
+
+inline void expect_not_folded(const std::string& weight, const Checkpoint& files,
+                              std::span<const AdapterLayers> folded) {
+  for (const AdapterLayers& adapter : folded)
+    if (adapter.contains(module_of(weight)))
+      fail(files.path().string(), ": ", weight,
+           " is quantised, and no adapter is merged into quantised weights: merge ",
+           "it into the model's whole release, or let requests name it (--enable-lora)");
+}
+/// Fills a slot from a matrix that its file holds quantised: with the same codes and scales if it is stored so too.
+template <class T, Backend B>
+void load_quantized(TensorMemory<T, B>& weights, const TensorSlot& slot, const Checkpoint& files,
+                    const QuantizedSource& source) {
+  const int rows = slot.spec.rows(), cols = slot.spec.cols();
+  if (source.rows != rows * slot.spec.row_shards || source.cols != cols * slot.spec.column_shards)
+    fail(files.path().string(), ": ", slot.name(), " is (", source.rows, ", ", source.cols,
+         "), quantised, config.json's sizes want (", rows * slot.spec.row_shards, ", ", cols * slot.spec.column_shards,
+         "): do config.json and the weights belong together?");
+  if (source.rows != rows || source.cols != cols)
+    fail(files.path().string(), ": ", slot.name(), " is quantised, and such a model is not shared by ranks");
+  std::vector<std::byte> stored(QuantizedLayout(source.format, rows, cols).bytes);
+  read_quantized(files, source, power_of_two(slot.spec.exponent), stored);
+  weights.fill(slot, [&](std::span<std::byte> to) {
+    if (slot.quantization == source.format) return static_cast<void>(std::memcpy(to.data(), stored.data(), to.size()));
+    const QuantizedMatrix matrix(source.format, rows, cols, stored.data());
+    std::vector<float> w(static_cast<std::size_t>(slot.spec.count()));
+    parallel_for(rows, [&](std::int64_t r) { matrix.decode(static_cast<int>(r), 0, cols, w.data() + r * cols); });
+    if (slot.dtype == DType::F16) expect_f16(w, files.path().string(), slot.name());
+    narrow(w, slot.dtype, to);
+  });
+}
 
 }  // namespace detail
 
 /// Reads every tensor of the model from its files into memory; adapters are folded in, in order. Error, naming the file
 /// and both shapes, if a tensor is missing or has another shape, and if fp16 was chosen for a value that it has
-/// not. rank: of this process, if it has a part of the model.
+/// not. rank: of this process, if it has a part of the model. quantized: which matrices the files hold so.
 template <class T, Backend B>
 void load_weights(TensorMemory<T, B>& weights, const Checkpoint& files, std::span<const AdapterLayers> folded,
-                  int rank = 0) {
+                  int rank = 0, const QuantizedSources& quantized = {}) {
   typename TensorMemory<T, B>::Sender sender;
   for (const TensorSlot& slot : weights.slots()) {
     if (slot.spec.added) continue;
+    if (const auto source = quantized.find(slot.name()); source != quantized.end()) {
+      detail::expect_not_folded(slot.name(), files, folded);
+      detail::load_quantized(weights, slot, files, source->second);
+      continue;
+    }
     const detail::TensorLoad load(slot, files, folded, rank);
-    weights.fill_rows(sender, slot, [&](std::size_t first, std::span<std::byte> to) { load.read(first, to); });
+    if (slot.quantization)
+      weights.fill(slot, [&](std::span<std::byte> to) { load.quantize(to); });
+    else
+      weights.fill_rows(sender, slot, [&](std::size_t first, std::span<std::byte> to) { load.read(first, to); });
   }
 }
 

@@ -3,8 +3,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include <lamina/checkpoint/quantized_source.hpp>
 #include <lamina/checkpoint/tensors.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/core/tensor/tensors.hpp>
@@ -16,9 +18,13 @@ namespace lamina::checkpoint {
 /// warning. Tensors of anything else, such as a reward model's head, get a note. Nothing is said of
 /// rotary_emb.inv_freq, which follows from rope_theta, nor of tied_head, the
 /// tensor that only copies the embedding ("": none).
-inline void expect_no_others(const Checkpoint& weights, std::span<const TensorSpec> taken, std::string_view tied_head) {
+/// quantized: whose parts belong to their matrices.
+inline void expect_no_others(const Checkpoint& weights, std::span<const TensorSpec> taken, std::string_view tied_head,
+                             const QuantizedSources& quantized = {}) {
   std::set<std::string> places;
   for (const TensorSpec& spec : taken) places.emplace(spec.path.view());
+  for (const auto& [weight, source] : quantized)
+    for (std::string& part : parts_of(weight)) places.insert(std::move(part));
   std::vector<std::string> surplus, foreign;
   for (const TensorInfo& info : weights.tensors()) {
     const std::string name = canonical_name(info.name, weights.names());

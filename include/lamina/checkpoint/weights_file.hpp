@@ -12,11 +12,14 @@
 /// other programs open (train/save/model_writer.hpp).
 namespace lamina {
 
-/// Writes all tensors, adapters too, as they are in memory. Error if the file cannot be written whole.
+/// Writes all tensors, adapters too, as they are in memory. Error if one is quantised, and if the file cannot be
+/// written whole.
 template <class Model>
 void save(Weights<Model, float>& weights, const std::filesystem::path& path) {
   std::vector<checkpoint::TensorData> tensors;
   for (const TensorSlot& slot : weights.slots()) {
+    if (slot.quantization)
+      fail(slot.name(), " is stored as ", name_of(slot.quantization), ", which files have no name for");
     const auto bytes = static_cast<std::size_t>(slot.spec.count()) * size_bytes(slot.dtype);
     tensors.push_back({slot.name(),
                        slot.dtype,

@@ -72,7 +72,7 @@ class ModelEngineSession final : public EngineSession {
                                                       graph_rows(options), options.batch_invariant);
     else
       follower_ = std::make_unique<RankRunner<Model, T, B>>(parts, limits_, options.batch_invariant);
-    checkpoint::load_weights(weights_, source.weights, source.folded, group_.rank());
+    checkpoint::load_weights(weights_, source.weights, source.folded, group_.rank(), source.quantized);
     group_.barrier();  // so that no request comes before every rank can answer
   }
   const SessionLimits& limits() const override { return limits_; }
@@ -120,11 +120,18 @@ class ModelEngineSession final : public EngineSession {
       static_cast<std::int64_t>(RankRunner<Model, T, B>::image_row_bytes) * image_block_rows;
 
   static auto choose(const ModelSource& source, const EngineOptions& options) {
+    if (options.quantization && options.group->size() > 1)
+      fail("quantization: ", name_of(options.quantization), " is not built for a model that ", options.group->size(),
+           " ranks share: leave one of the two out");
+    if (options.quantization && options.batch_invariant && Device<B>::runs_ahead)
+      fail(
+          "quantization: products of quantised weights on a GPU depend on the number of rows: leave it or "
+          "batch_invariant out");
     return [&source, &options](const TensorSpec& spec) {
-      if constexpr (!std::is_same_v<T, float>) return Choice{dtype_of<T>, 0, false};
-      const DType stored = source.weights.at(spec.path.view()).dtype;
-      const bool half = stored == DType::BF16 || stored == DType::F16;
-      return Choice{options.dtype.value_or(half ? stored : DType::F32), 0, false};
+      const DType kept = source.dtype_of_values(std::string(spec.path.view()));
+      return Choice{.dtype = std::is_same_v<T, float> ? options.dtype.value_or(kept) : dtype_of<T>,
+                    .learns = false,
+                    .quantization = frozen_storage(spec, source, options.quantization)};
     };
   }
   static int context_length(int max_position_embeddings, const EngineOptions& options) {
@@ -177,7 +184,7 @@ class ModelEngineSession final : public EngineSession {
     }
     limits.pages = static_cast<int>(std::min<std::int64_t>(left / page, SessionLimits::most_pages));
     needs.pages = page * limits.pages;
-    print(needs, limits);
+    print(needs, limits, options.quantization);
   }
   /// errors  if `left` bytes do not hold one sequence of the context's length: io::UsageError if the operator chose
   ///         them, lamina::Error if no more memory is free; with the least that would do, and the length that fits
@@ -207,14 +214,15 @@ class ModelEngineSession final : public EngineSession {
     const auto share = static_cast<std::int64_t>(options.memory_share * static_cast<double>(total));
     return share + group_.least(device_.free_bytes() - device_.total_bytes());
   }
-  void print(const MemoryNeeds& needs, const SessionLimits& limits) const {
+  void print(const MemoryNeeds& needs, const SessionLimits& limits, const Quantization& quantization) const {
     const auto mib = [](std::int64_t bytes) { return cat(bytes >> 20, " MiB"); };
+    const std::string stored = quantization ? cat(" (the decoder's matrices ", name_of(quantization), ")") : "";
     const std::string adapters =
         limits.adapter_slots > 0 ? cat(", ", limits.adapter_slots, " adapters ", mib(needs.adapters)) : "";
     log_info("memory", group_.size() > 1 ? cat(" of each of ", group_.size(), " ranks") : "", ": weights ",
-             mib(needs.weights), adapters, ", keys and values ", mib(needs.pages), " (", limits.pages, " pages of ",
-             limits.page_tokens, " tokens), images ", mib(needs.images), ", scratch ", mib(needs.scratch), ": ",
-             mib(needs.total()), " in all");
+             mib(needs.weights), stored, adapters, ", keys and values ", mib(needs.pages), " (", limits.pages,
+             " pages of ", limits.page_tokens, " tokens), images ", mib(needs.images), ", scratch ", mib(needs.scratch),
+             ": ", mib(needs.total()), " in all");
   }
   std::vector<int> graph_rows(const EngineOptions& options) const {
     if (options.eager) return {};

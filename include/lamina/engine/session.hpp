@@ -8,6 +8,7 @@
 
 #include <lamina/checkpoint/load_weights.hpp>
 #include <lamina/core/batch.hpp>
+#include <lamina/core/quantization/format.hpp>
 #include <lamina/core/tensor/dtype.hpp>
 #include <lamina/engine/images/images.hpp>
 #include <lamina/engine/schedule/step_plan.hpp>
@@ -22,6 +23,7 @@ namespace lamina::engine {
 struct EngineOptions {
   int max_model_len = 0;                        ///< 0: the checkpoint's max_position_embeddings, at most 32768
   std::optional<DType> dtype;                   ///< of the weights
+  Quantization quantization;                    ///< of the decoder's matrices (frozen_storage())
   std::vector<std::filesystem::path> adapters;  ///< folded into the weights, in order
   std::string device = "auto";                  ///< as in TrainableOptions
   int local_rank = 0;                           ///< of this process on its host: which GPU it opens

@@ -2,6 +2,7 @@
 #include <lamina/compose/fork.hpp>
 #include <lamina/compose/wrap/wrapper.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/core/quantization/matrix.hpp>
 #include <lamina/layer/adapter/adapted_linear.hpp>
 
 namespace lamina {
@@ -151,6 +152,7 @@ struct Joint {
   }
   /// Whether b begins where a ends, with its gradient.
   static bool follows(const Parameter& a, const Parameter& b) {
+    if (a.value.quantized || b.value.quantized) return a.value.quantized && b.value.quantized == a.value.quantized + 1;
     const std::ptrdiff_t count = std::ptrdiff_t{a.value.rows} * a.value.cols;
     const auto end =
         reinterpret_cast<std::uintptr_t>(a.value.data) + static_cast<std::size_t>(count) * size_bytes(a.value.dtype);

@@ -13,10 +13,30 @@ namespace lamina {
 struct ModelSource {
   ModelConfig config;
   checkpoint::Checkpoint weights;
+  checkpoint::QuantizedSources quantized = {};    ///< what of the weights is quantised in its files
   std::vector<checkpoint::AdapterLayers> folded;  ///< adapters that become part of the weights, in order
   checkpoint::AdapterLayers trained;              ///< the adapter that goes on training; empty: a fresh one
   double trained_dropout = 0;                     ///< its lora_dropout
+
+  /// The element type in which a tensor's values are kept if nothing else is asked for: its file's, F32, or of a
+  /// quantised one BF16.
+  DType dtype_of_values(const std::string& tensor) const {
+    if (quantized.contains(tensor)) return DType::BF16;
+    const DType stored = weights.at(tensor).dtype;
+    return stored == DType::BF16 || stored == DType::F16 ? stored : DType::F32;
+  }
 };
+
+/// How a frozen tensor of a model is stored. The matrix of a linear layer: as its file has it if that is quantised;
+/// else, if it is the decoder's, as wanted. Embedding, norms, output head, projector and vision tower stay whole.
+inline Quantization frozen_storage(const TensorSpec& tensor, const ModelSource& source, const Quantization& wanted) {
+  if (!tensor.takes_row_terms || tensor.added) return {};
+  const std::string name(tensor.path.view());
+  if (const auto it = source.quantized.find(name); it != source.quantized.end()) return it->second.format;
+  const Regions& regions = source.config.family->regions;
+  const auto under = [&](std::string_view part) { return checkpoint::detail::under(name, part); };
+  return !under(regions.tower) && !under(regions.projector) ? wanted : Quantization{};
+}
 
 /// Defined in cmake/models/registry.cpp, which knows the compiled models: opens the composition that fits a source.
 /// Error if none does.

@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/checkpoint/adapter/layers.hpp>
+#include <lamina/checkpoint/find_quantized.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/model/config/read.hpp>
 #include <lamina/model/model_source.hpp>
@@ -12,11 +13,27 @@ inline ModelSource open_source(const std::filesystem::path& model_dir,
   ModelSource source{.config = ModelConfig::load(model_dir), .weights = {}, .folded = {}, .trained = {}};
   const checkpoint::NameRules& names = source.config.family->names;
   source.weights = checkpoint::Checkpoint::open(model_dir, names);
-  if (!source.config.quant_method.empty())
-    fail(model_dir.string(), ": config.json has quantization_config (", source.config.quant_method,
-         "); quantised weights are not supported: use the model's bf16 release");
+  if (const std::string& method = source.config.quant_method; method == "bitsandbytes" || method == "fp8")
+    source.quantized = checkpoint::find_quantized(source.weights, source.config.weight_block_size);
+  else if (!method.empty())
+    fail(model_dir.string(), ": config.json has quantization_config (", method,
+         "), which is not read: use the model's ",
+         "bf16 or FP8 release, or one that bitsandbytes has quantised; quantization_bit and --quantization quantise a ",
+         "bf16 release as it is loaded");
   for (const auto& dir : folded) source.folded.push_back(checkpoint::read_adapter(dir, names));
   return source;
+}
+
+/// What training does not do with a base whose files are quantised.
+inline void check_quantized_base(const std::filesystem::path& model_dir, const ModelSource& source,
+                                 const TrainableOptions& options) {
+  if (source.quantized.empty()) return;
+  const std::string subject = cat(model_dir.string(), ": is quantised (", source.config.quant_method, ")");
+  if (options.method != TrainableOptions::Method::lora)
+    fail(subject, ", and quantised weights cannot learn: set finetuning_type: lora, or take the model's bf16 release");
+  if (options.use_dora) fail(subject, ", and use_dora measures the rows of whole weights: set it to false");
+  if (options.first_values) fail(subject, ", so pissa_init cannot change it: take the model's bf16 release");
+  if (options.quantization) note(cat(subject, ": quantization_bit has no effect"));
 }
 
 /// Reads config.json and weights of a model directory and opens the composition that fits.
@@ -29,6 +46,7 @@ inline std::unique_ptr<TrainSession> open_for_training(const std::filesystem::pa
     source.trained = checkpoint::read_adapter(options.adapters.back(), source.config.family->names);
     source.trained_dropout = checkpoint::AdapterConfig::load(options.adapters.back()).lora_dropout;
   }
+  check_quantized_base(model_dir, source, options);
   if (options.first_values && source.trained.empty()) options.first_values(source, options);
   return make_train_session(source, options);
 }

@@ -12,6 +12,7 @@
 #include <lamina/core/batch.hpp>
 #include <lamina/core/objective/objective.hpp>
 #include <lamina/core/optimizer.hpp>
+#include <lamina/core/quantization/format.hpp>
 #include <lamina/core/tensor/dtype.hpp>
 #include <lamina/parallel/group.hpp>
 
@@ -54,10 +55,17 @@ struct TrainableTensor {
   bool decays = true;  ///< biases and norms are exempt from weight decay, not the vectors of adapters
 };
 
+/// Bytes of the frozen weights that are stored in one way.
+struct StoredWeights {
+  std::string as;  ///< "BF16", "nf4, double quantised"
+  std::int64_t bytes = 0;
+};
+
 /// Bytes that a run needs, known before anything is allocated.
 struct MemoryPlan {
   std::int64_t weights = 0, trainable = 0, gradients = 0, optimizer = 0, saved = 0, workspace = 0, kv_cache = 0;
-  std::int64_t free = 0;  ///< on the device, for all of these; 0: not known
+  std::int64_t free = 0;              ///< on the device, for all of these; 0: not known
+  std::vector<StoredWeights> stored;  ///< how the weights are
   std::int64_t total() const { return weights + trainable + gradients + optimizer + saved + workspace + kv_cache; }
 };
 
@@ -125,6 +133,7 @@ struct TrainableOptions {
   float noise_alpha = 0;  ///< NEFTune: of noise on embeddings in training steps
   /// Gradient checkpointing of decoder layers; unset: if their activations would not fit.
   std::optional<bool> recompute;
+  Quantization quantization;    ///< method lora: of the decoder's matrices (frozen_storage())
   std::string device = "auto";  ///< cpu, cuda, or auto: the GPU if there is one
   bool deterministic = false;   ///< kernels that repeat bit for bit alone; on the CPU all do
   std::uint64_t seed = 42;      ///< of the adapter's initial values and of dropout

@@ -10,6 +10,7 @@
 #include <lamina/hub/options.hpp>
 #include <lamina/io/keys/setting.hpp>
 #include <lamina/model/train_session.hpp>
+#include <lamina/train/arguments/quantization.hpp>
 #include <lamina/train/loop/schedule.hpp>
 #include <lamina/train/predict/answers.hpp>
 
@@ -72,6 +73,7 @@ struct Arguments {
   bool pissa_init = false, pissa_convert = false;
   int pissa_iter = 16;  ///< -1: the whole decomposition
   bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
+  QuantizationOptions quantization;
   int freeze_trainable_layers = 2;
   std::vector<std::string> freeze_trainable_modules = {"all"}, freeze_extra_modules;
   std::optional<double> loraplus_lr_ratio;  ///< of each lora_B's learning rate, and that of DoRA's m, over lora_A's
@@ -199,6 +201,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.optimizer = a.optimizer_kind;
   options.noise_alpha = static_cast<float>(a.neftune_noise_alpha);
   if (a.disable_gradient_checkpointing) options.recompute = !*a.disable_gradient_checkpointing;
+  options.quantization = a.quantization.format();
   options.device = a.device;
   options.deterministic = a.full_determinism;
   options.seed = a.seed;

@@ -19,7 +19,7 @@ inline constexpr std::uint64_t max_header_bytes = 100'000'000;
 /// The element type of a safetensors name such as "BF16".
 inline std::optional<DType> dtype_from_name(std::string_view name) {
   for (const DType t : {DType::F32, DType::BF16, DType::F16, DType::F64, DType::I64, DType::I32, DType::I16, DType::I8,
-                        DType::U8, DType::Bool})
+                        DType::U8, DType::Bool, DType::F8_E4M3})
     if (name == name_of(t)) return t;
   return std::nullopt;
 }
@@ -37,10 +37,10 @@ inline DType header_dtype(const nlohmann::json& value, const std::string& subjec
   if (!value.is_string()) fail(subject, ": dtype is ", value.dump(), ", wanted a string");
   const auto name = value.get<std::string>();
   if (const auto dtype = dtype_from_name(name)) return *dtype;
-  const bool fp8 = name.starts_with("F8_") || name.starts_with("F4") || name.starts_with("F6_");
+  const bool quantised = name.starts_with("F8_") || name.starts_with("F4") || name.starts_with("F6_");
   fail(subject, ": dtype ", name, " is not supported",
-       fp8 ? ": this is a quantised checkpoint, use the bf16 release of the model"
-           : "; known are F32, BF16, F16, F64, I64, I32, I16, I8, U8 and BOOL");
+       quantised ? ": this is a quantised checkpoint, use the bf16 or fp8 release of the model"
+                 : "; known are F32, BF16, F16, F64, I64, I32, I16, I8, U8, BOOL and F8_E4M3");
 }
 
 /// One tensor's entry; offset still counts from the end of the header.

@@ -26,8 +26,8 @@ namespace detail {
 
 /// The library orders a file's tensors by falling alignment, so that each is aligned, then by name.
 inline int file_order(DType t) {
-  constexpr DType order[] = {DType::I64, DType::F64, DType::F32, DType::I32, DType::BF16,
-                             DType::F16, DType::I16, DType::I8,  DType::U8,  DType::Bool};
+  constexpr DType order[] = {DType::I64, DType::F64, DType::F32, DType::I32,     DType::BF16, DType::F16,
+                             DType::I16, DType::I8,  DType::U8,  DType::F8_E4M3, DType::Bool};
   return static_cast<int>(std::find(std::begin(order), std::end(order), t) - std::begin(order));
 }
 

@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/compose/plan/tensor_slot.hpp>
 #include <lamina/core/arena.hpp>
 #include <lamina/core/error.hpp>
+#include <lamina/core/quantization/matrix.hpp>
 #include <lamina/core/run.hpp>
 #include <lamina/core/tensor/tensors.hpp>
 #include <lamina/core/threads.hpp>
@@ -24,29 +26,6 @@
 /// and v as one matrix. Where activations are half precision, what learns has a half-precision copy in the same order,
 /// which the model reads and the optimizer renews.
 namespace lamina {
-
-/// A tensor of a model with its place at run time. An adapter's rank is filled in.
-struct TensorSlot {
-  TensorSpec spec;
-  std::size_t offset = 0;  ///< elements into the learning run, or bytes into the frozen block
-  DType dtype = DType::F32;
-  bool learns = false;
-  float rate = 1;                 ///< of its learning rate over that of the others
-  bool folded = false;            ///< a window of a folded matrix: a base matrix, or an adapter's half-precision copy
-  std::size_t folded_offset = 0;  ///< bytes into the frozen block, of that window
-  std::ptrdiff_t folded_stride = 0;  ///< elements from row to row of it
-  bool folds_scaled = false;         ///< the copy holds scale * value: B, whose product counts scale times
-  bool decays() const { return spec.rank > 1 || spec.added; }  ///< gains and biases of the model do not
-  std::string name() const { return std::string(spec.path.view()); }
-};
-
-/// Decided per tensor: its element type while frozen (matrices only), an adapter's rank (0: none), whether it learns.
-struct TensorChoice {
-  DType dtype = DType::F32;
-  int rank = 0;  ///< of an adapter whose type leaves it open; 0: none here
-  bool learns = true;
-  float rate = 1;  ///< of its learning rate over that of the others
-};
 
 template <class T, Backend B = Cpu>
 class TensorMemory {
@@ -65,13 +44,14 @@ class TensorMemory {
       if (spec.added)
         for (int& e : spec.extents)
           if (e == Dyn) e = spec.rank == 2 ? choice.rank : choice.rank > 0 ? outputs : 0;
-      TensorSlot slot{spec, 0,
-                      spec.fp32        ? DType::F32
-                      : spec.rank == 1 ? dtype_of<T>
-                                       : choice.dtype,
-                      spec.learns && choice.learns};
+      TensorSlot slot{.spec = spec,
+                      .dtype = spec.fp32        ? DType::F32
+                               : spec.rank == 1 ? dtype_of<T>
+                                                : choice.dtype,
+                      .learns = spec.learns && choice.learns};
       if (slot.learns) slot.dtype = DType::F32;
       slot.rate = choice.rate;
+      if (choice.quantization) quantize(slot, choice.quantization);
       slots_.push_back(slot);
     }
     if (has_copy) place_folded();
@@ -80,6 +60,8 @@ class TensorMemory {
         if (kind_of(slot.spec) == kind && (slot.learns || !slot.folded)) place(slot);
     frozen_ = aligned(frozen_);
     kept_ = {0, learning_};
+    quantized_.resize(static_cast<std::size_t>(
+        std::count_if(slots_.begin(), slots_.end(), [](const TensorSlot& slot) { return bool(slot.quantization); })));
   }
 
   const std::vector<TensorSlot>& slots() const { return slots_; }
@@ -90,6 +72,11 @@ class TensorMemory {
   }
   std::size_t learning_count() const { return learning_; }
   std::size_t frozen_bytes() const { return frozen_; }
+  /// Of a tensor's values.
+  static std::size_t bytes_of(const TensorSlot& slot) {
+    if (slot.quantization) return QuantizedLayout(slot.quantization, slot.spec.rows(), slot.spec.cols()).bytes;
+    return static_cast<std::size_t>(slot.spec.count()) * size_bytes(slot.dtype);
+  }
   /// The one that allocate() was given.
   Stream<B> stream() const { return stream_; }
 
@@ -114,6 +101,7 @@ class TensorMemory {
     Memory<B>::zero(stream, values_, learning_block_.used_bytes());
     if (has_copy) Memory<B>::zero(stream, frozen_base_, frozen_);  // between a folded matrix's windows there are zeros
     parameters_ = parameters_at(frozen_base_, values_, gradients_, copy_);
+    place_quantized();
   }
   /// Of values, gradients and the half-precision copy.
   std::size_t learning_bytes(bool with_gradients) const {
@@ -126,6 +114,7 @@ class TensorMemory {
   /// The parameters as they are with this memory; a plan has addresses that nobody touches.
   std::vector<Parameter> parameters_at(std::byte* frozen, float* values, float* gradients, T* copy = nullptr) const {
     std::vector<Parameter> parameters;
+    const QuantizedMatrix* quantized = quantized_.data();
     for (std::size_t i = 0; i < slots_.size(); ++i) {
       const TensorSlot& slot = slots_[i];
       Parameter p;
@@ -139,6 +128,7 @@ class TensorMemory {
       else if (slot.learns)
         data = values + slot.offset;
       p.value = {data, dtype, slot.spec.rows(), slot.spec.cols(), stride};
+      if (slot.quantization) p.value.quantized = quantized++;
       if (slot.learns && gradients) p.grad = gradients + slot.offset;
       p.scale = slot.spec.scale;
       p.folded = slot.folded;
@@ -148,7 +138,8 @@ class TensorMemory {
     return parameters;
   }
 
-  /// Gives a tensor its values: write(std::span<std::byte>) fills host memory with elements of slot.dtype.
+  /// Gives a tensor its values: write(std::span<std::byte>) fills host memory with elements of slot.dtype, or with the
+  /// QuantizedLayout of its quantization.
   template <class F>
   void fill(const TensorSlot& slot, F write) {
     if constexpr (in_place) {
@@ -191,8 +182,8 @@ class TensorMemory {
     std::array<Part, 2> parts_;
     std::size_t turn_ = 0;
   };
-  /// The same some rows at a time: write(first_element, std::span<std::byte>). While rows are on their way to the
-  /// backend's memory the next ones are written.
+  /// The same some rows at a time, of a tensor that is not quantised: write(first_element, std::span<std::byte>). While
+  /// rows are on their way to the backend's memory the next ones are written.
   template <class F>
   void fill_rows(Sender& sender, const TensorSlot& slot, F write) {
     if constexpr (in_place) {
@@ -260,18 +251,15 @@ class TensorMemory {
       slot.offset = learning_;
       learning_ += count;
     } else {
-      if (!slot.spec.joined) frozen_ = aligned(frozen_);
+      if (!slot.spec.joined || slot.quantization) frozen_ = aligned(frozen_);
       slot.offset = frozen_;
-      frozen_ += count * size_bytes(slot.dtype);
+      frozen_ += bytes_of(slot);
     }
   }
 
   static constexpr bool in_place = !Memory<B>::remote && !has_copy;
   static constexpr std::size_t sent_at_once = std::size_t{16} << 20;  // bytes
 
-  static std::size_t bytes_of(const TensorSlot& slot) {
-    return static_cast<std::size_t>(slot.spec.count()) * size_bytes(slot.dtype);
-  }
   void stream_done() {
     typename Device<B>::Mark all;
     all.set(stream_);
@@ -285,6 +273,8 @@ class TensorMemory {
       send_kept({slot.offset + at, count}, from);
     else if (slot.folded)
       send_folded(slot, first_row, rows, from);
+    else if (slot.quantization)
+      Memory<B>::upload_later(stream_, static_cast<std::byte*>(data(slot)), from, bytes_of(slot));
     else
       Memory<B>::upload_later(stream_, static_cast<std::byte*>(data(slot)) + at * size_bytes(slot.dtype), from,
                               count * size_bytes(slot.dtype));
@@ -319,8 +309,21 @@ class TensorMemory {
         static_cast<std::size_t>(slot.spec.cols()) * sizeof(T), static_cast<std::size_t>(rows));
   }
 
+  static void quantize(TensorSlot& slot, const Quantization& quantization) {
+    if (slot.learns || slot.spec.rank != 2 || !slot.spec.takes_row_terms)
+      fail(slot.name(), ": only the frozen matrix of a linear layer can be stored as ", lamina::name_of(quantization));
+    slot.quantization = quantization;
+    slot.dtype = DType::U8;
+  }
+  void place_quantized() {
+    QuantizedMatrix* quantized = quantized_.data();
+    for (const TensorSlot& slot : slots_)
+      if (slot.quantization)
+        *quantized++ = {slot.quantization, slot.spec.rows(), slot.spec.cols(), frozen_base_ + slot.offset};
+  }
+
   /// Gives each group of adapted layers that may share a matrix the room for it (fuse/folded.hpp), if their ranks
-  /// fit its tail.
+  /// fit its tail and none is quantised.
   void place_folded() {
     const auto begins = [](const TensorSlot& slot) {
       return slot.spec.fold == TensorSpec::Fold::first && !slot.spec.added && slot.spec.rank == 2;
@@ -337,6 +340,7 @@ class TensorMemory {
     bool a_next = true;
     for (const TensorSlot& slot : group) {
       if (slot.spec.rank != 2) continue;
+      if (slot.quantization) return;
       if (!slot.spec.added) rows += slot.spec.rows();
       if (slot.spec.added && !slot.learns) return;  // the windows of adapters are copies of what learns
       if (slot.spec.added && std::exchange(a_next, !a_next)) ranks += slot.spec.rows();
@@ -368,6 +372,7 @@ class TensorMemory {
   }
 
   std::vector<TensorSlot> slots_;
+  std::vector<QuantizedMatrix> quantized_;  ///< of the slots that are, in their order
   std::size_t learning_ = 0, frozen_ = 0;
   parallel::Share kept_;
   Stream<B> stream_;

@@ -41,6 +41,10 @@ struct QuantizedMatrix {
     scale_count = at.scale_count;
   }
 
+  /// The number of an element, row after row.
+  LAMINA_HD std::size_t element(int r, int c) const {
+    return static_cast<std::size_t>(r) * static_cast<std::size_t>(cols) + static_cast<std::size_t>(c);
+  }
   /// Elements from (r, c) on in its row that share a scale with it.
   LAMINA_HD int left_in_block(int r, int c) const {
     int left = cols - c;
@@ -88,9 +92,6 @@ struct QuantizedMatrix {
   }
 
  private:
-  LAMINA_HD std::size_t element(int r, int c) const {
-    return static_cast<std::size_t>(r) * static_cast<std::size_t>(cols) + static_cast<std::size_t>(c);
-  }
   /// a * b, rounded before something is added to it, as bitsandbytes has it: no fused multiply-add.
   LAMINA_HD static float rounded_product(float a, float b) {
 #if defined(__CUDA_ARCH__)

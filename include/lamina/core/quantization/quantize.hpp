@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include <lamina/core/quantization/dynamic_map.hpp>
 #include <lamina/core/quantization/matrix.hpp>
 #include <lamina/core/tensor/dtype.hpp>
 #include <lamina/core/threads.hpp>
@@ -45,27 +46,8 @@ inline constexpr std::array<float, 16> fp4_values = [] {
   return values;
 }();
 
-/// torch.linspace(0.1, 1, n)[i], as torch computes it on processors that have a fused multiply-add.
-constexpr float linspace(int n, int i) {
-  const double step = (1.0f - 0.1f) / static_cast<float>(n - 1);
-  return static_cast<float>(i < n / 2 ? double{0.1f} + step * i : 1.0 - step * (n - 1 - i));
-}
-/// Of codes of scales, in rising order: for each power of ten from 1e-6 to 1 twice as many as for the one before.
-/// source: Dettmers 2016, arXiv:1511.04561, "dynamic" data type
-inline constexpr std::array<float, 256> scale_values = [] {
-  constexpr double tens[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1};
-  std::array<float, 256> values{};
-  std::size_t n = 128;
-  for (int i = 0; i < 7; ++i)
-    for (int k = 0; k < 1 << i; ++k) {
-      const int bounds = (1 << i) + 1;
-      const float mean = (linspace(bounds, k) + linspace(bounds, k + 1)) / 2.0f;
-      values[n++] = static_cast<float>(tens[i]) * mean;
-    }
-  for (std::size_t k = 128; k < 255; ++k) values[254 - k] = -values[k];
-  values[127] = 0, values[255] = 1;
-  return values;
-}();
+/// Of codes of scales, in rising order.
+inline constexpr std::array<float, dynamic_codes> scale_values = dynamic_map(true);
 
 /// The nearest of some values: of two equally near the smaller one.
 template <std::size_t N>

@@ -10,7 +10,7 @@
 namespace lamina {
 
 /// Element types of tensors in memory and in files; the names are safetensors' own.
-enum class DType : std::uint8_t { F32, BF16, F16, F64, I64, I32, I16, I8, U8, Bool };
+enum class DType : std::uint8_t { F32, BF16, F16, F64, I64, I32, I16, I8, U8, Bool, F8_E4M3 };
 
 constexpr std::size_t size_bytes(DType t) {
   switch (t) {
@@ -27,6 +27,7 @@ constexpr std::size_t size_bytes(DType t) {
     case DType::I8:
     case DType::U8:
     case DType::Bool:
+    case DType::F8_E4M3:
       return 1;
   }
   return 0;
@@ -54,6 +55,8 @@ constexpr std::string_view name_of(DType t) {
       return "U8";
     case DType::Bool:
       return "BOOL";
+    case DType::F8_E4M3:
+      return "F8_E4M3";
   }
   return "?";
 }

@@ -37,12 +37,17 @@ struct Param {
 template <class... P>
 using ParamList = List<P...>;
 
+struct QuantizedMatrix;  // core/quantization/matrix.hpp
+
 /// A weight matrix (rows, cols) whose element type is known at run time (F32, BF16 or F16): a checkpoint keeps its own.
 struct Weight {
   const void* data = nullptr;
   DType dtype = DType::F32;
   int rows = 0, cols = 0;
   std::ptrdiff_t stride = 0;
+  /// If it is quantised, how: the matrix, or several one above the other whose rows are these. Then dtype is U8, which
+  /// whoever does not know about it refuses.
+  const QuantizedMatrix* quantized = nullptr;
 };
 
 namespace kernel {

@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,12 +15,14 @@ namespace lamina {
 
 struct DescribeOptions {
   int rank = 8;  ///< of adapters whose rank is decided at run time
+  /// How frozen matrices of linear layers are stored.
+  std::function<Quantization(const TensorSpec&)> stored = [](const TensorSpec&) { return Quantization{}; };
 };
 
 /// One module of a plan.
 struct PlanLine {
   int depth = 0;
-  std::string name, what;  ///< "q_proj"; "AdaptedLinear 256 -> 512", or "" of a composition
+  std::string name, what;  ///< "q_proj"; "AdaptedLinear 256 -> 512, nf4", or "" of a composition
   std::int64_t params = 0, learning = 0;
   // Of a row of the whole: a token, or in a vision tower a patch.
   std::size_t saved_bytes = 0;        ///< that forward leaves for backward
@@ -70,8 +73,10 @@ class PlanLines {
 
  protected:
   explicit PlanLines(DescribeOptions options)
-      : weights_([&](const TensorSpec&) {
-          return typename Weights<Root, T>::Choice{DType::F32, options.rank, true};
+      : weights_([&](const TensorSpec& tensor) {
+          return TensorChoice{
+              .rank = options.rank,
+              .quantization = tensor.learns || !tensor.takes_row_terms ? Quantization{} : options.stored(tensor)};
         }) {}
   /// Parameters at addresses that nobody reads.
   std::vector<Parameter> parameters(Arena& counting) const {
@@ -150,9 +155,16 @@ class PlanLines {
       out.flops = flops_per_row<M> / place.divisor;
       if constexpr (Module<M>) out.bytes = bytes_per_row<M, T> / place.divisor;
       using Inner = typename Innermost<M>::type;
-      if constexpr (!HasChildren<Inner>) out.what = std::string(type_text<Inner>()) + widths<Inner>();
+      if constexpr (!HasChildren<Inner>)
+        out.what = std::string(type_text<Inner>()) + widths<Inner>() + storage(below + "weight");
     }
     return out;
+  }
+  /// ", nf4" of a matrix that is quantised.
+  std::string storage(const std::string& tensor) const {
+    for (const TensorSlot& slot : weights_.slots())
+      if (slot.quantization && slot.name() == tensor) return ", " + name_of(slot.quantization);
+    return "";
   }
   template <class M>
   static std::string widths() {

@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/core/quantization/matrix.hpp>
 #include <lamina/kernel/attention/attention.hpp>
 #include <lamina/kernel/logits/head_loss.hpp>
 #include <lamina/kernel/matmul/matmul.hpp>
@@ -13,6 +14,10 @@ namespace lamina::kernel::plain {
 
 /// w[r, c] as fp32, whatever the weight's element type.
 inline float weight_at(const Weight& w, int r, int c) {
+  if (w.quantized) {
+    const QuantizedMatrix& part = part_of_row(w.quantized, r);
+    return part(r, c);
+  }
   const std::ptrdiff_t at = r * w.stride + c;
   switch (w.dtype) {
     case DType::BF16:

@@ -116,7 +116,7 @@ inline constexpr Field model_fields[] = {
     {"vision_start_token_id", used, "what the tokenizer has to say too"},
     {"vision_end_token_id", used, "what the tokenizer has to say too"},
     {"vision_token_id", no_effect, not_read},
-    {"quantization_config", used, "quantised weights are refused"},
+    {"quantization_config", used, "how the weights are quantised"},
     {"eos_token_id", used, "ends an answer if generation_config.json names none"},
 };
 

@@ -53,6 +53,7 @@ struct ModelConfig {
   bool tie_word_embeddings = false;  ///< as the file says; tied_head() (model_facts.hpp) asks the weights too
   DType dtype = DType::F32;          ///< of the weights; F32 if the file does not say, as in transformers
   std::string quant_method;          ///< "awq", "fp8", ...; empty: not quantised
+  std::array<int, 2> weight_block_size = {128, 128};  ///< of fp8: the tile that shares a scale
 
   /// Error, naming the field, if it is missing, mistyped or out of range, and on an unknown model_type.
   /// Defined in model/config/read.hpp.

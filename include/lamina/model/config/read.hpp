@@ -245,6 +245,15 @@ inline DType read_dtype(const JsonFields& top, const JsonFields& text) {
   return DType::F32;
 }
 
+inline void read_quantization(const JsonFields& config, ModelConfig& out) {
+  out.quant_method = config.text("quant_method", "unknown");
+  if (out.quant_method != "fp8" || !config.has("weight_block_size")) return;
+  const std::vector<int> size = config.integers("weight_block_size");
+  if (size.size() != 2 || size[0] < 1 || size[1] < 1)
+    config.wrong("weight_block_size", config.json()["weight_block_size"], "two positive numbers, rows and columns");
+  out.weight_block_size = {size[0], size[1]};
+}
+
 /// Some trainers leave copies of text_config's fields at the top level, and later changes miss them.
 inline void note_stale_copies(const JsonFields& top, const JsonFields& text) {
   for (const auto& [name, value] : text.json().items())
@@ -280,8 +289,7 @@ inline ModelConfig ModelConfig::load(const std::filesystem::path& dir) {
   const bool tied_at_top = top.boolean("tie_word_embeddings", false);
   out.tie_word_embeddings = text.boolean("tie_word_embeddings", false) || tied_at_top;
   out.dtype = detail::read_dtype(top, text);
-  if (top.has("quantization_config"))
-    out.quant_method = top.object("quantization_config").text("quant_method", "unknown");
+  if (top.has("quantization_config")) detail::read_quantization(top.object("quantization_config"), out);
   return out;
 }
 

@@ -31,6 +31,21 @@ inline nlohmann::ordered_json flag_object(const Setting& s, std::string_view fla
   return io::object_of(s, flag, "a JSON object");
 }
 
+/// What is made of the weights when they are loaded.
+inline void read_quantization(Flags& out, const Setting& s, std::string_view flag) {
+  const std::string method = io::text_of(s, flag);
+  if (method == "none" || method == "None")
+    out.engine.quantization = {};
+  else if (method == "bitsandbytes")
+    out.engine.quantization = Quantization::four_bit(Quantization::Code::nf4, true);
+  else if (method == "fp8")
+    out.engine.quantization = Quantization::fp8_rows();
+  else
+    io::wrong_value(s, flag,
+                    "none, bitsandbytes or fp8, which quantise the model's bf16 release as it is loaded; files that "
+                    "are quantised by AWQ, GPTQ or llm-compressor are not read");
+}
+
 inline void read_dtype(Flags& out, const Setting& s, std::string_view flag) {
   const std::string dtype = io::text_of(s, flag);
   if (dtype == "half" || dtype == "float16")

@@ -214,7 +214,9 @@ inline std::span<const FlagKey> flag_table() {
       {"cpu-offload-gb", one, refuse, "0", "nothing is offloaded"},
       {"speculative-config", one, refuse, "", "no tokens are drafted ahead; answers are made token by token"},
       {"kv-cache-dtype", one, refuse, "auto", "the KV cache has the model's dtype"},
-      {"quantization", one, refuse, "none|None", "quantised weights are not supported"},
+      honoured_by("quantization", one, "none", read_quantization,
+                  "of the decoder's matrices, when they are loaded: bitsandbytes (nf4, double quantised) or fp8 (8-bit "
+                  "floats with a scale for each row); activations stay whole"),
       {"hf-overrides", one, refuse, "{}", "change config.json instead"},
       {"enable-mm-embeds", nothing, refuse, "false", "embeddings from clients are not accepted"},
       honoured<&Flags::trust_request_template>("trust-request-chat-template",

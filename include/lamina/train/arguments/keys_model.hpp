@@ -59,13 +59,17 @@ inline constexpr TrainKey model_keys[] = {
     {"use_kv_cache", KeyType::flag, KeyStatus::accepted, "true",
      "answers are always drawn with a KV cache; training has none"},
     {"use_v1_kernels", KeyType::flag, KeyStatus::accepted, "false", "the kernels are lamina's own"},
-    {"quantization_method", KeyType::text, KeyStatus::accepted, "bnb", "it belongs to quantization_bit"},
-    {"quantization_bit", KeyType::integer, KeyStatus::refused, "",
-     "quantised base weights are not built; leave it out to train on the checkpoint's own weights"},
-    {"quantization_type", KeyType::text, KeyStatus::accepted, "nf4", "it belongs to quantization_bit"},
-    {"double_quantization", KeyType::flag, KeyStatus::accepted, "true", "it belongs to quantization_bit"},
-    {"quantization_device_map", KeyType::text, KeyStatus::refused, "",
-     "it belongs to quantization_bit, which is not built"},
+    honoured<&Arguments::quantization, &QuantizationOptions::method>(
+        "quantization_method", "bnb, as bitsandbytes stores them; hqq and eetq are not built"),
+    honoured<&Arguments::quantization, &QuantizationOptions::bit>(
+        "quantization_bit",
+        "4 or 8: the decoder's frozen matrices are stored so, with finetuning_type: lora; of 8, activations stay "
+        "whole"),
+    honoured<&Arguments::quantization, &QuantizationOptions::type>("quantization_type",
+                                                                   "nf4 or fp4, of quantization_bit: 4"),
+    honoured<&Arguments::quantization, &QuantizationOptions::double_quantization>(
+        "double_quantization", "store the scales of quantization_bit: 4 in 8 bits"),
+    {"quantization_device_map", KeyType::text, KeyStatus::accepted, "", "a process computes on one device"},
     honoured<&Arguments::image_max_pixels>("image_max_pixels", "larger images are scaled down to it")
         .in(io::at_least(1)),
     honoured<&Arguments::image_min_pixels>("image_min_pixels", "smaller images are scaled up to it")

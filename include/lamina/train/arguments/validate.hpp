@@ -97,6 +97,32 @@ inline void validate_method(const Arguments& a) {
          ": vision tower, projector and language model are all frozen: nothing would be trained");
 }
 
+/// LLaMA-Factory's rules, and what is not built.
+inline void validate_quantization(const Arguments& a) {
+  const QuantizationOptions& q = a.quantization;
+  if (q.method != "bnb") fail(where(a, "quantization_method"), ": ", q.method, " is not built, wanted bnb");
+  if (q.type != "nf4" && q.type != "fp4")
+    fail(where(a, "quantization_type"), ": ", q.type, " is unknown, wanted nf4 or fp4");
+  if (!q.bit) return;
+  if (*q.bit != 4 && *q.bit != 8) fail(where(a, "quantization_bit"), " is ", *q.bit, ", wanted 4 or 8");
+  const std::string subject = where(a, "quantization_bit");
+  if (a.finetuning_type != "lora")
+    fail(subject, " needs finetuning_type: lora, got ", a.finetuning_type, ": quantised weights cannot learn");
+  if (a.use_dora)
+    fail(subject, " cannot be combined with use_dora, which measures the rows of whole weights: set it to false");
+  if (a.pissa_init)
+    fail(subject, " cannot be combined with pissa_init, which changes the base model: start from the adapter that ",
+         "pissa_convert wrote (adapter_name_or_path)");
+  if (a.create_new_adapter && !a.adapter_name_or_path.empty())
+    fail(subject, " cannot be combined with create_new_adapter: no adapter is merged into quantised weights");
+  if (a.adapter_name_or_path.size() > 1)
+    fail(subject, ": adapter_name_or_path names ", a.adapter_name_or_path.size(),
+         " adapters, and a quantised model takes one: merge the others into the base model first (lamina-merge)");
+  if (a.generates())
+    fail(subject, " cannot be combined with predict_with_generate: answers are drawn from whole weights; leave it out ",
+         "in a run that answers");
+}
+
 inline void validate_order(const Arguments& a) {
   const std::string& order = a.train_sampling_strategy;
   if (order != "random" && order != "sequential" && order != "group_by_length")
@@ -239,6 +265,7 @@ inline void validate_arguments(const Arguments& a) {
   detail::validate_stage(a);
   detail::validate_preferences(a);
   detail::validate_method(a);
+  detail::validate_quantization(a);
   detail::validate_data(a);
   detail::validate_order(a);
   detail::validate_answers(a);

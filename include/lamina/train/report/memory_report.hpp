@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <cstdint>
 #include <ostream>
+#include <string_view>
 #include <utility>
 
 #include <lamina/model/train_session.hpp>
@@ -14,13 +15,15 @@ inline void print_memory(std::ostream& out, const MemoryPlan& plan, std::int64_t
                          std::int64_t patches) {
   out << "Memory plan for the largest step: " << tokens << " tokens in " << sequences << " sequences, " << patches
       << " image patches\n";
-  const auto row = [&](const char* name, std::int64_t bytes) {
+  const auto row = [&](std::string_view name, std::int64_t bytes) {
     out << fmt::format("  {:<24} {:12.1f} MiB\n", name, static_cast<double>(bytes) / (1 << 20));
   };
+  row("weights", plan.weights);
+  for (const StoredWeights& part : plan.stored) row("  " + part.as, part.bytes);
   for (const auto& [name, bytes] :
-       {std::pair{"weights", plan.weights}, std::pair{"trainable weights", plan.trainable},
-        std::pair{"gradients", plan.gradients}, std::pair{"optimizer", plan.optimizer},
-        std::pair{"saved for backward", plan.saved}, std::pair{"workspace", plan.workspace}})
+       {std::pair{"trainable weights", plan.trainable}, std::pair{"gradients", plan.gradients},
+        std::pair{"optimizer", plan.optimizer}, std::pair{"saved for backward", plan.saved},
+        std::pair{"workspace", plan.workspace}})
     row(name, bytes);
   row("total", plan.total());
   if (plan.free > 0 && plan.free < plan.total()) {

@@ -45,7 +45,7 @@ class Optimizer {
     for (auto& staged : staged_) staged = staging_.take<kernel::OptimizerNumbers>(1);
     for (const bool with_signs : {false, true})
       if (has_8bit_moments(kind_)) {
-        const auto codes = kernel::dynamic_map(with_signs);
+        const auto codes = dynamic_map(with_signs);
         Memory<B>::upload(stream, codes_[with_signs], codes.data(), sizeof codes);
       }
     send_runs(weights, stream);
@@ -144,7 +144,7 @@ class Optimizer {
     clip_ = arena.take<kernel::Clip>(1);
     numbers_ = arena.take<kernel::OptimizerNumbers>(1);
     for (float*& codes : codes_)
-      if (has_8bit_moments(kind_)) codes = arena.take<float>(kernel::dynamic_codes);
+      if (has_8bit_moments(kind_)) codes = arena.take<float>(dynamic_codes);
     std::size_t work = 0;
     tensors_ = kind_ == OptimizerKind::adafactor ? factored(weights.slots()) : std::vector<Factored>();
     for (const Factored& f : tensors_) work = std::max(work, kernel::optimizer<B>::adafactor_bytes(f.tensor));

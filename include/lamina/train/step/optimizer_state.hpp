@@ -94,10 +94,10 @@ inline void add_8bit(std::vector<StatePart>& parts, OptimizerKind kind, std::spa
   const auto small = [kind](const TensorSpec& s) { return has_8bit_moments(kind, s) ? Shape() : shape_of(s); };
   const auto large = [kind](const TensorSpec& s) { return has_8bit_moments(kind, s) ? shape_of(s) : Shape(); };
   const auto blocks = [kind](const TensorSpec& s) {
-    return has_8bit_moments(kind, s) ? Shape{(s.count() + kernel::dynamic_block - 1) / kernel::dynamic_block} : Shape();
+    return has_8bit_moments(kind, s) ? Shape{(s.count() + dynamic_block - 1) / dynamic_block} : Shape();
   };
   parts.push_back(placed(name, DType::F32, slots, 1, small));
-  parts.push_back(placed(name, DType::U8, slots, kernel::dynamic_block, large));
+  parts.push_back(placed(name, DType::U8, slots, dynamic_block, large));
   parts.push_back(placed(most, DType::F32, slots, 1, blocks));
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <map>
 #include <memory>
 #include <utility>
 #include <variant>
@@ -81,10 +82,17 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
             .optimizer = static_cast<std::int64_t>(optimizer().bytes(weights())),
             .saved = static_cast<std::int64_t>(bytes.saved),
             .workspace = static_cast<std::int64_t>(bytes.scratch),
-            .free = this->free_at_start()};
+            .free = this->free_at_start(),
+            .stored = this->stored()};
   }
 
-  std::string describe() const override { return lamina::describe<Model, T>({.rank = rank_}); }
+  std::string describe() const override {
+    std::map<std::string, Quantization> stored;
+    for (const TensorSlot& slot : weights().slots()) stored[slot.name()] = slot.quantization;
+    return lamina::describe<Model, T>({.rank = rank_, .stored = [&](const TensorSpec& tensor) {
+                                         return stored.at(std::string(tensor.path.view()));
+                                       }});
+  }
 
  private:
   using PlainStep = Step<Model, T, B>;

@@ -89,12 +89,24 @@ class TrainedWeights : public TrainSession {
     weights_.keep(optimizer_.share());
     expect_room(options);
     weights_.allocate(true, device_.stream());
-    checkpoint::load_weights(weights_, source.weights, source.folded);
+    checkpoint::load_weights(weights_, source.weights, source.folded, 0, source.quantized);
     start_adapters(source, options);
     leave_adapters_out();
     optimizer_.allocate(weights_, device_.stream());
     gradient_sum_.emplace(group_, weights_,
                           GradientSum<B>::pays_during_backward(options.group->place(), weights_.learning_count()));
+  }
+  /// How frozen weights are stored.
+  std::vector<StoredWeights> stored() const {
+    std::vector<StoredWeights> stored;
+    for (const TensorSlot& slot : weights_.slots()) {
+      if (slot.learns || slot.spec.count() == 0) continue;
+      const std::string as = slot.quantization ? name_of(slot.quantization) : std::string(name_of(slot.dtype));
+      auto at = std::find_if(stored.begin(), stored.end(), [&](const StoredWeights& s) { return s.as == as; });
+      if (at == stored.end()) at = stored.insert(at, {as, 0});
+      at->bytes += static_cast<std::int64_t>(weights_.bytes_of(slot));
+    }
+    return stored;
   }
   Device<B>& device() { return device_; }
   const Device<B>& device() const { return device_; }
@@ -159,14 +171,13 @@ class TrainedWeights : public TrainSession {
         const int r = it != source.trained.end() ? it->second.rank : adapted.contains(module) ? options.lora_rank : 0;
         return TensorChoice{DType::F32, r, true, name.ends_with(".lora_A.weight") ? rate : rate * options.lora_b_rate};
       }
-      const DType stored = source.weights.at(name).dtype;
-      const bool half = stored == DType::BF16 || stored == DType::F16;
-      const DType kept = !Device<B>::reads_any_weight ? dtype_of<T> : half ? stored : DType::F32;
+      const DType kept = Device<B>::reads_any_weight ? source.dtype_of_values(name) : dtype_of<T>;
+      if (options.method == TrainableOptions::Method::lora)
+        return TensorChoice{
+            .dtype = kept, .learns = false, .quantization = frozen_storage(spec, source, options.quantization)};
       return TensorChoice{
           kept, 0,
-          options.method != TrainableOptions::Method::lora &&
-              is_trained(name, source.config.text_config.num_hidden_layers, source.config.family->regions, options),
-          rate};
+          is_trained(name, source.config.text_config.num_hidden_layers, source.config.family->regions, options), rate};
     };
   }
   static std::vector<std::string> tensor_names(const checkpoint::Checkpoint& weights) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/core/quantization/matrix.hpp>
 #include <lamina/core/tensor/param.hpp>
 #include <lamina/core/tensor/view.hpp>
 #include <lamina/core/threads.hpp>
@@ -70,8 +71,23 @@ inline void pack_left(const Tile& tile, const LeftFactor& a, int m, int rows, in
   }
 }
 
+/// Packs those rows and columns of a B that is quantised.
+inline void pack_quantized(const Tile& tile, const RightFactor& b, int k, int depth, int n, int cols, float* out) {
+  alignas(64) float block[panel_depth * Tile::max_cols];
+  const auto decode = [&](int row, int column, int count, float* to) {
+    const QuantizedMatrix& part = part_of_row(b.w.quantized, row);
+    part.decode(row, column, count, to);
+  };
+  if (b.transposed) {
+    for (int j = 0; j < cols; ++j) decode(n + j, k, depth, block + j * depth);
+    return pack_transposed(tile.isa, block, depth, depth, cols, out, tile.cols);
+  }
+  for (int i = 0; i < depth; ++i) decode(k + i, n, cols, block + i * cols);
+  pack_straight(tile.isa, block, cols, depth, cols, out, tile.cols);
+}
 /// Packs the rows [k, k + depth) and columns [n, n + cols) of B.
 inline void pack_panel(const Tile& tile, const RightFactor& b, int k, int depth, int n, int cols, float* out) {
+  if (b.w.quantized) return pack_quantized(tile, b, k, depth, n, cols, out);
   const auto pack = [&](const auto* w) {
     if (b.transposed)
       pack_transposed(tile.isa, w + n * b.w.stride + k, b.w.stride, depth, cols, out, tile.cols);

@@ -31,7 +31,7 @@ inline bool uses_pairs() {
 
 /// The variant of a product that suits its shape and the element type of its weight.
 inline void gemm_transposed(const Gemm& g) {
-  if (g.rows > dot_rows_limit) {
+  if (g.rows > dot_rows_limit || g.b.w.quantized) {
     if (uses_pairs() && can_pair(g)) return gemm_pairs(g);
     return gemm(best_tile(), g);
   }
@@ -56,7 +56,7 @@ struct lamina::kernel::matmul<lamina::Cpu> {
 
 template <class T>
 void lamina::kernel::matmul<lamina::Cpu>::forward(Stream<Cpu>, const MatmulFwd<T>& a) {
-  detail::expect_weight("matmul", a.w);
+  detail::expect_weight("matmul", a.w, true);
   detail::expect_shape("matmul", "x", a.x.rows, a.x.cols, a.y.rows, a.w.cols);
   detail::expect_shape("matmul", "y", a.y.rows, a.y.cols, a.x.rows, a.w.rows);
   if constexpr (std::is_same_v<T, float>) {
@@ -76,7 +76,7 @@ void lamina::kernel::matmul<lamina::Cpu>::forward(Stream<Cpu>, const MatmulFwd<T
 }
 template <class T>
 void lamina::kernel::matmul<lamina::Cpu>::backward_input(Stream<Cpu>, const MatmulBwdInput<T>& a) {
-  detail::expect_weight("matmul", a.w);
+  detail::expect_weight("matmul", a.w, true);
   detail::expect_shape("matmul", "dy", a.dy.rows, a.dy.cols, a.dx.rows, a.w.rows);
   detail::expect_shape("matmul", "dx", a.dx.rows, a.dx.cols, a.dy.rows, a.w.cols);
   if constexpr (std::is_same_v<T, float>) {

@@ -7,7 +7,7 @@
 
 template <class T>
 void lamina::kernel::gated_product<lamina::Cuda>::forward(Stream<Cuda> s, const GatedProduct<T>& a) {
-  detail::expect_weight("gated_product", a.w);
+  detail::expect_weight("gated_product", a.w, true);
   detail::expect_shape("gated_product", "y", a.y.rows, a.y.cols, a.x.rows, a.w.rows / 2);
   if constexpr (!std::is_same_v<T, float>)
     if (const int splits = cuda::weight_product_splits<T>(s, a.w, a.x.rows)) {

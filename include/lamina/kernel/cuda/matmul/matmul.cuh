@@ -44,8 +44,8 @@ template <class T>
 bool try_few_rows(Stream<Cuda> s, const MatmulFwd<T>& a) {
   if (a.x.rows > few_rows_limit) return false;
   if constexpr (std::is_same_v<T, float>) {
-    few_rows_of_any(s, a);
-    return true;
+    if (!a.w.quantized) few_rows_of_any(s, a);
+    return !a.w.quantized;
   } else {
     const auto at = [&](const Matrix<const T>& w) {
       return StreamedProduct<T>{.large = w,
@@ -100,7 +100,7 @@ bool try_rank_update(Stream<Cuda> s, const Matrix<const T>& h, const Weight& w, 
 
 template <class T>
 void lamina::kernel::matmul<lamina::Cuda>::forward(Stream<Cuda> s, const MatmulFwd<T>& a) {
-  detail::expect_weight("matmul", a.w);
+  detail::expect_weight("matmul", a.w, true);
   detail::expect_shape("matmul", "x", a.x.rows, a.x.cols, a.y.rows, a.w.cols);
   detail::expect_shape("matmul", "y", a.y.rows, a.y.cols, a.x.rows, a.w.rows);
   if (a.y.rows == 0 || a.y.cols == 0) return;
@@ -126,7 +126,7 @@ void lamina::kernel::matmul<lamina::Cuda>::forward(Stream<Cuda> s, const MatmulF
 
 template <class T>
 void lamina::kernel::matmul<lamina::Cuda>::backward_input(Stream<Cuda> s, const MatmulBwdInput<T>& a) {
-  detail::expect_weight("matmul", a.w);
+  detail::expect_weight("matmul", a.w, true);
   detail::expect_shape("matmul", "dy", a.dy.rows, a.dy.cols, a.dx.rows, a.w.rows);
   detail::expect_shape("matmul", "dx", a.dx.rows, a.dx.cols, a.dy.rows, a.w.cols);
   if (a.dx.rows == 0 || a.dx.cols == 0) return;

@@ -1,6 +1,7 @@
 #pragma once
 #include <lamina/kernel/cuda/device/launch.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
+#include <lamina/kernel/cuda/matmul/streamed/dequantize.cuh>
 
 /// Weights as products want them: of the activations' element type, 16-byte aligned, if asked for transposed.
 namespace lamina::kernel::cuda {
@@ -39,6 +40,7 @@ Matrix<const T> copied_weight(Stream<Cuda> s, const Weight& w) {
 /// The weight, or its transpose, as a new matrix in scratch.
 template <bool Transposed, class T>
 Matrix<const T> weight_copy_as(Stream<Cuda> s, const Weight& w) {
+  if (w.quantized) return dequantized<Transposed, T>(s, w);
   switch (w.dtype) {
     case DType::BF16:
       return copied_weight<Transposed, T, bf16>(s, w);

@@ -125,7 +125,15 @@ TEST_CASE("threads: OMP_NUM_THREADS as OpenMP reads it") {
   CHECK(detail::threads_asked_for("6") == 6);
   CHECK(detail::threads_asked_for("4,2") == 4);
   CHECK(detail::threads_asked_for("") == 0);
-  CHECK(detail::threads_asked_for("-2") == 0);
-  CHECK(detail::threads_asked_for("many") == 0);
-  CHECK(detail::threads_asked_for("99999999999999999999") == detail::ParallelLoop::most_threads);
+  for (const char* wrong : {"-2", "0", "many", "4x", "4,", ",4", "4,x", " 4", "99999999999999999999"})
+    CHECK_THROWS_WITH(detail::threads_asked_for(wrong),
+                      std::string("OMP_NUM_THREADS (environment): is ") + wrong + ", wanted a number of threads");
+}
+
+TEST_CASE("environment: a switch is 0 or 1") {
+  CHECK_FALSE(detail::switched_on("X", nullptr));
+  CHECK_FALSE(detail::switched_on("X", ""));
+  CHECK_FALSE(detail::switched_on("X", "0"));
+  CHECK(detail::switched_on("X", "1"));
+  CHECK_THROWS_WITH(detail::switched_on("X", "yes"), "X (environment): is yes, wanted 0 or 1");
 }

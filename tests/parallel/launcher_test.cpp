@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <tuple>
 
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
@@ -86,4 +87,46 @@ TEST_CASE("Launcher: what cannot be is refused") {
                      launch_with({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "a"}, {"MASTER_PORT", port}});
                    }),
                    std::string("MASTER_PORT (environment): is ") + port + ", wanted 1 to 65535"));
+}
+
+TEST_CASE("Launcher: a variable that cannot be is named, whichever launcher it is of") {
+  const std::map<std::string, std::string> torchrun = {{"RANK", "0"},
+                                                       {"WORLD_SIZE", "2"},
+                                                       {"MASTER_ADDR", "a"},
+                                                       {"MASTER_PORT", "1"}},
+                                           mpi = {{"OMPI_COMM_WORLD_RANK", "0"}, {"OMPI_COMM_WORLD_SIZE", "2"}},
+                                           slurm = {{"SLURM_PROCID", "0"}, {"SLURM_STEP_NUM_TASKS", "2"}}, none;
+  const std::tuple<std::map<std::string, std::string>, const char*, const char*> wrong[] = {
+      {torchrun, "WORLD_SIZE", "abc"},
+      {torchrun, "WORLD_SIZE", "0"},
+      {torchrun, "RANK", "-1"},
+      {torchrun, "LOCAL_RANK", "-1"},
+      {torchrun, "LOCAL_WORLD_SIZE", "two"},
+      {torchrun, "MASTER_PORT", "abc"},
+      {torchrun, pass_variable, "x1"},
+      {torchrun, pass_variable, "-1"},
+      {mpi, "OMPI_COMM_WORLD_SIZE", "abc"},
+      {mpi, "OMPI_COMM_WORLD_RANK", "1x"},
+      {mpi, "OMPI_COMM_WORLD_LOCAL_RANK", "-1"},
+      {mpi, "PMIX_RANK", "?"},
+      {slurm, "SLURM_STEP_NUM_TASKS", "abc"},
+      {slurm, "SLURM_JOB_ID", "seven"},
+      {slurm, "SLURM_NTASKS_PER_NODE", "0"},
+      {slurm, "MASTER_PORT", "0"},
+      {none, "WORLD_SIZE", "abc"},
+      {none, "RANK", "abc"},
+      {none, "WORLD_SIZE", "2"},
+      {none, "RANK", "1"},
+      {none, "LOCAL_RANK", "-1"}};
+  for (auto [variables, name, value] : wrong) {
+    CAPTURE(name, value);
+    variables[name] = value;
+    CHECK_THROWS_AS(launch_with(variables), io::UsageError);
+    CHECK(error_of([&, &set = variables] {
+            launch_with(set);
+          }).starts_with(std::string(name) + " (environment): is " + value));
+  }
+  CHECK(launch_with({{"WORLD_SIZE", "1"}}).by == Launcher::none);
+  CHECK(launch_with({{"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "0"}, {"SLURM_STEP_ID", "4294967290"}}).by ==
+        Launcher::slurm);
 }

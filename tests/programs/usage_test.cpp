@@ -30,6 +30,33 @@ TEST_CASE("Programs: each knows its version, its help, and 2 for a command line 
   }
 }
 
+TEST_CASE("Programs: 2 for a variable of the environment that cannot be read, which is named") {
+  const auto refused = [](const std::string& variable, const std::string& value, const std::string& command) {
+    CAPTURE(variable, value, command);
+    const auto ran = lamina::testing::run_command(variable + "=" + value + " " LAMINA_BIN_DIR "/" + command);
+    CHECK(ran.status == 2);
+    const std::string program = command.substr(0, command.find(' '));
+    const std::string words = "\n" + program + ": " + variable.substr(variable.rfind(' ') + 1) + " (environment): is ";
+    CHECK(ran.output.find(words + value) != std::string::npos);
+  };
+  for (const char* program : {"lamina-train", "lamina-merge", "lamina-serve", "lamina-chat", "lamina-init",
+                              "lamina-download", "lamina-draw-tables"})
+    for (const auto& [variable, value] : {std::pair{"OMP_NUM_THREADS", "abc"}, std::pair{"LAMINA_CPU_BF16", "yes"},
+                                          std::pair{"LAMINA_LOG_LEVEL", "loud"}})
+      refused(variable, value, std::string(program) + " x");
+  const std::string train = "lamina-train --dry-run model_name_or_path=" LAMINA_SOURCE_DIR
+                            "/data/qwen3_vl_tiny dataset=skills dataset_dir=" LAMINA_SOURCE_DIR
+                            "/data template=qwen3_vl do_train=true output_dir=/nonexistent/out",
+                    serve = "lamina-serve " LAMINA_SOURCE_DIR "/data/qwen3_vl_tiny --device cpu -tp 2";
+  for (const std::string& command : {train, serve}) {
+    const std::string others = "MASTER_ADDR=127.0.0.1 MASTER_PORT=29500 WORLD_SIZE=2 RANK=0 ";
+    for (const char* variable : {"WORLD_SIZE", "RANK", "MASTER_PORT"}) refused(others + variable, "abc", command);
+    refused(others + "LOCAL_RANK", "-1", command);
+    refused("OMPI_COMM_WORLD_SIZE", "abc", command);
+    refused("SLURM_STEP_NUM_TASKS", "abc", command);
+  }
+}
+
 namespace {
 
 const std::string tiny = LAMINA_SOURCE_DIR "/data/qwen3_vl_tiny";

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include <lamina/core/error.hpp>
 
@@ -23,10 +24,19 @@ inline void log_to_clog(LogLevel, const std::string& line) {
   std::clog << line << std::endl;
 }
 inline std::atomic<LogSink> log_sink = log_to_clog;
+inline std::string& log_name() {
+  static std::string name = "lamina";
+  return name;
+}
 }  // namespace detail
 
 /// Without a call of this, lines go to std::clog.
 inline void set_log_sink(LogSink sink) { detail::log_sink = sink; }
+
+/// Names what lines that begin with log_name() come from: a program calls it before it starts a thread.
+inline void name_log_lines(std::string_view program) { detail::log_name() = program; }
+/// The program's name; "lamina" unless it was given.
+inline const std::string& log_name() { return detail::log_name(); }
 
 template <class... Parts>
 void log_info(const Parts&... parts) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/core/machine/environment.hpp>
 #include <lamina/core/machine/resources.hpp>
 #include <lamina/core/threads/pool.hpp>
 
@@ -6,17 +7,10 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 
 namespace lamina {
 
 namespace detail {
-
-/// The number of threads that a value of OMP_NUM_THREADS asks for; 0: none, or none that can be read.
-inline int threads_asked_for(const char* value) {
-  return value ? static_cast<int>(std::clamp(std::strtol(value, nullptr, 10), 0L, long{ParallelLoop::most_threads}))
-               : 0;
-}
 
 /// available_processors(), asked again every second: a container's quota may change while it runs.
 class ProcessorCount {
@@ -57,7 +51,8 @@ LoopBody body_of(F& f) {
 inline int thread_count() {
   if (detail::inside_loop()) return 1;
   if (const int own = detail::own_thread_count()) return own;
-  static const int asked = detail::threads_asked_for(std::getenv("OMP_NUM_THREADS"));
+  static const int asked =
+      static_cast<int>(std::min<std::int64_t>(threads_variable(), detail::ParallelLoop::most_threads));
   static detail::ProcessorCount processors;
   return asked > 0 ? asked : processors.get();
 }

@@ -4,11 +4,15 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
+#include <initializer_list>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include <lamina/core/error.hpp>
+#include <lamina/core/machine/environment.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/parallel/group.hpp>
 
 /// The launcher that started this process and the process's rank, from the environment variables that launchers set.
@@ -38,29 +42,49 @@ inline constexpr const char* pass_variable = "LAMINA_RANK_PASS";
 
 namespace detail {
 
+/// Numbers that a variable may be.
+struct VariableRange {
+  std::int64_t least = 0, most = std::numeric_limits<std::int64_t>::max();
+  std::string text() const {
+    return most == std::numeric_limits<std::int64_t>::max() ? cat("a whole number from ", least, " on")
+                                                            : cat(least, " to ", most);
+  }
+};
+constexpr VariableRange rank_range{0, 9'999'999}, size_range{1, 10'000'000}, port_range{1, 65535};
+
 class Variables {
  public:
   explicit Variables(const Environment& environment) : environment_(environment) {}
-  bool has(const char* name) const { return environment_(name) != nullptr; }
+  bool has(const char* name) const { return !text(name).empty(); }
   std::string text(const char* name) const {
     const char* value = environment_(name);
     return value ? value : "";
   }
-  /// Error if it is set to something else than a whole number.
-  std::optional<int> number(const char* name) const {
+  /// UsageError if it is set to something else than a whole number of that range.
+  std::optional<std::int64_t> number(const char* name, const VariableRange& range) const {
     const std::string value = text(name);
     if (value.empty()) return std::nullopt;
-    int out = 0;
+    const auto number = whole_number(value);
+    if (!number || *number < range.least || *number > range.most)
+      io::usage(name, " (environment): is ", value, ", wanted ", range.text());
+    return number;
+  }
+  /// pass_variable's; 0: not set.
+  std::uint64_t pass() const {
+    const std::string value = text(pass_variable);
+    std::uint64_t out = 0;
+    if (value.empty()) return out;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
     if (error != std::errc() || end != value.data() + value.size())
-      fail(name, " (environment): is ", value, ", wanted a whole number");
+      io::usage(pass_variable, " (environment): is ", value, ", wanted the number that rank 0 gives its ranks");
     return out;
   }
-  /// The first of the names that is set.
-  int first_number(std::initializer_list<const char*> names, int otherwise) const {
+  /// The first of the names that is set. All of them are read.
+  int first_number(std::initializer_list<const char*> names, const VariableRange& range, int otherwise) const {
+    std::optional<std::int64_t> first;
     for (const char* name : names)
-      if (const auto value = number(name)) return *value;
-    return otherwise;
+      if (const auto value = number(name, range); value && !first) first = value;
+    return static_cast<int>(first.value_or(otherwise));
   }
 
  private:
@@ -86,31 +110,39 @@ inline std::string first_host(std::string_view hosts) {
 
 /// If LOCAL_WORLD_SIZE is not set, all processes are on this host if MASTER_ADDR is a loopback address, else one is.
 inline Launch torch_launch(const Variables& v) {
-  const int size = v.first_number({"WORLD_SIZE"}, 1), of_host = is_loopback(v.text("MASTER_ADDR")) ? size : 1;
+  const int size = v.first_number({"WORLD_SIZE"}, size_range, 1);
+  const int of_host = is_loopback(v.text("MASTER_ADDR")) ? size : 1;
   Launch launch{.by = Launcher::torchrun,
-                .place = {.rank = v.first_number({"RANK"}, 0),
+                .place = {.rank = v.first_number({"RANK"}, rank_range, 0),
                           .size = size,
-                          .local_rank = v.first_number({"LOCAL_RANK", "RANK"}, 0),
-                          .local_size = v.first_number({"LOCAL_WORLD_SIZE"}, of_host)},
+                          .local_rank = v.first_number({"LOCAL_RANK", "RANK"}, rank_range, 0),
+                          .local_size = v.first_number({"LOCAL_WORLD_SIZE"}, size_range, of_host)},
                 .master_addr = v.text("MASTER_ADDR"),
-                .master_port = v.first_number({"MASTER_PORT"}, 0),
+                .master_port = v.first_number({"MASTER_PORT"}, port_range, 0),
                 .agent_store = v.text("TORCHELASTIC_USE_AGENT_STORE") == "True",
-                .pass = std::strtoull(v.text(pass_variable).c_str(), nullptr, 10)};
+                .pass = v.pass()};
   if (launch.place.size > 1 && (launch.master_addr.empty() || launch.master_port == 0))
-    fail(
+    io::usage(
         "RANK and WORLD_SIZE (environment) are set, MASTER_ADDR and MASTER_PORT are not: start with torchrun "
         "--no-python, or set all four");
-  if (launch.master_port < 0 || launch.master_port > 65535)
-    fail("MASTER_PORT (environment): is ", launch.master_port, ", wanted 1 to 65535");
   return launch;
+}
+/// One of RANK and WORLD_SIZE without the other says nothing of a group, unless it speaks of more than one process.
+inline void expect_no_half_launch(const Variables& v) {
+  const int rank = v.first_number({"RANK"}, rank_range, 0), size = v.first_number({"WORLD_SIZE"}, size_range, 1);
+  if (rank > 0 && size == 1) io::usage("RANK (environment): is ", rank, ", and WORLD_SIZE is not set");
+  v.first_number({"LOCAL_RANK"}, rank_range, 0);
+  if (size > 1) io::usage("WORLD_SIZE (environment): is ", size, ", and RANK is not set");
 }
 
 inline Launch mpi_launch(const Variables& v) {
+  const auto rank = [&](std::initializer_list<const char*> names) { return v.first_number(names, rank_range, 0); };
+  const auto size = [&](std::initializer_list<const char*> names) { return v.first_number(names, size_range, 1); };
   return {.by = Launcher::mpi,
-          .place = {.rank = v.first_number({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}, 0),
-                    .size = v.first_number({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}, 1),
-                    .local_rank = v.first_number({"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}, 0),
-                    .local_size = v.first_number({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"}, 1)},
+          .place = {.rank = rank({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}),
+                    .size = size({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"}),
+                    .local_rank = rank({"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}),
+                    .local_size = size({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"})},
           .master_addr = v.text("MASTER_ADDR"),
           .master_port = 0,
           .agent_store = false};
@@ -118,22 +150,24 @@ inline Launch mpi_launch(const Variables& v) {
 
 /// The port is derived from the job's number, so that all hosts know it and jobs of one host seldom share one.
 inline Launch slurm_launch(const Variables& v) {
-  constexpr int first_port = 20000, ports = 20000;
-  const int job = v.first_number({"SLURM_JOB_ID"}, 0), step = v.first_number({"SLURM_STEP_ID"}, 0);
+  constexpr std::int64_t first_port = 20000, ports = 20000;
+  const std::int64_t job = v.number("SLURM_JOB_ID", {}).value_or(0), step = v.number("SLURM_STEP_ID", {}).value_or(0);
   const std::string own = v.text("MASTER_ADDR");
   return {.by = Launcher::slurm,
-          .place = {.rank = v.first_number({"SLURM_PROCID"}, 0),
-                    .size = v.first_number({"SLURM_STEP_NUM_TASKS"}, 1),
-                    .local_rank = v.first_number({"SLURM_LOCALID"}, 0),
-                    .local_size = v.first_number({"SLURM_NTASKS_PER_NODE"}, 1)},
+          .place = {.rank = v.first_number({"SLURM_PROCID"}, rank_range, 0),
+                    .size = v.first_number({"SLURM_STEP_NUM_TASKS"}, size_range, 1),
+                    .local_rank = v.first_number({"SLURM_LOCALID"}, rank_range, 0),
+                    .local_size = v.first_number({"SLURM_NTASKS_PER_NODE"}, size_range, 1)},
           .master_addr = own.empty() ? first_host(v.text("SLURM_STEP_NODELIST")) : own,
-          .master_port = v.first_number({"MASTER_PORT"}, first_port + (job + step) % ports),
+          .master_port = v.first_number({"MASTER_PORT"}, port_range,
+                                        static_cast<int>(first_port + (job % ports + step % ports) % ports)),
           .agent_store = false};
 }
 
 }  // namespace detail
 
 /// Reads the environment. A batch script of Slurm also has SLURM_PROCID, but only srun sets SLURM_STEP_NUM_TASKS.
+/// errors  io::UsageError that names a variable whose value cannot be
 /// source  PyTorch, torch/distributed/run.py; Open MPI 4 and 5, mpirun(1); Slurm, srun(1)
 inline Launch find_launch(const Environment& environment = [](const char* name) { return std::getenv(name); }) {
   const detail::Variables v(environment);
@@ -144,9 +178,11 @@ inline Launch find_launch(const Environment& environment = [](const char* name) 
     launch = detail::mpi_launch(v);
   else if (v.has("SLURM_STEP_NUM_TASKS"))
     launch = detail::slurm_launch(v);
+  else
+    detail::expect_no_half_launch(v);
   const Place& p = launch.place;
-  if (p.rank < 0 || p.size < 1 || p.rank >= p.size)
-    fail("the environment says that this is process ", p.rank, " of ", p.size, ", counted from 0");
+  if (p.rank >= p.size)
+    io::usage("the environment says that this is process ", p.rank, " of ", p.size, ", counted from 0");
   if (p.size == 1) launch = {};
   return launch;
 }

@@ -19,6 +19,7 @@
 
 #include <lamina/core/error.hpp>
 #include <lamina/core/log.hpp>
+#include <lamina/core/machine/environment.hpp>
 #include <lamina/core/machine/resources.hpp>
 #include <lamina/parallel/launcher.hpp>
 #include <lamina/parallel/tcp/tcp_group.hpp>
@@ -114,7 +115,7 @@ class StartedRanks {
     pids_[i] = 0;
     ++ended_;
     if (leaving_ || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) return;  // it has been told to end
-    log_error("lamina: rank ", i + 1, " of ", launch_.place.size, " has ended (",
+    log_error(log_name(), ": rank ", i + 1, " of ", launch_.place.size, " has ended (",
               WIFSIGNALED(status) ? cat("signal ", WTERMSIG(status)) : cat("status ", WEXITSTATUS(status)),
               "), so all ranks end");
     for (std::size_t k = 0; k < pids_.size(); ++k) kill_rank(k);
@@ -138,7 +139,10 @@ inline void end_with_starter() {
   const char* starter = std::getenv(detail::starter_variable);
   if (!starter) return;
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-  if (::getppid() != std::atoi(starter)) std::_Exit(1);
+  const auto id = whole_number(starter);
+  if (!id) io::usage(detail::starter_variable, " (environment): is ", starter, ", wanted what rank 0 gives its ranks");
+  if (::getppid() != *id)
+    fail(detail::starter_variable, " (environment): process ", *id, ", which started this rank, has ended");
 }
 
 }  // namespace lamina::parallel

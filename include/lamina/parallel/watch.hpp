@@ -53,7 +53,7 @@ class Watch {
   }
   void died(const std::string& name) {
     const std::string what = cat(name, " of ", place_.size, " has ended, or its host is gone");
-    log_error("lamina: ", what, ": this process ends too", advice_);
+    log_error(log_name(), ": ", what, ": this process ends too", advice_);
     end_after_grace(what);
   }
   /// Leaves some time to a process that failed by itself, so that it reports why.
@@ -64,7 +64,7 @@ class Watch {
     grace_.expires_after(std::chrono::seconds(3));
     grace_.async_wait([this, why](boost::system::error_code error) {
       if (error) return;
-      log_error("lamina: ", why, ": this process ends too", advice_);
+      log_error(log_name(), ": ", why, ": this process ends too", advice_);
       std::_Exit(1);
     });
   }

@@ -141,7 +141,7 @@ void Runner<Model, T, B>::tell_and_run(const StepWork& work, Flight& flight) try
   rank_.ranks()->group().broadcast(message_of(work));
   run(work, flight);
 } catch (const std::exception& e) {
-  log_error("lamina: a step failed on rank 0, so all ranks end: ", e.what());
+  log_error(log_name(), ": a step failed on rank 0, so all ranks end: ", e.what());
   std::_Exit(1);
 }
 template <class Model, Real T, Backend B>

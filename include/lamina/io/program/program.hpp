@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <lamina/core/log.hpp>
+#include <lamina/core/machine/environment.hpp>
 #include <lamina/io/file.hpp>
 #include <lamina/io/log.hpp>
 #include <lamina/io/program/interrupt.hpp>
@@ -82,6 +83,7 @@ inline void open_standard_files() {
 template <class Read, class Run>
 int run_program(const ProgramText& text, int argc, char** argv, Read read, Run run) {
   detail::open_standard_files();
+  name_log_lines(text.name);
   const std::vector<std::string> words(argv + 1, argv + argc);
   const auto report = [&](const std::exception& e) {
     std::cout << std::flush;
@@ -103,6 +105,7 @@ int run_program(const ProgramText& text, int argc, char** argv, Read read, Run r
     std::optional<decltype(read(words))> request;
     try {
       log_with_spdlog();
+      check_environment();
       request.emplace(read(words));
     } catch (const FileError&) {
       throw;

@@ -19,10 +19,7 @@ inline Weight as_weight(const Matrix<const float>& x) { return {x.data, DType::F
 /// 334 GFLOP/s on two threads), so there widening the weights is faster as well.
 inline bool uses_pairs() {
 #if LAMINA_X86
-  static const bool asked = [] {
-    const char* word = std::getenv("LAMINA_CPU_BF16");
-    return word && std::string_view(word) == "1";
-  }();
+  static const bool asked = cpu_bf16_variable();
   return asked && cpu_supports(Isa::avx512_bf16) && __builtin_cpu_is("amd");
 #else
   return false;

@@ -77,7 +77,7 @@ class CudnnState {
   static constexpr std::size_t most_equal_sizes = 16;
   static constexpr std::size_t oldest = 91100;  ///< 9.10.0 and 9.10.1 give wrong results; older ones mask differently
   static constexpr std::size_t first_apart = 91900;  ///< of those tried: 9.14 steps through k, v as through dk, dv
-  static void tell(const Error& e) { log_warning("lamina: own attention kernels instead of ", e.what()); }
+  static void tell(const Error& e) { log_warning(log_name(), ": own attention kernels instead of ", e.what()); }
   cudnnHandle_t handle_ = nullptr;
   bool keys_apart_ = false;
   std::map<CudnnAttentionKey, std::optional<CudnnPlan>> plans_;
@@ -268,7 +268,7 @@ namespace lamina::kernel {
 namespace cuda {
 inline bool no_cudnn() {
   static const bool told = [] {
-    log_warning("lamina: own attention kernels instead of cuDNN, whose headers were missing at build time");
+    log_warning(log_name(), ": own attention kernels instead of cuDNN, whose headers were missing at build time");
     return true;
   }();
   return !told;

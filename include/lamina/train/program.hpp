@@ -27,6 +27,7 @@
 #include <lamina/train/predict.hpp>
 #include <lamina/train/program/request.hpp>
 #include <lamina/train/program/resume_path.hpp>
+#include <lamina/train/program/same_run.hpp>
 #include <lamina/train/report/evaluation_log.hpp>
 #include <lamina/train/report/memory_report.hpp>
 #include <lamina/train/report/plot.hpp>
@@ -55,6 +56,9 @@ class TrainProgram {
 
   /// The process's exit status: 0, or 130 after an interruption. describe: a dry run prints each module's plan too.
   int run(bool dry_run, bool describe) {
+    io::Settings words = a_.given;
+    if (dry_run) words["--dry-run"].value = true;
+    require_same_settings(words, group_);
     share_processors();
     for (const std::string& note : a_.notes) console_.line("note: " + note);
     note_launcher();
@@ -176,6 +180,7 @@ class TrainProgram {
                       " || all params: ", detail::with_thousands(session_->param_count()),
                       " || trainable%: ", fmt::format("{:.4f}", 100 * trainable / all)));
     if (!a_.do_train) return;
+    require_same_samples(datasets_.train, group_);
     train_.emplace(datasets_.train, preparation, a_, workers, group_.place());
     const StepCounts steps = count_steps(a_, train_->rows(), group_.size());
     const auto largest = train_->largest(std::min<std::int64_t>(steps.epochs, 3));

@@ -1,14 +1,14 @@
-// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|during|nf4]]. Rate and peak
-// memory of
+// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|m [STEPS [MODE]]. Rate and peak memory of
 //   a  Qwen3-VL-2B, r = 8: 8 samples a step, each one 512x512 image and 344 tokens of text, loss on the last 200
 //   b  Qwen3-VL-2B, r = 8: 16 sequences of 2048 tokens of text a step, loss on all
 //   c  Qwen2.5-VL-7B, r = 16: 4 sequences of 4096 tokens a step, loss on all
 //   f  Qwen3-VL-2B, the whole decoder trained: b's sequences
 //   m  one sample of a, with recomputed decoder layers: how little memory it takes
 // Started as several ranks (torchrun --no-python), each GPU has such a batch and gradients are summed: the rate is that
-// of all; during: they are summed during backward, on one host too. The peer of each is gpu_peer.py --case a|b|c.
+// of all. MODE during: they are summed during backward, on one host too. The peer of each is gpu_peer.py --case a|b|c.
 // nf4: the decoder's frozen matrices are stored so. eager: no step becomes a CUDA graph. trace: also how long the GPU
-// idles between kernels.
+// idles between kernels. nccl: a group of one uses NCCL too. stage1: ranks share the optimizer, as lamina-train does
+// with deepspeed stage 1; stage2: the gradients as well.
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -23,6 +23,7 @@
 #include <lamina/parallel/gpu/device_group.hpp>
 #include <lamina/parallel/open_group.hpp>
 #include <lamina/train/step.hpp>
+#include <lamina/train/step/gradient_scatter.hpp>
 #include <lamina/train/step/gradient_sum.hpp>
 #include <lamina/train/step/optimizer.hpp>
 
@@ -74,12 +75,57 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+/// The end of a step: how ranks sum gradients and update weights.
+template <class W>
+class Ending {
+ public:
+  Ending(parallel::DeviceGroup<Cuda>& gpus, W& weights, const std::string& mode,
+         GradientOrder (*order)(const Parameter*), Device<Cuda>& device)
+      : gpus_(gpus), shares_(mode == "stage1" || mode == "stage2"), optimizer_(share(gpus, weights)) {
+    weights.keep(optimizer_.share());
+    if (mode == "stage2") divided_ = train::divide_gradients_of(weights, optimizer_.share().count, order);
+    weights.allocate(true, device.stream());
+    randomise(weights);
+    optimizer_.allocate(weights, device.stream());
+    const bool pays = train::GradientSum<Cuda>::pays_during_backward(gpus.group().place(), weights.learning_count());
+    if (divided_)
+      scatter_.emplace(gpus, weights, *divided_);
+    else
+      sum_.emplace(gpus, weights, mode == "during" || pays);
+  }
+  GradientListener* watch() { return scatter_ ? scatter_->watch() : sum_->watch(); }
+  bool can_record() const { return !scatter_; }
+  train::Optimizer<Cuda>& optimizer() { return optimizer_; }
+  void run(W& weights, Stream<Cuda> stream) {
+    const OptimizerSettings settings{.learning_rate = 1e-4};
+    if (scatter_) {
+      optimizer_.step(weights, scatter_->run(stream), settings, 1.0, gpus_, stream);
+    } else {
+      sum_->run(stream);
+      optimizer_.step(weights, settings, 1.0, stream);
+    }
+    if (shares_) optimizer_.exchange(weights, gpus_, stream);
+  }
+
+ private:
+  parallel::Share share(parallel::DeviceGroup<Cuda>& gpus, W& weights) const {
+    const std::size_t count = weights.learning_count();
+    return shares_ ? parallel::share_of(count, gpus.rank(), gpus.size()) : parallel::Share{0, count};
+  }
+  parallel::DeviceGroup<Cuda>& gpus_;
+  bool shares_;
+  train::Optimizer<Cuda> optimizer_;
+  std::optional<train::DividedGradients> divided_;
+  std::optional<train::GradientSum<Cuda>> sum_;
+  std::optional<train::GradientScatter<Cuda>> scatter_;
+};
+
 template <class Model>
 void run(parallel::Group& ranks, const char* name, const Shape_& shape, int steps, const std::string& mode) {
   std::optional<GpuTrace> trace;
   if (mode == "trace") trace.emplace();
   Device<Cuda> device(ranks.place().local_rank);
-  parallel::DeviceGroup<Cuda> gpus(ranks);
+  parallel::DeviceGroup<Cuda> gpus(ranks, 0, mode == "nccl");
   const std::size_t free_before = CudaDevice::free_bytes();
   Weights<Model, bf16, Cuda> weights([&](const TensorSpec& tensor) {
     const bool stays =
@@ -89,30 +135,24 @@ void run(parallel::Group& ranks, const char* name, const Shape_& shape, int step
                                                                : Quantization::four_bit(Quantization::Code::nf4, true)};
   });
   std::printf("case %s: frozen weights of %.2f GiB\n", name, static_cast<double>(weights.frozen_bytes()) / (1u << 30));
-  weights.allocate(true, device.stream());
-  randomise(weights);
-  train::Optimizer<Cuda> optimizer({0, weights.learning_count()});
-  optimizer.allocate(weights, device.stream());
   train::Step<Model, bf16, Cuda> step(device);
-  train::GradientSum<Cuda> sum(
-      gpus, weights,
-      mode == "during" || train::GradientSum<Cuda>::pays_during_backward(ranks.place(), weights.learning_count()));
-  step.watch = sum.watch();
+  Ending ending(gpus, weights, mode, step.gradient_order, device);
+  train::Optimizer<Cuda>& optimizer = ending.optimizer();
+  step.watch = ending.watch();
   const Batch batch = random_batch(shape, Model::patch_width);
   const auto planned =
       weights.frozen_bytes() + weights.learning_bytes(true) + optimizer.bytes(weights) +
       train::Step<Model, bf16, Cuda>::plan(weights.parameters(), static_cast<int>(batch.ids.size()), shape.samples,
                                            shape.samples * shape.image_side * shape.image_side)
           .total();
-  step.records = mode != "eager";
+  step.records = mode != "eager" && ending.can_record();
   std::array<train::StepBatch<Model, bf16, Cuda>, 2> batches;
   double starting = 0;
   const auto prepare = [&](int i) { batches[i % 2].read(batch, image_token, 0); };
   const auto start = [&](int i) {
     const auto begin = std::chrono::steady_clock::now();
     step.start(weights, batches[i % 2]);
-    sum.run(device.stream());
-    optimizer.step(weights, {.learning_rate = 1e-4}, 1.0, device.stream(&step.scratch()));
+    ending.run(weights, device.stream(&step.scratch()));
     batches[i % 2].collect(device.stream(), step.objective, step.scores(), optimizer.clip());
     starting = seconds_since(begin);
   };
@@ -165,7 +205,8 @@ int main(int argc, char** argv) try {
   if (name == "c") return run<CaseC>(ranks, "c", {4, 4096, 4096, 0}, steps, mode), 0;
   if (name == "f") return run<CaseF>(ranks, "f", {16, 2048, 2048, 0}, steps, mode), 0;
   if (name == "m") return run<CaseM>(ranks, "m", {1, 344, 200, 32}, steps, mode), 0;
-  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|during|nf4]]\n"), 2;
+  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|during|nf4|nccl|stage1|stage2]]\n"),
+         2;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "bench_gpu_step: %s\n", e.what()), 1;
 }

@@ -19,21 +19,16 @@ struct Deterministic {
   ~Deterministic() { gpu_device().gpu().deterministic = false; }
 };
 
-/// rule_weights() on the GPU: the same values, frozen matrices rounded to T.
-template <class Model, class T, class Adapted>
-std::unique_ptr<Weights<Model, T, Cuda>> gpu_weights(Adapted adapted) {
-  using W = Weights<Model, T, Cuda>;
-  auto weights = std::make_unique<W>([&](const TensorSpec& spec) {
-    return typename W::Choice{dtype_of<T>, adapted(spec.path.view()) ? 4 : 0, true};
-  });
-  weights->allocate(true, gpu_device().stream());
-  for (std::size_t i = 0; i < weights->slots().size(); ++i) {
-    const TensorSlot& slot = weights->slots()[i];
+/// Gives each tensor the values of rule_weights(), frozen matrices rounded to T.
+template <class T>
+void fill_by_rule(TensorMemory<T, Cuda>& weights) {
+  for (std::size_t i = 0; i < weights.slots().size(); ++i) {
+    const TensorSlot& slot = weights.slots()[i];
     const std::vector<std::int64_t> shape(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
     std::vector<float> values(static_cast<std::size_t>(slot.spec.count()));
     fill_deterministic(saved_name(slot), shape, values);
-    weights->parameters()[i].scale = 2;
-    weights->fill(slot, [&](std::span<std::byte> to) {
+    weights.parameters()[i].scale = 2;
+    weights.fill(slot, [&](std::span<std::byte> to) {
       for (std::size_t k = 0; k < values.size(); ++k) {
         if (slot.dtype == DType::F32)
           reinterpret_cast<float*>(to.data())[k] = values[k];
@@ -42,6 +37,17 @@ std::unique_ptr<Weights<Model, T, Cuda>> gpu_weights(Adapted adapted) {
       }
     });
   }
+}
+
+/// rule_weights() on the GPU.
+template <class Model, class T, class Adapted>
+std::unique_ptr<Weights<Model, T, Cuda>> gpu_weights(Adapted adapted) {
+  using W = Weights<Model, T, Cuda>;
+  auto weights = std::make_unique<W>([&](const TensorSpec& spec) {
+    return typename W::Choice{dtype_of<T>, adapted(spec.path.view()) ? 4 : 0, true};
+  });
+  weights->allocate(true, gpu_device().stream());
+  fill_by_rule(*weights);
   return weights;
 }
 

@@ -231,23 +231,26 @@ TEST_CASE("Arguments: DeepSpeed's and FSDP's settings share out the optimizer, a
       "gradient_clipping": "auto", "bf16": {"enabled": "auto"},
       "zero_optimization": {"stage": 2, "overlap_comm": false}})");
   const Arguments two = with({"deepspeed=" + stage_2});
-  CHECK(two.shards_optimizer);
-  says(io::listed(two.notes), "deepspeed: stage 2: processes share out the optimizer's state; gradients stay whole");
+  CHECK((two.shards_optimizer && two.shards_gradients));
+  CHECK(io::listed(two.notes).find("stage 2") == std::string::npos);  // all that it asks for is done
   says(io::listed(two.notes), "deepspeed: bf16, overlap_comm have no effect: there is no DeepSpeed here");
   CHECK_FALSE(with({"deepspeed={zero_optimization: {stage: 0}}"}).shards_optimizer);
-  CHECK(with({"deepspeed={zero_optimization: {stage: 1}}"}).shards_optimizer);
+  const Arguments first = with({"deepspeed={zero_optimization: {stage: 1}}"});
+  CHECK((first.shards_optimizer && !first.shards_gradients));
   const Arguments three = with({"deepspeed=examples/deepspeed/ds_z3_offload_config.json"});
-  CHECK(three.shards_optimizer);
+  CHECK((three.shards_optimizer && three.shards_gradients));
   says(io::listed(three.notes), "it is read as LLaMA-Factory's file of that name");
-  says(io::listed(three.notes), "gradients and weights stay whole on each");
+  says(io::listed(three.notes), "the optimizer's state and the gradients; weights stay whole on each");
   says(io::listed(three.notes), "deepspeed: offload_optimizer has no effect: everything stays on the GPU");
   says(io::listed(parse({example, "deepspeed=" + stage_2}).notes), "the optimizer of adapters is small");
   says(error_with("deepspeed=ds_mine.json"), "there is no file ds_mine.json");
   says(error_with("deepspeed={zero_optimization: {stage: 4}}"), "stage is 4, wanted 0 to 3");
   says(error_with("deepspeed={optimizer: {type: AdamW}}"), "optimizer is refused: learning_rate");
   says(error_with("deepspeed={gradient_clipping: 0.5}"), "gradient_clipping is 0.5, but max_grad_norm makes it 1");
-  CHECK(with({"fsdp=full_shard auto_wrap"}).shards_optimizer);
-  CHECK(with({"fsdp=[shard_grad_op, offload]"}).shards_optimizer);
+  const Arguments full_shard = with({"fsdp=full_shard auto_wrap"});
+  CHECK((full_shard.shards_optimizer && full_shard.shards_gradients));
+  says(io::listed(full_shard.notes), "fsdp: full_shard: processes share out");
+  CHECK(with({"fsdp=[shard_grad_op, offload]"}).shards_gradients);
   CHECK_FALSE(with({"fsdp=no_shard"}).shards_optimizer);
   says(error_with("fsdp=some_shard"), "wanted full_shard");
 }

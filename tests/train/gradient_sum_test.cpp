@@ -1,48 +1,18 @@
 #include <lamina/train/step/gradient_sum.hpp>
 
-#include <lamina/compose/plan/initialise.hpp>
-#include <lamina/compose/wrap/recompute.hpp>
-#include <lamina/fuse.hpp>
-#include <lamina/kernel/cpu.hpp>
-#include <lamina/model/qwen2_5_vl/model.hpp>
-#include <lamina/model/qwen3_vl/model.hpp>
-#include <lamina/testing/random_batch.hpp>
-#include <lamina/train/step.hpp>
-
 #include <vector>
 
 #include "support/catch.hpp"
 #include "support/on_ranks.hpp"
+#include "train/gradient_models.hpp"
 
 using namespace lamina;
 using namespace lamina::train;
+using namespace lamina::testing;
 
 namespace {
 
-using Plain3 = qwen3_vl::Qwen3VL_Tiny;
-struct Fused3 : fused_for<Cpu, Plain3> {};
-struct Recomputed3 : RecomputeUnder<Fused3, Plain3::language_tag> {};
-struct Frozen3 : fused_for<Cpu, FreezeUnder<Plain3, Plain3::visual_tag>> {};
-struct Fused2_5 : fused_for<Cpu, qwen2_5_vl::Qwen2_5VL_Tiny> {};  // with an output head of its own
-
 constexpr std::size_t small_bucket = 50'000;  // values: some layers share one, some matrices exceed it
-
-/// With an image, or text alone: then nothing of the vision tower runs.
-template <class Model>
-Batch batch_of(bool image) {
-  constexpr int image_token = Model::vocab_size - 1;
-  Batch batch = testing::random_batch<Model>({1, 4, 4}, 8, image_token, 1);
-  if (image) return batch;
-  const auto skipped = static_cast<std::ptrdiff_t>(batch.ids.size() - 8);
-  batch.ids.erase(batch.ids.begin(), batch.ids.begin() + skipped);
-  batch.labels.erase(batch.labels.begin(), batch.labels.begin() + skipped);
-  batch.loss_weights.erase(batch.loss_weights.begin(), batch.loss_weights.begin() + skipped);
-  batch.grids.clear(), batch.patches.clear();
-  batch.cu_seqlens = {0, static_cast<int>(batch.ids.size())};
-  return batch;
-}
-
-std::vector<float> copied(std::span<const float> values) { return {values.begin(), values.end()}; }
 
 /// Keeps all gradients as they are when a bucket is reported.
 template <class W>
@@ -105,7 +75,7 @@ TEMPLATE_TEST_CASE("GradientSum: sums in buckets are those of one sum, also if o
                    Fused3, Fused2_5) {
   for (const int size : {2, 3}) {
     std::vector<int> equal(static_cast<std::size_t>(size));
-    testing::on_ranks(size, [&](parallel::Group& group) {
+    on_ranks(size, [&](parallel::Group& group) {
       parallel::DeviceGroup<Cpu> ranks(group);
       auto weights = initialised<TestType>(1);
       GradientSum<Cpu> whole(ranks, weights, false), parts(ranks, weights, true, small_bucket);

@@ -7,10 +7,23 @@
 
 namespace lamina {
 
-/// Follows a model's backward: it hears which parameters' gradients are final, and reports each run of parameters once
-/// all of its gradients are. Runs are reported in their order, whatever the order of what it hears, so that every
-/// process that trains the same model gets the same reports.
-class GradientWatch {
+/// Hears what a model's backward completes.
+class GradientListener {
+ public:
+  /// A backward begins.
+  virtual void begin() {}
+  /// Nothing is added any more to the gradients of `count` parameters from p on. It may hear of a parameter twice.
+  virtual void gradients_final(const Parameter* p, int count) = 0;
+  /// The backward has ended: what it did not mention is final too.
+  virtual void end() {}
+
+ protected:
+  ~GradientListener() = default;
+};
+
+/// Reports each run of parameters once all of its gradients are final. Runs are reported in their order, whatever the
+/// order of what it hears, so that every process that trains the same model gets the same reports.
+class GradientWatch : public GradientListener {
  public:
   static constexpr int no_run = -1;
 
@@ -24,21 +37,18 @@ class GradientWatch {
   }
 
   int runs() const { return static_cast<int>(sizes_.size()); }
-  /// A backward begins.
-  void begin() {
+  void begin() override {
     final_.assign(run_of_.size(), false);
     missing_ = sizes_;
     next_ = 0;
   }
-  /// Nothing is added any more to the gradients of `count` parameters from p on. It may hear of a parameter twice.
-  void gradients_final(const Parameter* p, int count) {
+  void gradients_final(const Parameter* p, int count) override {
     const auto first = static_cast<std::size_t>(p - parameters_);
     for (std::size_t i = first; i < first + static_cast<std::size_t>(count); ++i)
       if (run_of_[i] != no_run && !final_[i]) final_[i] = true, --missing_[static_cast<std::size_t>(run_of_[i])];
     while (next_ < runs() && missing_[static_cast<std::size_t>(next_)] == 0) ready(next_++);
   }
-  /// The backward has ended: what it did not mention is final too.
-  void end() {
+  void end() override {
     while (next_ < runs()) ready(next_++);
   }
 

@@ -98,7 +98,7 @@ struct Run {
   Stream<B> stream;
   Arena* scratch = nullptr;
   Context<T>* context = nullptr;
-  GradientWatch* watch = nullptr;  ///< hears what backward completes; null: nobody does
+  GradientListener* watch = nullptr;  ///< hears what backward completes; null: nobody does
 
   template <class Other>
   Run<B, Other> as() const {

@@ -89,7 +89,8 @@
   PASS(optimizer, update, "update", (OptimizerKind, const UpdateStep<T>&))                                             \
   PASS(optimizer, update_8bit, "update_8bit", (OptimizerKind, const UpdateStep8Bit<T>&))                               \
   PASS(optimizer, adafactor, "adafactor")                                                                              \
-  PASS(optimizer, clipped, "clipped")
+  PASS(optimizer, clipped, "clipped")                                                                                  \
+  PASS(optimizer, join, "join_clips")
 #define LAMINA_OPERATION_paged_attention(PASS, T)                                                                      \
   PASS(paged_attention, edit, "paged_edit")                                                                            \
   PASS(paged_attention, write, "paged_write", (const PagedWrite<T>&))                                                  \

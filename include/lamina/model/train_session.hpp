@@ -61,9 +61,12 @@ struct StoredWeights {
   std::int64_t bytes = 0;
 };
 
-/// Bytes that a run needs, known before anything is allocated.
+/// Bytes that a rank needs, known before anything is allocated.
 struct MemoryPlan {
   std::int64_t weights = 0, trainable = 0, gradients = 0, optimizer = 0, saved = 0, workspace = 0, kv_cache = 0;
+  /// Bytes by which `gradients` is less than all of them, where ranks are to divide them. 0: they stay whole, since
+  /// parts and the room for backward would take as much.
+  std::optional<std::int64_t> gradients_left_out;
   std::int64_t free = 0;              ///< on the device, for all of these; 0: not known
   std::vector<StoredWeights> stored;  ///< how the weights are
   std::int64_t total() const { return weights + trainable + gradients + optimizer + saved + workspace + kv_cache; }
@@ -144,6 +147,7 @@ struct TrainableOptions {
   bool create_new_adapter = false;              ///< merge them all and start a fresh one
   parallel::Group* group = &parallel::alone();  ///< whose gradients are summed in each step; outlives the session
   bool shards_optimizer = false;                ///< full and freeze: each rank keeps a part of the optimizer's state
+  bool shards_gradients = false;                ///< and of the gradients' sums, if that takes less memory
 };
 
 }  // namespace lamina

@@ -43,6 +43,10 @@ class Group {
   void all_reduce(std::span<std::int64_t> values) {
     if (size() > 1) sum(values);
   }
+  /// On the root each value becomes its sum over all ranks; elsewhere the values may change.
+  void reduce(std::span<float> values, int root) {
+    if (size() > 1) sum_on(values, root);
+  }
   /// all: each rank's `mine`, in the order of ranks; size() * mine.size() bytes.
   void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) {
     if (size() > 1)
@@ -91,6 +95,7 @@ class Group {
   virtual void sum(std::span<float>) {}
   virtual void sum(std::span<double>) {}
   virtual void sum(std::span<std::int64_t>) {}
+  virtual void sum_on(std::span<float> values, int /*root*/) { sum(values); }
   virtual void gather(std::span<const std::byte>, std::span<std::byte>) {}
   virtual void send_to_all(std::span<std::byte>, int /*root*/) {}
 

@@ -45,6 +45,13 @@ class MpiGroup final : public Group {
   void sum(std::span<float> values) override { reduce(values, MPI_FLOAT); }
   void sum(std::span<double> values) override { reduce(values, MPI_DOUBLE); }
   void sum(std::span<std::int64_t> values) override { reduce(values, MPI_INT64_T); }
+  void sum_on(std::span<float> values, int root) override {
+    for_parts(values, [&](std::span<float> part, MPI_Request& request) {
+      const bool here = rank() == root;
+      MPI_Ireduce(here ? MPI_IN_PLACE : part.data(), here ? part.data() : nullptr, static_cast<int>(part.size()),
+                  MPI_FLOAT, MPI_SUM, root, MPI_COMM_WORLD, &request);
+    });
+  }
   void gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
     MPI_Request request;
     const int count = static_cast<int>(mine.size());

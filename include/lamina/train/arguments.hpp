@@ -121,6 +121,7 @@ struct Arguments {
   std::string device = "auto";      ///< auto, cpu or cuda
   bool full_determinism = false;    ///< on a GPU, where runs need not repeat bit for bit otherwise
   bool shards_optimizer = false;    ///< of full and freeze: processes share out its state (deepspeed, fsdp)
+  bool shards_gradients = false;    ///< and the gradients
   std::int64_t ddp_timeout = 1800;  ///< seconds that one process may keep the others waiting
   std::optional<bool> disable_tqdm;
 
@@ -208,6 +209,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.adapters = a.adapter_name_or_path;
   options.create_new_adapter = a.create_new_adapter;
   options.shards_optimizer = a.shards_optimizer;
+  options.shards_gradients = a.shards_gradients;
   return options;
 }
 

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include <lamina/compose/plan/weights.hpp>
+#include <lamina/core/gradient_order.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/kernel/plan.hpp>
 #include <lamina/train/memory_advice.hpp>
@@ -21,7 +22,7 @@ class StepRunner {
   /// These are set before the first step.
   Objective objective;
   const Parameter* reference = nullptr;  ///< the model's parameters without their adapters, for an objective that asks
-  GradientWatch* watch = nullptr;        ///< hears what a training step's backward completes
+  GradientListener* watch = nullptr;     ///< hears what a training step's backward completes
 
   /// Shapes whose launches are recorded.
   int recorded() const { return shapes_.recorded(); }
@@ -79,7 +80,7 @@ class StepRunner {
     ran_ = &batch;
     const auto launch = [&] {
       saved_arena_.release_to(0);
-      GradientWatch* const hears = pass.trains ? watch : nullptr;
+      GradientListener* const hears = pass.trains ? watch : nullptr;
       if (hears) hears->begin();
       pass.launch(*this, parameters, batch);
       if (hears) hears->end();
@@ -101,7 +102,7 @@ class StepRunner {
       shape.recorder.record(device_, launch);
     } catch (const Error& e) {
       records = false;
-      log_warning("lamina: steps are launched kernel by kernel, they cannot be recorded: ", e.what());
+      log_warning(log_name(), ": steps are launched kernel by kernel, they cannot be recorded: ", e.what());
     }
   }
   /// Error, before anything is taken, if a batch needs more memory than there is.
@@ -163,7 +164,9 @@ class Step : public StepRunner<T, B> {
     this->run(pass<Training>, weights.parameters(), batch);
   }
   /// What a training step of so many tokens and patches needs, every token labelled: known before there is a batch.
-  static Bytes plan(const Parameter* p, int tokens, int sequences, int patches, const Objective& objective = {}) {
+  /// watch: hears what its backward completes.
+  static Bytes plan(const Parameter* p, int tokens, int sequences, int patches, const Objective& objective = {},
+                    GradientListener* watch = nullptr) {
     static constexpr std::uint64_t any_seed = 1;
     Batch batch;
     batch.labels.assign(static_cast<std::size_t>(tokens), 0);
@@ -177,21 +180,29 @@ class Step : public StepRunner<T, B> {
     in.vision.rows = patches;
     in.patches = {nullptr, patches, Model::patch_width};
     in.text.dropout_seed = in.vision.dropout_seed = &any_seed;
-    return plan<Training>(p, in, LabelledRows(batch), nullptr, objective);
+    return plan<Training>(p, in, LabelledRows(batch), nullptr, objective, watch);
   }
   /// The same of a batch.
   template <class W>
   Bytes bytes(const W& weights, const StepInput<T, B>& batch) {
     return this->known(pass<Training>, weights.parameters(), batch).bytes;
   }
+  /// The order in which every step's backward completes gradients: one without images completes nothing of the vision
+  /// tower, whose tensors come last.
+  static GradientOrder gradient_order(const Parameter* p) {
+    constexpr int tokens = 16, patches = 16;
+    GradientOrder order(p, Model::head(p));
+    plan(p, tokens, 1, patches, {}, &order);
+    return order;
+  }
   /// What a batch needs, found by running it on the Plan backend.
   template <class Mode_>
   static Bytes plan(const Parameter* p, Input<T> in, const LabelledRows& labelled, PlanRecord* record = nullptr,
-                    const Objective& objective = {}) {
+                    const Objective& objective = {}, GradientListener* watch = nullptr) {
     Arena saved_arena, scratch;
     auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
     if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, saved_arena, in.tokens, in.patches.rows);
-    Run<Plan, Mode_> run{plan_stream<B>(record, scratch), &scratch, &in.text};
+    Run<Plan, Mode_> run{plan_stream<B>(record, scratch), &scratch, &in.text, watch};
     const RowScores scores = RowScores::take(scratch, objective, labelled.count());
     LabelledPass<Model>::run(run, p, *saved, in, LabelledRowsView(labelled), objective, scores, p);
     return {saved_arena.peak_bytes(), scratch.peak_bytes()};

@@ -48,6 +48,23 @@ Copies<T> copies_of(int n) {
 
 }  // namespace
 
+TEST_CASE("join on CUDA: the norm of parts is that of all, and a part that is not finite counts 0") {
+  for (const double odd : {3.0, double{INFINITY}, double{NAN}}) {
+    const std::vector<Clip> parts = {{odd, 0.1f}, {4, 0.2f}, {12, 0.3f}};
+    const OptimizerNumbers numbers{.most = 0.5};
+    const JoinClips here{.parts = parts.data(), .count = 3, .numbers = &numbers};
+    const JoinClips there{.parts = gpu().upload(parts),
+                          .count = 3,
+                          .numbers = gpu().upload(std::vector<OptimizerNumbers>{numbers}),
+                          .clip = gpu().upload(std::vector<Clip>{{NAN, NAN}})};
+    optimizer<Cuda>::join(gpu().stream(), there);
+    const Clip wanted = joined(here), clip = gpu().download(there.clip, 1)[0];
+    CHECK(clip.scale == wanted.scale);
+    CHECK((odd == 3 ? clip.norm == 13 : !std::isfinite(clip.norm)));
+    CHECK(clip.arrived == 0);
+  }
+}
+
 TEST_CASE("clip on CUDA: the norm is summed in double, the scale follows it, and what is not finite counts 0") {
   for (const int n : {0, 1, 3, 257, 4096, 1000003}) {
     CAPTURE(n);

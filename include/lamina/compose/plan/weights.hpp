@@ -59,7 +59,7 @@ class TensorMemory {
       for (TensorSlot& slot : slots_)
         if (kind_of(slot.spec) == kind && (slot.learns || !slot.folded)) place(slot);
     frozen_ = aligned(frozen_);
-    kept_ = {0, learning_};
+    kept_ = {0, learning_}, gradient_count_ = learning_;
     quantized_.resize(static_cast<std::size_t>(
         std::count_if(slots_.begin(), slots_.end(), [](const TensorSlot& slot) { return bool(slot.quantization); })));
   }
@@ -77,6 +77,7 @@ class TensorMemory {
     if (slot.quantization) return QuantizedLayout(slot.quantization, slot.spec.rows(), slot.spec.cols()).bytes;
     return static_cast<std::size_t>(slot.spec.count()) * size_bytes(slot.dtype);
   }
+  std::size_t gradient_count() const { return gradient_count_; }  ///< values in the gradients' memory
   /// The one that allocate() was given.
   Stream<B> stream() const { return stream_; }
 
@@ -84,6 +85,10 @@ class TensorMemory {
   /// have the others.
   void keep(const parallel::Share& share) {
     if (has_copy) kept_ = share;
+  }
+  /// Before allocate(): gradients have a block of `count` values, that of each tensor from place_of on.
+  void place_gradients(std::vector<std::size_t> place_of, std::size_t count) {
+    gradient_place_of_ = std::move(place_of), gradient_count_ = count;
   }
   /// The values that values() holds.
   const parallel::Share& kept() const { return kept_; }
@@ -96,7 +101,7 @@ class TensorMemory {
     frozen_base_ = frozen_block_.take<std::byte>(frozen_);
     learning_block_ = Arena(learning_bytes(with_gradients), Memory<B>{});
     values_ = learning_block_.take<float>(kept_.count);
-    gradients_ = with_gradients ? learning_block_.take<float>(learning_) : nullptr;
+    gradients_ = with_gradients ? learning_block_.take<float>(gradient_count_) : nullptr;
     copy_ = has_copy ? learning_block_.take<T>(learning_) : nullptr;
     Memory<B>::zero(stream, values_, learning_block_.used_bytes());
     if (has_copy) Memory<B>::zero(stream, frozen_base_, frozen_);  // between a folded matrix's windows there are zeros
@@ -107,7 +112,7 @@ class TensorMemory {
   std::size_t learning_bytes(bool with_gradients) const {
     Arena counting;
     counting.take<float>(kept_.count);
-    if (with_gradients) counting.take<float>(learning_);
+    if (with_gradients) counting.take<float>(gradient_count_);
     if (has_copy) counting.take<T>(learning_);
     return counting.used_bytes();
   }
@@ -129,7 +134,8 @@ class TensorMemory {
         data = values + slot.offset;
       p.value = {data, dtype, slot.spec.rows(), slot.spec.cols(), stride};
       if (slot.quantization) p.value.quantized = quantized++;
-      if (slot.learns && gradients) p.grad = gradients + slot.offset;
+      const std::size_t place = gradient_place_of_.empty() ? slot.offset : gradient_place_of_[i];
+      if (slot.learns && gradients) p.grad = gradients + place;
       p.scale = slot.spec.scale;
       p.folded = slot.folded;
       p.id = (i + 1) * 0xD1B54A32D192ED03ull;
@@ -205,13 +211,13 @@ class TensorMemory {
     if (slot.learns) return values_ + (slot.offset - kept_.first);
     return frozen_base_ + (slot.folded ? slot.folded_offset : slot.offset);
   }
-  /// What learns, its gradients and its half-precision copy, in the backend's memory.
+  /// What learns, its gradients or their block, and its half-precision copy, in the backend's memory.
   std::span<float> values(const TensorSlot& slot) {
     return values({slot.offset, static_cast<std::size_t>(slot.spec.count())});
   }
   std::span<float> values(const parallel::Share& kept) { return {values_ + (kept.first - kept_.first), kept.count}; }
   std::span<float> values() { return {values_, kept_.count}; }
-  std::span<float> gradients() { return {gradients_, gradients_ ? learning_ : 0}; }
+  std::span<float> gradients() { return {gradients_, gradients_ ? gradient_count_ : 0}; }
   std::span<T> copy() { return {copy_, copy_ ? learning_ : 0}; }
   /// Where the optimizer writes half-precision copies: in the order of the values, adjacent ones as one.
   std::vector<kernel::ValueCopy<T>> copies() const {
@@ -373,7 +379,8 @@ class TensorMemory {
 
   std::vector<TensorSlot> slots_;
   std::vector<QuantizedMatrix> quantized_;  ///< of the slots that are, in their order
-  std::size_t learning_ = 0, frozen_ = 0;
+  std::size_t learning_ = 0, frozen_ = 0, gradient_count_ = 0;
+  std::vector<std::size_t> gradient_place_of_;  // empty: that of its value
   parallel::Share kept_;
   Stream<B> stream_;
   Arena frozen_block_, learning_block_;

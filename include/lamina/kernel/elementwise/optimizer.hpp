@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -41,6 +42,21 @@ struct ClipGradients {
   const OptimizerNumbers* numbers = nullptr;
   Clip* clip = nullptr;
 };
+
+/// Joins what clipping found out of parts of the gradients: clip = {norm of all parts, scale}. Every rank that joins
+/// the same parts gets the same bits.
+struct JoinClips {
+  const Clip* parts = nullptr;  ///< (count)
+  int count = 0;
+  const OptimizerNumbers* numbers = nullptr;
+  Clip* clip = nullptr;
+};
+LAMINA_HD inline Clip joined(const JoinClips& a) {
+  double sum_sq = 0;
+  for (int i = 0; i < a.count; ++i) sum_sq += a.parts[i].norm * a.parts[i].norm;
+  const double norm = std::sqrt(sum_sq);
+  return {norm, std::isfinite(norm) ? static_cast<float>(clip_scale(norm, a.numbers->most)) : 0};
+}
 
 /// The place of the half-precision copy of neighbouring values, which the model reads: a row-major matrix of `cols`
 /// columns that holds scale * value, rounded. A window of a larger matrix (fuse/folded.hpp) has a stride of its own.
@@ -163,6 +179,7 @@ struct optimizer {
   static std::size_t adafactor_bytes(const AdafactorTensor&) { return 0; }
   /// Gradients were clipped: clip.scale = 1.
   static void clipped(auto...) { no_kernels<B>(); }
+  static void join(auto...) { no_kernels<B>(); }
 };
 
 }  // namespace lamina::kernel

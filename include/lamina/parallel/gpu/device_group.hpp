@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -22,6 +23,11 @@ class DeviceGroup {
 
   /// Each value becomes its sum over all ranks, with the same bits on every rank.
   void all_reduce(Stream<B>, std::span<float> values) { group_.all_reduce(values); }
+  /// The root's `sums` become the sums of each value over all ranks; `values` may change. sums: null elsewhere.
+  void reduce(Stream<B>, std::span<float> values, int root, float* sums) {
+    group_.reduce(values, root);
+    if (rank() == root) std::copy(values.begin(), values.end(), sums);
+  }
   /// all: each rank's `mine`, in the order of ranks.
   void all_gather(Stream<B>, std::span<const std::byte> mine, std::span<std::byte> all) {
     group_.all_gather(mine, all);
@@ -47,7 +53,8 @@ class DeviceGroup<Cuda> {
  public:
   /// Every rank calls it. peer_bytes: messages of up to so many bytes go through memory that the GPUs of one host write
   /// to directly, if they can reach each other. Error if NCCL is not installed or cannot connect the GPUs.
-  explicit DeviceGroup(Group& group, std::size_t peer_bytes = 0);
+  /// connects_alone: a group of one uses NCCL too, so that one GPU can test it and measure what it costs.
+  explicit DeviceGroup(Group& group, std::size_t peer_bytes = 0, bool connects_alone = false);
   ~DeviceGroup();
   DeviceGroup(const DeviceGroup&) = delete;
   DeviceGroup& operator=(const DeviceGroup&) = delete;
@@ -58,6 +65,7 @@ class DeviceGroup<Cuda> {
   void all_reduce(Stream<Cuda>, std::span<float> values);
   void all_reduce(Stream<Cuda>, std::span<bf16> values);
   void all_reduce(Stream<Cuda>, std::span<f16> values);
+  void reduce(Stream<Cuda>, std::span<float> values, int root, float* sums);
   void all_gather(Stream<Cuda>, std::span<const std::byte> mine, std::span<std::byte> all);
   void broadcast(Stream<Cuda>, std::span<std::byte> bytes, int root);
   void exchange_shares(Stream<Cuda>, std::span<std::byte> run, std::size_t value_bytes);

@@ -108,7 +108,8 @@ inline constexpr TrainKey trainer_keys[] = {
     honoured_by("group_by_length", KeyType::flag, "false", detail::read_group_by_length,
                 "train_sampling_strategy: group_by_length, as transformers 4 called it"),
     honoured_by("deepspeed", KeyType::object, "", detail::read_deepspeed,
-                "stages 1 to 3: processes share out the optimizer's state of full and freeze"),
+                "of full and freeze, stage 1: processes share out the optimizer's state; 2 and 3: the gradients "
+                "as well"),
     honoured_by("fsdp", KeyType::list, "", detail::read_fsdp, "full_shard, shard_grad_op: the same as deepspeed")
         .or_bare(),
     honoured<&Arguments::ddp_timeout>("ddp_timeout", "seconds that one process may keep the others waiting")

@@ -14,7 +14,8 @@
 #include <lamina/io/visible.hpp>
 #include <lamina/train/arguments/readers.hpp>
 
-/// deepspeed and fsdp: what their settings mean where each process holds the whole model, and a share of the optimizer.
+/// deepspeed and fsdp: what their settings mean where each process holds the whole model, and a share of optimizer and
+/// gradients.
 namespace lamina::train::detail {
 
 /// What of a run is divided among processes: as the two name it.
@@ -23,11 +24,12 @@ enum class Sharding { none, optimizer, gradients, weights };
 inline void use_sharding(Arguments& a, const std::string& subject, Sharding asked) {
   if (asked == Sharding::none) return;
   a.shards_optimizer = true;
+  a.shards_gradients = asked != Sharding::optimizer;
   if (a.finetuning_type == "lora")
     a.notes.push_back(cat(subject, " has no effect: the optimizer of adapters is small, each process holds all of it"));
-  else if (asked != Sharding::optimizer)
-    a.notes.push_back(cat(subject, ": processes share out the optimizer's state; gradients",
-                          asked == Sharding::weights ? " and weights" : "", " stay whole on each"));
+  else if (asked == Sharding::weights)
+    a.notes.push_back(
+        cat(subject, ": processes share out the optimizer's state and the gradients; weights stay whole on each"));
 }
 
 inline void note_offload(Arguments& a, const std::string& subject) {

@@ -17,9 +17,10 @@ namespace lamina::train {
 
 /// An optimizer of the learning run of a model's weights, with its state in the backend's memory. The model's vectors
 /// (norm gains and biases) are not decayed, as Hugging Face's trainer groups them. Ranks may share the work if the rule
-/// looks at single values: each has the state of its share, updates that, and gets the others' by exchange(). Every
-/// rank clips the whole gradient, so that the result is that of one optimizer, bit for bit. source  Rajbhandari et al.
-/// 2020, arXiv:1910.02054: the first stage of ZeRO
+/// looks at single values: each has the state of its share, updates that, and gets the others' by exchange(). If every
+/// rank has all gradients, each clips them all, so that the result is that of one optimizer, bit for bit; if each has
+/// those of its share, ranks join their norms.
+/// source  Rajbhandari et al. 2020, arXiv:1910.02054: the first two stages of ZeRO
 template <Backend B = Cpu>
 class Optimizer {
  public:
@@ -65,6 +66,17 @@ class Optimizer {
     set_numbers(o, max_gradient_norm, stream);
     update(weights, stream);
   }
+  /// The same where each rank has the gradients of its share alone.
+  template <class W>
+  void step(W& weights, std::span<float> own_gradients, const OptimizerSettings& o, double max_gradient_norm,
+            parallel::DeviceGroup<B>& ranks, Stream<B> stream) {
+    set_numbers(o, max_gradient_norm, stream);
+    clip(own_gradients, stream);
+    reserve_norms(ranks.size());
+    ranks.all_gather(stream, std::as_bytes(std::span(clip_, 1)), std::as_writable_bytes(clips_));
+    kernel::optimizer<B>::join(stream, {clips_.data(), ranks.size(), numbers_, clip_});
+    update_share(weights, own_gradients, stream);
+  }
   /// The first part of step(): counts it and sends its numbers to where update() reads them.
   void set_numbers(const OptimizerSettings& o, double max_gradient_norm, Stream<B> stream) {
     ++steps;
@@ -90,20 +102,10 @@ class Optimizer {
   /// The second part: launches that are the same in every step.
   template <class W>
   void update(W& weights, Stream<B> stream) {
-    using T = typename W::Copy;
     const std::span<float> g = weights.gradients();
-    kernel::optimizer<B>::clip(stream, {.g = g.data(), .n = g.size(), .numbers = numbers_, .clip = clip_});
+    clip(g, stream);
     precondition(weights, stream);
-    kernel::UpdateStep<T> step{.w = weights.values(share_).data(),
-                               .g = g.data() + share_.first,
-                               .m = moments(0),
-                               .v = moments(has_8bit_moments(kind_) ? 3 : 1),
-                               .runs = reinterpret_cast<const kernel::ValueRun<T>*>(runs_),
-                               .count = run_count_,
-                               .numbers = numbers_,
-                               .clip = clip_};
-    kernel::optimizer<B>::update(stream, kind_, step);
-    if (has_8bit_moments(kind_)) update_8bit(step, stream);
+    update_share(weights, g.subspan(share_.first, share_.count), stream);
     for (const auto others : {g.first(share_.first), g.subspan(share_.end())})
       if (!others.empty()) Memory<B>::zero(stream, others.data(), others.size_bytes());
   }
@@ -136,6 +138,31 @@ class Optimizer {
   const std::vector<StatePart>& parts() const { return parts_; }
 
  private:
+  void clip(std::span<const float> g, Stream<B> stream) {
+    kernel::optimizer<B>::clip(stream, {.g = g.data(), .n = g.size(), .numbers = numbers_, .clip = clip_});
+  }
+  /// g: the gradients of its share.
+  template <class W>
+  void update_share(W& weights, std::span<float> g, Stream<B> stream) {
+    using T = typename W::Copy;
+    kernel::UpdateStep<T> step{.w = weights.values(share_).data(),
+                               .g = g.data(),
+                               .m = moments(0),
+                               .v = moments(has_8bit_moments(kind_) ? 3 : 1),
+                               .runs = reinterpret_cast<const kernel::ValueRun<T>*>(runs_),
+                               .count = run_count_,
+                               .numbers = numbers_,
+                               .clip = clip_};
+    kernel::optimizer<B>::update(stream, kind_, step);
+    if (has_8bit_moments(kind_)) update_8bit(step, stream);
+  }
+  /// Memory for what clipping found out on each rank.
+  void reserve_norms(int ranks) {
+    if (!clips_.empty()) return;
+    const auto count = static_cast<std::size_t>(ranks);
+    clips_block_ = Arena(count * sizeof(kernel::Clip), Memory<B>{});
+    clips_ = {clips_block_.take<kernel::Clip>(count), count};
+  }
   /// Takes what is in block_ from an arena.
   template <class W>
   void take(const W& weights, Arena& arena) {
@@ -264,7 +291,8 @@ class Optimizer {
   std::vector<Factored> tensors_;
   int run_count_ = 0, run_count_8bit_ = 0;
   std::byte* runs_ = nullptr;  ///< table of ValueRun
-  Arena block_, run_block_, staging_;
+  Arena block_, run_block_, clips_block_, staging_;
+  std::span<kernel::Clip> clips_;  ///< of each rank
   kernel::OptimizerNumbers* numbers_ = nullptr;
   std::array<kernel::OptimizerNumbers*, most_under_way> staged_{};  ///< a step's may still be on their way
   std::size_t sent_ = 0;

@@ -21,7 +21,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
 
  public:
   ModelTrainSession(const ModelSource& source, const TrainableOptions& options)
-      : Base(list_tensors<Model>(), source, options),
+      : Base(list_tensors<Model>(), source, options, PlainStep::gradient_order),
         vision_tokens_(source.config.vision_tokens()),
         rank_(options.method == TrainableOptions::Method::lora ? options.lora_rank : 0),
         recompute_(options.recompute),
@@ -31,6 +31,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
     if (auto* loss = std::get_if<TokenLoss>(&evaluated_)) loss->measures_accuracy = options.measures_accuracy;
     step_.reference = recomputing_step_.reference = this->reference();
     step_.watch = recomputing_step_.watch = this->gradient_watch();
+    step_.records = recomputing_step_.records = !this->divides_gradients();
   }
 
   void prepare(const Batch& batch) override {
@@ -75,13 +76,14 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
     const auto bytes = recomputes(tokens, sequences, patches)
                            ? RecomputingStep::plan(weights().parameters(), tokens, sequences, patches, step_.objective)
                            : PlainStep::plan(weights().parameters(), tokens, sequences, patches, step_.objective);
-    const auto learning = static_cast<std::int64_t>(weights().learning_count() * sizeof(float));
+    const auto gradients = static_cast<std::int64_t>(weights().gradient_count() * sizeof(float));
     return {.weights = static_cast<std::int64_t>(weights().frozen_bytes()),
-            .trainable = static_cast<std::int64_t>(weights().learning_bytes(true)) - learning,
-            .gradients = learning,
+            .trainable = static_cast<std::int64_t>(weights().learning_bytes(true)) - gradients,
+            .gradients = gradients,
             .optimizer = static_cast<std::int64_t>(optimizer().bytes(weights())),
             .saved = static_cast<std::int64_t>(bytes.saved),
             .workspace = static_cast<std::int64_t>(bytes.scratch),
+            .gradients_left_out = this->gradients_left_out(),
             .free = this->free_at_start(),
             .stored = this->stored()};
   }

@@ -13,6 +13,7 @@
 #include <lamina/kernel/matmul/magnitude.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/parallel/gpu/device_group.hpp>
+#include <lamina/train/step/gradient_scatter.hpp>
 #include <lamina/train/step/gradient_sum.hpp>
 #include <lamina/train/step/host_state.hpp>
 #include <lamina/train/step/optimizer.hpp>
@@ -74,7 +75,9 @@ class TrainedWeights : public TrainSession {
 
  protected:
   /// tensors: the model's, in its order.
-  TrainedWeights(const std::vector<TensorSpec>& tensors, const ModelSource& source, const TrainableOptions& options)
+  /// order: that in which the backward of a model with these parameters completes gradients.
+  TrainedWeights(const std::vector<TensorSpec>& tensors, const ModelSource& source, const TrainableOptions& options,
+                 GradientOrder (*order)(const Parameter*))
       : seed_(options.seed),
         rank_(static_cast<std::uint64_t>(options.group->rank())),
         device_(options.group->place().local_rank),
@@ -87,14 +90,18 @@ class TrainedWeights : public TrainSession {
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
     weights_.keep(optimizer_.share());
+    const std::optional<DividedGradients> divided = divide(options, order);
     expect_room(options);
     weights_.allocate(true, device_.stream());
     checkpoint::load_weights(weights_, source.weights, source.folded, 0, source.quantized);
     start_adapters(source, options);
     leave_adapters_out();
     optimizer_.allocate(weights_, device_.stream());
-    gradient_sum_.emplace(group_, weights_,
-                          GradientSum<B>::pays_during_backward(options.group->place(), weights_.learning_count()));
+    if (divided)
+      gradient_scatter_.emplace(group_, weights_, *divided);
+    else
+      gradient_sum_.emplace(group_, weights_,
+                            GradientSum<B>::pays_during_backward(options.group->place(), weights_.learning_count()));
   }
   /// How frozen weights are stored.
   std::vector<StoredWeights> stored() const {
@@ -118,12 +125,24 @@ class TrainedWeights : public TrainSession {
   Optimizer<B>& optimizer() { return optimizer_; }
   const Optimizer<B>& optimizer() const { return optimizer_; }
   /// Hears of steps; null: nobody does.
-  GradientWatch* gradient_watch() { return gradient_sum_->watch(); }
+  GradientListener* gradient_watch() { return gradient_scatter_ ? gradient_scatter_->watch() : gradient_sum_->watch(); }
+  /// Whether each rank has the sums of its share of the gradients alone, and steps cannot be recorded.
+  bool divides_gradients() const { return gradient_scatter_.has_value(); }
+  /// MemoryPlan's.
+  std::optional<std::int64_t> gradients_left_out() const {
+    if (!asks_to_divide_) return std::nullopt;
+    return static_cast<std::int64_t>((weights_.learning_count() - weights_.gradient_count()) * sizeof(float));
+  }
   /// The end of a step: gradients become the sum of those of all ranks, and the optimizer updates the weights.
   void update(const OptimizerSettings& settings, double max_gradient_norm, Stream<B> stream) {
     state_.forget();
-    gradient_sum_->run(stream);
-    optimizer_.step(weights_, settings, max_gradient_norm, stream);
+    if (gradient_scatter_) {
+      const std::span<float> own = gradient_scatter_->run(stream);
+      optimizer_.step(weights_, own, settings, max_gradient_norm, group_, stream);
+    } else {
+      gradient_sum_->run(stream);
+      optimizer_.step(weights_, settings, max_gradient_norm, stream);
+    }
     if (shares_optimizer_) optimizer_.exchange(weights_, group_, stream);
   }
   /// Of the next batch's dropout and noise, another on each rank: a function of seed and step alone, so that a resumed
@@ -143,6 +162,12 @@ class TrainedWeights : public TrainSession {
     const std::size_t count = weights_.learning_count();
     return shares_optimizer_ ? parallel::share_of(count, group_.rank(), group_.size()) : parallel::Share{0, count};
   }
+  /// Lays the gradients' memory out so that this rank keeps a share of them, if that is asked for and takes less.
+  std::optional<DividedGradients> divide(const TrainableOptions& options, GradientOrder (*order)(const Parameter*)) {
+    asks_to_divide_ = shares_optimizer_ && options.shards_gradients;
+    if (!asks_to_divide_) return std::nullopt;
+    return divide_gradients_of(weights_, optimizer_.share().count, order);
+  }
   /// Error if the weights and the numbers that train them are more than is free.
   void expect_room(const TrainableOptions& options) const {
     const std::int64_t free = device_.free_bytes();
@@ -154,7 +179,9 @@ class TrainedWeights : public TrainSession {
     fail(lora ? cat("lora_rank ", options.lora_rank, ": ") : "", "the model needs ", gib(needed), " (", gib(learning),
          " for trained weights, their gradients and the optimizer), ", gib(free),
          " are free: ", lora ? "lower lora_rank" : "train fewer layers (finetuning_type: lora or freeze)",
-         !lora && options.group->size() > 1 && !shares_optimizer_ ? ", or share the optimizer (deepspeed, fsdp)" : "");
+         !lora && options.group->size() > 1 && !options.shards_gradients
+             ? ", or share the optimizer and the gradients (deepspeed, fsdp)"
+             : "");
   }
   std::function<TensorChoice(const TensorSpec&)> choose(const ModelSource& source, const TrainableOptions& options) {
     std::set<std::string> adapted;
@@ -274,8 +301,9 @@ class TrainedWeights : public TrainSession {
   TensorMemory<T, B> weights_;
   std::vector<Parameter> reference_;
   parallel::DeviceGroup<B> group_;
-  std::optional<GradientSum<B>> gradient_sum_;  ///< made once the gradients have their memory
-  bool shares_optimizer_;
+  std::optional<GradientSum<B>> gradient_sum_;          ///< made once the gradients have their memory
+  std::optional<GradientScatter<B>> gradient_scatter_;  ///< in its place, if ranks divide them
+  bool shares_optimizer_, asks_to_divide_ = false;
   Optimizer<B> optimizer_;
   HostState<B> state_;
 };

@@ -17,6 +17,7 @@ struct lamina::kernel::optimizer<lamina::Cpu> {
     a.clip->scale = std::isfinite(a.clip->norm) ? static_cast<float>(clip_scale(a.clip->norm, a.numbers->most)) : 0;
   }
   static void clipped(Stream<Cpu>, Clip* clip) { clip->scale = 1; }
+  static void join(Stream<Cpu>, const JoinClips& a) { *a.clip = joined(a); }
   template <class T>
   static void update(Stream<Cpu>, OptimizerKind kind, const UpdateStep<T>& a);
   template <class T>

@@ -48,6 +48,8 @@ static __global__ void __launch_bounds__(optimizer_threads) clip_gradients(ClipG
   a.clip->arrived = 0;
 }
 
+static __global__ void join_clips(JoinClips a) { *a.clip = joined(a); }
+
 /// Writes the copies of Each neighbours, from a run's k-th on.
 template <int Each, class T>
 __device__ void write_copies(const ValueRun<T>& run, int k, const float (&w)[Each]) {
@@ -167,6 +169,10 @@ namespace lamina::kernel {
 [[gnu::used]] inline void optimizer<Cuda>::clipped(Stream<Cuda> s, Clip* clip) {
   cuda::mark_clipped<<<1, 1, 0, s.handle>>>(clip);
   cuda::check_launch("mark_clipped");
+}
+[[gnu::used]] inline void optimizer<Cuda>::join(Stream<Cuda> s, const JoinClips& a) {
+  cuda::join_clips<<<1, 1, 0, s.handle>>>(a);
+  cuda::check_launch("join_clips");
 }
 
 template <class T>

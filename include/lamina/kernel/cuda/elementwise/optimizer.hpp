@@ -6,6 +6,7 @@ template <>
 struct lamina::kernel::optimizer<lamina::Cuda> {
   static void clip(Stream<Cuda> s, const ClipGradients& a);
   static void clipped(Stream<Cuda> s, Clip* clip);
+  static void join(Stream<Cuda> s, const JoinClips& a);
   template <class T>
   static void update(Stream<Cuda> s, OptimizerKind kind, const UpdateStep<T>& a);
   template <class T>

@@ -15,13 +15,22 @@
 /// that includes this emits them.
 namespace lamina::parallel {
 
+namespace detail {
+/// What a group of one gets of a rank's values: the values.
+inline void copy_alone(Stream<Cuda> s, std::span<const std::byte> from, std::byte* to) {
+  if (from.data() == to || from.empty()) return;
+  kernel::cuda::check(cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyDeviceToDevice, s.handle), "cudaMemcpy");
+}
+}  // namespace detail
+
 #if defined(LAMINA_HAS_NCCL)
 
 /// The functions of libnccl.so.2 that are called here. The library is opened when several ranks need it, so that a
 /// program that was built with its header also starts if the library is not installed.
 #define LAMINA_NCCL_FUNCTIONS(X) \
   X(GetUniqueId)                 \
-  X(CommInitRank) X(AllReduce) X(AllGather) X(Broadcast) X(CommDestroy) X(CommAbort) X(GetErrorString) X(GetLastError)
+  X(CommInitRank)                \
+  X(AllReduce) X(Reduce) X(AllGather) X(Broadcast) X(CommDestroy) X(CommAbort) X(GetErrorString) X(GetLastError)
 struct Nccl {
 #define LAMINA_NCCL_MEMBER(name) decltype(&::nccl##name) name = nullptr;
   LAMINA_NCCL_FUNCTIONS(LAMINA_NCCL_MEMBER)
@@ -73,6 +82,10 @@ struct DeviceGroup<Cuda>::Communicator {
   void sum(Stream<Cuda> s, void* values, std::size_t count, ncclDataType_t type) const {
     nccl.check(nccl.AllReduce(values, values, count, type, ncclSum, handle, s.handle), "summing over ranks");
   }
+  void sum_on(Stream<Cuda> s, std::span<const float> values, int root, float* sums) const {
+    nccl.check(nccl.Reduce(values.data(), sums, values.size(), ncclFloat, ncclSum, root, handle, s.handle),
+               "summing over ranks");
+  }
   /// `mine` may already be at its place in `all`.
   void gather(Stream<Cuda> s, std::span<const std::byte> mine, std::span<std::byte> all) const {
     nccl.check(nccl.AllGather(mine.data(), all.data(), mine.size(), ncclUint8, handle, s.handle), "exchanging shares");
@@ -85,8 +98,9 @@ struct DeviceGroup<Cuda>::Communicator {
   ncclComm_t handle = nullptr;
 };
 
-[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group, std::size_t peer_bytes) : group_(group) {
-  if (group.size() == 1) return;
+[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group, std::size_t peer_bytes, bool connects_alone)
+    : group_(group) {
+  if (group.size() == 1 && !connects_alone) return;
   communicator_ = std::make_unique<Communicator>(group);
   if (peer_bytes > 0) peers_ = Peers::open(group, peer_bytes);
 }
@@ -99,9 +113,14 @@ struct DeviceGroup<Cuda>::Communicator {
 [[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda> s, std::span<f16> values) {
   if (communicator_) communicator_->sum(s, values.data(), values.size(), ncclHalf);
 }
+[[gnu::used]] inline void DeviceGroup<Cuda>::reduce(Stream<Cuda> s, std::span<float> values, int root, float* sums) {
+  if (communicator_) return communicator_->sum_on(s, values, root, sums);
+  detail::copy_alone(s, std::as_bytes(values), reinterpret_cast<std::byte*>(sums));
+}
 [[gnu::used]] inline void DeviceGroup<Cuda>::all_gather(Stream<Cuda> s, std::span<const std::byte> mine,
                                                         std::span<std::byte> all) {
-  if (communicator_) communicator_->gather(s, mine, all);
+  if (communicator_) return communicator_->gather(s, mine, all);
+  detail::copy_alone(s, mine, all.data());
 }
 [[gnu::used]] inline void DeviceGroup<Cuda>::broadcast(Stream<Cuda> s, std::span<std::byte> bytes, int root) {
   if (communicator_ && !bytes.empty()) communicator_->broadcast(s, bytes, root);
@@ -118,8 +137,9 @@ struct DeviceGroup<Cuda>::Communicator {
 #else
 
 struct DeviceGroup<Cuda>::Communicator {};
-[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group, std::size_t /*peer_bytes*/) : group_(group) {
-  if (group.size() > 1)
+[[gnu::used]] inline DeviceGroup<Cuda>::DeviceGroup(Group& group, std::size_t /*peer_bytes*/, bool connects_alone)
+    : group_(group) {
+  if (group.size() > 1 || connects_alone)
     fail(
         "several GPUs need NCCL, and this program was built without its header: build it where nccl.h is "
         "(libnccl-dev)");
@@ -127,8 +147,13 @@ struct DeviceGroup<Cuda>::Communicator {};
 [[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda>, std::span<float>) {}
 [[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda>, std::span<bf16>) {}
 [[gnu::used]] inline void DeviceGroup<Cuda>::all_reduce(Stream<Cuda>, std::span<f16>) {}
-[[gnu::used]] inline void DeviceGroup<Cuda>::all_gather(Stream<Cuda>, std::span<const std::byte>,
-                                                        std::span<std::byte>) {}
+[[gnu::used]] inline void DeviceGroup<Cuda>::reduce(Stream<Cuda> s, std::span<float> values, int, float* sums) {
+  detail::copy_alone(s, std::as_bytes(values), reinterpret_cast<std::byte*>(sums));
+}
+[[gnu::used]] inline void DeviceGroup<Cuda>::all_gather(Stream<Cuda> s, std::span<const std::byte> mine,
+                                                        std::span<std::byte> all) {
+  detail::copy_alone(s, mine, all.data());
+}
 [[gnu::used]] inline void DeviceGroup<Cuda>::broadcast(Stream<Cuda>, std::span<std::byte>, int) {}
 [[gnu::used]] inline void DeviceGroup<Cuda>::exchange_shares(Stream<Cuda>, std::span<std::byte>, std::size_t) {}
 

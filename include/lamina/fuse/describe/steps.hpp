@@ -49,7 +49,7 @@ class ModelPlan : public PlanLines<Model, T> {
     batch.ids.insert(batch.ids.end(), {0, 0, 0, 0});
     batch.cu_seqlens = {0, static_cast<int>(batch.ids.size())};
     Tables<Model> tables;
-    Input<float> in = tables.template build<float>(batch, image_token);
+    Input<T> in = tables.template build<T>(batch, image_token);
     Arena memory, scratch;  // both count only
     const std::vector<Parameter> parameters = this->parameters(memory);
     auto saved = std::make_unique<typename Model::template Saved<Training>>();

@@ -1,4 +1,4 @@
-// Other kinds of adapters: (IA)^3, LoRA-FA and VeRA, each as its paper has it, trained, merged and saved for PEFT; and
+// Other kinds of adapters: (IA)^3, LoRA-FA and VeRA, each as its paper has it, trained and merged; and
 // two ranks on two parts of a model.
 //
 //     08_adapters [DIR]        writes the adapter folders there

@@ -250,7 +250,8 @@ TEST_CASE("matmul on CUDA: shapes that disagree and weights of other types are n
   MatmulFwd<float> a{.x = upload(x), .w = upload_weight(w), .y = upload(y)};
   CHECK_THROWS_WITH(matmul<Cuda>::forward(gpu().stream(), a), "matmul: x is (2, 3), wanted (2, 5)");
   a.w.dtype = DType::I32;
-  CHECK_THROWS_WITH(matmul<Cuda>::forward(gpu().stream(), a), "matmul: the weight is I32, wanted F32, BF16 or F16");
+  CHECK_THROWS_WITH(matmul<Cuda>::forward(gpu().stream(), a),
+                    "matmul: the weight is I32, wanted F32, BF16 or F16, or a quantised one");
 }
 
 TEST_CASE("matmul on CUDA: calls can be captured in a graph and replayed", "[cublaslt]") {

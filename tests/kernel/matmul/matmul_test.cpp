@@ -126,7 +126,7 @@ TEST_CASE("matmul: shapes that disagree and weights of other types are named") {
   Weight integer = w.weight();
   integer.dtype = DType::I32;
   CHECK_THROWS_WITH(matmul<Cpu>::forward({}, MatmulFwd<float>{.x = x, .w = integer, .y = y}),
-                    "matmul: the weight is I32, wanted F32, BF16 or F16");
+                    "matmul: the weight is I32, wanted F32, BF16 or F16, or a quantised one");
 }
 
 TEST_CASE("matmul: each instruction set that this CPU has gives the specification's result") {

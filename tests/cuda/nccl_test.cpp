@@ -61,7 +61,7 @@ FullTraining train_fully(GpuGroup& ranks, bool divides, bool records) {
   step.records = records;
   FullTraining out;
   for (int i = 0; i < 6; ++i) {
-    const Batch batch = golden_batch(golden, i % 2 == 0 ? "A" : "B", Full::patch_width);
+    const Batch batch = packed_batch({golden_batch(golden, i % 2 == 0 ? "A" : "B", Full::patch_width)});
     out.losses.push_back(step.accumulate(*weights, batch, image_token_of<Full>(golden), 0).loss);
     const Stream<Cuda> with_scratch = gpu_device().stream(&step.scratch());
     if (divides) {

@@ -66,18 +66,6 @@ __device__ inline void hear(const PeerMemory& p, int from, std::uint32_t exchang
   if (blockIdx.x == 0 && threadIdx.x == 0) receive_piece(p, from, exchange, 0);
 }
 
-/// Piece i of all ranks, added up in the order of ranks on every rank. mine: this rank's, as it was sent.
-template <class T, int N>
-__device__ void sum_pieces(const PeerMemory& p, std::uint32_t exchange, int i, uint4 mine, float (&sum)[N]) {
-  for (float& v : sum) v = 0;
-  for (int r = 0; r < p.ranks; ++r) {
-    float values[N];
-    widen_piece<T>(r == p.rank ? mine : receive_piece(p, r, exchange, i), values);
-#pragma unroll
-    for (int e = 0; e < N; ++e) sum[e] += values[e];
-  }
-}
-
 /// RankSum, in pieces; x and y without gaps.
 template <class T, bool Adds>
 __global__ void __launch_bounds__(exchange_threads) rank_sum(PeerMemory p, T* x, T* y, int pieces) {
@@ -89,8 +77,11 @@ __global__ void __launch_bounds__(exchange_threads) rank_sum(PeerMemory p, T* x,
   });
   for_own_pieces(pieces, [&](int i) {
     T* const at = (Adds ? y : x) + n * i;
-    float sum[n], values[n];
-    sum_pieces<T>(p, number, i, mine(i), sum);
+    float sum[n] = {}, values[n];
+    for (int r = 0; r < p.ranks; ++r) {  // in the order of ranks on every rank
+      widen_piece<T>(r == p.rank ? mine(i) : receive_piece(p, r, number, i), values);
+      for (int e = 0; e < n; ++e) sum[e] += values[e];
+    }
     if constexpr (Adds) {
       load_piece(at, values);
       for (int e = 0; e < n; ++e) sum[e] += values[e];
@@ -126,8 +117,12 @@ __global__ void __launch_bounds__(row_threads<Group>) rank_sum_norm(PeerMemory p
 #pragma unroll
     for (int k = 0; k < Pieces; ++k) {
       if (Share::column(k) >= a.width) continue;
-      Values sum, values;
-      sum_pieces<T>(p, number, piece(n, k), own(s, k), sum);
+      Values sum = {}, values;
+      for (int r = 0; r < p.ranks; ++r) {  // in the order of ranks on every rank
+        widen_piece<T>(r == p.rank ? own(s, k) : receive_piece(p, r, number, piece(n, k)), values);
+#pragma unroll
+        for (int e = 0; e < Share::each; ++e) sum[e] += values[e];
+      }
       x.get(k, values);
 #pragma unroll
       for (int e = 0; e < Share::each; ++e) sum[e] += values[e];

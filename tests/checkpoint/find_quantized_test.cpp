@@ -16,15 +16,15 @@ namespace {
 LAMINA_NAME(q_proj);
 constexpr std::string_view parts[] = {"q_proj"};
 constexpr int rows = 40, cols = 448;
-using Layer = Named<q_proj, Linear<cols, rows>>;
+using QuantizedLayer = Named<q_proj, Linear<cols, rows>>;
 
 /// What bitsandbytes stores of a matrix (tests/reference/quantization_golden.py).
-const checkpoint::Checkpoint& golden() {
+const checkpoint::Checkpoint& quantized_golden() {
   static const auto file = checkpoint::Checkpoint::open(LAMINA_GOLDEN_DIR "/core/quantization.safetensors");
   return file;
 }
 std::vector<std::byte> bytes_of(const std::string& name) {
-  const auto bytes = golden().data(name);
+  const auto bytes = quantized_golden().data(name);
   return {bytes.begin(), bytes.end()};
 }
 template <class T>
@@ -35,7 +35,7 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
 /// q_proj.weight of a file, as memory holds it if stored so, read back.
 std::vector<float> loaded(const std::filesystem::path& path, const Quantization& stored, DType dtype = DType::F32) {
   const auto files = checkpoint::Checkpoint::open(path);
-  Weights<Layer, float> weights(
+  Weights<QuantizedLayer, float> weights(
       [&](const TensorSpec&) { return TensorChoice{.dtype = dtype, .learns = false, .quantization = stored}; });
   weights.allocate(false);
   checkpoint::load_weights(weights, files, {}, 0, checkpoint::find_quantized(files, {16, 128}));
@@ -53,14 +53,14 @@ std::int64_t fnv(const std::vector<float>& w) {
 }
 std::int64_t wanted(const std::string& name) {
   std::int64_t hash;
-  std::memcpy(&hash, golden().data(name + ".read").data(), sizeof hash);
+  std::memcpy(&hash, quantized_golden().data(name + ".read").data(), sizeof hash);
   return hash;
 }
 
 /// The file that bitsandbytes writes of normal.nf4.nested.
 void write_four_bit(const std::filesystem::path& path, std::string state) {
   float offset;
-  std::memcpy(&offset, golden().data("normal.nf4.nested.offset").data(), sizeof offset);
+  std::memcpy(&offset, quantized_golden().data("normal.nf4.nested.offset").data(), sizeof offset);
   std::ostringstream text;
   text.precision(17);
   text << R"({"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": [40, 448], "nested_blocksize": 256, )"
@@ -120,8 +120,9 @@ TEST_CASE("find_quantized: the parts of a quantised matrix are no surplus tensor
   write_four_bit(scratch / "m.safetensors", "");
   const auto files = checkpoint::Checkpoint::open(scratch / "m.safetensors", {.parts = parts});
   const auto sources = checkpoint::find_quantized(files, {128, 128});
-  CHECK(error_of([&] { checkpoint::expect_no_others(files, list_tensors<Layer>(), "", sources); }).empty());
-  CHECK(::contains(error_of([&] { checkpoint::expect_no_others(files, list_tensors<Layer>(), ""); }), "has no place"));
+  CHECK(error_of([&] { checkpoint::expect_no_others(files, list_tensors<QuantizedLayer>(), "", sources); }).empty());
+  CHECK(::contains(error_of([&] { checkpoint::expect_no_others(files, list_tensors<QuantizedLayer>(), ""); }),
+                   "has no place"));
 }
 
 TEST_CASE("find_quantized: parts that do not fit are named") {

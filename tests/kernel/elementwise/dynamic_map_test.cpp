@@ -6,6 +6,7 @@
 
 #include "support/catch.hpp"
 
+using namespace lamina;
 using namespace lamina::kernel;
 
 namespace {

@@ -16,7 +16,7 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-bool says(const Program& program, const std::string& text) { return contains(program.output, text); }
+bool tells(const Program& program, const std::string& text) { return contains(program.output, text); }
 
 /// A file of JSON with some fields replaced.
 void change(const fs::path& file, const nlohmann::ordered_json& fields) {
@@ -64,33 +64,33 @@ TEST_CASE("Programs: lengths and sizes that the model cannot have are 2, with on
   const std::string too_long = "max_model_len: 99999999 is more than the model's max_position_embeddings, 32768";
   const Program chat = model.chat({"--max-model-len", "99999999"});
   CHECK(chat.status == 2);
-  CHECK(says(chat, too_long));
-  CHECK(says(serve({"--max-model-len", "99999999"}), too_long));
+  CHECK(tells(chat, too_long));
+  CHECK(tells(serve({"--max-model-len", "99999999"}), too_long));
   const Program one_byte = serve({"--max-model-len", "100", "--kv-cache-memory-bytes", "1"});
   const std::string least = ": a sequence of 100 tokens needs 2 pages of keys and values, ";
-  CHECK(says(one_byte, "kv_cache_memory_bytes: is 1" + least));
-  CHECK(says(one_byte, " bytes: raise it to at least "));
-  CHECK_FALSE(says(one_byte, "set max_model_len"));  // no length would do
+  CHECK(tells(one_byte, "kv_cache_memory_bytes: is 1" + least));
+  CHECK(tells(one_byte, " bytes: raise it to at least "));
+  CHECK_FALSE(tells(one_byte, "set max_model_len"));  // no length would do
   const Program one_page = serve({"--max-model-len", "100", "--num-gpu-blocks-override", "1"});
-  CHECK(says(one_page, "num_gpu_blocks_override: is 1" + least));
-  CHECK(says(one_page, ": raise it to at least 2, or set max_model_len to at most 64"));
+  CHECK(tells(one_page, "num_gpu_blocks_override: is 1" + least));
+  CHECK(tells(one_page, ": raise it to at least 2, or set max_model_len to at most 64"));
 }
 
 TEST_CASE("Programs: flags and keys that have no effect are said to have none") {
   const Model model;
   const Program revision = model.chat({"--revision", "abc", "--download-dir", "/nowhere"});
   CHECK(revision.status == 0);
-  CHECK(says(revision, "note: --revision abc has no effect: " + model.path.string() + " is no repository of a hub\n"));
-  CHECK(says(revision, "note: --download-dir has no effect: "));
+  CHECK(tells(revision, "note: --revision abc has no effect: " + model.path.string() + " is no repository of a hub\n"));
+  CHECK(tells(revision, "note: --download-dir has no effect: "));
   const Program greedy = model.chat({"--greedy", "--temperature", "0", "--top-p", "0.5"});
   CHECK(greedy.status == 0);
-  CHECK(says(greedy, "note: --top-p has no effect: the most probable token is always taken\n"));
+  CHECK(tells(greedy, "note: --top-p has no effect: the most probable token is always taken\n"));
   const Program shown = model.chat({"--show-prompt"});
-  CHECK(says(shown, "note: --max-tokens has no effect: --show-prompt answers nothing\n"));
+  CHECK(tells(shown, "note: --max-tokens has no effect: --show-prompt answers nothing\n"));
   const Program layers = model.train({"finetuning_type=freeze", "freeze_trainable_layers=1000", "model_revision=abc"});
   CHECK(layers.status == 0);
-  CHECK(says(layers, "note: model_revision abc has no effect: "));
-  CHECK(says(layers, "note: freeze_trainable_layers: 1000: the model has 4 layers, and all learn\n"));
+  CHECK(tells(layers, "note: model_revision abc has no effect: "));
+  CHECK(tells(layers, "note: freeze_trainable_layers: 1000: the model has 4 layers, and all learn\n"));
 }
 
 TEST_CASE("Programs: a model whose files name other tokens than its tokenizer has is refused") {
@@ -98,15 +98,15 @@ TEST_CASE("Programs: a model whose files name other tokens than its tokenizer ha
   change(model.path / "generation_config.json", {{"eos_token_id", 999999}});
   const Program end = model.chat({});
   CHECK(end.status == 1);
-  CHECK(says(end, "generation_config.json: eos_token_id is 999999, and the model's tokens are 0 to "));
+  CHECK(tells(end, "generation_config.json: eos_token_id is 999999, and the model's tokens are 0 to "));
   change(model.path / "generation_config.json", {{"eos_token_id", nullptr}});
   change(model.path / "config.json", {{"eos_token_id", 999999}});
-  CHECK(says(model.chat({}), "/config.json: eos_token_id is 999999, and the model's tokens are 0 to "));
+  CHECK(tells(model.chat({}), "/config.json: eos_token_id is 999999, and the model's tokens are 0 to "));
   change(model.path / "config.json", {{"eos_token_id", nullptr}});
   change(model.path / "config.json", {{"image_token_id", 7}});
   for (const Program& program : {model.chat({}), model.train({})}) {
     CHECK(program.status == 1);
-    CHECK(says(program, "config.json: image_token_id is 7, and the tokenizer's <|image_pad|> is "));
+    CHECK(tells(program, "config.json: image_token_id is 7, and the tokenizer's <|image_pad|> is "));
   }
 }
 
@@ -119,6 +119,6 @@ TEST_CASE("lamina-train: a data set whose records are empty is refused in whole 
     std::ofstream(model.folder.path() / "empty.json") << records;
     const Program program = model.train({"dataset=empty", "dataset_dir=" + model.folder.path().string()});
     CHECK(program.status == 1);
-    CHECK(says(program, message));
+    CHECK(tells(program, message));
   }
 }

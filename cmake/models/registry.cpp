@@ -37,7 +37,8 @@ const RegisteredModel& find_entry(const std::filesystem::path& dir, const ModelC
   }
   if (!nearest)
     fail(dir.string(), "/config.json: model_type ", config.model_type,
-         " is in none of the models of this program: ", names);
+         " is in none of the models of this program: ", names,
+         ". Configure with -DLAMINA_MODELS=NAME for another (cmake/models.cmake lists the names)");
   std::string text;
   for (const std::string& line : least) text += "\n  " + line;
   fail(dir.string(), "/config.json: no model of this program computes what it says. Nearest is ", nearest->name, ":",

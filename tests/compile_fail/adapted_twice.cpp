@@ -1,4 +1,4 @@
-// expect: LoRA: a layer that Targets<...> names has an adapter already
+// expect: Adapt: a layer that Targets<...> names has an adapter already
 #include <lamina/lamina.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
 using namespace lamina;

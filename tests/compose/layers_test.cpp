@@ -1,3 +1,4 @@
+#include <lamina/compose/plan/merged.hpp>
 #include <lamina/fuse/describe.hpp>
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/lamina.hpp>
@@ -52,6 +53,13 @@ TEST_CASE("Layers: of one kind they are a Stack, in names and to the bit") {
                  saved_row_bytes<AsStack, Mode<float, true, true>>());
   CHECK(testing::run_gradients<AllSame>() == testing::run_gradients<AsStack>());
   CHECK(testing::run_gradients<SameInTurns>() == testing::run_gradients<AsStack>());
+}
+
+TEST_CASE("Layers: layers with adapters are found at their own tensors") {
+  std::vector<std::string> found;
+  for_each_adapted_layer<Adapted>([&](auto, int first) { found.push_back(names<Adapted>()[first]); });
+  CHECK(found == std::vector<std::string>{"layers.0.mlp.down_proj.weight", "layers.1.o_proj.weight",
+                                          "layers.2.mlp.down_proj.weight"});
 }
 
 TEST_CASE("Layers: each kind in its places, backward matches finite differences") {

@@ -217,6 +217,13 @@ TEST_CASE("Arguments: what LLaMA-Factory obeys is obeyed or refused", "[train]")
   says(error_with("preprocessing_num_workers=0"), "wanted at least 1");
   says(error_of({example, "neat_packing=true", "cutoff_len=1"}), "wanted at least 2");
   says(parse({example, "adapter_folder=x"}).notes.back(), "adapter_folder has no effect without adapter_name_or_path");
+  says(io::listed(parse({example, "optim=sgd", "adam_epsilon=1e-6"}).notes),
+       "adam_epsilon has no effect without optim:");
+  says(io::listed(parse({example, "quantization_type=fp4"}).notes),
+       "quantization_type has no effect without quantization_bit");
+  says(io::listed(parse({example, "finetuning_type=full"}).notes),
+       "lora_rank has no effect without finetuning_type: lora");
+  says(error_with("finetuning_type=dora"), "take finetuning_type: lora and use_dora: true");
   says(parse({example, "do_train=false", "do_eval=true", "val_size=0.1", "resume_from_checkpoint=x"}).notes.back(),
        "resume_from_checkpoint has no effect without do_train: true");
 }

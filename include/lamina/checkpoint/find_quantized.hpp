@@ -9,9 +9,8 @@
 
 /// Which matrices of a checkpoint are quantised, and how.
 ///
-/// bitsandbytes, 4 bits   "W", "W.absmax", "W.quant_map", "W.quant_state.bitsandbytes__nf4" (or fp4): JSON as bytes;
-/// and
-///                        if double quantised "W.nested_absmax", "W.nested_quant_map"
+/// bitsandbytes, 4 bits   "W", "W.absmax", "W.quant_map", "W.quant_state.bitsandbytes__nf4" (or fp4): JSON as
+///                        bytes; if double quantised "W.nested_absmax", "W.nested_quant_map"
 /// bitsandbytes, 8 bits   "W", "<module>.SCB": the largest element of each row
 /// fp8                    "W", "W_scale_inv": what each tile of weight_block_size is multiplied by
 /// source  bitsandbytes 0.50, nn/modules.py and functional.py (QuantState.as_dict); Qwen's FP8 releases

@@ -65,8 +65,7 @@ struct RoutedCheck {
 
 /// A mixture of experts: each row goes to k of n modules of one type, chosen by a router.
 ///
-///     p = softmax(router(x)), fp32      S = the k largest      w_e = p_e / sum_S p      y = sum over S of w_e
-///     expert_e(x)
+///     p = softmax(router(x)), fp32      S = the k largest      w_e = p_e / sum_S p      y = sum_S w_e expert_e(x)
 ///
 /// shapes      x, dx: (N, In);  y, dy: (N, Out)
 /// backward    keeps x alone: router and experts run once more, an expert on its own rows at a time
@@ -272,8 +271,7 @@ struct Routed {
       dweight[at][j] = dot;
     }
   }
-  /// The gradient of a row's logits. w = p / sum_S p: dp_j = (dw_j - sum_i dw_i w_i) / sum_S p, dlogit = p (dp - p .
-  /// dp).
+  /// The gradient of a row's logits. w = p / sum_S p: dp_j = (dw_j - sum_i dw_i w_i) / sum_S p; dlogit = p (dp - p.dp).
   static void logit_gradient(const Route& route, const std::array<float, k>& dweight, std::vector<float>& p) {
     std::vector<float> dp(p.size());
     float mean = 0, dot = 0;

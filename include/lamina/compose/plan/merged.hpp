@@ -16,13 +16,21 @@ void for_each_adapted_layer(F&& f, int first = 0) {
   if constexpr (AdaptedLayer<M>) {
     f(std::type_identity<M>{}, first);
   } else if constexpr (HasChildren<M>) {
-    const auto each = [&]<class... C>(List<C...>) {
-      ((for_each_adapted_layer<C>(f, first), first += tensor_count<C>), ...);
+    const auto visit = [&]<class C>(std::type_identity<C>) {
+      for_each_adapted_layer<C>(f, first);
+      first += tensor_count<C>;
     };
-    if constexpr (requires { M::repeats; })
+    const auto each = [&]<class... C>(List<C...>) { (visit(std::type_identity<C>{}), ...); };
+    if constexpr (requires { M::kind_of(0); }) {  // a stack of several kinds
+      for (int i = 0; i < M::repeats; ++i)
+        for_constants<M::children::size>([&](auto k) {
+          if (M::kind_of(i) == static_cast<int>(k)) visit(std::type_identity<at<typename M::children, k>>{});
+        });
+    } else if constexpr (requires { M::repeats; }) {
       for (int i = 0; i < M::repeats; ++i) each(typename M::children{});
-    else
+    } else {
       each(typename M::children{});
+    }
   }
 }
 /// Whether L is what Kind makes of a layer.

@@ -89,10 +89,10 @@ struct Adapt : rewrite_t<M, detail::AdaptRule<Kind, T>> {
   using adapter_kind = Kind;
   static_assert(
       std::is_void_v<find_t<rewrite_t<M, detail::AdaptRule<Kind, T>>, detail::IsAdaptedTwice>>,
-      "LoRA: a layer that Targets<...> names has an adapter already: name other layers, or leave it to one of "
-      "the two LoRA<...>");
+      "Adapt: a layer that Targets<...> names has an adapter already: name other layers, or leave it to one of "
+      "the two adapters");
   static_assert(learns<rewrite_t<M, detail::AdaptRule<Kind, T>>>,
-                "LoRA: no linear layer of the model bears any of the names in Targets<...>");
+                "Adapt: no linear layer of the model bears any of the names in Targets<...>");
 };
 
 /// The model that merging an adapted model returns: M for Adapt<M, ...>.

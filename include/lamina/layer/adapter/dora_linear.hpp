@@ -17,9 +17,8 @@ struct lora_magnitude_vector {
 ///
 /// shapes      A: (rank, In);  B: (Out, rank);  m: (Out), fp32, at first |W|;  rank 0: the linear layer alone
 /// numerics    norms, c and dm in fp32
-/// backward    saves its input; z = (W + s B A) x is computed again.  dm += sum_n dy z / |.|;  dz = c dy;  A, B and dx
-/// get
-///             of dz what they get of dy in LoRA
+/// backward    saves its input; z = (W + s B A) x is computed again.  dm += sum_n dy z / |.|;  dz = c dy;
+///             A, B and dx get of dz what they get of dy in LoRA
 /// checkpoint  "<path>.lora_A.weight", "<path>.lora_B.weight", "<path>.lora_magnitude_vector", as PEFT names them
 /// source      Liu et al. 2024, arXiv:2402.09353, eq. 5 and 11
 template <class L, class Rank_, class Alpha_>

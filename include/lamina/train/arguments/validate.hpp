@@ -57,6 +57,8 @@ inline void validate_preferences(const Arguments& a) {
 
 inline void validate_method(const Arguments& a) {
   if (a.model_name_or_path.empty()) fail("model_name_or_path is not set: give the directory of the base model");
+  if (a.finetuning_type == "dora")
+    fail(where(a, "finetuning_type"), ": dora is a kind of lora: take finetuning_type: lora and use_dora: true");
   if (a.finetuning_type != "lora" && a.finetuning_type != "full" && a.finetuning_type != "freeze")
     fail(where(a, "finetuning_type"), ": ", a.finetuning_type, " is not built, wanted lora, full or freeze");
   const bool lora = a.finetuning_type == "lora";

@@ -194,7 +194,7 @@ struct InTurns {
 }  // namespace detail
 
 /// The layers L one after another under "<tag>.<i>": Layers<layers, Local, Local, Global>. Layers of one type cost no
-/// more to compile than one; where all are, it is Stack.
+/// more to compile than one; if all are, it is Stack.
 template <class Tag, class... L>
 struct Layers : detail::MixedOf<Tag, typename detail::Distinct<List<>, L...>::type, KindsInOrder, L...>::type {};
 

@@ -3,7 +3,7 @@
 
 namespace lamina {
 
-/// In place of a vision tower where a model has none: it reads rows of width 0, owns nothing and computes nothing.
+/// In place of a vision tower if a model has none: it reads rows of width 0, owns nothing and computes nothing.
 template <int D>
 struct NoTower {
   using In = Shape<Dyn, 0>;

@@ -64,7 +64,7 @@ struct StoredWeights {
 /// Bytes that a rank needs, known before anything is allocated.
 struct MemoryPlan {
   std::int64_t weights = 0, trainable = 0, gradients = 0, optimizer = 0, saved = 0, workspace = 0, kv_cache = 0;
-  /// Bytes by which `gradients` is less than all of them, where ranks are to divide them. 0: they stay whole, since
+  /// Bytes by which `gradients` is less than all of them, if ranks are to divide them. 0: they stay whole, since
   /// parts and the room for backward would take as much.
   std::optional<std::int64_t> gradients_left_out;
   std::int64_t free = 0;              ///< on the device, for all of these; 0: not known

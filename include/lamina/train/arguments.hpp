@@ -119,7 +119,7 @@ struct Arguments {
   bool dataloader_drop_last = false;
   std::string train_sampling_strategy = "random";
   std::string device = "auto";      ///< auto, cpu or cuda
-  bool full_determinism = false;    ///< on a GPU, where runs need not repeat bit for bit otherwise
+  bool full_determinism = false;    ///< on a GPU; otherwise runs need not repeat bit for bit there
   bool shards_optimizer = false;    ///< of full and freeze: processes share out its state (deepspeed, fsdp)
   bool shards_gradients = false;    ///< and the gradients
   std::int64_t ddp_timeout = 1800;  ///< seconds that one process may keep the others waiting

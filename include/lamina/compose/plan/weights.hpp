@@ -23,7 +23,7 @@
 /// fp32 values, with gradients after them in the same order; frozen matrices keep the checkpoint's element type; frozen
 /// vectors are stored as activations are. Matrices of the base model come before those of adapters, vectors last, each
 /// in the model's order; the tensors that a fused layer joins follow one another without a gap, so that it sees q, k
-/// and v as one matrix. Where activations are half precision, what learns has a half-precision copy in the same order,
+/// and v as one matrix. If activations are half precision, what learns has a half-precision copy in the same order,
 /// which the model reads and the optimizer renews.
 namespace lamina {
 

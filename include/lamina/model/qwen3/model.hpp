@@ -19,7 +19,7 @@ template <class C>
 struct DecoderMLP : SwiGLU<Named<gate_proj, Linear<C::hidden_size, C::intermediate_size>>,
                            Named<up_proj,   Linear<C::hidden_size, C::intermediate_size>>,
                            Named<down_proj, Linear<C::intermediate_size, C::hidden_size>>> {};
-/// Mask: Causal, or Sliding<window> where config.json's layer_types say sliding_attention.
+/// Mask: Causal, or Sliding<window> if config.json's layer_types say sliding_attention.
 template <class C, class Mask = Causal>
 struct DecoderLayer : Chain<
     Residual<Named<input_layernorm,          RMSNorm<C::hidden_size>>, Named<self_attn, SelfAttention<C, Mask>>>,

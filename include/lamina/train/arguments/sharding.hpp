@@ -14,7 +14,7 @@
 #include <lamina/io/visible.hpp>
 #include <lamina/train/arguments/readers.hpp>
 
-/// deepspeed and fsdp: what their settings mean where each process holds the whole model, and a share of optimizer and
+/// deepspeed and fsdp: what their settings mean if each process holds the whole model, and a share of optimizer and
 /// gradients.
 namespace lamina::train::detail {
 

@@ -66,7 +66,7 @@ class Optimizer {
     set_numbers(o, max_gradient_norm, stream);
     update(weights, stream);
   }
-  /// The same where each rank has the gradients of its share alone.
+  /// The same if each rank has the gradients of its share alone.
   template <class W>
   void step(W& weights, std::span<float> own_gradients, const OptimizerSettings& o, double max_gradient_norm,
             parallel::DeviceGroup<B>& ranks, Stream<B> stream) {

@@ -8,7 +8,7 @@
 
 namespace lamina::serve {
 
-/// Parts an answer into what the model thought and what it says: <think> thought </think> content, where the prompt may
+/// Parts an answer into what the model thought and what it says: <think> thought </think> content; the prompt may
 /// have begun with <think> for it. Without </think> all is thought, as in vLLM's parser qwen3. The answer may come in
 /// pieces of any lengths.
 class ReasoningParser {

@@ -43,9 +43,9 @@ layer() {
   compiles <tests/layer/NAME_test.cpp
 }
 wrapper() {
-  renamed include/lamina/compose/wrap/frozen.hpp include/lamina/compose/NAME.hpp \
+  renamed include/lamina/compose/wrap/frozen.hpp include/lamina/compose/wrap/NAME.hpp \
     's/Frozen/Scratch/g; s/detail::frozen/detail::scratch/; s/Traits frozen(/Traits scratch(/; s/Mode::frozen/Mode::frozen/'
-  before include/lamina/compose.hpp 'compose/stack' '#include <lamina/compose/NAME.hpp>'
+  before include/lamina/compose.hpp 'compose/wrap/scaled' '#include <lamina/compose/wrap/NAME.hpp>'
   mkdir -p tests/compose && touch tests/compose/NAME_test.cpp
   compiles <<<'#include <lamina/lamina.hpp>
     using M = lamina::Scratch<lamina::Linear<8, 4>>;

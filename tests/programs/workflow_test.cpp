@@ -135,7 +135,7 @@ TEST_CASE("lamina-train: output over an earlier run's holds an adapter or a whol
   CHECK(!fs::exists(out / "config.json"));
 
   const Program over_model = train("lora", "model");
-  CHECK(over_model.status == 1);
+  CHECK(over_model.status == 2);
   CHECK(testing::contains(over_model.output, "is the folder of model_name_or_path"));
   CHECK(fs::exists(model / "model.safetensors"));
 

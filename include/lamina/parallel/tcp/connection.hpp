@@ -27,17 +27,19 @@ using Seconds = std::chrono::seconds;
 class Connection {
  public:
   Connection() = default;
-  /// Connects, and tries again until the timeout, since the other process may start later.
+  /// Connects, and tries again until the timeout, since the other process may start later; if the host's name is not
+  /// known, for a minute at most.
   static Connection to(const std::string& host, int port, Seconds timeout) {
     constexpr auto pause = std::chrono::milliseconds(100);
-    const auto end = std::chrono::steady_clock::now() + timeout;
+    const auto begin = std::chrono::steady_clock::now(), end = begin + timeout, known = begin + Seconds(60);
     for (;; std::this_thread::sleep_for(pause)) {
       Connection c(cat(host, ":", port), timeout);
       boost::system::error_code error;
       const auto addresses = asio::ip::tcp::resolver(*c.context_).resolve(host, std::to_string(port), error);
       if (!error) asio::connect(*c.socket_, addresses, error);
       if (!error) return c.settle(), std::move(c);
-      if (std::chrono::steady_clock::now() > end)
+      const auto now = std::chrono::steady_clock::now();
+      if (now > end || (addresses.empty() && now > known))
         fail("connecting to ", c.name_, ": ", error.message(), ": does rank 0 run there, and is the port open?");
     }
   }

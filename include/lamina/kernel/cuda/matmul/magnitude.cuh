@@ -5,20 +5,20 @@
 
 namespace lamina::kernel::cuda {
 
-inline constexpr int norm_threads = 256, norm_rows_of_block = 8;
+inline constexpr int magnitude_threads = 256, norm_rows_of_block = 8;
 
 /// One block for 8 rows of W, so that what it reads of A serves all of them.
 template <class T>
-__global__ void __launch_bounds__(norm_threads) row_norms(RowNorms<T> a) {
+__global__ void __launch_bounds__(magnitude_threads) row_norms(RowNorms<T> a) {
   extern __shared__ float b[];  // (8, R), times scale
   const int first = blockIdx.x * norm_rows_of_block, count = min(norm_rows_of_block, a.w.rows - first), R = a.a.rows;
-  for (int i = threadIdx.x; i < norm_rows_of_block * R; i += norm_threads) {
+  for (int i = threadIdx.x; i < norm_rows_of_block * R; i += magnitude_threads) {
     const int n = i / R, r = i % R;
     b[i] = n < count ? a.scale * widen(static_cast<const T*>(a.b.data)[(first + n) * a.b.stride + r]) : 0;
   }
   __syncthreads();
   float squares[norm_rows_of_block] = {};
-  for (int k = threadIdx.x; k < a.w.cols; k += norm_threads) {
+  for (int k = threadIdx.x; k < a.w.cols; k += magnitude_threads) {
     float v[norm_rows_of_block];
 #pragma unroll
     for (int n = 0; n < norm_rows_of_block; ++n)
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(norm_threads) row_norms(RowNorms<T> a) {
     for (int n = 0; n < norm_rows_of_block; ++n) squares[n] += v[n] * v[n];
   }
   for (int n = 0; n < norm_rows_of_block; ++n) {
-    const float sum = block_sum<norm_threads>(squares[n]);
+    const float sum = block_sum<magnitude_threads>(squares[n]);
     if (threadIdx.x == 0 && n < count) a.norms[first + n] = sqrtf(sum);
     __syncthreads();  // block_sum's memory serves the next row
   }
@@ -90,7 +90,7 @@ void magnitude<Cuda>::norms(Stream<Cuda> s, const RowNorms<T>& a) {
   const int blocks = cuda::ceil_div(a.w.rows, cuda::norm_rows_of_block),
             shared = cuda::norm_rows_of_block * a.a.rows * static_cast<int>(sizeof(float));
   if (shared > 48 << 10) cuda::allow_shared(cuda::row_norms<T>, shared);
-  cuda::row_norms<T><<<blocks, cuda::norm_threads, shared, s.handle>>>(a);
+  cuda::row_norms<T><<<blocks, cuda::magnitude_threads, shared, s.handle>>>(a);
   cuda::check_launch("row_norms");
 }
 

@@ -1,5 +1,5 @@
 // An operation of one's own, from its contract to its tests: the gradient check on the CPU, the same numbers on the GPU
-// where the program is built for one, and its line in a plan.
+// if the program is built for one, and its line in a plan.
 #include <iostream>
 
 #include <lamina/fuse/describe.hpp>

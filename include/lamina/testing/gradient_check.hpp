@@ -99,7 +99,7 @@ class GradientChecker {
     }
   }
   Context<float> context() const { return tables_.context(options_.dropout > 0 ? &options_.seed : nullptr); }
-  /// The rows of x, y and dx, aligned as in any arena, because the order of Eigen's sums depends on where a row begins.
+  /// Room for x, y and dx, aligned as in any arena: of rows that are not, Eigen adds up the values in another order.
   /// Before, between and after them nobody may write.
   Arena rows_block() const { return Arena((2 * x_.size() + dy_.size()) * sizeof(float) + 16 * Arena::alignment); }
   static Matrix<float> matrix_of(Arena& rows, const std::vector<float>& values, int width) {

@@ -97,7 +97,7 @@ constexpr auto steps_to_children(List<First, Rest...>) {
   else
     return hana::concat(steps_below<First, offset>(), rest);
 }
-/// All names inside M, whose own name has been taken, with where they lead; modules without a name are looked into.
+/// The names below M and where each leads. A module that has no name adds those of its own children.
 template <class M, int offset>
 constexpr auto steps_below() {
   using Children = typename decltype([] {

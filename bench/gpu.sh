@@ -13,7 +13,7 @@ cmake --build build-bench --target bench_gpu_step bench_gpu_engine bench_kernel_
       bench_data_pipeline >/dev/null
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 date +%F
-peer() { [ -z "${LAMINA_PYTHON:-}" ] || "$LAMINA_PYTHON" -W ignore bench/gpu_peer.py --case "$1"; }
+peer() { [ -z "${LAMINA_PYTHON:-}" ] || "$LAMINA_PYTHON" -W ignore bench/gpu/peer.py --case "$1"; }
 for case in a b c; do build-bench/bin/bench_gpu_step $case; peer $case; done
 for case in a b; do build-bench/bin/bench_gpu_step $case 10 trace; done
 build-bench/bin/bench_gpu_step m

@@ -7,12 +7,12 @@
 #include <lamina/kernel/cuda/elementwise/add.cuh>
 #include <lamina/kernel/cuda/elementwise/convert.cuh>
 #include <lamina/kernel/cuda/elementwise/dropout.cuh>
-#include <lamina/kernel/cuda/elementwise/optimizer.cuh>
 #include <lamina/kernel/cuda/norm/add_norm.hpp>
 #include <lamina/kernel/cuda/norm/layer_norm.hpp>
 #include <lamina/kernel/cuda/norm/norm_rope.cuh>
 #include <lamina/kernel/cuda/norm/norm_rows.cuh>
 #include <lamina/kernel/cuda/norm/rms_norm.hpp>
+#include <lamina/kernel/cuda/optimizer/optimizer.cuh>
 #include <lamina/kernel/cuda/rows/embedding.cuh>
 #include <lamina/kernel/cuda/rows/rows.cuh>
 

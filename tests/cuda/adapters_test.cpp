@@ -6,8 +6,8 @@
 
 #include "cuda/chosen_logits.hpp"
 #include "cuda/gpu_run.hpp"
+#include "engine/adapters/random_layers.hpp"
 #include "engine/prompts.hpp"
-#include "engine/random_layers.hpp"
 #include "engine/session_limits.hpp"
 
 /// Adapters that requests name, on a GPU.

@@ -1,8 +1,8 @@
 #include <optional>
 
 #include <lamina/model/qwen3_vl/model.hpp>
-#include <lamina/train/step/gradient_scatter.hpp>
-#include <lamina/train/step/gradient_sum.hpp>
+#include <lamina/train/step/gradients/scatter.hpp>
+#include <lamina/train/step/gradients/sum.hpp>
 
 #include "cuda/gpu_run.hpp"
 

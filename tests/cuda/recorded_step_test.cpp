@@ -3,7 +3,7 @@
 #include <set>
 
 #include <lamina/model/qwen3_vl/model.hpp>
-#include <lamina/train/step/gradient_sum.hpp>
+#include <lamina/train/step/gradients/sum.hpp>
 
 #include "cuda/gpu_run.hpp"
 

@@ -7,9 +7,9 @@
 
 #include "cuda/chosen_logits.hpp"
 #include "cuda/gpu_run.hpp"
-#include "engine/every_rule.hpp"
 #include "engine/prompts.hpp"
 #include "engine/session_limits.hpp"
+#include "engine/step/every_rule.hpp"
 
 using namespace lamina;
 using namespace lamina::engine;

@@ -17,9 +17,9 @@ namespace {
 /// The folder that a client names.
 std::string client_folder(const std::string& client, const std::string& endpoint, const fs::path& cache,
                           const fs::path& local_dir = {}) {
-  const Program ran =
-      run_command(quoted(python()) + " " LAMINA_SOURCE_DIR "/tests/interop/hub_client.py " + client + " " + endpoint +
-                  " " + quoted(cache.string()) + (local_dir.empty() ? "" : " " + quoted(local_dir.string())));
+  const Program ran = run_command(quoted(python()) + " " LAMINA_SOURCE_DIR "/tests/interop/clients/hub_client.py " +
+                                  client + " " + endpoint + " " + quoted(cache.string()) +
+                                  (local_dir.empty() ? "" : " " + quoted(local_dir.string())));
   INFO(ran.output);
   REQUIRE(ran.status == 0);
   const auto at = ran.output.rfind("folder: ");

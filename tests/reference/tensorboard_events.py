@@ -2,7 +2,7 @@
 
     python tests/reference/tensorboard_events.py FOLDER
 
-TAG STEP VALUE of scalars, TAG: and the text of texts. Used by tests/train/tensorboard_test.cpp where Python has tensorboard.
+TAG STEP VALUE of scalars, TAG: and the text of texts. Used by tests/train/report/tensorboard_test.cpp where Python has tensorboard.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A real MLflow server on a free port of the loopback interface, for tests/train/trackers_test.cpp.
+"""A real MLflow server on a free port of the loopback interface, for tests/train/report/trackers_test.cpp.
 
     python tests/reference/tracking_server.py start FOLDER    writes FOLDER/url and FOLDER/pid once it answers
     python tests/reference/tracking_server.py read FOLDER     prints each run: name, status, parameters, metrics by step

@@ -90,6 +90,13 @@ struct RunningServer {
   serve::HttpServer http;
 };
 
+/// Waits, at most 10 s, until it holds.
+template <class Condition>
+bool becomes(Condition condition) {
+  for (int i = 0; i < 2000 && !condition(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  return condition();
+}
+
 inline const std::string hello = R"("messages":[{"role":"user","content":"Hello"}])";
 
 /// A chat request, and one of its bodies.

@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/checkpoint/safetensors.hpp>
-#include <lamina/kernel/elementwise/optimizer.hpp>
+#include <lamina/kernel/optimizer/optimizer.hpp>
 #include <lamina/train/loop.hpp>
 
 #include <cmath>

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/convert.hpp>
-#include <lamina/checkpoint/quantized_source.hpp>
+#include <lamina/checkpoint/quantized/source.hpp>
 #include <lamina/checkpoint/tensors.hpp>
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/compose/wrap/scaled.hpp>

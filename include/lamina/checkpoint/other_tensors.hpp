@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include <lamina/checkpoint/quantized_source.hpp>
+#include <lamina/checkpoint/quantized/source.hpp>
 #include <lamina/checkpoint/tensors.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/core/tensor/tensors.hpp>

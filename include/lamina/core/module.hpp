@@ -26,6 +26,7 @@ struct Traits {
   // What it offers to fusion.
   bool sums = false;  ///< a norm with forward_sum and backward_sum, which add a residual stream in the same kernel
   bool takes_row_terms = false;  ///< a linear layer whose rows may have Parameter::row_terms
+  bool table = false;            ///< its matrix is a table, read by rows that the data names: torch's nn.Embedding
   bool adds = false;             ///< a module with forward_add, which adds its output to y
   bool over_ranks = false;       ///< its output is a sum over ranks, and forward_part leaves that to who reads it
   /// Its input is all that backward needs of forward: save_input(saved, x) sets it again.
@@ -58,7 +59,7 @@ inline constexpr bool adds = [] {
 template <class M>
 inline constexpr Traits forwarded = [] {
   Traits traits = M::traits;
-  traits.transparent = traits.takes_row_terms = traits.freezes = traits.joins = traits.folds = false;
+  traits.transparent = traits.takes_row_terms = traits.table = traits.freezes = traits.joins = traits.folds = false;
   traits.matrix_exponent = traits.vector_exponent = 0;
   traits.row_shards = traits.column_shards = traits.shard_copies = 1;
   traits.adds = adds<M>;

@@ -10,7 +10,7 @@
 
 #include <lamina/core/arena.hpp>
 #include <lamina/core/backend.hpp>
-#include <lamina/core/gradient_watch.hpp>
+#include <lamina/core/gradient/watch.hpp>
 #include <lamina/core/list.hpp>
 #include <lamina/core/module.hpp>
 #include <lamina/core/tensor/param.hpp>

@@ -7,7 +7,6 @@
 #include <lamina/kernel/cpu/elementwise/convert.hpp>
 #include <lamina/kernel/cpu/elementwise/dropout.hpp>
 #include <lamina/kernel/cpu/elementwise/embedding_noise.hpp>
-#include <lamina/kernel/cpu/elementwise/optimizer.hpp>
 #include <lamina/kernel/cpu/logits/adjust_logits.hpp>
 #include <lamina/kernel/cpu/logits/head_loss.hpp>
 #include <lamina/kernel/cpu/logits/logprobs.hpp>
@@ -21,6 +20,7 @@
 #include <lamina/kernel/cpu/norm/layer_norm.hpp>
 #include <lamina/kernel/cpu/norm/norm_rope.hpp>
 #include <lamina/kernel/cpu/norm/rms_norm.hpp>
+#include <lamina/kernel/cpu/optimizer/optimizer.hpp>
 #include <lamina/kernel/cpu/ranks/across_ranks.hpp>
 #include <lamina/kernel/cpu/rows/rows.hpp>
 #include <lamina/kernel/cpu/rows/token_inputs.hpp>

@@ -10,7 +10,6 @@
 #include <lamina/kernel/cuda/elementwise/convert.cuh>
 #include <lamina/kernel/cuda/elementwise/dropout.cuh>
 #include <lamina/kernel/cuda/elementwise/embedding_noise.cuh>
-#include <lamina/kernel/cuda/elementwise/optimizer.cuh>
 #include <lamina/kernel/cuda/logits/adjust_logits.cuh>
 #include <lamina/kernel/cuda/logits/head_loss.cuh>
 #include <lamina/kernel/cuda/logits/logprobs.cuh>
@@ -22,6 +21,7 @@
 #include <lamina/kernel/cuda/matmul/matmul.cuh>
 #include <lamina/kernel/cuda/norm/norm_rope.cuh>
 #include <lamina/kernel/cuda/norm/norm_rows.cuh>
+#include <lamina/kernel/cuda/optimizer/optimizer.cuh>
 #include <lamina/kernel/cuda/ranks/across_ranks.cuh>
 #include <lamina/kernel/cuda/rows/embedding.cuh>
 #include <lamina/kernel/cuda/rows/rows.cuh>

@@ -8,7 +8,6 @@
 #include <lamina/kernel/cuda/elementwise/convert.hpp>
 #include <lamina/kernel/cuda/elementwise/dropout.hpp>
 #include <lamina/kernel/cuda/elementwise/embedding_noise.hpp>
-#include <lamina/kernel/cuda/elementwise/optimizer.hpp>
 #include <lamina/kernel/cuda/logits/adjust_logits.hpp>
 #include <lamina/kernel/cuda/logits/head_loss.hpp>
 #include <lamina/kernel/cuda/logits/logprobs.hpp>
@@ -22,6 +21,7 @@
 #include <lamina/kernel/cuda/norm/layer_norm.hpp>
 #include <lamina/kernel/cuda/norm/norm_rope.hpp>
 #include <lamina/kernel/cuda/norm/rms_norm.hpp>
+#include <lamina/kernel/cuda/optimizer/optimizer.hpp>
 #include <lamina/kernel/cuda/ranks/across_ranks.hpp>
 #include <lamina/kernel/cuda/rows/embedding.hpp>
 #include <lamina/kernel/cuda/rows/rows.hpp>

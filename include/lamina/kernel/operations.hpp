@@ -20,7 +20,7 @@
   OPERATION(layer_norm, norm/norm_rows) OPERATION(learned_position, rows/embedding)                                    \
   OPERATION(logprobs, logits/logprobs) OPERATION(magnitude, matmul/magnitude) OPERATION(matmul, matmul/matmul)         \
   OPERATION(norm_rope, norm/norm_rope) OPERATION(norm_rows, norm/norm_rows)                                            \
-  OPERATION(optimizer, elementwise/optimizer) OPERATION(paged_attention, attention/paged_attention)                    \
+  OPERATION(optimizer, optimizer/optimizer) OPERATION(paged_attention, attention/paged_attention)                    \
   OPERATION(preference, logits/preference) OPERATION(rms_norm, norm/norm_rows) OPERATION(rows, rows/rows)              \
   OPERATION(sample, logits/sample) OPERATION(silu_gate, elementwise/activation)                                        \
   OPERATION(token_inputs, rows/token_inputs)

@@ -14,7 +14,7 @@ struct Embedding {
   using In = Shape<Dyn>;
   using Out = Shape<Dyn, D>;
   using params = ParamList<Param<name::weight, Shape<V, D>, init::normal>>;
-  static constexpr Traits traits{.learns = true};
+  static constexpr Traits traits{.learns = true, .table = true};
   static constexpr int vocab_size = V;
   template <class Mode>
   static constexpr Saves saves{};

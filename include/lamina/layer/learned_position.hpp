@@ -15,7 +15,7 @@ struct LearnedPosition {
   using In = Shape<Dyn, D>;
   using Out = Shape<Dyn, D>;
   using params = ParamList<Param<name::weight, Shape<Rows, D>, init::normal>>;
-  static constexpr Traits traits{.learns = true};
+  static constexpr Traits traits{.learns = true, .table = true};
   static constexpr int table_rows = Rows;
   template <class Mode>
   static constexpr Saves saves{};

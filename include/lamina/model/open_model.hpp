@@ -1,6 +1,6 @@
 #pragma once
 #include <lamina/checkpoint/adapter/layers.hpp>
-#include <lamina/checkpoint/find_quantized.hpp>
+#include <lamina/checkpoint/quantized/find.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/model/config/read.hpp>
 #include <lamina/model/model_source.hpp>

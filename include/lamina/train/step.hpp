@@ -2,7 +2,7 @@
 #include <vector>
 
 #include <lamina/compose/plan/weights.hpp>
-#include <lamina/core/gradient_order.hpp>
+#include <lamina/core/gradient/order.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/kernel/plan.hpp>
 #include <lamina/train/memory_advice.hpp>

@@ -22,11 +22,6 @@ std::string chat_head(std::size_t length, const std::string& headers = {}) {
   return cat("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ",
              length, "\r\n", headers, "\r\n");
 }
-template <class Condition>
-bool becomes(Condition condition) {
-  for (int i = 0; i < 2000 && !condition(); ++i) std::this_thread::sleep_for(5ms);
-  return condition();
-}
 }  // namespace
 
 TEST_CASE("HTTP: key, path, method, type and length are judged before any byte of the body is kept") {
@@ -262,82 +257,6 @@ TEST_CASE("HTTP: no exception ends a network thread") {
   Client dropped(server.port());
   CHECK(dropped.ask("POST", "/", "{}").status == 500);
   CHECK(dropped.ask("GET", "/health").status == 200);
-}
-
-TEST_CASE("HTTP: a client address that is full closes its own oldest idle connection, others stay") {
-  serve::HttpLimits limits;
-  limits.connections = 6;
-  limits.connections_per_address = 3;
-  RunningServer server({.limits = limits});
-  const auto port = server.http.port();
-  Client neighbour(port, "127.0.0.2");
-  CHECK(neighbour.ask("GET", "/health").status == 200);
-  std::vector<std::unique_ptr<Client>> mine;
-  for (int i = 0; i < 3; ++i) {
-    mine.push_back(std::make_unique<Client>(port));
-    CHECK(becomes([&] { return server.http.connections() == i + 2; }));
-  }
-  Client late(port);
-  CHECK(mine[0]->closed());
-  for (Client* client : {mine[1].get(), mine[2].get(), &late, &neighbour})
-    CHECK(client->ask("GET", "/health").status == 200);
-}
-
-TEST_CASE("HTTP: a full server closes the connection that is idle longest for a new one") {
-  serve::HttpLimits limits;
-  limits.connections = 4;
-  limits.connections_per_address = 2;
-  RunningServer server({.limits = limits});
-  const auto port = server.http.port();
-  std::vector<std::unique_ptr<Client>> idle;
-  for (const char* from : {"127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.3"}) {
-    idle.push_back(std::make_unique<Client>(port, from));
-    CHECK(becomes([&] { return server.http.connections() == static_cast<int>(idle.size()); }));
-  }
-  Client late(port, "127.0.0.4");
-  CHECK(late.ask("GET", "/health").status == 200);
-  CHECK(idle[0]->closed());
-  CHECK(idle[1]->ask("GET", "/health").status == 200);
-}
-
-TEST_CASE("HTTP: health is answered while every connection is busy and nobody can be closed") {
-  serve::HttpLimits limits;
-  limits.connections = 2;
-  limits.connections_per_address = 2;
-  limits.spare_connections = 3;
-  RunningServer server({.limits = limits});
-  const auto port = server.http.port();
-  server.script.hold_prefill = true;
-  Client first(port), second(port);
-  first.send(Client::request("POST", "/v1/chat/completions", question));
-  second.send(Client::request("POST", "/v1/chat/completions", question));
-  REQUIRE(becomes([&] { return server.service.load() == 2; }));
-  for (int i = 0; i < 10; ++i)
-    for (const char* path : {"/health", "/ping", "/version"}) {
-      const auto reply = Client(port).ask("GET", path);
-      CHECK(reply.status == 200);
-      CHECK(reply.head.find("Connection: close") != std::string::npos);
-    }
-  const auto refused = Client(port).ask("POST", "/v1/chat/completions", question);
-  CHECK(refused.status == 503);
-  CHECK(refused.head.find("Retry-After: ") != std::string::npos);
-  std::vector<std::unique_ptr<Client>> silent;  // take the spare seats, too
-  for (int i = 0; i < 10; ++i) silent.push_back(std::make_unique<Client>(port));
-  CHECK(Client(port).ask("GET", "/health").status == 200);
-  server.script.hold_prefill = false;
-  CHECK(first.reply().status == 200);
-  CHECK(second.reply().status == 200);
-}
-
-TEST_CASE("HTTP: 64 idle connections beyond the limit lock nobody out") {
-  serve::HttpLimits limits;
-  limits.connections = 16;
-  limits.connections_per_address = 8;
-  RunningServer server({.limits = limits});
-  std::vector<std::unique_ptr<Client>> idle;
-  for (int i = 0; i < 80; ++i) idle.push_back(std::make_unique<Client>(server.http.port()));
-  CHECK(server.ask(question).status == 200);
-  CHECK(server.http.connections() < 80);
 }
 
 TEST_CASE("HTTP: a client that sends early without end is still seen to leave") {

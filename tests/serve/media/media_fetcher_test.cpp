@@ -3,7 +3,7 @@
 
 #include <thread>
 
-#include "hub/hostile_server.hpp"
+#include "hub/hostile/hostile_server.hpp"
 #include "serve/message_of.hpp"
 #include "serve/running_server.hpp"
 #include "support/catch.hpp"

@@ -15,7 +15,7 @@
 #include <lamina/core/tensor/tensors.hpp>
 #include <lamina/core/threads.hpp>
 #include <lamina/kernel/device.hpp>
-#include <lamina/kernel/elementwise/optimizer.hpp>
+#include <lamina/kernel/optimizer/optimizer.hpp>
 #include <lamina/layer/adapter/adapted_linear.hpp>
 #include <lamina/parallel/share.hpp>
 

@@ -6,7 +6,7 @@
 #include <lamina/compose/plan/staging.hpp>
 #include <lamina/compose/plan/tables.hpp>
 #include <lamina/kernel/device.hpp>
-#include <lamina/kernel/elementwise/optimizer.hpp>
+#include <lamina/kernel/optimizer/optimizer.hpp>
 #include <lamina/model/train_session.hpp>
 #include <lamina/train/objective/objective.hpp>
 

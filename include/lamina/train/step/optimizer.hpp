@@ -7,8 +7,8 @@
 
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/optimizer.hpp>
-#include <lamina/kernel/elementwise/dynamic_map.hpp>
-#include <lamina/kernel/elementwise/optimizer.hpp>
+#include <lamina/kernel/optimizer/dynamic_map.hpp>
+#include <lamina/kernel/optimizer/optimizer.hpp>
 #include <lamina/parallel/gpu/device_group.hpp>
 #include <lamina/parallel/share.hpp>
 #include <lamina/train/step/optimizer_state.hpp>

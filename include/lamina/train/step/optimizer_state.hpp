@@ -8,7 +8,7 @@
 
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/optimizer.hpp>
-#include <lamina/kernel/elementwise/dynamic_map.hpp>
+#include <lamina/kernel/optimizer/dynamic_map.hpp>
 #include <lamina/parallel/share.hpp>
 
 namespace lamina::train {
@@ -53,13 +53,11 @@ inline std::vector<std::size_t> learning_slots(std::span<const TensorSlot> slots
 inline bool has_8bit_moments(OptimizerKind kind) {
   return kind == OptimizerKind::adamw_8bit || kind == OptimizerKind::lion_8bit;
 }
-/// Whether this tensor's moments are in 8 bits. Those of embeddings are not, as transformers has it, nor those of small
+/// Whether this tensor's moments are in 8 bits. Those of tables are not, as transformers has it, nor those of small
 /// tensors, as bitsandbytes has it.
 inline bool has_8bit_moments(OptimizerKind kind, const TensorSpec& spec) {
   constexpr std::int64_t least = 4096;
-  const std::string_view path = spec.path.view();
-  return has_8bit_moments(kind) && spec.count() >= least && path.find("embed_tokens.") == path.npos &&
-         path.find("pos_embed.") == path.npos;
+  return has_8bit_moments(kind) && spec.count() >= least && !spec.table;
 }
 
 namespace detail {

@@ -13,8 +13,8 @@
 #include <lamina/kernel/matmul/magnitude.hpp>
 #include <lamina/model/model_source.hpp>
 #include <lamina/parallel/gpu/device_group.hpp>
-#include <lamina/train/step/gradient_scatter.hpp>
-#include <lamina/train/step/gradient_sum.hpp>
+#include <lamina/train/step/gradients/scatter.hpp>
+#include <lamina/train/step/gradients/sum.hpp>
 #include <lamina/train/step/host_state.hpp>
 #include <lamina/train/step/optimizer.hpp>
 #include <lamina/train/step/trainable.hpp>

@@ -124,5 +124,6 @@ train::AskModel open_answers(const train::AnsweringModel& model, const train::An
 }  // namespace
 
 int main(int argc, char** argv) {
-  return train::train_main(argc, argv, {.train = open_for_training, .answers = open_answers});
+  return train::train_main(argc, argv,
+                           {.train = open_for_training, .answers = open_answers, .page = train::open_run_page});
 }

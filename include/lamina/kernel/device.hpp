@@ -49,6 +49,8 @@ class Device {
   std::int64_t free_bytes() const { return available_memory(); }
   /// All memory that the device has for this process; 0: not known.
   std::int64_t total_bytes() const { return available_memory(); }
+  /// Memory in use: of the host by this process, of a GPU by all of them; 0: not known.
+  std::int64_t used_bytes() const { return resident_memory(); }
 };
 template <>
 class Device<Cuda> {
@@ -80,6 +82,7 @@ class Device<Cuda> {
   }
   std::int64_t free_bytes() const { return static_cast<std::int64_t>(CudaDevice::free_bytes()); }
   std::int64_t total_bytes() const { return static_cast<std::int64_t>(gpu_->total_bytes()); }
+  std::int64_t used_bytes() const { return total_bytes() - free_bytes(); }
   CudaDevice& gpu() { return *gpu_; }
 
  private:

@@ -111,6 +111,8 @@ class TrainSession {
   virtual std::string describe() const = 0;
   /// Whether a GPU computes, so that the cores are free for other work.
   virtual bool on_device() const { return false; }
+  /// Bytes of memory in use now: of the host by this process, of a GPU by all of them; 0: not known.
+  virtual std::int64_t memory_bytes() const { return 0; }
 };
 
 struct ModelSource;

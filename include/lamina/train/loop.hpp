@@ -100,7 +100,8 @@ class Trainer {
   void check_finite(const Window&, const BatchLoss&, double shared_loss, double gradient_norm) const;
   void after_step(bool stop_requested);
   void log_loss(double gradient_norm, double rate);
-  void log(OrderedJson entry);
+  void log(OrderedJson entry, double samples_per_second = 0);
+  double samples_per_second();
   void evaluate();
   void judge(double metric);
   void save();
@@ -128,6 +129,7 @@ class Trainer {
   std::optional<TrainerLog> log_file_;
   std::deque<Window> under_way_;  // of steps that were started and are not finished
   std::optional<Upcoming> upcoming_;
+  Progress logged_;  // at the last log of the loss
   std::int64_t first_step_ = 0, saved_step_ = -1, tokens_ = 0;
   bool stop_shared_ = false;  // some rank was asked to stop
   double last_loss_ = std::numeric_limits<double>::quiet_NaN(), last_norm_ = 0, last_rate_ = 0;

@@ -27,6 +27,7 @@
 #include <lamina/train/predict.hpp>
 #include <lamina/train/program/request.hpp>
 #include <lamina/train/program/resume_path.hpp>
+#include <lamina/train/program/run_page.hpp>
 #include <lamina/train/program/same_run.hpp>
 #include <lamina/train/report/evaluation_log.hpp>
 #include <lamina/train/report/memory_report.hpp>
@@ -43,6 +44,7 @@ using OpenSession = std::function<std::unique_ptr<TrainSession>(const std::files
 struct Openers {
   OpenSession train;
   OpenAnswers answers;
+  OpenRunPage page;
 };
 
 /// One run of lamina-train, from arguments to reports. Of several ranks the first alone reports and writes.
@@ -55,7 +57,8 @@ class TrainProgram {
         console_(group.first() ? out : silent_, Console::for_terminal() && !a_.disable_tqdm.value_or(false)) {}
 
   /// The process's exit status: 0, or 130 after an interruption. describe: a dry run prints each module's plan too.
-  int run(bool dry_run, bool describe) {
+  /// watch: where the run's page is served.
+  int run(bool dry_run, bool describe, const std::optional<PageAddress>& watch) {
     io::Settings words = a_.given;
     if (dry_run) words["--dry-run"].value = true;
     require_same_settings(words, group_);
@@ -68,6 +71,7 @@ class TrainProgram {
     require_other_folder(a_);
     if (!dry_run) {
       if (group_.first()) require_writable(a_.output_dir);
+      if (group_.first() && watch) serve_page(*watch);
       if (a_.do_train) from = shared_resume_path();
     }
     load();
@@ -96,6 +100,18 @@ class TrainProgram {
   void share_processors() {
     processors_ = parallel::own_processors(group_);
     if (group_.size() > 1 && !std::getenv("OMP_NUM_THREADS")) use_threads(processors_);
+  }
+
+  /// The run goes on without a page that cannot be served: one can be opened next to it at any time.
+  void serve_page(const PageAddress& at) {
+    try {
+      page_ = open_.page(a_.output_dir, at, PageSignals::ignored);
+      console_.line(cat("This run at ", page_->url()));
+    } catch (const Error& e) {
+      console_.line(cat("warning: --watch: ", e.what(),
+                        "; the run goes on without its page, which lamina-train --watch ", "PORT ",
+                        a_.output_dir.string(), " opens at any time"));
+    }
   }
 
   /// resume_path() as the first rank finds it.
@@ -328,6 +344,7 @@ class TrainProgram {
   Arguments a_;
   Openers open_;
   parallel::Group& group_;
+  std::unique_ptr<RunPage> page_;
   std::ostream silent_{nullptr};
   Console console_;
   int processors_ = 1;  // of this rank
@@ -343,19 +360,29 @@ class TrainProgram {
   std::optional<TrainerState> state_;  // after training
 };
 
+/// Serves the page of a run's folder until Ctrl-C.
+inline int watch_folder(const std::filesystem::path& folder, const PageAddress& at, const OpenRunPage& open) {
+  const auto page = open(folder, at, PageSignals::end_it);
+  std::cout << folder.string() << " at " << page->url() << std::endl;
+  page->wait();
+  return 0;
+}
+
 /// main() of lamina-train, given the functions that open a model.
 inline int train_main(int argc, char** argv, const Openers& open) {
   return io::run_program(
       {"lamina-train",
-       "FILE.yaml|FILE.json [key=value ...] [--dry-run [--describe] | --show-prompt N], or --key value ...",
+       "FILE.yaml|FILE.json [key=value ...] [--dry-run [--describe] | --show-prompt N | --watch PORT], or --key value "
+       "..., or --watch PORT FOLDER",
        std::string(help)},
       argc, argv, read_train_request, [&](TrainRequest& request) {
         if (request.keys) return std::cout << keys_text(), 0;
+        if (!request.watched_folder.empty()) return watch_folder(request.watched_folder, *request.watch, open.page);
         const parallel::OpenedGroup ranks = parallel::open_group(parallel::find_launch(), request.arguments.ddp_timeout,
                                                                  "; the last checkpoint can be resumed");
         TrainProgram program(std::move(request.arguments), open, std::cout, *ranks.group);
         if (request.show_prompt > 0) return program.show_prompt(request.show_prompt), 0;
-        return program.run(request.dry_run, request.describe);
+        return program.run(request.dry_run, request.describe, request.watch);
       });
 }
 

@@ -11,6 +11,7 @@
 #if defined(__linux__)
 #include <sched.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 #endif
 
 /// How many processors and how much memory this process may use: what the host has, the affinity mask allows and the
@@ -165,6 +166,16 @@ inline std::int64_t available_memory(const std::string& root = "") {
   if (bytes == 0) return 0;
   for (const std::string& folder : detail::cgroup_folders(root, "memory")) bytes = detail::memory_left(folder, bytes);
   return bytes;
+}
+
+/// Bytes of memory that this process has in use; 0 if that is not known.
+inline std::int64_t resident_memory() {
+#if defined(__linux__)
+  const std::string text = detail::read_small_file("/proc/self/statm");  // in pages: in all, resident, ...
+  const std::size_t second = text.find(' ');
+  if (second != std::string::npos) return std::atoll(text.c_str() + second) * ::sysconf(_SC_PAGESIZE);
+#endif
+  return 0;
 }
 
 }  // namespace lamina

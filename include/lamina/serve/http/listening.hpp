@@ -58,13 +58,13 @@ inline unsigned short listen_on_port(Acceptor& acceptor, boost::asio::io_context
   auto address = boost::asio::ip::make_address(any ? "::" : host, error);
   if (error) {  // a name
     const auto found = tcp::resolver(io).resolve(host, "", error);
-    if (error || found.empty()) fail("--host ", host, ": not an address of this machine: ", error.message());
+    if (error || found.empty()) fail(host, ": not an address of this machine: ", error.message());
     address = found.begin()->endpoint().address();
   }
   if (!bind_to(acceptor, tcp::endpoint(address, port), any, error) && any)  // no IPv6 here
     bind_to(acceptor, tcp::endpoint(tcp::v4(), port), false, error);
   if (error)
-    fail("--host ", any ? "(all interfaces)" : host, " --port ", port, ": ", error.message(),
+    fail(any ? "all interfaces" : host, ", port ", port, ": ", error.message(),
          ": choose another port or end the program that holds it");
   return tcp_endpoint(acceptor.local_endpoint()).port();
 }

@@ -95,7 +95,8 @@ inline void note_combinations(Arguments& a) {
 inline Arguments parse_arguments(std::span<const std::string> words) {
   Arguments a;
   io::Settings settings = io::read_settings(words, a.notes);
-  io::check_keys(all_keys(), settings, a.notes, {"dry-run", "describe", "show-prompt", "keys", "help", "version"});
+  io::check_keys(all_keys(), settings, a.notes,
+                 {"dry-run", "describe", "show-prompt", "watch", "keys", "help", "version"});
   a.given = std::move(settings);
   io::fill(all_keys(), a.given, a);
   detail::derive_defaults(a);

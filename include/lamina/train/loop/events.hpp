@@ -48,14 +48,28 @@ inline void Trainer::log_loss(double gradient_norm, double rate) {
     entry["train_runtime"] = rounded(elapsed_s(), 4);
     entry["train_tokens_per_second"] = rounded(static_cast<double>(tokens_) / elapsed_s(), 3);
   }
-  log(std::move(entry));
+  log(std::move(entry), samples_per_second());
+}
+
+/// Of full steps since the last log of the loss; evaluations and saves between them count as time. A host has computed
+/// a step when it was started, which may be before the one ahead of it is logged. 0: none was computed since.
+inline double Trainer::samples_per_second() {
+  Progress at = progress();
+  if (!parts_.session.on_device()) at.step += static_cast<std::int64_t>(under_way_.size());
+  if (at.step == logged_.step) return 0;
+  const Progress before = std::exchange(logged_, at);
+  const double rows =
+      static_cast<double>(a_.per_device_train_batch_size) * a_.gradient_accumulation_steps * parts_.group.size();
+  return static_cast<double>(at.step - before.step) * rows / (at.elapsed_s - before.elapsed_s);
 }
 
 /// Into log_history, trainer_log.jsonl, the console and trackers.
-inline void Trainer::log(OrderedJson entry) {
+inline void Trainer::log(OrderedJson entry, double samples_per_second) {
   if (a_.include_num_input_tokens_seen) entry["num_input_tokens_seen"] = state_.num_input_tokens_seen;
   entry["step"] = state_.global_step;
-  const Progress at = progress();
+  Progress at = progress();
+  at.samples_per_s = samples_per_second;
+  at.memory_bytes = parts_.session.memory_bytes();
   state_.log_history.push_back(entry);
   if (log_file_) log_file_->write(entry, at, {.seen = state_.num_input_tokens_seen, .in_process = tokens_});
   parts_.console.event(entry, at);

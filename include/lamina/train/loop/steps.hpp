@@ -105,6 +105,7 @@ inline TrainingResult Trainer::run() {
   print_banner();
   first_step_ = state_.global_step;
   start_ = std::chrono::steady_clock::now();
+  logged_ = progress();
   if (parts_.group.first()) log_file_.emplace(a_.output_dir, first_step_);
   if (a_.eval_on_start && first_step_ == 0) evaluate();
   TrainingResult outcome;

@@ -1,13 +1,17 @@
 #pragma once
 #include <charconv>
 #include <cstdint>
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
+#include <lamina/io/file.hpp>
 #include <lamina/io/program/usage.hpp>
 #include <lamina/train/arguments/parse.hpp>
+#include <lamina/train/program/run_page.hpp>
 
 /// The command line of lamina-train.
 namespace lamina::train {
@@ -23,6 +27,11 @@ inline constexpr std::string_view help =
     "  --describe  with --dry-run: also each module's shapes, parameters, costs and kernels\n"
     "  --show-prompt N\n"
     "              print the Nth record as training reads it, text, ids and labels, and stop\n"
+    "  --watch [ADDRESS:]PORT\n"
+    "              serve a page with the run's curves while it trains; port 0 takes a free one. In place of settings "
+    "a\n"
+    "              run's folder: the page of that run, under way elsewhere or ended, until Ctrl-C. The address is\n"
+    "              127.0.0.1; any other shows the page to whom it can be reached from\n"
     "  --keys      list every key: its default and its meaning, or why it has no effect or is refused\n"
     "  --version   print the version\n"
     "  --help      this text\n";
@@ -31,6 +40,8 @@ inline constexpr std::string_view help =
 struct TrainRequest {
   bool keys = false, dry_run = false, describe = false;
   std::int64_t show_prompt = 0;  ///< the number of a record, from 1; 0: none
+  std::optional<PageAddress> watch;
+  std::filesystem::path watched_folder;  ///< the page of that run alone; empty: of the run that the arguments describe
   Arguments arguments;
 };
 
@@ -41,6 +52,13 @@ inline std::int64_t record_number(const std::string& word) {
   if (error != std::errc() || at != end || number < 1)
     io::usage("--show-prompt \"", word, "\": wanted the number of a record, from 1");
   return number;
+}
+
+/// The one word that is left next to --watch names a folder, unless it is a setting or a file of settings.
+inline bool names_folder(const std::vector<std::string>& words) {
+  if (words.size() != 1 || words[0].starts_with("-") || words[0].find('=') != std::string::npos) return false;
+  const std::string kind = std::filesystem::path(words[0]).extension().string();
+  return kind != ".yaml" && kind != ".yml" && kind != ".json";
 }
 
 inline TrainRequest read_train_request(const std::vector<std::string>& words) {
@@ -57,6 +75,10 @@ inline TrainRequest read_train_request(const std::vector<std::string>& words) {
       io::usage("--show-prompt: is given twice: keep one");
     else if (words[i] == "--show-prompt")
       request.show_prompt = record_number(++i < words.size() ? words[i] : "");
+    else if (words[i] == "--watch" && request.watch)
+      io::usage("--watch: is given twice: keep one");
+    else if (words[i] == "--watch")
+      request.watch = read_page_address(++i < words.size() ? words[i] : "");
     else
       settings.push_back(words[i]);
   if (request.keys && words.size() > 1)
@@ -65,6 +87,15 @@ inline TrainRequest read_train_request(const std::vector<std::string>& words) {
   if (request.describe && !request.dry_run) io::usage("--describe goes with --dry-run");
   if (request.dry_run && request.show_prompt > 0)
     io::usage("--dry-run and --show-prompt: each stops after what it prints: keep one");
+  if (request.watch && (request.dry_run || request.show_prompt > 0))
+    io::usage("--watch: ", request.dry_run ? "--dry-run" : "--show-prompt",
+              " stops before anything is to be seen: ", "keep one");
+  if (request.watch && names_folder(settings)) {
+    request.watched_folder = settings[0];
+    if (!std::filesystem::is_directory(request.watched_folder))
+      io::fail_file(request.watched_folder, "is no folder of a run: --watch wants one, or the settings of a run");
+    return request;
+  }
   if (settings.empty()) io::usage("no settings are given: name a .yaml or .json file first");
   request.arguments = parse_arguments(settings);
   return request;

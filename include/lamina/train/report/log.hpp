@@ -46,8 +46,10 @@ inline std::string console_line(const OrderedJson& object) {
 /// How far a run is: what every line of trainer_log.jsonl says besides its values.
 struct Progress {
   std::int64_t step = 0, total_steps = 0;
-  std::int64_t first_step = 0;  ///< steps that a resumed run found done: they cost this process nothing
-  double elapsed_s = 0;         ///< in this process
+  std::int64_t first_step = 0;    ///< steps that a resumed run found done: they cost this process nothing
+  double elapsed_s = 0;           ///< in this process
+  double samples_per_s = 0;       ///< since the last line with a loss; 0: not known
+  std::int64_t memory_bytes = 0;  ///< in use (TrainSession::memory_bytes()); 0: not known
 
   double seconds_per_step() const { return step > first_step ? elapsed_s / static_cast<double>(step - first_step) : 0; }
   double remaining_s() const { return seconds_per_step() * static_cast<double>(total_steps - step); }
@@ -58,7 +60,8 @@ struct TokenCount {
   std::int64_t seen = 0, in_process = 0;
 };
 
-/// trainer_log.jsonl: one object a log event, LLaMA-Factory's fields in its order, appended and flushed line by line.
+/// trainer_log.jsonl: one object per log event, appended and flushed line by line. LLaMA-Factory's fields come first,
+/// in its order; grad_norm, samples_per_second and memory_gib are ours, for the page of a run.
 class TrainerLog {
  public:
   /// Keeps the lines of steps up to first_step (none for a fresh run), drops those of a run that got further and died.
@@ -97,6 +100,9 @@ class TrainerLog {
       line["throughput"] = rounded(at.elapsed_s > 0 ? static_cast<double>(tokens.in_process) / at.elapsed_s : 0, 2);
       line["total_tokens"] = tokens.seen;
     }
+    if (logged.contains("grad_norm")) line["grad_norm"] = logged["grad_norm"];
+    if (at.samples_per_s > 0) line["samples_per_second"] = rounded(at.samples_per_s, 3);
+    if (at.memory_bytes > 0) line["memory_gib"] = rounded(static_cast<double>(at.memory_bytes) / (1 << 30), 2);
     std::ofstream out(path_, std::ios::app);
     out << python_line(line) << "\n" << std::flush;
     if (!out) fail(path_.string(), ": cannot be written: is the disk full?");

@@ -88,6 +88,8 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
             .stored = this->stored()};
   }
 
+  std::int64_t memory_bytes() const override { return device().used_bytes(); }
+
   std::string describe() const override {
     std::map<std::string, Quantization> stored;
     for (const TensorSlot& slot : weights().slots()) stored[slot.name()] = slot.quantization;

@@ -1,6 +1,8 @@
+#include <lamina/fuse.hpp>
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/kernel/cuda.hpp>
 #include <lamina/lamina.hpp>
+#include <lamina/model/qwen3_moe/model.hpp>
 #include <lamina/testing/backend_check.hpp>
 
 #include "support/catch.hpp"
@@ -19,6 +21,14 @@ struct Layer : Chain<Residual<Named<norm1, RMSNorm<64>>, Named<self_attn, SelfAt
                      Residual<Named<norm2, RMSNorm<64>>, Named<mlp, Mlp>>> {};
 // clang-format on
 
+struct Mixture {
+  static constexpr int hidden_size = 64, moe_intermediate_size = 48, num_experts = 16, num_experts_per_tok = 3;
+};
+using Sparse = qwen3_moe::SparseMLP<Mixture>;
+namespace tags = qwen_vl::tags;
+struct FoldedSparse
+    : fused_for<Cuda, LoRA<Sparse, Rank<8>, Alpha<16>, Targets<tags::gate_proj, tags::up_proj, tags::down_proj>>> {};
+
 /// One whose backward is wrong on a GPU alone.
 template <class L>
 struct Elsewhere : L {
@@ -31,8 +41,8 @@ struct Elsewhere : L {
 };
 
 template <class L, class T>
-void check_same() {
-  const testing::BackendReport report = testing::check_backends<L, T>({.rows = 96});
+void check_same(int rows = 96) {
+  const testing::BackendReport report = testing::check_backends<L, T>({.rows = rows});
   INFO(report.text());
   CHECK(report.passed());
   CHECK(report.quantities.size() > 2);
@@ -47,6 +57,11 @@ TEST_CASE("check_backends: the CPU and a GPU compute the same") {
 TEST_CASE("check_backends: the CPU and a GPU compute the same of DoRA's layer") {
   check_same<DoraLinear<Linear<64, 96, Bias>, Rank<8>, Alpha<16>>, float>();
   check_same<DoraLinear<Linear<64, 96>, Rank<Dyn>, Alpha<Dyn>>, bf16>();
+}
+TEST_CASE("check_backends: the CPU and a GPU compute the same of a mixture of experts") {
+  check_same<Sparse, float>();
+  check_same<fused_for<Cuda, Sparse>, float>();
+  check_same<FoldedSparse, bf16>(9);  // few rows: rounding must not change which experts a row goes to
 }
 TEST_CASE("check_backends: names what differs") {
   CHECK(testing::check_backends<Elsewhere<Linear<64, 64>>>().wrong() == std::vector<std::string>{"dx"});

@@ -14,6 +14,7 @@
 #include <lamina/kernel/cpu/logits/sample.hpp>
 #include <lamina/kernel/cpu/matmul/add_adapters.hpp>
 #include <lamina/kernel/cpu/matmul/gated_product.hpp>
+#include <lamina/kernel/cpu/matmul/grouped_matmul.hpp>
 #include <lamina/kernel/cpu/matmul/magnitude.hpp>
 #include <lamina/kernel/cpu/matmul/matmul.hpp>
 #include <lamina/kernel/cpu/norm/add_norm.hpp>
@@ -22,6 +23,7 @@
 #include <lamina/kernel/cpu/norm/rms_norm.hpp>
 #include <lamina/kernel/cpu/optimizer/optimizer.hpp>
 #include <lamina/kernel/cpu/ranks/across_ranks.hpp>
+#include <lamina/kernel/cpu/rows/route.hpp>
 #include <lamina/kernel/cpu/rows/rows.hpp>
 #include <lamina/kernel/cpu/rows/token_inputs.hpp>
 

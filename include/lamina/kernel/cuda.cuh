@@ -17,6 +17,7 @@
 #include <lamina/kernel/cuda/logits/sample.cuh>
 #include <lamina/kernel/cuda/matmul/add_adapters.cuh>
 #include <lamina/kernel/cuda/matmul/gated_product.cuh>
+#include <lamina/kernel/cuda/matmul/grouped_matmul.cuh>
 #include <lamina/kernel/cuda/matmul/magnitude.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.cuh>
 #include <lamina/kernel/cuda/norm/norm_rope.cuh>
@@ -24,5 +25,6 @@
 #include <lamina/kernel/cuda/optimizer/optimizer.cuh>
 #include <lamina/kernel/cuda/ranks/across_ranks.cuh>
 #include <lamina/kernel/cuda/rows/embedding.cuh>
+#include <lamina/kernel/cuda/rows/route.cuh>
 #include <lamina/kernel/cuda/rows/rows.cuh>
 #include <lamina/kernel/cuda/rows/token_inputs.cuh>

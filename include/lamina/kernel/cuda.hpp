@@ -15,6 +15,7 @@
 #include <lamina/kernel/cuda/logits/sample.hpp>
 #include <lamina/kernel/cuda/matmul/add_adapters.hpp>
 #include <lamina/kernel/cuda/matmul/gated_product.hpp>
+#include <lamina/kernel/cuda/matmul/grouped_matmul.hpp>
 #include <lamina/kernel/cuda/matmul/magnitude.hpp>
 #include <lamina/kernel/cuda/matmul/matmul.hpp>
 #include <lamina/kernel/cuda/norm/add_norm.hpp>
@@ -24,5 +25,6 @@
 #include <lamina/kernel/cuda/optimizer/optimizer.hpp>
 #include <lamina/kernel/cuda/ranks/across_ranks.hpp>
 #include <lamina/kernel/cuda/rows/embedding.hpp>
+#include <lamina/kernel/cuda/rows/route.hpp>
 #include <lamina/kernel/cuda/rows/rows.hpp>
 #include <lamina/kernel/cuda/rows/token_inputs.hpp>

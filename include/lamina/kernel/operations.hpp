@@ -16,12 +16,14 @@
   OPERATION(adjust_logits, logits/adjust_logits) OPERATION(attention, attention/attention)                             \
   OPERATION(convert, elementwise/convert) OPERATION(dropout, elementwise/dropout) OPERATION(embedding, rows/embedding) \
   OPERATION(embedding_noise, elementwise/embedding_noise)                                                              \
-  OPERATION(gated_product, matmul/gated_product) OPERATION(head_loss, logits/head_loss)                                \
+  OPERATION(gated_product, matmul/gated_product) OPERATION(grouped_matmul, matmul/grouped_matmul)                      \
+  OPERATION(head_loss, logits/head_loss)                                                                               \
   OPERATION(layer_norm, norm/norm_rows) OPERATION(learned_position, rows/embedding)                                    \
   OPERATION(logprobs, logits/logprobs) OPERATION(magnitude, matmul/magnitude) OPERATION(matmul, matmul/matmul)         \
   OPERATION(norm_rope, norm/norm_rope) OPERATION(norm_rows, norm/norm_rows)                                            \
   OPERATION(optimizer, optimizer/optimizer) OPERATION(paged_attention, attention/paged_attention)                    \
-  OPERATION(preference, logits/preference) OPERATION(rms_norm, norm/norm_rows) OPERATION(rows, rows/rows)              \
+  OPERATION(preference, logits/preference) OPERATION(rms_norm, norm/norm_rows) OPERATION(route, rows/route)            \
+  OPERATION(rows, rows/rows)                                                                                           \
   OPERATION(sample, logits/sample) OPERATION(silu_gate, elementwise/activation)                                        \
   OPERATION(token_inputs, rows/token_inputs)
 
@@ -60,6 +62,10 @@
   PASS(embedding_noise, add, "embedding_noise", (const EmbeddingNoise<T>&))
 #define LAMINA_OPERATION_gated_product(PASS, T)                                                                        \
   PASS(gated_product, forward, "gated_product", (const GatedProduct<T>&))
+#define LAMINA_OPERATION_grouped_matmul(PASS, T)                                                                       \
+  PASS(grouped_matmul, forward, "grouped_matmul_fwd", (const GroupedFwd<T>&))                                          \
+  PASS(grouped_matmul, backward_input, "grouped_matmul_bwd_input", (const GroupedBwdInput<T>&))                        \
+  PASS(grouped_matmul, backward_weight, "grouped_matmul_bwd_weight", (const GroupedBwdWeight<T>&))
 #define LAMINA_OPERATION_head_loss(PASS, T)                                                                            \
   PASS(head_loss, run, "head_loss", (const HeadLoss<T>&))
 #define LAMINA_OPERATION_layer_norm(PASS, T)                                                                           \
@@ -102,6 +108,12 @@
 #define LAMINA_OPERATION_rms_norm(PASS, T)                                                                             \
   PASS(rms_norm, forward, "rms_norm_fwd")                                                                              \
   PASS(rms_norm, backward, "rms_norm_bwd")
+#define LAMINA_OPERATION_route(PASS, T)                                                                                \
+  PASS(route, choose, "route_choose", (const RouteChoose<T>&))                                                         \
+  PASS(route, sort, "route_sort")                                                                                      \
+  PASS(route, combine, "route_combine", (const RouteCombine<T>&))                                                      \
+  PASS(route, split, "route_split", (const RouteSplit<T>&))                                                            \
+  PASS(route, backward, "route_bwd", (const RouteBwd<T>&))
 #define LAMINA_OPERATION_rows(PASS, T)                                                                                 \
   PASS(rows, gather, "rows_gather", (int, const Rows<T>&))                                                             \
   PASS(rows, scatter, "rows_scatter", (int, const Rows<T>&))                                                           \

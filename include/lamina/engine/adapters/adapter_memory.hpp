@@ -108,6 +108,7 @@ class AdapterMemory {
   void fill(const Product& product, std::size_t part, const checkpoint::AdapterLayer& layer, Loaded& to) const;
 
   int slots_, rank_, shard_;
+  bool has_experts_ = false;  ///< modules whose products are grouped (core/grouped.hpp)
   std::vector<Product> products_;
   Arena block_;
   std::vector<Parameter> parameters_;
@@ -118,8 +119,10 @@ AdapterMemory<T, B>::AdapterMemory(std::span<const TensorSlot> tensors, std::siz
                                    int shard)
     : slots_(slots), rank_(rank), shard_(shard) {
   if (slots == 0) return;
-  for (std::size_t i = 0; i < tensors.size(); ++i)
-    if (tensors[i].spec.takes_row_terms) add_product(i, tensors[i].spec, i < image_tensors);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    has_experts_ = has_experts_ || tensors[i].spec.grouped;
+    if (tensors[i].spec.takes_row_terms && !tensors[i].spec.grouped) add_product(i, tensors[i].spec, i < image_tensors);
+  }
 }
 /// A layer's matrix is a product of its own, or a part of the one before.
 template <class T, Backend B>
@@ -195,7 +198,8 @@ void AdapterMemory<T, B>::refuse_unknown(const checkpoint::AdapterLayers& layers
   for (const auto& [module, layer] : layers)
     if (!known.contains(module) && ++unknown <= 3) (names += names.empty() ? "" : ", ") += module;
   fail("the adapter changes ", unknown, " modules that are no linear layers of this model: ", names,
-       unknown > 3 ? ", ..." : "", ": is it an adapter of another model?");
+       unknown > 3 ? ", ..." : "", ": is it an adapter of another model?",
+       has_experts_ ? " Experts take none by name: merge such an adapter into the model (lamina-merge)" : "");
 }
 template <class T, Backend B>
 void AdapterMemory<T, B>::check(const Product& product, const Part& part, const checkpoint::AdapterLayer& layer) const {

@@ -3,7 +3,7 @@
 #include <lamina/model/qwen3_moe/sizes.hpp>
 
 /// Qwen3 with a mixture of experts in place of each MLP: an expert is an MLP like any other, so adapters, fusion and
-/// checkpoints see its layers. It runs on the CPU (compose/routed.hpp).
+/// checkpoints see its layers.
 namespace lamina::qwen3_moe {
 using namespace lamina::name;
 using namespace qwen_vl::tags;

@@ -98,6 +98,8 @@ serve::PromptMessages opening(const Settings& settings) {
 serve::ModelFiles files_for(const Settings& settings) {
   auto files = serve::ModelFiles::load(settings.model);
   for (const auto& note : files.notes) log_warning("lamina-chat: ", note);
+  if (files.processor.reads_images())
+    files.processor.set_visual_tokens(visual_tokens_of(settings.model), settings.model);
   serve::check_template_flag(settings.prompt_options.variables, "--chat-template-kwargs", &files.chat_template);
   return files;
 }
@@ -116,7 +118,7 @@ serve::PromptVideo video_of(const std::filesystem::path& path, const serve::Mode
   log_info(fmt::format("[video {}: frames {}, seen at {:.1f} s, {} tokens]", path.string(),
                        fmt::join(video.choice.frames, " "),
                        fmt::join(video.choice.group_seconds(files.processor.temporal_patch_size), " "),
-                       clip.tokens(files.processor.merge_size)));
+                       files.processor.visual_tokens()(clip)));
   return video;
 }
 /// Images and videos of the next question.
@@ -175,7 +177,7 @@ class Chat {
     const auto done =
         engine::complete(engine_, files_.tokenizer, params(),
                          {.prompt = batch,
-                          .images = engine::place_images(*batch, hashes, files_.pads, files_.processor.merge_size),
+                          .images = engine::place_images(*batch, hashes, files_.pads, files_.processor.visual_tokens()),
                           .listener = {}},
                          [&](const engine::Delta& delta) {
                            std::cout << delta.text << std::flush;

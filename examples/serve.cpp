@@ -26,6 +26,7 @@ using namespace lamina;
 serve::ModelFiles load_files(const serve::Flags& flags) {
   auto files = serve::ModelFiles::load(flags.model, flags.tokenizer, flags.chat_template);
   for (const auto& note : files.notes) log_warning("lamina-serve: ", note);
+  if (files.processor.reads_images()) files.processor.set_visual_tokens(visual_tokens_of(flags.model), flags.model);
   serve::check_template_flag(flags.template_kwargs, "--default-chat-template-kwargs", &files.chat_template);
   if (flags.generation_config == "vllm") {
     files.defaults = {};

@@ -71,11 +71,11 @@ class Tokens final : public engine::RequestListener {
 class Answers {
  public:
   Answers(std::unique_ptr<engine::EngineSession> session, const train::AnswerOptions& options,
-          const text::Tokenizer& tokenizer, VisionTokens vision_tokens, int merge)
+          const text::Tokenizer& tokenizer, VisionTokens vision_tokens, VisualTokens visual_tokens)
       : engine_(std::make_shared<engine::Engine>(std::move(session))),
         options_(options),
         vision_tokens_(vision_tokens),
-        merge_(merge),
+        visual_tokens_(visual_tokens),
         params_(sampling(options)) {
     for (int id = 0; id < engine_->vocab_size(); ++id)
       if (tokenizer.is_special(id)) params_.ends.push_back(id);
@@ -89,7 +89,7 @@ class Answers {
                                         [](int sum, const Grid& grid) { return sum + grid.patches(); });
     const auto hashes = engine::hash_images(*shared, patches ? static_cast<int>(shared->patches.size()) / patches : 0);
     engine_->submit({.prompt = shared,
-                     .images = engine::place_images(*shared, hashes, vision_tokens_, merge_),
+                     .images = engine::place_images(*shared, hashes, vision_tokens_, visual_tokens_),
                      .sampling = params_,
                      .max_tokens = most_tokens(static_cast<int>(shared->ids.size())),
                      .listener = tokens});
@@ -105,7 +105,7 @@ class Answers {
   std::shared_ptr<engine::Engine> engine_;
   train::AnswerOptions options_;
   VisionTokens vision_tokens_;
-  int merge_;
+  VisualTokens visual_tokens_;
   engine::SamplingParams params_;
 };
 
@@ -117,13 +117,16 @@ train::AskModel open_answers(const train::AnsweringModel& model, const train::An
   where.local_rank = model.local_rank;
   std::unique_ptr<engine::EngineSession> session = make_engine_session(source, where);
   if (session->on_device()) use_one_thread();
-  return Answers(std::move(session), options, tokenizer, source.config.vision_tokens(),
-                 source.config.vision_config.spatial_merge_size);
+  return Answers(std::move(session), options, tokenizer, source.config.vision_tokens(), visual_tokens_of(source));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  const auto visual_tokens = [](const std::filesystem::path& model) { return visual_tokens_of(model); };
   return train::train_main(argc, argv,
-                           {.train = open_for_training, .answers = open_answers, .page = train::open_run_page});
+                           {.train = open_for_training,
+                            .answers = open_answers,
+                            .page = train::open_run_page,
+                            .visual_tokens = visual_tokens});
 }

@@ -149,6 +149,7 @@ struct Images {
       std::fill_n(sample.ids.begin() + 5, image_tokens, image_pad);
       sample.labels = sample.ids;
       sample.images = {folder / cat(i, ".jpg")};
+      sample.image_patches = {4 * image_tokens};
       const Bytes& jpeg = jpegs[i % jpegs.size()];
       std::ofstream(sample.images[0], std::ios::binary)
           .write(reinterpret_cast<const char*>(jpeg.data()), std::ssize(jpeg));

@@ -109,6 +109,8 @@ std::vector<TensorSpec> tensors_of(const ModelConfig& config, const std::filesys
   return find_entry(model_dir, config, config.tie_word_embeddings).tensors();
 }
 
+VisualTokens visual_tokens_of(const ModelSource& source) { return find_entry(source).visual_tokens; }
+
 std::unique_ptr<TrainSession> make_train_session(const ModelSource& source, const TrainableOptions& options) {
   bool vision = !options.freeze_vision_tower || !options.freeze_multi_modal_projector;
   for (const auto& [module, layer] : source.trained)

@@ -2,6 +2,7 @@
 // Types that take types: what models are written in.
 #include <lamina/compose/attention.hpp>
 #include <lamina/compose/chain.hpp>
+#include <lamina/compose/cross.hpp>
 #include <lamina/compose/fork.hpp>
 #include <lamina/compose/layers.hpp>
 #include <lamina/compose/mlp.hpp>

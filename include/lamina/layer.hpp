@@ -6,6 +6,7 @@
 #include <lamina/layer/attention_core.hpp>
 #include <lamina/layer/embedding.hpp>
 #include <lamina/layer/join_rows.hpp>
+#include <lamina/layer/latents.hpp>
 #include <lamina/layer/layer_norm.hpp>
 #include <lamina/layer/learned_position.hpp>
 #include <lamina/layer/linear.hpp>

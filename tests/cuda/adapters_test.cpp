@@ -71,7 +71,7 @@ struct AdaptedDistances {
       const Batch prompt = random_prompt<Model>(static_cast<unsigned>(id));
       scheduler.add({.id = id,
                      .tokens = prompt.ids,
-                     .images = spans_of(prompt, Model::merge, Model::patch_width),
+                     .images = spans_of(prompt, Model::visual_tokens, Model::patch_width),
                      .max_tokens = 8,
                      .adapter = id % 4 == 0 ? nullptr : exact.adapters[id % 4 - 1]});
       const auto shared = std::make_shared<Batch>(prompt);

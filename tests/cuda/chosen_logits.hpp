@@ -38,7 +38,7 @@ std::map<engine::RequestId, std::vector<float>> chosen_logits(R& runner, const e
     const Batch prompt = random_prompt<Model>(static_cast<unsigned>(id));
     scheduler.add({.id = id,
                    .tokens = prompt.ids,
-                   .images = spans_of(prompt, Model::merge, Model::patch_width),
+                   .images = spans_of(prompt, Model::visual_tokens, Model::patch_width),
                    .max_tokens = 8,
                    .adapter = adapter_of(id)});
     runner.begin(id, std::make_shared<Batch>(prompt), {.temperature = 0});

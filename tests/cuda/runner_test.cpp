@@ -51,7 +51,7 @@ struct Distances {
       const Batch prompt = random_prompt<Model>(static_cast<unsigned>(id));
       scheduler.add({.id = id,
                      .tokens = prompt.ids,
-                     .images = spans_of(prompt, Model::merge, Model::patch_width),
+                     .images = spans_of(prompt, Model::visual_tokens, Model::patch_width),
                      .max_tokens = 8});
       const auto shared = std::make_shared<Batch>(prompt);
       exact_runner.begin(id, shared, {.temperature = 0}), runner.begin(id, shared, {.temperature = 0});

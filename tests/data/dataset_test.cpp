@@ -343,6 +343,7 @@ TEST_CASE("Collate: images become patches in the order of their placeholders, an
   std::fill(a.ids.begin(), a.ids.begin() + 75, image_pad_id);
   std::fill(a.ids.begin() + 76, a.ids.begin() + 140, image_pad_id);
   a.images = {shelf.folder.path() / "q.bmp", shelf.folder.path() / "p.bmp"};
+  a.image_patches = {300, 256};
   const std::vector<std::vector<const EncodedSample*>> window = {{&a}};
   const Collated out = collate(window, {shelf.processor, {}, image_pad_id});
   CHECK(out.batch.grids == std::vector<Grid>{{1, 10, 30}, {1, 16, 16}});
@@ -351,7 +352,7 @@ TEST_CASE("Collate: images become patches in the order of their placeholders, an
   CHECK(contains(error_of([&] {
                    collate(window, {shelf.processor, {}, image_pad_id});
                  }),
-                 "p.bmp gives 75 tokens, 64 were counted"));
+                 "p.bmp gives 300 patches, 256 were counted"));
   shelf.folder.write("p.bmp", "BM");
   const std::string error = error_of([&] { collate(window, {shelf.processor, {}, image_pad_id}); });
   CHECK(contains(error, "x row 9: "));

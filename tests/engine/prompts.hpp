@@ -24,7 +24,7 @@ Batch random_prompt(unsigned seed) {
   text(1 + below(20));
   for (int i = below(3); i > 0; --i) {
     const Grid grid{1, Model::merge * (1 + below(4)), Model::merge * (1 + below(4))};
-    batch.ids.insert(batch.ids.end(), static_cast<std::size_t>(grid.tokens(Model::merge)), image_token);
+    batch.ids.insert(batch.ids.end(), static_cast<std::size_t>(Model::visual_tokens(grid)), image_token);
     for (int n = grid.patches() * Model::patch_width; n > 0; --n)
       batch.patches.push_back(std::uniform_real_distribution<float>(-1, 1)(random));
     batch.grids.push_back(grid);
@@ -35,7 +35,7 @@ Batch random_prompt(unsigned seed) {
 }
 
 /// Two images of one hash must be one image: the hash here is of their patches.
-inline std::vector<engine::ImageSpan> spans_of(const Batch& batch, int merge, int patch_width) {
+inline std::vector<engine::ImageSpan> spans_of(const Batch& batch, VisualTokens visual_tokens, int patch_width) {
   std::vector<engine::ImageSpan> spans;
   std::size_t at = 0, patch = 0;
   for (const Grid& grid : batch.grids) {
@@ -47,7 +47,7 @@ inline std::vector<engine::ImageSpan> spans_of(const Batch& batch, int merge, in
       std::memcpy(&bits, &batch.patches[patch + i], sizeof bits);
       h = (h ^ bits) * 0x9e3779b97f4a7c15ull;
     }
-    engine::ImageSpan span{{}, static_cast<int>(at), grid.tokens(merge)};
+    engine::ImageSpan span = engine::span_of({}, static_cast<int>(at), grid, visual_tokens);
     std::memcpy(span.hash.data(), &h, sizeof h);
     spans.push_back(span);
     at += static_cast<std::size_t>(span.tokens);

@@ -29,7 +29,7 @@ void check_rows(const std::string& family, const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     CAPTURE(family, row.in.width, row.in.height);
     CHECK(p.grid_for(row.in) == row.grid);
-    CHECK(p.grid_for(row.in).tokens(p.merge_size) == row.tokens);
+    CHECK(p.visual_tokens()(p.grid_for(row.in)) == row.tokens);
   }
 }
 

@@ -23,6 +23,22 @@ struct Junctions<Layers, std::index_sequence<I...>> {
   using all = List<std::bool_constant<Junction<at<Layers, I>, at<Layers, I + 1>>::seen>...>;
 };
 
+/// Only the last part may have rows of its own: what is kept between parts, and its gradient, is counted by input rows.
+template <class... L>
+struct RowsCheck {
+  static constexpr bool seen = true;
+  static constexpr bool holds = [] {
+    bool own = false, joined = false, good = true;
+    ((good = good && !own && !(joined && L::traits.rows_per_sequence > 0), own = L::traits.rows_per_sequence > 0,
+      joined = joined || L::traits.row_divisor > 1),
+     ...);
+    return good;
+  }();
+  static_assert(holds,
+                "Chain: a part with rows of its own (Cross) must be the last one, and no part before it may join rows: "
+                "what follows it goes into Cross, behind its keys");
+};
+
 /// Layers one after another: y = L_n(...L_2(L_1(x))). A value between two layers stays only if the later one asks for
 /// its input in backward; backward stops if nothing below can learn. Both are known at compile time.
 template <class... L>
@@ -37,8 +53,10 @@ struct Chain {
   using In = typename part<0>::In;
   using Out = typename part<size - 1>::Out;
   static_assert(Junctions<children, std::make_index_sequence<size - 1>>::seen);
+  static_assert(Checked<RowsCheck<L...>>::seen);
   static constexpr Traits traits{.learns = (learns<L> || ...),
                                  .row_divisor = (L::traits.row_divisor * ...),
+                                 .rows_per_sequence = part<size - 1>::traits.rows_per_sequence,
                                  .input_tail = part<0>::traits.input_tail,
                                  .gradient_tail = part<size - 1>::traits.gradient_tail,
                                  .strided_y = part<size - 1>::traits.strided_y,
@@ -69,6 +87,7 @@ struct Chain {
   struct SavedParts<Mode, std::index_sequence<I...>> {
     std::tuple<typename part<I>::template Saved<mode_of<I, Mode>>...> parts;
     std::array<Matrix<typename Mode::T>, size> after{};  ///< kept values between parts
+    int rows = 0;                                        ///< of the input
   };
   template <class Mode>
   using Saved = SavedParts<Mode>;
@@ -89,7 +108,7 @@ struct Chain {
   static void allocate(Saved<Mode>& saved, Arena& arena, int rows) {
     for_constants<size>([&](auto i) {
       allocate_saved<part<i>, mode_of<i, Mode>>(std::get<i>(saved.parts), arena, rows);
-      rows = out_rows<part<i>>(rows);
+      rows /= part<i>::traits.row_divisor;
       if constexpr (i + 1 < size)
         if constexpr (keeps_after<i, Mode>)
           saved.after[i] =
@@ -133,6 +152,7 @@ struct Chain {
     using T = typename R::T;
     const auto part_run = run.template as<mode_of<I, typename R::mode>>();
     auto& part_saved = std::get<I>(saved.parts);
+    if constexpr (I == 0) saved.rows = x.rows;
     if constexpr (I + 1 == size && End == Ending::added) {
       part<I>::forward_add(part_run, p + first_tensor<I>, part_saved, x, y);
     } else if constexpr (I + 1 == size && End == Ending::part) {
@@ -144,7 +164,7 @@ struct Chain {
       if constexpr (keeps_after<I, typename R::mode>)
         h = saved.after[I];
       else
-        h = run.scratch->template matrix<T>(out_rows<part<I>>(x.rows), part<I>::Out::width,
+        h = run.scratch->template matrix<T>(x.rows / part<I>::traits.row_divisor, part<I>::Out::width,
                                             tail_between<part<I>, part<I + 1>>);
       part<I>::forward(part_run, p + first_tensor<I>, part_saved, x, h);
       forward_from<I + 1, End>(run, p, saved, Matrix<const T>(h), y);
@@ -161,9 +181,10 @@ struct Chain {
       } else {
         Matrix<T> dh;
         if constexpr (part_mode_t::dx) {
+          const bool own = part<I>::traits.rows_per_sequence > 0;
           if (dx || learns_before<I>())
-            dh = run.scratch->template matrix<T>(dy.rows * part<I>::traits.row_divisor, part<I>::In::width,
-                                                 gradient_tail_between<part<I - 1>, part<I>>);
+            dh = run.scratch->template matrix<T>(own ? saved.rows : dy.rows * part<I>::traits.row_divisor,
+                                                 part<I>::In::width, gradient_tail_between<part<I - 1>, part<I>>);
         }
         part<I>::backward(part_run, p + first_tensor<I>, std::get<I>(saved.parts), dy, dh);
         run.gradients_final(p + first_tensor<I>, tensor_count<part<I>>);

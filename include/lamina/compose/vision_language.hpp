@@ -3,6 +3,7 @@
 #include <lamina/compose/wrap/rewrite.hpp>
 #include <lamina/compose/wrap/scaled.hpp>
 #include <lamina/compose/wrap/tapped.hpp>
+#include <lamina/core/batch.hpp>
 #include <lamina/kernel/elementwise/embedding_noise.hpp>
 #include <lamina/layer/embedding.hpp>
 #include <lamina/layer/linear.hpp>
@@ -92,6 +93,22 @@ struct TapsMeet {
       "has both numbers");
 };
 
+/// Side outputs replace no tokens: they are added at those of the tower's own output.
+template <class Tower>
+struct TapRowsMeet {
+  static constexpr bool seen = true;
+  static constexpr bool holds = [] {
+    if constexpr (taps_of < Tower >> 0) {
+      using Tap = typename find_t<Tower, HasTaps>::Tap;
+      return Tap::traits.row_divisor == Tower::traits.row_divisor &&
+             Tap::traits.rows_per_sequence == Tower::traits.rows_per_sequence;
+    }
+    return true;
+  }();
+  static_assert(
+      holds, "VisionLanguage: the tower's side outputs (Tapped) and its output must have as many rows for each image");
+};
+
 /// The name that M has by itself, if any.
 struct Unnamed {
   static constexpr std::string_view text = "";
@@ -114,7 +131,7 @@ struct Input {
   const int* ids = nullptr;  ///< (N) negative at the tokens of an image
   int tokens = 0;
   Matrix<const T> patches;           ///< (P, patch elements), P may be 0
-  const int* visual_rows = nullptr;  ///< (P / merge^2) the token that each merged row replaces
+  const int* visual_rows = nullptr;  ///< (V) the token that each row of the tower's output replaces
   Context<T> text, vision;
   float noise_alpha = 0;  ///< of NEFTune, in training steps that have a dropout_seed; 0: no noise
 };
@@ -157,6 +174,9 @@ struct VisionLanguage {
     while (m * m < Visual::traits.row_divisor) ++m;
     return m;
   }();
+  /// How many tokens an image has.
+  static constexpr VisualTokens visual_tokens{merge, Visual::traits.rows_per_sequence};
+  static_assert(Checked<detail::TapRowsMeet<Visual>>::seen);
   static_assert(Checked<detail::DeepStackCheck<Deep, detail::Innermost<Stack_>::type::repeats>>::seen);
   static_assert(Checked<detail::TapsMeet<detail::taps_of<Visual>, Deep::size>>::seen);
   static_assert(Visual::Out::width == hidden_size,
@@ -199,16 +219,21 @@ struct VisionLanguage {
     Arena::Scope scope(*run.scratch);
     VisualRows<T> visual;
     if (in.patches.rows > 0) {
-      visual = take_visual_rows<T>(*run.scratch, in.patches.rows);
+      visual = take_visual_rows<T>(*run.scratch, in);
       encode_images(run, p, saved, in, visual);
     }
     decode(run, p, saved, in, visual, hidden);
   }
 
-  /// Room for the rows of so many patches.
+  /// Rows that the tower makes of the patches of in.
   template <class T>
-  static VisualRows<T> take_visual_rows(Arena& arena, int patches) {
-    const int rows = patches / (merge * merge);
+  static int visual_count(const Input<T>& in) {
+    return visual_tokens.rows(in.patches.rows, in.vision.sequences);
+  }
+  /// Room for them.
+  template <class T>
+  static VisualRows<T> take_visual_rows(Arena& arena, const Input<T>& in) {
+    const int rows = visual_count(in);
     VisualRows<T> visual{.main = arena.matrix<T>(rows, hidden_size), .taps = {}};
     for (int k = 0; k < Deep::size; ++k) visual.taps[k] = arena.matrix<T>(rows, hidden_size);
     return visual;
@@ -236,7 +261,7 @@ struct VisionLanguage {
     const auto take = [&](int n) { return run.scratch->template matrix<T>(n, hidden_size); };
     const Matrix<T> x = saved.embedded ? saved.embedded : take(in.tokens);
     const Matrix<T> last = saved.last ? saved.last : take(in.tokens);
-    const int visual_count = visual.main.rows;
+    const int shown = visual.main.rows;
 
     const InModule model(run.stream, towers_name);
     {
@@ -244,15 +269,14 @@ struct VisionLanguage {
       EmbedLayer::forward(run, p + embed_at, in.ids, x);
     }
     if constexpr (mode::train) add_noise(run, in, x);
-    if (visual_count > 0)
-      rows::scatter(run.stream, visual_count, kernel::Rows<T>{.x = visual.main, .index = in.visual_rows, .y = x});
+    if (shown > 0) rows::scatter(run.stream, shown, kernel::Rows<T>{.x = visual.main, .index = in.visual_rows, .y = x});
     run.context = &in.text;
     const InModule language(run.stream, language_name);
     Stack_::forward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(x), last,
                     [&](int layer, Matrix<T> y) {
                       const int k = Deep::find(layer);
-                      if (k >= 0 && visual_count > 0)
-                        rows::scatter_add(run.stream, visual_count,
+                      if (k >= 0 && shown > 0)
+                        rows::scatter_add(run.stream, shown,
                                           kernel::Rows<T>{.x = visual.taps[k], .index = in.visual_rows, .y = y});
                     });
     Norm::forward(run.template as<norm_mode<mode>>(), p + norm_at, saved.norm, Matrix<const T>(last), hidden);
@@ -267,18 +291,18 @@ struct VisionLanguage {
     using rows = kernel::rows<typename R::backend>;
     if constexpr (keeps<Norm, norm_mode<mode>>) {
       Arena::Scope scope(*run.scratch);
-      const int visual_count = in.patches.rows / (merge * merge);
+      const int shown = visual_count(in);
       const auto take = [&](int n) { return run.scratch->template matrix<T>(n, hidden_size); };
       run.context = &in.text;
       const InModule model(run.stream, towers_name);
-      const bool to_tower = learns<Visual> && visual_count > 0;
+      const bool to_tower = learns<Visual> && shown > 0;
       const Matrix<T> dlast = norm_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
       const Matrix<T> dx = stack_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
       language_backward(run, p, saved, in, dhidden, dlast, dx, to_tower);
       if constexpr (learns<Visual> && keeps<Stack_, stack_mode<mode>>) {
         if (!to_tower) return;
-        const Matrix<T> dmain = take(visual_count);
-        rows::gather(run.stream, visual_count, kernel::Rows<T>{.x = dx, .index = in.visual_rows, .y = dmain});
+        const Matrix<T> dmain = take(shown);
+        rows::gather(run.stream, shown, kernel::Rows<T>{.x = dx, .index = in.visual_rows, .y = dmain});
         auto tower = run.template as<visual_mode<mode>>();
         tower.context = &in.vision;
         Visual::backward(tower, p, saved.visual, Matrix<const T>(dmain), Matrix<T>{});
@@ -321,14 +345,14 @@ struct VisionLanguage {
     run.gradients_final(p + norm_at, tensor_count<Norm>);
     if constexpr (!Head::tied) run.gradients_final(p + norm_at + tensor_count<Norm>, tensor_count<Head>);
     if constexpr (keeps<Stack_, stack_mode<mode>>) {
-      const int visual_count = in.patches.rows / (merge * merge);
+      const int shown = visual_count(in);
       for (int k = 0; to_tower && k < Deep::size; ++k)
-        in.vision.taps[k] = run.scratch->template matrix<T>(visual_count, hidden_size);
+        in.vision.taps[k] = run.scratch->template matrix<T>(shown, hidden_size);
       Stack_::backward(run.template as<stack_mode<mode>>(), p + stack_at, saved.stack, Matrix<const T>(dlast), dx,
                        [&](int layer, Matrix<T> dy) {
                          const int k = Deep::find(layer);
                          if (to_tower && k >= 0)
-                           rows::gather(run.stream, visual_count,
+                           rows::gather(run.stream, shown,
                                         kernel::Rows<T>{.x = dy, .index = in.visual_rows, .y = in.vision.taps[k]});
                        });
       if constexpr (learns<Embed>) {

@@ -8,14 +8,31 @@
 
 namespace lamina {
 
-/// The patch grid of one image (t = 1) or one clip: t * h * w patches, h and w even.
+/// The patch grid of one image (t = 1) or one clip: t * h * w patches.
 struct Grid {
   int t = 0, h = 0, w = 0;
   float time_step = 0;  ///< positions on the time axis from one t to the next: second_per_grid * tokens_per_second
   int patches() const { return t * h * w; }
-  /// Tokens of the language model after merge x merge patches are joined.
-  int tokens(int merge) const { return patches() / (merge * merge); }
   bool operator==(const Grid&) const = default;
+};
+
+/// How many tokens of the language model a vision tower makes of a grid. A model's type says it, as
+/// Model::visual_tokens; data preparation, positions and the engine all ask this.
+struct VisualTokens {
+  int merge = 1;      ///< merge x merge patches become one token
+  int per_frame = 0;  ///< if not 0: each frame becomes so many tokens, whatever its size (compose/cross.hpp)
+
+  /// Their places on the axes of time, height and width. Those of a frame that have no place in it are one row.
+  constexpr Grid grid(const Grid& g) const {
+    if (per_frame > 0) return {g.t, 1, per_frame, g.time_step};
+    return {g.t, g.h / merge, g.w / merge, g.time_step};
+  }
+  constexpr int operator()(const Grid& g) const { return rows(g.t * g.h * g.w, g.t); }
+  /// Of so many patches in so many frames.
+  constexpr int rows(int patches, int frames) const {
+    return per_frame > 0 ? per_frame * frames : patches / (merge * merge);
+  }
+  constexpr bool operator==(const VisualTokens&) const = default;
 };
 
 /// The ids of tokens in whose places images and videos are; -1: there are none. An int is that of images alone.

@@ -16,7 +16,8 @@ struct Traits {
   bool learns = false;  ///< a parameter of the module, or below it, has a gradient
 
   // Of the values that it reads and writes.
-  int row_divisor = 1;  ///< input rows that it joins into one output row: a merger's square
+  int row_divisor = 1;        ///< input rows that it joins into one output row: a merger's square
+  int rows_per_sequence = 0;  ///< if not 0: rows of its own, so many for each sequence of the context
   /// Spare columns that it needs after its input in forward, and after its output's gradient in backward, as scratch
   /// (Matrix::tail). The allocator of the value reserves them.
   int input_tail = 0, gradient_tail = 0;
@@ -160,9 +161,10 @@ inline constexpr int tail_between = Before::traits.strided_y ? After::traits.inp
 template <class Before, class After>
 inline constexpr int gradient_tail_between = After::traits.strided_dx ? Before::traits.gradient_tail : 0;
 
+/// Output rows of M, from its input rows and the sequences that they are in.
 template <class M>
-constexpr int out_rows(int rows) {
-  return rows / M::traits.row_divisor;
+constexpr int out_rows(int rows, int sequences) {
+  return M::traits.rows_per_sequence > 0 ? M::traits.rows_per_sequence * sequences : rows / M::traits.row_divisor;
 }
 
 }  // namespace lamina

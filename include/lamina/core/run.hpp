@@ -79,6 +79,8 @@ struct Context {
   const float* position_weights = nullptr;  ///< (rows, 4) their bilinear weights
   const int* order = nullptr;               ///< (rows) windowed[i] = plain[order[i]]
   const int* merged_order = nullptr;        ///< (rows / merge^2) the same for merged rows
+  const int* latent_rows = nullptr;         ///< (sequences * Traits::rows_per_sequence) 0, 1, ... of each sequence
+  const int* cu_latents = nullptr;          ///< (sequences + 1) first of these rows of each sequence
   const int* term_slots = nullptr;  ///< (rows) which of Parameter::row_terms a row chooses; null: no row has one
   int layer = 0;                    ///< index in the Stack that runs now
   const kernel::PagedCache<T>* pages = nullptr;  ///< keys and values of the sequences; null while training

@@ -120,6 +120,10 @@ class ModelEngineSession final : public EngineSession {
       static_cast<std::int64_t>(RankRunner<Model, T, B>::image_row_bytes) * image_block_rows;
 
   static auto choose(const ModelSource& source, const EngineOptions& options) {
+    if (options.adapter_slots > 0 && Model::visual_tokens.per_frame > 0)
+      fail(
+          "adapters: requests cannot name any, since the rows of the model's tower that are its own (Cross) belong to ",
+          "no patch: merge the adapter into the model");
     if (options.quantization && options.group->size() > 1)
       fail("quantization: ", name_of(options.quantization), " is not built for a model that ", options.group->size(),
            " ranks share: leave one of the two out");

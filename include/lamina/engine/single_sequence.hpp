@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -11,10 +12,12 @@ namespace lamina::engine {
 template <class Model, Real T = float, Backend B = Cpu>
 class SingleSequence {
  public:
-  /// device and weights outlive it. capacity: the most tokens of a sequence.
-  SingleSequence(Device<B>& device, const Weights<Model, T, B>& weights, VisionTokens vision_tokens, int capacity)
+  /// device and weights outlive it. capacity: the most tokens of a sequence. cells: the most merged cells of its
+  /// images, if the model makes fewer tokens of them (compose/cross.hpp).
+  SingleSequence(Device<B>& device, const Weights<Model, T, B>& weights, VisionTokens vision_tokens, int capacity,
+                 int cells = 0)
       : vision_tokens_(vision_tokens),
-        limits_(limits_for(capacity)),
+        limits_(limits_for(capacity, std::max(capacity, cells))),
         images_(limits_.image_blocks, limits_.image_block_rows),
         runner_({device, weights}, vision_tokens, limits_, {1}) {}
 
@@ -43,13 +46,13 @@ class SingleSequence {
   }
 
  private:
-  static SessionLimits limits_for(int capacity) {
+  static SessionLimits limits_for(int capacity, int cells) {
     constexpr int page_tokens = 64;
     const int pages = (capacity + page_tokens - 1) / page_tokens;
     return {.rows = 1,
             .step_tokens = capacity,
             .context_tokens = capacity,
-            .step_image_tokens = capacity,
+            .step_image_tokens = cells,
             .pages = pages,
             .page_tokens = page_tokens,
             .image_blocks = capacity,
@@ -62,7 +65,7 @@ class SingleSequence {
     int token = 0;
     for (const Grid& grid : prompt.grids) {
       while (token < length_ && !vision_tokens_(prompt.ids[static_cast<std::size_t>(token)])) ++token;
-      ImageSpan span{.hash = {}, .first = token, .tokens = grid.tokens(Model::merge)};
+      ImageSpan span = span_of({}, token, grid, Model::visual_tokens);
       span.hash[0] = static_cast<std::uint8_t>(spans.size());
       span.hash[1] = static_cast<std::uint8_t>(spans.size() >> 8);
       images_.hold(span.hash, span.tokens);

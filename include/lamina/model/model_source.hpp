@@ -43,4 +43,6 @@ inline Quantization frozen_storage(const TensorSpec& tensor, const ModelSource& 
 std::unique_ptr<TrainSession> make_train_session(const ModelSource&, const TrainableOptions&);
 /// The tensors that a config.json asks for; model_dir is its folder.
 std::vector<TensorSpec> tensors_of(const ModelConfig&, const std::filesystem::path& model_dir);
+/// How many tokens an image has for the composition that fits a source.
+VisualTokens visual_tokens_of(const ModelSource&);
 }  // namespace lamina

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/core/batch.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/core/tensor/tensors.hpp>
 #include <lamina/model/model_source.hpp>
@@ -42,6 +43,7 @@ struct Ways {
 struct RegisteredModel {
   std::string name, family;
   std::vector<Fact> facts;
+  VisualTokens visual_tokens = {};  ///< how many tokens an image has
   std::vector<TensorSpec> (*tensors)() = nullptr;
   bool (*divides_among)(int ranks) = nullptr;  ///< whether so many ranks can share it (compose/sharded.hpp)
   Ways cpu = {}, cuda = {}, cuda_f16 = {};

@@ -39,12 +39,17 @@ class CheckTables {
       for (const float u : grid_values("position", seed, static_cast<std::size_t>(rows) * 4, 1))
         position_rows_.push_back(static_cast<int>((u + 1) / 2 * find_t<Layer, lamina::detail::HasTable>::table_rows));
     position_weights_ = grid_values("position weight", seed, static_cast<std::size_t>(rows) * 4, 1);
+    for (int s = 0; s <= sequences(); ++s) cu_latents_.push_back(s * own_rows);
+    for (int i = 0; i < sequences() * own_rows; ++i) latent_rows_.push_back(i % own_rows);
   }
+  int sequences() const { return static_cast<int>(sequences_.size()) - 1; }
   Context<float> context(const std::uint64_t* dropout_seed) const {
     Context<float> c;
     c.rows = rows_;
     c.cu_seqlens = sequences_.data();
-    c.sequences = static_cast<int>(sequences_.size()) - 1;
+    c.sequences = sequences();
+    c.latent_rows = latent_rows_.data();
+    c.cu_latents = cu_latents_.data();
     c.cu_windows = windows_.data();
     c.windows = static_cast<int>(windows_.size()) - 1;
     c.cos = {cos_.data(), rows_, half_};
@@ -60,8 +65,9 @@ class CheckTables {
  private:
   static constexpr bool using_heads = !std::is_void_v<find_t<Layer, lamina::detail::HasHeads>>;
   static constexpr bool using_table = !std::is_void_v<find_t<Layer, lamina::detail::HasTable>>;
+  static constexpr int own_rows = Layer::traits.rows_per_sequence;
   int rows_, half_ = 0;
-  std::vector<int> sequences_, windows_, order_, merged_order_, position_rows_;
+  std::vector<int> sequences_, windows_, order_, merged_order_, position_rows_, latent_rows_, cu_latents_;
   std::vector<float> cos_, sin_, position_weights_;
 };
 

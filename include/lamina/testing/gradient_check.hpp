@@ -41,7 +41,7 @@ class GradientChecker {
         }),
         scratch_(options.scratch_bytes),
         x_(grid_values("x", options.seed, elements(rows_, Layer::In::width), 1)),
-        dy_(grid_values("dy", options.seed, elements(options.rows, Layer::Out::width), 1)) {
+        dy_(grid_values("dy", options.seed, elements(out_rows(), Layer::Out::width), 1)) {
     Arena counts;
     auto saved = std::make_unique<Saved>();
     allocate_saved<Layer, Training>(*saved, counts, rows_);
@@ -73,6 +73,7 @@ class GradientChecker {
     OneThread() { use_one_thread(); }
     ~OneThread() { use_threads(before); }
   };
+  int out_rows() const { return lamina::out_rows<Layer>(rows_, tables_.sequences()); }
   static std::size_t elements(int rows, int width) {
     return static_cast<std::size_t>(rows) * static_cast<std::size_t>(width);
   }
@@ -158,7 +159,7 @@ class GradientChecker {
     poison(scratch_);
     for (int i = 0; i < backwards; ++i)
       Layer::backward(run, weights_.parameters(), *saved,
-                      Matrix<const float>(dy_.data(), options_.rows, Layer::Out::width), dx);
+                      Matrix<const float>(dy_.data(), out_rows(), Layer::Out::width), dx);
     expect_guards(x, "something is written before or after x");
     expect_guards(y, "something is written before or after y");
     expect_guards(dx, "something is written before or after dx");

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
@@ -138,7 +139,7 @@ class LayerRun {
     return {const_cast<T*>(put(values)), rows, width};
   }
   void fill_rows() {
-    const int out = out_rows<L>(rows_);
+    const int out = out_rows<L>(rows_, 1);
     x_ = random_rows("x", rows_, L::In::width), dy_ = random_rows("dy", out, L::Out::width);
     y_ = random_rows("y", out, L::Out::width), dx_ = random_rows("dx", rows_, L::In::width);
   }
@@ -159,6 +160,13 @@ class LayerRun {
     context_.sequences = context_.windows = 1;
     context_.cu_seqlens = context_.cu_windows = put(ends);
     context_.order = context_.merged_order = put(order);
+    constexpr int own_rows = L::traits.rows_per_sequence;
+    if constexpr (own_rows > 0) {
+      std::vector<int> own(own_rows);
+      std::iota(own.begin(), own.end(), 0);
+      context_.latent_rows = put(own);
+      context_.cu_latents = put(std::vector<int>{0, own_rows});
+    }
     if constexpr (has_heads) {
       constexpr int half = find_t<L, lamina::detail::HasHeads>::HeadsOf::head_dim / 2;
       std::vector<float> cos, sin;

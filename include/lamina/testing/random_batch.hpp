@@ -8,13 +8,13 @@
 namespace lamina::testing {
 
 /// One sequence for trying a vision-language model on: an image of `grid` random patches in `image_token` places, then
-/// `tokens` random tokens, which carry the loss, their mean. Merged cells count as tokens, merge x merge patches each.
+/// `tokens` random tokens, which carry the loss, their mean.
 template <class Model>
 Batch random_batch(Grid grid, int tokens, int image_token, std::uint64_t seed) {
   TorchGenerator random(seed);
   Batch batch;
   batch.grids = {grid};
-  batch.ids.assign(static_cast<std::size_t>(grid.tokens(Model::merge)), image_token);
+  batch.ids.assign(static_cast<std::size_t>(Model::visual_tokens(grid)), image_token);
   batch.labels.assign(batch.ids.size(), ignored_label);
   batch.loss_weights.assign(batch.ids.size(), 0.0f);
   for (int n = 0; n < tokens; ++n) {

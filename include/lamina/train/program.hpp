@@ -45,6 +45,7 @@ struct Openers {
   OpenSession train;
   OpenAnswers answers;
   OpenRunPage page;
+  std::function<VisualTokens(const std::filesystem::path&)> visual_tokens;  ///< of a model's directory
 };
 
 /// One run of lamina-train, from arguments to reports. Of several ranks the first alone reports and writes.
@@ -155,6 +156,8 @@ class TrainProgram {
     text::require_same_tokens(config_, *tokenizer_, a_.model_name_or_path);
     auto processor = vision::Processor::load(a_.model_name_or_path, config_.family->processor);
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
+    if (processor.reads_images())
+      processor.set_visual_tokens(open_.visual_tokens(a_.model_name_or_path), a_.model_name_or_path);
     data::DataOptions options = data_options(a_);
     options.videos.tokens_per_second = config_.tokens_per_second;
     options.progress = [this](const std::string& line) { console_.line(line); };

@@ -178,6 +178,7 @@ class Step : public StepRunner<T, B> {
     in.text.sequences = sequences;
     in.text.longest = (tokens + sequences - 1) / sequences;
     in.vision.rows = patches;
+    if (Model::visual_tokens.per_frame > 0) in.vision.sequences = tokens / Model::visual_tokens.per_frame;
     in.patches = {nullptr, patches, Model::patch_width};
     in.text.dropout_seed = in.vision.dropout_seed = &any_seed;
     return plan<Training>(p, in, LabelledRows(batch), nullptr, objective, watch);

@@ -29,6 +29,9 @@ namespace lamina::vision {
 ///           in block, column in block), so that merge_size^2 neighbours become one token
 /// source    transformers 5.6, models/qwen2_vl/image_processing_qwen2_vl.py
 struct Processor : ProcessorFormat {
+  /// Of a model whose tower makes as many tokens of every frame (VisualTokens::per_frame); else 0.
+  int tokens_per_frame = 0;
+
   /// Reads preprocessor_config.json, or the image_processor part of processor_config.json (transformers 5). Limits may
   /// be min_pixels/max_pixels (which win) or size.shortest_edge/longest_edge, of which transformers too wants both.
   /// processor_fields.hpp says what becomes of every field: steps that are switched off or differ from the above
@@ -38,6 +41,11 @@ struct Processor : ProcessorFormat {
 
   /// Error if patches of these sizes are not those that the model's tower takes. model_dir is for the message.
   void require_patches_of(const TowerConfig& tower, const std::filesystem::path& model_dir) const;
+
+  /// How many tokens of the language model a grid has.
+  VisualTokens visual_tokens() const { return {merge_size, tokens_per_frame}; }
+  /// Takes the number from the model's type. Error if that joins other squares of patches than the files say.
+  void set_visual_tokens(VisualTokens of_model, const std::filesystem::path& model_dir);
 
   /// Length of a row of patches.
   int row_length() const { return 3 * temporal_patch_size * patch_size * patch_size; }
@@ -233,6 +241,13 @@ inline void Processor::require_patches_of(const TowerConfig& tower, const std::f
   same("patch_size", patch_size, "patch_size", tower.patch_size);
   same("temporal_patch_size", temporal_patch_size, "temporal_patch_size", tower.temporal_patch_size);
   same("merge_size", merge_size, "spatial_merge_size", tower.spatial_merge_size);
+}
+
+inline void Processor::set_visual_tokens(VisualTokens of_model, const std::filesystem::path& model_dir) {
+  if (of_model.merge != merge_size)
+    fail(model_dir.string(), ": merge_size of the image processor is ", merge_size, ", and the model's tower joins ",
+         of_model.merge, " x ", of_model.merge, " patches: set both files' sizes to that");
+  tokens_per_frame = of_model.per_frame;
 }
 
 inline Grid Processor::grid_for(ImageSize size) const {

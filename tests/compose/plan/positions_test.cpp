@@ -9,12 +9,12 @@ namespace {
 constexpr int text = 1, image = 7, video = 8;
 using Position = std::array<int, 3>;
 
-Positions positions_of(std::vector<int> ids, std::vector<Grid> grids) {
+Positions positions_of(std::vector<int> ids, std::vector<Grid> grids, VisualTokens visual_tokens = {2}) {
   Batch batch;
   batch.ids = std::move(ids), batch.grids = std::move(grids);
   batch.cu_seqlens = {0, static_cast<int>(batch.ids.size())};
   Positions out;
-  find_positions(batch, 2, {image, video}, out);
+  find_positions(batch, visual_tokens, {image, video}, out);
   return out;
 }
 
@@ -49,4 +49,14 @@ TEST_CASE("Positions: a video whose time is in the text is a row of images") {
 TEST_CASE("Positions: images and videos may meet, but a run of one is not filled by the other") {
   CHECK(positions_of({image, image, image, image, video, video, video, video}, {{1, 4, 4}, {1, 4, 4}}).next[0] == 4);
   CHECK_THROWS_AS(positions_of({image, image, video, video}, {{1, 4, 4}}), Error);
+}
+
+TEST_CASE("Positions: tokens that have no place in a frame are a row, as many for each frame") {
+  const VisualTokens three{.merge = 1, .per_frame = 3};
+  const Positions at = positions_of({text, image, image, image, video, video, video, video, video, video, text},
+                                    {{1, 5, 9}, {2, 4, 4, 1}}, three);
+  CHECK((at.of_token[1] == Position{1, 1, 1} && at.of_token[3] == Position{1, 1, 3}));
+  CHECK((at.of_token[4] == Position{4, 4, 4} && at.of_token[9] == Position{5, 4, 6}));
+  CHECK((at.of_token[10] == Position{7, 7, 7} && at.visual_rows.size() == 9));
+  CHECK((three({2, 4, 4}) == 6 && VisualTokens{2}({2, 4, 4}) == 8));
 }

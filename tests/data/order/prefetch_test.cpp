@@ -139,6 +139,7 @@ TEST_CASE("Windows made by several threads are those of one thread, their errors
     samples[i].origin = cat("x row ", i);
     samples[i].images = {folder.write(cat(i, "a.bmp"), bmp(480, 160, 10 * i)),
                          folder.write(cat(i, "b.bmp"), bmp(64, 64, 10 * i + 5))};
+    samples[i].image_patches = {300, 256};
   }
   const Preparation preparation{qwen3_processor(), {}, image_pad_id};
   const auto window = [&](std::int64_t index) {

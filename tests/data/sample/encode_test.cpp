@@ -142,7 +142,7 @@ TEST_CASE("Encoder: split_lengths is LLaMA-Factory's") {
   CHECK(split_lengths(10, 10, 1) == SplitLengths{1, 0});
 }
 
-TEST_CASE("ImageTokens: the tokens of an image follow from its size by both resizes") {
+TEST_CASE("ImageGrids: the tokens of an image follow from its size by both resizes") {
   struct Case {
     std::int64_t limit;
     int width, height, qwen2, qwen3;
@@ -159,8 +159,8 @@ TEST_CASE("ImageTokens: the tokens of an image follow from its size by both resi
   for (const Case& c : cases) {
     INFO(c.width << "x" << c.height << " limit " << c.limit);
     const auto path = folder.write(cat(c.width, "x", c.height, ".bmp"), bmp(c.width, c.height));
-    CHECK(ImageTokens(qwen2, {c.limit, 1024}).count(path) == c.qwen2);
-    CHECK(ImageTokens(qwen3, {c.limit, 1024}).count(path) == c.qwen3);
+    CHECK(qwen2.visual_tokens()(ImageGrids(qwen2, {c.limit, 1024}).of(path)) == c.qwen2);
+    CHECK(qwen3.visual_tokens()(ImageGrids(qwen3, {c.limit, 1024}).of(path)) == c.qwen3);
   }
 }
 
@@ -174,6 +174,16 @@ TEST_CASE("Encoder: an image becomes its run of tokens, and answers with their n
   CHECK(shop.learned(s) == blank(s.ids.size() - 3) + "a<|im_end|>\n");
   CHECK(s.images == std::vector<std::filesystem::path>{shop.folder.path() / "p.bmp"});
   CHECK(s.origin == "x.json row 1");
+}
+
+TEST_CASE("Encoder: an image has as many tokens as the model's type says, and its patches are counted beside them") {
+  Workshop shop;
+  shop.processor.set_visual_tokens({.merge = 2, .per_frame = 7}, "m");
+  const EncodedSample s = shop.sample(talk({user("<image>q"), model("a")}, {"p.bmp"}), {});
+  CHECK(std::count(s.ids.begin(), s.ids.end(), image_pad_id) == 7);
+  CHECK(s.image_patches == std::vector<int>{256});
+  CHECK(contains(error_of([&] { shop.processor.set_visual_tokens({.merge = 1, .per_frame = 7}, "m"); }),
+                 "merge_size of the image processor is 2, and the model's tower joins 1 x 1 patches"));
 }
 
 TEST_CASE("Encoder: train_on_prompt learns all, mask_history the last answer only") {

@@ -67,7 +67,7 @@ TEST_CASE("Videos: frames, times, sizes and patches to train on are LLaMA-Factor
         const auto plan = plans.plan({name, {}}, video_folder());
         const Grid clip = plan->clip();
         REQUIRE(nlohmann::json{clip.t, clip.h, clip.w} == want.at("grid"));
-        CHECK(without_pads(video_text(*plan, processor.merge_size, chat_of(family))) == want.at("text"));
+        CHECK(without_pads(video_text(*plan, processor.visual_tokens(), chat_of(family))) == want.at("text"));
         if (!want.at("second_per_grid").is_null()) {
           const double seconds = want.at("second_per_grid");
           CHECK(plan->choice.second_per_grid(2) == seconds);

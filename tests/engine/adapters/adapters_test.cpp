@@ -65,7 +65,7 @@ void each_gets_its_own_adapter(const SchedulerLimits& limits, int pages) {
     const Batch prompt = random_prompt<Model>(static_cast<unsigned>(id % 6));
     scheduler.add({.id = id,
                    .tokens = prompt.ids,
-                   .images = spans_of(prompt, Model::merge, Model::patch_width),
+                   .images = spans_of(prompt, Model::visual_tokens, Model::patch_width),
                    .max_tokens = 7,
                    .adapter = prepared[id % 4]});
     runner.begin(id, std::make_shared<Batch>(prompt), {.temperature = 0});

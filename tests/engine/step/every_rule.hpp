@@ -88,7 +88,7 @@ void check_every_rule(Device<B>& device, const Weights<Model, T, B>& weights, st
     const Batch prompt = random_prompt<Model>(static_cast<unsigned>(id % 4));
     scheduler.add({.id = id,
                    .tokens = prompt.ids,
-                   .images = spans_of(prompt, Model::merge, Model::patch_width),
+                   .images = spans_of(prompt, Model::visual_tokens, Model::patch_width),
                    .max_tokens = 14});
     runner.begin(id, std::make_shared<Batch>(prompt), with_own_mask(rule));
     samplers.emplace(id, Sampler(with_own_mask(rule), prompt.ids, Model::vocab_size));
@@ -147,7 +147,7 @@ std::map<engine::RequestId, std::vector<int>> answers_to_rules(Device<B>& device
     const Batch prompt = random_prompt<Model>(static_cast<unsigned>(++id % 4));
     scheduler.add({.id = id,
                    .tokens = prompt.ids,
-                   .images = spans_of(prompt, Model::merge, Model::patch_width),
+                   .images = spans_of(prompt, Model::visual_tokens, Model::patch_width),
                    .max_tokens = 14});
     runner.begin(id, std::make_shared<Batch>(prompt), with_own_mask(rule));
   }

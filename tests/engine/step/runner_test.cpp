@@ -45,7 +45,7 @@ std::uint64_t batching_changes_nothing(const SchedulerLimits& limits, int pages,
       const int tokens = 1 + static_cast<int>(random() % static_cast<unsigned>(most_tokens));
       scheduler.add({.id = id,
                      .tokens = prompt.ids,
-                     .images = spans_of(prompt, Model::merge, Model::patch_width),
+                     .images = spans_of(prompt, Model::visual_tokens, Model::patch_width),
                      .max_tokens = tokens});
       runner.begin(id, std::make_shared<Batch>(prompt), {.temperature = 0});
       requests[id++] = {prompt, tokens};
@@ -86,7 +86,7 @@ std::vector<Sampled> scores_beside_another(Device<Cpu>& device, const Weights<Mo
     const RequestId id = scored ? 2 : 1;
     scheduler.add({.id = id,
                    .tokens = prompt.ids,
-                   .images = spans_of(prompt, Model::merge, Model::patch_width),
+                   .images = spans_of(prompt, Model::visual_tokens, Model::patch_width),
                    .max_tokens = 12,
                    .scores_prompt = scored});
     runner.begin(id, std::make_shared<Batch>(prompt),

@@ -63,7 +63,7 @@ std::vector<float> logits(const fs::path& model_dir, const std::vector<fs::path>
   const auto session = open_for_engine(model_dir, options);
   const engine::SessionLimits& limits = session->limits();
   const ModelConfig config = ModelConfig::load(model_dir);
-  const auto spans = engine::place_images(batch, {{}}, config.image_token_id, config.vision_config.spatial_merge_size);
+  const auto spans = engine::place_images(batch, {{}}, config.image_token_id, visual_tokens_of(model_dir));
   engine::ImageRows images(limits.image_blocks, limits.image_block_rows);
   images.hold(spans[0].hash, spans[0].tokens);
   engine::StepPlan plan;

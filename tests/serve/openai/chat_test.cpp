@@ -147,7 +147,7 @@ TEST_CASE("chat: images become patches, in the order of the parts") {
                                 image + R"(,{"type":"text","text":"and"},)" + image + "]}]}");
   const auto& last = server.script.last;
   REQUIRE(last.grids.size() == 2);
-  const int tokens = last.grids[0].tokens(2);
+  const int tokens = VisualTokens{2}(last.grids[0]);
   CHECK(std::count(last.ids.begin(), last.ids.end(), server.files().pads.image) == 2 * tokens);
   CHECK(last.patches.size() ==
         static_cast<std::size_t>(2 * last.grids[0].patches() * server.files().processor.row_length()));

@@ -156,7 +156,7 @@ TEST_CASE("prompt: images count with the tokens of their size, and each needs it
   };
   const auto planned = plan(one);
   REQUIRE(planned.grids.size() == 1);
-  const int tokens = planned.grids[0].tokens(files.processor.merge_size);
+  const int tokens = files.processor.visual_tokens()(planned.grids[0]);
   CHECK(std::count(planned.ids.begin(), planned.ids.end(), files.pads.image) == tokens);
   const int length = static_cast<int>(planned.ids.size());
   CHECK(plan(one, length + 1).ids == planned.ids);

@@ -23,6 +23,7 @@ struct Shades {
       samples[i].labels = samples[i].ids;
       samples[i].origin = cat("row ", i);
       samples[i].images = {folder.write(cat(i, ".bmp"), bmp(64, 64, 30 * i))};
+      samples[i].image_patches = {256};
     }
     arguments.per_device_train_batch_size = 2;
     arguments.gradient_accumulation_steps = 2;

@@ -91,7 +91,7 @@ inline constexpr std::size_t saved_bytes_per_patch = Model::template saved_bytes
 template <class Model>
 inline constexpr std::int64_t flops_per_token =
     detail::row_flops<typename Model::Language>() + std::int64_t{2} * Model::hidden_size* Model::vocab_size;
-/// The same for one patch in the vision tower, its mergers included.
+/// The same for one patch in the vision tower, its mergers included, but not rows of their own (compose/cross.hpp).
 template <class Model>
 inline constexpr std::int64_t flops_per_patch = detail::row_flops<typename Model::Visual>();
 

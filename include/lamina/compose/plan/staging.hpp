@@ -33,10 +33,11 @@ class Staging {
   }
   /// Everything that layers look up. patches: their values, in pieces.
   template <class T>
-  void add(Input<T>& in, std::span<const std::span<const float>> patches, int merge) {
+  void add(Input<T>& in, std::span<const std::span<const float>> patches, VisualTokens visual_tokens) {
     const auto rows = [](const Context<T>& c, std::size_t each) { return static_cast<std::size_t>(c.rows) * each; };
     add(in.ids, static_cast<std::size_t>(in.tokens));
-    add(in.visual_rows, static_cast<std::size_t>(in.patches.rows / (merge * merge)));
+    const auto shown = static_cast<std::size_t>(visual_tokens.rows(in.patches.rows, in.vision.sequences));
+    add(in.visual_rows, shown);
     add_rounded(in.patches, patches);
     for (Context<T>* c : {&in.text, &in.vision}) {
       if (c->rows == 0) continue;
@@ -48,7 +49,11 @@ class Staging {
       add(c->position_rows, rows(*c, 4));
       add(c->position_weights, rows(*c, 4));
       add(c->order, rows(*c, 1));
-      add(c->merged_order, rows(*c, 1) / static_cast<std::size_t>(merge * merge));
+      add(c->merged_order, rows(*c, 1) / static_cast<std::size_t>(visual_tokens.merge * visual_tokens.merge));
+    }
+    if (visual_tokens.per_frame > 0 && shown > 0) {
+      add(in.vision.latent_rows, shown);
+      add(in.vision.cu_latents, static_cast<std::size_t>(in.vision.sequences) + 1);
     }
   }
 

@@ -24,20 +24,19 @@ struct Positions {
 
 namespace detail {
 
-/// Positions of the tokens of a grid that begins at token n, in the order (t, y, x); returns the token behind them.
-inline int place_grid(const Batch& batch, std::size_t number, int merge, int end, int n, int counter, Positions& out) {
-  const Grid& grid = batch.grids[number];
-  const int h = grid.h / merge, w = grid.w / merge, token = batch.ids[static_cast<std::size_t>(n)];
-  if (grid.tokens(merge) > end - n)
-    fail("batch: image ", number, " needs ", grid.tokens(merge), " placeholder tokens from token ", n,
+/// Positions of the tokens of an image that begins at token n, in the order (t, y, x); returns the token behind them.
+inline int place_grid(const Batch& batch, std::size_t number, const Grid& grid, int end, int n, int counter,
+                      Positions& out) {
+  const int tokens = grid.patches(), token = batch.ids[static_cast<std::size_t>(n)];
+  if (tokens > end - n)
+    fail("batch: image ", number, " needs ", tokens, " placeholder tokens from token ", n,
          ", but its sequence ends at ", end);
   for (int t = 0; t < grid.t; ++t) {
     const int time = counter + static_cast<int>(static_cast<float>(t) * grid.time_step);
-    for (int y = 0; y < h; ++y)
-      for (int x = 0; x < w; ++x, ++n) {
+    for (int y = 0; y < grid.h; ++y)
+      for (int x = 0; x < grid.w; ++x, ++n) {
         if (batch.ids[static_cast<std::size_t>(n)] != token)
-          fail("batch: image ", number, " needs ", grid.tokens(merge), " placeholder tokens, but token ", n,
-               " is another one");
+          fail("batch: image ", number, " needs ", tokens, " placeholder tokens, but token ", n, " is another one");
         out.of_token[static_cast<std::size_t>(n)] = {time, counter + y, counter + x};
         out.visual_rows.push_back(n);
       }
@@ -47,10 +46,10 @@ inline int place_grid(const Batch& batch, std::size_t number, int merge, int end
 
 }  // namespace detail
 
-/// Text counts up by one on all axes; an image or video of merged grid t x h x w at counter p puts (t, y, x) at
+/// Text counts up by one on all axes; an image or video of t x h x w tokens at counter p puts (t, y, x) at
 /// (p + floor(t * time_step), p + y, p + x), and the counter goes on after the largest of them.
 /// source: Wang et al. 2024, arXiv:2409.12191, section 2.1; time: Qwen2.5-VL's fine-tuning code, rope2d.py
-inline void find_positions(const Batch& batch, int merge, VisionTokens vision_tokens, Positions& out) {
+inline void find_positions(const Batch& batch, VisualTokens visual_tokens, VisionTokens vision_tokens, Positions& out) {
   const int tokens = static_cast<int>(batch.ids.size());
   out.of_token.resize(static_cast<std::size_t>(tokens));
   out.next.clear();
@@ -66,10 +65,10 @@ inline void find_positions(const Batch& batch, int merge, VisionTokens vision_to
       }
       if (image == batch.grids.size())
         fail("batch: token ", n, " is an image placeholder, but all ", image, " images are used up");
-      const Grid& grid = batch.grids[image];
-      n = detail::place_grid(batch, image++, merge, batch.cu_seqlens[s + 1], n, counter, out);
+      const Grid grid = visual_tokens.grid(batch.grids[image]);
+      n = detail::place_grid(batch, image++, grid, batch.cu_seqlens[s + 1], n, counter, out);
       const int time = static_cast<int>(static_cast<float>(grid.t - 1) * grid.time_step);
-      counter += std::max({grid.h / merge, grid.w / merge, time + 1});
+      counter += std::max({grid.h, grid.w, time + 1});
     }
     out.next.push_back(counter);
   }
@@ -102,18 +101,19 @@ inline float linspace(float last, int steps, int i) {
 
 /// The tables that layers of these types read: attention of text and of images, the table of learned positions, windows
 /// (void if a model has none of the last three).
-template <class TextCore_, class VisionCore_, class PositionTable, class Window, int merge_, int patch_width>
+template <class TextCore_, class VisionCore_, class PositionTable, class Window, int merge, int tokens_per_frame,
+          int patch_width>
 class BatchTables {
  public:
   using TextCore = TextCore_;
   using VisionCore = VisionCore_;
-  static constexpr int merge = merge_;
+  static constexpr VisualTokens visual_tokens{merge, tokens_per_frame};
 
   /// Reads a batch; the result points into it and into this object.
   template <class T>
   Input<T> build(const Batch& batch, VisionTokens vision_tokens) {
     if (std::is_void_v<VisionCore> && !batch.grids.empty()) fail("batch: holds images, and the model reads none");
-    find_positions(batch, merge, vision_tokens, positions_);
+    find_positions(batch, visual_tokens, vision_tokens, positions_);
     ids_.assign(batch.ids.begin(), batch.ids.end());
     for (int row : positions_.visual_rows) ids_[static_cast<std::size_t>(row)] = -1;
     cu_seqlens_ = batch.cu_seqlens;
@@ -195,6 +195,7 @@ class BatchTables {
       fill_rope2d(vision_turns_, place.row, place.column, 2 * half, &vision_cos_[i * half], &vision_sin_[i * half]);
     });
     if constexpr (!std::is_void_v<PositionTable>) find_position_rows();
+    if constexpr (tokens_per_frame > 0) find_latents();
 
     in.patches = {nullptr, patches, patch_width};  // Staging sets where they are
     Context<T>& c = in.vision;
@@ -211,12 +212,23 @@ class BatchTables {
     c.position_weights = position_weights_.data();
     c.order = order_.data();
     c.merged_order = merged_order_.data();
+    c.latent_rows = latent_rows_.data();
+    c.cu_latents = cu_latents_.data();
   }
 
   static int longest(const std::vector<int>& cu) {
     int most = 0;
     for (std::size_t i = 0; i + 1 < cu.size(); ++i) most = std::max(most, cu[i + 1] - cu[i]);
     return most;
+  }
+
+  /// Rows of each frame's own.
+  void find_latents() {
+    latent_rows_.clear(), cu_latents_.assign(1, 0);
+    for (std::size_t frame = 1; frame < cu_frames_.size(); ++frame) {
+      for (int i = 0; i < tokens_per_frame; ++i) latent_rows_.push_back(i);
+      cu_latents_.push_back(static_cast<int>(latent_rows_.size()));
+    }
   }
 
   /// Four taps a patch in the table of positions, align-corners: the table's corners are the image's corners.
@@ -271,7 +283,8 @@ class BatchTables {
                         else
                           return VisionCore::HeadsOf::head_dim / 2;
                       }()};
-  std::vector<int> ids_, cu_seqlens_, cu_frames_, cu_windows_, position_rows_, order_, merged_order_;
+  std::vector<int> ids_, cu_seqlens_, cu_frames_, cu_windows_, position_rows_, order_, merged_order_, latent_rows_,
+      cu_latents_;
   std::vector<float> cos_, sin_, vision_cos_, vision_sin_, position_weights_;
   std::vector<Place> places_;
 };
@@ -281,6 +294,6 @@ template <class Model>
 using Tables =
     BatchTables<find_t<typename Model::Language, detail::HasHeads>, find_t<typename Model::Visual, detail::HasHeads>,
                 find_t<typename Model::Visual, detail::HasTable>, find_t<typename Model::Visual, detail::HasWindow>,
-                Model::merge, Model::patch_width>;
+                Model::visual_tokens.merge, Model::visual_tokens.per_frame, Model::patch_width>;
 
 }  // namespace lamina

@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
@@ -83,6 +84,13 @@ inline void make_room(std::vector<float>& values, std::size_t count) {
 
 }  // namespace detail
 
+/// Patches of a sample's images and videos.
+inline std::int64_t patches_of(const EncodedSample& sample) {
+  auto patches = std::accumulate(sample.image_patches.begin(), sample.image_patches.end(), std::int64_t{0});
+  for (const auto& video : sample.videos) patches += video->clip().patches();
+  return patches;
+}
+
 /// How a window's images and videos are prepared, and which tokens take their places.
 struct Preparation {
   vision::Processor processor;
@@ -100,7 +108,7 @@ struct PendingMedium {
   std::shared_ptr<const VideoPlan> video;  ///< a video
   std::size_t grid = 0;                    ///< its first element of Batch::grids
   std::size_t first_patch = 0;             ///< its first row of Batch::patches
-  int tokens = 0;                          ///< of the language model, counted when the data was read
+  int patches = 0;                         ///< as counted when the data was read
 };
 
 /// A window with room for its images and videos, which can then be made in any order, by several threads.
@@ -117,25 +125,25 @@ inline void append_media(const EncodedSample& sample, const Preparation& prepara
                          std::size_t& patches, std::vector<PendingMedium>& media) {
   std::vector<PlaceholderRun> runs;
   add_runs(sample.ids, preparation.vision_tokens, runs);
-  const auto merged = static_cast<std::size_t>(preparation.processor.merge_size * preparation.processor.merge_size);
   std::size_t images = 0, videos = 0;
   const auto misfit = [&] {
     fail(sample.origin, ": ", sample.images.size(), " images and ", sample.videos.size(), " videos, but ", runs.size(),
          " places for them in its tokens");
   };
   for (std::size_t run = 0; run < runs.size();) {
-    PendingMedium next{&sample, {}, nullptr, grids, patches, runs[run].length};
+    PendingMedium next{&sample, {}, nullptr, grids, patches};
     std::size_t count = 1;
     if (runs[run].id == preparation.vision_tokens.image) {
-      if (images == sample.images.size()) misfit();
+      if (images == sample.images.size() || sample.image_patches.size() != sample.images.size()) misfit();
+      next.patches = sample.image_patches[images];
       next.image = sample.images[images++];
     } else {
       if (videos == sample.videos.size()) misfit();
       next.video = sample.videos[videos++];
       count = next.video->grids.size();
-      next.tokens *= static_cast<int>(count);  // its runs are alike
+      next.patches = next.video->clip().patches();
     }
-    run += count, grids += count, patches += static_cast<std::size_t>(next.tokens) * merged;
+    run += count, grids += count, patches += static_cast<std::size_t>(next.patches);
     media.push_back(std::move(next));
   }
   if (images != sample.images.size() || videos != sample.videos.size()) misfit();
@@ -189,9 +197,8 @@ inline void make_image(const PendingMedium& pending, const Preparation& preparat
   const vision::Image image = vision::limit_pixels(vision::load_image(pending.image), preparation.limits.min_pixels,
                                                    preparation.limits.max_pixels, preparation.processor.shape);
   const Grid grid = processor.grid_for(image.size());
-  const int tokens = grid.tokens(processor.merge_size);
-  if (tokens != pending.tokens)
-    fail("image ", pending.image.string(), " gives ", tokens, " tokens, ", pending.tokens,
+  if (grid.patches() != pending.patches)
+    fail("image ", pending.image.string(), " gives ", grid.patches(), " patches, ", pending.patches,
          " were counted when the data was read: the file was changed meanwhile");
   const auto row = static_cast<std::size_t>(processor.row_length());
   processor.write_patches(image, {&batch.patches[pending.first_patch * row], grid.patches() * row});

@@ -75,6 +75,7 @@ inline EncodedSample join_samples(const std::vector<EncodedSample*>& samples, bo
     joined.labels.insert(joined.labels.end(), next.labels.begin(), next.labels.end());
     if (neat) joined.labels[first_label] = ignored_label;
     joined.images.insert(joined.images.end(), next.images.begin(), next.images.end());
+    joined.image_patches.insert(joined.image_patches.end(), next.image_patches.begin(), next.image_patches.end());
     joined.videos.insert(joined.videos.end(), next.videos.begin(), next.videos.end());
     if (neat) joined.sequences.push_back({static_cast<int>(joined.ids.size()), next.origin});
     joined.origin += " + " + next.origin;

@@ -71,7 +71,7 @@ class Encoder {
       : tokenizer_(&tokenizer),
         layout_(std::move(layout)),
         options_(options),
-        merge_(media.processor.merge_size),
+        tokens_of_(media.processor.visual_tokens()),
         images_(media.processor, media.images),
         videos_(media.processor, media.videos, *layout_.chat),
         media_dir_(std::move(media_dir)) {
@@ -118,7 +118,8 @@ class Encoder {
                          .origin = conversation.origin,
                          .answer = std::move(whole.target),
                          .lost = lost,
-                         .videos = std::move(whole.videos)};
+                         .videos = std::move(whole.videos),
+                         .image_patches = std::move(whole.image_patches)};
   }
 
   /// A prompt with two answers as two sequences, the preferred one first. Both have the prompt of the first, and as
@@ -172,7 +173,7 @@ class Encoder {
 
   void check_media(const Conversation& conversation) const {
     data::check_media(conversation, *layout_.chat);
-    if (merge_ == 0 && !(conversation.images.empty() && conversation.videos.empty()))
+    if (tokens_of_.merge == 0 && !(conversation.images.empty() && conversation.videos.empty()))
       fail("the record has images or videos, and the model reads none: take it out of the data set");
     if (!layout_.takes_images && !(conversation.images.empty() && conversation.videos.empty()))
       fail("template ", layout_.name, " is for text alone, the record has images or videos: take the template of the ",
@@ -194,6 +195,7 @@ class Encoder {
       detail::append(whole.source, pair.source);
       if (&pair != &pairs.back()) detail::append(whole.source, pair.target);
       detail::append(whole.images, pair.images);
+      detail::append(whole.image_patches, pair.image_patches);
       detail::append(whole.videos, pair.videos);
       detail::append(whole.runs, pair.runs);
     }
@@ -219,6 +221,7 @@ class Encoder {
       detail::append(sample.ids, pair.target);
       detail::append(sample.labels, pair.target);
       detail::append(sample.images, pair.images);
+      detail::append(sample.image_patches, pair.image_patches);
       detail::append(sample.videos, pair.videos);
       sample.sequences.push_back({static_cast<int>(sample.ids.size()), origin});
       sample.roles.push_back(role);
@@ -248,14 +251,16 @@ class Encoder {
       detail::Placed& next = placed.emplace_back();
       if (at == image) {
         next.image = resolve_media(media_dir_, conversation.images[images++]);
-        next.runs.push_back({vision_tokens_.image, images_.count(next.image)});
+        const Grid grid = images_.of(next.image);
+        next.image_patches = grid.patches();
+        next.runs.push_back({vision_tokens_.image, tokens_of_(grid)});
         out += format.image_begin;
         for (int i = 0; i < next.runs[0].length; ++i) out += format.image_pad;
         out += format.image_end;
       } else {
         next.video = videos_.plan(conversation.videos[videos++], media_dir_);
-        for (const Grid& grid : next.video->grids) next.runs.push_back({vision_tokens_.video, grid.tokens(merge_)});
-        out += video_text(*next.video, merge_, format);
+        for (const Grid& grid : next.video->grids) next.runs.push_back({vision_tokens_.video, tokens_of_(grid)});
+        out += video_text(*next.video, tokens_of_, format);
       }
       text.remove_prefix(at + (at == image ? image_placeholder : video_placeholder).size());
     }
@@ -268,10 +273,12 @@ class Encoder {
       const detail::Placed& one = placed[next];
       for (const detail::PlaceholderRun& wanted : one.runs)
         if (run == pair.runs.size() || pair.runs[run++] != wanted) return false;
-      if (one.video)
+      if (one.video) {
         pair.videos.push_back(one.video);
-      else
-        pair.images.push_back(one.image);
+        continue;
+      }
+      pair.images.push_back(one.image);
+      pair.image_patches.push_back(one.image_patches);
     }
     return true;
   }
@@ -317,8 +324,12 @@ class Encoder {
   }
 
   EncodedSample labelled(const detail::TokenPair& pair, bool first) const {
-    EncodedSample part{
-        .ids = pair.source, .labels = pair.source, .images = pair.images, .origin = {}, .videos = pair.videos};
+    EncodedSample part{.ids = pair.source,
+                       .labels = pair.source,
+                       .images = pair.images,
+                       .origin = {},
+                       .videos = pair.videos,
+                       .image_patches = pair.image_patches};
     if (!options_.train_on_prompt) std::fill(part.labels.begin(), part.labels.end(), ignored_label);
     part.ids.insert(part.ids.end(), pair.target.begin(), pair.target.end());
     if (options_.mask_history && !first) {
@@ -335,6 +346,7 @@ class Encoder {
       detail::append(sample.ids, part.ids);
       detail::append(sample.labels, part.labels);
       detail::append(sample.images, part.images);
+      detail::append(sample.image_patches, part.image_patches);
       detail::append(sample.videos, part.videos);
     }
     return sample;
@@ -343,8 +355,8 @@ class Encoder {
   const text::Tokenizer* tokenizer_;
   ChatLayout layout_;
   EncodeOptions options_;
-  int merge_;
-  ImageTokens images_;
+  VisualTokens tokens_of_;
+  ImageGrids images_;
   VideoPlans videos_;
   std::filesystem::path media_dir_;
   VisionTokens vision_tokens_;

@@ -32,6 +32,7 @@ struct EncodedSample {
   std::vector<SequenceRole> roles = {};                       ///< of these sequences, in preference data; else none
   std::int64_t preprocessing_batch = 0;                       ///< samples that share it may be packed together
   std::vector<std::shared_ptr<const VideoPlan>> videos = {};  ///< in the order of their placeholders
+  std::vector<int> image_patches = {};                        ///< of each of the images
 
   int sequence_count() const { return sequences.empty() ? 1 : static_cast<int>(sequences.size()); }
 };

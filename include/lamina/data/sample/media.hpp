@@ -55,27 +55,26 @@ inline void check_media(const Conversation& conversation, const ChatFormat& form
     fail("models of this family read no videos: take the record out of the data set");
 }
 
-/// Answers how many tokens an image file takes, from its header alone; asks each file once.
-class ImageTokens {
+/// Answers what patches an image file has, from its header alone; asks each file once.
+class ImageGrids {
  public:
-  ImageTokens(const vision::Processor& processor, ImageLimits limits) : processor_(&processor), limits_(limits) {}
+  ImageGrids(const vision::Processor& processor, ImageLimits limits) : processor_(&processor), limits_(limits) {}
 
-  /// Tokens of the language model in the place of the image. A missing or unreadable file is an
-  /// error.
-  int count(const std::filesystem::path& path) {
-    const auto [entry, added] = tokens_.try_emplace(path.string(), 0);
+  /// The image's grid. A missing or unreadable file is an error.
+  Grid of(const std::filesystem::path& path) {
+    const auto [entry, added] = grids_.try_emplace(path.string());
     if (!added) return entry->second;
     try {
       entry->second = measure(path);
     } catch (...) {
-      tokens_.erase(entry);
+      grids_.erase(entry);
       throw;
     }
     return entry->second;
   }
 
  private:
-  int measure(const std::filesystem::path& path) const {
+  Grid measure(const std::filesystem::path& path) const {
     std::error_code none;
     if (!std::filesystem::exists(path, none)) {
       fail("image ", path.string(), " does not exist, neither there nor under media_dir");
@@ -83,12 +82,12 @@ class ImageTokens {
     const vision::ImageSize size = vision::read_image_size(path);
     const vision::ImageSize limited =
         vision::limited_size(size, limits_.min_pixels, limits_.max_pixels, processor_->shape);
-    return processor_->grid_for(limited).tokens(processor_->merge_size);
+    return processor_->grid_for(limited);
   }
 
   const vision::Processor* processor_;
   ImageLimits limits_;
-  std::map<std::string, int> tokens_;
+  std::map<std::string, Grid> grids_;
 };
 
 }  // namespace lamina::data

@@ -22,6 +22,7 @@ struct TokenPair {
   std::vector<std::filesystem::path> images;
   std::vector<std::shared_ptr<const VideoPlan>> videos;
   std::vector<PlaceholderRun> runs;
+  std::vector<int> image_patches = {};  ///< of each of the images
 };
 
 /// Appends the runs of placeholders.
@@ -47,6 +48,7 @@ struct Placed {
   std::filesystem::path image;             ///< or
   std::shared_ptr<const VideoPlan> video;  ///< a video
   std::vector<PlaceholderRun> runs;
+  int image_patches = 0;
 };
 
 template <class T>

@@ -49,12 +49,12 @@ struct VideoPlan {
 
 /// The placeholders of a video as the layout writes them: "<0.5 seconds><|vision_start|>...<|vision_end|>" for each
 /// group of frames, or one run for all.
-inline std::string video_text(const VideoPlan& plan, int merge, const ChatFormat& format) {
+inline std::string video_text(const VideoPlan& plan, VisualTokens tokens, const ChatFormat& format) {
   std::string out;
   for (std::size_t run = 0; run < plan.grids.size(); ++run) {
     if (!plan.times.empty()) out += plan.times[run];
     out += format.image_begin;
-    for (int i = 0; i < plan.grids[run].tokens(merge); ++i) out += format.video_pad;
+    for (int i = 0; i < tokens(plan.grids[run]); ++i) out += format.video_pad;
     out += format.image_end;
   }
   return out;

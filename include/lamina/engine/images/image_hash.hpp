@@ -68,19 +68,18 @@ inline std::vector<ImageHash> hash_images(const Batch& batch, int row_length) {
 }
 
 /// Where a prompt shows its images: the n-th run of placeholders is as long as the n-th image has tokens.
-/// merge: patches of a token's side.
 /// errors  lamina::Error if the placeholders do not match the images.
 inline std::vector<ImageSpan> place_images(const Batch& prompt, const std::vector<ImageHash>& hashes,
-                                           VisionTokens vision_tokens, int merge) {
+                                           VisionTokens vision_tokens, VisualTokens visual_tokens) {
   std::vector<ImageSpan> spans;
   std::size_t at = 0;
   for (std::size_t i = 0; i < hashes.size(); ++i) {
     while (at < prompt.ids.size() && !vision_tokens(prompt.ids[at])) ++at;
-    const int tokens = prompt.grids[i].tokens(merge);
-    if (prompt.ids.size() - at < static_cast<std::size_t>(tokens))
+    const ImageSpan span = span_of(hashes[i], static_cast<int>(at), prompt.grids[i], visual_tokens);
+    if (prompt.ids.size() - at < static_cast<std::size_t>(span.tokens))
       fail("the prompt has fewer placeholders than images");
-    spans.push_back({hashes[i], static_cast<int>(at), tokens});
-    at += static_cast<std::size_t>(tokens);
+    spans.push_back(span);
+    at += static_cast<std::size_t>(span.tokens);
   }
   return spans;
 }

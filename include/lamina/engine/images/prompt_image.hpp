@@ -18,7 +18,7 @@ std::pair<Grid, std::span<const float>> image_at(const Batch& prompt, int first,
     token = std::find_if(token, prompt.ids.end(), vision_tokens);
     if (token - prompt.ids.begin() == first) return {grid, std::span(prompt.patches).subspan(patch, values)};
     patch += values;
-    token += grid.tokens(Model::merge);
+    token += Model::visual_tokens(grid);
   }
   fail("a step encodes an image that its request does not have");
 }

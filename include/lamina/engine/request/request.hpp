@@ -1,9 +1,11 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include <lamina/core/batch.hpp>
 #include <lamina/engine/adapters/adapter.hpp>
 #include <lamina/engine/schedule/pages.hpp>
 
@@ -15,7 +17,16 @@ using RequestId = std::uint64_t;
 struct ImageSpan {
   ImageHash hash;
   int first = 0, tokens = 0;
+  int cells = 0;  ///< merge x merge patches that the tower reads; as many as tokens if these are what it makes of them
+
+  /// What encoding it counts among SessionLimits::step_image_tokens.
+  int cost() const { return std::max(tokens, cells); }
 };
+
+/// An image whose placeholders begin at token `first`.
+inline ImageSpan span_of(const ImageHash& hash, int first, const Grid& grid, VisualTokens visual_tokens) {
+  return {hash, first, visual_tokens(grid), grid.patches() / (visual_tokens.merge * visual_tokens.merge)};
+}
 
 /// One prompt and how long its answer may become. A request for n answers is n of these.
 struct Request {

@@ -272,14 +272,14 @@ inline int Scheduler::before_missing_image(Sequence& s, int count, StepPlan& pla
     const ImageSpan& image = s.request.images[i];
     if (image.first + image.tokens <= s.computed || image.first >= s.computed + count || s.holds[i]) continue;
     const bool affordable = images_.has(image.hash) || plan.image_tokens == 0 ||
-                            plan.image_tokens + image.tokens <= limits_.step_image_tokens;
+                            plan.image_tokens + image.cost() <= limits_.step_image_tokens;
     const auto held = affordable ? images_.hold(image.hash, image.tokens) : ImageRows::Held::full;
     if (held == ImageRows::Held::full) return std::max(0, image.first - s.computed);
     s.holds[i] = true;
     if (held == ImageRows::Held::ready) continue;
     const bool adapted = s.request.adapter && s.request.adapter->encodes_images;
     plan.images.push_back({s.request.id, image, adapted ? s.adapter_slot : -1});
-    plan.image_tokens += image.tokens;
+    plan.image_tokens += image.cost();
   }
   return count;
 }

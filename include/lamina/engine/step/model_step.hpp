@@ -96,7 +96,7 @@ struct ModelStep {
   void encode(R run, const Parameter* parameters, Input<T>& in, const int* to, int rows) const;
 
  private:
-  static Input<T> images_of(int patches);
+  static Input<T> images_of(int cells);
   template <class R>
   void head(R run, Weight w, Matrix<const T> hidden, Matrix<T> logits) const;
   template <class S>
@@ -136,7 +136,7 @@ template <class Model, Real T, Backend B>
 std::size_t ModelStep<Model, T, B>::scratch_bytes(const Parameter* parameters, const SessionLimits& limits) const {
   Arena counting;
   const Run<Plan, Inference> plan{plan_stream<B>(nullptr, counting), &counting, nullptr};
-  Input<T> images = images_of(limits.step_image_tokens * Model::merge * Model::merge);
+  Input<T> images = images_of(limits.step_image_tokens);
   StepInputs in;
   int some_slot = 0;
   for (const bool adapted : {false, true}) {
@@ -149,13 +149,16 @@ std::size_t ModelStep<Model, T, B>::scratch_bytes(const Parameter* parameters, c
   }
   return counting.peak_bytes();
 }
-/// Sizes of one image of so many patches.
+/// Sizes of one image of so many merged cells; if frames have rows of their own, of as many frames as these allow.
 template <class Model, Real T, Backend B>
-Input<T> ModelStep<Model, T, B>::images_of(int patches) {
+Input<T> ModelStep<Model, T, B>::images_of(int cells) {
+  constexpr VisualTokens tokens = Model::visual_tokens;
+  const int patches = cells * tokens.merge * tokens.merge;
   Input<T> in;
   in.patches = {nullptr, patches, Model::patch_width};
   in.vision.rows = in.vision.longest = in.vision.longest_window = patches;
-  in.vision.sequences = in.vision.windows = 1;
+  in.vision.sequences = tokens.per_frame > 0 ? cells / tokens.per_frame : 1;
+  in.vision.windows = 1;
   if constexpr (Model::reads_images)
     in.vision.cos = in.vision.sin = {nullptr, patches, Tables<Model>::VisionCore::HeadsOf::head_dim / 2};
   return in;
@@ -165,7 +168,7 @@ template <class R>
 void ModelStep<Model, T, B>::encode(R run, const Parameter* parameters, Input<T>& in, const int* to, int rows) const {
   Arena::Scope scope(*run.scratch);
   typename Model::template Saved<Inference> nothing{};
-  const VisualRows<T> visual = Model::template take_visual_rows<T>(*run.scratch, in.patches.rows);
+  const VisualRows<T> visual = Model::template take_visual_rows<T>(*run.scratch, in);
   Model::encode_images(run, parameters, nothing, in, visual);
   for (int k = 0; k <= Model::tap_count; ++k)
     kernel::rows<typename R::backend>::scatter(

@@ -168,7 +168,7 @@ void RankRunner<Model, T, B>::encode(const ImageWork& images) {
   staged_.wait();  // the host's copy of the images before these may still be read
   Input<T> in = tables_.template build_images<T>(images.grids);
   const int* index = images.to.data();
-  staging_.add(in, images.patches, Model::merge);
+  staging_.add(in, images.patches, Model::visual_tokens);
   staging_.add(index, images.to.size());
   if (!images.adapter_slots.empty()) {
     in.vision.term_slots = images.adapter_slots.data();

@@ -107,12 +107,12 @@ Runner<Model, T, B>::~Runner() {
 template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::begin(RequestId id, std::shared_ptr<const Batch> prompt, const SamplingParams& sampling) {
   for (const Grid& grid : prompt->grids)
-    if (grid.tokens(Model::merge) > rank_.limits().step_image_tokens)
-      fail("an image of ", grid.tokens(Model::merge), " tokens; at most ", rank_.limits().step_image_tokens,
+    if (const int cost = span_of({}, 0, grid, Model::visual_tokens).cost(); cost > rank_.limits().step_image_tokens)
+      fail("an image of ", cost, " tokens; at most ", rank_.limits().step_image_tokens,
            " are encoded at once: send a smaller image");
   expect_patches(*prompt, Model::patch_width);
   RunningRequest request;
-  find_positions(*prompt, Model::merge, vision_tokens_, positions_);
+  find_positions(*prompt, Model::visual_tokens, vision_tokens_, positions_);
   request.positions = positions_.of_token;
   request.next = positions_.next.back();
   request.rule = sampling.rule();

@@ -44,7 +44,7 @@ class ModelPlan : public PlanLines<Model, T> {
     if (Model::reads_images) {
       batch.grids = {{1, side, side}};
       batch.patches.resize(static_cast<std::size_t>(side * side) * Model::patch_width);
-      batch.ids.assign(4, image_token);
+      batch.ids.assign(static_cast<std::size_t>(Model::visual_tokens(batch.grids[0])), image_token);
     }
     batch.ids.insert(batch.ids.end(), {0, 0, 0, 0});
     batch.cu_seqlens = {0, static_cast<int>(batch.ids.size())};
@@ -97,7 +97,7 @@ class LayerPlan : public PlanLines<L, T> {
     context.sequences = context.windows = 1;
     const Run<Plan, Training> run{Stream<Plan>{&this->record_}, &scratch, &context};
     const Matrix<T> x = memory.matrix<T>(rows, L::In::width), dx = memory.matrix<T>(rows, L::In::width),
-                    y = memory.matrix<T>(out_rows<L>(rows), L::Out::width);
+                    y = memory.matrix<T>(out_rows<L>(rows, 1), L::Out::width);
     L::forward(run, parameters.data(), *saved, Matrix<const T>(x), y);
     this->forward_launches_ = this->record_.launches.size();
     L::backward(run, parameters.data(), *saved, Matrix<const T>(y), dx);

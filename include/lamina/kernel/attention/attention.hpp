@@ -42,10 +42,11 @@ struct AttentionBwd {
   Matrix<const T> q, k, v, o, dout;
   const float* lse = nullptr;
   Matrix<T> dq, dk, dv;
-  const int* cu = nullptr;  ///< queries and keys are the same tokens in training
+  const int* cu = nullptr;  ///< of queries, and of keys if they are the same tokens
   int sequences = 0;
   AttentionShape shape;
-  int longest = 0;  ///< no sequence has more tokens; 0: not known
+  int longest = 0;            ///< no sequence has more tokens; 0: not known
+  const int* cu_k = nullptr;  ///< of keys that are other rows than queries, on Cpu; null: cu
 };
 
 template <class B>

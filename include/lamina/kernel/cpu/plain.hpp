@@ -119,17 +119,18 @@ void attention_forward(const AttentionFwd<T>& a) {
 template <class T>
 void attention_backward(const AttentionBwd<T>& a) {
   const auto [heads, kv_heads, dh, scale, causal, window] = a.shape;
-  const std::size_t tokens = a.q.rows;
-  std::vector<float> dq(tokens * heads * dh), dk(tokens * kv_heads * dh), dv(tokens * kv_heads * dh);
+  const std::size_t tokens = a.q.rows, keys = a.k.rows;
+  const int* cu_k = a.cu_k ? a.cu_k : a.cu;
+  std::vector<float> dq(tokens * heads * dh), dk(keys * kv_heads * dh), dv(keys * kv_heads * dh);
   for (int b = 0; b < a.sequences; ++b) {
-    const int first = a.cu[b], length = a.cu[b + 1] - first;
+    const int first = a.cu[b], length = a.cu[b + 1] - first, k0 = cu_k[b], own_keys = cu_k[b + 1] - k0;
     for (int i = 0; i < length; ++i) {
       for (int h = 0; h < heads; ++h) {
         const int kv = h / (heads / kv_heads), row = first + i;
         const float delta = head_dot<T>(a.dout, row, h, a.o, row, h, dh);
-        const int seen = visible_keys(a.shape, i, length, length);
-        for (int j = hidden_keys(a.shape, i, length, length); j < seen; ++j) {
-          const int key = first + j;
+        const int seen = visible_keys(a.shape, i, length, own_keys);
+        for (int j = hidden_keys(a.shape, i, length, own_keys); j < seen; ++j) {
+          const int key = k0 + j;
           const float s = scale * head_dot(a.q, row, h, a.k, key, kv, dh);
           const float p = std::exp(s - a.lse[static_cast<std::ptrdiff_t>(row) * heads + h]);
           const float ds = scale * p * (head_dot(a.dout, row, h, a.v, key, kv, dh) - delta);
@@ -144,8 +145,9 @@ void attention_backward(const AttentionBwd<T>& a) {
       }
     }
   }
-  for (std::size_t n = 0; n < tokens; ++n) {
+  for (std::size_t n = 0; n < tokens; ++n)
     for (int c = 0; c < heads * dh; ++c) a.dq(n, c) = round_to<T>(dq[n * heads * dh + c]);
+  for (std::size_t n = 0; n < keys; ++n) {
     for (int c = 0; c < kv_heads * dh; ++c) a.dk(n, c) = round_to<T>(dk[n * kv_heads * dh + c]);
     for (int c = 0; c < kv_heads * dh; ++c) a.dv(n, c) = round_to<T>(dv[n * kv_heads * dh + c]);
   }

@@ -141,8 +141,8 @@ inline void order_media(std::span<const int> ids, VisionTokens pads, const std::
 struct MediaTokens {
   std::vector<int> images, runs;
   std::int64_t sum = 0;
-  void add(std::vector<int>& to, const Grid& grid, int merge) {
-    to.push_back(grid.tokens(merge));
+  void add(std::vector<int>& to, const Grid& grid, VisualTokens tokens_of) {
+    to.push_back(tokens_of(grid));
     sum += to.back();
   }
 };
@@ -161,12 +161,12 @@ inline PromptPlan plan_prompt(const ModelFiles& files, const vision::Processor& 
   detail::MediaTokens tokens;
   for (const auto size : sizes) {
     images.push_back(processor.grid_for(size));
-    tokens.add(tokens.images, images.back(), processor.merge_size);
+    tokens.add(tokens.images, images.back(), processor.visual_tokens());
   }
   for (const PromptVideo& video : videos) {
     plan.videos.push_back(place_video(video, processor, files.family->chat, files.tokens_per_second));
     times.push_back(plan.videos.back().times);
-    for (const Grid& grid : plan.videos.back().grids) tokens.add(tokens.runs, grid, processor.merge_size);
+    for (const Grid& grid : plan.videos.back().grids) tokens.add(tokens.runs, grid, processor.visual_tokens());
   }
   detail::refuse_length(limits, tokens.sum, true);
   check_text_size(text_size(messages, options), files.tokenizer, limits);

@@ -128,7 +128,7 @@ class PromptMaker {
         append_image(planned, planned.images[medium.number], time, out.batch, hashes);
     }
     out.memory.shrink_to(patch_bytes);
-    out.images = engine::place_images(out.batch, hashes, files_.pads, planned.processor.merge_size);
+    out.images = engine::place_images(out.batch, hashes, files_.pads, planned.processor.visual_tokens());
     return out;
   }
 

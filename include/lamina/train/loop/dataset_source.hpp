@@ -152,10 +152,8 @@ class DatasetSource : public TrainSource {
         for (const auto& micro_batch : sampler_.window_at({e, w}))
           for (int row : micro_batch) {
             const data::EncodedSample& sample = samples_[static_cast<std::size_t>(row)];
-            const auto& ids = sample.ids;
-            const auto pads = std::count_if(ids.begin(), ids.end(), preparation_.vision_tokens);
-            one.tokens += static_cast<std::int64_t>(ids.size());
-            one.patches += pads * preparation_.processor.merge_size * preparation_.processor.merge_size;
+            one.tokens += static_cast<std::int64_t>(sample.ids.size());
+            one.patches += data::patches_of(sample);
             one.sequences += sample.sequence_count();
           }
         most = {std::max(most.tokens, one.tokens), std::max(most.sequences, one.sequences),

@@ -106,7 +106,7 @@ class ReadInput : public StepInput<T, B> {
     const auto count = static_cast<std::size_t>(view.count);
     this->staging.clear();
     const std::span<const float> patches(batch.patches);
-    this->staging.add(this->in, {&patches, 1}, Tables_::merge);
+    this->staging.add(this->in, {&patches, 1}, Tables_::visual_tokens);
     this->staging.add(view.row, count);
     this->staging.add(view.target, count);
     this->staging.add(view.weight, count);

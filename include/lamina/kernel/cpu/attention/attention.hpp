@@ -222,19 +222,22 @@ struct lamina::kernel::attention<lamina::Cpu> {
     }
   }
 
+  static const int* cu_k(const AttentionBwd<float>& a) { return a.cu_k ? a.cu_k : a.cu; }
+
   static void backward_head(const AttentionBwd<float>& a, const detail::AttentionItem& item) {
     const int dh = a.shape.head_dim, group = a.shape.heads / a.shape.kv_heads, start = a.cu[item.sequence];
-    detail::fill_zero(detail::head_of(a.dk, start, item.rows, item.head, dh));
-    detail::fill_zero(detail::head_of(a.dv, start, item.rows, item.head, dh));
+    const int k0 = cu_k(a)[item.sequence], keys = cu_k(a)[item.sequence + 1] - k0;
+    detail::fill_zero(detail::head_of(a.dk, k0, keys, item.head, dh));
+    detail::fill_zero(detail::head_of(a.dv, k0, keys, item.head, dh));
     for (int h = item.head * group; h < (item.head + 1) * group; ++h) {
       detail::fill_zero(detail::head_of(a.dq, start, item.rows, h, dh));
       for (int i = 0; i < item.rows; i += query_block) {
         const int rows = std::min(query_block, item.rows - i);
-        const int last = plain::visible_keys(a.shape, i + rows - 1, item.rows, item.rows);
+        const int last = plain::visible_keys(a.shape, i + rows - 1, item.rows, keys);
         float delta[query_block];
         for (int r = 0; r < rows; ++r)
           delta[r] = plain::head_dot<float>(a.dout, start + i + r, h, a.o, start + i + r, h, dh);
-        const int begin = plain::hidden_keys(a.shape, i, item.rows, item.rows) / key_block * key_block;
+        const int begin = plain::hidden_keys(a.shape, i, item.rows, keys) / key_block * key_block;
         for (int j = begin; j < last; j += key_block)
           backward_block(a, item, h, delta, i, rows, j, std::min(key_block, last - j));
       }
@@ -244,7 +247,8 @@ struct lamina::kernel::attention<lamina::Cpu> {
   /// Queries [i, i + rows) of head h against keys [j, j + cols) of its kv head; delta[r] = dout[i + r] . o[i + r].
   static void backward_block(const AttentionBwd<float>& a, const detail::AttentionItem& item, int h, const float* delta,
                              int i, int rows, int j, int cols) {
-    const int dh = a.shape.head_dim, q0 = a.cu[item.sequence] + i, k0 = a.cu[item.sequence] + j;
+    const int dh = a.shape.head_dim, q0 = a.cu[item.sequence] + i, first_key = cu_k(a)[item.sequence];
+    const int k0 = first_key + j, keys = cu_k(a)[item.sequence + 1] - first_key;
     const auto q = detail::head_of(a.q, q0, rows, h, dh), dout = detail::head_of(a.dout, q0, rows, h, dh);
     const auto k = detail::head_of(a.k, k0, cols, item.head, dh), v = detail::head_of(a.v, k0, cols, item.head, dh);
     const auto p = block(detail::scratch<Scores>(query_block * key_block), rows, cols);
@@ -252,8 +256,8 @@ struct lamina::kernel::attention<lamina::Cpu> {
     detail::product_nt(q, k, p, a.shape.scale);
     detail::product_nt(dout, v, ds, 1);
     for (int r = 0; r < rows; ++r) {
-      const int seen = std::clamp(plain::visible_keys(a.shape, i + r, item.rows, item.rows) - j, 0, cols);
-      const int hidden = std::clamp(plain::hidden_keys(a.shape, i + r, item.rows, item.rows) - j, 0, seen);
+      const int seen = std::clamp(plain::visible_keys(a.shape, i + r, item.rows, keys) - j, 0, cols);
+      const int hidden = std::clamp(plain::hidden_keys(a.shape, i + r, item.rows, keys) - j, 0, seen);
       detail::exp_row(p.row(r) + hidden, seen - hidden, a.lse[std::ptrdiff_t{q0 + r} * a.shape.heads + h]);
       for (int c = hidden; c < seen; ++c) ds(r, c) = a.shape.scale * p(r, c) * (ds(r, c) - delta[r]);
       detail::keep_range(p.row(r), hidden, seen, cols);
@@ -286,14 +290,16 @@ void lamina::kernel::attention<lamina::Cpu>::backward(Stream<Cpu>, const Attenti
   detail::expect_heads(s);
   detail::expect_shape("attention", "dout", a.dout.rows, a.dout.cols, a.q.rows, s.heads * s.head_dim);
   detail::expect_shape("attention", "dq", a.dq.rows, a.dq.cols, a.q.rows, s.heads * s.head_dim);
-  detail::expect_shape("attention", "dk", a.dk.rows, a.dk.cols, a.q.rows, s.kv_heads * s.head_dim);
-  detail::expect_shape("attention", "dv", a.dv.rows, a.dv.cols, a.q.rows, s.kv_heads * s.head_dim);
+  const int keys = a.cu_k ? a.k.rows : a.q.rows;
+  detail::expect_shape("attention", "dk", a.dk.rows, a.dk.cols, keys, s.kv_heads * s.head_dim);
+  detail::expect_shape("attention", "dv", a.dv.rows, a.dv.cols, keys, s.kv_heads * s.head_dim);
   if constexpr (std::is_same_v<T, float>) {
     std::vector<detail::AttentionItem> items;
     for (int b = 0; b < a.sequences; ++b) {
       const int length = a.cu[b + 1] - a.cu[b];
-      for (int h = 0; length > 0 && h < s.kv_heads; ++h)
-        items.push_back({b, h, 0, length, std::int64_t{length} * length});
+      const int seen = cu_k(a)[b + 1] - cu_k(a)[b];
+      for (int h = 0; length + seen > 0 && h < s.kv_heads; ++h)
+        items.push_back({b, h, 0, length, std::int64_t{length} * seen});
     }
     detail::parallel_by_cost(items, [&](const detail::AttentionItem& item) { backward_head(a, item); });
   } else {

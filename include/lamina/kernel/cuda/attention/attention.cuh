@@ -71,6 +71,8 @@ void lamina::kernel::attention<lamina::Cuda>::forward(Stream<Cuda> s, const Atte
 }
 template <class T>
 void lamina::kernel::attention<lamina::Cuda>::backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
+  if (a.cu_k)
+    fail("attention: backward of queries to keys that are other rows (Cross) has no GPU kernel: use device: cpu");
   if constexpr (!std::is_same_v<T, float>)
     if (a.shape.window == 0 && cuda::backward_by_cudnn(a) && cudnn_attention_backward(s, a)) return;
   cuda::attention_backward_own(s, a);

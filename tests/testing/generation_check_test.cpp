@@ -1,3 +1,4 @@
+#include <lamina/compose/plan/windows.hpp>
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/model/qwen3/model.hpp>
 #include <lamina/testing/generation_check.hpp>
@@ -19,6 +20,11 @@ using Head = TiedHead<embed_tokens, lm_head>;
 struct Plain : TextOnly<Decoder<Small>, Head> {};
 struct Windows
     : TextOnly<Decoder<Small, Repeating<layers, 4, DecoderLayer<Small, Sliding<5>>, DecoderLayer<Small>>>, Head> {};
+
+struct AllWindows
+    : TextOnly<Decoder<Small, Repeating<layers, 4, DecoderLayer<Small, Sliding<5>>, DecoderLayer<Small, Sliding<9>>>>,
+               Head> {};
+static_assert(attention_window<Plain> == 0 && attention_window<Windows> == 0 && attention_window<AllWindows> == 9);
 
 /// y[n] = x[n] + x[n - 1] within the rows at hand: it reads an earlier token and keeps nothing of it.
 template <int D>

@@ -155,6 +155,7 @@ inline SchedulerLimits Engine::scheduler_limits(const EngineLimits& limits) cons
           .step_image_tokens = std::max(sizes_.step_image_tokens, 1),
           .scored_tokens = sizes_.scored_tokens,
           .adapter_slots = sizes_.adapter_slots,
+          .window = sizes_.window,
           .prefix_cache = limits.prefix_cache};
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/compose/plan/windows.hpp>
 #include <lamina/core/log.hpp>
 #include <lamina/engine/session.hpp>
 #include <lamina/engine/step/follow.hpp>
@@ -159,6 +160,8 @@ class ModelEngineSession final : public EngineSession {
     limits.page_tokens = options.page_tokens;
     limits.image_block_rows = image_block_rows;
     limits.adapter_slots = options.adapter_slots;
+    if constexpr (attention_window < Model >> 0)  // kernels begin at a whole tile, and weigh what is before it with 0
+      limits.window = attention_window<Model> + kernel::split_tile_keys;
     const std::int64_t image_bytes = options.image_bytes > 0 ? options.image_bytes : Defaults::image_bytes;
     if (Model::reads_images)
       limits.image_blocks =

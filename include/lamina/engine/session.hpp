@@ -52,6 +52,9 @@ struct SessionLimits {
   int pages = 0, page_tokens = 0;
   int image_blocks = 0, image_block_rows = 0;
   int adapter_slots = 0;
+  /// Of keys and values a step reads so many tokens, from its first token back; 0: all. Pages before them may be
+  /// given back.
+  int window = 0;
 
   /// Pages that a sequence of context_tokens has.
   int pages_per_row() const { return (context_tokens + page_tokens - 1) / page_tokens; }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <lamina/compose/plan/tables.hpp>
+#include <lamina/compose/plan/windows.hpp>
 #include <lamina/layer/activation.hpp>
 #include <lamina/layer/patch_embed.hpp>
 #include <lamina/layer/rms_norm.hpp>
@@ -139,17 +140,6 @@ inline void add_expert_facts(int experts, int each, int width, bool normalised, 
 /// That a layer attends in a window.
 inline Fact slides(int layer) {
   return {"text_config.layer_types[" + std::to_string(layer) + "]", std::string_view("sliding_attention")};
-}
-template <class Stack>
-constexpr int window_of(int layer) {
-  if constexpr (requires { Stack::kind_of(0); })
-    return [&]<class... Kinds>(List<Kinds...>) {
-      int kind = 0, window = 0;
-      ((window = Stack::kind_of(layer) == kind++ ? find_t<Kinds, HasHeads>::Mask::window : window), ...);
-      return window;
-    }(typename Stack::children{});
-  else
-    return find_t<Stack, HasHeads>::Mask::window;
 }
 /// Layers that attend in a window, all in one of the same length.
 template <class Stack>

@@ -294,6 +294,40 @@ TEST_CASE("Scheduler: what can never run is refused") {
         "sequence reads one token per step");
 }
 
+TEST_CASE("Scheduler: pages out of the window are given back while a request runs, and found again by the next") {
+  auto limits = small();
+  limits.window = 6;
+  Bench bench(limits);
+  bench.add(request_of(1, counting(10), 40));
+  int most = 0;
+  for (bench.step(); bench.scheduler.running() > 0; bench.step())
+    most = std::max(most, bench.pool.total() - bench.pool.available());
+  CHECK(most == 2);  // five tokens before the next, wherever pages of four begin
+  bench.add(request_of(2, counting(10), 4));
+  CHECK(bench.step().starts.at(0).cached == 8);
+  bench.drain();
+  bench.check_answers();
+  CHECK(bench.scheduler.idle());
+  limits.prefix_cache = false;
+  Bench without(limits);
+  without.add(request_of(1, counting(30), 9));
+  without.step(), without.step(), without.step();
+  CHECK(without.pool.total() - without.pool.available() == 2);
+}
+
+TEST_CASE("Scheduler: pages that a failed request gave back out of its window are nobody's") {
+  auto limits = small();
+  limits.window = 2;
+  Bench bench(limits);
+  bench.add(request_of(1, counting(13), 4));
+  bench.runner.poison(1);
+  bench.drain(1);
+  bench.add(request_of(3, counting(13), 4));
+  CHECK(bench.step().starts.at(0).cached == 0);
+  bench.drain();
+  CHECK(bench.scheduler.idle());
+}
+
 TEST_CASE("Scheduler: arrivals, departures and pressure at random change no answer and lose nothing") {
   for (unsigned seed = 0; seed < 24; ++seed) {
     INFO("seed " << seed);
@@ -305,6 +339,7 @@ TEST_CASE("Scheduler: arrivals, departures and pressure at random change no answ
                            .context_tokens = 48,
                            .prompt_chunk_tokens = below(2) * 7,
                            .step_image_tokens = 8 + below(20),
+                           .window = below(2) * (1 + below(12)),
                            .prefix_cache = below(4) != 0};
     limits.step_tokens = limits.rows + below(20);
     const int least = (48 + limits.page_tokens - 1) / limits.page_tokens;

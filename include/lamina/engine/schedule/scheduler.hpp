@@ -171,7 +171,9 @@ inline void Scheduler::publish_full_pages(Sequence& s) {
 /// Tokens that running sequences are expected to write still, in pages.
 inline int Scheduler::pages_still_written() const {
   double tokens = 0;
-  for (const Sequence* s : running_) tokens += write_share_ * std::min(std::max(s->left(), 0), foreseen_tokens);
+  const int most =
+      limits_.window > 0 ? std::min(foreseen_tokens, limits_.window + limits_.page_tokens) : foreseen_tokens;
+  for (const Sequence* s : running_) tokens += write_share_ * std::min(std::max(s->left(), 0), most);
   return pages_for(static_cast<int>(tokens));
 }
 
@@ -210,12 +212,11 @@ inline void Scheduler::take_adapter_slot(Sequence& s, StepPlan& plan) {
   if (added) plan.adapters.push_back({s.adapter_slot, s.request.adapter});
 }
 
-/// Gives back what a running sequence holds. Pages go from the last to the first, so that the end of a sequence is
-/// overwritten before its beginning.
+/// Gives back what a running sequence holds.
 inline void Scheduler::leave_row(Sequence& s) {
   if (s.row < 0) return;
   release_images(s, static_cast<int>(s.request.tokens.size()));
-  for (; !s.pages.empty(); s.pages.pop_back()) pages_.release(s.pages.back());
+  release_pages(s, pages_);
   free_rows_.push_back(s.row);
   if (s.request.adapter) adapters_.release(s.request.adapter->id);
   running_.erase(std::find(running_.begin(), running_.end(), &s));
@@ -351,6 +352,7 @@ inline void Scheduler::finish_plan(StepPlan& plan) {
     Sequence& s = *sequences_.at(row.id);
     release_images(s, s.computed);
     publish_full_pages(s);
+    release_unseen(s, pages_, limits_);
   }
   std::stable_partition(plan.rows.begin(), plan.rows.end(), [](const StepRow& r) { return r.decodes(); });
   if (!plan.empty()) plan.number = ++steps_;
@@ -364,7 +366,7 @@ inline std::vector<Arrival> Scheduler::received(const StepChoices& result) {
     Sequence& s = *found->second;
     --s.pending;
     if (chosen.token < 0) {  // its numbers must not reach another request
-      for (const int page : s.pages) pages_.forget(page);
+      forget_pages(s, pages_, limits_.page_tokens);
       remove(s);
       arrivals.push_back({chosen.id, chosen.token, true});
       continue;

@@ -12,6 +12,7 @@ struct SchedulerLimits {
   int step_image_tokens = 8192;  ///< image tokens that one step encodes; a larger image is encoded alone
   int scored_tokens = 256;       ///< tokens of prompts whose logprobs one step computes, at least 1
   int adapter_slots = 0;         ///< different adapters that one step may have
+  int window = 0;                ///< a token reads so many, itself and those before it; 0: all before it
   bool prefix_cache = true;      ///< prompts reuse pages that others computed
 };
 
@@ -19,6 +20,7 @@ struct SchedulerLimits {
 inline void check(const SchedulerLimits& limits, int pages) {
   if (limits.rows < 1 || limits.page_tokens < 1 || limits.context_tokens < 2 || limits.step_image_tokens < 1)
     fail("scheduler: rows, page_tokens, step_image_tokens must be at least 1 and context_tokens at least 2");
+  if (limits.window < 0) fail("scheduler: a window of ", limits.window, " tokens; wanted 0, for none, or more");
   if (limits.scored_tokens < 1) fail("scheduler: scored_tokens is ", limits.scored_tokens, "; it must be at least 1");
   if (limits.step_tokens < limits.rows)
     fail("scheduler: ", limits.step_tokens, " tokens per step (max_num_batched_tokens) are fewer than ", limits.rows,

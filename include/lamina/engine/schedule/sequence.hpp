@@ -1,5 +1,7 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -7,6 +9,7 @@
 #include <lamina/engine/images/image_hash.hpp>
 #include <lamina/engine/request/request.hpp>
 #include <lamina/engine/schedule/pages.hpp>
+#include <lamina/engine/schedule/scheduler_limits.hpp>
 
 namespace lamina::engine {
 
@@ -23,8 +26,9 @@ struct Sequence {
   int scored = 0;                 ///< tokens of the prompt after which the next one was scored
   int published = 0;              ///< pages whose content was made findable
   std::uint64_t last_serial = 0;  ///< of the last published page
-  std::vector<int> pages;
-  std::vector<bool> holds;  ///< by image: its rows are held
+  std::vector<int> pages;         ///< the first `released` of them are others' by now
+  int released = 0;               ///< pages that no further token of the sequence reads
+  std::vector<bool> holds;        ///< by image: its rows are held
 
   int length() const { return static_cast<int>(tokens.size()) + pending; }
   int wanted() const { return length() - computed; }
@@ -60,6 +64,32 @@ inline PageContent page_content(const Sequence& s, int page, std::uint64_t befor
       content.images.push_back({image.hash, image.first - first});
   if (page == 0) content.scope = s.request.scope;
   return content;
+}
+
+/// Gives back the pages that are out of every later token's window. They stay findable, so only those are given back
+/// that have been published if pages are.
+inline void release_unseen(Sequence& s, PagePool& pages, const SchedulerLimits& limits) {
+  if (limits.window == 0) return;
+  int unseen = std::max(0, s.computed + 1 - limits.window) / limits.page_tokens;
+  if (limits.prefix_cache) unseen = std::min(unseen, s.published);
+  for (; s.released < unseen; ++s.released) pages.release(s.pages[static_cast<std::size_t>(s.released)]);
+}
+/// Gives back all pages, from the last to the first, so that the end of a sequence is overwritten before its beginning.
+inline void release_pages(Sequence& s, PagePool& pages) {
+  for (; std::ssize(s.pages) > s.released; s.pages.pop_back()) pages.release(s.pages.back());
+  s.pages.clear();
+  s.released = 0;
+}
+/// What a sequence computed can no longer be found: its pages, and those that it gave back, as far as they can be.
+inline void forget_pages(const Sequence& s, PagePool& pages, int page_tokens) {
+  std::uint64_t before = 0;
+  for (int page = 0; page < s.released; ++page) {
+    const auto known = pages.find(page_content(s, page, before, page_tokens));
+    if (!known) break;  // nor is any after it
+    before = pages.serial(*known);
+    pages.forget(*known);
+  }
+  for (std::size_t i = static_cast<std::size_t>(s.released); i < s.pages.size(); ++i) pages.forget(s.pages[i]);
 }
 
 }  // namespace lamina::engine

@@ -53,6 +53,8 @@ const RegisteredModel& find_entry(const ModelSource& source) {
   const RegisteredModel& entry = find_entry(source.weights.path(), source.config, tied);
   checkpoint::expect_no_others(source.weights, entry.tensors(), tied ? head_tensor(*source.config.family) : "",
                                source.quantized);
+  checkpoint::expect_places(source.folded, entry.tensors(), tied ? head_tensor(*source.config.family) : "",
+                            cat(source.config.family->regions.embedding, ".weight"));
   return entry;
 }
 
@@ -113,9 +115,15 @@ VisualTokens visual_tokens_of(const ModelSource& source) { return find_entry(sou
 
 std::unique_ptr<TrainSession> make_train_session(const ModelSource& source, const TrainableOptions& options) {
   bool vision = !options.freeze_vision_tower || !options.freeze_multi_modal_projector;
-  for (const auto& [module, layer] : source.trained)
-    vision = vision || train::region_of(module, source.config.family->regions) != train::Region::language;
+  const Regions& regions = source.config.family->regions;
+  const auto look_at = [&](std::string_view name) {
+    vision = vision || train::region_of(name, regions) != train::Region::language;
+  };
+  for (const auto& [module, layer] : source.trained) look_at(module);
+  for (const auto& [tensor, in_file] : source.trained.replaced) look_at(tensor);
   const RegisteredModel& entry = find_entry(source);
+  if (options.method == TrainableOptions::Method::lora && !options.goes_on())
+    for (const std::string& tensor : train::whole_tensors(entry.tensors(), {}, regions, options)) look_at(tensor);
   const Ways& ways = ways_on(entry, options.device);
   if (&ways != &entry.cpu) note_other_gpus(options);
   const TrainWays& way =

@@ -3,6 +3,7 @@
 #include <lamina/layer/activation.hpp>
 #include <lamina/layer/adapter/adapted_linear.hpp>
 #include <lamina/layer/adapter/dora_linear.hpp>
+#include <lamina/layer/adapter/learning_base.hpp>
 #include <lamina/layer/attention_core.hpp>
 #include <lamina/layer/embedding.hpp>
 #include <lamina/layer/join_rows.hpp>

@@ -96,6 +96,26 @@ TEST_CASE("load_weights: rows of a folded DoRA adapter have its magnitudes, one 
   for (int i = 0; i < 4; ++i) CHECK(got[i] == Approx(wanted[i]));
 }
 
+TEST_CASE("load_weights: a tensor that an adapter replaces is that adapter's, and later ones add to it") {
+  const Scratch scratch;
+  const std::vector<float> w = {3, 4, 0, 1}, other = {1, 2, 3, 4};
+  const auto write = [&](const char* name, const std::vector<float>& values) {
+    const checkpoint::TensorData tensors[] = {{name, DType::F32, {2, 2}, std::as_bytes(std::span(values))}};
+    checkpoint::write_safetensors(scratch / "one.safetensors", tensors);
+    return std::make_shared<const checkpoint::Checkpoint>(checkpoint::Checkpoint::open(scratch / "one.safetensors"));
+  };
+  const auto files = write("o_proj.weight", w);
+  checkpoint::AdapterLayers folded[] = {{{"o_proj", {1, 1, {5, 5}, {5, 5}}}}, {}, {{"o_proj", {1, 1, {1, 0}, {1, 1}}}}};
+  folded[1].file = write("saved", other);
+  folded[1].replaced["o_proj.weight"] = "saved";
+  using Square = Named<o_proj, Linear<2, 2>>;
+  Weights<Square, float> weights([](const TensorSpec&) { return TensorChoice{DType::F32, 0, false}; });
+  weights.allocate(false);
+  checkpoint::load_weights(weights, *files, folded);
+  const auto* got = static_cast<const float*>(weights.data(weights.slots()[0]));
+  CHECK(std::vector<float>(got, got + 4) == std::vector<float>{2, 2, 4, 4});
+}
+
 TEST_CASE(
     "load_weights: a rank reads its rows, or its columns, of a matrix and its part of a bias, adapters folded in") {
   constexpr int in = 6, out = 4, ranks = 2;

@@ -97,6 +97,12 @@ RUNS = {
         "lora_target": "qkv,q_proj,o_proj,down_proj",
         "freeze_vision_tower": False,
     },
+    "additional_target": {"additional_target": "merger,layernorm", "lora_target": "q_proj,up_proj"},
+    "additional_target_qwen2_5": {
+        "model_name_or_path": "qwen2_5_vl_tiny",
+        "template": "qwen2_vl",
+        "additional_target": "merger,embed_tokens",
+    },
     "pretrain": {"stage": "pt", "dataset": "pages", "cutoff_len": 40},
     "pretrain_apart": {"stage": "pt", "dataset": "pages", "cutoff_len": 32, "packing": False},
     "dpo_sigmoid": DPO | {"dpo_label_smoothing": 0.1, "pref_ftx": 0.3, "gradient_accumulation_steps": 2},
@@ -162,6 +168,15 @@ def ask_for_preference_loss() -> None:
     from trl import DPOTrainer
 
     CustomDPOTrainer.dpo_loss = lambda self, *logps: DPOTrainer.dpo_loss(self, *logps, loss_type=self.loss_type)
+
+
+def keep_heads_tied() -> None:
+    """PEFT 0.18 trains a copy of an embedding table apart from the head that is tied to it, unless it is asked not to."""
+    import functools
+
+    import llamafactory.model.adapter as adapter
+
+    adapter.LoraConfig = functools.partial(adapter.LoraConfig, ensure_weight_tying=True)
 
 
 def mean_logit(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -311,6 +326,7 @@ def execute(run: str, work: pathlib.Path) -> None:
     mask_dummy_images_once()
     shift_smoothed_labels()
     ask_for_preference_loss()
+    keep_heads_tied()
     log_logits_of_answers()
     judge_images()
     round_to_nearest_code()

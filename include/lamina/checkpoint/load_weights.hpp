@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,8 +26,12 @@ struct AdapterLayer {
   float scale = 0;
   std::vector<float> a, b, magnitude = {};
 };
-/// By canonical name of the layer.
-using AdapterLayers = std::map<std::string, AdapterLayer>;
+/// What an adapter changes: layers by canonical name, and tensors that it replaces whole (PEFT's modules_to_save).
+struct AdapterLayers : std::map<std::string, AdapterLayer> {
+  using map::map;
+  std::map<std::string, std::string> replaced;  ///< canonical name of a tensor -> its name in `file`
+  std::shared_ptr<const Checkpoint> file;
+};
 
 /// Whether an adapter is DoRA's.
 inline bool has_magnitudes(const AdapterLayers& layers) {
@@ -115,30 +120,23 @@ class TensorLoad {
   /// Error, naming the file and both shapes, if the shapes differ, and if the file's elements are not floating.
   TensorLoad(const TensorSlot& slot, const Checkpoint& files, std::span<const AdapterLayers> folded, int rank)
       : slot_(slot),
-        files_(files),
-        info_(files.at(slot.name())),
+        files_(&files),
+        info_(&files.at(slot.name())),
         place_(slot.spec, rank),
         dtype_(slot.quantization ? DType::F32 : slot.dtype) {
+    for (const AdapterLayers& adapter : folded) change(adapter);
     std::vector<std::int64_t> wanted(slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank);
     wanted.front() *= slot.spec.row_shards, wanted.back() *= slot.spec.column_shards;
-    if (info_.shape != wanted)
-      fail(files.path().string(), ": ", info_.name, " is ", shape_text(info_.shape), ", config.json's sizes want ",
+    if (info_->shape != wanted)
+      fail(files_->path().string(), ": ", info_->name, " is ", shape_text(info_->shape), ", config.json's sizes want ",
            shape_text(wanted), ": do config.json and the weights belong together?");
-    expect_floating(files, info_);
-    const std::string name = slot.name();
-    if (!name.ends_with(".weight")) return;
-    for (const AdapterLayers& adapter : folded)
-      if (const auto layer = adapter.find(module_of(name)); layer != adapter.end()) {
-        FoldedLayer next{&layer->second};
-        if (!layer->second.magnitude.empty()) next.factors = row_factors(layer->second);
-        folded_.push_back(std::move(next));
-      }
+    expect_floating(*files_, *info_);
   }
 
   /// Fills `to` with the slot's elements from `first` on, on all threads: each reads and converts a block at a time.
   /// Elements of a slot that is quantised are fp32.
   void read(std::size_t first, std::span<std::byte> to) const {
-    const bool as_stored = folded_.empty() && info_.dtype == dtype_ && slot_.spec.exponent == 0;
+    const bool as_stored = folded_.empty() && info_->dtype == dtype_ && slot_.spec.exponent == 0;
     const std::size_t each = as_stored ? copied : converted, count = to.size() / size_bytes(dtype_);
     parallel_for_next(static_cast<std::int64_t>((count + each - 1) / each), [&](std::int64_t block) {
       const std::size_t at = static_cast<std::size_t>(block) * each, n = std::min(each, count - at);
@@ -158,16 +156,30 @@ class TensorLoad {
  private:
   static constexpr std::size_t copied = std::size_t{1} << 19, converted = std::size_t{1} << 14;  // elements of a block
 
+  /// What an adapter after those before it does to the tensor.
+  void change(const AdapterLayers& adapter) {
+    const std::string name = slot_.name();
+    if (const auto own = adapter.replaced.find(name); own != adapter.replaced.end()) {
+      files_ = adapter.file.get(), info_ = &files_->at(own->second);
+      folded_.clear();
+    }
+    if (!name.ends_with(".weight")) return;
+    const auto layer = adapter.find(module_of(name));
+    if (layer == adapter.end()) return;
+    FoldedLayer next{&layer->second};
+    if (!layer->second.magnitude.empty()) next.factors = row_factors(layer->second);
+    folded_.push_back(std::move(next));
+  }
   /// m / |W + scale * B A| of every row of the file's tensor, W with the adapters before this one.
   std::vector<float> row_factors(const AdapterLayer& layer) const {
     const std::size_t cols = place_.file_cols();
     std::vector<float> factors(layer.magnitude);
     parallel_for(std::ssize(factors), [&](std::int64_t row) {
-      const std::size_t first = static_cast<std::size_t>(row) * cols, bytes = size_bytes(info_.dtype);
+      const std::size_t first = static_cast<std::size_t>(row) * cols, bytes = size_bytes(info_->dtype);
       std::vector<std::byte> stored(cols * bytes);
       std::vector<float> w(cols);
-      files_.read(info_.name, first * bytes, stored);
-      widen(info_.dtype, stored, w);
+      files_->read(info_->name, first * bytes, stored);
+      widen(info_->dtype, stored, w);
       for (const FoldedLayer& before : folded_) before.apply(cols, first, w);
       fold_adapter(layer, cols, first, w);
       float squares = 0;
@@ -178,31 +190,31 @@ class TensorLoad {
   }
   /// The file's own elements.
   void read_file(std::size_t first, std::size_t count, std::span<std::byte> to) const {
-    const std::size_t each = size_bytes(info_.dtype);
+    const std::size_t each = size_bytes(info_->dtype);
     place_.for_each_run(first, count, [&](std::size_t in_file, std::size_t at, std::size_t n) {
-      files_.read(info_.name, in_file * each, to.subspan(at * each, n * each));
+      files_->read(info_->name, in_file * each, to.subspan(at * each, n * each));
     });
   }
   void convert(std::size_t first, std::size_t count, std::span<std::byte> to) const {
     std::array<std::byte, converted * sizeof(double)> raw;
     std::array<float, converted> floats;
-    const auto stored = std::span(raw).first(count * size_bytes(info_.dtype));
+    const auto stored = std::span(raw).first(count * size_bytes(info_->dtype));
     const auto values = std::span(floats).first(count);
     read_file(first, count, stored);
-    widen(info_.dtype, stored, values);
+    widen(info_->dtype, stored, values);
     for (const FoldedLayer& adapter : folded_)
       place_.for_each_run(first, count, [&](std::size_t in_file, std::size_t at, std::size_t n) {
         adapter.apply(place_.file_cols(), in_file, values.subspan(at, n));
       });
-    if (dtype_ == DType::F16) expect_f16(values, files_.path().string(), info_.name);
+    if (dtype_ == DType::F16) expect_f16(values, files_->path().string(), info_->name);
     if (const float factor = power_of_two(slot_.spec.exponent); factor != 1)
       for (float& value : values) value *= factor;
     narrow(values, dtype_, to);
   }
 
   const TensorSlot& slot_;
-  const Checkpoint& files_;
-  const TensorInfo& info_;
+  const Checkpoint* files_;  ///< the model's, or those of an adapter that replaces the tensor
+  const TensorInfo* info_;
   ShardPlace place_;
   DType dtype_;  ///< of what read() writes
   std::vector<FoldedLayer> folded_;
@@ -211,7 +223,7 @@ class TensorLoad {
 inline void expect_not_folded(const std::string& weight, const Checkpoint& files,
                               std::span<const AdapterLayers> folded) {
   for (const AdapterLayers& adapter : folded)
-    if (adapter.contains(module_of(weight)))
+    if (adapter.contains(module_of(weight)) || adapter.replaced.contains(weight))
       fail(files.path().string(), ": ", weight,
            " is quantised, and no adapter is merged into quantised weights: merge ",
            "it into the model's whole release, or let requests name it (--enable-lora)");

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <set>
 #include <span>
 #include <string>
@@ -6,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <lamina/checkpoint/load_weights.hpp>
 #include <lamina/checkpoint/quantized/source.hpp>
 #include <lamina/checkpoint/tensors.hpp>
 #include <lamina/core/log.hpp>
@@ -39,6 +41,24 @@ inline void expect_no_others(const Checkpoint& weights, std::span<const TensorSp
          ": do config.json and the weights belong together?");
   if (!foreign.empty())
     note(cat(weights.path().string(), ": ", named(foreign), " are tensors of no part of the model: they are not read"));
+}
+
+/// Error if an adapter replaces a tensor that the model does not have. tied_head: the tensor that would be a copy of
+/// `embedding` (""; none): one that is a copy goes with it.
+inline void expect_places(std::span<const AdapterLayers> adapters, std::span<const TensorSpec> taken,
+                          std::string_view tied_head, const std::string& embedding) {
+  for (const AdapterLayers& adapter : adapters)
+    for (const auto& [tensor, in_file] : adapter.replaced) {
+      const bool found =
+          std::any_of(taken.begin(), taken.end(), [&](const TensorSpec& spec) { return spec.path.view() == tensor; });
+      if (found) continue;
+      const std::string subject = cat(adapter.file->path().string(), ": replaces ", tensor);
+      if (tensor != tied_head) fail(subject, ", which this model does not have: was it trained on another model?");
+      const auto table = adapter.replaced.find(embedding);
+      if (table == adapter.replaced.end() || !are_copies(*adapter.file, in_file, table->second))
+        fail(subject, ", but the model ties it to its embedding: such an adapter was trained without ",
+             "ensure_weight_tying, and fits no model of this kind");
+    }
 }
 
 }  // namespace lamina::checkpoint

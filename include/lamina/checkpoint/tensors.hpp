@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -159,5 +160,11 @@ class Checkpoint {
   std::vector<Location> places_;
   std::unordered_map<std::string, int> by_name_, by_canonical_;
 };
+
+/// Whether two tensors have the same bits: of a head that is tied to its table some writers save a copy.
+inline bool are_copies(const Checkpoint& file, std::string_view one, std::string_view other) {
+  const auto a = file.data(one), b = file.data(other);
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
+}
 
 }  // namespace lamina::checkpoint

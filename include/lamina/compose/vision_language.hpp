@@ -297,7 +297,9 @@ struct VisionLanguage {
       const InModule model(run.stream, towers_name);
       const bool to_tower = learns<Visual> && shown > 0;
       const Matrix<T> dlast = norm_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
-      const Matrix<T> dx = stack_mode<mode>::dx ? take(in.tokens) : Matrix<T>{};
+      bool to_input = to_tower;
+      if constexpr (learns<Embed>) to_input = to_input || p[embed_at].grad;
+      const Matrix<T> dx = stack_mode<mode>::dx && to_input ? take(in.tokens) : Matrix<T>{};
       language_backward(run, p, saved, in, dhidden, dlast, dx, to_tower);
       if constexpr (learns<Visual> && keeps<Stack_, stack_mode<mode>>) {
         if (!to_tower) return;

@@ -4,6 +4,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/core/quantization/matrix.hpp>
 #include <lamina/layer/adapter/adapted_linear.hpp>
+#include <lamina/layer/adapter/learning_base.hpp>
 
 namespace lamina {
 namespace detail {
@@ -34,6 +35,10 @@ template <class L, class R, class A>
 struct JointPart<AdaptedLinear<L, R, A>, false> : JointPart<L, true> {
   using adapter = AdaptedLinear<L, R, A>;
   static constexpr bool adapted = true;
+};
+template <class A>
+struct JointPart<LearningBase<A>, false> : JointPart<A, false> {
+  static constexpr bool learns = true;
 };
 
 /// "q_proj+k_proj+v_proj": how a plan calls the product of all three.

@@ -164,9 +164,10 @@ inline MergeReport run(const MergeOptions& options, const OnProgress& on_progres
   for (const auto& path : options.adapter_name_or_path) adapters.push_back(checkpoint::Adapter::load(path, names));
 
   const DType dtype = detail::output_dtype(options, config, base);
-  const std::string_view head = config.family->regions.head;
-  const bool tied = config.tie_word_embeddings && !base.find(cat(head, ".weight"));
-  const MergePlan plan = make_plan(base, adapters, dtype, tied ? head : "");
+  const Regions& regions = config.family->regions;
+  const bool tied = config.tie_word_embeddings && !base.find(cat(regions.head, ".weight"));
+  const MergePlan plan =
+      make_plan(base, adapters, dtype, tied ? TiedTable{regions.head, regions.embedding} : TiedTable{});
   MergeReport report = detail::report_of(plan, dtype);
 
   detail::UnfinishedExport staging(options.export_dir);

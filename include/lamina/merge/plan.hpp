@@ -19,6 +19,11 @@ struct MergePlan {
   std::int64_t merged_modules = 0, replaced_tensors = 0;
 };
 
+/// The names of a head and of the embedding that it is; no names: a head of its own.
+struct TiedTable {
+  std::string_view head = "", embedding = "";
+};
+
 namespace detail {
 
 /// "was the adapter trained on another model?", with what its config says of that.
@@ -52,6 +57,16 @@ inline void plan_pair(MergePlan& plan, const checkpoint::Checkpoint& base, const
   ++plan.merged_modules;
 }
 
+/// Whether an adapter replaces a tied head by a copy of the table that it replaces as well.
+inline bool copies_table(const checkpoint::Adapter& adapter, const checkpoint::ReplacedTensor& replaced,
+                         const TiedTable& tied) {
+  if (tied.head.empty() || replaced.tensor != cat(tied.head, ".weight")) return false;
+  return std::any_of(adapter.replaced().begin(), adapter.replaced().end(), [&](const auto& other) {
+    return other.tensor == cat(tied.embedding, ".weight") &&
+           checkpoint::are_copies(adapter.weights(), replaced.source, other.source);
+  });
+}
+
 inline void plan_replaced(MergePlan& plan, const checkpoint::Checkpoint& base, const checkpoint::Adapter& adapter,
                           const checkpoint::ReplacedTensor& replaced, std::string_view tied_head) {
   OutputTensor& output = output_for(plan, base, adapter, replaced.tensor, tied_head);
@@ -70,10 +85,10 @@ inline void plan_replaced(MergePlan& plan, const checkpoint::Checkpoint& base, c
 }  // namespace detail
 
 /// Matches every tensor of every adapter to a tensor of the base. Floating tensors come out in dtype, others as they
-/// are. tied_head: the name of a head that is the embedding itself ("": none). Error if a tensor is unknown or its
-/// shape differs: the adapter belongs to another model. base and adapters must outlive the plan.
+/// are. Error if a tensor is unknown or its shape differs: the adapter belongs to another model. base and adapters must
+/// outlive the plan.
 inline MergePlan make_plan(const checkpoint::Checkpoint& base, std::span<const checkpoint::Adapter> adapters,
-                           DType dtype, std::string_view tied_head) {
+                           DType dtype, const TiedTable& tied) {
   MergePlan plan;
   for (const checkpoint::TensorInfo& info : base.tensors()) {
     checkpoint::TensorInfo out = info;
@@ -85,8 +100,10 @@ inline MergePlan make_plan(const checkpoint::Checkpoint& base, std::span<const c
     plan.outputs[info.name].source = {&base, &info};
   }
   for (const checkpoint::Adapter& adapter : adapters) {
-    for (const auto& replaced : adapter.replaced()) detail::plan_replaced(plan, base, adapter, replaced, tied_head);
-    for (const auto& pair : adapter.pairs()) detail::plan_pair(plan, base, adapter, pair, tied_head);
+    for (const auto& replaced : adapter.replaced())
+      if (!detail::copies_table(adapter, replaced, tied))
+        detail::plan_replaced(plan, base, adapter, replaced, tied.head);
+    for (const auto& pair : adapter.pairs()) detail::plan_pair(plan, base, adapter, pair, tied.head);
   }
   return plan;
 }

@@ -1,5 +1,4 @@
 #pragma once
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -17,11 +16,8 @@ inline std::string head_tensor(const Family& family) { return std::string(family
 /// one that equals the embedding, as some trainers save it).
 inline bool tied_head(const ModelConfig& config, const checkpoint::Checkpoint& weights) {
   if (!config.tie_word_embeddings) return false;
-  const std::string own = head_tensor(*config.family),
-                    copied = std::string(config.family->regions.embedding) + ".weight";
-  if (!weights.find(own)) return true;
-  const auto head = weights.data(own), embedding = weights.data(copied);
-  return head.size() == embedding.size() && std::memcmp(head.data(), embedding.data(), head.size()) == 0;
+  const std::string own = head_tensor(*config.family);
+  return !weights.find(own) || checkpoint::are_copies(weights, own, cat(config.family->regions.embedding, ".weight"));
 }
 
 namespace detail {

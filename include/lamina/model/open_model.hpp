@@ -40,11 +40,13 @@ inline void check_quantized_base(const std::filesystem::path& model_dir, const M
 inline std::unique_ptr<TrainSession> open_for_training(const std::filesystem::path& model_dir,
                                                        const TrainableOptions& options) {
   std::vector<std::filesystem::path> folded = options.adapters;
-  if (!options.create_new_adapter && !folded.empty()) folded.pop_back();
+  if (options.goes_on()) folded.pop_back();
   ModelSource source = open_source(model_dir, folded);
-  if (folded.size() < options.adapters.size()) {
+  if (options.goes_on()) {
     source.trained = checkpoint::read_adapter(options.adapters.back(), source.config.family->names);
     source.trained_dropout = checkpoint::AdapterConfig::load(options.adapters.back()).lora_dropout;
+    checkpoint::AdapterLayers& begun = source.folded.emplace_back();  // tensors that are trained whole begin with its
+    begun.replaced = source.trained.replaced, begun.file = source.trained.file;
   }
   check_quantized_base(model_dir, source, options);
   if (options.first_values && source.trained.empty()) options.first_values(source, options);

@@ -52,7 +52,8 @@ struct TrainableTensor {
   std::vector<std::int64_t> shape;
   std::span<float> value;
   std::vector<TensorState> state;
-  bool decays = true;  ///< biases and norms are exempt from weight decay, not the vectors of adapters
+  bool decays = true;          ///< biases and norms are exempt from weight decay, not the vectors of adapters
+  std::string copied_as = {};  ///< under which an adapter's file has it as well: a head that is tied to it; "": none
 };
 
 /// Bytes of the frozen weights that are stored in one way.
@@ -124,6 +125,7 @@ struct TrainableOptions {
   double lora_alpha = 16, lora_dropout = 0;
   bool use_rslora = false, use_dora = false;
   std::vector<std::string> lora_target = {"all"};
+  std::vector<std::string> additional_target;  ///< method lora: modules that are trained whole
   bool freeze_vision_tower = true, freeze_multi_modal_projector = true, freeze_language_model = false;
   int freeze_trainable_layers = 2;  ///< method freeze: the last n decoder layers, negative: the first n
   /// Method freeze: the parts of those layers that are trained ("all", or such as "mlp"), and modules outside of
@@ -146,7 +148,8 @@ struct TrainableOptions {
   std::vector<std::filesystem::path> adapters;
   /// Gives a fresh adapter its first values, in ModelSource::trained; unset: PEFT's, drawn from the seed.
   std::function<void(ModelSource&, const TrainableOptions&)> first_values;
-  bool create_new_adapter = false;              ///< merge them all and start a fresh one
+  bool create_new_adapter = false;  ///< merge them all and start a fresh one
+  bool goes_on() const { return !adapters.empty() && !create_new_adapter; }
   parallel::Group* group = &parallel::alone();  ///< whose gradients are summed in each step; outlives the session
   bool shards_optimizer = false;                ///< full and freeze: each rank keeps a part of the optimizer's state
   bool shards_gradients = false;                ///< and of the gradients' sums, if that takes less memory

@@ -69,6 +69,7 @@ struct Arguments {
   std::optional<double> lora_alpha;  ///< unset: 2 * lora_rank
   double lora_dropout = 0;
   std::vector<std::string> lora_target = {"all"};
+  std::vector<std::string> additional_target;  ///< modules that are trained whole next to the adapters
   bool use_rslora = false, use_dora = false, create_new_adapter = false;
   bool pissa_init = false, pissa_convert = false;
   int pissa_iter = 16;  ///< -1: the whole decomposition
@@ -184,6 +185,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.use_rslora = a.use_rslora;
   options.use_dora = a.use_dora;
   options.lora_target = a.lora_target;
+  options.additional_target = a.additional_target;
   options.freeze_vision_tower = a.freeze_vision_tower;
   options.freeze_multi_modal_projector = a.freeze_multi_modal_projector;
   options.freeze_language_model = a.freeze_language_model;

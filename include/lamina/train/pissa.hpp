@@ -59,6 +59,11 @@ inline void write_converted(const std::filesystem::path& to, const std::filesyst
     const std::vector<float> own = checkpoint::read_f32(after, info.name),
                              start = checkpoint::read_f32(before, info.name);
     std::vector<float>& joined = values.emplace_back();
+    if (info.name.find(".lora_") == std::string::npos) {  // a tensor that was trained whole
+      joined = own;
+      tensors.push_back({info.name, DType::F32, info.shape, std::as_bytes(std::span<const float>(joined))});
+      continue;
+    }
     std::vector<std::int64_t> shape = info.shape;
     const bool is_a = info.name.ends_with(".lora_A.weight");
     const auto row =

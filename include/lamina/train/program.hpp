@@ -235,7 +235,7 @@ class TrainProgram {
 
   /// False after an interruption.
   bool train(const std::optional<std::filesystem::path>& from) {
-    const ModelWriter writer(a_, *session_, config_.family->names);
+    const ModelWriter writer(a_, *session_, *config_.family);
     const double embeddings = static_cast<double>(config_.text_config.vocab_size) * config_.text_config.hidden_size;
     std::optional<Trackers> trackers;
     if (group_.first()) trackers.emplace(a_, console_);

@@ -124,9 +124,11 @@ TEST_CASE("lamina-train: PiSSA's converted adapter on the base model evaluates a
   CHECK(raw.output.find("take the one in pissa_converted next to it") != std::string::npos);
 }
 
-TEST_CASE("lamina-train: a DoRA adapter is resumed to the bit, goes on, and merged evaluates as it was trained") {
+TEST_CASE("lamina-train: adapters of DoRA and with whole modules resume to the bit, go on, and merged evaluate alike") {
+  const std::string run = GENERATE("dora", "additional_target_qwen2_5");
+  INFO("run " << run);
   const TemporaryFolder trained, resumed, again;
-  const Json wanted = read(golden / "dora.json");
+  const Json wanted = read(golden / (run + ".json"));
   const auto eval_loss = [&](const Program& program, const fs::path& folder) {
     INFO(program.output);
     REQUIRE(program.status == 0);
@@ -137,7 +139,10 @@ TEST_CASE("lamina-train: a DoRA adapter is resumed to the bit, goes on, and merg
   saving.update({{"save_strategy", "steps"}, {"save_steps", 5}});
   const double before = eval_loss(train(wanted, trained.path(), saving), trained.path());
   const fs::path out = trained.path() / "out";
-  CHECK(read(out / "adapter_config.json").at("use_dora") == true);
+  const Json config = read(out / "adapter_config.json");
+  CHECK(config.at("use_dora") == (run == "dora"));
+  if (run != "dora") CHECK(config.at("modules_to_save") == Json{"merger", "embed_tokens"});
+  CHECK(config.at("ensure_weight_tying") == (run != "dora"));  // this model's head is its table
 
   saving["resume_from_checkpoint"] = (out / "checkpoint-5").string();
   saving["overwrite_output_dir"] = false;

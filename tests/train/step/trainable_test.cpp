@@ -56,6 +56,28 @@ TEST_CASE("lora_target: each name must adapt a layer", "[train]") {
                        "leave no linear layer to adapt"));
 }
 
+TEST_CASE("additional_target: modules by the ends of their names, each with all its tensors", "[train]") {
+  std::vector<TensorSpec> tensors;
+  for (std::string name : modules()) tensors.push_back({.path = Path{} / (name + ".weight"), .rank = 2});
+  tensors.push_back({.path = Path{} / "model.visual.merger.linear_fc1.bias", .rank = 1});
+  const auto chosen = [&](std::vector<std::string> names, const std::set<std::string>& adapted = {}) {
+    TrainableOptions options;
+    options.additional_target = std::move(names);
+    return whole_tensors(tensors, adapted, qwen_vl::regions, options);
+  };
+  CHECK(chosen({"merger"}) ==
+        std::set<std::string>{"model.visual.merger.linear_fc1.bias", "model.visual.merger.linear_fc1.weight"});
+  CHECK(chosen({"norm", "embed_tokens"}) ==
+        std::set<std::string>{"model.language_model.embed_tokens.weight", "model.language_model.norm.weight"});
+  CHECK(chosen({"lm_head"}) == std::set<std::string>{"lm_head.weight"});
+  std::erase_if(tensors, [](const TensorSpec& t) { return t.path.view() == "lm_head.weight"; });
+  CHECK(chosen({"lm_head"}) == std::set<std::string>{"model.language_model.embed_tokens.weight"});  // tied to it
+  CHECK(error_of([&] { chosen({"embed_token"}); }) ==
+        "additional_target: embed_token ends the name of no module of this model (did you mean embed_tokens?)");
+  CHECK(fake::contains(error_of([&] { chosen({"attn"}, {"model.visual.blocks.0.attn.qkv"}); }),
+                       "model.visual.blocks.0.attn.qkv has an adapter (lora_target)"));
+}
+
 TEST_CASE("freeze: layers by number in every stack that is not frozen, and the projector", "[train]") {
   TrainableOptions options;
   options.method = TrainableOptions::Method::freeze;

@@ -28,6 +28,7 @@ struct AdapterConfig {
   std::vector<int> layers_to_transform;     ///< the only layers that are adapted, by number; empty: all
   std::vector<std::string> layers_pattern;  ///< what the list of those layers is called; empty: anything
   std::vector<std::string> modules_to_save;
+  bool ensure_weight_tying = false;  ///< a table in modules_to_save stays the head as well, if the model ties them
   std::vector<std::pair<std::string, int>> rank_pattern;      ///< regular expression on a module's name -> its rank
   std::vector<std::pair<std::string, double>> alpha_pattern;  ///< the same for alpha; the first that matches wins
 
@@ -123,6 +124,7 @@ inline AdapterConfig AdapterConfig::load(const std::filesystem::path& dir) {
   out.use_dora = fields.boolean("use_dora", false);
   out.bias = fields.text("bias", "none");
   detail::read_targets(fields, out);
+  out.ensure_weight_tying = fields.boolean("ensure_weight_tying", false);
   if (fields.has("modules_to_save")) out.modules_to_save = fields.texts("modules_to_save");
   for (const auto& [pattern, rank] :
        detail::pattern_fields(ordered, "rank_pattern", file, io::between(1, most_rank), true))
@@ -155,7 +157,8 @@ inline std::string adapter_config_text(const AdapterConfig& c) {
                           "exclude_modules", "layer_replication", "layers_pattern", "layers_to_transform",
                           "megatron_config", "revision", "target_parameters", "trainable_token_indices"})
     out[key] = nullptr;
-  for (const char* key : {"fan_in_fan_out", "ensure_weight_tying", "lora_bias", "use_qalora"}) out[key] = false;
+  for (const char* key : {"fan_in_fan_out", "lora_bias", "use_qalora"}) out[key] = false;
+  out["ensure_weight_tying"] = c.ensure_weight_tying;
   out["alpha_pattern"] = out["rank_pattern"] = out["loftq_config"] = json::object();
   for (const auto& [pattern, alpha] : c.alpha_pattern) out["alpha_pattern"][pattern] = python_number(alpha);
   for (const auto& [pattern, rank] : c.rank_pattern) out["rank_pattern"][pattern] = rank;

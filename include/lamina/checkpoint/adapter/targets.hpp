@@ -82,7 +82,7 @@ inline void require_saved(const AdapterConfig& config, const std::vector<std::st
                           const std::string& file, const NameRules& names) {
   for (const std::string& module : config.modules_to_save) {
     const bool held = std::any_of(replaced.begin(), replaced.end(), [&](const std::string& tensor) {
-      const auto holds = [&](const std::string& name) { return ("." + tensor).find("." + name + ".") != tensor.npos; };
+      const auto holds = [&](const std::string& name) { return tensor.find(name + ".") != tensor.npos; };  // as PEFT
       return holds(module) || holds(canonical_name(module, names));
     });
     if (!held)

@@ -329,7 +329,7 @@ class TensorMemory {
   }
 
   /// Gives each group of adapted layers that may share a matrix the room for it (fuse/folded.hpp), if their ranks
-  /// fit its tail and none is quantised.
+  /// fit its tail and no matrix is quantised or learns.
   void place_folded() {
     const auto begins = [](const TensorSlot& slot) {
       return slot.spec.fold == TensorSpec::Fold::first && !slot.spec.added && slot.spec.rank == 2;
@@ -346,7 +346,7 @@ class TensorMemory {
     bool a_next = true;
     for (const TensorSlot& slot : group) {
       if (slot.spec.rank != 2) continue;
-      if (slot.quantization) return;
+      if (slot.quantization || (!slot.spec.added && slot.learns)) return;
       if (!slot.spec.added) rows += slot.spec.rows();
       if (slot.spec.added && !slot.learns) return;  // the windows of adapters are copies of what learns
       if (slot.spec.added && std::exchange(a_next, !a_next)) ranks += slot.spec.rows();

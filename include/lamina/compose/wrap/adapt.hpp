@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/compose/wrap/frozen.hpp>
 #include <lamina/compose/wrap/rewrite.hpp>
-#include <lamina/layer/adapter/adapter_on.hpp>
+#include <lamina/layer/adapter/learning_base.hpp>
 
 namespace lamina {
 
@@ -33,6 +33,14 @@ template <class Tag, class Inner = AllLinears>
 struct Within {
   template <class Path>
   static constexpr bool match = path_has<Path, Tag>&& Inner::template match<Path>;
+};
+/// Everywhere but below this name.
+template <class Tag, class Inner = AllLinears>
+struct Outside {
+  template <class Path>
+  static constexpr bool reaches = !path_has<Path, Tag>;
+  template <class Path>
+  static constexpr bool match = reaches<Path>&& Inner::template match<Path>;
 };
 
 namespace detail {
@@ -93,6 +101,40 @@ struct Adapt : rewrite_t<M, detail::AdaptRule<Kind, T>> {
       "the two adapters");
   static_assert(learns<rewrite_t<M, detail::AdaptRule<Kind, T>>>,
                 "Adapt: no linear layer of the model bears any of the names in Targets<...>");
+};
+
+namespace detail {
+template <class T, class Path>
+inline constexpr bool targets_reach = true;
+template <class T, class Path>
+requires requires { T::template reaches<Path>; }
+inline constexpr bool targets_reach<T, Path> = T::template reaches<Path>;
+
+template <class M, class Kind, bool targeted>
+struct AdaptLayerBeside {
+  using type = M;
+};
+template <class M, class Kind>
+requires(is_linear<M>) struct AdaptLayerBeside<M, Kind, true> {
+  using type = LearningBase<typename Kind::template layer<M>>;
+};
+template <class Kind, class T>
+struct AdaptBesideRule {
+  template <class M, class Path>
+  static constexpr bool applies = ParametricLayer<M>;
+  template <class M, class Path>
+  using apply = std::conditional_t<targets_reach<T, Path>,
+                                   typename AdaptLayerBeside<M, Kind, T::template match<Path>>::type, Frozen<M>>;
+};
+}  // namespace detail
+
+/// The same, but that whether another tensor learns as well is decided at run time, as programs that read
+/// additional_target need; outside of what T reaches everything is frozen. What is not chosen costs no memory and
+/// almost no work: gradients go to the first layer's input.
+template <class M, class Kind, class T>
+struct AdaptBeside : rewrite_t<M, detail::AdaptBesideRule<Kind, T>> {
+  using base_model = M;
+  using adapter_kind = Kind;
 };
 
 /// The model that merging an adapted model returns: M for Adapt<M, ...>.

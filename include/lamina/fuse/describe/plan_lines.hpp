@@ -9,6 +9,7 @@
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/fuse/type_text.hpp>
 #include <lamina/kernel/plan.hpp>
+#include <lamina/layer/adapter/learning_base.hpp>
 
 /// The lines of a plan: a walk through a type, next to a record of what it launches.
 namespace lamina {
@@ -17,6 +18,8 @@ struct DescribeOptions {
   int rank = 8;  ///< of adapters whose rank is decided at run time
   /// How frozen matrices of linear layers are stored.
   std::function<Quantization(const TensorSpec&)> stored = [](const TensorSpec&) { return Quantization{}; };
+  /// Which of the tensors that may learn do.
+  std::function<bool(const TensorSpec&)> learns = [](const TensorSpec&) { return true; };
 };
 
 /// One module of a plan.
@@ -47,6 +50,18 @@ struct PlanPlace {
   }
 };
 
+/// A layer of which the run decides what learns: a plan says what does, so that it is the layer itself there.
+template <class L>
+struct WithoutChoice {
+  using type = L;
+};
+template <class A>
+struct WithoutChoice<LearningBase<A>> {
+  using type = A;
+};
+template <class L>
+using without_choice_t = typename WithoutChoice<L>::type;
+
 template <class M, class Mode>
 constexpr std::size_t saved_bytes_of() {
   if constexpr (requires { typename M::template Saved<Mode>; })
@@ -74,9 +89,11 @@ class PlanLines {
  protected:
   explicit PlanLines(DescribeOptions options)
       : weights_([&](const TensorSpec& tensor) {
+          const bool learns = tensor.learns && options.learns(tensor);
           return TensorChoice{
               .rank = options.rank,
-              .quantization = tensor.learns || !tensor.takes_row_terms ? Quantization{} : options.stored(tensor)};
+              .learns = learns,
+              .quantization = learns || !tensor.takes_row_terms ? Quantization{} : options.stored(tensor)};
         }) {}
   /// Parameters at addresses that nobody reads.
   std::vector<Parameter> parameters(Arena& counting) const {
@@ -156,7 +173,7 @@ class PlanLines {
       if constexpr (Module<M>) out.bytes = bytes_per_row<M, T> / place.divisor;
       using Inner = typename Innermost<M>::type;
       if constexpr (!HasChildren<Inner>)
-        out.what = std::string(type_text<Inner>()) + widths<Inner>() + storage(below + "weight");
+        out.what = std::string(type_text<without_choice_t<Inner>>()) + widths<Inner>() + storage(below + "weight");
     }
     return out;
   }

@@ -17,8 +17,8 @@ inline constexpr TrainKey finetuning_keys[] = {
     honoured<&Arguments::lora_dropout>("lora_dropout", "share of an adapter's inputs that a step leaves out")
         .in(io::proportion),
     honoured<&Arguments::lora_target>("lora_target", "names of the layers to adapt, or all"),
-    {"additional_target", KeyType::list, KeyStatus::refused, "",
-     "modules trained in full next to an adapter are not built; use finetuning_type: full or freeze"},
+    honoured<&Arguments::additional_target>(
+        "additional_target", "modules to train whole next to the adapters, by the ends of their names: embed_tokens"),
     honoured<&Arguments::loraplus_lr_ratio>("loraplus_lr_ratio",
                                             "LoRA+: learning rate of each lora_B over that of its lora_A")
         .in({.least = 0, .most = 1e6, .above = true}),

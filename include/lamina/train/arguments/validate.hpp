@@ -53,6 +53,8 @@ inline void validate_preferences(const Arguments& a) {
          "take finetuning_type: lora, or stage: dpo with pref_loss: orpo or simpo, which have no reference");
   if (loss.has_reference() && a.pissa_init)
     fail(where(a, "pissa_init"), " changes the base model, which is the reference: set it to false");
+  if (loss.has_reference() && !a.additional_target.empty())
+    fail(where(a, "additional_target"), " changes weights of the base model, which is the reference: leave it out");
 }
 
 inline void validate_method(const Arguments& a) {
@@ -71,6 +73,8 @@ inline void validate_method(const Arguments& a) {
       fail(where(a, key), " follows the schedule of learning_rate, which is 0: give that a rate");
   for (const auto& [key, on] : {std::pair{"use_rslora", a.use_rslora}, {"use_dora", a.use_dora}})
     if (!lora && on) fail(where(a, key), " needs finetuning_type: lora, got ", a.finetuning_type);
+  if (!lora && !a.additional_target.empty())
+    fail(where(a, "additional_target"), " needs finetuning_type: lora, got ", a.finetuning_type);
   if (lora && a.lora_target.empty()) fail(where(a, "lora_target"), " is empty: name modules, or all");
   if (a.pissa_init && !lora) fail(where(a, "pissa_init"), " needs finetuning_type: lora, got ", a.finetuning_type);
   if (a.pissa_init && a.use_dora)

@@ -114,7 +114,10 @@ inline void read_optimizer(const std::filesystem::path& directory, TrainSession&
 inline void read_weights(const std::filesystem::path& directory, TrainSession& session) {
   const bool adapter = std::filesystem::exists(directory / "adapter_model.safetensors");
   detail::CheckpointTensors file(adapter ? directory / "adapter_model.safetensors" : directory);
-  for (const TrainableTensor& t : session.trainable()) file.load(t.name, t.shape, t.value);
+  for (const TrainableTensor& t : session.trainable()) {
+    if (!t.copied_as.empty()) file.load(t.copied_as, t.shape, t.value);
+    file.load(t.name, t.shape, t.value);
+  }
   if (adapter) file.require_all_loaded();
   session.restored();
 }

@@ -34,6 +34,9 @@ inline std::vector<std::string> overridden_settings(const Arguments& a) {
   if (a.given.contains("lora_target"))
     notes.push_back(cat("lora_target has no effect: ", a.adapter_name_or_path.back().string(),
                         " goes on with the layers that it has"));
+  if (!a.additional_target.empty())
+    notes.push_back(cat("additional_target has no effect: ", a.adapter_name_or_path.back().string(),
+                        " goes on with the modules that it has"));
   return notes;
 }
 

@@ -10,6 +10,7 @@
 #include <lamina/checkpoint/adapter.hpp>
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/io/program/version.hpp>
+#include <lamina/model/family.hpp>
 #include <lamina/train/arguments.hpp>
 #include <lamina/train/save/continued_adapter.hpp>
 #include <lamina/train/save/model_card.hpp>
@@ -93,9 +94,9 @@ inline std::vector<std::string> target_modules(const std::set<std::string>& adap
 /// processor's files and a model card.
 class ModelWriter {
  public:
-  /// names: how the base model's files may spell names.
-  ModelWriter(const Arguments& arguments, TrainSession& session, const checkpoint::NameRules& names)
-      : a_(arguments), session_(session), names_(names) {}
+  /// family: of the base model.
+  ModelWriter(const Arguments& arguments, TrainSession& session, const Family& family)
+      : a_(arguments), session_(session), names_(family.names), regions_(family.regions) {}
 
   void save(const std::filesystem::path& directory, const OrderedJson& log_history) const {
     if (a_.finetuning_type == "lora")
@@ -120,7 +121,9 @@ class ModelWriter {
     std::set<std::string> adapted, others;
     std::vector<checkpoint::TensorData> tensors;
     for (const TrainableTensor& t : trainable) {
-      tensors.push_back({t.name, DType::F32, t.shape, std::as_bytes(std::span<const float>(t.value))});
+      const auto values = std::as_bytes(std::span<const float>(t.value));
+      tensors.push_back({t.name, DType::F32, t.shape, values});
+      if (!t.copied_as.empty()) tensors.push_back({t.copied_as, DType::F32, t.shape, values});
       if (const std::string module = detail::lora_module(t.name); !module.empty()) adapted.insert(module);
     }
     const auto base = checkpoint::Checkpoint::open(a_.model_name_or_path, names_);
@@ -131,10 +134,23 @@ class ModelWriter {
     }
     checkpoint::AdapterConfig config = continued_adapter(a_).value_or(fresh_adapter());
     if (config.base_model_name_or_path.empty()) config.base_model_name_or_path = named_model(a_);
+    if (!continued_adapter(a_)) name_whole_modules(trainable, config);
     config.target_regex.clear();
     config.target_modules = detail::target_modules(adapted, others);
     config.init_lora_weights = init;
     checkpoint::write_adapter(directory, config, tensors);
+  }
+
+  /// A head that is tied to the embedding is saved as that, and as a copy.
+  void name_whole_modules(const std::vector<TrainableTensor>& trainable, checkpoint::AdapterConfig& config) const {
+    config.ensure_weight_tying =
+        std::any_of(trainable.begin(), trainable.end(), [](const auto& t) { return !t.copied_as.empty(); });
+    const std::string table(regions_.embedding.substr(regions_.embedding.rfind('.') + 1));
+    for (const std::string& name : a_.additional_target) {
+      const std::string module = name == regions_.head && config.ensure_weight_tying ? table : name;
+      auto& saved = config.modules_to_save;
+      if (std::find(saved.begin(), saved.end(), module) == saved.end()) saved.push_back(module);
+    }
   }
 
   checkpoint::AdapterConfig fresh_adapter() const {
@@ -173,6 +189,7 @@ class ModelWriter {
   const Arguments& a_;
   TrainSession& session_;
   checkpoint::NameRules names_;
+  Regions regions_;
 };
 
 }  // namespace lamina::train

@@ -91,11 +91,12 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   std::int64_t memory_bytes() const override { return device().used_bytes(); }
 
   std::string describe() const override {
-    std::map<std::string, Quantization> stored;
-    for (const TensorSlot& slot : weights().slots()) stored[slot.name()] = slot.quantization;
-    return lamina::describe<Model, T>({.rank = rank_, .stored = [&](const TensorSpec& tensor) {
-                                         return stored.at(std::string(tensor.path.view()));
-                                       }});
+    std::map<std::string_view, const TensorSlot*> slots;
+    for (const TensorSlot& slot : weights().slots()) slots[slot.spec.path.view()] = &slot;
+    return lamina::describe<Model, T>(
+        {.rank = rank_,
+         .stored = [&](const TensorSpec& tensor) { return slots.at(tensor.path.view())->quantization; },
+         .learns = [&](const TensorSpec& tensor) { return slots.at(tensor.path.view())->learns; }});
   }
 
  private:

@@ -1,11 +1,13 @@
 #pragma once
 #include <algorithm>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <lamina/core/error.hpp>
+#include <lamina/core/tensor/tensors.hpp>
 #include <lamina/io/nearest_word.hpp>
 #include <lamina/model/family.hpp>
 #include <lamina/model/train_session.hpp>
@@ -123,6 +125,38 @@ inline std::set<std::string> lora_modules(const std::vector<std::string>& linear
   if (chosen.empty())
     fail("lora_target: all: freeze_vision_tower, freeze_multi_modal_projector and freeze_language_model leave no ",
          "linear layer to adapt");
+  return chosen;
+}
+
+/// The tensors that additional_target trains whole: those of each module whose name ends in one of its names, wherever
+/// it is. tensors: the model's own; adapted: its modules with an adapter. The head of a model that ties it to its
+/// embedding is that embedding. Error on a name that trains nothing, or a layer that has an adapter.
+/// source  PEFT 0.18.1, utils/other.py, set_additional_trainable_modules
+inline std::set<std::string> whole_tensors(std::span<const TensorSpec> tensors, const std::set<std::string>& adapted,
+                                           const Regions& regions, const TrainableOptions& o) {
+  std::set<std::string> chosen, known;
+  const auto is_here = [&](std::string_view module) {
+    return std::any_of(tensors.begin(), tensors.end(),
+                       [&](const TensorSpec& t) { return checkpoint::detail::under(t.path.view(), module); });
+  };
+  for (const std::string& target : o.additional_target) {
+    const std::string_view wanted = target == regions.head && !is_here(target) ? regions.embedding : target;
+    bool trains = false;
+    for (const TensorSpec& spec : tensors) {
+      if (spec.added) continue;
+      const std::string_view name = spec.path.view();
+      for (std::size_t dot = name.find('.'); dot != name.npos; dot = name.find('.', dot + 1)) {
+        const std::string module(name.substr(0, dot));
+        known.insert(module.substr(module.rfind('.') + 1));
+        if (module.ends_with(wanted)) chosen.emplace(name), trains = true;
+      }
+    }
+    if (!trains)
+      fail("additional_target: ", target, " ends the name of no module of this model", io::did_you_mean(target, known));
+  }
+  for (const std::string& module : adapted)
+    if (chosen.contains(module + ".weight"))
+      fail("additional_target: ", module, " has an adapter (lora_target): leave it to one of the two");
   return chosen;
 }
 

@@ -35,11 +35,12 @@ class TrainedWeights : public TrainSession {
       const auto count = static_cast<std::size_t>(slot.spec.count());
       if (!slot.learns || count == 0) continue;
       tensor_of[i] = tensors.size();
-      tensors.push_back({(slot.spec.added ? "base_model.model." : "") + slot.name(),
+      tensors.push_back({(in_adapter_ ? "base_model.model." : "") + slot.name(),
                          shape_of(slot.spec),
                          state_.values().subspan(slot.offset, count),
                          {},
-                         slot.decays()});
+                         slot.decays(),
+                         slot.name() == table_of_head_ ? head_copy_ : ""});
     }
     for (std::size_t i = 0; i < optimizer_.parts().size(); ++i) {
       const StatePart& part = optimizer_.parts()[i];
@@ -82,13 +83,22 @@ class TrainedWeights : public TrainSession {
         rank_(static_cast<std::uint64_t>(options.group->rank())),
         device_(options.group->place().local_rank),
         linears_(linears_of(tensors, source.config.family->regions)),
-        weights_(tensors, choose(source, options)),
+        in_adapter_(options.method == TrainableOptions::Method::lora),
+        head_copy_(cat("base_model.model.", source.config.family->regions.head, ".weight")),
+        weights_(tensors, choose(tensors, source, options)),
         group_(*options.group),
         shares_optimizer_(shares_optimizer(options)),
         optimizer_(own_share(), options.optimizer) {
     device_.set_deterministic(options.deterministic);
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
+    const auto is_here = [&](const std::string& name) {
+      return std::any_of(tensors.begin(), tensors.end(), [&](const TensorSpec& t) { return t.path.view() == name; });
+    };
+    const Regions& regions = source.config.family->regions;
+    if (in_adapter_ && !is_here(cat(regions.head, ".weight"))) table_of_head_ = cat(regions.embedding, ".weight");
+    require_whole_joints();
+    require_reference(options);
     weights_.keep(optimizer_.share());
     const std::optional<DividedGradients> divided = divide(options, order);
     expect_room(options);
@@ -183,13 +193,15 @@ class TrainedWeights : public TrainSession {
              ? ", or share the optimizer and the gradients (deepspeed, fsdp)"
              : "");
   }
-  std::function<TensorChoice(const TensorSpec&)> choose(const ModelSource& source, const TrainableOptions& options) {
-    std::set<std::string> adapted;
+  std::function<TensorChoice(const TensorSpec&)> choose(const std::vector<TensorSpec>& tensors,
+                                                        const ModelSource& source, const TrainableOptions& options) {
+    std::set<std::string> adapted, whole;
     if (options.method == TrainableOptions::Method::freeze)
       require_freeze_modules(tensor_names(source.weights), options);
     if (options.method == TrainableOptions::Method::lora && source.trained.empty())
       adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), source.config.family->regions, options);
-    return [&source, &options, adapted = std::move(adapted)](const TensorSpec& spec) {
+    if (in_adapter_) whole = chosen_whole(tensors, adapted, source, options);
+    return [&source, &options, adapted = std::move(adapted), whole = std::move(whole)](const TensorSpec& spec) {
       const std::string name(spec.path.view());
       const float rate = rate_of(region_of(name, source.config.family->regions), options);
       if (spec.added) {
@@ -198,6 +210,7 @@ class TrainedWeights : public TrainSession {
         const int r = it != source.trained.end() ? it->second.rank : adapted.contains(module) ? options.lora_rank : 0;
         return TensorChoice{DType::F32, r, true, name.ends_with(".lora_A.weight") ? rate : rate * options.lora_b_rate};
       }
+      if (whole.contains(name)) return TensorChoice{.rate = spec.rank > 1 ? rate : rate * options.lora_b_rate};
       const DType kept = Device<B>::reads_any_weight ? source.dtype_of_values(name) : dtype_of<T>;
       if (options.method == TrainableOptions::Method::lora)
         return TensorChoice{
@@ -206,6 +219,41 @@ class TrainedWeights : public TrainSession {
           kept, 0,
           is_trained(name, source.config.text_config.num_hidden_layers, source.config.family->regions, options), rate};
     };
+  }
+  /// The tensors that are trained whole next to adapters: those that an adapter which goes on has, or as asked for.
+  static std::set<std::string> chosen_whole(const std::vector<TensorSpec>& tensors, std::set<std::string> adapted,
+                                            const ModelSource& source, const TrainableOptions& options) {
+    for (const auto& [module, layer] : source.trained) adapted.insert(module);  // a fresh one may have its values
+    std::set<std::string> whole;
+    if (options.goes_on())
+      for (const auto& [tensor, in_file] : source.trained.replaced) whole.insert(tensor);
+    else
+      whole = whole_tensors(tensors, adapted, source.config.family->regions, options);
+    for (const std::string& name : whole)
+      if (source.quantized.contains(name))
+        fail("additional_target: ", name, " is quantised, and quantised weights cannot learn: leave it out");
+    return whole;
+  }
+  /// Error if of the matrices that are multiplied together some learn and some do not.
+  void require_whole_joints() const {
+    const TensorSlot* before[] = {nullptr, nullptr};  // a vector, a matrix
+    for (const TensorSlot& slot : weights_.slots()) {
+      if (slot.spec.added) continue;
+      const TensorSlot*& last = before[slot.spec.rank > 1];
+      if (slot.spec.joined && last && last->learns != slot.learns)
+        fail("additional_target: ", (slot.learns ? slot : *last).name(), " is computed together with ",
+             (slot.learns ? *last : slot).name(), ": name all of them, or the module that holds them");
+      last = &slot;
+    }
+  }
+  /// Error if the objective compares with the model that the run began with, and that is not kept.
+  void require_reference(const TrainableOptions& options) const {
+    const auto* loss = std::get_if<PreferenceLoss>(&options.objective);
+    if (!loss || !loss->has_reference() || !in_adapter_) return;
+    for (const TensorSlot& slot : weights_.slots())
+      if (slot.learns && !slot.spec.added)
+        fail("adapter_name_or_path: the adapter trains ", slot.name(),
+             " whole, and the reference is the base model: take pref_loss: orpo or simpo, or merge the adapter first");
   }
   static std::vector<std::string> tensor_names(const checkpoint::Checkpoint& weights) {
     std::vector<std::string> names;
@@ -298,6 +346,8 @@ class TrainedWeights : public TrainSession {
   Device<B> device_;
   std::int64_t free_at_start_ = device_.free_bytes();
   std::vector<std::string> linears_;
+  bool in_adapter_;                        ///< what is trained is saved apart from the model
+  std::string head_copy_, table_of_head_;  ///< of adapters: PEFT's name of a tied head, and the table's; "": not tied
   TensorMemory<T, B> weights_;
   std::vector<Parameter> reference_;
   parallel::DeviceGroup<B> group_;

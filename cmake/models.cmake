@@ -6,4 +6,6 @@ set(LAMINA_ALL_MODELS
     "qwen2_5_vl_tiny=qwen2_5_vl::Qwen2_5VL_Tiny" "qwen2_5_vl_3b=qwen2_5_vl::Qwen2_5VL_3B" "qwen2_5_vl_7b=qwen2_5_vl::Qwen2_5VL_7B"
     "qwen3_0_6b=qwen3::Qwen3_0_6B" "qwen3_1_7b=qwen3::Qwen3_1_7B"
     "qwen3_4b=qwen3::Qwen3_4B" "qwen3_8b=qwen3::Qwen3_8B"
+    "qwen3_30b_a3b=qwen3_moe::Qwen3_30B_A3B" "qwen3_235b_a22b=qwen3_moe::Qwen3_235B_A22B"
+    "qwen3_vl_30b_a3b=qwen3_vl_moe::Qwen3VL_30B_A3B" "qwen3_vl_235b_a22b=qwen3_vl_moe::Qwen3VL_235B_A22B"
     "qwen2_5_vl_32b=qwen2_5_vl::Qwen2_5VL_32B" "qwen2_5_vl_72b=qwen2_5_vl::Qwen2_5VL_72B")

@@ -2,7 +2,6 @@
 #include <lamina/fuse/describe.hpp>
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/model/qwen3_moe/model.hpp>
-#include <lamina/model/qwen3_vl/model.hpp>
 #include <lamina/testing/backend_check.hpp>
 #include <lamina/testing/generation_check.hpp>
 #include <lamina/testing/gradient_check.hpp>
@@ -22,19 +21,6 @@ struct Adapted : LoRA<SparseMLP<Small>, Rank<2>, Alpha<4>, Targets<down_proj, ga
 struct Weighed : DoRA<SparseMLP<Small>, Rank<2>, Alpha<4>, Targets<down_proj>> {};
 struct Folded : fused_for<Cuda, LoRA<SparseMLP<Small>, Rank<2>, Alpha<4>, Targets<gate_proj, up_proj, down_proj>>> {};
 struct Unnormalised : Routed<Named<gate, Linear<8, 4>>, Experts<4, Expert<Small>>, TopK<2, false>> {};
-
-/// Qwen3-VL-30B-A3B: its tower is that of the 8B model with another width.
-struct VisionMoe : qwen3_vl::Vision8B {
-  static constexpr int out_hidden_size = 2048;
-};
-struct TextMoe : Text30B_A3B {
-  static constexpr std::int64_t rope_theta = 5'000'000;
-};
-struct Qwen3VL_30B_A3B
-    : VisionLanguage<Named<visual, qwen3_vl::VisionModel<VisionMoe>>,
-                     Named<language_model, qwen3::Decoder<TextMoe, Stack<layers, 48, DecoderLayer<TextMoe>>>>,
-                     DeepStack<0, 1, 2>, qwen3::UntiedHead<TextMoe>> {};
-static_assert(param_count<Qwen3VL_30B_A3B> == 31'070'754'032);
 
 template <class M>
 void check() {

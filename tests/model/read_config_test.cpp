@@ -140,8 +140,9 @@ TEST_CASE("ModelConfig: a missing or mistyped field is named") {
   CHECK(contains(three({{"vision_config", 3}}), "vision_config: got number, wanted an object"));
   CHECK(contains(three({{"text_config", nullptr}}), "text_config is missing"));
   CHECK(contains(three({{"model_type", "llama"}}),
-                 "model_type is \"llama\", known are qwen3_vl, qwen2_5_vl, qwen3 and qwen3_moe"));
-  CHECK(contains(three({{"model_type", "qwen3_vl_moe"}}), "mixture-of-experts models are not supported"));
+                 "model_type is \"llama\", known are qwen3_vl, qwen2_5_vl, qwen3, qwen3_moe and qwen3_vl_moe"));
+  CHECK(contains(three({{"model_type", "qwen3_5"}}), "layers of gated DeltaNet are not built"));
+  CHECK(contains(three({{"model_type", "qwen3_vl_moe"}}), "text_config.num_experts is missing"));
   CHECK(contains(error_of([] { load_text("[1]"); }), "wanted an object"));
   CHECK(contains(error_of([] { load_text("{\"model_type\": \"qwen3_vl\""); }), "not valid JSON"));
   CHECK(contains(error_of([] { load_text("{\"a\":1,\"a\":2}"); }), "is set twice"));

@@ -46,10 +46,17 @@ import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.numpy import save_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, Qwen3Config, Qwen3MoeConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    Qwen3Config,
+    Qwen3MoeConfig,
+    Qwen3VLMoeConfig,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODELS = ["qwen3_vl_tiny", "qwen2_5_vl_tiny", "qwen3_tiny", "qwen3_window_tiny", "qwen3_moe_tiny"]
+MODELS = ["qwen3_vl_tiny", "qwen2_5_vl_tiny", "qwen3_tiny", "qwen3_window_tiny", "qwen3_moe_tiny", "qwen3_vl_moe_tiny"]
 
 
 def text_config(**more):
@@ -86,6 +93,40 @@ CONFIGS = {
         rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
         tie_word_embeddings=True,
     ),
+    "qwen3_vl_moe_tiny": Qwen3VLMoeConfig(
+        text_config=dict(
+            vocab_size=512,
+            hidden_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=32,
+            num_experts=8,
+            num_experts_per_tok=3,
+            moe_intermediate_size=48,
+            rope_parameters={
+                "rope_type": "default",
+                "rope_theta": 5000000.0,
+                "mrope_section": [6, 5, 5],
+                "mrope_interleaved": True,
+            },
+            tie_word_embeddings=True,
+        ),
+        vision_config=dict(
+            depth=3,
+            hidden_size=32,
+            intermediate_size=64,
+            num_heads=2,
+            out_hidden_size=64,
+            num_position_embeddings=64,
+            deepstack_visual_indexes=[0, 1, 2],
+        ),
+        image_token_id=508,
+        video_token_id=509,
+        vision_start_token_id=510,
+        vision_end_token_id=511,
+        tie_word_embeddings=True,
+    ),
 }
 ORDINARY_IDS = 4070  # ids below are bytes and merges, not added tokens
 GRIDS = {
@@ -94,6 +135,7 @@ GRIDS = {
     "qwen3_tiny": {"A": [], "B": [], "C": []},
     "qwen3_window_tiny": {"A": [], "B": [], "C": []},
     "qwen3_moe_tiny": {"A": [], "B": [], "C": []},
+    "qwen3_vl_moe_tiny": {"A": [(1, 6, 8)], "B": [], "C": [(1, 2, 4), (1, 4, 6)]},
 }
 DECODER = r"(?!.*visual).*layers\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 VISION = {
@@ -107,6 +149,7 @@ PROMPTS = {
     "qwen3_tiny": {"text": "text.3"},
     "qwen3_window_tiny": {"text": "text.3"},
     "qwen3_moe_tiny": {"text": "text.3"},
+    "qwen3_vl_moe_tiny": {"text": "text.3", "image": "image.50"},
 }
 LEARNING_RATE = {"lora": 1e-3, "full": 1e-4}
 
@@ -119,8 +162,9 @@ def made_up_ids(name: str, count: int, ids: int) -> list[int]:
     return [int((float(u) + 0.5) * ids) for u in rule.unit("ids." + name, count)]
 
 
-def vocabulary(config) -> int:
-    return getattr(config, "text_config", config).vocab_size
+def ordinary_ids(config) -> int:
+    """Of a small vocabulary, those below the image tokens."""
+    return min(getattr(config, "text_config", config).vocab_size, getattr(config, "image_token_id", None) or ORDINARY_IDS)
 
 
 class Sequence:
@@ -128,7 +172,7 @@ class Sequence:
 
     def __init__(self, config, name: str, grids, lengths, labelled: int, text: str = ""):
         self.name, self.grids = name, grids
-        text = made_up_ids(text or name, sum(lengths), min(ORDINARY_IDS, vocabulary(config)))
+        text = made_up_ids(text or name, sum(lengths), min(ORDINARY_IDS, ordinary_ids(config)))
         self.ids = []
         for i, length in enumerate(lengths):
             self.ids += text[:length]

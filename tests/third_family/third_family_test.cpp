@@ -50,7 +50,7 @@ TEST_CASE("a family of one's own: config.json with its names and defaults") {
   CHECK(std::ranges::count(facts, Fact("vision_config.hidden_act", "gelu")) == 1);
   CHECK(std::ranges::count(facts, Fact("vision_config.fullatt_block_indexes has 1", 1)) == 1);
   CHECK(::contains(error_of([] { family_of("owl", "config.json"); }),
-                   "known are qwen3_vl, qwen2_5_vl, qwen3, qwen3_moe and heron_vl"));
+                   "known are qwen3_vl, qwen2_5_vl, qwen3, qwen3_moe, qwen3_vl_moe and heron_vl"));
 }
 
 TEST_CASE("a family of one's own: names of tensors, and the regions that freeze flags mean") {

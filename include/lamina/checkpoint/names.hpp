@@ -13,10 +13,19 @@ struct Respelling {
   std::string_view spelt, canonical;
 };
 
+/// A tensor (n, inputs, outputs) that holds the matrices of n modules as x W wants them: module i's are
+/// "<path>.<i>.<part>.weight", each (its outputs, inputs), with one part's outputs after the other's, as many of each.
+/// stacked: the ending of the tensor's name, "experts.gate_up_proj" of the path "experts".
+struct Stacking {
+  std::string_view stacked;
+  std::span<const std::string_view> parts;
+};
+
 /// How the files of a family spell names. Without rules, names are canonical as they are.
 struct NameRules {
   std::span<const Respelling> respellings = {};  ///< the first that fits is applied, once
   std::span<const std::string_view> parts = {};  ///< canonical beginnings of all names that the family's models own
+  std::span<const Stacking> stackings = {};
 };
 
 namespace detail {

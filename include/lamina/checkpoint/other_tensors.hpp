@@ -15,6 +15,14 @@
 
 namespace lamina::checkpoint {
 
+namespace detail {
+/// Whether there are parts, and a place for each.
+inline bool hold_all(const std::vector<const StackedPart*>& parts, const std::set<std::string>& places) {
+  return !parts.empty() && std::all_of(parts.begin(), parts.end(),
+                                       [&](const StackedPart* part) { return places.contains(part->info.name); });
+}
+}  // namespace detail
+
 /// Holds a checkpoint's tensors against those that its model takes. A tensor of the towers or of the head that the
 /// model has no place for means that config.json and the weights disagree: an Error, though transformers goes on with a
 /// warning. Tensors of anything else, such as a reward model's head, get a note. Nothing is said of
@@ -30,7 +38,9 @@ inline void expect_no_others(const Checkpoint& weights, std::span<const TensorSp
   std::vector<std::string> surplus, foreign;
   for (const TensorInfo& info : weights.tensors()) {
     const std::string name = canonical_name(info.name, weights.names());
-    if (places.contains(name) || name.ends_with("rotary_emb.inv_freq") || name == tied_head) continue;
+    if (places.contains(name) || detail::hold_all(weights.parts_of(info), places) ||
+        name.ends_with("rotary_emb.inv_freq") || name == tied_head)
+      continue;
     (is_part(name, weights.names()) ? surplus : foreign).push_back(info.name);
   }
   const auto named = [](const std::vector<std::string>& names) {

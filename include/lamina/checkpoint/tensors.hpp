@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/names.hpp>
+#include <lamina/checkpoint/safetensors/stacked.hpp>
 #include <lamina/core/error.hpp>
 #include <lamina/core/tensor/dtype.hpp>
 #include <lamina/io/file.hpp>
@@ -17,28 +19,6 @@
 /// Tensors of files that are open, without what parsing them needs: light enough for a model's translation unit.
 /// Opening them is in checkpoint/safetensors.hpp.
 namespace lamina::checkpoint {
-
-/// A tensor's name as its file spells it, its element type and shape (outermost first), and its size.
-struct TensorInfo {
-  std::string name;
-  DType dtype = DType::F32;
-  std::vector<std::int64_t> shape;
-  std::size_t bytes = 0;
-};
-
-/// "(151936, 2048)"
-inline std::string shape_text(std::span<const std::int64_t> shape) {
-  std::ostringstream text;
-  for (std::size_t i = 0; i < shape.size(); ++i) text << (i ? ", " : "(") << shape[i];
-  return shape.empty() ? "()" : text.str() + ")";
-}
-
-/// Elements of a shape; 1 for a scalar's empty one.
-inline std::int64_t element_count(std::span<const std::int64_t> shape) {
-  std::int64_t n = 1;
-  for (const std::int64_t extent : shape) n *= extent;
-  return n;
-}
 
 /// An entry of a safetensors header: where a tensor's bytes are in its file.
 struct TensorEntry {
@@ -73,7 +53,7 @@ class TensorFile {
 
 /// All tensors of a model directory: one file, or shards with their index. Names are looked up as the files spell
 /// them and in the canonical spelling (checkpoint/names.hpp), so that a model's own names find their tensors in
-/// any release.
+/// any release, those of modules too whose matrices a file holds as one (safetensors/stacked.hpp).
 class Checkpoint {
  public:
   /// A .safetensors file, an index.json, or a folder that holds model.safetensors(.index.json) or
@@ -90,11 +70,22 @@ class Checkpoint {
 
   /// nullptr if there is none. Error if a canonical name means two tensors.
   const TensorInfo* find(std::string_view name) const {
+    if (const StackedPart* part = part_of(name)) return &part->info;
     const int i = index_of(name);
     return i < 0 ? nullptr : &tensors_[static_cast<std::size_t>(i)];
   }
   /// find(), or an Error that names the file.
-  const TensorInfo& at(std::string_view name) const { return tensors_[require(name)]; }
+  const TensorInfo& at(std::string_view name) const {
+    const StackedPart* part = part_of(name);
+    return part ? part->info : tensors_[require(name)];
+  }
+  /// The matrices that a tensor of tensors() holds as one, by their canonical names; none of an ordinary tensor.
+  std::vector<const StackedPart*> parts_of(const TensorInfo& stacked) const {
+    std::vector<const StackedPart*> parts;
+    for (const auto& [name, part] : parts_)
+      if (part.stacked == stacked.name) parts.push_back(&part);
+    return parts;
+  }
 
   /// A tensor's bytes if the file is mapped; unaligned in files that other writers made.
   std::span<const std::byte> data(std::string_view name) const {
@@ -109,6 +100,7 @@ class Checkpoint {
   }
   /// Copies out.size() bytes of a tensor from its first_byte on.
   void read(std::string_view name, std::size_t first_byte, std::span<std::byte> out) const {
+    if (const StackedPart* part = part_of(name)) return part->read(data(part->stacked), first_byte, out);
     const std::size_t i = require(name);
     if (first_byte > tensors_[i].bytes || out.size() > tensors_[i].bytes - first_byte)
       fail(name, ": has ", tensors_[i].bytes, " bytes, asked for ", out.size(), " from byte ", first_byte);
@@ -121,6 +113,12 @@ class Checkpoint {
     std::size_t file, entry;
   };
   static constexpr int ambiguous = -2;
+
+  const StackedPart* part_of(std::string_view name) const {
+    if (parts_.empty()) return nullptr;
+    const auto found = parts_.find(canonical_name(name, names_));
+    return found == parts_.end() ? nullptr : &found->second;
+  }
 
   int index_of(std::string_view name) const {
     const std::string key(name);
@@ -147,6 +145,8 @@ class Checkpoint {
       }
       const auto [spelt, is_new] = by_canonical_.emplace(canonical_name(info.name, names_), i);
       if (!is_new) spelt->second = ambiguous;
+      for (StackedPart& part : parts_of_stack(info, file.path().string(), names_))
+        parts_.emplace(part.info.name, std::move(part));
       tensors_.push_back(info);
       places_.push_back({number, e});
     }
@@ -159,6 +159,7 @@ class Checkpoint {
   std::vector<TensorInfo> tensors_;
   std::vector<Location> places_;
   std::unordered_map<std::string, int> by_name_, by_canonical_;
+  std::map<std::string, StackedPart> parts_;
 };
 
 /// Whether two tensors have the same bits: of a head that is tied to its table some writers save a copy.

@@ -8,16 +8,20 @@
 #include <lamina/model/qwen3/family.hpp>
 #include <lamina/model/qwen3_moe/family.hpp>
 #include <lamina/model/qwen3_vl/family.hpp>
+#include <lamina/model/qwen3_vl_moe/family.hpp>
 
 namespace lamina {
 
 /// The library's own families, one per line.
+// clang-format off
 inline constexpr const Family* own_families[] = {
     &qwen3_vl::family,
     &qwen2_5_vl::family,
     &qwen3::family,
     &qwen3_moe::family,
+    &qwen3_vl_moe::family,
 };
+// clang-format on
 
 /// All families that the program knows.
 inline std::vector<const Family*> families() {

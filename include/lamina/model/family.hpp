@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <array>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -66,6 +68,15 @@ struct Family {
   std::span<const TrainingTemplate> templates;  ///< the first is the one of a merged model's Modelfile
   ProcessorFormat processor;
 };
+
+/// Tables one after another: a family's own fields, and those of a part that it shares with others.
+template <class T, std::size_t... N>
+constexpr std::array<T, (N + ...)> joined(const T (&... tables)[N]) {
+  std::array<T, (N + ...)> all{};
+  auto to = all.begin();
+  ((to = std::copy(tables, tables + N, to)), ...);
+  return all;
+}
 
 /// Families next to the library's own (model/families.hpp).
 inline std::vector<const Family*>& added_families() {

@@ -7,4 +7,4 @@ trap 'rm -rf "$work"' EXIT
 cp -r "$source/data/qwen3_vl_nano" "$work/owl"
 sed -i 's/"model_type": "qwen3_vl"/"model_type": "owl"/' "$work/owl/config.json"
 refusal=$("$build/bird-merge" "model_name_or_path=$work/owl" "export_dir=$work/merged" 2>&1 || true)
-grep -q 'qwen3_moe and heron_vl' <<<"$refusal"
+grep -q 'qwen3_vl_moe and heron_vl' <<<"$refusal"

@@ -16,17 +16,19 @@ struct Expert : SwiGLU<Named<gate_proj, Linear<C::hidden_size, C::moe_intermedia
 template <class C>
 struct SparseMLP : Routed<Named<gate, Linear<C::hidden_size, C::num_experts>>, Experts<C::num_experts, Expert<C>>,
                           TopK<C::num_experts_per_tok>> {};
-template <class C>
+template <class C, class SelfAttention = qwen3::SelfAttention<C, Causal>>
 struct DecoderLayer : Chain<
-    Residual<Named<input_layernorm,          RMSNorm<C::hidden_size>>, Named<self_attn, qwen3::SelfAttention<C, Causal>>>,
+    Residual<Named<input_layernorm,          RMSNorm<C::hidden_size>>, Named<self_attn, SelfAttention>>,
     Residual<Named<post_attention_layernorm, RMSNorm<C::hidden_size>>, Named<mlp,       SparseMLP<C>>>> {};
 template <class C, class Head>
 struct Qwen3Moe : TextOnly<qwen3::Decoder<C, Stack<layers, C::num_hidden_layers, DecoderLayer<C>>>, Head> {};
 
 struct Qwen3_30B_A3B : Qwen3Moe<Text30B_A3B, qwen3::UntiedHead<Text30B_A3B>> {};
+struct Qwen3_235B_A22B : Qwen3Moe<Text235B_A22B, qwen3::UntiedHead<Text235B_A22B>> {};
 struct Qwen3Moe_Tiny : Qwen3Moe<TextTiny, TiedHead<embed_tokens, lm_head>> {};
 // clang-format on
 
 static_assert(param_count<Qwen3_30B_A3B> == 30'532'122'624);
+static_assert(param_count<Qwen3_235B_A22B> == 235'093'634'560);
 
 }  // namespace lamina::qwen3_moe

@@ -11,6 +11,11 @@ struct Text30B_A3B : qwen3::TextConfig {
   static constexpr int num_experts = 128, num_experts_per_tok = 8, moe_intermediate_size = 768;
 };
 
+struct Text235B_A22B : Text30B_A3B {
+  static constexpr int num_attention_heads = 64, hidden_size = 4096, num_hidden_layers = 94;
+  static constexpr int moe_intermediate_size = 1536;
+};
+
 /// For tests.
 struct TextTiny : qwen3::TextConfig {
   static constexpr int vocab_size = 512, num_key_value_heads = 2, num_attention_heads = 4, head_dim = 32;

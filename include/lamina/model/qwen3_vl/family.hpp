@@ -6,7 +6,8 @@
 
 namespace lamina::qwen3_vl {
 
-inline constexpr Relative relatives[] = {{"qwen3_vl_moe", "mixture-of-experts models are not supported"}};
+inline constexpr Relative relatives[] = {{"qwen3_5", "its layers of gated DeltaNet are not built"},
+                                         {"qwen3_5_moe", "its layers of gated DeltaNet are not built"}};
 
 inline constexpr Family family{.model_type = "qwen3_vl",
                                .title = "Qwen3-VL",

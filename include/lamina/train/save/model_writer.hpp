@@ -177,6 +177,8 @@ class ModelWriter {
     checkpoint::write_sharded(directory, base.tensors(), shard_bytes,
                               [&](const checkpoint::TensorInfo& info) -> std::span<const std::byte> {
                                 const auto at = trained.find(info.name);
+                                if (const auto parts = base.parts_of(info); !parts.empty())
+                                  return stacked(base, info, parts, trained, buffer);
                                 if (at == trained.end()) return base.data(info.name);
                                 buffer.resize(info.bytes);
                                 checkpoint::narrow(at->second->value, info.dtype, buffer);
@@ -184,6 +186,23 @@ class ModelWriter {
                               });
     for (const char* name : {"config.json", "generation_config.json"})
       detail::copy_file(a_.model_name_or_path / name, directory / name);
+  }
+
+  /// A tensor that holds many matrices, with the trained ones in place of the base's.
+  static std::span<const std::byte> stacked(const checkpoint::Checkpoint& base, const checkpoint::TensorInfo& info,
+                                            const std::vector<const checkpoint::StackedPart*>& parts,
+                                            const std::map<std::string, const TrainableTensor*>& trained,
+                                            std::vector<std::byte>& buffer) {
+    const std::span<const std::byte> old = base.data(info.name);
+    buffer.assign(old.begin(), old.end());
+    std::vector<std::byte> matrix;
+    for (const checkpoint::StackedPart* part : parts)
+      if (const auto at = trained.find(part->info.name); at != trained.end()) {
+        matrix.resize(part->info.bytes);
+        checkpoint::narrow(at->second->value, info.dtype, matrix);
+        part->write(matrix, buffer);
+      }
+    return buffer;
   }
 
   const Arguments& a_;

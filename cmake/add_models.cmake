@@ -1,5 +1,6 @@
 # lamina_add_models() and lamina_add_programs(): the programs of Lamina with the models of one's choice. A project that
-# has found the package calls them as Lamina's own examples/ does:
+# has found the package calls them as Lamina's own examples/ does; one that has Lamina's sources in a folder of its own
+# includes this file after add_subdirectory(lamina):
 #
 #     lamina_add_models(my_models MODELS qwen3_vl_nano my_model=mine::Model HEADERS my_model.hpp FAMILY qwen3_vl)
 #     lamina_add_programs(my_models PREFIX my- PROGRAMS train serve)
@@ -8,8 +9,9 @@ include(${CMAKE_CURRENT_LIST_DIR}/check_names.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/cuda_kernels.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/video.cmake)
 set(LAMINA_CMAKE_DIR ${CMAKE_CURRENT_LIST_DIR})
-if(NOT DEFINED LAMINA_PROGRAMS_DIR)
-  set(LAMINA_PROGRAMS_DIR ${CMAKE_CURRENT_LIST_DIR}/programs)  # as installed
+set(LAMINA_PROGRAMS_DIR ${CMAKE_CURRENT_LIST_DIR}/programs)
+if(NOT EXISTS ${LAMINA_PROGRAMS_DIR})
+  set(LAMINA_PROGRAMS_DIR ${CMAKE_CURRENT_LIST_DIR}/../examples)  # not yet installed
 endif()
 
 # Where models run: member of RegisteredModel | backend | element type of activations | kernels' header | does it train.
@@ -96,20 +98,22 @@ endfunction()
 #   ADAPTERS kinds of adapters that they can train next to LoRA: dora
 #   TENSOR_PARALLEL  also for N ranks that share a model (lamina-serve --tensor-parallel-size N), if it divides by N; a
 #            number for all models, or NAME:N for one
-#   CUDA     also for GPUs
+#   CUDA     also for GPUs: all of them, or those that it names
 function(lamina_add_models target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "CUDA" "FAMILY" "MODELS;HEADERS;ADAPTERS;TENSOR_PARALLEL")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FAMILY" "MODELS;HEADERS;ADAPTERS;TENSOR_PARALLEL;CUDA")
   if(NOT arg_MODELS OR arg_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [ADAPTERS KIND...] [TENSOR_PARALLEL N...] [CUDA])")
+    message(FATAL_ERROR "lamina_add_models(TARGET MODELS NAME... NAME=TYPE... [HEADERS HEADER...] [FAMILY FAMILY] [ADAPTERS KIND...] [TENSOR_PARALLEL N...] [CUDA [NAME...]])")
   endif()
   set(own ${arg_MODELS})
   list(FILTER own INCLUDE REGEX "=")
   list(FILTER arg_MODELS EXCLUDE REGEX "=")
   lamina_choose_models("lamina_add_models(${target}): MODELS" "${arg_MODELS}" entries)
-  set(runs ${LAMINA_CPU_RUNS})
-  if(arg_CUDA)
-    list(APPEND runs ${LAMINA_CUDA_RUNS})
+  string(REGEX REPLACE "=[^;]*" "" names "${entries};${own}")
+  list(REMOVE_ITEM names "")
+  if(CUDA IN_LIST arg_KEYWORDS_MISSING_VALUES)
+    set(arg_CUDA ${names})
   endif()
+  lamina_check_names("lamina_add_models(${target}): CUDA" "${arg_CUDA}" ${names})
 
   set(sources)
   foreach(entry IN LISTS entries own)
@@ -125,6 +129,10 @@ function(lamina_add_models target)
       set(headers lamina/model/${family}/model.hpp)
     elseif(arg_FAMILY)
       set(family ${arg_FAMILY})
+    endif()
+    set(runs ${LAMINA_CPU_RUNS})
+    if(name IN_LIST arg_CUDA)
+      list(APPEND runs ${LAMINA_CUDA_RUNS})
     endif()
     set(ranks ${arg_TENSOR_PARALLEL})
     list(FILTER ranks INCLUDE REGEX "^(${name}:)?[0-9]+$")
@@ -154,7 +162,8 @@ endfunction()
 # lamina_add_programs(MODELS [PREFIX PREFIX] [PROGRAMS train merge serve chat init download])
 #
 # The executables PREFIXtrain and so on, with the models of a target of lamina_add_models(). Default: all six, and the
-# prefix "MODELS-". With them comes lamina-decode-video, if FFmpeg's libraries are found.
+# prefix "MODELS-". With them comes lamina-decode-video, if FFmpeg's libraries are found. A project that calls this for
+# several targets compiles each program once.
 function(lamina_add_programs models)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX" "PROGRAMS")
   if(NOT DEFINED arg_PREFIX)
@@ -167,21 +176,25 @@ function(lamina_add_programs models)
   lamina_check_names("lamina_add_programs: PROGRAMS" "${arg_PROGRAMS}" ${known})
   lamina_add_video_decoder()
   foreach(program IN LISTS arg_PROGRAMS)
-    set(source ${LAMINA_PROGRAMS_DIR}/${program}.cpp)
-    if(program STREQUAL "train")
-      list(APPEND source ${LAMINA_PROGRAMS_DIR}/train_page.cpp)
+    if(NOT TARGET lamina_${program}_program)
+      set(sources ${LAMINA_PROGRAMS_DIR}/${program}.cpp)
+      if(program STREQUAL "train")
+        list(APPEND sources ${LAMINA_PROGRAMS_DIR}/train_page.cpp)
+      endif()
+      add_library(lamina_${program}_program OBJECT ${sources})
+      target_compile_options(lamina_${program}_program PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O1>)
+      target_link_libraries(lamina_${program}_program PUBLIC lamina::host)
+      if(program MATCHES "^(train|serve)$")
+        target_link_libraries(lamina_${program}_program PUBLIC lamina_mpi)
+      endif()
     endif()
-    add_executable(${arg_PREFIX}${program} ${source})
-    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS $<$<NOT:$<CONFIG:Debug>>:-O1>)
+    add_executable(${arg_PREFIX}${program})
+    set_target_properties(${arg_PREFIX}${program} PROPERTIES LINKER_LANGUAGE CXX)
+    target_link_libraries(${arg_PREFIX}${program} PRIVATE lamina_${program}_program)
     if(program STREQUAL "merge")
       target_link_libraries(${arg_PREFIX}merge PRIVATE ${models}_families)  # tensor by tensor: it needs no model
-    elseif(program STREQUAL "download")
-      target_link_libraries(${arg_PREFIX}download PRIVATE lamina::host)
-    else()
+    elseif(NOT program STREQUAL "download")
       target_link_libraries(${arg_PREFIX}${program} PRIVATE ${models})
-    endif()
-    if(program MATCHES "^(train|serve)$")
-      target_link_libraries(${arg_PREFIX}${program} PRIVATE lamina_mpi)
     endif()
   endforeach()
 endfunction()

@@ -25,14 +25,14 @@ if(LAMINA_CUDA)
   endif()
   foreach(arch IN LISTS LAMINA_CUDA_ARCH)
     list(APPEND LAMINA_GENCODE "-gencode=arch=compute_${arch},code=sm_${arch}")
-    set(LAMINA_TEST_GENCODE "-gencode=arch=compute_${arch},code=sm_${arch}")  # tests are built for the last one alone
+    set(LAMINA_TEST_ARCH ${arch})  # tests are built for the last one alone
   endforeach()
   # CMake 3.25 knows no C++20 for CUDA 13, so the flag is spelt out. What nvcc would warn of: inlining hints and unrolling
   # that are for the host's compiler alone.
   target_compile_options(lamina_cuda INTERFACE
     "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;-diag-suppress=554,1675,2189>"
-    "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:$<TARGET_PROPERTY:LAMINA_TEST>>>:${LAMINA_TEST_GENCODE}>"
-    "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<NOT:$<BOOL:$<TARGET_PROPERTY:LAMINA_TEST>>>>:${LAMINA_GENCODE}>")
+    "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:$<TARGET_PROPERTY:LAMINA_ONE_CUDA_ARCH>>>:-gencode=arch=compute_$<TARGET_PROPERTY:LAMINA_ONE_CUDA_ARCH>,code=sm_$<TARGET_PROPERTY:LAMINA_ONE_CUDA_ARCH>>"
+    "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<NOT:$<BOOL:$<TARGET_PROPERTY:LAMINA_ONE_CUDA_ARCH>>>>:${LAMINA_GENCODE}>")
   target_link_libraries(lamina_cuda INTERFACE CUDA::cudart_static CUDA::cublasLt ${CMAKE_DL_LIBS})
 else()
   message(STATUS "lamina: no CUDA compiler of version 12.8 or newer, programs run on the CPU alone")

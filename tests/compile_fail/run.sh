@@ -3,8 +3,23 @@
 # these words, and say them in at most 6 KB. Arguments: the include flags; or set CXXFLAGS.
 set -uo pipefail
 cd "$(dirname "$0")"
-limit_bytes=6144
 failed=0
+# check PROGRAM: compiles it with the command of `words_of_compile`, and says what came of it.
+check() {
+  local program=$1 limit_bytes=6144 words why="" message status=ok
+  eval "local compile=($words_of_compile)"
+  words=$(sed -n '1s|^// expect: ||p' "$program")
+  if message=$("${compile[@]}" "$program" 2>&1); then why="it compiles"
+  elif [ -z "$words" ]; then why="its first line names no words to expect"
+  elif ! grep -qF -- "$words" <<<"$message"; then why="the error does not say: $words"
+  elif [ "${#message}" -gt "$limit_bytes" ]; then why="the error is ${#message} bytes, more than $limit_bytes"
+  fi
+  [ -z "$why" ] || status=FAILED
+  printf "%-7s %-8s %-24s %5d bytes, %d errors\n" "$status" "$compiler" "$program" "${#message}" \
+         "$(grep -c 'error: ' <<<"$message")"
+  [ -z "$why" ] || { echo "        $why"; [ -z "${VERBOSE:-}" ] || echo "$message"; return 1; }
+}
+export -f check
 read -ra flags <<<"${CXXFLAGS:-}"
 # The programs' own folder is the only difference to a build: a program that compiles checks that the flags suffice.
 for compiler in g++ clang++ nvcc; do
@@ -18,18 +33,7 @@ for compiler in g++ clang++ nvcc; do
     failed=1
     continue
   fi
-  for program in ${PROGRAMS:-*.cpp}; do
-    words=$(sed -n '1s|^// expect: ||p' "$program")
-    why=""
-    if message=$("${compile[@]}" "$program" 2>&1); then why="it compiles"
-    elif [ -z "$words" ]; then why="its first line names no words to expect"
-    elif ! grep -qF -- "$words" <<<"$message"; then why="the error does not say: $words"
-    elif [ "${#message}" -gt "$limit_bytes" ]; then why="the error is ${#message} bytes, more than $limit_bytes"
-    fi
-    status=ok; [ -z "$why" ] || status=FAILED
-    printf "%-7s %-8s %-24s %5d bytes, %d errors\n" "$status" "$compiler" "$program" "${#message}" \
-           "$(grep -c 'error: ' <<<"$message")"
-    [ -z "$why" ] || { failed=1; echo "        $why"; [ -z "${VERBOSE:-}" ] || echo "$message"; }
-  done
+  export compiler words_of_compile="${compile[*]@Q}"
+  printf '%s\n' ${PROGRAMS:-*.cpp} | xargs -P "$(nproc)" -n 1 bash -c 'check "$1"' _ || failed=1
 done
 exit $failed

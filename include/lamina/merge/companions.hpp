@@ -79,12 +79,13 @@ inline std::vector<std::string> write_companions(const std::filesystem::path& mo
   return names;
 }
 
-/// Characters that would break the YAML front matter of a model card become a quoted string's.
+/// task: hub_task of the family. Characters that would break the YAML front matter become a quoted string's.
 inline std::string model_card(const std::filesystem::path& model, std::span<const std::filesystem::path> adapters,
-                              const std::filesystem::path& out, DType dtype, std::string_view template_name) {
+                              const std::filesystem::path& out, DType dtype, std::string_view template_name,
+                              std::string_view task) {
   const auto quoted = [](const std::filesystem::path& p) { return nlohmann::json(p.string()).dump(); };
   std::string text = "---\nlibrary_name: transformers\nlicense: other\nbase_model: " + quoted(model) +
-                     "\ntags:\n- lora\n- merged\npipeline_tag: image-text-to-text\n---\n\n# " +
+                     "\ntags:\n- lora\n- merged\npipeline_tag: " + std::string(task) + "\n---\n\n# " +
                      out.filename().string() + "\n\n" + quoted(model);
   text += adapters.empty() ? ", saved again.\n" : " with these adapters merged into its weights:\n\n";
   for (const auto& adapter : adapters) text += "- " + quoted(adapter) + "\n";

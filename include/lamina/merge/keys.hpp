@@ -89,7 +89,7 @@ inline constexpr MergeKey own_keys[] = {
     io::honoured_by("infer_dtype", KeyType::text, "auto", read_infer_dtype,
                     "auto (the base's), bfloat16, float16, float32: element type written"),
     io::honoured<&MergeArguments::options, &MergeOptions::template_name>(
-        "template", "qwen3_vl, qwen3_vl_nothink, qwen2_vl: for the Modelfile; unset: the model family's")
+        "template", "chat template for the Modelfile, such as qwen3_vl; unset: the model family's")
         .read_by(read_template),
     io::honoured_by("export_device", KeyType::text, "", check_choice<devices>,
                     "cpu or auto: merging runs on the CPU either way"),

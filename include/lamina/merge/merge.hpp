@@ -188,8 +188,8 @@ inline MergeReport run(const MergeOptions& options, const OnProgress& on_progres
   for (std::string& name : write_companions(options.model_name_or_path, staging.dir(), report.dtype, template_name))
     report.files.push_back(std::move(name));
   const Sources named = options.named.value_or(Sources{options.model_name_or_path, options.adapter_name_or_path});
-  io::write_text(staging.dir() / "README.md",
-                 model_card(named.model, named.adapters, options.export_dir, report.dtype, template_name));
+  io::write_text(staging.dir() / "README.md", model_card(named.model, named.adapters, options.export_dir, report.dtype,
+                                                         template_name, hub_task(*config.family)));
   report.files.push_back("README.md");
   staging.commit();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -78,6 +78,11 @@ constexpr std::array<T, (N + ...)> joined(const T (&... tables)[N]) {
   return all;
 }
 
+/// What the hubs call the task of the family's models, in a model card's front matter.
+constexpr std::string_view hub_task(const Family& family) {
+  return family.config.reads_images ? "image-text-to-text" : "text-generation";
+}
+
 /// Families next to the library's own (model/families.hpp).
 inline std::vector<const Family*>& added_families() {
   static std::vector<const Family*> families;

@@ -13,16 +13,11 @@ namespace lamina::train {
 
 namespace detail {
 
-inline bool is_given(const Arguments& a, std::string_view key) {
-  const auto at = a.given.find(key);
-  return at != a.given.end() && !at->second.value.is_null();
-}
-
 /// Defaults that follow other keys, after all are read.
 inline void derive_defaults(Arguments& a) {
   if (a.media_dir.empty()) a.media_dir = a.dataset_dir;
-  if (a.given.contains("enable_thinking") && !is_given(a, "enable_thinking")) a.enable_thinking.reset();
-  if (!is_given(a, "greater_is_better")) a.greater_is_better = !a.metric_for_best_model.ends_with("loss");
+  if (setting_of(a, "enable_thinking") && !has_value(a, "enable_thinking")) a.enable_thinking.reset();
+  if (!has_value(a, "greater_is_better")) a.greater_is_better = !a.metric_for_best_model.ends_with("loss");
   if (a.eval_strategy != Interval::no) a.do_eval = true;
   a.answers.seed = a.seed;
 }
@@ -34,7 +29,7 @@ inline bool reports_to_wandb(const Arguments& a) {
 /// A note for each key that was given while what it belongs to is off.
 inline void note_idle_keys(Arguments& a) {
   struct Belonging {
-    std::string_view key;
+    KeyName key;
     bool acts;
     std::string_view needs;
   };
@@ -70,7 +65,8 @@ inline void note_idle_keys(Arguments& a) {
         Belonging{"freeze_trainable_layers", a.finetuning_type == "freeze", "finetuning_type: freeze"},
         Belonging{"project", reports_to_wandb(a), "report_to: wandb"},
         Belonging{"adapter_folder", !a.adapter_name_or_path.empty(), "adapter_name_or_path"}})
-    if (is_given(a, b.key) && !b.acts) a.notes.push_back(cat(b.key, " has no effect without ", b.needs));
+    if (has_value(a, b.key) && !b.acts)
+      a.notes.push_back(cat(std::string_view(b.key), " has no effect without ", b.needs));
 }
 
 /// Settings that mean nothing next to others.

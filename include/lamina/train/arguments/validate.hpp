@@ -4,24 +4,30 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <lamina/io/file.hpp>
 #include <lamina/io/keys/key_values.hpp>
 #include <lamina/io/nearest_word.hpp>
 #include <lamina/model/families.hpp>
-#include <lamina/train/arguments.hpp>
+#include <lamina/train/arguments/key_name.hpp>
 
 namespace lamina::train {
 
 namespace detail {
 
 /// "key (file.yaml line 12)": the subject of a message about an argument.
-inline std::string where(const Arguments& a, const std::string& key) {
-  const auto at = a.given.find(key);
-  return at == a.given.end() ? key : cat(at->second.origin, ": ", key);
+inline std::string where(const Arguments& a, KeyName name) {
+  const std::string_view key = name;
+  const io::Setting* setting = setting_of(a, name);
+  return setting ? cat(setting->origin, ": ", key) : std::string(key);
 }
+
+/// A key that asks for something.
+struct Asking {
+  KeyName key;
+  bool asks;
+};
 
 /// What a stage that is not built needs instead.
 inline std::string_view instead_of_stage(const std::string& stage) {
@@ -32,13 +38,11 @@ inline std::string_view instead_of_stage(const std::string& stage) {
 inline void validate_stage(const Arguments& a) {
   if (a.stage != "sft" && a.stage != "pt" && !a.learns_preferences())
     fail(where(a, "stage"), ": ", a.stage, " is not built, wanted sft, pt, dpo or kto: ", instead_of_stage(a.stage));
-  for (const auto& [key, on] : {std::pair{"packing", a.packs()},
-                                {"train_on_prompt", a.train_on_prompt},
-                                {"mask_history", a.mask_history},
-                                {"predict_with_generate", a.predict_with_generate},
-                                {"use_dft_loss", a.use_dft_loss},
-                                {"label_smoothing_factor", a.label_smoothing_factor != 0}})
-    if (on && a.learns_preferences()) fail(where(a, key), " needs stage: sft, got ", a.stage);
+  for (const auto& [key, asks] :
+       {Asking{"packing", a.packs()}, Asking{"train_on_prompt", a.train_on_prompt},
+        Asking{"mask_history", a.mask_history}, Asking{"predict_with_generate", a.predict_with_generate},
+        Asking{"use_dft_loss", a.use_dft_loss}, Asking{"label_smoothing_factor", a.label_smoothing_factor != 0}})
+    if (asks && a.learns_preferences()) fail(where(a, key), " needs stage: sft, got ", a.stage);
   if (a.stage == "pt" && a.neat_packing) fail(where(a, "neat_packing"), " needs stage: sft");
   if (a.stage == "pt" && a.predict_with_generate) fail(where(a, "predict_with_generate"), " needs stage: sft");
 }
@@ -66,15 +70,14 @@ inline void validate_method(const Arguments& a) {
   const bool lora = a.finetuning_type == "lora";
   if (!lora && !a.adapter_name_or_path.empty())
     fail(where(a, "adapter_name_or_path"), " needs finetuning_type: lora, got ", a.finetuning_type);
-  for (const auto& [key, rate] : {std::pair{"vision_tower_lr", a.vision_tower_lr},
-                                  {"multi_modal_projector_lr", a.multi_modal_projector_lr},
-                                  {"language_model_lr", a.language_model_lr}})
-    if (rate && a.optimizer.learning_rate == 0)
+  for (const auto& [key, asks] : {Asking{"vision_tower_lr", a.vision_tower_lr.has_value()},
+                                  Asking{"multi_modal_projector_lr", a.multi_modal_projector_lr.has_value()},
+                                  Asking{"language_model_lr", a.language_model_lr.has_value()}})
+    if (asks && a.optimizer.learning_rate == 0)
       fail(where(a, key), " follows the schedule of learning_rate, which is 0: give that a rate");
-  for (const auto& [key, on] : {std::pair{"use_rslora", a.use_rslora}, {"use_dora", a.use_dora}})
-    if (!lora && on) fail(where(a, key), " needs finetuning_type: lora, got ", a.finetuning_type);
-  if (!lora && !a.additional_target.empty())
-    fail(where(a, "additional_target"), " needs finetuning_type: lora, got ", a.finetuning_type);
+  for (const auto& [key, asks] : {Asking{"use_rslora", a.use_rslora}, Asking{"use_dora", a.use_dora},
+                                  Asking{"additional_target", !a.additional_target.empty()}})
+    if (!lora && asks) fail(where(a, key), " needs finetuning_type: lora, got ", a.finetuning_type);
   if (lora && a.lora_target.empty()) fail(where(a, "lora_target"), " is empty: name modules, or all");
   if (a.pissa_init && !lora) fail(where(a, "pissa_init"), " needs finetuning_type: lora, got ", a.finetuning_type);
   if (a.pissa_init && a.use_dora)
@@ -153,7 +156,7 @@ inline void validate_data(const Arguments& a) {
     fail(where(a, "val_size"), " cannot be combined with eval_dataset: keep one");
   if (a.val_size > 0 && a.dataset.empty()) fail(where(a, "val_size"), " needs a dataset to take rows from");
   if (a.do_eval && a.val_size == 0 && a.eval_dataset.empty())
-    fail(where(a, a.given.contains("eval_strategy") ? "eval_strategy" : "do_eval"),
+    fail(where(a, setting_of(a, "eval_strategy") ? KeyName("eval_strategy") : KeyName("do_eval")),
          " needs rows to evaluate on: set val_size or eval_dataset");
   if (a.eval_on_start && a.val_size == 0 && a.eval_dataset.empty())
     fail(where(a, "eval_on_start"), " needs rows to evaluate on: set val_size or eval_dataset");
@@ -191,11 +194,11 @@ inline void validate_answers(const Arguments& a) {
     fail(where(a, "dataloader_drop_last"),
          " would leave the last records unanswered: set it to false, or answer them in a run of its own");
   if (a.val_size == 0 && a.eval_dataset.empty())
-    fail(where(a, a.do_predict ? "do_predict" : "predict_with_generate"),
+    fail(where(a, a.do_predict ? KeyName("do_predict") : KeyName("predict_with_generate")),
          " needs rows to answer: set eval_dataset or val_size");
-  if (const auto at = a.given.find("prediction_loss_only");
-      at != a.given.end() && !at->second.value.is_null() && io::flag_of(at->second, at->first))
-    fail(where(a, "prediction_loss_only"), " contradicts predict_with_generate: true: keep one");
+  constexpr KeyName loss_only = "prediction_loss_only";
+  if (has_value(a, loss_only) && io::flag_of(*setting_of(a, loss_only), loss_only))
+    fail(where(a, loss_only), " contradicts predict_with_generate: true: keep one");
   if (!a.jieba_dictionary.empty() && !std::filesystem::is_regular_file(a.jieba_dictionary))
     throw io::FileError(cat(where(a, "jieba_dictionary"), ": ", a.jieba_dictionary.string(),
                             " is not a file, wanted jieba's dict.txt or another of its form"));
@@ -222,7 +225,7 @@ inline void validate_schedule(const Arguments& a) {
 }
 
 /// A number of steps: a fraction of all, or a whole number.
-inline void validate_steps(const Arguments& a, const char* key, double steps) {
+inline void validate_steps(const Arguments& a, KeyName key, double steps) {
   if (steps <= 0) fail(where(a, key), " is ", steps, ", wanted a positive number");
   if (steps > 1 && steps != std::floor(steps))
     fail(where(a, key), " is ", steps, ", wanted a whole number of steps, or a fraction of all below 1");

@@ -7,6 +7,7 @@
 #include <lamina/io/file.hpp>
 #include <lamina/io/json.hpp>
 #include <lamina/io/keys/key_values.hpp>
+#include <lamina/train/arguments/key_name.hpp>
 
 namespace lamina::train {
 
@@ -32,9 +33,9 @@ inline std::vector<std::string> changed_settings(const io::Settings& given, cons
   const auto before = io::try_parse_json<nlohmann::ordered_json>(io::read_text(path));
   if (!before.is_object()) return {};
   std::vector<std::string> lines;
-  for (const char* key :
-       {"learning_rate", "lr_scheduler_type", "weight_decay", "lora_alpha", "lora_dropout", "use_rslora", "cutoff_len",
-        "packing", "neat_packing", "template", "dataset", "train_on_prompt"}) {
+  for (const std::string_view key : std::initializer_list<KeyName>{
+           "learning_rate", "lr_scheduler_type", "weight_decay", "lora_alpha", "lora_dropout", "use_rslora",
+           "cutoff_len", "packing", "neat_packing", "template", "dataset", "train_on_prompt"}) {
     const auto old_at = before.find(key);
     const auto now_at = given.find(key);
     const nlohmann::ordered_json old = old_at == before.end() ? nlohmann::ordered_json() : *old_at;

@@ -22,8 +22,8 @@ namespace detail {
 
 /// Where a host has its files: another host may have the same ones elsewhere, and their contents are compared.
 inline bool is_place(std::string_view key) {
-  constexpr std::string_view places[] = {"model_name_or_path", "adapter_name_or_path", "cache_dir", "dataset_dir",
-                                         "media_dir",          "output_dir",           "deepspeed", "local_rank"};
+  constexpr KeyName places[] = {"model_name_or_path", "adapter_name_or_path", "cache_dir", "dataset_dir",
+                                "media_dir",          "output_dir",           "deepspeed", "local_rank"};
   return std::find(std::begin(places), std::end(places), key) != std::end(places);
 }
 

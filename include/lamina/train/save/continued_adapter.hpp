@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <lamina/checkpoint/adapter/config.hpp>
-#include <lamina/train/arguments.hpp>
+#include <lamina/train/arguments/key_name.hpp>
 
 /// An adapter that goes on training keeps the settings that it was made with, as in PEFT and LLaMA-Factory.
 namespace lamina::train {
@@ -21,17 +21,17 @@ inline std::vector<std::string> overridden_settings(const Arguments& a) {
   const auto before = continued_adapter(a);
   if (!before) return {};
   std::vector<std::string> notes;
-  const auto check = [&](const char* key, const auto& given, const auto& own) {
-    if (a.given.contains(key) && given != own)
-      notes.push_back(cat(key, " has no effect: ", a.adapter_name_or_path.back().string(), " goes on with its own, ",
-                          own, "; create_new_adapter: true starts another adapter"));
+  const auto check = [&](KeyName name, const auto& given, const auto& own) {
+    if (setting_of(a, name) && given != own)
+      notes.push_back(cat(std::string_view(name), " has no effect: ", a.adapter_name_or_path.back().string(),
+                          " goes on with its own, ", own, "; create_new_adapter: true starts another adapter"));
   };
   check("lora_rank", a.lora_rank, before->r);
   check("lora_alpha", a.lora_alpha.value_or(before->lora_alpha), before->lora_alpha);
   check("lora_dropout", a.lora_dropout, before->lora_dropout);
   check("use_rslora", a.use_rslora, before->use_rslora);
   check("use_dora", a.use_dora, before->use_dora);
-  if (a.given.contains("lora_target"))
+  if (setting_of(a, "lora_target"))
     notes.push_back(cat("lora_target has no effect: ", a.adapter_name_or_path.back().string(),
                         " goes on with the layers that it has"));
   if (!a.additional_target.empty())

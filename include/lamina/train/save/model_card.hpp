@@ -2,7 +2,8 @@
 #include <filesystem>
 #include <string>
 
-#include <lamina/train/arguments.hpp>
+#include <lamina/model/family.hpp>
+#include <lamina/train/arguments/key_name.hpp>
 #include <lamina/train/report/log.hpp>
 
 namespace lamina::train {
@@ -24,8 +25,8 @@ inline std::string hyper_parameters(const Arguments& a) {
   if (a.gradient_accumulation_steps > 1)
     out += cat("- gradient_accumulation_steps: ", a.gradient_accumulation_steps,
                "\n- total_train_batch_size: ", a.per_device_train_batch_size * a.gradient_accumulation_steps, "\n");
-  const auto optim = a.given.find("optim");
-  out += cat("- optimizer: ", optim == a.given.end() ? "adamw_torch" : io::shown(optim->second.value));
+  const io::Setting* optim = setting_of(a, "optim");
+  out += cat("- optimizer: ", optim ? io::shown(optim->value) : "adamw_torch");
   if (has_betas(a.optimizer_kind))
     out += cat(" with betas=(", number(a.optimizer.beta1), ",", number(a.optimizer.beta2),
                ") and epsilon=", number(a.optimizer.epsilon));
@@ -56,7 +57,8 @@ inline std::string evaluation_table(const OrderedJson& log_history) {
 }  // namespace detail
 
 /// README.md of a trained model: the hub's front matter, the hyper-parameters and the evaluation results.
-inline std::string model_card(const Arguments& a, const OrderedJson& log_history, const std::string& version) {
+inline std::string model_card(const Arguments& a, const Family& family, const OrderedJson& log_history,
+                              const std::string& version) {
   const std::string base = named_model(a);
   const std::string name = a.output_dir.lexically_normal().filename().string();
   const bool lora = a.finetuning_type == "lora";
@@ -65,7 +67,7 @@ inline std::string model_card(const Arguments& a, const OrderedJson& log_history
               "\nlicense: other\nbase_model: ", OrderedJson(base).dump(), "\ntags:\n");
   if (lora) card += cat("- ", OrderedJson("base_model:adapter:" + base).dump(), "\n- lora\n");
   card += cat("- llama-factory\n- lamina\n- ", lora ? "transformers" : a.finetuning_type,
-              "\npipeline_tag: image-text-to-text\nmodel-index:\n- name: ", OrderedJson(name).dump(),
+              "\npipeline_tag: ", hub_task(family), "\nmodel-index:\n- name: ", OrderedJson(name).dump(),
               "\n  results: []\n---\n\n");
   card += cat("# ", name, "\n\nThis model is a fine-tuned version of ", base);
   if (!a.dataset.empty())

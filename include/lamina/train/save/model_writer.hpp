@@ -94,9 +94,9 @@ inline std::vector<std::string> target_modules(const std::set<std::string>& adap
 /// processor's files and a model card.
 class ModelWriter {
  public:
-  /// family: of the base model.
+  /// family: the base model's.
   ModelWriter(const Arguments& arguments, TrainSession& session, const Family& family)
-      : a_(arguments), session_(session), names_(family.names), regions_(family.regions) {}
+      : a_(arguments), session_(session), family_(family), names_(family.names) {}
 
   void save(const std::filesystem::path& directory, const OrderedJson& log_history) const {
     if (a_.finetuning_type == "lora")
@@ -105,7 +105,7 @@ class ModelWriter {
       save_whole(directory);
     detail::remove_other_kind(directory, a_.finetuning_type == "lora");
     for (const char* name : detail::companion_files) detail::copy_file(a_.model_name_or_path / name, directory / name);
-    io::write_text(directory / "README.md", model_card(a_, log_history, std::string(lamina::version)));
+    io::write_text(directory / "README.md", model_card(a_, family_, log_history, std::string(lamina::version)));
     OrderedJson given = OrderedJson::object();
     for (const auto& [key, setting] : a_.given) given[key] = setting.value;
     io::write_text(directory / "training_args.json", given.dump(2, ' ', true) + "\n");
@@ -145,9 +145,9 @@ class ModelWriter {
   void name_whole_modules(const std::vector<TrainableTensor>& trainable, checkpoint::AdapterConfig& config) const {
     config.ensure_weight_tying =
         std::any_of(trainable.begin(), trainable.end(), [](const auto& t) { return !t.copied_as.empty(); });
-    const std::string table(regions_.embedding.substr(regions_.embedding.rfind('.') + 1));
+    const std::string table(family_.regions.embedding.substr(family_.regions.embedding.rfind('.') + 1));
     for (const std::string& name : a_.additional_target) {
-      const std::string module = name == regions_.head && config.ensure_weight_tying ? table : name;
+      const std::string module = name == family_.regions.head && config.ensure_weight_tying ? table : name;
       auto& saved = config.modules_to_save;
       if (std::find(saved.begin(), saved.end(), module) == saved.end()) saved.push_back(module);
     }
@@ -207,8 +207,8 @@ class ModelWriter {
 
   const Arguments& a_;
   TrainSession& session_;
-  checkpoint::NameRules names_;
-  Regions regions_;
+  const Family& family_;
+  const checkpoint::NameRules& names_;  ///< how the base model's files may spell names
 };
 
 }  // namespace lamina::train

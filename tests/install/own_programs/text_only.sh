@@ -33,6 +33,7 @@ train() {
     >"$work/train.log" 2>&1
 }
 train dataset=text || { cat "$work/train.log"; exit 1; }
+grep -q 'pipeline_tag: text-generation' "$work/adapter/README.md"
 train dataset=text --dry-run --describe
 grep -q 'layers x 4' "$work/train.log"
 ! train dataset=shown
@@ -40,6 +41,7 @@ grep -q 'the model reads none' "$work/train.log"
 
 "$build/text-merge" "model_name_or_path=$work/model" "adapter_name_or_path=$work/adapter" template=qwen3_nothink \
   "export_dir=$work/merged"
+grep -q 'pipeline_tag: text-generation' "$work/merged/README.md"
 "$build/text-chat" --model "$work/merged" --prompt 'What is 3 + 1?' --max-tokens 4
 
 "$build/text-serve" --model "$work/merged" --host 127.0.0.1 --port 0 --served-model-name text >"$work/serve.log" 2>&1 &

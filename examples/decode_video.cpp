@@ -64,7 +64,8 @@ T* must(T* pointer, const char* doing) {
 }
 
 constexpr const char* usage =
-    "usage: lamina-decode-video MEMORY_BYTES SECONDS MAX_PIXELS facts | count[:MOST] | FRAME,FRAME,... <VIDEO\n"
+    "usage: lamina-decode-video MEMORY_BYTES SECONDS MAX_PIXELS facts | count[:MOST] | FRAME,FRAME,... <VIDEO\n       "
+    "lamina-decode-video --version | --help\n"
     "The other programs start it, to decode a video within these limits.\n";
 
 [[noreturn]] void misuse(const std::string& why) {

@@ -1,6 +1,6 @@
 // Adapters by name: the products of Qwen3-VL-2B's decoder with and without adapters of rank 16 on each, every row with
 // one of them at random: bench_kernel_adapters [part of a line's name].
-#include <lamina/kernel/cuda/matmul/add_adapters.cuh>
+#include <lamina/kernel/cuda/matmul/adapters/add_adapters.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.cuh>
 #include <random>
 #include <vector>

@@ -3,6 +3,7 @@
 #include <regex>
 
 #include <lamina/checkpoint/adapter/config.hpp>
+#include <lamina/checkpoint/adapter/peft_names.hpp>
 #include <lamina/checkpoint/adapter/targets.hpp>
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/folders.hpp>
@@ -58,18 +59,17 @@ class Adapter {
   std::vector<ReplacedTensor> replaced_;
 };
 
-/// The name that PEFT gives a layer's tensor under transformers >= 4.52: which is "lora_A" or "lora_B".
-inline std::string peft_tensor_name(std::string_view canonical_module, std::string_view which) {
-  return cat("base_model.model.", canonical_module, ".", which, ".weight");
-}
-
 /// Writes an adapter folder as PEFT does: adapter_model.safetensors and adapter_config.json. tensors bear PEFT's names
-/// (peft_tensor_name). Each file is replaced whole or not at all, the config last.
-inline void write_adapter(const std::filesystem::path& dir, const AdapterConfig& config,
+/// (peft_names.hpp). Each file is replaced whole or not at all, the config last.
+inline void write_adapter(const std::filesystem::path& dir, const std::string& config,
                           std::span<const TensorData> tensors) {
   std::filesystem::create_directories(dir);
   write_safetensors(dir / "adapter_model.safetensors", tensors);
-  io::write_text(dir / "adapter_config.json", adapter_config_text(config));
+  io::write_text(dir / "adapter_config.json", config);
+}
+inline void write_adapter(const std::filesystem::path& dir, const AdapterConfig& config,
+                          std::span<const TensorData> tensors) {
+  write_adapter(dir, adapter_config_text(config), tensors);
 }
 
 namespace detail {
@@ -86,9 +86,9 @@ inline std::string without(std::string name, std::string_view part) {
   return at == std::string::npos ? name : name.erase(at, part.size());
 }
 
-/// PEFT's wrappers taken off: "base_model.model." before the name, the wrapper of a saved or adapted module inside.
+/// PEFT's wrappers taken off: peft_prefix before the name, the wrapper of a saved or adapted module inside.
 inline std::string unwrapped(std::string name) {
-  if (name.starts_with("base_model.model.")) name = name.substr(17);
+  if (name.starts_with(peft_prefix)) name = name.substr(peft_prefix.size());
   name = without(std::move(name), ".modules_to_save.default");
   name = without(std::move(name), ".modules_to_save");
   return without(std::move(name), ".base_layer");

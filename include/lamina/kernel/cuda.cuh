@@ -15,7 +15,7 @@
 #include <lamina/kernel/cuda/logits/logprobs.cuh>
 #include <lamina/kernel/cuda/logits/preference.cuh>
 #include <lamina/kernel/cuda/logits/sample.cuh>
-#include <lamina/kernel/cuda/matmul/add_adapters.cuh>
+#include <lamina/kernel/cuda/matmul/adapters/add_adapters.cuh>
 #include <lamina/kernel/cuda/matmul/gated_product.cuh>
 #include <lamina/kernel/cuda/matmul/grouped_matmul.cuh>
 #include <lamina/kernel/cuda/matmul/magnitude.cuh>

@@ -13,7 +13,7 @@
 #include <lamina/kernel/cuda/logits/logprobs.hpp>
 #include <lamina/kernel/cuda/logits/preference.hpp>
 #include <lamina/kernel/cuda/logits/sample.hpp>
-#include <lamina/kernel/cuda/matmul/add_adapters.hpp>
+#include <lamina/kernel/cuda/matmul/adapters/add_adapters.hpp>
 #include <lamina/kernel/cuda/matmul/gated_product.hpp>
 #include <lamina/kernel/cuda/matmul/grouped_matmul.hpp>
 #include <lamina/kernel/cuda/matmul/magnitude.hpp>

@@ -11,7 +11,7 @@
 // clang-format off
 #define LAMINA_OPERATIONS(OPERATION)                                                                                   \
   OPERATION(across_ranks, ranks/across_ranks) OPERATION(activation, elementwise/activation)                            \
-  OPERATION(add, elementwise/add) OPERATION(add_adapters, matmul/add_adapters)                                         \
+  OPERATION(add, elementwise/add) OPERATION(add_adapters, matmul/adapters/add_adapters)                                \
   OPERATION(add_layer_norm, norm/norm_rows) OPERATION(add_rms_norm, norm/norm_rows)                                    \
   OPERATION(adjust_logits, logits/adjust_logits) OPERATION(attention, attention/attention)                             \
   OPERATION(convert, elementwise/convert) OPERATION(dropout, elementwise/dropout) OPERATION(embedding, rows/embedding) \
@@ -21,7 +21,7 @@
   OPERATION(layer_norm, norm/norm_rows) OPERATION(learned_position, rows/embedding)                                    \
   OPERATION(logprobs, logits/logprobs) OPERATION(magnitude, matmul/magnitude) OPERATION(matmul, matmul/matmul)         \
   OPERATION(norm_rope, norm/norm_rope) OPERATION(norm_rows, norm/norm_rows)                                            \
-  OPERATION(optimizer, optimizer/optimizer) OPERATION(paged_attention, attention/paged_attention)                    \
+  OPERATION(optimizer, optimizer/optimizer) OPERATION(paged_attention, attention/paged_attention)                      \
   OPERATION(preference, logits/preference) OPERATION(rms_norm, norm/norm_rows) OPERATION(route, rows/route)            \
   OPERATION(rows, rows/rows)                                                                                           \
   OPERATION(sample, logits/sample) OPERATION(silu_gate, elementwise/activation)                                        \

@@ -1,4 +1,4 @@
-#include <lamina/kernel/cuda/matmul/add_adapters.cuh>
+#include <lamina/kernel/cuda/matmul/adapters/add_adapters.cuh>
 
 #include "kernel/adapters_problem.hpp"
 #include "kernel/cuda_compare.hpp"

@@ -46,7 +46,7 @@ void save_adapter(Weights<M, float>& weights, const std::filesystem::path& dir, 
   std::vector<checkpoint::TensorData> tensors;
   for (const TensorSlot& slot : weights.slots())
     if (slot.spec.added)
-      tensors.push_back({"base_model.model." + slot.name(),
+      tensors.push_back({std::string(checkpoint::peft_prefix) + slot.name(),
                          DType::F32,
                          {slot.spec.extents.begin(), slot.spec.extents.begin() + slot.spec.rank},
                          {static_cast<const std::byte*>(weights.data(slot)),
@@ -60,9 +60,7 @@ void save_adapter(Weights<M, float>& weights, const std::filesystem::path& dir, 
                          {values.rows(), values.cols()},
                          std::as_bytes(std::span(values.data(), static_cast<std::size_t>(values.size())))});
   }
-  std::filesystem::create_directories(dir);
-  checkpoint::write_safetensors(dir / "adapter_model.safetensors", tensors);
-  io::write_text(dir / "adapter_config.json", config.dump(2, ' ', true));
+  checkpoint::write_adapter(dir, config.dump(2, ' ', true), tensors);
 }
 
 }  // namespace lamina

@@ -1,12 +1,12 @@
 #pragma once
 #include <algorithm>
-#include <array>
 #include <functional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <lamina/compose/plan/row_sender.hpp>
 #include <lamina/compose/plan/tensor_slot.hpp>
 #include <lamina/core/arena.hpp>
 #include <lamina/core/error.hpp>
@@ -157,37 +157,7 @@ class TensorMemory {
       stream_done();
     }
   }
-  /// Host memory through which rows go to the backend's. Its end waits until all have arrived.
-  class Sender {
-   public:
-    Sender() = default;
-    Sender(const Sender&) = delete;
-    Sender& operator=(const Sender&) = delete;
-    ~Sender() {
-      try {
-        for (Part& part : parts_) part.sent.wait();
-      } catch (const Error&) {  // of the device, whose next use tells it too
-      }
-    }
-
-   private:
-    friend TensorMemory;
-    struct Part {
-      Arena memory;
-      typename Device<B>::Mark sent;
-    };
-    /// The part whose turn it is, with room for so many bytes: what it held has arrived.
-    std::pair<Part&, std::span<std::byte>> next(std::size_t bytes) {
-      Part& part = parts_[turn_++ % parts_.size()];
-      part.sent.wait();
-      if (part.memory.counts() || part.memory.capacity_bytes() < bytes)
-        part.memory = Arena::staging(std::max(bytes, sent_at_once), Memory<B>{});
-      part.memory.release_to(0);
-      return {part, {part.memory.template take<std::byte>(bytes), bytes}};
-    }
-    std::array<Part, 2> parts_;
-    std::size_t turn_ = 0;
-  };
+  using Sender = RowSender<B>;
   /// The same some rows at a time, of a tensor that is not quantised: write(first_element, std::span<std::byte>). While
   /// rows are on their way to the backend's memory the next ones are written.
   template <class F>
@@ -196,7 +166,7 @@ class TensorMemory {
       write(std::size_t{0}, std::span(static_cast<std::byte*>(data(slot)), bytes_of(slot)));
     } else {
       const std::size_t cols = static_cast<std::size_t>(slot.spec.cols()), row = cols * size_bytes(slot.dtype);
-      const int rows = slot.spec.rows(), most = static_cast<int>(std::max<std::size_t>(1, sent_at_once / row));
+      const int rows = slot.spec.rows(), most = static_cast<int>(std::max<std::size_t>(1, Sender::at_once / row));
       for (int first = 0; first < rows; first += most) {
         const int count = std::min(most, rows - first);
         const auto [part, to] = sender.next(row * static_cast<std::size_t>(count));
@@ -264,7 +234,6 @@ class TensorMemory {
   }
 
   static constexpr bool in_place = !Memory<B>::remote && !has_copy;
-  static constexpr std::size_t sent_at_once = std::size_t{16} << 20;  // bytes
 
   void stream_done() {
     typename Device<B>::Mark all;

@@ -168,6 +168,8 @@ const Row* find_key(std::span<const Row> table, std::string_view name) {
 template <class Target>
 void check_keys(std::span<const Key<Target>> table, const Settings& settings, std::vector<std::string>& notes,
                 std::initializer_list<std::string_view> options = {}) {
+  const bool lists_keys = std::find(options.begin(), options.end(), "keys") != options.end();
+  const std::string_view lister = lists_keys ? "--keys" : "--help";
   for (const auto& [name, setting] : settings) {
     const Key<Target>* key = find_key(table, name);
     if (!key) {
@@ -179,7 +181,7 @@ void check_keys(std::span<const Key<Target>> table, const Settings& settings, st
       for (const Key<Target>& k : table) known.push_back(k.name);
       const std::string near = did_you_mean(name, known);
       throw UsageError(cat(subject(setting, foreign_name(name)), " is not a known key",
-                           near.empty() ? ": --help lists them" : near));
+                           near.empty() ? cat(": ", lister, " lists them") : near));
     }
     check_value(*key, setting, notes);
   }

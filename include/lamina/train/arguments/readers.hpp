@@ -181,9 +181,12 @@ inline void read_optimizer_name(Arguments& a, const Setting& s, std::string_view
     if (!known.note.empty()) a.notes.push_back(cat("optim: ", word, ": ", known.note));
     return;
   }
-  fail(s.origin, ": optim: ", word,
-       " is not built, wanted adamw_torch, adamw_8bit, lion_32bit, lion_8bit, sgd or adafactor; the least memory have "
-       "sgd, adafactor and, of all others, finetuning_type: lora");
+  std::vector<std::string_view> names;
+  for (const OptimizerName& known : optimizer_names) names.push_back(known.name);
+  fail(
+      s.origin, ": optim: ", word, " is not built", io::did_you_mean(word, names),
+      ": wanted adamw_torch, adamw_8bit, lion_32bit, lion_8bit, sgd or adafactor; the least memory have sgd, adafactor "
+      "and, of all others, finetuning_type: lora");
 }
 
 inline void read_preference_loss(Arguments& a, const Setting& s, std::string_view key) {

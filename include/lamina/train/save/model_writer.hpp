@@ -58,8 +58,7 @@ inline void remove_other_kind(const std::filesystem::path& directory, bool saved
 
 /// "...q_proj" of "base_model.model.<module>.lora_A.weight".
 inline std::string lora_module(std::string_view tensor) {
-  constexpr std::string_view prefix = "base_model.model.";
-  if (tensor.starts_with(prefix)) tensor.remove_prefix(prefix.size());
+  if (tensor.starts_with(checkpoint::peft_prefix)) tensor.remove_prefix(checkpoint::peft_prefix.size());
   const std::size_t end = tensor.rfind(".lora_");
   return end == std::string_view::npos ? std::string() : std::string(tensor.substr(0, end));
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <lamina/checkpoint/adapter/peft_names.hpp>
 #include <lamina/compose/wrap/lora_init.hpp>
 #include <lamina/kernel/device.hpp>
 #include <lamina/kernel/matmul/magnitude.hpp>
@@ -35,7 +36,7 @@ class TrainedWeights : public TrainSession {
       const auto count = static_cast<std::size_t>(slot.spec.count());
       if (!slot.learns || count == 0) continue;
       tensor_of[i] = tensors.size();
-      tensors.push_back({(in_adapter_ ? "base_model.model." : "") + slot.name(),
+      tensors.push_back({std::string(in_adapter_ ? checkpoint::peft_prefix : "") + slot.name(),
                          shape_of(slot.spec),
                          state_.values().subspan(slot.offset, count),
                          {},
@@ -84,7 +85,7 @@ class TrainedWeights : public TrainSession {
         device_(options.group->place().local_rank),
         linears_(linears_of(tensors, source.config.family->regions)),
         in_adapter_(options.method == TrainableOptions::Method::lora),
-        head_copy_(cat("base_model.model.", source.config.family->regions.head, ".weight")),
+        head_copy_(cat(checkpoint::peft_prefix, source.config.family->regions.head, ".weight")),
         weights_(tensors, choose(tensors, source, options)),
         group_(*options.group),
         shares_optimizer_(shares_optimizer(options)),

@@ -44,7 +44,6 @@ class Lexer {
  private:
   std::string_view rest() const { return std::string_view(source_).substr(at_); }
   bool at(std::string_view word) const { return rest().starts_with(word); }
-  bool at_space() const { return at_ < source_.size() && is_space(source_[at_]); }
 
   void move(std::size_t bytes) {
     line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_),

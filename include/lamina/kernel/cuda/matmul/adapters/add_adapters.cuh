@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <limits>
 
-#include <lamina/kernel/cuda/matmul/adapter_product.cuh>
-#include <lamina/kernel/cuda/matmul/add_adapters.hpp>
+#include <lamina/kernel/cuda/matmul/adapters/adapter_product.cuh>
+#include <lamina/kernel/cuda/matmul/adapters/add_adapters.hpp>
 #include <lamina/kernel/expect.hpp>
 
 namespace lamina::kernel::cuda {

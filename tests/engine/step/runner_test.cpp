@@ -4,6 +4,7 @@
 #include <lamina/kernel/cpu.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
+#include <lamina/model/qwen3_vl_moe/model.hpp>
 
 #include "engine/prompts.hpp"
 #include "engine/session_limits.hpp"
@@ -154,6 +155,7 @@ TEST_CASE("Runner: a request among others gets the answer that it gets alone") {
       .rows = 5, .step_tokens = 24, .page_tokens = 16, .context_tokens = 128, .step_image_tokens = 24};
   SECTION("qwen3_vl") { batching_changes_nothing<qwen3_vl::Qwen3VL_Tiny>(limits, 40, 12); }
   SECTION("qwen2_5_vl") { batching_changes_nothing<qwen2_5_vl::Qwen2_5VL_Tiny>(limits, 40, 12); }
+  SECTION("qwen3_vl_moe") { batching_changes_nothing<qwen3_vl_moe::Qwen3VLMoe_Tiny>(limits, 40, 12); }
 }
 
 TEST_CASE("Runner: with too few pages for all, answers stay the same") {

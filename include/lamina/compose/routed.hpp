@@ -12,12 +12,7 @@ LAMINA_NAME(experts);
 /// n modules of one type under "experts.<i>", of which each row goes to some. They run as one (core/grouped.hpp), so
 /// their layers are linear ones, gates, activations, and compositions of these.
 template <int n, class L>
-struct Experts : Numbered<name::experts, n, L> {
-  using composition = Experts;
-  template <class C>
-  using rebuild = Experts<n, C>;
-  static constexpr Traits traits{.learns = learns<L>, .grouped = true};
-};
+struct Experts : Numbered<name::experts, n, L> {};
 
 /// The k experts with the largest probabilities. Normalised: their weights are made to sum to 1.
 template <int k, bool Normalised = true>
@@ -61,7 +56,7 @@ struct Routed {
   static_assert(Checked<detail::RoutedCheck<Router, Experts_, Top>>::seen);
   using In = typename Expert::In;
   using Out = typename Expert::Out;
-  static constexpr Traits traits{.learns = learns<Router> || learns<Experts_>};
+  static constexpr Traits traits{.learns = learns<Router> || learns<Experts_>, .mixture = true};
   /// Of a child's modules, those that a row passes.
   static constexpr int used(int child) { return child == 0 ? 1 : k; }
 

@@ -38,7 +38,7 @@ struct Traits {
   bool freezes = false;                          ///< none of them learns, added ones excepted
   bool joins = false;                            ///< its children's tensors are neighbours, each kind in one run
   bool folds = false;                            ///< its children share one matrix with their branches
-  bool grouped = false;                          ///< its modules run as one, each on rows of its own (core/grouped.hpp)
+  bool mixture = false;                          ///< a router and the experts that it chooses (compose/routed.hpp)
   int matrix_exponent = 0, vector_exponent = 0;  ///< memory holds their values times 2^exponent
   /// Memory holds one of so many equal parts of each: of a matrix's rows and a vector's elements, or of its columns. So
   /// many neighbouring ranks have the same part.
@@ -62,7 +62,7 @@ template <class M>
 inline constexpr Traits forwarded = [] {
   Traits traits = M::traits;
   traits.transparent = traits.takes_row_terms = traits.table = traits.freezes = traits.joins = traits.folds =
-      traits.grouped = false;
+      traits.mixture = false;
   traits.matrix_exponent = traits.vector_exponent = 0;
   traits.row_shards = traits.column_shards = traits.shard_copies = 1;
   traits.adds = adds<M>;

@@ -16,11 +16,13 @@ namespace lamina::train {
 inline void start_from_principal_parts(ModelSource& source, const TrainableOptions& options, int iterations) {
   const Regions& regions = source.config.family->regions;
   std::vector<std::string> linears;
-  for (const TensorSpec& spec : tensors_of(source.config, source.weights.path())) {
+  const std::vector<TensorSpec> tensors = tensors_of(source.config, source.weights.path());
+  for (const TensorSpec& spec : tensors) {
     const std::string name(spec.path.view());
     if (spec.takes_row_terms && name.ends_with(".weight")) linears.push_back(name.substr(0, name.size() - 7));
   }
-  const auto chosen = lora_modules(linears, checkpoint::modules_of(source.weights), regions, options);
+  const auto chosen =
+      lora_modules(linears, checkpoint::modules_of(source.weights), regions, options, mixture_modules(tensors));
   const std::vector<std::string> modules(chosen.begin(), chosen.end());
   const double root = options.use_rslora ? std::sqrt(options.lora_rank) : options.lora_rank;
   std::vector<checkpoint::AdapterLayer> layers(modules.size());

@@ -56,6 +56,18 @@ TEST_CASE("lora_target: each name must adapt a layer", "[train]") {
                        "leave no linear layer to adapt"));
 }
 
+TEST_CASE("lora_target: experts and their routers get no adapter, and are refused by name", "[train]") {
+  std::vector<std::string> all = linears;
+  const std::string mlp = "model.language_model.layers.1.mlp.";
+  const std::set<std::string> mixtures = {mlp + "gate", mlp + "experts.0.down_proj"};
+  all.insert(all.end(), mixtures.begin(), mixtures.end());
+  CHECK(lora_modules(all, modules(), qwen_vl::regions, targets({"all"}), mixtures).size() == 3);
+  CHECK(fake::contains(error_of([&] {
+                         lora_modules(all, modules(), qwen_vl::regions, targets({"q_proj", "down_proj"}), mixtures);
+                       }),
+                       "lora_target: down_proj: experts and their routers get no adapters"));
+}
+
 TEST_CASE("additional_target: modules by the ends of their names, each with all its tensors", "[train]") {
   std::vector<TensorSpec> tensors;
   for (std::string name : modules()) tensors.push_back({.path = Path{} / (name + ".weight"), .rank = 2});

@@ -53,7 +53,7 @@ struct TensorSpec {
   bool fp32 = false;             ///< read in fp32 even if activations are half precision
   bool takes_row_terms = false;  ///< the matrix of a linear layer whose rows may have Parameter::row_terms
   bool table = false;            ///< a table, read by rows that the data names
-  bool grouped = false;          ///< of one of several modules that run as one (core/grouped.hpp): an expert
+  bool mixture = false;          ///< of a mixture of experts: their router's, or an expert's
   float scale = 1;               ///< of a branch: its output is multiplied by it; 0: decided at run time
   int exponent =
       0;  ///< memory holds its values times 2^exponent (compose/wrap/scaled.hpp), files the values themselves
@@ -101,7 +101,7 @@ struct TensorVisitor {
 
 /// What the modules around a tensor say about it.
 struct Around {
-  bool learning = true, joined = false, output_head = false, takes_row_terms = false, table = false, grouped = false;
+  bool learning = true, joined = false, output_head = false, takes_row_terms = false, table = false, mixture = false;
   TensorSpec::Fold fold = TensorSpec::Fold::none;
   int matrix_exponent = 0, vector_exponent = 0;
   int row_shards = 1, column_shards = 1, shard_copies = 1;
@@ -147,7 +147,7 @@ struct ParamTable<List<P...>> {
     spec.init = p.init;
     spec.takes_row_terms = around.takes_row_terms && p.rank == 2;
     spec.table = around.table && p.rank == 2;
-    spec.grouped = around.grouped;
+    spec.mixture = around.mixture;
     spec.exponent = p.rank == 1 ? around.vector_exponent : around.matrix_exponent;
     spec.row_shards = around.row_shards, spec.shard_copies = around.shard_copies;
     spec.column_shards = p.rank == 1 ? 1 : around.column_shards;
@@ -175,7 +175,7 @@ template <class M>  // it runs when a model is opened: inlined into each other, 
   if constexpr (requires { M::tag::output_head; }) around.output_head = true;
   around.takes_row_terms = traits.takes_row_terms && !around.output_head;
   around.table = traits.table;
-  around.grouped = around.grouped || traits.grouped;
+  around.mixture = around.mixture || traits.mixture;
   around.matrix_exponent += traits.matrix_exponent, around.vector_exponent += traits.vector_exponent;
   around.row_shards *= traits.row_shards, around.column_shards *= traits.column_shards;
   around.shard_copies *= traits.shard_copies;

@@ -108,7 +108,7 @@ class AdapterMemory {
   void fill(const Product& product, std::size_t part, const checkpoint::AdapterLayer& layer, Loaded& to) const;
 
   int slots_, rank_, shard_;
-  bool has_experts_ = false;  ///< modules whose products are grouped (core/grouped.hpp)
+  bool has_experts_ = false;  ///< which, with their routers, take no adapters by name
   std::vector<Product> products_;
   Arena block_;
   std::vector<Parameter> parameters_;
@@ -120,8 +120,8 @@ AdapterMemory<T, B>::AdapterMemory(std::span<const TensorSlot> tensors, std::siz
     : slots_(slots), rank_(rank), shard_(shard) {
   if (slots == 0) return;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    has_experts_ = has_experts_ || tensors[i].spec.grouped;
-    if (tensors[i].spec.takes_row_terms && !tensors[i].spec.grouped) add_product(i, tensors[i].spec, i < image_tensors);
+    has_experts_ = has_experts_ || tensors[i].spec.mixture;
+    if (tensors[i].spec.takes_row_terms && !tensors[i].spec.mixture) add_product(i, tensors[i].spec, i < image_tensors);
   }
 }
 /// A layer's matrix is a product of its own, or a part of the one before.

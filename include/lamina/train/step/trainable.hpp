@@ -81,9 +81,12 @@ inline std::set<std::string> all_components(const std::vector<std::string>& line
 /// Why a name of lora_target adapts nothing.
 [[noreturn]] inline void refuse_target(const std::string& target, const std::vector<std::string>& modules,
                                        const std::vector<std::string>& linears, const Regions& regions,
-                                       const TrainableOptions& o) {
+                                       const std::set<std::string>& mixtures, const TrainableOptions& o) {
   const std::string subject = "lora_target: " + target;
   if (target == "all") fail(subject, " stands for all names: give it alone, or the names without it");
+  for (const std::string& m : mixtures)
+    if (m.find(target) != std::string::npos)
+      fail(subject, ": experts and their routers get no adapters: in PEFT's models a layer's experts are one tensor");
   std::set<std::string> frozen_by;
   bool other_module = target == regions.head;
   for (const std::string& m : modules) {
@@ -106,12 +109,23 @@ inline std::set<std::string> all_components(const std::vector<std::string>& line
 
 }  // namespace detail
 
+/// The modules of mixtures of experts: routers, and the layers of experts.
+inline std::set<std::string> mixture_modules(std::span<const TensorSpec> tensors) {
+  std::set<std::string> modules;
+  for (const TensorSpec& spec : tensors)
+    if (const std::string_view name = spec.path.view(); spec.mixture && name.ends_with(".weight") && !spec.added)
+      modules.emplace(name.substr(0, name.size() - 7));
+  return modules;
+}
+
 /// The linear layers among `linears`, those that can have one, that get an adapter: a layer is adapted if its name
 /// contains a name of lora_target and its region is not frozen. Error on a name that adapts nothing: PEFT passes over
-/// it as long as another one matches. modules: every module of the model that has a weight, for the message.
-inline std::set<std::string> lora_modules(const std::vector<std::string>& linears,
-                                          const std::vector<std::string>& modules, const Regions& regions,
-                                          const TrainableOptions& o) {
+/// it as long as another one matches. modules: every module of the model that has a weight, for the message; mixtures:
+/// the layers of mixtures of experts, which get none.
+inline std::set<std::string> lora_modules(std::vector<std::string> linears, const std::vector<std::string>& modules,
+                                          const Regions& regions, const TrainableOptions& o,
+                                          const std::set<std::string>& mixtures = {}) {
+  std::erase_if(linears, [&](const std::string& m) { return mixtures.contains(m); });
   std::set<std::string> components(o.lora_target.begin(), o.lora_target.end());
   if (o.lora_target == std::vector<std::string>{"all"}) components = detail::all_components(linears, regions, o);
   std::set<std::string> chosen;
@@ -120,7 +134,7 @@ inline std::set<std::string> lora_modules(const std::vector<std::string>& linear
     for (const std::string& m : linears)
       if (m.find(c) != std::string::npos && !is_frozen(region_of(m, regions), o)) chosen.insert(m), adapts = true;
     if (!adapts && o.lora_target != std::vector<std::string>{"all"})
-      detail::refuse_target(c, modules, linears, regions, o);
+      detail::refuse_target(c, modules, linears, regions, mixtures, o);
   }
   if (chosen.empty())
     fail("lora_target: all: freeze_vision_tower, freeze_multi_modal_projector and freeze_language_model leave no ",

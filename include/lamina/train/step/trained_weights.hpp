@@ -200,7 +200,8 @@ class TrainedWeights : public TrainSession {
     if (options.method == TrainableOptions::Method::freeze)
       require_freeze_modules(tensor_names(source.weights), options);
     if (options.method == TrainableOptions::Method::lora && source.trained.empty())
-      adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), source.config.family->regions, options);
+      adapted = lora_modules(linears_, checkpoint::modules_of(source.weights), source.config.family->regions, options,
+                             mixture_modules(tensors));
     if (in_adapter_) whole = chosen_whole(tensors, adapted, source, options);
     return [&source, &options, adapted = std::move(adapted), whole = std::move(whole)](const TensorSpec& spec) {
       const std::string name(spec.path.view());

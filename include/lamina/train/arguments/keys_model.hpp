@@ -44,7 +44,7 @@ inline constexpr TrainKey model_keys[] = {
      "inputs of layers stay on the device; disable_gradient_checkpointing says whether layers are computed again"},
     {"enable_liger_kernel", KeyType::flag, KeyStatus::accepted, "false",
      "the head and the cross-entropy are always fused"},
-    {"moe_aux_loss_coef", KeyType::number, KeyStatus::refused, "", "mixture-of-experts models are not supported"},
+    {"moe_aux_loss_coef", KeyType::number, KeyStatus::refused, "", "no loss that balances routers is added"},
     honoured<&Arguments::disable_gradient_checkpointing>(
         "disable_gradient_checkpointing",
         "keep all activations instead of computing them again in backward; unset: as memory allows"),

@@ -1,4 +1,4 @@
-// lamina-serve: an OpenAI-compatible server for Qwen2.5-VL and Qwen3-VL, started with vLLM's command line.
+// lamina-serve: an OpenAI-compatible server for the models of model/families.hpp, started with vLLM's command line.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>

@@ -3,7 +3,7 @@
 namespace lamina {
 
 /// The rule by which gradients change what is trained. Those with 8 bits keep their moments as bitsandbytes does.
-enum class OptimizerKind { adamw, sgd, lion, adafactor, adamw_8bit, lion_8bit };
+enum class OptimizerKind { adamw, sgd, lion, adafactor, adamw_8bit, lion_8bit, muon };
 
 /// Whether ranks may share the work: the rule looks at single values, and its state is fp32.
 constexpr bool is_shareable(OptimizerKind kind) {

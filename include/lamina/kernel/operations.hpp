@@ -95,6 +95,7 @@
   PASS(optimizer, update, "update", (OptimizerKind, const UpdateStep<T>&))                                             \
   PASS(optimizer, update_8bit, "update_8bit", (OptimizerKind, const UpdateStep8Bit<T>&))                               \
   PASS(optimizer, adafactor, "adafactor")                                                                              \
+  PASS(optimizer, muon, "muon")                                                                                        \
   PASS(optimizer, clipped, "clipped")                                                                                  \
   PASS(optimizer, join, "join_clips")
 #define LAMINA_OPERATION_paged_attention(PASS, T)                                                                      \

@@ -100,9 +100,10 @@ struct Arguments {
   double num_train_epochs = 3;
   std::int64_t max_steps = -1;
   ScheduleOptions schedule;                             ///< type, warm-up and kwargs of the learning rate
-  OptimizerKind optimizer_kind = OptimizerKind::adamw;  ///< optim
-  OptimizerSettings optimizer;                          ///< learning_rate is the base rate
-  double max_grad_norm = 1.0;                           ///< 0: no clipping
+  OptimizerKind optimizer_kind = OptimizerKind::adamw;  ///< optim, or of use_muon
+  bool use_muon = false;
+  OptimizerSettings optimizer;  ///< learning_rate is the base rate
+  double max_grad_norm = 1.0;   ///< 0: no clipping
   std::uint64_t seed = 42;
   std::optional<std::uint64_t> data_seed;
   Interval logging_strategy = Interval::steps, save_strategy = Interval::steps, eval_strategy = Interval::no;

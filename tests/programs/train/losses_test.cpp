@@ -87,7 +87,8 @@ void compare_history(const Json& ours, const Json& theirs) {
   }
 }
 
-void compare_trained(const fs::path& folder, const Json& theirs) {
+/// bound: on the relative difference of norms.
+void compare_trained(const fs::path& folder, const Json& theirs, double bound) {
   const bool adapter = fs::exists(folder / "adapter_model.safetensors");
   const auto file = lamina::checkpoint::Checkpoint::open(adapter ? folder / "adapter_model.safetensors" : folder);
   for (const auto& [name, length] : theirs.items()) {
@@ -98,7 +99,7 @@ void compare_trained(const fs::path& folder, const Json& theirs) {
     double squares = 0;
     for (const float value : values) squares += static_cast<double>(value) * value;
     const double norm = length.get<double>();
-    CHECK(std::abs(std::sqrt(squares) - norm) <= 1e-3 * norm);
+    CHECK(std::abs(std::sqrt(squares) - norm) <= bound * norm);
   }
 }
 
@@ -197,5 +198,6 @@ TEST_CASE("lamina-train: losses, gradients, rates and trained weights are LLaMA-
   REQUIRE(program.status == 0);
   const fs::path out = folder.path() / "out";
   compare_history(read(out / "trainer_state.json").at("log_history"), wanted.at("history"));
-  compare_trained(out, wanted.at("trained"));
+  // What Muon makes of a gradient depends on single roundings to bf16 (losses_golden.py).
+  compare_trained(out, wanted.at("trained"), wanted.at("settings").contains("use_muon") ? 3e-2 : 1e-3);
 }

@@ -24,6 +24,7 @@ TEST_CASE("Arguments: refusals say why", "[train]") {
   says(error_with("quantization_type=int4"), "wanted nf4 or fp4");
   says(error_with("use_galore=true"), "GaLore is not built");
   says(error_with("fp8=true"), "fp8 training is not built");
+  says(error_of({example, "use_muon=true", "loraplus_lr_ratio=4"}), "use_muon is not combined with loraplus_lr_ratio");
   says(error_with("optim=ademamix"), "adamw_8bit, lion_32bit, lion_8bit, sgd or adafactor");
   says(error_of({example, "optim=adamw_8bit", "finetuning_type=full", "deepspeed=ds_z2_config.json"}),
        "cannot share out this optimizer's state");

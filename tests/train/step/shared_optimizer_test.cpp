@@ -134,7 +134,7 @@ TEMPLATE_TEST_CASE("Shared optimizer: ranks with a part of the moments each step
 TEMPLATE_TEST_CASE("Optimizer: from what a checkpoint keeps, each kind goes on bit for bit", "", float, bf16) {
   using T = TestType;
   const auto kind = GENERATE(OptimizerKind::adamw, OptimizerKind::sgd, OptimizerKind::lion, OptimizerKind::adafactor,
-                             OptimizerKind::adamw_8bit, OptimizerKind::lion_8bit);
+                             OptimizerKind::adamw_8bit, OptimizerKind::lion_8bit, OptimizerKind::muon);
   const parallel::Share all{0, count_of_tiny()};
   parallel::DeviceGroup<Cpu> alone(parallel::alone());
   Learning<T> whole(all, kind), resumed(all, kind);

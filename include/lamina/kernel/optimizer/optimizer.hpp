@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <lamina/core/arena.hpp>
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host/device.hpp>
 #include <lamina/core/optimizer.hpp>
@@ -170,6 +171,27 @@ struct AdafactorTensor {
 };
 inline constexpr float adafactor_eps = 1e-30f;
 
+/// What Muon makes of a matrix's gradient, in place, for an update by sgd:
+///
+///     m = momentum m + g'      X = g' + momentum m, transposed if it has more rows than columns      X = X / (|X| +
+///     eps) five times:      A = X X^T      X = a X + (b A + c A A) X                    g = 0.2 sqrt(max(rows, cols))
+///     X
+///
+/// with g' = g * clip.scale. X and A are bf16, sums fp32. Where the norm is not finite nothing changes. Singular values
+/// of X come near 1, between about 0.7 and 1.2.
+/// source  Jordan et al. 2024, kellerjordan.github.io/posts/muon; the factor of g: Liu et al. 2025, arXiv:2502.16982,
+///         section 2.2
+struct MuonTensor {
+  static constexpr float momentum = 0.95f, eps = 1e-7f, a = 3.4445f, b = -4.7750f, c = 2.0315f;
+  static constexpr int iterations = 5;
+  float *g = nullptr, *m = nullptr;  ///< (rows, cols)
+  int rows = 1, cols = 1;
+  const Clip* clip = nullptr;
+  Arena* work = nullptr;  ///< muon_bytes() for what is needed meanwhile
+  std::size_t count() const { return std::size_t(rows) * std::size_t(cols); }
+  float scale() const { return 0.2f * std::sqrt(static_cast<float>(std::max(rows, cols))); }
+};
+
 template <class B>
 struct optimizer {
   static void clip(auto...) { no_kernels<B>(); }
@@ -177,6 +199,8 @@ struct optimizer {
   static void update_8bit(auto...) { no_kernels<B>(); }
   static void adafactor(auto...) { no_kernels<B>(); }
   static std::size_t adafactor_bytes(const AdafactorTensor&) { return 0; }
+  static void muon(auto...) { no_kernels<B>(); }
+  static std::size_t muon_bytes(const MuonTensor&) { return 0; }
   /// Gradients were clipped: clip.scale = 1.
   static void clipped(auto...) { no_kernels<B>(); }
   static void join(auto...) { no_kernels<B>(); }

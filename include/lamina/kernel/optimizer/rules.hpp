@@ -44,11 +44,13 @@ struct SGDRule {
   }
 };
 
-/// Calls f(Rule{}) with the rule of a kind; that of adafactor for gradients that were preconditioned is sgd's.
+/// Calls f(Rule{}) with the rule of a kind; that of adafactor for gradients that were preconditioned is sgd's, that of
+/// muon is for what it has no matrices of.
 void with_rule(OptimizerKind kind, auto f) {
   switch (kind) {
     case OptimizerKind::adamw:
     case OptimizerKind::adamw_8bit:
+    case OptimizerKind::muon:
       return f(AdamWRule{});
     case OptimizerKind::lion:
     case OptimizerKind::lion_8bit:

@@ -106,7 +106,8 @@ inline constexpr TrainKey finetuning_keys[] = {
      "BAdam is not built; finetuning_type: freeze trains a few layers at a time, as a block of BAdam"},
     {"use_adam_mini", KeyType::flag, KeyStatus::refused, "false",
      "Adam-mini is not built; optim: adamw_8bit or adafactor needs less memory than it"},
-    {"use_muon", KeyType::flag, KeyStatus::refused, "false", "Muon is not built; leave it out, and choose an optim"},
+    honoured<&Arguments::use_muon>(
+        "use_muon", "Muon for matrices, AdamW for vectors, embeddings and the head; optim has no effect"),
     {"use_llama_pro", KeyType::flag, KeyStatus::refused, "false", "block expansion is not built"},
     {"use_mca", KeyType::flag, KeyStatus::refused, "false", "Megatron is not built; leave it out"},
     {"use_hyper_parallel", KeyType::flag, KeyStatus::refused, "false",

@@ -20,6 +20,7 @@ inline void derive_defaults(Arguments& a) {
   if (!has_value(a, "greater_is_better")) a.greater_is_better = !a.metric_for_best_model.ends_with("loss");
   if (a.eval_strategy != Interval::no) a.do_eval = true;
   a.answers.seed = a.seed;
+  if (a.use_muon) a.optimizer_kind = OptimizerKind::muon;
 }
 
 inline bool reports_to_wandb(const Arguments& a) {
@@ -36,11 +37,13 @@ inline void note_idle_keys(Arguments& a) {
   for (const Belonging& b :
        {Belonging{"freeze_trainable_modules", a.finetuning_type == "freeze", "finetuning_type: freeze"},
         Belonging{"freeze_extra_modules", a.finetuning_type == "freeze", "finetuning_type: freeze"},
+        Belonging{"optim", !a.use_muon, "use_muon: false"},
         Belonging{"adam_beta1", has_betas(a.optimizer_kind), "optim: adamw_torch or lion_32bit"},
         Belonging{"adam_beta2", has_betas(a.optimizer_kind), "optim: adamw_torch or lion_32bit"},
-        Belonging{"adam_epsilon",
-                  a.optimizer_kind == OptimizerKind::adamw || a.optimizer_kind == OptimizerKind::adamw_8bit,
-                  "optim: adamw_torch or adamw_8bit"},
+        Belonging{
+            "adam_epsilon",
+            a.use_muon || a.optimizer_kind == OptimizerKind::adamw || a.optimizer_kind == OptimizerKind::adamw_8bit,
+            "optim: adamw_torch or adamw_8bit"},
         Belonging{"quantization_type", a.quantization.bit == 4, "quantization_bit: 4"},
         Belonging{"double_quantization", a.quantization.bit == 4, "quantization_bit: 4"},
         Belonging{"lora_rank", a.finetuning_type == "lora", "finetuning_type: lora"},

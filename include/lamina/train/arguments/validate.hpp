@@ -90,8 +90,11 @@ inline void validate_method(const Arguments& a) {
     fail(where(a, "pissa_init"), " needs pissa_convert: true: without it the adapter fits no model that is on disk");
   if (!lora && a.loraplus_lr_ratio)
     fail(where(a, "loraplus_lr_ratio"), " needs finetuning_type: lora, got ", a.finetuning_type);
+  if (a.use_muon && a.loraplus_lr_ratio)
+    fail(where(a, "use_muon"), " is not combined with loraplus_lr_ratio, which is for AdamW: keep one");
   if (!lora && a.shards_optimizer && !is_shareable(a.optimizer_kind))
-    fail(where(a, "optim"), ": processes cannot share out this optimizer's state (deepspeed, fsdp): take adamw_torch, ",
+    fail(a.use_muon ? where(a, "use_muon") : where(a, "optim"),
+         ": processes cannot share out this optimizer's state (deepspeed, fsdp): take adamw_torch, ",
          "lion_32bit or sgd, or leave deepspeed and fsdp out");
   if (a.neftune_noise_alpha > 0 && a.learns_preferences())
     fail(where(a, "neftune_noise_alpha"), " needs stage: sft or pt: answers that are compared must have one embedding");

@@ -26,7 +26,7 @@ inline std::string hyper_parameters(const Arguments& a) {
     out += cat("- gradient_accumulation_steps: ", a.gradient_accumulation_steps,
                "\n- total_train_batch_size: ", a.per_device_train_batch_size * a.gradient_accumulation_steps, "\n");
   const io::Setting* optim = setting_of(a, "optim");
-  out += cat("- optimizer: ", optim ? io::shown(optim->value) : "adamw_torch");
+  out += cat("- optimizer: ", a.use_muon ? "muon" : optim ? io::shown(optim->value) : "adamw_torch");
   if (has_betas(a.optimizer_kind))
     out += cat(" with betas=(", number(a.optimizer.beta1), ",", number(a.optimizer.beta2),
                ") and epsilon=", number(a.optimizer.epsilon));

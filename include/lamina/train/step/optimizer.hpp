@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <lamina/compose/plan/weights.hpp>
+#include <lamina/core/arena.hpp>
 #include <lamina/core/optimizer.hpp>
 #include <lamina/kernel/optimizer/dynamic_map.hpp>
 #include <lamina/kernel/optimizer/optimizer.hpp>
@@ -38,12 +39,13 @@ class Optimizer {
   /// Takes the memory; the state is 0. The weights have theirs, and their parameters' scales are set.
   template <class W>
   void allocate(const W& weights, Stream<B> stream) {
-    block_ = Arena(bytes(weights), Memory<B>{});
+    block_ = Arena(bytes(weights) - muon_work_bytes(weights), Memory<B>{});
+    if (kind_ == OptimizerKind::muon) muon_work_ = Arena(muon_work_bytes(weights), Memory<B>{});
     auto* const first = block_.take<std::byte>(0);
     take(weights, block_);
     Memory<B>::zero(stream, first, block_.used_bytes());
     staging_ = Arena::staging(most_under_way * Arena::alignment, Memory<B>{});
-    for (auto& staged : staged_) staged = staging_.take<kernel::OptimizerNumbers>(1);
+    for (auto& staged : staged_) staged = staging_.take<kernel::OptimizerNumbers>(2);
     for (const bool with_signs : {false, true})
       if (has_8bit_moments(kind_)) {
         const auto codes = dynamic_map(with_signs);
@@ -56,7 +58,7 @@ class Optimizer {
   std::size_t bytes(const W& weights) const {
     Arena counting;
     Optimizer(share_, kind_).take(weights, counting);
-    return counting.used_bytes();
+    return counting.used_bytes() + muon_work_bytes(weights);
   }
 
   /// Clips to a norm of max_gradient_norm (0: does not) and updates; gradients are zero then. Where the norm is not
@@ -91,13 +93,16 @@ class Optimizer {
                .decay = static_cast<float>(1 - o.learning_rate * o.weight_decay),
                .step_size = static_cast<float>(o.learning_rate),
                .v_correction = static_cast<float>(std::sqrt(1 - std::pow(o.beta2, t)))};
-    if (kind_ == OptimizerKind::adamw || kind_ == OptimizerKind::adamw_8bit)
+    staged[1] = *staged;  // for sgd
+    if (kind_ == OptimizerKind::adamw || kind_ == OptimizerKind::adamw_8bit || kind_ == OptimizerKind::muon)
       staged->step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t)));
+    if (kind_ == OptimizerKind::muon)  // LLaMA-Factory's adds epsilon before the correction
+      staged->eps = static_cast<float>(o.epsilon / std::sqrt(1 - std::pow(o.beta2, t)));
     if (kind_ == OptimizerKind::adafactor) {
       staged->rest2 = static_cast<float>(std::pow(t, -0.8));
       staged->b2 = static_cast<float>(1 - std::pow(t, -0.8));
     }
-    Memory<B>::upload_later(stream, numbers_, staged, sizeof *staged);
+    Memory<B>::upload_later(stream, numbers_, staged, 2 * sizeof *staged);
   }
   /// The second part: launches that are the same in every step.
   template <class W>
@@ -105,6 +110,7 @@ class Optimizer {
     const std::span<float> g = weights.gradients();
     clip(g, stream);
     precondition(weights, stream);
+    orthogonalise(weights, stream);
     update_share(weights, g.subspan(share_.first, share_.count), stream);
     for (const auto others : {g.first(share_.first), g.subspan(share_.end())})
       if (!others.empty()) Memory<B>::zero(stream, others.data(), others.size_bytes());
@@ -147,14 +153,17 @@ class Optimizer {
     using T = typename W::Copy;
     kernel::UpdateStep<T> step{.w = weights.values(share_).data(),
                                .g = g.data(),
-                               .m = moments(0),
-                               .v = moments(has_8bit_moments(kind_) ? 3 : 1),
+                               .m = moments(kind_ == OptimizerKind::muon ? 1 : 0),
+                               .v = moments(kind_ == OptimizerKind::muon ? 2
+                                            : has_8bit_moments(kind_)    ? 3
+                                                                         : 1),
                                .runs = reinterpret_cast<const kernel::ValueRun<T>*>(runs_),
                                .count = run_count_,
                                .numbers = numbers_,
                                .clip = clip_};
     kernel::optimizer<B>::update(stream, kind_, step);
     if (has_8bit_moments(kind_)) update_8bit(step, stream);
+    if (kind_ == OptimizerKind::muon) update_matrices(step, stream);
   }
   /// Memory for what clipping found out on each rank.
   void reserve_norms(int ranks) {
@@ -169,7 +178,7 @@ class Optimizer {
     parts_ = state_parts(kind_, weights.slots(), share_, weights.learning_count());
     for (StatePart& part : parts_) part.data = arena.take<std::byte>(part.count * size_bytes(part.dtype));
     clip_ = arena.take<kernel::Clip>(1);
-    numbers_ = arena.take<kernel::OptimizerNumbers>(1);
+    numbers_ = arena.take<kernel::OptimizerNumbers>(2);
     for (float*& codes : codes_)
       if (has_8bit_moments(kind_)) codes = arena.take<float>(dynamic_codes);
     std::size_t work = 0;
@@ -219,6 +228,38 @@ class Optimizer {
     }
     kernel::optimizer<B>::clipped(stream, clip_);
   }
+  /// Muon: the gradients of matrices become what sgd shall subtract.
+  template <class W>
+  void orthogonalise(W& weights, Stream<B> stream) {
+    if (kind_ != OptimizerKind::muon) return;
+    for (const StatePart::Place& place : parts_[0].places) {
+      kernel::MuonTensor matrix = matrix_of(place);
+      matrix.g = weights.gradients().data() + weights.slots()[place.slot].offset;
+      matrix.m = parts_[0].template at<float>(place.first);
+      matrix.clip = clip_, matrix.work = &muon_work_;
+      kernel::optimizer<B>::muon(stream, matrix);
+    }
+  }
+  /// Their update, after that of the others: what they have was clipped.
+  template <class T>
+  void update_matrices(kernel::UpdateStep<T> step, Stream<B> stream) {
+    kernel::optimizer<B>::clipped(stream, clip_);
+    step.m = step.v = nullptr;
+    step.runs += step.count, step.count = other_run_count_, step.numbers += 1;
+    kernel::optimizer<B>::update(stream, OptimizerKind::sgd, step);
+  }
+  static kernel::MuonTensor matrix_of(const StatePart::Place& place) {
+    return {.rows = static_cast<int>(place.shape[0]), .cols = static_cast<int>(place.shape[1])};
+  }
+  template <class W>
+  std::size_t muon_work_bytes(const W& weights) const {
+    std::size_t most = 0;
+    if (kind_ == OptimizerKind::muon)
+      for (const StatePart& part : state_parts(kind_, weights.slots(), share_, weights.learning_count()))
+        for (const StatePart::Place& place : part.places)
+          if (part.name == "momentum_buffer") most = std::max(most, kernel::optimizer<B>::muon_bytes(matrix_of(place)));
+    return most;
+  }
   template <class T>
   void update_8bit(const kernel::UpdateStep<T>& step, Stream<B> stream) {
     const bool two = parts_.size() > 3;
@@ -233,24 +274,25 @@ class Optimizer {
                                   .m_codes = codes_[1],
                                   .v_codes = codes_[0],
                                   .runs = step.runs + step.count,
-                                  .count = run_count_8bit_,
+                                  .count = other_run_count_,
                                   .numbers = numbers_,
                                   .clip = clip_});
   }
 
-  /// The table of runs: those with fp32 moments, then those with 8 bits.
+  /// The table of runs: those with fp32 moments, then those with 8 bits or, of Muon, of matrices.
   template <class W>
   void send_runs(const W& weights, Stream<B> stream) {
     using Run = kernel::ValueRun<typename W::Copy>;
     std::vector<Run> runs = kernel::value_runs(share_, groups_of(weights.slots()), weights.copies());
-    if (has_8bit_moments(kind_)) {
+    if (is_updated_by_tensor()) {
       for (const std::size_t part : {0, 1}) place_moments(runs, parts_[part], weights.slots());
-      const auto wide = [&](const Run& run) { return !in_part(run.first, parts_[1], weights.slots()); };
+      const StatePart& apart = parts_[kind_ == OptimizerKind::muon ? 0 : 1];
+      const auto wide = [&](const Run& run) { return !in_part(run.first, apart, weights.slots()); };
       run_count_ = static_cast<int>(std::stable_partition(runs.begin(), runs.end(), wide) - runs.begin());
     } else {
       run_count_ = static_cast<int>(runs.size());
     }
-    run_count_8bit_ = static_cast<int>(runs.size()) - run_count_;
+    other_run_count_ = static_cast<int>(runs.size()) - run_count_;
     if (runs.empty()) return;
     run_block_ = Arena(runs.size() * sizeof(runs[0]), Memory<B>{});
     runs_ = run_block_.take<std::byte>(runs.size() * sizeof(runs[0]));
@@ -270,16 +312,17 @@ class Optimizer {
       if (const auto* place = in_part(run.first, part, slots))
         run.state = place->first + (run.first - slots[place->slot].offset);
   }
-  /// What is updated alike, in the order of the values: vectors do not decay. With moments in 8 bits each tensor is a
-  /// group, since its blocks are its own.
+  /// Whether one tensor's moments, or its rule, are not like another's.
+  bool is_updated_by_tensor() const { return has_8bit_moments(kind_) || kind_ == OptimizerKind::muon; }
+  /// What is updated alike, in the order of the values: vectors do not decay, but for LLaMA-Factory's Muon.
   std::vector<kernel::ValueGroup> groups_of(std::span<const TensorSlot> slots) const {
     std::vector<kernel::ValueGroup> groups;
     for (const std::size_t i : learning_slots(slots)) {
       const TensorSlot& slot = slots[i];
       const kernel::ValueGroup group{slot.offset + static_cast<std::size_t>(slot.spec.count()), slot.rate,
-                                     slot.decays()};
+                                     slot.decays() || kind_ == OptimizerKind::muon};
       const bool alike = !groups.empty() && groups.back().rate == group.rate && groups.back().decays == group.decays;
-      if (alike && !has_8bit_moments(kind_)) groups.pop_back();
+      if (alike && !is_updated_by_tensor()) groups.pop_back();
       groups.push_back(group);
     }
     return groups;
@@ -289,9 +332,9 @@ class Optimizer {
   OptimizerKind kind_;
   std::vector<StatePart> parts_;
   std::vector<Factored> tensors_;
-  int run_count_ = 0, run_count_8bit_ = 0;
+  int run_count_ = 0, other_run_count_ = 0;
   std::byte* runs_ = nullptr;  ///< table of ValueRun
-  Arena block_, run_block_, clips_block_, staging_;
+  Arena block_, run_block_, clips_block_, staging_, muon_work_;
   std::span<kernel::Clip> clips_;  ///< of each rank
   kernel::OptimizerNumbers* numbers_ = nullptr;
   std::array<kernel::OptimizerNumbers*, most_under_way> staged_{};  ///< a step's may still be on their way

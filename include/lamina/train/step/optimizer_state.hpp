@@ -60,6 +60,13 @@ inline bool has_8bit_moments(OptimizerKind kind, const TensorSpec& spec) {
   return has_8bit_moments(kind) && spec.count() >= least && !spec.table;
 }
 
+/// Whether Muon updates it as a matrix: embeddings and the head it leaves to AdamW.
+/// source  LLaMA-Factory 0.9.5, train/trainer_utils.py, _create_muon_optimizer
+inline bool is_muon_matrix(const TensorSpec& spec) {
+  const std::string_view path = spec.path.view();
+  return spec.rank == 2 && path.find("embed") == path.npos && path.find("lm_head") == path.npos;
+}
+
 namespace detail {
 
 /// Moments in fp32, in the order of the values.
@@ -102,7 +109,8 @@ inline void add_8bit(std::vector<StatePart>& parts, OptimizerKind kind, std::spa
 }  // namespace detail
 
 /// What an optimizer of this kind remembers of tensors that have `total` learning values, of which this rank updates a
-/// share. 8 bits: for exp_avg, and for exp_avg_sq, three parts: in fp32, in 8 bits, the factors.
+/// share. Muon: of matrices, then of the others. 8 bits: for exp_avg, and for exp_avg_sq, three parts: in fp32, in 8
+/// bits, the factors.
 inline std::vector<StatePart> state_parts(OptimizerKind kind, std::span<const TensorSlot> slots,
                                           const parallel::Share& share, std::size_t total) {
   using Shape = std::vector<std::int64_t>;
@@ -120,6 +128,14 @@ inline std::vector<StatePart> state_parts(OptimizerKind kind, std::span<const Te
       detail::add_8bit(parts, kind, slots, "exp_avg", "exp_avg_absmax");
       if (kind == OptimizerKind::adamw_8bit) detail::add_8bit(parts, kind, slots, "exp_avg_sq", "exp_avg_sq_absmax");
       return parts;
+    case OptimizerKind::muon: {
+      const auto matrices = [](const TensorSpec& s) { return is_muon_matrix(s) ? shape_of(s) : Shape(); };
+      const auto others = [](const TensorSpec& s) { return is_muon_matrix(s) ? Shape() : shape_of(s); };
+      parts.push_back(detail::placed("momentum_buffer", DType::F32, slots, 1, matrices));
+      for (const char* name : {"moment1", "moment2"})
+        parts.push_back(detail::placed(name, DType::F32, slots, 1, others));
+      return parts;
+    }
     case OptimizerKind::adafactor: {
       const auto without = [](const TensorSpec& spec, int from_end) {
         Shape shape = shape_of(spec);

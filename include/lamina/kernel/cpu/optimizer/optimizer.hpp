@@ -24,6 +24,8 @@ struct lamina::kernel::optimizer<lamina::Cpu> {
   static void update_8bit(Stream<Cpu>, OptimizerKind kind, const UpdateStep8Bit<T>& a);
   static void adafactor(Stream<Cpu>, const AdafactorTensor& a);
   static std::size_t adafactor_bytes(const AdafactorTensor&) { return 0; }
+  static void muon(Stream<Cpu>, const MuonTensor&);  // muon.hpp
+  static std::size_t muon_bytes(const MuonTensor&);
 };
 
 namespace lamina::kernel::cpu {
@@ -120,3 +122,5 @@ inline void lamina::kernel::optimizer<lamina::Cpu>::adafactor(Stream<Cpu>, const
   const auto rms = static_cast<float>(std::sqrt(squares / static_cast<double>(a.count())));
   Values(a.g, static_cast<std::ptrdiff_t>(a.count())) /= std::max(1.0f, rms);
 }
+
+#include <lamina/kernel/cpu/optimizer/muon.hpp>

@@ -1,5 +1,6 @@
 #pragma once
 #include <lamina/kernel/cuda/optimizer/adafactor.cuh>
+#include <lamina/kernel/cuda/optimizer/muon.cuh>
 #include <lamina/kernel/cuda/optimizer/optimizer.hpp>
 #include <lamina/kernel/optimizer/dynamic_map.hpp>
 #include <lamina/kernel/optimizer/rules.hpp>

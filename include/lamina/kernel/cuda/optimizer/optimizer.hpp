@@ -1,7 +1,7 @@
 #pragma once
 #include <lamina/kernel/optimizer/optimizer.hpp>
 
-/// A launch for the norm, one for the update and all copies. Adafactor: some for each tensor.
+/// A launch for the norm, one for the update and all copies. Adafactor and Muon: some for each tensor.
 template <>
 struct lamina::kernel::optimizer<lamina::Cuda> {
   static void clip(Stream<Cuda> s, const ClipGradients& a);
@@ -12,6 +12,8 @@ struct lamina::kernel::optimizer<lamina::Cuda> {
   template <class T>
   static void update_8bit(Stream<Cuda> s, OptimizerKind kind, const UpdateStep8Bit<T>& a);
   static void adafactor(Stream<Cuda> s, const AdafactorTensor& a);
+  static void muon(Stream<Cuda> s, const MuonTensor& a);
+  static std::size_t muon_bytes(const MuonTensor&);
 
   static constexpr int blocks = 512;  ///< partial sums of clip()
   static std::size_t workspace_bytes(const ClipGradients&) { return blocks * sizeof(double); }

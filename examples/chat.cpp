@@ -24,6 +24,7 @@
 #include <lamina/io/program/program.hpp>
 #include <lamina/serve/openai/request/template_kwargs.hpp>
 #include <lamina/serve/prompt/prompt.hpp>
+#include <lamina/text/tokenizer/more_tokens.hpp>
 
 namespace {
 using namespace lamina;
@@ -96,7 +97,7 @@ serve::PromptMessages opening(const Settings& settings) {
   return out;
 }
 serve::ModelFiles files_for(const Settings& settings) {
-  auto files = serve::ModelFiles::load(settings.model);
+  auto files = serve::ModelFiles::load(settings.model, text::tokenizer_folder(settings.model, settings.adapters));
   for (const auto& note : files.notes) log_warning("lamina-chat: ", note);
   if (files.processor.reads_images())
     files.processor.set_visual_tokens(visual_tokens_of(settings.model), settings.model);

@@ -19,12 +19,16 @@
 #include <lamina/serve/http.hpp>
 #include <lamina/serve/remote/media_fetcher.hpp>
 #include <lamina/serve/routes/routes.hpp>
+#include <lamina/text/tokenizer/more_tokens.hpp>
 
 namespace {
 using namespace lamina;
 
 serve::ModelFiles load_files(const serve::Flags& flags) {
-  auto files = serve::ModelFiles::load(flags.model, flags.tokenizer, flags.chat_template);
+  auto files = serve::ModelFiles::load(
+      flags.model,
+      flags.tokenizer.empty() ? text::tokenizer_folder(flags.model, flags.engine.adapters) : flags.tokenizer,
+      flags.chat_template);
   for (const auto& note : files.notes) log_warning("lamina-serve: ", note);
   if (files.processor.reads_images()) files.processor.set_visual_tokens(visual_tokens_of(flags.model), flags.model);
   serve::check_template_flag(flags.template_kwargs, "--default-chat-template-kwargs", &files.chat_template);

@@ -103,6 +103,12 @@ RUNS = {
         "template": "qwen2_vl",
         "additional_target": "merger,embed_tokens",
     },
+    "add_tokens": {
+        "model_name_or_path": "qwen2_5_vl_tiny",
+        "template": "qwen2_vl",
+        "add_tokens": "synonym,Wolves",
+        "add_special_tokens": "<row>,| --- |",
+    },
     "pretrain": {"stage": "pt", "dataset": "pages", "cutoff_len": 40},
     "pretrain_apart": {"stage": "pt", "dataset": "pages", "cutoff_len": 32, "packing": False},
     "dpo_sigmoid": DPO | {"dpo_label_smoothing": 0.1, "pref_ftx": 0.3, "gradient_accumulation_steps": 2},
@@ -175,12 +181,18 @@ def ask_for_preference_loss() -> None:
 
 
 def keep_heads_tied() -> None:
-    """PEFT 0.18 trains a copy of an embedding table apart from the head that is tied to it, unless it is asked not to."""
-    import functools
-
+    """PEFT 0.18 trains a copy of an embedding table apart from the head that is tied to it, unless it is asked not to,
+    or if the head is named as well. The heads of both tiny models are tied."""
     import llamafactory.model.adapter as adapter
 
-    adapter.LoraConfig = functools.partial(adapter.LoraConfig, ensure_weight_tying=True)
+    original = adapter.LoraConfig
+
+    def config(**settings):
+        if settings.get("modules_to_save"):
+            settings["modules_to_save"] = [name for name in settings["modules_to_save"] if name != "lm_head"]
+        return original(ensure_weight_tying=True, **settings)
+
+    adapter.LoraConfig = config
 
 
 def mean_logit(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <fstream>
 #include <optional>
 
@@ -56,17 +57,26 @@ inline void fix_sampling(nlohmann::ordered_json& generation) {
 
 /// Copies the tokenizer, processor and generation settings of a model into another folder and writes its config.json
 /// with the element type of its weights, and a Modelfile. Gives the names written; config.json is among them.
+/// tokenizer: the folder of the tokenizer's files, if it is not the model's.
 inline std::vector<std::string> write_companions(const std::filesystem::path& model, const std::filesystem::path& out,
-                                                 DType dtype, std::string_view template_name) {
+                                                 DType dtype, std::string_view template_name,
+                                                 const std::filesystem::path& tokenizer = {}) {
   std::vector<std::string> names;
+  const auto source = [&](std::string_view name) {
+    constexpr std::string_view of_tokenizer[] = {"tokenizer.json", "tokenizer_config.json", "added_tokens.json",
+                                                 "special_tokens_map.json"};
+    const bool own = !tokenizer.empty() && std::ranges::find(of_tokenizer, name) != std::end(of_tokenizer) &&
+                     std::filesystem::is_regular_file(tokenizer / name);
+    return (own ? tokenizer : model) / name;
+  };
   for (const std::string_view name : companion_names)
-    if (std::filesystem::is_regular_file(model / name)) {
-      io::write_text(out / name, io::read_text(model / name));
+    if (std::filesystem::is_regular_file(source(name))) {
+      io::write_text(out / name, io::read_text(source(name)));
       names.emplace_back(name);
     }
   const auto edit = [&](const std::string& name, auto change) {
-    if (!std::filesystem::exists(model / name)) return;
-    nlohmann::ordered_json json = io::read_json_object<nlohmann::ordered_json>(model / name);
+    if (!std::filesystem::exists(source(name))) return;
+    nlohmann::ordered_json json = io::read_json_object<nlohmann::ordered_json>(source(name));
     change(json);
     detail::write_json(out / name, json);
     names.push_back(name);

@@ -65,6 +65,8 @@ inline void read_template(MergeArguments& arguments, const Setting& s, std::stri
   if (!arguments.options.template_name.empty()) modelfile_text(arguments.options.template_name);
 }
 
+inline constexpr std::string_view new_tokens_come_along =
+    "tokens that an adapter was trained with come along with the tokenizer of its folder";
 inline constexpr std::string_view upload_instead =
     "nothing is uploaded here: remove the key, and upload export_dir with the hub's own program, `hf upload OWNER/NAME "
     "EXPORT_DIR` or `modelscope upload OWNER/NAME EXPORT_DIR`";
@@ -102,10 +104,10 @@ inline constexpr MergeKey own_keys[] = {
     {"export_hub_model_id", KeyType::text, KeyStatus::refused, "", upload_instead},
     {"push_to_hub", KeyType::flag, KeyStatus::refused, "false", upload_instead},
     {"quantization_bit", KeyType::integer, KeyStatus::refused, "", "an adapter is merged into the unquantised base"},
-    {"resize_vocab", KeyType::flag, KeyStatus::refused, "false", "adding tokens is not supported"},
-    {"add_tokens", KeyType::list, KeyStatus::refused, "", "adding tokens is not supported"},
-    {"add_special_tokens", KeyType::list, KeyStatus::refused, "", "adding tokens is not supported"},
-    {"new_special_tokens_config", KeyType::text, KeyStatus::refused, "", "adding tokens is not supported"},
+    {"resize_vocab", KeyType::flag, KeyStatus::accepted, "false", new_tokens_come_along},
+    {"add_tokens", KeyType::list, KeyStatus::accepted, "", new_tokens_come_along},
+    {"add_special_tokens", KeyType::list, KeyStatus::accepted, "", new_tokens_come_along},
+    {"new_special_tokens_config", KeyType::text, KeyStatus::accepted, "", new_tokens_come_along},
     {"rope_scaling", KeyType::text, KeyStatus::refused, "", "changing the rotary embedding is not supported"},
     {"mixture_of_depths", KeyType::text, KeyStatus::refused, "", "mixture of depths is not supported"},
     {"train_from_scratch", KeyType::flag, KeyStatus::refused, "false", "a merge needs trained weights"},

@@ -7,6 +7,7 @@
 #include <lamina/merge/companions.hpp>
 #include <lamina/merge/plan.hpp>
 #include <lamina/model/config/read.hpp>
+#include <lamina/text/tokenizer/more_tokens.hpp>
 
 /// Folding adapters into a model's weights, one tensor at a time: memory is the largest tensor's, whatever the model's.
 namespace lamina::merge {
@@ -185,7 +186,9 @@ inline MergeReport run(const MergeOptions& options, const OnProgress& on_progres
   report.files = checkpoint::write_sharded(staging.dir(), plan.tensors,
                                            static_cast<std::uint64_t>(options.export_size * 1e9), produce);
   if (on_progress) on_progress(progress);
-  for (std::string& name : write_companions(options.model_name_or_path, staging.dir(), report.dtype, template_name))
+  for (std::string& name :
+       write_companions(options.model_name_or_path, staging.dir(), report.dtype, template_name,
+                        text::tokenizer_folder(options.model_name_or_path, options.adapter_name_or_path)))
     report.files.push_back(std::move(name));
   const Sources named = options.named.value_or(Sources{options.model_name_or_path, options.adapter_name_or_path});
   io::write_text(staging.dir() / "README.md", model_card(named.model, named.adapters, options.export_dir, report.dtype,

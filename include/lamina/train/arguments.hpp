@@ -38,6 +38,9 @@ struct Arguments {
   hub::Options hub;
   std::optional<bool> disable_gradient_checkpointing;  ///< unset: the memory plan decides
   bool print_param_status = false;
+  std::vector<std::string> add_tokens, add_special_tokens;
+  std::filesystem::path new_special_tokens_config;  ///< a YAML file of tokens and descriptions
+  bool resize_vocab = false;                        ///< train embedding and head next to adapters
   std::int64_t image_max_pixels = 768 * 768, image_min_pixels = 32 * 32;
   std::int64_t video_max_pixels = 256 * 256, video_min_pixels = 16 * 16;  ///< of a frame
   double video_fps = 2;

@@ -25,6 +25,7 @@
 #include <lamina/train/loop/dataset_source.hpp>
 #include <lamina/train/pissa.hpp>
 #include <lamina/train/predict.hpp>
+#include <lamina/train/program/new_tokens.hpp>
 #include <lamina/train/program/request.hpp>
 #include <lamina/train/program/resume_path.hpp>
 #include <lamina/train/program/run_page.hpp>
@@ -152,7 +153,7 @@ class TrainProgram {
   vision::Processor load_data() {
     config_ = ModelConfig::load(a_.model_name_or_path);
     checkpoint::require_whole_companions(a_.model_name_or_path);
-    tokenizer_.emplace(text::Tokenizer::load(a_.model_name_or_path, config_.family->chat.control_tokens));
+    tokenizer_.emplace(tokenizer_with_new_tokens(a_, config_, [this](const std::string& s) { console_.line(s); }));
     text::require_same_tokens(config_, *tokenizer_, a_.model_name_or_path);
     auto processor = vision::Processor::load(a_.model_name_or_path, config_.family->processor);
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);

@@ -57,6 +57,11 @@ inline void validate_preferences(const Arguments& a) {
          "take finetuning_type: lora, or stage: dpo with pref_loss: orpo or simpo, which have no reference");
   if (loss.has_reference() && a.pissa_init)
     fail(where(a, "pissa_init"), " changes the base model, which is the reference: set it to false");
+  for (const KeyName key : {KeyName("add_tokens"), KeyName("add_special_tokens"), KeyName("new_special_tokens_config"),
+                            KeyName("resize_vocab")})
+    if (loss.has_reference() && setting_of(a, key))
+      fail(where(a, key), " trains the embedding of the base model, which is the reference: add tokens in stage: sft ",
+           "first, and merge that adapter");
   if (loss.has_reference() && !a.additional_target.empty())
     fail(where(a, "additional_target"), " changes weights of the base model, which is the reference: leave it out");
 }

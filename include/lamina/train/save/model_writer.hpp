@@ -12,6 +12,7 @@
 #include <lamina/io/program/version.hpp>
 #include <lamina/model/family.hpp>
 #include <lamina/train/arguments.hpp>
+#include <lamina/train/program/new_tokens.hpp>
 #include <lamina/train/save/continued_adapter.hpp>
 #include <lamina/train/save/model_card.hpp>
 
@@ -104,6 +105,8 @@ class ModelWriter {
       save_whole(directory);
     detail::remove_other_kind(directory, a_.finetuning_type == "lora");
     for (const char* name : detail::companion_files) detail::copy_file(a_.model_name_or_path / name, directory / name);
+    if (const text::MoreTokens more = new_tokens(a_); !more.empty())
+      text::write_with_more_tokens(a_.model_name_or_path, directory, more);
     io::write_text(directory / "README.md", model_card(a_, family_, log_history, std::string(lamina::version)));
     OrderedJson given = OrderedJson::object();
     for (const auto& [key, setting] : a_.given) given[key] = setting.value;

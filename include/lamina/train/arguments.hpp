@@ -106,6 +106,7 @@ struct Arguments {
   OptimizerKind optimizer_kind = OptimizerKind::adamw;  ///< optim, or of use_muon
   bool use_muon = false;
   OptimizerSettings optimizer;  ///< learning_rate is the base rate
+  std::string optim_args;       ///< of sgd: "momentum=0,nesterov=false"
   double max_grad_norm = 1.0;   ///< 0: no clipping
   std::uint64_t seed = 42;
   std::optional<std::uint64_t> data_seed;

@@ -28,6 +28,23 @@ TEST_CASE("Arguments: the example file is read as LLaMA-Factory reads it", "[tra
   CHECK(a.notes.size() == 4);            // bf16, overwrite_cache, preprocessing_num_workers, trust_remote_code
 }
 
+TEST_CASE("Arguments: the example of QLoRA stores the decoder in 4 bits, and is that of LoRA else", "[train]") {
+  const Arguments lora = parse({example}),
+                  qlora = parse({LAMINA_SOURCE_DIR "/examples/configs/qwen3_vl_qlora_sft.yaml"});
+  CHECK(name_of(trainable_options(qlora).quantization) == "nf4, double quantised");
+  CHECK(qlora.given.size() == lora.given.size() + 4);
+  CHECK(qlora.notes.size() == lora.notes.size());
+}
+
+TEST_CASE("Arguments: optim_args belongs to sgd, which has no momentum", "[train]") {
+  CHECK(parse({example, "optim=sgd", "optim_args=momentum=0, nesterov=false"}).optim_args != "");
+  says(error_of({example, "optim=sgd", "optim_args=momentum=0.9"}), "momentum is 0.9, and sgd has no momentum here");
+  says(error_of({example, "optim=sgd", "optim_args=weight_decay=0.1"}), "weight_decay is a key of its own");
+  std::string notes;
+  for (const std::string& note : parse({example, "optim_args=momentum=0.9"}).notes) notes += note + "\n";
+  says(notes, "optim_args has no effect without optim: sgd");
+}
+
 TEST_CASE("Arguments: numbers, flags and null are read in every spelling", "[train]") {
   for (const char* spelling :
        {"learning_rate=1e-4", "learning_rate=1.0e-4", "learning_rate=0.0001", "learning_rate=+1E-4"})

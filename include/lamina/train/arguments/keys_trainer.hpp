@@ -41,9 +41,10 @@ inline constexpr TrainKey trainer_keys[] = {
     honoured_by("warmup_ratio", KeyType::number, "", detail::read_warmup_ratio, "the same as a share of all steps"),
     honoured_by("optim", KeyType::text, "adamw_torch", detail::read_optimizer_name,
                 "adamw_torch, sgd, adafactor, lion_32bit, adamw_8bit, lion_8bit, or another name of these"),
-    {"optim_args", KeyType::text, KeyStatus::refused, "",
-     "an optimizer's settings are adam_beta1, adam_beta2, adam_epsilon and weight_decay; sgd has no momentum: for that "
-     "take lion_32bit or adamw_torch"},
+    honoured<&Arguments::optim_args>(
+        "optim_args",
+        "of sgd, momentum=0,dampening=0,nesterov=false: it has no momentum; the settings of "
+        "other optimizers are adam_beta1, adam_beta2, adam_epsilon and weight_decay"),
     honoured<&Arguments::optimizer, &OptimizerSettings::weight_decay>("weight_decay", "of matrices").within(0, 1e6),
     honoured<&Arguments::optimizer, &OptimizerSettings::beta1>("adam_beta1", "of AdamW and Lion").in(io::proportion),
     honoured<&Arguments::optimizer, &OptimizerSettings::beta2>("adam_beta2", "of AdamW and Lion").in(io::proportion),

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -112,6 +113,25 @@ inline void validate_method(const Arguments& a) {
   if (a.freeze_vision_tower && a.freeze_multi_modal_projector && a.freeze_language_model)
     fail(where(a, "freeze_language_model"),
          ": vision tower, projector and language model are all frozen: nothing would be trained");
+}
+
+/// source  transformers 5.6, trainer_optimizer.py, _get_sgd
+inline void validate_optimizer(const Arguments& a) {
+  if (a.optimizer_kind != OptimizerKind::sgd) return;
+  const std::string subject = where(a, "optim_args");
+  std::istringstream words(a.optim_args);
+  for (std::string word; std::getline(words, word, ',');) {
+    std::erase(word, ' ');
+    const std::size_t at = word.find('=');
+    const std::string name = word.substr(0, at), value = at == word.npos ? "" : word.substr(at + 1);
+    if (name == "momentum" || name == "dampening" || name == "nesterov") {
+      if (value != "0" && value != "0.0" && value != "false" && value != "False")
+        fail(subject, ": ", name, " is ", value, ", and sgd has no momentum here: take lion_32bit or adamw_torch");
+    } else {
+      fail(subject, ": ", name, " is not read by sgd, wanted momentum, dampening or nesterov",
+           name == "weight_decay" ? ": weight_decay is a key of its own" : "");
+    }
+  }
 }
 
 /// LLaMA-Factory's rules, and what is not built.
@@ -282,6 +302,7 @@ inline void validate_arguments(const Arguments& a) {
   detail::validate_stage(a);
   detail::validate_preferences(a);
   detail::validate_method(a);
+  detail::validate_optimizer(a);
   detail::validate_quantization(a);
   detail::validate_data(a);
   detail::validate_order(a);

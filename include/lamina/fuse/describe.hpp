@@ -77,7 +77,7 @@ struct PlanOf<M, T> {
 /// learning), and what a row of it costs (a token; below the vision tower, a patch): bytes saved for backward, FLOP and
 /// bytes of forward (compose/plan/costs.hpp); then what it launches, forward | backward.
 template <class M, class T = float>
-std::string describe(DescribeOptions options = {}, PlanFormat format = PlanFormat::text) {
+std::string describe(const DescribeOptions& options = {}, PlanFormat format = PlanFormat::text) {
   using Step = typename detail::PlanOf<M, T>::type;
   const Step plan(options);
   const std::string totals =

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -77,9 +78,36 @@ constexpr auto child_mode() {
     return std::type_identity<Mode>{};
 }
 
-/// The lines of Root and what is below it. A base: who derives from it runs Root on the Plan backend first, forward,
-/// then backward.
-template <class Root, class T>
+/// What the type of a module says in its line.
+struct LineFacts {
+  std::int64_t flops = 0, bytes = 0;  ///< of a row
+  std::string_view type = {};         ///< of a layer; a composition has none
+  int in = 0, out = 0;                ///< widths, or rows and width of a table; 0: it has none
+  int repeats = 0;                    ///< layers of a stack
+};
+template <class M, class T>
+inline constexpr LineFacts line_facts = [] {
+  LineFacts facts{.flops = flops_per_row<M>};
+  if constexpr (Module<M>) facts.bytes = bytes_per_row<M, T>;
+  if constexpr (requires { M::repeats; }) facts.repeats = M::repeats;
+  using Inner = typename Innermost<M>::type;
+  if constexpr (!HasChildren<Inner>) facts.type = type_text<without_choice_t<Inner>>();
+  if constexpr (requires { Inner::vocab_size; })
+    facts.in = Inner::vocab_size, facts.out = Inner::Out::width;
+  else if constexpr (requires { Inner::In::width; })
+    facts.in = Inner::In::width, facts.out = Inner::Out::width;
+  return facts;
+}();
+
+/// " 256", " 256 -> 512"
+inline std::string widths_text(const LineFacts& facts) {
+  if (facts.in == 0) return "";
+  return " " + std::to_string(facts.in) + (facts.in == facts.out ? "" : " -> " + std::to_string(facts.out));
+}
+
+/// The lines of a model's parts, with activations of type T. A base: who derives from it runs the model on the Plan
+/// backend first, forward, then backward. What depends on a module's type is the walk alone: all else is compiled once.
+template <class T>
 class PlanLines {
  public:
   const std::vector<PlanLine>& lines() const { return lines_; }
@@ -87,8 +115,8 @@ class PlanLines {
   std::size_t learning_count() const { return weights_.learning_count(); }
 
  protected:
-  explicit PlanLines(DescribeOptions options)
-      : weights_([&](const TensorSpec& tensor) {
+  PlanLines(std::vector<TensorSpec> tensors, const DescribeOptions& options)
+      : weights_(std::move(tensors), [&](const TensorSpec& tensor) {
           const bool learns = tensor.learns && options.learns(tensor);
           return TensorChoice{
               .rank = options.rank,
@@ -103,59 +131,30 @@ class PlanLines {
   }
 
   template <class M, class Mode>
-  void walk(PlanPlace place) {
-    if constexpr (M::traits.joins) {
-      PlanLine joint = line<M>(place.below(M::name), 0);
-      joint.flops = joint.bytes = 0;  // its children have them
-      joint.what = "Joint" + widths<M>();
-      lines_.push_back(joint);
-    }
-    const std::size_t saved = saved_bytes_of<M, Mode>() / static_cast<std::size_t>(place.divisor);
+  void walk(const PlanPlace& around) {
+    if constexpr (M::traits.joins) add_joint(around.below(M::name), line_facts<M, T>);
     if constexpr (requires { typename M::tag; }) {
-      place = place.below(M::tag::text);
-      std::string name(M::tag::text);
-      const PlanPlace one = place;
-      if constexpr (requires { M::repeats; }) {
-        place.times *= M::repeats;
-        name += " x " + std::to_string(M::repeats);
-      }
-      lines_.push_back(line<M>(place, saved));
-      lines_.back().name = name;
-      if constexpr (requires { M::kind_of(0); }) return walk_kinds<M, Mode>(one);
-      if constexpr (requires { M::repeats; }) place.tensors += ".0";
-    }
-    if constexpr (requires { typename M::children; }) {
-      for_constants<M::children::size>([&](auto i) {
-        using C = at<typename M::children, i>;
-        walk<C, typename decltype(child_mode<M, i, Mode>())::type>(place);
-        place.divisor *= C::traits.row_divisor;
-      });
+      const std::size_t saved = saved_bytes_of<M, Mode>() / static_cast<std::size_t>(around.divisor);
+      PlanPlace place = add(around.below(M::tag::text), line_facts<M, T>, saved);
+      if constexpr (requires { M::kind_of(0); })
+        walk_kinds<M, Mode>(place);
+      else
+        walk_children<M, Mode>(place);
+    } else {
+      walk_children<M, Mode>(around);
     }
   }
 
-  /// The kinds of a stack's layers, each with the numbers of its layers.
-  template <class M, class Mode>
-  void walk_kinds(const PlanPlace& stack) {
-    for_constants<M::kinds>([&](auto k) {
-      using C = typename M::template kind<k>;
-      PlanPlace place = stack.below(M::kind_text(k));
-      std::string numbers, first;
-      for (int i = 0; i < M::repeats; ++i) {
-        if (M::kind_of(i) != static_cast<int>(k)) continue;
-        if (first.empty()) first = std::to_string(i);
-        numbers += (numbers.empty() ? "" : " ") + std::to_string(i);
-      }
-      place.tensors = stack.tensors + "." + first;
-      place.times *= M::count(k);
-      lines_.push_back(line<C>(place, saved_bytes_of<C, typename M::template mode_of<k, Mode>>()));
-      lines_.back().name = numbers;
-      walk<C, typename M::template mode_of<k, Mode>>(place);
-    });
+  /// Adds a module's line. Returns the place of what is below it.
+  PlanPlace add(PlanPlace place, const LineFacts& facts, std::size_t saved_bytes) {
+    PlanPlace below = place;
+    if (facts.repeats > 0) place.times *= facts.repeats;
+    lines_.push_back(line(place, saved_bytes, facts));
+    if (facts.repeats == 0) return place;
+    lines_.back().name += " x " + std::to_string(facts.repeats);
+    return below;
   }
-
-  /// M: what the line is about; void: no module.
-  template <class M>
-  PlanLine line(const PlanPlace& place, std::size_t saved_bytes) const {
+  PlanLine line(const PlanPlace& place, std::size_t saved_bytes, const LineFacts& facts) const {
     PlanLine out;
     out.depth = place.depth - 1;
     out.name = place.path.substr(place.path.rfind('.') + 1);
@@ -168,14 +167,63 @@ class PlanLines {
     }
     out.forward = launches(place, 0, forward_launches_);
     out.backward = launches(place, forward_launches_, record_.launches.size());
-    if constexpr (!std::is_void_v<M>) {
-      out.flops = flops_per_row<M> / place.divisor;
-      if constexpr (Module<M>) out.bytes = bytes_per_row<M, T> / place.divisor;
-      using Inner = typename Innermost<M>::type;
-      if constexpr (!HasChildren<Inner>)
-        out.what = std::string(type_text<without_choice_t<Inner>>()) + widths<Inner>() + storage(below + "weight");
-    }
+    out.flops = facts.flops / place.divisor;
+    out.bytes = facts.bytes / place.divisor;
+    if (!facts.type.empty()) out.what = std::string(facts.type) + widths_text(facts) + storage(below + "weight");
     return out;
+  }
+
+  TensorMemory<T, Cpu> weights_;
+  PlanRecord record_;
+  std::size_t forward_launches_ = 0;
+  std::vector<PlanLine> lines_;
+
+ private:
+  /// place: without the layers of M, if M is a stack.
+  template <class M, class Mode>
+  void walk_children(PlanPlace place) {
+    if constexpr (requires { M::repeats; }) {
+      place.times *= M::repeats;
+      place.tensors += ".0";
+    }
+    if constexpr (requires { typename M::children; }) {
+      for_constants<M::children::size>([&](auto i) {
+        using C = at<typename M::children, i>;
+        walk<C, typename decltype(child_mode<M, i, Mode>())::type>(place);
+        place.divisor *= C::traits.row_divisor;
+      });
+    }
+  }
+  /// The kinds of a stack's layers, each with the numbers of its layers.
+  template <class M, class Mode>
+  void walk_kinds(const PlanPlace& stack) {
+    for_constants<M::kinds>([&](auto k) {
+      using C = typename M::template kind<k>;
+      using KindMode = typename M::template mode_of<k, Mode>;
+      std::vector<int> numbers;
+      for (int i = 0; i < M::repeats; ++i)
+        if (M::kind_of(i) == static_cast<int>(k)) numbers.push_back(i);
+      walk<C, KindMode>(add_kind(stack, M::kind_text(k), numbers, line_facts<C, T>, saved_bytes_of<C, KindMode>()));
+    });
+  }
+
+  /// Adds the line of layers that are joined; their children have its FLOP and bytes.
+  void add_joint(const PlanPlace& place, LineFacts facts) {
+    facts.flops = facts.bytes = 0;
+    lines_.push_back(line(place, 0, facts));
+    lines_.back().what = "Joint" + widths_text(facts);
+  }
+  /// Adds the line of the layers of one kind, by their numbers. Returns their place.
+  PlanPlace add_kind(const PlanPlace& stack, std::string_view kind, const std::vector<int>& numbers,
+                     const LineFacts& facts, std::size_t saved_bytes) {
+    PlanPlace place = stack.below(kind);
+    place.tensors = stack.tensors + "." + std::to_string(numbers.at(0));
+    place.times *= static_cast<int>(numbers.size());
+    lines_.push_back(line(place, saved_bytes, facts));
+    std::string& name = lines_.back().name;
+    name.clear();
+    for (const int number : numbers) name += (name.empty() ? "" : " ") + std::to_string(number);
+    return place;
   }
   /// ", nf4" of a matrix that is quantised.
   std::string storage(const std::string& tensor) const {
@@ -183,17 +231,6 @@ class PlanLines {
       if (slot.quantization && slot.name() == tensor) return ", " + name_of(slot.quantization);
     return "";
   }
-  template <class M>
-  static std::string widths() {
-    if constexpr (requires { M::vocab_size; })
-      return " " + std::to_string(M::vocab_size) + " -> " + std::to_string(M::Out::width);
-    else if constexpr (requires { M::In::width; })
-      return " " + std::to_string(M::In::width) +
-             (M::In::width == M::Out::width ? "" : " -> " + std::to_string(M::Out::width));
-    else
-      return "";
-  }
-
   /// "matmul_fwd x3 add": what runs in this very module, each time it runs. The first layer of a stack may launch less
   /// in backward, so the count is that of the others.
   std::string launches(const PlanPlace& place, std::size_t first, std::size_t last) const {
@@ -212,11 +249,6 @@ class PlanLines {
     }
     return text;
   }
-
-  Weights<Root, T> weights_;
-  PlanRecord record_;
-  std::size_t forward_launches_ = 0;
-  std::vector<PlanLine> lines_;
 };
 
 }  // namespace detail

@@ -10,21 +10,20 @@ namespace lamina::detail {
 
 /// Of a whole model.
 template <class Model, class T>
-class ModelPlan : public PlanLines<Model, T> {
+class ModelPlan : public PlanLines<T> {
  public:
   using Training = Mode<T, true, false>;
-  explicit ModelPlan(DescribeOptions options) : PlanLines<Model, T>(options) {
+  explicit ModelPlan(const DescribeOptions& options) : PlanLines<T>(list_tensors<Model>(), options) {
     run();
     const PlanPlace model = PlanPlace{}.below(Model::towers_name);
     if constexpr (Model::reads_images)
       this->template walk<typename Model::Visual, typename Model::template visual_mode<Training>>(model);
     const PlanPlace language = model.below(Model::language_tag::text);
-    this->lines_.push_back(
-        this->template line<typename Model::Language>(language, Model::template saved_bytes_per_token<Training>));
+    this->add(language, line_facts<typename Model::Language, T>, Model::template saved_bytes_per_token<Training>);
     this->template walk<typename Model::Embed, typename Training::inference>(language);
     this->template walk<typename Model::Stack_, typename Model::template stack_mode<Training>>(language);
     this->template walk<typename Model::Norm, typename Model::template norm_mode<Training>>(language);
-    PlanLine head = this->template line<void>(PlanPlace{}.below(Model::Head::tag::text), 0);
+    PlanLine head = this->line(PlanPlace{}.below(Model::Head::tag::text), 0, {});
     head.what = "head " + std::to_string(Model::hidden_size) + " -> " + std::to_string(Model::vocab_size) +
                 (Model::Head::tied ? ", tied" : "");
     head.flops = std::int64_t{2} * Model::hidden_size * Model::vocab_size;
@@ -67,13 +66,13 @@ class ModelPlan : public PlanLines<Model, T> {
 
 /// Of a layer, or of a composition that maps rows to rows.
 template <class L, class T>
-class LayerPlan : public PlanLines<L, T> {
+class LayerPlan : public PlanLines<T> {
  public:
   using Training = Mode<T, true, true>;
-  explicit LayerPlan(DescribeOptions options) : PlanLines<L, T>(options) {
+  explicit LayerPlan(const DescribeOptions& options) : PlanLines<T>(list_tensors<L>(), options) {
     run();
     if constexpr (!requires { typename L::tag; }) {
-      this->lines_.push_back(this->template line<L>(PlanPlace{.depth = 1}, saved_row_bytes<L, Training>()));
+      this->lines_.push_back(this->line(PlanPlace{.depth = 1}, saved_row_bytes<L, Training>(), line_facts<L, T>));
       this->lines_.back().name = std::string(type_text<L>());
       if constexpr (HasChildren<L>) this->template walk<L, Training>(PlanPlace{.depth = 1});
     } else {

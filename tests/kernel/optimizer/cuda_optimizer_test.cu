@@ -270,11 +270,71 @@ TEST_CASE("adafactor on CUDA: factors and update equal the CPU's") {
   }
 }
 
-TEST_CASE("muon on CUDA: the momentum equals the CPU's, and the update but for what bf16 rounds") {
+namespace {
+
+/// A matrix in double, rows by columns.
+using Doubles = std::vector<std::vector<double>>;
+Doubles times(const Doubles& a, const Doubles& b) {
+  Doubles c(a.size(), std::vector<double>(b[0].size()));
+  for (std::size_t i = 0; i < a.size(); ++i)
+    for (std::size_t k = 0; k < b.size(); ++k)
+      for (std::size_t j = 0; j < b[0].size(); ++j) c[i][j] += a[i][k] * b[k][j];
+  return c;
+}
+Doubles transposed(const Doubles& a) {
+  Doubles t(a[0].size(), std::vector<double>(a.size()));
+  for (std::size_t i = 0; i < a.size(); ++i)
+    for (std::size_t j = 0; j < a[0].size(); ++j) t[j][i] = a[i][j];
+  return t;
+}
+/// Muon's update of what the kernels begin with, the sum of gradient and momentum as bf16, without any rounding after.
+Doubles exact_muon(const MuonTensor& t) {
+  Doubles x(t.rows, std::vector<double>(t.cols));
+  double squares = 0;
+  for (int i = 0; i < t.rows; ++i)
+    for (int j = 0; j < t.cols; ++j) {
+      const float g = t.g[i * t.cols + j] * t.clip->scale, m = MuonTensor::momentum * t.m[i * t.cols + j] + g;
+      x[i][j] = to_f32(round_to<bf16>(g + MuonTensor::momentum * m));
+      squares += x[i][j] * x[i][j];
+    }
+  const bool tall = t.rows > t.cols;
+  if (tall) x = transposed(x);
+  for (auto& row : x)
+    for (double& v : row) v /= std::sqrt(squares) + MuonTensor::eps;
+  for (int n = 0; n < MuonTensor::iterations; ++n) {
+    const Doubles square = times(x, transposed(x)), fourth = times(square, square);
+    Doubles sum = square;
+    for (std::size_t i = 0; i < sum.size(); ++i)
+      for (std::size_t j = 0; j < sum.size(); ++j)
+        sum[i][j] = MuonTensor::b * square[i][j] + MuonTensor::c * fourth[i][j];
+    const Doubles more = times(sum, x);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      for (std::size_t j = 0; j < x[0].size(); ++j) x[i][j] = MuonTensor::a * x[i][j] + more[i][j];
+  }
+  if (tall) x = transposed(x);
+  for (auto& row : x)
+    for (double& v : row) v *= t.scale();
+  return x;
+}
+/// |got - want| / |want|
+double off(const RandomMatrix<float>& got, const Doubles& want, int cols) {
+  double difference = 0, all = 0;
+  for (int i = 0; i < got.cols; ++i) {
+    const double wanted = want[i / cols][i % cols];
+    difference += std::pow(got.data[i] - wanted, 2), all += wanted * wanted;
+  }
+  return std::sqrt(difference / all);
+}
+
+}  // namespace
+
+/// Five iterations enlarge what bf16 rounds. Simulated in double with 40 draws of each shape, the rounding of the CPU,
+/// torch's, ends 0.11 from the exact update at most, that of the products here 0.05.
+TEST_CASE("muon on CUDA: the momentum equals the CPU's, and the update is as near to the exact one") {
   struct Shape {
     int rows, cols;
   };
-  for (const auto [rows, cols] : {Shape{4, 300}, {129, 4}, {256, 1000}, {1000, 200}, {1, 64}}) {
+  for (const auto [rows, cols] : {Shape{4, 300}, {129, 4}, {64, 200}, {200, 60}, {1, 64}}) {
     CAPTURE(rows, cols);
     gpu().release();
     Problem p(rows * cols);
@@ -285,12 +345,12 @@ TEST_CASE("muon on CUDA: the momentum equals the CPU's, and the update but for w
     optimizer<Cuda>::muon(gpu().stream(), a);
     const auto g = back(a.g, p.g), m = back(a.m, p.m);
     MuonTensor b{.g = p.g.data.data(), .m = p.m.data.data(), .rows = rows, .cols = cols, .clip = &p.clip};
+    const Doubles exact = exact_muon(b);
     here = Arena(optimizer<Cpu>::muon_bytes(b));
     b.work = &here;
     optimizer<Cpu>::muon(Stream<Cpu>{}, b);
     CHECK(count_different(m, p.m) == 0);
-    double off = 0, all = 0;
-    for (int i = 0; i < g.cols; ++i) off += std::pow(g.data[i] - p.g.data[i], 2), all += std::pow(p.g.data[i], 2);
-    CHECK(std::sqrt(off / all) <= 0.02);  // five iterations, each rounding to 2^-9
+    CHECK(off(g, exact, cols) <= 0.05);
+    CHECK(off(p.g, exact, cols) <= 0.11);
   }
 }

@@ -35,6 +35,7 @@ class RanksOnOneGpu {
         p.slots[r] = own[r];
         p.exchanges = reinterpret_cast<std::uint32_t*>(own[p.rank] + p.exchanges_at());
       }
+    kernel::cuda::check(cudaDeviceSynchronize(), "clearing slots");  // no stream above waits for the one that clears
   }
   ~RanksOnOneGpu() {
     for (cudaStream_t stream : streams) cudaStreamDestroy(stream);

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "programs/files.hpp"
 #include "programs/ranks/ranks.hpp"
 #include "programs/serve/serve_process.hpp"
 #include "support/catch.hpp"
@@ -22,11 +23,6 @@ bool has_two_hosts() {
   WARN("SKIPPED: no namespaces for users here, or no iproute2 or util-linux");
   return false;
 }
-std::string bytes_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 }  // namespace
 
 TEST_CASE("Hosts: mpirun trains on two hosts as on one, to the bit") {
@@ -44,9 +40,9 @@ TEST_CASE("Hosts: mpirun trains on two hosts as on one, to the bit") {
   const Program two = run_command(cat(two_hosts, " ", quoted(on_two + train_command(folder.path(), "two", settings))));
   INFO(two.output);
   REQUIRE(two.status == 0);
-  const std::string adapter = bytes_of(folder.path() / "one/adapter_model.safetensors");
+  const std::string adapter = content_of(folder.path() / "one/adapter_model.safetensors");
   CHECK(!adapter.empty());
-  CHECK(bytes_of(folder.path() / "two/adapter_model.safetensors") == adapter);
+  CHECK(content_of(folder.path() / "two/adapter_model.safetensors") == adapter);
 }
 
 TEST_CASE("Hosts: processes of CPUs that torchrun starts on two hosts are told mpirun's command for both") {

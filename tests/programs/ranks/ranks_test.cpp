@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "programs/files.hpp"
 #include "programs/ranks/ranks.hpp"
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
@@ -36,10 +37,6 @@ void check_near(const std::vector<double>& ours, const std::vector<double>& want
   }
 }
 
-std::string content_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 /// A row of the memory plan.
 double planned_mib(const std::string& output, const std::string& row) {
   const std::size_t at = output.find("\n  " + row + " ");

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "programs/files.hpp"
 #include "programs/program.hpp"
 #include "support/catch.hpp"
 
@@ -12,14 +13,8 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-const fs::path golden = LAMINA_GOLDEN_DIR "/evaluation";
+const fs::path golden_evaluation = LAMINA_GOLDEN_DIR "/evaluation";
 
-Json read(const fs::path& path) {
-  INFO(path);
-  std::ifstream in(path);
-  REQUIRE(in);
-  return Json::parse(in);
-}
 std::vector<Json> read_lines(const fs::path& path) {
   std::ifstream in(path);
   std::vector<Json> lines;
@@ -59,8 +54,8 @@ void compare_lines(const fs::path& ours, const fs::path& theirs) {
 Program run(const std::string& name, const fs::path& folder, std::vector<std::string> more = {}) {
   REQUIRE(make_model("qwen3_vl_tiny", folder / "model").status == 0);
   more.insert(more.begin(),
-              {(golden / name / "config.yaml").string(), "model_name_or_path=" + (folder / "model").string(),
-               "dataset_dir=" + golden.string(), "output_dir=" + (folder / "out").string()});
+              {(golden_evaluation / name / "config.yaml").string(), "model_name_or_path=" + (folder / "model").string(),
+               "dataset_dir=" + golden_evaluation.string(), "output_dir=" + (folder / "out").string()});
   return run_program("lamina-train", more);
 }
 
@@ -72,11 +67,12 @@ TEST_CASE("lamina-train: evaluations during and after training are LLaMA-Factory
   const Program train = run(name, folder.path());
   INFO(train.output);
   REQUIRE(train.status == 0);
-  const fs::path out = folder.path() / "out", theirs = golden / name;
+  const fs::path out = folder.path() / "out", theirs = golden_evaluation / name;
   compare_lines(out / "trainer_log.jsonl", theirs / "trainer_log.jsonl");
-  compare(read(out / "eval_results.json"), read(theirs / "eval_results.json"));
-  compare(read(out / "train_results.json"), read(theirs / "train_results.json"));
-  const Json history = read(out / "trainer_state.json")["log_history"], wanted = read(theirs / "log_history.json");
+  compare(read_json(out / "eval_results.json"), read_json(theirs / "eval_results.json"));
+  compare(read_json(out / "train_results.json"), read_json(theirs / "train_results.json"));
+  const Json history = read_json(out / "trainer_state.json")["log_history"],
+             wanted = read_json(theirs / "log_history.json");
   REQUIRE(history.size() == wanted.size());
   for (std::size_t i = 0; i < wanted.size(); ++i) compare(history[i], wanted[i]);
 }
@@ -86,8 +82,9 @@ TEST_CASE("lamina-train: do_eval alone writes LLaMA-Factory's results and log") 
   const Program evaluate = run("evaluate", folder.path());
   INFO(evaluate.output);
   REQUIRE(evaluate.status == 0);
-  compare(read(folder.path() / "out/eval_results.json"), read(golden / "evaluate/eval_results.json"));
-  compare_lines(folder.path() / "out/trainer_log.jsonl", golden / "evaluate/trainer_log.jsonl");
+  compare(read_json(folder.path() / "out/eval_results.json"),
+          read_json(golden_evaluation / "evaluate/eval_results.json"));
+  compare_lines(folder.path() / "out/trainer_log.jsonl", golden_evaluation / "evaluate/trainer_log.jsonl");
 }
 
 TEST_CASE("lamina-train: do_eval with predict_with_generate scores answers, and cut prompts are counted") {
@@ -96,10 +93,11 @@ TEST_CASE("lamina-train: do_eval with predict_with_generate scores answers, and 
       run("generate", folder.path(), {"jieba_dictionary=" LAMINA_GOLDEN_DIR "/text/jieba/dict.txt"});
   INFO(generate.output);
   REQUIRE(generate.status == 0);
-  const fs::path out = folder.path() / "out", theirs = golden / "generate";
+  const fs::path out = folder.path() / "out", theirs = golden_evaluation / "generate";
   compare_lines(out / "generated_predictions.jsonl", theirs / "generated_predictions.jsonl");
-  for (const char* file : {"eval_results.json", "predict_results.json"}) compare(read(out / file), read(theirs / file));
-  CHECK(read(out / "eval_results.json").at("eval_rouge_units") == "words");
+  for (const char* file : {"eval_results.json", "predict_results.json"})
+    compare(read_json(out / file), read_json(theirs / file));
+  CHECK(read_json(out / "eval_results.json").at("eval_rouge_units") == "words");
   compare_lines(out / "trainer_log.jsonl", theirs / "trainer_log.jsonl");
   CHECK(generate.output.find("note: cutoff_len: 40 cuts the end off ") != std::string::npos);
 }

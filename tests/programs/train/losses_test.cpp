@@ -6,6 +6,7 @@
 #include <lamina/checkpoint/convert.hpp>
 #include <lamina/checkpoint/safetensors.hpp>
 
+#include "programs/files.hpp"
 #include "programs/program.hpp"
 #include "support/catch.hpp"
 
@@ -15,19 +16,12 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-const fs::path golden = LAMINA_GOLDEN_DIR "/losses";
-
-Json read(const fs::path& path) {
-  INFO(path);
-  std::ifstream in(path);
-  REQUIRE(in);
-  return Json::parse(in);
-}
+const fs::path golden_losses = LAMINA_GOLDEN_DIR "/losses";
 
 std::vector<std::string> runs() {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(golden)) {
-    if (read(entry.path()).contains("history")) names.push_back(entry.path().stem().string());
+  for (const auto& entry : fs::directory_iterator(golden_losses)) {
+    if (read_json(entry.path()).contains("history")) names.push_back(entry.path().stem().string());
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -39,7 +33,7 @@ Program train_again(const Json& wanted, const fs::path& folder, const Json& more
   settings.update(wanted.at("settings"));
   settings.update(more);
   settings["model_name_or_path"] = (folder / "model").string();
-  settings["dataset_dir"] = golden.string();
+  settings["dataset_dir"] = golden_losses.string();
   settings["media_dir"] = LAMINA_SOURCE_DIR "/data";
   settings["output_dir"] = (folder / "out").string();
   std::ofstream(folder / "train.yaml") << settings.dump();  // JSON is YAML
@@ -107,11 +101,11 @@ void compare_trained(const fs::path& folder, const Json& theirs, double bound) {
 
 TEST_CASE("lamina-train: PiSSA's converted adapter on the base model evaluates as the trained one did") {
   const TemporaryFolder trained, again;
-  const Json wanted = read(golden / "pissa.json");
+  const Json wanted = read_json(golden_losses / "pissa.json");
   const auto eval_loss = [&](const Program& program, const fs::path& folder) {
     INFO(program.output);
     REQUIRE(program.status == 0);
-    return read(folder / "out/eval_results.json").at("eval_loss").get<double>();
+    return read_json(folder / "out/eval_results.json").at("eval_loss").get<double>();
   };
   const double before = eval_loss(train(wanted, trained.path(), {{"val_size", 3}, {"do_eval", true}}), trained.path());
   const fs::path converted = trained.path() / "out/pissa_converted";
@@ -129,18 +123,18 @@ TEST_CASE("lamina-train: adapters of DoRA and with whole modules resume to the b
   const std::string run = GENERATE(as<std::string>{}, "dora", "additional_target_qwen2_5", "add_tokens");
   INFO("run " << run);
   const TemporaryFolder trained, resumed, again;
-  const Json wanted = read(golden / (run + ".json"));
+  const Json wanted = read_json(golden_losses / (run + ".json"));
   const auto eval_loss = [&](const Program& program, const fs::path& folder) {
     INFO(program.output);
     REQUIRE(program.status == 0);
-    return read(folder / "out/eval_results.json").at("eval_loss").get<double>();
+    return read_json(folder / "out/eval_results.json").at("eval_loss").get<double>();
   };
   Json evaluated = {{"val_size", 3}, {"do_eval", true}};
   Json saving = evaluated;
   saving.update({{"save_strategy", "steps"}, {"save_steps", 5}});
   const double before = eval_loss(train(wanted, trained.path(), saving), trained.path());
   const fs::path out = trained.path() / "out";
-  const Json config = read(out / "adapter_config.json");
+  const Json config = read_json(out / "adapter_config.json");
   CHECK(config.at("use_dora") == (run == "dora"));
   if (run != "dora") CHECK(config.at("modules_to_save").back() == "embed_tokens");
   CHECK(config.at("ensure_weight_tying") == (run != "dora"));  // this model's head is its table
@@ -160,7 +154,7 @@ TEST_CASE("lamina-train: adapters of DoRA and with whole modules resume to the b
                        "adapter_name_or_path=" + out.string(), "export_dir=" + merged.string(), "infer_dtype=float32"});
   INFO(merge.output);
   REQUIRE(merge.status == 0);
-  CHECK(read(merged / "tokenizer.json") == read(out / "tokenizer.json"));
+  CHECK(read_json(merged / "tokenizer.json") == read_json(out / "tokenizer.json"));
   fs::remove_all(again.path() / "model");
   const Program whole = train(wanted, again.path(), evaluated);
   CHECK(eval_loss(whole, again.path()) > before);  // the base model
@@ -171,7 +165,7 @@ TEST_CASE("lamina-train: adapters of DoRA and with whole modules resume to the b
 
 TEST_CASE("lamina-train: regions have learning rates of their own") {
   const TemporaryFolder folder;
-  const Program program = train(read(golden / "loraplus.json"), folder.path(),
+  const Program program = train(read_json(golden_losses / "loraplus.json"), folder.path(),
                                 {{"freeze_vision_tower", false}, {"vision_tower_lr", 0}, {"max_steps", 2}});
   INFO(program.output);
   REQUIRE(program.status == 0);
@@ -193,12 +187,12 @@ TEST_CASE("lamina-train: losses, gradients, rates and trained weights are LLaMA-
   const std::string run = GENERATE(from_range(runs()));
   INFO("run " << run);
   const TemporaryFolder folder;
-  const Json wanted = read(golden / (run + ".json"));
+  const Json wanted = read_json(golden_losses / (run + ".json"));
   const Program program = train(wanted, folder.path());
   INFO(program.output);
   REQUIRE(program.status == 0);
   const fs::path out = folder.path() / "out";
-  compare_history(read(out / "trainer_state.json").at("log_history"), wanted.at("history"));
+  compare_history(read_json(out / "trainer_state.json").at("log_history"), wanted.at("history"));
   // What Muon makes of a gradient depends on single roundings to bf16 (losses_golden.py).
   compare_trained(out, wanted.at("trained"), wanted.at("settings").contains("use_muon") ? 3e-2 : 1e-3);
 }

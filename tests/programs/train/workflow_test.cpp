@@ -7,6 +7,7 @@
 #include <lamina/engine/open.hpp>
 #include <lamina/testing/deterministic_weights.hpp>
 
+#include "programs/files.hpp"
 #include "programs/program.hpp"
 #include "support/error_of.hpp"
 #include "support/golden.hpp"
@@ -16,11 +17,6 @@ using namespace lamina::testing;
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string bytes_of(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 /// A short LoRA run on data/tables.
 std::vector<std::string> settings(const fs::path& folder, const std::string& out,
@@ -92,8 +88,8 @@ TEST_CASE("lamina-train: a resumed run ends with the very bytes of a run that wa
       run_program("lamina-train", settings(folder.path(), "rest", {"resume_from_checkpoint=" + from.string()}));
   INFO(rest.output);
   REQUIRE(rest.status == 0);
-  CHECK(bytes_of(folder.path() / "whole/adapter_model.safetensors") ==
-        bytes_of(folder.path() / "rest/adapter_model.safetensors"));
+  CHECK(content_of(folder.path() / "whole/adapter_model.safetensors") ==
+        content_of(folder.path() / "rest/adapter_model.safetensors"));
 }
 
 TEST_CASE("lamina-train: full and freeze fine-tuning write whole models that load, evaluation is reported") {
@@ -108,7 +104,7 @@ TEST_CASE("lamina-train: full and freeze fine-tuning write whole models that loa
                 std::string("template=") + (model == "qwen3_vl_tiny" ? "qwen3_vl_nothink" : "qwen2_vl")}));
   INFO(train.output);
   REQUIRE(train.status == 0);
-  CHECK(bytes_of(folder.path() / "out/trainer_log.jsonl").find("\"eval_loss\"") != std::string::npos);
+  CHECK(content_of(folder.path() / "out/trainer_log.jsonl").find("\"eval_loss\"") != std::string::npos);
   const std::vector<float> before = logits(folder.path() / "model", {}, prompt(model)),
                            after = logits(folder.path() / "out", {}, prompt(model));
   CHECK(relative_error(after, before) > 1e-4);  // it did train
@@ -168,11 +164,11 @@ TEST_CASE("lamina-train: answers after training are those of the adapter, or the
   const Program train = run_program("lamina-train", settings(folder.path(), "trained", predict));
   INFO(train.output);
   REQUIRE(train.status == 0);
-  const std::string answers = bytes_of(trained / "generated_predictions.jsonl");
+  const std::string answers = content_of(trained / "generated_predictions.jsonl");
   CHECK(std::count(answers.begin(), answers.end(), '\n') == 3);
-  const auto results = nlohmann::json::parse(bytes_of(trained / "predict_results.json"));
+  const auto results = nlohmann::json::parse(content_of(trained / "predict_results.json"));
   CHECK(results.contains("predict_bleu-4"));
-  const auto all = nlohmann::json::parse(bytes_of(trained / "all_results.json"));
+  const auto all = nlohmann::json::parse(content_of(trained / "all_results.json"));
   CHECK(all.contains("train_loss"));
   CHECK(all.at("predict_rouge-l") == results.at("predict_rouge-l"));
 
@@ -183,7 +179,7 @@ TEST_CASE("lamina-train: answers after training are those of the adapter, or the
   const Program again = run_program("lamina-train", settings(folder.path(), "alone", alone));
   INFO(again.output);
   REQUIRE(again.status == 0);
-  CHECK(bytes_of(folder.path() / "alone/generated_predictions.jsonl") == answers);
+  CHECK(content_of(folder.path() / "alone/generated_predictions.jsonl") == answers);
 }
 
 TEST_CASE("lamina-merge: the merged model's logits are those of base and adapter, here and in transformers and PEFT") {
@@ -220,7 +216,7 @@ TEST_CASE("lamina-merge: the merged model's logits are those of base and adapter
         quoted(python) + " " LAMINA_SOURCE_DIR "/tests/interop/" + script + " " + arguments + " > " + quoted(out);
     INFO(command);
     REQUIRE(std::system(command.c_str()) == 0);
-    return nlohmann::json::parse(bytes_of(out)).at("logits").get<std::vector<float>>();
+    return nlohmann::json::parse(content_of(out)).at("logits").get<std::vector<float>>();
   };
   CHECK(relative_error(with_adapter, theirs("peft_load.py", quoted(adapter.string()) + " " + quoted(base.string()))) <=
         1e-5);
@@ -262,7 +258,7 @@ TEST_CASE("programs: a model of unknown size is named with its differing fields 
   const TemporaryFolder folder;
   const fs::path model = folder.path() / "model";
   REQUIRE(make_model("qwen3_vl_tiny", model).status == 0);
-  auto config = nlohmann::ordered_json::parse(bytes_of(model / "config.json"));
+  auto config = nlohmann::ordered_json::parse(content_of(model / "config.json"));
   config["text_config"]["num_hidden_layers"] = 5;
   std::ofstream(model / "config.json") << config;
   const Program chat = run_program("lamina-chat", {"--model", model.string(), "--prompt", "x"});

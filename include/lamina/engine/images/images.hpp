@@ -31,6 +31,7 @@ class ImageRows {
   }
 
   int total_blocks() const { return total_; }
+  int free_blocks() const { return static_cast<int>(free_.size()); }
   bool has(const ImageHash& hash) const { return images_.count(hash) != 0; }
   int images() const { return static_cast<int>(images_.size()); }
   int referenced_images() const { return static_cast<int>(images_.size() - unused_.size()); }

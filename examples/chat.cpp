@@ -99,9 +99,9 @@ serve::PromptMessages opening(const Settings& settings) {
 serve::ModelFiles files_for(const Settings& settings) {
   auto files = serve::ModelFiles::load(settings.model, text::tokenizer_folder(settings.model, settings.adapters));
   for (const auto& note : files.notes) log_warning("lamina-chat: ", note);
+  serve::check_template_flag(settings.prompt_options.variables, "--chat-template-kwargs", &files.chat_template);
   if (files.processor.reads_images())
     files.processor.set_visual_tokens(visual_tokens_of(settings.model), settings.model);
-  serve::check_template_flag(settings.prompt_options.variables, "--chat-template-kwargs", &files.chat_template);
   return files;
 }
 /// Images with alpha go on white, as in lamina-serve and Qwen's own tools.

@@ -30,7 +30,6 @@ serve::ModelFiles load_files(const serve::Flags& flags) {
       flags.tokenizer.empty() ? text::tokenizer_folder(flags.model, flags.engine.adapters) : flags.tokenizer,
       flags.chat_template);
   for (const auto& note : files.notes) log_warning("lamina-serve: ", note);
-  if (files.processor.reads_images()) files.processor.set_visual_tokens(visual_tokens_of(flags.model), flags.model);
   serve::check_template_flag(flags.template_kwargs, "--default-chat-template-kwargs", &files.chat_template);
   if (flags.generation_config == "vllm") {
     files.defaults = {};
@@ -45,6 +44,7 @@ serve::ModelFiles load_files(const serve::Flags& flags) {
   if (files.processor.min_pixels > files.processor.max_pixels)
     io::usage("--mm-processor-kwargs: min_pixels is ", files.processor.min_pixels, ", more than max_pixels, ",
               files.processor.max_pixels);
+  if (files.processor.reads_images()) files.processor.set_visual_tokens(visual_tokens_of(flags.model), flags.model);
   return files;
 }
 

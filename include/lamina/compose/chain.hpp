@@ -1,4 +1,5 @@
 #pragma once
+#include <initializer_list>
 #include <tuple>
 
 #include <lamina/compose/wrap/named.hpp>
@@ -23,17 +24,20 @@ struct Junctions<Layers, std::index_sequence<I...>> {
   using all = List<std::bool_constant<Junction<at<Layers, I>, at<Layers, I + 1>>::seen>...>;
 };
 
+/// Whether no part but the last one has rows of its own, and none before that joins rows.
+constexpr bool rows_fit(std::initializer_list<Traits> parts) {
+  bool own = false, joined = false;
+  for (const Traits& part : parts) {
+    if (own || (joined && part.rows_per_sequence > 0)) return false;
+    own = part.rows_per_sequence > 0, joined = joined || part.row_divisor > 1;
+  }
+  return true;
+}
 /// Only the last part may have rows of its own: what is kept between parts, and its gradient, is counted by input rows.
 template <class... L>
 struct RowsCheck {
   static constexpr bool seen = true;
-  static constexpr bool holds = [] {
-    bool own = false, joined = false, good = true;
-    ((good = good && !own && !(joined && L::traits.rows_per_sequence > 0), own = L::traits.rows_per_sequence > 0,
-      joined = joined || L::traits.row_divisor > 1),
-     ...);
-    return good;
-  }();
+  static constexpr bool holds = rows_fit({L::traits...});
   static_assert(holds,
                 "Chain: a part with rows of its own (Cross) must be the last one, and no part before it may join rows: "
                 "what follows it goes into Cross, behind its keys");

@@ -71,7 +71,7 @@ struct Family {
 
 /// Tables one after another: a family's own fields, and those of a part that it shares with others.
 template <class T, std::size_t... N>
-constexpr std::array<T, (N + ...)> joined(const T (&... tables)[N]) {
+constexpr std::array<T, (N + ...)> joined_tables(const T (&... tables)[N]) {
   std::array<T, (N + ...)> all{};
   auto to = all.begin();
   ((to = std::copy(tables, tables + N, to)), ...);

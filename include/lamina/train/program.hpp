@@ -157,9 +157,11 @@ class TrainProgram {
     text::require_same_tokens(config_, *tokenizer_, a_.model_name_or_path);
     auto processor = vision::Processor::load(a_.model_name_or_path, config_.family->processor);
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
-    if (processor.reads_images())
-      processor.set_visual_tokens(open_.visual_tokens(a_.model_name_or_path), a_.model_name_or_path);
     data::DataOptions options = data_options(a_);
+    data::check(options);
+    data::ChatLayout::named(options.template_name);
+    if (processor.reads_images())  // opens the weights: after all that settings alone can get wrong
+      processor.set_visual_tokens(open_.visual_tokens(a_.model_name_or_path), a_.model_name_or_path);
     options.videos.tokens_per_second = config_.tokens_per_second;
     options.progress = [this](const std::string& line) { console_.line(line); };
     datasets_ = data::load_datasets(options, *tokenizer_, processor);

@@ -22,8 +22,8 @@ inline constexpr FieldDefault expert_defaults[] = {
     {"text_config.num_experts", "", "num_local_experts"},
     {"text_config.intermediate_size", "6144"},
 };
-inline constexpr auto text_fields = joined(qwen3::detail::text_fields, expert_fields);
-inline constexpr auto defaults = joined(qwen3::detail::defaults, expert_defaults);
+inline constexpr auto text_fields = joined_tables(qwen3::detail::text_fields, expert_fields);
+inline constexpr auto defaults = joined_tables(qwen3::detail::defaults, expert_defaults);
 }  // namespace detail
 
 inline constexpr ConfigFormat config = [] {

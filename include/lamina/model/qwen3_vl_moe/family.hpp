@@ -6,8 +6,9 @@ namespace lamina::qwen3_vl_moe {
 
 namespace detail {
 inline constexpr FieldDefault normalised[] = {{"text_config.norm_topk_prob", "true"}};
-inline constexpr auto text_fields = joined(qwen3_vl::detail::text_fields, qwen3_moe::detail::expert_fields);
-inline constexpr auto defaults = joined(qwen3_vl::detail::defaults, qwen3_moe::detail::expert_defaults, normalised);
+inline constexpr auto text_fields = joined_tables(qwen3_vl::detail::text_fields, qwen3_moe::detail::expert_fields);
+inline constexpr auto defaults =
+    joined_tables(qwen3_vl::detail::defaults, qwen3_moe::detail::expert_defaults, normalised);
 
 /// The released files hold the matrices of a layer's experts in two tensors, as x W wants them.
 inline constexpr std::string_view gate_up[] = {"gate_proj", "up_proj"}, down[] = {"down_proj"};

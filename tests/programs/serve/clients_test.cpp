@@ -18,7 +18,7 @@ using namespace lamina::testing;
 
 namespace {
 
-/// Runs a script of tests/interop against a server.
+/// Runs a script of tests/interop/clients against a server.
 void ask(const std::string& script, const std::string& url, const std::string& more = "") {
   const Program client = run_command(
       cat(quoted(python()), " " LAMINA_SOURCE_DIR "/tests/interop/clients/", script, " ", url, " secret ", more));

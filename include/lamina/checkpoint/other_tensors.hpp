@@ -59,8 +59,8 @@ inline void expect_places(std::span<const AdapterLayers> adapters, std::span<con
                           std::string_view tied_head, const std::string& embedding) {
   for (const AdapterLayers& adapter : adapters)
     for (const auto& [tensor, in_file] : adapter.replaced) {
-      const bool found =
-          std::any_of(taken.begin(), taken.end(), [&](const TensorSpec& spec) { return spec.path.view() == tensor; });
+      const bool found = std::any_of(taken.begin(), taken.end(),
+                                     [&name = tensor](const TensorSpec& spec) { return spec.path.view() == name; });
       if (found) continue;
       const std::string subject = cat(adapter.file->path().string(), ": replaces ", tensor);
       if (tensor != tied_head) fail(subject, ", which this model does not have: was it trained on another model?");

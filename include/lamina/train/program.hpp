@@ -59,7 +59,7 @@ class TrainProgram {
         console_(group.first() ? out : silent_, Console::for_terminal() && !a_.disable_tqdm.value_or(false)) {}
 
   /// The process's exit status: 0, or 130 after an interruption. describe: a dry run prints each module's plan too.
-  /// watch: where the run's page is served.
+  /// watch: the address and port of the run's page.
   int run(bool dry_run, bool describe, const std::optional<PageAddress>& watch) {
     io::Settings words = a_.given;
     if (dry_run) words["--dry-run"].value = true;

@@ -17,7 +17,7 @@ using RequestId = std::uint64_t;
 struct ImageSpan {
   ImageHash hash;
   int first = 0, tokens = 0;
-  int cells = 0;  ///< merge x merge patches that the tower reads; as many as tokens if these are what it makes of them
+  int cells = 0;  ///< squares of merge x merge patches that the tower reads; most towers make a token of each
 
   /// What encoding it counts among SessionLimits::step_image_tokens.
   int cost() const { return std::max(tokens, cells); }

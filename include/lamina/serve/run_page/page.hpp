@@ -8,8 +8,8 @@ inline constexpr std::string_view run_page_policy =
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'";
 
-/// A page of a run: figures, and a curve of each number that the log has. It fetches nothing but the run's files, asks
-/// for the lines that it has not seen yet, and shows what stands in them as text, never as HTML.
+/// A page of a run: figures, and a curve of each number in the log. It fetches the run's files and nothing else, only
+/// the new lines of them, and shows their content as text, never as HTML.
 inline constexpr std::string_view run_page = R"html(<!doctype html>
 <html lang="en">
 <head>

@@ -25,7 +25,7 @@ class RunFiles {
   /// Whole lines of trainer_log.jsonl.
   struct Lines {
     std::string text;
-    std::uint64_t from = 0, next = 0;  ///< bytes of the file: where the text begins, and where the next piece does
+    std::uint64_t from = 0, next = 0;  ///< places in the file, in bytes: of this text, and of the text after it
     std::int64_t age_s = 0;            ///< since the file was written
   };
   /// The lines from a byte on, at most piece_bytes of them; from the beginning if the file is shorter than that, as

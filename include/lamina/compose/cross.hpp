@@ -42,7 +42,7 @@ struct CrossCheck {
 /// checkpoint  the names of its parts
 /// source      Alayrac et al. 2022, arXiv:2204.14198, section 2.1; one layer, as Bai et al. 2023, arXiv:2308.12966
 template <class Heads_, class Queries, class Keys, class Then>
-struct Cross {
+struct Cross : RunsAgain {
   using composition = Cross;
   using children = List<Queries, Keys, Then>;
   template <class Q, class K, class T>
@@ -61,17 +61,6 @@ struct Cross {
                                  I == 2 && (learns<Queries> || learns<Keys>)>;
   template <std::size_t, class Mode>
   using mode_of = typename Mode::inference;  ///< nothing is saved below
-  template <class Mode>
-  static constexpr Saves saves{.input = true};
-  template <class Mode>
-  using Saved = SavedInput<Mode>;
-  template <class Mode>
-  static constexpr std::size_t row_bytes() {
-    return 0;
-  }
-  template <class Mode>
-  static void allocate(Saved<Mode>&, Arena&, int) {}
-
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
     saved.x = x;

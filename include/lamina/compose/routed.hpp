@@ -45,7 +45,7 @@ struct RoutedCheck {
 /// checkpoint  the router's own names, "<path>.experts.<i>.<name>"
 /// source      Shazeer et al. 2017, arXiv:1701.06538; top-k of a softmax: Qwen3 technical report, arXiv:2505.09388
 template <class Router, class Experts_, class Top>
-struct Routed {
+struct Routed : RunsAgain {
   using composition = Routed;
   using children = List<Router, Experts_>;
   template <class R, class E>
@@ -62,17 +62,6 @@ struct Routed {
 
   template <std::size_t I, class Mode>
   using mode_of = part_mode<at<List<Router, Expert>, I>, Mode, false>;
-  template <class Mode>
-  static constexpr Saves saves{.input = true};
-  template <class Mode>
-  using Saved = SavedInput<Mode>;
-  template <class Mode>
-  static constexpr std::size_t row_bytes() {
-    return 0;
-  }
-  template <class Mode>
-  static void allocate(Saved<Mode>&, Arena&, int) {}
-
   template <class R, class S, class X, class Y>
   static void forward(R run, const Parameter* p, S& saved, X x, Y y) {
     using T = typename R::T;

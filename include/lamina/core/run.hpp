@@ -58,6 +58,19 @@ template <class Mode>
 struct SavedInput {
   Matrix<const typename Mode::T> x;
 };
+/// The base of a composition that keeps its input alone and runs its parts again in backward.
+struct RunsAgain {
+  template <class Mode>
+  static constexpr Saves saves{.input = true};
+  template <class Mode>
+  using Saved = SavedInput<Mode>;
+  template <class Mode>
+  static constexpr std::size_t row_bytes() {
+    return 0;
+  }
+  template <class Mode>
+  static void allocate(Saved<Mode>&, Arena&, int) {}
+};
 
 namespace kernel {
 template <class T>

@@ -29,7 +29,7 @@
 namespace {
 using namespace lamina;
 
-struct Settings {
+struct Flags {
   std::filesystem::path model;
   std::vector<std::filesystem::path> images, videos, adapters;
   hub::Options hub{
@@ -44,18 +44,18 @@ struct Settings {
   bool greedy = false, show_prompt = false;
 };
 
-void read_top_p(Settings& settings, const io::Setting& s, std::string_view flag) {
+void read_top_p(Flags& settings, const io::Setting& s, std::string_view flag) {
   settings.top_p = io::number_of(s, flag);
   if (!(*settings.top_p > 0 && *settings.top_p <= 1)) io::wrong_value(s, flag, "a number in (0, 1]");
 }
 
-void read_max_model_len(Settings& settings, const io::Setting& s, std::string_view flag) {
+void read_max_model_len(Flags& settings, const io::Setting& s, std::string_view flag) {
   io::read_value(s, flag, settings.max_model_len);
   if (settings.max_model_len == 1)
     io::wrong_value(s, flag, "0, or at least 2: a token of the question and one of the answer");
 }
 
-void read_template_kwargs(Settings& settings, const io::Setting& s, std::string_view flag) {
+void read_template_kwargs(Flags& settings, const io::Setting& s, std::string_view flag) {
   auto& variables = settings.prompt_options.variables;
   variables = io::object_of(s, flag, "a JSON object of variables");
   serve::check_template_flag(variables, cat("--", flag), nullptr);
@@ -63,40 +63,40 @@ void read_template_kwargs(Settings& settings, const io::Setting& s, std::string_
 
 constexpr std::string_view devices[] = {"auto", "cpu", "cuda"}, dtypes[] = {"auto", "float16", "bfloat16", "float32"};
 constexpr int any_count = 1 << 30;
-constexpr io::Key<Settings> flags[] = {
-    io::honoured<&Settings::model>("model", "model directory, or a model's name on a hub"),
-    hub::revision_flag<&Settings::hub>,
-    hub::cache_flag<&Settings::hub>,
-    io::honoured<&Settings::images>("image", "an image for the first question; may be repeated"),
-    io::honoured<&Settings::videos>("video", "a video for the first question; may be repeated"),
-    io::honoured<&Settings::prompt>("prompt", "the question, which may be empty; the program ends after its answer"),
-    io::honoured<&Settings::system>("system", "what the model reads first"),
+constexpr io::Key<Flags> flags[] = {
+    io::honoured<&Flags::model>("model", "model directory, or a model's name on a hub"),
+    hub::revision_flag<&Flags::hub>,
+    hub::cache_flag<&Flags::hub>,
+    io::honoured<&Flags::images>("image", "an image for the first question; may be repeated"),
+    io::honoured<&Flags::videos>("video", "a video for the first question; may be repeated"),
+    io::honoured<&Flags::prompt>("prompt", "the question, which may be empty; the program ends after its answer"),
+    io::honoured<&Flags::system>("system", "what the model reads first"),
     io::honoured_by("chat-template-kwargs", io::KeyType::object, "", read_template_kwargs,
                     "{\"enable_thinking\": false}: variables that the model's chat template reads"),
-    io::honoured<&Settings::adapters>("adapter", "a PEFT adapter directory, or its name on a hub; may be repeated"),
-    io::honoured<&Settings::temperature>("temperature", "0: greedy").within(0, 2),
+    io::honoured<&Flags::adapters>("adapter", "a PEFT adapter directory, or its name on a hub; may be repeated"),
+    io::honoured<&Flags::temperature>("temperature", "0: greedy").within(0, 2),
     io::honoured_by("top-p", io::KeyType::number, "", read_top_p, "mass of the tokens to draw from"),
-    io::honoured<&Settings::top_k>("top-k", "number of tokens to draw from; 0: all").within(-1, any_count),
-    io::honoured<&Settings::seed>("seed", "the same seed draws the same answer"),
-    io::honoured<&Settings::max_tokens>("max-tokens", "of an answer").within(1, any_count),
-    io::honoured<&Settings::max_model_len>("max-model-len", "of the whole conversation, in tokens; 0: the model's")
+    io::honoured<&Flags::top_k>("top-k", "number of tokens to draw from; 0: all").within(-1, any_count),
+    io::honoured<&Flags::seed>("seed", "the same seed draws the same answer"),
+    io::honoured<&Flags::max_tokens>("max-tokens", "of an answer").within(1, any_count),
+    io::honoured<&Flags::max_model_len>("max-model-len", "of the whole conversation, in tokens; 0: the model's")
         .within(0, any_count)
         .read_by(read_max_model_len),
-    io::honoured_word<devices, &Settings::device>("device", "auto (the GPU if there is one), cpu or cuda"),
-    io::honoured_word<dtypes, &Settings::dtype>("dtype", "of the weights: auto, float16, bfloat16 or float32"),
-    io::honoured<&Settings::greedy>("greedy", "take the most probable token, without penalties"),
-    io::honoured<&Settings::show_prompt>("show-prompt", "print the text and the ids of the prompt, and answer nothing"),
+    io::honoured_word<devices, &Flags::device>("device", "auto (the GPU if there is one), cpu or cuda"),
+    io::honoured_word<dtypes, &Flags::dtype>("dtype", "of the weights: auto, float16, bfloat16 or float32"),
+    io::honoured<&Flags::greedy>("greedy", "take the most probable token, without penalties"),
+    io::honoured<&Flags::show_prompt>("show-prompt", "print the text and the ids of the prompt, and answer nothing"),
 };
 
 volatile std::sig_atomic_t interrupted = 0;
 
 /// What the model reads before the first question.
-serve::PromptMessages opening(const Settings& settings) {
+serve::PromptMessages opening(const Flags& settings) {
   serve::PromptMessages out;
   if (!settings.system.empty()) out.messages.push_back({"system", {{text::Part::Kind::text, settings.system}}, true});
   return out;
 }
-serve::ModelFiles files_for(const Settings& settings) {
+serve::ModelFiles files_for(const Flags& settings) {
   auto files = serve::ModelFiles::load(settings.model, text::tokenizer_folder(settings.model, settings.adapters));
   for (const auto& note : files.notes) log_warning("lamina-chat: ", note);
   serve::check_template_flag(settings.prompt_options.variables, "--chat-template-kwargs", &files.chat_template);
@@ -127,7 +127,7 @@ struct Media {
   std::vector<vision::Image> images;
   std::vector<serve::PromptVideo> videos;
 };
-Media media_of(const Settings& settings, const serve::ModelFiles& files) {
+Media media_of(const Flags& settings, const serve::ModelFiles& files) {
   Media out;
   for (const auto& path : settings.images) out.images.push_back(image_of(path));
   for (const auto& path : settings.videos) out.videos.push_back(video_of(path, files));
@@ -152,7 +152,7 @@ serve::PromptMessages with_question(serve::PromptMessages conversation, Media me
 /// The conversation so far, and how it goes on.
 class Chat {
  public:
-  explicit Chat(const Settings& settings)
+  explicit Chat(const Flags& settings)
       : settings_(settings),
         files_(files_for(settings)),
         conversation_(opening(settings)),
@@ -192,7 +192,7 @@ class Chat {
   }
 
  private:
-  static engine::EngineOptions options(const Settings& settings) {
+  static engine::EngineOptions options(const Flags& settings) {
     engine::EngineOptions out;
     out.max_model_len = settings.max_model_len;
     out.adapters = settings.adapters;
@@ -224,7 +224,7 @@ class Chat {
                          engine::name_of(done.finish)));
   }
 
-  const Settings& settings_;
+  const Flags& settings_;
   serve::ModelFiles files_;
   serve::PromptMessages conversation_;
   Media waiting_;  ///< of the next question; those of the command line are read before the model, which takes longer
@@ -256,7 +256,7 @@ void converse(Chat& chat) {
 
 /// The prompt as the template writes it, then its ids, with the token of each image and video as often as the model
 /// reads it.
-void show_prompt(const Settings& settings) {
+void show_prompt(const Flags& settings) {
   const auto files = files_for(settings);
   const auto& options = settings.prompt_options;
   const auto asked = with_question(opening(settings), media_of(settings, files), *settings.prompt);
@@ -269,7 +269,7 @@ void show_prompt(const Settings& settings) {
 }
 
 /// UsageError for flags that contradict each other; a note for each that has no effect next to another.
-void settle(const Settings& s) {
+void settle(const Flags& s) {
   if (s.show_prompt && !s.prompt) io::usage("--show-prompt wants --prompt, the question");
   if (s.greedy && s.temperature.value_or(0) > 0)
     io::usage("--greedy and --temperature ", io::show_value(*s.temperature),
@@ -280,20 +280,20 @@ void settle(const Settings& s) {
     if (greedy && is_given) note(cat(flag, " has no effect: the most probable token is always taken"));
   for (const auto& [flag, is_given] : {std::pair("--greedy", s.greedy),
                                        {"--temperature", s.temperature.has_value()},
-                                       {"--max-tokens", s.max_tokens != Settings{}.max_tokens},
+                                       {"--max-tokens", s.max_tokens != Flags{}.max_tokens},
                                        {"--adapter", !s.adapters.empty()},
                                        {"--dtype", s.dtype != "auto"},
                                        {"--device", s.device != "auto"}})
     if (s.show_prompt && is_given) note(cat(flag, " has no effect: --show-prompt answers nothing"));
 }
 
-Settings parse(const std::vector<std::string>& words) {
-  auto settings = io::parse_flags<Settings>(flags, words, {"model"});
+Flags parse(const std::vector<std::string>& words) {
+  auto settings = io::parse_flags<Flags>(flags, words, {"model"});
   settle(settings);
   return settings;
 }
 
-int run(Settings& settings) {
+int run(Flags& settings) {
   const std::vector<std::filesystem::path> model{settings.model};
   for (const auto& text : hub::unused_options(settings.hub, model, settings.adapters)) note(text);
   settings.model = hub::resolve_model(settings.model, settings.hub);
@@ -312,6 +312,6 @@ int run(Settings& settings) {
 int main(int argc, char** argv) {
   return io::run_program(
       {"lamina-chat", "--model DIR [--option VALUE]...",
-       "Asks a vision-language model; without --prompt it reads lines.\n\n" + io::help_lines<Settings>(flags, "--")},
+       "Asks a vision-language model; without --prompt it reads lines.\n\n" + io::help_lines<Flags>(flags, "--")},
       argc, argv, parse, run);
 }

@@ -22,7 +22,7 @@ using namespace lamina;
 
 namespace {
 
-struct Settings {
+struct Flags {
   fs::path model, out;
   hub::Options hub{
       .revision_name = "--revision", .cache_dir_name = "--download-dir", .hf_token_name = "", .ms_token_name = ""};
@@ -31,14 +31,14 @@ struct Settings {
 };
 
 constexpr std::string_view dtypes[] = {"float32", "bfloat16"};
-constexpr io::Key<Settings> flags[] = {
-    io::honoured<&Settings::model>(
-        "model", "directory to take config.json and the other files from, or a model's name on a hub"),
-    hub::revision_flag<&Settings::hub>,
-    hub::cache_flag<&Settings::hub>,
-    io::honoured<&Settings::out>("out", "directory to write to"),
-    io::honoured_word<dtypes, &Settings::dtype>("dtype", "element type of the weights: float32 or bfloat16"),
-    io::honoured<&Settings::seed>("seed", "start from each layer's own initial values, to train from the beginning"),
+constexpr io::Key<Flags> flags[] = {
+    io::honoured<&Flags::model>("model",
+                                "directory to take config.json and the other files from, or a model's name on a hub"),
+    hub::revision_flag<&Flags::hub>,
+    hub::cache_flag<&Flags::hub>,
+    io::honoured<&Flags::out>("out", "directory to write to"),
+    io::honoured_word<dtypes, &Flags::dtype>("dtype", "element type of the weights: float32 or bfloat16"),
+    io::honoured<&Flags::seed>("seed", "start from each layer's own initial values, to train from the beginning"),
 };
 
 void copy_files(const fs::path& from, const fs::path& to) {
@@ -75,19 +75,17 @@ void write_weights(const std::vector<TensorSpec>& specs, const fs::path& out, DT
   checkpoint::write_safetensors(out / "model.safetensors", tensors);
 }
 
-Settings parse(const std::vector<std::string>& words) {
-  return io::parse_flags<Settings>(flags, words, {"model", "out"});
-}
+Flags parse(const std::vector<std::string>& words) { return io::parse_flags<Flags>(flags, words, {"model", "out"}); }
 
 /// UsageError if the model would be written over itself.
-void require_other_folder(const Settings& settings) {
+void require_other_folder(const Flags& settings) {
   std::error_code ignored;
   if (fs::equivalent(settings.model, settings.out, ignored))
     io::usage("--out ", settings.out.string(),
               ": is the folder of --model, whose weights it would replace: choose another");
 }
 
-int run(Settings& settings) {
+int run(Flags& settings) {
   for (const auto& text : hub::unused_options(settings.hub, std::vector{settings.model})) note(text);
   settings.model = hub::resolve_model(settings.model, settings.hub, {.include = {}, .exclude = {"*.safetensors"}});
   require_other_folder(settings);
@@ -104,6 +102,6 @@ int main(int argc, char** argv) {
   return io::run_program(
       {"lamina-init", "--model DIR --out DIR [--option VALUE]...",
        "Writes random weights for a model directory (config.json, tokenizer and processor files).\n\n" +
-           io::help_lines<Settings>(flags, "--")},
+           io::help_lines<Flags>(flags, "--")},
       argc, argv, parse, run);
 }

@@ -44,26 +44,24 @@ std::string draw(const fs::path& out, const std::string& name, const std::vector
   return images::record(scene.question, scene.answer, name + "/" + file).dump();
 }
 
-struct Settings {
+struct Flags {
   fs::path out;
   std::string name = "images", mix = "word:3,number:1,lines:2,shapes:1,table:3";
   int count = 1000;
   std::uint64_t seed = 1;
 };
 
-constexpr lamina::io::Key<Settings> flags[] = {
-    lamina::io::honoured<&Settings::out>("out", "dataset folder: gets NAME/ and an entry in dataset_info.json"),
-    lamina::io::honoured<&Settings::name>("name", "name of the dataset"),
-    lamina::io::honoured<&Settings::count>("count", "number of images").within(1, 999999),
-    lamina::io::honoured<&Settings::mix>("mix", "kinds of image and their shares"),
-    lamina::io::honoured<&Settings::seed>("seed", "equal seeds make equal datasets, for any number of threads"),
+constexpr lamina::io::Key<Flags> flags[] = {
+    lamina::io::honoured<&Flags::out>("out", "dataset folder: gets NAME/ and an entry in dataset_info.json"),
+    lamina::io::honoured<&Flags::name>("name", "name of the dataset"),
+    lamina::io::honoured<&Flags::count>("count", "number of images").within(1, 999999),
+    lamina::io::honoured<&Flags::mix>("mix", "kinds of image and their shares"),
+    lamina::io::honoured<&Flags::seed>("seed", "equal seeds make equal datasets, for any number of threads"),
 };
 
-Settings parse(const std::vector<std::string>& words) {
-  return lamina::io::parse_flags<Settings>(flags, words, {"out"});
-}
+Flags parse(const std::vector<std::string>& words) { return lamina::io::parse_flags<Flags>(flags, words, {"out"}); }
 
-int run(const Settings& s) {
+int run(const Flags& s) {
   const auto shares = parse_mix(s.mix);
   for (int folder = 0; folder <= (s.count - 1) / 1000; ++folder)
     fs::create_directories(s.out / s.name / fmt::format("{:03}", folder));
@@ -86,6 +84,6 @@ int run(const Settings& s) {
 int main(int argc, char** argv) {
   return lamina::io::run_program({"lamina-draw-images", "--out DIR [--option VALUE]...",
                                   "Draws images with questions and answers, as a training dataset.\n\n" +
-                                      lamina::io::help_lines<Settings>(flags, "--")},
+                                      lamina::io::help_lines<Flags>(flags, "--")},
                                  argc, argv, parse, run);
 }

@@ -44,24 +44,22 @@ void write_split(const fs::path& out, const std::string& split, int count, table
   images::enter(out, "tables_" + split, list);
 }
 
-struct Settings {
+struct Flags {
   fs::path out = "data";
   int train = 200, heldout = 50;
   std::uint64_t seed = 1;
 };
 
-constexpr lamina::io::Key<Settings> flags[] = {
-    lamina::io::honoured<&Settings::out>("out", "dataset folder: gets tables/ and dataset_info.json"),
-    lamina::io::honoured<&Settings::train>("train", "images to train on").within(0, 10000),
-    lamina::io::honoured<&Settings::heldout>("heldout", "images held out").within(0, 10000),
-    lamina::io::honoured<&Settings::seed>("seed", "equal seeds make equal datasets"),
+constexpr lamina::io::Key<Flags> flags[] = {
+    lamina::io::honoured<&Flags::out>("out", "dataset folder: gets tables/ and dataset_info.json"),
+    lamina::io::honoured<&Flags::train>("train", "images to train on").within(0, 10000),
+    lamina::io::honoured<&Flags::heldout>("heldout", "images held out").within(0, 10000),
+    lamina::io::honoured<&Flags::seed>("seed", "equal seeds make equal datasets"),
 };
 
-Settings parse(const std::vector<std::string>& words) {
-  return lamina::io::parse_flags<Settings>(flags, words, {"out"});
-}
+Flags parse(const std::vector<std::string>& words) { return lamina::io::parse_flags<Flags>(flags, words, {"out"}); }
 
-int run(const Settings& s) {
+int run(const Flags& s) {
   fs::create_directories(s.out / "tables");
   tables::Random random(s.seed);
   std::set<std::string> seen;
@@ -76,6 +74,6 @@ int run(const Settings& s) {
 int main(int argc, char** argv) {
   return lamina::io::run_program({"lamina-draw-tables", "--out DIR [--option VALUE]...",
                                   "Draws images of small tables, with their text, as a training dataset.\n\n" +
-                                      lamina::io::help_lines<Settings>(flags, "--")},
+                                      lamina::io::help_lines<Flags>(flags, "--")},
                                  argc, argv, parse, run);
 }

@@ -78,10 +78,8 @@ struct PlanOf<M, T> {
 /// bytes of forward (compose/plan/costs.hpp); then what it launches, forward | backward.
 template <class M, class T = float>
 std::string describe(const DescribeOptions& options = {}, PlanFormat format = PlanFormat::text) {
-  using Step = typename detail::PlanOf<M, T>::type;
-  const Step plan(options);
-  const std::string totals =
-      cat(plan.param_count(), " parameters, ", plan.learning_count(), " learn; ", Step::totals());
+  const typename detail::PlanOf<M, T>::type plan(options);
+  const std::string totals = cat(plan.param_count(), " parameters, ", plan.learning_count(), " learn; ", plan.totals());
   if (format == PlanFormat::json) return detail::plan_json(totals, plan.lines());
   if (format == PlanFormat::mermaid) return detail::plan_mermaid(plan.lines());
   return detail::plan_text(totals, plan.lines());

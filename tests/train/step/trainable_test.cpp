@@ -1,3 +1,4 @@
+#include <lamina/model/qwen3/family.hpp>
 #include <lamina/model/qwen_vl/names.hpp>
 #include <lamina/train/step/trainable.hpp>
 
@@ -54,6 +55,22 @@ TEST_CASE("lora_target: each name must adapt a layer", "[train]") {
   frozen.freeze_language_model = true;
   CHECK(fake::contains(error_of([&] { lora_modules(linears, modules(), qwen_vl::regions, frozen); }),
                        "leave no linear layer to adapt"));
+}
+
+TEST_CASE("lora_target: a part of a name means a layer next to a vision tower, and whole components in a text model",
+          "[train]") {
+  const std::string up = "model.language_model.layers.0.mlp.up_proj";
+  CHECK(lora_modules(linears, modules(), qwen_vl::regions, targets({"up"})) == std::set<std::string>{up});
+  const std::vector<std::string> text = {"model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj"};
+  const auto chosen = [&](std::vector<std::string> names) {
+    return lora_modules(text, text, qwen3::family.regions, targets(std::move(names)));
+  };
+  CHECK(chosen({"up_proj"}) == std::set<std::string>{text[1]});
+  CHECK(chosen({"mlp.up_proj", text[0]}).size() == 2);
+  CHECK(chosen({"all"}).size() == 2);
+  CHECK(error_of([&] { chosen({"up"}); }) ==
+        "lora_target: up ends the name of no layer of this model; known are all, q_proj, up_proj");
+  CHECK(fake::contains(error_of([&] { chosen({"q_proj", "mlp"}); }), "lora_target: mlp ends the name of no layer"));
 }
 
 TEST_CASE("lora_target: experts and their routers get no adapter, and are refused by name", "[train]") {

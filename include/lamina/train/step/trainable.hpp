@@ -78,6 +78,15 @@ inline std::set<std::string> all_components(const std::vector<std::string>& line
   return components;
 }
 
+/// Whether a name of lora_target means a module: of a model with a vision tower any part of the module's name, as
+/// LLaMA-Factory looks for it, of a text model its end, in whole components, as PEFT does.
+/// source  LLaMA-Factory 0.9.5, model/model_utils/visual.py, patch_target_modules; PEFT 0.18.1, tuners/tuners_utils.py,
+///         check_target_module_exists
+inline bool means(std::string_view target, std::string_view module, const Regions& regions) {
+  if (!regions.tower.empty()) return module.find(target) != module.npos;
+  return module == target || module.ends_with(cat(".", target));
+}
+
 /// Why a name of lora_target adapts nothing.
 [[noreturn]] inline void refuse_target(const std::string& target, const std::vector<std::string>& modules,
                                        const std::vector<std::string>& linears, const Regions& regions,
@@ -85,12 +94,12 @@ inline std::set<std::string> all_components(const std::vector<std::string>& line
   const std::string subject = "lora_target: " + target;
   if (target == "all") fail(subject, " stands for all names: give it alone, or the names without it");
   for (const std::string& m : mixtures)
-    if (m.find(target) != std::string::npos)
+    if (means(target, m, regions))
       fail(subject, ": experts and their routers get no adapters: in PEFT's models a layer's experts are one tensor");
   std::set<std::string> frozen_by;
   bool other_module = target == regions.head;
   for (const std::string& m : modules) {
-    if (m.find(target) == std::string::npos) continue;
+    if (!means(target, m, regions)) continue;
     const Region region = region_of(m, regions);
     if (is_frozen(region, o))
       frozen_by.emplace(freezing_key(region));
@@ -103,8 +112,8 @@ inline std::set<std::string> all_components(const std::vector<std::string>& line
          "name out");
   std::set<std::string> known;
   for (const std::string& m : linears) known.insert(last_component(m));
-  fail(subject, " is in the name of no layer of this model", io::did_you_mean(target, known), "; known are all, ",
-       io::listed(known));
+  fail(subject, regions.tower.empty() ? " ends the name" : " is in the name", " of no layer of this model",
+       io::did_you_mean(target, known), "; known are all, ", io::listed(known));
 }
 
 }  // namespace detail
@@ -118,10 +127,10 @@ inline std::set<std::string> mixture_modules(std::span<const TensorSpec> tensors
   return modules;
 }
 
-/// The linear layers among `linears`, those that can have one, that get an adapter: a layer is adapted if its name
-/// contains a name of lora_target and its region is not frozen. Error on a name that adapts nothing: PEFT passes over
-/// it as long as another one matches. modules: every module of the model that has a weight, for the message; mixtures:
-/// the layers of mixtures of experts, which get none.
+/// The linear layers among `linears`, those that can have one, that get an adapter: a layer is adapted if a
+/// name of lora_target means it and its region is not frozen. Error on a name that adapts nothing: PEFT passes over it
+/// as long as another one matches. modules: every module of the model that has a weight, for the message; mixtures: the
+/// layers of mixtures of experts, which get none.
 inline std::set<std::string> lora_modules(std::vector<std::string> linears, const std::vector<std::string>& modules,
                                           const Regions& regions, const TrainableOptions& o,
                                           const std::set<std::string>& mixtures = {}) {
@@ -132,7 +141,7 @@ inline std::set<std::string> lora_modules(std::vector<std::string> linears, cons
   for (const std::string& c : components) {
     bool adapts = false;
     for (const std::string& m : linears)
-      if (m.find(c) != std::string::npos && !is_frozen(region_of(m, regions), o)) chosen.insert(m), adapts = true;
+      if (detail::means(c, m, regions) && !is_frozen(region_of(m, regions), o)) chosen.insert(m), adapts = true;
     if (!adapts && o.lora_target != std::vector<std::string>{"all"})
       detail::refuse_target(c, modules, linears, regions, mixtures, o);
   }

@@ -321,6 +321,7 @@ TEST_CASE("Collate: weights give the mean of each micro-batch, over the number o
   CHECK(out.batch.cu_seqlens == std::vector<int>{0, 3, 6, 11});
   const float first = 1.0f / 6, second = 1.0f / 4;  // 3 learned tokens and 2, in 2 micro-batches
   CHECK(out.batch.loss_weights == std::vector<float>{0, first, first, 0, 0, first, 0, 0, second, 0, second});
+  CHECK(out.batch.cu_parts == std::vector<int>{0, 6, 11});
   CHECK(out.batch.labels == std::vector<int>{no, 5, 5, no, no, 5, 5, no, 5, no, 5});
   CHECK(out.batch.ids.size() == 11);
   CHECK(out.batch.grids.empty());

@@ -38,6 +38,26 @@ struct RouteProblem {
     for (int c = 0; c < k; ++c) sum += probability(r, c);
     return sum;
   }
+  /// Two micro-batches.
+  std::vector<int> cu_parts() const { return {0, rows / 3, rows}; }
+  int part_of(int r) const { return r < rows / 3 ? 0 : 1; }
+  /// How many rows of a part chose expert e, and the sum of their probabilities of it.
+  std::array<double, 2> sums(int part, int e) const {
+    std::array<double, 2> sum{};
+    for (int r = cu_parts()[part]; r < cu_parts()[part + 1]; ++r) {
+      for (int c = 0; c < k; ++c) sum[0] += expert[r * k + c] == e;
+      sum[1] += p[r * experts + e];
+    }
+    return sum;
+  }
+  /// What the loss of balance, times 1, adds to dlogits(r, e).
+  double balance(int r, int e) const {
+    const int part = part_of(r), length = cu_parts()[part + 1] - cu_parts()[part];
+    const auto slope = [&](int i) { return experts * sums(part, i)[0] / (double{1} * length * length); };
+    double mean = 0;
+    for (int i = 0; i < experts; ++i) mean += slope(i) * p[r * experts + i];
+    return p[r * experts + e] * (slope(e) - mean);
+  }
   /// dlogits(r, e) if weights are those of the choice and dweight is their gradient.
   double dlogit(int r, int e, bool normalised) {
     double mean = 0, dot = 0, own = 0;

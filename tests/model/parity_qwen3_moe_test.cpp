@@ -5,7 +5,7 @@
 using namespace lamina;
 using namespace lamina::testing;
 
-TEST_CASE("Qwen3-MoE: activations, loss, every gradient, ten full steps and 64 greedy tokens are transformers'") {
+TEST_CASE("Qwen3-MoE: activations, loss, every gradient, ten steps, 64 greedy tokens are transformers'") {
   const Golden golden("parity/qwen3_moe_tiny.safetensors");
   {
     auto weights = rule_weights<qwen3_moe::Qwen3Moe_Tiny>([](std::string_view) { return false; });
@@ -14,4 +14,5 @@ TEST_CASE("Qwen3-MoE: activations, loss, every gradient, ten full steps and 64 g
   }
   const auto weights = rule_weights<qwen3_moe::Qwen3Moe_Tiny>([](std::string_view) { return false; });
   check_greedy(*weights, golden, "text");
+  check_balance(*weights, golden);
 }

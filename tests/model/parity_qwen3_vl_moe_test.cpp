@@ -16,4 +16,5 @@ TEST_CASE("Qwen3-VL-MoE: activations, loss, every gradient, ten full steps and g
   const auto weights = weights_by_rule();
   check_greedy(*weights, golden, "text");
   check_greedy(*weights, golden, "image");
+  check_balance(*weights, golden);
 }

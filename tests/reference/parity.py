@@ -28,6 +28,10 @@ Layout; N tokens, P patches, all float32 unless said. s is A, B or C; <name> is 
     full.grad.<name>                      (65) picks: the L2 norm, then elements picked_index(k, size), k = 0..63
     steps.<run>.loss  .grad_norm          (10) runs lora and full: step k sees micro-batches 2k and 2k + 1 of
                                           A B C A B C ...; loss = mean of the two means; grad_norm before clipping
+    aux.loss  aux.grad.<name>             mixtures of experts: as full, with transformers' loss of the routers, times AUX;
+                                          gradients of routers in full, of the others outside of experts as picks
+    aux.padded                            (1) that loss alone, of A, B and C as one padded batch with its mask
+    steps.aux.loss  .grad_norm            as full, with it
     generate.<text|image>.prompt .tokens .margin   int32, int32 (64), (64): greedy, margin = top logit less the second;
                                           image: the image of A, other text
 
@@ -151,7 +155,8 @@ PROMPTS = {
     "qwen3_moe_tiny": {"text": "text.3"},
     "qwen3_vl_moe_tiny": {"text": "text.3", "image": "image.50"},
 }
-LEARNING_RATE = {"lora": 1e-3, "full": 1e-4}
+LEARNING_RATE = {"lora": 1e-3, "full": 1e-4, "aux": 1e-4}
+AUX = 0.1  # router_aux_loss_coef
 
 
 def picked_index(k, size):
@@ -262,6 +267,12 @@ def loss_of(model, sequence: Sequence, dtype) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits, sequence.target()[0, 1:], ignore_index=-100)
 
 
+def balanced_loss(model, sequence: Sequence, dtype) -> torch.Tensor:
+    """The same with the loss of the routers, as transformers adds it."""
+    model.config.get_text_config().router_aux_loss_coef = model.router_aux_loss_coef = AUX
+    return model(**sequence.inputs(dtype), labels=sequence.target(), output_router_logits=True).loss
+
+
 def array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().double().numpy()
 
@@ -360,9 +371,33 @@ def gradient_golden(name: str, dtype) -> dict:
     return out
 
 
+def balance_golden(name: str, dtype) -> dict:
+    if "_moe_" not in name:
+        return {}
+    model, out, losses = base_model(name, dtype), {}, []
+    for sequence in sequences(name):
+        loss = balanced_loss(model, sequence, dtype)
+        (loss / 3).backward()
+        losses.append(float(loss.detach()))
+    out["aux.loss"] = np.array(losses)
+    for key, parameter in model.named_parameters():
+        if ".experts." not in key:
+            gradient = array(parameter.grad)
+            out[f"aux.grad.{key}"] = gradient if ".gate." in key else picks(gradient)
+    if "_vl_" not in name:
+        ids = [torch.tensor(s.ids) for s in sequences(name)]
+        padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+        mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(i) for i in ids], batch_first=True)
+        with torch.no_grad():
+            answer = model(input_ids=padded, attention_mask=mask, output_router_logits=True)
+        out["aux.padded"] = array(answer.aux_loss).reshape(1)
+    return out
+
+
 def step_golden(name: str, dtype, rates=LEARNING_RATE) -> dict:
     out = {}
-    for run in ("lora", "full"):
+    for run in ("lora", "full", "aux") if "_moe_" in name else ("lora", "full"):
+        loss_in = balanced_loss if run == "aux" else loss_of
         model = lora_model(name, "decoder", dtype) if run == "lora" else base_model(name, dtype)
         parameters = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=rates[run], betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
@@ -370,7 +405,7 @@ def step_golden(name: str, dtype, rates=LEARNING_RATE) -> dict:
         for _ in range(10):
             total = 0.0
             for _ in range(2):
-                loss = loss_of(model, order[micro % 3], dtype) / 2
+                loss = loss_in(model, order[micro % 3], dtype) / 2
                 loss.backward()
                 total, micro = total + float(loss.detach()), micro + 1
             norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, 1.0)))
@@ -417,7 +452,7 @@ def generate_golden(name: str, dtype) -> dict:
 
 
 def golden(name: str, dtype) -> dict:
-    parts = (forward_golden, gradient_golden, step_golden, generate_golden)
+    parts = (forward_golden, gradient_golden, balance_golden, step_golden, generate_golden)
     return {key: value for part in parts for key, value in part(name, dtype).items()}
 
 

@@ -21,6 +21,24 @@ struct TopK {
   static constexpr bool normalised = Normalised;
 };
 
+/// The loss of experts that are chosen unevenly, over R rows of a micro-batch in all layers: C_e of them chose expert
+/// e, P_e is the sum of their probabilities of it. It is k if all are chosen alike.
+///
+///     n sum_e (C_e / R) (P_e / R)
+///
+/// source      Fedus et al. 2022, arXiv:2101.03961, eq. 4 to 6, as transformers' load_balancing_loss_func has it
+template <int n, int k>
+struct LoadBalance {
+  static constexpr int sums = 2 * n;  ///< C, P
+  static double loss(const float* s) {
+    double choices = 0, products = 0;
+    for (int e = 0; e < n; ++e)
+      choices += static_cast<double>(s[e]), products += static_cast<double>(s[e]) * static_cast<double>(s[n + e]);
+    const double rows = choices / k;
+    return rows > 0 ? n * products / (rows * rows) : 0;
+  }
+};
+
 namespace detail {
 template <class Router, class Experts_, class Top>
 struct RoutedCheck {
@@ -43,6 +61,7 @@ struct RoutedCheck {
 /// backward    keeps x alone: router and experts run once more
 /// numerics    weights in fp32, sums over experts too, from the largest weight on
 /// checkpoint  the router's own names, "<path>.experts.<i>.<name>"
+/// auxiliary   LoadBalance, if a run asks for it
 /// source      Shazeer et al. 2017, arXiv:1701.06538; top-k of a softmax: Qwen3 technical report, arXiv:2505.09388
 template <class Router, class Experts_, class Top>
 struct Routed : RunsAgain {
@@ -53,6 +72,7 @@ struct Routed : RunsAgain {
   using Expert = typename Experts_::module;
   static constexpr int n = Experts_::repeats, k = Top::count;
   static constexpr bool normalised = Top::normalised;
+  using auxiliary = LoadBalance<n, k>;
   static_assert(Checked<detail::RoutedCheck<Router, Experts_, Top>>::seen);
   using In = typename Expert::In;
   using Out = typename Expert::Out;
@@ -71,6 +91,9 @@ struct Routed : RunsAgain {
     typename Router::template Saved<inference> router_nothing{};
     typename Expert::template Saved<inference> nothing{};
     const Routes<T> routes = choose(run.template as<inference>(), p, router_nothing, Matrix<const T>(x));
+    if (const AuxiliarySums& to = run.context->auxiliary; to.gathers)
+      kernel::route<typename R::backend>::sum(
+          run.stream, kernel::RouteSums<T>{.logits = routes.logits, .k = k, .expert = routes.expert, .to = to});
     const Matrix<T> own = sorted_rows(run, routes, Matrix<const T>(x)), out = rows_of(run, own.rows, Out::width);
     Context<T> context = context_of(run, own.rows);
     {
@@ -102,7 +125,8 @@ struct Routed : RunsAgain {
                                                         .expert = routes.expert,
                                                         .weight = routes.weight,
                                                         .dweight = dweight,
-                                                        .dlogits = dlogits});
+                                                        .dlogits = dlogits,
+                                                        .balance = run.context->auxiliary});
       Router::backward(run.template as<router_mode>(), p, again, Matrix<const T>(dlogits), dx);
     }
     if (dx)
@@ -161,7 +185,7 @@ struct Routed : RunsAgain {
   template <class R>
   static auto context_of(R run, int rows) {
     Context<typename R::T> context = *run.context;
-    context.rows = rows, context.term_slots = nullptr;
+    context.rows = rows, context.term_slots = nullptr, context.auxiliary = {};
     return context;
   }
   template <class Mode, class R, class T>

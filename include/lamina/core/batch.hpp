@@ -52,6 +52,7 @@ struct Batch {
   std::vector<int> labels;          ///< (N) as Hugging Face has them (token i predicts label i + 1), or empty
   std::vector<float> loss_weights;  ///< (N) weight of each label: loss = sum_i weight[i] * nll(label[i]); or empty
   std::vector<SequenceRole> roles;  ///< (S) of preference data; or empty
+  std::vector<int> cu_parts;        ///< (micro-batches + 1) first token of each, then N; or empty: it is one
   std::vector<int> cu_groups;       ///< (groups + 1) first sequence of those that are judged together, then S; or empty
   std::vector<float> patches;       ///< (P, in_channels * temporal_patch_size * patch_size^2)
   std::vector<Grid> grids;          ///< one per image and run of a video's tokens, in the order of their placeholders

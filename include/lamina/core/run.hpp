@@ -9,6 +9,7 @@
 #include <cstddef>
 
 #include <lamina/core/arena.hpp>
+#include <lamina/core/auxiliary.hpp>
 #include <lamina/core/backend.hpp>
 #include <lamina/core/gradient/watch.hpp>
 #include <lamina/core/list.hpp>
@@ -26,6 +27,8 @@
 ///     forward (run, const Parameter* p, Saved&, Matrix<const T> x, Matrix<T> y)
 ///     backward(run, const Parameter* p, Saved&, Matrix<const T> dy, Matrix<T> dx)   dx is overwritten; null: not
 ///     wanted
+///
+/// A layer may also declare a loss of its own as `auxiliary` (core/auxiliary.hpp).
 ///
 /// A composition also has `composition`, `rebuild` and `mode_of`, and, if its Saved holds more than Kept members,
 /// row_bytes and allocate. Module checks that they exist.
@@ -100,6 +103,7 @@ struct Context {
   static constexpr int max_taps = 8;
   std::array<Matrix<T>, max_taps> taps{};       ///< side outputs of a Tapped stack; in backward, their gradients
   const std::uint64_t* dropout_seed = nullptr;  ///< changes with every step; null: nothing drops out
+  AuxiliarySums auxiliary{};                    ///< of the loss that layers declare
 };
 
 /// Said to a norm that adds a residual stream: what it adds to is first summed over ranks (Traits::over_ranks).

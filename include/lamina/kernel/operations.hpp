@@ -112,6 +112,7 @@
 #define LAMINA_OPERATION_route(PASS, T)                                                                                \
   PASS(route, choose, "route_choose", (const RouteChoose<T>&))                                                         \
   PASS(route, sort, "route_sort")                                                                                      \
+  PASS(route, sum, "route_sum", (const RouteSums<T>&))                                                                                      \
   PASS(route, combine, "route_combine", (const RouteCombine<T>&))                                                      \
   PASS(route, split, "route_split", (const RouteSplit<T>&))                                                            \
   PASS(route, backward, "route_bwd", (const RouteBwd<T>&))

@@ -86,6 +86,7 @@ struct Arguments {
   double label_smoothing_factor = 0;
   bool compute_accuracy = false;
   double neftune_noise_alpha = 0;  ///< 0: no noise
+  double moe_aux_loss_coef = 0;    ///< 0: routers have no loss
   bool plot_loss = false, disable_shuffling = false, include_effective_tokens_per_second = false;
   std::optional<std::int64_t> early_stopping_steps;
 
@@ -207,6 +208,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.objective = objective_of(a);
   options.measures_accuracy = a.compute_accuracy;
   options.optimizer = a.optimizer_kind;
+  options.auxiliary_coefficient = static_cast<float>(a.moe_aux_loss_coef);
   options.noise_alpha = static_cast<float>(a.neftune_noise_alpha);
   if (a.disable_gradient_checkpointing) options.recompute = !*a.disable_gradient_checkpointing;
   options.quantization = a.quantization.format();

@@ -21,6 +21,7 @@ class StepRunner {
   bool records = true;  ///< whether launches of shapes that come again are recorded
   /// These are set before the first step.
   Objective objective;
+  AuxiliaryLoss auxiliary;               ///< of the model's layers
   const Parameter* reference = nullptr;  ///< the model's parameters without their adapters, for an objective that asks
   GradientListener* watch = nullptr;     ///< hears what a training step's backward completes
 
@@ -34,13 +35,13 @@ class StepRunner {
   BatchLoss losses() {
     Arena host = [&] {
       Arena counting;
-      RowScores::take(counting, objective, ran_->labelled.count());
+      ran_->take_scores(counting, objective);
       return Arena(counting.used_bytes());
     }();
-    const RowScores here = RowScores::take(host, objective, ran_->labelled.count());
-    here.each(
-        [&](float* to, const float* from) { Memory<B>::download(device_.stream(), to, from, ran_->scores_bytes()); },
-        scores_);
+    const RowScores here = ran_->take_scores(host, objective);
+    here.each([&](float* to, const float* from,
+                  std::size_t n) { Memory<B>::download(device_.stream(), to, from, n * sizeof(float)); },
+              scores_);
     return ran_->loss(objective, here);
   }
   /// Bytes that it holds now, for reuse.
@@ -76,7 +77,7 @@ class StepRunner {
     reserve(scratch_, shape.bytes.scratch);
     reserve(tables_, batch.staging.remote_bytes());
     batch.staging.send_packed(device_.stream(), tables_);
-    scores_ = RowScores::take(scratch_, objective, batch.labelled.count());
+    scores_ = batch.take_scores(scratch_, objective);
     ran_ = &batch;
     const auto launch = [&] {
       saved_arena_.release_to(0);
@@ -144,16 +145,16 @@ class Step : public StepRunner<T, B> {
   Step() requires(!Memory<B>::remote) : Step(cpu()) {}
   explicit Step(Device<B>& device) : StepRunner<T, B>(device) {}
 
-  /// Adds gradients of sum_i loss_weights[i] * nll[i]; dropout_seed 0: no dropout.
+  /// Adds gradients of sum_i loss_weights[i] * nll[i] and of the layers' loss; dropout_seed 0: no dropout.
   template <class W>
   BatchLoss accumulate(const W& weights, const Batch& batch, VisionTokens vision_tokens, std::uint64_t dropout_seed) {
-    own_.read(batch, vision_tokens, dropout_seed);
+    own_.read(batch, vision_tokens, dropout_seed, this->auxiliary);
     start(weights, own_);
     return this->losses();
   }
   template <class W>
   BatchLoss evaluate(const W& weights, const Batch& batch, VisionTokens vision_tokens) {
-    own_.read(batch, vision_tokens, 0);
+    own_.read(batch, vision_tokens, 0, this->auxiliary);
     this->run(pass<typename Training::inference>, weights.parameters(), own_);
     return this->losses();
   }
@@ -204,7 +205,7 @@ class Step : public StepRunner<T, B> {
     auto saved = std::make_unique<typename Model::template Saved<Mode_>>();
     if constexpr (Mode_::train) Model::template allocate<Mode_>(*saved, saved_arena, in.tokens, in.patches.rows);
     Run<Plan, Mode_> run{plan_stream<B>(record, scratch), &scratch, &in.text, watch};
-    const RowScores scores = RowScores::take(scratch, objective, labelled.count());
+    const RowScores scores = RowScores::take(scratch, objective, labelled.count(), in.text.auxiliary);
     LabelledPass<Model>::run(run, p, *saved, in, LabelledRowsView(labelled), objective, scores, p);
     return {saved_arena.peak_bytes(), scratch.peak_bytes()};
   }

@@ -103,6 +103,40 @@ void check_combination(RouteProblem<T>& problem) {
     if (std::fabs(got[i] - want[i]) > sum_tolerance(problem.width) * problem.width) FAIL_CHECK("dweight " << i);
 }
 
+template <class T>
+void check_balance(RouteProblem<T>& problem) {
+  const Matrix<T> logits = upload(problem.logits);
+  const int* const expert = gpu().upload(problem.expert);
+  AuxiliarySums to{.cu_parts = gpu().upload(problem.cu_parts()), .parts = 2, .each = 2 * problem.experts, .weight = 1};
+  RandomMatrix<float> before(2, to.each, 7, 0);
+  auto sums = run_twice(before, [&](Matrix<float> out) {
+    to.sums = out.data;
+    route<Cuda>::sum(gpu().stream(), RouteSums<T>{.logits = logits, .k = problem.k, .expert = expert, .to = to});
+  });
+  CHECK(count_far(sums, problem.rows + problem.experts, [&](int part, int i) {
+          const double sum = problem.sums(part, i % problem.experts)[i / problem.experts];
+          return Expected{sum + before(part, i), sum + std::fabs(before(part, i))};
+        }) == 0);
+  std::vector<float> exact;
+  for (int part = 0; part < 2; ++part)
+    for (int i = 0; i < to.each; ++i)
+      exact.push_back(static_cast<float>(problem.sums(part, i % problem.experts)[i / problem.experts]));
+  to.sums = gpu().upload(exact);
+  auto d = run_twice(unwritten<T>(problem.rows, problem.experts, 3), [&](Matrix<T> out) {
+    route<Cuda>::backward(gpu().stream(),
+                          RouteBwd<T>{.logits = logits,
+                                      .k = problem.k,
+                                      .expert = expert,
+                                      .weight = upload(problem.weight).data,
+                                      .dweight = gpu().upload(std::vector<float>(problem.expert.size())),
+                                      .dlogits = out,
+                                      .balance = to});
+  });
+  CHECK(count_far(d, 4 * problem.experts, [&](int r, int e) {
+          return Expected{problem.balance(r, e), static_cast<double>(problem.experts) / (problem.rows / 3 + 1)};
+        }) == 0);
+}
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("route on CUDA: choices and tables are the specification's, sums within rounding", "", float, bf16,
@@ -114,5 +148,6 @@ TEMPLATE_TEST_CASE("route on CUDA: choices and tables are the specification's, s
     check_tables(problem);
     check_combination(problem);
     for (const bool normalised : {true, false}) check_choice(problem, normalised);
+    check_balance(problem);
   }
 }

@@ -91,6 +91,37 @@ void check_logits(Problem& problem, bool normalised) {
   CHECK(worst < 1e-5);
 }
 
+/// Sums of each part, added to what is there; their loss's gradient, next to that of choices that do not matter.
+void check_balance(Problem& problem) {
+  const std::vector<int> cu_parts = problem.cu_parts();
+  std::vector<float> sums(static_cast<std::size_t>(4 * problem.experts), 1.0f);
+  AuxiliarySums to{
+      .cu_parts = cu_parts.data(), .parts = 2, .each = 2 * problem.experts, .weight = 1, .sums = sums.data()};
+  route<Cpu>::sum(
+      {}, RouteSums<float>{.logits = problem.logits, .k = problem.k, .expert = problem.expert.data(), .to = to});
+  double worst = 0;
+  for (int part = 0; part < 2; ++part)
+    for (int i = 0; i < to.each; ++i) {
+      float& sum = sums[static_cast<std::size_t>(part * to.each + i)];
+      sum -= 1;
+      worst = std::max(worst, std::fabs(sum - problem.sums(part, i % problem.experts)[i / problem.experts]));
+    }
+  CHECK(worst < 1e-4);
+  test::RandomMatrix<float> d = problem.logits;
+  const std::vector<float> nothing(problem.expert.size());
+  route<Cpu>::backward({}, RouteBwd<float>{.logits = problem.logits,
+                                           .k = problem.k,
+                                           .expert = problem.expert.data(),
+                                           .weight = problem.weight.data.data(),
+                                           .dweight = nothing.data(),
+                                           .dlogits = d,
+                                           .balance = to});
+  worst = 0;
+  for (int r = 0; r < problem.rows; ++r)
+    for (int e = 0; e < problem.experts; ++e) worst = std::max(worst, std::fabs(d(r, e) - problem.balance(r, e)));
+  CHECK(worst < 1e-6);
+}
+
 }  // namespace
 
 TEST_CASE("route: the largest are chosen, rows are sorted by expert, and gradients are those of the formulas") {
@@ -100,5 +131,6 @@ TEST_CASE("route: the largest are chosen, rows are sorted by expert, and gradien
     check_tables(problem);
     check_combination(problem);
     for (const bool normalised : {true, false}) check_choice(problem, normalised), check_logits(problem, normalised);
+    check_balance(problem);
   }
 }

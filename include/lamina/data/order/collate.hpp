@@ -164,6 +164,7 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
   Draft out;
   Batch& batch = out.collated.batch;
   batch.cu_seqlens.push_back(0);
+  batch.cu_parts.push_back(0);
   std::size_t grids = 0, patches = 0;
   const std::int64_t all_labels = detail::marked_labels(window);
   for (const auto& micro_batch : window) {
@@ -180,6 +181,7 @@ inline Draft begin_window(std::span<const std::vector<const EncodedSample*>> win
       for (const PackedSequence& packed : sample->sequences) out.collated.origins.push_back(packed.origin);
       if (sample->sequences.empty()) out.collated.origins.push_back(sample->origin);
     }
+    batch.cu_parts.push_back(static_cast<int>(batch.ids.size()));
     if (judged) detail::add_groups(micro_batch, batch);
     if (labelled == 0 && !micro_batch.empty())
       out.collated.warnings.push_back(

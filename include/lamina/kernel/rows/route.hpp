@@ -1,4 +1,5 @@
 #pragma once
+#include <lamina/core/auxiliary.hpp>
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/view.hpp>
 #include <lamina/kernel/no_kernels.hpp>
@@ -28,6 +29,15 @@ struct RouteSort {
   int* ends = nullptr;    ///< (n) where an expert's rows end
 };
 
+/// Of each part of the rows: sums[e] += how many chose expert e, sums[n + e] += sum_r p_e(r). In fp32.
+template <class T>
+struct RouteSums {
+  Matrix<const T> logits;
+  int k = 1;
+  const int* expert = nullptr;  ///< (N, k)
+  AuxiliarySums to;             ///< to.each = 2 n
+};
+
 /// y[r] = sum_c weight[r, c] sorted[place[r, c]] + beta * y[r], in the order of c, rounded once; without weights each
 /// counts 1. beta = 0 does not read y.
 template <class T>
@@ -53,7 +63,8 @@ struct RouteSplit {
 };
 
 /// dlogits of RouteChoose. With S the sum of the chosen p:  dp_c = (dw_c - sum_i dw_i w_i) / S if normalised, else
-/// dw_c; dlogit_e = p_e (dp_e - sum_c p_c dp_c).
+/// dw_c; dlogit_e = p_e (dp_e - sum_c p_c dp_c). With `balance`, all dp_e are first added weight n C_e / R^2: the slope
+/// of weight n sum_e (C_e / R) (P_e / R), where C and P are the sums of the row's part and R = sum_e C_e / k its rows.
 template <class T>
 struct RouteBwd {
   Matrix<const T> logits;
@@ -61,13 +72,15 @@ struct RouteBwd {
   bool normalised = true;
   const int* expert = nullptr;
   const float *weight = nullptr, *dweight = nullptr;
-  Matrix<T> dlogits;  ///< (N, n)
+  Matrix<T> dlogits;        ///< (N, n)
+  AuxiliarySums balance{};  ///< sums of RouteSums; null: no such loss
 };
 
 template <class B>
 struct route {
   static void choose(auto...) { no_kernels<B>(); }
   static void sort(auto...) { no_kernels<B>(); }
+  static void sum(auto...) { no_kernels<B>(); }
   static void combine(auto...) { no_kernels<B>(); }
   static void split(auto...) { no_kernels<B>(); }
   static void backward(auto...) { no_kernels<B>(); }

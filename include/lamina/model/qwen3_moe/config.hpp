@@ -15,8 +15,8 @@ inline constexpr io::Field expert_fields[] = {
     {"norm_topk_prob", fact},
     {"decoder_sparse_step", refused, "every layer has experts here", "[1]"},
     {"mlp_only_layers", refused, "every layer has experts here", "[[]]"},
-    {"output_router_logits", refused, "no loss of the router is added", "[false]"},
-    {"router_aux_loss_coef", no_effect, "it belongs to output_router_logits"},
+    {"output_router_logits", no_effect, "a training run asks for the loss of routers as moe_aux_loss_coef", "[false]"},
+    {"router_aux_loss_coef", no_effect, "moe_aux_loss_coef of a training run says it"},
 };
 inline constexpr FieldDefault expert_defaults[] = {
     {"text_config.num_experts", "", "num_local_experts"},

@@ -43,7 +43,9 @@ inline constexpr TrainKey model_keys[] = {
      "inputs of layers stay on the device; disable_gradient_checkpointing says whether layers are computed again"},
     {"enable_liger_kernel", KeyType::flag, KeyStatus::accepted, "false",
      "the head and the cross-entropy are always fused"},
-    {"moe_aux_loss_coef", KeyType::number, KeyStatus::refused, "", "no loss that balances routers is added"},
+    honoured<&Arguments::moe_aux_loss_coef>(
+        "moe_aux_loss_coef", "weight of the loss that balances the experts of a mixture; the log has it as aux_loss")
+        .in(io::at_least(0)),
     honoured<&Arguments::disable_gradient_checkpointing>(
         "disable_gradient_checkpointing",
         "keep all activations instead of computing them again in backward; unset: as memory allows"),

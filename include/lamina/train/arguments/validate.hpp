@@ -42,7 +42,8 @@ inline void validate_stage(const Arguments& a) {
   for (const auto& [key, asks] :
        {Asking{"packing", a.packs()}, Asking{"train_on_prompt", a.train_on_prompt},
         Asking{"mask_history", a.mask_history}, Asking{"predict_with_generate", a.predict_with_generate},
-        Asking{"use_dft_loss", a.use_dft_loss}, Asking{"label_smoothing_factor", a.label_smoothing_factor != 0}})
+        Asking{"use_dft_loss", a.use_dft_loss}, Asking{"moe_aux_loss_coef", a.moe_aux_loss_coef != 0},
+        Asking{"label_smoothing_factor", a.label_smoothing_factor != 0}})
     if (asks && a.learns_preferences()) fail(where(a, key), " needs stage: sft, got ", a.stage);
   if (a.stage == "pt" && a.neat_packing) fail(where(a, "neat_packing"), " needs stage: sft");
   if (a.stage == "pt" && a.predict_with_generate) fail(where(a, "predict_with_generate"), " needs stage: sft");

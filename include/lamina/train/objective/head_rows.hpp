@@ -12,7 +12,8 @@
 ///     report(loss, labelled, found)   what the host makes of the numbers that this found
 namespace lamina::train {
 
-/// Numbers of the labelled rows, (count) each, in the backend's memory, or, to report, in the host's.
+/// Numbers of the labelled rows, (count) each, and the sums of the layers' loss, in the backend's memory, or, to
+/// report, in the host's.
 struct RowScores {
   float* nll = nullptr;         ///< of the loss that the head computes: for the plain one -log p
   float* reference = nullptr;   ///< -log p by the model without its adapters; null: the objective has no reference
@@ -20,19 +21,26 @@ struct RowScores {
 
   float* hit = nullptr;  ///< 1 if the label is the likeliest token, else 0; null: as above
 
-  /// Calls f(own, other's) for the members that both have.
+  float* sums = nullptr;  ///< (micro-batches, AuxiliarySums::each); null: no layer's loss is asked for
+  std::size_t rows = 0, all_sums = 0;
+
+  /// Calls f(own, other's, how many) for the members that both have.
   template <class F>
   void each(F f, const RowScores& other) const {
-    if (nll) f(nll, other.nll);
-    if (reference) f(reference, other.reference);
-    if (mean_logit) f(mean_logit, other.mean_logit);
-    if (hit) f(hit, other.hit);
+    if (nll) f(nll, other.nll, rows);
+    if (reference) f(reference, other.reference, rows);
+    if (mean_logit) f(mean_logit, other.mean_logit, rows);
+    if (hit) f(hit, other.hit, rows);
+    if (sums) f(sums, other.sums, all_sums);
   }
-  /// Room for what an objective finds of so many rows.
-  static RowScores take(Arena& arena, const Objective& objective, int count) {
+  /// Room for what an objective finds of so many rows, and for the sums of layers.
+  static RowScores take(Arena& arena, const Objective& objective, int count, const AuxiliarySums& auxiliary) {
     const auto* preference = std::get_if<PreferenceLoss>(&objective);
     const auto rows = static_cast<std::size_t>(count);
+    const auto all_sums = static_cast<std::size_t>(auxiliary.parts) * static_cast<std::size_t>(auxiliary.each);
     RowScores scores{.nll = arena.take<float>(rows)};
+    scores.rows = rows, scores.all_sums = all_sums;
+    if (all_sums > 0) scores.sums = arena.take<float>(all_sums);
     if (preference && preference->has_reference()) scores.reference = arena.take<float>(rows);
     if (preference) scores.mean_logit = arena.take<float>(rows);
     const auto* token = std::get_if<TokenLoss>(&objective);

@@ -8,6 +8,7 @@
 #include <lamina/kernel/device.hpp>
 #include <lamina/kernel/optimizer/optimizer.hpp>
 #include <lamina/model/train_session.hpp>
+#include <lamina/train/objective/auxiliary.hpp>
 #include <lamina/train/objective/objective.hpp>
 
 /// A batch as a training step reads it. Making one takes the host alone, so it can be done while a GPU still works on
@@ -20,6 +21,7 @@ struct BatchShape {
   const Parameter* parameters = nullptr;
   bool trains = false, drops = false;
   int tokens = 0, sequences = 0, longest = 0, labelled = 0;
+  int micro_batches = 0;  ///< if layers have a loss
   int patches = 0, frames = 0, longest_frame = 0, windows = 0, longest_window = 0;
   bool operator==(const BatchShape&) const = default;
 };
@@ -41,6 +43,7 @@ class StepInput {
             .sequences = in.text.sequences,
             .longest = in.text.longest,
             .labelled = labelled.count(),
+            .micro_batches = in.text.auxiliary.parts,
             .patches = in.patches.rows,
             .frames = in.vision.sequences,
             .longest_frame = in.vision.longest,
@@ -51,14 +54,15 @@ class StepInput {
   /// Wait for it with found().
   void collect(Stream<B> stream, const Objective& objective, const RowScores& scores, const kernel::Clip* clip) {
     Arena counting;
-    counting.take<kernel::Clip>(1), RowScores::take(counting, objective, labelled.count());
+    counting.take<kernel::Clip>(1), take_scores(counting, objective);
     if (found_block_.counts() || found_block_.capacity_bytes() < counting.used_bytes())
       found_block_ = Arena::staging(counting.used_bytes(), Memory<B>{});
     found_block_.release_to(0);
     clip_ = found_block_.template take<kernel::Clip>(1);
-    scores_ = RowScores::take(found_block_, objective, labelled.count());
+    scores_ = take_scores(found_block_, objective);
     Memory<B>::download_later(stream, clip_, clip, sizeof *clip);
-    scores_.each([&](float* to, const float* from) { Memory<B>::download_later(stream, to, from, scores_bytes()); },
+    scores_.each([&](float* to, const float* from,
+                     std::size_t n) { Memory<B>::download_later(stream, to, from, n * sizeof(float)); },
                  scores);
     mark_.set(stream);
   }
@@ -73,15 +77,22 @@ class StepInput {
   }
   /// From the scores of the labelled rows, in the host's memory.
   BatchLoss loss(const Objective& objective, const RowScores& scores) const {
-    return std::visit([&](const auto& how) { return report(how, labelled, in.text.sequences, scores); }, objective);
+    BatchLoss loss =
+        std::visit([&](const auto& how) { return report(how, labelled, in.text.sequences, scores); }, objective);
+    if (scores.sums) auxiliary_.add_to(loss, in.text.auxiliary, scores.sums);
+    return loss;
   }
-  /// Of one number for each labelled row.
-  std::size_t scores_bytes() const { return static_cast<std::size_t>(labelled.count()) * sizeof(float); }
+  RowScores take_scores(Arena& arena, const Objective& objective) const {
+    return RowScores::take(arena, objective, labelled.count(), in.text.auxiliary);
+  }
 
   Input<T> in;
   LabelledRows labelled;
   LabelledRowsView labelled_view;
   Staging<B> staging;
+
+ protected:
+  AuxiliaryLoss auxiliary_;
 
  private:
   Arena found_block_;  // on the host
@@ -94,19 +105,24 @@ class StepInput {
 template <class Tables_, int vocab_size, Real T, Backend B>
 class ReadInput : public StepInput<T, B> {
  public:
-  /// dropout_seed 0: no dropout, and no noise. noise_alpha: of NEFTune.
-  void read(const Batch& batch, VisionTokens vision_tokens, std::uint64_t dropout_seed, float noise_alpha = 0) {
+  /// dropout_seed 0: no dropout, and no noise. auxiliary: of the model's layers. noise_alpha: of NEFTune.
+  void read(const Batch& batch, VisionTokens vision_tokens, std::uint64_t dropout_seed,
+            const AuxiliaryLoss& auxiliary = {}, float noise_alpha = 0) {
     this->in = tables_.template build<T>(batch, vision_tokens);
     this->in.noise_alpha = noise_alpha;
     dropout_seed_ = dropout_seed;
     if (dropout_seed != 0) this->in.text.dropout_seed = this->in.vision.dropout_seed = &dropout_seed_;
     this->labelled.read(batch);
+    cu_parts_ = batch.cu_parts.empty() ? std::vector<int>{0, this->in.tokens} : batch.cu_parts;
+    this->auxiliary_ = auxiliary;
+    AuxiliarySums& sums = this->in.text.auxiliary = auxiliary.of(cu_parts_);
     expect_vocabulary(batch);
     LabelledRowsView& view = this->labelled_view = LabelledRowsView(this->labelled);
     const auto count = static_cast<std::size_t>(view.count);
     this->staging.clear();
     const std::span<const float> patches(batch.patches);
     this->staging.add(this->in, {&patches, 1}, Tables_::visual_tokens);
+    this->staging.add(sums.cu_parts, static_cast<std::size_t>(sums.parts) + 1);
     this->staging.add(view.row, count);
     this->staging.add(view.target, count);
     this->staging.add(view.weight, count);
@@ -129,6 +145,7 @@ class ReadInput : public StepInput<T, B> {
   }
 
   Tables_ tables_;
+  std::vector<int> cu_parts_;
   std::uint64_t dropout_seed_ = 0;
 };
 

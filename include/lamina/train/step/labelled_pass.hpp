@@ -23,7 +23,13 @@ struct LabelledPass {
     if (found.reference)
       score(run.template as<typename R::mode::inference>(), reference, in, labelled, found.reference);
     const Matrix<T> hidden = run.scratch->template matrix<T>(in.tokens, D);
+    AuxiliarySums& auxiliary = in.text.auxiliary;
+    auxiliary.sums = found.sums;
+    if ((auxiliary.gathers = auxiliary.sums))
+      kernel::rows<typename R::backend>::zero(run.stream,
+                                              Matrix<float>(auxiliary.sums, auxiliary.parts, auxiliary.each));
     Model::forward(run, p, saved, in, hidden);
+    auxiliary.gathers = false;  // what backward runs again has been counted
     if (labelled.count == 0) return;
     const Matrix<T> x = gathered(run, hidden, labelled);
     const Matrix<T> dx = R::mode::train ? run.scratch->template matrix<T>(labelled.count, D) : Matrix<T>{};

@@ -27,6 +27,11 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
         recompute_(options.recompute),
         noise_alpha_(options.noise_alpha) {
     step_.objective = recomputing_step_.objective = options.objective;
+    step_.auxiliary = shared_auxiliary_ = auxiliary_of<Model>();
+    if (options.auxiliary_coefficient != 0 && step_.auxiliary.sums == 0)
+      fail("moe_aux_loss_coef: no layer of this model chooses experts: leave it out");
+    step_.auxiliary.coefficient = options.auxiliary_coefficient;
+    shared_auxiliary_.coefficient = options.auxiliary_coefficient / static_cast<float>(options.group->size());
     evaluated_ = options.objective;
     if (auto* loss = std::get_if<TokenLoss>(&evaluated_)) loss->measures_accuracy = options.measures_accuracy;
     step_.reference = recomputing_step_.reference = this->reference();
@@ -37,7 +42,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   void prepare(const Batch& batch) override {
     if (started_ - finished_ == prepared_.size()) fail("TrainSession: prepare() while two steps are under way");
     Prepared& next = prepared_[started_ % prepared_.size()];
-    next.input.read(batch, vision_tokens_, dropout_seed(), noise_alpha_);
+    next.input.read(batch, vision_tokens_, dropout_seed(), shared_auxiliary_, noise_alpha_);
     next.recomputes = recomputes(next.input);
     next.ready = true;
   }
@@ -126,7 +131,8 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
   int rank_;  ///< of adapters
   std::optional<bool> recompute_;
   float noise_alpha_;
-  Objective evaluated_;  ///< what evaluations compute
+  AuxiliaryLoss shared_auxiliary_;  ///< of training steps, which ranks sum; evaluations have that of step_
+  Objective evaluated_;             ///< what evaluations compute
   struct Prepared {
     StepBatch<Model, T, B> input;
     bool recomputes = false, ready = false;

@@ -20,6 +20,8 @@ struct lamina::kernel::route<lamina::Cpu> {
     for (int i = 0; i < choices; ++i) a.source[a.place[i] = a.ends[a.expert[i]]++] = i / a.k;
   }
   template <class T>
+  static void sum(Stream<Cpu>, const RouteSums<T>& a);
+  template <class T>
   static void combine(Stream<Cpu>, const RouteCombine<T>& a);
   template <class T>
   static void split(Stream<Cpu>, const RouteSplit<T>& a);
@@ -30,6 +32,12 @@ struct lamina::kernel::route<lamina::Cpu> {
   static Eigen::ArrayXf softmax(const auto& logits) {
     const Eigen::ArrayXf e = (logits - logits.maxCoeff()).exp();
     return e / e.sum();
+  }
+  /// What each expert's probability in a row adds to the balancing loss.
+  static Eigen::ArrayXf slope(const AuxiliarySums& balance, int row, int n, int k) {
+    const ConstArray chosen(balance.sums + std::ptrdiff_t{balance.part_of(row)} * balance.each, n);
+    const float rows = chosen.sum() / static_cast<float>(k);
+    return balance.weight * static_cast<float>(n) / (rows * rows) * chosen;
   }
 };
 
@@ -45,6 +53,19 @@ void lamina::kernel::route<lamina::Cpu>::choose(Stream<Cpu>, const RouteChoose<T
     for (int c = 0; c < a.k; ++c) sum += p[a.expert[r * a.k + c] = order[static_cast<std::size_t>(c)]];
     for (int c = 0; c < a.k; ++c)
       a.weight[r * a.k + c] = p[order[static_cast<std::size_t>(c)]] / (a.normalised ? sum : 1);
+  });
+}
+
+template <class T>
+void lamina::kernel::route<lamina::Cpu>::sum(Stream<Cpu>, const RouteSums<T>& a) {
+  const int n = a.logits.cols;
+  parallel_for(a.to.parts, [&](std::int64_t part) {
+    float* const chosen = a.to.sums + part * a.to.each;
+    MutableArray probability(chosen + n, n);
+    for (int r = a.to.cu_parts[part]; r < a.to.cu_parts[part + 1]; ++r) {
+      for (int c = 0; c < a.k; ++c) ++chosen[a.expert[std::ptrdiff_t{r} * a.k + c]];
+      probability += softmax(array_of(a.logits, r));
+    }
   });
 }
 
@@ -80,6 +101,10 @@ void lamina::kernel::route<lamina::Cpu>::backward(Stream<Cpu>, const RouteBwd<T>
     const Eigen::ArrayXf dp = a.normalised ? Eigen::ArrayXf((dw - (dw * w).sum()) / chosen) : Eigen::ArrayXf(dw);
     for (int c = 0; c < a.k; ++c) dot += dp[c] * p[expert[c]];
     Eigen::ArrayXf d = -dot * p;
+    if (a.balance.sums) {
+      const Eigen::ArrayXf b = slope(a.balance, static_cast<int>(r), a.logits.cols, a.k);
+      d += p * (b - (b * p).sum());
+    }
     for (int c = 0; c < a.k; ++c) d[expert[c]] += dp[c] * p[expert[c]];
     store(a.dlogits, r, d);
   });

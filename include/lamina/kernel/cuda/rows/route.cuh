@@ -91,6 +91,45 @@ __global__ void __launch_bounds__(Threads) route_sort(RouteSort a) {
   if (thread == 0) a.ends[own] = next;
 }
 
+/// A block has a piece of a part's rows; what a warp finds is summed in its own 2 n of shared memory, behind all
+/// probabilities.
+template <class T>
+__global__ void __launch_bounds__(route_warps* warp_size) route_sum_piece(RouteSums<T> a, float* pieces) {
+  extern __shared__ float route_shared[];
+  const RouteRow r(route_shared, a.logits.cols);
+  const int part = static_cast<int>(blockIdx.y), piece = static_cast<int>(blockIdx.x), all = 2 * r.n;
+  const int warp = static_cast<int>(threadIdx.x) / warp_size;
+  float *const sums = route_shared + route_warps * r.n, *const own = sums + warp * all;
+  for (int i = r.lane; i < all; i += warp_size) own[i] = 0;
+  __syncwarp();
+  const int begin = a.to.cu_parts[part], end = a.to.cu_parts[part + 1];
+  for (int row = begin + piece * route_warps + warp; row < end; row += route<Cuda>::sum_pieces * route_warps) {
+    r.softmax(a.logits.row(row));
+    for (int e = r.lane; e < r.n; e += warp_size) own[r.n + e] += r.p[e];
+    const int* const expert = a.expert + static_cast<std::ptrdiff_t>(row) * a.k;
+    for (int c = r.lane; c < a.k; c += warp_size) own[expert[c]] += 1;  // a row's experts differ
+    __syncwarp();
+  }
+  __syncthreads();
+  float* const to = pieces + (static_cast<std::ptrdiff_t>(part) * route<Cuda>::sum_pieces + piece) * all;
+  for (int i = static_cast<int>(threadIdx.x); i < all; i += route_warps * warp_size) {
+    float sum = 0;
+    for (int w = 0; w < route_warps; ++w) sum += sums[w * all + i];
+    to[i] = sum;
+  }
+}
+/// A block has a part.
+template <int Threads>
+__global__ void __launch_bounds__(Threads) route_sum_join(AuxiliarySums to, const float* pieces) {
+  const std::ptrdiff_t part = static_cast<std::ptrdiff_t>(blockIdx.x) * to.each;
+  for (int i = static_cast<int>(threadIdx.x); i < to.each; i += Threads) {
+    float sum = to.sums[part + i];
+    for (int piece = 0; piece < route<Cuda>::sum_pieces; ++piece)
+      sum += pieces[part * route<Cuda>::sum_pieces + static_cast<std::ptrdiff_t>(piece) * to.each + i];
+    to.sums[part + i] = sum;
+  }
+}
+
 template <class T>
 struct route_combine {
   RouteCombine<T> a;
@@ -146,8 +185,19 @@ __global__ void __launch_bounds__(route_warps* warp_size) route_bwd(RouteBwd<T> 
   }
   const auto dp = [&](int c) { return a.normalised ? (a.dweight[first + c] - mean) / chosen : a.dweight[first + c]; };
   for (int c = 0; c < a.k; ++c) dot += dp(c) * r.p[a.expert[first + c]];
+  const float* const picked =
+      a.balance.sums ? a.balance.sums + static_cast<std::ptrdiff_t>(a.balance.part_of(r.row)) * a.balance.each
+                     : nullptr;
+  float slope = 0;  // of the balancing loss, over how often an expert was chosen
+  if (picked) {
+    float choices = 0, shared = 0;
+    for (int e = r.lane; e < r.n; e += warp_size) choices += picked[e], shared += picked[e] * r.p[e];
+    const float rows = warp_sum(choices) / static_cast<float>(a.k);
+    slope = a.balance.weight * static_cast<float>(r.n) / (rows * rows);
+    dot += slope * warp_sum(shared);
+  }
   for (int e = r.lane; e < r.n; e += warp_size) {
-    float own = -dot;
+    float own = (picked ? slope * picked[e] : 0.0f) - dot;
     for (int c = 0; c < a.k; ++c)
       if (a.expert[first + c] == e) own += dp(c);
     a.dlogits(r.row, e) = narrow<T>(r.p[e] * own);
@@ -181,6 +231,19 @@ void route<Cuda>::choose(Stream<Cuda> s, const RouteChoose<T>& a) {
   constexpr int threads = 512;
   cuda::route_sort<threads><<<static_cast<unsigned>(a.experts), threads, 0, s.handle>>>(a);
   cuda::check_launch("route_sort");
+}
+template <class T>
+void route<Cuda>::sum(Stream<Cuda> s, const RouteSums<T>& a) {
+  constexpr int threads = 256;
+  const cuda::RouteLaunch<T> l(a.logits);
+  if (l.blocks == 0) return;
+  Arena::Scope scope(*s.scratch);
+  float* const pieces = reinterpret_cast<float*>(s.scratch->take<std::byte>(workspace_bytes(a)));
+  const dim3 blocks(sum_pieces, static_cast<unsigned>(a.to.parts));
+  cuda::route_sum_piece<<<blocks, cuda::route_warps * cuda::warp_size, 3 * l.shared_bytes, s.handle>>>(a, pieces);
+  cuda::check_launch("route_sum_piece");
+  cuda::route_sum_join<threads><<<static_cast<unsigned>(a.to.parts), threads, 0, s.handle>>>(a.to, pieces);
+  cuda::check_launch("route_sum_join");
 }
 template <class T>
 void route<Cuda>::combine(Stream<Cuda> s, const RouteCombine<T>& a) {

@@ -9,11 +9,11 @@
 #include <cstddef>
 
 #include <lamina/core/arena.hpp>
-#include <lamina/core/auxiliary.hpp>
 #include <lamina/core/backend.hpp>
 #include <lamina/core/gradient/watch.hpp>
 #include <lamina/core/list.hpp>
 #include <lamina/core/module.hpp>
+#include <lamina/core/objective/auxiliary.hpp>
 #include <lamina/core/tensor/param.hpp>
 #include <lamina/core/tensor/shape.hpp>
 
@@ -28,7 +28,7 @@
 ///     backward(run, const Parameter* p, Saved&, Matrix<const T> dy, Matrix<T> dx)   dx is overwritten; null: not
 ///     wanted
 ///
-/// A layer may also declare a loss of its own as `auxiliary` (core/auxiliary.hpp).
+/// A layer may also declare a loss of its own as `auxiliary` (core/objective/auxiliary.hpp).
 ///
 /// A composition also has `composition`, `rebuild` and `mode_of`, and, if its Saved holds more than Kept members,
 /// row_bytes and allocate. Module checks that they exist.

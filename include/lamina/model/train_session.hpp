@@ -137,7 +137,7 @@ struct TrainableOptions {
   Objective objective;
   bool measures_accuracy = false;  ///< evaluations of a TokenLoss count labels that are the likeliest token
   OptimizerKind optimizer = OptimizerKind::adamw;
-  float auxiliary_coefficient = 0;  ///< of the loss that layers declare (core/auxiliary.hpp)
+  float auxiliary_coefficient = 0;  ///< of the loss that layers declare (core/objective/auxiliary.hpp)
   float noise_alpha = 0;            ///< NEFTune: of noise on embeddings in training steps
   /// Gradient checkpointing of decoder layers; unset: if their activations would not fit.
   std::optional<bool> recompute;

@@ -1,6 +1,6 @@
 #pragma once
-#include <lamina/core/auxiliary.hpp>
 #include <lamina/core/backend.hpp>
+#include <lamina/core/objective/auxiliary.hpp>
 #include <lamina/core/tensor/view.hpp>
 #include <lamina/kernel/no_kernels.hpp>
 

@@ -2,12 +2,12 @@
 #include <string_view>
 
 #include <lamina/compose/wrap/rewrite.hpp>
-#include <lamina/core/auxiliary.hpp>
+#include <lamina/core/objective/auxiliary.hpp>
 #include <lamina/model/train_session.hpp>
 
 namespace lamina::train {
 
-/// The loss that a model's layers declare (core/auxiliary.hpp), and how much it counts.
+/// The loss that a model's layers declare (core/objective/auxiliary.hpp), and how much it counts.
 struct AuxiliaryLoss {
   static constexpr std::string_view metric = "aux_loss";  ///< its mean over micro-batches, as transformers calls it
   int sums = 0;                                           ///< numbers of a micro-batch; 0: no layer declares one

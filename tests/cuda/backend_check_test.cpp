@@ -29,6 +29,13 @@ namespace tags = qwen_vl::tags;
 struct FoldedSparse
     : fused_for<Cuda, LoRA<Sparse, Rank<8>, Alpha<16>, Targets<tags::gate_proj, tags::up_proj, tags::down_proj>>> {};
 
+LAMINA_NAME(query);
+struct Resampler : Cross<Heads<2, 1, 32>, Chain<Named<query, Latents<12, 48>>, Named<name::q_proj, Linear<48, 64>>>,
+                         Fork<Named<name::k_proj, Linear<64, 32>>, Named<name::v_proj, Linear<64, 32>>>,
+                         Chain<Named<name::o_proj, Linear<64, 48>>, Named<norm1, LayerNorm<48>>>> {};
+struct FoldedResampler
+    : fused_for<Cuda, LoRA<Resampler, Rank<8>, Alpha<16>, Targets<name::k_proj, name::v_proj, name::o_proj>>> {};
+
 /// One whose backward is wrong on a GPU alone.
 template <class L>
 struct Elsewhere : L {
@@ -62,6 +69,10 @@ TEST_CASE("check_backends: the CPU and a GPU compute the same of a mixture of ex
   check_same<Sparse, float>();
   check_same<fused_for<Cuda, Sparse>, float>();
   check_same<FoldedSparse, bf16>(9);  // few rows: rounding must not change which experts a row goes to
+}
+TEST_CASE("check_backends: the CPU and a GPU compute the same of a resampler") {
+  check_same<Resampler, float>();
+  check_same<FoldedResampler, bf16>();
 }
 TEST_CASE("check_backends: names what differs") {
   CHECK(testing::check_backends<Elsewhere<Linear<64, 64>>>().wrong() == std::vector<std::string>{"dx"});

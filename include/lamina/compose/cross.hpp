@@ -38,7 +38,6 @@ struct CrossCheck {
 ///
 /// shapes      x, dx: (N, In) in S sequences;  q: (S K, H Dh);  k, v: (N, Kv Dh);  y, dy: (S K, Out)
 /// backward    keeps x alone: Queries, Keys and attention run once more
-/// runs        forward on every backend, backward on Cpu
 /// checkpoint  the names of its parts
 /// source      Alayrac et al. 2022, arXiv:2204.14198, section 2.1; one layer, as Bai et al. 2023, arXiv:2308.12966
 template <class Heads_, class Queries, class Keys, class Then>

@@ -198,6 +198,7 @@ struct OnGpu {
                 .cu = cu_q,
                 .sequences = p.sequences(),
                 .shape = p.c.shape};
+    if (p.c.cu_q != p.c.cu_k) backward.cu_k = cu_k;
   }
 };
 

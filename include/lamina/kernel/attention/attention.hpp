@@ -46,7 +46,7 @@ struct AttentionBwd {
   int sequences = 0;
   AttentionShape shape;
   int longest = 0;            ///< no sequence has more tokens; 0: not known
-  const int* cu_k = nullptr;  ///< of keys that are other rows than queries, on Cpu; null: cu
+  const int* cu_k = nullptr;  ///< of keys that are other rows than queries; null: cu
 };
 
 template <class B>

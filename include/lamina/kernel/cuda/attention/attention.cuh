@@ -45,6 +45,8 @@ void attention_backward_own(Stream<Cuda> s, const AttentionBwd<T>& a) {
   if (a.q.rows == 0 || a.sequences == 0) return;
   if constexpr (std::is_same_v<T, float>) {
     attention_backward_f32(s, a);
+  } else if (a.cu_k) {
+    attention_backward_f32(s, a);  // learned queries are few (Cross): tensor cores would save little
   } else {
     expect_chunks("q", a.q, a.shape);
     expect_chunks("k", a.k, a.shape);
@@ -71,9 +73,7 @@ void lamina::kernel::attention<lamina::Cuda>::forward(Stream<Cuda> s, const Atte
 }
 template <class T>
 void lamina::kernel::attention<lamina::Cuda>::backward(Stream<Cuda> s, const AttentionBwd<T>& a) {
-  if (a.cu_k)
-    fail("attention: backward of queries to keys that are other rows (Cross) has no GPU kernel: use device: cpu");
   if constexpr (!std::is_same_v<T, float>)
-    if (a.shape.window == 0 && cuda::backward_by_cudnn(a) && cudnn_attention_backward(s, a)) return;
+    if (!a.cu_k && a.shape.window == 0 && cuda::backward_by_cudnn(a) && cudnn_attention_backward(s, a)) return;
   cuda::attention_backward_own(s, a);
 }

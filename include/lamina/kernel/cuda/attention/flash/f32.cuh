@@ -1,8 +1,9 @@
 #pragma once
 #include <lamina/kernel/cuda/attention/flash/tiles.cuh>
 
-/// Attention in fp32 without tensor cores, for checking models in fp32: any head_dim up to 128, any stride. Tiles of 32
-/// queries by 32 keys; eight threads share a row. Backward forms scores twice, for dQ and for dK and dV.
+/// Attention computed in fp32 without tensor cores: any head_dim up to 128, any stride. Tiles of 32 queries by 32 keys;
+/// eight threads share a row. Backward forms scores twice, for dQ and for dK and dV. It is for checking models in fp32,
+/// and backward, of any element type, for the few queries whose keys are other rows (AttentionBwd::cu_k).
 namespace lamina::kernel::cuda {
 
 struct AttentionF32Tiles {
@@ -22,10 +23,11 @@ namespace detail {
 using F32 = AttentionF32Tiles;
 
 /// Rows first .. of a head; zeros from row `end` on.
-__device__ inline void copy_f32(float* tile, const RowsOfHead<const float>& from, int first, int end, int head_dim) {
+template <class T>
+__device__ void copy_f32(float* tile, const RowsOfHead<const T>& from, int first, int end, int head_dim) {
   for (int i = threadIdx.x; i < F32::rows * head_dim; i += F32::threads) {
     const int row = i / head_dim, column = i % head_dim;
-    tile[row * (head_dim + 1) + column] = first + row < end ? from.row(first + row)[column] : 0.0f;
+    tile[row * (head_dim + 1) + column] = first + row < end ? widen(from.row(first + row)[column]) : 0.0f;
   }
 }
 /// This thread's scores: its row of a by rows lane(), lane() + 8, ... of b.
@@ -54,11 +56,12 @@ __device__ void add_rows_f32(float (&sum)[F32::columns], const float* tile, int 
     }
   }
 }
-__device__ inline void write_f32(float* to, const float (&x)[F32::columns], int head_dim, float factor) {
+template <class T>
+__device__ void write_f32(T* to, const float (&x)[F32::columns], int head_dim, float factor) {
 #pragma unroll
   for (int i = 0; i < F32::columns; ++i) {
     const int column = F32::lane() + i * F32::row_threads;
-    if (column < head_dim) to[column] = x[i] * factor;
+    if (column < head_dim) to[column] = narrow<T>(x[i] * factor);
   }
 }
 }  // namespace detail
@@ -112,37 +115,45 @@ static __global__ void __launch_bounds__(AttentionF32Tiles::threads) attention_f
 }
 
 /// rowsum(dO * O), (Nq, H); a warp per row of a head.
-static __global__ void attention_bwd_delta_f32(AttentionBwd<float> a, float* delta) {
+template <class T>
+__global__ void attention_bwd_delta_f32(AttentionBwd<T> a, float* delta) {
   const std::int64_t item = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / warp_size;
   const int row = static_cast<int>(item / a.shape.heads), head = static_cast<int>(item % a.shape.heads);
   if (row >= a.q.rows) return;
   float dot = 0;
   for (int d = lane_id(); d < a.shape.head_dim; d += warp_size)
-    dot += a.o(row, head * a.shape.head_dim + d) * a.dout(row, head * a.shape.head_dim + d);
+    dot += widen(a.o(row, head * a.shape.head_dim + d)) * widen(a.dout(row, head * a.shape.head_dim + d));
   dot = warp_sum(dot);
   if (lane_id() == 0) delta[item] = dot;
 }
 
 /// The tiles of one pair of queries and keys, and what backward makes of them.
+template <class T>
 struct AttentionBwdF32 {
-  const AttentionBwd<float>& a;
+  const AttentionBwd<T>& a;
   const float* delta;
-  int row0, length;
+  int q0, queries, k0, keys;
+  int before;  ///< keys that a causal mask shows to query 0, besides the first
   float *q, *dout, *k, *v, *p, *ds;
 
-  __device__ AttentionBwdF32(const AttentionBwd<float>& args, const float* row_sums, int b, float* shared)
-      : a(args), delta(row_sums), row0(args.cu[b]), length(args.cu[b + 1] - args.cu[b]) {
+  __device__ AttentionBwdF32(const AttentionBwd<T>& args, const float* row_sums, int b, float* shared)
+      : a(args),
+        delta(row_sums),
+        q0(args.cu[b]),
+        queries(args.cu[b + 1] - args.cu[b]),
+        k0(cu_of_keys(args)[b]),
+        keys(cu_of_keys(args)[b + 1] - cu_of_keys(args)[b]),
+        before(keys - queries) {
     const int tile = AttentionF32Tiles::tile_floats(a.shape.head_dim);
     q = shared, dout = q + tile, k = dout + tile, v = k + tile;
     p = v + tile, ds = p + AttentionF32Tiles::score_floats;
   }
+  static __device__ const int* cu_of_keys(const AttentionBwd<T>& a) { return a.cu_k ? a.cu_k : a.cu; }
   __device__ void copy_queries(int first, int head) const {
-    detail::copy_f32(q, {a.q, row0, head, a.shape.head_dim}, first, length, a.shape.head_dim);
-    detail::copy_f32(dout, {a.dout, row0, head, a.shape.head_dim}, first, length, a.shape.head_dim);
+    copy(q, a.q, q0, head, first, queries), copy(dout, a.dout, q0, head, first, queries);
   }
   __device__ void copy_keys(int first, int kv_head) const {
-    detail::copy_f32(k, {a.k, row0, kv_head, a.shape.head_dim}, first, length, a.shape.head_dim);
-    detail::copy_f32(v, {a.v, row0, kv_head, a.shape.head_dim}, first, length, a.shape.head_dim);
+    copy(k, a.k, k0, kv_head, first, keys), copy(v, a.v, k0, kv_head, first, keys);
   }
   /// p and ds = P (dO V^T - D), zero if a query does not see a key.
   __device__ void scores(int first_query, int first_key, int head) const {
@@ -151,9 +162,9 @@ struct AttentionBwdF32 {
     detail::scores_f32(s, q, k, a.shape.head_dim);
     detail::scores_f32(dp, dout, v, a.shape.head_dim);
     const int query = first_query + F32::row();
-    const std::ptrdiff_t at = std::ptrdiff_t{row0 + min(query, length - 1)} * a.shape.heads + head;
-    const int visible = query >= length ? 0 : a.shape.causal ? query + 1 : length;
-    const int hidden = a.shape.window > 0 ? query + 1 - a.shape.window : 0;
+    const std::ptrdiff_t at = std::ptrdiff_t{q0 + min(query, queries - 1)} * a.shape.heads + head;
+    const int visible = query >= queries ? 0 : a.shape.causal ? min(keys, query + 1 + before) : keys;
+    const int hidden = a.shape.window > 0 ? query + 1 + before - a.shape.window : 0;
 #pragma unroll
     for (int i = 0; i < F32::row_scores; ++i) {
       const int key = first_key + F32::lane() + i * F32::row_threads;
@@ -164,20 +175,26 @@ struct AttentionBwdF32 {
     detail::store_f32(p, s);
     detail::store_f32(ds, dp);
   }
+
+ private:
+  __device__ void copy(float* to, const Matrix<const T>& from, int row, int head, int first, int end) const {
+    detail::copy_f32(to, RowsOfHead<const T>(from, row, head, a.shape.head_dim), first, end, a.shape.head_dim);
+  }
 };
 
 /// grid: tile_bound(q.rows, sequences, 32) * heads
-static __global__ void __launch_bounds__(AttentionF32Tiles::threads)
-    attention_bwd_query_f32(AttentionBwd<float> a, const float* delta) {
+template <class T>
+__global__ void __launch_bounds__(AttentionF32Tiles::threads)
+    attention_bwd_query_f32(AttentionBwd<T> a, const float* delta) {
   using namespace detail;
   extern __shared__ float f32_shared[];
   const auto [heads, kv_heads, head_dim, scale, causal, window] = a.shape;
   const int head = blockIdx.x % heads;
   const auto [b, tile] = costly_first(a.cu, a.sequences, F32::rows, blockIdx.x / heads);
   if (b < 0) return;
-  const AttentionBwdF32 pair(a, delta, b, f32_shared);
+  const AttentionBwdF32<T> pair(a, delta, b, f32_shared);
   const int first = tile * F32::rows, query = first + F32::row();
-  const int end = causal ? min(pair.length, first + F32::rows) : pair.length;
+  const int end = causal ? min(pair.keys, first + F32::rows + pair.before) : pair.keys;
   pair.copy_queries(first, head);
   float dq[F32::columns] = {};
   for (int key = 0; key < end; key += F32::rows) {
@@ -188,24 +205,26 @@ static __global__ void __launch_bounds__(AttentionF32Tiles::threads)
     __syncwarp();
     add_rows_f32(dq, pair.k, head_dim, [&](int j) { return pair.ds[F32::row() * F32::score_stride + j]; });
   }
-  if (query < pair.length) write_f32(a.dq.row(pair.row0 + query) + head * head_dim, dq, head_dim, scale);
+  if (query < pair.queries) write_f32(a.dq.row(pair.q0 + query) + head * head_dim, dq, head_dim, scale);
 }
 
-/// grid: tile_bound(q.rows, sequences, 32) * kv_heads
-static __global__ void __launch_bounds__(AttentionF32Tiles::threads)
-    attention_bwd_key_f32(AttentionBwd<float> a, const float* delta) {
+/// grid: tile_bound(k.rows, sequences, 32) * kv_heads
+template <class T>
+__global__ void __launch_bounds__(AttentionF32Tiles::threads)
+    attention_bwd_key_f32(AttentionBwd<T> a, const float* delta) {
   using namespace detail;
   extern __shared__ float f32_shared[];
   const auto [heads, kv_heads, head_dim, scale, causal, window] = a.shape;
   const int kv_head = blockIdx.x % kv_heads, group = heads / kv_heads;
-  const auto [b, rest] = costly_first(a.cu, a.sequences, F32::rows, blockIdx.x / kv_heads);
+  const auto [b, rest] = costly_first(AttentionBwdF32<T>::cu_of_keys(a), a.sequences, F32::rows, blockIdx.x / kv_heads);
   if (b < 0) return;
-  const AttentionBwdF32 pair(a, delta, b, f32_shared);
-  const int first = (ceil_div(pair.length, F32::rows) - 1 - rest) * F32::rows, key = first + F32::row();
+  const AttentionBwdF32<T> pair(a, delta, b, f32_shared);
+  const int first = (ceil_div(pair.keys, F32::rows) - 1 - rest) * F32::rows, key = first + F32::row();
   pair.copy_keys(first, kv_head);
+  const int first_query = causal ? max(0, first - pair.before) / F32::rows * F32::rows : 0;
   float dk[F32::columns] = {}, dv[F32::columns] = {};
   for (int head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-    for (int query = causal ? first : 0; query < pair.length; query += F32::rows) {
+    for (int query = first_query; query < pair.queries; query += F32::rows) {
       __syncthreads();
       pair.copy_queries(query, head);
       __syncthreads();
@@ -215,9 +234,9 @@ static __global__ void __launch_bounds__(AttentionF32Tiles::threads)
       add_rows_f32(dk, pair.q, head_dim, [&](int i) { return pair.ds[i * F32::score_stride + F32::row()]; });
     }
   }
-  if (key >= pair.length) return;
-  write_f32(a.dk.row(pair.row0 + key) + kv_head * head_dim, dk, head_dim, scale);
-  write_f32(a.dv.row(pair.row0 + key) + kv_head * head_dim, dv, head_dim, 1);
+  if (key >= pair.keys) return;
+  write_f32(a.dk.row(pair.k0 + key) + kv_head * head_dim, dk, head_dim, scale);
+  write_f32(a.dv.row(pair.k0 + key) + kv_head * head_dim, dv, head_dim, 1);
 }
 
 inline void attention_forward_f32(Stream<Cuda> s, const AttentionFwd<float>& a) {
@@ -228,21 +247,22 @@ inline void attention_forward_f32(Stream<Cuda> s, const AttentionFwd<float>& a) 
   check_launch("attention_fwd_f32");
 }
 
-inline void attention_backward_f32(Stream<Cuda> s, const AttentionBwd<float>& a) {
+template <class T>
+void attention_backward_f32(Stream<Cuda> s, const AttentionBwd<T>& a) {
   Arena::Scope scope(*s.scratch);
   const std::int64_t items = std::int64_t{a.q.rows} * a.shape.heads;
   float* delta = s.scratch->take<float>(static_cast<std::size_t>(items));
   constexpr int threads = AttentionF32Tiles::threads;
   const int bytes = AttentionF32Tiles::bytes(4, 2, a.shape.head_dim);
-  const int tiles = tile_bound(a.q.rows, a.sequences, AttentionF32Tiles::rows);
+  const auto tiles = [&](int rows) { return tile_bound(rows, a.sequences, AttentionF32Tiles::rows); };
   attention_bwd_delta_f32<<<static_cast<int>(ceil_div(items * warp_size, std::int64_t{threads})), threads, 0,
                             s.handle>>>(a, delta);
   check_launch("attention_bwd_delta_f32");
-  allow_shared(attention_bwd_query_f32, bytes);
-  attention_bwd_query_f32<<<tiles * a.shape.heads, threads, bytes, s.handle>>>(a, delta);
+  allow_shared(attention_bwd_query_f32<T>, bytes);
+  attention_bwd_query_f32<<<tiles(a.q.rows) * a.shape.heads, threads, bytes, s.handle>>>(a, delta);
   check_launch("attention_bwd_query_f32");
-  allow_shared(attention_bwd_key_f32, bytes);
-  attention_bwd_key_f32<<<tiles * a.shape.kv_heads, threads, bytes, s.handle>>>(a, delta);
+  allow_shared(attention_bwd_key_f32<T>, bytes);
+  attention_bwd_key_f32<<<tiles(a.k.rows) * a.shape.kv_heads, threads, bytes, s.handle>>>(a, delta);
   check_launch("attention_bwd_key_f32");
 }
 

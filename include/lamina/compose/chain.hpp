@@ -7,13 +7,68 @@
 
 namespace lamina {
 
-/// What two neighbours in a Chain must agree on.
-template <class Prev, class Next>
-struct Junction {  // has a name, so that compilers print both layers
-  static constexpr bool seen = true;
-  static_assert(std::is_same_v<typename Prev::Out, typename Next::In>,
-                "Chain: the first layer's Out is not the second layer's In; Junction<first, second> names both");
+namespace detail {
+
+/// How an error shows a module: by its name if it has one. Adapted, frozen and fused forms of a model then make the
+/// same mistake, which is reported once.
+template <class M>
+struct ShownAs {
+  using type = M;
 };
+template <class M>
+requires requires { typename M::tag; }
+struct ShownAs<M> {
+  using type = typename M::tag;
+};
+template <class M>
+using shown_t = typename ShownAs<M>::type;
+
+/// Whether all widths below M meet. A misfit makes others around it, and only the innermost is the user's: this is
+/// asked where widths do not meet, and nowhere else. A composition that joins widths says `meets`.
+template <class M>
+constexpr bool fits();
+template <class... C>
+constexpr bool all_fit(List<C...>) {
+  return (fits<C>() && ...);
+}
+template <class M>
+constexpr bool fits() {
+  if constexpr (requires { M::meets; }) {
+    if (!M::meets) return false;
+  }
+  if constexpr (HasChildren<M>)
+    return all_fit(typename M::children{});
+  else
+    return true;
+}
+/// Whether two widths differ although all of M does fit, so that the difference is the mistake.
+template <class Out, class In, class... M>
+constexpr bool misfit() {
+  if constexpr (std::is_same_v<Out, In>)
+    return false;
+  else
+    return (fits<M>() && ...);
+}
+/// An assertion that is not asked.
+struct Fine {
+  static constexpr bool seen = true;
+};
+
+}  // namespace detail
+
+/// What two neighbours in a Chain must agree on.
+template <class First, class Second, class Out, class In>
+struct Junction {  // has a name, so that compilers print both layers and both widths
+  static constexpr bool seen = true;
+  static_assert(
+      std::is_same_v<Out, In>,
+      "Chain: the first layer's Out is not the second layer's In; Junction<first, second, Out, In> names both");
+};
+template <class Prev, class Next>
+using junction_t =
+    std::conditional_t<detail::misfit<typename Prev::Out, typename Next::In, Prev, Next>(),
+                       Junction<detail::shown_t<Prev>, detail::shown_t<Next>, typename Prev::Out, typename Next::In>,
+                       detail::Fine>;
 
 /// Every junction of a Chain, looked at but not asked, so that a misfit is one error and not one for each user of it.
 template <class Layers, class Indices>
@@ -21,7 +76,9 @@ struct Junctions;
 template <class Layers, std::size_t... I>
 struct Junctions<Layers, std::index_sequence<I...>> {
   static constexpr bool seen = true;
-  using all = List<std::bool_constant<Junction<at<Layers, I>, at<Layers, I + 1>>::seen>...>;
+  static constexpr bool meet =
+      (std::is_same_v<typename at<Layers, I>::Out, typename at<Layers, I + 1>::In> && ... && true);
+  using all = List<std::bool_constant<junction_t<at<Layers, I>, at<Layers, I + 1>>::seen>...>;
 };
 
 /// Whether no part but the last one has rows of its own, and none before that joins rows.
@@ -57,6 +114,7 @@ struct Chain {
   using In = typename part<0>::In;
   using Out = typename part<size - 1>::Out;
   static_assert(Junctions<children, std::make_index_sequence<size - 1>>::seen);
+  static constexpr bool meets = Junctions<children, std::make_index_sequence<size - 1>>::meet;
   static_assert(Checked<RowsCheck<L...>>::seen);
   static constexpr Traits traits{.learns = (learns<L> || ...),
                                  .row_divisor = (L::traits.row_divisor * ...),

@@ -16,17 +16,15 @@ struct HasLatents {
   static constexpr bool value = requires { M::latents; };
 };
 
-template <class H, class Queries, class Keys, class Then>
+template <bool has_latents, bool attends, class H, int queries, int keys, int then>
 struct CrossCheck {
   static constexpr bool seen = true;
-  static_assert(!std::is_void_v<find_t<Queries, HasLatents>> && Queries::In::width == 0,
-                "Cross: Queries must begin with Latents<K, D>, which are its rows");
-  static_assert(Queries::Out::width == H::q_width, "Cross: the Out of Queries must be heads * head_dim");
-  static_assert(Keys::Out::width == 2 * H::kv_width,
+  static_assert(has_latents, "Cross: Queries must begin with Latents<K, D>, which are its rows");
+  static_assert(queries == H::q_width, "Cross: the Out of Queries must be heads * head_dim");
+  static_assert(keys == 2 * H::kv_width,
                 "Cross: the Out of Keys must be k and v side by side, 2 * kv_heads * head_dim: Fork<k_proj, v_proj>");
-  static_assert(Then::In::width == H::q_width, "Cross: Then reads what the heads found, heads * head_dim wide");
-  static_assert(std::is_void_v<find_t<Queries, HasHeads>> && std::is_void_v<find_t<Then, HasHeads>>,
-                "Cross: attention among its own rows is not built: they have no rotary tables");
+  static_assert(then == H::q_width, "Cross: Then reads what the heads found, heads * head_dim wide");
+  static_assert(!attends, "Cross: attention among its own rows is not built: they have no rotary tables");
 };
 
 }  // namespace detail
@@ -46,7 +44,13 @@ struct Cross : RunsAgain {
   using children = List<Queries, Keys, Then>;
   template <class Q, class K, class T>
   using rebuild = Cross<Heads_, Q, K, T>;
-  static_assert(Checked<detail::CrossCheck<Heads_, Queries, Keys, Then>>::seen);
+  static_assert(
+      Checked<detail::CrossCheck<!std::is_void_v<find_t<Queries, detail::HasLatents>> && Queries::In::width == 0,
+                                 !(std::is_void_v<find_t<Queries, detail::HasHeads>> &&
+                                   std::is_void_v<find_t<Then, detail::HasHeads>>),
+                                 Heads_, Queries::Out::width, Keys::Out::width, Then::In::width>>::seen);
+  static constexpr bool meets = Queries::Out::width == Heads_::q_width && Keys::Out::width == 2 * Heads_::kv_width &&
+                                Then::In::width == Heads_::q_width;
   static constexpr int latents = find_t<Queries, detail::HasLatents>::latents;
   using In = typename Keys::In;
   using Out = typename Then::Out;

@@ -31,6 +31,8 @@ struct SameStream {
                     std::is_same_v<typename Other::Out, typename First::In>,
                 "Layers: every layer must take and give back rows of one width; SameStream<first, other> names two");
 };
+template <class First, class Other>
+using same_stream_t = std::conditional_t<fits<First>() && fits<Other>(), SameStream<First, Other>, Fine>;
 }  // namespace detail
 
 /// Layers of several kinds under "<tag>.<i>", one after another: a Stack whose layer i is kind Order::of(i) of Kinds.
@@ -48,7 +50,7 @@ struct MixedStack {
   static constexpr std::size_t kinds = sizeof...(Kinds);
   using In = typename kind<0>::In;
   using Out = typename kind<0>::Out;
-  static_assert((Checked<detail::SameStream<kind<0>, Kinds>>::seen && ...));
+  static_assert((Checked<detail::same_stream_t<kind<0>, Kinds>>::seen && ...));
   static constexpr Traits traits{.learns = (learns<Kinds> || ...)};
 
   static constexpr int kind_of(int layer) { return Order::of(layer); }

@@ -4,6 +4,14 @@
 
 namespace lamina {
 
+namespace detail {
+template <class Norm, class Body, class In, class Out>
+struct ResidualWidth {
+  static constexpr bool seen = true;
+  static_assert(std::is_same_v<In, Out>, "Residual: the body must give back the width of its input");
+};
+}  // namespace detail
+
 /// A pre-norm residual branch: y = x + Body(Norm(x)).
 template <class Norm, class Body>
 struct Residual {
@@ -14,7 +22,10 @@ struct Residual {
   using Branch = Chain<Norm, Body>;
   using In = typename Branch::In;
   using Out = typename Branch::Out;
-  static_assert(std::is_same_v<In, Out>, "Residual: the body must give back the width of its input");
+  static_assert(Checked<std::conditional_t<detail::misfit<In, Out, Branch>(),
+                                           detail::ResidualWidth<detail::shown_t<Norm>, detail::shown_t<Body>, In, Out>,
+                                           detail::Fine>>::seen);
+  static constexpr bool meets = Branch::meets && std::is_same_v<In, Out>;
   static constexpr Traits traits{.learns = learns<Branch>};
 
   template <std::size_t I, class Mode>

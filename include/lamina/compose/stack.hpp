@@ -9,6 +9,14 @@ struct NoHook {
   void operator()(int, auto) const {}
 };
 
+namespace detail {
+template <class Tag, class In, class Out>
+struct StackWidth {
+  static constexpr bool seen = true;
+  static_assert(std::is_same_v<In, Out>, "Stack: a layer must give back the width of its input");
+};
+}  // namespace detail
+
 /// The same layer n times under "<tag>.<i>". A hook is called with (i, y) after layer i runs forward, and with (i, dy)
 /// before it runs backward: that is how deepstack maps leave a vision tower and enter a decoder.
 template <class Tag, int n, class L>
@@ -22,7 +30,9 @@ struct Stack {
   static constexpr int repeats = n;
   using In = typename L::In;
   using Out = typename L::Out;
-  static_assert(std::is_same_v<In, Out>, "Stack: a layer must give back the width of its input");
+  static_assert(
+      Checked<std::conditional_t<detail::misfit<In, Out, L>(), detail::StackWidth<Tag, In, Out>, detail::Fine>>::seen);
+  static constexpr bool meets = std::is_same_v<In, Out>;
   static constexpr Traits traits{.learns = learns<L>};
 
   template <class Mode>

@@ -15,19 +15,28 @@ declare -A mistake=(
   [02_projector]='s/Named<norm, RMSNorm<W>>/Named<norm, RMSNorm<V::hidden_size>>/'
   [03_dora]='s/Shape<O>, init::row_norms/Shape<L::In::width>, init::row_norms/'
   [04_own_model]='s/RMSNorm<C::hidden_size>>>> {};/RMSNorm<C::head_dim>>>> {};/'
+  [05_own_programs/model]='s/post_feedforward_layernorm, RMSNorm<C::hidden_size>/post_feedforward_layernorm, RMSNorm<C::head_dim>/'
   [06_bench]='s/Named<name::proj, Linear<F, D>>/Named<name::proj, Linear<D, D>>/'
   [07_own_kernel/main]='s/mine::SquaredRelu<24>/mine::SquaredRelu<16>/'
   [08_adapters]='s/Shape<L::Out::width, 1>, init::ones/Shape<L::In::width, 1>, init::ones/'
   [09_resampler]='s/Named<o_proj, Linear<W, Out>>/Named<o_proj, Linear<Out, Out>>/')
 lessons=("$@")
 [ $# -gt 0 ] || mapfile -t lessons < <(printf '%s\n' "${!mistake[@]}" | sort)
+# What is compiled of a lesson: its program, or of a header what `lamina_add_models` makes of it for the trainer.
+source_of() {
+  [ -e "$1.cpp" ] && cat "$1.cpp" && return
+  grep -v "^#pragma once" "$1.hpp"
+  printf '#include <lamina/%s>\n' kernel/cpu.hpp fuse.hpp train/step/session.hpp
+  echo 'template class lamina::train::ModelTrainSession<lamina::fused_for<lamina::Cpu, mine::PostNorm>>;'
+}
 TIMEFORMAT=%U
 failed=0
 for lesson in "${lessons[@]}"; do
-  file=$lesson.cpp
-  wrong=$(sed "${mistake[$lesson]}" "$file")
-  [ "$wrong" != "$(cat "$file")" ] || { echo "$file: its mistake changes nothing"; exit 1; }
-  seconds=$( { time "${compile[@]}" -c -o /dev/null <"$file"; } 2>&1)
+  file=$(ls "$lesson".[ch]pp)
+  right=$(source_of "$lesson")
+  wrong=$(sed "${mistake[$lesson]}" <<<"$right")
+  [ "$wrong" != "$right" ] || { echo "$file: its mistake changes nothing"; exit 1; }
+  seconds=$( { time "${compile[@]}" -c -o /dev/null <<<"$right"; } 2>&1)
   if message=$("${compile[@]}" -fsyntax-only <<<"$wrong" 2>&1); then
     errors="compiles: found when it runs"
   else

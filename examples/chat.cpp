@@ -149,6 +149,14 @@ serve::PromptMessages with_question(serve::PromptMessages conversation, Media me
   return conversation;
 }
 
+/// The prompt as the model reads it. Error with what the chat template says if it refuses the conversation.
+Batch prompt_of(const serve::ModelFiles& files, const serve::PromptMessages& asked,
+                const text::TemplateOptions& options, int max_model_len) try {
+  return serve::make_prompt(files, files.processor, asked, options, {.max_model_len = max_model_len});
+} catch (const text::jinja::RaisedByTemplate& refused) {
+  fail("the chat template refuses the conversation: ", refused.what());
+}
+
 /// The conversation so far, and how it goes on.
 class Chat {
  public:
@@ -170,8 +178,8 @@ class Chat {
   /// Prints the answer as it comes, then the speed on stderr. A failed turn leaves the conversation as it was.
   void ask(const std::string& prompt) {
     auto next = with_question(conversation_, std::exchange(waiting_, {}), prompt);
-    const auto batch = std::make_shared<const Batch>(serve::make_prompt(
-        files_, files_.processor, next, settings_.prompt_options, {.max_model_len = engine_.context_tokens()}));
+    const auto batch =
+        std::make_shared<const Batch>(prompt_of(files_, next, settings_.prompt_options, engine_.context_tokens()));
     const auto hashes = engine::hash_images(*batch, files_.processor.row_length());
     std::string answer;
     interrupted = 0;
@@ -261,7 +269,7 @@ void show_prompt(const Flags& settings) {
   const auto& options = settings.prompt_options;
   const auto asked = with_question(opening(settings), media_of(settings, files), *settings.prompt);
   const int most = settings.max_model_len > 0 ? settings.max_model_len : any_count / 4;
-  const Batch batch = serve::make_prompt(files, files.processor, asked, options, {.max_model_len = most});
+  const Batch batch = prompt_of(files, asked, options, most);
   std::cout << "text:\n"
             << text::joined(files.chat_template.render(asked.messages, options)) << "\n"
             << batch.ids.size() << " ids:\n"

@@ -42,7 +42,9 @@ constexpr io::Key<Flags> flags[] = {
 };
 
 void copy_files(const fs::path& from, const fs::path& to) {
-  fs::create_directories(to);
+  std::error_code error;
+  fs::create_directories(to, error);
+  if (error) fail("--out ", to.string(), ": cannot be created: ", error.message(), ": choose another folder");
   for (const auto& file : fs::directory_iterator(from))
     if (file.is_regular_file() && file.path().extension() != ".safetensors")
       fs::copy_file(file.path(), to / file.path().filename(), fs::copy_options::overwrite_existing);

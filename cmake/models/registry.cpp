@@ -1,6 +1,7 @@
 // Finds the registered model that fits a source, and the backend that a run asks for.
 #include <lamina/checkpoint/other_tensors.hpp>
 #include <lamina/engine/open.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/kernel/cuda/device/device.hpp>
 #include <lamina/model/model_facts.hpp>
 #include <lamina/model/model_source.hpp>
@@ -89,10 +90,11 @@ OpenEngine sharded_way(const RegisteredModel& entry, const Ways& ways, int ranks
   std::string would;
   for (int n = 2; n <= 64; ++n)
     if (entry.divides_among(n)) would += cat(would.empty() ? "" : ", ", n);
-  fail("tensor-parallel-size: ", entry.name, " cannot be divided among ", ranks,
-       ": the number must divide its query heads, intermediate_size and vocab_size, and divide its key/value heads or "
-       "be a multiple of them; ",
-       would.empty() ? "no number does" : cat(would, " would do"));
+  io::usage(
+      "tensor-parallel-size: ", entry.name, " cannot be divided among ", ranks,
+      ": the number must divide its query heads, intermediate_size and vocab_size, and divide its key/value heads or "
+      "be a multiple of them; ",
+      would.empty() ? "no number does" : cat(would, " would do"));
 }
 
 /// LLaMA-Factory starts a process for each GPU by itself, which changes how many rows a step has.

@@ -159,7 +159,8 @@ TEST_CASE("Adapter: a config that is mistyped, or that its tensors contradict, i
   CHECK(contains(with_config("lora_dropout", 1.0), "lora_dropout is 1, wanted 0 up to below 1"));
   CHECK(contains(with_config("rank_pattern", {{"q_proj", -1}}), "rank_pattern.q_proj is -1"));
   CHECK(contains(with_config("rank_pattern", {{"q_proj", "x"}}), "wanted a number"));
-  CHECK(contains(with_config("alpha_pattern", {{"(", 3}}), "not a regular expression"));
+  CHECK(contains(with_config("alpha_pattern", {{"(", 3}}),
+                 "adapter_config.json: \"(\" in rank_pattern or alpha_pattern is not a regular expression"));
   CHECK(contains(with_config("target_modules", 3), "wanted a list of strings"));
   CHECK(with_config("target_modules", ".*(down_proj|q_proj|qkv|v_proj)") == "");
   CHECK(with_config("a_key_of_the_future", {{"x", 1}}) == "");

@@ -27,7 +27,7 @@ std::string refusal(const std::string& text) {
 
 TEST_CASE("JSON file: every mistake is an Error that names the file") {
   CHECK(refusal(R"({"a": 1})") == "");
-  CHECK(refusal("[]") == path + ": is JSON array, wanted an object");
+  CHECK(refusal("[]") == path + ": is JSON of type array, wanted an object");
   CHECK(refusal(R"({"a": 1, "a": 2})") == path + ": a is set twice: keep one");
   CHECK(testing::contains(refusal("{\"a\": "), path + ": not valid JSON: "));
   CHECK(testing::contains(refusal("version https://git-lfs.github.com/spec/v1\n"), path + ": is a git-lfs pointer"));

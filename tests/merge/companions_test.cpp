@@ -43,7 +43,7 @@ TEST_CASE("companions: a file that is cut off, empty, no object or a git-lfs poi
     CHECK(error("{}") == "");
     CHECK(contains(error("{"), path + ": not valid JSON: line 1, column 2: the text ends"));
     CHECK(contains(error(""), path + ": is empty"));
-    CHECK(contains(error("[]"), path + ": is JSON array, wanted an object"));
+    CHECK(contains(error("[]"), path + ": is JSON of type array, wanted an object"));
     CHECK(contains(error("version https://git-lfs.github.com/spec/v1\n"), path + ": is a git-lfs pointer"));
   }
 }

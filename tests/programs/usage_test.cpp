@@ -81,6 +81,7 @@ std::vector<std::string> merging(std::vector<std::string> more) {
 TEST_CASE("Programs: 2 for words that no files could make right, whenever that is found out") {
   const std::pair<std::string, std::vector<std::string>> wrong[] = {
       {"lamina-train", training({"--dry-run", "template=qwen4"})},
+      {"lamina-train", training({"--dry-run", "lora_target=v_porj"})},
       {"lamina-train", training({"--dry-run", "device=gpu9"})},
       {"lamina-train", training({"--dry-run", "weight_decay=-1"})},
       {"lamina-train", training({"--dry-run", "mix_strategy=shuffle"})},
@@ -98,6 +99,7 @@ TEST_CASE("Programs: 2 for words that no files could make right, whenever that i
       {"lamina-merge", merging({"--export_dir"})},
       {"lamina-merge", {"model_name_or_path=" + tiny}},
       {"lamina-serve", {tiny, "--device", "gpu9"}},
+      {"lamina-serve", {tiny, "--device", "cpu", "-tp", "3"}},
       {"lamina-serve", {tiny, "--override-generation-config", R"({"temprature": 1})"}},
       {"lamina-serve", {tiny, "--override-generation-config", R"({"temperature": 1, "temperature": 2})"}},
       {"lamina-serve", {tiny, "--override-generation-config", R"({"top_p": 2})"}},
@@ -160,8 +162,10 @@ TEST_CASE("Programs: 1 for a model that is not there") {
 }
 
 TEST_CASE("Programs: an error of the file system is a path and a reason") {
-  const auto init =
-      run_program("lamina-init", {"--model", LAMINA_SOURCE_DIR "/data/qwen3_vl_tiny", "--out", "/dev/null/out"});
+  const auto draw = run_program("lamina-draw-tables", {"--out", "/dev/null/out"});
+  CHECK(draw.status == 1);
+  CHECK(draw.output == "lamina-draw-tables: /dev/null/out/tables: Not a directory\n");
+  const auto init = run_program("lamina-init", {"--model", tiny, "--out", "/dev/null/out"});
   CHECK(init.status == 1);
-  CHECK(init.output == "lamina-init: /dev/null/out: Not a directory\n");
+  CHECK(init.output == "lamina-init: --out /dev/null/out: cannot be created: Not a directory: choose another folder\n");
 }

@@ -155,7 +155,7 @@ TEST_CASE("Processor: settings that it would have to ignore are refused with the
     CAPTURE(message);
     CHECK((golden::contains(message, "preprocessor_config.json") && golden::contains(message, key)));
   };
-  refuses("[]", "is JSON array, wanted an object");
+  refuses("[]", "is JSON of type array, wanted an object");
   refuses("{\"patch_size\": ", "not valid JSON");
   refuses(R"({"do_resize": false})", "do_resize");
   refuses(R"({"do_normalize": false})", "do_normalize");

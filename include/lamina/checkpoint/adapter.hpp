@@ -104,7 +104,8 @@ inline bool pattern_matches(const std::string& pattern, const std::string& modul
   try {
     return std::regex_match(module, std::regex("(?:.*\\.)?(?:" + pattern + ")"));
   } catch (const std::regex_error&) {
-    fail(file, ": \"", pattern, "\" in rank_pattern or alpha_pattern is not a regular expression that is understood");
+    fail(file, ": \"", pattern, "\" in rank_pattern or alpha_pattern is not a regular expression that is understood: ",
+         "correct it as PEFT wrote it, or take the key out");
   }
 }
 
@@ -148,7 +149,7 @@ Otherwise Adapter::from_pattern(const std::vector<std::pair<std::string, Value>>
                                 Otherwise otherwise) const {
   // Patterns were written against the names of their day: the file's own spelling first, then the canonical one.
   const std::string spelt = detail::split_lora_name(detail::unwrapped(pair.a)).first;
-  const std::string file = path().string();
+  const std::string file = (path().parent_path() / "adapter_config.json").string();
   for (const auto& [pattern, value] : patterns)
     if (detail::pattern_matches(pattern, spelt, file) || detail::pattern_matches(pattern, pair.module, file))
       return value;

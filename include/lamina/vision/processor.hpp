@@ -98,22 +98,23 @@ inline ImageSize smart_resize(ImageSize size, int factor, std::int64_t min_pixel
   return {static_cast<int>(width), static_cast<int>(height)};
 }
 
-/// Reads one value if it is there; the wrong type is an error that names the key.
+/// Reads one value if it is there; another type than `wanted` says is an error that names the key.
 template <class T>
-void read_field(const nlohmann::json& object, const char* key, T& value, const std::string& file) {
+void read_field(const nlohmann::json& object, const char* key, T& value, const std::string& file,
+                const char* wanted = "a number") {
   const auto it = object.find(key);
   if (it == object.end() || it->is_null()) return;
   try {
     it->get_to(value);
   } catch (const nlohmann::json::exception&) {
-    fail(file, ": ", key, " is ", it->dump(), ", which has the wrong type");
+    fail(file, ": ", key, " is ", it->dump(), ", wanted ", wanted);
   }
 }
 
 /// Reads one number per colour channel, if they are there.
 inline void read_channels(const nlohmann::json& object, const char* key, std::array<float, 3>& values,
                           const std::string& file) {
-  read_field(object, key, values, file);  // of a longer list the beginning
+  read_field(object, key, values, file, "three numbers");  // of a longer list the beginning
   if (const auto it = object.find(key); it != object.end() && it->is_array() && it->size() != values.size())
     fail(file, ": ", key, " holds ", it->size(), " numbers, wanted ", values.size());
 }

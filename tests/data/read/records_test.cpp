@@ -58,6 +58,8 @@ TEST_CASE("Records: an alpaca record without an answer is dropped, one of wrong 
   CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": [1]})"),
                  "path of an image or a video, or a list"));
   CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": {"file": "p"}})"), "list of paths"));
+  CHECK(contains(failed(alpaca, R"({"instruction": "a", "output": "b", "images": "p\u0000q"})"),
+                 R"("images" has the path "p\u0000q", and no path holds a NUL byte)"));
 }
 
 TEST_CASE("Records: sharegpt takes a first system message before the system column") {

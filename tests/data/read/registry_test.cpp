@@ -136,7 +136,8 @@ TEST_CASE("Registry: a missing or broken dataset_info.json is named") {
       contains(error_of([&] { registry_of(folder, "{\"x\": "); }), "not valid JSON: line 1, column 7: the text ends"));
   CHECK(contains(error_of([&] { registry_of(folder, R"({"a": {"x": 1, "x": 2}})"); }), "x is set twice: keep one"));
   CHECK(contains(error_of([&] { registry_of(folder, "{\"a\": 1e400}"); }), "the number is too large"));
-  CHECK(contains(error_of([&] { registry_of(folder, "[]"); }), "dataset_info.json: is JSON array, wanted an object"));
+  CHECK(contains(error_of([&] { registry_of(folder, "[]"); }),
+                 "dataset_info.json: is JSON of type array, wanted an object"));
 }
 
 TEST_CASE("Rows: a JSON list, JSON lines and a folder of files are read with their row numbers") {

@@ -45,7 +45,11 @@ inline int media_count(const Row& row, const Columns::Name& name) {
 
 /// The path of one image or video: text, or {"path": ..., "bytes": null} as the `datasets` library writes images.
 inline std::string image_path(const Row& row, const std::string& column, const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
+  const auto checked = [&](std::string path) {  // a path of the system ends at its first NUL byte
+    if (path.find('\0') == path.npos) return path;
+    fail(row.origin(), ": \"", column, "\" has the path ", text::python_json(path), ", and no path holds a NUL byte");
+  };
+  if (value.is_string()) return checked(value.get<std::string>());
   const auto part = [&](const char* key) { return value.is_object() && value.contains(key) ? value[key] : Json(); };
   if (!part("bytes").is_null()) {
     fail(row.origin(), ": \"", column,
@@ -55,7 +59,7 @@ inline std::string image_path(const Row& row, const std::string& column, const J
     fail(row.origin(), ": \"", column, "\" must be the path of an image or a video, or a list of paths, got ",
          text::python_json(value));
   }
-  return part("path").get<std::string>();
+  return checked(part("path").get<std::string>());
 }
 
 /// The images of a record: one, or a list of them.

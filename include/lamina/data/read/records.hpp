@@ -164,7 +164,7 @@ inline Converted convert_sharegpt(const Row& row, const DatasetInfo& info) {
     const auto word = tagged(message, info.tags.role_tag), content = tagged(message, info.tags.content_tag);
     if (!word) return Dropped{cat("a message without a \"", info.tags.role_tag.value_or("role_tag"), "\"")};
     const auto role = role_of(*word, info.tags);
-    if (!role) return Dropped{cat("unknown role \"", *word, "\"")};
+    if (!role) return Dropped{cat("unknown role \"", io::foreign_name(*word), "\"")};
     if (!content)
       return Dropped{cat("a message whose \"", info.tags.content_tag.value_or("content_tag"), "\" is not text")};
     refuse_beside(row, message, "tool_calls", "take \"formatting\": \"openai\", which reads it");
@@ -214,7 +214,7 @@ inline Converted convert_openai(const Row& row, const DatasetInfo& info, const T
     const auto word = tagged(message, info.tags.role_tag);
     if (!word) return Dropped{cat("a message without a \"", info.tags.role_tag.value_or("role_tag"), "\"")};
     auto role = role_of(*word, info.tags);
-    if (!role) return Dropped{cat("unknown role \"", *word, "\"")};
+    if (!role) return Dropped{cat("unknown role \"", io::foreign_name(*word), "\"")};
     const auto content = openai_content(row, message, *role, info.tags, marks);
     if (!content)
       return Dropped{cat("a message whose \"", info.tags.content_tag.value_or("content_tag"), "\" is not text")};

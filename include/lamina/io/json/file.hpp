@@ -18,7 +18,7 @@ template <class Json>
 Json read_json_object(const std::filesystem::path& path, std::uint64_t limit_bytes = json_bytes) {
   const std::string file = path.string();
   auto json = parse_json<Json>(read_text(path, limit_bytes), {.subject = file, .depth = 64});
-  if (!json.is_object()) fail(file, ": is JSON ", json.type_name(), ", wanted an object");
+  if (!json.is_object()) fail(file, ": is JSON of type ", json.type_name(), ", wanted an object");
   return json;
 }
 

@@ -93,7 +93,7 @@ inline Settings read_json(const std::filesystem::path& path) {
   const std::string file = path.string();
   const auto root =
       parse_json<nlohmann::ordered_json>(detail::read_settings_text(path), {.subject = file, .depth = 64});
-  if (!root.is_object()) fail(file, ": is JSON ", root.type_name(), ", wanted an object");
+  if (!root.is_object()) fail(file, ": is JSON of type ", root.type_name(), ", wanted an object");
   for (const auto& [key, value] : root.items()) {
     detail::refuse_interpolation(value, cat(file, ", ", key));
     settings[key] = {value, file};

@@ -37,7 +37,7 @@ inline std::shared_ptr<TlsContext> load_tls(const TlsOptions& options) {
       throw io::FileError(cat(flag, " ", e.what()));
     }
   const auto require = [&](const char* flag, const std::string& value) {
-    if (error) fail(flag, " ", value, ": ", error.message());
+    if (error) fail(flag, " ", value, ": OpenSSL cannot read it as PEM: ", error.message());
   };
   SSL_CTX* const raw = context->native_handle();
   SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION);

@@ -48,7 +48,9 @@ inline std::vector<std::string> changed_position(const RunPosition& saved, const
 
 inline void Trainer::resume(const std::filesystem::path& from) {
   if (const auto reason = broken_reason(from))
-    fail("resume_from_checkpoint: ", from.string(), " is not whole: ", *reason);
+    fail("resume_from_checkpoint: ", from.string(),
+         std::filesystem::is_directory(from) ? " is not whole: " : " is no folder: ", *reason,
+         ": name a checkpoint-N folder, or set it to true for the last one that is whole");
   const TrainerState before = read_trainer_state(from / "trainer_state.json");
   read_weights(from, parts_.session);
   state_.global_step = before.global_step;

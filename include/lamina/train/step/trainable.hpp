@@ -9,6 +9,7 @@
 #include <lamina/core/error.hpp>
 #include <lamina/core/tensor/tensors.hpp>
 #include <lamina/io/nearest_word.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/model/family.hpp>
 #include <lamina/model/train_session.hpp>
 
@@ -92,10 +93,11 @@ inline bool means(std::string_view target, std::string_view module, const Region
                                        const std::vector<std::string>& linears, const Regions& regions,
                                        const std::set<std::string>& mixtures, const TrainableOptions& o) {
   const std::string subject = "lora_target: " + target;
-  if (target == "all") fail(subject, " stands for all names: give it alone, or the names without it");
+  if (target == "all") io::usage(subject, " stands for all names: give it alone, or the names without it");
   for (const std::string& m : mixtures)
     if (means(target, m, regions))
-      fail(subject, ": experts and their routers get no adapters: in PEFT's models a layer's experts are one tensor");
+      io::usage(subject,
+                ": experts and their routers get no adapters: in PEFT's models a layer's experts are one tensor");
   std::set<std::string> frozen_by;
   bool other_module = target == regions.head;
   for (const std::string& m : modules) {
@@ -106,14 +108,14 @@ inline bool means(std::string_view target, std::string_view module, const Region
     else
       other_module = true;
   }
-  if (other_module) fail(subject, ": adapters are built for the linear layers of decoder and vision tower alone");
+  if (other_module) io::usage(subject, ": adapters are built for the linear layers of decoder and vision tower alone");
   if (!frozen_by.empty())
-    fail(subject, ": ", *frozen_by.begin(), ": true freezes every layer of that name: set it to false, or leave the ",
-         "name out");
+    io::usage(subject, ": ", *frozen_by.begin(),
+              ": true freezes every layer of that name: set it to false, or leave the ", "name out");
   std::set<std::string> known;
   for (const std::string& m : linears) known.insert(last_component(m));
-  fail(subject, regions.tower.empty() ? " ends the name" : " is in the name", " of no layer of this model",
-       io::did_you_mean(target, known), "; known are all, ", io::listed(known));
+  io::usage(subject, regions.tower.empty() ? " ends the name" : " is in the name", " of no layer of this model",
+            io::did_you_mean(target, known), "; known are all, ", io::listed(known));
 }
 
 }  // namespace detail
@@ -146,8 +148,8 @@ inline std::set<std::string> lora_modules(std::vector<std::string> linears, cons
       detail::refuse_target(c, modules, linears, regions, mixtures, o);
   }
   if (chosen.empty())
-    fail("lora_target: all: freeze_vision_tower, freeze_multi_modal_projector and freeze_language_model leave no ",
-         "linear layer to adapt");
+    io::usage("lora_target: all: freeze_vision_tower, freeze_multi_modal_projector and freeze_language_model leave no ",
+              "linear layer to adapt");
   return chosen;
 }
 
@@ -175,11 +177,12 @@ inline std::set<std::string> whole_tensors(std::span<const TensorSpec> tensors, 
       }
     }
     if (!trains)
-      fail("additional_target: ", target, " ends the name of no module of this model", io::did_you_mean(target, known));
+      io::usage("additional_target: ", target, " ends the name of no module of this model",
+                io::did_you_mean(target, known));
   }
   for (const std::string& module : adapted)
     if (chosen.contains(module + ".weight"))
-      fail("additional_target: ", module, " has an adapter (lora_target): leave it to one of the two");
+      io::usage("additional_target: ", module, " has an adapter (lora_target): leave it to one of the two");
   return chosen;
 }
 
@@ -217,8 +220,8 @@ inline void require_freeze_modules(const std::vector<std::string>& tensors, cons
   const auto require = [](const char* key, const std::vector<std::string>& names, const std::set<std::string>& known) {
     for (const std::string& name : names)
       if (!known.contains(name))
-        fail(key, ": ", name, " is no such module of this model", io::did_you_mean(name, known), "; known are ",
-             io::listed(known));
+        io::usage(key, ": ", name, " is no such module of this model", io::did_you_mean(name, known), "; known are ",
+                  io::listed(known));
   };
   require("freeze_trainable_modules", o.freeze_trainable_modules, of_layers);
   require("freeze_extra_modules", o.freeze_extra_modules, outside);

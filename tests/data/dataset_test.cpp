@@ -3,6 +3,7 @@
 
 #include <lamina/data/dataset.hpp>
 #include <lamina/data/order/collate.hpp>
+#include <lamina/data/sample_stream.hpp>
 
 using namespace lamina;
 using namespace lamina::data;
@@ -290,7 +291,6 @@ TEST_CASE("Dataset: a set without any valid record, and settings that are not su
     change(options);
     return shelf.error(options);
   };
-  CHECK(contains(with([](DataOptions& o) { o.streaming = true; }), "streaming: not supported yet"));
   CHECK(contains(with([](DataOptions& o) { o.packing = true, o.cutoff_len = 1; }), "leaves no token for packing"));
   CHECK(contains(with([](DataOptions& o) { o.tokenized_path = "t"; }), "tokenized_path: not supported"));
   CHECK(contains(with([](DataOptions& o) { o.tool_format = "glm4"; }), "tool_format: glm4 is not supported"));
@@ -358,4 +358,41 @@ TEST_CASE("Collate: images become patches in the order of their placeholders, an
   const std::string error = error_of([&] { collate(window, {shelf.processor, {}, image_pad_id}); });
   CHECK(contains(error, "x row 9: "));
   CHECK(contains(error, "p.bmp"));
+}
+
+TEST_CASE("SampleStream: an epoch has each row once, and none of those that are held out; wrong records are named") {
+  const Shelf shelf;
+  DataOptions options = shelf.options({"four", "six"});
+  options.buffer_size = 3, options.preprocessing_batch_size = 4, options.stream_workers = 2, options.val_size = 3;
+  Datasets found;
+  const auto stream = open_stream(options, shelf.tokenizer, shelf.processor, found);
+  REQUIRE(found.eval.size() == 1);
+  const std::string held = shelf.answers(found.eval[0].samples);
+  std::string first;
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    CHECK(stream->epoch() == epoch);
+    std::vector<EncodedSample> samples;
+    for (auto batch = stream->batch(2, false); !batch.empty(); batch = stream->batch(2, false))
+      samples.insert(samples.end(), batch.begin(), batch.end());
+    std::istringstream words(shelf.answers(samples) + " " + held);
+    const std::set<std::string> all{std::istream_iterator<std::string>(words), {}};
+    CHECK(samples.size() == 7);
+    CHECK(all.size() == 10);
+    if (epoch == 0) first = shelf.answers(samples);
+  }
+  stream->restart();
+  CHECK(first.starts_with(shelf.answers(stream->batch(2, false))));
+
+  shelf.folder.write("four.json",
+                     "{\"instruction\": \"q\", \"output\": \"a\"}\n{\"instruction\": 1, \"output\": \"b\"}\n[]\n");
+  DataOptions wrong = shelf.options({"four"});
+  const auto message = [&] {
+    return error_of([&] { open_stream(wrong, shelf.tokenizer, shelf.processor, found)->batch(2, false); });
+  };
+  CHECK(contains(message(), "four.json row 3: the record is array"));
+  wrong.skip_bad_samples = true;
+  CHECK(message() == "");
+  shelf.folder.write("four.csv", "instruction,output\nq,a\n");
+  shelf.folder.write("dataset_info.json", R"({"four": {"file_name": "four.csv"}})");
+  CHECK(contains(message(), "leave streaming out"));
 }

@@ -51,6 +51,8 @@ DPO = {"stage": "dpo", "dataset": "pairs", "per_device_train_batch_size": 2, "gr
 KTO = {"stage": "kto", "dataset": "judged", "per_device_train_batch_size": 3}
 # At 1e-3 one element whose first gradient is nearly 0 moves losses by 2e-4: Adam's first step has its sign alone.
 QLORA = {"quantization_bit": 4, "quantization_method": "bnb", "learning_rate": 1.0e-4}
+# accelerate dispatches streamed batches cut by the rows of their first tensor, and images with them, which have others.
+STREAM = {"streaming": True, "dataloader_num_workers": 1, "accelerator_config": {"dispatch_batches": False}}
 VIDEOS = {"dataset": "videos", "video_fps": 4.0, "video_maxlen": 10, "video_max_pixels": 4096}
 RUNS = {
     "batch_of_three": {"per_device_train_batch_size": 3},
@@ -68,6 +70,20 @@ RUNS = {
     "neat_packing_batch": NEAT | {"per_device_train_batch_size": 2},
     "neat_packing_qwen2_5": NEAT | {"model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl"},
     "group_by_length": {"train_sampling_strategy": "group_by_length", "max_steps": 18},
+    "streaming": STREAM | {"buffer_size": 4, "max_steps": 12},
+    "streaming_workers": STREAM
+    | {
+        "dataset": "mixed,text",
+        "buffer_size": 3,
+        "dataloader_num_workers": 2,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+        "val_size": 3,
+        "eval_strategy": "steps",
+        "eval_steps": 5,
+        "per_device_eval_batch_size": 1,
+    },
+    "streaming_packed": PACKED | STREAM | {"packing": True, "buffer_size": 5, "preprocessing_batch_size": 5},
     "loraplus": {"loraplus_lr_ratio": 16.0, "weight_decay": 0.1},
     "dft": {"use_dft_loss": True, "gradient_accumulation_steps": 3},
     "label_smoothing": {"label_smoothing_factor": 0.1},

@@ -186,16 +186,19 @@ inline std::vector<std::string> leave_out_broken_media(const DataOptions& option
   return media_notes(check);
 }
 
+/// The samples packed, if that was asked for.
+inline std::vector<EncodedSample> packed(const DataOptions& options, std::vector<EncodedSample> samples) {
+  if (!options.packs()) return samples;
+  return options.stage == Stage::pt ? cut_into_blocks(samples, static_cast<std::size_t>(options.most_tokens()))
+                                    : pack(std::move(samples), options.most_tokens(), options.neat_packing);
+}
+
 /// Packs what is trained and evaluated on; a line says what it came to.
 inline std::vector<std::string> pack_all(const DataOptions& options, Datasets& out) {
   if (!options.packs()) return {};
-  const auto packed = [&](std::vector<EncodedSample>& samples) {
-    samples = options.stage == Stage::pt ? cut_into_blocks(samples, static_cast<std::size_t>(options.most_tokens()))
-                                         : pack(std::move(samples), options.most_tokens(), options.neat_packing);
-  };
   const std::size_t before = out.train.size();
-  packed(out.train);
-  for (EvalSet& set : out.eval) packed(set.samples);
+  out.train = packed(options, std::move(out.train));
+  for (EvalSet& set : out.eval) set.samples = packed(options, std::move(set.samples));
   if (before == 0) return {};
   return {
       cat("packing: ", before, " samples to train on became ", out.train.size(), " of at most ", options.most_tokens(),
@@ -212,6 +215,13 @@ inline Encoder make_encoder(const DataOptions& options, const text::Tokenizer& t
                           .preserve_thinking = options.preserve_thinking};
   return Encoder(tokenizer, ChatLayout::named(options.template_name, options.default_system), how,
                  {processor, options.images, options.videos}, options.media_folder());
+}
+
+inline std::optional<std::string> thinking_note(const DataOptions& options) {
+  const ChatLayout layout = ChatLayout::named(options.template_name);
+  if (!layout.reasoning || !options.enable_thinking.value_or(false)) return std::nullopt;
+  return cat("template ", options.template_name,
+             " teaches an empty thought in front of answers that have none: for an Instruct model take ", layout.plain);
 }
 
 }  // namespace detail
@@ -246,10 +256,7 @@ inline Datasets load_datasets(const DataOptions& options, const text::Tokenizer&
   for (std::string& note : report.notes()) out.notes.push_back(std::move(note));
   out.notes.insert(out.notes.end(), about_images.begin(), about_images.end());
   out.notes.insert(out.notes.end(), about_packing.begin(), about_packing.end());
-  if (ChatLayout::named(options.template_name).reasoning && options.enable_thinking.value_or(false))
-    out.notes.push_back(cat("template ", options.template_name,
-                            " teaches an empty thought in front of answers that have none: for an Instruct model take ",
-                            ChatLayout::named(options.template_name).plain));
+  if (auto line = detail::thinking_note(options)) out.notes.push_back(std::move(*line));
   return out;
 }
 

@@ -32,7 +32,8 @@ struct DataOptions {
   std::optional<std::string> default_system, tool_format;
   std::optional<bool> enable_thinking = true;
   bool preserve_thinking = false;
-  bool streaming = false;
+  std::int64_t buffer_size = 16384;  ///< rows that streaming shuffles at a time
+  int stream_workers = 1;            ///< key dataloader_num_workers: each streams its own part of the data sets
   Stage stage = Stage::sft;
   /// neat_packing implies packing; unset: packing if texts are learned
   std::optional<bool> packing;
@@ -56,8 +57,6 @@ struct DataOptions {
 
 /// Fails on settings that exclude each other or that this library does not have.
 inline void check(const DataOptions& options) {
-  if (options.streaming)
-    fail("streaming: not supported yet: remove the key, files are read whole and images one by one");
   if (!options.tokenized_path.empty()) {
     fail("tokenized_path: not supported: remove the key, tokenising takes seconds and needs no cache");
   }

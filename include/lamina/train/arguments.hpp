@@ -56,6 +56,8 @@ struct Arguments {
   bool eval_on_each_dataset = false;
   std::string mix_strategy = "concat";
   std::vector<double> interleave_probs;
+  bool streaming = false;
+  std::int64_t buffer_size = 16384;
   std::int64_t preprocessing_batch_size = 1000;
   std::optional<std::int64_t> preprocessing_num_workers;  ///< unset: 1
   std::optional<bool> packing;                            ///< unset: for stage: pt

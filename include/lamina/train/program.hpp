@@ -23,9 +23,11 @@
 #include <lamina/text/tokenizer.hpp>
 #include <lamina/train/loop.hpp>
 #include <lamina/train/loop/dataset_source.hpp>
+#include <lamina/train/loop/stream_source.hpp>
 #include <lamina/train/pissa.hpp>
 #include <lamina/train/predict.hpp>
 #include <lamina/train/program/new_tokens.hpp>
+#include <lamina/train/program/notes.hpp>
 #include <lamina/train/program/request.hpp>
 #include <lamina/train/program/resume_path.hpp>
 #include <lamina/train/program/run_page.hpp>
@@ -77,7 +79,8 @@ class TrainProgram {
       if (a_.do_train) from = shared_resume_path();
     }
     load();
-    if (a_.print_param_status && session_) print_parameters();
+    if (a_.print_param_status && session_)
+      for (const std::string& line : parameter_lines(*session_)) console_.line(line);
     if (describe && session_) console_.stream() << session_->describe();
     if (dry_run) return 0;
     if (a_.do_train && !train(from)) return 130;
@@ -91,7 +94,7 @@ class TrainProgram {
   void show_prompt(std::int64_t number) {
     use_folders();
     load_data();
-    const auto& samples = datasets_.train;
+    const auto samples = stream_ ? stream_->batch(static_cast<std::size_t>(number), false) : datasets_.train;
     if (number > std::ssize(samples))
       fail("--show-prompt ", number, ": there are ", samples.size(), " records to train on");
     print_sample(console_.stream(), samples[static_cast<std::size_t>(number) - 1], *tokenizer_);
@@ -150,12 +153,12 @@ class TrainProgram {
     for (auto& adapter : a_.adapter_name_or_path) adapter = hub::resolve_adapter(adapter, a_.adapter_folder, a_.hub);
   }
 
-  vision::Processor load_data() {
+  void load_data() {
     config_ = ModelConfig::load(a_.model_name_or_path);
     checkpoint::require_whole_companions(a_.model_name_or_path);
     tokenizer_.emplace(tokenizer_with_new_tokens(a_, config_, [this](const std::string& s) { console_.line(s); }));
     text::require_same_tokens(config_, *tokenizer_, a_.model_name_or_path);
-    auto processor = vision::Processor::load(a_.model_name_or_path, config_.family->processor);
+    auto& processor = processor_.emplace(vision::Processor::load(a_.model_name_or_path, config_.family->processor));
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
     data::DataOptions options = data_options(a_);
     data::check(options);
@@ -164,22 +167,24 @@ class TrainProgram {
       processor.set_visual_tokens(open_.visual_tokens(a_.model_name_or_path), a_.model_name_or_path);
     options.videos.tokens_per_second = config_.tokens_per_second;
     options.progress = [this](const std::string& line) { console_.line(line); };
-    datasets_ = data::load_datasets(options, *tokenizer_, processor);
+    if (a_.streaming)
+      stream_ = data::open_stream(options, *tokenizer_, processor, datasets_);
+    else
+      datasets_ = data::load_datasets(options, *tokenizer_, processor);
     for (const std::string& note : datasets_.notes) console_.line(note);
-    return processor;
   }
 
   void load() {
-    const auto processor = load_data();
+    load_data();
     const data::Preparation preparation{
-        processor, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.vision_tokens()};
+        *processor_, {.max_pixels = a_.image_max_pixels, .min_pixels = a_.image_min_pixels}, config_.vision_tokens()};
     if (a_.generates()) {
       questions_.emplace(datasets_.questions, preparation, 1, a_.dataloader_num_workers, group_.place());
       console_.line(cat("records to answer: ", detail::with_thousands(questions_->rows())));
-      note_cut_questions();
+      if (const auto line = cut_questions_note(datasets_.questions, a_.cutoff_len)) console_.line(*line);
     }
     if (!a_.do_train && !a_.evaluates_loss()) return;
-    note_layers();
+    if (const auto line = layers_note(a_, config_)) console_.line(*line);
     TrainableOptions options_of_session = trainable_options(a_);
     options_of_session.group = &group_;
     if (a_.pissa_init)
@@ -202,39 +207,31 @@ class TrainProgram {
                       " || all params: ", detail::with_thousands(session_->param_count()),
                       " || trainable%: ", fmt::format("{:.4f}", 100 * trainable / all)));
     if (!a_.do_train) return;
-    require_same_samples(datasets_.train, group_);
-    train_.emplace(datasets_.train, preparation, a_, workers, group_.place());
-    const StepCounts steps = count_steps(a_, train_->rows(), group_.size());
-    const auto largest = train_->largest(std::min<std::int64_t>(steps.epochs, 3));
+    const LargestWindow largest = open_train(preparation, workers);
     print_memory(console_.stream(),
                  session_->plan(static_cast<int>(largest.tokens), static_cast<int>(largest.sequences),
                                 static_cast<int>(largest.patches)),
                  largest.tokens, largest.sequences, largest.patches);
   }
 
-  /// Of more layers than the model has all learn, as in LLaMA-Factory.
-  void note_layers() {
-    const int layers = config_.text_config.num_hidden_layers, wanted = a_.freeze_trainable_layers;
-    if (a_.finetuning_type == "freeze" && std::abs(wanted) > layers)
+  /// Opens the training rows; returns the largest window, of a stream that of the first ones.
+  LargestWindow open_train(const data::Preparation& preparation, int workers) {
+    if (stream_) {
       console_.line(
-          cat("note: freeze_trainable_layers: ", wanted, ": the model has ", layers, " layers, and all learn"));
+          cat("streaming: the memory plan is for the largest of the first ", stream_windows_planned, " steps"));
+      auto source = std::make_unique<StreamSource>(std::move(stream_), preparation, a_, workers, group_.place());
+      const LargestWindow largest = source->largest(stream_windows_planned);
+      train_ = std::move(source);
+      return largest;
+    }
+    require_same_samples(datasets_.train, group_);
+    auto source = std::make_unique<DatasetSource>(datasets_.train, preparation, a_, workers, group_.place());
+    const StepCounts steps = count_steps(a_, source->rows(), group_.size());
+    const LargestWindow largest = source->largest(std::min<std::int64_t>(steps.epochs, 3));
+    train_ = std::move(source);
+    return largest;
   }
-
-  void note_cut_questions() {
-    const auto cut = [](const data::EncodedSample& s) { return s.lost > 0; };
-    const auto& questions = datasets_.questions;
-    const auto count = std::count_if(questions.begin(), questions.end(), cut);
-    if (count == 0) return;
-    console_.line(cat("note: cutoff_len: ", a_.cutoff_len, " cuts the end off ", count, " of ", questions.size(),
-                      " prompts, the first of them ", std::find_if(questions.begin(), questions.end(), cut)->origin,
-                      ": the model does not see where the answer begins; a larger cutoff_len keeps them whole"));
-  }
-
-  void print_parameters() {
-    for (const TrainableTensor& t : session_->trainable())
-      console_.line(
-          cat("name: ", t.name, ", shape: ", checkpoint::shape_text(t.shape), ", dtype: F32, trainable: True"));
-  }
+  static constexpr int stream_windows_planned = 8;
 
   /// False after an interruption.
   bool train(const std::optional<std::filesystem::path>& from) {
@@ -356,9 +353,11 @@ class TrainProgram {
   int processors_ = 1;  // of this rank
   ModelConfig config_;
   std::optional<text::Tokenizer> tokenizer_;
+  std::optional<vision::Processor> processor_;
   data::Datasets datasets_;
+  std::unique_ptr<data::SampleStream> stream_;  // of the training rows, until train_ takes it
   std::unique_ptr<TrainSession> session_;
-  std::optional<DatasetSource> train_;
+  std::unique_ptr<TrainSource> train_;
   std::optional<DatasetEvalSource> questions_;
   std::deque<DatasetEvalSource> eval_;  // one of each of datasets_.eval, if their loss is wanted
   std::vector<EvalPart> evaluations_;   // the same with their names

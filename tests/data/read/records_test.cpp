@@ -164,9 +164,10 @@ TEST_CASE("Records: images are paths, or objects of a path without bytes, one or
 TEST_CASE("Records: a column that no record has is an error that names the likely one") {
   DatasetInfo info = info_of(sharegpt);
   const std::vector<Row> rows = {{Json::parse(R"({"messages": [], "image": []})"), "x.json", 1}};
-  const std::string error = error_of([&] { data::detail::check_columns_exist(rows, info); });
+  const std::string error = error_of([&] { data::detail::check_columns_exist(data::detail::columns_of(rows), info); });
   CHECK(contains(error, "no record of x.json has the column \"conversations\""));
   CHECK(contains(error, "the first has messages, image"));
   info.columns.messages = "messages", info.columns.given = true;
-  CHECK(contains(error_of([&] { data::detail::check_columns_exist(rows, info); }), "\"images\" (did you mean image?)"));
+  CHECK(contains(error_of([&] { data::detail::check_columns_exist(data::detail::columns_of(rows), info); }),
+                 "\"images\" (did you mean image?)"));
 }

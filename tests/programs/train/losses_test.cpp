@@ -163,6 +163,23 @@ TEST_CASE("lamina-train: adapters of DoRA and with whole modules resume to the b
   CHECK(std::abs(eval_loss(train_again(wanted, again.path(), evaluated), again.path()) - before) <= 1e-5);
 }
 
+TEST_CASE("lamina-train: a streamed run resumes to the bit, beyond the end of its data, and shows its records") {
+  const TemporaryFolder whole, rest;
+  const Json wanted = read_json(golden_losses / "streaming_packed.json");
+  const Program first = train(wanted, whole.path(), {{"save_strategy", "steps"}, {"save_steps", 7}});
+  INFO(first.output);
+  REQUIRE(first.status == 0);
+  const Program second =
+      train(wanted, rest.path(), {{"resume_from_checkpoint", (whole.path() / "out/checkpoint-7").string()}});
+  INFO(second.output);
+  REQUIRE(second.status == 0);
+  CHECK(content_of(whole.path() / "out/adapter_model.safetensors") ==
+        content_of(rest.path() / "out/adapter_model.safetensors"));
+  const Program shown = run_program("lamina-train", {(rest.path() / "train.yaml").string(), "--show-prompt", "2"});
+  INFO(shown.output);
+  CHECK(shown.status == 0);
+}
+
 TEST_CASE("lamina-train: regions have learning rates of their own") {
   const TemporaryFolder folder;
   const Program program = train(read_json(golden_losses / "loraplus.json"), folder.path(),

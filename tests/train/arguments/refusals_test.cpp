@@ -152,3 +152,18 @@ TEST_CASE("Arguments: what does not fit together is refused as LLaMA-Factory ref
   says(error_with("freeze_language_model=true"), "nothing would be trained");
   says(error_with("lr_scheduler_type=cosine_with_min_lr"), "needs one of min_lr");
 }
+
+TEST_CASE("Arguments: streaming wants max_steps, counts and no other order", "[train]") {
+  const auto error = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {example, "streaming=true", "max_steps=10", "max_samples=null"});
+    return error_of(more);
+  };
+  CHECK(error({"val_size=20", "buffer_size=100"}) == "");
+  says(error({"max_steps=-1"}), "streaming needs max_steps");
+  says(error({"max_samples=10"}), "max_samples cannot be combined with streaming");
+  says(error({"val_size=0.1"}), "wanted a number of rows");
+  says(error({"mix_strategy=interleave_under"}), "take concat");
+  says(error({"disable_shuffling=true"}), "disable_shuffling has no effect on streaming");
+  says(error({"train_sampling_strategy=group_by_length"}), "needs the lengths of all rows");
+  says(error({"buffer_size=0"}), "buffer_size");
+}

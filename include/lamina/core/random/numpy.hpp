@@ -140,6 +140,26 @@ class NumpyGenerator {
     return detail::numpy_permutation(n, [this] { return next_half(); });
   }
 
+  /// One value of rng.integers(0, n, size): the high half of n times a draw of 32 bits, drawn again while its low half
+  /// is one of the 2^32 mod n values that would make some results likelier. 1 <= n < 2^32.
+  /// source  D. Lemire, "Fast Random Integer Generation in an Interval" (2019); numpy, distributions.c
+  std::uint32_t below(std::uint32_t n) {
+    if (n == 1) return 0;
+    std::uint64_t product = std::uint64_t{next_half()} * n;
+    if (static_cast<std::uint32_t>(product) < n) {
+      const std::uint32_t unfair = (0u - n) % n;
+      while (static_cast<std::uint32_t>(product) < unfair) product = std::uint64_t{next_half()} * n;
+    }
+    return static_cast<std::uint32_t>(product >> 32);
+  }
+
+  /// rng.shuffle(list).
+  template <class T>
+  void shuffle(std::vector<T>& list) {
+    for (std::size_t i = list.size(); i-- > 1;)
+      std::swap(list[i], list[detail::numpy_interval(static_cast<int>(i), [this] { return next_half(); })]);
+  }
+
  private:
   void advance() { state_ = state_ * detail::Uint128{2549297995355413924u, 4865540595714422341u} + increment_; }
 

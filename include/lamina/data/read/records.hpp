@@ -9,6 +9,7 @@
 
 #include <array>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -231,8 +232,30 @@ inline Converted convert_openai(const Row& row, const DatasetInfo& info, const T
   return finished(row, info, std::move(conversation));
 }
 
+/// The columns that records have.
+struct SeenColumns {
+  std::string file;                ///< of the first record
+  std::vector<std::string> first;  ///< of the first record
+  std::set<std::string> all;
+
+  void add(const nlohmann::ordered_json& record, const std::string& of_file) {
+    const bool is_first = file.empty();
+    if (is_first) file = of_file;
+    for (const auto& item : record.items()) {
+      if (is_first) first.push_back(item.key());
+      all.insert(item.key());
+    }
+  }
+};
+
+inline SeenColumns columns_of(const std::vector<Row>& rows) {
+  SeenColumns seen;
+  for (const Row& row : rows) seen.add(row.value, row.file);
+  return seen;
+}
+
 /// Names columns that no record has: a wrong "columns" entry, or a wrong "formatting".
-inline void check_columns_exist(const std::vector<Row>& rows, const DatasetInfo& info) {
+inline void check_columns_exist(const SeenColumns& seen, const DatasetInfo& info) {
   const Columns& columns = info.columns;
   std::vector<Columns::Name> wanted;
   if (info.formatting == Formatting::alpaca) wanted = {columns.prompt};
@@ -244,16 +267,12 @@ inline void check_columns_exist(const std::vector<Row>& rows, const DatasetInfo&
     if (info.formatting != Formatting::openai) wanted.insert(wanted.end(), {columns.system, columns.tools});
     if (info.formatting == Formatting::alpaca) wanted.insert(wanted.end(), {columns.query, columns.history});
   }
-  std::vector<std::string> found;
-  for (const auto& item : rows.front().value.items()) found.push_back(item.key());
   for (const auto& name : wanted) {
-    if (!name) continue;
-    const bool any = std::any_of(rows.begin(), rows.end(), [&](const Row& r) { return r.value.contains(*name); });
-    if (!any) {
-      fail("dataset ", info.name, ": no record of ", rows.front().file, " has the column \"", *name, "\"",
-           io::did_you_mean(*name, found), "; the first has ", found.empty() ? "none at all" : io::listed(found, 20),
-           ": correct \"columns\" or \"formatting\" in dataset_info.json");
-    }
+    if (!name || seen.all.contains(*name)) continue;
+    fail("dataset ", info.name, ": no record of ", seen.file, " has the column \"", *name, "\"",
+         io::did_you_mean(*name, seen.first), "; the first has ",
+         seen.first.empty() ? "none at all" : io::listed(seen.first, 20),
+         ": correct \"columns\" or \"formatting\" in dataset_info.json");
   }
 }
 

@@ -43,7 +43,7 @@ class RowReader {
     std::optional<HubFiles> hub;
     if (info.hub) hub.emplace(*info.hub, options_.hub);
     std::vector<Row> rows = read(info, hub);
-    check_columns_exist(rows, info);
+    check_columns_exist(columns_of(rows), info);
     const int count = static_cast<int>(rows.size());
     try {
       const std::string split = info.hub ? hub_split(*info.hub, info.split).second : info.split;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,19 +32,23 @@ struct WrongRow {
   std::string origin, message;
 };
 
+/// What is wrong with a record that is no object.
+inline std::optional<WrongRow> wrong_record(const nlohmann::ordered_json& value, const std::string& file,
+                                            std::int64_t number) {
+  if (value.is_object()) return std::nullopt;
+  return WrongRow{Row{{}, file, number}.origin(),
+                  cat("the record is ", value.type_name(), ", wanted an object {\"key\": value}")};
+}
+
 /// The records of a file or folder.
 struct FileRows {
   std::vector<Row> rows;
   std::vector<WrongRow> wrong;
 
-  void add(nlohmann::ordered_json value, const std::string& file, std::int64_t number) {
-    Row row{std::move(value), file, number};
-    if (row.value.is_object()) {
-      rows.push_back(std::move(row));
-    } else {
-      wrong.push_back(
-          {row.origin(), cat("the record is ", row.value.type_name(), ", wanted an object {\"key\": value}")});
-    }
+  /// The record that begins at this byte of the file.
+  void add(nlohmann::ordered_json value, const std::string& file, std::int64_t number, std::size_t /*begin*/) {
+    if (auto found = wrong_record(value, file, number)) return wrong.push_back(std::move(*found));
+    rows.push_back({std::move(value), file, number});
   }
   void add_wrong(const std::string& file, std::int64_t number, std::string message) {
     wrong.push_back({Row{{}, file, number}.origin(), std::move(message)});
@@ -62,16 +67,20 @@ inline void require_list_bytes(std::string_view text, const std::string& file, s
          ": write the records as JSON lines, one per line");
 }
 
-/// One list [...] of records. If it is broken, no record of it is sure.
-inline void read_json_list(std::string_view text, const std::string& file, FileRows& out) {
+/// One list [...] of records. If it is broken, no record of it is sure. Rows: what add() and add_wrong() of FileRows
+/// take, here and below.
+template <class Rows>
+void read_json_list(std::string_view text, const std::string& file, Rows& out) {
   require_list_bytes(text, file, "one JSON list");
   JsonReader reader(text, json_list_rules);
   try {
     std::int64_t number = 0;
     reader.take('[');
     if (!reader.take(']')) {
-      do out.add(reader.value(), file, ++number);
-      while (reader.take(','));
+      do {
+        const std::size_t begin = reader.at();
+        out.add(reader.value(), file, ++number, begin);
+      } while (reader.take(','));
       if (!reader.take(']')) reader.wrong("a comma or ]");
     }
     if (reader.more()) reader.wrong("nothing after the list");
@@ -82,7 +91,8 @@ inline void read_json_list(std::string_view text, const std::string& file, FileR
 
 /// Records one after another, mostly one per line. After a broken one, reading goes on at the next line that begins
 /// with an object.
-inline void read_json_lines(std::string_view text, const std::string& file, FileRows& out) {
+template <class Rows>
+void read_json_lines(std::string_view text, const std::string& file, Rows& out) {
   JsonReader reader(text, json_lines_rules);
   while (reader.more()) {
     const std::size_t begin = reader.at();
@@ -90,7 +100,7 @@ inline void read_json_lines(std::string_view text, const std::string& file, File
     try {
       nlohmann::ordered_json value = reader.value();
       if (value.is_null()) value = nlohmann::ordered_json::object();  // a record without any value
-      out.add(std::move(value), file, line);
+      out.add(std::move(value), file, line, begin);
     } catch (const Error& error) {
       out.add_wrong(file, line, cat("not valid JSON: ", error.what()));
       const std::size_t next = text.find("\n{", begin);
@@ -100,7 +110,8 @@ inline void read_json_lines(std::string_view text, const std::string& file, File
 }
 
 /// A file of JSON: a list or JSON lines. Which of the two is seen from the first sign, not from the extension.
-inline void read_json_rows(std::string_view text, const std::string& file, FileRows& out) {
+template <class Rows>
+void read_json_rows(std::string_view text, const std::string& file, Rows& out) {
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   if (first == text.npos) fail("dataset: ", file, " is empty");
   if (text[first] == '\0') fail("dataset: ", file, " begins with a NUL byte: is it text, and its download complete?");
@@ -118,7 +129,7 @@ inline void read_csv_rows(std::string_view text, const std::string& file, FileRo
   }
   try {
     const CsvTable table(text);
-    for (std::size_t row = 0; row < table.size(); ++row) out.add(table.row(row), file, table.line(row));
+    for (std::size_t row = 0; row < table.size(); ++row) out.add(table.row(row), file, table.line(row), 0);
     for (const CsvWrong& wrong : table.wrong()) out.add_wrong(file, wrong.line, wrong.message);
   } catch (const Error& error) {
     fail("dataset: ", file, " is not valid CSV: ", error.what());
@@ -144,14 +155,27 @@ inline FileType file_type(const std::filesystem::path& path) {
        extension.empty() ? "a file without extension" : extension, ": write the records as JSON lines");
 }
 
+/// The text of a file of records. A large file takes no memory of its own; it must not shrink meanwhile.
+class RecordText {
+ public:
+  explicit RecordText(const std::filesystem::path& path) : file_(path), mapping_(file_) {
+    text_ = {reinterpret_cast<const char*>(mapping_.bytes().data()), mapping_.bytes().size()};
+    if (text_.starts_with("\xef\xbb\xbf")) text_.remove_prefix(3);  // the mark that some Windows editors put in front
+    io::refuse_lfs_pointer(path, text_);
+  }
+  std::string_view text() const { return text_; }
+
+ private:
+  io::File file_;
+  io::Mapping mapping_;
+  std::string_view text_;
+};
+
 inline void read_rows_of_file(const std::filesystem::path& path, FileRows& out) {
   const FileType type = file_type(path);
-  const io::File file(path);
-  const io::Mapping mapping(file);  // so that a large file takes no memory of its own; it must not shrink meanwhile
-  std::string_view text(reinterpret_cast<const char*>(mapping.bytes().data()), mapping.bytes().size());
-  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // the mark that some Windows editors put in front
-  io::refuse_lfs_pointer(path, text);
-  type == FileType::csv ? read_csv_rows(text, path.string(), out) : read_json_rows(text, path.string(), out);
+  const RecordText file(path);
+  type == FileType::csv ? read_csv_rows(file.text(), path.string(), out)
+                        : read_json_rows(file.text(), path.string(), out);
 }
 
 /// The files of a folder in the order of their names, hidden files and folders left out. All are of one type.
@@ -172,26 +196,24 @@ inline std::vector<std::filesystem::path> files_of(const std::filesystem::path& 
 
 }  // namespace detail
 
-/// All records of a file, or of the files of a folder: JSON as the `datasets` library reads it, or CSV.
-/// Values are not forced into one type per column, and text that looks like a date stays text.
-/// source  datasets, packaged_modules/json/json.py, csv/csv.py
-inline FileRows read_rows(const std::filesystem::path& path) {
-  FileRows out;
-  if (std::filesystem::is_directory(path)) {
-    for (const auto& file : detail::files_of(path)) detail::read_rows_of_file(file, out);
-    return out;
-  }
+/// The files of records that a path names: itself, or those of the folder.
+inline std::vector<std::filesystem::path> record_files(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) return detail::files_of(path);
   if (!std::filesystem::exists(path)) {
     fail("dataset: ", path.string(), " does not exist: \"file_name\" in dataset_info.json is relative to dataset_dir");
   }
-  detail::read_rows_of_file(path, out);
-  return out;
+  return {path};
 }
-/// All records of these files, in this order.
+
+/// All records of these files, in this order: JSON as the `datasets` library reads it, or CSV.
+/// Values are not forced into one type per column, and text that looks like a date stays text.
+/// source  datasets, packaged_modules/json/json.py, csv/csv.py
 inline FileRows read_rows(const std::vector<std::filesystem::path>& files) {
   FileRows out;
   for (const auto& file : files) detail::read_rows_of_file(file, out);
   return out;
 }
+/// All records of a file, or of the files of a folder.
+inline FileRows read_rows(const std::filesystem::path& path) { return read_rows(record_files(path)); }
 
 }  // namespace lamina::data

@@ -31,10 +31,11 @@ inline constexpr TrainKey data_keys[] = {
         "preprocessing_num_workers",
         "shares of the rows that packing keeps apart; rows are prepared in this process, in one pass before training")
         .in(io::at_least(1)),
-    {"streaming", KeyType::flag, KeyStatus::refused, "false",
-     "data sets are read whole; images are read when they are needed, so that memory stays small: leave it out, and "
-     "shorten a run with max_steps or max_samples"},
-    {"buffer_size", KeyType::integer, KeyStatus::accepted, "16384", "it belongs to streaming"},
+    honoured<&Arguments::streaming>("streaming",
+                                    "read and encode rows while they are used, max_steps of them; eval_dataset is "
+                                    "read whole"),
+    honoured<&Arguments::buffer_size>("buffer_size", "rows that streaming shuffles at a time")
+        .in(io::between(1, 1 << 30)),
     honoured<&Arguments::packing>("packing",
                                   "join samples into rows of cutoff_len - 1 tokens, which share a loss and "
                                   "see the samples before them; unset: for stage: pt"),
@@ -50,8 +51,8 @@ inline constexpr TrainKey data_keys[] = {
      "answers are drawn token by token, without beam search; leave it out"},
     {"tokenized_path", KeyType::text, KeyStatus::refused, "",
      "rows are tokenised at the start of each run, in seconds, and never stored; a data set that LLaMA-Factory has "
-     "saved "
-     "there cannot be read: leave the key out, and name the data with dataset and dataset_dir"},
+     "saved there cannot be read: leave the key out, and name the data with dataset and dataset_dir; streaming: true "
+     "starts at once"},
     honoured<&Arguments::skip_bad_samples>("skip_bad_samples",
                                            "leave out rows that cannot be read, with a report, instead of stopping"),
     {"data_shared_file_system", KeyType::flag, KeyStatus::accepted, "false", "each process reads the data itself"},

@@ -191,6 +191,24 @@ inline void validate_data(const Arguments& a) {
     fail(where(a, "eval_on_start"), " needs rows to evaluate on: set val_size or eval_dataset");
 }
 
+/// LLaMA-Factory's rules, and orders that a stream does not have.
+inline void validate_streaming(const Arguments& a) {
+  if (!a.streaming) return;
+  if (a.do_train && a.max_steps <= 0)
+    fail(where(a, "streaming"), " needs max_steps: how many rows there are is not known");
+  if (a.val_size > 0 && a.val_size < 1)
+    fail(where(a, "val_size"), " is ", a.val_size,
+         ", wanted a number of rows: with streaming there is no share of all");
+  if (a.max_samples) fail(where(a, "max_samples"), " cannot be combined with streaming: set max_steps");
+  if (a.mix_strategy != "concat")
+    fail(where(a, "mix_strategy"), ": ", a.mix_strategy, " is not built for streaming: take concat");
+  if (a.keeps_order())
+    fail(where(a, a.disable_shuffling ? KeyName("disable_shuffling") : KeyName("train_sampling_strategy")),
+         " has no effect on streaming, whose order buffer_size decides: set buffer_size: 1, which shuffles nothing");
+  if (a.groups_by_length())
+    fail(where(a, "train_sampling_strategy"), ": group_by_length needs the lengths of all rows: leave streaming out");
+}
+
 inline void validate_trackers(const Arguments& a) {
   for (const std::string& name : a.report_to) {
     if (name == "none" && a.report_to.size() > 1)
@@ -306,6 +324,7 @@ inline void validate_arguments(const Arguments& a) {
   detail::validate_optimizer(a);
   detail::validate_quantization(a);
   detail::validate_data(a);
+  detail::validate_streaming(a);
   detail::validate_order(a);
   detail::validate_answers(a);
   detail::validate_schedule(a);

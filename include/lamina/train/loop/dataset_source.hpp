@@ -35,6 +35,8 @@ inline data::DataOptions data_options(const Arguments& a) {
   o.val_size = a.val_size;
   o.mix_strategy = a.mix_strategy;
   o.interleave_probs = a.interleave_probs;
+  o.buffer_size = a.buffer_size;
+  o.stream_workers = std::max(1, a.dataloader_num_workers);
   o.default_system = a.default_system;
   o.enable_thinking = a.enable_thinking;
   o.preserve_thinking = a.preserve_thinking;
@@ -86,6 +88,35 @@ inline std::vector<std::int64_t> costs_of(const std::vector<data::EncodedSample>
   return costs;
 }
 
+/// Tokens, sequences and patches of a window.
+struct LargestWindow {
+  std::int64_t tokens = 0, sequences = 0, patches = 0;
+
+  void add(const data::EncodedSample& sample) {
+    tokens += static_cast<std::int64_t>(sample.ids.size());
+    patches += data::patches_of(sample);
+    sequences += sample.sequence_count();
+  }
+  void include(const LargestWindow& other) {
+    tokens = std::max(tokens, other.tokens);
+    sequences = std::max(sequences, other.sequences);
+    patches = std::max(patches, other.patches);
+  }
+};
+
+/// A preparation of windows that ranks share.
+inline data::Preparation for_ranks(data::Preparation preparation, const Arguments& a, const parallel::Place& place) {
+  preparation.ranks = place.size;
+  preparation.labels_weigh_alike = a.use_dft_loss;
+  if (a.use_dft_loss && place.size > 1)
+    fail("use_dft_loss: its labels weigh alike in all of a step, and the processes do not know of each other's: run ",
+         "one process");
+  if (a.stage == "kto" && place.size > 1)
+    fail("stage: kto: its kl is a mean over all of a micro-batch, and the processes do not know of each other's: run ",
+         "one process");
+  return preparation;
+}
+
 /// Windows of encoded samples in LLaMA-Factory's order, their images and videos decoded ahead of use by `workers`
 /// threads, from one epoch on into the next.
 class DatasetSource : public TrainSource {
@@ -94,7 +125,7 @@ class DatasetSource : public TrainSource {
   DatasetSource(const std::vector<data::EncodedSample>& samples, data::Preparation preparation, const Arguments& a,
                 int workers, const parallel::Place& place = {})
       : samples_(samples),
-        preparation_(std::move(preparation)),
+        preparation_(for_ranks(std::move(preparation), a, place)),
         workers_(workers),
         sampler_({.sample_count = static_cast<int>(samples.size()),
                   .per_device_train_batch_size = a.per_device_train_batch_size,
@@ -106,17 +137,7 @@ class DatasetSource : public TrainSource {
                   .rank = place.rank,
                   .ranks = place.size,
                   .costs = costs_of(samples, preparation_.vision_tokens)}),
-        total_windows_(count_steps(a, rows(), place.size).total_steps) {
-    preparation_.ranks = place.size;
-    preparation_.labels_weigh_alike = a.use_dft_loss;
-    if (a.use_dft_loss && place.size > 1)
-      fail("use_dft_loss: its labels weigh alike in all of a step, and the processes do not know of each other's: run ",
-           "one process");
-    if (a.stage == "kto" && place.size > 1)
-      fail(
-          "stage: kto: its kl is a mean over all of a micro-batch, and the processes do not know of each other's: run ",
-          "one process");
-  }
+        total_windows_(count_steps(a, rows(), place.size).total_steps) {}
 
   std::int64_t rows() const override { return static_cast<std::int64_t>(samples_.size()); }
 
@@ -140,24 +161,15 @@ class DatasetSource : public TrainSource {
     if (ahead_) ahead_->give_back({.collated = {std::move(window.batch), {}, {}}, .media = {}});
   }
 
-  /// Tokens, sequences and patches of the largest window of the first epochs: what memory must hold.
-  struct Largest {
-    std::int64_t tokens = 0, sequences = 0, patches = 0;
-  };
-  Largest largest(std::int64_t epochs) {
-    Largest most;
+  /// The largest of the first epochs: what memory must hold.
+  LargestWindow largest(std::int64_t epochs) {
+    LargestWindow most;
     for (std::int64_t e = 0; e < epochs; ++e)
       for (std::int64_t w = 0; w < sampler_.windows_per_epoch(); ++w) {
-        Largest one;
+        LargestWindow one;
         for (const auto& micro_batch : sampler_.window_at({e, w}))
-          for (int row : micro_batch) {
-            const data::EncodedSample& sample = samples_[static_cast<std::size_t>(row)];
-            one.tokens += static_cast<std::int64_t>(sample.ids.size());
-            one.patches += data::patches_of(sample);
-            one.sequences += sample.sequence_count();
-          }
-        most = {std::max(most.tokens, one.tokens), std::max(most.sequences, one.sequences),
-                std::max(most.patches, one.patches)};
+          for (int row : micro_batch) one.add(samples_[static_cast<std::size_t>(row)]);
+        most.include(one);
       }
     return most;
   }
@@ -176,7 +188,7 @@ class DatasetSource : public TrainSource {
   }
 
   const std::vector<data::EncodedSample>& samples_;
-  data::Preparation preparation_;
+  const data::Preparation preparation_;
   const int workers_;
   data::EpochSampler sampler_;
   const std::int64_t total_windows_;

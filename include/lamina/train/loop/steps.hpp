@@ -202,7 +202,7 @@ inline void Trainer::train_step() {
   check_finite(window, loss, shared.loss, last_norm_);
   if (!under_way_.empty() && step + 2 < plan_.total_steps) fetch(step + 2);
   ++state_.global_step;
-  state_.epoch = plan_.epoch_at(state_.global_step);
+  state_.epoch = window.epoch.value_or(plan_.epoch_at(state_.global_step));
   const auto tokens = static_cast<std::int64_t>(shared.tokens);
   tokens_ += tokens;
   if (a_.include_num_input_tokens_seen) state_.num_input_tokens_seen += tokens;

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ struct Window {
   Batch batch;
   std::vector<std::string> origins;   ///< (S) where each sequence comes from: "mllm_demo.json row 3"
   std::vector<std::string> warnings;  ///< what the user should know about these rows
+  std::optional<double> epoch = {};   ///< after this window, if rows are streamed; else it follows from their number
 };
 
 /// The training rows in their shuffled order. The order is a function of (seed, epoch), so that a position is enough

@@ -117,7 +117,8 @@ train::AskModel open_answers(const train::AnsweringModel& model, const train::An
   where.local_rank = model.local_rank;
   std::unique_ptr<engine::EngineSession> session = make_engine_session(source, where);
   if (session->on_device()) use_one_thread();
-  return Answers(std::move(session), options, tokenizer, source.config.vision_tokens(), visual_tokens_of(source));
+  return Answers(std::move(session), options, tokenizer, source.config.vision_tokens(),
+                 visual_tokens_of(source.config, model.directory));
 }
 
 }  // namespace

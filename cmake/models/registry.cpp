@@ -113,7 +113,14 @@ std::vector<TensorSpec> tensors_of(const ModelConfig& config, const std::filesys
   return find_entry(model_dir, config, config.tie_word_embeddings).tensors();
 }
 
-VisualTokens visual_tokens_of(const ModelSource& source) { return find_entry(source).visual_tokens; }
+VisualTokens visual_tokens_of(const ModelConfig& config, const std::filesystem::path& model_dir) {
+  // The weights decide whether the head is tied, and no tower depends on it.
+  const std::vector<Fact> other = facts_of_config(config, !config.tie_word_embeddings);
+  for (const RegisteredModel& entry : registered_models())
+    if (entry.family == config.model_type && differences(other, entry.facts, entry.name).empty())
+      return entry.visual_tokens;
+  return find_entry(model_dir, config, config.tie_word_embeddings).visual_tokens;
+}
 
 std::unique_ptr<TrainSession> make_train_session(const ModelSource& source, const TrainableOptions& options) {
   bool vision = !options.freeze_vision_tower || !options.freeze_multi_modal_projector;

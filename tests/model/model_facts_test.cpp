@@ -1,10 +1,14 @@
 #include <lamina/checkpoint/safetensors.hpp>
 #include <lamina/model/config/read.hpp>
+#include <lamina/model/families.hpp>
 #include <lamina/model/model_facts.hpp>
+#include <lamina/model/model_source.hpp>
 #include <lamina/model/qwen2_5_vl/model.hpp>
+#include <lamina/model/qwen3_moe/model.hpp>
 #include <lamina/model/qwen3_vl/model.hpp>
 #include "checkpoint/scratch.hpp"
 #include "support/catch.hpp"
+#include "support/error_of.hpp"
 
 using namespace lamina;
 using namespace lamina::checkpoint;
@@ -63,4 +67,17 @@ TEST_CASE("tied_head: tied needs the flag and no head of its own in the weights"
   CHECK(!tied_head(config, untied));  // a flag that the weights contradict
   config.tie_word_embeddings = false;
   CHECK(!tied_head(config, tied));
+}
+
+TEST_CASE("quantised experts are refused where a GPU would compute, before anything is loaded") {
+  ModelSource source;
+  source.config.family = &qwen3_moe::family;
+  for (const TensorSpec& tensor : list_tensors<qwen3_moe::Qwen3Moe_Tiny>()) {
+    INFO(tensor.path.view());
+    if (!tensor.takes_row_terms) continue;
+    CHECK(frozen_storage(tensor, source, Quantization::fp8_rows(), false));
+    const std::string error =
+        testing::error_of([&] { static_cast<void>(frozen_storage(tensor, source, Quantization::fp8_rows(), true)); });
+    CHECK(testing::contains(error, "have no GPU kernels") == tensor.mixture);
+  }
 }

@@ -136,7 +136,7 @@ class ModelEngineSession final : public EngineSession {
       const DType kept = source.dtype_of_values(std::string(spec.path.view()));
       return Choice{.dtype = std::is_same_v<T, float> ? options.dtype.value_or(kept) : dtype_of<T>,
                     .learns = false,
-                    .quantization = frozen_storage(spec, source, options.quantization)};
+                    .quantization = frozen_storage(spec, source, options.quantization, Device<B>::runs_ahead)};
     };
   }
   static int context_length(int max_position_embeddings, const EngineOptions& options) {

@@ -29,13 +29,23 @@ struct ModelSource {
 
 /// How a frozen tensor of a model is stored. The matrix of a linear layer: as its file has it if that is quantised;
 /// else, if it is the decoder's, as wanted. Embedding, norms, output head, projector and vision tower stay whole.
-inline Quantization frozen_storage(const TensorSpec& tensor, const ModelSource& source, const Quantization& wanted) {
+/// Error for experts on a GPU, whose products read whole matrices there.
+inline Quantization frozen_storage(const TensorSpec& tensor, const ModelSource& source, const Quantization& wanted,
+                                   bool on_gpu) {
   if (!tensor.takes_row_terms || tensor.added) return {};
   const std::string name(tensor.path.view());
-  if (const auto it = source.quantized.find(name); it != source.quantized.end()) return it->second.format;
+  const auto it = source.quantized.find(name);
+  const bool in_file = it != source.quantized.end();
   const Regions& regions = source.config.family->regions;
   const auto under = [&](std::string_view part) { return checkpoint::detail::under(name, part); };
-  return !under(regions.tower) && !under(regions.projector) ? wanted : Quantization{};
+  const Quantization stored = in_file                                              ? it->second.format
+                              : !under(regions.tower) && !under(regions.projector) ? wanted
+                                                                                   : Quantization{};
+  if (stored && tensor.mixture && on_gpu)
+    fail(name, ": experts that are quantised (", name_of(stored), ") have no GPU kernels: ",
+         in_file ? "take the model's bf16 release, or device: cpu"
+                 : "leave quantization_bit (--quantization) out, or take device: cpu");
+  return stored;
 }
 
 /// Defined in cmake/models/registry.cpp, which knows the compiled models: opens the composition that fits a source.
@@ -43,6 +53,6 @@ inline Quantization frozen_storage(const TensorSpec& tensor, const ModelSource& 
 std::unique_ptr<TrainSession> make_train_session(const ModelSource&, const TrainableOptions&);
 /// The tensors that a config.json asks for; model_dir is its folder.
 std::vector<TensorSpec> tensors_of(const ModelConfig&, const std::filesystem::path& model_dir);
-/// How many tokens an image has for the composition that fits a source.
-VisualTokens visual_tokens_of(const ModelSource&);
+/// How many tokens an image has for the composition that a config.json asks for, whether its head is tied or not.
+VisualTokens visual_tokens_of(const ModelConfig&, const std::filesystem::path& model_dir);
 }  // namespace lamina

@@ -52,9 +52,9 @@ inline std::unique_ptr<TrainSession> open_for_training(const std::filesystem::pa
   if (options.first_values && source.trained.empty()) options.first_values(source, options);
   return make_train_session(source, options);
 }
-/// How many tokens an image has for the model of a directory.
+/// How many tokens an image has for the model of a directory, which needs no weights yet.
 inline VisualTokens visual_tokens_of(const std::filesystem::path& model_dir) {
-  return visual_tokens_of(open_source(model_dir, {}));
+  return visual_tokens_of(ModelConfig::load(model_dir), model_dir);
 }
 /// The tensors that a model directory's config.json asks for; the directory needs no weights yet.
 inline std::vector<TensorSpec> tensors_of(const std::filesystem::path& model_dir) {

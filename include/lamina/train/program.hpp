@@ -161,9 +161,7 @@ class TrainProgram {
     auto& processor = processor_.emplace(vision::Processor::load(a_.model_name_or_path, config_.family->processor));
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
     data::DataOptions options = data_options(a_);
-    data::check(options);
-    data::ChatLayout::named(options.template_name);
-    if (processor.reads_images())  // opens the weights: after all that settings alone can get wrong
+    if (processor.reads_images())
       processor.set_visual_tokens(open_.visual_tokens(a_.model_name_or_path), a_.model_name_or_path);
     options.videos.tokens_per_second = config_.tokens_per_second;
     options.progress = [this](const std::string& line) { console_.line(line); };

@@ -215,8 +215,9 @@ class TrainedWeights : public TrainSession {
       if (whole.contains(name)) return TensorChoice{.rate = spec.rank > 1 ? rate : rate * options.lora_b_rate};
       const DType kept = Device<B>::reads_any_weight ? source.dtype_of_values(name) : dtype_of<T>;
       if (options.method == TrainableOptions::Method::lora)
-        return TensorChoice{
-            .dtype = kept, .learns = false, .quantization = frozen_storage(spec, source, options.quantization)};
+        return TensorChoice{.dtype = kept,
+                            .learns = false,
+                            .quantization = frozen_storage(spec, source, options.quantization, Device<B>::runs_ahead)};
       return TensorChoice{
           kept, 0,
           is_trained(name, source.config.text_config.num_hidden_layers, source.config.family->regions, options), rate};

@@ -12,9 +12,7 @@
 #include <lamina/io/keys/key_table.hpp>
 #include <lamina/merge/merge.hpp>
 #include <lamina/merge/modelfile.hpp>
-#include <lamina/train/arguments/keys_data.hpp>
-#include <lamina/train/arguments/keys_finetuning.hpp>
-#include <lamina/train/arguments/keys_model.hpp>
+#include <lamina/train/arguments/key_name.hpp>
 
 /// LLaMA-Factory's keys that its export command accepts, and what a merge makes of each.
 namespace lamina::merge {
@@ -31,7 +29,7 @@ using MergeKey = io::Key<MergeArguments>;
 
 namespace detail {
 
-using io::KeyStatus, io::KeyType, io::Setting;
+using io::KeyStatus, io::KeyType, io::Setting, train::KeyName;
 
 /// Takes a value that has to be one of a few and decides nothing.
 template <const auto& Words>
@@ -71,47 +69,52 @@ inline constexpr std::string_view upload_instead =
     "nothing is uploaded here: remove the key, and upload export_dir with the hub's own program, `hf upload OWNER/NAME "
     "EXPORT_DIR` or `modelscope upload OWNER/NAME EXPORT_DIR`";
 
+/// A key of training, whose row there says its name and type, with what a merge makes of it: nothing.
+consteval MergeKey unused(KeyName key, KeyStatus status, std::string_view inert, std::string_view note) {
+  return {key, key.row().type, status, inert, note};
+}
+
 /// Keys that decide what is written, keys that are checked, and keys that would change the result in a way that is not
-/// supported.
+/// supported. Training's tables have all of them: a name that they do not know does not compile.
 inline constexpr MergeKey own_keys[] = {
     io::honoured<&MergeArguments::options, &MergeOptions::model_name_or_path>(
-        "model_name_or_path", "folder of the base model (not a quantised one), or its name on a hub"),
+        KeyName("model_name_or_path"), "folder of the base model (not a quantised one), or its name on a hub"),
     io::honoured<&MergeArguments::options, &MergeOptions::adapter_name_or_path>(
-        "adapter_name_or_path",
+        KeyName("adapter_name_or_path"),
         "folder of an adapter or its name on a hub, or several separated by commas: merged in this order"),
-    io::honoured<&MergeArguments::adapter_folder>("adapter_folder", "folder inside each of them"),
+    io::honoured<&MergeArguments::adapter_folder>(KeyName("adapter_folder"), "folder inside each of them"),
     hub::revision_key<&MergeArguments::hub>,
     hub::cache_key<&MergeArguments::hub>,
     hub::hf_token_key<&MergeArguments::hub>,
     hub::ms_token_key<&MergeArguments::hub>,
-    io::honoured<&MergeArguments::options, &MergeOptions::export_dir>("export_dir", "folder to write to"),
+    io::honoured<&MergeArguments::options, &MergeOptions::export_dir>(KeyName("export_dir"), "folder to write to"),
     io::honoured<&MergeArguments::options, &MergeOptions::export_size>(
-        "export_size", "largest size of a weight file, in GB (10^9 bytes)")
+        KeyName("export_size"), "largest size of a weight file, in GB (10^9 bytes)")
         .within(1e-6, 1e6),
-    io::honoured_by("infer_dtype", KeyType::text, "auto", read_infer_dtype,
+    io::honoured_by(KeyName("infer_dtype"), KeyType::text, "auto", read_infer_dtype,
                     "auto (the base's), bfloat16, float16, float32: element type written"),
     io::honoured<&MergeArguments::options, &MergeOptions::template_name>(
-        "template", "chat template for the Modelfile, such as qwen3_vl; unset: the model family's")
+        KeyName("template"), "chat template for the Modelfile, such as qwen3_vl; unset: the model family's")
         .read_by(read_template),
-    io::honoured_by("export_device", KeyType::text, "", check_choice<devices>,
+    io::honoured_by(KeyName("export_device"), KeyType::text, "", check_choice<devices>,
                     "cpu or auto: merging runs on the CPU either way"),
-    io::honoured_by("finetuning_type", KeyType::text, "", read_finetuning_type,
+    io::honoured_by(KeyName("finetuning_type"), KeyType::text, "", read_finetuning_type,
                     "lora, full or freeze: how the model was trained"),
-    io::honoured_by("stage", KeyType::text, "", check_choice<stages>, "sft"),
-    {"export_legacy_format", KeyType::flag, KeyStatus::accepted, "false", "weights are always written as safetensors"},
-    {"export_quantization_bit", KeyType::integer, KeyStatus::refused, "", "quantising on export is not supported"},
-    {"export_quantization_dataset", KeyType::text, KeyStatus::refused, "", "quantising on export is not supported"},
-    {"export_hub_model_id", KeyType::text, KeyStatus::refused, "", upload_instead},
-    {"push_to_hub", KeyType::flag, KeyStatus::refused, "false", upload_instead},
-    {"quantization_bit", KeyType::integer, KeyStatus::refused, "", "an adapter is merged into the unquantised base"},
-    {"resize_vocab", KeyType::flag, KeyStatus::accepted, "false", new_tokens_come_along},
-    {"add_tokens", KeyType::list, KeyStatus::accepted, "", new_tokens_come_along},
-    {"add_special_tokens", KeyType::list, KeyStatus::accepted, "", new_tokens_come_along},
-    {"new_special_tokens_config", KeyType::text, KeyStatus::accepted, "", new_tokens_come_along},
-    {"rope_scaling", KeyType::text, KeyStatus::refused, "", "changing the rotary embedding is not supported"},
-    {"mixture_of_depths", KeyType::text, KeyStatus::refused, "", "mixture of depths is not supported"},
-    {"train_from_scratch", KeyType::flag, KeyStatus::refused, "false", "a merge needs trained weights"},
-    {"use_llama_pro", KeyType::flag, KeyStatus::refused, "false", "LLaMA-Pro is not supported"},
+    io::honoured_by(KeyName("stage"), KeyType::text, "", check_choice<stages>, "sft"),
+    unused("export_legacy_format", KeyStatus::accepted, "false", "weights are always written as safetensors"),
+    unused("export_quantization_bit", KeyStatus::refused, "", "quantising on export is not supported"),
+    unused("export_quantization_dataset", KeyStatus::refused, "", "quantising on export is not supported"),
+    unused("export_hub_model_id", KeyStatus::refused, "", upload_instead),
+    unused("push_to_hub", KeyStatus::refused, "false", upload_instead),
+    unused("quantization_bit", KeyStatus::refused, "", "an adapter is merged into the unquantised base"),
+    unused("resize_vocab", KeyStatus::accepted, "false", new_tokens_come_along),
+    unused("add_tokens", KeyStatus::accepted, "", new_tokens_come_along),
+    unused("add_special_tokens", KeyStatus::accepted, "", new_tokens_come_along),
+    unused("new_special_tokens_config", KeyStatus::accepted, "", new_tokens_come_along),
+    unused("rope_scaling", KeyStatus::refused, "", "changing the rotary embedding is not supported"),
+    unused("mixture_of_depths", KeyStatus::refused, "", "mixture of depths is not supported"),
+    unused("train_from_scratch", KeyStatus::refused, "false", "a merge needs trained weights"),
+    unused("use_llama_pro", KeyStatus::refused, "false", "LLaMA-Pro is not supported"),
 };
 
 }  // namespace detail

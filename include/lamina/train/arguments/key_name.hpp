@@ -11,20 +11,21 @@ namespace lamina::train {
 /// The name of a key of the tables, where code speaks of it: a misspelt one does not compile.
 class KeyName {
  public:
-  consteval KeyName(const char* name) : name_(name) {
-    if (!in(model_keys) && !in(data_keys) && !in(finetuning_keys) && !in(method_option_keys) && !in(trainer_keys) &&
-        !in(runtime_keys))
+  consteval KeyName(const char* name) {
+    if (!found(model_keys, name) && !found(data_keys, name) && !found(finetuning_keys, name) &&
+        !found(method_option_keys, name) && !found(trainer_keys, name) && !found(runtime_keys, name))
       throw "no table of keys has this name";
   }
-  constexpr operator std::string_view() const { return name_; }
+  constexpr operator std::string_view() const { return row_->name; }
+  constexpr const TrainKey& row() const { return *row_; }
 
  private:
-  constexpr bool in(const auto& keys) const {
+  constexpr bool found(const auto& keys, std::string_view name) {
     for (const TrainKey& key : keys)
-      if (key.name == name_) return true;
-    return false;
+      if (key.name == name) row_ = &key;
+    return row_;
   }
-  std::string_view name_;
+  const TrainKey* row_ = nullptr;
 };
 
 /// What a key was given, null too; nullptr if it was not given.

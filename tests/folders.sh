@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The map of folders. The lines of both READMEs that begin with include/lamina/ name each folder of include/lamina once.
+# The map of folders. The lines of both READMEs that begin with include/lamina/ name each folder of include/lamina once,
+# and the files that CONTRIBUTING.md names are there.
 # Each folder includes only from those below it, and has at most a dozen files; a file has at most 400 lines. A type's name
 # means one thing: families say the same of their sizes, and backends of their kernels, which is why those are left out.
 set -euo pipefail
@@ -21,6 +22,10 @@ grep -roE '^ *#include <lamina/[a-z_]+/[^>]+' include/lamina/*/ | awk -v order="
     if (storey[to] < storey[from]) { print "an include points up: " $0; failed = 1 }
   }
   END { exit failed }'
+grep -oE '`[^` ]+\.(hpp|cuh|cpp|cu|sh|md|cmake)`' CONTRIBUTING.md | tr -d '`' | grep -v NAME | sort -u | while read -r file; do
+  [ -e "$file" ] || [ -e "include/lamina/$file" ] || [ -n "$(find include/lamina -path "*/$file" -print -quit)" ] ||
+    { echo "CONTRIBUTING.md names $file, which is nowhere"; exit 1; }
+done
 find include/lamina -type f -printf '%h\n' | sort | uniq -c | awk '
   $1 > 12 { print $2 " has " $1 " files: sort them into folders by their job"; failed = 1 } END { exit failed }'
 find include/lamina -type f -exec awk 'FNR == 401 { print FILENAME " has more than 400 lines: what is its second job?" }' {} + |

@@ -91,8 +91,8 @@ TEST_CASE("run page: shows no other file, and itself to no other site", "[run_pa
     CHECK(asked(at.port, path).status == 404);
   const auto page = asked(at.port, "/");
   CHECK(page.status == 200);
-  CHECK(page.body == serve::run_page);
-  CHECK(field_of(page, "Content-Security-Policy") == serve::run_page_policy);
+  CHECK(page.body == serve::run_page());
+  CHECK(field_of(page, "Content-Security-Policy") == serve::page_policy);
   CHECK(field_of(page, "Access-Control-Allow-Origin") == "(none)");
   CHECK(field_of(page, "Cross-Origin-Resource-Policy") == "same-origin");
   for (const char* word : {"http:", "https:", "src=", "@import", "url("}) {  // but for the name of SVG

@@ -114,7 +114,7 @@ TEST_CASE("routes: the page at / fetches nothing from elsewhere, needs no key, a
   CHECK(reply.status == 200);
   CHECK(reply.head.find("Content-Type: text/html; charset=utf-8") != std::string::npos);
   CHECK(reply.head.find("Content-Security-Policy: default-src 'none'") != std::string::npos);
-  CHECK(reply.body == serve::chat_page);
+  CHECK(reply.body == serve::chat_page());
   for (const char* elsewhere : {"http://", "https://", "src=\"//", "@import"})
     CHECK(reply.body.find(elsewhere) == std::string::npos);
   CHECK(client.ask("POST", "/", "{}").status == 405);

@@ -1,36 +1,19 @@
 #pragma once
+#include <string>
 #include <string_view>
+
+#include <lamina/core/error.hpp>
+#include <lamina/serve/page.hpp>
 
 namespace lamina::serve {
 
-/// What the page may do: run what stands in it, show what was dropped on it, and talk to its own server.
-inline constexpr std::string_view chat_page_policy =
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+namespace detail {
 
-/// A page for a look at the model: chat with images, several models side by side, rates. It fetches nothing but the
-/// API, and text of models and people is shown as text, never as HTML.
-inline constexpr std::string_view chat_page = R"html(<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Lamina</title>
-<style>
-:root { --page: #f7f7f5; --card: #fff; --text: #1d1f21; --soft: #6b7075; --line: #dcdcd8; --accent: #1f6f5c; --bad: #b3261e; }
-[data-theme=dark] { --page: #17191b; --card: #212427; --text: #e6e6e3; --soft: #9aa0a6; --line: #363a3e; --accent: #5cc2a6; --bad: #f2867e; }
-* { box-sizing: border-box; }
-body { margin: 0; height: 100vh; display: flex; flex-direction: column; background: var(--page); color: var(--text); font: 15px/1.55 system-ui, "Noto Sans CJK SC", sans-serif; }
-header, footer { background: var(--card); border: solid var(--line); border-width: 0 0 1px; padding: 8px 16px; }
-footer { border-width: 1px 0 0; }
-header { display: flex; gap: 14px; align-items: center; flex-wrap: wrap; }
-header b { font-size: 17px; }
+inline constexpr std::string_view chat_page_body = R"html(body { height: 100vh; display: flex; flex-direction: column; }
+footer { background: var(--card); border-top: 1px solid var(--line); padding: 8px 16px; }
 #models { display: flex; gap: 12px; flex: 1; flex-wrap: wrap; }
-button, input, textarea { font: inherit; color: inherit; background: var(--page); border: 1px solid var(--line); border-radius: 6px; padding: 4px 10px; }
-button { cursor: pointer; }
 button.main { background: var(--accent); border-color: var(--accent); color: var(--card); padding: 6px 18px; }
 button:disabled { opacity: .5; cursor: default; }
-:focus-visible { outline: 2px solid var(--accent); }
 main { flex: 1; display: flex; min-height: 0; }
 #settings { width: 250px; padding: 14px 16px; overflow-y: auto; border-right: 1px solid var(--line); background: var(--card); }
 #settings label { display: block; margin-bottom: 10px; color: var(--soft); font-size: 13px; }
@@ -88,9 +71,9 @@ main { flex: 1; display: flex; min-height: 0; }
     <button id="stop" class="main" data-text="stop" hidden></button>
   </div>
 </footer>
-<script>
-"use strict";
-const words = {
+)html";
+
+inline constexpr std::string_view chat_page_script = R"html(const words = {
   en: { clear: "Clear", settings: "Settings", theme: "Dark or light", system: "System prompt", key: "API key", attach: "Add images",
         hint: "Ask. Enter sends, Shift+Enter is a new line; drop or paste images", send: "Send", stop: "Stop", none: "Choose a model above",
         first: "first token", rate: "tokens/s", tokens: "tokens", prompt: "of the prompt", cut: "cut off at max_tokens", stopped: "stopped" },
@@ -98,22 +81,7 @@ const words = {
         hint: "输入问题。回车发送，Shift+回车换行；可拖入或粘贴图片", send: "发送", stop: "停止", none: "请先在上方选择模型",
         first: "首个词元", rate: "词元/秒", tokens: "词元", prompt: "提示词", cut: "达到 max_tokens 而截断", stopped: "已停止" },
 };
-const by = (id) => document.getElementById(id);
 const api = (path) => new URL("v1/" + path, document.baseURI);
-const made = (tag, kind, text) => Object.assign(document.createElement(tag), { className: kind || "", textContent: text || "" });
-const stored = (name, otherwise) => localStorage.getItem("lamina." + name) || otherwise;
-const store = (name, value) => localStorage.setItem("lamina." + name, value);
-
-let language = stored("language", navigator.language.startsWith("zh") ? "zh" : "en");
-const said = (key) => words[language][key];
-function speak() {
-  document.documentElement.lang = language;
-  for (const at of document.querySelectorAll("[data-text]")) at.textContent = said(at.dataset.text);
-  for (const at of document.querySelectorAll("[data-title]")) at.title = said(at.dataset.title);
-  for (const at of document.querySelectorAll("[data-hint]")) at.placeholder = said(at.dataset.hint);
-  by("language").textContent = language === "zh" ? "English" : "中文";
-}
-function paint(theme) { document.documentElement.dataset.theme = theme; }
 
 const turns = [];     // { content, answers: { model: text } }: what each model is told is its own talk
 let images = [];      // data URLs of the next question
@@ -272,17 +240,23 @@ document.ondragleave = (event) => { if (!event.relatedTarget) document.body.clas
 document.ondrop = (event) => { event.preventDefault(); document.body.classList.remove("dropping"); addFiles(event.dataTransfer.files); };
 by("clear").onclick = () => { if (running) running.abort(); turns.length = 0; by("talk").replaceChildren(); };
 by("toggle").onclick = () => { by("settings").hidden = !by("settings").hidden; };
-by("language").onclick = () => { language = language === "zh" ? "en" : "zh"; store("language", language); speak(); };
-by("theme").onclick = () => { const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark"; store("theme", theme); paint(theme); };
 by("key").onchange = () => { sessionStorage.setItem("lamina.key", by("key").value); listModels(); };
 
 by("key").value = sessionStorage.getItem("lamina.key") || "";
-paint(stored("theme", matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
-speak();
+begin(() => {});
 listModels();
 </script>
 </body>
 </html>
 )html";
+
+}  // namespace detail
+
+/// It shows what was dropped on it too.
+inline std::string chat_page_policy() { return cat(page_policy, "; img-src data:"); }
+
+/// A page for a look at the model: chat with images, several models side by side, rates. It fetches nothing but the
+/// API, and text of models and people is shown as text, never as HTML.
+inline std::string chat_page() { return cat(page_head, detail::chat_page_body, page_script, detail::chat_page_script); }
 
 }  // namespace lamina::serve

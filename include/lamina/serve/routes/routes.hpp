@@ -220,9 +220,9 @@ class Routes final : public HttpApplication {
   /// It holds no secrets; what it asks the API for needs a key as ever.
   HttpReply page(const std::string&) const {
     return {200,
-            std::string(chat_page),
+            chat_page(),
             "text/html; charset=utf-8",
-            {{"Content-Security-Policy", std::string(chat_page_policy)},
+            {{"Content-Security-Policy", chat_page_policy()},
              {"X-Content-Type-Options", "nosniff"},
              {"Referrer-Policy", "no-referrer"}}};
   }

@@ -1,33 +1,17 @@
 #pragma once
+#include <string>
 #include <string_view>
+
+#include <lamina/core/error.hpp>
+#include <lamina/serve/page.hpp>
 
 namespace lamina::serve {
 
-/// What the page may do: run what stands in it and talk to its own server.
-inline constexpr std::string_view run_page_policy =
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'";
+namespace detail {
 
-/// A page of a run: figures, and a curve of each number in the log. It fetches the run's files and nothing else, only
-/// the new lines of them, and shows their content as text, never as HTML.
-inline constexpr std::string_view run_page = R"html(<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Lamina</title>
-<style>
-:root { --page: #f7f7f5; --card: #fff; --text: #1d1f21; --soft: #6b7075; --line: #dcdcd8; --accent: #1f6f5c; --other: #b3541e; --bad: #b3261e; }
-[data-theme=dark] { --page: #17191b; --card: #212427; --text: #e6e6e3; --soft: #9aa0a6; --line: #363a3e; --accent: #5cc2a6; --other: #e9a06b; --bad: #f2867e; }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.55 system-ui, "Noto Sans CJK SC", sans-serif; }
-header { background: var(--card); border-bottom: 1px solid var(--line); padding: 8px 16px; display: flex; gap: 14px; align-items: center; flex-wrap: wrap; }
-header b { font-size: 17px; }
-#folder { overflow-wrap: anywhere; }
+inline constexpr std::string_view run_page_body = R"html(#folder { overflow-wrap: anywhere; }
 #status { flex: 1; color: var(--soft); }
 #status.failed { color: var(--bad); }
-button { font: inherit; color: inherit; background: var(--page); border: 1px solid var(--line); border-radius: 6px; padding: 4px 10px; cursor: pointer; }
-:focus-visible { outline: 2px solid var(--accent); }
 main { max-width: 1400px; margin: 0 auto; padding: 16px; }
 #bar { height: 6px; background: var(--line); border-radius: 3px; overflow: hidden; margin-bottom: 16px; }
 #bar div { height: 100%; width: 0; background: var(--accent); }
@@ -59,9 +43,9 @@ svg path { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
   <div id="figures"></div>
   <div id="curves"></div>
 </main>
-<script>
-"use strict";
-const words = {
+)html";
+
+inline constexpr std::string_view run_page_script = R"html(const words = {
   en: { theme: "Dark or light", step: "step", epoch: "epoch", loss: "loss", eval_loss: "evaluation loss", lr: "learning rate", grad_norm: "gradient norm",
         samples_per_second: "samples/s", memory_gib: "memory, GiB", throughput: "tokens/s", accuracy: "accuracy", elapsed_time: "time", remaining_time: "time left",
         running: "running", finished: "finished", empty: "no line of a log yet", ago: (text) => `the last line is ${text} old`,
@@ -71,26 +55,12 @@ const words = {
         running: "运行中", finished: "已结束", empty: "尚无日志", ago: (text) => `最后一行写于 ${text} 前`,
         away: "提供此页面的程序已结束或无法连接。重新打开：lamina-train --watch PORT FOLDER" },
 };
-const by = (id) => document.getElementById(id);
-const made = (tag, kind, text) => Object.assign(document.createElement(tag), { className: kind || "", textContent: text || "" });
 function drawn(tag, attributes, text) {
   const at = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) at.setAttribute(name, value);
   if (text !== undefined) at.textContent = text;
   return at;
 }
-const stored = (name, otherwise) => localStorage.getItem("lamina." + name) || otherwise;
-const store = (name, value) => localStorage.setItem("lamina." + name, value);
-
-let language = stored("language", navigator.language.startsWith("zh") ? "zh" : "en");
-const said = (key) => words[language][key] || key;
-function speak() {
-  document.documentElement.lang = language;
-  for (const at of document.querySelectorAll("[data-title]")) at.title = said(at.dataset.title);
-  by("language").textContent = language === "zh" ? "English" : "中文";
-  show();
-}
-function paint(theme) { document.documentElement.dataset.theme = theme; }
 
 // What is known of the run: of each number the steps and values, from the log's lines and, of what these lack, from
 // trainer_state.json.
@@ -267,14 +237,17 @@ function showCurves() {
 }
 function show() { showStatus(), showFigures(), showCurves(); }
 
-by("language").onclick = () => { language = language === "zh" ? "en" : "zh"; store("language", language); speak(); };
-by("theme").onclick = () => { const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark"; store("theme", theme); paint(theme); };
-paint(stored("theme", matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
-speak();
+begin(show);
 look();
 </script>
 </body>
 </html>
 )html";
+
+}  // namespace detail
+
+/// A page of a run: figures, and a curve of each number in the log. It fetches the run's files and nothing else, only
+/// the new lines of them, and shows their content as text, never as HTML.
+inline std::string run_page() { return cat(page_head, detail::run_page_body, page_script, detail::run_page_script); }
 
 }  // namespace lamina::serve

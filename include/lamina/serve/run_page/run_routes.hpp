@@ -71,10 +71,7 @@ class RunRoutes final : public HttpApplication {
     return reply;
   }
   static HttpReply page() {
-    return {200,
-            std::string(run_page),
-            "text/html; charset=utf-8",
-            {{"Content-Security-Policy", std::string(run_page_policy)}}};
+    return {200, run_page(), "text/html; charset=utf-8", {{"Content-Security-Policy", std::string(page_policy)}}};
   }
   HttpReply run() const {
     std::filesystem::path folder = files_.folder();

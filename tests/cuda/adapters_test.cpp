@@ -52,6 +52,14 @@ struct AdaptedRunner {
   std::vector<std::shared_ptr<const LoadedAdapter>> adapters;
 };
 
+/// The model's weights with the rows that a session gives its adapters.
+template <class Model, class T>
+auto weights_of_session() {
+  return gpu_weights<Model, T>(
+      [](auto) { return false; },
+      [](const TensorSpec& tensor) { return AdapterMemory<T, Cuda>::rows_below(tensor, {}, slots, rank); });
+}
+
 /// Root mean square distance of logits in T on the GPU from fp32 on the CPU, of requests that share steps.
 template <class Model, class T>
 struct AdaptedDistances {
@@ -61,7 +69,7 @@ struct AdaptedDistances {
     struct OnGpu : fused_for<Cuda, Model> {};
     Device<Cpu> host;
     const auto exact_weights = rule_weights<Model>([](auto) { return false; });
-    const auto weights = gpu_weights<OnGpu, T>([](auto) { return false; });
+    const auto weights = weights_of_session<OnGpu, T>();
     AdaptedRunner<Model, float, Cpu> exact(host, *exact_weights, {}, false);
     AdaptedRunner<OnGpu, T, Cuda> gpu(gpu_device(), *weights, {1, 2, 5}, false);
     PagePool pool(adapter_memory.pages);
@@ -115,7 +123,7 @@ void check_adapted_distance(const char* name) {
 template <class Model>
 std::map<RequestId, std::vector<float>> adapted_logits(bool one_by_one) {
   struct OnGpu : fused_for<Cuda, Model> {};
-  const auto weights = gpu_weights<OnGpu, bf16>([](auto) { return false; });
+  const auto weights = weights_of_session<OnGpu, bf16>();
   AdaptedRunner<OnGpu, bf16, Cuda> gpu(gpu_device(), *weights, {1, 2, 5}, true);
   return chosen_logits<Model>(*gpu.runner, adapter_limits, adapter_memory, one_by_one,
                               [&](RequestId id) { return id % 4 == 0 ? nullptr : gpu.adapters[id % 4 - 1]; });

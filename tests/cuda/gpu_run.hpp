@@ -40,11 +40,15 @@ void fill_by_rule(TensorMemory<T, Cuda>& weights) {
 }
 
 /// rule_weights() on the GPU.
-template <class Model, class T, class Adapted>
-std::unique_ptr<Weights<Model, T, Cuda>> gpu_weights(Adapted adapted) {
-  using W = Weights<Model, T, Cuda>;
-  auto weights = std::make_unique<W>([&](const TensorSpec& spec) {
-    return typename W::Choice{dtype_of<T>, adapted(spec.path.view()) ? 4 : 0, true};
+template <class Model, class T, class Adapted, class RowsBelow = NoRowsBelow>
+std::unique_ptr<Weights<Model, T, Cuda>> gpu_weights(Adapted adapted, RowsBelow rows_below = {}) {
+  auto weights = std::make_unique<Weights<Model, T, Cuda>>([&](const TensorSpec& spec) {
+    const int below = rows_below(spec);
+    return TensorChoice{.dtype = dtype_of<T>,
+                        .rank = adapted(spec.path.view()) ? 4 : 0,
+                        .learns = below == 0,
+                        .quantization = {},
+                        .rows_below = below};
   });
   weights->allocate(true, gpu_device().stream());
   fill_by_rule(*weights);

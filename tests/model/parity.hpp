@@ -17,11 +17,17 @@ inline std::string saved_name(const TensorSlot& slot) {
   return (slot.spec.added ? "base_model.model." : "") + slot.name();
 }
 
-/// Weights by rule; adapters of rank 4 and scale 2 if `adapted` says so.
-template <class Model, class Adapted>
-std::unique_ptr<Weights<Model, float>> rule_weights(Adapted adapted) {
+/// TensorChoice::rows_below for weights that have none.
+struct NoRowsBelow {
+  int operator()(const TensorSpec&) const { return 0; }
+};
+/// Weights by rule; adapters of rank 4 and scale 2 if `adapted` says so. Matrices with rows below them are frozen.
+template <class Model, class Adapted, class RowsBelow = NoRowsBelow>
+std::unique_ptr<Weights<Model, float>> rule_weights(Adapted adapted, RowsBelow rows_below = {}) {
   auto weights = std::make_unique<Weights<Model, float>>([&](const TensorSpec& spec) {
-    return typename Weights<Model, float>::Choice{DType::F32, adapted(spec.path.view()) ? 4 : 0, true};
+    const int below = rows_below(spec);
+    return TensorChoice{
+        .rank = adapted(spec.path.view()) ? 4 : 0, .learns = below == 0, .quantization = {}, .rows_below = below};
   });
   weights->allocate(true);
   for (std::size_t i = 0; i < weights->slots().size(); ++i) {

@@ -134,9 +134,12 @@ class ModelEngineSession final : public EngineSession {
           "batch_invariant out");
     return [&source, &options](const TensorSpec& spec) {
       const DType kept = source.dtype_of_values(std::string(spec.path.view()));
-      return Choice{.dtype = std::is_same_v<T, float> ? options.dtype.value_or(kept) : dtype_of<T>,
-                    .learns = false,
-                    .quantization = frozen_storage(spec, source, options.quantization, Device<B>::runs_ahead)};
+      const Quantization storage = frozen_storage(spec, source, options.quantization, Device<B>::runs_ahead);
+      return Choice{
+          .dtype = std::is_same_v<T, float> ? options.dtype.value_or(kept) : dtype_of<T>,
+          .learns = false,
+          .quantization = storage,
+          .rows_below = AdapterMemory<T, B>::rows_below(spec, storage, options.adapter_slots, options.adapter_rank)};
     };
   }
   static int context_length(int max_position_embeddings, const EngineOptions& options) {

@@ -85,9 +85,17 @@ struct Gated : Chain<GateUp, Gate, Down> {
     using mode = typename R::mode;
     const Matrix<T> a = run.scratch->template matrix<T>(x.rows, F, tail_between<Gate, Down>);
     Arena::Scope scope(*run.scratch);
+    const bool adapted = rows_adapted(run, p[0]);
+    if constexpr (!keeps_gate<mode> && GateUp::one_product)
+      if (adapted && p[0].row_terms->below_weight) {
+        run.stream.enter(GateUp::name);
+        multiply_adapted(run, p[0], GateUp::joined(p), static_cast<const T*>(nullptr), x, a, {.gated = true});
+        run.stream.leave();
+        return a;
+      }
     const Matrix<T> h = keeps_gate<mode> ? saved.h : run.scratch->template matrix<T>(x.rows, 2 * F);
     if constexpr (!keeps_gate<mode> && GateUp::one_product)
-      if (!rows_adapted(run, p[0])) {
+      if (!adapted) {
         run.stream.enter(GateUp::name);
         kernel::gated_product<typename R::backend>::forward(
             run.stream, kernel::GatedProduct<T>{.x = x, .w = GateUp::joined(p), .h = h, .y = a});

@@ -104,9 +104,7 @@ struct Joint {
     const T* bias = nullptr;
     if constexpr (has_bias) bias = static_cast<const T*>(p[1].value.data);
     run.stream.enter(name);
-    kernel::matmul<typename R::backend>::forward(run.stream,
-                                                 kernel::MatmulFwd<T>{.x = x, .w = joined(p), .bias = bias, .y = y});
-    add_adapters_of_rows(run, p[0], x, y);
+    multiply_rows(run, p[0], joined(p), bias, x, y);
     run.stream.leave();
     for_each_adapter([&]<class Part>(std::type_identity<Part>, int tensor, int column, int width) {
       run.stream.enter(Part::name);

@@ -52,7 +52,11 @@ struct gated_product<Grouped<B>> {
 
 template <class B>
 struct add_adapters<Grouped<B>> {
-  static void forward(auto...) { fail("adapters by name: experts take none; merge the adapter into the model"); }
+  static void forward(auto...) { refuse(); }
+  static void finish(auto...) { refuse(); }
+
+ private:
+  [[noreturn]] static void refuse() { fail("adapters by name: experts take none; merge the adapter into the model"); }
 };
 template <class B>
 struct magnitude<Grouped<B>> {

@@ -39,7 +39,8 @@
   PASS(add, forward, "add", (const Add<T>&))                                                                           \
   PASS(add, copy, "copy", (const Add<T>&))
 #define LAMINA_OPERATION_add_adapters(PASS, T)                                                                         \
-  PASS(add_adapters, forward, "add_adapters", (const AddAdapters<T>&))
+  PASS(add_adapters, forward, "add_adapters", (const AddAdapters<T>&))                                                 \
+  PASS(add_adapters, finish, "adapted_product", (const AdaptedProduct<T>&))
 #define LAMINA_OPERATION_add_layer_norm(PASS, T)                                                                       \
   PASS(add_layer_norm, forward, "add_layer_norm_fwd")                                                                  \
   PASS(add_layer_norm, backward, "add_layer_norm_bwd")

@@ -71,9 +71,7 @@ struct Linear {
     saved.x = x;
     const T* bias = nullptr;
     if constexpr (has_bias) bias = static_cast<const T*>(p[1].value.data);
-    kernel::matmul<typename R::backend>::forward(
-        run.stream, kernel::MatmulFwd<T>{.x = x, .w = p[0].value, .bias = bias, .y = y, .beta = beta});
-    add_adapters_of_rows(run, p[0], x, y);
+    multiply_rows(run, p[0], p[0].value, bias, x, y, beta);
   }
 };
 

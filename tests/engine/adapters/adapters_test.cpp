@@ -43,10 +43,19 @@ std::unique_ptr<Weights<Model, float>> folded(const AdapterLayers& layers) {
 
 /// Requests of the base model and of several adapters, some with images, run together; each of them alone is answered
 /// by weights with its adapter folded in.
+/// rows_below: of every linear layer's matrix.
 template <class Model>
-void each_gets_its_own_adapter(const SchedulerLimits& limits, int pages) {
+void each_gets_its_own_adapter(int rows_below) {
+  const SchedulerLimits limits{.rows = 5,
+                               .step_tokens = 40,
+                               .page_tokens = 16,
+                               .context_tokens = 128,
+                               .step_image_tokens = 24,
+                               .adapter_slots = slots};
+  constexpr int pages = 60;
   Device<Cpu> device;
-  const auto weights = rule_weights<Model>([](auto) { return false; });
+  const auto weights = rule_weights<Model>(
+      [](auto) { return false; }, [&](const TensorSpec& tensor) { return tensor.takes_row_terms ? rows_below : 0; });
   AdapterMemory<float, Cpu> memory = adapter_memory(*weights);
   memory.allocate({weights->parameters(), weights->slots().size()}, {});
   PagePool pool(pages);
@@ -103,13 +112,16 @@ void each_gets_its_own_adapter(const SchedulerLimits& limits, int pages) {
 
 TEMPLATE_TEST_CASE("Adapters: requests in one batch get the answers of their own adapters, on every part of the model",
                    "", Qwen3, Qwen2_5, qwen3_vl::Qwen3VL_Tiny) {
-  each_gets_its_own_adapter<TestType>({.rows = 5,
-                                       .step_tokens = 40,
-                                       .page_tokens = 16,
-                                       .context_tokens = 128,
-                                       .step_image_tokens = 24,
-                                       .adapter_slots = slots},
-                                      60);
+  each_gets_its_own_adapter<TestType>(0);
+}
+
+TEMPLATE_TEST_CASE("Adapters: they may lie below the model's own matrices", "", Qwen3, Qwen2_5,
+                   qwen3_vl::Qwen3VL_Tiny) {
+  const auto weights = rule_weights<TestType>(
+      [](auto) { return false; }, [](const TensorSpec& tensor) { return tensor.takes_row_terms ? slots * rank : 0; });
+  const auto without = rule_weights<TestType>([](auto) { return false; });
+  CHECK(adapter_memory(*weights).bytes() < adapter_memory(*without).bytes());
+  each_gets_its_own_adapter<TestType>(slots * rank);
 }
 
 TEST_CASE("Adapters: memory is planned, and a model without adapters has none") {

@@ -1,5 +1,6 @@
 #include <lamina/kernel/cpu/matmul/add_adapters.hpp>
 
+#include "kernel/adapted_product_problem.hpp"
 #include "kernel/adapters_problem.hpp"
 #include "support/catch.hpp"
 
@@ -34,4 +35,15 @@ TEST_CASE("add_adapters: a row's result does not depend on the rows around it") 
     add_adapters<Cpu>::forward({}, one);
   }
   CHECK(together.same_bits(apart));
+}
+
+TEMPLATE_TEST_CASE("add_adapters: what is left of a product with A below W is added", "", float, bf16) {
+  for (const test::AdaptedShape& shape : test::adapted_shapes) {
+    CAPTURE(shape.rows, shape.rank, shape.slots, shape.gated, shape.beta);
+    test::AdaptedProductProblem<TestType> problem(shape);
+    auto y = problem.y;
+    add_adapters<Cpu>::finish(
+        {}, problem.arguments(problem.h, problem.b.weight(), problem.bias.data.data(), problem.slots.data(), y));
+    CHECK(problem.count_far(y) == 0);
+  }
 }

@@ -1,5 +1,6 @@
 #include <lamina/kernel/cuda/matmul/adapters/add_adapters.cuh>
 
+#include "kernel/adapted_product_problem.hpp"
 #include "kernel/adapters_problem.hpp"
 #include "kernel/cuda_compare.hpp"
 
@@ -47,4 +48,30 @@ TEMPLATE_TEST_CASE("add_adapters on CUDA: a row's result does not depend on the 
   for (int n = 0; n < problem.shape.rows; ++n)
     run(problem.arguments(x.row_range(n, 1), a, b, slots + n, apart.row_range(n, 1)));
   CHECK(test::download(together, problem.y).same_bits(test::download(apart, problem.y)));
+}
+
+TEMPLATE_TEST_CASE("add_adapters on CUDA: what is left of a product with A below W is added", "", float, bf16, f16) {
+  for (const test::AdaptedShape& shape : test::adapted_shapes) {
+    CAPTURE(shape.rows, shape.rank, shape.slots, shape.gated, shape.beta);
+    test::AdaptedProductProblem<TestType> problem(shape);
+    const auto h = upload(problem.h), bias = upload(problem.bias);
+    const Weight b = test::upload_weight(problem.b);
+    const int* slots = testing::gpu().upload(problem.slots);
+    auto got = test::run_twice<TestType>(problem.y, [&](const Matrix<TestType>& y) {
+      add_adapters<Cuda>::finish(testing::gpu().stream(), problem.arguments(h, b, bias.data, slots, y));
+      testing::gpu().device().wait();
+    });
+    CHECK(problem.count_far(got) == 0);
+    for (int n = 0; n < shape.rows; ++n) {  // alone
+      const auto alone = upload(problem.y);
+      add_adapters<Cuda>::finish(
+          testing::gpu().stream(),
+          problem.arguments(h.row_range(n, 1), b, bias.data, slots + n * shape.slot_stride, alone.row_range(n, 1)));
+      testing::gpu().device().wait();
+      auto row = test::download(alone, problem.y);
+      int other = 0;
+      for (int o = 0; o < row.cols; ++o) other += to_f32(row(n, o)) != to_f32(got(n, o));
+      CHECK(other == 0);
+    }
+  }
 }

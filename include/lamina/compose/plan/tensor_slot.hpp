@@ -14,6 +14,7 @@ struct TensorSlot {
   std::size_t offset = 0;  ///< elements into the learning run, or bytes into the frozen block
   DType dtype = DType::F32;
   Quantization quantization = {};  ///< of a frozen matrix that is stored so; then dtype is U8
+  int rows_below = 0;              ///< TensorChoice's
   bool learns = false;
   float rate = 1;                 ///< of its learning rate over that of the others
   bool folded = false;            ///< a window of a folded matrix: a base matrix, or an adapter's half-precision copy
@@ -32,6 +33,8 @@ struct TensorChoice {
   float rate = 1;  ///< of its learning rate over that of the others
   /// How it is stored while frozen, in place of dtype: the matrix of a linear layer, which products alone read.
   Quantization quantization = {};
+  /// Rows of a frozen matrix, or of the one that it is joined with, that follow in memory for somebody else to use.
+  int rows_below = 0;
 };
 
 }  // namespace lamina

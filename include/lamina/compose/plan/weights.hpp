@@ -51,6 +51,7 @@ class TensorMemory {
                       .learns = spec.learns && choice.learns};
       if (slot.learns) slot.dtype = DType::F32;
       slot.rate = choice.rate;
+      slot.rows_below = choice.rows_below;
       if (choice.quantization) quantize(slot, choice.quantization);
       slots_.push_back(slot);
     }
@@ -58,7 +59,7 @@ class TensorMemory {
     for (int kind : {0, 1, 2})
       for (TensorSlot& slot : slots_)
         if (kind_of(slot.spec) == kind && (slot.learns || !slot.folded)) place(slot);
-    frozen_ = aligned(frozen_);
+    frozen_ = aligned(frozen_ + bytes_below_);
     kept_ = {0, learning_}, gradient_count_ = learning_;
     quantized_.resize(static_cast<std::size_t>(
         std::count_if(slots_.begin(), slots_.end(), [](const TensorSlot& slot) { return bool(slot.quantization); })));
@@ -227,9 +228,11 @@ class TensorMemory {
       slot.offset = learning_;
       learning_ += count;
     } else {
-      if (!slot.spec.joined || slot.quantization) frozen_ = aligned(frozen_);
+      if (!slot.spec.joined || slot.quantization) frozen_ = aligned(frozen_ + std::exchange(bytes_below_, 0));
       slot.offset = frozen_;
       frozen_ += bytes_of(slot);
+      bytes_below_ += static_cast<std::size_t>(slot.rows_below) * static_cast<std::size_t>(slot.spec.cols()) *
+                      size_bytes(slot.dtype);
     }
   }
 
@@ -349,6 +352,7 @@ class TensorMemory {
   std::vector<TensorSlot> slots_;
   std::vector<QuantizedMatrix> quantized_;  ///< of the slots that are, in their order
   std::size_t learning_ = 0, frozen_ = 0, gradient_count_ = 0;
+  std::size_t bytes_below_ = 0;                 // the matrix that was placed last
   std::vector<std::size_t> gradient_place_of_;  // empty: that of its value
   parallel::Share kept_;
   Stream<B> stream_;

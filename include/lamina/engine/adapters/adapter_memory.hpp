@@ -22,13 +22,21 @@ namespace lamina::engine {
 
 /// The matrices of the adapters that rows of a step may have: for each product of the model `slots` places of `rank`
 /// each, taken at the start. A product that no adapter has changed yet has none as far as the model sees, and costs
-/// nothing.
+/// nothing. Where the model's matrix has the rows below it, A is there, so that one product reads both.
 template <class T, Backend B>
 class AdapterMemory {
  public:
   /// tensors: the model's, in its order, of which the first `image_tensors` are those of the vision tower and the
   /// projector. slots 0: no adapters. shard: which part of a divided model they are of.
   AdapterMemory(std::span<const TensorSlot> tensors, std::size_t image_tensors, int slots, int rank, int shard = 0);
+
+  /// Rows below the matrix of a layer, for all of an adapter's slots; 0: A is better elsewhere. storage: the matrix's.
+  static int rows_below(const TensorSpec& tensor, const Quantization& storage, int slots, int rank) {
+    constexpr int most = 256;  // beyond, every product reads many adapters for each that a row has
+    const bool takes = tensor.takes_row_terms && !tensor.mixture && !storage && tensor.cols() % row_step == 0;
+    const int rows = slots * rounded(rank, rank_step);
+    return takes && Device<B>::runs_ahead && rows <= most ? rows : 0;
+  }
 
   int slots() const { return slots_; }
   std::size_t bytes() const {
@@ -68,18 +76,20 @@ class AdapterMemory {
     bool of_images = false, used = false;
     std::vector<Part> parts;
     kernel::RowTerms matrices;
+    int rows_below = 0;  ///< of the model's matrices
     /// Elements of A, and of B, in one slot.
     std::size_t a_count() const { return count(matrices.a); }
     std::size_t b_count() const { return count(matrices.b); }
     std::size_t count(const Weight& w) const {
       return static_cast<std::size_t>(w.rows / matrices.slots) * static_cast<std::size_t>(w.stride);
     }
-    /// Room for both in all slots.
+    /// Room for B, and for an A that is not below the model's matrix, in all slots.
     std::pair<T*, T*> take(Arena& arena) const {
       const auto slots = static_cast<std::size_t>(matrices.slots);
-      T* const a = arena.take<T>(slots * a_count());
+      T* const a = matrices.below_weight ? nullptr : arena.take<T>(slots * a_count());
       return {a, arena.take<T>(slots * b_count())};
     }
+    int outputs() const { return matrices.b.rows / matrices.slots; }
     /// One slot's.
     T* a(int slot) const { return at(matrices.a, static_cast<std::size_t>(slot) * a_count()); }
     T* b(int slot) const { return at(matrices.b, static_cast<std::size_t>(slot) * b_count()); }
@@ -96,7 +106,7 @@ class AdapterMemory {
   static constexpr int rank_step = std::is_same_v<T, float> ? 1 : 16, row_step = 8;
   static constexpr int rounded(int n, int step) { return (n + step - 1) / step * step; }
 
-  void add_product(std::size_t parameter, const TensorSpec& spec, bool of_images);
+  void add_layer(std::size_t parameter, const TensorSlot& tensor, bool of_images);
   void check(const Product& product, const Part& part, const checkpoint::AdapterLayer& layer) const;
   [[noreturn]] void refuse_unknown(const checkpoint::AdapterLayers& layers) const;
   void use(Product& product) {
@@ -121,12 +131,17 @@ AdapterMemory<T, B>::AdapterMemory(std::span<const TensorSlot> tensors, std::siz
   if (slots == 0) return;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     has_experts_ = has_experts_ || tensors[i].spec.mixture;
-    if (tensors[i].spec.takes_row_terms && !tensors[i].spec.mixture) add_product(i, tensors[i].spec, i < image_tensors);
+    if (tensors[i].spec.takes_row_terms && !tensors[i].spec.mixture) add_layer(i, tensors[i], i < image_tensors);
+  }
+  for (Product& product : products_) {
+    kernel::RowTerms& m = product.matrices;
+    m.below_weight = product.rows_below == m.a.rows && m.a.stride == m.a.cols;
   }
 }
-/// A layer's matrix is a product of its own, or a part of the one before.
+/// Its matrix is a product of its own, or a part of the one before.
 template <class T, Backend B>
-void AdapterMemory<T, B>::add_product(std::size_t parameter, const TensorSpec& spec, bool of_images) {
+void AdapterMemory<T, B>::add_layer(std::size_t parameter, const TensorSlot& tensor, bool of_images) {
+  const TensorSpec& spec = tensor.spec;
   if (!spec.joined) {
     Product product{.parameter = parameter, .of_images = of_images, .used = false, .parts = {}, .matrices = {}};
     product.matrices.slots = slots_;
@@ -142,6 +157,7 @@ void AdapterMemory<T, B>::add_product(std::size_t parameter, const TensorSpec& s
   m.widths[static_cast<std::size_t>(m.parts++)] = spec.rows();
   m.a.rows = slots_ * m.ranks();
   m.b.rows += slots_ * spec.rows();
+  product.rows_below += tensor.rows_below;
   product.parts.push_back({checkpoint::module_of(std::string(spec.path.view())), spec.rows(),
                            power_of_two(spec.exponent), spec.row_shards, spec.column_shards, spec.shard_copies});
 }
@@ -152,7 +168,11 @@ void AdapterMemory<T, B>::allocate(std::span<const Parameter> parameters, Stream
   parameters_.assign(parameters.begin(), parameters.end());
   block_ = Arena(bytes(), Memory<B>{});
   for (Product& product : products_) {
-    const auto [a, b] = product.take(block_);
+    auto [a, b] = product.take(block_);
+    if (product.matrices.below_weight) {
+      const Weight& w = parameters[product.parameter].value;
+      a = static_cast<T*>(const_cast<void*>(w.data)) + product.outputs() * w.stride;
+    }
     product.matrices.a.data = a, product.matrices.b.data = b;
     for (int slot = 0; slot < slots_; ++slot) clear(product, slot, stream);
     if (all) use(product);

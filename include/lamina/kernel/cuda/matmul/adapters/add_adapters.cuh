@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include <lamina/kernel/cuda/matmul/adapters/adapted_product.cuh>
 #include <lamina/kernel/cuda/matmul/adapters/adapter_product.cuh>
 #include <lamina/kernel/cuda/matmul/adapters/add_adapters.hpp>
 #include <lamina/kernel/expect.hpp>
@@ -70,4 +71,18 @@ void lamina::kernel::add_adapters<lamina::Cuda>::forward(Stream<Cuda> s, const A
   cuda::launch_dependent_shared(s, cuda::adapter_row<T, warps>, dim3(a.x.rows), dim3(warps * cuda::warp_size),
                                 shared_bytes, rows);
   cuda::check_launch("adapter_row");
+}
+
+template <class T>
+void lamina::kernel::add_adapters<lamina::Cuda>::finish(Stream<Cuda> s, const AdaptedProduct<T>& a) {
+  const RowTerms& m = a.adapters;
+  if (m.b.dtype != dtype_of<T>)
+    fail("add_adapters: matrices of ", name_of(m.b.dtype), ", activations of ", name_of(dtype_of<T>));
+  detail::expect_shape("add_adapters", "h", a.h.rows, a.h.cols, a.y.rows, a.outputs() + m.slots * m.ranks());
+  detail::expect_shape("add_adapters", "B", m.b.rows, m.b.cols, m.slots * a.outputs(), m.rank);
+  if (a.h.rows == 0) return;
+  const cuda::AdaptedRows<T> rows(a);
+  const bool whole = cuda::takes_tensor_cores(rows, m.parts);
+  if (a.gated) return cuda::launch_adapted_product<true>(s, rows, whole);
+  cuda::launch_adapted_product<false>(s, rows, whole);
 }

@@ -6,4 +6,6 @@ template <>
 struct lamina::kernel::add_adapters<lamina::Cuda> {
   template <class T>
   static void forward(Stream<Cuda> s, const AddAdapters<T>& a);
+  template <class T>
+  static void finish(Stream<Cuda> s, const AdaptedProduct<T>& a);
 };

@@ -1,5 +1,6 @@
 // Adapters by name: the products of Qwen3-VL-2B's decoder with and without adapters of rank 16 on each, every row with
-// one of them at random: bench_kernel_adapters [part of a line's name].
+// one of them at random; with A in memory of its own, and with A below the product's matrix (RowTerms::below_weight):
+// bench_kernel_adapters [part of a line's name].
 #include <lamina/kernel/cuda/matmul/adapters/add_adapters.cuh>
 #include <lamina/kernel/cuda/matmul/matmul.cuh>
 #include <random>
@@ -30,21 +31,25 @@ Weight weight_of(Matrix<bf16> w) { return {w.data, DType::BF16, w.rows, w.cols, 
 
 /// One product's matrices; each layer has its own, so that they are read from memory as in a model.
 struct Case {
-  Weight base;
+  Weight base, with_a;  ///< with_a: A is below base
   k::RowTerms adapters;
-  Matrix<bf16> x, y;
+  Matrix<bf16> x, y, h;
 };
 Case make_case(Gpu& gpu, const Product& p, int tokens, int slots, unsigned seed) {
   const int parts = static_cast<int>(p.widths.size());
-  Case c{weight_of(random_matrix<bf16>(gpu, p.out(), p.in, seed, 0.02f)),
-         {weight_of(random_matrix<bf16>(gpu, slots * parts * rank, p.in, seed + 1, 0.02f)),
+  const int ranks = slots * parts * rank;
+  const Matrix<bf16> all = random_matrix<bf16>(gpu, p.out() + ranks, p.in, seed, 0.02f);
+  Case c{weight_of(all.row_range(0, p.out())),
+         weight_of(all),
+         {weight_of(all.row_range(p.out(), ranks)),
           weight_of(random_matrix<bf16>(gpu, slots * p.out(), rank, seed + 2, 0.02f)),
           slots,
           rank,
           parts,
           {}},
          random_matrix<bf16>(gpu, tokens, p.in, seed + 3),
-         random_matrix<bf16>(gpu, tokens, p.out(), seed + 4)};
+         random_matrix<bf16>(gpu, tokens, p.out(), seed + 4),
+         random_matrix<bf16>(gpu, tokens, p.out() + ranks, seed + 5)};
   std::copy(p.widths.begin(), p.widths.end(), c.adapters.widths.begin());
   return c;
 }
@@ -69,21 +74,29 @@ void bench_case(Gpu& gpu, int tokens, int slots, int used) {
   for (int& slot : of) slot = static_cast<int>(random() % static_cast<unsigned>(used));
   int* const slot_of = gpu.memory.take<int>(of.size());
   k::cuda::check(cudaMemcpy(slot_of, of.data(), of.size() * sizeof(int), cudaMemcpyHostToDevice), "copy");
-  const auto run = [&](bool adapted) {
+  enum class Adapters { none, apart, below };
+  const auto run = [&](Adapters adapters) {
     return seconds_per_call(gpu, 1, [&](int) {
       for (const Case& c : cases) {
-        k::matmul<Cuda>::forward(gpu.stream(), k::MatmulFwd<bf16>{.x = c.x, .w = c.base, .y = c.y});
-        if (adapted)
+        const bool below = adapters == Adapters::below;
+        k::matmul<Cuda>::forward(gpu.stream(),
+                                 k::MatmulFwd<bf16>{.x = c.x, .w = below ? c.with_a : c.base, .y = below ? c.h : c.y});
+        if (below)
+          k::add_adapters<Cuda>::finish(
+              gpu.stream(), k::AdaptedProduct<bf16>{.h = c.h, .adapters = c.adapters, .slots = slot_of, .y = c.y});
+        if (adapters == Adapters::apart)
           k::add_adapters<Cuda>::forward(
-              gpu.stream(),
-              k::AddAdapters<bf16>{.x = c.x, .adapters = c.adapters, .slots = slot_of, .slot_stride = 1, .y = c.y});
+              gpu.stream(), k::AddAdapters<bf16>{.x = c.x, .adapters = c.adapters, .slots = slot_of, .y = c.y});
       }
     });
   };
-  const double without = run(false), with = run(true);
-  std::printf("%-52s %9.1f us without, %9.1f us with: %6.2f us per product\n", name.c_str(), without * 1e6, with * 1e6,
-              (with - without) * 1e6 / static_cast<double>(cases.size()));
-  report_bytes(gpu, name + ", what they add", with - without, bytes);
+  const double none = run(Adapters::none);
+  for (const auto& [where, adapters] : {std::pair{"A apart", Adapters::apart}, {"A below W", Adapters::below}}) {
+    const double with = run(adapters);
+    std::printf("%-44s %-9s %9.1f us without, %9.1f us with: %6.2f us per product\n", name.c_str(), where, none * 1e6,
+                with * 1e6, (with - none) * 1e6 / static_cast<double>(cases.size()));
+    report_bytes(gpu, name + ", what they add", with - none, bytes);
+  }
 }
 
 }  // namespace

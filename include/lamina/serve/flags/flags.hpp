@@ -76,8 +76,9 @@ inline std::string options_line(const io::Settings& given) {
   for (const auto& [name, setting] : given) {
     all += cat(all.empty() ? "options: " : ", ", name);
     const bool secret = name == "api-key" || name == "hf-token";
+    std::string_view before = "=";
     for (const auto& value : setting.value.is_array() ? setting.value : nlohmann::ordered_json{setting.value})
-      all += cat("=", secret ? "***" : clipped(io::shown(value), 100));
+      all += cat(std::exchange(before, " "), secret ? "***" : clipped(io::shown(value), 100));
   }
   return all.empty() ? "options: " : all;
 }

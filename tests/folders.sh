@@ -35,4 +35,9 @@ grep -rE '^(struct|class|enum|enum class) [A-Z][A-Za-z0-9]* .*\{' include/lamina
     $2 == name && $1 != file { print $2 " is a type of two files: " file ", " $1; failed = 1 }
     { file = $1; name = $2 }
     END { exit failed }'
+if grep -rnE '^[^/]*\bCuda\b' include/lamina --exclude-dir=kernel --exclude-dir=testing |
+  grep -vE '^include/lamina/(core/(backend|machine/memory)|parallel/gpu/device_group)\.hpp:'; then
+  echo "only kernels, the seams of memory, device and group, and tests know that a backend is Cuda"
+  exit 1
+fi
 echo "$(wc -l <<<"$folders") folders"

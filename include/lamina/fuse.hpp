@@ -5,6 +5,7 @@
 #include <lamina/fuse/joined_residuals.hpp>
 #include <lamina/fuse/joint.hpp>
 #include <lamina/fuse/scaled_stream.hpp>
+#include <lamina/kernel/matmul/add_adapters.hpp>
 
 /// Fusion: neighbouring types become one type that does their work in fewer passes over memory. It never changes a
 /// tensor's name, shape or place in order, so every checkpoint loads the same, nor how forward and backward are called.
@@ -23,17 +24,12 @@
 /// what an earlier one made.
 namespace lamina {
 
-/// Whether adding an adapter's share to y costs as much as reading y again, so that the base product should add it.
-template <class B>
-inline constexpr bool folds_adapters = false;
-template <>
-inline constexpr bool folds_adapters<Cuda> = true;
-
 /// The rules of a backend. A backend with kernels of its own specialises it.
 template <Backend B>
 struct FusionRules {
-  using type = std::conditional_t<folds_adapters<B>, List<JoinLinears, JoinResiduals, RecomputeGate, FoldAdapters>,
-                                  List<JoinLinears, JoinResiduals, RecomputeGate>>;
+  using type =
+      std::conditional_t<kernel::folds_adapters<B>, List<JoinLinears, JoinResiduals, RecomputeGate, FoldAdapters>,
+                         List<JoinLinears, JoinResiduals, RecomputeGate>>;
 };
 
 namespace detail {

@@ -25,21 +25,17 @@ struct MemoryNeeds {
 /// What a backend takes if the operator says nothing.
 template <Backend B>
 struct EngineDefaults {
-  static constexpr int rows = 16;
-  static constexpr std::int64_t image_bytes = std::int64_t{256} << 20;
-  static int step_tokens(std::int64_t /*total_bytes*/) { return 512; }
-  /// Enough for one sequence of the context's length, or 1 GiB: the host's memory is others' as well.
-  static std::int64_t page_bytes(std::int64_t total_bytes, std::int64_t left, std::int64_t longest) {
-    return std::min({left, total_bytes / 4, std::max(longest, std::int64_t{1} << 30)});
+  static constexpr bool alone = Device<B>::has_memory;
+  static constexpr int rows = alone ? 256 : 16;
+  static constexpr std::int64_t image_bytes = std::int64_t{alone ? 2048 : 256} << 20;
+  static int step_tokens(std::int64_t total_bytes) {
+    if (!alone) return 512;
+    return total_bytes >= std::int64_t{70} << 30 ? 8192 : 2048;
   }
-};
-template <>
-struct EngineDefaults<Cuda> {
-  static constexpr int rows = 256;
-  static constexpr std::int64_t image_bytes = std::int64_t{2} << 30;
-  static int step_tokens(std::int64_t total_bytes) { return total_bytes >= std::int64_t{70} << 30 ? 8192 : 2048; }
-  static std::int64_t page_bytes(std::int64_t /*total_bytes*/, std::int64_t left, std::int64_t /*longest*/) {
-    return left;
+  /// All that is left; of the host's memory, which is others' as well, enough for one sequence of the context's length,
+  /// or 1 GiB.
+  static std::int64_t page_bytes(std::int64_t total_bytes, std::int64_t left, std::int64_t longest) {
+    return alone ? left : std::min({left, total_bytes / 4, std::max(longest, std::int64_t{1} << 30)});
   }
 };
 

@@ -34,6 +34,8 @@ class Device {
   };
   /// Whether work goes on while the host does something else.
   static constexpr bool runs_ahead = false;
+  /// Whether its memory is apart from that of the host and its other programs.
+  static constexpr bool has_memory = false;
   /// Whether products read matrices of any element type as fast as those of the activations' own.
   static constexpr bool reads_any_weight = true;
   /// local_rank: of this process among those of its host. They share the host; each has a GPU of its own.
@@ -69,6 +71,7 @@ class Device<Cuda> {
     CudaGraph graph_;
   };
   static constexpr bool runs_ahead = true;
+  static constexpr bool has_memory = true;
   static constexpr bool reads_any_weight = false;
   explicit Device(int local_rank = 0) : gpu_(CudaDevice::open(local_rank)) {}
   int multiprocessors() const { return gpu_->multiprocessors(); }

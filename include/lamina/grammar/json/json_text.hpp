@@ -54,7 +54,6 @@ class JsonText {
   NodeId null() const { return null_; }
   NodeId any() const { return any_; }
   NodeId any_object() const { return any_object_; }
-  NodeId any_array() const { return any_array_; }
 
   /// A character of a string, escaped or not; counts as one.
   NodeId character() {

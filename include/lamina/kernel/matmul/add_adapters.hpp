@@ -8,6 +8,12 @@
 
 namespace lamina::kernel {
 
+/// Whether adding an adapter's share to y costs as much as reading y again, so that the base product should add it.
+template <class B>
+inline constexpr bool folds_adapters = false;
+template <>
+inline constexpr bool folds_adapters<Cuda> = true;
+
 /// The low-rank terms of a product, of which each row may choose one: the matrices of several adapters, each adapter's
 /// in a slot of its own. The product may have several parts: layers that read the same x and whose outputs are side by
 /// side (fuse/joint.hpp).

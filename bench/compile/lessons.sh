@@ -19,6 +19,7 @@ declare -A mistake=(
   [06_bench]='s/Named<name::proj, Linear<F, D>>/Named<name::proj, Linear<D, D>>/'
   [07_own_kernel/main]='s/mine::SquaredRelu<24>/mine::SquaredRelu<16>/'
   [08_adapters]='s/Shape<L::Out::width, 1>, init::ones/Shape<L::In::width, 1>, init::ones/'
+  [10_routing]='s/Named<gate, Linear<D, 4>>/Named<gate, Linear<D, 8>>/'
   [09_resampler]='s/Named<o_proj, Linear<W, Out>>/Named<o_proj, Linear<Out, Out>>/')
 lessons=("$@")
 [ $# -gt 0 ] || mapfile -t lessons < <(printf '%s\n' "${!mistake[@]}" | sort)

@@ -40,16 +40,15 @@ struct LoadBalance {
 };
 
 namespace detail {
-template <class Router, class Experts_, class Top>
+template <int logits, int experts, int k, bool same_rows>
 struct RoutedCheck {
   static constexpr bool seen = true;
-  static_assert(Router::Out::width == Experts_::repeats,
-                "Routed: the router's Out must be one number for each of the Experts");
-  static_assert(std::is_same_v<typename Router::In, typename Experts_::module::In>,
-                "Routed: router and experts read the same rows, so their In must be equal");
-  static_assert(Top::count > 0 && Top::count <= Experts_::repeats,
-                "Routed: TopK<k> wants k between 1 and the number of experts");
-  static_assert(Experts_::repeats <= kernel::RouteSort::most_experts, "Routed: the kernels take 1024 experts");
+  static_assert(
+      logits == experts,
+      "Routed: the router's Out must be one number for each of the Experts: RoutedCheck<logits, experts, ...>");
+  static_assert(same_rows, "Routed: router and experts read the same rows, so their In must be equal");
+  static_assert(k > 0 && k <= experts, "Routed: TopK<k> wants k between 1 and the number of experts");
+  static_assert(experts <= kernel::RouteSort::most_experts, "Routed: the kernels take 1024 experts");
 };
 }  // namespace detail
 
@@ -73,7 +72,8 @@ struct Routed : RunsAgain {
   static constexpr int n = Experts_::repeats, k = Top::count;
   static constexpr bool normalised = Top::normalised;
   using auxiliary = LoadBalance<n, k>;
-  static_assert(Checked<detail::RoutedCheck<Router, Experts_, Top>>::seen);
+  static_assert(Checked<detail::RoutedCheck<Router::Out::width, n, k,
+                                            std::is_same_v<typename Router::In, typename Expert::In>>>::seen);
   using In = typename Expert::In;
   using Out = typename Expert::Out;
   static constexpr Traits traits{.learns = learns<Router> || learns<Experts_>, .mixture = true};

@@ -91,7 +91,7 @@ key() {
   before include/lamina/train/arguments/keys_trainer.hpp '"save_total_limit"' '    honoured<&Arguments::scratch>("scratch", "nothing"),'
   compiles <<<'#include <lamina/train/arguments.hpp>
     #include <lamina/train/arguments/parse.hpp>
-    static_assert(sizeof(lamina::train::Arguments::scratch) == 8);'
+    static_assert(lamina::train::KeyName("scratch").row().type == lamina::io::KeyType::integer);'
 }
 flag() {
   before include/lamina/serve/flags/flag_values.hpp 'std::uint16_t port' '  std::int64_t scratch = 3;'

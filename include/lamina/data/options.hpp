@@ -49,7 +49,7 @@ struct DataOptions {
   bool skip_bad_samples = false;  ///< leave wrong records out (wrong counts of <image>, broken files) and report them
 
   bool packs() const { return packing.value_or(stage == Stage::pt) || neat_packing; }
-  /// Tokens of a sample at most. LLaMA-Factory keeps one free for padding if it was told to pack.
+  /// Maximum number of tokens of a sample. LLaMA-Factory keeps one free for padding if it packs.
   int most_tokens() const { return cutoff_len - (packing.value_or(false) || neat_packing ? 1 : 0); }
   /// Where paths of images begin.
   const std::filesystem::path& media_folder() const { return media_dir.empty() ? dataset_dir : media_dir; }

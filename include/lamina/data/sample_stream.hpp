@@ -94,7 +94,7 @@ class SampleStream {
   }
 
   std::int64_t epoch() const { return epoch_; }
-  /// What the user is to be told since the last call.
+  /// Messages for the user since the last call.
   std::vector<std::string> take_notes() { return std::exchange(notes_, {}); }
 
  private:

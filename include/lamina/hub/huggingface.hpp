@@ -22,7 +22,7 @@ inline std::string file_url(const std::string& endpoint, const Repository& repo,
              quote(path, "/"));
 }
 
-/// The commit that a branch or tag stands for now.
+/// The commit that a branch or tag names now.
 inline std::string commit_of(const Client& client, const std::string& endpoint, const Repository& repo) {
   if (is_commit(repo.revision)) return repo.revision;
   const std::string url = cat(api_url(endpoint, repo), "/revision/", quote(repo.revision));

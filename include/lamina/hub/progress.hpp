@@ -27,7 +27,7 @@ inline std::string size_text(double bytes) {
   return *unit == 'B' ? fmt::format("{:.0f} {}", bytes, unit) : fmt::format("{:.3g} {}", bytes, unit);
 }
 
-/// Bytes per second of late: a connection that stalls has no time left that could be told.
+/// Bytes per second of late: a connection that stalls has no known time left.
 class RecentRate {
  public:
   /// At this second so many bytes have come. Seconds only grow.

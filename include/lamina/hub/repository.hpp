@@ -31,7 +31,7 @@ struct RemoteFile {
   Hash hash;
 };
 
-/// The files of a repository. commit: that the revision stands for; ModelScope does not say it, so it is "" there.
+/// The files of a repository. commit: the one that the revision names; ModelScope does not say it, so it is "" there.
 struct Listing {
   std::string commit;
   std::vector<RemoteFile> files;

@@ -153,8 +153,8 @@ inline void sync_folder(const std::filesystem::path& folder) {
   ::close(fd);
 }
 
-/// Writes a file aside, as "<path>.incomplete", and puts it in place when it is whole: whoever looks at path, even
-/// after a kill or a power cut, finds the old file or the new one. Without commit() nothing is left behind.
+/// Writes a file aside, as "<path>.incomplete", and puts it in place when it is whole: a program that looks at path,
+/// even after a kill or a power cut, finds the old file or the new one. Without commit() nothing is left behind.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)), aside_(path_) {

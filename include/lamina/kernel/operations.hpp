@@ -1,6 +1,6 @@
 #pragma once
 
-/// The list of operations. It stands here once: the Plan backend (plan.hpp), the kernels that are compiled once for the
+/// The list of operations. It is here once: the Plan backend (plan.hpp), the kernels that are compiled once for the
 /// CPU (cpu_elsewhere.hpp) and those for CUDA (a .cu file with LAMINA_CUDA_KERNELS for each header, which
 /// cmake/cuda_kernels.cmake writes) are made from it. OPERATION(name, header): header is the .cuh below kernel/cuda/
 /// that defines the operation.

@@ -114,7 +114,7 @@ class StartedRanks {
     ::waitpid(pids_[i], &status, 0);
     pids_[i] = 0;
     ++ended_;
-    if (leaving_ || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) return;  // it has been told to end
+    if (leaving_ || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) return;  // it was asked to end
     log_error(log_name(), ": rank ", i + 1, " of ", launch_.place.size, " has ended (",
               WIFSIGNALED(status) ? cat("signal ", WTERMSIG(status)) : cat("status ", WEXITSTATUS(status)),
               "), so all ranks end");

@@ -3,7 +3,7 @@
 
 namespace lamina::serve {
 
-/// What a page may do: run what stands in it, and talk to its own server.
+/// What a page may do: run its own script, and talk to its own server.
 inline constexpr std::string_view page_policy =
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'";

@@ -134,7 +134,7 @@ class SideBySide : public benchmark::BenchmarkReporter {
     return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
   }
   static double median(const std::vector<double>& values) { return quantile(values, 0.5); }
-  /// Half of what lies between the quartiles, of the median.
+  /// Half of the distance between the quartiles, divided by the median.
   static double spread(const std::vector<double>& values) {
     return (quantile(values, 0.75) - quantile(values, 0.25)) / 2 / median(values);
   }

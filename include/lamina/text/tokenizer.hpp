@@ -218,7 +218,7 @@ inline std::vector<int> Tokenizer::encode(std::string_view utf8, const EncodeLim
 
 inline std::vector<int> Tokenizer::encode(std::span<const PromptSegment> prompt, const EncodeLimits& limits) const {
   std::vector<int> ids;
-  std::string ordinary;  // since the last added token, whoever wrote it: pieces and merges reach over segments
+  std::string ordinary;  // since the last added token, of any author: pieces and merges reach over segments
   const auto text = [&](std::string_view part) { ordinary += part; };
   const auto token = [&](int id) {
     encode_ordinary(ordinary, true, limits, ids);

@@ -94,7 +94,7 @@ class Trainer {
     double loss = 0, tokens = 0;
   };
   Shared share(const Window&, const BatchLoss&);
-  /// Whether the run is to stop, all ranks being told so by the same step.
+  /// Whether the run is to stop, which all ranks learn by the same step.
   bool stop_requested() const;
   double rate(std::int64_t step) const { return plateau_ ? plateau_->rate() : schedule_.rate(step); }
   void check_finite(const Window&, const BatchLoss&, double shared_loss, double gradient_norm) const;

@@ -23,7 +23,7 @@ class StepRunner {
   Objective objective;
   AuxiliaryLoss auxiliary;               ///< of the model's layers
   const Parameter* reference = nullptr;  ///< the model's parameters without their adapters, for an objective that asks
-  GradientListener* watch = nullptr;     ///< hears what a training step's backward completes
+  GradientListener* watch = nullptr;     ///< is called with what a training step's backward completes
 
   /// Shapes whose launches are recorded.
   int recorded() const { return shapes_.recorded(); }
@@ -165,7 +165,7 @@ class Step : public StepRunner<T, B> {
     this->run(pass<Training>, weights.parameters(), batch);
   }
   /// What a training step of so many tokens and patches needs, every token labelled: known before there is a batch.
-  /// watch: hears what its backward completes.
+  /// watch: is called with what its backward completes.
   static Bytes plan(const Parameter* p, int tokens, int sequences, int patches, const Objective& objective = {},
                     GradientListener* watch = nullptr) {
     static constexpr std::uint64_t any_seed = 1;

@@ -13,7 +13,7 @@ namespace lamina {
 ///       ...
 ///     };
 ///
-/// InMode   gives the mode in which M runs, from the mode of the wrapper
+/// InMode   is the mode in which M runs, from the mode of the wrapper
 template <Module M, template <class> class InMode = std::type_identity_t>
 struct Wrapper {
   using module = M;

@@ -43,7 +43,7 @@ inline std::vector<PlaceholderRun> runs_of(const TokenPair& pair, VisionTokens v
   return runs;
 }
 
-/// What stands behind a placeholder of a record, and the runs of tokens that it becomes.
+/// The media of a placeholder of a record, and the runs of tokens that it becomes.
 struct Placed {
   std::filesystem::path image;             ///< or
   std::shared_ptr<const VideoPlan> video;  ///< a video

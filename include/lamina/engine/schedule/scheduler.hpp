@@ -346,7 +346,7 @@ inline void Scheduler::admit_waiting(StepPlan& plan) {
   }
 }
 
-/// Pages that this step fills can be found from the next plan on: whoever uses them runs after this step.
+/// Pages that this step fills can be found from the next plan on: a step that uses them runs after this one.
 inline void Scheduler::finish_plan(StepPlan& plan) {
   for (const StepRow& row : plan.rows) {
     Sequence& s = *sequences_.at(row.id);

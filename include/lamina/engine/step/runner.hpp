@@ -227,7 +227,7 @@ StepChoices Runner<Model, T, B>::finish() {
   return out;
 }
 
-/// What the host does once a row's token is there: its request's sampler draws it or hears of it. An error is the
+/// What the host does once a row's token is there: its request's sampler draws it or is informed of it. An error is the
 /// request's alone: others of the step have their tokens.
 template <class Model, Real T, Backend B>
 void Runner<Model, T, B>::settle(const Flight& flight, std::size_t i, Chosen& chosen) try {

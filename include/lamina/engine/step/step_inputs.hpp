@@ -11,7 +11,7 @@ namespace lamina::engine {
 /// How many of each a step has.
 struct StepSizes {
   int sequences = 0, tokens = 0, sampled = 0, visuals = 0, edits = 0;
-  int adapted = 0;  ///< tokens whose adapters are told: all, or none if there are no adapters
+  int adapted = 0;  ///< tokens whose adapters are known: all, or none if there are no adapters
 };
 
 /// N tokens of S sequences. For equal sizes each array is at the same distance from the start of the block.

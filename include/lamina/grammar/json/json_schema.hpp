@@ -54,7 +54,7 @@ class SchemaReader {
     int& level_;
   };
 
-  /// A rule for a schema, which is read once whoever refers to it, and later than who does.
+  /// A rule for a schema, which is read once however many refer to it, and after those that do.
   NodeId referred(const Json& schema, const std::string& path) {
     const auto [found, is_new] = rules_.try_emplace(&schema, 0);
     if (is_new) {

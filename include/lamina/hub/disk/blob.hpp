@@ -62,7 +62,7 @@ class PartialFile {
   }
 
   std::uint64_t size() const { return size_; }
-  /// Whether the whole file's content can be told from another's.
+  /// Whether the whole file's content can be distinguished from another's.
   bool checks() const { return blob_.hash.kind != Hash::Kind::none; }
 
   void append(std::span<const std::byte> bytes) {

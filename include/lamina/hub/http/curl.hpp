@@ -27,7 +27,7 @@ namespace lamina::hub {
 
 struct CurlOptions {
   Certificates certificates = {};
-  long connect_s = 10;                        ///< until a connection stands
+  long connect_s = 10;                        ///< until a connection is made
   long slow_bytes_per_s = 1000, slow_s = 30;  ///< slower for so long, a connection counts as broken
   bool proxies = true;                        ///< those of the environment
   /// Asked for each address in the moment in which it would be connected to; null: all may be.

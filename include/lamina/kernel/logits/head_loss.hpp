@@ -12,7 +12,7 @@
 /// If asked for, mean_logit[m] is the mean of z[m] over the vocabulary, and hit[m] is 1 if target[m] is the first of
 /// its largest elements, else 0. x, dx (M, D); W (V, D); target, weight, nll, mean_logit, hit (M). The softmax is fp32.
 /// dx and dw may be null (evaluation; frozen head). Targets are in [0, V): the CPU checks it, on a GPU that is left to
-/// whoever uploads them.
+/// the code that uploads them.
 namespace lamina::kernel {
 
 template <class T>

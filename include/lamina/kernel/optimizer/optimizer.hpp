@@ -15,7 +15,7 @@
 /// One optimizer step on everything that learns, which is one run of n fp32 values.
 namespace lamina::kernel {
 
-/// What a step's numbers are, in the backend's memory: a step that was captured once reads what lies there now.
+/// What a step's numbers are, in the backend's memory: a step that was captured once reads what is stored there now.
 struct OptimizerNumbers {
   double most = 0;                             ///< norm that gradients are clipped to; 0: no clipping
   float b1 = 0, b2 = 0, rest1 = 0, rest2 = 0;  ///< rest = 1 - b, rounded from double
@@ -164,7 +164,7 @@ struct AdafactorTensor {
   int matrices = 1, rows = 1, cols = 1;
   float *row = nullptr, *col = nullptr;  ///< R: (matrices, rows), C: (matrices, cols)
   float* all = nullptr;                  ///< (matrices, rows, cols)
-  std::byte* work = nullptr;             ///< adafactor_bytes() for what lies between two launches
+  std::byte* work = nullptr;             ///< adafactor_bytes() of values from one launch to the next
   const OptimizerNumbers* numbers = nullptr;
   const Clip* clip = nullptr;
   std::size_t count() const { return std::size_t(matrices) * std::size_t(rows) * std::size_t(cols); }

@@ -62,7 +62,7 @@ class Exchange {
   virtual void begin_stream(HttpReply head) = 0;
   virtual void write(std::string bytes) = 0;
   virtual void end_stream() = 0;
-  /// Stops when the client has gone or the server ends: whoever works on the answer may give up.
+  /// Stops when the client has gone or the server ends: work on the answer may stop.
   virtual std::stop_token cancelled() const = 0;
 };
 

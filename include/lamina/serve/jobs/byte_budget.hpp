@@ -76,7 +76,7 @@ class ByteBudget {
   }
 
   /// Takes so many bytes, at most total(), as soon as they are free. Throws Cancelled, and ApiError 503 if they are not
-  /// free in time: answers hold their share until they end, and whoever waits for them holds up others.
+  /// free in time: answers hold their share until they end, and a request that waits for them delays others.
   Share take(std::int64_t bytes, const std::stop_token& cancelled = {},
              std::chrono::milliseconds patience = std::chrono::hours(1)) {
     if (bytes > total()) fail("budget: ", bytes, " bytes are wanted, there are ", total());

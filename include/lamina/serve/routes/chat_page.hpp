@@ -83,7 +83,7 @@ inline constexpr std::string_view chat_page_script = R"html(const words = {
 };
 const api = (path) => new URL("v1/" + path, document.baseURI);
 
-const turns = [];     // { content, answers: { model: text } }: what each model is told is its own talk
+const turns = [];     // { content, answers: { model: text } }: each model reads its own conversation
 let images = [];      // data URLs of the next question
 let running = null;   // AbortController of the answers under way
 

@@ -182,7 +182,7 @@ inline void Trainer::train_step() {
     if (!upcoming_) fetch(step);
     start_step(step);
     // Once all ranks have started a step, nothing but a process that dies can keep its sum of gradients waiting. Of one
-    // that was started ahead, share() of the step before has told that.
+    // that was started ahead, share() of the step before says so.
     if (parts_.session.on_device()) parts_.group.barrier();
     if (step + 1 < plan_.total_steps) fetch(step + 1);
   }

@@ -48,7 +48,7 @@ inline void train_new_rows(Arguments& a, const Regions& regions, bool any_fresh)
     a.additional_target.emplace_back(module.substr(module.rfind('.') + 1));
 }
 
-/// The model's tokenizer with a run's new tokens, of which `say` hears; the run learns what they switch on.
+/// The model's tokenizer with a run's new tokens, which are reported to `say`; the run learns what they switch on.
 template <class Say>
 text::Tokenizer tokenizer_with_new_tokens(Arguments& a, const ModelConfig& config, Say say) {
   auto files = text::TokenizerFiles::read(a.model_name_or_path);

@@ -114,7 +114,7 @@ inline std::optional<std::string> broken_reason(const std::filesystem::path& dir
   }
 }
 
-/// The whole checkpoint with the highest step; `say` hears of each broken one that is passed over.
+/// The whole checkpoint with the highest step; `say` is called for each broken one, which is passed over.
 inline std::optional<FoundCheckpoint> newest_checkpoint(const std::filesystem::path& output_dir,
                                                         const std::function<void(const std::string&)>& say) {
   auto found = list_checkpoints(output_dir);

@@ -8,7 +8,7 @@
 /// underflow.
 ///
 /// target    is read on the device and not checked: one outside the vocabulary reads and writes outside the logits, so
-///           whoever uploads targets checks them
+///           the code that uploads targets checks them
 template <>
 struct lamina::kernel::head_loss<lamina::Cuda> {
   template <class T>

@@ -5,8 +5,8 @@
 #include <lamina/kernel/cuda/device/dependent_launch.cuh>
 #include <lamina/kernel/cuda/norm/norm_rows.hpp>
 
-/// Norms of rows. A group of threads (a warp, or a block if rows are wide) holds its row in registers, as it lies in
-/// memory: each tensor is read once and written once, and the time is that of moving it.
+/// Norms of rows. A group of threads (a warp, or a block if rows are wide) holds its row in registers, as it is stored
+/// in memory: each tensor is read once and written once, and the time is that of moving it.
 namespace lamina::kernel::cuda {
 
 inline constexpr int norm_threads = 256;  ///< of a block, at most; blocks of several rows have as many

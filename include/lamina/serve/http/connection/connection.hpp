@@ -240,7 +240,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool streaming_ = false, last_queued_ = false, watching_ = false, next_after_watch_ = false;
 };
 
-/// The answer to one request, held by whoever works on it.
+/// The answer to one request, owned by the code that computes it.
 class HttpConnection::Answer : public Exchange {
  public:
   Answer(std::shared_ptr<HttpConnection> connection, std::stop_token token)

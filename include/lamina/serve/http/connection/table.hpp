@@ -22,7 +22,7 @@ namespace lamina::serve::detail {
 /// part that one customer is given.
 class ClientAddress {
  public:
-  ClientAddress() = default;  ///< of whoever comes through a Unix socket
+  ClientAddress() = default;  ///< of a client of a Unix socket
   explicit ClientAddress(const boost::asio::ip::address& address) {
     if (address.is_v4() || address.to_v6().is_v4_mapped()) {
       const auto v4 = address.is_v4() ? address.to_v4()

@@ -22,7 +22,7 @@ struct RequestDefaults {
   Json template_kwargs = Json::object();  ///< --default-chat-template-kwargs
   bool exclude_unused_tools = false;      ///< tools are not shown to the model if tool_choice is "none"
   bool automatic_tools = false;           ///< --enable-auto-tool-choice: the model may call the request's functions
-  bool reasoning = false;                 ///< --reasoning-parser: thoughts are told apart from content
+  bool reasoning = false;                 ///< --reasoning-parser: thoughts are separated from content
   bool return_tokens_as_ids = false;
   int stream_interval = 1;  ///< tokens in a chunk of a stream; a request may raise it
 };

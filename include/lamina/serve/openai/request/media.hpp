@@ -99,7 +99,7 @@ inline std::vector<std::uint8_t> read_data_uri(std::string_view url, const std::
   return *std::move(bytes);
 }
 
-/// Decodes %41; anything else stands for itself.
+/// Decodes %41; anything else stays as it is.
 inline std::string percent_decoded(std::string_view text) {
   const auto digit = [](char c) {
     return c >= '0' && c <= '9'   ? c - '0'

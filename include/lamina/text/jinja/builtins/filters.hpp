@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <string_view>
 
-/// Jinja's filters: what stands behind "|".
+/// Jinja's filters: the names after "|".
 namespace lamina::text::jinja {
 namespace detail {
 

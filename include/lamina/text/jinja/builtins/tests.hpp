@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-/// Jinja's tests: what stands behind "is".
+/// Jinja's tests: the names after "is".
 namespace lamina::text::jinja {
 namespace detail {
 

@@ -26,7 +26,7 @@ grep -oE '`[^` ]+\.(hpp|cuh|cpp|cu|sh|md|cmake)`' CONTRIBUTING.md | tr -d '`' | 
   [ -e "$file" ] || [ -e "include/lamina/$file" ] || [ -n "$(find include/lamina -path "*/$file" -print -quit)" ] ||
     { echo "CONTRIBUTING.md names $file, which is nowhere"; exit 1; }
 done
-find include/lamina -type f -printf '%h\n' | sort | uniq -c | awk '
+find include/lamina tests/support -type f -printf '%h\n' | sort | uniq -c | awk '
   $1 > 12 { print $2 " has " $1 " files: sort them into folders by their job"; failed = 1 } END { exit failed }'
 find include/lamina -type f -exec awk 'FNR == 401 { print FILENAME " has more than 400 lines: what is its second job?" }' {} + |
   awk '{ print; failed = 1 } END { exit failed }'

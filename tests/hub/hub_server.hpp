@@ -25,7 +25,7 @@
 #include <lamina/hub/disk/digest.hpp>
 #include <lamina/hub/repository.hpp>
 
-#include "support/certificate.hpp"
+#include "support/made/certificate.hpp"
 
 /// Both hubs on the loopback interface, with the routes that their clients use, and with faults.
 namespace lamina::testing {

@@ -3,7 +3,7 @@
 
 #include "serve/running_server.hpp"
 #include "support/catch.hpp"
-#include "support/random_adapter.hpp"
+#include "support/made/random_adapter.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace lamina;

@@ -13,7 +13,7 @@
 #include <optional>
 #include <string>
 
-#include "support/certificate.hpp"
+#include "support/made/certificate.hpp"
 
 namespace lamina::test {
 

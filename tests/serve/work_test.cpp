@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "serve/growth.hpp"
 #include "serve/running_server.hpp"
 #include "support/catch.hpp"
-#include "support/growth.hpp"
 
 /// What clients can make large, each in sizes n and 4 n: no request may cost more than n log n.
 using namespace lamina;

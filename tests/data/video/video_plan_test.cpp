@@ -1,5 +1,5 @@
 #include "data/support.hpp"
-#include "support/videos.hpp"
+#include "support/made/videos.hpp"
 
 #include <lamina/data/order/collate.hpp>
 #include <lamina/data/sample/encode.hpp>

@@ -3,8 +3,8 @@
 
 #include "hub/hub_folder.hpp"
 #include "support/catch.hpp"
-#include "support/certificate.hpp"
 #include "support/error_of.hpp"
+#include "support/made/certificate.hpp"
 #include "support/notes.hpp"
 
 using namespace lamina;

@@ -17,8 +17,8 @@
 #include "programs/serve/serve_process.hpp"
 #include "support/catch.hpp"
 #include "support/error_of.hpp"
-#include "support/image_url.hpp"
-#include "support/random_adapter.hpp"
+#include "support/made/image_url.hpp"
+#include "support/made/random_adapter.hpp"
 
 using namespace lamina;
 using namespace lamina::testing;

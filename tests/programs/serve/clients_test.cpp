@@ -9,8 +9,8 @@
 
 #include "programs/program.hpp"
 #include "support/catch.hpp"
+#include "support/made/random_adapter.hpp"
 #include "support/python.hpp"
-#include "support/random_adapter.hpp"
 
 /// Clients of OpenAI's and Anthropic's APIs against a server with a real model.
 using namespace lamina;

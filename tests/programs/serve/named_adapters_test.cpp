@@ -10,8 +10,8 @@
 #include "programs/program.hpp"
 #include "serve/loopback.hpp"
 #include "support/catch.hpp"
-#include "support/image_url.hpp"
-#include "support/random_adapter.hpp"
+#include "support/made/image_url.hpp"
+#include "support/made/random_adapter.hpp"
 
 /// Adapters that requests name, against the same adapters folded into the weights.
 using namespace lamina;

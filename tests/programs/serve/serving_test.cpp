@@ -17,7 +17,7 @@
 #include "programs/program.hpp"
 #include "serve/loopback.hpp"
 #include "support/catch.hpp"
-#include "support/image_url.hpp"
+#include "support/made/image_url.hpp"
 
 /// Many clients of a real model at once.
 using namespace lamina;

@@ -1,7 +1,7 @@
 // Requests with videos, against a whole server with a model that recites.
 #include "serve/running_server.hpp"
 #include "support/catch.hpp"
-#include "support/videos.hpp"
+#include "support/made/videos.hpp"
 
 using namespace lamina;
 using namespace lamina::test;

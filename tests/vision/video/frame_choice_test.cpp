@@ -1,4 +1,4 @@
-#include "support/videos.hpp"
+#include "support/made/videos.hpp"
 #include "vision/golden.hpp"
 
 #include <lamina/model/qwen2_5_vl/processor.hpp>

@@ -1,4 +1,4 @@
-#include "support/videos.hpp"
+#include "support/made/videos.hpp"
 #include "vision/golden.hpp"
 
 #include <numeric>

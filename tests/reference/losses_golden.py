@@ -143,6 +143,20 @@ RUNS = {
     | {"dataset": "frames", "model_name_or_path": "qwen2_5_vl_tiny", "template": "qwen2_vl"},
     "video_files_packed": VIDEOS | NEAT | {"cutoff_len": 704},
     "sgd": {"optim": "sgd", "learning_rate": 0.1, "weight_decay": 0.1},
+    "sgd_momentum": {
+        "optim": "sgd",
+        "optim_args": "momentum=0.9,dampening=0.1",
+        "learning_rate": 0.02,
+        "weight_decay": 0.1,
+    },
+    "sgd_nesterov": {
+        "optim": "sgd",
+        "optim_args": "momentum=0.8,nesterov=true",
+        "learning_rate": 0.02,
+        "loraplus_lr_ratio": 4.0,
+        "weight_decay": 0.1,
+    },
+    "pure_bf16": {"pure_bf16": True, "finetuning_type": "full", "learning_rate": 1.0e-4, "weight_decay": 0.1},
     "lion": {"optim": "lion_32bit", "learning_rate": 1.0e-4, "weight_decay": 0.1, "adam_beta2": 0.99},
     "adafactor": {"optim": "adafactor", "weight_decay": 0.1},
     "adafactor_full": {"optim": "adafactor", "finetuning_type": "full", "learning_rate": 1.0e-4},
@@ -332,6 +346,13 @@ def quantize_decoder_alone() -> None:
     quantization_golden.use_pytorch_kernels()
 
 
+def allow_bf16_on_cpu() -> None:
+    """LLaMA-Factory takes pure_bf16 on GPUs alone."""
+    import llamafactory.hparams.parser as parser
+
+    parser.is_torch_bf16_gpu_available = lambda: True
+
+
 def multiply_unrounded() -> None:
     """LLM.int8 rounds activations to 8 bits too; here products are those of the weights that are read back."""
     import bitsandbytes as bnb
@@ -364,6 +385,7 @@ def execute(run: str, work: pathlib.Path) -> None:
     round_to_nearest_code()
     noise_by_rule()
     llamafactory_run.place_videos_as_trained()
+    allow_bf16_on_cpu()
     if "quantization_bit" in settings:
         quantize_decoder_alone()
         multiply_unrounded()

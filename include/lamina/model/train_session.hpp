@@ -137,6 +137,7 @@ struct TrainableOptions {
   Objective objective;
   bool measures_accuracy = false;  ///< evaluations of a TokenLoss count labels that are the likeliest token
   OptimizerKind optimizer = OptimizerKind::adamw;
+  bool pure_bf16 = false;           ///< methods full and freeze: what learns, and the optimizer's state, are bf16 alone
   float auxiliary_coefficient = 0;  ///< of the loss that layers declare (core/objective/auxiliary.hpp)
   float noise_alpha = 0;            ///< NEFTune: of noise on embeddings in training steps
   /// Gradient checkpointing of decoder layers; unset: if their activations would not fit.

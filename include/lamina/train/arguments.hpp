@@ -109,8 +109,9 @@ struct Arguments {
   OptimizerKind optimizer_kind = OptimizerKind::adamw;  ///< optim, or of use_muon
   bool use_muon = false;
   OptimizerSettings optimizer;  ///< learning_rate is the base rate
-  std::string optim_args;       ///< of sgd: "momentum=0,nesterov=false"
-  double max_grad_norm = 1.0;   ///< 0: no clipping
+  std::string optim_args;       ///< of sgd: "momentum=0.9,nesterov=true"
+  bool pure_bf16 = false;
+  double max_grad_norm = 1.0;  ///< 0: no clipping
   std::uint64_t seed = 42;
   std::optional<std::uint64_t> data_seed;
   Interval logging_strategy = Interval::steps, save_strategy = Interval::steps, eval_strategy = Interval::no;
@@ -210,6 +211,7 @@ inline TrainableOptions trainable_options(const Arguments& a) {
   options.objective = objective_of(a);
   options.measures_accuracy = a.compute_accuracy;
   options.optimizer = a.optimizer_kind;
+  options.pure_bf16 = a.pure_bf16;
   options.auxiliary_coefficient = static_cast<float>(a.moe_aux_loss_coef);
   options.noise_alpha = static_cast<float>(a.neftune_noise_alpha);
   if (a.disable_gradient_checkpointing) options.recompute = !*a.disable_gradient_checkpointing;

@@ -178,7 +178,7 @@ RandomMatrix<float> back(const float* p, const RandomMatrix<float>& like) {
 }  // namespace
 
 TEST_CASE("sgd and lion on CUDA: a step equals the CPU's") {
-  for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::lion})
+  for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::sgd_momentum, OptimizerKind::lion})
     for (const int n : {1, 5, 1027, 100001}) {
       CAPTURE(n, static_cast<int>(kind));
       gpu().release();
@@ -196,6 +196,45 @@ TEST_CASE("sgd and lion on CUDA: a step equals the CPU's") {
       CHECK(count_different(w, p.w) == 0);
       CHECK(count_different(m, p.m) == 0);
       CHECK(count_different(g, p.g) == 0);
+    }
+}
+
+TEST_CASE("values and moments in bf16 on CUDA: a step equals the CPU's, but where one rounding of fp32 decides") {
+  for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::lion, OptimizerKind::sgd_momentum})
+    for (const int n : {5, 1027, 100001}) {
+      CAPTURE(n, static_cast<int>(kind));
+      gpu().release();
+      Problem p(n);
+      p.numbers.draw = 77;
+      std::vector<bf16> w(n), m(n), v(n);
+      for (int i = 0; i < n; ++i)
+        w[i] = round_to<bf16>(p.w.data[i]), m[i] = round_to<bf16>(p.m.data[i]), v[i] = round_to<bf16>(p.v.data[i]);
+      const auto runs_to = [&](bf16* to) {
+        const std::vector<ValueGroup> groups{{std::size_t(n) / 2}, {std::size_t(n), 0.5f, false}};
+        return value_runs<bf16>({0, std::size_t(n)}, groups, {{0, std::size_t(n), to, 4096, 4096}});
+      };
+      bf16* const w_there = gpu().upload(w);
+      const auto runs_there = runs_to(w_there), runs_here = runs_to(w.data());
+      UpdateStepBf16<bf16> a{.g = upload(p.g).data, .m = gpu().upload(m), .v = gpu().upload(v)};
+      a.runs = gpu().upload(runs_there), a.count = int(runs_there.size());
+      a.numbers = gpu().upload(std::vector<OptimizerNumbers>{p.numbers});
+      a.clip = gpu().upload(std::vector<Clip>{p.clip});
+      optimizer<Cuda>::update_bf16(gpu().stream(), kind, a);
+      UpdateStepBf16<bf16> b{.g = p.g.data.data(), .m = m.data(), .v = v.data()};
+      b.runs = runs_here.data(), b.count = a.count, b.numbers = &p.numbers, b.clip = &p.clip;
+      optimizer<Cpu>::update_bf16(Stream<Cpu>{}, kind, b);
+      const auto others = [&](const bf16* there, const std::vector<bf16>& here) {
+        const std::vector<bf16> got = gpu().download(there, n);
+        int count = 0;
+        for (int i = 0; i < n; ++i) {
+          const int apart = std::abs(int(got[i].bits & 0x7fff) - int(here[i].bits & 0x7fff));
+          count += apart > 1 ? n : apart;
+        }
+        return count;
+      };
+      CHECK(others(w_there, w) <= n / 1000);
+      CHECK(others(a.m, m) <= n / 1000);
+      CHECK(others(a.v, v) <= n / 1000);
     }
 }
 

@@ -65,7 +65,12 @@ void compare_metrics(const Json& ours, const Json& theirs) {
   }
 }
 
-void compare_history(const Json& ours, const Json& theirs) {
+/// Largest differences: of a loss, and of a gradient's norm, over that.
+struct Bounds {
+  double loss = 1e-4, norm = 1e-3;
+};
+
+void compare_history(const Json& ours, const Json& theirs, const Bounds& bounds) {
   REQUIRE(ours.size() == theirs.size());
   for (std::size_t i = 0; i < theirs.size(); ++i) {
     INFO("ours " << ours[i].dump() << " theirs " << theirs[i].dump());
@@ -74,8 +79,8 @@ void compare_history(const Json& ours, const Json& theirs) {
     const auto difference = [&](const char* key) {
       return std::abs(ours[i].at(key).get<double>() - theirs[i].at(key).get<double>());
     };
-    CHECK(difference("loss") <= 1e-4);
-    CHECK(difference("grad_norm") <= 1e-3 * theirs[i].at("grad_norm").get<double>());
+    CHECK(difference("loss") <= bounds.loss);
+    CHECK(difference("grad_norm") <= bounds.norm * theirs[i].at("grad_norm").get<double>());
     CHECK(difference("learning_rate") <= 1e-12);
     CHECK(difference("epoch") <= 1e-12);
   }
@@ -209,7 +214,9 @@ TEST_CASE("lamina-train: losses, gradients, rates and trained weights are LLaMA-
   INFO(program.output);
   REQUIRE(program.status == 0);
   const fs::path out = folder.path() / "out";
-  compare_history(read_json(out / "trainer_state.json").at("log_history"), wanted.at("history"));
+  // pure_bf16: LLaMA-Factory computes in bf16, of 2^-8 to a rounding, and here a CPU does not.
+  const Bounds bounds = run == "pure_bf16" ? Bounds{2e-2, 1e-2} : Bounds{};
+  compare_history(read_json(out / "trainer_state.json").at("log_history"), wanted.at("history"), bounds);
   // What Muon makes of a gradient depends on single roundings to bf16 (losses_golden.py).
   compare_trained(out, wanted.at("trained"), wanted.at("settings").contains("use_muon") ? 3e-2 : 1e-3);
 }

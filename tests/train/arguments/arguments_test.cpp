@@ -36,13 +36,27 @@ TEST_CASE("Arguments: the example of QLoRA stores the decoder in 4 bits, and is 
   CHECK(qlora.notes.size() == lora.notes.size());
 }
 
-TEST_CASE("Arguments: optim_args belongs to sgd, which has no momentum", "[train]") {
-  CHECK(parse({example, "optim=sgd", "optim_args=momentum=0, nesterov=false"}).optim_args != "");
-  says(error_of({example, "optim=sgd", "optim_args=momentum=0.9"}), "momentum is 0.9, and sgd has no momentum here");
+TEST_CASE("Arguments: optim_args belongs to sgd", "[train]") {
+  CHECK(parse({example, "optim=sgd", "optim_args=momentum=0, nesterov=false"}).optimizer_kind == OptimizerKind::sgd);
+  const Arguments a = parse({example, "optim=sgd", "optim_args=momentum=0.9, nesterov=true"});
+  CHECK(a.optimizer_kind == OptimizerKind::sgd_momentum);
+  CHECK(a.optimizer.momentum == 0.9);
+  CHECK(a.optimizer.nesterov);
+  says(error_of({example, "optim=sgd", "optim_args=momentum=x"}), "momentum is x, wanted a number");
+  says(error_of({example, "optim=sgd", "optim_args=nesterov=true"}), "nesterov needs a momentum");
+  says(error_of({example, "optim=sgd", "optim_args=dampening=0.1"}), "dampening needs a momentum");
   says(error_of({example, "optim=sgd", "optim_args=weight_decay=0.1"}), "weight_decay is a key of its own");
   std::string notes;
   for (const std::string& note : parse({example, "optim_args=momentum=0.9"}).notes) notes += note + "\n";
   says(notes, "optim_args has no effect without optim: sgd");
+}
+
+TEST_CASE("Arguments: pure_bf16 is for whole weights, and for rules that look at single values", "[train]") {
+  CHECK(trainable_options(parse({example, "pure_bf16=true", "finetuning_type=full"})).pure_bf16);
+  std::string notes;
+  for (const std::string& note : parse({example, "pure_bf16=true"}).notes) notes += note + "\n";
+  says(notes, "adapters are fp32, as PEFT keeps them");
+  says(error_of({example, "pure_bf16=true", "finetuning_type=full", "optim=adafactor"}), "needs optim: adamw_torch");
 }
 
 TEST_CASE("Arguments: numbers, flags and null are read in every spelling", "[train]") {

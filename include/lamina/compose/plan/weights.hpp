@@ -87,6 +87,9 @@ class TensorMemory {
   void keep(const parallel::Share& share) {
     if (has_copy) kept_ = share;
   }
+  /// Before allocate(): there are no fp32 values, the half-precision copy is all there is. Without a copy they stay.
+  void keep_as_copy() { keep({0, 0}); }
+  bool is_kept_as_copy() const { return has_copy && kept_.count == 0 && learning_ > 0; }
   /// Before allocate(): gradients have a block of `count` values, that of each tensor from place_of on.
   void place_gradients(std::vector<std::size_t> place_of, std::size_t count) {
     gradient_place_of_ = std::move(place_of), gradient_count_ = count;

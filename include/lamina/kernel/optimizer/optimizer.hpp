@@ -9,6 +9,7 @@
 #include <lamina/core/backend.hpp>
 #include <lamina/core/host/device.hpp>
 #include <lamina/core/optimizer.hpp>
+#include <lamina/core/tensor/dtype.hpp>
 #include <lamina/kernel/no_kernels.hpp>
 #include <lamina/parallel/share.hpp>
 
@@ -20,6 +21,7 @@ struct OptimizerNumbers {
   double most = 0;                             ///< norm that gradients are clipped to; 0: no clipping
   float b1 = 0, b2 = 0, rest1 = 0, rest2 = 0;  ///< rest = 1 - b, rounded from double
   float eps = 0, decay = 1, step_size = 0, v_correction = 1;
+  std::uint64_t draw = 0;  ///< of the step's random bits
 };
 
 /// What clipping found out, in the backend's memory: the update reads it there, so nobody waits for it.
@@ -151,6 +153,18 @@ struct UpdateStep8Bit {
   const Clip* clip = nullptr;
 };
 
+/// The same without fp32 (pure_bf16). A value is its run's copy, of scale 1; where a run has none, an fp32 number in w
+/// that bf16 holds too. Values and moments are rounded at random (at_random.hpp).
+template <class T>
+struct UpdateStepBf16 {
+  float *w = nullptr, *g = nullptr;
+  bf16 *m = nullptr, *v = nullptr;
+  const ValueRun<T>* runs = nullptr;
+  int count = 0;
+  const OptimizerNumbers* numbers = nullptr;
+  const Clip* clip = nullptr;
+};
+
 /// What Adafactor makes of a tensor's gradient, in place, for an update by sgd. The tensor is `matrices` of rows x
 /// cols:
 ///
@@ -197,6 +211,7 @@ struct optimizer {
   static void clip(auto...) { no_kernels<B>(); }
   static void update(auto...) { no_kernels<B>(); }
   static void update_8bit(auto...) { no_kernels<B>(); }
+  static void update_bf16(auto...) { no_kernels<B>(); }
   static void adafactor(auto...) { no_kernels<B>(); }
   static std::size_t adafactor_bytes(const AdafactorTensor&) { return 0; }
   static void muon(auto...) { no_kernels<B>(); }

@@ -44,6 +44,18 @@ struct SGDRule {
   }
 };
 
+/// b1 is the momentum, rest1 what the gradient is multiplied by on its way into it, b2 of Nesterov 1, else 0; 1 - kept
+/// is rate * decay, without the learning rate. source      Sutskever et al. 2013, section 2; torch, optim/sgd.py
+struct SGDMomentumRule {
+  static constexpr int moments = 1;
+  LAMINA_HD static void update(auto& w, const auto& g, auto& m, auto&, const OptimizerNumbers& o, float rate,
+                               float kept) {
+    const float decay = (1 - kept) / rate;
+    m = o.b1 * m + o.rest1 * (g + decay * w);
+    w = w - rate * o.step_size * (o.b2 * (g + decay * w) + (o.b2 * o.b1 + 1 - o.b2) * m);
+  }
+};
+
 /// Calls f(Rule{}) with the rule of a kind; that of adafactor for gradients that were preconditioned is sgd's, that of
 /// muon is for what it has no matrices of.
 void with_rule(OptimizerKind kind, auto f) {
@@ -55,6 +67,8 @@ void with_rule(OptimizerKind kind, auto f) {
     case OptimizerKind::lion:
     case OptimizerKind::lion_8bit:
       return f(LionRule{});
+    case OptimizerKind::sgd_momentum:
+      return f(SGDMomentumRule{});
     case OptimizerKind::sgd:
     case OptimizerKind::adafactor:
       return f(SGDRule{});

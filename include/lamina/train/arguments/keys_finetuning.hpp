@@ -77,10 +77,10 @@ inline constexpr TrainKey finetuning_keys[] = {
     {"ref_model_adapters", KeyType::list, KeyStatus::refused, "",
      "the reference is the base model; merge the adapters into it with lamina-merge first"},
     {"ref_model_quantization_bit", KeyType::integer, KeyStatus::refused, "", "there is no second model to quantise"},
-    {"pure_bf16", KeyType::flag, KeyStatus::refused, "false",
-     "what is trained is fp32, next to a bf16 copy that the GPU computes with: use bf16: true, and optim: adamw_8bit "
-     "or "
-     "adafactor for less memory"},
+    honoured<&Arguments::pure_bf16>("pure_bf16",
+                                    "of full and freeze training: weights and the optimizer's state are bf16 alone, "
+                                    "rounded at random so that small updates count on average; a CPU computes in fp32 "
+                                    "on weights of such values"),
     honoured<&Arguments::plot_loss>("plot_loss", "draw training_loss.png"),
     honoured<&Arguments::compute_accuracy>("compute_accuracy",
                                            "evaluations report the share of labels that are the likeliest token"),

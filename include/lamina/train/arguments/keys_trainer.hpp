@@ -43,8 +43,8 @@ inline constexpr TrainKey trainer_keys[] = {
                 "adamw_torch, sgd, adafactor, lion_32bit, adamw_8bit, lion_8bit, or another name of these"),
     honoured<&Arguments::optim_args>(
         "optim_args",
-        "of sgd, momentum=0,dampening=0,nesterov=false: it has no momentum; the settings of "
-        "other optimizers are adam_beta1, adam_beta2, adam_epsilon and weight_decay"),
+        "of sgd, such as momentum=0.9,dampening=0,nesterov=true; the settings of other optimizers are adam_beta1, "
+        "adam_beta2, adam_epsilon and weight_decay"),
     honoured<&Arguments::optimizer, &OptimizerSettings::weight_decay>("weight_decay", "of matrices").within(0, 1e6),
     honoured<&Arguments::optimizer, &OptimizerSettings::beta1>("adam_beta1", "of AdamW and Lion").in(io::proportion),
     honoured<&Arguments::optimizer, &OptimizerSettings::beta2>("adam_beta2", "of AdamW and Lion").in(io::proportion),

@@ -7,6 +7,7 @@
 
 #include <lamina/io/keys/settings.hpp>
 #include <lamina/train/arguments/keys.hpp>
+#include <lamina/train/arguments/optim_args.hpp>
 #include <lamina/train/arguments/validate.hpp>
 
 namespace lamina::train {
@@ -21,6 +22,7 @@ inline void derive_defaults(Arguments& a) {
   if (a.eval_strategy != Interval::no) a.do_eval = true;
   a.answers.seed = a.seed;
   if (a.use_muon) a.optimizer_kind = OptimizerKind::muon;
+  read_optim_args(a);
 }
 
 inline bool reports_to_wandb(const Arguments& a) {
@@ -44,8 +46,11 @@ inline void note_idle_keys(Arguments& a) {
             "adam_epsilon",
             a.use_muon || a.optimizer_kind == OptimizerKind::adamw || a.optimizer_kind == OptimizerKind::adamw_8bit,
             "optim: adamw_torch or adamw_8bit"},
-        Belonging{"optim_args", a.optimizer_kind == OptimizerKind::sgd,
+        Belonging{"optim_args",
+                  a.optimizer_kind == OptimizerKind::sgd || a.optimizer_kind == OptimizerKind::sgd_momentum,
                   "optim: sgd: transformers reads it for no other"},
+        Belonging{"pure_bf16", a.finetuning_type != "lora" || !a.pure_bf16,
+                  "finetuning_type: full or freeze: adapters are fp32, as PEFT keeps them"},
         Belonging{"resize_vocab", a.finetuning_type == "lora" || !a.resize_vocab, "finetuning_type: lora"},
         Belonging{"quantization_type", a.quantization.bit == 4, "quantization_bit: 4"},
         Belonging{"double_quantization", a.quantization.bit == 4, "quantization_bit: 4"},

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -116,23 +115,16 @@ inline void validate_method(const Arguments& a) {
          ": vision tower, projector and language model are all frozen: nothing would be trained");
 }
 
-/// source  transformers 5.6, trainer_optimizer.py, _get_sgd
 inline void validate_optimizer(const Arguments& a) {
-  if (a.optimizer_kind != OptimizerKind::sgd) return;
-  const std::string subject = where(a, "optim_args");
-  std::istringstream words(a.optim_args);
-  for (std::string word; std::getline(words, word, ',');) {
-    std::erase(word, ' ');
-    const std::size_t at = word.find('=');
-    const std::string name = word.substr(0, at), value = at == word.npos ? "" : word.substr(at + 1);
-    if (name == "momentum" || name == "dampening" || name == "nesterov") {
-      if (value != "0" && value != "0.0" && value != "false" && value != "False")
-        fail(subject, ": ", name, " is ", value, ", and sgd has no momentum here: take lion_32bit or adamw_torch");
-    } else {
-      fail(subject, ": ", name, " is not read by sgd, wanted momentum, dampening or nesterov",
-           name == "weight_decay" ? ": weight_decay is a key of its own" : "");
-    }
-  }
+  const OptimizerSettings& o = a.optimizer;
+  if (o.nesterov && (o.momentum == 0 || o.dampening != 0))
+    fail(where(a, "optim_args"), ": nesterov needs a momentum, and no dampening");
+  if (o.dampening != 0 && o.momentum == 0) fail(where(a, "optim_args"), ": dampening needs a momentum");
+  if (!a.pure_bf16) return;
+  if (!is_shareable(a.optimizer_kind))
+    fail(where(a, "pure_bf16"), " needs optim: adamw_torch, lion_32bit or sgd, whose rules look at single values");
+  if (a.shards_optimizer)
+    fail(where(a, "pure_bf16"), " is not combined with deepspeed and fsdp, which keep fp32 weights: leave one out");
 }
 
 /// LLaMA-Factory's rules, and what is not built.

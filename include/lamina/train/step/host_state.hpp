@@ -29,8 +29,10 @@ class HostState {
       if (in_place(part)) continue;
       copies_[i].assign(part.total * each, std::byte{0});
       spans_[i] = copies_[i];
-      Memory<B>::download(stream, copies_[i].data() + part.first * each, part.data, part.count * each);
+      if (part.count > 0)
+        Memory<B>::download(stream, copies_[i].data() + part.first * each, part.data, part.count * each);
     }
+    if (weights.is_kept_as_copy()) read_copy(weights, stream);
   }
   /// Every rank of those that share the optimizer calls it: the first one reads the whole then.
   template <class W>
@@ -68,6 +70,14 @@ class HostState {
   std::span<std::byte> state(std::size_t part) { return spans_[part + 1]; }
 
  private:
+  /// The values of weights that have no fp32 ones.
+  template <class W>
+  void read_copy(W& weights, Stream<B> stream) {
+    std::vector<typename W::Copy> narrow(weights.learning_count());
+    Memory<B>::download(stream, narrow.data(), weights.copy().data(), narrow.size() * sizeof narrow[0]);
+    for (std::size_t i = 0; i < narrow.size(); ++i) values()[i] = to_f32(narrow[i]);
+  }
+
   void resize(std::size_t parts) {
     spans_.resize(parts);
     copies_.resize(parts);

@@ -2,12 +2,15 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/arena.hpp>
 #include <lamina/core/optimizer.hpp>
+#include <lamina/kernel/optimizer/at_random.hpp>
 #include <lamina/kernel/optimizer/dynamic_map.hpp>
 #include <lamina/kernel/optimizer/optimizer.hpp>
 #include <lamina/parallel/gpu/device_group.hpp>
@@ -28,12 +31,17 @@ class Optimizer {
   std::int64_t steps = 0;
   static constexpr int most_under_way = 2;  ///< steps that were started and are not finished (TrainSession)
 
-  explicit Optimizer(const parallel::Share& share, OptimizerKind kind = OptimizerKind::adamw)
-      : share_(share), kind_(kind) {}
+  /// bf16_seed: values and moments are bf16, rounded at random by this seed; unset: they are fp32.
+  explicit Optimizer(const parallel::Share& share, OptimizerKind kind = OptimizerKind::adamw,
+                     std::optional<std::uint64_t> bf16_seed = {})
+      : share_(share), kind_(kind), bf16_seed_(bf16_seed) {
+    if (bf16_seed && !is_shareable(kind)) fail("an optimizer in bf16 needs a rule that looks at single values");
+  }
   /// An optimizer of all of these weights, its state 0.
   template <class W>
-  Optimizer(const W& weights, Stream<B> stream = {}, OptimizerKind kind = OptimizerKind::adamw)
-      : Optimizer(parallel::Share{0, weights.learning_count()}, kind) {
+  Optimizer(const W& weights, Stream<B> stream = {}, OptimizerKind kind = OptimizerKind::adamw,
+            std::optional<std::uint64_t> bf16_seed = {})
+      : Optimizer(parallel::Share{0, weights.learning_count()}, kind, bf16_seed) {
     allocate(weights, stream);
   }
   /// Takes the memory; the state is 0. The weights have theirs, and their parameters' scales are set.
@@ -57,7 +65,7 @@ class Optimizer {
   template <class W>
   std::size_t bytes(const W& weights) const {
     Arena counting;
-    Optimizer(share_, kind_).take(weights, counting);
+    Optimizer(share_, kind_, bf16_seed_).take(weights, counting);
     return counting.used_bytes() + muon_work_bytes(weights);
   }
 
@@ -98,6 +106,13 @@ class Optimizer {
       staged->step_size = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t)));
     if (kind_ == OptimizerKind::muon)  // LLaMA-Factory's adds epsilon before the correction
       staged->eps = static_cast<float>(o.epsilon / std::sqrt(1 - std::pow(o.beta2, t)));
+    if (kind_ == OptimizerKind::sgd_momentum) {
+      staged->b1 = static_cast<float>(o.momentum);
+      staged->rest1 = static_cast<float>(steps == 1 ? 1 : 1 - o.dampening);  // as torch begins
+      staged->b2 = o.nesterov ? 1 : 0;
+      staged->decay = static_cast<float>(1 - o.weight_decay);
+    }
+    if (bf16_seed_) staged->draw = kernel::random_bits(*bf16_seed_, static_cast<std::uint64_t>(steps));
     if (kind_ == OptimizerKind::adafactor) {
       staged->rest2 = static_cast<float>(std::pow(t, -0.8));
       staged->b2 = static_cast<float>(1 - std::pow(t, -0.8));
@@ -151,6 +166,7 @@ class Optimizer {
   template <class W>
   void update_share(W& weights, std::span<float> g, Stream<B> stream) {
     using T = typename W::Copy;
+    if (bf16_seed_) return update_bf16(weights, g, stream);
     kernel::UpdateStep<T> step{.w = weights.values(share_).data(),
                                .g = g.data(),
                                .m = moments(kind_ == OptimizerKind::muon ? 1 : 0),
@@ -165,6 +181,23 @@ class Optimizer {
     if (has_8bit_moments(kind_)) update_8bit(step, stream);
     if (kind_ == OptimizerKind::muon) update_matrices(step, stream);
   }
+  template <class W>
+  void update_bf16(W& weights, std::span<float> g, Stream<B> stream) {
+    using T = typename W::Copy;
+    const auto moments = [&](std::size_t part) {
+      return part < parts_.size() ? parts_[part].template at<bf16>() : nullptr;
+    };
+    kernel::optimizer<B>::update_bf16(
+        stream, kind_,
+        kernel::UpdateStepBf16<T>{.w = W::has_copy ? nullptr : weights.values(share_).data(),
+                                  .g = g.data(),
+                                  .m = moments(0),
+                                  .v = moments(1),
+                                  .runs = reinterpret_cast<const kernel::ValueRun<T>*>(runs_),
+                                  .count = run_count_,
+                                  .numbers = numbers_,
+                                  .clip = clip_});
+  }
   /// Memory for what clipping found out on each rank.
   void reserve_norms(int ranks) {
     if (!clips_.empty()) return;
@@ -175,7 +208,8 @@ class Optimizer {
   /// Takes what is in block_ from an arena.
   template <class W>
   void take(const W& weights, Arena& arena) {
-    parts_ = state_parts(kind_, weights.slots(), share_, weights.learning_count());
+    parts_ =
+        state_parts(kind_, weights.slots(), share_, weights.learning_count(), bf16_seed_ ? DType::BF16 : DType::F32);
     for (StatePart& part : parts_) part.data = arena.take<std::byte>(part.count * size_bytes(part.dtype));
     clip_ = arena.take<kernel::Clip>(1);
     numbers_ = arena.take<kernel::OptimizerNumbers>(2);
@@ -330,6 +364,7 @@ class Optimizer {
 
   parallel::Share share_;
   OptimizerKind kind_;
+  std::optional<std::uint64_t> bf16_seed_;
   std::vector<StatePart> parts_;
   std::vector<Factored> tensors_;
   int run_count_ = 0, other_run_count_ = 0;

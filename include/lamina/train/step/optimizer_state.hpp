@@ -69,10 +69,10 @@ inline bool is_muon_matrix(const TensorSpec& spec) {
 
 namespace detail {
 
-/// Moments in fp32, in the order of the values.
-inline StatePart moments_of(std::string_view name, std::span<const TensorSlot> slots, const parallel::Share& share,
-                            std::size_t total) {
-  StatePart part{name, DType::F32, share.first, share.count, total, nullptr, {}};
+/// Moments in the order of the values.
+inline StatePart moments_of(std::string_view name, DType dtype, std::span<const TensorSlot> slots,
+                            const parallel::Share& share, std::size_t total) {
+  StatePart part{name, dtype, share.first, share.count, total, nullptr, {}};
   for (const std::size_t i : learning_slots(slots))
     part.places.push_back({i, slots[i].offset, shape_of(slots[i].spec)});
   return part;
@@ -110,17 +110,19 @@ inline void add_8bit(std::vector<StatePart>& parts, OptimizerKind kind, std::spa
 
 /// What an optimizer of this kind remembers of tensors that have `total` learning values, of which this rank updates a
 /// share. Muon: of matrices, then of the others. 8 bits: for exp_avg, and for exp_avg_sq, three parts: in fp32, in 8
-/// bits, the factors.
+/// bits, the factors. dtype: of moments that are treated alike.
 inline std::vector<StatePart> state_parts(OptimizerKind kind, std::span<const TensorSlot> slots,
-                                          const parallel::Share& share, std::size_t total) {
+                                          const parallel::Share& share, std::size_t total, DType dtype = DType::F32) {
   using Shape = std::vector<std::int64_t>;
   std::vector<StatePart> parts;
   switch (kind) {
     case OptimizerKind::adamw:
-      return {detail::moments_of("exp_avg", slots, share, total),
-              detail::moments_of("exp_avg_sq", slots, share, total)};
+      return {detail::moments_of("exp_avg", dtype, slots, share, total),
+              detail::moments_of("exp_avg_sq", dtype, slots, share, total)};
     case OptimizerKind::lion:
-      return {detail::moments_of("exp_avg", slots, share, total)};
+      return {detail::moments_of("exp_avg", dtype, slots, share, total)};
+    case OptimizerKind::sgd_momentum:
+      return {detail::moments_of("momentum_buffer", dtype, slots, share, total)};
     case OptimizerKind::sgd:
       return {};
     case OptimizerKind::adamw_8bit:

@@ -56,7 +56,8 @@ class TrainedWeights : public TrainSession {
     if (shares_optimizer_) state_.gather(weights_, optimizer_, group_, device_.stream());
   }
   std::uint64_t weights_hash() override {
-    const bool copies = shares_optimizer_ && TensorMemory<T, B>::has_copy;  // fp32 values are on one rank alone
+    const bool copies =
+        (shares_optimizer_ && TensorMemory<T, B>::has_copy) || weights_.is_kept_as_copy();  // fp32 values are elsewhere
     const auto bytes = copies ? std::as_bytes(weights_.copy()) : std::as_bytes(weights_.values());
     constexpr std::size_t piece = std::size_t{16} << 20;
     std::vector<std::byte> here(std::min(piece, bytes.size()));
@@ -89,7 +90,7 @@ class TrainedWeights : public TrainSession {
         weights_(tensors, choose(tensors, source, options)),
         group_(*options.group),
         shares_optimizer_(shares_optimizer(options)),
-        optimizer_(own_share(), options.optimizer) {
+        optimizer_(own_share(), options.optimizer, is_pure_bf16(options) ? std::optional(options.seed) : std::nullopt) {
     device_.set_deterministic(options.deterministic);
     if (weights_.learning_count() == 0)
       fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
@@ -100,11 +101,15 @@ class TrainedWeights : public TrainSession {
     if (in_adapter_ && !is_here(cat(regions.head, ".weight"))) table_of_head_ = cat(regions.embedding, ".weight");
     require_whole_joints();
     require_reference(options);
-    weights_.keep(optimizer_.share());
+    if (is_pure_bf16(options))
+      weights_.keep_as_copy();
+    else
+      weights_.keep(optimizer_.share());
     const std::optional<DividedGradients> divided = divide(options, order);
     expect_room(options);
     weights_.allocate(true, device_.stream());
     checkpoint::load_weights(weights_, source.weights, source.folded, 0, source.quantized);
+    if (is_pure_bf16(options)) round_values();
     start_adapters(source, options);
     leave_adapters_out();
     optimizer_.allocate(weights_, device_.stream());
@@ -165,6 +170,17 @@ class TrainedWeights : public TrainSession {
   }
 
  private:
+  /// Adapters stay fp32, as PEFT keeps them.
+  static bool is_pure_bf16(const TrainableOptions& options) {
+    return options.pure_bf16 && options.method != TrainableOptions::Method::lora;
+  }
+  /// Where values stay fp32, they become ones that bf16 holds too.
+  void round_values() {
+    for (const TensorSlot& slot : weights_.slots())
+      if (slot.learns && slot.spec.fp32) fail("pure_bf16: ", slot.name(), " is read in fp32: set it to false");
+    if constexpr (!TensorMemory<T, B>::has_copy)
+      for (float& value : weights_.values()) value = to_f32(round_to<bf16>(value));
+  }
   /// Whether ranks share the optimizer's work. The values of adapters are few: every rank updates all of them.
   static bool shares_optimizer(const TrainableOptions& options) {
     return options.shards_optimizer && options.group->size() > 1 && options.method != TrainableOptions::Method::lora;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <lamina/core/threads.hpp>
 #include <lamina/kernel/cpu/arrays.hpp>
+#include <lamina/kernel/optimizer/at_random.hpp>
 #include <lamina/kernel/optimizer/dynamic_map.hpp>
 #include <lamina/kernel/optimizer/optimizer.hpp>
 #include <lamina/kernel/optimizer/rules.hpp>
@@ -22,6 +23,8 @@ struct lamina::kernel::optimizer<lamina::Cpu> {
   static void update(Stream<Cpu>, OptimizerKind kind, const UpdateStep<T>& a);
   template <class T>
   static void update_8bit(Stream<Cpu>, OptimizerKind kind, const UpdateStep8Bit<T>& a);
+  template <class T>
+  static void update_bf16(Stream<Cpu>, OptimizerKind kind, const UpdateStepBf16<T>& a);
   static void adafactor(Stream<Cpu>, const AdafactorTensor& a);
   static std::size_t adafactor_bytes(const AdafactorTensor&) { return 0; }
   static void muon(Stream<Cpu>, const MuonTensor&);  // muon.hpp
@@ -91,6 +94,16 @@ void lamina::kernel::optimizer<lamina::Cpu>::update_8bit(Stream<Cpu>, OptimizerK
         m.write(n, true);
         if (Rule::moments > 1) v.write(n, false);
       }
+    });
+  });
+}
+
+template <class T>
+void lamina::kernel::optimizer<lamina::Cpu>::update_bf16(Stream<Cpu>, OptimizerKind kind, const UpdateStepBf16<T>& a) {
+  if (!std::isfinite(a.clip->norm)) return;
+  with_rule(kind, [&]<class Rule>(Rule) {
+    parallel_for(a.count, [&](std::int64_t i) {
+      for (int k = 0; k < a.runs[i].count; ++k) update_value<Rule>(a, *a.numbers, a.runs[i], k);
     });
   });
 }

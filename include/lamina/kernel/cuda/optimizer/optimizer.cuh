@@ -2,6 +2,7 @@
 #include <lamina/kernel/cuda/optimizer/adafactor.cuh>
 #include <lamina/kernel/cuda/optimizer/muon.cuh>
 #include <lamina/kernel/cuda/optimizer/optimizer.hpp>
+#include <lamina/kernel/optimizer/at_random.hpp>
 #include <lamina/kernel/optimizer/dynamic_map.hpp>
 #include <lamina/kernel/optimizer/rules.hpp>
 
@@ -154,6 +155,15 @@ __global__ void __launch_bounds__(optimizer_threads) optimizer_update_8bit(Updat
   }
 }
 
+/// A block per run.
+template <class Rule, class T>
+__global__ void __launch_bounds__(optimizer_threads) optimizer_update_bf16(UpdateStepBf16<T> a) {
+  if (!isfinite(a.clip->norm)) return;
+  const ValueRun<T> run = a.runs[blockIdx.x];
+  const OptimizerNumbers o = *a.numbers;
+  for (int k = threadIdx.x; k < run.count; k += optimizer_threads) update_value<Rule>(a, o, run, k);
+}
+
 static __global__ void mark_clipped(Clip* clip) { clip->scale = 1; }
 
 }  // namespace lamina::kernel::cuda
@@ -183,6 +193,15 @@ void optimizer<Cuda>::update(Stream<Cuda> s, OptimizerKind kind, const UpdateSte
     cuda::optimizer_update<Rule><<<a.count, cuda::optimizer_threads, 0, s.handle>>>(a);
   });
   cuda::check_launch("optimizer_update");
+}
+
+template <class T>
+void optimizer<Cuda>::update_bf16(Stream<Cuda> s, OptimizerKind kind, const UpdateStepBf16<T>& a) {
+  if (a.count == 0) return;
+  with_rule(kind, [&]<class Rule>(Rule) {
+    cuda::optimizer_update_bf16<Rule><<<a.count, cuda::optimizer_threads, 0, s.handle>>>(a);
+  });
+  cuda::check_launch("optimizer_update_bf16");
 }
 
 template <class T>

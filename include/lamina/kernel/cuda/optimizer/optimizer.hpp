@@ -11,6 +11,8 @@ struct lamina::kernel::optimizer<lamina::Cuda> {
   static void update(Stream<Cuda> s, OptimizerKind kind, const UpdateStep<T>& a);
   template <class T>
   static void update_8bit(Stream<Cuda> s, OptimizerKind kind, const UpdateStep8Bit<T>& a);
+  template <class T>
+  static void update_bf16(Stream<Cuda> s, OptimizerKind kind, const UpdateStepBf16<T>& a);
   static void adafactor(Stream<Cuda> s, const AdafactorTensor& a);
   static void muon(Stream<Cuda> s, const MuonTensor& a);
   static std::size_t muon_bytes(const MuonTensor&);

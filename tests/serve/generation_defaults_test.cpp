@@ -29,6 +29,7 @@ TEST_CASE("Generation defaults: numbers that a request could have are taken, nul
 
 TEST_CASE("Generation defaults: a number out of range and a value of another type are refused by name") {
   CHECK(refusal({{"temperature", -1}}) == "g.json: temperature is -1, wanted a number in [0, 100]");
+  CHECK(refusal({{"top_p", 0}}) == "g.json: top_p is 0, wanted a number above 0 up to 1");
   CHECK(refusal({{"temperature", "hot"}}) == "g.json: temperature is \"hot\", wanted a number in [0, 100]");
   for (const auto& [key, value] : {std::pair<const char*, double>{"top_p", 0},
                                    {"top_p", 1.5},

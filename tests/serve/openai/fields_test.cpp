@@ -129,6 +129,12 @@ TEST_CASE("fields: unknown ones are ignored and listed for the log, ten at most 
   CHECK(unknown[2] == "f0");
 }
 
+TEST_CASE("errors: a NUL byte does not end a message") {
+  RunningServer server;
+  const auto reply = Client(server.http.port()).ask("POST", "/v1/chat/completions", with(R"("model":"m\u0000n")"));
+  CHECK(Json::parse(reply.body)["error"]["message"] == R"(The model `m\x00n` does not exist.)");
+}
+
 TEST_CASE("errors: at most 200 characters of a client's input come back, whatever is wrong") {
   RunningServer server;
   Client client(server.http.port());

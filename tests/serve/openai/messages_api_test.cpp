@@ -154,6 +154,8 @@ TEST_CASE("messages: errors have Anthropic's form, a key may come as x-api-key")
         R"({"max_tokens":5,"messages":[{"role":"robot","content":"x"}]})",
         R"({"max_tokens":5,"messages":[{"role":"user","content":[{"type":"video"}]}]})",
         R"({"max_tokens":5,"messages":[{"role":"user","content":"x"}],"tool_choice":7,"tools":[{"name":"f"}]})",
+        R"({"max_tokens":5,"messages":[{"role":"user","content":"x"}],"tool_choice":{"type":"x"}})",
+        R"({"max_tokens":5,"messages":[{"role":"user","content":"x"}],"tool_choice":{"type":"any"}})",
         R"({"max_tokens":5,"messages":[{"role":"user","content":"x"}],"temperature":9})"}) {
     CAPTURE(body);
     const auto reply = ask(body, "X-Api-Key: secret\r\n");

@@ -160,6 +160,8 @@ class FieldReader {
   }
   template <class Number>
   static std::string range(const char* what, Number least, Number most) {
+    if (std::is_floating_point_v<Number> && least == std::numeric_limits<Number>::min())  // of double, the next to 0
+      return cat(what, " above 0 up to ", most);
     return cat(what, " in [", least, ", ", most, "]");
   }
   std::string as_text(const Json& value, const std::string& key, std::string_view wanted) const {

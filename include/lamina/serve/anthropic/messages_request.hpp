@@ -124,8 +124,7 @@ class MessagesTranslator {
 
   void translate_tools() {
     const Json* tools = fields_.maybe_list("tools");
-    if (!tools || tools->empty()) return;
-    for (std::size_t i = 0; i < tools->size(); ++i) {
+    for (std::size_t i = 0; tools && i < tools->size(); ++i) {
       const Fields tool((*tools)[i], cat("tools.", i));
       Json function = {{"name", tool.text("name")}};
       if (const auto description = tool.maybe_text("description")) function["description"] = *description;
@@ -139,8 +138,10 @@ class MessagesTranslator {
     if (given.boolean("disable_parallel_tool_use")) out_["parallel_tool_calls"] = false;
     if (type == "tool")
       out_["tool_choice"] = {{"type", "function"}, {"function", {{"name", given.text("name")}}}};
-    else if (type == "any" || type == "auto" || type == "none")
-      out_["tool_choice"] = type == "any" ? "required" : type;
+    else if (type == "any")
+      out_["tool_choice"] = "required";
+    else if (type == "auto" || type == "none")
+      out_["tool_choice"] = out_.contains("tools") ? type : "none";
     else
       throw wrong_field("tool_choice.type", clipped(type), "auto, any, tool or none");
   }

@@ -30,13 +30,19 @@ inline std::string shown(const nlohmann::ordered_json& value) {
   return value.dump();
 }
 
+/// A message with what a client sent, in which what() would end at the first NUL byte.
+inline std::string without_nul(std::string message) {
+  for (std::size_t at; (at = message.find('\0')) != message.npos;) message.replace(at, 1, "\\x00");
+  return message;
+}
+
 /// A request that cannot be answered: the HTTP status and the words of the error object.
 struct ApiError : std::runtime_error {
   int status;
   std::string type, param;  ///< param: dotted path of the field, empty for none
 
   ApiError(int status, std::string type, const std::string& message, std::string param = {})
-      : std::runtime_error(message), status(status), type(std::move(type)), param(std::move(param)) {}
+      : std::runtime_error(without_nul(message)), status(status), type(std::move(type)), param(std::move(param)) {}
 
   /// {"error":{"message","type","param","code"}}, as vLLM sends it since 0.10.
   nlohmann::ordered_json json() const {

@@ -14,7 +14,7 @@ cmake --build build-bench --target bench_gpu_step bench_gpu_engine bench_kernel_
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 date +%F
 peer() { [ -z "${LAMINA_PYTHON:-}" ] || "$LAMINA_PYTHON" -W ignore bench/gpu/peer.py --case "$1"; }
-for case in a b c; do build-bench/bin/bench_gpu_step $case; peer $case; done
+for case in a b c f; do build-bench/bin/bench_gpu_step $case; peer $case; done
 for case in a b; do build-bench/bin/bench_gpu_step $case 10 trace; done
 build-bench/bin/bench_gpu_step m
 for load in "2b 1 1024 256" "2b 16 128 512" "2b 64 128 512" "2b 256 128 512" "8b 1 1024 256" "8b 64 128 512"; do

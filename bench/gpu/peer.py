@@ -1,6 +1,6 @@
 """The peer of bench_gpu_step: transformers + peft on the same GPU, driven as LLaMA-Factory drives them.
 
-    python3 bench/gpu/peer.py [--case a|b|c|decode|all] [--checkpointing on|off|both] [--seconds 8] [--pieces M ...]
+    python3 bench/gpu/peer.py [--case a|b|c|f|decode|all] [--checkpointing on|off|both] [--seconds 8] [--pieces M ...]
 
 Weights are random, made on the GPU in bf16; adapters are fp32 under bf16 autocast, on the seven linears of every decoder
 layer; the vision tower is frozen, attention is sdpa, AdamW is fused. A step: every micro-batch forward and backward,
@@ -10,10 +10,11 @@ clip, update.
              last 200 of them labelled
     b        Qwen3-VL-2B, r = 8: 16 sequences of 2048 text tokens a step, all labelled
     c        Qwen2.5-VL-7B, r = 16: 4 sequences of 4096 text tokens a step, all labelled
+    f        Qwen3-VL-2B, the whole decoder trained, its weights in fp32 under bf16 autocast: b's sequences
     decode   Qwen3-VL-2B: greedy, one stream, 1024 tokens of context; the prompt's own time is taken off
 
 Prints one line a case and setting: the median of the steps that fit into --seconds after one to warm up, and the peak of
-allocated memory in GiB (2^30 bytes). b and c are tried with the micro-batches of --pieces sequences: the best counts.
+allocated memory in GiB (2^30 bytes). b, c and f are tried with the micro-batches of --pieces sequences: the best counts.
 """
 
 import argparse
@@ -97,7 +98,7 @@ def qwen2_5_vl_7b():
 @dataclasses.dataclass
 class Case:
     model: object  # returns the class and the config
-    rank: int
+    rank: int  # of the adapters; 0: the decoder itself is trained
     sequences: int  # a step
     tokens: int  # a sequence, image tokens included
     labelled: int
@@ -109,6 +110,7 @@ CASES = {
     "a": Case(qwen3_vl_2b, 8, 8, 600, 200, (1,), image=True),
     "b": Case(qwen3_vl_2b, 8, 16, 2048, 2048, (4, 16)),
     "c": Case(qwen2_5_vl_7b, 16, 4, 4096, 4096, (1, 2)),
+    "f": Case(qwen3_vl_2b, 0, 16, 2048, 2048, (1, 4)),
 }
 IMAGE_PATCHES, IMAGE_TOKENS = 32, 256  # 512 x 512 pixels: 32 x 32 patches, merged by four
 
@@ -121,8 +123,15 @@ def random_model(make):
     return model.requires_grad_(False)
 
 
-def adapted(make, rank: int, checkpointing: bool):
-    model = get_peft_model(random_model(make), adapters(rank))  # makes the adapters fp32
+def learning(make, rank: int, checkpointing: bool):
+    model = random_model(make)
+    if rank > 0:
+        model = get_peft_model(model, adapters(rank))  # makes the adapters fp32
+    else:
+        for name, parameter in model.named_parameters():
+            if "visual" not in name:
+                parameter.data = parameter.data.float()
+                parameter.requires_grad_(True)
     return checkpointed(model) if checkpointing else model.train()
 
 
@@ -169,7 +178,7 @@ def step_seconds(model, optimizer, parameters, batches) -> float:
 
 def train(name: str, checkpointing: bool, pieces, seconds: float) -> None:
     case = CASES[name]
-    model = adapted(case.model, case.rank, checkpointing)
+    model = learning(case.model, case.rank, checkpointing)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
     for piece in pieces or case.pieces:

@@ -5,7 +5,7 @@
 //   f  Qwen3-VL-2B, the whole decoder trained: b's sequences
 //   m  one sample of a, with recomputed decoder layers: how little memory it takes
 // Started as several ranks (torchrun --no-python), each GPU has such a batch and gradients are summed: the rate is that
-// of all. MODE during: they are summed during backward, on one host too. The peer of each is peer.py --case a|b|c.
+// of all. MODE during: they are summed during backward, on one host too. The peer of each is peer.py --case a|b|c|f.
 // nf4: the decoder's frozen matrices are stored so. eager: no step becomes a CUDA graph. trace: also how long the GPU
 // idles between kernels. nccl: a group of one uses NCCL too. stage1: ranks share the optimizer, as lamina-train does
 // with deepspeed stage 1; stage2: the gradients as well.

@@ -1,8 +1,8 @@
-// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|m [STEPS [MODE]]. Rate and peak memory of
+// Training steps on the GPU, random weights: bench_gpu_step a|b|c|f|f8|m [STEPS [MODE]]. Rate and peak memory of
 //   a  Qwen3-VL-2B, r = 8: 8 samples a step, each one 512x512 image and 344 tokens of text, loss on the last 200
 //   b  Qwen3-VL-2B, r = 8: 16 sequences of 2048 tokens of text a step, loss on all
 //   c  Qwen2.5-VL-7B, r = 16: 4 sequences of 4096 tokens a step, loss on all
-//   f  Qwen3-VL-2B, the whole decoder trained: b's sequences
+//   f  Qwen3-VL-2B, the whole decoder trained: b's sequences; f8 takes 8 of them a step
 //   m  one sample of a, with recomputed decoder layers: how little memory it takes
 // Started as several ranks (torchrun --no-python), each GPU has such a batch and gradients are summed: the rate is that
 // of all. MODE during: they are summed during backward, on one host too. The peer of each is peer.py --case a|b|c|f.
@@ -204,8 +204,10 @@ int main(int argc, char** argv) try {
   if (name == "b") return run<CaseAB>(ranks, "b", {16, 2048, 2048, 0}, steps, mode), 0;
   if (name == "c") return run<CaseC>(ranks, "c", {4, 4096, 4096, 0}, steps, mode), 0;
   if (name == "f") return run<CaseF>(ranks, "f", {16, 2048, 2048, 0}, steps, mode), 0;
+  if (name == "f8") return run<CaseF>(ranks, "f8", {8, 2048, 2048, 0}, steps, mode), 0;
   if (name == "m") return run<CaseM>(ranks, "m", {1, 344, 200, 32}, steps, mode), 0;
-  return std::fprintf(stderr, "usage: bench_gpu_step a|b|c|f|m [STEPS [eager|trace|during|nf4|nccl|stage1|stage2]]\n"),
+  return std::fprintf(stderr,
+                      "usage: bench_gpu_step a|b|c|f|f8|m [STEPS [eager|trace|during|nf4|nccl|stage1|stage2]]\n"),
          2;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "bench_gpu_step: %s\n", e.what()), 1;

@@ -77,7 +77,9 @@ const TrainWays& adapter_ways(const RegisteredModel& entry, const Ways& ways, co
   const bool dora = source.trained.empty() ? options.use_dora : checkpoint::has_magnitudes(source.trained);
   const auto found = ways.adapters.find(dora ? "dora" : "lora");
   if (found == ways.adapters.end())
-    fail("use_dora: this program does not hold DoRA for ", entry.name, ": configure with -DLAMINA_ADAPTERS=dora");
+    fail("use_dora: this program does not hold DoRA for ", entry.name,
+         ": configure with -DLAMINA_ADAPTERS=dora (programs of "
+         "your own: ADAPTERS dora in lamina_add_models)");
   return found->second;
 }
 

@@ -139,3 +139,15 @@ TEST_CASE("freeze: layers by number in every stack that is not frozen, and the p
   CHECK(trained("model.visual.deepstack_merger_list.1.norm.weight"));
   CHECK(!trained("model.language_model.layers.2.mlp.up_proj.weight"));
 }
+
+TEST_CASE("freeze_multi_modal_projector: false is noted if a model calls its projector otherwise", "[train]") {
+  const std::vector<TensorSpec> family{{.path = Path{} / "model.visual.merger.linear_fc1.weight", .rank = 2}},
+      own{{.path = Path{} / "model.visual.resampler.q_proj.weight", .rank = 2}};
+  TrainableOptions options;
+  CHECK(missing_projector(own, qwen_vl::regions, options).empty());
+  options.freeze_multi_modal_projector = false;
+  CHECK(missing_projector(family, qwen_vl::regions, options).empty());
+  CHECK(fake::contains(missing_projector(own, qwen_vl::regions, options), "no tensor of this model is under"));
+  options.freeze_vision_tower = false;
+  CHECK(missing_projector(own, qwen_vl::regions, options).empty());
+}

@@ -24,6 +24,18 @@ inline Region region_of(std::string_view name, const Regions& regions) {
   if (checkpoint::detail::under(name, regions.projector)) return Region::projector;
   return checkpoint::detail::under(name, regions.tower) ? Region::vision_tower : Region::language;
 }
+/// What to say of freeze_multi_modal_projector: false if a model of one's own calls its projector otherwise than its
+/// family, so that nothing is meant; else "".
+inline std::string missing_projector(std::span<const TensorSpec> tensors, const Regions& regions,
+                                     const TrainableOptions& o) {
+  const bool here = std::any_of(tensors.begin(), tensors.end(), [&](const TensorSpec& t) {
+    return region_of(t.path.view(), regions) == Region::projector;
+  });
+  if (o.freeze_multi_modal_projector || !o.freeze_vision_tower || regions.projector.empty() || here) return "";
+  return cat("freeze_multi_modal_projector: false has no effect: no tensor of this model is under ", regions.projector,
+             ", as its family calls the projector, and freeze_vision_tower freezes all else of the tower; additional_",
+             "target names modules that are trained next to adapters");
+}
 inline bool is_frozen(Region region, const TrainableOptions& o) {
   switch (region) {
     case Region::vision_tower:

@@ -92,8 +92,11 @@ class TrainedWeights : public TrainSession {
         shares_optimizer_(shares_optimizer(options)),
         optimizer_(own_share(), options.optimizer, is_pure_bf16(options) ? std::optional(options.seed) : std::nullopt) {
     device_.set_deterministic(options.deterministic);
+    const std::string missing = missing_projector(tensors, source.config.family->regions, options);
     if (weights_.learning_count() == 0)
-      fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor");
+      fail("nothing is left to train: finetuning_type and the freeze_* keys freeze every tensor",
+           missing.empty() ? "" : cat("; ", missing));
+    if (!missing.empty()) note(missing);
     const auto is_here = [&](const std::string& name) {
       return std::any_of(tensors.begin(), tensors.end(), [&](const TensorSpec& t) { return t.path.view() == name; });
     };

@@ -91,6 +91,16 @@ struct HasWindow {
   static constexpr bool value = requires { M::window_cells; };
 };
 
+/// In place of a decoder's attention if it has none: nothing is rotated.
+struct NoRotation {
+  struct HeadsOf {
+    static constexpr int head_dim = 0;
+  };
+  struct Rope {
+    static constexpr int theta = 1;
+  };
+};
+
 /// torch.linspace(0, last, steps)[i] in fp32, which counts from the nearer end.
 inline float linspace(float last, int steps, int i) {
   if (steps == 1) return 0;
@@ -100,12 +110,12 @@ inline float linspace(float last, int steps, int i) {
 }  // namespace detail
 
 /// The tables that layers of these types read: attention of text and of images, the table of learned positions, windows
-/// (void if a model has none of the last three).
+/// (void for those that a model does not have).
 template <class TextCore_, class VisionCore_, class PositionTable, class Window, int merge, int tokens_per_frame,
           int patch_width>
 class BatchTables {
  public:
-  using TextCore = TextCore_;
+  using TextCore = std::conditional_t<std::is_void_v<TextCore_>, detail::NoRotation, TextCore_>;
   using VisionCore = VisionCore_;
   static constexpr VisualTokens visual_tokens{merge, tokens_per_frame};
 
@@ -148,20 +158,25 @@ class BatchTables {
   const Positions& positions() const { return positions_; }
 
  private:
-  template <class T>
-  Input<T> text_input() {
+  /// cos_ and sin_ of every token.
+  void turn_tokens() {
     constexpr int half = TextCore::HeadsOf::head_dim / 2;
-    const int tokens = static_cast<int>(ids_.size());
-    cos_.resize(static_cast<std::size_t>(tokens) * half);
+    cos_.resize(ids_.size() * half);
     sin_.resize(cos_.size());
     int last = 0;
     for (const auto& position : positions_.of_token) last = std::max({last, position[0], position[1], position[2]});
     turns_.reach(last + 1);
-    parallel_for(tokens, [this](std::int64_t n) {
+    parallel_for(std::ssize(ids_), [this](std::int64_t n) {
       const auto row = static_cast<std::size_t>(n);
       fill_mrope<typename TextCore::Rope>(turns_, positions_.of_token[row].data(), 2 * half, &cos_[row * half],
                                           &sin_[row * half]);
     });
+  }
+  template <class T>
+  Input<T> text_input() {
+    constexpr int half = TextCore::HeadsOf::head_dim / 2;
+    const int tokens = static_cast<int>(ids_.size());
+    if constexpr (half > 0) turn_tokens();
     Input<T> in;
     in.ids = ids_.data();
     in.tokens = tokens;

@@ -106,9 +106,19 @@ struct PendingMedium {
   const EncodedSample* sample = nullptr;
   std::filesystem::path image;             ///< or
   std::shared_ptr<const VideoPlan> video;  ///< a video
-  std::size_t grid = 0;                    ///< its first element of Batch::grids
-  std::size_t first_patch = 0;             ///< its first row of Batch::patches
-  int patches = 0;                         ///< as counted when the data was read
+  /// In Batch: its first element of grids, its first row of patches.
+  struct Place {
+    std::size_t grid = 0, patch = 0;
+  };
+  Place place;
+  int patches = 0;              ///< as counted when the data was read
+  std::vector<Place> others{};  ///< of the same image or video: answers that are compared show it once more
+
+  /// Whether both are of one file, or of one list of frames.
+  bool shows(const PendingMedium& other) const {
+    if (!video || !other.video) return !video && !other.video && image == other.image;
+    return video->file == other.video->file && video->images == other.video->images;
+  }
 };
 
 /// A window with room for its images and videos, which can then be made in any order, by several threads.
@@ -126,12 +136,13 @@ inline void append_media(const EncodedSample& sample, const Preparation& prepara
   std::vector<PlaceholderRun> runs;
   add_runs(sample.ids, preparation.vision_tokens, runs);
   std::size_t images = 0, videos = 0;
+  const std::size_t of_others = media.size();
   const auto misfit = [&] {
     fail(sample.origin, ": ", sample.images.size(), " images and ", sample.videos.size(), " videos, but ", runs.size(),
          " places for them in its tokens");
   };
   for (std::size_t run = 0; run < runs.size();) {
-    PendingMedium next{&sample, {}, nullptr, grids, patches};
+    PendingMedium next{&sample, {}, nullptr, {grids, patches}};
     std::size_t count = 1;
     if (runs[run].id == preparation.vision_tokens.image) {
       if (images == sample.images.size() || sample.image_patches.size() != sample.images.size()) misfit();
@@ -144,7 +155,9 @@ inline void append_media(const EncodedSample& sample, const Preparation& prepara
       next.patches = next.video->clip().patches();
     }
     run += count, grids += count, patches += static_cast<std::size_t>(next.patches);
-    media.push_back(std::move(next));
+    const auto first = std::find_if(media.begin() + static_cast<std::ptrdiff_t>(of_others), media.end(),
+                                    [&](const PendingMedium& m) { return m.shows(next); });
+    first == media.end() ? media.push_back(std::move(next)) : first->others.push_back(next.place);
   }
   if (images != sample.images.size() || videos != sample.videos.size()) misfit();
 }
@@ -203,19 +216,34 @@ inline void make_image(const PendingMedium& pending, const Preparation& preparat
     fail("image ", pending.image.string(), " gives ", grid.patches(), " patches, ", pending.patches,
          " were counted when the data was read: the file was changed meanwhile");
   const auto row = static_cast<std::size_t>(processor.row_length());
-  processor.write_patches(image, {&batch.patches[pending.first_patch * row], grid.patches() * row});
-  batch.grids[pending.grid] = grid;
+  processor.write_patches(image, {&batch.patches[pending.place.patch * row], grid.patches() * row});
+  batch.grids[pending.place.grid] = grid;
+}
+
+/// A medium that was made, in its other places too.
+inline void repeat_medium(const PendingMedium& pending, std::size_t row, Batch& batch) {
+  const std::size_t grids = pending.video ? pending.video->grids.size() : 1,
+                    values = static_cast<std::size_t>(pending.patches) * row;
+  for (const PendingMedium::Place& other : pending.others) {
+    std::copy_n(batch.grids.begin() + static_cast<std::ptrdiff_t>(pending.place.grid), grids,
+                batch.grids.begin() + static_cast<std::ptrdiff_t>(other.grid));
+    std::copy_n(&batch.patches[pending.place.patch * row], values, &batch.patches[other.patch * row]);
+  }
 }
 
 /// The same for an image or a video.
 inline void make_medium(const PendingMedium& pending, const Preparation& preparation, Batch& batch) {
   try {
-    if (!pending.video) return make_image(pending, preparation, batch);
     const auto row = static_cast<std::size_t>(preparation.processor.row_length());
-    const auto values = static_cast<std::size_t>(pending.video->clip().patches()) * row;
-    write_video(*pending.video, preparation.processor, {&batch.patches[pending.first_patch * row], values});
-    std::copy(pending.video->grids.begin(), pending.video->grids.end(),
-              batch.grids.begin() + static_cast<std::ptrdiff_t>(pending.grid));
+    if (pending.video) {
+      const auto values = static_cast<std::size_t>(pending.video->clip().patches()) * row;
+      write_video(*pending.video, preparation.processor, {&batch.patches[pending.place.patch * row], values});
+      std::copy(pending.video->grids.begin(), pending.video->grids.end(),
+                batch.grids.begin() + static_cast<std::ptrdiff_t>(pending.place.grid));
+    } else {
+      make_image(pending, preparation, batch);
+    }
+    repeat_medium(pending, row, batch);
   } catch (const Error& error) {
     fail(pending.sample->origin, ": ", error.what());
   }

@@ -292,7 +292,6 @@ TEST_CASE("Dataset: a set without any valid record, and settings that are not su
     return shelf.error(options);
   };
   CHECK(contains(with([](DataOptions& o) { o.packing = true, o.cutoff_len = 1; }), "leaves no token for packing"));
-  CHECK(contains(with([](DataOptions& o) { o.tokenized_path = "t"; }), "tokenized_path: not supported"));
   CHECK(contains(with([](DataOptions& o) { o.tool_format = "glm4"; }), "tool_format: glm4 is not supported"));
   CHECK(contains(with([](DataOptions& o) { o.cutoff_len = 0; }), "cutoff_len: 0 is not positive"));
   CHECK(contains(with([](DataOptions& o) { o.max_samples = 0; }), "max_samples: 0 is not positive"));

@@ -39,7 +39,6 @@ struct DataOptions {
   std::optional<bool> packing;
   bool neat_packing = false;
   std::int64_t preprocessing_batch_size = 1000, preprocessing_num_workers = 1;  ///< which rows packing may join
-  std::string tokenized_path;
   ImageLimits images;             ///< keys image_max_pixels and image_min_pixels
   VideoOptions videos;            ///< keys video_max_pixels, video_min_pixels, video_fps and video_maxlen
   std::uint64_t seed = 42;        ///< of num_samples, mixing and val_size
@@ -57,9 +56,6 @@ struct DataOptions {
 
 /// Fails on settings that exclude each other or that this library does not have.
 inline void check(const DataOptions& options) {
-  if (!options.tokenized_path.empty()) {
-    fail("tokenized_path: not supported: remove the key, tokenising takes seconds and needs no cache");
-  }
   if (options.tool_format && *options.tool_format != "qwen") {
     fail("tool_format: ", *options.tool_format, " is not supported, these templates use qwen");
   }

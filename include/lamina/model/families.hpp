@@ -54,6 +54,13 @@ inline FamilyTemplate find_template(std::string_view name) {
       if (t.name == name) return {family, &t};
   return {};
 }
+/// A template that a family's tokenizer has the marks of: its own first one, or that of the family whose layout it
+/// shares.
+inline std::string_view any_template(const Family& family) {
+  for (const Family* other : families())
+    if (!other->templates.empty() && (other == &family || family.templates.empty())) return other->templates[0].name;
+  return "";
+}
 /// "qwen3_vl, qwen3_vl_nothink (Qwen3-VL), qwen2_vl (Qwen2.5-VL)"
 inline std::string templates_text() {
   std::string text;

@@ -57,6 +57,7 @@ struct Arguments {
   std::string mix_strategy = "concat";
   std::vector<double> interleave_probs;
   bool streaming = false;
+  std::filesystem::path tokenized_path;
   std::int64_t buffer_size = 16384;
   std::int64_t preprocessing_batch_size = 1000;
   std::optional<std::int64_t> preprocessing_num_workers;  ///< unset: 1

@@ -14,6 +14,7 @@
 
 #include <lamina/checkpoint/companions.hpp>
 #include <lamina/core/threads.hpp>
+#include <lamina/data/tokenized.hpp>
 #include <lamina/hub/resolve.hpp>
 #include <lamina/io/program/program.hpp>
 #include <lamina/model/config/read.hpp>
@@ -160,6 +161,7 @@ class TrainProgram {
     text::require_same_tokens(config_, *tokenizer_, a_.model_name_or_path);
     auto& processor = processor_.emplace(vision::Processor::load(a_.model_name_or_path, config_.family->processor));
     processor.require_patches_of(config_.vision_config, a_.model_name_or_path);
+    if (a_.template_name.empty()) a_.template_name = any_template(*config_.family);  // stage: pt writes no turns
     data::DataOptions options = data_options(a_);
     if (processor.reads_images())
       processor.set_visual_tokens(open_.visual_tokens(a_.model_name_or_path), a_.model_name_or_path);
@@ -167,8 +169,10 @@ class TrainProgram {
     options.progress = [this](const std::string& line) { console_.line(line); };
     if (a_.streaming)
       stream_ = data::open_stream(options, *tokenizer_, processor, datasets_);
-    else
+    else if (a_.tokenized_path.empty())
       datasets_ = data::load_datasets(options, *tokenizer_, processor);
+    else
+      datasets_ = data::load_tokenized(a_.tokenized_path, options, *tokenizer_, processor, group_.first());
     for (const std::string& note : datasets_.notes) console_.line(note);
   }
 

@@ -141,6 +141,8 @@ TEST_CASE("Arguments: --key without a value is a flag's true, and an error for a
 TEST_CASE("Arguments: what does not fit together is refused as LLaMA-Factory refuses it", "[train]") {
   says(error_with("eval_strategy=steps"), "set val_size or eval_dataset");
   says(error_with("val_size=1"), "val_size");
+  says(error_with("template=null"), "template is not set");
+  CHECK(error_of({example, "template=null", "stage=pt"}) == "");
   says(error_of({example, "val_size=0.1", "eval_dataset=identity"}), "cannot be combined with eval_dataset");
   says(error_of({example, "train_on_prompt=true", "mask_history=true"}), "mask_history");
   says(error_of({example, "finetuning_type=full", "adapter_name_or_path=x"}), "needs finetuning_type: lora");
@@ -160,6 +162,7 @@ TEST_CASE("Arguments: streaming wants max_steps, counts and no other order", "[t
   };
   CHECK(error({"val_size=20", "buffer_size=100"}) == "");
   says(error({"max_steps=-1"}), "streaming needs max_steps");
+  says(error({"tokenized_path=saved"}), "tokenized_path cannot be combined with streaming");
   says(error({"max_samples=10"}), "max_samples cannot be combined with streaming");
   says(error({"val_size=0.1"}), "wanted a number of rows");
   says(error({"mix_strategy=interleave_under"}), "take concat");

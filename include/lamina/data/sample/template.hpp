@@ -44,6 +44,9 @@ struct ChatLayout {
         uses += (uses.empty() ? "" : ", ") + known.back() + " is for " + std::string(t.models);
       }
     if (name.empty()) io::usage("template: not set: ", uses);
+    if (name == "default")
+      io::usage("template: default writes Human: and Assistant: in place of the marks that these models know, and is ",
+                "not built: ", uses);
     io::usage("template: ", name, " is unknown", io::did_you_mean(name, known), "; known are ", io::listed(known));
   }
 };

@@ -6,7 +6,7 @@ namespace lamina::train {
 /// Dataset keys (LLaMA-Factory's data_args.py), and skip_bad_samples, which is our own: leave wrong rows out, with a
 /// report.
 inline constexpr TrainKey data_keys[] = {
-    honoured<&Arguments::template_name>("template", "chat template, such as qwen3_vl"),
+    honoured<&Arguments::template_name>("template", "chat template, such as qwen3_vl; stage: pt needs none"),
     honoured<&Arguments::dataset>("dataset", "names of dataset_info.json to train on"),
     honoured<&Arguments::eval_dataset>("eval_dataset", "names of dataset_info.json to evaluate on"),
     honoured<&Arguments::dataset_dir>("dataset_dir", "folder of dataset_info.json and the data files"),
@@ -49,10 +49,10 @@ inline constexpr TrainKey data_keys[] = {
      "nothing is padded, so that there is no padding to learn; leave it out"},
     {"eval_num_beams", KeyType::integer, KeyStatus::refused, "1",
      "answers are drawn token by token, without beam search; leave it out"},
-    {"tokenized_path", KeyType::text, KeyStatus::refused, "",
-     "rows are tokenised at the start of each run, in seconds, and never stored; a data set that LLaMA-Factory has "
-     "saved there cannot be read: leave the key out, and name the data with dataset and dataset_dir; streaming: true "
-     "starts at once"},
+    honoured<&Arguments::tokenized_path>("tokenized_path",
+                                         "folder in which the first run stores its samples, and from which later "
+                                         "ones of the same settings start at once, without a look at data sets and "
+                                         "images; LLaMA-Factory's Arrow files are not read"),
     honoured<&Arguments::skip_bad_samples>("skip_bad_samples",
                                            "leave out rows that cannot be read, with a report, instead of stopping"),
     {"data_shared_file_system", KeyType::flag, KeyStatus::accepted, "false", "each process reads the data itself"},

@@ -162,7 +162,7 @@ inline void validate_order(const Arguments& a) {
 inline void validate_data(const Arguments& a) {
   if (a.do_train && a.dataset.empty())
     fail("dataset is not set: name datasets of ", (a.dataset_dir / "dataset_info.json").string());
-  if (a.template_name.empty()) fail("template is not set: wanted ", templates_text());
+  if (a.template_name.empty() && a.stage != "pt") fail("template is not set: wanted ", templates_text());
   if (a.train_on_prompt && a.mask_history)
     fail(where(a, "mask_history"),
          " cannot be combined with train_on_prompt: the one labels the last answer only, the other everything");
@@ -191,6 +191,8 @@ inline void validate_streaming(const Arguments& a) {
   if (a.val_size > 0 && a.val_size < 1)
     fail(where(a, "val_size"), " is ", a.val_size,
          ", wanted a number of rows: with streaming there is no share of all");
+  if (!a.tokenized_path.empty())
+    fail(where(a, "tokenized_path"), " cannot be combined with streaming, which stores nothing: leave one out");
   if (a.max_samples) fail(where(a, "max_samples"), " cannot be combined with streaming: set max_steps");
   if (a.mix_strategy != "concat")
     fail(where(a, "mix_strategy"), ": ", a.mix_strategy, " is not built for streaming: take concat");

@@ -3,8 +3,8 @@
 
 namespace lamina {
 
-/// A loss that layers declare, besides what a training run minimises: a function of sums over the rows of a micro-batch
-/// and over all layers that declare it. A layer L says `using auxiliary = A`, of an A with
+/// A loss that layers of a decoder declare, besides what a run minimises: a function of sums over the rows of a
+/// micro-batch and over all layers that declare it. A layer L says `using auxiliary = A`, of an A with
 ///
 ///     static constexpr int sums               numbers for a micro-batch
 ///     static double loss(const float* sums)   the loss of a micro-batch, on the host

@@ -50,18 +50,16 @@ struct DeclaresOtherThan {
 };
 }  // namespace detail
 
-/// That of a model, not asked for.
+/// That of a model's decoder, not asked for; none if its layers declare different ones, which have no sums in common.
 template <class Model>
 constexpr AuxiliaryLoss auxiliary_of() {
-  using First = find_t<Model, detail::DeclaresAuxiliary>;
-  if constexpr (std::is_void_v<First>) {
-    return {};
-  } else {
+  using Decoder = typename Model::Language;
+  using First = find_t<Decoder, detail::DeclaresAuxiliary>;
+  if constexpr (!std::is_void_v<First>) {
     using A = typename First::auxiliary;
-    static_assert(std::is_void_v<find_t<Model, detail::DeclaresOtherThan<A>::template Is>>,
-                  "auxiliary: all layers of a model that declare a loss must declare the same one");
-    return {A::sums, A::loss};
+    if constexpr (std::is_void_v<find_t<Decoder, detail::DeclaresOtherThan<A>::template Is>>) return {A::sums, A::loss};
   }
+  return {};
 }
 
 }  // namespace lamina::train

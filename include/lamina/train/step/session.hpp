@@ -29,7 +29,10 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
     step_.objective = recomputing_step_.objective = options.objective;
     step_.auxiliary = shared_auxiliary_ = auxiliary_of<Model>();
     if (options.auxiliary_coefficient != 0 && step_.auxiliary.sums == 0)
-      fail("moe_aux_loss_coef: no layer of this model chooses experts: leave it out");
+      fail(
+          "moe_aux_loss_coef: no layer of this model's decoder chooses experts, or they have different numbers of "
+          "them: ",
+          "leave it out");
     step_.auxiliary.coefficient = options.auxiliary_coefficient;
     shared_auxiliary_.coefficient = options.auxiliary_coefficient / static_cast<float>(options.group->size());
     evaluated_ = options.objective;

@@ -95,6 +95,7 @@
   PASS(optimizer, clip, "clip")                                                                                        \
   PASS(optimizer, update, "update", (OptimizerKind, const UpdateStep<T>&))                                             \
   PASS(optimizer, update_8bit, "update_8bit", (OptimizerKind, const UpdateStep8Bit<T>&))                               \
+  PASS(optimizer, update_bf16, "update_bf16", (OptimizerKind, const UpdateStepBf16<T>&))                               \
   PASS(optimizer, adafactor, "adafactor")                                                                              \
   PASS(optimizer, muon, "muon")                                                                                        \
   PASS(optimizer, clipped, "clipped")                                                                                  \

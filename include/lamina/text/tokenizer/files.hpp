@@ -52,9 +52,9 @@ using SortedJson = nlohmann::json;
 inline constexpr std::int64_t highest_token_id = 1 << 24;
 
 /// The value of a field, or null if it is missing.
-inline const SortedJson& value_of(const io::JsonFields& fields, const std::string& key) {
+inline const SortedJson& value_of(const io::JsonFields& fields, std::string_view key) {
   static const SortedJson null;
-  const SortedJson* value = fields.find(key);
+  const SortedJson* value = fields.find(std::string(key));
   return value ? *value : null;
 }
 /// The object in a field; without fields if it is missing.

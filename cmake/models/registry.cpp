@@ -154,7 +154,8 @@ std::unique_ptr<engine::EngineSession> make_engine_session(const ModelSource& so
 
 void expect_ranks(const std::filesystem::path& model_dir, int ranks, const std::string& device,
                   [[maybe_unused]] int here) {
-  const RegisteredModel& entry = find_entry(open_source(model_dir, {}));
+  const ModelSource source = open_source(model_dir, {});
+  const RegisteredModel& entry = find_entry(source);
   const Ways& ways = ways_on(entry, device);
   sharded_way(entry, ways, ranks);
 #if defined(LAMINA_HAS_CUDA)

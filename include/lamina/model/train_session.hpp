@@ -69,6 +69,7 @@ struct MemoryPlan {
   /// parts and the room for backward would take as much.
   std::optional<std::int64_t> gradients_left_out;
   std::int64_t free = 0;              ///< on the device, for all of these; 0: not known
+  std::int64_t in_use = 0;            ///< of a GPU before any of these: by its driver and by other programs
   std::vector<StoredWeights> stored;  ///< how the weights are
   std::int64_t total() const { return weights + trainable + gradients + optimizer + saved + workspace + kv_cache; }
 };

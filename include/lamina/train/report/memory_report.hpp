@@ -36,6 +36,7 @@ inline void print_memory(std::ostream& out, const MemoryPlan& plan, std::int64_t
         std::pair{"workspace", plan.workspace}})
     row(name, bytes);
   row("total", plan.total());
+  if (plan.in_use > 0) row("on the GPU before", plan.in_use);
   if (plan.gradients_left_out) print_divided(out, *plan.gradients_left_out);
   if (plan.free > 0 && plan.free < plan.total()) {
     row("free on the device", plan.free);

@@ -93,6 +93,7 @@ class ModelTrainSession final : public TrainedWeights<T, B> {
             .workspace = static_cast<std::int64_t>(bytes.scratch),
             .gradients_left_out = this->gradients_left_out(),
             .free = this->free_at_start(),
+            .in_use = this->in_use_at_start(),
             .stored = this->stored()};
   }
 

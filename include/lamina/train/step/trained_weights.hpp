@@ -137,6 +137,7 @@ class TrainedWeights : public TrainSession {
   Device<B>& device() { return device_; }
   const Device<B>& device() const { return device_; }
   std::int64_t free_at_start() const { return free_at_start_; }
+  std::int64_t in_use_at_start() const { return Device<B>::has_memory ? device_.total_bytes() - free_at_start_ : 0; }
   TensorMemory<T, B>& weights() { return weights_; }
   const TensorMemory<T, B>& weights() const { return weights_; }
   /// The parameters without their adapters: the model that the run began with.

@@ -63,8 +63,13 @@ class PyModel {
     return nb::make_tuple(array_of(std::move(out.hidden), {n, M::hidden_size}),
                           array_of(std::move(out.logits), {n, M::vocab_size}));
   }
-  /// One AdamW step on the mean loss of each sequence's next tokens; returns the loss before it.
-  double step(const std::vector<Ids>& sequences, float learning_rate) {
+  /// One AdamW step on the mean loss of each sequence's next tokens, and on the loss that layers declare, times
+  /// aux_loss_coef; returns the loss before it.
+  double step(const std::vector<Ids>& sequences, float learning_rate, float aux_loss_coef) {
+    step_.auxiliary = train::auxiliary_of<M>();
+    step_.auxiliary.coefficient = aux_loss_coef;
+    if (aux_loss_coef != 0 && step_.auxiliary.sums == 0)
+      throw nb::value_error("step: aux_loss_coef, and no layer of this model declares a loss");
     Batch batch;
     batch.cu_seqlens = {0};
     std::size_t learned = 0;
@@ -121,7 +126,8 @@ void bind_model(nb::module_& module, const char* name) {
       .def("names", &Model::names)
       .def("__getitem__", &Model::tensor)
       .def("forward", &Model::forward, nb::arg("ids"))
-      .def("step", &Model::step, nb::arg("sequences"), nb::arg("learning_rate") = 1e-3f)
+      .def("step", &Model::step, nb::arg("sequences"), nb::arg("learning_rate") = 1e-3f,
+           nb::arg("aux_loss_coef") = 0.0f)
       .def("generate", &Model::generate, nb::arg("ids"), nb::arg("count") = 16)
       .def("save", &Model::save, nb::arg("path"));
 }

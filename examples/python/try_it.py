@@ -31,7 +31,7 @@ with tempfile.TemporaryDirectory() as folder:
     mine.save(folder + "/mine.safetensors")
     again = my_models.Mine(folder + "/mine.safetensors")
 assert np.array_equal(again.forward(text)[1], mine.forward(text)[1])
-for bad in (lambda: nano["no such tensor"], lambda: nano.forward([-1]), lambda: mine.step([[1]])):
+for bad in (lambda: nano["no such tensor"], lambda: nano.forward([-1]), lambda: mine.step([[1]]), lambda: mine.step([text], aux_loss_coef=1)):
     try:
         bad()
     except (KeyError, RuntimeError, ValueError) as error:

@@ -74,7 +74,7 @@ TEST_CASE("Registry: an unknown data set is an error that suggests the nearest a
   const Folder folder;
   const Registry registry = registry_of(folder, R"({"table_reg": {"file_name": "a"}, "identity": {"file_name": "b"}})");
   const std::string error = error_of([&] { registry.find("table_rg"); });
-  CHECK(contains(error, "dataset: table_rg is not in " + folder.file("dataset_info.json")));
+  CHECK(contains(error, "dataset or eval_dataset: table_rg is not in " + folder.file("dataset_info.json")));
   CHECK(contains(error, "did you mean table_reg?"));
   CHECK(contains(error, "table_reg, identity"));
   CHECK(!contains(error_of([&] { registry.find("something_else"); }), "did you mean"));

@@ -77,6 +77,7 @@ TEST_CASE("Settings: text that is not UTF-8 is refused when it is read, by line 
   CHECK(fake::contains(error("dataset: [a, caf\xe9]\n"), path + " line 1, dataset: the value is not UTF-8"));
   CHECK(fake::contains(error("a: 1\ncl\xe9: 1\n"), path + " line 2: a key is not UTF-8"));
   CHECK(error("run_name: caf\xc3\xa9\n") == "");
+  CHECK(error("dataset: [\"a\\0b\"]\n") == path + " line 1, dataset: the value holds a NUL byte: remove it");
   CHECK(fake::contains(error("\xff\xfe\n"), path + ": is not UTF-8 text"));  // what UTF-16 begins with
   CHECK(fake::contains(error("seed: 1  # caf\xe9\n"), path + ": is not UTF-8 text"));
   const std::vector<std::string> words = {"--model_name_or_path", "mod\xe8le"};

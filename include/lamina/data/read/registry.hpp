@@ -326,8 +326,8 @@ class Registry {
     if (entry != entries_.end()) return detail::read_entry(path_.string(), dir_.string(), name, *entry);
     std::vector<std::string> names;
     for (const auto& item : entries_.items()) names.push_back(item.key());
-    fail("dataset: ", name, " is not in ", path_.string(), io::did_you_mean(name, names), "; it has ",
-         names.empty() ? "no entry" : io::listed(names, 20));
+    fail("dataset or eval_dataset: ", io::foreign_name(name), " is not in ", path_.string(),
+         io::did_you_mean(name, names), "; it has ", names.empty() ? "no entry" : io::listed(names, 20));
   }
 
   const std::filesystem::path& dir() const { return dir_; }

@@ -19,14 +19,17 @@ namespace lamina::io {
 
 namespace detail {
 
-inline void refuse_interpolation(const std::string& text, const std::string& origin) {
+/// Error if a text holds what no setting can have.
+inline void check_text(const std::string& text, const std::string& origin) {
+  if (text.find('\0') != std::string::npos)  // paths of the system and messages end there
+    fail(origin, ": the value holds a NUL byte: remove it");
   if (text.find("${") != std::string::npos)
     fail(origin, ": ", text, " holds ${...}: interpolation is not supported, write the value itself");
 }
-inline void refuse_interpolation(const nlohmann::ordered_json& value, const std::string& origin) {
-  if (value.is_string()) refuse_interpolation(value.get_ref<const std::string&>(), origin);
+inline void check_text(const nlohmann::ordered_json& value, const std::string& origin) {
+  if (value.is_string()) check_text(value.get_ref<const std::string&>(), origin);
   if (value.is_structured())
-    for (const auto& item : value) refuse_interpolation(item, origin);
+    for (const auto& item : value) check_text(item, origin);
 }
 
 inline nlohmann::ordered_json yaml_value(const YAML::Node& node, const std::string& origin) {
@@ -42,7 +45,7 @@ inline nlohmann::ordered_json yaml_value(const YAML::Node& node, const std::stri
       return object;
     }
     case YAML::NodeType::Scalar:
-      refuse_interpolation(node.Scalar(), origin);
+      check_text(node.Scalar(), origin);
       return node.Scalar();
     default:
       return nullptr;
@@ -95,7 +98,7 @@ inline Settings read_json(const std::filesystem::path& path) {
       parse_json<nlohmann::ordered_json>(detail::read_settings_text(path), {.subject = file, .depth = 64});
   if (!root.is_object()) fail(file, ": is JSON of type ", root.type_name(), ", wanted an object");
   for (const auto& [key, value] : root.items()) {
-    detail::refuse_interpolation(value, cat(file, ", ", key));
+    detail::check_text(value, cat(file, ", ", key));
     settings[key] = {value, file};
   }
   return settings;

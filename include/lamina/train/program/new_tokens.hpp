@@ -1,9 +1,11 @@
 #pragma once
 #include <algorithm>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include <lamina/io/file.hpp>
+#include <lamina/io/program/usage.hpp>
 #include <lamina/io/yaml.hpp>
 #include <lamina/model/config/model_config.hpp>
 #include <lamina/text/tokenizer.hpp>
@@ -19,6 +21,7 @@ inline text::MoreTokens new_tokens(const Arguments& a) {
   text::MoreTokens more{a.add_tokens, a.add_special_tokens};
   if (!a.new_special_tokens_config.empty()) {
     const std::string file = a.new_special_tokens_config.string();
+    if (!std::filesystem::exists(file)) throw io::FileError(cat("new_special_tokens_config: there is no file ", file));
     const YAML::Node root = io::load_yaml(io::read_text(a.new_special_tokens_config), file);
     if (!root.IsMap()) fail("new_special_tokens_config: ", file, ": wanted `token: description` lines");
     more.special.clear();
@@ -26,7 +29,7 @@ inline text::MoreTokens new_tokens(const Arguments& a) {
   }
   for (const auto* texts : {&more.plain, &more.special})
     for (const std::string& text : *texts)
-      if (text.empty()) fail("add_tokens: a token is empty");
+      if (text.empty()) io::usage("add_tokens, add_special_tokens: a token is empty");
   return more;
 }
 
@@ -35,8 +38,8 @@ inline void require_rows(const ModelConfig& config, const std::vector<text::Adde
   const int rows = config.text_config.vocab_size;
   if (fresh.empty() || fresh.back().id < rows) return;
   const auto fit = std::count_if(fresh.begin(), fresh.end(), [&](const auto& token) { return token.id < rows; });
-  fail("add_tokens: the model's embedding has ", rows, " rows, of which ", fit, " are to spare, and ", fresh.size(),
-       " tokens are new: add fewer; a larger vocab_size is another model type");
+  fail("add_tokens, add_special_tokens: the model's embedding has ", rows, " rows, of which ", fit,
+       " are to spare, and ", fresh.size(), " tokens are new: add fewer; a larger vocab_size is another model type");
 }
 
 /// What new tokens switch on: the embedding and the head are trained whole next to fresh adapters, unless

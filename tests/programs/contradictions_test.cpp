@@ -53,7 +53,7 @@ struct Model {
 
 }  // namespace
 
-TEST_CASE("Programs: lengths and sizes that the model cannot have are 2, with one that it can") {
+TEST_CASE("Programs: lengths, sizes and layers that the model cannot have are 2, with one that it can") {
   const Model model;
   const auto serve = [&](Words words) {
     words.insert(words.begin(), model.path.string());
@@ -74,6 +74,9 @@ TEST_CASE("Programs: lengths and sizes that the model cannot have are 2, with on
   const Program one_page = serve({"--max-model-len", "100", "--num-gpu-blocks-override", "1"});
   CHECK(tells(one_page, "num_gpu_blocks_override: is 1" + least));
   CHECK(tells(one_page, ": raise it to at least 2, or set max_model_len to at most 64"));
+  const Program target = model.train({"lora_target=v_porj"});
+  CHECK(target.status == 2);
+  CHECK(tells(target, "lora_target: v_porj is in the name of no layer of this model (did you mean v_proj?)"));
 }
 
 TEST_CASE("Programs: flags and keys that have no effect are said to have none") {

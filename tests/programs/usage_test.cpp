@@ -113,6 +113,7 @@ TEST_CASE("Programs: 2 for words that no files could make right, whenever that i
       {"lamina-chat", {"--model", tiny, "--prompt", "x", "--chat-template-kwargs", R"({"no_such_variable": 1})"}},
       {"lamina-chat", {"--model", tiny, "--prompt", "x", "--adapter="}},
       {"lamina-chat", {"--model", tiny, "--prompt", "x", "--image="}},
+      {"lamina-chat", {"--model", tiny, "--prompt", "x", "--revision="}},
       {"lamina-init", {"--model", tiny, "--out", ""}},
       {"lamina-init", {"--model", tiny, "--out", tiny + "/"}},
       {"lamina-train", training({"output_dir=" + tiny})},

@@ -12,8 +12,9 @@ constexpr auto revision_row(std::string_view name, std::string_view note) {
   return io::honoured<Member, &Options::revision>(name, note)
       .read_by([](typename Path::Root& target, const io::Setting& s, std::string_view key) {
         io::read_value(s, key, Path::of(target));
-        if (const std::string& revision = Path::of(target); !revision.empty() && !is_revision(revision))
-          io::wrong_value(s, key, std::string(wanted_revision));
+        const std::string& revision = Path::of(target);
+        const bool unset = revision.empty() && !s.origin.empty();  // in a file; a flag without a value is a mistake
+        if (!unset && !is_revision(revision)) io::wrong_value(s, key, std::string(wanted_revision));
       });
 }
 

@@ -40,7 +40,8 @@ class CheckTables {
         position_rows_.push_back(static_cast<int>((u + 1) / 2 * find_t<Layer, lamina::detail::HasTable>::table_rows));
     position_weights_ = grid_values("position weight", seed, static_cast<std::size_t>(rows) * 4, 1);
     for (int s = 0; s <= sequences(); ++s) cu_latents_.push_back(s * own_rows);
-    for (int i = 0; i < sequences() * own_rows; ++i) latent_rows_.push_back(i % own_rows);
+    if constexpr (own_rows > 0)
+      for (int i = 0; i < sequences() * own_rows; ++i) latent_rows_.push_back(i % own_rows);
   }
   int sequences() const { return static_cast<int>(sequences_.size()) - 1; }
   Context<float> context(const std::uint64_t* dropout_seed) const {

@@ -1,4 +1,5 @@
 #pragma once
+#include <span>
 #include <string_view>
 
 #include <lamina/train/arguments/keys_data.hpp>
@@ -12,19 +13,17 @@ namespace lamina::train {
 class KeyName {
  public:
   consteval KeyName(const char* name) {
-    if (!found(model_keys, name) && !found(data_keys, name) && !found(finetuning_keys, name) &&
-        !found(method_option_keys, name) && !found(trainer_keys, name) && !found(runtime_keys, name))
-      throw "no table of keys has this name";
+    for (const std::span<const TrainKey> table : tables)
+      for (const TrainKey& key : table)
+        if (key.name == name) row_ = &key;
+    if (!row_) throw "no table of keys has this name";
   }
   constexpr operator std::string_view() const { return row_->name; }
   constexpr const TrainKey& row() const { return *row_; }
 
  private:
-  constexpr bool found(const auto& keys, std::string_view name) {
-    for (const TrainKey& key : keys)
-      if (key.name == name) row_ = &key;
-    return row_;
-  }
+  static constexpr std::span<const TrainKey> tables[] = {model_keys,         data_keys,    finetuning_keys,
+                                                         method_option_keys, trainer_keys, runtime_keys};
   const TrainKey* row_ = nullptr;
 };
 

@@ -105,6 +105,12 @@ TEST_CASE("adapters: loading and unloading say what vLLM says") {
         "Both 'lora_name' and 'lora_path' must be provided.");
   CHECK(refused(load_path, R"({"lora_name":"x","lora_path":"/nowhere/at/all"})", 404, "NotFoundError")
             .starts_with("No adapter found for /nowhere/at/all"));
+  CHECK(
+      refused(load_path, cat(R"({"lora_name":"x","lora_path":"/)", std::string(5000, 'a'), "\"}"), 404, "NotFoundError")
+          .starts_with("No adapter found"));
+  for (const std::string& name : {std::string("a\\u0000b"), std::string(257, 'a')})
+    CHECK(refused(load_path, folder.body(name), 400, "InvalidUserInput").find("wanted at most 256") !=
+          std::string::npos);
   const std::string on_hub = refused(load_path, R"({"lora_name":"x","lora_path":"me/lora"})", 404, "NotFoundError");
   CHECK(on_hub.find("wanted a directory, since a running server fetches nothing") != std::string::npos);
   CHECK(on_hub.find("--lora-modules NAME=me/lora, or run `lamina-download me/lora` first") != std::string::npos);

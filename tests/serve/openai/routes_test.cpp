@@ -25,8 +25,9 @@ int cached(RunningServer& server) {
 
 TEST_CASE("routes: what vLLM answers and this server does not is 404 with the reason") {
   RunningServer server;
-  for (const char* path : {"/v1/embeddings", "/score", "/sleep", "/wake_up", "/v1/audio/transcriptions",
-                           "/v1/load_lora_adapter", "/invocations", "/v1/embeddings/"}) {
+  for (const char* path :
+       {"/v1/embeddings", "/score", "/sleep", "/wake_up", "/v1/audio/transcriptions", "/v1/load_lora_adapter",
+        "/invocations", "/v1/embeddings/", "/reset_mm_cache", "/reset_prefix_cache", "/tokenizer_info"}) {
     CAPTURE(path);
     const auto reply = Client(server.http.port()).ask("POST", path, "{}");
     CHECK(reply.status == 404);

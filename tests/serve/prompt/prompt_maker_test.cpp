@@ -130,6 +130,19 @@ TEST_CASE("prompt maker: pixels of one image and of a request, and memory, are l
         std::string::npos);
 }
 
+TEST_CASE("prompt maker: a request's size of images has both spellings, and min_pixels and max_pixels win") {
+  const auto limits = [](const std::string& kwargs) {
+    const auto request = read_request(asks(png_url(8), 1, R"(,"mm_processor_kwargs":{)" + kwargs + "}"));
+    return std::pair(request.min_pixels, request.max_pixels);
+  };
+  const std::string size = R"("size":{"shortest_edge":1024,"longest_edge":65536})";
+  CHECK(limits(size) == limits(R"("min_pixels":1024,"max_pixels":65536)"));
+  CHECK(limits(size + R"(,"max_pixels":4096)") == limits(R"("min_pixels":1024,"max_pixels":4096)"));
+  CHECK_FALSE(limits(R"("size":{"longest_edge":4096})").first);
+  CHECK_THROWS_AS(limits(R"("size":{"height":4096})"), serve::ApiError);
+  CHECK_THROWS_AS(limits(R"("size":4096)"), serve::ApiError);
+}
+
 TEST_CASE("prompt maker: images are decoded one after the other, each gone before the next") {
   const auto& files = RunningServer::files();
   constexpr int images = 8, side = 2400;

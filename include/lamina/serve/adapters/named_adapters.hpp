@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -84,6 +85,11 @@ inline void NamedAdapters::load(AdapterModule module, bool replace) {
 }
 
 inline void NamedAdapters::check_name(const std::string& name, bool replace) const {
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  if (name.size() > 256 || std::any_of(name.begin(), name.end(), is_control))
+    throw ApiError(400, "InvalidUserInput",
+                   "The lora adapter's name '" + clipped(name) + "' has " + std::to_string(name.size()) +
+                       " bytes; wanted at most 256, none of them a control character");
   if (std::find(served_names_.begin(), served_names_.end(), name) != served_names_.end())
     throw ApiError(400, "InvalidUserInput",
                    "'" + clipped(name) + "' is the model's own name: give the adapter another");
@@ -97,7 +103,8 @@ inline void NamedAdapters::check_name(const std::string& name, bool replace) con
 inline std::shared_ptr<const engine::LoadedAdapter> NamedAdapters::read(const AdapterModule& module) const {
   if (engine_.sizes().adapter_slots == 0)
     throw ApiError(400, "BadRequestError", "adapters are off: start the server with --enable-lora");
-  if (!std::filesystem::exists(module.path / "adapter_config.json")) {
+  std::error_code unreadable;  // a name that is too long, a folder that may not be entered
+  if (!std::filesystem::exists(module.path / "adapter_config.json", unreadable)) {
     const std::string path = clipped(module.path.string());
     if (hub::is_on_hub(module.path))
       throw ApiError(404, "NotFoundError",

@@ -18,6 +18,9 @@ inline std::string_view reason_unbuilt(std::string_view path) {
                              no_sleep = "memory is held as long as the server runs; stop it to free the GPU",
                              no_control = "one process serves on one device; nothing else is controlled by it",
                              no_profiler = "there is no profiler in the server",
+                             no_second_name = "there are no second names of routes; use /v1/chat/completions",
+                             no_stale_images = "kept images are found by their contents and never go stale",
+                             not_developed = "is there if the environment has VLLM_SERVER_DEV_MODE=1",
                              no_render = "prompts are not returned without an answer; POST /tokenize gives their ids";
   static constexpr UnbuiltRoute table[] = {
       {"/v1/embeddings", no_pooling},
@@ -47,7 +50,14 @@ inline std::string_view reason_unbuilt(std::string_view path) {
       {"/v1/completions/render", no_render},
       {"/v1/chat/completions/render", no_render},
       {"/inference/v1/generate", "use /v1/completions, which takes token ids"},
-      {"/invocations", "there are no second names of routes; use /v1/chat/completions"},
+      {"/generate", no_second_name},
+      {"/invocations", no_second_name},
+      {"/abort_requests", "a request ends when its client closes the connection"},
+      {"/tokenizer_info", "is there with --enable-tokenizer-info-endpoint"},
+      {"/server_info", not_developed},
+      {"/reset_prefix_cache", not_developed},
+      {"/reset_mm_cache", no_stale_images},
+      {"/reset_encoder_cache", no_stale_images},
   };
   const auto at = std::find_if(std::begin(table), std::end(table), [&](const auto& r) { return r.path == path; });
   return at == std::end(table) ? std::string_view() : at->reason;

@@ -46,7 +46,7 @@ inline std::span<const RequestField> request_fields() {
       {"prompt_token_ids", refuse, "the prompt is made from messages, not from ids"},
       {"truncate_prompt_tokens", work, "tokens of the prompt that are left; -1: as many as fit; without images"},
       {"truncation_side", work, "left leaves the last tokens, right the first; left by default"},
-      {"mm_processor_kwargs", work, "min_pixels and max_pixels of images, fps or num_frames of videos"},
+      {"mm_processor_kwargs", work, "min_pixels and max_pixels of images, or size; fps or num_frames of videos"},
       {"media_io_kwargs", refuse, "the server's own --media-io-kwargs hold for all requests", "{}"},
       // sampling
       {"temperature", work},

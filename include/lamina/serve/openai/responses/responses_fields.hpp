@@ -20,7 +20,7 @@ inline std::span<const RequestField> responses_fields() {
       {"tool_choice", work, "none, auto (with --enable-auto-tool-choice), required, or a function"},
       {"parallel_tool_calls", work, "false: the first call alone is kept"},
       {"chat_template_kwargs", work, "variables that the chat template reads"},
-      {"mm_processor_kwargs", work, "min_pixels and max_pixels of images, fps or num_frames of videos"},
+      {"mm_processor_kwargs", work, "min_pixels and max_pixels of images, or size; fps or num_frames of videos"},
       {"truncation", work, "auto leaves the last tokens that fit the context; without images. disabled by default"},
       {"previous_response_id", refuse, not_stored},
       {"previous_response", refuse, not_stored},

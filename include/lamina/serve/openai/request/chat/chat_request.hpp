@@ -135,16 +135,30 @@ class ChatRequestReader : GenerationReader {
     s.top_logprobs = static_cast<int>(top.value_or(0));
   }
 
+  static constexpr std::int64_t most_pixels = 178956970;  ///< of one image, before Pillow warns
+
+  /// The spelling of newer processors: numbers of pixels, whatever the names say. min_pixels and max_pixels win.
+  void read_size(const Json& size) {
+    const std::string path = "mm_processor_kwargs.size";
+    const Fields fields(size, path);
+    for (const auto& [key, value] : size.items())
+      if (key != "shortest_edge" && key != "longest_edge")
+        throw bad_field(path, cat(path, ": has \"", clipped(key), "\", wanted shortest_edge and longest_edge"));
+    chat_.min_pixels = fields.maybe_integer("shortest_edge", 1, most_pixels);
+    chat_.max_pixels = fields.maybe_integer("longest_edge", 1, most_pixels);
+  }
+
   void read_media() {
     const Json* kwargs = fields_.find("mm_processor_kwargs");
     if (!kwargs) return;
     const Fields fields(*kwargs, "mm_processor_kwargs");
     for (const auto& [key, value] : kwargs->items())
-      if (key != "min_pixels" && key != "max_pixels" && key != "fps" && key != "num_frames")
+      if (key != "min_pixels" && key != "max_pixels" && key != "size" && key != "fps" && key != "num_frames")
         throw bad_field("mm_processor_kwargs", cat("mm_processor_kwargs: has \"", clipped(key),
-                                                   "\", wanted min_pixels, max_pixels, fps or num_frames"));
-    chat_.min_pixels = fields.maybe_integer("min_pixels", 1, 178956970);
-    chat_.max_pixels = fields.maybe_integer("max_pixels", 1, 178956970);
+                                                   "\", wanted min_pixels, max_pixels, size, fps or num_frames"));
+    if (const Json* size = fields.find("size")) read_size(*size);
+    if (const auto least = fields.maybe_integer("min_pixels", 1, most_pixels)) chat_.min_pixels = least;
+    if (const auto most = fields.maybe_integer("max_pixels", 1, most_pixels)) chat_.max_pixels = most;
     if (const auto fps = fields.maybe_number("fps", 0.001, 1000)) chat_.frames.fps = *fps;
     if (const auto count = fields.maybe_integer("num_frames", 1, 100000)) chat_.frames.num_frames = *count;
     if (chat_.frames.fps > 0 && chat_.frames.num_frames > 0)

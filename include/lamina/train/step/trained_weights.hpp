@@ -10,6 +10,7 @@
 
 #include <lamina/checkpoint/adapter/peft_names.hpp>
 #include <lamina/compose/wrap/lora_init.hpp>
+#include <lamina/core/log.hpp>
 #include <lamina/kernel/device.hpp>
 #include <lamina/kernel/matmul/magnitude.hpp>
 #include <lamina/model/model_source.hpp>

@@ -1,7 +1,9 @@
 // Servers behind nginx, with the configuration of examples/several_gpus.md.
+#include <chrono>
 #include <fstream>
 #include <set>
 #include <string>
+#include <thread>
 
 #include <lamina/engine/open.hpp>
 #include <lamina/serve/http.hpp>
@@ -81,6 +83,9 @@ TEST_CASE("serving: nginx deals requests to two servers, with the configuration 
     CHECK(contains(answer.output, std::string(stream) == "true" ? "data: [DONE]" : "\"chat.completion\""));
   }
   run_command(nginx + conf.string() + " -s quit");
+  for (int tries = 0; tries < 500 && fs::exists(folder.path() / "pid"); ++tries)  // its last act in this folder
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  CHECK(!fs::exists(folder.path() / "pid"));
   std::ifstream log(folder.path() / "access.log");
   std::set<std::string> servers;
   for (std::string line; std::getline(log, line);) servers.insert(line);

@@ -129,7 +129,7 @@ TEST_CASE("Flags: what is unknown, out of range or impossible here is refused wi
       {{"d", "--mm-processor-kwargs", "pixels"}, "--mm-processor-kwargs pixels: wanted a JSON object"},
       {{"d", "--default-chat-template-kwargs", R"({"a": 1, "a": 2})"}, "a is set twice"},
       {{"d", "--override-generation-config", R"({"temprature": 1})"}, "(did you mean temperature?)"},
-      {{"d", "--override-generation-config", R"({"top_p": 2})"}, "top_p is 2, wanted above 0 up to 1"},
+      {{"d", "--override-generation-config", R"({"top_p": 2})"}, "top_p is 2, wanted a number above 0 up to 1"},
       {{"d", "--override-generation-config", R"({"top_k": 2, "top_k": 3})"}, "top_k is set twice"},
       {{"d", "--lora-modules", R"({"name": "x", "name": "y", "path": "p"})"}, "name is set twice"},
       {{"d", "--lora-modules", "x=p", "x=q"}, "--lora-modules: x is given twice"},

@@ -64,7 +64,7 @@ TEST_CASE("round_at_random: the mean is the value, and values that bf16 holds st
   CHECK(std::isnan(to_f32(kernel::round_at_random(NAN, 0xffff))));
   double sum = 0;
   for (std::uint64_t place = 0; place < 100'000; ++place)
-    sum += static_cast<double>(kernel::random_bits(7, place) & 0xffff) / 65536;
+    sum += static_cast<double>(kernel::hashed_bits(7, place) & 0xffff) / 65536;
   CHECK(std::abs(sum / 100'000 - 0.5) < 0.005);  // 5 standard deviations
 }
 

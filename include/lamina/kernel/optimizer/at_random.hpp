@@ -5,6 +5,7 @@
 
 #include <lamina/core/backend.hpp>
 #include <lamina/core/tensor/dtype.hpp>
+#include <lamina/kernel/elementwise/hashed.hpp>
 #include <lamina/kernel/optimizer/optimizer.hpp>
 
 /// Stochastic rounding, and the update of pure_bf16 that is made of it: one definition for all backends.
@@ -19,15 +20,6 @@ LAMINA_HD inline bf16 round_at_random(float x, std::uint64_t bits) {
   return {static_cast<std::uint16_t>((word + (bits & 0xffffu)) >> 16)};
 }
 
-/// 64 random bits, a function of a step's draw and a place.
-/// source      Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators" (SplitMix64)
-LAMINA_HD inline std::uint64_t random_bits(std::uint64_t draw, std::uint64_t place) {
-  std::uint64_t z = draw + (place + 1) * 0x9E3779B97F4A7C15ull;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-  return z ^ (z >> 31);
-}
-
 /// A run's k-th value.
 template <class Rule, class T>
 LAMINA_HD void update_value(const UpdateStepBf16<T>& a, const OptimizerNumbers& o, const ValueRun<T>& run, int k) {
@@ -37,7 +29,7 @@ LAMINA_HD void update_value(const UpdateStepBf16<T>& a, const OptimizerNumbers& 
   float m = Rule::moments > 0 ? to_f32(a.m[at]) : 0, v = Rule::moments > 1 ? to_f32(a.v[at]) : 0;
   Rule::update(w, a.g[i] * a.clip->scale, m, v, o, run.rate, run.decays ? 1 - run.rate * (1 - o.decay) : 1.0f);
   a.g[i] = 0;
-  const std::uint64_t bits = random_bits(o.draw, i);
+  const std::uint64_t bits = hashed_bits(o.draw, i);
   if (Rule::moments > 0) a.m[at] = round_at_random(m, bits >> 16);
   if (Rule::moments > 1) a.v[at] = round_at_random(v, bits >> 32);
   const float rounded = to_f32(round_at_random(w, bits));

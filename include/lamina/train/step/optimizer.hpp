@@ -10,7 +10,7 @@
 #include <lamina/compose/plan/weights.hpp>
 #include <lamina/core/arena.hpp>
 #include <lamina/core/optimizer.hpp>
-#include <lamina/kernel/optimizer/at_random.hpp>
+#include <lamina/kernel/elementwise/hashed.hpp>
 #include <lamina/kernel/optimizer/dynamic_map.hpp>
 #include <lamina/kernel/optimizer/optimizer.hpp>
 #include <lamina/parallel/gpu/device_group.hpp>
@@ -112,7 +112,7 @@ class Optimizer {
       staged->b2 = o.nesterov ? 1 : 0;
       staged->decay = static_cast<float>(1 - o.weight_decay);
     }
-    if (bf16_seed_) staged->draw = kernel::random_bits(*bf16_seed_, static_cast<std::uint64_t>(steps));
+    if (bf16_seed_) staged->draw = kernel::hashed_bits(*bf16_seed_, static_cast<std::uint64_t>(steps));
     if (kind_ == OptimizerKind::adafactor) {
       staged->rest2 = static_cast<float>(std::pow(t, -0.8));
       staged->b2 = static_cast<float>(1 - std::pow(t, -0.8));

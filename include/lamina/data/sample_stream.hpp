@@ -26,8 +26,8 @@ namespace lamina::data {
 /// Held are the numbers of buffer_size rows and the samples of preprocessing_batch_size rows, for each worker, and the
 /// places of all records in their files.
 ///
-/// Unlike LLaMA-Factory, rows that val_size holds out stay out in every epoch, where it leaves out as many of the new
-/// order's first rows.
+/// Rows that val_size holds out are never trained on. LLaMA-Factory leaves out the first rows of each epoch's own
+/// order, and so trains on rows that it evaluates from the second epoch on.
 class SampleStream {
  public:
   /// `options`, the tokenizer and the processor outlive the stream.

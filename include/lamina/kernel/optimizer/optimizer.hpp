@@ -153,8 +153,8 @@ struct UpdateStep8Bit {
   const Clip* clip = nullptr;
 };
 
-/// The same without fp32 (pure_bf16). A value is its run's copy, of scale 1; where a run has none, an fp32 number in w
-/// that bf16 holds too. Values and moments are rounded at random (at_random.hpp).
+/// The same with values in bf16 alone (pure_bf16): in their run's copy, of scale 1. If a run has no copy they are in w,
+/// as fp32 numbers that bf16 can hold. Values and moments are rounded at random (at_random.hpp).
 template <class T>
 struct UpdateStepBf16 {
   float *w = nullptr, *g = nullptr;

@@ -17,8 +17,8 @@ struct AdaptedOutput {
   float beta = 0;      ///< y = z + beta y
   bool gated = false;  ///< y = silu(of z's first half) * second half
 };
-/// The product with its adapters, if A is stored below W (kernel::RowTerms): one product with both, then what is left
-/// of it. first: the product's first parameter. w: the whole matrix.
+/// The product with its adapters, if A is stored below W (kernel::RowTerms): x [W; A]^T as one product, then the
+/// adapters' B. first: the product's first parameter. w: the whole matrix.
 template <class R, class T, class X, class Y>
 void multiply_adapted(R run, const Parameter& first, Weight w, const T* bias, X x, Y y, AdaptedOutput output) {
   if (x.rows == 0) return;

@@ -17,9 +17,9 @@
 
 namespace lamina::train {
 
-/// Windows of samples that are streamed. All of max_steps is one epoch to whoever asks for windows. The window at the
-/// end of an epoch of the data may have fewer micro-batches. (LLaMA-Factory adds the gradients of what is left to the
-/// first step of the next epoch, at full weight.) A run that is resumed reads its rows again up to where it was.
+/// Windows of samples that are streamed. All of max_steps is one epoch to whoever asks for windows. The last window of
+/// an epoch of the data may have fewer micro-batches; LLaMA-Factory adds the gradients of those to the next epoch's
+/// first step, at full weight. To resume, the rows before are read again.
 class StreamSource : public TrainSource {
  public:
   StreamSource(std::unique_ptr<data::SampleStream> stream, data::Preparation preparation, const Arguments& a,
